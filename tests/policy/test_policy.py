@@ -1,0 +1,166 @@
+"""Reading a policy's text and writing new values into it, without ever executing it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from trace_robot.errors import PolicyError
+from trace_robot.policy import Policy, load_policy
+
+TEXT = '''\
+"""A policy — with a dash, so that bytes and characters differ."""
+
+import numpy as np
+
+from trace_robot import Bounds, bundle, node
+
+gain = node(4.0, name="gain", trainable=True, description="metres — each", constraint=Bounds(0, high=10))
+plan = node(["down", "up"], trainable=True)
+fixed = node(1.0)
+
+
+@bundle(trainable=True)
+def target(observation, gain):
+    """Where to go — next."""
+    return observation["goal"] * gain
+
+
+class Controller:
+    @bundle(trainable=True)
+    def act(self, observation):
+        """Act."""
+        if observation:
+            return [0.0] * 4
+        return [1.0] * 4
+'''
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return Policy.from_text(TEXT, "mine")
+
+
+def test_trainable_constants_and_functions_are_found_and_others_are_not(policy: Policy) -> None:
+    assert [(place.name, place.kind) for place in policy.places] == [
+        ("gain", "number"),
+        ("plan", "array"),
+        ("target", "code"),
+        ("Controller.act", "code"),
+    ]
+    assert policy.places[0].constraint == {"low": 0, "high": 10}
+    assert policy.places[0].description == "metres — each"
+
+
+def test_writing_the_present_values_changes_nothing(policy: Policy) -> None:
+    assert policy.render(policy.values) == TEXT
+
+
+def test_a_new_constant_replaces_only_the_literal(policy: Policy) -> None:
+    assert policy.render({"gain": 5.5}) == TEXT.replace("node(4.0,", "node(5.5,")
+
+
+def test_new_code_of_a_function_stands_where_the_old_one_stood(policy: Policy) -> None:
+    new = "def target(observation, gain):\n    return 7"
+    text = policy.render({"target": new})
+    assert "@bundle(trainable=True)\ndef target(observation, gain):\n    return 7\n\n\nclass" in text
+    assert Policy.from_text(text).values["target"] == new
+
+
+def test_helpers_around_a_function_go_above_it_and_known_imports_are_not_repeated(policy: Policy) -> None:
+    new = (
+        "import math\nimport numpy as np\n# metres\nSTEP = 0.1\n\ndef helper(x):\n    return math.sin(x)\n\n"
+        "@bundle(trainable=True)\ndef target(observation, gain):\n    return helper(STEP)\n"
+    )
+    text = policy.render({"target": new})
+    assert text.count("import numpy as np") == 1
+    assert text.count("@bundle(trainable=True)\ndef target") == 1
+    assert "# metres\nSTEP = 0.1" in text
+    names = [s.name for s in ast.parse(text).body if isinstance(s, ast.FunctionDef)]
+    assert names == ["helper", "target"]
+
+
+def test_a_method_keeps_its_indentation(policy: Policy) -> None:
+    new = "def act(self, observation):\n    return [1.0] * 4"
+    text = policy.render({"Controller.act": new})
+    assert "    @bundle(trainable=True)\n    def act(self, observation):\n        return [1.0] * 4\n" in text
+    ast.parse(text)
+
+
+def test_code_that_does_not_parse_is_written_as_it_is_for_the_sandbox_to_refuse(policy: Policy) -> None:
+    assert "def target(:" in policy.render({"target": "def target(:"})
+
+
+def test_a_value_for_an_unknown_place_is_an_error_that_names_the_known_ones(policy: Policy) -> None:
+    with pytest.raises(
+        PolicyError, match=r"^policy mine has no trainable 'gian'; it has: Controller\.act, gain"
+    ):
+        policy.render({"gian": 1})
+
+
+def test_a_policy_that_would_write_a_file_writes_none_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "evil.py"
+    path.write_text(f"open({str(tmp_path / 'canary')!r}, 'w')\n" + TEXT)
+    policy = load_policy(path)
+    policy.render({"gain": 1.0})
+    assert not (tmp_path / "canary").exists()
+
+
+def test_the_control_mode_is_read_and_can_be_fixed_in_the_text(policy: Policy) -> None:
+    assert policy.control is None
+    fixed = policy.with_control("raw")
+    assert fixed.control == "raw"
+    assert 'node\n\nCONTROL = "raw"\n' in fixed.text
+    assert fixed.with_control("pose").text == fixed.text.replace('"raw"', '"pose"')
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def act(:", r"^policy p, line 1 is not valid Python: invalid syntax"),
+        (
+            "from trace_robot import node\nx = node(f(), trainable=True)",
+            r"line 2: the value of a trainable node must be",
+        ),
+        (
+            "from trace_robot import node\nx = node(trainable=True)",
+            r"line 2: a trainable node needs a literal",
+        ),
+        (
+            "from trace_robot import node\nx = node(1, trainable=True)\ny = node(2, name='x', trainable=True)",
+            r"two trainable parameters named 'x'; rename",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_be_used_is_one_line_that_says_where(text: str, message: str) -> None:
+    with pytest.raises(PolicyError, match=message) as caught:
+        Policy.from_text(text, "p")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_policy_without_trainable_parameters_says_how_to_make_one() -> None:
+    with pytest.raises(PolicyError, match=r"has no trainable parameter: write @bundle\(trainable=True\)"):
+        Policy.from_text("def act(observation):\n    return [0] * 4").require_trainable()
+
+
+def test_names_may_be_imported_under_any_name() -> None:
+    text = (
+        "import trace_robot as tr\nx = tr.node(1, trainable=True)\n"
+        "@tr.bundle(trainable=True)\ndef act(o):\n    return [x]\n"
+    )
+    assert [place.name for place in Policy.from_text(text).places] == ["x", "act"]
+    other = "from elsewhere import node, bundle\nx = node(1, trainable=True)\n"
+    assert Policy.from_text(other).places == ()
+
+
+def test_a_missing_policy_file_is_one_line_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"nothing\.py' cannot be read: No such file or directory"):
+        load_policy(tmp_path / "nothing.py")
+
+
+def test_a_file_that_is_not_text_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bytes.py").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PolicyError, match=r"is not UTF-8 text"):
+        load_policy(tmp_path / "bytes.py")

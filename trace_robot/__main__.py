@@ -1,0 +1,7 @@
+"""``python -m trace_robot`` is the command ``trace-robot``."""
+
+import sys
+
+from trace_robot.cli import main
+
+sys.exit(main())

@@ -1,0 +1,96 @@
+"""Which optimizer a run uses, and why: settings and what is configured, turned into something to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from trace_robot.optimize.problem import Optimizer, Problem
+from trace_robot.rollout.conditions import training_seeds
+from trace_robot.settings import Settings
+from trace_robot.spec import EnvSpec
+
+SEARCH_SECONDS = 180.0
+MODEL_ITERATIONS = 10
+Make = Callable[[Problem, EnvSpec, Settings], Optimizer]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An optimizer about to be made. why: in words, for the person who started the run."""
+
+    settings: Settings
+    why: str
+    make: Make
+    usage: Callable[[], tuple[int, int]] = lambda: (0, 0)
+
+
+def choose(
+    settings: Settings,
+    *,
+    model: str | None = None,
+    base_url: str | None = None,
+    record: str | None = None,
+    replay: str | None = None,
+) -> Chosen:
+    """Return the optimizer that ``settings.optimizer`` names; "auto" takes a model where one is configured."""
+    from trace_robot.llm import configured
+
+    reason = f"the record {replay} is replayed" if replay else configured(model, base_url)
+    name = settings.optimizer
+    if name == "auto":
+        name = "optoprime" if reason else "search"
+        why = (
+            reason
+            or "no model is configured (OPENAI_API_KEY or OPENAI_BASE_URL), so the built-in search runs"
+        )
+    else:
+        why = "as asked"
+    if name == "search":
+        return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _search)
+    return _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, model, base_url, record, replay)
+
+
+def _with(
+    settings: Settings, name: str, *, seconds: float | None = None, iterations: int | None = None
+) -> Settings:
+    return replace(
+        settings,
+        optimizer=name,
+        seconds=settings.seconds if settings.seconds is not None else seconds,
+        iterations=settings.iterations if settings.iterations is not None else iterations,
+    )
+
+
+def _search(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
+    from trace_robot.optimize.search import ProgramSearch
+
+    return ProgramSearch(spec, training_seeds(settings.seed, settings.episodes), seed=settings.seed)
+
+
+def _by_model(
+    settings: Settings,
+    why: str,
+    model: str | None,
+    base_url: str | None,
+    record: str | None,
+    replay: str | None,
+) -> Chosen:
+    from trace_robot.llm import connect
+
+    connection = connect(model, base_url, record=record, replay=replay)
+
+    def make(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
+        from trace_robot.optimize import OPRO, OptoPrime
+        from trace_robot.sandbox.static import check
+
+        def refusals(code: str) -> list[str]:
+            return [f"line {fault.line}: {fault.message}" for fault in check(code)]
+
+        kind = OptoPrime if settings.optimizer == "optoprime" else OPRO
+        return kind(problem, connection, check_code=refusals)
+
+    def usage() -> tuple[int, int]:
+        return connection.usage.calls, connection.usage.tokens
+
+    return Chosen(settings, f"{why}; {connection.described}", make, usage)

@@ -1,0 +1,46 @@
+"""``trace-robot optimize``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from trace_robot.choice import choose
+from trace_robot.cli.screen import Screen, console, write_json
+from trace_robot.loop import first_prompt, optimize
+from trace_robot.settings import Settings
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = Settings(
+        task=options.task, policy=options.policy, optimizer=options.optimizer, iterations=options.iterations,
+        episodes=options.episodes, seed=options.seed, workers=options.workers, control=options.control,
+        held_out=options.held_out, seconds=options.seconds, video=not options.no_video, trusted=options.trust,
+    )  # fmt: skip
+    if options.dry_run:
+        console().print(first_prompt(settings), markup=False)
+        return 0
+    chosen = choose(
+        settings, model=options.model, base_url=options.base_url, record=options.record, replay=options.replay
+    )
+    out = Path(options.out) if options.out else _default_folder(options.task)
+    screen = Screen(
+        console(quiet=options.quiet, json=options.json), why=chosen.why, seconds=chosen.settings.seconds
+    )
+    with screen:
+        result = optimize(
+            chosen.settings, out, make_optimizer=chosen.make, usage=chosen.usage, overwrite=options.overwrite,
+            observe=screen.show,
+        )  # fmt: skip
+    if options.json:
+        write_json(asdict(result))
+    elif options.quiet:
+        console().print(f"{result.held_out_success:.2f} {out / 'best.py'}")
+    return 0
+
+
+def _default_folder(task: str) -> Path:
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in task)
+    return Path("rollouts") / "runs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

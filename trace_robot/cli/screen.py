@@ -1,0 +1,124 @@
+"""What a person sees while a run goes on: a line an iteration, one live line below, a summary at the end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from trace_robot.settings import FEEDBACK_LEVEL, Event, Iterated, Progressed, Result, Started
+
+HEAD = (
+    f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
+)
+
+
+def console(*, quiet: bool = False, json: bool = False) -> Console:
+    """Return where words go: standard error if standard output is for JSON; NO_COLOR is heeded by rich."""
+    return Console(stderr=json, quiet=quiet, highlight=False, soft_wrap=True)
+
+
+class Screen:
+    """Shows a run's events."""
+
+    def __init__(self, out: Console, *, why: str, seconds: float | None) -> None:
+        self.out = out
+        self.why = why
+        self.seconds = seconds
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=out, transient=True,
+            disable=not out.is_terminal or out.quiet,
+        )  # fmt: skip
+        self.bar = self.progress.add_task("rollouts", total=None, note="")
+
+    def __enter__(self) -> Screen:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.progress.stop()
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started(event)
+        elif isinstance(event, Progressed):
+            self._progressed(event)
+        elif isinstance(event, Iterated):
+            self._iterated(event)
+        else:
+            self.progress.stop()
+            summary(self.out, event.result, event.folder)
+
+    def _started(self, event: Started) -> None:
+        settings, spec, policy = event.settings, event.spec, event.policy
+        places = ", ".join(place.name for place in policy.places)
+        self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
+        self.out.print(f"optimizer  {settings.optimizer}: {escape(self.why)}")
+        self.out.print(
+            f"policy     {escape(policy.name)}, trainable: {escape(places)}; control {spec.control}"
+        )
+        self.out.print(
+            f"training   {settings.episodes} conditions, seed {settings.seed}; feedback level {FEEDBACK_LEVEL};"
+            f" held out: {settings.held_out} others"
+        )
+        self.out.print(f"folder     {escape(str(event.folder))}\n")
+        self.out.print(HEAD, style="bold")
+
+    def _progressed(self, event: Progressed) -> None:
+        best = "" if event.best is None else f"best {event.best.outcome.success:.2f}  "
+        left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
+        note = f"{event.candidates} tried  {best}{left}" if event.stage == "training" else ""
+        self.progress.update(
+            self.bar, description=event.stage, completed=event.done, total=event.total, note=note
+        )
+
+    def _iterated(self, event: Iterated) -> None:
+        episodes = event.trial.episodes
+        reward = sum(episode.total_reward for episode in episodes) / len(episodes)
+        note = (
+            " ".join(event.trial.candidate.note.split())[:70]
+            if event.iteration
+            else "the starting controller"
+        )
+        self.out.print(
+            f"{event.iteration:>9}  {event.candidates:>6}  {event.trial.outcome.success:>7.2f}  {reward:>8.4g}  "
+            f"{event.best.outcome.success:>5.2f}  {event.seconds:>5.0f}s  {escape(note)}",
+            style="green" if event.better and event.iteration else "",
+        )
+
+
+def summary(out: Console, result: Result, folder: Path) -> None:
+    low, high = result.held_out_interval
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("ended", escape(result.ended))
+    table.add_row(
+        "held out",
+        f"[bold]success {result.held_out_success:.2f}[/bold] of {result.held_out_episodes} episodes"
+        f" (95 % interval {low:.2f} to {high:.2f}); the starting controller: {result.start_success:.2f} in training",
+    )
+    steps = f"{result.environment_steps:,} simulator steps"
+    cost = f"{result.candidates} controllers tried, {steps}, {result.seconds:.0f} s"
+    if result.model_calls:
+        cost += f", {result.model_calls} model calls, {result.tokens:,} tokens"
+    table.add_row("cost", cost)
+    table.add_row("controller", escape(str(folder / "best.py")))
+    table.add_row("result", escape(str(folder / "result.json")))
+    videos = sorted(folder.glob("iterations/*/episode.mp4"))
+    if videos:
+        first, last = videos[0], folder / "iterations" / f"{result.best_iteration:03d}" / "episode.mp4"
+        table.add_row("videos", escape(f"{first} (before)"))
+        table.add_row("", escape(f"{last} (after)"))
+    out.print()
+    out.print(table)
+
+
+def write_json(data: Any) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")

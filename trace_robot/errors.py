@@ -1,0 +1,88 @@
+"""The exception tree: every expected fault of the library derives from TraceRobotError.
+
+TraceRobotError
+├── UnknownNameError          a task, policy, environment or run that is not there
+├── WorkspaceError            a workspace file that cannot be read or does not say what it must
+├── PolicyError               a policy file that cannot be used
+├── ActionError               an action of the wrong shape or with a non-finite number
+├── EnvironmentFault          the environment raised, diverged or returned what it must not
+├── MissingExtraError         something optional is not installed; the message names the command
+├── SandboxError              this machine cannot give the boundary that was asked for
+├── ValueMismatchError        a suggested value that does not fit its parameter
+├── ModelError                the language model could not be reached or would not answer
+│   ├── ModelAuthError        the key was refused
+│   ├── UnknownModelError     the endpoint does not know the model
+│   ├── BudgetExceededError   a limit on calls, tokens, money or time was reached
+│   └── ReplayMismatchError   a prompt differs from the recorded one
+├── ReplyError                a reply that is not what was asked
+├── OrderError                tell before ask, step before feedback
+└── RunError                  a run folder that cannot be written or read
+"""
+
+
+class TraceRobotError(Exception):
+    """Base of every expected fault; its text is one line that says what to do."""
+
+
+class UnknownNameError(TraceRobotError, LookupError):
+    """A name that no workspace knows."""
+
+
+class WorkspaceError(TraceRobotError):
+    """A workspace file cannot be read or does not say what it must."""
+
+
+class PolicyError(TraceRobotError):
+    """A policy file cannot be used."""
+
+
+class ActionError(TraceRobotError, ValueError):
+    """An action has the wrong shape or a number that is not finite."""
+
+
+class EnvironmentFault(TraceRobotError):
+    """The environment raised, diverged or returned what it must not."""
+
+
+class MissingExtraError(TraceRobotError, ImportError):
+    """Something optional is not installed."""
+
+
+class SandboxError(TraceRobotError):
+    """This machine cannot give the boundary that was asked for."""
+
+
+class ValueMismatchError(TraceRobotError, ValueError):
+    """A suggested value does not fit its parameter."""
+
+
+class ModelError(TraceRobotError):
+    """The language model could not be reached or would not answer."""
+
+
+class ModelAuthError(ModelError):
+    """The endpoint refused the key."""
+
+
+class UnknownModelError(ModelError):
+    """The endpoint does not know the model."""
+
+
+class BudgetExceededError(ModelError):
+    """A limit on calls, tokens, money or time was reached."""
+
+
+class ReplayMismatchError(ModelError):
+    """A prompt differs from the recorded one."""
+
+
+class ReplyError(TraceRobotError):
+    """A reply is not what was asked; kept, and shown to the model once for repair."""
+
+
+class OrderError(TraceRobotError, RuntimeError):
+    """A method was called before the one it depends on."""
+
+
+class RunError(TraceRobotError):
+    """A run folder cannot be written or read."""

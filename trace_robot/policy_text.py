@@ -1,0 +1,250 @@
+"""Finding the trainable places in a policy's text, and writing new values into them."""
+
+from __future__ import annotations
+
+import ast
+import pprint
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trace_robot.errors import PolicyError
+
+Kind = Literal["code", "number", "bool", "text", "array"]
+FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
+_PACKAGES = ("trace_robot", "trace_robot.trace", "opto.trace", "opto")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A trainable place of a text.
+
+    value: source text of the function for "code", else the literal as plain data. constraint: text, or a
+    mapping ``{"low": ..., "high": ...}`` or ``{"choices": [...]}``; None where there is none.
+    start, stop: character offsets of what a new value replaces; above: where helpers of a new code go.
+    """
+
+    name: str
+    kind: Kind
+    value: Any
+    description: str
+    constraint: Any
+    start: int
+    stop: int
+    above: int
+    indent: str = ""
+
+
+def find_places(tree: ast.Module, text: str, policy: str) -> tuple[Place, ...]:
+    """Return the trainable places of ``tree``, which was parsed from ``text``; names are unique."""
+    finder = _Finder(text, policy, _aliases(tree))
+    finder.scan(tree.body, owner=None, above=None)
+    return tuple(finder.places)
+
+
+def rewrite(text: str, values: Mapping[Place, Any]) -> str:
+    """Return ``text`` with each place's new value; helpers around a function go above it."""
+    edits: list[tuple[int, int, str]] = []
+    present = _import_lines(text)
+    for place, value in values.items():
+        if place.kind == "code":
+            above, function = _split(place.name, str(value), present)
+            if above:
+                edits.append((place.above, place.above, above))
+            edits.append((place.start, place.stop, textwrap.indent(function, place.indent).lstrip()))
+        else:
+            edits.append((place.start, place.stop, literal(value)))
+    for start, stop, new in sorted(edits, key=lambda edit: edit[:2], reverse=True):
+        text = text[:start] + new + text[stop:]
+    return text
+
+
+def literal(value: Any) -> str:
+    """Return the text of a constant: numbers, text, booleans, None and lists, tuples, dicts of them."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return (
+        pprint.pformat(value, width=100, sort_dicts=False)
+        if isinstance(value, list | dict | tuple)
+        else repr(value)
+    )
+
+
+class _Finder:
+    def __init__(self, text: str, policy: str, aliases: Mapping[str, str]) -> None:
+        self.policy = policy
+        self.aliases = aliases
+        self.lines = [line + "\n" for line in text.split("\n")]
+        self.text = text
+        self.places: list[Place] = []
+
+    def scan(self, body: list[ast.stmt], owner: str | None, above: int | None) -> None:
+        for statement in body:
+            if isinstance(statement, FunctionDef) and self._trainable_decorator(statement):
+                self._add(self._code(statement, owner, above))
+            elif isinstance(statement, ast.ClassDef):
+                self.scan(statement.body, statement.name, self._offset(_first_line(statement), 0))
+            elif isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Call):
+                constant = self._constant(statement, statement.value)
+                if constant is not None:
+                    self._add(constant)
+
+    def _add(self, place: Place) -> None:
+        if any(place.name == other.name for other in self.places):
+            raise PolicyError(
+                f"policy {self.policy} has two trainable parameters named {place.name!r}; rename one of them"
+            )
+        self.places.append(place)
+
+    def _offset(self, line: int, byte_column: int) -> int:
+        before = sum(map(len, self.lines[: line - 1]))
+        current = self.lines[line - 1] if line <= len(self.lines) else ""
+        return before + len(current.encode()[:byte_column].decode())
+
+    def _code(self, function: FunctionDef, owner: str | None, above: int | None) -> Place:
+        start = self._offset(function.lineno, function.col_offset)
+        stop = self._offset(function.end_lineno or function.lineno, function.end_col_offset or 0)
+        indent = self.lines[function.lineno - 1][
+            : len(self.lines[function.lineno - 1]) - len(self.lines[function.lineno - 1].lstrip())
+        ]
+        source = textwrap.dedent(indent + self.text[start:stop])
+        if above is None:
+            above = self._offset(_first_line(function), 0)
+        described = self._keyword(self._trainable_decorator(function), "description")
+        name = function.name if owner is None else f"{owner}.{function.name}"
+        return Place(name, "code", source, described or "", None, start, stop, above, indent)
+
+    def _constant(self, statement: ast.Assign | ast.AnnAssign, call: ast.Call) -> Place | None:
+        if self._resolve(call.func) != "node" or self._keyword(call, "trainable") is not True:
+            return None
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        name = self._keyword(call, "name") or (target.id if isinstance(target, ast.Name) else None)
+        argument = call.args[0] if call.args else None
+        if argument is None or name is None:
+            raise PolicyError(
+                f"policy {self.policy}, line {call.lineno}: a trainable node needs a literal value and a name"
+            )
+        value = self._literal(argument)
+        return Place(
+            str(name), _kind(value), value, self._keyword(call, "description") or "", self._constraint(call),
+            self._offset(argument.lineno, argument.col_offset),
+            self._offset(argument.end_lineno or argument.lineno, argument.end_col_offset or 0), 0,
+        )  # fmt: skip
+
+    def _literal(self, expression: ast.expr) -> Any:
+        try:
+            return ast.literal_eval(expression)
+        except ValueError as error:
+            raise PolicyError(
+                f"policy {self.policy}, line {expression.lineno}: the value of a trainable node must be a literal"
+                f" (a number, text, list, ...), got {ast.unparse(expression)!r}"
+            ) from error
+
+    def _constraint(self, call: ast.Call) -> Any:
+        for keyword in call.keywords:
+            if keyword.arg != "constraint":
+                continue
+            value = keyword.value
+            if isinstance(value, ast.Call) and self._resolve(value.func) in ("Bounds", "Choices"):
+                return self._structured(value)
+            return self._literal(value)
+        return None
+
+    def _structured(self, call: ast.Call) -> dict[str, Any]:
+        given = [self._literal(argument) for argument in call.args]
+        named = {keyword.arg: self._literal(keyword.value) for keyword in call.keywords}
+        if self._resolve(call.func) == "Choices":
+            return {
+                "choices": list(given[0] if len(given) == 1 and isinstance(given[0], list | tuple) else given)
+            }
+        return {**dict(zip(("low", "high"), given, strict=False)), **{str(k): v for k, v in named.items()}}
+
+    def _trainable_decorator(self, function: FunctionDef) -> ast.Call | None:
+        for decorator in function.decorator_list:
+            if (
+                isinstance(decorator, ast.Call)
+                and self._resolve(decorator.func) == "bundle"
+                and self._keyword(decorator, "trainable") is True
+            ):
+                return decorator
+        return None
+
+    def _keyword(self, call: ast.Call | None, name: str) -> Any:
+        for keyword in call.keywords if call is not None else ():
+            if keyword.arg == name and isinstance(keyword.value, ast.Constant):
+                return keyword.value.value
+        return None
+
+    def _resolve(self, expression: ast.expr) -> str | None:
+        """Return the library's name for a called name, e.g. "bundle" for ``tr.bundle``."""
+        if isinstance(expression, ast.Name):
+            return self.aliases.get(expression.id)
+        if isinstance(expression, ast.Attribute) and isinstance(expression.value, ast.Name):
+            return expression.attr if self.aliases.get(expression.value.id) == "" else None
+        return None
+
+
+def _aliases(tree: ast.Module) -> dict[str, str]:
+    """Return {local name: library name}; a local name of the package itself stands for ""."""
+    found: dict[str, str] = {}
+    for statement in ast.walk(tree):
+        if isinstance(statement, ast.ImportFrom) and statement.module in _PACKAGES:
+            found.update({alias.asname or alias.name: "" if alias.name == "trace" else alias.name
+                          for alias in statement.names})  # fmt: skip
+        elif isinstance(statement, ast.Import):
+            found.update(
+                {alias.asname or alias.name: "" for alias in statement.names if alias.name in _PACKAGES}
+            )
+    return found
+
+
+def _first_line(statement: FunctionDef | ast.ClassDef) -> int:
+    return min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
+
+
+def _kind(value: Any) -> Kind:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "number"
+    return "text" if isinstance(value, str) else "array"
+
+
+def _import_lines(text: str) -> set[str]:
+    return {ast.unparse(s) for s in ast.parse(text).body if isinstance(s, ast.Import | ast.ImportFrom)}
+
+
+def _segments(source: str, statements: list[ast.stmt]) -> Iterator[str]:
+    """Yield each statement's text with the comment lines directly above it, spaced as in a module."""
+    lines = source.split("\n")
+    for statement in statements:
+        block = isinstance(statement, FunctionDef | ast.ClassDef)
+        top = (
+            _first_line(statement) if isinstance(statement, FunctionDef | ast.ClassDef) else statement.lineno
+        ) - 1
+        while top > 0 and lines[top - 1].startswith("#"):
+            top -= 1
+        text = "\n".join(lines[top : statement.end_lineno])
+        yield f"\n\n{text}\n\n\n" if block else f"{text}\n"
+
+
+def _split(name: str, source: str, present: set[str]) -> tuple[str, str]:
+    """Split a code value into what stands around the function, and the function without decorators."""
+    wanted = name.rpartition(".")[2]
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "", source.strip("\n")  # the sandbox will say what is wrong, with the line
+    functions = [s for s in body if isinstance(s, FunctionDef) and s.name == wanted]
+    if not functions:
+        return "", source.strip("\n")
+    function = functions[-1]
+    around = [s for s in body if s is not function and not _is_present_import(s, present)]
+    above = "".join(_segments(source, around))
+    lines = source.split("\n")[function.lineno - 1 : function.end_lineno]
+    return above and above.strip("\n") + "\n\n\n", "\n".join(lines)
+
+
+def _is_present_import(statement: ast.stmt, present: set[str]) -> bool:
+    return isinstance(statement, ast.Import | ast.ImportFrom) and ast.unparse(statement) in present

@@ -1,0 +1,21 @@
+"""Rollouts: seeded episodes in worker processes, outcomes and feedback in words."""
+
+from trace_robot.rollout.conditions import held_out_seeds, training_seeds
+from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.evaluate import Report, evaluate
+from trace_robot.rollout.feedback import feedback
+from trace_robot.rollout.rollouts import Rollout, Rollouts
+
+__all__ = [
+    "Engine",
+    "Episode",
+    "Job",
+    "Report",
+    "Rollout",
+    "Rollouts",
+    "evaluate",
+    "feedback",
+    "held_out_seeds",
+    "training_seeds",
+]

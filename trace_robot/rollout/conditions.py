@@ -1,0 +1,27 @@
+"""Which initial conditions are for training and which are held out: disjoint for every seed, by construction."""
+
+from __future__ import annotations
+
+from trace_robot.errors import TraceRobotError
+
+STRIDE = 100_000
+HELD_OUT = 50_000
+
+
+def training_seeds(seed: int, episodes: int) -> tuple[int, ...]:
+    """Return the conditions that candidates are compared on."""
+    return _range(seed, episodes, 0)
+
+
+def held_out_seeds(seed: int, episodes: int) -> tuple[int, ...]:
+    """Return conditions that no candidate of any run with any seed was trained on."""
+    return _range(seed, episodes, HELD_OUT)
+
+
+def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
+    if seed < 0:
+        raise TraceRobotError(f"seed must be 0 or more, got {seed}")
+    if not 0 < episodes <= HELD_OUT:
+        raise TraceRobotError(f"episodes must be from 1 to {HELD_OUT}, got {episodes}")
+    start = seed * STRIDE + offset
+    return tuple(range(start, start + episodes))

@@ -1,0 +1,41 @@
+"""What an environment says about itself, in the words of a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from trace_robot.spec import EnvSpec, Field
+
+
+def context_of(spec: EnvSpec) -> str:
+    """Return the task, the observation and the action in words."""
+    parts = [
+        f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode.",
+        f"Task: {spec.instruction}",
+        *([f"An episode succeeds, and ends, when: {spec.success}."] if spec.success else []),
+        "observation: a dict with these entries (arrays are numpy arrays):",
+        *_fields(spec.observation),
+        "The action is a list of numbers, in this order:",
+        *_fields(spec.action, spec.low, spec.high),
+        "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
+        "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
+    ]
+    return "\n".join(parts)
+
+
+def objective_of(spec: EnvSpec) -> str:
+    """Return in words what a candidate's score measures."""
+    return (
+        "The score of an episode is 1 for a success; without success it is below 0.5 and grows with the reward, and"
+        " an error halves it. A candidate's score is the mean over its episodes, which start from different conditions."
+    )
+
+
+def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[float, ...] = ()) -> list[str]:
+    lines = []
+    for part in fields:
+        shape = "number" if part.size == 1 else f"({part.size},)"
+        unit = f", {part.unit}" if part.unit else ""
+        bounds = f", from {low[part.start]:g} to {high[part.start]:g}" if low else ""
+        lines.append(f"- {part.name}: {shape}{unit}{bounds}. {part.meaning}".rstrip())
+    return lines

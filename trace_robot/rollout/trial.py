@@ -1,0 +1,125 @@
+"""Trying candidates: their episodes on given conditions, their outcomes, and the graph of a telling one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trace_robot.optimize.problem import Candidate, Outcome
+from trace_robot.policy import Policy
+from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.feedback import most_telling
+from trace_robot.rollout.outcome import outcome_of
+from trace_robot.sandbox.types import Limits
+
+if TYPE_CHECKING:
+    from trace_robot.trace import Node, ParameterNode, Subgraph
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate, the text that ran, its episodes and what they amount to."""
+
+    candidate: Candidate
+    text: str
+    episodes: tuple[Episode, ...]
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Trials:
+    """Tries candidates of one policy in one environment, all on the same conditions.
+
+    environment_steps and candidates count what has been tried so far.
+    """
+
+    engine: Engine
+    policy: Policy
+    env: str
+    options: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    limits: Limits = field(default_factory=Limits)
+    environment_steps: int = 0
+    candidates: int = 0
+
+    def run(
+        self, candidates: Sequence[Candidate], *, graph: bool = False, on_progress: OnProgress | None = None
+    ) -> list[Trial]:
+        """Roll out every candidate on its conditions; with ``graph`` the telling episode's is brought back."""
+        texts = ["" if c.program is not None else self.policy.render(c.values) for c in candidates]
+        jobs = [
+            self._job(candidate, text, seed)
+            for candidate, text in zip(candidates, texts, strict=True)
+            for seed in (candidate.seeds or self.seeds)
+        ]
+        episodes = self._episodes(jobs, on_progress)
+        self.candidates += len(candidates)
+        trials = []
+        for candidate, text in zip(candidates, texts, strict=True):
+            mine = tuple(next(episodes) for _ in candidate.seeds or self.seeds)
+            subgraph = self._graph(candidate, text, mine) if graph and candidate.program is None else None
+            trials.append(Trial(candidate, text, mine, outcome_of(candidate, mine, text, subgraph)))
+        return trials
+
+    def score(
+        self, text: str, seeds: Sequence[int], on_progress: OnProgress | None = None, *, record: bool = False
+    ) -> list[Episode]:
+        """Roll out a controller's text on ``seeds``, e.g. held-out ones; record: keep states for videos."""
+        jobs = [dataclasses.replace(self.job(text, seed), record=record) for seed in seeds]
+        return list(self._episodes(jobs, on_progress))
+
+    def job(self, text: str, seed: int) -> Job:
+        """Return the job that rolls ``text`` out on one condition and records its states."""
+        return Job(self.env, seed, self.options, controller=text, record=True, limits=self.limits)
+
+    def _job(self, candidate: Candidate, text: str, seed: int) -> Job:
+        if candidate.program is None:
+            return self.job(text, seed)
+        return Job(self.env, seed, self.options, program=candidate.program, measure=True)
+
+    def _episodes(self, jobs: Sequence[Job], on_progress: OnProgress | None) -> Any:
+        done = 0
+
+        def count(_: int, episode: Episode) -> None:
+            nonlocal done
+            done += 1
+            self.environment_steps += episode.steps
+            if on_progress is not None:
+                on_progress(done, len(jobs))
+
+        return iter(self.engine.run(jobs, on_episode=count))
+
+    def _graph(self, candidate: Candidate, text: str, episodes: Sequence[Episode]) -> Subgraph | None:
+        """Run the most telling episode again, traced, and go back from its outcome to the parameters."""
+        telling = episodes[most_telling(episodes)]
+        job = dataclasses.replace(self.job(text, telling.seed), trace=True, record=False)
+        (traced,) = self.engine.run([job])
+        self.environment_steps += traced.steps
+        if not traced.graph:
+            return None
+        from trace_robot.trace import backward
+
+        output = output_of(traced, parameters_of(self.policy, candidate.values))
+        return backward(output, outcome_of(candidate, episodes, text).feedback)
+
+
+def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
+    """Return the outcome of a traced episode as a node whose graph ends in ``parameters``, matched by name."""
+    from trace_robot.trace import from_records
+
+    by_name = {parameter.py_name: parameter for parameter in parameters}
+    return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
+
+
+def parameters_of(policy: Policy, values: Mapping[str, Any]) -> list[ParameterNode]:
+    """Return a ParameterNode for each trainable place of ``policy``, holding the candidate's value."""
+    nodes = policy.parameters()
+    for place, parameter in zip(policy.places, nodes, strict=True):
+        if place.name in values:
+            parameter._set(values[place.name])
+    return nodes

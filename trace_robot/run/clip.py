@@ -1,0 +1,114 @@
+"""What to draw, how well, and what came of it: plain data for the caller and the process that renders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from trace_robot.errors import RunError
+from trace_robot.spec import Array, Scene, States
+
+if TYPE_CHECKING:
+    from trace_robot.rollout.episode import Episode
+
+QualityName = Literal["fast", "high"]
+HOLD_SECONDS = 0.4
+LONGEST_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording and what to write below it.
+
+    caption: lines such as the task and the iteration, at most three are shown; outcome: the ending in words;
+    success: the colour of the outcome, None for neither good nor bad. The texts may come from anywhere.
+    """
+
+    scene: Scene
+    states: States
+    caption: tuple[str, ...] = ()
+    outcome: str = ""
+    success: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How much work a picture may be; ``rays`` is the share of pixels a side that the ray caster shoots."""
+
+    size: tuple[int, int]
+    samples: int
+    shadows: bool
+    rate_factor: int
+    rays: float
+
+
+QUALITIES: dict[QualityName, Quality] = {
+    "fast": Quality(size=(320, 240), samples=0, shadows=False, rate_factor=26, rays=0.5),
+    "high": Quality(size=(640, 480), samples=4, shadows=True, rate_factor=20, rays=0.5),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """A file that was written: its size in pixels, what drew it, and notes on what a viewer should know."""
+
+    path: Path
+    size: tuple[int, int]
+    frames: int
+    fps: float
+    backend: str
+    file_bytes: int
+    render_seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.fps
+
+
+def clip_of(episode: Episode, *caption: str) -> Clip:
+    """Return the clip of an episode that was rolled out with ``record=True``.
+
+    Raises:
+        RunError: the episode brought no states.
+    """
+    if episode.scene is None or episode.states is None or not len(episode.states):
+        raise RunError(
+            f"the episode of seed {episode.seed} holds no states to draw; record them (record=True)"
+        )
+    return Clip(episode.scene, episode.states, caption, outcome_of(episode), episode.success)
+
+
+def outcome_of(episode: Episode) -> str:
+    """Return how the episode ended, in a few words."""
+    if episode.ended == "success":
+        return f"success after {episode.steps} steps"
+    if episode.ended == "time":
+        return f"no success in {episode.steps} steps"
+    return f"error: {episode.fault.category}" if episode.fault is not None else "error"
+
+
+def timeline(seconds: Array, fps: float, *, hold: float = HOLD_SECONDS) -> tuple[list[int], int, float]:
+    """Choose the recorded frames to show: their indices, how many of them hold the last one, and the speed.
+
+    Played at the speed of the recording, or faster where it lasts more than ``LONGEST_SECONDS``.
+    """
+    elapsed = np.maximum.accumulate(seconds - seconds[0])
+    span = float(elapsed[-1])
+    speed = max(1.0, span / LONGEST_SECONDS)
+    ticks = np.arange(int(np.floor(span / speed * fps + 1e-6)) + 1) * speed / fps
+    shown = np.searchsorted(elapsed, ticks - 1e-6).clip(0, len(elapsed) - 1).tolist()
+    last = len(elapsed) - 1
+    held = max(1, round(hold * fps))
+    return [*shown, *[last] * held], held, speed
+
+
+def moments_of(frames: int, moments: int | Sequence[float]) -> list[int]:
+    """Return the indices of key frames: so many, evenly spread, or fractions from 0 (first) to 1 (last)."""
+    if isinstance(moments, int):
+        moments = [1.0] if moments == 1 else np.linspace(0.0, 1.0, moments).tolist()
+    return [round(float(moment) * (frames - 1)) for moment in moments]

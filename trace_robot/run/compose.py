@@ -1,0 +1,110 @@
+"""From clips to pictures: one after another, side by side, or key frames in a grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from trace_robot.run import caption
+from trace_robot.run.clip import Clip, QualityName, moments_of, timeline
+from trace_robot.run.paint import Painter
+from trace_robot.run.stage import Stage
+from trace_robot.run.workshop import Workshop
+from trace_robot.spec import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The size of one clip's pictures, caption included, and how they are drawn."""
+
+    size: tuple[int, int]
+    band: int
+    quality: QualityName
+    fps: float
+    backend: str
+    workshop: Workshop
+
+    @property
+    def scene_size(self) -> tuple[int, int]:
+        return self.size[0], self.size[1] - self.band
+
+    def lend(self, clip: Clip) -> AbstractContextManager[tuple[Stage, Painter]]:
+        return self.workshop.lend(clip, self.scene_size, self.quality, self.backend)
+
+    def caption(self, clip: Clip) -> Array:
+        return caption.band(clip, self.size[0], self.band, caption.font_size(self.size[1]))
+
+
+def in_turn(clips: Sequence[Clip], canvas: Canvas) -> Iterator[Array]:
+    """Give the pictures of one clip after another."""
+    for clip in clips:
+        yield from moving(clip, canvas)
+
+
+def beside(clips: Sequence[Clip], canvas: Canvas) -> Iterator[Array]:
+    """Give pictures of all clips at once, left to right; those that have ended stand still."""
+    with ExitStack() as stack:
+        players = [stack.enter_context(closing(moving(clip, canvas))) for clip in clips]
+        shown: list[Array | None] = [None] * len(clips)
+        while True:
+            fresh = [next(player, None) for player in players]
+            if all(picture is None for picture in fresh):
+                return
+            shown = [old if new is None else new for old, new in zip(shown, fresh, strict=True)]
+            yield np.concatenate([picture for picture in shown if picture is not None], axis=1)
+
+
+def moving(clip: Clip, canvas: Canvas) -> Generator[Array, None, None]:
+    """Give the pictures of a clip in the time of its recording, then its ending, framed, for a moment."""
+    below = canvas.caption(clip)
+    with canvas.lend(clip) as (stage, brush):
+        indices, held, _ = timeline(stage.states.seconds, canvas.fps)
+        picture, drawn = np.empty(0), -1
+        for number, index in enumerate(indices):
+            if index != drawn:
+                stage.pose(index)
+                picture, drawn = brush.paint(), index
+            ended = number >= len(indices) - held
+            framed = caption.ending(picture, clip.success) if ended else picture
+            yield caption.with_band(framed, below, (number + 1) / (len(indices) - held))
+
+
+def grid(clips: Sequence[Clip], canvas: Canvas, *, moments: int | Sequence[float], columns: int) -> Array:
+    """Return key frames of all clips as one picture, clip by clip, ``columns`` of them a row."""
+    tiles = [tile for clip in clips for tile in _stills(clip, canvas, moments)]
+    rows = math.ceil(len(tiles) / columns)
+    tiles += [np.full_like(tiles[0], 255)] * (rows * columns - len(tiles))
+    lines = [np.concatenate(tiles[row * columns : (row + 1) * columns], axis=1) for row in range(rows)]
+    return np.concatenate(lines)
+
+
+def _stills(clip: Clip, canvas: Canvas, moments: int | Sequence[float]) -> list[Array]:
+    below = canvas.caption(clip)
+    tiles = []
+    with canvas.lend(clip) as (stage, brush):
+        last = len(stage.states) - 1
+        for index in moments_of(last + 1, moments):
+            stage.pose(index)
+            picture = brush.paint()
+            framed = caption.ending(picture, clip.success) if index == last else picture
+            tiles.append(caption.with_band(framed, below, index / max(last, 1)))
+    return tiles
+
+
+def notes_on(clips: Sequence[Clip], canvas: Canvas) -> list[str]:
+    """Return what a viewer should know: playing faster than recorded, states left out, rays instead of GL."""
+    notes = []
+    for number, clip in enumerate(clips, 1):
+        finite = int(np.isfinite(clip.states.qpos).all(axis=1).sum())
+        if finite < len(clip.states):
+            notes.append(f"clip {number} stops where its states are not finite")
+        speed = timeline(clip.states.seconds[np.isfinite(clip.states.seconds)], canvas.fps)[2]
+        if speed > 1:
+            notes.append(f"clip {number} is played {speed:.1f} times as fast as recorded")
+    if canvas.backend == "rays":
+        notes.append("drawn by ray casting: no GL library was found (apt install libosmesa6 gives one)")
+    return notes

@@ -1,0 +1,88 @@
+"""Writing files whole or not at all: mp4 through ffmpeg, png through Pillow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image
+
+from trace_robot.errors import RunError
+from trace_robot.spec import Array
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` that takes its place only if all went well."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_mp4(
+    path: Path, pictures: Iterable[Array], *, size: tuple[int, int], fps: float, rate_factor: int
+) -> int:
+    """Write pictures, each (height, width, 3) of 8 bits, and return how many there were.
+
+    Raises:
+        RunError: there is no ffmpeg, or it could not write.
+    """
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise RunError("video needs ffmpeg: pip install imageio-ffmpeg, or apt install ffmpeg") from error
+    with replacing(path) as temporary:
+        process = subprocess.Popen(
+            _command(program, temporary, size, fps, rate_factor),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            count = _feed(process, pictures, size)
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+        complaint = process.communicate()[1].decode(errors="replace").strip().splitlines()
+        if process.returncode:
+            last = complaint[-1] if complaint else f"exit status {process.returncode}"
+            raise RunError(f"ffmpeg could not write {path.name!r}: {last}")
+    return count
+
+
+def _feed(process: subprocess.Popen[bytes], pictures: Iterable[Array], size: tuple[int, int]) -> int:
+    """Hand the pictures over; ffmpeg that ends early is left for its exit status to explain."""
+    assert process.stdin is not None
+    count = 0
+    for picture in pictures:
+        if picture.shape != (size[1], size[0], 3):
+            raise RunError(f"a picture must have shape {(size[1], size[0], 3)}, got {picture.shape}")
+        try:
+            process.stdin.write(np.ascontiguousarray(picture).data)
+        except BrokenPipeError:
+            break
+        count += 1
+    return count
+
+
+def _command(program: str, path: Path, size: tuple[int, int], fps: float, rate_factor: int) -> list[str]:
+    shape = ["-s", f"{size[0]}x{size[1]}", "-r", f"{fps:g}"]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", *shape, "-i", "-"]
+    coded = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", str(rate_factor), "-pix_fmt", "yuv420p"]
+    same_bytes = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]
+    target = ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{path}"]
+    return [program, "-loglevel", "error", "-nostdin", *source, *coded, *same_bytes, *target]
+
+
+def write_png(path: Path, picture: Array) -> None:
+    with replacing(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(picture)).save(temporary, optimize=True)

@@ -1,0 +1,157 @@
+"""The model of a scene, posed as recorded, and the camera that looks at it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from trace_robot.errors import RunError
+from trace_robot.spec import Array, Scene, States
+
+AZIMUTH, ELEVATION = 150.0, -25.0
+NEAREST, SPREAD, REACH = 0.95, 0.6, 1.0
+MARKS = ("goal", "target", "hole")
+
+
+class Stage:
+    """A model and its data, set up for one recording after another; no picture yet.
+
+    Raises:
+        RunError: the model cannot be read; from ``set``, an array or the states do not fit it, or it has no such
+            camera.
+    """
+
+    def __init__(self, model_path: str) -> None:
+        self.model = _load(model_path)
+        self.data = mujoco.MjData(self.model)
+        self.camera = mujoco.MjvCamera()
+        self.turned = False
+        self._changed: dict[str, Array] = {}
+
+    def set(self, scene: Scene, states: States) -> None:
+        """Take over a scene's arrays and camera, and the states up to the first that is not finite."""
+        for name, original in self._changed.items():
+            getattr(self.model, name)[:] = original
+        self._changed = {}
+        for name, array in scene.model_arrays.items():
+            target = getattr(self.model, name, None)
+            if not isinstance(target, np.ndarray) or target.shape != array.shape:
+                wanted = f"shape {target.shape}" if isinstance(target, np.ndarray) else "none of that name"
+                raise RunError(
+                    f"the model wants {wanted} for array {name!r}, got {array.shape}; record it again"
+                )
+            self._changed[name] = target.copy()
+            target[:] = array
+        mujoco.mj_resetData(self.model, self.data)
+        self.states = _checked(states, self.model)
+        self.turned = scene.upside_down and bool(scene.camera)
+        self.camera = self._camera(scene.camera)
+
+    def pose(self, index: int) -> None:
+        """Move everything to where it was in that recorded frame."""
+        self.data.qpos[:] = self.states.qpos[index]
+        if self.model.nmocap:
+            self.data.mocap_pos[:] = self.states.mocap_pos[index]
+            self.data.mocap_quat[:] = self.states.mocap_quat[index]
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_comPos(self.model, self.data)
+        mujoco.mj_camlight(self.model, self.data)
+        mujoco.mj_tendon(self.model, self.data)
+
+    def _camera(self, name: str) -> Any:
+        camera = mujoco.MjvCamera()
+        if not name:
+            return self._overview(camera)
+        number = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, name)
+        if number < 0:
+            known = ", ".join(self.model.camera(index).name for index in range(self.model.ncam)) or "none"
+            raise RunError(f"the model has no camera {name!r}; known: {known}; no name frames the workspace")
+        camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        camera.fixedcamid = number
+        return camera
+
+    def _overview(self, camera: Any) -> Any:
+        """Frame the hand, the things and the goals of the first state; the whole model where nothing says which."""
+        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+        camera.azimuth, camera.elevation = AZIMUTH, ELEVATION
+        self.pose(0)
+        points = _points_of_interest(self.model, self.data)
+        if len(points):
+            low, high = points.min(axis=0), points.max(axis=0)
+            camera.lookat[:] = (low + high) / 2
+            camera.distance = NEAREST + SPREAD * float((high - low).max())
+        else:
+            camera.lookat[:] = self.model.stat.center
+            camera.distance = 1.5 * self.model.stat.extent
+        return camera
+
+
+def _points_of_interest(model: Any, data: Any) -> Array:
+    """Return where a hand driven by mocap is, and near it the goals and the bodies that can move but are not it.
+
+    Shape (points, 3); none where the model has no mocap.
+    """
+    if not model.nmocap:
+        return np.empty((0, 3))
+    hand = data.mocap_pos[0]
+    driven = {
+        int(body) for pair in (model.eq_obj1id, model.eq_obj2id) for body in pair if 0 <= body < model.nbody
+    }
+    arms = {int(model.body_rootid[body]) for body in driven}
+    things = [body for body in range(1, model.nbody) if model.body_jntnum[body]]
+    points = [data.xpos[body] for body in things if int(model.body_rootid[body]) not in arms]
+    points += [data.site_xpos[site] for site in range(model.nsite) if is_mark(model.site(site).name)]
+    near = [point for point in points if np.linalg.norm(point - hand) < REACH]
+    return np.array([hand, *near])
+
+
+def is_mark(site: str) -> bool:
+    """Tell whether a site of that name says where something must go."""
+    return any(mark in site.lower() for mark in MARKS)
+
+
+def _load(path: str) -> Any:
+    if not Path(path).is_file():
+        raise RunError(f"no model file {path!r} to draw; record the scene again on this machine")
+    try:
+        return mujoco.MjModel.from_xml_path(path)
+    except ValueError as error:
+        raise RunError(f"mujoco cannot read the model {path!r}: {_first_line(error)}") from error
+
+
+def _checked(states: States, model: Any) -> States:
+    """Return the states up to the first one with a number that is not finite."""
+    count = len(states)
+    shapes = {
+        "qpos": (states.qpos, (count, model.nq)),
+        "mocap_pos": (states.mocap_pos, (count, model.nmocap, 3)),
+        "mocap_quat": (states.mocap_quat, (count, model.nmocap, 4)),
+        "seconds": (states.seconds, (count,)),
+    }
+    for name, (array, shape) in shapes.items():
+        if math.prod(shape) and array.shape != shape:
+            raise RunError(f"states.{name} must have shape {shape}, got {array.shape}; record them again")
+    rows = [np.asarray(array).reshape(count, -1) for array, shape in shapes.values() if math.prod(shape)]
+    finite = np.isfinite(np.concatenate(rows, axis=1)).all(axis=1)
+    good = count if finite.all() else int(np.argmin(finite))
+    if not good:
+        raise RunError("there are no recorded states with finite numbers to draw; record the episode again")
+    return States(
+        states.qpos[:good], states.mocap_pos[:good], states.mocap_quat[:good], states.seconds[:good]
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def camera_pose(view: Any) -> tuple[Array, Array, Array, float]:
+    """Return where the camera of an updated scene is, its forward, its up, and its half-height at depth 1."""
+    left, right = view.camera[0], view.camera[1]
+    position = (np.asarray(left.pos, dtype=float) + np.asarray(right.pos, dtype=float)) / 2
+    slope = float(left.frustum_top) / float(left.frustum_near)
+    return position, np.asarray(left.forward, dtype=float), np.asarray(left.up, dtype=float), slope

@@ -1,0 +1,120 @@
+"""What a run is asked for, what it tells on the way and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from trace_robot.sandbox.types import Limits
+
+if TYPE_CHECKING:
+    from trace_robot.policy import Policy
+    from trace_robot.rollout.trial import Trial
+    from trace_robot.spec import EnvSpec
+
+FEEDBACK_LEVEL = "outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to optimize and how.
+
+    policy: a name or a path. optimizer: "auto", "optoprime", "opro" or "search". iterations: None for the
+    optimizer's own default. episodes: training conditions of a candidate. held_out: conditions of the final
+    score. control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
+    seconds: wall-clock budget of the optimization.
+    """
+
+    task: str
+    policy: str = "do_nothing"
+    optimizer: str = "auto"
+    iterations: int | None = None
+    episodes: int = 5
+    seed: int = 0
+    workers: int | None = None
+    control: str | None = None
+    usual_control: str = "pose"
+    held_out: int = 50
+    seconds: float | None = None
+    video: bool = True
+    trusted: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run is about to roll out the starting controller."""
+
+    settings: Settings
+    spec: EnvSpec
+    policy: Policy
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """``done`` of ``total`` episodes of a batch are in. stage: "training" or "held out"; seconds since the start."""
+
+    stage: Literal["training", "held out"]
+    done: int
+    total: int
+    candidates: int
+    best: Trial | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Iterated:
+    """An iteration is written down. better: it is the best so far."""
+
+    iteration: int
+    trial: Trial
+    best: Trial
+    better: bool
+    candidates: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over and everything is on disk."""
+
+    result: Result
+    folder: Path
+
+
+Event = Started | Progressed | Iterated | Ended
+Observe = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run came to; the fields of result.json.
+
+    held_out_interval: 95 % Wilson interval. candidates: how many were tried. seconds: of the optimization,
+    without the held-out episodes. ended: why it stopped.
+    """
+
+    task: str
+    optimizer: str
+    feedback_level: str
+    control: str
+    seed: int
+    policy: str
+    start_success: float
+    training_success: float
+    training_episodes: int
+    held_out_success: float
+    held_out_episodes: int
+    held_out_interval: tuple[float, float]
+    iterations: int
+    best_iteration: int
+    candidates: int
+    environment_steps: int
+    model_calls: int
+    tokens: int
+    seconds: float
+    ended: str
+    versions: Mapping[str, str]

@@ -1,0 +1,95 @@
+"""What an environment says about itself, as plain data that any process can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named part ``[start:stop]`` of a flat observation or action; one number is shown as a float."""
+
+    name: str
+    start: int
+    stop: int
+    unit: str = ""
+    meaning: str = ""
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+    def of(self, vector: Array) -> Any:
+        """Return this field of ``vector``: a float if its size is 1, else a copy of shape (size,)."""
+        return float(vector[self.start]) if self.size == 1 else vector[self.start : self.stop].copy()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSpec:
+    """Everything an optimizer, a prompt or a sandbox may know of an environment.
+
+    observation: the fields a controller sees, in the order of the flat vector; fields may leave gaps.
+    action: the fields of the action, which use it up; ``low`` and ``high`` are its bounds, shape (act_dim,).
+    positions: names of observation fields that are points in metres, world frame, shape (3,); the hand's
+        comes first, empty where the environment has none.
+    horizon: decisions after which an episode ends with "time".
+    success: in words, what ``info["success"]`` means.
+    """
+
+    name: str
+    instruction: str
+    observation: tuple[Field, ...]
+    action: tuple[Field, ...]
+    observation_size: int
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    horizon: int
+    success: str = ""
+    control: str = "raw"
+    positions: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def action_size(self) -> int:
+        return len(self.low)
+
+    def named(self, observation: Array) -> dict[str, Any]:
+        """Return the observation, shape (observation_size,), as a dict of its fields."""
+        return {part.name: part.of(observation) for part in self.observation}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is needed to draw recorded states in another process.
+
+    model_path: the MJCF file; model_arrays: arrays of the model that the reset changed (``body_pos``, ...).
+    camera: a fixed camera's name; upside_down: whether its picture must be turned by 180 degrees.
+    """
+
+    model_path: str
+    model_arrays: Mapping[str, Array] = field(default_factory=dict)
+    camera: str = ""
+    upside_down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Recorded simulator states, F frames.
+
+    qpos: (F, nq); mocap_pos: (F, nmocap, 3); mocap_quat: (F, nmocap, 4); seconds: (F,) simulated time.
+    """
+
+    qpos: Array
+    mocap_pos: Array
+    mocap_quat: Array
+    seconds: Array
+
+    def __len__(self) -> int:
+        return int(np.shape(self.qpos)[0])
