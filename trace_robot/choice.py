@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from trace_robot.errors import PolicyError
 from trace_robot.optimize.problem import Optimizer, Problem
+from trace_robot.policy import load_policy
 from trace_robot.rollout.conditions import training_seeds
 from trace_robot.settings import Settings
 from trace_robot.spec import EnvSpec
@@ -36,27 +38,35 @@ def choose(
     """Return the optimizer that ``settings.optimizer`` names; "auto" takes a model where one is configured."""
     from trace_robot.llm import configured
 
+    name, why = settings.optimizer, "as asked"
     reason = f"the record {replay} is replayed" if replay else configured(model, base_url)
-    name = settings.optimizer
-    if name == "auto":
-        name = "optoprime" if reason else "search"
-        why = (
-            reason
-            or "no model is configured (OPENAI_API_KEY or OPENAI_BASE_URL), so the built-in search runs"
-        )
-    else:
-        why = "as asked"
+    if name == "auto" and reason:
+        name, why = "optoprime", reason
+    elif name == "auto":
+        writes = "act" in load_policy(settings.policy).values
+        name = "search" if writes else "cma"
+        what = "the built-in search runs" if writes else "its numbers are tuned, as it has no trainable act to rewrite"
+        why = f"no model is configured (OPENAI_API_KEY or OPENAI_BASE_URL), so {what}"
     if name == "search":
-        return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _search)
+        return Chosen(_with(settings, name, seconds=SEARCH_SECONDS, control="raw"), why, _search)
+    if name == "cma":
+        return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _cma)
     return _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, model, base_url, record, replay)
 
 
 def _with(
-    settings: Settings, name: str, *, seconds: float | None = None, iterations: int | None = None
+    settings: Settings,
+    name: str,
+    *,
+    seconds: float | None = None,
+    iterations: int | None = None,
+    control: str = "pose",
 ) -> Settings:
+    """Return the settings with what this optimizer does unless told otherwise."""
     return replace(
         settings,
         optimizer=name,
+        usual_control=control,
         seconds=settings.seconds if settings.seconds is not None else seconds,
         iterations=settings.iterations if settings.iterations is not None else iterations,
     )
@@ -65,7 +75,17 @@ def _with(
 def _search(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
     from trace_robot.optimize.search import ProgramSearch
 
+    if "act" not in problem.values:
+        raise PolicyError(
+            f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
+        )
     return ProgramSearch(spec, training_seeds(settings.seed, settings.episodes), seed=settings.seed)
+
+
+def _cma(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
+    from trace_robot.optimize import CMAES
+
+    return CMAES(problem, literals=True, seed=settings.seed)
 
 
 def _by_model(
@@ -81,14 +101,16 @@ def _by_model(
     connection = connect(model, base_url, record=record, replay=replay)
 
     def make(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
-        from trace_robot.optimize import OPRO, OptoPrime
+        from trace_robot.optimize import OPRO, OptoPrime, Tuned
         from trace_robot.sandbox.static import check
 
         def refusals(code: str) -> list[str]:
             return [f"line {fault.line}: {fault.message}" for fault in check(code)]
 
-        kind = OptoPrime if settings.optimizer == "optoprime" else OPRO
-        return kind(problem, connection, check_code=refusals)
+        if settings.optimizer == "opro":
+            return OPRO(problem, connection.model, check_code=refusals)
+        proposer = OptoPrime(problem, connection.model, check_code=refusals)
+        return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
 
     def usage() -> tuple[int, int]:
         return connection.usage.calls, connection.usage.tokens

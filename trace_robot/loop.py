@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from trace_robot.errors import RunError
 from trace_robot.optimize.optoprime import Attempt, OptoPrime
 from trace_robot.optimize.problem import Candidate, Optimizer, ParameterSpec, Problem
 from trace_robot.policy import Policy, load_policy
+from trace_robot.program import Program, code
+from trace_robot.program.words import names
 from trace_robot.rollout.conditions import held_out_seeds, training_seeds
 from trace_robot.rollout.context import context_of, objective_of
 from trace_robot.rollout.engine import Engine
@@ -32,6 +34,7 @@ from trace_robot.settings import (
     Progressed,
     Result,
     Settings,
+    Stage,
     Started,
 )
 from trace_robot.spec import EnvSpec
@@ -72,7 +75,7 @@ def optimize(
     try:
         with Engine(settings.workers, trusted=settings.trusted) as engine:
             trials = _trials(settings, policy, options, engine)
-            run = _Run(settings, optimizer, trials, recorder, observe)
+            run = _Run(settings, spec, optimizer, trials, recorder, observe)
             return run.finish(run.iterate(), usage or (lambda: (0, 0)))
     finally:
         recorder.close()
@@ -114,13 +117,26 @@ def _trials(settings: Settings, policy: Policy, options: dict[str, Any], engine:
     return Trials(engine, policy, settings.task, options, seeds, settings.limits)
 
 
+def written(candidate: Candidate, spec: EnvSpec) -> Candidate:
+    """Return the candidate of a program search with its program written out as code, to run like any other."""
+    program = Program.from_data(candidate.program or {})
+    note = candidate.note or ", ".join(title.replace("_", " ") for title in names(program))
+    return replace(candidate, values={"act": code(program, spec)}, program=None, seeds=None, note=note)
+
+
 class _Run:
     """One run: what the loop knows between two iterations."""
 
     def __init__(
-        self, settings: Settings, optimizer: Optimizer, trials: Trials, recorder: Recorder, observe: Observe
+        self,
+        settings: Settings,
+        spec: EnvSpec,
+        optimizer: Optimizer,
+        trials: Trials,
+        recorder: Recorder,
+        observe: Observe,
     ) -> None:
-        self.settings, self.optimizer, self.trials = settings, optimizer, trials
+        self.settings, self.spec, self.optimizer, self.trials = settings, spec, optimizer, trials
         self.recorder, self.observe = recorder, observe
         self.started = self.shown = time.monotonic()
         self.iteration = self.best_iteration = self.attempts = 0
@@ -135,7 +151,7 @@ class _Run:
                 return self.optimizer.done or "the optimizer has nothing more to try"
             if self.start is None and candidates[0].origin != "start":
                 self._write(self.trials.run([Candidate(0, None, self.trials.policy.values)])[0])
-            graph = bool(getattr(self.optimizer, "uses_graph", False))
+            graph = self.optimizer.uses_graph
             trials = self.trials.run(candidates, graph=graph, on_progress=self._progress)
             self.optimizer.tell([trial.outcome for trial in trials])
             self.recorder.log(trials)
@@ -184,7 +200,7 @@ class _Run:
 
     def _progress(self, done: int, total: int, *, held_out: bool = False) -> None:
         seconds = time.monotonic() - self.started
-        stage = "held out" if held_out else "training"
+        stage: Stage = "held out" if held_out else "training"
         self.observe(Progressed(stage, done, total, self.trials.candidates, self.best, seconds))
 
     def _write_program(self) -> None:
@@ -194,8 +210,7 @@ class _Run:
             return
         if self.best is not None and champion.id == self.best.candidate.id:
             return
-        text = Candidate(champion.id, champion.parent, champion.values, champion.note, champion.origin)
-        self._write(self.trials.run([text])[0])
+        self._write(self.trials.run([written(champion, self.spec)])[0])
         self.shown = time.monotonic()
 
     def _write(self, trial: Trial) -> None:

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from trace_robot.spec import EnvSpec
 
 FEEDBACK_LEVEL = "outcome"
+Stage = Literal["training", "held out"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What to optimize and how.
 
-    policy: a name or a path. optimizer: "auto", "optoprime", "opro" or "search". iterations: None for the
+    policy: a name or a path. optimizer: "auto", "optoprime", "opro", "search" or "cma". iterations: None for the
     optimizer's own default. episodes: training conditions of a candidate. held_out: conditions of the final
     score. control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
-    seconds: wall-clock budget of the optimization.
+    seconds: wall-clock budget of the optimization. tune: CMA-ES on numbers between two proposals of a model.
     """
 
     task: str
@@ -38,6 +39,7 @@ class Settings:
     usual_control: str = "pose"
     held_out: int = 50
     seconds: float | None = None
+    tune: bool = True
     video: bool = True
     trusted: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -57,7 +59,7 @@ class Started:
 class Progressed:
     """``done`` of ``total`` episodes of a batch are in. stage: "training" or "held out"; seconds since the start."""
 
-    stage: Literal["training", "held out"]
+    stage: Stage
     done: int
     total: int
     candidates: int

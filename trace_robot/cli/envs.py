@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from rich.table import Table
-from trace_robot.workspace import describe, environments
 
 from trace_robot.cli.screen import console, write_json
+from trace_robot.workspace import describe, environments
 
 
 def run(options: argparse.Namespace) -> int:

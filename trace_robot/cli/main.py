@@ -8,8 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from trace_robot.errors import TraceRobotError
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -59,9 +63,6 @@ def parser() -> argparse.ArgumentParser:
     _lists(commands)
     _sandbox(commands)
     return top
-
-
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add(commands: Commands, name: str, help_text: str, description: str = "") -> argparse.ArgumentParser:
@@ -129,9 +130,10 @@ def _optimize(commands: Commands) -> None:
     )
     command.add_argument(
         "--optimizer",
-        choices=("auto", "optoprime", "opro", "search"),
+        choices=("auto", "optoprime", "opro", "search", "cma"),
         default="auto",
-        help="default auto: optoprime where a model is configured, else search",
+        help="default auto: optoprime where a model is configured, else search, which writes a new act; cma tunes"
+        " the numbers of a policy and leaves its code",
     )
     command.add_argument(
         "--iterations",
@@ -155,6 +157,11 @@ def _optimize(commands: Commands) -> None:
     )
     command.add_argument("--out", metavar="DIR", help="the run's folder (default: rollouts/runs/TASK-TIME)")
     command.add_argument("--overwrite", action="store_true", help="replace an older run in --out")
+    command.add_argument(
+        "--no-tune",
+        action="store_true",
+        help="optoprime: do not tune the numbers of a new best controller by CMA-ES between two proposals",
+    )
     command.add_argument("--no-video", action="store_true", help="make no videos")
     command.add_argument(
         "--model", metavar="NAME", help="the model's name (default: OPENAI_MODEL, or the endpoint's only one)"

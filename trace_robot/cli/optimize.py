@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     settings = Settings(
         task=options.task, policy=options.policy, optimizer=options.optimizer, iterations=options.iterations,
         episodes=options.episodes, seed=options.seed, workers=options.workers, control=options.control,
-        held_out=options.held_out, seconds=options.seconds, video=not options.no_video, trusted=options.trust,
+        held_out=options.held_out, seconds=options.seconds, tune=not options.no_tune, video=not options.no_video, trusted=options.trust,
     )  # fmt: skip
     if options.dry_run:
         console().print(first_prompt(settings), markup=False)

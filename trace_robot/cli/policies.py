@@ -7,10 +7,10 @@ import ast
 
 from rich.markup import escape
 from rich.table import Table
-from trace_robot.workspace import policies
 
 from trace_robot.cli.screen import console, write_json
 from trace_robot.policy import load_policy
+from trace_robot.workspace import policies
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from trace_robot.errors import UnknownNameError, ValueMismatchError
 from trace_robot.sandbox.types import Fault
 
 if TYPE_CHECKING:
-    from trace_robot.trace.backward import Subgraph
+    from trace_robot.trace.subgraph import Subgraph
 
 Kind = Literal["code", "number", "text", "bool", "array", "list", "dict"]
 
@@ -83,7 +83,8 @@ class Outcome:
     """What a candidate did; a larger score is better.
 
     candidate: its id. success: fraction of its episodes that succeeded, 0 to 1. scores: one an episode.
-    feedback: the words given to the output. subgraph: of the most telling episode; not in the JSON form.
+    feedback: the words given to the output. subgraph: of the most telling episode; graph: the same as
+    records, where it came from another process; neither is in the JSON form.
     details: small named numbers, or sequences of them with one entry an episode.
     """
 
@@ -95,6 +96,7 @@ class Outcome:
     subgraph: Subgraph | None = field(default=None, compare=False)
     faults: tuple[Fault, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    graph: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
 
     def to_data(self) -> dict[str, Any]:
         return {
@@ -116,7 +118,7 @@ class Outcome:
         return cls(**{**data, "scores": tuple(data.get("scores", ())), "faults": faults})
 
     def without_graph(self) -> Outcome:
-        return replace(self, subgraph=None)
+        return replace(self, subgraph=None, graph=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,22 +166,29 @@ class Optimizer(Protocol):
 
     ``ask`` twice without ``tell`` gives the candidates that still wait for their outcome.
     ``best`` is the best candidate told so far. ``done`` is "" while going on, else the reason.
-    ``state`` is JSON-able; ``restore`` on a new optimizer with the same arguments goes on from there.
+    ``uses_graph``: whether the next outcomes should carry the graph of a telling episode.
     """
 
     def ask(self) -> list[Candidate]: ...
 
     def tell(self, outcomes: Sequence[Outcome]) -> None: ...
 
-    def state(self) -> dict[str, Any]: ...
-
-    def restore(self, state: Mapping[str, Any]) -> None: ...
+    @property
+    def uses_graph(self) -> bool: ...
 
     @property
     def best(self) -> Candidate | None: ...
 
     @property
     def done(self) -> str: ...
+
+
+class Resumable(Optimizer, Protocol):
+    """``state`` is JSON-able; ``restore`` on a new optimizer with the same arguments goes on from there."""
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
 def plain(value: Any) -> Any:

@@ -79,7 +79,7 @@ class Bench:
             if self._box is not None:
                 self._box.close()
             interface = Interface(about.observation_size, about.action_size, fields)
-            self._box = Sandbox(interface, job.limits, trusted=self._trusted)
+            self._box = Sandbox(interface, job.limits, preload=("trace_robot.trace",), trusted=self._trusted)
             self._fitted = fitted
         return self._box
 

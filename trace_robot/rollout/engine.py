@@ -59,6 +59,10 @@ class Engine:
             self._run_there(numbered, keep)
         return [episodes[index] for index, _ in numbered]
 
+    @property
+    def worker_pids(self) -> list[int]:
+        return [worker.process.pid for worker in self._crew]
+
     def close(self) -> None:
         """End the workers; a later ``run`` starts new ones."""
         for worker in self._crew:

@@ -37,18 +37,22 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How much work a picture may be; ``rays`` is the share of pixels a side that the ray caster shoots."""
+    """How much work a picture may be.
+
+    samples: of each pixel, for smooth edges. shadows: the side of the shadow map, 0 for neither shadows nor
+    reflections. rate_factor: of the video, smaller is finer. rays: rays per pixel, along each side.
+    """
 
     size: tuple[int, int]
     samples: int
-    shadows: bool
+    shadows: int
     rate_factor: int
     rays: float
 
 
 QUALITIES: dict[QualityName, Quality] = {
-    "fast": Quality(size=(320, 240), samples=0, shadows=False, rate_factor=26, rays=0.5),
-    "high": Quality(size=(640, 480), samples=4, shadows=True, rate_factor=20, rays=0.5),
+    "fast": Quality(size=(320, 240), samples=0, shadows=0, rate_factor=26, rays=0.5),
+    "high": Quality(size=(640, 480), samples=4, shadows=2048, rate_factor=20, rays=0.5),
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from trace_robot.spec import Array
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The size of one clip's pictures, caption included, and how they are drawn."""
+    """The size of one clip's pictures, caption included, how they are drawn, and what a viewer should know."""
 
     size: tuple[int, int]
     band: int
@@ -27,13 +27,18 @@ class Canvas:
     fps: float
     backend: str
     workshop: Workshop
+    notes: list[str] = field(default_factory=list)
 
     @property
     def scene_size(self) -> tuple[int, int]:
         return self.size[0], self.size[1] - self.band
 
-    def lend(self, clip: Clip) -> AbstractContextManager[tuple[Stage, Painter]]:
-        return self.workshop.lend(clip, self.scene_size, self.quality, self.backend)
+    @contextmanager
+    def lend(self, clip: Clip) -> Iterator[tuple[Stage, Painter]]:
+        with self.workshop.lend(clip, self.scene_size, self.quality, self.backend) as (stage, brush):
+            if len(stage.states) < len(clip.states):
+                self.notes.append(f"a clip ends after {len(stage.states)} states: the next is not finite")
+            yield stage, brush
 
     def caption(self, clip: Clip) -> Array:
         return caption.band(clip, self.size[0], self.band, caption.font_size(self.size[1]))
@@ -62,10 +67,12 @@ def moving(clip: Clip, canvas: Canvas) -> Generator[Array, None, None]:
     """Give the pictures of a clip in the time of its recording, then its ending, framed, for a moment."""
     below = canvas.caption(clip)
     with canvas.lend(clip) as (stage, brush):
-        indices, held, _ = timeline(stage.states.seconds, canvas.fps)
-        picture, drawn = np.empty(0), -1
+        indices, held, speed = timeline(stage.states.seconds, canvas.fps)
+        if speed > 1:
+            canvas.notes.append(f"a clip is played {speed:.1f} times as fast as recorded")
+        picture, drawn = np.empty(0), None
         for number, index in enumerate(indices):
-            if index != drawn:
+            if drawn is None or stage.moved(drawn, index):
                 stage.pose(index)
                 picture, drawn = brush.paint(), index
             ended = number >= len(indices) - held
@@ -93,18 +100,3 @@ def _stills(clip: Clip, canvas: Canvas, moments: int | Sequence[float]) -> list[
             framed = caption.ending(picture, clip.success) if index == last else picture
             tiles.append(caption.with_band(framed, below, index / max(last, 1)))
     return tiles
-
-
-def notes_on(clips: Sequence[Clip], canvas: Canvas) -> list[str]:
-    """Return what a viewer should know: playing faster than recorded, states left out, rays instead of GL."""
-    notes = []
-    for number, clip in enumerate(clips, 1):
-        finite = int(np.isfinite(clip.states.qpos).all(axis=1).sum())
-        if finite < len(clip.states):
-            notes.append(f"clip {number} stops where its states are not finite")
-        speed = timeline(clip.states.seconds[np.isfinite(clip.states.seconds)], canvas.fps)[2]
-        if speed > 1:
-            notes.append(f"clip {number} is played {speed:.1f} times as fast as recorded")
-    if canvas.backend == "rays":
-        notes.append("drawn by ray casting: no GL library was found (apt install libosmesa6 gives one)")
-    return notes

@@ -1,11 +1,11 @@
-"""Writing files whole or not at all: mp4 through ffmpeg, png through Pillow."""
+"""Writing pictures: mp4 through ffmpeg, png through Pillow; and putting them in their place."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -16,15 +16,14 @@ from trace_robot.errors import RunError
 from trace_robot.spec import Array
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` that takes its place only if all went well."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+def publish(draft: Path, path: Path) -> None:
+    """Put a finished file in its place, whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        shutil.copyfile(draft, beside)
+        os.replace(beside, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
 
 
 def write_mp4(
@@ -39,23 +38,22 @@ def write_mp4(
         program = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
         raise RunError("video needs ffmpeg: pip install imageio-ffmpeg, or apt install ffmpeg") from error
-    with replacing(path) as temporary:
-        process = subprocess.Popen(
-            _command(program, temporary, size, fps, rate_factor),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            count = _feed(process, pictures, size)
-        except BaseException:
-            process.kill()
-            process.communicate()
-            raise
-        complaint = process.communicate()[1].decode(errors="replace").strip().splitlines()
-        if process.returncode:
-            last = complaint[-1] if complaint else f"exit status {process.returncode}"
-            raise RunError(f"ffmpeg could not write {path.name!r}: {last}")
+    process = subprocess.Popen(
+        _command(program, path, size, fps, rate_factor),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        count = _feed(process, pictures, size)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    complaint = process.communicate()[1].decode(errors="replace").strip().splitlines()
+    if process.returncode:
+        last = complaint[-1] if complaint else f"exit status {process.returncode}"
+        raise RunError(f"ffmpeg could not encode the video: {last}")
     return count
 
 
@@ -84,5 +82,5 @@ def _command(program: str, path: Path, size: tuple[int, int], fps: float, rate_f
 
 
 def write_png(path: Path, picture: Array) -> None:
-    with replacing(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(picture)).save(temporary, optimize=True)
+    """Write one picture, (height, width, 3) of 8 bits."""
+    Image.fromarray(np.ascontiguousarray(picture)).save(path, optimize=True)

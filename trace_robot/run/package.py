@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from trace_robot.errors import RunError
 from trace_robot.run.clip import Clip, QualityName
 from trace_robot.spec import Array, Scene, States
 
@@ -35,8 +36,10 @@ def pack(job: RenderJob, folder: Path) -> None:
     """Write the job into the folder, which must exist."""
     arrays: dict[str, Array] = {}
     for number, clip in enumerate(job.clips):
-        arrays.update({f"{number}.{name}": np.asarray(getattr(clip.states, name), float) for name in STATES})
-        arrays.update({f"{number}.model.{name}": array for name, array in clip.scene.model_arrays.items()})
+        for name in STATES:
+            arrays[f"{number}.{name}"] = _numbers(name, getattr(clip.states, name))
+        for name, array in clip.scene.model_arrays.items():
+            arrays[f"{number}.model.{name}"] = _numbers(name, array)
     about = {
         "clips": [_clip_data(clip) for clip in job.clips],
         "path": str(job.path.absolute()),
@@ -68,6 +71,13 @@ def unpack(folder: Path) -> RenderJob:
         moments if isinstance(moments, int) else tuple(moments),
         about["columns"],
     )
+
+
+def _numbers(name: str, array: Array) -> Array:
+    kind = np.asarray(array).dtype
+    if kind.kind not in "biuf":
+        raise RunError(f"array {name!r} must hold numbers, got {kind}; record it again")
+    return np.asarray(array)
 
 
 def _clip_data(clip: Clip) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class GlPainter:
         model = stage.model
         model.vis.quality.offsamples = quality.samples
         model.vis.global_.offwidth, model.vis.global_.offheight = size
-        self._stage, self._shadows = stage, quality.shadows
+        model.vis.quality.shadowsize = quality.shadows
+        self._stage, self._shadows = stage, bool(quality.shadows)
         self._renderer = mujoco.Renderer(model, size[1], size[0])
 
     def paint(self) -> Array:

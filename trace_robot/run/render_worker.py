@@ -1,13 +1,14 @@
 """The process that renders: folders of jobs come in by standard input, one JSON line each goes out.
 
-``python -m trace_robot.run.render_worker BACKEND`` serves jobs until the input ends; with ``--probe`` it
-draws one small picture instead and says so. MUJOCO_GL is set by whoever starts it.
+``python -m trace_robot.run.render_worker BACKEND [FOLDER]`` serves jobs until the input ends, then removes the
+folder of jobs; with ``--probe`` it draws one small picture instead. MUJOCO_GL is set by whoever starts it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -34,42 +35,51 @@ def main(arguments: list[str]) -> int:
         return 0
     from trace_robot.run.workshop import Workshop
 
-    with Workshop() as workshop:
-        for line in sys.stdin:
-            _say(answers, answer(Path(json.loads(line)), backend, workshop))
+    try:
+        with Workshop() as workshop:
+            for line in sys.stdin:
+                _say(answers, answer(Path(json.loads(line)), backend, workshop))
+    finally:  # reached where whoever started this went without a word, else it was ended and all is tidy
+        for folder in arguments[1:]:
+            shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
 def answer(folder: Path, backend: str, workshop: Workshop) -> dict[str, Any]:
     """Do the job in the folder and return what came of it: an ``error`` in one line, or what was drawn."""
     try:
-        return draw(unpack(folder), backend, workshop)
+        return draw(unpack(folder), folder, backend, workshop)
     except TraceRobotError as error:
         return {"error": str(error)}
+    except OSError as error:
+        return {"error": f"cannot write it: {error.strerror or error}"}
     except MemoryError:
         return {"error": "not enough memory to draw this; choose a smaller size"}
     except Exception as error:  # the job's data may be anything; the next job must still be served
         return {"error": f"rendering failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 
-def draw(job: RenderJob, backend: str, workshop: Workshop) -> dict[str, Any]:
+def draw(job: RenderJob, folder: Path, backend: str, workshop: Workshop) -> dict[str, Any]:
     """Draw the job's picture or video, write it, and return its ``frames``, ``size`` and ``notes``."""
     from trace_robot.run import compose, encode
     from trace_robot.run.caption import band_height
 
     band = band_height(job.clips, job.size)
     canvas = compose.Canvas(job.size, band, job.quality, job.fps, backend, workshop)
-    notes = compose.notes_on(job.clips, canvas)
+    draft = folder / f"draft{job.path.suffix}"
+    frames, size = 1, job.size
     if job.layout == "grid":
         picture = compose.grid(job.clips, canvas, moments=job.moments, columns=job.columns)
-        encode.write_png(job.path, picture)
-        return {"frames": 1, "size": [picture.shape[1], picture.shape[0]], "notes": notes}
-    together = job.layout == "beside"
-    size = (job.size[0] * len(job.clips), job.size[1]) if together else job.size
-    pictures = compose.beside(job.clips, canvas) if together else compose.in_turn(job.clips, canvas)
-    rate_factor = QUALITIES[job.quality].rate_factor
-    frames = encode.write_mp4(job.path, pictures, size=size, fps=job.fps, rate_factor=rate_factor)
-    return {"frames": frames, "size": size, "notes": notes}
+        size = (picture.shape[1], picture.shape[0])
+        encode.write_png(draft, picture)
+    else:
+        together = job.layout == "beside"
+        size = (job.size[0] * len(job.clips), job.size[1]) if together else job.size
+        pictures = compose.beside(job.clips, canvas) if together else compose.in_turn(job.clips, canvas)
+        rate_factor = QUALITIES[job.quality].rate_factor
+        frames = encode.write_mp4(draft, pictures, size=size, fps=job.fps, rate_factor=rate_factor)
+    encode.publish(draft, job.path)
+    return {"frames": frames, "size": size, "notes": canvas.notes}
 
 
 def _private_output() -> TextIO:

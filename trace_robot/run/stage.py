@@ -14,6 +14,7 @@ from trace_robot.spec import Array, Scene, States
 
 AZIMUTH, ELEVATION = 150.0, -25.0
 NEAREST, SPREAD, REACH = 0.95, 0.6, 1.0
+STILL = 1e-3  # metres or radians: less than a pixel at arm's length
 MARKS = ("goal", "target", "hole")
 
 
@@ -61,6 +62,11 @@ class Stage:
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
         mujoco.mj_tendon(self.model, self.data)
+
+    def moved(self, one: int, other: int) -> bool:
+        """Tell whether two recorded frames differ by what an eye could see."""
+        recorded = (self.states.qpos, self.states.mocap_pos, self.states.mocap_quat)
+        return any(np.abs(part[one] - part[other]).max(initial=0.0) > STILL for part in recorded)
 
     def _camera(self, name: str) -> Any:
         camera = mujoco.MjvCamera()

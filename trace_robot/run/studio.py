@@ -23,6 +23,7 @@ from trace_robot.run.package import RenderJob, pack
 
 JOB_SECONDS = 600.0
 IN_FLIGHT = 64
+RAYS_NOTE = "drawn by ray casting; a GL library draws finer pictures: apt install libosmesa6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,10 @@ class Studio:
         self._wanted, self._job_seconds = backend, job_seconds
         self._backend: Backend | None = None
         self._worker: _Worker | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="trace_robot_render_"))
+        self._folder: Path | None = None
         self._pending: deque[tuple[RenderJob, Path]] = deque()
         self._sent = 0
         self._since = time.monotonic()
-        self._count = 0
 
     @property
     def backend(self) -> Backend:
@@ -68,11 +68,9 @@ class Studio:
             RunError: that folder or the job's data cannot be written, or the backend does not draw here.
         """
         _ = self.backend
-        folder = self._folder / str(self._count)
-        self._count += 1
         try:
             job.path.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
+            folder = Path(tempfile.mkdtemp(dir=self._room()))
             pack(job, folder)
         except OSError as error:
             raise RunError(
@@ -107,7 +105,9 @@ class Studio:
         """End the process and remove what was handed over; jobs not finished are given up."""
         self._stop()
         self._pending.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     def __enter__(self) -> Studio:
         return self
@@ -117,10 +117,17 @@ class Studio:
     ) -> None:
         self.close()
 
+    def _room(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="trace_robot_render_"))
+        return self._folder
+
     def _feed(self) -> None:
         """Tell the process of pending jobs, starting it if there is none."""
+        if self._worker is not None and not self._sent and self._worker.ended():
+            self._stop()
         if self._worker is None and self._pending:
-            self._worker = _Worker(self.backend, self._folder)
+            self._worker = _Worker(self.backend, self._room())
         while self._worker is not None and self._sent < min(len(self._pending), IN_FLIGHT):
             self._worker.tell(self._pending[self._sent][1])
             self._sent += 1
@@ -162,7 +169,7 @@ class _Worker:
     def __init__(self, backend: Backend, folder: Path) -> None:
         self._errors = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed with the process
         self._process = subprocess.Popen(
-            worker_command(backend),
+            worker_command(backend, str(folder)),
             env=worker_environment(backend),
             cwd=folder,
             stdin=subprocess.PIPE,
@@ -183,6 +190,9 @@ class _Worker:
             self._input.flush()
         except BrokenPipeError:
             return  # it has ended; the reader says so
+
+    def ended(self) -> bool:
+        return self._process.poll() is not None
 
     def complaint(self) -> str:
         """Return the last line it wrote to standard error, or its exit status."""
@@ -212,5 +222,8 @@ def _result(job: RenderJob, line: bytes, backend: Backend, seconds: float) -> Vi
     if "error" in answer:
         return RenderFailure(job.path, answer["error"])
     width, height = answer["size"]
-    size, notes = job.path.stat().st_size, tuple(answer["notes"])
-    return VideoInfo(job.path, (width, height), answer["frames"], job.fps, backend, size, seconds, notes)
+    notes = [*answer["notes"], *([RAYS_NOTE] if backend == "rays" else [])]
+    size = job.path.stat().st_size
+    return VideoInfo(
+        job.path, (width, height), answer["frames"], job.fps, backend, size, seconds, tuple(notes)
+    )

@@ -22,6 +22,8 @@ __all__ = [
     "picture_job", "probe", "render", "render_picture", "render_side_by_side", "video_job",
 ]  # fmt: skip
 
+MOST_TILES = 200
+
 
 def render(
     clips: Sequence[Clip],
@@ -114,11 +116,10 @@ def picture_job(
     if each < 1 or (not isinstance(fractions, int) and not all(0 <= moment <= 1 for moment in fractions)):
         raise RunError(f"moments must be a positive number or fractions between 0 and 1, got {moments!r}")
     wide = columns if columns is not None else each if each > 1 else math.ceil(math.sqrt(len(clips)))
-    if columns is not None and columns < 1:
-        raise RunError(f"columns must be at least 1, got {columns!r}")
-    return RenderJob(
-        _some(clips), _named(path, ".png"), "grid", _size(size, quality, 1), quality, 25.0, fractions, wide
-    )
+    pixels, tiles = _size(size, quality, 1), each * len(clips)
+    if not 1 <= wide <= MOST_TILES or tiles > MOST_TILES:
+        raise RunError(f"a picture holds 1 to {MOST_TILES} tiles, got {tiles} in {wide} columns; show fewer")
+    return RenderJob(_some(clips), _named(path, ".png"), "grid", pixels, quality, 25.0, fractions, wide)
 
 
 def _wait_for(job: RenderJob, backend: str) -> VideoInfo:

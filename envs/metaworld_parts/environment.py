@@ -1,0 +1,213 @@
+"""The gymnasium environment: checks, horizon, two modes of control, recording, snapshots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.utils import seeding
+
+from trace_robot.errors import ActionError, OrderError
+from trace_robot.spec import Array, EnvSpec, Scene, States
+
+from .simulation import Simulation, Snapshot
+from .task import OBSERVATION_SIZE, Task
+
+CONTROL_RATE = 80  # steps a simulated second
+RECORD_EVERY = 3  # 80 / 3 = 26.7 frames a simulated second
+CAMERA = "corner2"
+KEPT_CONDITIONS = 4096
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """How a target of the hand becomes simulator steps.
+
+    gain: action per metre of error. steps: simulator steps of a decision at most. A decision ends early once
+    the hand is within ``near`` metres of the target in each direction and the gripper's opening changed by
+    less than ``still`` in the last step; not before ``least`` steps, so that a gripper has begun to move.
+    """
+
+    relative: bool = True
+    gain: float = 10.0
+    steps: int = 20
+    near: float = 0.005
+    still: float = 0.002
+    least: int = 4
+
+
+@dataclass(frozen=True)
+class EnvironmentSnapshot:
+    """Everything that the rest of an episode depends on."""
+
+    simulation: Snapshot
+    steps: int
+    decisions: int
+
+
+class MetaWorldEnv(gymnasium.Env[Array, Array]):
+    """One task; ``step`` takes float32 actions and returns the 39 numbers of upstream's observation.
+
+    ``info["success"]``: whether the task succeeded in this step, which also ends the episode.
+    ``info["steps"]``: simulator steps so far. The reward terms are upstream's, as floats.
+    Raises ActionError for an action of the wrong shape or with a number that is not finite, EnvironmentFault
+    if the simulation diverges, OrderError for a step before the first reset or after the horizon.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self, task: Task, simulation: Simulation, about: EnvSpec, tracking: Tracking | None, horizon: int
+    ) -> None:
+        self.about = about
+        self.record_states = False
+        self.observation_space = Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float64)
+        self.action_space = Box(np.array(about.low, np.float32), np.array(about.high, np.float32))
+        self.simulation = simulation
+        self._task, self._tracking, self._horizon = task, tracking, horizon
+        self._low, self._high = self.action_space.low, self.action_space.high
+        self._conditions: dict[int, Array] = {}
+        self._last_seed: int | None = None
+        self._steps = -1
+        self._decisions = 0
+        self._frames: list[tuple[Array, Array, Array, float]] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: number of the initial condition; the same in every process and for every control mode. None
+                goes on to another one.
+            options: ``{"variation": vector}`` gives the condition itself.
+        """
+        if options and "variation" in options:
+            variation = self._task.checked(options["variation"])
+        else:
+            variation = self._condition(self._another() if seed is None else seed)
+            self._last_seed = None if seed is None else int(seed)
+        observation = self.simulation.reset(variation)
+        self._steps = self._decisions = 0
+        self._frames = []
+        self._record()
+        return observation.copy(), {"success": False, "steps": 0}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        wanted = self._checked(action)
+        if self._tracking is None:
+            observation, reward, terms = self._advance(wanted)
+        else:
+            observation, reward, terms = self._track(wanted, self._tracking)
+        self._decisions += 1
+        success = bool(terms["success"])
+        info = {name: float(value) for name, value in terms.items()}
+        info |= {"success": success, "steps": self._steps}
+        over = self._steps >= self._horizon or self._decisions >= self.about.horizon
+        return observation.copy(), reward, success, over and not success, info
+
+    def snapshot(self) -> EnvironmentSnapshot:
+        """Return a value from which :meth:`restore` continues bit for bit, in any object of this task."""
+        return EnvironmentSnapshot(self.simulation.snapshot(), self._steps, self._decisions)
+
+    def restore(self, snapshot: EnvironmentSnapshot) -> Array:
+        """Continue from a snapshot; return the observation at that moment. Recording starts anew."""
+        observation = self.simulation.restore(snapshot.simulation)
+        self._steps, self._decisions, self._frames = snapshot.steps, snapshot.decisions, []
+        self._record()
+        return observation.copy()
+
+    def scene(self) -> Scene:
+        """Return what another process needs to draw this episode's states."""
+        model = self.simulation.model
+        moved = {name: getattr(model, name).copy() for name in ("body_pos", "site_pos")}
+        return Scene(str(Path(self.simulation.upstream.fullpath).resolve()), moved, CAMERA, True)
+
+    def state_frame(self) -> tuple[Array, Array, Array, float]:
+        """Return copies of qpos, mocap positions, mocap quaternions, and the simulated seconds."""
+        data = self.simulation.data
+        seconds = max(self._steps, 0) / CONTROL_RATE
+        return data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy(), seconds
+
+    def recorded(self) -> States:
+        """Return the frames since the last reset, about 27 a simulated second; empty unless record_states."""
+        frames = list(self._frames)
+        if frames and frames[-1][3] < self._steps / CONTROL_RATE:
+            frames.append(self.state_frame())
+        empty = self.state_frame()
+        columns = [np.array([frame[i] for frame in frames]) for i in range(4)]
+        shaped = [column.reshape(-1, *np.shape(empty[i])) for i, column in enumerate(columns)]
+        return States(*shaped)
+
+    def close(self) -> None:
+        self.simulation.upstream.close()
+
+    def _condition(self, seed: int) -> Array:
+        known = self._conditions.get(seed)
+        if known is None:
+            known = self._task.variation(seed)
+            if len(self._conditions) < KEPT_CONDITIONS:
+                self._conditions[int(seed)] = known
+        return known
+
+    def _another(self) -> int:
+        """Return the seed of a reset without one: drawn from a stream that the last given seed began."""
+        if self._last_seed is not None:
+            self._np_random, self._np_random_seed = seeding.np_random(self._last_seed)
+        return int(self.np_random.integers(2**31))
+
+    def _checked(self, action: Array) -> Array:
+        if self._steps < 0:
+            raise OrderError("step before the first reset; call reset() first")
+        if self._steps >= self._horizon or self._decisions >= self.about.horizon:
+            raise OrderError("the episode is over: its time was up; call reset() first")
+        try:
+            wanted = np.asarray(action, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ActionError(f"action must be 4 numbers, got {action!r}") from error
+        if wanted.shape != (4,):
+            raise ActionError(f"action must have shape (4,), got {wanted.shape}")
+        if not math.isfinite(sum(wanted.tolist())):
+            raise ActionError(f"action must be finite, got {wanted.tolist()}")
+        wanted = np.maximum(wanted, self._low)
+        return np.minimum(wanted, self._high, out=wanted)
+
+    def _advance(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
+        """Take one simulator step."""
+        result = self.simulation.step(action)
+        self._steps += 1
+        if self._steps % RECORD_EVERY == 0:
+            self._record()
+        return result
+
+    def _track(self, wanted: Array, tracking: Tracking) -> tuple[Array, float, Mapping[str, Any]]:
+        """Move the hand towards a target for one decision; rewards are summed over simulator steps."""
+        hand = self.simulation.observation[:3]
+        target = hand + wanted[:3] if tracking.relative else wanted[:3].astype(np.float64)
+        opening = float(self.simulation.observation[3])
+        action = np.array((0, 0, 0, wanted[3]), np.float32)
+        total = 0.0
+        for done in range(1, min(tracking.steps, self._horizon - self._steps) + 1):
+            action[:3] = np.clip(tracking.gain * (target - self.simulation.observation[:3]), -1, 1)
+            observation, reward, terms = self._advance(action)
+            total += reward
+            before, opening = opening, float(observation[3])
+            if terms["success"]:
+                break
+            if (
+                done >= tracking.least
+                and abs(opening - before) < tracking.still
+                and float(np.abs(target - observation[:3]).max()) < tracking.near
+            ):
+                break
+        return observation, total, terms
+
+    def _record(self) -> None:
+        if self.record_states:
+            self._frames.append(self.state_frame())

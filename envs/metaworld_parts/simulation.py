@@ -1,0 +1,181 @@
+"""One of upstream's environments, driven exactly: conditions set by vector, resets cached, states saved."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import mujoco
+import numpy as np
+
+from trace_robot.errors import EnvironmentFault
+from trace_robot.spec import Array
+
+CACHED_RESETS = 256  # about 10 kB each
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+QUIET = bytes(4 * int(mujoco.mjtWarning.mjNWARNING))
+MOVED_BY_RESET = ("body_pos", "site_pos")
+KEPT_TYPES = (bool, int, float, str, list, np.ndarray, np.generic, type(None))
+CHANGES_IN_EPISODE = ("_prev_obs", "_last_stable_obs", "curr_path_length", "_target_to_obj_init")
+
+
+class Stepper(Protocol):
+    """What advances upstream's environment by one control step."""
+
+    def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]: ...
+
+    def load(self) -> None: ...
+
+    def store(self) -> None: ...
+
+
+class ReferenceStep:
+    """Upstream's own stepping."""
+
+    def __init__(self, upstream: Any, rewards: bool = True) -> None:
+        self._upstream, self._rewards = upstream, rewards
+        upstream.max_path_length = np.inf
+
+    def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
+        observation, reward, _, _, terms = self._upstream.step(action)
+        if self._rewards:
+            return observation, reward, terms
+        return observation, 0.0, {"success": terms["success"]}
+
+    def load(self) -> None:
+        """Nothing to take over: upstream remembers for itself."""
+
+    def store(self) -> None:
+        """Nothing to give back: upstream remembers for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the next steps depend on; restoring it continues bit for bit.
+
+    variation: the initial condition it grew from. physics: MuJoCo's integration state.
+    attributes: what upstream keeps between steps. observation: the last one, shape (39,).
+    """
+
+    variation: Array
+    physics: Array
+    attributes: Mapping[str, Any]
+    observation: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    observation: Array
+    physics: Array
+    attributes: Mapping[str, Any]
+    model: Mapping[str, Array]
+
+
+class Simulation:
+    """Upstream's environment object and what upstream leaves to chance.
+
+    upstream: an instance of one of ``metaworld.ALL_V3_ENVIRONMENTS``, which this object takes over.
+    stepper: makes what advances it.
+    """
+
+    def __init__(self, upstream: Any, stepper: Callable[[Any], Stepper] = ReferenceStep) -> None:
+        self.upstream = upstream
+        self.model, self.data = upstream.model, upstream.data
+        self.observation: Array = np.zeros(0)
+        self.variation: Array = np.zeros(0)
+        self._warnings = self.data.warning.number
+        self._starts: OrderedDict[bytes, _Start] = OrderedDict()
+        self._size = mujoco.mj_stateSize(self.model, STATE)
+        upstream._set_task_called = True
+        upstream._freeze_rand_vec = True
+        upstream._partially_observable = False
+        upstream.__dict__.pop("sawyer_observation_space", None)  # computed again, with the goal in it
+        self._stepper = stepper(upstream)
+
+    def reset(self, variation: Array) -> Array:
+        """Go to an initial condition; the second time it costs microseconds and gives the same bytes."""
+        if self._warnings.tobytes() != QUIET:
+            mujoco.mj_resetData(self.model, self.data)
+        key = variation.tobytes()
+        start = self._starts.get(key)
+        if start is None:
+            start = self._starts[key] = self._first_reset(variation)
+            if len(self._starts) > CACHED_RESETS:
+                self._starts.popitem(last=False)
+        else:
+            self._starts.move_to_end(key)
+            self._return_to(start)
+        self._stepper.load()
+        self.variation = variation
+        self.observation = start.observation.copy()
+        return self.observation
+
+    def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
+        """Advance one control step (1/80 s); the action has shape (4,), float32, within [-1, 1]."""
+        try:
+            self.observation, reward, terms = self._stepper.step(action)
+        except Exception as error:
+            self.check()
+            raise EnvironmentFault(f"the environment failed: {type(error).__name__}: {error}") from error
+        if self._warnings.tobytes() != QUIET:
+            self.check()
+        return self.observation, float(reward), terms
+
+    def check(self) -> None:
+        """Raise EnvironmentFault if the simulator warned, as it does when it diverges and starts over."""
+        if self._warnings.tobytes() != QUIET:
+            counts = enumerate(self._warnings.tolist())
+            said = ", ".join(mujoco.mju_warningText(index, 0) for index, count in counts if count)
+            raise EnvironmentFault(f"the simulation is no longer valid: {said}; start a new episode")
+
+    def snapshot(self) -> Snapshot:
+        self._stepper.store()
+        kept = {name: value for name, value in vars(self.upstream).items() if name in CHANGES_IN_EPISODE}
+        return Snapshot(self.variation.copy(), self._physics(), _copied(kept), self.observation.copy())
+
+    def restore(self, snapshot: Snapshot) -> Array:
+        """Continue from a snapshot, also one taken from another object of the same task."""
+        self.reset(snapshot.variation)
+        mujoco.mj_setState(self.model, self.data, snapshot.physics, STATE)
+        vars(self.upstream).update(_copied(snapshot.attributes))
+        self._stepper.load()
+        self.observation = snapshot.observation.copy()
+        return self.observation
+
+    def _first_reset(self, variation: Array) -> _Start:
+        self.upstream._last_rand_vec = variation.copy()
+        observation, _ = self.upstream.reset()
+        self.check()
+        return _Start(observation.copy(), self._physics(), self._attributes(), self._moved())
+
+    def _return_to(self, start: _Start) -> None:
+        mujoco.mj_setState(self.model, self.data, start.physics, STATE)
+        for name, array in start.model.items():
+            getattr(self.model, name)[:] = array
+        vars(self.upstream).update(start.attributes)
+
+    def _physics(self) -> Array:
+        state = np.empty(self._size)
+        mujoco.mj_getState(self.model, self.data, state, STATE)
+        return state
+
+    def _moved(self) -> dict[str, Array]:
+        return {name: getattr(self.model, name).copy() for name in MOVED_BY_RESET}
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return copies of upstream's plain attributes, but not of its live views into the simulation."""
+        plain = {name: value for name, value in vars(self.upstream).items() if isinstance(value, KEPT_TYPES)}
+        return _copied({name: value for name, value in plain.items() if not _is_view(value)})
+
+
+def _is_view(value: Any) -> bool:
+    """Say whether an array's memory belongs to something that is not an array: to the simulator."""
+    while isinstance(value, np.ndarray) and value.base is not None:
+        value = value.base
+    return not isinstance(value, KEPT_TYPES)
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in values.items()}

@@ -1,0 +1,102 @@
+"""What is known of a task without starting it: its words, its fields, its initial conditions."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trace_robot.errors import ValueMismatchError
+from trace_robot.spec import Array, Field
+
+DATA = Path(__file__).parent.parent / "metaworld_tasks.json"
+OBSERVATION_SIZE = 39
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task in words and numbers.
+
+    low, high: bounds of the variation, the vector that fixes the initial condition, shape (3,) or (6,).
+    apart: metres that the first two numbers of a variation must keep from ``apart_from``, or from the first
+        two of its second half.
+    """
+
+    name: str
+    instruction: str
+    success: str
+    observation: tuple[Field, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    apart: float = 0.0
+    apart_from: tuple[float, float] | None = None
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.observation if field.name.endswith("_position"))
+
+    def accepts(self, variation: Array) -> bool:
+        """Say whether upstream's own rule about the distance of object and goal lets this variation pass."""
+        if not self.apart:
+            return True
+        other = variation[-3:-1] if self.apart_from is None else np.array(self.apart_from)
+        return bool(np.linalg.norm(variation[:2] - other) >= self.apart)
+
+    def variation(self, seed: int) -> Array:
+        """Return the initial condition number ``seed``: a function of the task's name and the seed alone.
+
+        Built on PCG64's raw stream, which numpy promises never to change; its distributions may change.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueMismatchError(f"seed must be a whole number of at least 0, got {seed!r}")
+        stream = np.random.PCG64(np.random.SeedSequence((zlib.crc32(self.name.encode()), int(seed))))
+        low, high = np.array(self.low), np.array(self.high)
+        while True:
+            fractions = (stream.random_raw(low.size) >> np.uint64(11)) * 2.0**-53
+            variation: Array = low + fractions * (high - low)
+            if self.accepts(variation):
+                return variation
+
+    def checked(self, variation: Sequence[float] | Array) -> Array:
+        """Return a variation that somebody gave, as an array, or raise ValueMismatchError."""
+        vector = np.array(variation, dtype=np.float64)
+        if vector.shape != (len(self.low),) or not np.isfinite(vector).all():
+            raise ValueMismatchError(
+                f"a variation of {self.name} must be {len(self.low)} finite numbers, got {variation!r}"
+            )
+        if not self.accepts(vector):
+            raise ValueMismatchError(
+                f"variation {variation!r} of {self.name} puts object and goal nearer than {self.apart} m"
+            )
+        return vector
+
+
+@cache
+def tasks() -> Mapping[str, Task]:
+    """Return the fifty tasks by name."""
+    data = json.loads(DATA.read_text(encoding="utf-8"))
+    return {name: _task(name, part, data["common"]) for name, part in data["tasks"].items()}
+
+
+def _task(name: str, data: Mapping[str, Any], common: Mapping[str, Any]) -> Task:
+    fields = {**common, **data["observation"]}
+    variation = data["variation"]
+    return Task(
+        name=name,
+        instruction=data["instruction"],
+        success=data["success"],
+        observation=tuple(
+            Field(key, part["at"][0], part["at"][1], part["unit"], part["meaning"])
+            for key, part in fields.items()
+        ),
+        low=tuple(variation["low"]),
+        high=tuple(variation["high"]),
+        apart=variation.get("apart", 0.0),
+        apart_from=tuple(variation["apart_from"]) if "apart_from" in variation else None,
+    )

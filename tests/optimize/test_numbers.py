@@ -1,0 +1,226 @@
+"""CMA-ES, literals in code, and tuning between proposals."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trace_robot.errors import OrderError, ValueMismatchError
+from trace_robot.llm import ScriptedModel
+from trace_robot.optimize import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
+from trace_robot.optimize.literals import find, replace
+
+CODE = '''def act(x):
+    """Ignore 3.5 here."""
+    LIMIT = 0.05
+    low = -0.25 if x[2.0] > 1.0 else 0.0
+    return [x * 4.2 ** 2.0, low - LIMIT, 1e-9, 7, f"{0.5:.2f}"]
+'''
+
+
+def test_floats_that_carry_meaning_are_found_and_structure_is_left_out() -> None:
+    assert [(literal.value, literal.line) for literal in find(CODE)] == [(0.05, 3), (-0.25, 4), (4.2, 5)]
+
+
+def test_new_numbers_go_to_the_places_of_the_old() -> None:
+    changed = replace(CODE, [0.125, 0.5, -3.0])
+    assert "LIMIT = 0.125\n" in changed
+    assert "low = 0.5 if x[2.0] > 1.0 else 0.0" in changed
+    assert "[x * -3.0 ** 2.0," in changed
+
+
+def test_places_are_right_behind_letters_of_several_bytes() -> None:
+    source = "def act(x):\n    größe = 'ü' ; y = 0.5\n    return y\n"
+    assert replace(source, [0.75]) == source.replace("0.5", "0.75")
+
+
+def test_code_that_cannot_be_parsed_has_no_numbers() -> None:
+    assert find("def act(x:\n  return 0.5") == []
+
+
+@given(st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=3, max_size=3))
+def test_code_with_any_new_numbers_still_parses(numbers: list[float]) -> None:
+    ast.parse(replace(CODE, numbers))
+
+
+def sphere(problem: Problem, candidate: Candidate) -> Outcome:
+    total = sum(float(((np.asarray(value) - 3.3) ** 2).sum()) for value in candidate.values.values())
+    return Outcome(candidate.id, -total)
+
+
+def run(optimizer: Any, problem: Problem, most: int = 100) -> None:
+    for _ in range(most):
+        asked = optimizer.ask()
+        if not asked:
+            return
+        optimizer.tell([sphere(problem, candidate) for candidate in asked])
+
+
+NUMBERS = Problem(
+    (
+        ParameterSpec("x", "number", 4.0, constraint=(0, 10)),
+        ParameterSpec("shape", "array", [1.0, 2.0]),
+        ParameterSpec("count", "number", 7),
+        ParameterSpec("free", "text", "untouched"),
+    )
+)
+
+
+def numeric(problem: Problem, candidate: Candidate) -> Outcome:
+    values = {name: value for name, value in candidate.values.items() if name != "free"}
+    return sphere(problem, Candidate(candidate.id, None, values))
+
+
+def test_cma_es_finds_the_optimum_of_numbers_arrays_and_whole_numbers() -> None:
+    optimizer = CMAES(NUMBERS, evaluations=600)
+    while not optimizer.done:
+        optimizer.tell([numeric(NUMBERS, candidate) for candidate in optimizer.ask()])
+    assert optimizer.best is not None
+    values = optimizer.best.values
+    assert values["x"] == pytest.approx(3.3, abs=0.05)
+    assert values["shape"] == pytest.approx([3.3, 3.3], abs=0.05)
+    assert values["count"] == 3
+    assert values["free"] == "untouched"
+
+
+def test_cma_es_stays_within_bounds_and_leaves_the_global_generator_alone() -> None:
+    problem = Problem((ParameterSpec("x", "number", 0.5, constraint=(0, 1)),))
+    before = np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    optimizer = CMAES(problem, evaluations=60)
+    run(optimizer, problem)
+    assert all(0 <= trial.candidate.values["x"] <= 1 for trial in optimizer.trials)
+    assert optimizer.best is not None
+    assert optimizer.best.values["x"] == pytest.approx(1.0, abs=0.02)
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr]
+
+
+def test_one_seed_gives_one_course() -> None:
+    courses = []
+    for seed in (1, 1, 2):
+        optimizer = CMAES(Problem(NUMBERS.parameters[:2]), evaluations=40, seed=seed)
+        run(optimizer, NUMBERS)
+        courses.append([trial.candidate.to_data() for trial in optimizer.trials])
+    assert courses[0] == courses[1] != courses[2]
+
+
+def test_cma_es_goes_on_after_an_interruption_as_it_would_have() -> None:
+    problem = Problem(NUMBERS.parameters[:2])
+    whole, first = CMAES(problem), CMAES(problem)
+    for _ in range(4):
+        for optimizer in (whole, first):
+            optimizer.tell([sphere(problem, candidate) for candidate in optimizer.ask()])
+    first.tell([sphere(problem, first.ask()[0])])
+    second = CMAES(problem)
+    second.restore(json.loads(json.dumps(first.state())))
+    second.tell([sphere(problem, candidate) for candidate in second.ask()])
+    whole.tell([sphere(problem, candidate) for candidate in whole.ask()])
+    assert [c.values for c in whole.ask()] == [c.values for c in second.ask()]
+
+
+def test_scores_that_are_no_numbers_rank_last_and_stop_nothing() -> None:
+    problem = Problem(NUMBERS.parameters[:1])
+    optimizer = CMAES(problem, evaluations=30)
+    while not optimizer.done:
+        asked = optimizer.ask()
+        optimizer.tell([Outcome(c.id, float("nan") if c.id % 3 else -c.values["x"]) for c in asked])
+    assert optimizer.best is not None
+    assert optimizer.best.id % 3 == 0
+
+
+def test_a_problem_without_numbers_is_an_error() -> None:
+    with pytest.raises(ValueMismatchError, match="needs a number to change"):
+        CMAES(Problem((ParameterSpec("act", "code", CODE),)))
+
+
+def test_telling_cma_es_what_was_not_asked_is_an_error() -> None:
+    with pytest.raises(OrderError, match="no candidate 5 waits"):
+        CMAES(NUMBERS).tell([Outcome(5, 1.0)])
+
+
+LINE = "def act(x):\n    return 0.5 * x\n"
+
+
+def slope(candidate: Candidate) -> Outcome:
+    """The score falls with the distance of the code's number from 0.8, and of gain from 2."""
+    number = find(str(candidate.values["act"]))
+    if not number:
+        return Outcome(candidate.id, -100.0, "no slope in it")
+    off = abs(number[0].value - 0.8) + abs(candidate.values["gain"] - 2.0)
+    return Outcome(candidate.id, -off, f"off by {off:.3f}", success=float(off < 0.02))
+
+
+def tuned(answers: list[str], **options: Any) -> tuple[Tuned, ScriptedModel]:
+    problem = Problem(
+        (ParameterSpec("act", "code", "def act(x):\n    return 0\n"), ParameterSpec("gain", "number", 2.5))
+    )
+    model = ScriptedModel(answers)
+    return Tuned(OptoPrime(problem, model), **{"evaluations": 60, **options}), model
+
+
+def proposal(source: str, change: str = "") -> str:
+    return f'<change>{change}</change><variable name="act">\n```python\n{source}\n```\n</variable>'
+
+
+def test_numbers_of_a_better_proposal_are_tuned_without_the_model() -> None:
+    optimizer, model = tuned([proposal(LINE, "a line")], evaluations=200)
+    while not optimizer.done:
+        optimizer.tell([slope(candidate) for candidate in optimizer.ask()])
+    assert len(model.history) == 1
+    assert optimizer.best is not None
+    assert find(optimizer.best.values["act"])[0].value == pytest.approx(0.8, abs=0.02)
+    assert optimizer.done.startswith("solved")
+
+
+def test_the_model_is_told_what_tuning_found() -> None:
+    optimizer, model = tuned([proposal(LINE, "a line"), proposal(LINE.replace("0.5", "9.5"))], evaluations=8)
+    while len(model.history) < 2:
+        optimizer.tell([slope(candidate) for candidate in optimizer.ask()])
+    prompt = model.history[1][-1]["content"]
+    best = optimizer.inner.best_trial
+    assert best is not None
+    assert best.candidate.origin == "cma"
+    assert "numbers tuned in " in best.candidate.note
+    assert "act line 2: 0.5 to " in best.candidate.note
+    tuned_to = find(best.candidate.values["act"])[0].value
+    assert f"return {tuned_to} * x" in prompt
+
+
+def test_a_proposal_that_is_no_better_is_not_tuned() -> None:
+    optimizer, model = tuned(
+        [proposal(LINE), proposal("def act(x):\n    return 1\n"), proposal(LINE + "# 3\n")]
+    )
+    rounds = []
+    while len(model.history) < 3:
+        asked = optimizer.ask()
+        rounds.append(asked[0].origin)
+        optimizer.tell([Outcome(c.id, -10.0 if c.origin == "model" else -20.0 + c.id / 1000) for c in asked])
+    last = [origin for origin in rounds if origin != "cma"]
+    assert last.count("model") == 3
+    assert rounds[-1] == "model"
+
+
+def test_tuning_goes_on_after_an_interruption_as_it_would_have() -> None:
+    answers = [proposal(LINE), proposal(LINE.replace("0.5", "0.7")), proposal(LINE.replace("0.5", "0.6"))]
+
+    def course(stop_at: int | None) -> list[Any]:
+        optimizer, model = tuned(answers, evaluations=20)
+        seen = []
+        for index in range(9):
+            if index == stop_at:
+                state = json.loads(json.dumps(optimizer.state()))
+                optimizer = Tuned(OptoPrime(optimizer.problem, model), evaluations=20)
+                optimizer.restore(state)
+            asked = optimizer.ask()
+            seen.append([candidate.to_data() for candidate in asked])
+            outcomes = [slope(candidate) for candidate in asked]
+            optimizer.tell([Outcome(o.candidate, o.score, o.feedback) for o in outcomes])
+        return [*seen, model.history]
+
+    whole = course(None)
+    assert all(course(stop_at) == whole for stop_at in (1, 2, 3, 4, 6, 8))

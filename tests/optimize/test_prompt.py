@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trace_robot.llm.tokens import message_tokens
+from trace_robot.optimize import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
+from trace_robot.sandbox.types import Fault
+
+CODE = '''def act(observation, gain):
+    """Return the velocity and the hold."""
+    speed = gain * observation["point"][0]
+    return [speed, 1.0]
+'''
+PROBLEM = Problem(
+    (
+        ParameterSpec("act", "code", CODE),
+        ParameterSpec("gain", "number", 4.0, "velocity per metre", (0, 10)),
+        ParameterSpec("question", "text", "How far?"),
+    ),
+    context="A point on a line must reach two places, one after the other.",
+    objective="mean return of 3 episodes",
+)
+FEEDBACK = "Episode 2 ended after 20 steps without success; return 1.25."
+Golden = Callable[[str, str], None]
+
+
+def tried(optimizer: OptoPrime, graph: Any = (), **values: Any) -> OptoPrime:
+    start = PROBLEM.start()
+    optimizer.learn(start, Outcome(0, 1.25, FEEDBACK, 1 / 3, (0.5, 2.0, 1.25), graph=graph))
+    if values:
+        changed = Candidate(1, 0, {**start.values, **values}, "tried something", "model")
+        fault = Fault("exception", "ZeroDivisionError: division by zero", 3)
+        optimizer.learn(changed, Outcome(1, 0.125, "It raised.", 0.0, (0.0, 0.25, 0.125), faults=(fault,)))
+    return optimizer
+
+
+def test_the_first_prompt(golden: Golden) -> None:
+    golden("start.txt", OptoPrime(PROBLEM).prompt())
+
+
+def test_the_prompt_after_a_trial_with_a_graph(golden: Golden, episode: Any) -> None:
+    golden("episode.txt", tried(OptoPrime(PROBLEM), episode(20)).prompt())
+
+
+def test_the_prompt_with_history_and_a_rejected_reply(golden: Golden, episode: Any) -> None:
+    other = CODE.replace("gain *", "2 * gain /")
+    optimizer = tried(OptoPrime(PROBLEM), episode(6, fault_at=4), act=other, gain=5.0)
+    state = optimizer.state()
+    optimizer.restore({**state, "rejected": ["gain: must be between 0 and 10, got 50.0"]})
+    golden("history.txt", optimizer.prompt())
+
+
+def test_the_prompt_of_opro(golden: Golden) -> None:
+    golden("opro.txt", tried(OPRO(PROBLEM), act=CODE.replace("gain *", "2 * gain *")).prompt())
+
+
+def test_the_prompt_of_plain_operations_without_steps(golden: Golden) -> None:
+    from trace_robot.trace import ParameterNode, backward, node
+
+    x = ParameterNode(2.0, name="x")
+    y = ParameterNode(3.0, name="y", description="the other factor", constraint=(0, 5))
+    offset = node(7.0, name="offset")
+    output = x * y + offset
+    optimizer = OptoPrime([x, y], objective="closeness to 20")
+    assert x.key == "x"
+    start = optimizer.problem.start()
+    optimizer.learn(start, Outcome(0, -7.0, "too low", subgraph=backward(output, "too low")))
+    golden("operations.txt", optimizer.prompt())
+
+
+@pytest.mark.parametrize("steps", [10, 50, 150, 500])
+@pytest.mark.parametrize("budget", [2500, 6000])
+def test_the_token_budget_is_kept_for_any_length(episode: Any, steps: int, budget: int) -> None:
+    optimizer = tried(OptoPrime(PROBLEM, token_budget=budget), episode(steps), gain=5.0)
+    assert message_tokens(optimizer.messages()) <= budget
+
+
+@pytest.mark.parametrize("steps", [10, 50, 150, 500])
+@pytest.mark.parametrize("part", [0.1, 0.37, 0.8])
+def test_a_jump_is_found_in_the_prompt_at_its_step_for_any_length(
+    episode: Any, steps: int, part: float
+) -> None:
+    at = max(1, int(part * steps))
+    prompt = tried(OptoPrime(PROBLEM), episode(steps, jump_at=at)).prompt()
+    rows = [line for line in prompt.split("\n") if line.startswith((f"{at} | ", f"{at - 1} | "))]
+    assert [("9.5" in row) for row in rows] == [False, True]
+
+
+@pytest.mark.parametrize("steps", [10, 50, 150, 500])
+def test_a_failure_is_found_in_the_prompt_with_the_step_before_it(episode: Any, steps: int) -> None:
+    at = int(0.7 * steps)
+    prompt = tried(OptoPrime(PROBLEM, token_budget=2500), episode(steps, fault_at=at)).prompt()
+    assert f"step {at}: (ZeroDivisionError) division by zero" in prompt
+    assert any(line.startswith(f"{at - 1} | ") for line in prompt.split("\n"))
+
+
+def test_long_feedback_and_context_lose_their_middle_and_variables_nothing(episode: Any) -> None:
+    long = Problem(PROBLEM.parameters, context="first " + "context " * 9000 + "last")
+    optimizer = OptoPrime(long, token_budget=3000)
+    optimizer.learn(long.start(), Outcome(0, 1.0, "begin " + "feedback " * 9000 + "end", graph=episode(50)))
+    prompt = optimizer.prompt()
+    assert message_tokens(optimizer.messages()) <= 3000
+    assert CODE.strip() in prompt
+    for word in ("first context", " last", "begin feedback", " end"):
+        assert word in prompt
+
+
+@pytest.mark.parametrize("part", ["#Code", "#Others", "#Feedback", "#History", "#Context", "#Documentation"])
+def test_a_masked_part_is_gone_from_both_messages(episode: Any, part: str) -> None:
+    optimizer = tried(OptoPrime(PROBLEM, mask=[part]), episode(20), gain=5.0)
+    whole = tried(OptoPrime(PROBLEM), episode(20), gain=5.0)
+    assert f"\n{part}\n" in whole.prompt()
+    assert f"\n{part}" not in optimizer.prompt()
+
+
+def test_masking_inputs_takes_them_out_of_the_table_too(episode: Any) -> None:
+    prompt = tried(OptoPrime(PROBLEM, mask=["#Inputs"]), episode(20)).prompt()
+    assert "observation.point" not in prompt
+    assert "step | act" in prompt
+
+
+def test_a_misspelt_mask_is_an_error() -> None:
+    from trace_robot.errors import UnknownNameError
+
+    with pytest.raises(UnknownNameError, match="no part '#Graph' in the prompt; known: #Instruction"):
+        OptoPrime(PROBLEM, mask=["#Graph"])
+
+
+def test_parameters_that_leave_no_room_in_the_budget_are_an_error() -> None:
+    from trace_robot.errors import BudgetExceededError
+
+    big = Problem((ParameterSpec("table", "text", "word " * 3000),))
+    with pytest.raises(
+        BudgetExceededError, match=r"the variables alone take \d+ of 2000 tokens; give a larger"
+    ):
+        OptoPrime(big, token_budget=2000).messages()

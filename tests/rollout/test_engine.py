@@ -1,0 +1,149 @@
+"""The rollout engine: the same jobs give the same episodes, whatever happens to a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trace_robot.errors import TraceRobotError, UnknownNameError
+from trace_robot.rollout.engine import Engine, worker_environment
+from trace_robot.rollout.episode import Episode, Job
+from trace_robot.sandbox.types import Limits
+
+WORKSPACE = Path(__file__).parents[1] / "workspace"
+GOOD = """
+def act(observation):
+    error = observation["goal_position"] - observation["hand_position"]
+    return [*(10 * error).clip(-1, 1), 0.0]
+"""
+LAZY = "def act(observation):\n    return [0.0] * 4\n"
+BROKEN = "def act(observation):\n    k = 0\n    return [1 / k] * 4\n"
+ENDLESS = "def act(observation):\n    while True:\n        pass\n"
+COUNTS = """
+calls = 0
+
+def act(observation, memory):
+    global calls
+    calls += 1
+    memory["calls"] = memory.get("calls", 0) + 1
+    assert memory["calls"] == calls
+    return [calls / 100, 0, 0, 0]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine(2) as engine:
+        yield engine
+
+
+def job(controller: str, seed: int = 0, env: str = "point-mass", **rest: object) -> Job:
+    return Job(env, seed, controller=controller, limits=Limits(call_seconds=0.3), **rest)  # type: ignore[arg-type]
+
+
+def what(episode: Episode) -> tuple[object, ...]:
+    return (episode.seed, episode.ended, episode.steps, episode.rewards.tobytes(), episode.actions.tobytes(), episode.fault)
+
+
+def test_a_good_controller_succeeds_and_a_lazy_one_runs_out_of_time(engine: Engine) -> None:
+    good, lazy = engine.run([job(GOOD), job(LAZY)])
+    assert (good.ended, lazy.ended) == ("success", "time")
+    assert good.decisions < lazy.decisions == 40
+    assert good.actions.dtype == np.float32
+
+
+def test_episodes_come_back_in_the_order_of_the_jobs_and_are_the_same_in_this_process(engine: Engine) -> None:
+    jobs = [job(text, seed) for seed in range(6) for text in (GOOD, LAZY, BROKEN)]
+    there = engine.run(jobs)
+    with Engine(0) as here_engine:
+        here = here_engine.run(list(reversed(jobs)))
+    assert [what(e) for e in there] == [what(e) for e in reversed(here)]
+    assert [e.seed for e in there] == [j.seed for j in jobs]
+
+
+def test_an_exception_ends_one_episode_with_the_line_and_leaves_the_others(engine: Engine) -> None:
+    broken, good = engine.run([job(BROKEN), job(GOOD)])
+    assert broken.ended == "error"
+    assert broken.fault is not None
+    assert (broken.fault.category, broken.fault.line) == ("exception", 3)
+    assert "ZeroDivisionError" in broken.fault.message
+    assert good.success
+
+
+def test_a_controller_that_never_returns_is_really_killed(engine: Engine) -> None:
+    endless, good = engine.run([job(ENDLESS), job(GOOD)])
+    assert endless.fault is not None
+    assert endless.fault.category == "timeout"
+    assert good.success
+
+
+def test_every_episode_starts_from_a_fresh_controller(engine: Engine) -> None:
+    first, second = engine.run([job(COUNTS, 2), job(COUNTS, 2)])
+    assert what(first) == what(second)
+    assert first.actions[0, 0] == np.float32(0.01)
+
+
+def test_a_worker_that_dies_twice_at_a_job_costs_that_job_only(engine: Engine) -> None:
+    episodes = engine.run([job(GOOD, 0), job(GOOD, 0, "point-mass-that-dies"), job(GOOD, 2)])
+    assert [episode.ended for episode in episodes] == ["success", "error", "success"]
+    assert episodes[1].fault is not None
+    assert episodes[1].fault.category == "crash"
+
+
+def test_a_worker_killed_from_outside_is_replaced_and_nothing_is_lost(engine: Engine) -> None:
+    killed: list[int] = []
+
+    def kill(index: int, episode: Episode) -> None:
+        if not killed:
+            killed.append(engine.worker_pids[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    jobs = [job(GOOD, seed) for seed in range(20)]
+    disturbed = engine.run(jobs, on_episode=kill)
+    assert killed
+    assert killed[0] not in engine.worker_pids
+    assert [what(e) for e in disturbed] == [what(e) for e in engine.run(jobs)]
+
+
+def test_a_simulation_that_diverges_is_a_fault_of_the_environment(engine: Engine) -> None:
+    (episode,) = engine.run([job(GOOD, 0, "point-mass-that-raises")])
+    assert episode.fault is not None
+    assert (episode.fault.category, episode.fault.message) == ("environment", "the simulation diverged")
+
+
+def test_an_unknown_environment_is_one_error_with_a_suggestion(engine: Engine) -> None:
+    with pytest.raises(UnknownNameError, match=r"no environment 'point-mas'; did you mean 'point-mass'"):
+        engine.run([job(GOOD, 0, "point-mas")])
+    assert engine.run([job(GOOD)])[0].success
+
+
+def test_no_worker_is_left_when_the_engine_is_closed() -> None:
+    engine = Engine(2)
+    engine.run([job(GOOD, seed) for seed in range(4)])
+    pids = engine.worker_pids
+    assert len(pids) == 2
+    engine.close()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_keys_do_not_reach_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+    assert "secret" not in "".join(worker_environment().values())
+
+
+def test_a_negative_number_of_workers_is_refused() -> None:
+    with pytest.raises(TraceRobotError, match=r"workers must be 0 \(this process\) or more, got -1"):
+        Engine(-1)

@@ -1,0 +1,131 @@
+"""Programs: the written text does what the data says."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trace_robot.errors import PolicyError
+from trace_robot.program import Place, Program, Stage, code, start, write
+from trace_robot.spec import Array, EnvSpec
+
+_found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))
+assert _found is not None
+assert _found.loader is not None
+fakes = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(fakes)
+
+POSITIONS = ("hand_position", "block_position", "goal_position")
+metres = st.floats(-0.3, 0.3).map(lambda number: round(number, 4))
+places = st.builds(
+    Place,
+    anchor=st.sampled_from(POSITIONS),
+    offset=st.tuples(metres, metres, metres),
+    when=st.sampled_from(("now", "entry", "start")),
+    toward=st.sampled_from(("", *POSITIONS)),
+    along=metres,
+)
+stages = st.builds(
+    Stage,
+    mover=st.sampled_from(POSITIONS),
+    place=places,
+    gripper=st.floats(-1, 1),
+    speed=st.floats(0.1, 1),
+    close=st.sampled_from((0.0, 0.01, 0.05)),
+    patience=st.integers(1, 12),
+    hold=st.sampled_from(("", "block_position")),
+    slack=st.floats(0.02, 0.3),
+)
+programs = st.builds(
+    Program,
+    stages=st.lists(stages, min_size=1, max_size=5).map(tuple),
+    gain=st.floats(1, 20),
+    rounds=st.integers(0, 3),
+)
+
+
+class Written:
+    """The written text, called like the interpreter."""
+
+    def __init__(self, text: str, spec: EnvSpec) -> None:
+        self.names: dict[str, Any] = {}
+        exec(compile(text, "written", "exec"), self.names)
+        self.memory: dict[str, Any] = {}
+        self.spec = spec
+
+    def __call__(self, observation: Array) -> Array:
+        return np.asarray(self.names["act"](self.spec.named(observation), self.memory), np.float32)
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs, st.sampled_from(("raw", "pose")), st.integers(0, 1000))
+def test_written_text_and_interpreter_give_the_same_bytes(program: Program, control: str, seed: int) -> None:
+    spec = fakes.point_mass_spec(control)
+    first, second = start(program, spec), Written(code(program, spec), spec)
+    world = fakes.PointMass(seed)
+    observation = world.observe()
+    for _ in range(40):
+        action = first(observation)
+        assert action.dtype == np.float32
+        assert action.tobytes() == second(observation).tobytes()
+        observation, _, _ = world.step(action)
+
+
+@given(programs)
+def test_program_survives_json(program: Program) -> None:
+    assert Program.from_data(json.loads(json.dumps(program.to_data()))) == program
+
+
+@given(programs)
+@settings(max_examples=50, deadline=None)
+def test_written_text_is_readable_python_with_short_lines(program: Program) -> None:
+    text = write(program, fakes.point_mass_spec())
+    tree = ast.parse(text)
+    functions = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
+    assert len(functions) == len(set(functions))
+    assert functions[-1] == "act"
+    assert len(ast.get_docstring(tree).splitlines()) >= 2 + len(program.stages)  # type: ignore[union-attr]
+    body = text.split('"""', 2)[2]
+    assert max(len(line) for line in body.splitlines()) <= 110
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"stages": [], "gain": 1.0, "rounds": 0},
+        {"stages": [{"mover": "hand_position"}], "gain": 1.0, "rounds": 0},
+        {"stages": 3, "gain": 1.0, "rounds": 0},
+    ],
+)
+def test_what_is_no_program_is_refused(data: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError, match="staged program"):
+        Program.from_data(data)
+
+
+def test_a_position_that_is_not_there_is_named() -> None:
+    program = Program((Stage("hand_position", Place("drawer_position")),))
+    with pytest.raises(PolicyError, match="no position 'drawer_position'; known: hand_position, block_position"):
+        start(program, fakes.point_mass_spec())
+
+
+def test_a_lost_block_starts_the_program_over() -> None:
+    spec = fakes.point_mass_spec()
+    carry = Stage("hand_position", Place("goal_position"), hold="block_position", slack=0.05)
+    program = Program((Stage("hand_position", Place("block_position"), close=0.01), carry), rounds=1)
+    runner = start(program, spec)
+    world = fakes.PointMass(0, grasp=True)
+    observation = world.observe()
+    for _ in range(100):
+        observation, _, _ = world.step(runner(observation))
+    assert runner.finished
+    assert not runner(observation).any()
+    assert np.linalg.norm(world.hand - world.goal) > 0.05

@@ -1,0 +1,108 @@
+"""Pictures of real tasks: upright, with the goal in sight, by every backend and from every camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trace_robot.run.video import Clip, Studio, VideoInfo, picture_job, render_picture, video_job
+from trace_robot.spec import Array
+from trace_robot.workspace import make
+
+Reader = Callable[[Path], Array]
+
+
+def recorded(task: str, *, steps: int = 3) -> Clip:
+    """Return the clip of an arm that moves up and forward for a few decisions."""
+    env = make(task, control="pose")
+    env.record_states = True
+    env.reset(seed=1)
+    for _ in range(steps):
+        env.step(np.array([0.0, 0.05, 0.05, -1.0], np.float32))
+    clip = Clip(env.scene(), env.recorded(), (task, "iteration 1"), "no success in 60 steps", False)
+    env.close()
+    return clip
+
+
+@pytest.fixture(scope="module")
+def pick_place() -> Clip:
+    return recorded("pick-place-v3")
+
+
+def coloured(picture: Array, channel: int) -> Array:
+    """Where a picture is strongly red (0), green (1) or blue (2)."""
+    pixels = picture.astype(int)
+    return np.asarray(pixels[..., channel] > np.delete(pixels, channel, axis=2).max(axis=2) + 60)
+
+
+def wood(picture: Array) -> Array:
+    """Where a picture shows the table: brown, neither grey nor the robot's red."""
+    red, green, blue = (picture[..., channel].astype(int) for channel in range(3))
+    return np.asarray((red > green + 10) & (green > blue + 5) & (red < green + 60))
+
+
+def view(clip: Clip, studio: Studio, path: Path, frames_of: Reader) -> Array:
+    studio.submit(picture_job([replace(clip, caption=(), outcome="", success=None)], path, moments=[0.0]))
+    (info,) = studio.finish()
+    assert isinstance(info, VideoInfo), info
+    return np.asarray(frames_of(path)[0])
+
+
+def test_the_goal_is_in_sight_and_the_table_is_below_for_every_backend(
+    pick_place: Clip, tmp_path: Path, frames_of: Reader, backend: str
+) -> None:
+    free = replace(
+        pick_place, scene=replace(pick_place.scene, camera=""), caption=(), outcome="", success=None
+    )
+    info = render_picture([free], tmp_path / "a.png", moments=[0.0], backend=backend)
+    picture = frames_of(info.path)[0]
+    assert coloured(picture, 2).sum() >= 15
+    assert np.argwhere(wood(picture))[:, 0].mean() > 120
+    assert wood(picture)[120:].mean() > 0.4 > 0.1 > wood(picture)[:60].mean()
+
+
+def test_the_goal_of_another_condition_is_drawn_elsewhere(
+    pick_place: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+) -> None:
+    env = make("pick-place-v3")
+    env.reset(seed=2)
+    other = replace(pick_place, scene=env.scene())
+    env.close()
+    scenes = [replace(clip, scene=replace(clip.scene, camera="topview")) for clip in (pick_place, other)]
+    places = [
+        np.argwhere(coloured(view(clip, studio, tmp_path / "a.png", frames_of), 2)).mean(axis=0)
+        for clip in scenes
+    ]
+    assert np.linalg.norm(places[0] - places[1]) > 2
+
+
+@pytest.mark.parametrize("camera", ["corner", "corner2", "corner3", "corner4"])
+def test_upstream_s_cameras_are_turned_upright(
+    pick_place: Clip, tmp_path: Path, frames_of: Reader, studio: Studio, camera: str
+) -> None:
+    heights = []
+    for upside_down in (True, False):
+        scene = replace(pick_place.scene, camera=camera, upside_down=upside_down)
+        picture = view(replace(pick_place, scene=scene), studio, tmp_path / "a.png", frames_of)
+        heights.append(np.argwhere(wood(picture))[:, 0].mean())
+    assert heights[0] > heights[1]
+    assert heights[0] + heights[1] == pytest.approx(239, abs=1)
+
+
+@pytest.mark.parametrize("task", ["door-open-v3", "reach-v3"])
+def test_a_task_s_video_shows_the_arm_move(
+    task: str, tmp_path: Path, frames_of: Reader, studio: Studio
+) -> None:
+    clip = recorded(task)
+    studio.submit(video_job([replace(clip, scene=replace(clip.scene, camera=""))], tmp_path / "a.mp4"))
+    (info,) = studio.finish()
+    assert isinstance(info, VideoInfo), info
+    pictures = frames_of(info.path)[:, :180].astype(int)
+    assert len(pictures) == info.frames > 10
+    moved = np.abs(pictures[-12] - pictures[0]).max(axis=2) > 60
+    assert 0.005 < moved.mean() < 0.5
+    assert coloured(pictures[0], 0).mean() > 0.02

@@ -1,0 +1,207 @@
+"""The process that renders: quiet, alone with its GL library, and no loss when it fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trace_robot.errors import RunError
+from trace_robot.run.backend import candidates, choose_backend, probe, worker_command, worker_environment
+from trace_robot.run.package import RenderJob, pack, unpack
+from trace_robot.run.video import Clip, RenderFailure, Studio, VideoInfo, picture_job, render, video_job
+
+
+def children() -> set[int]:
+    found = Path(f"/proc/self/task/{os.getpid()}/children")
+    if not found.is_file():
+        pytest.skip("needs /proc to see processes")
+    return {int(number) for number in found.read_text().split()}
+
+
+def test_a_backend_that_does_not_draw_is_passed_over() -> None:
+    absent = candidates("win32" if sys.platform != "win32" else "linux")
+    assert probe(absent[0])
+    assert choose_backend(absent) == "rays"
+    assert choose_backend([*absent, "rays"]) == "rays"
+
+
+def test_a_backend_asked_for_by_name_must_draw(clip: Clip, tmp_path: Path) -> None:
+    absent = candidates("win32" if sys.platform != "win32" else "linux")[0]
+    with pytest.raises(RunError, match=rf"backend '{absent}' does not draw here \(.*\); choose auto or rays"):
+        render([clip], tmp_path / "ball.mp4", backend=absent)
+
+
+def test_where_no_library_draws_the_video_is_made_of_rays(clip: Clip, tmp_path: Path) -> None:
+    info = render([clip], tmp_path / "ball.mp4", backend="rays")
+    assert info.backend == "rays"
+    assert info.frames == 23
+    assert info.notes == ("drawn by ray casting; a GL library draws finer pictures: apt install libosmesa6",)
+
+
+def test_the_choice_of_a_library_stays_in_the_process_that_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    environment = worker_environment("egl")
+    assert environment["MUJOCO_GL"] == "egl"
+    assert worker_environment("rays")["MUJOCO_GL"] == "disable"
+    assert "MUJOCO_GL" not in os.environ
+    assert "OPENAI_API_KEY" not in environment
+
+
+def test_importing_the_module_loads_nothing_heavy() -> None:
+    heavy = "{'mujoco', 'PIL', 'imageio', 'imageio_ffmpeg', 'metaworld', 'gymnasium'}"
+    code = f"import sys, trace_robot.run.video; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+RENDER = """
+import sys
+from pathlib import Path
+from trace_robot.run.package import unpack
+from trace_robot.run.video import Studio
+with Studio() as studio:
+    studio.submit(unpack(Path(sys.argv[1])))
+    {then}
+"""
+
+
+def test_nothing_is_said_at_exit_and_no_file_is_left(clip: Clip, tmp_path: Path) -> None:
+    pack(video_job([clip], tmp_path / "ball.mp4"), tmp_path)
+    (tmp_path / "temporary").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RENDER.format(then="studio.finish()"), str(tmp_path)],
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (tmp_path / "ball.mp4").is_file()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_caller_that_is_killed_leaves_no_process_and_no_file(clip: Clip, tmp_path: Path) -> None:
+    pack(video_job([clip] * 3, tmp_path / "ball.mp4"), tmp_path)
+    (tmp_path / "temporary").mkdir()
+    code = RENDER.format(then="import os; print('ready', flush=True); os.kill(os.getpid(), 9)")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"ready\n")
+    deadline = time.monotonic() + 30
+    while list((tmp_path / "temporary").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_the_process_that_draws_ends_quietly_by_itself(clip: Clip, tmp_path: Path, backend: str) -> None:
+    pack(video_job([clip], tmp_path / "ball.mp4"), tmp_path)
+    done = subprocess.run(
+        worker_command(backend),  # type: ignore[arg-type]
+        env=worker_environment(backend),  # type: ignore[arg-type]
+        input=f'"{tmp_path}"\n"{tmp_path}"\n'.encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"\n") == 2
+    assert (tmp_path / "ball.mp4").is_file()
+
+
+def test_jobs_are_drawn_while_the_caller_goes_on(clip: Clip, tmp_path: Path) -> None:
+    with Studio() as studio:
+        for number in range(4):
+            studio.submit(picture_job([clip], tmp_path / "deep" / "folder" / f"{number}.png"))
+        results = studio.collect()
+        assert len(results) < 4
+        results += studio.finish()
+        assert studio.collect() == studio.finish() == []
+    assert [result.path.name for result in results] == ["0.png", "1.png", "2.png", "3.png"]
+    assert all(isinstance(result, VideoInfo) and result.path.is_file() for result in results)
+
+
+def test_one_bad_job_does_not_stop_the_others(clip: Clip, tmp_path: Path, studio: Studio) -> None:
+    bad = replace(clip, scene=replace(clip.scene, camera="nonsense"))
+    for name, each in (("a", clip), ("b", bad), ("c", clip)):
+        studio.submit(picture_job([each], tmp_path / f"{name}.png"))
+    kinds = [type(result) for result in studio.finish()]
+    assert kinds == [VideoInfo, RenderFailure, VideoInfo]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "c.png"]
+
+
+def test_a_process_that_dies_costs_one_picture(clip: Clip, tmp_path: Path) -> None:
+    before = children()
+    with Studio() as studio:
+        slow = video_job([clip] * 40, tmp_path / "slow.mp4", quality="high")
+        studio.submit(slow)
+        studio.submit(picture_job([clip], tmp_path / "next.png"))
+        (worker,) = children() - before
+        time.sleep(0.5)
+        os.kill(worker, signal.SIGKILL)
+        lost, drawn = studio.finish()
+    assert lost == RenderFailure(tmp_path / "slow.mp4", "the rendering process ended: exit status -9")
+    assert isinstance(drawn, VideoInfo)
+    assert [path.name for path in tmp_path.iterdir()] == ["next.png"]
+    assert children() == before
+
+
+def test_a_process_that_died_between_two_jobs_costs_nothing(clip: Clip, tmp_path: Path) -> None:
+    before = children()
+    with Studio() as studio:
+        studio.submit(picture_job([clip], tmp_path / "a.png"))
+        studio.finish()
+        (worker,) = children() - before
+        os.kill(worker, signal.SIGKILL)
+        while Path(f"/proc/{worker}/stat").read_text().split()[2] != "Z":
+            time.sleep(0.01)
+        studio.submit(picture_job([clip], tmp_path / "b.png"))
+        (result,) = studio.finish()
+    assert isinstance(result, VideoInfo)
+
+
+def test_a_picture_that_takes_too_long_is_given_up(clip: Clip, tmp_path: Path) -> None:
+    with Studio(job_seconds=0.05) as studio:
+        studio.submit(video_job([clip] * 40, tmp_path / "slow.mp4", quality="high"))
+        (result,) = studio.finish()
+    assert result == RenderFailure(tmp_path / "slow.mp4", "no picture within 0.05 seconds")
+
+
+def test_closing_early_leaves_no_process_and_no_file(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = children()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Studio() as studio:
+        studio.submit(video_job([clip] * 40, tmp_path / "videos" / "slow.mp4", quality="high"))
+    assert children() == before
+    assert [path.name for path in tmp_path.rglob("*")] == ["videos"]
+
+
+def test_a_studio_that_was_given_nothing_starts_nothing() -> None:
+    before = children()
+    with Studio() as studio:
+        assert studio.finish() == []
+        assert children() == before
+
+
+def test_a_job_survives_its_folder(clip: Clip, tmp_path: Path) -> None:
+    job = RenderJob((clip, clip), tmp_path / "x.png", "grid", (96, 80), "high", 30.0, (0.0, 0.5), 2)
+    pack(job, tmp_path)
+    back = unpack(tmp_path)
+    assert (back.path, back.layout, back.size, back.quality) == (job.path, job.layout, job.size, job.quality)
+    assert (back.fps, back.moments, back.columns) == (job.fps, job.moments, job.columns)
+    for one, other in zip(job.clips, back.clips, strict=True):
+        assert (one.caption, one.outcome, one.success) == (other.caption, other.outcome, other.success)
+        assert one.scene == other.scene
+        assert all(
+            (getattr(one.states, name) == getattr(other.states, name)).all() for name in ("qpos", "seconds")
+        )

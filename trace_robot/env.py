@@ -1,0 +1,73 @@
+"""Environments by name, and the wrapper that speaks in nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+
+from trace_robot.conformance import require
+from trace_robot.errors import OrderError
+from trace_robot.spec import Array, EnvSpec
+from trace_robot.trace.failure import failure
+from trace_robot.trace.lift import lift, made
+from trace_robot.trace.nodes import Node
+from trace_robot.trace.operation import Operation
+from trace_robot.workspace import describe, environments, make, plugin
+
+__all__ = ["TracedEnv", "describe", "environments", "load_env", "make"]
+
+RESET = Operation("reset", "[reset] the environment gives the first observation of the episode.")
+STEP = Operation("step", "[step] the environment applies the action and gives the next observation.")
+REWARD = Operation("reward", "[reward] the environment applies the action and gives the reward.")
+INPUTS = ("observation", "action")
+
+
+class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
+    """An environment whose observations and rewards are nodes.
+
+    An observation node holds a dict of the fields that ``about.observation`` names. ``step`` takes a node, a
+    list with nodes in it, or plain numbers, and links the new observation and the reward to the observation
+    before and the action. An action that fails raises ExecutionError if it was traced, so that feedback can go
+    to what made it, else the fault itself. ``env`` is the environment without nodes.
+    """
+
+    def __init__(self, env: gymnasium.Env[Array, Array], about: EnvSpec) -> None:
+        super().__init__(env)
+        self.about = about
+        self._seen: Node | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Node, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._seen = made(self.about.named(observation), RESET, (), ())
+        return self._seen, info
+
+    def step(self, action: Any) -> tuple[Node, Node, bool, bool, dict[str, Any]]:
+        before = self._seen
+        if before is None:
+            raise OrderError("step before the first reset; call reset() first")
+        node = lift(action, "action")
+        parents = (before, node)
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(node._data)
+        except Exception as error:
+            if not node.parents and not getattr(node, "trainable", False):
+                raise
+            raise failure(error, STEP, INPUTS, parents) from error
+        self._seen = made(self.about.named(observation), STEP, INPUTS, parents)
+        return self._seen, made(float(reward), REWARD, INPUTS, parents), terminated, truncated, info
+
+
+def load_env(name: str, /, **options: Any) -> TracedEnv:
+    """Return the environment called ``name``; ``options`` are its plug-in's, and a misspelt one is an error.
+
+    Raises UnknownNameError for a name or option that is not there, WorkspaceError for a plug-in that says
+    something else than it does.
+    """
+    about = describe(name, **options)
+    env = make(name, **options)
+    about = getattr(env.unwrapped, "about", about)
+    require(plugin(name).__file__, about, env)
+    return TracedEnv(env, about)

@@ -1,0 +1,65 @@
+"""From settings to a model: endpoint, budget, record and replay in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trace_robot.llm.meter import Budget, Metered, Prices, Usage
+from trace_robot.llm.model import ChatModel, Message, Reply
+from trace_robot.llm.openai_model import OpenAIModel
+from trace_robot.llm.record import Recorder, Replay
+
+
+@dataclass(slots=True)
+class Connection:
+    """A chat model together with its meter; ``described`` says in words what answers."""
+
+    model: ChatModel
+    meter: Metered
+    described: str
+
+    def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        return self.model.chat(messages, n)
+
+    @property
+    def usage(self) -> Usage:
+        return self.meter.usage
+
+
+def configured(model: str | None = None, base_url: str | None = None) -> str:
+    """Return in words which setting names a model, "" if none does; nothing is contacted."""
+    if base_url or os.environ.get("OPENAI_BASE_URL"):
+        return "a base URL is given" if base_url else "OPENAI_BASE_URL is set"
+    if os.environ.get("OPENAI_API_KEY"):
+        return "OPENAI_API_KEY is set"
+    return "a model is named" if model else ""
+
+
+def connect(
+    model: str | None = None,
+    base_url: str | None = None,
+    *,
+    budget: Budget | None = None,
+    prices: Prices | None = None,
+    used: Mapping[str, Any] | None = None,
+    record: Path | str | None = None,
+    replay: Path | str | None = None,
+    **options: Any,
+) -> Connection:
+    """Return a counted model: from the record ``replay``, or an endpoint whose exchanges go to ``record``.
+
+    options: keyword arguments of OpenAIModel. Answers taken from a record cost nothing and are not counted
+    against the budget, except in a replay, which counts what was paid when it was recorded.
+    """
+    if replay is not None:
+        source = Replay(replay)
+        meter = Metered(source, budget, prices=prices, used=used)
+        return Connection(meter, meter, f"the record {source.path.name} of {source.total} exchanges")
+    endpoint = OpenAIModel(model, base_url, **options)
+    meter = Metered(endpoint, budget, prices=prices, used=used)
+    outer: ChatModel = meter if record is None else Recorder(meter, record)
+    return Connection(outer, meter, f"{endpoint.model or 'the model'} at {endpoint.address}")

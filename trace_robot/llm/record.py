@@ -1,0 +1,181 @@
+"""Exchanges with a model in one readable file, JSON lines: kept as they happen, and replayed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trace_robot.errors import ReplayMismatchError, RunError
+from trace_robot.llm.model import ChatModel, Message, Reply
+
+Key = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and its replies, in the order of the record (from 1)."""
+
+    number: int
+    messages: tuple[Message, ...]
+    replies: tuple[Reply, ...]
+
+    @property
+    def key(self) -> Key:
+        return key(self.messages)
+
+    def line(self) -> str:
+        """One JSON line; long texts are lists of lines, so that people and version control can read them."""
+        data = {
+            "number": self.number,
+            "messages": [{"role": m["role"], "content": _split(m["content"])} for m in self.messages],
+            "replies": [{**reply.to_data(), "text": _split(reply.text)} for reply in self.replies],
+        }
+        return json.dumps(data, ensure_ascii=False)
+
+
+def key(messages: Sequence[Message]) -> Key:
+    return tuple((message["role"], message["content"]) for message in messages)
+
+
+def read_record(path: Path | str) -> list[Exchange]:
+    """Raises RunError where the file is missing or not a record; a half-written last line is left out."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise RunError(f"cannot read the record {path}: {error}") from error
+    return list(_exchanges(path, lines))
+
+
+def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    for position, (number, line) in enumerate(filled, 1):
+        try:
+            data = json.loads(line)
+            messages = tuple({"role": m["role"], "content": _join(m["content"])} for m in data["messages"])
+            replies = tuple(Reply(**{**reply, "text": _join(reply["text"])}) for reply in data["replies"])
+        except (ValueError, KeyError, TypeError) as error:
+            if position == len(filled) and isinstance(error, ValueError):
+                return
+            raise RunError(f"line {number} of the record {path} is not an exchange: {error!r}") from error
+        yield Exchange(position, messages, replies)
+
+
+class Recorder:
+    """A model whose exchanges are appended to ``path`` and flushed to disk before they are used.
+
+    Requests that the file already holds are answered from it, each recorded answer once, so that an
+    interrupted run pays for none twice.
+    """
+
+    def __init__(self, model: ChatModel, path: Path | str) -> None:
+        self.model = model
+        self.path = Path(path)
+        known = read_record(self.path) if self.path.exists() else []
+        self._waiting = _by_key(known)
+        self._number = len(known)
+        self._lock = threading.Lock()
+        self._drop_half_line()
+
+    def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        with self._lock:
+            waiting = self._waiting.get(key(messages))
+            if waiting and len(waiting[0].replies) == n:
+                return list(waiting.popleft().replies)
+        replies = self.model.chat(messages, n)
+        with self._lock:
+            self._number += 1
+            self._append(Exchange(self._number, tuple(messages), tuple(replies)))
+        return replies
+
+    def _append(self, exchange: Exchange) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8", errors="replace") as file:
+                file.write(exchange.line() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(f"cannot write the record {self.path}: {error}") from error
+
+    def _drop_half_line(self) -> None:
+        """Cut a last line that an interruption left without its end."""
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            self.path.write_bytes(data[: data.rfind(b"\n") + 1])
+
+
+class PromptDiffersError(ReplayMismatchError):
+    """A prompt is not in the record; ``difference`` is the unified diff to the next recorded one."""
+
+    def __init__(self, message: str, difference: str) -> None:
+        super().__init__(message)
+        self.difference = difference
+
+
+class Replay:
+    """Answers from a record. Raises PromptDiffersError for a prompt that is not in it."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._left = read_record(self.path)
+        self.total = len(self._left)
+        self._lock = threading.Lock()
+
+    @property
+    def remaining(self) -> int:
+        return len(self._left)
+
+    def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        wanted = key(messages)
+        with self._lock:
+            for position, exchange in enumerate(self._left):
+                if exchange.key == wanted and len(exchange.replies) == n:
+                    del self._left[position]
+                    return list(exchange.replies)
+            raise self._mismatch(messages)
+
+    def _mismatch(self, messages: Sequence[Message]) -> ReplayMismatchError:
+        if not self._left:
+            return ReplayMismatchError(
+                f"the record {self.path.name} has no answer left: all {self.total} are used"
+            )
+        expected = self._left[0]
+        before, after = _lines(expected.messages), _lines(messages)
+        pairs = enumerate(zip(before, after, strict=False))
+        number = next((i for i, (old, new) in pairs if old != new), min(len(before), len(after)))
+        recorded, asked = (lines[number] if number < len(lines) else "nothing" for lines in (before, after))
+        difference = difflib.unified_diff(before, after, "recorded", "asked", lineterm="", n=2)
+        return PromptDiffersError(
+            f"prompt {expected.number} differs from the recorded one at line {number + 1}: "
+            f"recorded {recorded[:120]!r}, asked {asked[:120]!r}",
+            "\n".join(difference),
+        )
+
+
+def _by_key(exchanges: Sequence[Exchange]) -> dict[Key, deque[Exchange]]:
+    grouped: dict[Key, deque[Exchange]] = {}
+    for exchange in exchanges:
+        grouped.setdefault(exchange.key, deque()).append(exchange)
+    return grouped
+
+
+def _lines(messages: Sequence[Message]) -> list[str]:
+    return [line for m in messages for line in (f"[{m['role']}]", *m["content"].split("\n"))]
+
+
+def _split(text: str) -> Any:
+    return text.split("\n") if "\n" in text else text
+
+
+def _join(text: Any) -> str:
+    return "\n".join(text) if isinstance(text, list) else str(text)

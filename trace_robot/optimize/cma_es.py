@@ -1,0 +1,170 @@
+"""CMA-ES (Hansen, arXiv:1604.00772) on the numbers of a problem; costs evaluations and no tokens."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from trace_robot.errors import MissingExtraError, OrderError, ValueMismatchError
+from trace_robot.optimize.dimensions import Dimensions
+from trace_robot.optimize.problem import Candidate, Outcome, Problem
+from trace_robot.optimize.trial import Trial, best_of, forget_graphs
+
+
+class CMAES:
+    """Ask and tell over numeric parameters, and with ``literals`` the floats written in code.
+
+    start: a trial to begin from; without one, the starting values are asked for first. evaluations: how many
+    candidates to ask for at most. population: candidates a generation, None for the package's choice.
+    precision: stop when steps are this part of the first spread. new_id: gives ids, for use inside another
+    optimizer. Candidates rank by success, then score.
+    """
+
+    uses_graph = False
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        start: Trial | None = None,
+        literals: bool = False,
+        evaluations: int | None = None,
+        population: int | None = None,
+        seed: int = 0,
+        precision: float = 1e-3,
+        new_id: Callable[[], int] | None = None,
+    ) -> None:
+        self.problem = problem
+        self.trials: list[Trial] = [start] if start else []
+        self.evaluations = evaluations
+        self._start = start.candidate if start else problem.start()
+        self._new_id = new_id or count(1).__next__
+        self._dimensions = Dimensions(problem, self._start.values, code=literals)
+        if not len(self._dimensions):
+            raise ValueMismatchError(
+                "CMA-ES needs a number to change, got a problem without numeric parameters"
+            )
+        self._strategy = _strategy(self._dimensions, population, seed, precision)
+        self._vectors: dict[int, Any] = {}
+        self._waiting: list[Candidate] = []
+        self._generation: list[Candidate] = []
+        self._asked = 0
+        self._told: list[dict[str, Any]] = []
+        self._done = ""
+
+    @property
+    def best_trial(self) -> Trial | None:
+        return best_of(self.trials)
+
+    @property
+    def best(self) -> Candidate | None:
+        trial = self.best_trial
+        return trial.candidate if trial else None
+
+    @property
+    def done(self) -> str:
+        return "" if self._waiting else self._done
+
+    def describe(self, candidate: Candidate) -> str:
+        """Say what the tuning changed in a candidate that it made."""
+        return self._dimensions.changes(self._values_of(self._vectors[candidate.id]))
+
+    def ask(self) -> list[Candidate]:
+        if not self._waiting and not self.trials:
+            self._waiting = [self._start]
+        if not self._waiting and not self.done:
+            self._next_generation()
+        return list(self._waiting)
+
+    def _next_generation(self) -> None:
+        vectors = self._strategy.ask()
+        for vector in vectors:
+            values = self._dimensions.apply(self._values_of(vector))
+            candidate = Candidate(self._new_id(), self._start.id, values, "numbers varied", "cma")
+            self._vectors[candidate.id] = vector
+            self._waiting.append(candidate)
+        self._generation = list(self._waiting)
+        self._asked += len(vectors)
+
+    def _values_of(self, vector: Any) -> list[float]:
+        return [d.value + float(x) * d.spread for d, x in zip(self._dimensions.list, vector, strict=False)]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            candidate = next((c for c in self._waiting if c.id == outcome.candidate), None)
+            if candidate is None:
+                raise OrderError(f"no candidate {outcome.candidate} waits for an outcome")
+            self._waiting.remove(candidate)
+            self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)], keep=1)
+            self._told.append(outcome.to_data())
+            self._check_solved(outcome)
+        if self._generation and not self._waiting:
+            self._finish_generation()
+
+    def _check_solved(self, outcome: Outcome) -> None:
+        enough = self.problem.enough
+        if enough is not None and outcome.success >= enough and not self._done:
+            self._done = f"solved: candidate {outcome.candidate} has success {outcome.success:g}"
+
+    def _finish_generation(self) -> None:
+        ranks = {trial.candidate.id: trial.rank for trial in self.trials}
+        ordered = sorted({ranks[candidate.id] for candidate in self._generation}, reverse=True)
+        losses = [float(ordered.index(ranks[candidate.id])) for candidate in self._generation]
+        self._strategy.tell([self._vectors[candidate.id] for candidate in self._generation], losses)
+        self._generation = []
+        best = best_of(self.trials)
+        kept = best.candidate.id if best else -1
+        self._vectors = {id_: vector for id_, vector in self._vectors.items() if id_ == kept}
+        if self.evaluations is not None and self._asked >= self.evaluations:
+            self._done = self._done or f"{self._asked} evaluations made"
+        elif self._strategy.stop():
+            self._done = self._done or f"CMA-ES converged: {', '.join(self._strategy.stop())}"
+
+    def state(self) -> dict[str, Any]:
+        """Everything told so far; ``restore`` repeats it, which gives the same candidates again."""
+        best = self.best_trial
+        graph = [dict(record) for record in best.graph] if best else []
+        return {"told": list(self._told), "graph": graph}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for data in state["told"]:
+            self.ask()
+            self.tell([Outcome.from_data(data)])
+        best = self.best_trial
+        if best is not None and state["graph"]:
+            self.trials[self.trials.index(best)] = replace(best, graph=tuple(state["graph"]))
+
+
+def _strategy(dimensions: Dimensions, population: int | None, seed: int, precision: float) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # it warns where matplotlib is missing, which it is not asked to use
+            import cma
+    except ImportError as error:
+        raise MissingExtraError("tuning numbers needs the cma package: pip install cma") from error
+    generator = np.random.default_rng(seed)
+    idle = [0.0] if len(dimensions) == 1 else []  # the package needs two dimensions
+    lows = [(d.low - d.value) / d.spread for d in dimensions.list] + [-math.inf for _ in idle]
+    highs = [(d.high - d.value) / d.spread for d in dimensions.list] + [math.inf for _ in idle]
+    options = {
+        "bounds": [lows, highs],
+        "seed": float("nan"),
+        "randn": lambda *shape: generator.standard_normal(shape),
+        "verbose": -9,
+        "tolx": precision,
+        "tolfun": 0,
+        "tolfunhist": 0,
+        "tolflatfitness": float("inf"),
+        "tolstagnation": float("inf"),
+    }
+    if population is not None:
+        options["popsize"] = population
+    return cma.CMAEvolutionStrategy([0.0] * len(dimensions) + idle, 1.0, options)

@@ -1,0 +1,121 @@
+"""Search over staged programs as an optimizer: asked for candidates, told what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from trace_robot.errors import OrderError
+from trace_robot.optimize.problem import Candidate, Outcome
+from trace_robot.optimize.search.changes import Changes
+from trace_robot.optimize.search.evaluation import Evaluation, Step
+from trace_robot.optimize.search.explore import Exploration
+from trace_robot.optimize.search.moves import Moves
+from trace_robot.optimize.search.population import Individual
+from trace_robot.optimize.search.tune import Tuning
+from trace_robot.program import code
+from trace_robot.spec import EnvSpec
+
+POSE_STEPS = 15  # simulator steps that a decision usually takes in pose control
+
+
+class ProgramSearch:
+    """Explores programs until some solve every training condition, then seeks margin under noise.
+
+    The same for every environment; deterministic for ``seed`` and the outcomes told. ``done`` says why it
+    stopped. Each outcome's details must hold lists with one entry a condition of its candidate: "success",
+    "steps" and the numbers of ``measure``.
+    """
+
+    wanted = 3  # programs that solve every condition before exploring makes room for tuning
+    patience = 8  # generations of exploring after which one such program is enough
+    margin = 0.97  # success under noise at which there is nothing left to tune
+    tunings = 16
+
+    uses_graph = False
+
+    def __init__(self, spec: EnvSpec, seeds: Sequence[int], *, seed: int = 0, parameter: str = "act") -> None:
+        self.spec = spec
+        self.parameter = parameter
+        random = np.random.default_rng(seed)
+        moves = Moves(spec, random, POSE_STEPS if spec.control == "pose" else 1)
+        self.evaluation = Evaluation(spec, seeds, random)
+        self.exploration = Exploration(self.evaluation, Changes(moves))
+        self.tuning = Tuning(self.evaluation)
+        self.done = ""
+        self.phase = "explore"
+        self._steps = self._run()
+        self._waiting: list[Candidate] = next(self._steps)
+        self._told: list[list[dict[str, Any]]] = []
+
+    def ask(self) -> list[Candidate]:
+        return list(self._waiting)
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Raises OrderError unless there is an outcome for each candidate that was asked for."""
+        told = {outcome.candidate: outcome for outcome in outcomes}
+        missing = [candidate.id for candidate in self._waiting if candidate.id not in told]
+        if missing or not self._waiting:
+            raise OrderError(
+                f"tell wants an outcome for each candidate of the last ask, got none for {missing[:5]!r}"
+                if missing
+                else f"tell wants candidates that were asked for, but the search is done: {self.done}"
+            )
+        ordered = [told[candidate.id] for candidate in self._waiting]
+        self._told.append([dict(outcome.details) for outcome in ordered])
+        try:
+            self._waiting = self._steps.send(ordered)
+        except StopIteration:
+            self._waiting = []
+
+    @property
+    def champion(self) -> Individual | None:
+        """The best so far: under noise once programs are tuned, before by rank among those tried on everything."""
+        if self.tuning.finalists:
+            return self.tuning.finalists[0].individual
+        return self.exploration.pool[0] if self.exploration.pool else None
+
+    @property
+    def best(self) -> Candidate | None:
+        """The champion, for ever starting over, with its code as the value of the parameter."""
+        champion = self.champion
+        if champion is None:
+            return None
+        program = replace(champion.program, rounds=0)
+        values = {self.parameter: code(program, self.spec)}
+        return Candidate(champion.id, champion.parent, values, champion.note, "search", program.to_data())
+
+    def state(self) -> dict[str, Any]:
+        """Everything told so far; ``restore`` hears it again."""
+        return {"told": self._told}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for round_ in state["told"]:
+            pairs = zip(self._waiting, round_, strict=True)
+            self.tell([Outcome(candidate.id, 0.0, details=details) for candidate, details in pairs])
+
+    def _run(self) -> Step:
+        """The whole search as one text: what it yields is asked, what was told is sent back."""
+        exploration, tuning = self.exploration, self.tuning
+        while not self._explored():
+            yield from exploration.generation()
+        self.phase = "tune"
+        yield from tuning.screen(exploration.solved)
+        yield from tuning.confirm()
+        for turn in range(self.tunings):
+            if tuning.finalists[0].success >= self.margin:
+                self.done = "every training condition solved, also with noise on the constants"
+                return
+            yield from tuning.generation()
+            if turn % 4 == 3:
+                yield from exploration.generation()
+                yield from tuning.screen(exploration.solved)
+            yield from tuning.confirm()
+        self.done = "every training condition solved; tuning brought no more margin"
+
+    def _explored(self) -> bool:
+        solved = len(self.exploration.solved)
+        return solved >= self.wanted or (solved > 0 and self.exploration.generations >= self.patience)

@@ -1,0 +1,97 @@
+"""Chooses among programs that solve every training condition, and tunes constants, by success under noise.
+
+Few conditions say little about others; a program that still works when all its constants are off by a
+centimetre has the margins that other conditions need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trace_robot.optimize.search.constants import free, from_vector, to_vector
+from trace_robot.optimize.search.evaluation import Evaluation, Step
+from trace_robot.optimize.search.population import Individual, trimmed
+from trace_robot.program import Program
+from trace_robot.spec import Array
+
+
+class Tuner:
+    """CMA-ES on the constants of a program that have an effect."""
+
+    def __init__(self, program: Program, population: int, seed: int) -> None:
+        import cma
+
+        self.program, self.origin, self.mask = program, to_vector(program), free(program)
+        options = {"popsize": population, "seed": seed, "verbose": -9}
+        self.strategy: Any = cma.CMAEvolutionStrategy(np.zeros(int(self.mask.sum())), 0.5, options)
+
+    def build(self, vector: Array) -> Program:
+        full = self.origin.copy()
+        full[self.mask] += vector
+        return from_vector(self.program, full)
+
+
+@dataclass(slots=True, eq=False)
+class Finalist:
+    """A program with its success and value under noise, and how many noises those rest on."""
+
+    individual: Individual
+    success: float
+    value: float
+    tuner: Tuner | None = None
+
+
+@dataclass(slots=True)
+class Tuning:
+    """Keeps the finalists; sigmas: noise in units of the constants' vector (1 cm, 0.1 of the speed, ...)."""
+
+    evaluation: Evaluation
+    sigmas: tuple[float, ...] = (0.4, 0.8, 1.2)
+    size: int = 8
+    population: int = 9
+    finalists: list[Finalist] = field(default_factory=list)
+    screened: set[int] = field(default_factory=set)
+
+    def screen(self, solved: Sequence[Individual]) -> Step:
+        """Measure those not measured yet, keep the best."""
+        new = trimmed([one for one in solved if one.id not in self.screened], self.size, alike=3)
+        if not new:
+            return
+        self.screened |= {one.id for one in new}
+        scores = yield from self.evaluation.robustness([one.program for one in new], self.sigmas, 1)
+        self.finalists += [Finalist(one, *score) for one, score in zip(new, scores, strict=True)]
+        self._sort()
+
+    def confirm(self) -> Step:
+        """Measure the first two again on new noises; afterwards the better one is first."""
+        first = self.finalists[:2]
+        scores = yield from self.evaluation.robustness([f.individual.program for f in first], self.sigmas, 2)
+        for finalist, (success, value) in zip(first, scores, strict=True):
+            finalist.success = (finalist.success + 2 * success) / 3
+            finalist.value = (finalist.value + 2 * value) / 3
+        self._sort()
+
+    def generation(self) -> Step:
+        """One generation of CMA-ES on the constants of the first finalist; its mean becomes a finalist."""
+        first = self.finalists[0]
+        if first.tuner is None:
+            seed = int(self.evaluation.random.integers(1, 2**31))
+            first.tuner = Tuner(first.individual.program, self.population, seed)
+        tuner = first.tuner
+        vectors = tuner.strategy.ask()
+        scores = yield from self.evaluation.robustness([tuner.build(v) for v in vectors], self.sigmas, 1)
+        tuner.strategy.tell(vectors, [-value for _, value in scores])
+        program = tuner.build(tuner.strategy.mean)
+        tuned = self.evaluation.individual(program, first.individual, "constants tuned by CMA-ES")
+        ((success, value),) = yield from self.evaluation.robustness([program], self.sigmas, 2)
+        yield from self.evaluation.run([tuned])
+        self.finalists.append(Finalist(tuned, success, value, tuner))
+        self._sort()
+
+    def _sort(self) -> None:
+        self.finalists.sort(key=lambda finalist: -finalist.value)
+        del self.finalists[self.size :]

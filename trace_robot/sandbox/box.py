@@ -1,0 +1,288 @@
+"""`Sandbox`: runs a controller's text in a process of its own and answers with actions or reasons."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from trace_robot.errors import OrderError, SandboxError
+from trace_robot.sandbox import frames
+from trace_robot.sandbox.frames import HEADER, REQUEST_MAGIC, Entry, FrameError, Sizes
+from trace_robot.sandbox.graph import CALL_BYTES, read_records
+from trace_robot.sandbox.lines import line_in_source
+from trace_robot.sandbox.process import Died, Process
+from trace_robot.sandbox.static import check, modules_of
+from trace_robot.sandbox.types import Fault, Interface, Limits
+from trace_robot.spec import Array
+
+MAX_SOURCE_CHARS = 1_000_000
+
+
+class Sandbox:
+    """A controller's process, or several processes one after the other, behind four verbs.
+
+    A source that was not loaded last always gets a fresh process; the same source again keeps its process and
+    gets freshly executed modules. Inputs of lock-step calls are kept until the next reset, so that an episode
+    that kills the process leaves the others where they were: they are played again from the start in a new one.
+
+    static_check: refuse text that `check` refuses. preload: modules to import before the locks close, besides
+    those that the text names. trusted: run the controller even where this machine gives no boundary.
+    without: locks left open on purpose, for trials ("landlock", "root", "rlimits", "seccomp").
+
+    Raises (any method):
+        SandboxError: no boundary on this machine, or no process can be started.
+    """
+
+    def __init__(
+        self,
+        interface: Interface,
+        limits: Limits | None = None,
+        *,
+        static_check: bool = True,
+        preload: Sequence[str] = (),
+        trusted: bool = False,
+        without: Sequence[str] = (),
+    ) -> None:
+        self._interface = interface
+        self._limits = limits or Limits()
+        self._static_check = static_check
+        self._preload = tuple(preload)
+        self._trusted = trusted
+        self._without = tuple(without)
+        self._process = Process()
+        self._sequence = 0
+        self._source: tuple[str, bool] | None = None
+        self._modules: tuple[str, ...] = ()
+        self._tainted = False
+        self._dead: dict[int, Fault] = {}
+        self._printed: list[str] = []
+        self._history: list[tuple[tuple[int, ...], Array]] = []
+        self._spent = 0.0
+        self._lines = 0
+        self._source_text: str | None = None
+        self._records: list[list[bytes]] = []
+        self.locks: dict[str, str] = {}
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The process number of the controller's process, 0 while there is none."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the processes."""
+        self._source = None
+        self._process.close()
+
+    def load(self, source: str, *, trace: bool = False) -> Fault | None:
+        """Check, compile and execute a controller's text; a fault means that there is nothing to reset."""
+        if self._source == (source, trace) and self._process.alive and not self._tainted:
+            return None
+        self._source, self._printed, self._records = None, [], []
+        if len(source) > MAX_SOURCE_CHARS:
+            why = f"the source has {len(source)} characters, more than {MAX_SOURCE_CHARS}"
+            return Fault("blocked", why, None, static=True)
+        if self._static_check and (refusals := check(source)):
+            return refusals[0]
+        self._source_text = source
+        self._lines = source.count("\n") + source.count("\r") + 1
+        self._modules = (*modules_of(source, trace=trace), *self._preload)
+        fault = self._start(source, trace)
+        self._source = None if fault else (source, trace)
+        return fault
+
+    def reset(self, episodes: int = 1) -> Fault | None:
+        """Start ``episodes`` fresh episodes of the loaded controller."""
+        if self._source is None:
+            raise OrderError(
+                "reset needs a controller: load one first, and look at the fault that load returns"
+            )
+        if not 1 <= episodes <= frames.MAX_EPISODES:
+            raise ValueError(f"episodes must be between 1 and {frames.MAX_EPISODES}, got {episodes}")
+        self._dead, self._history, self._spent = {}, [], 0.0
+        self._printed = [""] * episodes
+        self._records = [[] for _ in range(episodes)]
+        if self._tainted or not self._process.alive:
+            fault = self._start(*self._source)
+            if fault is not None:
+                return fault
+        return self._reset(episodes)
+
+    def call(self, inputs: Array, episodes: Sequence[int] | None = None) -> list[Array | Fault]:
+        """Return for each row an action, float32 of shape (output_size,), or the fault that ended its episode.
+
+        inputs: (n, input_size), one row an episode, or only the rows of ``episodes``. An episode that had a fault
+        keeps answering with it.
+        """
+        count = len(self._printed)
+        rows = np.ascontiguousarray(inputs, dtype="<f8")
+        numbers = tuple(range(count)) if episodes is None else tuple(episodes)
+        if not count:
+            raise OrderError("call needs episodes: reset first")
+        if rows.shape != (len(numbers), self._interface.input_size):
+            raise ValueError(
+                f"inputs must have shape {(len(numbers), self._interface.input_size)}, got {rows.shape}"
+            )
+        return self._call(numbers, rows)
+
+    def printed(self, episode: int = 0) -> str:
+        """Return what the controller has printed in this episode, cut at ``Limits.printed_chars``."""
+        return self._printed[episode] if episode < len(self._printed) else ""
+
+    def graph(self, episode: int = 0) -> tuple[dict[str, Any], ...]:
+        """Return the trace records of an episode so far, () if it was not traced; see `graph.read_records`."""
+        return read_records(self._records[episode]) if episode < len(self._records) else ()
+
+    def _start(self, source: str, trace: bool) -> Fault | None:
+        config = {
+            "memory_bytes": self._limits.memory_mb * 2**20, "without": self._without,
+            "printed_chars": self._limits.printed_chars, "call_seconds": self._limits.call_seconds,
+            "interface": {
+                "input_size": self._interface.input_size, "output_size": self._interface.output_size,
+                "fields": None if self._interface.fields is None else dict(self._interface.fields),
+            },
+        }  # fmt: skip
+        self.locks = self._process.start(config, self._modules)
+        self._tainted = False
+        if "failed" in self.locks and not self._trusted:
+            self.close()
+            raise SandboxError(
+                f"this machine gives no boundary for untrusted code: {self.locks['failed']}; "
+                "pass trusted=True (--trust-code) to run it all the same"
+            )
+        return self._first(frames.LOAD, int(trace), source.encode("utf-8", "surrogatepass"), "loading", 1)
+
+    def _reset(self, episodes: int) -> Fault | None:
+        return self._first(frames.RESET, episodes, b"", "starting the episodes", episodes)
+
+    def _first(self, kind: int, count: int, payload: bytes, doing: str, episodes: int) -> Fault | None:
+        """Load or reset; return the first fault."""
+        seconds = self._limits.load_seconds * episodes
+        try:
+            entries, _ = self._ask(kind, count, payload, seconds, doing, episodes)
+        except Died as died:
+            return self._reason(died)
+        return self._note(range(episodes), entries)
+
+    def _note(self, numbers: Sequence[int], entries: Sequence[Entry]) -> Fault | None:
+        """Keep what was printed, and faults as the end of their episodes; return the first fault."""
+        first = None
+        for number, entry in zip(numbers, entries, strict=True):
+            if number < len(self._printed):
+                self._printed[number] = (self._printed[number] + entry.printed)[: self._limits.printed_chars]
+                if entry.records:
+                    self._records[number].append(entry.records)
+            if entry.fault is not None:
+                self._dead[number] = fault = self._checked(entry.fault)
+                self._tainted = self._tainted or fault.category == "memory"
+                first = first or fault
+        return first
+
+    def _reason(self, died: Died) -> Fault:
+        if died.place is None or self._source_text is None:
+            return died.fault
+        return self._checked(replace(died.fault, line=line_in_source(*died.place, self._source_text)))
+
+    def _checked(self, fault: Fault) -> Fault:
+        """Return ``fault`` without a line that the source does not have."""
+        inside = fault.line is not None and 1 <= fault.line <= self._lines
+        return fault if inside or fault.line is None else replace(fault, line=None)
+
+    def _ask(
+        self, kind: int, count: int, payload: bytes, seconds: float, doing: str, episodes: int
+    ) -> tuple[list[Entry], bytes]:
+        """Send a request and return the entries (none if there is nothing to say) and actions of its reply.
+
+        Raises:
+            Died: there is no process any more.
+        """
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        action_bytes = 4 * self._interface.output_size if kind == frames.CALL else 0
+        traced = self._source is not None and self._source[1] and kind == frames.CALL
+        sizes = Sizes(self._limits.printed_chars, CALL_BYTES if traced else 0)
+        request = HEADER.pack(REQUEST_MAGIC, kind, count, self._sequence, len(payload)) + payload
+        largest = sizes.of_reply(episodes, action_bytes)
+        answer, number, body = self._process.exchange(request, self._sequence, seconds, doing, largest)
+        self._spent += self._process.settle()
+        if (
+            kind == frames.CALL
+            and answer == frames.ACTIONS
+            and number == count
+            and len(body) == count * action_bytes
+        ):
+            return [], body
+        if answer != frames.ENTRIES or number != episodes:
+            raise self._process.refuse("the controller's process answered something else than it was asked")
+        try:
+            return frames.decode_entries(body, episodes, action_bytes, sizes)
+        except FrameError as error:
+            raise self._process.refuse(str(error)) from error
+
+    def _call_once(self, numbers: Sequence[int], rows: Array) -> list[Array | Fault]:
+        """Call episodes that are all alive.
+
+        Raises:
+            Died: the process ended; all episodes are gone.
+        """
+        left = len(self._printed) * self._limits.episode_seconds - self._spent
+        seconds = min(len(numbers) * self._limits.call_seconds, left)
+        whole = seconds == left
+        payload = rows.tobytes() + struct.pack(f"<{len(numbers)}H", *numbers)
+        doing = "the episode, with one call," if whole else "one call"
+        entries, body = self._ask(
+            frames.CALL, len(numbers), payload, max(seconds, 0.001), doing, len(numbers)
+        )
+        actions = np.frombuffer(body, "<f4").reshape(len(numbers), self._interface.output_size)
+        if not np.isfinite(actions).all():
+            raise self._process.refuse("the controller's process wrote an action that is not finite")
+        if not entries:
+            return [action.copy() for action in actions]
+        self._note(numbers, entries)
+        return [
+            self._dead.get(number, action.copy()) for number, action in zip(numbers, actions, strict=True)
+        ]
+
+    def _call(self, numbers: Sequence[int], rows: Array) -> list[Array | Fault]:
+        """Call episodes; one that kills the process leaves the others where they were."""
+        row_of = dict(zip(numbers, rows, strict=True))
+        answers: dict[int, Array | Fault] = {}
+        while alive := [number for number in numbers if number not in self._dead]:
+            try:
+                self._replay()
+                found = self._call_once(alive, np.stack([row_of[number] for number in alive]))
+            except Died as died:
+                self._dead[died.episode if died.episode in alive else alive[0]] = self._reason(died)
+                continue
+            answers = dict(zip(alive, found, strict=True))
+            break
+        if len(self._printed) > 1:
+            self._history.append((tuple(answers), np.stack([row_of[number] for number in answers])))
+        return [answers[number] if number in answers else self._dead[number] for number in numbers]
+
+    def _replay(self) -> None:
+        """If the process is gone, start one and bring the episodes that are still alive to where they were."""
+        if self._process.alive or self._source is None:
+            return
+        printed, self._printed = self._printed, [""] * len(self._printed)
+        records, self._records = self._records, [[] for _ in self._printed]
+        dead = dict(self._dead)
+        try:
+            fault = self._start(*self._source) or self._reset(len(printed))
+            for numbers, rows in self._history:
+                kept = [index for index, number in enumerate(numbers) if number not in dead]
+                if kept and fault is None:
+                    self._call_once([numbers[index] for index in kept], rows[kept])
+        finally:
+            self._printed, self._records, self._dead = printed, records, dead

@@ -1,0 +1,115 @@
+"""A seccomp-BPF allow-list, put together by hand and loaded through ctypes (x86-64 and aarch64).
+
+Every system call that is not listed answers EPERM, so that an attempt is an ordinary PermissionError with a
+line number; a call through a foreign architecture's table (32-bit, x32) kills the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+_INSTRUCTION: Final = struct.Struct("<HBBI")  # struct sock_filter: code, jump if true, jump if false, k
+_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16  # offsets in struct seccomp_data
+_X32_BIT: Final = 0x40000000
+_SET_MODE_FILTER, _ALL_THREADS = 1, 1
+_PROT_EXEC, _MAP_ANONYMOUS = 4, 0x20
+
+# Name -> number. Nothing here opens, creates, connects, starts, signals or raises a limit.
+_X86_64: Final = {
+    "read": 0, "write": 1, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13,
+    "rt_sigprocmask": 14, "rt_sigreturn": 15, "sched_yield": 24, "mremap": 25, "madvise": 28, "nanosleep": 35,
+    "getpid": 39, "exit": 60, "gettimeofday": 96, "sigaltstack": 131, "gettid": 186, "time": 201, "futex": 202,
+    "restart_syscall": 219, "clock_gettime": 228, "clock_nanosleep": 230, "exit_group": 231, "getrandom": 318,
+}  # fmt: skip
+_AARCH64: Final = {
+    "close": 57, "read": 63, "write": 64, "exit": 93, "exit_group": 94, "futex": 98, "nanosleep": 101,
+    "clock_gettime": 113, "clock_nanosleep": 115, "sched_yield": 124, "restart_syscall": 128, "sigaltstack": 132,
+    "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "gettimeofday": 169, "getpid": 172,
+    "gettid": 178, "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
+    "getrandom": 278,
+}  # fmt: skip
+# machine -> (AUDIT_ARCH_*, number of seccomp(2), allowed calls)
+TABLES: Final = {
+    "x86_64": (0xC000003E, 317, _X86_64),
+    "aarch64": (0xC00000B7, 277, _AARCH64),
+}
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+def _op(code: int, k: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
+    return _INSTRUCTION.pack(code, jump_true, jump_false, k)
+
+
+def _argument(index: int) -> bytes:
+    """Load the low word of a system call's argument (both machines are little-endian)."""
+    return _op(_LOAD, _ARGUMENTS_AT + 8 * index)
+
+
+def _one_of(index: int, values: Sequence[int]) -> list[bytes]:
+    block = [_argument(index)]
+    for value in values:
+        block += [_op(_JUMP_EQUAL, value, 0, 1), _op(_RETURN, _ALLOW)]
+    return [*block, _op(_RETURN, _DENY)]
+
+
+def _conditions(reads: Sequence[int], writes: Sequence[int]) -> dict[str, list[bytes]]:
+    """Return the blocks that decide on arguments: which descriptors, and no new executable or file memory."""
+    refuse_exec = [_argument(2), _op(_JUMP_ANY_BIT, _PROT_EXEC, 0, 1), _op(_RETURN, _DENY)]
+    anonymous = [_argument(3), _op(_JUMP_ANY_BIT, _MAP_ANONYMOUS, 1, 0), _op(_RETURN, _DENY)]
+    return {
+        "read": _one_of(0, reads),
+        "write": _one_of(0, writes),
+        "mmap": [*refuse_exec, *anonymous, _op(_RETURN, _ALLOW)],
+        "mprotect": [*refuse_exec, _op(_RETURN, _ALLOW)],
+    }
+
+
+def assemble(machine: str, reads: Sequence[int], writes: Sequence[int]) -> bytes:
+    """Return the filter's instructions; ``reads`` and ``writes`` are the descriptors that stay usable."""
+    architecture, _, calls = TABLES[machine]
+    conditions = _conditions(reads, writes)
+    program = [_op(_LOAD, _ARCHITECTURE_AT), _op(_JUMP_EQUAL, architecture, 1, 0), _op(_RETURN, _KILL)]
+    program.append(_op(_LOAD, _NUMBER_AT))
+    if machine == "x86_64":
+        program += [_op(_JUMP_AT_LEAST, _X32_BIT, 0, 1), _op(_RETURN, _KILL)]
+    for name, number in calls.items():
+        block = conditions.get(name, [_op(_RETURN, _ALLOW)])
+        program += [_op(_JUMP_EQUAL, number, 0, len(block)), *block]
+    return b"".join([*program, _op(_RETURN, _DENY)])
+
+
+def unavailable() -> str:
+    """Return why this machine cannot be given a filter, "" if it can be tried."""
+    if sys.platform != "linux":
+        return f"seccomp is a Linux facility and this is {sys.platform}"
+    if platform.machine() not in TABLES or sys.byteorder != "little" or sys.maxsize < 2**32:
+        return f"there is no system call table for {platform.machine()!r}, only for {sorted(TABLES)}"
+    return ""
+
+
+def install(reads: Sequence[int], writes: Sequence[int]) -> None:
+    """Load the filter for every thread of this process; ``no_new_privs`` must be set before.
+
+    Raises:
+        OSError: the kernel refused it.
+    """
+    machine = platform.machine()
+    code = assemble(machine, reads, writes)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(code) // _INSTRUCTION.size, ctypes.addressof(buffer))
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syscall(TABLES[machine][1], _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(program)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"seccomp refused the filter: {os.strerror(number)}")

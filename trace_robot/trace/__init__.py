@@ -1,0 +1,57 @@
+"""Tracing: nodes, operators, bundles, modules and backward.
+
+``node(value)`` makes a value traced, ``@bundle()`` a function; ``backward(output, feedback)`` returns the part of
+the graph between the parameters and an output (see ``trace_robot.trace.subgraph``).
+"""
+
+from trace_robot.trace import operators, propagators
+from trace_robot.trace.bundle import Bundle, bundle
+from trace_robot.trace.broadcast import apply_op, to_data
+from trace_robot.trace.containers import Map, NodeContainer, ParameterContainer, Seq
+from trace_robot.trace.failure import BackwardError, ExecutionError, TraceMissingInputsError
+from trace_robot.trace.graph import GRAPH
+from trace_robot.trace.lift import node
+from trace_robot.trace.module import Module, model
+from trace_robot.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
+from trace_robot.trace.records import Record, RecordError, from_records, to_records
+from trace_robot.trace.state import is_tracing, stop_tracing
+from trace_robot.trace.subgraph import Subgraph, Summary, backward, merge
+from trace_robot.trace.values import Bounds, Choices, Constraint, convert
+
+__all__ = [
+    "GRAPH",
+    "BackwardError",
+    "Bounds",
+    "Bundle",
+    "Choices",
+    "Constraint",
+    "ExceptionNode",
+    "ExecutionError",
+    "Map",
+    "MessageNode",
+    "Module",
+    "Node",
+    "NodeContainer",
+    "ParameterContainer",
+    "ParameterNode",
+    "Record",
+    "RecordError",
+    "Seq",
+    "Subgraph",
+    "Summary",
+    "TraceMissingInputsError",
+    "apply_op",
+    "backward",
+    "bundle",
+    "convert",
+    "from_records",
+    "is_tracing",
+    "merge",
+    "model",
+    "node",
+    "operators",
+    "propagators",
+    "stop_tracing",
+    "to_data",
+    "to_records",
+]

@@ -1,0 +1,272 @@
+"""The traced operators by name, and Node's own operators.
+
+``add(x, y)`` and the others (see ``table``) take nodes or plain values and give one linked node. In-place changes
+of lists, dicts and sets come as functions that give a changed copy (``list_append``, ``dict_update``, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import FunctionType, MethodType
+from typing import Any
+
+from trace_robot.trace.apply import apply
+from trace_robot.trace.binding import Binder
+from trace_robot.trace.containers import ParameterContainer
+from trace_robot.trace.failure import failure, original
+from trace_robot.trace.lift import lift
+from trace_robot.trace.nodes import MessageNode, Node, link
+from trace_robot.trace.operation import Operation
+from trace_robot.trace.run import Run
+from trace_robot.trace.state import state
+from trace_robot.trace.table import BINARY, COMPARISONS, STRING_METHODS, TABLE, UNARY, use_model
+
+__all__ = ["Operator", "call", "use_model", *(name for name, _, _ in TABLE)]
+
+_state_of = state.get
+
+
+class Operator:
+    """A traced operator; ``operation`` carries its name and what it says of itself."""
+
+    __slots__ = ("binder", "function", "operation")
+
+    def __init__(self, name: str, function: Callable[..., Any], doc: str) -> None:
+        self.binder = Binder(function)
+        self.function = function
+        self.operation = Operation(name, f"[{name}] {doc}", keys=self.binder.positional, function=function)
+
+    @property
+    def name(self) -> str:
+        return self.operation.base
+
+    @property
+    def description(self) -> str:
+        return self.operation.description
+
+    def __call__(self, *args: Any, **kwargs: Any) -> MessageNode:
+        keys, values, by_position, keywords = self.binder.bind(args, kwargs)
+        parents = tuple(lift(value, key) for key, value in zip(keys, values, strict=True))
+        return apply(self.operation, _spread(self.function, by_position, keywords), keys, parents)
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+
+def _spread(function: Callable[..., Any], by_position: int, keywords: tuple[str, ...]) -> Callable[..., Any]:
+    """Return ``function`` taking all its arguments by position."""
+    if not keywords:
+        return function
+    return lambda *values: function(
+        *values[:by_position], **dict(zip(keywords, values[by_position:], strict=True))
+    )
+
+
+OPERATORS = {name: Operator(name, function, doc) for name, function, doc in TABLE}
+_CALL = Operation("call", "[call] the result of calling fun with the arguments")
+_anything = Binder(lambda *args, **kwargs: None)
+
+
+def call(fun: Any, *args: Any, **kwargs: Any) -> MessageNode:
+    """Call what the node ``fun`` holds; functions written in Python get nodes, built-in ones plain values.
+
+    What the function reads besides its arguments are hidden dependencies of the result.
+    """
+    held = lift(fun, "fun")
+    names, values, _, keywords = _anything.bind(args, kwargs)
+    parents = [lift(value, name) for name, value in zip(names, values, strict=True)]
+    given: list[Any] = list(parents) if _is_python(held._data) else [each._data for each in parents]
+    outer = _state_of()
+    if outer is not None:
+        for each in (held, *parents):
+            outer.read(each)
+    named = dict(zip(keywords, given[len(args) :], strict=True))
+    return Run(_CALL, ("fun", *names), (held, *parents)).call(held._data, given[: len(args)], named)
+
+
+def _is_python(function: Any) -> bool:
+    """Return whether ``function`` is written in Python or traced itself."""
+    if isinstance(function, MethodType):
+        return _is_python(function.__func__)
+    if isinstance(function, (FunctionType, ParameterContainer)):
+        return True
+    return not isinstance(function, type) and isinstance(getattr(type(function), "__call__", None), FunctionType)
+
+
+def __getattr__(name: str) -> Operator:
+    try:
+        return OPERATORS[name]
+    except KeyError:
+        raise AttributeError(f"no operator {name!r}; known: {', '.join(sorted(OPERATORS))}") from None
+
+
+def _binary(op: Operation, function: Callable[[Any, Any], Any], text_op: Operation | None = None) -> Any:
+    keys = op.keys
+
+    def method(self: Node, other: Any) -> MessageNode:
+        if not isinstance(other, Node):
+            other = lift(other)
+        done = op if text_op is None or type(self._data) is not str else text_op
+        if _state_of() is not None:
+            return apply(done, function, keys, (self, other))
+        try:
+            data = function(self._data, other._data)
+        except Exception as error:
+            raise failure(error, done, keys, (self, other)) from original(error)
+        if isinstance(data, Node):
+            return link(data._data, done, keys, (self, other, data))
+        return link(data, done, keys, (self, other))
+
+    return method
+
+
+def _reflected(method: Callable[[Node, Any], MessageNode]) -> Any:
+    def reflected(self: Node, other: Any) -> MessageNode:
+        return method(lift(other), self)
+
+    return reflected
+
+
+def _unary(operator: Operator) -> Any:
+    def method(self: Node) -> MessageNode:
+        return apply(operator.operation, operator.function, operator.operation.keys, (self,))
+
+    return method
+
+
+def _named(operator: Operator) -> Any:
+    def method(self: Node, *args: Any, **kwargs: Any) -> MessageNode:
+        return operator(self, *args, **kwargs)
+
+    return method
+
+
+_getitem = _binary(OPERATORS["getitem"].operation, lambda x, index: x[index])
+_getattr = _binary(OPERATORS["node_getattr"].operation, getattr)
+_next = OPERATORS["next_"].operation
+
+
+def iterate(x: Any) -> Iterator[Any]:
+    """Yield the items of a node as nodes linked to it: keys of a dict, characters of a text, rows of an array."""
+    held = lift(x)
+    value = held._data
+    if isinstance(value, dict):
+        held = OPERATORS["keys"](held)
+    elif isinstance(value, (set, frozenset)):
+        held = OPERATORS["to_list"](held)
+    elif not hasattr(value, "__getitem__"):
+        return _drain(held)
+    return _items(held)
+
+
+def _items(held: Node) -> Iterator[Any]:
+    return (held[index] for index in range(len(held._data)))
+
+
+def _drain(held: Node) -> Iterator[Any]:
+    try:
+        source = iter(held._data)
+    except TypeError as error:
+        raise failure(error, _next, ("x",), (held,)) from error
+    return (_linked(item, held) for item in source)
+
+
+def _linked(item: Any, held: Node) -> MessageNode:
+    return apply(_next, lambda _: item, ("x",), (held,))
+
+
+class Entries:
+    """The (key, value) pairs of a node that holds a dict, both as linked nodes."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: Node) -> None:
+        self._held = held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[tuple[Node, Node]]:
+        return ((key, self._held[key]) for key in OPERATORS["keys"](self._held))
+
+
+def _attribute(self: Node, name: str) -> Any:
+    """Return what ``node.name`` is where Node has no such attribute: that of the value, linked."""
+    value = self._data
+    if name.startswith("_") or not hasattr(value, name):
+        raise AttributeError(f"a node of {type(value).__name__!r} has no attribute {name!r}")
+    if isinstance(value, str):
+        if name in STRING_METHODS:
+            return lambda *args, **kwargs: OPERATORS[name](self, *args, **kwargs)
+        if name == "join":
+            return lambda texts: OPERATORS["join"](self, *texts)
+    if isinstance(value, dict) and name in ("items", "keys", "values"):
+        return lambda: Entries(self) if name == "items" else OPERATORS[name](self)
+    if name == "pop" and isinstance(value, (dict, list)):
+        return lambda *args: OPERATORS["pop"](self, *args)
+    return _getattr(self, name)
+
+
+def _call_method(self: Node, name: str, /, *args: Any, **kwargs: Any) -> MessageNode:
+    return call(_getattr(self, name), *args, **kwargs)
+
+
+def _array_ufunc(self: Node, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    function = ufunc if method == "__call__" else getattr(ufunc, method)
+    known = _UFUNCS.get(ufunc.__name__) if method == "__call__" and not kwargs else None
+    name = known or ufunc.__name__ + ("" if method == "__call__" else f"_{method}")
+    return _numpy(name, function, args, kwargs)
+
+
+def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    return _numpy(function.__name__, function, args, kwargs)
+
+
+_UFUNCS = {"true_divide": "divide", "remainder": "mod", "negative": "neg", "positive": "pos", "absolute": "abs"}
+_numpy_operations: dict[str, Operation] = {}
+
+
+def _numpy(name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> MessageNode:
+    op = _numpy_operations.get(name)
+    if op is None:
+        known = OPERATORS.get(name)
+        doc = f"[{name}] numpy's {name} of the arguments"
+        op = known.operation if known is not None else Operation(name, doc, function=function)
+        _numpy_operations[name] = op
+    names, values, by_position, keywords = _anything.bind(args, kwargs)
+    if len(values) == len(op.keys):
+        names = op.keys
+    parents = tuple(lift(value, key) for key, value in zip(names, values, strict=True))
+    return apply(op, _spread(function, by_position, keywords), names, parents)
+
+
+def _attach() -> None:
+    """Give Node its operators."""
+    methods: dict[str, Any] = {}
+    for short, (name, function) in BINARY.items():
+        text_op = OPERATORS["concat"].operation if name == "add" else None
+        method = _binary(OPERATORS[name].operation, function, text_op)
+        methods[f"__{short}__"] = method
+        methods[f"__r{short}__"] = _reflected(method)
+    for name, function in COMPARISONS.items():
+        methods[f"__{name}__"] = _binary(OPERATORS[name].operation, function)
+    methods.update({f"__{name}__": _unary(OPERATORS[name]) for name in UNARY})
+    methods.update({name: _named(OPERATORS[name]) for name in ("clone", "eq", "neq")})
+    methods.update(
+        __round__=_named(OPERATORS["round"]),
+        __getitem__=_getitem,
+        __iter__=iterate,
+        __call__=call,
+        __getattr__=_attribute,
+        __array_ufunc__=_array_ufunc,
+        __array_function__=_array_function,
+        getattr=lambda self, key: _getattr(self, key),
+        call=_call_method,
+        len=_unary(OPERATORS["len_"]),
+        append=lambda self, *args, **kwargs: _call_method(self, "append", *args, **kwargs),
+    )
+    for name, method in methods.items():
+        setattr(Node, name, method)
+
+
+_attach()

@@ -1,0 +1,169 @@
+"""A graph as plain data that any process can hold, and back; children come after their parents.
+
+    Record = {"id": int, "name": str, "kind": str, "op": str, "doc": str, "inputs": {argument: id},
+              "value": str, "step": int | None}
+
+kind: "parameter" (name: ``ParameterNode.key``), "constant", "input", "operation" or "exception".
+value: the value in short, for code its text. step: the index of the first output that the node leads to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trace_robot.errors import TraceRobotError
+from trace_robot.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode, constant, link
+from trace_robot.trace.operation import Operation
+from trace_robot.trace.shorten import shorten
+from trace_robot.trace.subgraph import ancestors
+
+Record = dict[str, Any]
+
+KINDS = ("parameter", "constant", "input", "operation", "exception")
+_FIELDS = {"id": int, "name": str, "kind": str, "op": str, "doc": str, "inputs": dict, "value": str}
+_NUMBER = re.compile(r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)")
+
+
+class RecordError(TraceRobotError, ValueError):
+    """Records that do not make a graph."""
+
+
+def to_records(
+    outputs: Sequence[Node], *, max_nodes: int = 10_000, max_chars: int = 200
+) -> tuple[Record, ...]:
+    """Return the graph of ``outputs``, one for each step.
+
+    Of more than ``max_nodes`` nodes the newest are kept, and all parameters. Values are shortened to
+    ``max_chars`` characters, the text of code is not. Numbers in names count from 0 for each base.
+    """
+    steps = _steps(outputs)
+    nodes = ancestors(*outputs)
+    if len(nodes) > max_nodes:
+        kept = {id(each) for each in nodes[-max_nodes:]}
+        nodes = [each for each in nodes if id(each) in kept or isinstance(each, ParameterNode)]
+    ids = {id(each): index for index, each in enumerate(nodes)}
+    counts: dict[str, int] = {}
+    documented: dict[int, str] = {}
+    records = []
+    for each in nodes:
+        base = each._op.base if isinstance(each, MessageNode) else each.base_name
+        number = counts[base] = counts.get(base, -1) + 1
+        operation, inputs, doc = "", {}, ""
+        if isinstance(each, MessageNode):
+            operation = base
+            inputs = {key: ids[id(parent)] for key, parent in each.edges() if id(parent) in ids}
+            doc = documented.get(id(each._op)) or documented.setdefault(id(each._op), each.description)
+        is_code = isinstance(each, ParameterNode) and bool(each.function)
+        records.append(
+            {
+                "id": ids[id(each)],
+                "name": each.key if isinstance(each, ParameterNode) else f"{base}:{number}",
+                "kind": _kind(each),
+                "op": operation,
+                "doc": doc,
+                "inputs": inputs,
+                "value": each._data if is_code else shorten(each._data, max_chars),
+                "step": None if isinstance(each, ParameterNode) else steps.get(id(each)),
+            }
+        )
+    return tuple(records)
+
+
+def from_records(
+    records: Sequence[Mapping[str, Any]],
+    parameters: Mapping[str, ParameterNode] | None = None,
+    *,
+    max_nodes: int = 100_000,
+    max_chars: int = 100_000,
+) -> dict[int, Node]:
+    """Return the nodes by id; ``parameters`` stand in for the records of kind "parameter" of their names.
+
+    Values are texts, or numbers where the text is one. Raises RecordError for anything that ``to_records``
+    would not have made.
+    """
+    if len(records) > max_nodes:
+        raise RecordError(f"records must hold at most {max_nodes} nodes, got {len(records)}")
+    made: dict[int, Node] = {}
+    operations: dict[tuple[str, str], Operation] = {}
+    for record in records:
+        _check(record, made, max_chars)
+        made[record["id"]] = _node(record, made, parameters or {}, operations)
+    return made
+
+
+def _steps(outputs: Sequence[Node]) -> dict[int, int]:
+    """Return the index of the first output that each node leads to."""
+    steps: dict[int, int] = {}
+    for step, output in enumerate(outputs):
+        stack = [output]
+        while stack:
+            each = stack.pop()
+            if id(each) not in steps:
+                steps[id(each)] = step
+                stack += each._parents if isinstance(each, MessageNode) else ()
+    return steps
+
+
+def _kind(node: Node) -> str:
+    if isinstance(node, ExceptionNode):
+        return "exception"
+    if isinstance(node, MessageNode):
+        return "operation"
+    if isinstance(node, ParameterNode) and node.trainable:
+        return "parameter"
+    return "constant" if node.base_name == type(node._data).__name__ else "input"
+
+
+def _check(record: Mapping[str, Any], known: Mapping[int, Node], max_chars: int) -> None:
+    if not isinstance(record, Mapping) or set(record) != {*_FIELDS, "step"}:
+        raise RecordError(f"a record must have the fields {', '.join(_FIELDS)} and step, got {shorten(record)}")
+    for name, kind in _FIELDS.items():
+        value = record[name]
+        if type(value) is not kind:
+            raise RecordError(f"{name} of a record must be {kind.__name__}, got {shorten(value)}")
+        if kind is str and len(value) > max_chars:
+            raise RecordError(f"{name} of a record must have at most {max_chars} characters, got {len(value)}")
+    if record["kind"] not in KINDS:
+        raise RecordError(f"kind of a record must be one of {', '.join(KINDS)}, got {record['kind']!r}")
+    if record["id"] in known:
+        raise RecordError(f"id {record['id']} is there twice")
+    if record["step"] is not None and type(record["step"]) is not int:
+        raise RecordError(f"step of a record must be a whole number or None, got {shorten(record['step'])}")
+    for key, parent in record["inputs"].items():
+        if type(key) is not str or type(parent) is not int or parent not in known:
+            raise RecordError(f"input {shorten(key)} must be the id of an earlier record, got {shorten(parent)}")
+
+
+def _node(
+    record: Mapping[str, Any],
+    made: Mapping[int, Node],
+    parameters: Mapping[str, ParameterNode],
+    operations: dict[tuple[str, str], Operation],
+) -> Node:
+    kind, name, value = record["kind"], record["name"], record["value"]
+    if kind == "parameter":
+        base = name.partition(":")[0]
+        known = parameters.get(name) or parameters.get(base)
+        return known if known is not None else ParameterNode(_value(value), name=base)
+    base, _, number = name.rpartition(":")
+    parents = {key: made[parent] for key, parent in record["inputs"].items()}
+    if kind == "exception":
+        return ExceptionNode(value, inputs=parents, description=record["doc"] or f"[{base}]", name=base)
+    if kind == "operation":
+        key = (record["op"], record["doc"])
+        op = operations.get(key) or operations.setdefault(key, Operation(*key))
+        result: Node = link(_value(value), op, tuple(parents), tuple(parents.values()))
+    else:
+        result = constant(_value(value))
+    if number.isdigit():
+        result._name = (base, int(number[:9]))
+    return result
+
+
+def _value(text: str) -> Any:
+    """Return the number that ``text`` is, or ``text``."""
+    if not _NUMBER.fullmatch(text):
+        return text
+    return int(text) if text.lstrip("-").isdigit() else float(text)

@@ -1,0 +1,129 @@
+"""One call of a traced function: what it reads is noticed, what it raises is marked, what it returns is linked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from trace_robot.trace.lift import held_nodes, plain
+from trace_robot.trace.failure import ExecutionError, TraceMissingInputsError, failure, original
+from trace_robot.trace.nodes import CONTAINERS, MessageNode, Node, link, unlinked
+from trace_robot.trace.operation import Operation
+from trace_robot.trace.shorten import shorten
+from trace_robot.trace.state import STOPPED, Scope, state
+
+_state_of = state.get
+_set_state = state.set
+_reset_state = state.reset
+
+_MAY_HOLD = (Node, *CONTAINERS)
+Keywords = Mapping[str, Any]
+
+
+class Run:
+    """A call of ``op`` with ``parents`` as inputs named ``keys``.
+
+    allow: reading other nodes is no error. catch: exceptions become ExecutionErrors. keep_inner: a result that is
+    a node is kept as ``info["output"]``. sources: file name -> text of code that no file holds.
+    """
+
+    __slots__ = ("allow", "catch", "keep_inner", "keys", "op", "parents", "scope", "sources")
+
+    def __init__(
+        self,
+        op: Operation,
+        keys: tuple[str, ...],
+        parents: tuple[Node, ...],
+        *,
+        allow: bool = True,
+        catch: bool = True,
+        keep_inner: bool = False,
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
+        self.op = op
+        self.keys = keys
+        self.parents = parents
+        self.scope = STOPPED if _state_of() is STOPPED else Scope()
+        self.allow = allow
+        self.catch = catch
+        self.keep_inner = keep_inner
+        self.sources = sources
+
+    def call(self, function: Callable[..., Any], args: list[Any], kwargs: Keywords) -> MessageNode:
+        token = _set_state(self.scope)
+        try:
+            data = function(*args, **kwargs)
+        except Exception as error:
+            raise self.failed(error) from original(error)
+        finally:
+            _reset_state(token)
+        return self.result(data)
+
+    async def wait(self, function: Callable[..., Any], args: list[Any], kwargs: Keywords) -> MessageNode:
+        token = _set_state(self.scope)
+        try:
+            data = await function(*args, **kwargs)
+        except Exception as error:
+            raise self.failed(error) from original(error)
+        finally:
+            _reset_state(token)
+        return self.result(data)
+
+    def generate(self, function: Callable[..., Any], args: list[Any], kwargs: Keywords) -> MessageNode:
+        return self.result(self._items(function(*args, **kwargs)))
+
+    def _items(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield plain items, the body running in the scope of this call."""
+        while True:
+            token = _set_state(self.scope)
+            try:
+                item = next(items)
+            except StopIteration:
+                break
+            except Exception as error:
+                raise self.failed(error) from original(error)
+            finally:
+                _reset_state(token)
+            yield plain(item)
+        self._dependencies()
+
+    def failed(self, error: Exception) -> ExecutionError:
+        """Return the ExecutionError for ``error``; raises ``error`` itself if it is to pass."""
+        if isinstance(error, TraceMissingInputsError) or not self.catch:
+            raise error
+        seen = self.scope.seen(self.parents)
+        return failure(error, self.op, self.keys, (*self.parents, *seen), self.sources)
+
+    def result(self, data: Any) -> MessageNode:
+        """Return ``data`` as the result; nodes in it are taken out and become dependencies."""
+        inner = data
+        if isinstance(data, _MAY_HOLD):
+            for each in held_nodes(data):
+                self.scope.read(each)
+            data = plain(data)
+        parents = self.parents
+        if self.scope.read_nodes is not None or self.scope.linked is not None:
+            parents += self._dependencies()
+        if self.scope is STOPPED:
+            return unlinked(data, self.op)
+        made = link(data, self.op, self.keys, parents)
+        if self.keep_inner and isinstance(inner, Node):
+            made._about = (None, None, {"output": inner})
+        return made
+
+    def _dependencies(self) -> tuple[Node, ...]:
+        """Return what was read or linked besides the inputs; raises TraceMissingInputsError if not allowed."""
+        scope = self.scope
+        more = scope.seen(self.parents)
+        read = [each for each in more if id(each) in (scope.read_nodes or ())]
+        if read and not self.allow:
+            missing = ", ".join(f"{each.name} = {shorten(each._data)}" for each in read)
+            raise TraceMissingInputsError(
+                f"{self.op.base} reads nodes that are not its inputs: {missing}; pass them as arguments "
+                "or use allow_external_dependencies=True"
+            )
+        outer = _state_of()
+        if outer is not None:
+            for each in more:
+                outer.link(each)
+        return tuple(more)

@@ -1,0 +1,58 @@
+"""Values in few characters, the same in every process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def shorten(value: Any, max_chars: int = 200, digits: int = 4) -> str:
+    """Return ``value`` as text of at most ``max_chars`` characters; numbers keep ``digits`` significant digits."""
+    text = _text(value, max_chars, digits)
+    return text if len(text) <= max_chars else text[: max(0, max_chars - 3)] + "..."
+
+
+def _text(value: Any, budget: int, digits: int) -> str:
+    if value is None or isinstance(value, (bool, int)):
+        return repr(value)
+    if isinstance(value, (float, np.floating)):
+        return f"{float(value):.{digits}g}"
+    if isinstance(value, str):
+        return value if len(value) <= budget else value[:budget] + "..."
+    if isinstance(value, np.ndarray):
+        return _text(value[:budget].tolist() if value.ndim else value.item(), budget, digits)
+    if isinstance(value, dict):
+        return _joined((f"{_quoted(k)}: {_item(v, budget, digits)}" for k, v in value.items()), "{}", budget)
+    if isinstance(value, list):
+        return _joined((_item(each, budget, digits) for each in value), "[]", budget)
+    if isinstance(value, tuple):
+        return _joined((_item(each, budget, digits) for each in value), "()", budget)
+    try:
+        return _ADDRESS.sub("", repr(value))
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+
+
+def _item(value: Any, budget: int, digits: int) -> str:
+    return _quoted(value) if isinstance(value, str) else _text(value, budget, digits)
+
+
+def _quoted(value: Any) -> str:
+    return repr(value[:200]) if isinstance(value, str) else shorten(value)
+
+
+def _joined(parts: Iterable[str], brackets: str, budget: int) -> str:
+    """Join until ``budget`` is used up; what is left out shows as three dots."""
+    kept: list[str] = []
+    for each in parts:
+        if budget < 0:
+            kept.append("...")
+            break
+        kept.append(each)
+        budget -= len(each) + 2
+    return brackets[0] + ", ".join(kept) + brackets[1]
