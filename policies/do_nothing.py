@@ -1,4 +1,4 @@
-"""Does nothing: the starting point of the paper's experiment."""
+"""Starts from nothing, as the paper's experiment does: act keeps still until it is rewritten."""
 
 from trace_robot import bundle
 

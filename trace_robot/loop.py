@@ -120,7 +120,8 @@ def _trials(settings: Settings, policy: Policy, options: dict[str, Any], engine:
 def written(candidate: Candidate, spec: EnvSpec) -> Candidate:
     """Return the candidate of a program search with its program written out as code, to run like any other."""
     program = Program.from_data(candidate.program or {})
-    note = candidate.note or ", ".join(title.replace("_", " ") for title in names(program))
+    stages = ", ".join(title.replace("_", " ") for title in names(program))
+    note = f"{candidate.note}: {stages}" if candidate.note else stages
     return replace(candidate, values={"act": code(program, spec)}, program=None, seeds=None, note=note)
 
 
@@ -210,13 +211,17 @@ class _Run:
             return
         if self.best is not None and champion.id == self.best.candidate.id:
             return
-        self._write(self.trials.run([written(champion, self.spec)])[0])
+        self._write(self.trials.run([written(champion, self.spec)])[0], tie=True)
         self.shown = time.monotonic()
 
-    def _write(self, trial: Trial) -> None:
-        """Put an iteration on disk, then tell of it."""
+    def _write(self, trial: Trial, *, tie: bool = False) -> None:
+        """Put an iteration on disk, then tell of it; with ``tie`` it also replaces a best that scored the same.
+
+        A search prefers among equals, by how much noise their constants bear, and is taken at its word.
+        """
         parent, self.start = self.best, self.start or trial
-        better = parent is None or trial.outcome.score > parent.outcome.score
+        ahead = 0.0 if parent is None else trial.outcome.score - parent.outcome.score
+        better = parent is None or ahead > 0 or (tie and ahead == 0)
         best = trial if better or parent is None else parent
         self.recorder.iteration(self.iteration, trial, parent, self._new_attempts())
         if better:

@@ -54,7 +54,8 @@ class CMAES:
         self._vectors: dict[int, Any] = {}
         self._waiting: list[Candidate] = []
         self._generation: list[Candidate] = []
-        self._asked = 0
+        self.asked = 0
+        self.solved = False
         self._told: list[dict[str, Any]] = []
         self._done = ""
 
@@ -90,7 +91,7 @@ class CMAES:
             self._vectors[candidate.id] = vector
             self._waiting.append(candidate)
         self._generation = list(self._waiting)
-        self._asked += len(vectors)
+        self.asked += len(vectors)
 
     def _values_of(self, vector: Any) -> list[float]:
         return [d.value + float(x) * d.spread for d, x in zip(self._dimensions.list, vector, strict=False)]
@@ -110,6 +111,7 @@ class CMAES:
     def _check_solved(self, outcome: Outcome) -> None:
         enough = self.problem.enough
         if enough is not None and outcome.success >= enough and not self._done:
+            self.solved = True
             self._done = f"solved: candidate {outcome.candidate} has success {outcome.success:g}"
 
     def _finish_generation(self) -> None:
@@ -121,8 +123,8 @@ class CMAES:
         best = best_of(self.trials)
         kept = best.candidate.id if best else -1
         self._vectors = {id_: vector for id_, vector in self._vectors.items() if id_ == kept}
-        if self.evaluations is not None and self._asked >= self.evaluations:
-            self._done = self._done or f"{self._asked} evaluations made"
+        if self.evaluations is not None and self.asked >= self.evaluations:
+            self._done = self._done or f"{self.asked} evaluations made"
         elif self._strategy.stop():
             self._done = self._done or f"CMA-ES converged: {', '.join(self._strategy.stop())}"
 

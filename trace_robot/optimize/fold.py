@@ -19,12 +19,13 @@ from trace_robot.optimize.steps import (
     plain_names,
 )
 from trace_robot.optimize.text import at_scale, one_line
-from trace_robot.optimize.turns import fill, is_discrete, runs, weights
+from trace_robot.optimize.turns import SMALL_PART, fill, is_discrete, is_steady, runs, size_and_reach, weights
 
 MOST_RUNS = 12
 MOST_PATTERNS = 5
 MOST_DISTANCES = 6
 MOST_ROWS = 40
+FEW_ROWS = 20
 CELL = 60
 
 
@@ -61,18 +62,18 @@ def _documentation(records: Sequence[Record], variables: Collection[str]) -> str
 
 
 def _code(records: Sequence[Record], layout: Layout) -> str:
-    names = plain_names(layout.static)
+    names = {**layout.names, **plain_names(layout.static)}
     before = [call_text(r, names, names[r["id"]]) for r in layout.static if r["kind"] in CALLS]
     if not layout.steps:
         return "\n".join(before)
     lines = []
-    ordered = sorted(layout.patterns.items(), key=lambda item: -len(item[1]))
-    for calls, steps in ordered[:MOST_PATTERNS]:
+    often = sorted(layout.patterns.items(), key=lambda item: -len(item[1]))
+    for calls, steps in sorted(often[:MOST_PATTERNS], key=lambda item: item[1][0]):
         if calls:
             times = "once" if len(steps) == 1 else f"{len(steps)} times"
             lines.append(f"# step {_ranges(steps)} ({times})")
             lines.extend(calls)
-    rest = ordered[MOST_PATTERNS:]
+    rest = often[MOST_PATTERNS:]
     if rest:
         lines.append(f"# {len(rest)} other sequences of calls in {sum(len(s) for _, s in rest)} steps")
     return "\n".join([*lines, *before])
@@ -110,15 +111,25 @@ def _others(layout: Layout, columns: Sequence[Column], room: int) -> str:
         texts = (f"{names[r['id']]} = {one_line(str(r['value']), 160)}" for r in calls)
         return shorten("\n".join(texts), max(room, 0))
     varying = [c for c in columns if not c.constant or len(layout.steps) == 1]
+    steady = [c for c in varying if len(c.values) > 2 and is_steady(c)]
+    varying = [c for c in varying if c not in steady]
     constant = [c for c in columns if c.constant and c.role != "input" and len(layout.steps) > 1]
     held = [text for column in varying if (text := _held(column))]
     told = {c.name for c in varying if is_discrete(c) and _short_history(c)}
     table = [c for c in varying if c.name not in told]
     head = [f"{c.name} = {_cell(c, layout.steps[0])}, in every step" for c in constant]
-    head = [*head, *held, *_distances(layout, table)]
+    head += [
+        f"{c.name} = about {_cell(c, list(c.values)[-1])}, changes by at most {_reach(c)}" for c in steady
+    ]
+    head = [*head, *held, *_distances(layout, columns)]
     summary = shorten("\n".join(head), room // 2)
     rows = _table(layout, table, room - token_bound(summary) - 2)
     return "\n".join(filter(None, [summary, rows]))
+
+
+def _reach(column: Column) -> str:
+    reach = size_and_reach(column)[1]
+    return at_scale(reach, reach * 10)
 
 
 def _short_history(column: Column) -> bool:
@@ -136,7 +147,8 @@ def _held(column: Column) -> str:
     for index in range(len(values[0])):  # type: ignore[arg-type]
         part = Column(f"{column.name}[{index}]", column.role)
         part.values = {step: value[index] for step, value in column.values.items()}  # type: ignore[index]
-        if len(values) > 2 and is_discrete(part) and not part.constant:
+        small = size_and_reach(part)[1] <= SMALL_PART * size_and_reach(column)[0]
+        if len(values) > 2 and is_discrete(part) and not small:
             lines.append(_stretches(part.name, list(part.values), list(part.values.values())))
     return "\n".join(filter(None, lines))
 
@@ -152,9 +164,11 @@ def _stretches(name: str, steps: Sequence[int], values: Sequence[Leaf]) -> str:
 
 def _distances(layout: Layout, columns: Sequence[Column]) -> list[str]:
     """How the distance between two vectors of equal length goes: first, smallest, last."""
-    vectors = [c for c in columns if "." in c.name and _dimension(c) in (2, 3)]
+    vectors = [c for c in columns if "." in c.name and len(c.values) > 2 and _dimension(c) in (2, 3)]
     lines = []
     for one, other in itertools.combinations(vectors[:4], 2):
+        if one.constant and other.constant:
+            continue
         shared = [step for step in layout.steps if step in one.values and step in other.values]
         if _dimension(one) != _dimension(other) or len(shared) < 3:
             continue
@@ -176,10 +190,10 @@ def _dimension(column: Column) -> int:
 
 def _table(layout: Layout, columns: Sequence[Column], room: int) -> str:
     """Rows of the most telling steps, as many as fit; columns are dropped from the right if two do not fit."""
-    telling = weights(layout)
+    telling = weights(layout, columns)
     order = sorted(telling, key=lambda step: (-telling[step], step))
     order += [step for step in fill(layout.steps) if step not in telling]
-    order = order[:MOST_ROWS]
+    order = order[: max(FEW_ROWS, min(MOST_ROWS, len(telling) + FEW_ROWS // 2))]
     columns = list(columns)
     while columns:
         low, high = 0, len(order)

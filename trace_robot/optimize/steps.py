@@ -35,6 +35,7 @@ class Layout:
     """columns: in the order of the program. patterns: for each distinct sequence of calls, its steps.
 
     static: records that belong to no step. failures: records of kind "exception", by step.
+    names: what each record that belongs to a step is called outside of it, by id.
     """
 
     steps: list[int]
@@ -42,6 +43,7 @@ class Layout:
     patterns: dict[tuple[str, ...], list[int]]
     static: list[Record]
     failures: dict[int, Record]
+    names: dict[int, str]
 
 
 def base(name: str) -> str:
@@ -182,7 +184,8 @@ def lay_out(records: Sequence[Record]) -> Layout:
         patterns.setdefault(tuple(lines.get(step, ())), []).append(step)
     failures = {steps[r["id"]]: r for r in records if r["kind"] == "exception" and r["id"] in steps}
     static = [record for record in records if record["id"] not in steps]
-    return Layout(sorted(set(steps.values())), list(columns.values()), patterns, static, failures)
+    outside = {number: f"{labels[number]} of step {step}" for number, step in steps.items()}
+    return Layout(sorted(set(steps.values())), list(columns.values()), patterns, static, failures, outside)
 
 
 def _labels(records: Sequence[Record], steps: Mapping[int, int]) -> tuple[dict[int, str], dict[int, str]]:
@@ -208,6 +211,5 @@ def _relative(
     near = {}
     for parent in record["inputs"].values():
         there = steps.get(parent, step)
-        when = "" if there == step else " of the step before" if there == step - 1 else " of an earlier step"
-        near[parent] = names.get(parent, "?") + when
+        near[parent] = names.get(parent, "?") + ("" if there == step else " of a step before")
     return near

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from trace_robot.errors import OrderError
 from trace_robot.optimize.cma_es import CMAES
 from trace_robot.optimize.dimensions import Dimensions
 from trace_robot.optimize.optoprime import Attempt, OptoPrime
@@ -16,8 +17,8 @@ from trace_robot.optimize.trial import Trial
 class Tuned:
     """Ask and tell like ``inner``; whenever its best gets better, tune that one's numbers for ``evaluations``.
 
-    Tuned are numeric parameters and, with ``literals``, the floats written in code. The best tuning becomes
-    a trial of ``inner``, with a note that tells the model what was changed.
+    Tuned are numeric parameters and, with ``literals``, the floats written in code. The winner is asked for
+    once more, for its graph, and becomes a trial of ``inner``, with a note that tells what was changed.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Tuned:
         self._tuner: CMAES | None = None
         self._from: Trial | None = None
         self._first_id = 0
+        self._winner: Candidate | None = None
         self._tuned: tuple[float, float] | None = None
 
     @property
@@ -63,14 +65,19 @@ class Tuned:
 
     @property
     def done(self) -> str:
-        return "" if self._tuner else self.inner.done
+        return "" if self._tuner or self._winner else self.inner.done
 
     def ask(self) -> list[Candidate]:
+        if self._winner is not None:
+            return [self._winner]
         if self._tuner is not None:
             return self._tuner.ask()
         return self.inner.ask()
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
+        if self._winner is not None:
+            self._learn(self._winner, outcomes)
+            return
         if self._tuner is None:
             self.inner.tell(outcomes)
             if not self.inner.waiting:
@@ -105,10 +112,21 @@ class Tuned:
         self._tuner = self._from = None
         if best is None or before is None or best.candidate.id == before.candidate.id:
             return
-        note = f"numbers tuned in {len(tuner.trials) - 1} evaluations: {tuner.describe(best.candidate)}"
-        outcome = replace(best.outcome, graph=best.graph)
-        self.inner.learn(replace(best.candidate, note=note), outcome)
+        note = f"numbers tuned in {tuner.asked} evaluations: {tuner.describe(best.candidate)}"
         self._tuned = best.rank
+        if tuner.solved:
+            self.inner.learn(replace(best.candidate, note=note), best.outcome)
+        else:
+            self._winner = replace(best.candidate, id=self.inner.new_id(), note=note)
+
+    def _learn(self, winner: Candidate, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.candidate != winner.id:
+                raise OrderError(
+                    f"no candidate {outcome.candidate} waits for an outcome; waiting: {winner.id}"
+                )
+            self._winner = None
+            self.inner.learn(winner, outcome)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -117,11 +135,13 @@ class Tuned:
             "tuning": self._tuner.state() if self._tuner else None,
             "from": self._from.to_data() if self._from else None,
             "first_id": self._first_id,
+            "winner": self._winner.to_data() if self._winner else None,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.inner.restore(state["inner"])
         self._tuned = tuple(state["tuned"]) if state["tuned"] else None
+        self._winner = Candidate.from_data(state["winner"]) if state["winner"] else None
         if state["tuning"] is not None:
             self._from = Trial.from_data(state["from"])
             self.inner.next_id = self._first_id = int(state["first_id"])

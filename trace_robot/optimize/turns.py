@@ -10,11 +10,12 @@ from itertools import pairwise
 from trace_robot.optimize.steps import Column, Layout
 
 FEW = 4
+SMALL_PART = 0.01
 Course = tuple[list[int], list[float]]
 
 
-def weights(layout: Layout) -> dict[int, float]:
-    """Return how telling each step is; steps that are not in it are as dull as their neighbours."""
+def weights(layout: Layout, columns: Sequence[Column]) -> dict[int, float]:
+    """Return how telling each step is by ``columns``; steps that are not in it are as dull as their neighbours."""
     steps = layout.steps
     found: dict[int, float] = {steps[0]: 100.0, steps[-1]: 99.0}
 
@@ -26,7 +27,7 @@ def weights(layout: Layout) -> dict[int, float]:
         note(step - 1, 95.0)
     for step, weight in _pattern_changes(layout):
         note(step, weight)
-    for column in layout.columns:
+    for column in columns:
         for step, weight in _events(column):
             note(step, weight)
     present = set(steps)
@@ -62,6 +63,21 @@ def is_discrete(column: Column) -> bool:
 def _held(numbers: Sequence[float]) -> bool:
     different = len(set(numbers))
     return different <= FEW and len(numbers) >= 2 * different
+
+
+def size_and_reach(column: Column) -> tuple[float, float]:
+    """The largest number of a column, and how far any of its components goes; zeros if it is not of numbers."""
+    parts = [[n for n in numbers if math.isfinite(n)] for _, numbers in courses(column)]
+    size = max((abs(n) for numbers in parts for n in numbers), default=0.0)
+    return size, max((max(numbers) - min(numbers) for numbers in parts if numbers), default=0.0)
+
+
+def is_steady(column: Column) -> bool:
+    """True for numbers that hardly change: by no more than a hundredth of the largest."""
+    parts = list(courses(column))
+    size, reach = size_and_reach(column)
+    whole = bool(parts) and all(math.isfinite(n) for _, numbers in parts for n in numbers)
+    return whole and reach <= SMALL_PART * size
 
 
 def courses(column: Column) -> Iterator[Course]:
@@ -106,10 +122,13 @@ def _events(column: Column) -> Iterator[tuple[int, float]]:
     if is_discrete(column):
         yield from _changes(list(column.values), list(column.values.values()), 60.0)
         return
+    size, _ = size_and_reach(column)
     for steps, numbers in courses(column):
         strange = [step for step, value in zip(steps, numbers, strict=True) if not math.isfinite(value)]
         if strange:
             yield strange[0], 98.0
+            continue
+        if max(numbers) - min(numbers) <= SMALL_PART * size:
             continue
         if _held(numbers):
             yield from _changes(steps, numbers, 60.0)

@@ -38,7 +38,7 @@ class Studio:
     """Renders jobs in the order they were handed over, in one process of low priority; a context manager.
 
     ``submit`` returns at once, ``collect`` gives what is finished, ``finish`` waits for the rest. A job that
-    fails, hangs or takes the process with it becomes a ``RenderFailure``; the next one gets a new process.
+    fails or hangs, or during which the process dies twice, becomes a ``RenderFailure`` and the next one goes on.
     """
 
     def __init__(self, *, backend: str = "auto", job_seconds: float = JOB_SECONDS) -> None:
@@ -48,6 +48,7 @@ class Studio:
         self._folder: Path | None = None
         self._pending: deque[tuple[RenderJob, Path]] = deque()
         self._sent = 0
+        self._deaths = 0
         self._since = time.monotonic()
 
     @property
@@ -124,8 +125,6 @@ class Studio:
 
     def _feed(self) -> None:
         """Tell the process of pending jobs, starting it if there is none."""
-        if self._worker is not None and not self._sent and self._worker.ended():
-            self._stop()
         if self._worker is None and self._pending:
             self._worker = _Worker(self.backend, self._room())
         while self._worker is not None and self._sent < min(len(self._pending), IN_FLIGHT):
@@ -142,16 +141,27 @@ class Studio:
                 return None
             return self._lost(f"no picture within {self._job_seconds:g} seconds")
         if line is None:
-            return self._lost(f"the rendering process ended: {self._worker.complaint()}")
+            return self._died(f"the rendering process ended: {self._worker.complaint()}")
         job, folder = self._pending.popleft()
         self._sent -= 1
+        self._deaths = 0
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
         shutil.rmtree(folder, ignore_errors=True)
         self._feed()
         return _result(job, line, self.backend, seconds)
 
+    def _died(self, reason: str) -> RenderFailure | None:
+        """Try the job once more, since somebody else may have ended the process."""
+        self._deaths += 1
+        if self._deaths > 1:
+            return self._lost(reason)
+        self._stop()
+        self._feed()
+        return None
+
     def _lost(self, reason: str) -> RenderFailure:
         self._stop()
+        self._deaths = 0
         job, _ = self._pending.popleft()
         self._since = time.monotonic()
         self._feed()
@@ -190,9 +200,6 @@ class _Worker:
             self._input.flush()
         except BrokenPipeError:
             return  # it has ended; the reader says so
-
-    def ended(self) -> bool:
-        return self._process.poll() is not None
 
     def complaint(self) -> str:
         """Return the last line it wrote to standard error, or its exit status."""

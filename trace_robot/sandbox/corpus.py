@@ -172,6 +172,7 @@ class _Trial:
         """Return the sandbox with this sample's limits and modules."""
         values = {
             "call_seconds": float(self._data.get("call_deadline_s", 0.5)),
+            "load_seconds": float(self._data.get("load_deadline_s", 5.0)),
             "memory_mb": int(self._data.get("memory_mb", 512)),
         } | {_OPTIONS[key]: value for key, value in sample.get("opts", {}).items() if key in _OPTIONS}
         preload = () if self._static_check else tuple(sample.get("preload", ()))

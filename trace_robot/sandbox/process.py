@@ -8,31 +8,18 @@ import os
 import re
 import select
 import signal
-import socket
-import subprocess
-import sys
 import time
-import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from trace_robot.errors import SandboxError
 from trace_robot.sandbox.frames import HEADER, READY, REPLY_MAGIC
+from trace_robot.sandbox.spawn import START_SECONDS, SpawnedWarden
 from trace_robot.sandbox.types import Fault
-from trace_robot.sandbox.warden import receive, send
 
 BACKSTOP: Final = 10.0  # wall clock allowed for one second of CPU
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[2])\nfrom trace_robot.sandbox.warden import main\n"
-)
-_BOOT += "main(int(sys.argv[1]))"
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-     "NUMEXPR_NUM_THREADS"), "1",
-)  # fmt: skip
-_START_SECONDS = 120.0  # importing numpy, and all of scipy, on a busy machine
 _TRACE_SECONDS = 0.1
+_LOOKS = 5
 _READ_BYTES = 1 << 16
 _TRACE_LINE = re.compile(rb'File "(<co[^"\n]{1,100}>)", line (\d{1,9}) ')
 
@@ -53,66 +40,11 @@ class Died(Exception):
         self.place = place
 
 
-def _paths() -> list[str]:
-    """Return absolute import paths, this package's own first."""
-    own = str(Path(__file__).resolve().parents[2])
-    return [own, *(str(Path(path).resolve()) for path in sys.path if path and path != own)]
-
-
-class _Warden:
-    """A spawned warden and the channel to it."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-s", "-S", "-c", _BOOT, str(theirs.fileno()), json.dumps(_paths())]
-        with theirs:
-            self.process = subprocess.Popen(
-                command, env={"PYTHONHASHSEED": "0", **_ONE_THREAD}, cwd="/", pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-        ours.settimeout(_START_SECONDS)
-        self._channel = ours
-        self.close = weakref.finalize(self, _end_warden, self.process, ours, os.getpid())
-        reason = self.ask()["failed"]
-        if reason:
-            self.close()
-            raise SandboxError(f"the sandbox's process cannot start: {reason}")
-
-    def ask(
-        self, message: Mapping[str, Any] | None = None, descriptors: Sequence[int] = ()
-    ) -> dict[str, Any]:
-        """Send ``message`` and return the answer; without one, wait for the greeting."""
-        try:
-            if message is not None:
-                send(self._channel, message, descriptors)
-            answer: dict[str, Any] = receive(self._channel)[0]
-        except (EOFError, OSError) as error:
-            self.close()
-            raise SandboxError("the sandbox's process ended; is the machine out of memory?") from error
-        return answer
-
-    @property
-    def alive(self) -> bool:
-        return self.close.alive and self.process.poll() is None
-
-
-def _end_warden(process: subprocess.Popen[bytes], channel: socket.socket, owner: int) -> None:
-    channel.close()
-    if os.getpid() != owner:
-        process.returncode = 0
-        return
-    try:
-        process.wait(2.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 class Process:
     """At most one jail at a time, and the pipes to it."""
 
     def __init__(self) -> None:
-        self._warden: _Warden | None = None
+        self._warden: SpawnedWarden | None = None
         self._pipes: list[int] = []
         self._poll = select.poll()
         self._clock = 0
@@ -129,7 +61,7 @@ class Process:
         """Start a jail and return its locks, as it tells them before any controller's code runs there."""
         self.stop()
         if self._warden is None or not self._warden.alive:
-            self._warden = _Warden()
+            self._warden = SpawnedWarden()
         requests, replies, traces = os.pipe(), os.pipe(), os.pipe()
         self._pipes = [requests[1], replies[0], traces[0]]
         theirs = [requests[0], replies[1], traces[1]]
@@ -147,7 +79,7 @@ class Process:
         self._poll = select.poll()
         self._poll.register(replies[0], select.POLLIN)
         self._spent = 0.0
-        kind, _, locks = self._receive(0, _START_SECONDS, "starting", 1 << 16)
+        kind, _, locks = self._receive(0, START_SECONDS, "starting", 1 << 16)
         if kind != READY:
             raise self.refuse("a jail did not say that it was ready")
         told: dict[str, str] = json.loads(locks)
@@ -208,13 +140,25 @@ class Process:
         wait = seconds
         while not self._poll.poll(1 + wait * 1000.0):
             used, passed = self.cpu() - self._spent, time.monotonic() - started
-            if used >= seconds or passed >= BACKSTOP * seconds:
+            if used >= seconds or passed >= BACKSTOP * seconds or self._sleeps():
                 raise self._late(seconds, doing)
             wait = min(seconds - used, BACKSTOP * seconds - passed)
         data = os.read(self._pipes[1], _READ_BYTES)
         if not data:
             raise self._ended()
         return data
+
+    def _sleeps(self) -> bool:
+        """Return whether the jail waits of its own will, neither running nor kept from it by others."""
+        for _ in range(_LOOKS):
+            try:
+                with open(f"/proc/{self.pid}/stat", "rb") as file:
+                    state = file.read().rpartition(b")")[2].split()[0]
+            except OSError:
+                return False
+            if state != b"S" or self._poll.poll(10):
+                return False
+        return True
 
     def settle(self) -> float:
         """Return the CPU time since the last call of this, and count from now on."""

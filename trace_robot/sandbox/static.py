@@ -36,12 +36,10 @@ def check(source: str) -> list[Fault]:
 def modules_of(source: str, *, trace: bool = False) -> list[str]:
     """Return the modules to import before the locks close: those on the allow-list that a text names."""
     tree = _parse(source)
-    if isinstance(tree, Fault):
-        return []
     try:
-        found = Text(tree).modules()
+        found = set() if isinstance(tree, Fault) else Text(tree).modules()
     except (RecursionError, TooDeepError):
-        return []
+        found = set()
     traces = trace or "trace_robot" in found
     return sorted(found | {"trace_robot.trace", "trace_robot.sandbox.recorder"} if traces else found)
 

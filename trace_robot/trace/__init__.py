@@ -5,8 +5,8 @@ the graph between the parameters and an output (see ``trace_robot.trace.subgraph
 """
 
 from trace_robot.trace import operators, propagators
-from trace_robot.trace.bundle import Bundle, bundle
 from trace_robot.trace.broadcast import apply_op, to_data
+from trace_robot.trace.bundle import Bundle, bundle
 from trace_robot.trace.containers import Map, NodeContainer, ParameterContainer, Seq
 from trace_robot.trace.failure import BackwardError, ExecutionError, TraceMissingInputsError
 from trace_robot.trace.graph import GRAPH

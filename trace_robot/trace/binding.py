@@ -25,7 +25,9 @@ class Binder:
             self.signature = inspect.signature(_anything)
         parameters = self.signature.parameters.values()
         self.positional = tuple(each.name for each in parameters if each.kind < each.VAR_POSITIONAL)
-        self.positional_only = frozenset(each.name for each in parameters if each.kind == each.POSITIONAL_ONLY)
+        self.positional_only = frozenset(
+            each.name for each in parameters if each.kind == each.POSITIONAL_ONLY
+        )
         self.variable = next((each.name for each in parameters if each.kind == each.VAR_POSITIONAL), "")
         self.keywords = tuple(each.name for each in parameters if each.kind == each.KEYWORD_ONLY)
         self.defaults = {each.name: each.default for each in parameters if each.default is not each.empty}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import UserDict, UserList
 from collections.abc import Callable
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from trace_robot.trace.containers import NodeContainer
@@ -12,7 +13,10 @@ from trace_robot.trace.nodes import Node
 
 
 def convert(value: Any, node_to: Callable[[Node], Any], other_to: Callable[[Any], Any]) -> Any:
-    """Return ``value`` with its nodes and its other leaves replaced, through lists, tuples, sets, dicts and containers."""
+    """Return ``value`` with its nodes and its other leaves replaced.
+
+    Lists, tuples, sets, dicts and NodeContainers are gone through.
+    """
 
     def visit(each: Any) -> Any:
         if isinstance(each, Node):
@@ -55,14 +59,14 @@ def apply_op(op: Callable[..., Any], output: Any, *args: Any, **kwargs: Any) -> 
     if isinstance(output, (list, tuple, UserList)):
         if any(not isinstance(each, Node) and len(each) != len(output) for each in inputs):
             raise ValueError(f"arguments must all have {len(output)} items, as the output has")
-        items = [at(lambda each, k=index: each[k], inner) for index, inner in enumerate(output)]
+        items = [at(itemgetter(index), inner) for index, inner in enumerate(output)]
         if isinstance(output, tuple):
             return tuple(items)
         output[:] = items
     elif isinstance(output, (dict, UserDict)):
         for key, inner in list(output.items()):
-            output[key] = at(lambda each, k=key: each[k], inner)
+            output[key] = at(itemgetter(key), inner)
     elif isinstance(output, NodeContainer):
         for name, inner in list(vars(output).items()):
-            setattr(output, name, at(lambda each, k=name: getattr(each, k), inner))
+            setattr(output, name, at(attrgetter(name), inner))
     return output

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from trace_robot.trace.lift import lift, plain
 from trace_robot.trace.binding import Binder
 from trace_robot.trace.containers import TrainableFunction
 from trace_robot.trace.failure import failure, original
+from trace_robot.trace.lift import lift, plain
 from trace_robot.trace.module import Module
 from trace_robot.trace.nodes import Node, ParameterNode, constant, unlinked
 from trace_robot.trace.operation import Operation
@@ -151,7 +151,9 @@ class Bundle(Module, TrainableFunction):
             text, _ = written(function, *place)
             constraint = f"The code must define:\n{header(text)}"
         except (OSError, TypeError, SyntaxError) as error:
-            raise TypeError(f"the source of {function!r} is not known, write it with def in a file") from error
+            raise TypeError(
+                f"the source of {function!r} is not known, write it with def in a file"
+            ) from error
         parameter = ParameterNode(text, name="__code", constraint=constraint, function=name)
         return Code(parameter, Home.of(function, variables), self._op)
 

@@ -27,7 +27,9 @@ class ParameterContainer(NodeContainer):
     def parameters_dict(self) -> dict[str, Any]:
         """Return the parameters and the containers of parameters among the attributes, sorted by name."""
         kinds = reversed(type(self).__mro__)
-        names = {name for kind in kinds for name, each in vars(kind).items() if isinstance(each, _OF_INTEREST)}
+        names = {
+            name for kind in kinds for name, each in vars(kind).items() if isinstance(each, _OF_INTEREST)
+        }
         own = getattr(self, "__dict__", {})
         names.update(name for name, each in own.items() if isinstance(each, _OF_INTEREST))
         entries = ((name, _entry(getattr(self, name))) for name in sorted(names))

@@ -38,7 +38,9 @@ class Drawing:
         """Return the picture as SVG; raises MissingExtraError where graphviz is not installed."""
         program = shutil.which("dot")
         if program is None:
-            raise MissingExtraError("a picture needs graphviz: apt install graphviz; .source has the DOT text")
+            raise MissingExtraError(
+                "a picture needs graphviz: apt install graphviz; .source has the DOT text"
+            )
         done = subprocess.run(
             [program, "-Tsvg"], input=self.source, capture_output=True, text=True, check=True, timeout=60
         )
@@ -72,7 +74,8 @@ def draw_nodes(
     outputs: Iterable[Node] = (),
 ) -> Drawing:
     """Return a drawing of ``nodes``, parents first, and the edges between them; clones may be left out."""
-    shown = {id(each): f"n{index}" for index, each in enumerate(nodes := list(nodes))}
+    nodes = list(nodes)
+    shown = {id(each): f"n{index}" for index, each in enumerate(nodes)}
     last = {id(each) for each in outputs}
     source = {id(each): id(each) for each in nodes}
     lines = [f"  rankdir={'BT' if upwards else 'TB'};", '  node [fontname="Helvetica", fontsize=10];']
@@ -84,7 +87,9 @@ def draw_nodes(
             lines.append(f"  {shown[id(each)]} [label={_label(each, max_chars)}, {_style(each)}{border}];")
     for each in nodes:
         if source[id(each)] == id(each):
-            lines += (f"  {shown[parent]} -> {shown[id(each)]}{look};" for parent, look in _sources(each, source))
+            lines += (
+                f"  {shown[parent]} -> {shown[id(each)]}{look};" for parent, look in _sources(each, source)
+            )
     return Drawing("digraph {\n" + "\n".join(lines) + "\n}\n")
 
 
@@ -92,9 +97,9 @@ def _sources(node: Node, source: dict[int, int]) -> list[tuple[int, str]]:
     """Return where the edges to ``node`` come from, and their looks: hidden dependencies are dashed."""
     if not isinstance(node, MessageNode):
         return []
-    looks = dict.fromkeys((source[id(each)] for each in node.hidden_dependencies if id(each) in source), " [style=dashed]")
-    looks.update(dict.fromkeys((source[id(each)] for each in node.parents if id(each) in source), ""))
-    return list(looks.items())
+    hidden = [source[id(each)] for each in node.hidden_dependencies if id(each) in source]
+    declared = [source[id(each)] for each in node.parents if id(each) in source]
+    return list({**dict.fromkeys(hidden, " [style=dashed]"), **dict.fromkeys(declared, "")}.items())
 
 
 def _is_clone(node: Node) -> bool:

@@ -48,7 +48,7 @@ def failure(
     op: Operation,
     keys: tuple[str, ...],
     parents: tuple[Node, ...],
-    sources: dict[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> ExecutionError:
     """Return the ExecutionError of ``op``; its cause is set by ``raise failure(...) from original(error)``.
 
@@ -92,11 +92,11 @@ def mark(source: str, comments: Mapping[int, str]) -> str:
     return "\n".join(lines)
 
 
-def _comment(error: BaseException, cause: BaseException, message: str, sources: dict[str, str]) -> str:
+def _comment(error: BaseException, cause: BaseException, message: str, sources: Mapping[str, str]) -> str:
     """Return the sources on the way to the exception, outermost first, each with its failing lines marked."""
     inner = error.exception_node.info.get("error_comment", "") if isinstance(error, ExecutionError) else ""
     places = list(_places(error.__traceback__, sources))
-    if isinstance(cause, SyntaxError) and cause.filename in sources:
+    if isinstance(cause, SyntaxError) and cause.filename and cause.filename in sources:
         places.append((sources[cause.filename], cause.lineno or 1))
     marks: dict[str, dict[int, str]] = {}
     for index, (source, line) in enumerate(places):
@@ -106,7 +106,7 @@ def _comment(error: BaseException, cause: BaseException, message: str, sources: 
     return "\n\n".join([*marked, inner or message])
 
 
-def _places(trace: TracebackType | None, sources: dict[str, str]) -> Iterator[tuple[str, int]]:
+def _places(trace: TracebackType | None, sources: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     """Yield (source of the function, failing line in it) of every frame that is the user's own."""
     for frame, line in traceback.walk_tb(trace):
         code = frame.f_code

@@ -43,8 +43,12 @@ def gather(container: Any) -> MessageNode:
         keys = tuple(str(key.py_name if isinstance(key, Node) else key) for key in container)
         items = [lift(each) for each in container.values()]
         plain: Any = {plain_key(key): each._data for key, each in zip(container, items, strict=True)}
-        named = [(f"key_{key}", each) for key, each in zip(keys, container, strict=True) if isinstance(each, Node)]
-        return made(plain, MAKE_DICT, keys + tuple(key for key, _ in named), (*items, *(each for _, each in named)))
+        named = [
+            (f"key_{key}", each) for key, each in zip(keys, container, strict=True) if isinstance(each, Node)
+        ]
+        return made(
+            plain, MAKE_DICT, keys + tuple(key for key, _ in named), (*items, *(each for _, each in named))
+        )
     items = [lift(each) for each in container]
     keys = tuple(f"args_{index}" for index in range(len(items)))
     op = MAKE_LIST if type(container) is list else MAKE_TUPLE if type(container) is tuple else MAKE_SET
@@ -107,8 +111,8 @@ def node(
         return gather(data)
     if isinstance(data, Node):
         if name is not None:
-            warnings.warn(f"name {name!r} is ignored: the value is the node {data.name} already", stacklevel=2)
+            warnings.warn(
+                f"name {name!r} is ignored: the value is the node {data.name} already", stacklevel=2
+            )
         return data
     return Node(data, name=name, description=description, constraint=constraint)
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import new_class
 from typing import Any, TypeVar
 
 from trace_robot.trace.containers import ParameterContainer
@@ -40,7 +41,8 @@ def model(cls: type[T]) -> type[T]:
     """Return the class as a Module too, under its own name."""
     body = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     bases = (cls,) if issubclass(cls, Module) else (cls, Module)
-    return type(cls)(cls.__name__, bases, body)
+    made: type[T] = new_class(cls.__name__, bases, exec_body=lambda namespace: namespace.update(body))
+    return made
 
 
 def _values(container: ParameterContainer) -> dict[str, Any]:

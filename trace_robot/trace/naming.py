@@ -27,8 +27,12 @@ _by_base: dict[str, Names] = {}
 @lru_cache(maxsize=1024)
 def identifier(base: str) -> str:
     """Return ``base`` as a Python identifier; a digit at its end is closed off, so that x1 + 0 is not x + 10."""
-    text = _NOT_IDENTIFIER.sub("_", base) or "_"
+    text = as_identifier(base)
     return text + "_" if text[-1].isdigit() else text
+
+
+def as_identifier(text: str) -> str:
+    return _NOT_IDENTIFIER.sub("_", text) or "_"
 
 
 def names(base: str) -> Names:

@@ -6,13 +6,16 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trace_robot.trace.naming import Names, names
+from trace_robot.trace.naming import Names, as_identifier, names
 
 
 class Operation:
-    """An operator: what its results are called, what it does in words, and the names of its arguments."""
+    """An operator: what its results are called, what it does in words, and the names of its arguments.
 
-    __slots__ = ("_details", "base", "doc", "function", "keys", "names")
+    base: the name; called: the name as code shows it.
+    """
+
+    __slots__ = ("_details", "base", "called", "doc", "function", "keys", "names")
 
     def __init__(
         self,
@@ -24,6 +27,7 @@ class Operation:
         details: Mapping[str, Any] | None = None,
     ) -> None:
         self.base = base
+        self.called = as_identifier(base)
         self.doc = doc
         self.keys = keys
         self.function = function

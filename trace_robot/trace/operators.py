@@ -90,7 +90,8 @@ def _is_python(function: Any) -> bool:
         return _is_python(function.__func__)
     if isinstance(function, (FunctionType, ParameterContainer)):
         return True
-    return not isinstance(function, type) and isinstance(getattr(type(function), "__call__", None), FunctionType)
+    calls = (vars(kind).get("__call__") for kind in type(function).__mro__)
+    return any(isinstance(each, FunctionType) for each in calls)
 
 
 def __getattr__(name: str) -> Operator:
@@ -222,7 +223,13 @@ def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: An
     return _numpy(function.__name__, function, args, kwargs)
 
 
-_UFUNCS = {"true_divide": "divide", "remainder": "mod", "negative": "neg", "positive": "pos", "absolute": "abs"}
+_UFUNCS = {
+    "true_divide": "divide",
+    "remainder": "mod",
+    "negative": "neg",
+    "positive": "pos",
+    "absolute": "abs",
+}
 _numpy_operations: dict[str, Operation] = {}
 
 

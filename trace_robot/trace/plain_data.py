@@ -13,7 +13,12 @@ def encode(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return {"$type": "array", "dtype": value.dtype.str, "shape": value.shape, "items": value.ravel().tolist()}
+        return {
+            "$type": "array",
+            "dtype": value.dtype.str,
+            "shape": value.shape,
+            "items": value.ravel().tolist(),
+        }
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
         return {"$type": "number", "dtype": value.dtype.str, "item": value.item()}
     if isinstance(value, list):
@@ -28,7 +33,9 @@ def encode(value: Any) -> Any:
         if all(isinstance(key, str) for key in value) and "$type" not in value:
             return {key: encode(each) for key, each in value.items()}
         return {"$type": "dict", "items": [[encode(key), encode(each)] for key, each in value.items()]}
-    raise TypeError(f"only plain values can be saved, got {value!r}; make it from numbers, text, lists or arrays")
+    raise TypeError(
+        f"only plain values can be saved, got {value!r}; make it from numbers, text, lists or arrays"
+    )
 
 
 def decode(stored: Any) -> Any:

@@ -9,7 +9,7 @@ from trace_robot.trace.failure import BackwardError
 from trace_robot.trace.nodes import MessageNode, Node
 from trace_robot.trace.subgraph import Subgraph, ancestors, backward, merge
 
-__all__ = ["GraphPropagator", "Propagator", "SumPropagator", "Subgraph", "TraceGraph", "propagate"]
+__all__ = ["GraphPropagator", "Propagator", "Subgraph", "SumPropagator", "TraceGraph", "propagate"]
 
 TraceGraph = Subgraph
 Feedback = dict[Node, Any]

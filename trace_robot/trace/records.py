@@ -22,7 +22,15 @@ from trace_robot.trace.subgraph import ancestors
 Record = dict[str, Any]
 
 KINDS = ("parameter", "constant", "input", "operation", "exception")
-_FIELDS = {"id": int, "name": str, "kind": str, "op": str, "doc": str, "inputs": dict, "value": str}
+_FIELDS: dict[str, type] = {
+    "id": int,
+    "name": str,
+    "kind": str,
+    "op": str,
+    "doc": str,
+    "inputs": dict,
+    "value": str,
+}
 _NUMBER = re.compile(r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)")
 
 
@@ -118,13 +126,17 @@ def _kind(node: Node) -> str:
 
 def _check(record: Mapping[str, Any], known: Mapping[int, Node], max_chars: int) -> None:
     if not isinstance(record, Mapping) or set(record) != {*_FIELDS, "step"}:
-        raise RecordError(f"a record must have the fields {', '.join(_FIELDS)} and step, got {shorten(record)}")
+        raise RecordError(
+            f"a record must have the fields {', '.join(_FIELDS)} and step, got {shorten(record)}"
+        )
     for name, kind in _FIELDS.items():
         value = record[name]
         if type(value) is not kind:
             raise RecordError(f"{name} of a record must be {kind.__name__}, got {shorten(value)}")
-        if kind is str and len(value) > max_chars:
-            raise RecordError(f"{name} of a record must have at most {max_chars} characters, got {len(value)}")
+        if isinstance(value, str) and len(value) > max_chars:
+            raise RecordError(
+                f"{name} of a record must have at most {max_chars} characters, got {len(value)}"
+            )
     if record["kind"] not in KINDS:
         raise RecordError(f"kind of a record must be one of {', '.join(KINDS)}, got {record['kind']!r}")
     if record["id"] in known:
@@ -133,7 +145,9 @@ def _check(record: Mapping[str, Any], known: Mapping[int, Node], max_chars: int)
         raise RecordError(f"step of a record must be a whole number or None, got {shorten(record['step'])}")
     for key, parent in record["inputs"].items():
         if type(key) is not str or type(parent) is not int or parent not in known:
-            raise RecordError(f"input {shorten(key)} must be the id of an earlier record, got {shorten(parent)}")
+            raise RecordError(
+                f"input {shorten(key)} must be the id of an earlier record, got {shorten(parent)}"
+            )
 
 
 def _node(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from trace_robot.trace.lift import held_nodes, plain
 from trace_robot.trace.failure import ExecutionError, TraceMissingInputsError, failure, original
+from trace_robot.trace.lift import held_nodes, plain
 from trace_robot.trace.nodes import CONTAINERS, MessageNode, Node, link, unlinked
 from trace_robot.trace.operation import Operation
 from trace_robot.trace.shorten import shorten

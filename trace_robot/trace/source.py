@@ -66,7 +66,9 @@ def _places(text: str) -> tuple[_Place, ...]:
         tree = ast.parse(text)
     except SyntaxError:  # a notebook cell with magics, or a file that changed since it was imported
         return ()
-    return tuple(place for each in ast.walk(tree) if isinstance(each, _DEFINITIONS) for place in _decorators(each))
+    return tuple(
+        place for each in ast.walk(tree) if isinstance(each, _DEFINITIONS) for place in _decorators(each)
+    )
 
 
 def _decorators(definition: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[_Place]:
@@ -149,7 +151,9 @@ class Home:
         defined = [each.name for each in tree.body if isinstance(each, _DEFINITIONS)]
         if self.name in defined or len(defined) == 1:
             return self.name if self.name in defined else defined[0]
-        raise SyntaxError(f"the code must define {self.name!r}, it defines {', '.join(defined) or 'no function'}")
+        raise SyntaxError(
+            f"the code must define {self.name!r}, it defines {', '.join(defined) or 'no function'}"
+        )
 
     def _factory(self, tree: ast.Module, target: str, outer: list[str]) -> ast.Module:
         futures: list[ast.stmt] = []

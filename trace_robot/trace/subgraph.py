@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.trace.naming import identifier
 from trace_robot.trace.nodes import MessageNode, Node, ParameterNode
 
 if TYPE_CHECKING:
@@ -112,15 +111,16 @@ class Subgraph:
         others: Named = {}
         outputs: Named = {}
         for each in self.operations:
-            name = names[id(each)] = each.py_name
-            called, keys, parents = identifier(each._op.base), each._keys, each._parents
+            op, number, keys, parents = each._op, each._name, each._keys, each._parents
+            is_plain = type(number) is int  # else the node has a name of its own
+            name = names[id(each)] = f"{op.names.identifier}{number}" if is_plain else each.py_name
             arguments = [f"{key}={names[id(parent)]}" for key, parent in zip(keys, parents, strict=False)]
             if len(parents) > len(keys):
                 hidden = [names[id(parent)] for parent in parents[len(keys) :]]
                 arguments += [f"{each}={each}" for each in hidden]
-            code.append(f"{name} = {called}({', '.join(arguments)})")
-            if called not in documentation:
-                documentation[called] = each.description
+            code.append(f"{name} = {op.called}({', '.join(arguments)})")
+            if op.called not in documentation:
+                documentation[op.called] = each.description
             shown = outputs if id(each) in given else others
             shown[name] = (each._data, None if each._about is None else each.constraint)
         lone = [each for each in (*self.parameters, *self.inputs) if id(each) in given]
@@ -161,16 +161,15 @@ class Subgraph:
 
 def ancestors(*outputs: Node, hidden: bool = True) -> list[Node]:
     """Return ``outputs`` and all nodes they came from, parents first; hidden dependencies may be left out."""
-    found = {id(each): each for each in outputs}
-    stack = list(found.values())
-    while stack:
-        each = stack.pop()
-        if isinstance(each, MessageNode):
-            for parent in each._parents if hidden else each._parents[: len(each._keys)]:
-                if id(parent) not in found:
-                    found[id(parent)] = parent
-                    stack.append(parent)
-    return sorted(found.values(), key=_by_order)
+    nodes = list({id(each): each for each in outputs}.values())
+    seen = {id(each) for each in nodes}
+    for each in nodes:  # which grows on the way
+        for parent in each._parents if hidden else each.parents:
+            if id(parent) not in seen:
+                seen.add(id(parent))
+                nodes.append(parent)
+    nodes.sort(key=_by_order)
+    return nodes
 
 
 def backward(output: Node, feedback: Any = "") -> Subgraph:
@@ -184,21 +183,21 @@ def backward(output: Node, feedback: Any = "") -> Subgraph:
     connected: set[int] = set()
     parameters: list[ParameterNode] = []
     operations: list[MessageNode] = []
-    found: dict[int, Node] = {}
+    outside: dict[int, Node] = {}
     for each in ancestors(output):
         if isinstance(each, MessageNode):
-            ids = [id(parent) for parent in each._parents]
-            if each is output or not connected.isdisjoint(ids):
+            others = [parent for parent in each._parents if id(parent) not in connected]
+            if each is output or len(others) < len(each._parents):
                 connected.add(id(each))
                 operations.append(each)
-                found.update(zip(ids, each._parents, strict=True))
+                for parent in others:
+                    outside[id(parent)] = parent
         elif isinstance(each, ParameterNode) and each.trainable:
             connected.add(id(each))
             parameters.append(each)
     if not isinstance(output, MessageNode) and id(output) not in connected:
-        found[id(output)] = output
-    outside = [node for key, node in found.items() if key not in connected]
-    inputs = tuple(sorted(outside, key=_by_order))
+        outside[id(output)] = output
+    inputs = tuple(sorted(outside.values(), key=_by_order))
     return Subgraph(given, tuple(parameters), tuple(operations), inputs)
 
 

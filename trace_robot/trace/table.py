@@ -115,7 +115,11 @@ TABLE: tuple[Row, ...] = (
     ("list_append", lambda x, y: _changed(x, "append", y), "a copy of x with y appended"),
     ("list_clear", lambda x: _changed(x, "clear"), "an empty list in place of x"),
     ("list_extend", lambda x, y: _changed(x, "extend", y), "a copy of x with the items of y appended"),
-    ("list_insert", lambda x, index, y: _changed(x, "insert", index, y), "a copy of x with y put before index"),
+    (
+        "list_insert",
+        lambda x, index, y: _changed(x, "insert", index, y),
+        "a copy of x with y put before index",
+    ),
     ("list_pop", lambda x, index=-1: _changed(x, "pop", index), "a copy of x without the item at index"),
     ("list_remove", lambda x, y: _changed(x, "remove", y), "a copy of x without the first y"),
     ("list_reverse", lambda x: _changed(x, "reverse"), "a copy of x in reverse order"),

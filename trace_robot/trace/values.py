@@ -1,7 +1,7 @@
 """From what somebody suggests, often text, to a value of the right type; what does not fit is an error.
 
-    convert("False", like=True) -> False;  convert("[1, 2]", like=[0.5]) -> [1.0, 2.0]
-    convert(30, like=4.0, constraint=Bounds(0, 20)) -> ValueMismatchError
+convert("False", like=True) -> False;  convert("[1, 2]", like=[0.5]) -> [1.0, 2.0]
+convert(30, like=4.0, constraint=Bounds(0, 20)) -> ValueMismatchError
 """
 
 from __future__ import annotations
@@ -230,7 +230,9 @@ def _array_literal(text: str) -> Any:
     inner = _ARRAY_TEXT.match(text.strip())
     text = inner.group(1) if inner else text.strip()
     found = _literal(text)
-    return found if not isinstance(found, str) else _literal(re.sub(r"(?<=[\d.\]])\s+(?=[-+\d.\[])", ", ", text))
+    return (
+        found if not isinstance(found, str) else _literal(re.sub(r"(?<=[\d.\]])\s+(?=[-+\d.\[])", ", ", text))
+    )
 
 
 def _to_sequence(value: Any, like: Any) -> Any:

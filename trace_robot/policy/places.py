@@ -1,11 +1,10 @@
-"""Finding the trainable places in a policy's text, and writing new values into them."""
+"""Finding the trainable places in a policy's text."""
 
 from __future__ import annotations
 
 import ast
-import pprint
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,34 +42,6 @@ def find_places(tree: ast.Module, text: str, policy: str) -> tuple[Place, ...]:
     return tuple(finder.places)
 
 
-def rewrite(text: str, values: Mapping[Place, Any]) -> str:
-    """Return ``text`` with each place's new value; helpers around a function go above it."""
-    edits: list[tuple[int, int, str]] = []
-    present = _import_lines(text)
-    for place, value in values.items():
-        if place.kind == "code":
-            above, function = _split(place.name, str(value), present)
-            if above:
-                edits.append((place.above, place.above, above))
-            edits.append((place.start, place.stop, textwrap.indent(function, place.indent).lstrip()))
-        else:
-            edits.append((place.start, place.stop, literal(value)))
-    for start, stop, new in sorted(edits, key=lambda edit: edit[:2], reverse=True):
-        text = text[:start] + new + text[stop:]
-    return text
-
-
-def literal(value: Any) -> str:
-    """Return the text of a constant: numbers, text, booleans, None and lists, tuples, dicts of them."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return (
-        pprint.pformat(value, width=100, sort_dicts=False)
-        if isinstance(value, list | dict | tuple)
-        else repr(value)
-    )
-
-
 class _Finder:
     def __init__(self, text: str, policy: str, aliases: Mapping[str, str]) -> None:
         self.policy = policy
@@ -84,7 +55,7 @@ class _Finder:
             if isinstance(statement, FunctionDef) and self._trainable_decorator(statement):
                 self._add(self._code(statement, owner, above))
             elif isinstance(statement, ast.ClassDef):
-                self.scan(statement.body, statement.name, self._offset(_first_line(statement), 0))
+                self.scan(statement.body, statement.name, self._offset(first_line(statement), 0))
             elif isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Call):
                 constant = self._constant(statement, statement.value)
                 if constant is not None:
@@ -110,7 +81,7 @@ class _Finder:
         ]
         source = textwrap.dedent(indent + self.text[start:stop])
         if above is None:
-            above = self._offset(_first_line(function), 0)
+            above = self._offset(first_line(function), 0)
         described = self._keyword(self._trainable_decorator(function), "description")
         name = function.name if owner is None else f"{owner}.{function.name}"
         return Place(name, "code", source, described or "", None, start, stop, above, indent)
@@ -199,7 +170,7 @@ def _aliases(tree: ast.Module) -> dict[str, str]:
     return found
 
 
-def _first_line(statement: FunctionDef | ast.ClassDef) -> int:
+def first_line(statement: FunctionDef | ast.ClassDef) -> int:
     return min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
 
 
@@ -209,42 +180,3 @@ def _kind(value: Any) -> Kind:
     if isinstance(value, int | float):
         return "number"
     return "text" if isinstance(value, str) else "array"
-
-
-def _import_lines(text: str) -> set[str]:
-    return {ast.unparse(s) for s in ast.parse(text).body if isinstance(s, ast.Import | ast.ImportFrom)}
-
-
-def _segments(source: str, statements: list[ast.stmt]) -> Iterator[str]:
-    """Yield each statement's text with the comment lines directly above it, spaced as in a module."""
-    lines = source.split("\n")
-    for statement in statements:
-        block = isinstance(statement, FunctionDef | ast.ClassDef)
-        top = (
-            _first_line(statement) if isinstance(statement, FunctionDef | ast.ClassDef) else statement.lineno
-        ) - 1
-        while top > 0 and lines[top - 1].startswith("#"):
-            top -= 1
-        text = "\n".join(lines[top : statement.end_lineno])
-        yield f"\n\n{text}\n\n\n" if block else f"{text}\n"
-
-
-def _split(name: str, source: str, present: set[str]) -> tuple[str, str]:
-    """Split a code value into what stands around the function, and the function without decorators."""
-    wanted = name.rpartition(".")[2]
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return "", source.strip("\n")  # the sandbox will say what is wrong, with the line
-    functions = [s for s in body if isinstance(s, FunctionDef) and s.name == wanted]
-    if not functions:
-        return "", source.strip("\n")
-    function = functions[-1]
-    around = [s for s in body if s is not function and not _is_present_import(s, present)]
-    above = "".join(_segments(source, around))
-    lines = source.split("\n")[function.lineno - 1 : function.end_lineno]
-    return above and above.strip("\n") + "\n\n\n", "\n".join(lines)
-
-
-def _is_present_import(statement: ast.stmt, present: set[str]) -> bool:
-    return isinstance(statement, ast.Import | ast.ImportFrom) and ast.unparse(statement) in present

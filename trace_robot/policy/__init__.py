@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import PolicyError
-from trace_robot.policy_text import Place, find_places, rewrite
+from trace_robot.policy.places import Place, find_places
+from trace_robot.policy.rewriting import rewrite
 
 __all__ = ["Place", "Policy", "load_policy"]
 

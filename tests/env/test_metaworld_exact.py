@@ -1,0 +1,178 @@
+"""The fast engine, cached resets and snapshots give upstream's numbers, bit for bit, on all fifty tasks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trace_robot.spec import Array
+
+from .conftest import TASKS, part
+
+STEPS = 60
+
+
+@dataclass
+class Pair:
+    """One task twice: as upstream has it, and with quick insides."""
+
+    name: str
+    task: Any
+    reference: Any
+    quick: Any
+    expert: Any
+
+    def fast(self, rewards: bool) -> Any:
+        self.quick._stepper = part("fast").FastStep(self.name, self.quick.upstream, rewards)
+        return self.quick
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def pair(request: pytest.FixtureRequest, upstream: SimpleNamespace) -> Iterator[Pair]:
+    name = request.param
+    simulation, quick_class = part("simulation").Simulation, part("rewards").quick_class
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        built = [kind() for kind in (upstream.classes[name], quick_class(upstream.classes[name]))]
+        expert = upstream.experts[name]()
+    yield Pair(name, part("task").tasks()[name], simulation(built[0]), simulation(built[1]), expert)
+    for each in built:
+        each.close()
+
+
+def actions(pair: Pair, simulation: Any, variation: Array, steps: int) -> list[Array]:
+    """Return what the scripted expert does, somewhat disturbed, so that things are touched and moved."""
+    generator = np.random.default_rng(1)
+    observation, taken = simulation.reset(variation), []
+    for _ in range(steps):
+        wanted = pair.expert.get_action(observation) + generator.normal(scale=0.1, size=4)
+        taken.append(np.clip(wanted, -1, 1).astype(np.float32))
+        observation = simulation.step(taken[-1])[0]
+    return taken
+
+
+def run(simulation: Any, variation: Array, taken: list[Array]) -> list[tuple[bytes, float, Any]]:
+    first = simulation.reset(variation).tobytes()
+    rest = [simulation.step(action) for action in taken]
+    return [(first, 0.0, {}), *[(seen.tobytes(), reward, terms) for seen, reward, terms in rest]]
+
+
+def test_the_fast_engine_gives_upstreams_observations_rewards_and_terms(pair: Pair) -> None:
+    variation = pair.task.variation(0)
+    taken = actions(pair, pair.reference, variation, STEPS)
+    expected = run(pair.reference, variation, taken)
+    found = run(pair.fast(rewards=True), variation, taken)
+    assert found == expected
+    types = [{name: type(value) for name, value in terms.items()} for _, _, terms in expected]
+    assert [{name: type(value) for name, value in terms.items()} for _, _, terms in found] == types
+
+
+def test_without_rewards_observations_and_success_are_still_upstreams(pair: Pair) -> None:
+    variation = pair.task.variation(1)
+    taken = actions(pair, pair.reference, variation, STEPS)
+    expected = run(pair.reference, variation, taken)
+    found = run(pair.fast(rewards=False), variation, taken)
+    assert [seen for seen, _, _ in found] == [seen for seen, _, _ in expected]
+    assert [terms["success"] for _, _, terms in found[1:]] == [
+        bool(terms["success"]) for _, _, terms in expected[1:]
+    ]
+
+
+def test_a_cached_reset_is_the_reset_it_was_whatever_happened_between(pair: Pair) -> None:
+    simulation = pair.fast(rewards=True)
+    variations = [pair.task.variation(seed) for seed in (2, 3)]
+    taken = actions(pair, simulation, variations[0], 15)
+    before = run(simulation, variations[0], taken)
+    actions(pair, simulation, variations[1], 25)
+    assert run(simulation, variations[0], taken) == before
+
+
+def test_a_snapshot_continues_bit_for_bit_also_in_another_object(pair: Pair) -> None:
+    variation = pair.task.variation(4)
+    taken = actions(pair, pair.reference, variation, 30)
+    expected = run(pair.reference, variation, taken)[16:]
+    simulation = pair.fast(rewards=True)
+    run(simulation, variation, taken[:15])
+    snapshot = simulation.snapshot()
+    actions(pair, simulation, pair.task.variation(5), 5)
+    for each in (simulation, pair.reference):
+        assert each.restore(snapshot).tobytes() == snapshot.observation.tobytes()
+        found = [each.step(action) for action in taken[15:]]
+        assert [(seen.tobytes(), reward, terms) for seen, reward, terms in found] == expected
+
+
+def test_a_snapshot_holds_all_that_upstream_changes_in_an_episode(pair: Pair) -> None:
+    simulation = pair.reference
+    taken = actions(pair, simulation, pair.task.variation(6), 20)
+    simulation.reset(pair.task.variation(6))
+    before = simulation._attributes()
+    for action in taken:
+        simulation.step(action)
+    after = simulation._attributes()
+    changed = {name for name in after if not np.array_equal(before.get(name), after[name])}
+    scratch = {"reachCompleted", "pickCompleted", "placeCompleted"}
+    assert changed - scratch <= set(part("simulation").CHANGES_IN_EPISODE)
+
+
+def test_the_goal_is_where_upstream_measures_from_the_first_observation_on(pair: Pair) -> None:
+    simulation = pair.reference
+    for seed in range(3):
+        seen = simulation.reset(pair.task.variation(seed))
+        assert np.array_equal(seen[36:39], simulation.upstream._target_pos)
+        seen = simulation.step(np.zeros(4, np.float32))[0]
+        assert np.array_equal(seen[36:39], simulation.upstream._target_pos)
+
+
+def test_ranges_and_the_rule_of_distance_are_upstreams(pair: Pair) -> None:
+    env = pair.reference.upstream
+    assert pair.task.low == tuple(env._random_reset_space.low.tolist())
+    assert pair.task.high == tuple(env._random_reset_space.high.tolist())
+    generator, drawn, taken, refused = np.random.default_rng(0), [], [], []
+
+    def draw() -> Array:
+        drawn.append(generator.uniform(env._random_reset_space.low, env._random_reset_space.high))
+        return drawn[-1]
+
+    env._get_state_rand_vec = draw
+    env._reset_hand = lambda steps=0: setattr(env, "init_tcp", env.tcp_center)
+    for _ in range(25):
+        drawn.clear()
+        env.reset_model()
+        taken.append(drawn[-1])
+        refused.extend(drawn[:-1])
+    del env._get_state_rand_vec, env._reset_hand
+    assert all(pair.task.accepts(each) for each in taken)
+    assert not any(pair.task.accepts(each) for each in refused)
+
+
+def test_upstream_is_as_it_was_for_everybody_else(upstream: SimpleNamespace) -> None:
+    from metaworld.utils import reward_utils
+
+    for name in TASKS:
+        part("rewards").quick_class(upstream.classes[name])
+    for kind in upstream.classes.values():
+        for owner in kind.__mro__[:-1]:
+            for member in vars(owner).values():
+                module = getattr(member, "__module__", "") or ""
+                assert "trace_robot" not in module
+                assert getattr(member, "__globals__", {}).get("np", np) is np
+    assert reward_utils.tolerance.__module__ == "metaworld.utils.reward_utils"
+
+
+def test_upstreams_way_of_reading_a_matrix_is_taken_where_scipy_rounds_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exact = part("exact")
+    assert exact.matrix_reader() is exact.quaternion
+    exact.matrix_reader.cache_clear()
+    monkeypatch.setattr(exact, "quaternion", lambda matrix: (0.0, 0.0, 0.0, 1.0))
+    reader = exact.matrix_reader()
+    exact.matrix_reader.cache_clear()
+    turned = np.array([0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    assert np.allclose(reader(turned), (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5)))
