@@ -1,4 +1,4 @@
-"""Picks a thing up and carries it to the goal in five stages; mistuned on purpose, to be optimized."""
+"""Picks a thing up and carries it to the goal in four stages; mistuned on purpose, to be optimized."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ hover_height = node(
     description="metres above the thing where the hand waits before it comes down",
 )  # fmt: skip
 grasp_height = node(
-    0.06, name="grasp_height", trainable=True, constraint=Bounds(-0.05, 0.1),
+    0.08, name="grasp_height", trainable=True, constraint=Bounds(-0.05, 0.1),
     description="metres above the thing's centre where the fingers close",
 )  # fmt: skip
 close_enough = node(
-    0.08, name="close_enough", trainable=True, constraint=Bounds(0.005, 0.1),
+    0.03, name="close_enough", trainable=True, constraint=Bounds(0.005, 0.1),
     description="metres within which a stage counts as reached",
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import trace_robot
 
 ROOT = Path(trace_robot.__file__).parent
 FLOORS = {
-    "__main__": 10, "cli": 9, "loop": 8, "choice": 8, "settings": 7, "run": 7, "rollout": 6, "optimize": 5, "llm": 4,
+    "__main__": 10, "cli": 9, "loop": 8, "choice": 8, "bench": 8, "settings": 7, "run": 7, "rollout": 6, "optimize": 5, "llm": 4,
     "env": 3, "conformance": 3, "policy": 3, "program": 3, "workspace": 2, "sandbox": 1, "trace": 1,
     "errors": 0, "spec": 0, "versions": 0,
 }  # fmt: skip

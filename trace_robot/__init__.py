@@ -5,9 +5,7 @@ Every name here is loaded when it is first used, so that ``import trace_robot`` 
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,6 +54,7 @@ _HOMES = {
     "env": ("TracedEnv", "load_env"),
     "optimize": ("OPRO", "OptoPrime"),
     "policy": ("Policy", "load_policy"),
+    "rollout": ("Rollouts",),
     "trace": (
         "Bounds",
         "Choices",
@@ -72,32 +71,9 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_CALLED = {"optimize": "trace_robot.loop", "rollout": "trace_robot.rollout"}
-
-
-class _CallablePackage(ModuleType):
-    """``trace_robot.optimize`` and ``trace_robot.rollout`` are rooms and functions at once."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = self.__name__.rpartition(".")[2]
-        return getattr(import_module(_CALLED[name]), name)(*args, **kwargs)
-
-
-class _Package(ModuleType):
-    """This package: makes the rooms that are functions too callable when they are imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _CALLED and isinstance(value, ModuleType):
-            value.__class__ = _CallablePackage
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CALLED:
-        return import_module(f"trace_robot.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'trace_robot' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"trace_robot.{_HOME_OF[name]}"), name)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from trace_robot.errors import PolicyError
+from trace_robot.errors import PolicyError, ValueMismatchError
 from trace_robot.optimize.problem import Optimizer, Problem
 from trace_robot.policy import load_policy
 from trace_robot.rollout.conditions import training_seeds
 from trace_robot.settings import Settings
 from trace_robot.spec import EnvSpec
+
+if TYPE_CHECKING:
+    from trace_robot.llm import Connection
 
 SEARCH_SECONDS = 180.0
 MODEL_ITERATIONS = 10
@@ -34,9 +38,10 @@ def choose(
     base_url: str | None = None,
     record: str | None = None,
     replay: str | None = None,
+    retries: int = 5,
 ) -> Chosen:
     """Return the optimizer that ``settings.optimizer`` names; "auto" takes a model where one is configured."""
-    from trace_robot.llm import configured
+    from trace_robot.llm import configured, connect
 
     name, why = settings.optimizer, "as asked"
     reason = f"the record {replay} is replayed" if replay else configured(model, base_url)
@@ -45,13 +50,23 @@ def choose(
     elif name == "auto":
         writes = "act" in load_policy(settings.policy).values
         name = "search" if writes else "cma"
-        what = "the built-in search runs" if writes else "its numbers are tuned, as it has no trainable act to rewrite"
+        what = (
+            "the built-in search runs"
+            if writes
+            else "its numbers are tuned, as it has no trainable act to rewrite"
+        )
         why = f"no model is configured (OPENAI_API_KEY or OPENAI_BASE_URL), so {what}"
+    if name in ("search", "cma") and settings.feedback != "outcome":
+        raise ValueMismatchError(
+            f"feedback level {settings.feedback!r} is words for a model, and the optimizer {name} reads none;"
+            " leave --feedback out"
+        )
     if name == "search":
         return Chosen(_with(settings, name, seconds=SEARCH_SECONDS, control="raw"), why, _search)
     if name == "cma":
         return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _cma)
-    return _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, model, base_url, record, replay)
+    connection = connect(model, base_url, record=record, replay=replay, retries=retries)
+    return _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, connection)
 
 
 def _with(
@@ -88,18 +103,7 @@ def _cma(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
     return CMAES(problem, literals=True, seed=settings.seed)
 
 
-def _by_model(
-    settings: Settings,
-    why: str,
-    model: str | None,
-    base_url: str | None,
-    record: str | None,
-    replay: str | None,
-) -> Chosen:
-    from trace_robot.llm import connect
-
-    connection = connect(model, base_url, record=record, replay=replay)
-
+def _by_model(settings: Settings, why: str, connection: Connection) -> Chosen:
     def make(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
         from trace_robot.optimize import OPRO, OptoPrime, Tuned
         from trace_robot.sandbox.static import check

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,12 @@ from trace_robot.rollout.conditions import held_out_seeds, training_seeds
 from trace_robot.rollout.context import context_of, objective_of
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.evaluate import resolve
+from trace_robot.rollout.levels import EXPERT, require_level
 from trace_robot.rollout.outcome import wilson
 from trace_robot.rollout.trial import Trial, Trials
 from trace_robot.run.record import Recorder
 from trace_robot.run.store import RunFolder
 from trace_robot.settings import (
-    FEEDBACK_LEVEL,
     Ended,
     Iterated,
     Observe,
@@ -39,10 +40,11 @@ from trace_robot.settings import (
 )
 from trace_robot.spec import EnvSpec
 from trace_robot.versions import versions
+from trace_robot.workspace import require_expert
 
 __all__ = ["Result", "Settings", "first_prompt", "optimize"]
 
-SHOWN_EVERY = 3.0  # seconds between two improvements of a search that are written down
+SHOWN_EVERY = 50_000  # simulator steps between two improvements of a search that are written down
 Make = Callable[[Problem, EnvSpec, Settings], Optimizer]
 Usage = Callable[[], tuple[int, int]]
 
@@ -53,13 +55,14 @@ def optimize(
     *,
     make_optimizer: Make | None = None,
     usage: Usage | None = None,
+    engine: Engine | None = None,
     overwrite: bool = False,
     observe: Observe = lambda event: None,
 ) -> Result:
     """Optimize a policy for a task, write the run to the folder ``out``, and return what it came to.
 
     make_optimizer, usage: an optimizer of one's own, and the calls and tokens it has cost so far; left out,
-    ``settings.optimizer`` decides.
+    ``settings.optimizer`` decides. engine: one to use and leave open, instead of ``settings.workers``.
     """
     if make_optimizer is None:
         from trace_robot.choice import choose
@@ -73,8 +76,8 @@ def optimize(
     observe(Started(settings, spec, policy, out))
     recorder = Recorder(folder, policy, settings.task, video=settings.video)
     try:
-        with Engine(settings.workers, trusted=settings.trusted) as engine:
-            trials = _trials(settings, policy, options, engine)
+        with _engine(settings, engine) as running:
+            trials = _trials(settings, policy, options, running)
             run = _Run(settings, spec, optimizer, trials, recorder, observe)
             return run.finish(run.iterate(), usage or (lambda: (0, 0)))
     finally:
@@ -109,12 +112,18 @@ def first_prompt(settings: Settings) -> str:
 
 def _prepare(settings: Settings) -> tuple[Policy, EnvSpec, dict[str, Any]]:
     policy = load_policy(settings.policy).require_trainable()
-    return resolve(settings.task, policy, settings.control, settings.usual_control)
+    if require_level(settings.feedback) == EXPERT:
+        require_expert(settings.task)
+    return resolve(settings.task, policy, settings.control, settings.usual_control, settings.options)
+
+
+def _engine(settings: Settings, engine: Engine | None) -> AbstractContextManager[Engine]:
+    return nullcontext(engine) if engine is not None else Engine(settings.workers, trusted=settings.trusted)
 
 
 def _trials(settings: Settings, policy: Policy, options: dict[str, Any], engine: Engine) -> Trials:
     seeds = training_seeds(settings.seed, settings.episodes)
-    return Trials(engine, policy, settings.task, options, seeds, settings.limits)
+    return Trials(engine, policy, settings.task, options, seeds, settings.limits, settings.feedback)
 
 
 def written(candidate: Candidate, spec: EnvSpec) -> Candidate:
@@ -139,7 +148,8 @@ class _Run:
     ) -> None:
         self.settings, self.spec, self.optimizer, self.trials = settings, spec, optimizer, trials
         self.recorder, self.observe = recorder, observe
-        self.started = self.shown = time.monotonic()
+        self.started = time.monotonic()
+        self.shown = 0
         self.iteration = self.best_iteration = self.attempts = 0
         self.start: Trial | None = None
         self.best: Trial | None = None
@@ -158,7 +168,7 @@ class _Run:
             self.recorder.log(trials)
             if candidates[0].program is None:
                 self._write(max(trials, key=lambda trial: trial.outcome.score))
-            elif time.monotonic() - self.shown > SHOWN_EVERY:
+            elif self.trials.environment_steps - self.shown > SHOWN_EVERY:
                 self._write_program()
         return reason
 
@@ -176,7 +186,7 @@ class _Run:
         wins = sum(episode.success for episode in episodes)
         calls, tokens = usage()
         result = Result(
-            task=settings.task, optimizer=settings.optimizer, feedback_level=FEEDBACK_LEVEL,
+            task=settings.task, optimizer=settings.optimizer, feedback_level=settings.feedback,
             control=str(self.trials.options["control"]), seed=settings.seed, policy=settings.policy,
             start_success=self.start.outcome.success, training_success=self.best.outcome.success,
             training_episodes=settings.episodes, held_out_success=wins / len(episodes),
@@ -190,11 +200,13 @@ class _Run:
         return result
 
     def _over(self) -> str:
-        limit, seconds = self.settings.iterations, self.settings.seconds
+        limit, seconds, steps = self.settings.iterations, self.settings.seconds, self.settings.steps
         if self.optimizer.done:
             return self.optimizer.done
         if limit is not None and self.iteration > limit:
             return f"{limit} iterations done"
+        if steps is not None and self.trials.environment_steps >= steps:
+            return f"{steps} simulator steps spent"
         if seconds is not None and time.monotonic() - self.started > seconds:
             return f"{seconds:g} seconds spent"
         return ""
@@ -212,7 +224,7 @@ class _Run:
         if self.best is not None and champion.id == self.best.candidate.id:
             return
         self._write(self.trials.run([written(champion, self.spec)])[0], tie=True)
-        self.shown = time.monotonic()
+        self.shown = self.trials.environment_steps
 
     def _write(self, trial: Trial, *, tie: bool = False) -> None:
         """Put an iteration on disk, then tell of it; with ``tie`` it also replaces a best that scored the same.

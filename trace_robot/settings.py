@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trace_robot.sandbox.types import Limits
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from trace_robot.rollout.trial import Trial
     from trace_robot.spec import EnvSpec
 
-FEEDBACK_LEVEL = "outcome"
 Stage = Literal["training", "held out"]
 
 
@@ -25,7 +24,9 @@ class Settings:
     policy: a name or a path. optimizer: "auto", "optoprime", "opro", "search" or "cma". iterations: None for the
     optimizer's own default. episodes: training conditions of a candidate. held_out: conditions of the final
     score. control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
-    seconds: wall-clock budget of the optimization. tune: CMA-ES on numbers between two proposals of a model.
+    options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.levels``.
+    seconds: wall-clock budget of the optimization; steps: budget of simulator steps, which unlike the clock stops
+    every repetition at the same candidate. tune: CMA-ES on numbers between two proposals of a model.
     """
 
     task: str
@@ -38,7 +39,10 @@ class Settings:
     control: str | None = None
     usual_control: str = "pose"
     held_out: int = 50
+    options: Mapping[str, Any] = field(default_factory=dict)
+    feedback: str = "outcome"
     seconds: float | None = None
+    steps: int | None = None
     tune: bool = True
     video: bool = True
     trusted: bool = False

@@ -14,7 +14,7 @@ import importlib.machinery
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +32,9 @@ class Plugin(Protocol):
 
     names: the environments it knows. describe: one of them in words and sizes, without starting anything.
     make: the gymnasium environment itself, with float64 observations and float32 actions.
+
+    A file may also offer ``sets()``, named lists of its environments ("mt10"), and ``expert(name, **options)``:
+    a function from a flat observation to the action that the environment's scripted expert would take.
     """
 
     __name__: str
@@ -107,6 +110,29 @@ def describe(name: str, /, **options: Any) -> EnvSpec:
 def make(name: str, /, **options: Any) -> Any:
     """Return the plain gymnasium environment called ``name``."""
     return _call(name, "make", options)
+
+
+def sets() -> dict[str, tuple[str, ...]]:
+    """Return the named lists of environments that the plug-ins offer; the first workspace that has one wins."""
+    found: dict[str, tuple[str, ...]] = {}
+    for module in {id(module): module for module in _environments().values()}.values():
+        for name, members in getattr(module, "sets", dict)().items():
+            found.setdefault(name, tuple(members))
+    return found
+
+
+def expert(name: str, /, **options: Any) -> Callable[[Any], Any]:
+    """Return the scripted expert of an environment, asked for at feedback level "expert" only."""
+    require_expert(name)
+    return _call(name, "expert", options)  # type: ignore[no-any-return]
+
+
+def require_expert(name: str) -> None:
+    """Raise UnknownNameError if the environment comes with no scripted expert; none is loaded."""
+    if not hasattr(plugin(name), "expert"):
+        raise UnknownNameError(
+            f"{name} has no scripted expert, which feedback level 'expert' asks; use outcome, terms or hindsight"
+        )
 
 
 def plugin(name: str) -> Plugin:

@@ -21,7 +21,6 @@ from .task import OBSERVATION_SIZE, Task
 
 CONTROL_RATE = 80  # steps a simulated second
 RECORD_EVERY = 3  # 80 / 3 = 26.7 frames a simulated second
-CAMERA = "corner2"
 KEPT_CONDITIONS = 4096
 
 
@@ -72,10 +71,11 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         self.simulation = simulation
         self._task, self._tracking, self._horizon = task, tracking, horizon
         self._low, self._high = self.action_space.low, self.action_space.high
+        self._inside = float(min(-self._low.max(), self._high.min()))  # no clipping is needed within +- this
         self._conditions: dict[int, Array] = {}
         self._last_seed: int | None = None
         self._steps = -1
-        self._decisions = 0
+        self._decisions, self._limit = 0, about.horizon
         self._frames: list[tuple[Array, Array, Array, float]] = []
 
     def reset(
@@ -107,10 +107,10 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             observation, reward, terms = self._track(wanted, self._tracking)
         self._decisions += 1
         success = bool(terms["success"])
-        info = {name: float(value) for name, value in terms.items()}
-        info |= {"success": success, "steps": self._steps}
-        over = self._steps >= self._horizon or self._decisions >= self.about.horizon
-        return observation.copy(), reward, success, over and not success, info
+        info: dict[str, Any] = {"success": success, "steps": self._steps}
+        if len(terms) > 1:
+            info = {**{name: float(value) for name, value in terms.items()}, **info}
+        return observation.copy(), reward, success, self._over() and not success, info
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return a value from which :meth:`restore` continues bit for bit, in any object of this task."""
@@ -127,7 +127,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         """Return what another process needs to draw this episode's states."""
         model = self.simulation.model
         moved = {name: getattr(model, name).copy() for name in ("body_pos", "site_pos")}
-        return Scene(str(Path(self.simulation.upstream.fullpath).resolve()), moved, CAMERA, True)
+        return Scene(str(Path(self.simulation.upstream.fullpath).resolve()), moved)
 
     def state_frame(self) -> tuple[Array, Array, Array, float]:
         """Return copies of qpos, mocap positions, mocap quaternions, and the simulated seconds."""
@@ -162,10 +162,13 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             self._np_random, self._np_random_seed = seeding.np_random(self._last_seed)
         return int(self.np_random.integers(2**31))
 
+    def _over(self) -> bool:
+        return self._steps >= self._horizon or self._decisions >= self._limit
+
     def _checked(self, action: Array) -> Array:
         if self._steps < 0:
             raise OrderError("step before the first reset; call reset() first")
-        if self._steps >= self._horizon or self._decisions >= self.about.horizon:
+        if self._over():
             raise OrderError("the episode is over: its time was up; call reset() first")
         try:
             wanted = np.asarray(action, dtype=np.float32)
@@ -173,8 +176,11 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             raise ActionError(f"action must be 4 numbers, got {action!r}") from error
         if wanted.shape != (4,):
             raise ActionError(f"action must have shape (4,), got {wanted.shape}")
-        if not math.isfinite(sum(wanted.tolist())):
-            raise ActionError(f"action must be finite, got {wanted.tolist()}")
+        numbers = wanted.tolist()
+        if not math.isfinite(sum(numbers)):
+            raise ActionError(f"action must be finite, got {numbers}")
+        if max(numbers) <= self._inside and min(numbers) >= -self._inside:
+            return wanted
         wanted = np.maximum(wanted, self._low)
         return np.minimum(wanted, self._high, out=wanted)
 

@@ -38,15 +38,14 @@ def quaternion(matrix: Array) -> tuple[float, float, float, float]:
     """Equal scipy's ``Rotation.from_matrix(matrix.reshape(3, 3)).as_quat()`` for a rotation of shape (9,)."""
     a, b, c, d, e, f, g, h, i = matrix.tolist()
     trace = a + e + i
-    largest = max(a, e, i, trace)
-    if a == largest:
-        x, y, z, w = 1 - trace + 2 * a, d + b, g + c, h - f
-    elif e == largest:
-        x, y, z, w = d + b, 1 - trace + 2 * e, h + f, c - g
-    elif i == largest:
-        x, y, z, w = g + c, h + f, 1 - trace + 2 * i, d - b
-    else:
+    if trace > a and trace > e and trace > i:
         x, y, z, w = h - f, c - g, d - b, 1 + trace
+    elif a >= e and a >= i:
+        x, y, z, w = 1 - trace + 2 * a, d + b, g + c, h - f
+    elif e >= i:
+        x, y, z, w = d + b, 1 - trace + 2 * e, h + f, c - g
+    else:
+        x, y, z, w = g + c, h + f, 1 - trace + 2 * i, d - b
     length = _sqrt(x * x + y * y + z * z + w * w)
     return x / length, y / length, z / length, w / length
 

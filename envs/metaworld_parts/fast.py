@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,107 +16,153 @@ from .exact import matrix_reader
 from .layout import RULES, THINGS, Rule, Thing
 
 FINGERS = ("rightEndEffector", "leftEndEffector")
-HAND_TURN = (1.0, 0.0, 1.0, 0.0)
+CLAWS = ("rightclaw", "leftclaw")
+THREE_FLOATS = struct.Struct("3f")
+HAND_TURN = np.array((1.0, 0.0, 1.0, 0.0))
 
 
 class FastStep:
     """Steps one of upstream's environments, an instance of a ``quick_class``.
 
     rewards: whether to compute upstream's reward and its terms, or success alone.
+
+    ``step`` advances one control step; the action has shape (4,), float32, within [-1, 1]. It is one closure
+    because the physics leaves the caches cold: what counts is how much code runs between two of its steps, so
+    three numbers are handled as floats, arrays that are written are views made once, and nothing is clipped
+    that lies within its bounds.
     """
 
     def __init__(self, name: str, upstream: Any, rewards: bool) -> None:
-        self.upstream, self.rewards = upstream, rewards
-        self._model, self._data = upstream.model, upstream.data
-        data = self._data
-        self._mocap, self._mocap_turn = data.mocap_pos[0], data.mocap_quat[0]
-        self._control, self._frames = data.ctrl, upstream.frame_skip
-        self._moved, self._scale = np.zeros(3, np.float32), upstream.action_scale
-        self._mocap_low, self._mocap_high = upstream.mocap_low, upstream.mocap_high
-        space = upstream.sawyer_observation_space
-        self._low, self._high = space.low, space.high
+        self.upstream = upstream
         self._raw = np.zeros(39)
-        self._now, self._before, self._goal = self._raw[:18], self._raw[18:36], self._raw[36:39]
-        self._opening, self._claws = np.zeros(3), (data.body("rightclaw").xpos, data.body("leftclaw").xpos)
-        self._read = [*_reads(self._raw[:3], data.body("hand").xpos)]
+        self._copied = [(self._raw[:3], upstream.data.body("hand").xpos)]
+        self._computed: list[Callable[[], None]] = []
         for index, thing in enumerate(THINGS[name]):
-            self._read += self._reads_of(name, thing, 4 + 7 * index)
-        self._succeeded = _rule(RULES[name], upstream)
+            self._read(name, thing, 4 + 7 * index)
+        push, observe = self._pusher(), self._observer()
+        succeeded = _rule(RULES[name], upstream)
+        evaluate = upstream.evaluate_state if rewards else None
+        model, data, frames = upstream.model, upstream.data, upstream.frame_skip
+        mj_step, mj_forward = mujoco.mj_step, mujoco.mj_forward
+
+        def step(action: Array) -> tuple[Array, float, Mapping[str, Any]]:
+            push(action)
+            mj_step(model, data, frames)
+            mj_forward(model, data)
+            observation = observe()
+            if evaluate is None:
+                return observation, 0.0, {"success": succeeded(observation)}
+            reward, terms = evaluate(observation, action)
+            return observation, reward, terms
+
+        self.step = step
         self.load()
 
     def load(self) -> None:
         """Take over what upstream remembers, after a reset or a restored snapshot."""
-        self._now[:] = self.upstream._prev_obs
+        self._raw[:18] = self.upstream._prev_obs
+        self._clipped_before = True
 
     def store(self) -> None:
         """Give upstream what it would remember, before a snapshot."""
-        self.upstream._prev_obs = self._now.copy()
+        self.upstream._prev_obs = self._raw[:18].copy()
 
-    def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
-        """Advance one control step; the action has shape (4,), float32, within [-1, 1]."""
-        mocap = self._mocap
-        np.multiply(action[:3], self._scale, out=self._moved)
-        np.add(mocap, self._moved, out=mocap)
-        np.maximum(mocap, self._mocap_low, out=mocap)
-        np.minimum(mocap, self._mocap_high, out=mocap)
-        self._mocap_turn[:] = HAND_TURN
-        self._control[0] = grip = float(action[3])
-        self._control[1] = -grip
-        mujoco.mj_step(self._model, self._data, self._frames)
-        mujoco.mj_forward(self._model, self._data)
-        self.upstream.curr_path_length += 1
-        observation = self._observe()
-        if self.rewards:
-            reward, terms = self.upstream.evaluate_state(observation, action)
-            return observation, reward, terms
-        return observation, 0.0, {"success": self._succeeded(observation)}
+    def _pusher(self) -> Callable[[Array], None]:
+        """Return what moves the mocap target and sets the gripper.
 
-    def _observe(self) -> Array:
-        self._before[:] = self._now
-        for read in self._read:
-            read()
-        np.subtract(*self._claws, out=self._opening)
-        self._raw[3] = min(max(math.sqrt(self._opening.dot(self._opening)) / 0.1, 0.0), 1.0)
-        self._goal[:] = self.upstream._target_pos
-        observation: Array = np.maximum(self._raw, self._low)
-        np.minimum(observation, self._high, out=observation)
-        return observation
+        Upstream multiplies in float32: the product of two such numbers is exact in float64, and packing rounds it.
+        """
+        upstream, data = self.upstream, self.upstream.data
+        control, mocap, turn = data.ctrl, data.mocap_pos[0], data.mocap_quat[0]
+        low_x, low_y, low_z = upstream.mocap_low.tolist()
+        high_x, high_y, high_z = upstream.mocap_high.tolist()
+        scale = float(np.float32(upstream.action_scale))
+        pack, unpack = THREE_FLOATS.pack, THREE_FLOATS.unpack
 
-    def _reads_of(self, name: str, thing: Thing, at: int) -> list[Callable[[], Any]]:
-        """Return what copies one object's position and orientation into the observation."""
-        data, raw = self._data, self._raw
-        place, turn = raw[at : at + 3], raw[at + 3 : at + 7]
+        def push(action: Array) -> None:
+            dx, dy, dz, grip = action.tolist()
+            dx, dy, dz = unpack(pack(dx * scale, dy * scale, dz * scale))
+            x, y, z = mocap.tolist()
+            x, y, z = x + dx, y + dy, z + dz
+            mocap[0] = low_x if x < low_x else high_x if x > high_x else x
+            mocap[1] = low_y if y < low_y else high_y if y > high_y else y
+            mocap[2] = low_z if z < low_z else high_z if z > high_z else z
+            turn[:] = HAND_TURN
+            control[0] = grip
+            control[1] = -grip
+
+        return push
+
+    def _observer(self) -> Callable[[], Array]:
+        """Return what reads the observation out of the simulator."""
+        upstream, data, raw = self.upstream, self.upstream.data, self._raw
+        now, before, between = raw[:18], raw[18:36], np.zeros(3)
+        copied, computed, dot, sqrt = self._copied, self._computed, between.dot, math.sqrt
+        hand, right, left = (data.body(name).xpos for name in ("hand", *CLAWS))
+        low, high = upstream.sawyer_observation_space.low, upstream.sawyer_observation_space.high
+        (low_x, low_y, low_z), (high_x, high_y, high_z) = low[:3].tolist(), high[:3].tolist()
+        goal: list[float] = []
+        goal_clipped = True
+
+        def observe() -> Array:
+            nonlocal goal, goal_clipped
+            before[:] = now
+            for place, source in copied:
+                place[:] = source
+            for compute in computed:
+                compute()
+            (x, y, z), (left_x, left_y, left_z) = right.tolist(), left.tolist()
+            between[0], between[1], between[2] = x - left_x, y - left_y, z - left_z
+            opening = sqrt(dot(between)) / 0.1
+            raw[3] = 1.0 if opening > 1.0 else opening
+            target = upstream._target_pos.tolist()
+            if target != goal:
+                goal, raw[36:39] = target, target
+                goal_clipped = bool((raw[36:39] < low[36:39]).any() or (raw[36:39] > high[36:39]).any())
+            x, y, z = hand.tolist()
+            clipped = not (low_x <= x <= high_x and low_y <= y <= high_y and low_z <= z <= high_z)
+            if clipped or self._clipped_before or goal_clipped:
+                self._clipped_before = clipped
+                return np.minimum(np.maximum(raw, low), high)  # type: ignore[no-any-return]
+            return raw.copy()
+
+        return observe
+
+    def _read(self, name: str, thing: Thing, at: int) -> None:
+        """Arrange that one object's position and orientation are read into the observation."""
+        data, place, turn = self.upstream.data, self._raw[at : at + 3], self._raw[at + 3 : at + 7]
         position = getattr(data, thing.kind)(thing.name).xpos
         if name == "dial-turn-v3":
-            reads = [_dial(place, position, data.joint("knob_Joint_1").qpos)]
+            self._computed.append(_dial(place, position, data.joint("knob_Joint_1").qpos))
+        elif thing.shift is not None:
+            self._computed.append(_shifted(place, position, np.array(thing.shift)))
         else:
-            reads = _reads(place, position, thing.shift)
+            self._copied.append((place, position))
         if len(thing.turn) == 4:
-            self._raw[at + 3 : at + 7] = thing.turn
-            return [*reads, *_reads(turn, np.array(thing.turn))]
-        kind, turned = thing.turn
-        if kind == "quaternion":
-            return [*reads, *_reads(turn, data.body(turned).xquat)]
-        return [*reads, _matrix(turn, getattr(data, kind)(turned).xmat)]
+            self._copied.append((turn, np.array(thing.turn)))
+        elif thing.turn[0] == "quaternion":
+            self._copied.append((turn, data.body(thing.turn[1]).xquat))
+        else:
+            self._computed.append(_turned(turn, getattr(data, thing.turn[0])(thing.turn[1]).xmat))
 
 
-def _reads(place: Array, source: Array, shift: Any = None) -> list[Callable[[], Any]]:
-    if shift is None:
-        return [lambda: np.copyto(place, source)]
-    offset = np.array(shift)
-    return [lambda: np.add(source, offset, place)]
-
-
-def _matrix(place: Array, matrix: Array) -> Callable[[], Any]:
-    quaternion = matrix_reader()
-
+def _shifted(place: Array, source: Array, offset: Array) -> Callable[[], None]:
     def read() -> None:
-        place[:] = quaternion(matrix)
+        np.add(source, offset, place)
 
     return read
 
 
-def _dial(place: Array, centre: Array, angle: Array) -> Callable[[], Any]:
+def _turned(place: Array, matrix: Array) -> Callable[[], None]:
+    quaternion = matrix_reader()
+
+    def read() -> None:
+        place[0], place[1], place[2], place[3] = quaternion(matrix)
+
+    return read
+
+
+def _dial(place: Array, centre: Array, angle: Array) -> Callable[[], None]:
     def read() -> None:
         mark = np.array([np.sin(angle).item(), -np.cos(angle).item(), 0.0])
         mark *= 0.05
@@ -139,13 +186,19 @@ def _length(vector: Array) -> float:
 
 
 def _distance(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
-    shift = None if rule.shift is None else np.array(rule.shift)
-    radius = rule.radius
-    if rule.strict:
-        return lambda seen: _length(seen[4:7] - upstream._target_pos) < radius
-    if shift is not None:
-        return lambda seen: _length(seen[4:7] + shift - upstream._target_pos) <= radius
-    return lambda seen: _length(seen[4:7] - upstream._target_pos) <= radius
+    """Return the commonest rule; most steps are so far off that one look at three floats is enough."""
+    radius, shift = rule.radius, None if rule.shift is None else np.array(rule.shift)
+    far = radius * 1.001 + (0.0 if rule.shift is None else max(map(abs, rule.shift)))
+
+    def succeeded(seen: Array) -> bool:
+        target, place = upstream._target_pos, seen[4:7]
+        (x, y, z), (to_x, to_y, to_z) = place.tolist(), target.tolist()
+        if not (-far < x - to_x < far and -far < y - to_y < far and -far < z - to_z < far):
+            return False
+        distance = _length((place if shift is None else place + shift) - target)
+        return distance < radius if rule.strict else distance <= radius
+
+    return succeeded
 
 
 def _fingertips(rule: Rule, upstream: Any) -> Callable[[Array], bool]:

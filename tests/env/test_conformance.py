@@ -55,7 +55,10 @@ def test_a_good_description_has_no_problems() -> None:
         ({"instruction": " "}, "the instruction is empty"),
         ({"low": (1.0, -1.0)}, "low < high"),
         ({"horizon": 0}, "the horizon must be at least 1, got 0"),
-        ({"observation": (Field("a", 0, 3), Field("b", 2, 4)), "positions": ()}, "fields 'a' and 'b' overlap at 2"),
+        (
+            {"observation": (Field("a", 0, 3), Field("b", 2, 4)), "positions": ()},
+            "fields 'a' and 'b' overlap at 2",
+        ),
         ({"observation": (Field("a", 0, 3), Field("a", 3, 4)), "positions": ()}, "field 'a' exists twice"),
         ({"observation": (Field("a", 4, 6),), "positions": ()}, "field 'a' at 4:6 does not lie in 0:5"),
         ({"observation": (Field("my hand", 0, 3),), "positions": ()}, "'my hand' must be a Python name"),
@@ -84,5 +87,9 @@ def test_a_space_of_another_type_is_found() -> None:
     ],
 )
 def test_a_bad_run_is_told_what_is_wrong(attribute: str, value: Any, problem: str) -> None:
-    kind = type("Bad", (Point,), {attribute: staticmethod(value) if callable(value) and attribute == "noise" else value})
+    kind = type(
+        "Bad",
+        (Point,),
+        {attribute: staticmethod(value) if callable(value) and attribute == "noise" else value},
+    )
     assert any(problem in found for found in run_problems(GOOD, kind))

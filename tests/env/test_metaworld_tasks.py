@@ -53,9 +53,11 @@ def test_the_fields_use_up_the_observation_but_for_what_is_left_out_on_purpose(n
     assert bool(second) == (name in {"hammer-v3", "stick-push-v3", "stick-pull-v3"})
 
 
-@pytest.mark.parametrize("option", [{"control": "joint"}, {"engine": "slow"}, {"horizon": 0}, {"decisions": 2.5}])
+@pytest.mark.parametrize(
+    "option", [{"control": "joint"}, {"engine": "slow"}, {"horizon": 0}, {"decisions": 2.5}]
+)
 def test_an_option_with_a_value_that_cannot_be_is_an_error(option: dict[str, Any]) -> None:
-    (name, value), = option.items()
+    ((name, value),) = option.items()
     with pytest.raises(ValueMismatchError, match=rf"^{name} must be .*, got {value!r}$"):
         describe("reach-v3", **option)
 
@@ -72,7 +74,9 @@ def test_a_seed_that_is_no_number_of_a_condition_is_an_error(seed: Any) -> None:
         part("task").tasks()["reach-v3"].variation(seed)
 
 
-@pytest.mark.parametrize("given", [[1.0], [0.0, 0.6, 0.02, 0.0, float("nan"), 0.1], [0, 0.7, 0, 0, 0.75, 0.2]])
+@pytest.mark.parametrize(
+    "given", [[1.0], [0.0, 0.6, 0.02, 0.0, float("nan"), 0.1], [0, 0.7, 0, 0, 0.75, 0.2]]
+)
 def test_a_variation_that_cannot_be_is_an_error(given: list[float]) -> None:
     with pytest.raises(ValueMismatchError, match=r"variation"):
         part("task").tasks()["reach-v3"].checked(given)

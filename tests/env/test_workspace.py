@@ -11,7 +11,7 @@ from trace_robot import workspace
 from trace_robot.env import load_env
 from trace_robot.errors import UnknownNameError, WorkspaceError
 
-PLUGIN = '''
+PLUGIN = """
 from trace_robot.spec import EnvSpec, Field
 import gymnasium, numpy as np
 
@@ -27,7 +27,7 @@ class Env(gymnasium.Env):
     def step(self, action): return np.zeros(1), 0.0, False, False, {{}}
 
 def make(name): return Env()
-'''
+"""
 
 
 def plugin(name: str = "mine", words: str = "Do it.", size: int = 1) -> str:
@@ -94,12 +94,16 @@ def test_other_peoples_files_in_a_folder_called_envs_are_not_executed(own: Path)
 
 
 def test_a_misspelt_environment_is_told_what_was_meant() -> None:
-    with pytest.raises(UnknownNameError, match=r"^no environment 'pick-plce-v3'; did you mean 'pick-place-v3' or "):
+    with pytest.raises(
+        UnknownNameError, match=r"^no environment 'pick-plce-v3'; did you mean 'pick-place-v3' or "
+    ):
         load_env("pick-plce-v3")
 
 
 def test_an_environment_like_no_other_is_told_some_names() -> None:
-    with pytest.raises(UnknownNameError, match=r"^no environment 'qqq'; known: assembly-v3, .* and \d+ more$"):
+    with pytest.raises(
+        UnknownNameError, match=r"^no environment 'qqq'; known: assembly-v3, .* and \d+ more$"
+    ):
         load_env("qqq")
 
 
@@ -119,10 +123,16 @@ def test_policies_are_found_by_name_also_in_subfolders(own: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (plugin() + "\nimport nothing_of_this_name", r"mine\.py cannot be loaded: ModuleNotFoundError: .*; mend"),
+        (
+            plugin() + "\nimport nothing_of_this_name",
+            r"mine\.py cannot be loaded: ModuleNotFoundError: .*; mend",
+        ),
         (plugin() + "\n1 / 0\n", r"cannot be loaded: ZeroDivisionError: division by zero \(line 18\); mend"),
         ("def names(:", r"mine\.py cannot be read as Python: "),
-        ("def names(): return ['a']", r"mine\.py lacks describe and make; a plug-in has names, describe, make"),
+        (
+            "def names(): return ['a']",
+            r"mine\.py lacks describe and make; a plug-in has names, describe, make",
+        ),
         (plugin().replace('["mine"]', '"mine"'), r"names\(\) of .*mine\.py must return a sequence of names"),
     ],
 )
@@ -141,7 +151,9 @@ def test_a_name_that_two_plug_ins_of_one_workspace_claim_is_an_error_that_names_
 
 def test_a_plug_in_that_says_other_sizes_than_it_has_is_an_error_that_names_the_file(own: Path) -> None:
     (own / "envs" / "mine.py").write_text(plugin(size=2))
-    with pytest.raises(WorkspaceError, match=r"mine\.py: mine: the observation space must be a Box of shape \(2,\)"):
+    with pytest.raises(
+        WorkspaceError, match=r"mine\.py: mine: the observation space must be a Box of shape \(2,\)"
+    ):
         load_env("mine")
 
 

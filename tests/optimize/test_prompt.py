@@ -137,3 +137,17 @@ def test_parameters_that_leave_no_room_in_the_budget_are_an_error() -> None:
         BudgetExceededError, match=r"the variables alone take \d+ of 2000 tokens; give a larger"
     ):
         OptoPrime(big, token_budget=2000).messages()
+
+
+def test_what_the_first_code_said_it_does_is_not_lost_with_its_docstring() -> None:
+    bare = "def act(observation, gain):\n    return [0.0, 1.0]\n"
+    optimizer = OptoPrime(PROBLEM)
+    assert "at first it said" not in optimizer.prompt()
+    long = Problem((ParameterSpec("act", "code", CODE.replace("hold.", "hold, " + "and more, " * 30)),))
+    assert "at first it said" not in OptoPrime(long).prompt()
+    changed = Candidate(1, None, {**PROBLEM.values, "act": bare}, "shorter", "model")
+    optimizer.learn(changed, Outcome(1, 1.0))
+    assert (
+        "keep act(observation, gain); at first it said: Return the velocity and the hold."
+        in optimizer.prompt()
+    )

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import TraceRobotError, UnknownNameError
-from trace_robot.rollout.engine import Engine, worker_environment
+from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.processes import worker_environment
 from trace_robot.sandbox.types import Limits
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
@@ -52,7 +53,14 @@ def job(controller: str, seed: int = 0, env: str = "point-mass", **rest: object)
 
 
 def what(episode: Episode) -> tuple[object, ...]:
-    return (episode.seed, episode.ended, episode.steps, episode.rewards.tobytes(), episode.actions.tobytes(), episode.fault)
+    return (
+        episode.seed,
+        episode.ended,
+        episode.steps,
+        episode.rewards.tobytes(),
+        episode.actions.tobytes(),
+        episode.fault,
+    )
 
 
 def test_a_good_controller_succeeds_and_a_lazy_one_runs_out_of_time(engine: Engine) -> None:

@@ -28,7 +28,7 @@ metres = st.floats(-0.3, 0.3).map(lambda number: round(number, 4))
 places = st.builds(
     Place,
     anchor=st.sampled_from(POSITIONS),
-    offset=st.tuples(metres, metres, metres),
+    offset=st.one_of(st.just((0.0, 0.0, 0.0)), st.tuples(metres, metres, metres)),
     when=st.sampled_from(("now", "entry", "start")),
     toward=st.sampled_from(("", *POSITIONS)),
     along=metres,
@@ -113,7 +113,9 @@ def test_what_is_no_program_is_refused(data: dict[str, Any]) -> None:
 
 def test_a_position_that_is_not_there_is_named() -> None:
     program = Program((Stage("hand_position", Place("drawer_position")),))
-    with pytest.raises(PolicyError, match="no position 'drawer_position'; known: hand_position, block_position"):
+    with pytest.raises(
+        PolicyError, match="no position 'drawer_position'; known: hand_position, block_position"
+    ):
         start(program, fakes.point_mass_spec())
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import mujoco
 import numpy as np
 import pytest
@@ -80,24 +78,3 @@ def backend(request: pytest.FixtureRequest) -> str:
     if reason:
         pytest.skip(f"{reason}: no such library here")
     return str(request.param)
-
-
-@pytest.fixture(scope="session")
-def frames_of() -> Callable[[Path], Array]:
-    """Decode a file: (frames, height, width, 3); one frame for a png."""
-    return decoded
-
-
-def decoded(path: Path) -> Array:
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    command = [program, "-loglevel", "error", "-i", str(path), "-f", "image2pipe", "-c:v", "ppm", "-"]
-    stream = subprocess.run(command, capture_output=True, check=True).stdout
-    pictures = []
-    while stream:
-        kind, size, depth, rest = stream.split(b"\n", 3)
-        assert (kind, depth) == (b"P6", b"255")
-        width, height = map(int, size.split())
-        count = width * height * 3
-        pictures.append(np.frombuffer(rest[:count], np.uint8).reshape(height, width, 3))
-        stream = rest[count:]
-    return np.array(pictures)

@@ -38,6 +38,40 @@ def test_a_backend_asked_for_by_name_must_draw(clip: Clip, tmp_path: Path) -> No
         render([clip], tmp_path / "ball.mp4", backend=absent)
 
 
+def without(libraries: list[str], folder: Path) -> dict[str, str]:
+    """Return an environment whose loader finds empty files in place of the named libraries."""
+    folder.mkdir()
+    for name in libraries:
+        (folder / name).touch()
+    return {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names Linux libraries")
+def test_egl_comes_before_osmesa_and_rays_come_where_neither_loads(clip: Clip, tmp_path: Path) -> None:
+    pack(picture_job([clip], tmp_path / "ball.png"), tmp_path)
+    code = "from trace_robot.run.video import choose_backend; print(choose_backend())"
+    draw = (
+        "import sys; from pathlib import Path; from trace_robot.run.package import unpack;"
+        "from trace_robot.run.video import render_picture; job = unpack(Path(sys.argv[1]));"
+        "print(render_picture(job.clips, job.path).backend)"
+    )
+    egl, osmesa = ["libEGL.so", "libEGL.so.1"], ["libOSMesa.so", "libOSMesa.so.6", "libOSMesa.so.8"]
+    here = {name for name in ("egl", "osmesa") if not probe(name)}
+    for number, (hidden, what) in enumerate([([], code), (egl, code), ([*egl, *osmesa], draw)]):
+        left = (
+            here - ({"egl"} if egl[0] in hidden else set()) - ({"osmesa"} if osmesa[0] in hidden else set())
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", what, str(tmp_path)],
+            env=without(hidden, tmp_path / str(number)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == (f"{min(left, default='rays')}\n", "")
+    assert (tmp_path / "ball.png").is_file()
+
+
 def test_where_no_library_draws_the_video_is_made_of_rays(clip: Clip, tmp_path: Path) -> None:
     info = render([clip], tmp_path / "ball.mp4", backend="rays")
     assert info.backend == "rays"

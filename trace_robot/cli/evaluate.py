@@ -8,12 +8,23 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from trace_robot.cli.screen import console, write_json
+from trace_robot.errors import TraceRobotError
 from trace_robot.policy import load_policy
 from trace_robot.rollout.evaluate import Report, evaluate
 from trace_robot.rollout.feedback import describe
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.task == "zoo":
+        from trace_robot.cli.zoo import run as run_zoo
+
+        return run_zoo(options)
+    if options.policy is None or options.tasks:
+        raise TraceRobotError(
+            "--tasks is for: evaluate zoo"
+            if options.tasks
+            else f"evaluate {options.task} needs --policy NAME|FILE"
+        )
     out = console(quiet=options.quiet, json=options.json)
     policy = load_policy(options.policy)
     with Progress(console=out, transient=True, disable=not out.is_terminal or out.quiet) as progress:

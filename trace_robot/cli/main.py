@@ -23,11 +23,12 @@ examples:
   trace-robot optimize reach-v3 --policy my.py --out runs/reach
   trace-robot evaluate pick-place-v3 --policy runs/reach/best.py --episodes 50
   trace-robot render pick-place-v3 --policy runs/reach/best.py --out pick.mp4
+  trace-robot bench --tasks mt10 --seconds 60          many tasks, one table; the same command again goes on
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
 
 exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command line, 130 stopped by Ctrl-C
 """
-COMMANDS = ("optimize", "evaluate", "render", "envs", "policies", "sandbox")
+COMMANDS = ("optimize", "evaluate", "render", "bench", "envs", "policies", "sandbox")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +60,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _optimize(commands)
     _evaluate(commands)
+    _replay(commands)
     _render(commands)
+    _bench(commands)
     _lists(commands)
     _sandbox(commands)
     return top
@@ -98,19 +101,51 @@ def _shared(command: argparse.ArgumentParser, episodes: int, what: str) -> None:
         help="which conditions, and the search's luck (default 0)",
     )
     command.add_argument(
+        "--control",
+        choices=("pose", "raw"),
+        help="pose: an action is a motion of the hand in metres, tracked for up to 20 simulator steps;"
+        " raw: the environment's own action (default: what the policy says, else pose; search: raw)",
+    )
+    _workers(command)
+
+
+def _workers(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--workers",
         type=_natural,
         metavar="N",
         help="rollout processes; 0 for this one (default: one a processor)",
     )
     command.add_argument(
-        "--control",
-        choices=("pose", "raw"),
-        help="pose: an action is a motion of the hand in metres, tracked for up to 20 simulator steps;"
-        " raw: the environment's own action (default: what the policy says, else pose; search: raw)",
+        "--trust", action="store_true", help="run controllers even where this system cannot lock them in"
+    )
+
+
+def _folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", metavar="DIR", help="the run's folder (default: rollouts/runs/NAME-TIME)")
+    command.add_argument("--overwrite", action="store_true", help="replace an older run in --out")
+    command.add_argument("--no-video", action="store_true", help="make no videos")
+
+
+def _budget(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--seconds",
+        type=float,
+        metavar="T",
+        help="stop after so many seconds (default: search 180, optoprime none)",
     )
     command.add_argument(
-        "--trust", action="store_true", help="run controllers even where this system cannot lock them in"
+        "--steps",
+        type=_count,
+        metavar="N",
+        help="stop after so many simulator steps, at the same candidate every time (default: no limit)",
+    )
+    command.add_argument(
+        "--feedback",
+        choices=("outcome", "terms", "hindsight", "expert"),
+        default="outcome",
+        help="what a model is told of an episode: outcome, the honest default; terms: also the reward's terms;"
+        " hindsight: also what came closer; expert: also what the scripted expert would do",
     )
 
 
@@ -141,12 +176,7 @@ def _optimize(commands: Commands) -> None:
         metavar="N",
         help="controllers to try by optoprime (default 10), improvements by search (default: until done)",
     )
-    command.add_argument(
-        "--seconds",
-        type=float,
-        metavar="T",
-        help="stop after so many seconds (default: search 180, optoprime none)",
-    )
+    _budget(command)
     _shared(command, 5, "training conditions of every controller")
     command.add_argument(
         "--held-out",
@@ -155,20 +185,20 @@ def _optimize(commands: Commands) -> None:
         metavar="N",
         help="conditions of the final score, never trained on (default 50)",
     )
-    command.add_argument("--out", metavar="DIR", help="the run's folder (default: rollouts/runs/TASK-TIME)")
-    command.add_argument("--overwrite", action="store_true", help="replace an older run in --out")
+    _folder(command)
+    command.add_argument(
+        "--retries",
+        type=_natural,
+        default=5,
+        metavar="N",
+        help="how often to ask again an endpoint that is not there or busy (default 5)",
+    )
     command.add_argument(
         "--no-tune",
         action="store_true",
         help="optoprime: do not tune the numbers of a new best controller by CMA-ES between two proposals",
     )
-    command.add_argument("--no-video", action="store_true", help="make no videos")
-    command.add_argument(
-        "--model", metavar="NAME", help="the model's name (default: OPENAI_MODEL, or the endpoint's only one)"
-    )
-    command.add_argument(
-        "--base-url", metavar="URL", help="an OpenAI-compatible endpoint (default: OPENAI_BASE_URL)"
-    )
+    _endpoint(command)
     command.add_argument("--record", metavar="FILE", help="append every prompt and reply to FILE")
     command.add_argument(
         "--replay",
@@ -184,10 +214,27 @@ def _optimize(commands: Commands) -> None:
 
 
 def _evaluate(commands: Commands) -> None:
-    command = _add(commands, "evaluate", "score a controller on held-out conditions")
-    command.add_argument("task", metavar="TASK")
-    command.add_argument("--policy", required=True, metavar="NAME|FILE")
+    command = _add(
+        commands, "evaluate", "score a controller on held-out conditions",
+        "Score a controller on held-out conditions; with zoo in the place of TASK, every controller of the zoo.",
+    )  # fmt: skip
+    command.add_argument("task", metavar="TASK|zoo")
+    command.add_argument("--policy", metavar="NAME|FILE", help="the controller (not for zoo)")
+    command.add_argument("--tasks", metavar="NAME,..", help="zoo: these tasks only (default: all it has)")
     _shared(command, 50, "held-out conditions to score on")
+    _output(command)
+
+
+def _replay(commands: Commands) -> None:
+    command = _add(
+        commands,
+        "replay",
+        "run a recorded optimization again",
+        "Run a recorded optimization again: the recorded answers of a language model, real rollouts, no key.",
+    )
+    command.add_argument("recording", metavar="NAME", help="a file NAME.json in rollouts/recordings")
+    _folder(command)
+    _workers(command)
     _output(command)
 
 
@@ -204,6 +251,46 @@ def _render(commands: Commands) -> None:
         help="high: larger, with shadows (default fast)",
     )
     _output(command)
+
+
+def _bench(commands: Commands) -> None:
+    command = _add(
+        commands, "bench", "measure an optimizer on many tasks, resumably",
+        "Optimize on many tasks and seeds under one protocol; write results.jsonl, table.md and plot.svg.\n"
+        "A finished run is never done again: the same command goes on where it was stopped.",
+    )  # fmt: skip
+    command.add_argument(
+        "--tasks", default="paper", metavar="NAME,..", help="tasks, or sets: paper, mt10, mt50 (default paper)"
+    )
+    command.add_argument("--optimizer", choices=("search", "optoprime", "opro"), default="search")
+    command.add_argument(
+        "--protocol",
+        choices=("standard", "paper"),
+        default="standard",
+        help="standard: 500 steps, 5 training conditions, 50 held-out ones; paper: pose control, 10 decisions, 1"
+        " and 10, 10 seeds, at most 10 iterations of a model for reach and 30 for the others",
+    )
+    command.add_argument("--seeds", type=_seeds, metavar="S,..", help="e.g. 0,1,2 or 0-9 (default: the protocol's)")
+    _budget(command)
+    command.add_argument("--iterations", type=_count, metavar="N", help="in place of the protocol's")
+    command.add_argument("--policy", default="do_nothing", metavar="NAME|FILE", help="where every run starts")
+    _workers(command)
+    command.add_argument("--out", metavar="DIR", help="default rollouts/runs/bench-PROTOCOL-OPTIMIZER")
+    command.add_argument(
+        "--zoo", metavar="DIR", help="then write the best controller of each task there, e.g. policies/zoo"
+    )
+    _endpoint(command)
+    _output(command)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(_natural(first), _natural(last or first) + 1)
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"must name at least one seed, got {text!r}")
+    return tuple(dict.fromkeys(seeds))
 
 
 def _lists(commands: Commands) -> None:
@@ -230,6 +317,15 @@ def _sandbox(commands: Commands) -> None:
         "--no-static-check", action="store_true", help="let the locks of the system stand alone"
     )
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _endpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model", metavar="NAME", help="the model's name (default: OPENAI_MODEL, or the endpoint's only one)"
+    )
+    command.add_argument(
+        "--base-url", metavar="URL", help="an OpenAI-compatible endpoint (default: OPENAI_BASE_URL)"
+    )
 
 
 def _output(command: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from trace_robot.choice import choose
+from trace_robot.choice import Chosen, choose
 from trace_robot.cli.screen import Screen, console, write_json
 from trace_robot.loop import first_prompt, optimize
 from trace_robot.settings import Settings
@@ -17,15 +17,26 @@ def run(options: argparse.Namespace) -> int:
     settings = Settings(
         task=options.task, policy=options.policy, optimizer=options.optimizer, iterations=options.iterations,
         episodes=options.episodes, seed=options.seed, workers=options.workers, control=options.control,
-        held_out=options.held_out, seconds=options.seconds, tune=not options.no_tune, video=not options.no_video, trusted=options.trust,
+        held_out=options.held_out, feedback=options.feedback, seconds=options.seconds, steps=options.steps,
+        tune=not options.no_tune, video=not options.no_video, trusted=options.trust,
     )  # fmt: skip
     if options.dry_run:
         console().print(first_prompt(settings), markup=False)
         return 0
     chosen = choose(
-        settings, model=options.model, base_url=options.base_url, record=options.record, replay=options.replay
+        settings,
+        model=options.model,
+        base_url=options.base_url,
+        record=options.record,
+        replay=options.replay,
+        retries=options.retries,
     )
-    out = Path(options.out) if options.out else _default_folder(options.task)
+    return conduct(chosen, options, name=options.task)
+
+
+def conduct(chosen: Chosen, options: argparse.Namespace, *, name: str) -> int:
+    """Run what was chosen and show it; ``name`` is part of the folder's name where none is given."""
+    out = Path(options.out) if options.out else _default_folder(name)
     screen = Screen(
         console(quiet=options.quiet, json=options.json), why=chosen.why, seconds=chosen.settings.seconds
     )
@@ -41,6 +52,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _default_folder(task: str) -> Path:
-    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in task)
-    return Path("rollouts") / "runs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+def _default_folder(name: str) -> Path:
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    return Path("rollouts") / "runs" / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"

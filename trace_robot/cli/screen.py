@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from trace_robot.settings import FEEDBACK_LEVEL, Event, Iterated, Progressed, Result, Started
+from trace_robot.settings import Event, Iterated, Progressed, Result, Started
 
+PIPED_WIDTH = 200
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
 )
@@ -20,7 +21,10 @@ HEAD = (
 
 def console(*, quiet: bool = False, json: bool = False) -> Console:
     """Return where words go: standard error if standard output is for JSON; NO_COLOR is heeded by rich."""
-    return Console(stderr=json, quiet=quiet, highlight=False, soft_wrap=True)
+    piped = not (sys.stderr if json else sys.stdout).isatty()
+    return Console(
+        stderr=json, quiet=quiet, highlight=False, soft_wrap=True, width=PIPED_WIDTH if piped else None
+    )
 
 
 class Screen:
@@ -64,7 +68,7 @@ class Screen:
             f"policy     {escape(policy.name)}, trainable: {escape(places)}; control {spec.control}"
         )
         self.out.print(
-            f"training   {settings.episodes} conditions, seed {settings.seed}; feedback level {FEEDBACK_LEVEL};"
+            f"training   {settings.episodes} conditions, seed {settings.seed}; feedback level {settings.feedback};"
             f" held out: {settings.held_out} others"
         )
         self.out.print(f"folder     {escape(str(event.folder))}\n")
@@ -96,6 +100,8 @@ class Screen:
 def summary(out: Console, result: Result, folder: Path) -> None:
     low, high = result.held_out_interval
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     table.add_row("ended", escape(result.ended))
     table.add_row(
         "held out",

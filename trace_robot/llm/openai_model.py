@@ -115,13 +115,14 @@ class OpenAIModel:
         raise UnknownModelError(f"no model named: give --model or set OPENAI_MODEL{offered}")
 
     def _request(self, messages: Sequence[Message], n: int) -> list[Reply]:
-        fields = {"model": self.model, "messages": [dict(m) for m in messages], **self.options}
-        if n > 1:
-            fields["n"] = n
+        fields: dict[str, Any] = {"model": self.model, "messages": [dict(m) for m in messages]}
+        fields["extra_body"] = {**self.options, **({"n": n} if n > 1 else {})}
         slow = False
         for attempt in range(self.retries + 1):
             try:
-                return _replies(self._send(lambda client: _completions(client).create(**fields)))
+                return _replies(
+                    self._send(lambda client: _completions(client).create(**fields, timeout=self.seconds))
+                )
             except _Failed as failed:
                 too_long = failed.wait is not None and failed.wait > LONGEST_WAIT
                 if not failed.again or too_long or (slow and failed.slow) or attempt == self.retries:

@@ -13,6 +13,7 @@ from trace_robot.optimize.steps import (
     Column,
     Layout,
     Record,
+    base,
     call_text,
     lay_out,
     outputs_of,
@@ -84,7 +85,7 @@ def _inputs(layout: Layout, columns: Sequence[Column], variables: Collection[str
     lines = [
         f"({record['kind']}) {names[record['id']]} = {one_line(str(record['value']), 160)}"
         for record in layout.static
-        if record["kind"] in ("input", "constant") and record["name"] not in variables
+        if record["kind"] in ("input", "constant") and base(str(record["name"])) not in variables
     ]
     for column in columns:
         if column.role == "input" and column.constant and len(column.values) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -110,7 +111,7 @@ def _fixed(view: View) -> dict[str, str]:
     return {
         "#Instruction": INSTRUCTION + (f"\nThe score: {objective}" if objective else ""),
         "#Variables": "\n".join(variable(s, present(view, s.name)) for s in view.problem.parameters),
-        "#Constraints": constraints(view.problem),
+        "#Constraints": constraints(view.problem, view.parent),
     }
 
 
@@ -118,18 +119,22 @@ def present(view: View, name: str) -> Any:
     return view.problem[name].value if view.parent is None else view.parent.candidate.values[name]
 
 
-def constraints(problem: Problem) -> str:
+def constraints(problem: Problem, parent: Trial | None = None) -> str:
     """What each variable must obey, a line each; "" where nothing is asked of any."""
-    return "\n".join(filter(None, map(_constraint, problem.parameters)))
+    now = problem.values if parent is None else parent.candidate.values
+    return "\n".join(filter(None, (_constraint(spec, now[spec.name]) for spec in problem.parameters)))
 
 
-def _constraint(spec: ParameterSpec) -> str:
+def _constraint(spec: ParameterSpec, now: Any) -> str:
     parts = [describe(spec.constraint), one_line(spec.description, 300)]
     if spec.kind == "code":
         tree = code.parse(str(spec.value))
         function = None if isinstance(tree, str) else code.functions(tree).get(spec.function)
         if function is not None:
             parts.insert(0, f"keep {spec.function}({code.signature(function)})")
+            told = ast.get_docstring(function) or ""
+            if " ".join(told.split())[:60] not in " ".join(str(now).split()):
+                parts.append(f"at first it said: {one_line(told, 400)}")
     said = "; ".join(filter(None, parts))
     return f"({spec.kind}) {spec.name}: {said}" if said else ""
 
@@ -163,9 +168,9 @@ def scored(trial: Trial) -> str:
     outcome = trial.outcome
     text = "no score" if math.isnan(outcome.score) else f"score {number(outcome.score, 4)}"
     runs = len(outcome.scores)
-    if outcome.success or runs > 1:
-        text += f", success {round(outcome.success * runs)}/{runs}" if runs > 1 else ", success"
-    return text
+    if runs > 1:
+        return f"{text}, success {round(outcome.success * runs)}/{runs}"
+    return text + (", success" if outcome.success == 1 else "")
 
 
 def rejected(problems: Sequence[str]) -> str:

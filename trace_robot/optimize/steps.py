@@ -14,6 +14,7 @@ from trace_robot.optimize.readback import Leaf, leaves, read_value
 Record = Mapping[str, Any]
 CALLS = ("operation", "exception")
 LONGEST_PERIOD = 200
+SHORT = 40
 
 
 @dataclass(slots=True)
@@ -72,7 +73,10 @@ def call_text(record: Record, names: Mapping[int, str], label: str) -> str:
 
 
 def minimal(records: Sequence[Record]) -> tuple[Record, ...]:
-    """Return the operations that a parameter leads to and what went into them; all where there are none."""
+    """Return the operations that a parameter leads to and what went into them; all where there are none.
+
+    What went in from operations that no parameter leads to becomes an input.
+    """
     connected = {record["id"] for record in records if record["kind"] == "parameter"}
     used: set[int] = set()
     for record in records:
@@ -80,8 +84,14 @@ def minimal(records: Sequence[Record]) -> tuple[Record, ...]:
         if record["kind"] in CALLS and (record["kind"] == "exception" or not connected.isdisjoint(parents)):
             connected.add(record["id"])
             used.update(parents)
-    kept = connected | used
-    return tuple(r for r in records if r["id"] in kept) if used else tuple(records)
+    if not used:
+        return tuple(records)
+    kept = (record for record in records if record["id"] in connected or record["id"] in used)
+    return tuple(record if record["id"] in connected else _as_input(record) for record in kept)
+
+
+def _as_input(record: Record) -> Record:
+    return {**record, "kind": "input", "inputs": {}} if record["kind"] in CALLS else record
 
 
 def outputs_of(records: Sequence[Record]) -> set[int]:
@@ -99,10 +109,10 @@ def with_steps(records: Sequence[Record]) -> dict[int, int]:
 
 
 def _repetition(calls: Sequence[Record]) -> dict[int, int]:
-    """Number the repeats of the shortest period that explains most of the calls; {} if nothing repeats."""
+    """Number the repeats of the shortest period that explains most calls; {} if none does or all is short."""
     sequence = [(record["op"], len(record["inputs"])) for record in calls]
     counts = Counter(sequence)
-    if len(calls) < 8 or not counts:
+    if len(calls) <= SHORT:
         return {}
     often = counts.most_common(1)[0][0]
     places = [index for index, item in enumerate(sequence) if item == often]

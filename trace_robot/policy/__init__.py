@@ -11,11 +11,14 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
 from trace_robot.policy.places import Place, find_places
 from trace_robot.policy.rewriting import rewrite
+
+if TYPE_CHECKING:
+    from trace_robot.trace import ParameterNode
 
 __all__ = ["Place", "Policy", "load_policy"]
 
@@ -88,17 +91,17 @@ class Policy:
             )
         return self
 
-    def parameters(self) -> list[Any]:
+    def parameters(self) -> list[ParameterNode]:
         """Return a ParameterNode for each trainable place, named as the place."""
-        from trace_robot.trace import node
+        from trace_robot.trace import ParameterNode
 
         return [
-            node(
+            ParameterNode(
                 place.value,
                 name=place.name,
-                trainable=True,
                 description=place.description or None,
                 constraint=place.constraint,
+                function=place.name if place.kind == "code" else "",
             )
             for place in self.places
         ]
@@ -115,11 +118,14 @@ def load_policy(name_or_path: str | Path) -> Policy:
         ) from error
     except UnicodeDecodeError as error:
         raise PolicyError(f"policy {str(name_or_path)!r} is not UTF-8 text; give a Python file") from error
-    return Policy.from_text(text, path.stem if _is_name(name_or_path) else str(name_or_path))
+    return Policy.from_text(text, str(name_or_path))
 
 
 def _is_name(name_or_path: str | Path) -> bool:
-    return isinstance(name_or_path, str) and "/" not in name_or_path and not name_or_path.endswith(".py")
+    """Say whether this is a name, such as "zoo/reach_v3", and not a path."""
+    if not isinstance(name_or_path, str) or name_or_path.endswith(".py"):
+        return False
+    return "/" not in name_or_path or not (name_or_path[0] in "/.~" or Path(name_or_path).is_file())
 
 
 def _find(name_or_path: str | Path) -> Path:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.program.data import Place, Program, Stage, check
+from trace_robot.program.data import HERE, Place, Program, Stage, check
 from trace_robot.spec import Array, EnvSpec
 
 Point = tuple[float, float, float]
@@ -82,8 +82,10 @@ class Runner:
     def _point(self, place: Place, seen: list[float]) -> Point:
         remembered = seen if place.when == "now" else self._entry if place.when == "entry" else self._start
         i = self._where[place.anchor]
-        dx, dy, dz = place.offset
-        x, y, z = remembered[i] + dx, remembered[i + 1] + dy, remembered[i + 2] + dz
+        x, y, z = remembered[i : i + 3]
+        if place.offset != HERE:
+            dx, dy, dz = place.offset
+            x, y, z = x + dx, y + dy, z + dz
         if not place.toward:
             return x, y, z
         j = self._where[place.toward]

@@ -7,7 +7,7 @@ float32 actions, bit for bit.
 from __future__ import annotations
 
 from trace_robot.program import words
-from trace_robot.program.data import Place, Program, Stage, check
+from trace_robot.program.data import HERE, Place, Program, Stage, check
 from trace_robot.spec import EnvSpec
 
 LONGEST = 96  # characters of a docstring
@@ -99,7 +99,8 @@ def _constants(program: Program, spec: EnvSpec, titles: list[str]) -> str:
     for title, stage in zip(titles, program.stages, strict=True):
         place = stage.place
         x, y, z = (float(number) for number in place.offset)
-        lines.append(f"{title.upper()} = np.array([{x!r}, {y!r}, {z!r}])  # metres, from {place.anchor}")
+        if place.offset != HERE:
+            lines.append(f"{title.upper()} = np.array([{x!r}, {y!r}, {z!r}])  # metres, from {place.anchor}")
         if place.toward:
             lines.append(f"{title.upper()}_ALONG = {place.along!r}  # metres, level, towards {place.toward}")
     return "\n".join(lines)
@@ -107,15 +108,15 @@ def _constants(program: Program, spec: EnvSpec, titles: list[str]) -> str:
 
 def _function(title: str, stage: Stage) -> str:
     place = stage.place
-    here = _seen(place)
+    shifted = "" if place.offset == HERE else f" + {title.upper()}"
     lines = [f"def {title}(observation, memory):", f'    """{_docstring(stage)}"""']
     if place.toward:
-        lines.append(f"    here = {here}")
+        lines.append(f"    here = {_seen(place)}")
         there = f'observation["{place.toward}"]'
         lines.append(f"    step = towards(here, {there}, {title.upper()}_ALONG)")
-        lines.append(f"    target = here + {title.upper()} + step")
+        lines.append(f"    target = here{shifted} + step")
     else:
-        lines.append(f"    target = {here} + {title.upper()}")
+        lines.append(f"    target = {_seen(place)}{shifted}")
     lines.append(f'    return target - observation["{stage.mover}"]')
     return "\n".join(lines)
 

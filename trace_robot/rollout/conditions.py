@@ -1,16 +1,22 @@
-"""Which initial conditions are for training and which are held out: disjoint for every seed, by construction."""
+"""Which conditions are for training, for choosing and held out: disjoint for every seed, by construction."""
 
 from __future__ import annotations
 
 from trace_robot.errors import TraceRobotError
 
 STRIDE = 100_000
+VALIDATION = 25_000
 HELD_OUT = 50_000
 
 
 def training_seeds(seed: int, episodes: int) -> tuple[int, ...]:
     """Return the conditions that candidates are compared on."""
     return _range(seed, episodes, 0)
+
+
+def validation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
+    """Return conditions to choose among finished controllers on, neither trained on nor held out."""
+    return _range(seed, episodes, VALIDATION)
 
 
 def held_out_seeds(seed: int, episodes: int) -> tuple[int, ...]:
@@ -21,7 +27,7 @@ def held_out_seeds(seed: int, episodes: int) -> tuple[int, ...]:
 def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
     if seed < 0:
         raise TraceRobotError(f"seed must be 0 or more, got {seed}")
-    if not 0 < episodes <= HELD_OUT:
-        raise TraceRobotError(f"episodes must be from 1 to {HELD_OUT}, got {episodes}")
+    if not 0 < episodes <= VALIDATION:
+        raise TraceRobotError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
     start = seed * STRIDE + offset
     return tuple(range(start, start + episodes))

@@ -7,10 +7,17 @@ from collections.abc import Iterable
 from trace_robot.spec import EnvSpec, Field
 
 
+POSE = (
+    " A decision is followed until the hand is there and the gripper is still, for at most 20 simulator steps;"
+    " then the next one is asked for. An episode has 500 simulator steps."
+)
+
+
 def context_of(spec: EnvSpec) -> str:
     """Return the task, the observation and the action in words."""
     parts = [
-        f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode.",
+        f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
+        + (POSE if spec.control == "pose" else ""),
         f"Task: {spec.instruction}",
         *([f"An episode succeeds, and ends, when: {spec.success}."] if spec.success else []),
         "observation: a dict with these entries (arrays are numpy arrays):",

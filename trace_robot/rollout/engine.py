@@ -1,79 +1,111 @@
-"""The rollout engine: jobs in, episodes out, over worker processes that live as long as the engine.
+"""The rollout engine: jobs in, episodes out, over workers that live as long as the engine.
 
-The same jobs give the same episodes in any order and with any number of workers.
+The same jobs give the same episodes in any order, with any number of workers and on every backend.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from multiprocessing.connection import Connection, Pipe, wait
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from types import TracebackType
-from typing import Any
+from typing import Literal, get_args
 
-from trace_robot import errors
-from trace_robot.errors import EnvironmentFault, TraceRobotError
+from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
+from trace_robot.rollout.batches import Batch, Batches
+from trace_robot.rollout.crew import Crew, Here, News, Worker
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.sandbox.types import Fault
 
-Numbered = tuple[int, Job]
 OnEpisode = Callable[[int, Episode], None]
+Backend = Literal["local", "ray"]
 GRACE_SECONDS = 60.0
-LARGEST_CHUNK = 16
+START_SECONDS = 120.0
+START_DEATHS = 3
+KNOWN_ENVIRONMENTS = 8
+WAIT_SECONDS = 1.0
 
 
 class Engine:
     """Runs jobs in ``workers`` processes, or in this one if ``workers`` is 0 (for debugging).
 
-    A worker that dies is replaced, and the job it died at is run once more; if that kills the next worker
-    too, its episode ends with the fault "crash". Controllers run in a sandbox of their own either way.
+    backend: "local" for processes of this machine; "ray" for a Ray cluster, the one at ``address`` or, without, one
+    on this machine. workers: None for one a processor. lock_step: see ``Rig``. silence: seconds without news after
+    which a worker counts as hung; None for what the limits of its jobs allow, with much to spare.
+
+    A worker that dies is replaced, and the jobs that it was at are run once more, one by one; one that ends the
+    next worker too gives an episode with the fault "crash". Controllers run in a sandbox of their own either way.
     """
 
-    def __init__(self, workers: int | None = None, *, trusted: bool = False) -> None:
-        self.workers = default_workers() if workers is None else workers
-        if self.workers < 0:
-            raise TraceRobotError(f"workers must be 0 (this process) or more, got {self.workers}")
-        self._trusted = trusted
-        self._crew: list[_Worker] = []
-        self._bench: Any = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+    def __init__(
+        self, workers: int | None = None, *, backend: Backend = "local", address: str | None = None,
+        trusted: bool = False, lock_step: int | None = None, silence: float | None = None,
+    ) -> None:  # fmt: skip
+        _check(workers, backend, address, lock_step)
+        self._wanted = workers
+        self._backend, self._address = backend, address
+        self._trusted, self._lock_step, self._silence = trusted, lock_step, silence
+        self._crew: Crew | None = None
+        self._members: list[_Member] = []
+        self._start_deaths = 0
+        self._streaming = False
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]:
         """Return the episodes in the order of ``jobs``; ``on_episode(index, episode)`` as each comes in."""
-        numbered = list(enumerate(jobs))
         episodes: dict[int, Episode] = {}
+        with closing(self.stream(jobs)) as stream:
+            for index, episode in stream:
+                episodes[index] = episode
+                if on_episode is not None:
+                    on_episode(index, episode)
+        return [episodes[index] for index in range(len(episodes))]
 
-        def keep(index: int, episode: Episode) -> None:
-            episodes[index] = episode
-            if on_episode is not None:
-                on_episode(index, episode)
+    def stream(self, jobs: Iterable[Job]) -> Generator[tuple[int, Episode], None, None]:
+        """Yield (index of the job, episode) as episodes come in; jobs are read as workers need them.
 
-        if self.workers == 0:
-            self._run_here(numbered, keep)
-        else:
-            self._run_there(numbered, keep)
-        return [episodes[index] for index, _ in numbered]
+        Closing the generator, or leaving a loop over it, cancels what is under way. One stream at a time.
+        """
+        if self._streaming:
+            raise OrderError("the engine is running other jobs; finish or close that stream first")
+        self._streaming = True
+        crew = self._crew = self._crew or self._hire()
+        queue = Batches(jobs, crew.size)
+        died: set[int] = set()
+        try:
+            self._hand_out(crew, queue)
+            while len(queue) or any(member.batches for member in self._members):
+                episodes = self._listen(crew, queue, died)
+                self._hand_out(crew, queue)
+                yield from episodes
+        finally:
+            self._streaming = False
+            for member in [each for each in self._members if each.batches]:
+                self._bury(member)  # it would answer into the next stream
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are once there is enough to do; 0 for this process."""
+        if self._wanted == 0:
+            return 0
+        self._crew = self._crew or self._hire()
+        return self._crew.size
 
     @property
     def worker_pids(self) -> list[int]:
-        return [worker.process.pid for worker in self._crew]
+        """The process numbers of the local workers."""
+        found = [getattr(member.worker, "process", None) for member in self._members]
+        return [process.pid for process in found if process is not None]
 
     def close(self) -> None:
         """End the workers; a later ``run`` starts new ones."""
-        for worker in self._crew:
-            worker.kill()
-        self._crew.clear()
-        if self._bench is not None:
-            self._bench.close()
-            self._bench = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        for member in [each for each in self._members if each.batches or not each.ready]:
+            self._bury(member)
+        if self._crew is not None:
+            self._crew.close([member.worker for member in self._members])
+            self._crew = None
+        self._members.clear()
 
     def __enter__(self) -> Engine:
         return self
@@ -83,115 +115,129 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _run_here(self, jobs: Sequence[Numbered], keep: OnEpisode) -> None:
-        from trace_robot.rollout.bench import Bench
+    def _hire(self) -> Crew:
+        if self._wanted == 0:
+            return Here(trusted=self._trusted, lock_step=self._lock_step)
+        if self._backend == "ray":
+            from trace_robot.rollout.ray_crew import RayCrew
 
-        if self._bench is None:
-            self._bench = Bench(trusted=self._trusted)
-        for index, job in jobs:
-            keep(index, self._bench.run(job))
+            return RayCrew(self._wanted, self._address, trusted=self._trusted, lock_step=self._lock_step)
+        from trace_robot.rollout.processes import Processes
 
-    def _run_there(self, jobs: Sequence[Numbered], keep: OnEpisode) -> None:
-        queue = deque(_chunks(jobs, self.workers))
-        died: set[int] = set()
-        try:
-            while queue or any(worker.pending for worker in self._crew):
-                self._hand_out(queue)
-                busy = [worker for worker in self._crew if worker.pending]
-                ready = wait([worker.connection for worker in busy], timeout=1.0)
-                for worker in busy:
-                    if worker.connection in ready:
-                        self._receive(worker, queue, died, keep)
-                    elif worker.overdue():
-                        self._bury(worker, queue, died, keep)
-        except BaseException:
-            self.close()  # an unfinished worker would answer into the next run
-            raise
+        size = default_workers() if self._wanted is None else self._wanted
+        return Processes(size, trusted=self._trusted, lock_step=self._lock_step)
 
-    def _hand_out(self, queue: deque[list[Numbered]]) -> None:
-        while queue:
-            idle = next((worker for worker in self._crew if not worker.pending), None)
-            if idle is None and len(self._crew) < self.workers:
-                if self._folder is None:
-                    self._folder = tempfile.TemporaryDirectory(prefix="trace-robot-")
-                idle = _Worker(self._folder.name, trusted=self._trusted)
-                self._crew.append(idle)
-            if idle is None:
+    def _hand_out(self, crew: Crew, queue: Batches) -> None:
+        """Give every worker something to do, and start more while there is work for them.
+
+        A worker gets its next batch ahead of time only while that leaves one for each of the others.
+        """
+        while len(queue):
+            free = [member for member in self._members if member.ready and not member.batches]
+            starting = sum(not member.ready for member in self._members)
+            if len(self._members) < crew.size and len(queue) > len(free) + starting:
+                self._members.append(_Member(crew.start()))
+                continue
+            if not free and len(queue) >= crew.size + starting:
+                free = [
+                    member for member in self._members if member.ready and len(member.batches) < crew.ahead
+                ]
+            if not free:
                 return
-            idle.send(queue.popleft())
+            member = free[0]
+            batch = queue.next(member.known)
+            member.give(batch, queue.environment(batch[0][1]), self._silence)
 
-    def _receive(
-        self, worker: _Worker, queue: deque[list[Numbered]], died: set[int], keep: OnEpisode
-    ) -> None:
-        try:
-            message = worker.connection.recv()
-        except (EOFError, ConnectionError):
-            self._bury(worker, queue, died, keep)
-            return
-        if message[0] == "episode":
-            worker.pending.pop(message[1], None)
-            worker.extend()
-            keep(message[1], message[2])
-        else:
-            raise getattr(errors, message[3], EnvironmentFault)(message[2])
+    def _listen(self, crew: Crew, queue: Batches, died: set[int]) -> list[tuple[int, Episode]]:
+        """Wait for news and return the episodes in it."""
+        by_worker = {id(member.worker): member for member in self._members}
+        episodes: list[tuple[int, Episode]] = []
+        for worker, news in crew.wait([member.worker for member in self._members], WAIT_SECONDS):
+            member = by_worker[id(worker)]
+            if news.error is not None:
+                self._bury(member)
+                raise news.error
+            if news.died:
+                episodes += self._lost(member, queue, died, news.died)
+                continue
+            member.hear(news, self._silence)
+            self._start_deaths = 0
+            episodes += news.episodes
+        for member in [each for each in self._members if each.overdue()]:
+            episodes += self._lost(member, queue, died, "it gave no sign of life")
+        return episodes
 
-    def _bury(self, worker: _Worker, queue: deque[list[Numbered]], died: set[int], keep: OnEpisode) -> None:
-        """Replace a dead worker: its first pending job is the suspect, the others are merely run again."""
-        pending = list(worker.pending.items())
-        worker.kill()
-        self._crew.remove(worker)
-        if not pending:
-            return
-        index, job = pending[0]
-        if index in died:
-            from trace_robot.rollout.bench import failed
+    def _lost(self, member: _Member, queue: Batches, died: set[int], why: str) -> list[tuple[int, Episode]]:
+        """Bury a worker: the jobs of the batch it was at are suspects, those of the next merely run elsewhere."""
+        self._bury(member)
+        if not member.ready:
+            self._start_deaths += 1
+            if self._start_deaths >= START_DEATHS:
+                raise EnvironmentFault(
+                    f"rollout workers end before they are ready: {why}; what they wrote to standard error says more"
+                )
+        episodes: list[tuple[int, Episode]] = []
+        for place, pending in enumerate(member.batches):
+            if place > 0:
+                queue.put_back(list(pending.items()))
+                continue
+            for index, job in pending.items():
+                if index in died:
+                    episodes.append((index, _crashed(job, why)))
+                else:
+                    died.add(index)
+                    queue.put_back([(index, job)])
+        member.batches.clear()
+        return episodes
 
-            keep(
-                index, failed(job, None, Fault("crash", "the rollout worker died twice running this episode"))
-            )
-        else:
-            died.add(index)
-            queue.appendleft([(index, job)])
-        if pending[1:]:
-            queue.append(pending[1:])
+    def _bury(self, member: _Member) -> None:
+        member.worker.kill()
+        self._members.remove(member)
 
 
-class _Worker:
-    """One worker process and what it still owes."""
+class _Member:
+    """One worker and what it still owes.
 
-    def __init__(self, folder: str, *, trusted: bool) -> None:
-        ours, theirs = Pipe()
-        arguments = [sys.executable, "-m", "trace_robot.rollout.worker", str(theirs.fileno())]
-        self.process = subprocess.Popen(
-            [*arguments, *(["--trusted"] if trusted else [])],
-            pass_fds=[theirs.fileno()],
-            cwd=folder,
-            env=worker_environment(),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
-        self.connection: Connection[Any, Any] = ours
-        self.pending: dict[int, Job] = {}
-        self._deadline = 0.0
+    batches: jobs by index, in the order in which it does them. known: environments that it has made, latest first.
+    """
 
-    def send(self, chunk: list[Numbered]) -> None:
-        self.pending = dict(chunk)
-        self.extend()
-        self.connection.send(chunk)
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.ready = False
+        self.batches: deque[dict[int, Job]] = deque()
+        self.known: deque[str] = deque(maxlen=KNOWN_ENVIRONMENTS)
+        self._deadline = time.monotonic() + START_SECONDS
 
-    def extend(self) -> None:
-        """Give the next pending episode its time; the sandbox has the short deadlines, this is the backstop."""
-        limits = [job.limits.episode_seconds + job.limits.load_seconds for job in self.pending.values()]
-        self._deadline = time.monotonic() + GRACE_SECONDS + 10 * max(limits, default=0.0)
+    def give(self, batch: Batch, environment: str, silence: float | None) -> None:
+        if environment in self.known:
+            self.known.remove(environment)
+        self.known.appendleft(environment)
+        self.batches.append(dict(batch))
+        if len(self.batches) == 1:
+            self._extend(silence)
+        self.worker.send(batch)
+
+    def hear(self, news: News, silence: float | None) -> None:
+        self.ready = True
+        for index, _ in news.episodes:
+            self.batches[0].pop(index, None)
+        while self.batches and not self.batches[0]:
+            self.batches.popleft()
+        self._extend(silence)
 
     def overdue(self) -> bool:
-        return time.monotonic() > self._deadline
+        return (bool(self.batches) or not self.ready) and time.monotonic() > self._deadline
 
-    def kill(self) -> None:
-        self.connection.close()
-        self.process.kill()
-        self.process.wait()
+    def _extend(self, silence: float | None) -> None:
+        """Give the batch at hand its time; the sandbox has the short deadlines, this is the backstop."""
+        if not self.batches:
+            return
+        if silence is None:
+            jobs = self.batches[0].values()
+            silence = GRACE_SECONDS + sum(
+                10 * (job.limits.episode_seconds + job.limits.load_seconds) for job in jobs
+            )
+        self._deadline = time.monotonic() + silence
 
 
 def default_workers() -> int:
@@ -199,21 +245,18 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worker_environment() -> dict[str, str]:
-    """Return this process's environment without keys, and with one thread for each numerical library."""
-    secret = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
-    kept = {
-        name: value for name, value in os.environ.items() if not any(word in name.upper() for word in secret)
-    }
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    workspace = {"TRACE_ROBOT_WORKSPACE": os.environ.get("TRACE_ROBOT_WORKSPACE", os.getcwd())}
-    return {**kept, **threads, **workspace}
+def _check(workers: int | None, backend: str, address: str | None, lock_step: int | None) -> None:
+    if workers is not None and workers < 0:
+        raise TraceRobotError(f"workers must be 0 (this process) or more, got {workers}")
+    if backend not in get_args(Backend):
+        raise TraceRobotError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    if address is not None and backend != "ray":
+        raise TraceRobotError(f"an address is for backend 'ray' only, got {address!r} for {backend!r}")
+    if lock_step is not None and not 1 <= lock_step <= 64:
+        raise TraceRobotError(f"lock_step must be from 1 to 64, got {lock_step}")
 
 
-def _chunks(jobs: Sequence[Numbered], workers: int) -> list[list[Numbered]]:
-    """Cut jobs into chunks: programs are short and travel together, controllers one by one."""
-    size = (
-        max(1, min(LARGEST_CHUNK, len(jobs) // (4 * workers))) if all(job.program for _, job in jobs) else 1
-    )
-    ordered = sorted(jobs, key=lambda numbered: numbered[1].env)
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+def _crashed(job: Job, why: str) -> Episode:
+    from trace_robot.rollout.rig import failed
+
+    return failed(job, None, Fault("crash", f"the rollout worker died twice running this episode: {why}"))

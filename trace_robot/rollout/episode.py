@@ -21,6 +21,7 @@ class Job:
     plain data, run in the worker (exactly one of the two).
     trace: bring the graph back; record: bring states for rendering back; observe: bring observations back;
     rewards: compute the reward. measure: numbers that the program search takes from the episode, in the worker.
+    level: the feedback level, which decides what ``series`` the episode brings back.
     """
 
     env: str
@@ -33,6 +34,7 @@ class Job:
     observe: bool = False
     rewards: bool = True
     measure: bool = False
+    level: str = "outcome"
     limits: Limits = field(default_factory=Limits)
 
 
@@ -44,6 +46,7 @@ class Episode:
     actions: (T, act_dim), as the environment applied them. rewards: (T,), unscaled.
     ended: "success", "time" or "error"; for "error", ``fault`` says which and where.
     steps: simulator control steps. infos: named numbers of the last step; measures: what the job asked for.
+    series: what the feedback level asks for, by name (see ``trace_robot.rollout.levels``).
     graph: the traced episode as records (see ``trace_robot.trace.records``), empty unless traced.
     """
 
@@ -56,6 +59,7 @@ class Episode:
     fault: Fault | None = None
     infos: Mapping[str, float] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
+    series: Mapping[str, Array] = field(default_factory=dict)
     graph: tuple[Mapping[str, Any], ...] = ()
     scene: Scene | None = None
     states: States | None = None

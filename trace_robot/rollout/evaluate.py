@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,16 +70,20 @@ class Report:
 
 
 def resolve(
-    task: str, policy: Policy, control: str | None = None, usual: str = DEFAULT_CONTROL
+    task: str,
+    policy: Policy,
+    control: str | None = None,
+    usual: str = DEFAULT_CONTROL,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[Policy, EnvSpec, dict[str, Any]]:
     """Return the policy fixed to a control mode, the environment's description and its options.
 
-    control: None for what the policy says, else ``usual``. Starts no simulator.
+    control: None for what the policy says, else ``usual``. options: others of the environment. Starts no simulator.
     """
     from trace_robot.workspace import describe
 
-    options = {"control": control or policy.control or usual}
-    return policy.with_control(options["control"]), describe(task, **options), options
+    chosen = {"control": control or policy.control or usual, **(options or {})}
+    return policy.with_control(chosen["control"]), describe(task, **chosen), chosen
 
 
 def evaluate(
@@ -91,12 +96,17 @@ def evaluate(
     workers: int | None = None,
     trusted: bool = False,
     record: bool = False,
+    options: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Roll a controller out on ``episodes`` held-out conditions of ``seed``; record: keep states for videos."""
-    policy, spec, options = resolve(task, policy, control)
+    """Roll a controller out on ``episodes`` held-out conditions of ``seed``; record: keep states for videos.
+
+    options: of the environment, besides control. engine: one to use and leave open, instead of ``workers``.
+    """
+    policy, spec, options = resolve(task, policy, control, options=options)
     seeds = held_out_seeds(seed, episodes)
-    with Engine(workers, trusted=trusted) as engine:
-        trials = Trials(engine, policy, task, options, seeds)
+    with nullcontext(engine) if engine is not None else Engine(workers, trusted=trusted) as running:
+        trials = Trials(running, policy, task, options, seeds)
         scored = trials.score(policy.text, seeds, on_progress, record=record)
     return Report(task, policy.name, spec.control, seed, tuple(scored))

@@ -1,7 +1,8 @@
 """What happened, in words: the feedback that an optimizer reads.
 
 Level "outcome" is the default and the honest one: success, reward, how each episode ended, and the error
-with its line where there was one. What the controller saw on the way is in the graph.
+with its line where there was one. What the controller saw on the way is in the graph. The other levels
+(``trace_robot.rollout.levels``) say more.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import statistics
 from collections.abc import Sequence
 
 from trace_robot.rollout.episode import Episode
+from trace_robot.rollout.levels import words
 from trace_robot.sandbox.types import Fault
 
 CONTEXT_LINES = 2
+DETAILED = 3  # episodes that a level above "outcome" tells of at most
 
 
-def feedback(episodes: Sequence[Episode], controller: str = "") -> str:
-    """Return the feedback at level "outcome" on a candidate's episodes.
+def feedback(episodes: Sequence[Episode], controller: str = "", level: str = "outcome") -> str:
+    """Return the feedback at ``level`` on a candidate's episodes, which were run with jobs of that level.
 
     controller: the candidate's full text, to mark the failing line in.
     """
@@ -30,7 +33,20 @@ def feedback(episodes: Sequence[Episode], controller: str = "") -> str:
     lines += [f"Episode {number}: {_ending(episode)}" for number, episode in enumerate(episodes, 1)]
     faults = {(f.category, f.message, f.line): f for f in (e.fault for e in episodes) if f is not None}
     lines += [line for fault in list(faults.values())[:3] for line in ("", describe(fault, controller))]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_details(episodes, level)])
+
+
+def _details(episodes: Sequence[Episode], level: str) -> list[str]:
+    """Return what the level adds: on the most telling episode, then on others that failed."""
+    if level == "outcome":
+        return []
+    telling = most_telling(episodes)
+    failing = [i for i, episode in enumerate(episodes) if i != telling and not episode.success]
+    lines = []
+    for index in [telling, *failing][:DETAILED]:
+        told = words(level, episodes[index])
+        lines += [f"\nEpisode {index + 1}, {level}:", *told] if told else []
+    return lines
 
 
 def describe(fault: Fault, controller: str = "") -> str:

@@ -25,14 +25,19 @@ def episode_score(episode: Episode) -> float:
 
 
 def outcome_of(
-    candidate: Candidate, episodes: Sequence[Episode], controller: str, subgraph: Any = None
+    candidate: Candidate,
+    episodes: Sequence[Episode],
+    controller: str,
+    subgraph: Any = None,
+    *,
+    level: str = "outcome",
 ) -> Outcome:
     """Return the outcome of ``candidate`` over ``episodes``, which ran ``controller``."""
     scores = tuple(episode_score(episode) for episode in episodes)
     return Outcome(
         candidate=candidate.id,
         score=sum(scores) / len(scores),
-        feedback=feedback(episodes, controller) if candidate.program is None else "",
+        feedback=feedback(episodes, controller, level) if candidate.program is None else "",
         success=sum(episode.success for episode in episodes) / len(episodes),
         scores=scores,
         subgraph=subgraph,

@@ -15,6 +15,7 @@ from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluate import resolve
 from trace_robot.rollout.feedback import most_telling
+from trace_robot.rollout.levels import require_level
 from trace_robot.rollout.trial import Trials, output_of
 from trace_robot.sandbox.types import Limits
 
@@ -45,15 +46,16 @@ class Rollouts:
 
     def __init__(
         self, task: str, policy: Policy, *, episodes: int = 5, seed: int = 0, control: str | None = None,
-        workers: int | None = None, limits: Limits | None = None, trusted: bool = False,
+        feedback: str = "outcome", workers: int | None = None, limits: Limits | None = None, trusted: bool = False,
     ) -> None:  # fmt: skip
         self.policy, self.spec, options = resolve(task, policy.require_trainable(), control)
         self.engine = Engine(workers, trusted=trusted)
         seeds = training_seeds(seed, episodes)
-        self._trials = Trials(self.engine, self.policy, task, options, seeds, limits or Limits())
+        level = require_level(feedback)
+        self._trials = Trials(self.engine, self.policy, task, options, seeds, limits or Limits(), level)
 
     def __call__(self, parameters: Sequence[ParameterNode]) -> Rollout:
-        values: dict[str, Any] = {parameter.py_name: parameter.data for parameter in parameters}
+        values: dict[str, Any] = {parameter.key: parameter.data for parameter in parameters}
         (trial,) = self._trials.run([Candidate(0, None, values)])
         telling = trial.episodes[most_telling(trial.episodes)]
         job = dataclasses.replace(self._trials.job(trial.text, telling.seed), trace=True)

@@ -35,7 +35,7 @@ class Trial:
 class Trials:
     """Tries candidates of one policy in one environment, all on the same conditions.
 
-    environment_steps and candidates count what has been tried so far.
+    level: of the feedback. environment_steps and candidates count what has been tried so far.
     """
 
     engine: Engine
@@ -44,6 +44,7 @@ class Trials:
     options: Mapping[str, Any]
     seeds: tuple[int, ...]
     limits: Limits = field(default_factory=Limits)
+    level: str = "outcome"
     environment_steps: int = 0
     candidates: int = 0
 
@@ -63,19 +64,26 @@ class Trials:
         for candidate, text in zip(candidates, texts, strict=True):
             mine = tuple(next(episodes) for _ in candidate.seeds or self.seeds)
             subgraph = self._graph(candidate, text, mine) if graph and candidate.program is None else None
-            trials.append(Trial(candidate, text, mine, outcome_of(candidate, mine, text, subgraph)))
+            trials.append(Trial(candidate, text, mine, self._outcome(candidate, mine, text, subgraph)))
         return trials
 
     def score(
         self, text: str, seeds: Sequence[int], on_progress: OnProgress | None = None, *, record: bool = False
     ) -> list[Episode]:
         """Roll out a controller's text on ``seeds``, e.g. held-out ones; record: keep states for videos."""
-        jobs = [dataclasses.replace(self.job(text, seed), record=record) for seed in seeds]
+        jobs = [dataclasses.replace(self.job(text, seed), record=record, level="outcome") for seed in seeds]
         return list(self._episodes(jobs, on_progress))
 
     def job(self, text: str, seed: int) -> Job:
         """Return the job that rolls ``text`` out on one condition and records its states."""
-        return Job(self.env, seed, self.options, controller=text, record=True, limits=self.limits)
+        return Job(
+            self.env, seed, self.options, controller=text, record=True, level=self.level, limits=self.limits
+        )
+
+    def _outcome(
+        self, candidate: Candidate, episodes: Sequence[Episode], text: str, subgraph: Subgraph | None = None
+    ) -> Outcome:
+        return outcome_of(candidate, episodes, text, subgraph, level=self.level)
 
     def _job(self, candidate: Candidate, text: str, seed: int) -> Job:
         if candidate.program is None:
@@ -105,14 +113,14 @@ class Trials:
         from trace_robot.trace import backward
 
         output = output_of(traced, parameters_of(self.policy, candidate.values))
-        return backward(output, outcome_of(candidate, episodes, text).feedback)
+        return backward(output, self._outcome(candidate, episodes, text).feedback)
 
 
 def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
     """Return the outcome of a traced episode as a node whose graph ends in ``parameters``, matched by name."""
     from trace_robot.trace import from_records
 
-    by_name = {parameter.py_name: parameter for parameter in parameters}
+    by_name = {parameter.key: parameter for parameter in parameters}
     return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
 
 

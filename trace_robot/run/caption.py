@@ -20,15 +20,28 @@ BACKGROUND = (24, 26, 30)
 TEXT = (235, 235, 235)
 GOOD = (70, 200, 95)
 BAD = (240, 85, 75)
+DRAWABLE = frozenset(map(chr, range(32, 127))) | {"·"}
+DASHES_AND_QUOTES = str.maketrans(
+    {"–": "-", "—": "-", "−": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "ß": "ss", "…": "..."}
+)
 MAX_CHARACTERS = 200
 MAX_CAPTION_LINES = 3
 
 
 def plain(text: str) -> str:
-    """Return the text as one line: control, format and unassigned characters and line ends become spaces."""
-    start = text[: 4 * MAX_CHARACTERS]
-    clean = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in start)
-    return " ".join(clean.split())[:MAX_CHARACTERS]
+    """Return the text as one line of letters that the font has.
+
+    Control and format characters and line ends become spaces, accents go, and what is left without a letter
+    becomes a question mark.
+    """
+    start = unicodedata.normalize("NFKD", text[: 4 * MAX_CHARACTERS].translate(DASHES_AND_QUOTES))
+    return " ".join("".join(map(_letter, start)).split())[:MAX_CHARACTERS]
+
+
+def _letter(char: str) -> str:
+    if char in DRAWABLE:
+        return char
+    return {"C": " ", "Z": " ", "M": ""}.get(unicodedata.category(char)[0], "?")
 
 
 def colour_of(success: bool | None) -> tuple[int, int, int]:

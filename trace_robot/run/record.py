@@ -12,7 +12,7 @@ from trace_robot.errors import RunError
 from trace_robot.optimize.optoprime import Attempt
 from trace_robot.policy import Policy
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.feedback import feedback, most_telling
+from trace_robot.rollout.feedback import most_telling
 from trace_robot.rollout.trial import Trial
 from trace_robot.run.store import RunFolder, difference
 from trace_robot.run.video import RenderFailure, RenderJob, Studio, VideoInfo, clip_of, video_job
@@ -54,7 +54,7 @@ class Recorder:
         before = self.start if parent is None else parent.text
         self.folder.write(f"{name}/controller.py", trial.text)
         self.folder.write(f"{name}/difference.diff", difference(before, trial.text, ("parent", "this")))
-        self.folder.write(f"{name}/feedback.txt", feedback(trial.episodes, trial.text) + "\n")
+        self.folder.write(f"{name}/feedback.txt", trial.outcome.feedback + "\n")
         for attempt in attempts:
             if attempt.candidate == trial.candidate.id:
                 self.folder.write(

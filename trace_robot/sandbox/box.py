@@ -13,7 +13,7 @@ import numpy as np
 from trace_robot.errors import OrderError, SandboxError
 from trace_robot.sandbox import frames
 from trace_robot.sandbox.frames import HEADER, REQUEST_MAGIC, Entry, FrameError, Sizes
-from trace_robot.sandbox.graph import CALL_BYTES, read_records
+from trace_robot.sandbox.graph import CALL_BYTES, MAX_BYTES, read_records
 from trace_robot.sandbox.lines import line_in_source
 from trace_robot.sandbox.process import Died, Process
 from trace_robot.sandbox.static import check, modules_of
@@ -170,8 +170,9 @@ class Sandbox:
     def _first(self, kind: int, count: int, payload: bytes, doing: str, episodes: int) -> Fault | None:
         """Load or reset; return the first fault."""
         seconds = self._limits.load_seconds * episodes
+        late = f"{doing} took more than {seconds:g} s"
         try:
-            entries, _ = self._ask(kind, count, payload, seconds, doing, episodes)
+            entries, _ = self._ask(kind, count, payload, seconds, late, episodes)
         except Died as died:
             return self._reason(died)
         return self._note(range(episodes), entries)
@@ -182,7 +183,7 @@ class Sandbox:
         for number, entry in zip(numbers, entries, strict=True):
             if number < len(self._printed):
                 self._printed[number] = (self._printed[number] + entry.printed)[: self._limits.printed_chars]
-                if entry.records:
+                if entry.records and sum(map(len, self._records[number])) < MAX_BYTES:
                     self._records[number].append(entry.records)
             if entry.fault is not None:
                 self._dead[number] = fault = self._checked(entry.fault)
@@ -201,7 +202,7 @@ class Sandbox:
         return fault if inside or fault.line is None else replace(fault, line=None)
 
     def _ask(
-        self, kind: int, count: int, payload: bytes, seconds: float, doing: str, episodes: int
+        self, kind: int, count: int, payload: bytes, seconds: float, late: str, episodes: int
     ) -> tuple[list[Entry], bytes]:
         """Send a request and return the entries (none if there is nothing to say) and actions of its reply.
 
@@ -214,7 +215,14 @@ class Sandbox:
         sizes = Sizes(self._limits.printed_chars, CALL_BYTES if traced else 0)
         request = HEADER.pack(REQUEST_MAGIC, kind, count, self._sequence, len(payload)) + payload
         largest = sizes.of_reply(episodes, action_bytes)
-        answer, number, body = self._process.exchange(request, self._sequence, seconds, doing, largest)
+        try:
+            answer, number, body = self._process.exchange(request, self._sequence, seconds, late, largest)
+        except Died:
+            raise
+        except BaseException:  # interrupted in between: what was asked and what comes would no longer match
+            self._printed = []
+            self._process.stop()
+            raise
         self._spent += self._process.settle()
         if (
             kind == frames.CALL
@@ -236,19 +244,19 @@ class Sandbox:
         Raises:
             Died: the process ended; all episodes are gone.
         """
-        left = len(self._printed) * self._limits.episode_seconds - self._spent
-        seconds = min(len(numbers) * self._limits.call_seconds, left)
-        whole = seconds == left
+        limits = self._limits
+        left = len(self._printed) * limits.episode_seconds - self._spent
+        seconds = min(len(numbers) * limits.call_seconds, left)
         payload = rows.tobytes() + struct.pack(f"<{len(numbers)}H", *numbers)
-        doing = "the episode, with one call," if whole else "one call"
-        entries, body = self._ask(
-            frames.CALL, len(numbers), payload, max(seconds, 0.001), doing, len(numbers)
-        )
+        late = f"one call took more than {limits.call_seconds:g} s"
+        if seconds == left:
+            late = f"the episode took more than {limits.episode_seconds:g} s"
+        entries, body = self._ask(frames.CALL, len(numbers), payload, max(seconds, 0.001), late, len(numbers))
         actions = np.frombuffer(body, "<f4").reshape(len(numbers), self._interface.output_size)
         if not np.isfinite(actions).all():
             raise self._process.refuse("the controller's process wrote an action that is not finite")
         if not entries:
-            return [action.copy() for action in actions]
+            return list(actions.copy())
         self._note(numbers, entries)
         return [
             self._dead.get(number, action.copy()) for number, action in zip(numbers, actions, strict=True)
@@ -256,19 +264,24 @@ class Sandbox:
 
     def _call(self, numbers: Sequence[int], rows: Array) -> list[Array | Fault]:
         """Call episodes; one that kills the process leaves the others where they were."""
+        if not self._dead and len(self._printed) == 1 and self._process.alive:
+            try:
+                return self._call_once(numbers, rows)
+            except Died as died:
+                self._dead[numbers[0]] = fault = self._reason(died)
+                return [fault]
         row_of = dict(zip(numbers, rows, strict=True))
         answers: dict[int, Array | Fault] = {}
         while alive := [number for number in numbers if number not in self._dead]:
+            given = rows if len(alive) == len(numbers) else np.stack([row_of[number] for number in alive])
             try:
                 self._replay()
-                found = self._call_once(alive, np.stack([row_of[number] for number in alive]))
+                answers = dict(zip(alive, self._call_once(alive, given), strict=True))
             except Died as died:
                 self._dead[died.episode if died.episode in alive else alive[0]] = self._reason(died)
                 continue
-            answers = dict(zip(alive, found, strict=True))
+            self._history.append((tuple(alive), given.copy()))
             break
-        if len(self._printed) > 1:
-            self._history.append((tuple(answers), np.stack([row_of[number] for number in answers])))
         return [answers[number] if number in answers else self._dead[number] for number in numbers]
 
     def _replay(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from trace_robot.sandbox.lines import SOURCE_NAME
+from trace_robot.sandbox.repeat import seed_all
 
 MODULE_NAME = "controller"
 
@@ -61,8 +62,7 @@ class Episode:
     def start(self, code: CodeType) -> None:
         """Execute the module and find its ``act``; raises whatever the controller raises."""
         sys.stdout = sys.stderr = self.printed
-        random.seed(0)
-        np.random.seed(0)
+        seed_all()
         module = ModuleType(MODULE_NAME)
         module.__dict__["__builtins__"] = builtins
         sys.modules[MODULE_NAME] = module

@@ -19,6 +19,7 @@ from trace_robot.sandbox.blame import BlockedImport
 from trace_robot.sandbox.frames import HEADER, REPLY_MAGIC, REQUEST_MAGIC, Entry
 from trace_robot.sandbox.locks import REPLY, REQUEST, TRACE, LockError, lock
 from trace_robot.sandbox.player import Player
+from trace_robot.sandbox.repeat import replace_unseeded
 
 _READ_BYTES = 1 << 16
 
@@ -95,6 +96,7 @@ def serve(config: Mapping[str, Any], progress: mmap.mmap, warden: int) -> NoRetu
     sys.meta_path[:] = [BuiltinImporter, FrozenImporter, RefusingFinder(frozenset(config["missing"]))]
     sys.path.clear()
     sys.stdin = None
+    replace_unseeded()
     faulthandler.enable(TRACE, all_threads=False)
     faulthandler.register(signal.SIGUSR1, TRACE, all_threads=False)
     player = Player(config["interface"], config["printed_chars"], config["call_seconds"], progress)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import re
 
+from trace_robot.sandbox.static import parse
+from trace_robot.sandbox.types import Fault
+
 SOURCE_NAME = "<controller>"
 CODE_NAME = re.compile(r"<code of (\w+)>")  # how the tracer names the text of a trainable function
 
@@ -22,9 +25,8 @@ def line_in_source(file: str, line: int, source: str) -> int | None:
 
 def _start_of_code(name: str, source: str) -> int | None:
     """Return the line above the text of the trainable function ``name``: its bundle decorator's last."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parse(source)
+    if isinstance(tree, Fault):
         return None
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:

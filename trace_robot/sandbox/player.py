@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import linecache
 import mmap
+import struct
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import CodeType
 from typing import Any
 
@@ -21,6 +22,8 @@ from trace_robot.sandbox.lines import SOURCE_NAME
 from trace_robot.sandbox.types import Fault
 from trace_robot.spec import Array
 
+_INDEX = struct.Struct("<H")
+_NOTHING = Entry()
 _RESERVE_BYTES = 1 << 20  # let go when memory runs out, so that the fault can be told
 
 
@@ -95,7 +98,7 @@ class Player:
         if self._traced:
             aware = "trace_robot" in self._source
             episode.recorder = sys.modules["trace_robot.sandbox.recorder"].Recorder(
-                episode.memory, aware=aware, doc=parts.docstring(self._source),
+                aware=aware, doc=parts.docstring(self._source),
                 memory_as_node=parts.is_bundle(self._source) or parts.hands_memory_on(self._source),
             )  # fmt: skip
         return episode
@@ -105,26 +108,27 @@ class Player:
 
         payload: (count, input_size) float64, then ``count`` uint16 episode numbers.
         """
-        inputs = np.frombuffer(payload, "<f8", count * self._input_size).reshape(count, self._input_size)
-        numbers: Sequence[int] = np.frombuffer(payload, "<u2", count, 8 * inputs.size).tolist()
+        width = 8 * self._input_size
+        rows = np.frombuffer(payload, "<f8", count * self._input_size).reshape(count, self._input_size)
+        numbers = _INDEX.iter_unpack(memoryview(payload)[count * width :])
         actions: list[bytes] = []
         entries: list[Entry] = []
         quiet = True
-        for number, row in zip(numbers, inputs, strict=True):
+        for (number,), row in zip(numbers, rows, strict=True):
             episode = self._episodes[number]
-            answer = self._one(episode, number, row.copy(), alone=count == 1)
+            answer = self._one(episode, number, row.copy())
             fault = answer if isinstance(answer, Fault) else None
             actions.append(self._no_action if isinstance(answer, Fault) else answer)
             if fault is None and episode.recorder is None and not episode.printed.parts:
-                entries.append(Entry())
+                entries.append(_NOTHING)
             else:
                 entries.append(Entry(fault, episode.printed.take(), episode.take_records()))
                 quiet = False
         return b"".join(actions), None if quiet else entries
 
-    def _one(self, episode: Episode, number: int, row: Array, *, alone: bool) -> bytes | Fault:
+    def _one(self, episode: Episode, number: int, row: Array) -> bytes | Fault:
         try:
-            if alone:
+            if len(self._episodes) == 1:
                 return self._act(episode, row)
             self._progress[:2] = number.to_bytes(2, "little")
             started = time.thread_time()

@@ -79,24 +79,23 @@ class Process:
         self._poll = select.poll()
         self._poll.register(replies[0], select.POLLIN)
         self._spent = 0.0
-        kind, _, locks = self._receive(0, START_SECONDS, "starting", 1 << 16)
+        kind, _, locks = self._receive(0, START_SECONDS, "the sandbox's process did not start", 1 << 16)
         if kind != READY:
             raise self.refuse("a jail did not say that it was ready")
-        told: dict[str, str] = json.loads(locks)
-        return told
+        return told_locks(locks)
 
     def exchange(
-        self, request: bytes, sequence: int, seconds: float, doing: str, largest: int
+        self, request: bytes, sequence: int, seconds: float, late: str, largest: int
     ) -> tuple[int, int, bytes]:
         """Send a frame and return the reply's kind, count and payload.
 
-        seconds: of the jail's CPU time; the wall clock may take BACKSTOP times as long.
+        seconds: of the jail's CPU time; the wall clock may take BACKSTOP times as long. late: the message then.
 
         Raises:
             Died: the jail took too long, ended, or answered with something that is no frame.
         """
-        self._send(request, seconds, doing)
-        return self._receive(sequence, seconds, doing, largest)
+        self._send(request, seconds, late)
+        return self._receive(sequence, seconds, late, largest)
 
     def cpu(self) -> float:
         """Return the CPU seconds that the jail has used."""
@@ -105,7 +104,7 @@ class Process:
         except OSError:
             return 0.0
 
-    def _send(self, request: bytes, seconds: float, doing: str) -> None:
+    def _send(self, request: bytes, seconds: float, late: str) -> None:
         view = memoryview(request)
         deadline = 0.0
         while True:
@@ -120,29 +119,39 @@ class Process:
             now = time.monotonic()
             deadline = deadline or now + BACKSTOP * seconds
             if now >= deadline:
-                raise self._late(seconds, doing)
+                raise self._late(late)
             select.select([], [self._pipes[0]], [], min(deadline - now, 1.0))
 
-    def _receive(self, sequence: int, seconds: float, doing: str, largest: int) -> tuple[int, int, bytes]:
-        data = self._read(seconds, doing, started := time.monotonic())
+    def _receive(self, sequence: int, seconds: float, late: str, largest: int) -> tuple[int, int, bytes]:
+        started = time.monotonic()
+        data = self._read(seconds, started, late)
         while len(data) < HEADER.size:
-            data += self._read(seconds, doing, started)
+            data += self._more(seconds, started, late)
         magic, kind, count, number, size = HEADER.unpack_from(data)
         if magic != REPLY_MAGIC or number != sequence or size > largest:
             raise self.refuse("the controller's process wrote something that is no reply")
         while len(data) < HEADER.size + size:
-            data += self._read(seconds, doing, started)
+            data += self._more(seconds, started, late)
         if len(data) > HEADER.size + size:
             raise self.refuse("the controller's process wrote more than a reply")
         return kind, count, data[HEADER.size :]
 
-    def _read(self, seconds: float, doing: str, started: float) -> bytes:
+    def _left(self, seconds: float, started: float) -> float:
+        """Return how long the jail may still take, of CPU time or of the wall clock, whichever ends first."""
+        return min(seconds - (self.cpu() - self._spent), BACKSTOP * seconds - (time.monotonic() - started))
+
+    def _more(self, seconds: float, started: float, late: str) -> bytes:
+        """Read on, unless time is up: a reply that trickles is late too."""
+        if self._left(seconds, started) <= 0:
+            raise self._late(late)
+        return self._read(seconds, started, late)
+
+    def _read(self, seconds: float, started: float, late: str) -> bytes:
         wait = seconds
         while not self._poll.poll(1 + wait * 1000.0):
-            used, passed = self.cpu() - self._spent, time.monotonic() - started
-            if used >= seconds or passed >= BACKSTOP * seconds or self._sleeps():
-                raise self._late(seconds, doing)
-            wait = min(seconds - used, BACKSTOP * seconds - passed)
+            wait = self._left(seconds, started)
+            if wait <= 0 or self._sleeps():
+                raise self._late(late)
         data = os.read(self._pipes[1], _READ_BYTES)
         if not data:
             raise self._ended()
@@ -169,9 +178,9 @@ class Process:
         """Kill the jail for a reply that no jail writes."""
         return self._died(Fault("protocol", why))
 
-    def _late(self, seconds: float, doing: str) -> Died:
+    def _late(self, late: str) -> Died:
         place = self._place()
-        return self._died(Fault("timeout", f"{doing} took more than {seconds:g} s"), place)
+        return self._died(Fault("timeout", late), place)
 
     def _place(self) -> Place | None:
         """Make the jail's faulthandler write where it is, and return what it says of the controller."""
@@ -207,7 +216,11 @@ class Process:
         if self.pid == 0 or self._warden is None:
             return {"own": True, "status": 0, "at": 0}
         self.pid = 0
-        return self._warden.ask({"op": "end", "grace": grace})
+        try:
+            return self._warden.ask({"op": "end", "grace": grace})
+        except SandboxError:  # the warden was killed, and the jail with it
+            self._warden = None
+            return {"own": True, "status": -signal.SIGKILL, "at": 0}
 
     def _release(self) -> None:
         pipes, self._pipes = self._pipes, []
@@ -241,3 +254,9 @@ def _obituary(end: Mapping[str, Any]) -> Fault:
         why = " (a system call that is never allowed)" if -status == signal.SIGSYS else ""
         return Fault("crash", f"the controller's process was killed by {name}{why}")
     return Fault("crash", f"the controller ended its own process with exit code {status}")
+
+
+def told_locks(payload: bytes) -> dict[str, str]:
+    """Return what a jail said of its locks before it was given any code."""
+    told: dict[str, str] = json.loads(payload)
+    return told

@@ -24,14 +24,18 @@ _ACT = "act"
 _KEPT = "[memory] what the controller kept from the calls before."
 
 
+class Memory(dict[str, Any]):
+    """The controller's memory; a kind of its own, so that an operation is given it and not a copy."""
+
+
 class Recorder:
     """One episode's records.
 
-    memory: the dict that the controller keeps. aware: whether it takes nodes; else its whole call is one operation.
+    aware: whether it takes nodes; else its whole call is one operation.
     """
 
-    def __init__(self, memory: dict[str, Any], *, aware: bool, memory_as_node: bool, doc: str) -> None:
-        self._memory = memory
+    def __init__(self, *, aware: bool, memory_as_node: bool, doc: str) -> None:
+        self._memory = Memory()
         self._aware = aware
         self._memory_as_node = memory_as_node
         self._op = Operation(_ACT, f"[{_ACT}] {doc}".rstrip())

@@ -63,7 +63,7 @@ class Report:
                 f"start: {self.first_seconds:.2f} s, then {1000 * self.next_seconds:.0f} ms for another source"
             )
         else:
-            lines.append("untrusted controllers are refused here; --trust-code runs them without a boundary")
+            lines.append("untrusted controllers are refused here; --trust runs them without a boundary")
         return "\n".join(lines)
 
 

@@ -23,7 +23,7 @@ def check(source: str) -> list[Fault]:
 
     A text that is no Python has category "exception", every other refusal "blocked".
     """
-    tree = _parse(source)
+    tree = parse(source)
     if isinstance(tree, Fault):
         return [tree]
     try:
@@ -35,7 +35,7 @@ def check(source: str) -> list[Fault]:
 
 def modules_of(source: str, *, trace: bool = False) -> list[str]:
     """Return the modules to import before the locks close: those on the allow-list that a text names."""
-    tree = _parse(source)
+    tree = parse(source)
     try:
         found = set() if isinstance(tree, Fault) else Text(tree).modules()
     except (RecursionError, TooDeepError):
@@ -48,7 +48,7 @@ def _blocked(why: str, line: int | None) -> Fault:
     return Fault("blocked", why, line, static=True)
 
 
-def _parse(source: str) -> ast.Module | Fault:
+def parse(source: str) -> ast.Module | Fault:
     """Return the tree; refuse first what could exhaust the parser's stack or time."""
     if len(source) > MAX_CHARS:
         return _blocked(f"the source has {len(source)} characters, more than {MAX_CHARS}", None)

@@ -27,7 +27,7 @@ _READ_BYTES = 1 << 16
 # What numpy, a controller or an error message may import at any time; imported before the first fork.
 COMMON = (
     "abc", "array", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy", "ctypes", "dataclasses",
-    "datetime", "decimal", "enum", "errno", "fractions", "functools", "gc", "heapq", "itertools", "json", "math",
+    "_strptime", "calendar", "datetime", "locale", "decimal", "enum", "errno", "fractions", "functools", "gc", "heapq", "itertools", "json", "math",
     "numbers", "operator", "pickle", "queue", "random", "re", "signal", "statistics", "string", "struct", "subprocess",
     "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "warnings", "weakref",
     "encodings.ascii", "encodings.latin_1", "encodings.unicode_escape",
@@ -152,6 +152,7 @@ def _wait(pid: int, grace: float) -> tuple[bool, int]:
 def main(descriptor: int) -> None:
     """Run a warden on an inherited socket; the first message says whether it could start."""
     os.environ.clear()
+    sys.argv[:] = sys.orig_argv[:] = []
     channel = socket.socket(fileno=descriptor)
     try:
         warm_up()

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from trace_robot.trace.binding import Binder
+from trace_robot.trace.code import Code, Target
 from trace_robot.trace.containers import TrainableFunction
-from trace_robot.trace.failure import failure, original
+from trace_robot.trace.failure import original
 from trace_robot.trace.lift import lift, plain
+from trace_robot.trace.methods import methods_of
 from trace_robot.trace.module import Module
-from trace_robot.trace.nodes import Node, ParameterNode, constant, unlinked
+from trace_robot.trace.nodes import CONTAINERS, TITLE, MessageNode, Node, ParameterNode, constant, unlinked
 from trace_robot.trace.operation import Operation
-from trace_robot.trace.run import Run
-from trace_robot.trace.source import Home, header, written
+from trace_robot.trace.run import LAZY, Run
+from trace_robot.trace.source import written
 from trace_robot.trace.state import STOPPED, Scope, state
 
 _state_of = state.get
 _running: ContextVar[tuple[object, ...]] = ContextVar("trace_robot_running", default=())
-_METHODS = "__trace_robot_methods__"
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -49,7 +48,10 @@ def bundle(
     """
     frame = sys._getframe(1)
     place = frame.f_code.co_filename, frame.f_lineno
-    variables = {} if frame.f_locals is frame.f_globals or not trainable else dict(frame.f_locals)
+    in_function = bool(
+        frame.f_code.co_flags & inspect.CO_NEWLOCALS
+    )  # a class or module body has its own rules
+    variables = dict(frame.f_locals) if trainable and in_function else {}
 
     def decorate(function: Callable[..., Any]) -> Bundle:
         return Bundle(
@@ -65,51 +67,6 @@ def bundle(
         )
 
     return decorate(description) if callable(description) else decorate
-
-
-class Code:
-    """A source parameter and the function it gives, compiled once per value."""
-
-    __slots__ = ("_text", "binder", "filename", "function", "home", "kind", "op", "parameter", "sources")
-
-    def __init__(self, parameter: ParameterNode, home: Home, op: Operation) -> None:
-        self.parameter = parameter
-        self.home = home
-        self.op = op
-        self.filename = f"<code of {home.name}>"
-        self._text: Any = None
-        self.sources: dict[str, str] = {}
-        self.function: Callable[..., Any]
-        self.binder: Binder
-        self.kind = ""
-
-    def refresh(self) -> None:
-        """Compile the parameter's value if it changed; raises ExecutionError."""
-        text = self.parameter._data
-        if text == self._text:
-            self._text = text
-            return
-        try:
-            if not isinstance(text, str):
-                raise TypeError(f"code must be text, got {text!r}")
-            self.function = self.home.build(text, self.filename)
-        except Exception as error:
-            sources = {self.filename: str(text)}
-            raise failure(error, self.op, ("__code",), (self.parameter,), sources) from original(error)
-        self.sources = {self.filename: text}
-        self.binder = Binder(self.function)
-        self.kind = _kind(self.function)
-        self._text = text
-
-    def copy(self) -> Code:
-        """Return code of its own with the same value."""
-        parameter = self.parameter.detach()
-        assert isinstance(parameter, ParameterNode)
-        return Code(parameter, self.home, self.op)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Code:
-        made = memo[id(self)] = self.copy()
-        return made
 
 
 class Bundle(Module, TrainableFunction):
@@ -128,34 +85,21 @@ class Bundle(Module, TrainableFunction):
         place: tuple[str, int] = ("", 0),
         variables: Mapping[str, Any] | None = None,
     ) -> None:
+        self._static = isinstance(function, staticmethod)
+        function = function.__func__ if isinstance(function, staticmethod) else function
         if not callable(function):
             raise TypeError(f"bundle takes a function, got {function!r}")
         functools.update_wrapper(self, function, updated=())
-        self._fun = function
-        self._binder = Binder(function)
-        self._kind = _kind(function)
+        self._key = f"{function.__module__}.{getattr(function, '__qualname__', id(function))}"
         self._op = _operation(function, description)
+        self._target = Target(function)
+        self._place = place
+        self._code = Code.of(function, place, variables or {}, self._op) if trainable else None
+        self._self: tuple[Node, ...] = ()
         self.traceable_code = traceable_code
         self.catch_execution_error = catch_execution_error
         self.allow_external_dependencies = allow_external_dependencies
         self.overwrite_python_recursion = overwrite_python_recursion
-        self._place = place
-        self._first: tuple[Any, ...] = ()
-        self._code = self._trainable(function, place, variables or {}) if trainable else None
-
-    def _trainable(
-        self, function: Callable[..., Any], place: tuple[str, int], variables: Mapping[str, Any]
-    ) -> Code:
-        name = getattr(function, "__name__", "")
-        try:
-            text, _ = written(function, *place)
-            constraint = f"The code must define:\n{header(text)}"
-        except (OSError, TypeError, SyntaxError) as error:
-            raise TypeError(
-                f"the source of {function!r} is not known, write it with def in a file"
-            ) from error
-        parameter = ParameterNode(text, name="__code", constraint=constraint, function=name)
-        return Code(parameter, Home.of(function, variables), self._op)
 
     @property
     def parameter(self) -> ParameterNode | None:
@@ -177,7 +121,7 @@ class Bundle(Module, TrainableFunction):
     def info(self) -> Mapping[str, Any]:
         """What is known of the function; ``source`` begins below this decorator, at ``line_number``."""
         try:
-            text, line = written(self._fun, *self._place)
+            text, line = written(self._target.function, *self._place)
         except (OSError, TypeError):
             return self._op.details
         return {**self._op.details, "source": text, "line_number": line}
@@ -185,89 +129,68 @@ class Bundle(Module, TrainableFunction):
     @property
     def fun(self) -> Callable[..., Any]:
         """The plain function, of the parameter's present value if trainable."""
-        if self._code is None:
-            return self._fun
-        self._code.refresh()
-        return self._code.function
+        return (self._target if self._code is None else self._code.current()).function
 
     def parameters_dict(self) -> dict[str, Any]:
         return {} if self.parameter is None else {"__code": self.parameter}
 
     def detach(self) -> Bundle:
         """Return a copy with a parameter of its own."""
-        return self.__deepcopy__({})
+        return self._like(self._self)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Bundle:
-        made = self._like(self._first, None if self._code is None else self._code.copy())
-        memo[id(self)] = made
-        return made
+    def bound_to(self, instance: Node) -> Bundle:
+        """Return a copy with a parameter of its own and ``instance`` as its first argument."""
+        return self._like((instance,))
 
-    def _like(self, first: tuple[Any, ...], code: Code | None) -> Bundle:
+    def _like(self, first: tuple[Node, ...]) -> Bundle:
         made: Bundle = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
-        made._first = first
-        made._code = code
+        made._self = first
+        made._code = None if self._code is None else self._code.copy()
+        return made
+
+    def __copy__(self) -> Bundle:
+        return self.detach()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Bundle:
+        made = memo[id(self)] = self.detach()
         return made
 
     def __get__(self, instance: Any, owner: type | None = None) -> Bundle:
-        if instance is None:
+        if instance is None or self._static:
             return self
-        methods = getattr(instance, "__dict__", {}).get(_METHODS)
-        if methods is None or methods["self"]._data is not instance:
-            methods = {"self": Node(instance, name="self")}
-            try:
-                instance.__dict__[_METHODS] = methods
-            except AttributeError:
-                if self._code is not None:
-                    kind = type(instance).__name__
-                    raise TypeError(f"{kind} needs a __dict__ to hold the code of {self.name!r}") from None
-        code = methods.get(self)
-        if code is None and self._code is not None:
-            code = methods[self] = self._code.copy()
-        return self._like((methods["self"],), code)
+        methods = methods_of(instance)
+        if self._code is not None and not hasattr(instance, "__dict__"):
+            raise TypeError(f"{type(instance).__name__} needs a __dict__ to hold the code of {self.name!r}")
+        return methods.method(self, self._key)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         code = self._code
-        if code is None:
-            function, binder, kind = self._fun, self._binder, self._kind
-        else:
-            if code._text is not code.parameter._data:
-                code.refresh()
-            function, binder, kind = code.function, code.binder, code.kind
-        if self._first:
-            args = self._first + args
+        target = self._target if code is None else code.target
+        if target is None or (code is not None and target.text is not code.parameter._data):
+            target = self._code.current()  # type: ignore[union-attr]
+        if self._self:
+            args = self._self + args
         outer = _state_of()
-        if outer is STOPPED and not kind:
-            return self._untraced(function, args, kwargs)
+        if outer is STOPPED:
+            return self._untraced(target.function, args, kwargs)
         if self.overwrite_python_recursion and self in _running.get():
-            return function(*args, **kwargs)
-        names = binder.names
+            return target.function(*args, **kwargs)
+        names = target.binder.names
         if names is None or kwargs or len(names) != len(args):
-            names, values, by_position, keywords = binder.bind(args, kwargs)
+            names, values, by_position, keywords = target.binder.bind(args, kwargs)
+            keys = names if code is None else (*names, "__code")
         else:
-            values, by_position, keywords = list(args), len(args), ()
+            keys, values, keywords = target.keys, list(args), ()
         parents = self._lift(names, values, outer)
-        if code is not None:
-            names = (*names, "__code")
-            parents.append(code.parameter)
-        if self.overwrite_python_recursion:
-            function = self._marked(function)
-        named = _NOTHING
-        if keywords:
-            named = dict(zip(keywords, values[by_position:], strict=True))
-            del values[by_position:]
-        run = Run(
-            self._op,
-            names,
-            tuple(parents),
-            allow=self.allow_external_dependencies or self.traceable_code,
-            catch=self.catch_execution_error,
-            keep_inner=self.traceable_code,
-            sources=None if code is None else code.sources,
-        )
-        if not kind:
-            return run.call(function, values, named)
-        return (run.wait if kind == "async" else run.generate)(function, values, named)
+        function = self._marked(target.function) if self.overwrite_python_recursion else target.function
+        allow = self.allow_external_dependencies or self.traceable_code
+        run = Run(self._op, keys, parents, allow, self.catch_execution_error, target.sources)
+        run.keep_inner = self.traceable_code
+        if not keywords:
+            return run.call(function, values, _NOTHING)
+        named = dict(zip(keywords, values[by_position:], strict=True))
+        return run.call(function, values[:by_position], named)
 
     def _untraced(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call with plain values; the result is a node without inputs."""
@@ -278,24 +201,42 @@ class Bundle(Module, TrainableFunction):
         try:
             data = function(*args, **kwargs)
         except Exception as error:
-            raise Run(self._op, (), (), catch=self.catch_execution_error).failed(error) from original(error)
+            sources = {} if self._code is None else self._code.current().sources
+            run = Run(self._op, (), (), catch=self.catch_execution_error, sources=sources)
+            raise run.failed(error) from original(error)
+        if type(data) in LAZY:
+            return Run(self._op, (), (), catch=self.catch_execution_error).later(data)
         return unlinked(plain(data), self._op)
 
-    def _lift(self, names: tuple[str, ...], values: list[Any], outer: Scope | None) -> list[Node]:
-        """Return the arguments as nodes and turn ``values`` into what the function gets."""
-        parents = []
+    def _lift(self, names: tuple[str, ...], values: list[Any], outer: Scope | None) -> tuple[Node, ...]:
+        """Return the inputs as nodes and turn ``values`` into what the function gets.
+
+        A list, dict or set that is changed later must not change what is recorded: the node holds a copy.
+        """
+        parents: list[Node] = []
         for index, value in enumerate(values):
-            if isinstance(value, Bundle):
-                made: Node = value.parameter or constant(value, names[index])
+            if isinstance(value, Node):
+                made = value
+                values[index] = value._data
+            elif type(value) in CONTAINERS:
+                made = lift(value if type(value) is tuple else value.copy(), names[index])
+                if isinstance(made, MessageNode):
+                    values[index] = made._data
+            elif isinstance(value, Bundle) and value.parameter is not None:
+                made = value.parameter
             else:
-                made = lift(value, names[index])
-                values[index] = constant(made._data, names[index]) if self.traceable_code else made._data
+                made = constant(value, names[index])
             parents.append(made)
-            if outer is not None:
+        if self.traceable_code:
+            values[:] = [constant(each._data, name) for each, name in zip(parents, names, strict=True)]
+        if outer is not None:
+            for made in parents:
                 outer.read(made)
-        if outer is not None and self._code is not None:
-            outer.link(self._code.parameter)
-        return parents
+        if self._code is not None:
+            parents.append(self._code.parameter)
+            if outer is not None:
+                outer.link(self._code.parameter)
+        return tuple(parents)
 
     def _marked(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``function`` such that calls of this bundle from within it are plain."""
@@ -310,13 +251,6 @@ class Bundle(Module, TrainableFunction):
         return run
 
 
-def _kind(function: Callable[..., Any]) -> str:
-    inner = inspect.unwrap(function)
-    if inspect.iscoroutinefunction(inner):
-        return "async"
-    return "generator" if inspect.isgeneratorfunction(inner) else ""
-
-
 def _operation(function: Callable[..., Any], description: str | None) -> Operation:
     base = getattr(function, "__name__", type(function).__name__)
     if base == "<lambda>":
@@ -324,7 +258,7 @@ def _operation(function: Callable[..., Any], description: str | None) -> Operati
     doc = inspect.getdoc(function) or ""
     if not description:
         return Operation(base, f"[{base}] {doc}".rstrip(), function=function)
-    title = re.match(r"^\[([^\[\]]+)\]", description)
+    title = TITLE.match(description)
     if title:
         return Operation(title.group(1), description, function=function)
     return Operation(base, f"[{base}] {description}", function=function)

@@ -6,6 +6,7 @@ from collections import UserDict, UserList
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trace_robot.errors import UnknownNameError
 from trace_robot.trace.nodes import Node, ParameterNode
 
 
@@ -26,12 +27,8 @@ class ParameterContainer(NodeContainer):
 
     def parameters_dict(self) -> dict[str, Any]:
         """Return the parameters and the containers of parameters among the attributes, sorted by name."""
-        kinds = reversed(type(self).__mro__)
-        names = {
-            name for kind in kinds for name, each in vars(kind).items() if isinstance(each, _OF_INTEREST)
-        }
-        own = getattr(self, "__dict__", {})
-        names.update(name for name, each in own.items() if isinstance(each, _OF_INTEREST))
+        spaces = [*map(vars, type(self).__mro__), getattr(self, "__dict__", {})]
+        names = {name for space in spaces for name, each in space.items() if _is_of_interest(each)}
         entries = ((name, _entry(getattr(self, name))) for name in sorted(names))
         return {name: each for name, each in entries if each is not None}
 
@@ -41,7 +38,7 @@ class ParameterContainer(NodeContainer):
         mine = self.parameters_dict()
         missing = sorted(mine.keys() - given.keys())
         if missing:
-            raise KeyError(f"no value for the parameters {', '.join(missing)}")
+            raise UnknownNameError(f"no value for the parameters {', '.join(missing)}")
         for name, value in given.items():
             if name in mine:
                 mine[name]._set(value)
@@ -58,6 +55,12 @@ class TrainableFunction(ParameterContainer):
 
 
 _OF_INTEREST = (ParameterNode, ParameterContainer)
+
+
+def _is_of_interest(value: Any) -> bool:
+    return isinstance(
+        getattr(value, "__func__", value) if isinstance(value, staticmethod) else value, _OF_INTEREST
+    )
 
 
 def _entry(value: Any) -> Any:

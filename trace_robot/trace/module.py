@@ -8,6 +8,7 @@ from pathlib import Path
 from types import new_class
 from typing import Any, TypeVar
 
+from trace_robot.errors import UnknownNameError
 from trace_robot.trace.containers import ParameterContainer
 from trace_robot.trace.nodes import ParameterNode
 from trace_robot.trace.plain_data import decode, encode
@@ -32,7 +33,7 @@ class Module(ParameterContainer):
         path.write_text(text + "\n", encoding="utf-8")
 
     def load(self, file_name: str | os.PathLike[str]) -> None:
-        """Set the parameters to what ``save`` wrote; raises KeyError if one is missing."""
+        """Set the parameters to what ``save`` wrote and add those that are new; UnknownNameError if one is missing."""
         stored = json.loads(Path(file_name).read_text(encoding="utf-8"))
         _restore(self, stored["parameters"])
 
@@ -56,12 +57,15 @@ def _restore(container: ParameterContainer, stored: dict[str, Any]) -> None:
     mine = _stable(container)
     missing = sorted(mine.keys() - stored.keys())
     if missing:
-        raise KeyError(f"no value for the parameters {', '.join(missing)}")
+        raise UnknownNameError(f"no value for the parameters {', '.join(missing)}")
     for name, each in mine.items():
         if isinstance(each, ParameterNode):
             each._set(decode(stored[name]["value"]))
         else:
             _restore(each, stored[name]["inside"])
+    for name in stored.keys() - mine.keys():
+        if "value" in stored[name] and name.isidentifier() and not hasattr(container, name):
+            setattr(container, name, ParameterNode(decode(stored[name]["value"]), name=name))
 
 
 def _stable(container: ParameterContainer) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def identifier(base: str) -> str:
 
 
 def as_identifier(text: str) -> str:
-    return _NOT_IDENTIFIER.sub("_", text) or "_"
+    text = _NOT_IDENTIFIER.sub("_", text) or "_"
+    return "_" + text if text[0].isdigit() else text
 
 
 def names(base: str) -> Names:

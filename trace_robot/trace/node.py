@@ -204,7 +204,7 @@ class Node(Plain, Operators):
         reverse_plot: bool = False,
         print_limit: int = 100,
     ) -> Drawing | None:
-        """Hand ``feedback`` to the roots this node came from; return a drawing if ``visualize``.
+        """Hand ``feedback`` to the parameters this node came from; return a drawing if ``visualize``.
 
         Outputs that share nodes may each have their own feedback. A second call on one output raises
         BackwardError unless the call before had ``retain_graph=True``.

@@ -192,7 +192,6 @@ class ExceptionNode(MessageNode):
         return str(marked) if style == "full" and marked else str(self._data)
 
 
-
 def link(data: Any, op: Operation, keys: tuple[str, ...], parents: tuple[Node, ...]) -> MessageNode:
     """Return the result of ``op`` on ``parents``."""
     made: MessageNode = make(MessageNode)

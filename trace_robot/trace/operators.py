@@ -6,7 +6,7 @@ of lists, dicts and sets come as functions that give a changed copy (``list_appe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -81,7 +81,10 @@ def call(fun: Any, *args: Any, **kwargs: Any) -> MessageNode:
         for each in (held, *parents):
             outer.read(each)
     named = dict(zip(keywords, given[len(args) :], strict=True))
-    return Run(_CALL, ("fun", *names), (held, *parents)).call(held._data, given[: len(args)], named)
+    made: MessageNode = Run(_CALL, ("fun", *names), (held, *parents)).call(
+        held._data, given[: len(args)], named
+    )
+    return made
 
 
 def _is_python(function: Any) -> bool:
@@ -176,6 +179,12 @@ def _linked(item: Any, held: Node) -> MessageNode:
     return apply(_next, lambda _: item, ("x",), (held,))
 
 
+async def _aiter(self: Node) -> AsyncIterator[MessageNode]:
+    """Yield the items of an asynchronous iterator as nodes linked to it."""
+    async for item in self._data:
+        yield _linked(item, self)
+
+
 class Entries:
     """The (key, value) pairs of a node that holds a dict, both as linked nodes."""
 
@@ -263,6 +272,7 @@ def _attach() -> None:
         __round__=_named(OPERATORS["round"]),
         __getitem__=_getitem,
         __iter__=iterate,
+        __aiter__=_aiter,
         __call__=call,
         __getattr__=_attribute,
         __array_ufunc__=_array_ufunc,

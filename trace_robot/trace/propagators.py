@@ -1,4 +1,4 @@
-"""Handing feedback to the roots: by whole Subgraphs (the default) or operation by operation."""
+"""Handing feedback to the parameters: by whole Subgraphs (the default) or operation by operation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trace_robot.trace.failure import BackwardError
-from trace_robot.trace.nodes import MessageNode, Node
+from trace_robot.trace.nodes import MessageNode, Node, ParameterNode
 from trace_robot.trace.subgraph import Subgraph, ancestors, backward, merge
 
 __all__ = ["GraphPropagator", "Propagator", "Subgraph", "SumPropagator", "TraceGraph", "propagate"]
@@ -78,7 +78,7 @@ class _Spent(dict[Any, list[Any]]):
 
 
 def propagate(output: Node, feedback: Any, propagator: Propagator | None, retain_graph: bool) -> None:
-    """Store ``feedback`` in the roots of ``output``; raises BackwardError if that was done before."""
+    """Store ``feedback`` in the parameters of ``output``; raises BackwardError if that was done before."""
     if isinstance(output._feedback, _Spent):
         raise BackwardError(f"{output.name} has been backwarded; use retain_graph=True to do it again")
     if propagator is None or (type(propagator) is GraphPropagator and not propagator.override):
@@ -92,7 +92,7 @@ def propagate(output: Node, feedback: Any, propagator: Propagator | None, retain
 def _hand_over(subgraph: Subgraph, output: Node) -> None:
     for each in subgraph.operations:
         for parent in dict.fromkeys(each._parents):
-            if not isinstance(parent, MessageNode):
+            if isinstance(parent, ParameterNode):
                 parent._add_feedback(each, subgraph)
     if not isinstance(output, MessageNode):
         output._add_feedback("user", subgraph)

@@ -88,8 +88,8 @@ def from_records(
 ) -> dict[int, Node]:
     """Return the nodes by id; ``parameters`` stand in for the records of kind "parameter" of their names.
 
-    Values are texts, or numbers where the text is one. Raises RecordError for anything that ``to_records``
-    would not have made.
+    Parameters that are not given are plain values; with None all are made new. Values are texts, or numbers where
+    the text is one. Raises RecordError for anything that ``to_records`` would not have made.
     """
     if len(records) > max_nodes:
         raise RecordError(f"records must hold at most {max_nodes} nodes, got {len(records)}")
@@ -97,7 +97,7 @@ def from_records(
     operations: dict[tuple[str, str], Operation] = {}
     for record in records:
         _check(record, made, max_chars)
-        made[record["id"]] = _node(record, made, parameters or {}, operations)
+        made[record["id"]] = _node(record, made, parameters, operations)
     return made
 
 
@@ -153,14 +153,16 @@ def _check(record: Mapping[str, Any], known: Mapping[int, Node], max_chars: int)
 def _node(
     record: Mapping[str, Any],
     made: Mapping[int, Node],
-    parameters: Mapping[str, ParameterNode],
+    parameters: Mapping[str, ParameterNode] | None,
     operations: dict[tuple[str, str], Operation],
 ) -> Node:
     kind, name, value = record["kind"], record["name"], record["value"]
     if kind == "parameter":
         base = name.partition(":")[0]
-        known = parameters.get(name) or parameters.get(base)
-        return known if known is not None else ParameterNode(_value(value), name=base)
+        if parameters is None:
+            return ParameterNode(_value(value), name=base)
+        known = parameters.get(name, parameters.get(base))
+        return known if known is not None else constant(_value(value), base)
     base, _, number = name.rpartition(":")
     parents = {key: made[parent] for key, parent in record["inputs"].items()}
     if kind == "exception":

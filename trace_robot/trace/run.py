@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from trace_robot.trace.failure import ExecutionError, TraceMissingInputsError, failure, original
@@ -17,14 +18,15 @@ _set_state = state.set
 _reset_state = state.reset
 
 _MAY_HOLD = (Node, *CONTAINERS)
-Keywords = Mapping[str, Any]
+LAZY = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
+"""Results whose code runs after the call."""
 
 
 class Run:
     """A call of ``op`` with ``parents`` as inputs named ``keys``.
 
-    allow: reading other nodes is no error. catch: exceptions become ExecutionErrors. keep_inner: a result that is
-    a node is kept as ``info["output"]``. sources: file name -> text of code that no file holds.
+    allow: reading other nodes is no error. catch: exceptions become ExecutionErrors. sources: file name -> text of
+    code that no file holds. keep_inner: a result that is a node is kept as ``info["output"]``.
     """
 
     __slots__ = ("allow", "catch", "keep_inner", "keys", "op", "parents", "scope", "sources")
@@ -34,22 +36,20 @@ class Run:
         op: Operation,
         keys: tuple[str, ...],
         parents: tuple[Node, ...],
-        *,
         allow: bool = True,
         catch: bool = True,
-        keep_inner: bool = False,
         sources: Mapping[str, str] | None = None,
     ) -> None:
         self.op = op
         self.keys = keys
         self.parents = parents
-        self.scope = STOPPED if _state_of() is STOPPED else Scope()
         self.allow = allow
         self.catch = catch
-        self.keep_inner = keep_inner
         self.sources = sources
+        self.keep_inner = False
+        self.scope = STOPPED if _state_of() is STOPPED else Scope()
 
-    def call(self, function: Callable[..., Any], args: list[Any], kwargs: Keywords) -> MessageNode:
+    def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         token = _set_state(self.scope)
         try:
             data = function(*args, **kwargs)
@@ -57,20 +57,25 @@ class Run:
             raise self.failed(error) from original(error)
         finally:
             _reset_state(token)
-        return self.result(data)
+        return self.later(data) if type(data) in LAZY else self.result(data)
 
-    async def wait(self, function: Callable[..., Any], args: list[Any], kwargs: Keywords) -> MessageNode:
+    def later(self, data: Any) -> Any:
+        """Return what stands for a result whose code is still to run: an awaitable or a node of an iterator."""
+        if isinstance(data, CoroutineType):
+            return self._wait(data)
+        return self.result(
+            self._items(data) if isinstance(data, GeneratorType) else self._awaited_items(data)
+        )
+
+    async def _wait(self, coroutine: Any) -> MessageNode:
         token = _set_state(self.scope)
         try:
-            data = await function(*args, **kwargs)
+            data = await coroutine
         except Exception as error:
             raise self.failed(error) from original(error)
         finally:
             _reset_state(token)
         return self.result(data)
-
-    def generate(self, function: Callable[..., Any], args: list[Any], kwargs: Keywords) -> MessageNode:
-        return self.result(self._items(function(*args, **kwargs)))
 
     def _items(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield plain items, the body running in the scope of this call."""
@@ -79,6 +84,20 @@ class Run:
             try:
                 item = next(items)
             except StopIteration:
+                break
+            except Exception as error:
+                raise self.failed(error) from original(error)
+            finally:
+                _reset_state(token)
+            yield plain(item)
+        self._dependencies()
+
+    async def _awaited_items(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        while True:
+            token = _set_state(self.scope)
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
                 break
             except Exception as error:
                 raise self.failed(error) from original(error)

@@ -11,17 +11,20 @@ import numpy as np
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-def shorten(value: Any, max_chars: int = 200, digits: int = 4) -> str:
-    """Return ``value`` as text of at most ``max_chars`` characters; numbers keep ``digits`` significant digits."""
+def shorten(value: Any, max_chars: int = 200, digits: int | None = 4) -> str:
+    """Return ``value`` as text of at most ``max_chars`` characters.
+
+    Floating-point numbers keep ``digits`` significant digits, with None all of them.
+    """
     text = _text(value, max_chars, digits)
     return text if len(text) <= max_chars else text[: max(0, max_chars - 3)] + "..."
 
 
-def _text(value: Any, budget: int, digits: int) -> str:
+def _text(value: Any, budget: int, digits: int | None) -> str:
     if value is None or isinstance(value, (bool, int)):
         return repr(value)
     if isinstance(value, (float, np.floating)):
-        return f"{float(value):.{digits}g}"
+        return repr(float(value)) if digits is None else f"{float(value):.{digits}g}"
     if isinstance(value, str):
         return value if len(value) <= budget else value[:budget] + "..."
     if isinstance(value, np.ndarray):
@@ -38,7 +41,7 @@ def _text(value: Any, budget: int, digits: int) -> str:
         return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
 
 
-def _item(value: Any, budget: int, digits: int) -> str:
+def _item(value: Any, budget: int, digits: int | None) -> str:
     return _quoted(value) if isinstance(value, str) else _text(value, budget, digits)
 
 

@@ -79,7 +79,7 @@ def convert(value: Any, like: Any, constraint: Any = None) -> Any:
     made = _convert(_plain(value), like)
     reason = constraint.check(made) if isinstance(constraint, Constraint) else ""
     if reason:
-        raise ValueMismatchError(f"the value must be {reason}, got {shorten(made)}")
+        raise ValueMismatchError(f"the value must be {reason}, got {shorten(made, digits=None)}")
     return made
 
 
@@ -125,7 +125,7 @@ def _convert(value: Any, like: Any) -> Any:
 
 
 def _mismatch(wanted: str, got: Any) -> ValueMismatchError:
-    return ValueMismatchError(f"the value must be {wanted}, got {shorten(got)!r}")
+    return ValueMismatchError(f"the value must be {wanted}, got {shorten(got, digits=None)!r}")
 
 
 def _literal(value: Any, otherwise: Any = _NO_VALUE) -> Any:

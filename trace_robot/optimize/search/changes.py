@@ -50,7 +50,7 @@ class Changes:
         elif kind == 1:
             stage = replace(stage, patience=max(1, round(stage.patience * self.moves.number(0.5, 1.8))))
         elif kind == 2:
-            stage = replace(stage, close=self.moves.number(0.0, 0.04))
+            stage = replace(stage, close=self.moves.number(0.003, 0.04))
         elif kind == 3:
             stage = replace(stage, speed=1.0 if self.moves.chance(0.4) else self.moves.number(0.2, 1.0))
         else:

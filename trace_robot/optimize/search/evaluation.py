@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from trace_robot.spec import EnvSpec
 
 Step = Generator[list[Candidate], Sequence[Outcome], None]
 Scores = Generator[list[Candidate], Sequence[Outcome], list[tuple[float, float]]]
+MEASURES = ("best", "last", "moved_", "raised_")
 NOISES = 512  # numbers drawn for one noise, more than a program has constants
 
 
@@ -70,14 +72,12 @@ class Evaluation:
         return scores
 
     def _trials(self, outcome: Outcome) -> list[Trial]:
-        """Read the episodes of an outcome; one that is missing counts as failed."""
+        """Read the episodes of an outcome; numbers that are not finite are left out."""
         details: Mapping[str, Sequence[float]] = outcome.details
-        names = [name for name in details if name not in ("success", "steps")]
-        return [
-            Trial(
-                bool(success),
-                steps / self.spec.horizon,
-                {name: float(details[name][i]) for name in names},
-            )
-            for i, (success, steps) in enumerate(zip(details["success"], details["steps"], strict=True))
-        ]
+        names = [name for name in details if name.startswith(MEASURES)]
+        trials = []
+        for i, (success, steps) in enumerate(zip(details["success"], details["steps"], strict=True)):
+            numbers = {name: float(details[name][i]) for name in names}
+            kept = {name: number for name, number in numbers.items() if math.isfinite(number)}
+            trials.append(Trial(bool(success), min(steps / self.spec.horizon, 1.0), kept))
+        return trials

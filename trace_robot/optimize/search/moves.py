@@ -45,7 +45,7 @@ class Moves:
     def reach(self) -> list[Stage]:
         """Go to a position."""
         place = Place(self.thing(), self.jitter(0.02))
-        return [Stage(self.hand, place, self.gripper(), close=self.number(0.0, 0.03), patience=self.wait(30, 80))]
+        return [Stage(self.hand, place, self.gripper(), close=self.number(0.003, 0.03), patience=self.wait(30, 80))]
 
     def grasp(self, thing: str) -> list[Stage]:
         """Go above a thing, descend, close the gripper."""

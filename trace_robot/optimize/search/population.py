@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ RAISED = 0.02  # metres from which it counts as raised
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One episode: whether and when (in decisions, as a share of the horizon) it succeeded, and its measures."""
+    """One episode: whether it succeeded, its length as a share of the longest, and its measures."""
 
     success: bool
     time: float
@@ -22,8 +23,8 @@ class Trial:
 
     @property
     def reward(self) -> float:
-        """How far it came by its rewards: mostly the best one, a little the last one."""
-        return 0.7 * self.numbers.get("best", 0.0) + 0.3 * self.numbers.get("last", 0.0)
+        """How far it came by its rewards: mostly the best one, a little the last one; NaN if it has none."""
+        return 0.7 * self.numbers.get("best", math.nan) + 0.3 * self.numbers.get("last", math.nan)
 
     @property
     def behaviour(self) -> tuple[Any, ...]:
@@ -60,14 +61,16 @@ class Scale:
         self._ranges: dict[int, tuple[float, float]] = {}
 
     def see(self, condition: int, trial: Trial) -> None:
+        if math.isnan(trial.reward):
+            return
         low, high = self._ranges.get(condition, (trial.reward, trial.reward))
         self._ranges[condition] = (min(low, trial.reward), max(high, trial.reward))
 
     def value(self, condition: int, trial: Trial) -> float:
         if trial.success:
             return 3.0 - trial.time
-        low, high = self._ranges[condition]
-        return (trial.reward - low) / (high - low) if high > low else 0.0
+        low, high = self._ranges.get(condition, (0.0, 0.0))
+        return (trial.reward - low) / (high - low) if high > low and not math.isnan(trial.reward) else 0.0
 
     def mean(self, individual: Individual, conditions: Iterable[int]) -> float:
         values = [self.value(condition, individual.trials[condition]) for condition in conditions]

@@ -15,15 +15,18 @@ import numpy as np
 from trace_robot.optimize.search.constants import free, from_vector, to_vector
 from trace_robot.optimize.search.evaluation import Evaluation, Step
 from trace_robot.optimize.search.population import Individual, trimmed
+from trace_robot.optimize.search.simplify import simpler
 from trace_robot.program import Program
 from trace_robot.spec import Array
+
+SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
 
 
 class Tuner:
     """CMA-ES on the constants of a program that have an effect."""
 
     def __init__(self, program: Program, population: int, seed: int) -> None:
-        import cma
+        from trace_robot.optimize.evolution import cma
 
         self.program, self.origin, self.mask = program, to_vector(program), free(program)
         options = {"popsize": population, "seed": seed, "verbose": -9}
@@ -53,6 +56,7 @@ class Tuning:
     sigmas: tuple[float, ...] = (0.4, 0.8, 1.2)
     size: int = 8
     population: int = 9
+    simplifications: int = 4
     finalists: list[Finalist] = field(default_factory=list)
     screened: set[int] = field(default_factory=set)
 
@@ -91,6 +95,23 @@ class Tuning:
         yield from self.evaluation.run([tuned])
         self.finalists.append(Finalist(tuned, success, value, tuner))
         self._sort()
+
+    def simplify(self) -> Step:
+        """Make the first finalist plainer as long as that costs neither success nor time under noise."""
+        for _ in range(self.simplifications):
+            first = self.finalists[0]
+            variants = list(simpler(first.individual.program))
+            programs = [first.individual.program, *(program for _, program in variants)]
+            scores = yield from self.evaluation.robustness(programs, (self.sigmas[-1],), 2)
+            success, value = scores[0]
+            good = [v for v, score in zip(variants, scores[1:], strict=True) if score >= (success, value - SLOWER)]
+            if not good:
+                return
+            what, program = good[0]
+            plain = self.evaluation.individual(program, first.individual, what)
+            yield from self.evaluation.run([plain])
+            if plain.successes == first.individual.successes:
+                self.finalists.insert(0, Finalist(plain, first.success, first.value))
 
     def _sort(self) -> None:
         self.finalists.sort(key=lambda finalist: -finalist.value)

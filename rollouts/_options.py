@@ -1,0 +1,46 @@
+"""What the experiments in this folder share: their options and the optimizer that these name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from trace_robot.llm import Budget, Connection, connect
+from trace_robot.optimize import CMAES, OPRO, OptoPrime, Problem
+
+MODELS = {"optoprime": OptoPrime, "opro": OPRO}
+
+
+def options(
+    description: str | None, *, iterations: int = 10, more: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Return the common options; ``more`` names for --optimizer; a script adds its own."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = [*MODELS, "cma", *more]
+    parser.add_argument("--optimizer", choices=known, default="optoprime", help="who proposes new values")
+    parser.add_argument("--iterations", type=int, default=iterations, help="proposals at most")
+    parser.add_argument("--seed", type=int, default=0, help="which instance")
+    parser.add_argument("--model", help="the model's name; default OPENAI_MODEL")
+    parser.add_argument("--base-url", help="an OpenAI-compatible endpoint; default OPENAI_BASE_URL")
+    parser.add_argument("--calls", type=int, help="calls of the model at most")
+    parser.add_argument("--record", help="append what is asked and answered to this file")
+    parser.add_argument("--replay", help="answer from such a file and ask no model")
+    return parser
+
+
+def connection(given: argparse.Namespace) -> Connection | None:
+    """Return the model that the options name; None for an optimizer that needs none."""
+    if given.optimizer not in MODELS:
+        return None
+    budget = Budget(calls=given.calls)
+    return connect(given.model, given.base_url, budget=budget, record=given.record, replay=given.replay)
+
+
+def optimizer(given: argparse.Namespace, problem: Problem, model: Connection | None, **more: Any) -> Any:
+    """Return the optimizer that the options name, for ask and tell."""
+    if given.optimizer == "cma":
+        return CMAES(problem, seed=given.seed, evaluations=given.iterations)
+    return MODELS[given.optimizer](problem, model, **more)

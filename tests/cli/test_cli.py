@@ -1,0 +1,148 @@
+"""The command line as a person meets it: help, errors of one line, exit codes, JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trace_robot.cli import main
+
+WORKSPACE = Path(__file__).parents[1] / "workspace"
+
+
+@pytest.fixture(autouse=True)
+def _workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "TRACE_ROBOT_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
+
+
+def test_the_command_is_installed_and_its_help_teaches() -> None:
+    command = Path(sys.executable).with_name("trace-robot")
+    shown = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
+    for word in ("optimize", "evaluate", "render", "sandbox", "examples:", "exit codes:"):
+        assert word in shown
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "{'numpy', 'mujoco', 'metaworld', 'gymnasium', 'openai', 'rich', 'imageio', 'scipy'}"
+    code = (
+        "import sys, trace_robot.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"heavy = {heavy} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("optimize reach-v4", "no environment 'reach-v4'; did you mean 'reach-v3'"),
+        ("optimize reach-v3 --policy missing.py", "'missing.py' cannot be read: No such file or directory"),
+        ("optimize reach-v3 --policy do_nothin", "no policy 'do_nothin'; did you mean 'do_nothing'"),
+        (
+            "optimize reach-v3 --policy {tmp}/plain.py",
+            "has no trainable parameter: write @bundle(trainable=True)",
+        ),
+        ("optimize reach-v3 --policy {tmp}/broken.py", "broken.py, line 1 is not valid Python"),
+        ("optimize reach-v3 --policy {tmp}", "cannot be read: Is a directory"),
+        ("optimize reach-v3 --out {tmp}", "give another --out"),
+        ("optimize reach-v3 --optimizer optoprime", "no key for the model: set OPENAI_API_KEY"),
+        ("optimize reach-v3 --optimizer search --policy pick_place", "has none; use --optimizer cma"),
+        ("optimize reach-v3 --replay {tmp}/missing.jsonl", "missing.jsonl"),
+        ("evaluate reach-v3 --policy {tmp}/broken.py", "is not valid Python"),
+        ("evaluate nowhere --policy do_nothing", "no environment 'nowhere'"),
+        (
+            "render reach-v3 --policy do_nothing --out film.gif",
+            "--out must name an .mp4 file, got 'film.gif'",
+        ),
+        ("sandbox --corpus {tmp}/missing.json", "cannot read the corpus"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_to_do(
+    arguments: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plain.py").write_text("def act(observation):\n    return [0] * 4\n")
+    (tmp_path / "broken.py").write_text("def act(:\n")
+    assert main(arguments.format(tmp=tmp_path).split()) == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.startswith("trace-robot: error: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "optimise reach-v3",
+        "optimize",
+        "optimize reach-v3 --episodes 0",
+        "evaluate reach-v3",
+        "optimize reach-v3 --polic x",
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(arguments: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments.split())
+    assert caught.value.code == 2
+
+
+def test_evaluate_prints_json_and_nothing_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text("def act(observation):\n    return [0.0] * 3\n")
+    policy = str(tmp_path / "wrong.py")
+    assert (
+        main(["evaluate", "point-mass", "--policy", policy, "--episodes", "3", "--workers", "1", "--json"])
+        == 0
+    )
+    report = json.loads(capsys.readouterr().out)
+    assert (report["success"], report["episodes"], report["ended"]) == (0.0, 3, {"error": 3})
+    assert report["faults"][0]["category"] == "wrong shape"
+    assert report["versions"]["mujoco"]
+
+
+def test_evaluate_tells_a_person_why_episodes_failed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "nan.py").write_text("def act(observation):\n    return [float('nan')] * 4\n")
+    assert (
+        main(
+            [
+                "evaluate",
+                "point-mass",
+                "--policy",
+                str(tmp_path / "nan.py"),
+                "--episodes",
+                "2",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
+    )
+    shown = capsys.readouterr().out
+    assert "success 0.00 of 2 held-out episodes" in shown
+    assert "2 of 2 episodes ended with:" in shown
+    assert "Error (not finite)" in shown
+
+
+def test_lists_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["envs", "--json"]) == 0
+    names = {row["name"] for row in json.loads(capsys.readouterr().out)}
+    assert {"point-mass", "pick-place-v3", "reach-v3"} <= names
+    assert len([name for name in names if name.endswith("-v3")]) == 50
+    assert main(["policies"]) == 0
+    shown = capsys.readouterr().out
+    assert "do_nothing" in shown
+    assert "hover_height" in shown
+
+
+def test_the_sandbox_says_what_it_blocks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sandbox", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["boundary"] is True

@@ -1,0 +1,220 @@
+"""The main job, end to end, in the real simulator."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trace_robot.cli import main
+from trace_robot.spec import Array
+
+ANSWER = """<reasoning>The hand keeps still, so go to the goal.</reasoning>
+<change>go to the goal</change>
+<variable name="act">
+```python
+def act(observation, memory):
+    error = observation["goal_position"] - observation["hand_position"]
+    return [*error, 0.0]
+```
+</variable>
+<stop>no</stop>
+"""
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Answers every chat request with the next of ``replies``; keeps what was asked."""
+
+    asked: list[dict[str, Any]]
+    replies: list[str]
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        message = {"role": "assistant", "content": self.replies.pop(0)}
+        choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+        usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+        body = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "m",
+            "choices": choices,
+            "usage": usage,
+        }
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Endpoint]]:
+    class Mine(Endpoint):
+        asked: list[dict[str, Any]] = []  # noqa: RUF012
+        replies: list[str] = []  # noqa: RUF012
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mine)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-never-written-down")
+    monkeypatch.setenv("OPENAI_MODEL", "m")
+    yield Mine
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "TRACE_ROBOT_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_a_model_the_search_solves_reach_and_leaves_everything_to_look_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], frames_of: Callable[[Path], Array]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["optimize", "reach-v3", "--out", str(out), "--held-out", "10"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "search: no model is configured (OPENAI_API_KEY or OPENAI_BASE_URL), so the built-in search runs"
+        in shown
+    )
+    assert "the starting controller" in shown
+    assert str(out / "best.py") in shown
+
+    result = json.loads((out / "result.json").read_text())
+    assert result["task"] == "reach-v3"
+    assert (result["optimizer"], result["feedback_level"], result["seed"]) == ("search", "outcome", 0)
+    assert result["start_success"] == 0.0
+    assert result["held_out_success"] >= 0.9
+    assert result["held_out_episodes"] == 10
+    assert (result["model_calls"], result["tokens"]) == (0, 0)
+    assert result["candidates"] > 10
+    assert result["environment_steps"] > 1000
+    assert result["versions"]["metaworld"] == "3.1.1"
+
+    iterations = sorted((out / "iterations").iterdir())
+    assert len(iterations) == result["iterations"] + 1 >= 2
+    last = iterations[result["best_iteration"]]
+    assert (last / "controller.py").read_text() == (out / "best.py").read_text()
+    assert "-    return [0.0, 0.0, 0.0, 0.0]" in (iterations[1] / "difference.diff").read_text()
+    assert "Success in 5 of 5 episodes." in (last / "feedback.txt").read_text()
+    assert json.loads((last / "scores.json").read_text())["success"] == 1.0
+    frames = frames_of(last / "episode.mp4")
+    assert frames.shape[1:] == (240, 320, 3)
+    assert len(frames) > 10
+
+    assert main(["evaluate", "reach-v3", "--policy", str(out / "best.py"), "--episodes", "10", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["success"] == result["held_out_success"]
+    assert again["control"] == result["control"]
+    held_out = json.loads((out / "held_out.json").read_text())["episodes"]
+    assert held_out == again["conditions"]
+
+
+def test_a_models_answer_becomes_the_next_controller_and_its_effect_is_seen(
+    tmp_path: Path, endpoint: type[Endpoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint.replies[:] = ["I would rather not.", ANSWER]
+    out = tmp_path / "run"
+    arguments = (
+        f"optimize reach-v3 --out {out} --episodes 2 --held-out 4 --no-tune --record {tmp_path}/record.jsonl"
+    )
+    assert main([*arguments.split(), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["optimizer"], result["control"]) == ("optoprime", "pose")
+    assert result["held_out_success"] == 1.0
+    assert (result["model_calls"], result["tokens"]) == (2, 220)
+
+    first, repair = ("\n".join(m["content"] for m in asked["messages"]) for asked in endpoint.asked)
+    assert "def act(observation, memory):" in first
+    assert "Success in 0 of 2 episodes." in first
+    assert "goal_position" in first
+    assert "Your reply cannot be used" in repair
+    folder = out / "iterations" / "001"
+    assert "I would rather not." in (folder / "attempts.json").read_text()
+    assert "go to the goal" in (folder / "reply.md").read_text()
+    assert "+    error = observation" in (folder / "difference.diff").read_text()
+    for path in [*out.rglob("*"), tmp_path / "record.jsonl"]:
+        assert path.is_dir() or b"sk-never-written-down" not in path.read_bytes()
+
+    endpoint.replies[:] = []
+    replay = f"optimize reach-v3 --out {tmp_path / 'again'} --episodes 2 --held-out 4 --no-tune --no-video"
+    assert main([*replay.split(), "--replay", str(tmp_path / "record.jsonl"), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["held_out_success"] == 1.0
+    assert len(endpoint.asked) == 2
+    assert (tmp_path / "again" / "best.py").read_text() == (out / "best.py").read_text()
+
+
+def test_a_candidate_that_attacks_is_a_score_with_a_reason_and_the_run_goes_on(
+    tmp_path: Path, endpoint: type[Endpoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = ANSWER.replace("    error = obs", "    while True:\n        pass\n    error = obs")
+    endpoint.replies[:] = [hostile, ANSWER]
+    out = tmp_path / "run"
+    assert (
+        main(f"optimize reach-v3 --out {out} --episodes 1 --held-out 2 --no-tune --no-video --quiet".split())
+        == 0
+    )
+    scores = json.loads((out / "iterations" / "001" / "scores.json").read_text())
+    assert scores["episodes"][0]["fault"]["category"] == "timeout"
+    assert "Error (timeout)" in (out / "iterations" / "001" / "feedback.txt").read_text()
+    assert "Error (timeout)" in "\n".join(m["content"] for m in endpoint.asked[1]["messages"])
+    assert capsys.readouterr().out.startswith("1.00 ")
+
+
+@pytest.mark.usefixtures("no_model")
+def test_an_unreachable_endpoint_is_one_line_and_the_start_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = f"optimize reach-v3 --out {out} --episodes 1 --no-video --retries 0 --model m --base-url http://127.0.0.1:9/v1"
+    assert main(arguments.split()) == 1
+    errors = capsys.readouterr().err
+    assert "cannot reach a model at http://127.0.0.1:9/v1" in errors
+    assert errors.count("\n") == 1
+    assert (out / "iterations" / "000" / "controller.py").is_file()
+    assert (out / "best.py").is_file()
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_dry_run_prints_the_prompt_and_asks_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["optimize", "reach-v3", "--episodes", "1", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "#Variables" in shown
+    assert "goal_position" in shown
+
+
+@pytest.mark.usefixtures("no_model")
+def test_constants_are_tuned_where_there_is_no_act_to_rewrite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (
+        f"optimize pick-place-v3 --policy pick_place --out {tmp_path / 'run'} --held-out 4 --no-video --json"
+    )
+    assert main(arguments.split()) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["optimizer"], result["start_success"], result["held_out_success"]) == ("cma", 0.0, 1.0)
+    assert 'CONTROL = "pose"' in (tmp_path / "run" / "best.py").read_text()
+
+
+@pytest.mark.usefixtures("no_model")
+def test_render_writes_a_video_of_the_episodes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], frames_of: Callable[[Path], Array]
+) -> None:
+    film = tmp_path / "film.mp4"
+    assert main(f"render reach-v3 --policy do_nothing --out {film}".split()) == 0
+    assert "1 episodes, success 0.00" in capsys.readouterr().out
+    assert len(frames_of(film)) > 100

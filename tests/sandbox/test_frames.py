@@ -1,0 +1,69 @@
+"""What comes out of a jail is read without trust."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trace_robot.sandbox.frames import (
+    CATEGORIES,
+    ENTRY,
+    MESSAGE_CHARS,
+    Entry,
+    FrameError,
+    Sizes,
+    clean,
+    decode_entries,
+    encode_entries,
+)
+from trace_robot.sandbox.types import Fault
+
+SIZES = Sizes(printed_chars=50, records_bytes=100)
+plain_text = st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=30)
+faults = st.none() | st.builds(
+    Fault, st.sampled_from(CATEGORIES), plain_text, st.none() | st.integers(1, 2**32 - 1)
+)
+entries = st.lists(st.builds(Entry, faults, plain_text, st.binary(max_size=100)), max_size=5)
+
+
+@given(entries)
+def test_entries_come_back_as_they_went(given_entries):
+    actions = b"abcd" * len(given_entries)
+    payload = encode_entries(given_entries, actions)
+    assert decode_entries(payload, len(given_entries), 4, SIZES) == (given_entries, actions)
+    assert len(payload) <= SIZES.of_reply(len(given_entries), 4)
+
+
+@given(st.binary(max_size=400), st.integers(0, 6))
+def test_any_bytes_are_entries_or_a_frame_error(payload, count):
+    try:
+        found, actions = decode_entries(payload, count, 16, SIZES)
+    except FrameError:
+        return
+    assert len(found) == count
+    assert len(actions) == 16 * count
+    assert all(len(each.printed) <= 200 and len(each.records) <= 100 for each in found)
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        ((200, 0, 0, 0, 0), "a reply holds an entry that no jail writes"),
+        ((0, 0, 0, 201, 0), "a reply holds an entry that no jail writes"),
+        ((0, 0, 0, 0, 101), "a reply holds an entry that no jail writes"),
+        ((1, 5, 0, 0, 0), "the sizes in a reply do not add up"),
+    ],
+)
+def test_an_entry_that_no_jail_writes_is_refused(head, why):
+    with pytest.raises(FrameError, match=why):
+        decode_entries(ENTRY.pack(*head), 1, 0, SIZES)
+
+
+def test_a_jail_cannot_blame_the_environment():
+    assert "environment" not in CATEGORIES
+
+
+@given(st.text(max_size=3000))
+def test_messages_are_one_printable_line_of_bounded_length(text):
+    cleaned = clean(text)
+    assert len(cleaned) <= MESSAGE_CHARS
+    assert cleaned.isprintable()

@@ -1,0 +1,189 @@
+"""A traced controller's graph comes back as data: bounded, checked, and the same actions as untraced."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
+from trace_robot.sandbox.graph import read_records
+from trace_robot.trace import ParameterNode, backward, from_records
+
+FIELDS = {"hand": (0, 3), "goal": (3, 6)}
+STAGED = '''
+import numpy as np
+from trace_robot import bundle, node
+
+gain = node(2.0, name="gain", trainable=True)
+
+@bundle(trainable=True)
+def choose(observation, memory):
+    """Choose a stage."""
+    memory["stage"] = "near" if np.linalg.norm(observation["goal"] - observation["hand"]) < 1 else "far"
+    return memory["stage"]
+
+@bundle(trainable=True)
+def move(observation, stage, gain):
+    """Move."""
+    step = gain * (observation["goal"] - observation["hand"])
+    return np.clip(step, -1, 1) if stage == "far" else step * (1 / observation["hand"][0])
+
+def act(observation, memory):
+    return move(observation, choose(observation, memory), gain)
+'''
+ROWS = np.array([[1.0, 0, 0, 5, 5, 5], [1.0, 0, 0, 5, 5, 5], [0.5, 0, 0, 0.6, 0, 0], [0.5, 0, 0, 0.6, 0, 0]])
+
+
+@pytest.fixture(scope="module")
+def box():
+    with Sandbox(Interface(6, 3, FIELDS), Limits(call_seconds=0.5)) as made:
+        yield made
+
+
+def play(box, source, rows, *, trace=True):
+    assert box.load(source, trace=trace) is None
+    assert box.reset() is None
+    return [box.call(row[None])[0] for row in rows]
+
+
+def named(records):
+    return {record["name"]: record for record in records}
+
+
+def test_tracing_does_not_change_the_actions(box):
+    traced = play(box, STAGED, ROWS)
+    assert np.array_equal(traced, play(box, STAGED, ROWS, trace=False))
+    assert box.graph() == ()
+
+
+def test_feedback_on_the_last_action_reaches_code_and_constants_of_every_step(box):
+    play(box, STAGED, ROWS)
+    records = box.graph()
+    own = {name: ParameterNode("new", name=name) for name in ("gain", "choose", "move")}
+    nodes = from_records(records, own)
+    last = [record for record in records if record["op"] == "move"][-1]
+    found = backward(nodes[last["id"]], "too fast")
+    assert set(found.parameters) == set(own.values())
+
+
+def test_each_record_has_its_step_and_comes_after_its_inputs(box):
+    play(box, STAGED, ROWS)
+    records = box.graph()
+    assert [record["id"] for record in records] == list(range(len(records)))
+    assert all(parent < record["id"] for record in records for parent in record["inputs"].values())
+    assert {record["step"] for record in records if record["op"] == "move"} == {0, 1, 2, 3}
+    assert {record["step"] for record in records if record["kind"] == "parameter"} == {None}
+    assert [record["step"] for record in records if record["name"].startswith("observation")] == [0, 1, 2, 3]
+
+
+def test_memory_flows_through_time_and_only_when_it_changes(box):
+    play(box, STAGED, ROWS)
+    records = named(box.graph())
+    memories = [record for name, record in records.items() if name.startswith("memory")]
+    assert [record["value"] for record in memories] == ["{}", "{'stage': 'far'}", "{'stage': 'near'}"]
+    assert memories[1]["inputs"] == {"memory": memories[0]["id"], "choose": records["choose:0"]["id"]}
+    assert memories[2]["inputs"] == {"memory": memories[1]["id"], "choose": records["choose:2"]["id"]}
+    assert records["choose:3"]["inputs"]["memory"] == memories[2]["id"]
+
+
+def test_a_plain_controller_is_one_operation_a_call(box):
+    source = "def act(observation, memory):\n    'Count.'\n    memory['n'] = memory.get('n', 0) + 1\n"
+    source += "    return [0, 0, 1]\n"
+    play(box, source, ROWS[:2])
+    records = named(box.graph())
+    assert set(records) == {"observation:0", "memory:0", "act:0", "observation:1", "memory:1", "act:1"}
+    assert records["act:1"]["inputs"] == {"observation": 3, "memory": 4}
+    assert records["memory:1"]["inputs"] == {"memory": 1, "act": 2}
+    assert records["act:0"]["doc"] == "[act] Count."
+
+
+def test_a_controller_that_writes_its_memory_itself_keeps_a_dict(box):
+    source = STAGED.replace(
+        "    return move(observation, choose(observation, memory), gain)",
+        "    memory['n'] = memory.get('n', 0) + 1\n    return move(observation, choose(observation, memory), gain)",
+    )
+    play(box, source, ROWS[:2])
+    values = [record["value"] for record in box.graph() if record["name"].startswith("memory")]
+    assert values == ["{}", "{'stage': 'far', 'n': 1}"] or values == ["{}", "{'n': 1, 'stage': 'far'}"]
+
+
+def test_an_exception_in_traced_code_is_a_record_and_a_fault_with_the_line_of_the_file(box):
+    rows = ROWS.copy()
+    rows[3] = [0, 0, 0, 0.1, 0, 0]
+    source = STAGED.replace("1 / observation", "1 / (1 if observation['hand'][0] else {}['hand'])")
+    source = source.replace("(1 if observation['hand'][0] else {}['hand'])[\"hand\"][0]", "len({}[0])")
+    answers = play(box, source, rows)
+    fault = next(answer for answer in answers if isinstance(answer, Fault))
+    line = next(number for number, text in enumerate(source.splitlines(), 1) if "len({}[0])" in text)
+    assert (fault.category, fault.message, fault.line) == ("exception", "KeyError: 0", line)
+    last = box.graph()[-1]
+    assert (last["kind"], last["value"], last["step"]) == ("exception", "(KeyError) 0", 2)
+    assert play(box, source, rows, trace=False)[2] == fault
+
+
+def test_what_was_recorded_survives_a_hang_with_the_line_of_the_trainable_function(box):
+    source = STAGED.replace("    step = gain", "    while stage == 'near': pass\n    step = gain")
+    answers = play(box, source, ROWS)
+    line = next(number for number, text in enumerate(source.splitlines(), 1) if "while" in text)
+    assert (answers[2].category, answers[2].line) == ("timeout", line)
+    assert {record["step"] for record in box.graph() if record["op"] == "move"} == {0, 1}
+
+
+def test_lock_step_episodes_have_graphs_of_their_own(box):
+    assert box.load(STAGED, trace=True) is None
+    assert box.reset(2) is None
+    for row in ROWS:
+        box.call(np.stack([row, ROWS[0]]))
+    together = box.graph(0)
+    play(box, STAGED, ROWS)
+    assert together == box.graph()
+
+
+def test_a_graph_stops_growing_at_its_bound(box, monkeypatch):
+    source = "from trace_robot import node\ndef act(observation):\n    x = node(0.0)\n"
+    source += "    for _ in range(3000): x = x + 1\n    return [0, 0, x]\n"
+    play(box, source, np.repeat(ROWS[:1], 5, axis=0))
+    assert 5000 < len(box.graph()) <= 20_000
+
+
+def record(number, **changes):
+    made = {
+        "id": number,
+        "name": f"x:{number}",
+        "kind": "input",
+        "op": "",
+        "doc": "",
+        "inputs": {},
+        "value": "1",
+    }
+    return {**made, "step": 0, **changes}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        record(2),
+        record(1, id=True),
+        record(1, kind="root"),
+        record(1, name=5),
+        record(1, inputs={"a": 1}),
+        record(1, inputs={"a": -1}),
+        record(1, inputs={"a": "0"}),
+        record(1, inputs={"a" * 300: 0}),
+        record(1, step=-1),
+        record(1, step="0"),
+        record(1, value="x" * 300_000),
+        {**record(1), "more": 1},
+        ["id"],
+    ],
+)
+def test_records_are_read_up_to_the_first_that_no_jail_writes(bad):
+    parts = [json.dumps([record(0), bad, record(1)]).encode()]
+    assert read_records(parts) == (record(0),)
+
+
+@given(st.binary(max_size=200) | st.sampled_from([b"[" * 100_000, b"{}", b"null", b'[{"id":0}]', b"[NaN]"]))
+def test_any_bytes_are_read(data):
+    assert read_records([data]) == ()

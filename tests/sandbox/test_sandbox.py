@@ -1,0 +1,222 @@
+"""What a worker sees of a sandbox: actions, faults with lines, episodes that do not disturb each other."""
+
+import numpy as np
+import pytest
+
+from trace_robot.errors import OrderError, SandboxError
+from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
+
+PLAIN = "def act(observation):\n    return observation[:2]\n"
+COUNTS = "n = 0\ndef act(o):\n    global n\n    n += 1\n    return [n, o[0]]\n"
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with Sandbox(Interface(3, 2), Limits(call_seconds=0.2, load_seconds=0.4, memory_mb=128)) as box:
+        yield box
+
+
+def start(box: Sandbox, source: str, episodes: int = 1) -> None:
+    assert box.load(source) is None
+    assert box.reset(episodes) is None
+
+
+def first(box: Sandbox, source: str) -> object:
+    """Return the fault or the first answer of a source."""
+    fault = box.load(source)
+    if fault is None:
+        fault = box.reset()
+    return fault if fault is not None else box.call(np.ones((1, 3)))[0]
+
+
+def test_an_action_is_float32_and_its_own(shared):
+    start(shared, PLAIN, 2)
+    given = np.array([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]])
+    answers = shared.call(given)
+    assert [answer.dtype for answer in answers] == [np.float32] * 2
+    assert np.array_equal(answers, given[:, :2].astype(np.float32))
+    answers[0][:] = 9.0
+    assert np.array_equal(shared.call(given)[0], given[0, :2].astype(np.float32))
+
+
+def test_fields_come_as_a_dict_of_floats_and_arrays():
+    source = "def act(o):\n    return [o['a'] + (type(o['a']) is float), o['b'].sum() + o['b'].size]\n"
+    with Sandbox(Interface(3, 2, {"a": (0, 1), "b": (1, 3)})) as box:
+        start(box, source)
+        assert box.call(np.array([[1.0, 2.0, 3.0]]))[0].tolist() == [2.0, 7.0]
+
+
+def test_memory_is_kept_between_calls_and_empty_in_each_episode(shared):
+    start(
+        shared,
+        "def act(o, memory):\n    memory['n'] = memory.get('n', 0) + 1\n    return [memory['n'], 0]\n",
+        2,
+    )
+    assert [shared.call(np.zeros((1, 3)), [0])[0][0] for _ in range(3)] == [1, 2, 3]
+    assert shared.call(np.zeros((2, 3)))[1][0] == 1
+    assert shared.reset() is None
+    assert shared.call(np.zeros((1, 3)))[0][0] == 1
+
+
+def test_each_episode_starts_from_a_freshly_executed_module(shared):
+    start(shared, COUNTS, 2)
+    rows = np.zeros((2, 3))
+    assert [[a[0] for a in shared.call(rows)] for _ in range(2)] == [[1, 1], [2, 2]]
+    assert shared.reset(1) is None
+    assert shared.call(rows[:1])[0][0] == 1
+
+
+def test_random_numbers_do_not_depend_on_how_episodes_are_grouped(shared):
+    source = (
+        "import random\nimport numpy as np\nrng = np.random.default_rng()\nr = random.Random()\n"
+        "def act(o):\n    return [np.random.rand() + random.random(), rng.normal() + r.random()]\n"
+    )
+    start(shared, source, 1)
+    rows = np.zeros((3, 3))
+    alone = [shared.call(rows[:1])[0].tolist() for _ in range(3)]
+    start(shared, source, 3)
+    together = [[answer.tolist() for answer in shared.call(rows)] for _ in range(3)]
+    assert together == [[step] * 3 for step in alone]
+
+
+@pytest.mark.parametrize(
+    ("source", "category", "line", "message"),
+    [
+        ("def act(o):\n    return [1 / 0, 0]\n", "exception", 2, "ZeroDivisionError: division by zero"),
+        ("x = {}\ny = x['k']\ndef act(o): return 1\n", "exception", 2, "KeyError: 'k'"),
+        (
+            "def act(o):\n    a = 1\n    return [1.0]\n",
+            "wrong shape",
+            3,
+            "act must return 2 numbers, got [1.0]",
+        ),
+        ("def act(o):\n    return 'up'\n", "wrong shape", 2, "act must return 2 numbers, got 'up'"),
+        (
+            "def act(o):\n    return [float('nan'), 0]\n",
+            "not finite",
+            2,
+            "act must return finite float32 numbers, got [nan, 0]",
+        ),
+        ("def act(o):\n    while True:\n        pass\n", "timeout", None, "one call took more than 0.2 s"),
+        ("import time\ndef act(o):\n    time.sleep(99)\n", "timeout", 3, "one call took more than 0.2 s"),
+        ("while True: pass\n", "timeout", 1, "loading took more than 0.4 s"),
+        ("def act(o):\n    return list(b'x' * 10**12)\n", "memory", 2, "MemoryError"),
+        ("import os\n", "blocked", 1, "module 'os' is not for controllers"),
+        (
+            "def other(): pass\n",
+            "exception",
+            None,
+            "NameError: the controller defines neither act(observation) nor a class Controller with it",
+        ),
+    ],
+)
+def test_a_fault_has_a_category_a_message_and_a_line(shared, source, category, line, message):
+    fault = first(shared, source)
+    assert isinstance(fault, Fault)
+    assert (fault.category, fault.message) == (category, message)
+    assert fault.line == line or (category == "timeout" and fault.line in (2, 3))
+
+
+def test_the_line_of_a_hanging_c_function_is_known(shared):
+    fault = first(shared, "x = 1\ndef act(o):\n    return [sum(range(10**12)), 0]\n")
+    assert (fault.category, fault.line) == ("timeout", 3)
+
+
+def test_a_hidden_operation_is_blocked_by_the_system():
+    with Sandbox(Interface(3, 2), static_check=False) as box:
+        fault = first(box, "def act(o):\n    open('/etc/passwd')\n")
+        assert (fault.category, fault.line, fault.static) == ("blocked", 2, False)
+        assert first(box, "import os\ndef act(o):\n    os._exit(4)\n").message == (
+            "the controller ended its own process with exit code 4"
+        )
+        assert first(box, "import ctypes\ndef act(o):\n    ctypes.string_at(0)\n").category == "crash"
+        assert first(box, PLAIN).tolist() == [1.0, 1.0]
+
+
+def test_an_episode_with_a_fault_keeps_answering_with_it(shared):
+    start(shared, "def act(o):\n    return [1 / float(o[0]), 0]\n", 2)
+    broken, fine = shared.call(np.array([[0.0, 0, 0], [1.0, 0, 0]]))
+    assert broken.category == "exception"
+    assert fine.tolist() == [1, 0]
+    again, fine = shared.call(np.ones((2, 3)))
+    assert again == broken
+    assert fine.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("death", ["while True: pass", "os._exit(1)", "ctypes.string_at(0)"])
+def test_an_episode_that_kills_the_process_leaves_the_others_where_they_were(death):
+    source = "import os, ctypes\n" + COUNTS.replace(
+        "    return", f"    if n == o[1]:\n        {death}\n    return"
+    )
+    rows = np.array([[k, 0.0 if k != 2 else 3.0, 0.0] for k in range(4)])
+    with Sandbox(Interface(3, 2), Limits(call_seconds=0.1), static_check=False) as box:
+        start(box, source, 4)
+        answers = [box.call(rows) for _ in range(4)]
+        for step, found in enumerate(answers, 1):
+            assert [found[k].tolist() for k in (0, 1, 3)] == [[step, 0], [step, 1], [step, 3]]
+        assert [isinstance(found[2], Fault) for found in answers] == [False, False, True, True]
+        assert box.reset(2) is None
+        assert [answer[0] for answer in box.call(rows[:2])] == [1, 1]
+
+
+def test_what_is_printed_is_kept_and_cut():
+    with Sandbox(Interface(3, 2), Limits(printed_chars=20)) as box:
+        start(box, "print('loaded')\ndef act(o):\n    print('x' * int(o[0]))\n    return [0, 0]\n", 2)
+        box.call(np.array([[3.0, 0, 0], [100.0, 0, 0]]))
+        assert box.printed(0) == "loaded\nxxx\n"
+        assert box.printed(1) == "loaded\n" + "x" * 13
+        assert box.printed(7) == ""
+
+
+def test_the_budget_of_an_episode_ends_it():
+    spin = "import time\ndef act(o):\n    t = time.process_time()\n    while time.process_time() - t < 0.1: pass\n"
+    with Sandbox(Interface(3, 2), Limits(call_seconds=1.0, episode_seconds=0.35)) as box:
+        start(box, f"{spin}    return [0, 0]\n")
+        answers = [box.call(np.zeros((1, 3)))[0] for _ in range(6)]
+        assert isinstance(answers[-1], Fault)
+        assert answers[-1].message == "the episode took more than 0.35 s"
+        assert not isinstance(answers[1], Fault)
+
+
+def test_another_source_gets_another_process_and_the_same_source_keeps_it(shared):
+    start(shared, PLAIN)
+    before = shared.pid
+    start(shared, PLAIN)
+    assert shared.pid == before
+    start(shared, COUNTS)
+    assert shared.pid != before
+
+
+def test_a_controller_that_spoils_numpy_spoils_nothing_for_the_next():
+    spoil = "import numpy, builtins, math\nnumpy.clip = None\nmath.pi = 3\n"
+    spoil += "real = len\nbuiltins.len = lambda x: real(x) if x != [1] else 3\n"
+    with Sandbox(Interface(3, 2), static_check=False) as box:
+        assert first(box, f"{spoil}{PLAIN}").tolist() == [1.0, 1.0]
+        source = "import numpy, math\ndef act(o):\n    return numpy.clip([len([1]), math.pi], 0, 9)\n"
+        assert first(box, source).tolist() == pytest.approx([1, np.pi])
+
+
+def test_orders_out_of_turn_and_wrong_shapes_are_errors():
+    with Sandbox(Interface(3, 2)) as box:
+        with pytest.raises(OrderError, match="reset needs a controller: load one first"):
+            box.reset()
+        with pytest.raises(OrderError, match="call needs episodes: reset first"):
+            box.call(np.zeros((1, 3)))
+        start(box, PLAIN)
+        with pytest.raises(ValueError, match=r"inputs must have shape \(1, 3\), got \(1, 4\)"):
+            box.call(np.zeros((1, 4)))
+        with pytest.raises(ValueError, match="episodes must be between 1 and 4096, got 0"):
+            box.reset(0)
+
+
+def test_without_a_boundary_untrusted_code_is_refused_unless_trusted(monkeypatch):
+    reason = "seccomp is a Linux facility and this is darwin"
+    monkeypatch.setattr("trace_robot.sandbox.process.told_locks", lambda told: {"failed": reason})
+    with Sandbox(Interface(3, 2)) as box, pytest.raises(SandboxError) as caught:
+        box.load(PLAIN)
+    assert str(caught.value) == (
+        f"this machine gives no boundary for untrusted code: {reason}; "
+        "pass trusted=True (--trust-code) to run it all the same"
+    )
+    with Sandbox(Interface(3, 2), trusted=True) as box:
+        assert first(box, PLAIN).tolist() == [1.0, 1.0]

@@ -1,0 +1,186 @@
+"""The search: finds programs from nothing, the same ones for the same seed, and says when it is done."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import trace_robot.optimize.search as room
+from trace_robot.errors import OrderError
+from trace_robot.optimize.problem import Candidate, Outcome
+from trace_robot.optimize.search import ProgramSearch, measure
+from trace_robot.optimize.search.changes import Changes
+from trace_robot.optimize.search.constants import free, from_vector, to_vector
+from trace_robot.optimize.search.moves import LONGEST, Moves
+from trace_robot.program import Program, start
+
+_found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))
+assert _found is not None
+assert _found.loader is not None
+fakes = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(fakes)
+
+ROOT = Path(__file__).parents[2]
+SPEC = fakes.point_mass_spec()
+
+
+def outcome(candidate: Candidate) -> Outcome:
+    """Run a candidate in the point-mass world."""
+    details: dict[str, list[float]] = {"success": [], "steps": []}
+    for seed in candidate.seeds or ():
+        assert candidate.program is not None
+        runner = start(Program.from_data(candidate.program), SPEC)
+        episode = fakes.play(runner, seed, steps=SPEC.horizon)
+        details["success"].append(episode["success"])
+        details["steps"].append(episode["steps"])
+        for name, number in measure(SPEC, episode["observations"], episode["rewards"]).items():
+            details.setdefault(name, []).append(number)
+    return Outcome(candidate.id, 0.0, details=details)
+
+
+def searched(seed: int, rounds: int, *, reverse: bool = False) -> ProgramSearch:
+    search = ProgramSearch(SPEC, range(5), seed=seed)
+    for _ in range(rounds):
+        if search.done:
+            break
+        candidates = search.ask()
+        search.tell([outcome(candidate) for candidate in (reversed(candidates) if reverse else candidates)])
+    return search
+
+
+def test_search_finds_a_controller_that_works_on_conditions_it_never_saw() -> None:
+    search = searched(seed=0, rounds=40)
+    assert search.best is not None
+    assert search.best.program is not None
+    program = Program.from_data(search.best.program)
+    assert program.rounds == 0
+    assert sum(fakes.play(start(program, SPEC), seed)["success"] for seed in range(100, 120)) >= 19
+
+
+def test_same_seed_gives_the_same_program_in_whatever_order_outcomes_come() -> None:
+    first, second = searched(seed=3, rounds=3), searched(seed=3, rounds=3, reverse=True)
+    assert first.ask() == second.ask()
+    assert first.best == second.best
+
+
+def test_another_seed_tries_other_programs() -> None:
+    assert ProgramSearch(SPEC, range(5), seed=0).ask() != ProgramSearch(SPEC, range(5), seed=1).ask()
+
+
+def test_restored_search_goes_on_where_the_first_one_stood() -> None:
+    first = searched(seed=1, rounds=3)
+    second = ProgramSearch(SPEC, range(5), seed=1)
+    second.restore(json.loads(json.dumps(first.state())))
+    assert second.ask() == first.ask()
+    assert second.best == first.best
+
+
+def test_ask_twice_gives_the_same_candidates() -> None:
+    search = ProgramSearch(SPEC, range(5))
+    assert search.ask() == search.ask()
+
+
+def test_missing_outcome_is_an_error_that_names_it() -> None:
+    search = ProgramSearch(SPEC, range(5))
+    candidates = search.ask()
+    with pytest.raises(OrderError, match=rf"got none for \[{candidates[0].id}\]"):
+        search.tell([outcome(candidate) for candidate in candidates[1:]])
+
+
+def test_search_runs_on_a_single_condition() -> None:
+    search = ProgramSearch(SPEC, (7,), seed=0)
+    for _ in range(3):
+        search.tell([outcome(candidate) for candidate in search.ask()])
+    assert search.best is not None
+
+
+def test_random_programs_fit_the_environment_and_end_by_themselves() -> None:
+    moves = Moves(SPEC, np.random.default_rng(0))
+    for _ in range(100):
+        program = moves.program()
+        assert 1 <= len(program.stages) <= LONGEST
+        assert program.rounds == 1
+        assert fakes.play(start(program, SPEC), 0, steps=5000)["steps"] < 5000
+
+
+def test_changed_programs_still_survive_json_and_run() -> None:
+    moves = Moves(SPEC, np.random.default_rng(1))
+    changes = Changes(moves)
+    program, other = moves.program(), moves.program()
+    for _ in range(200):
+        program = changes.cross(program, other) if moves.chance(0.2) else changes.mutate(program)
+        assert 1 <= len(program.stages) <= LONGEST
+        assert Program.from_data(json.loads(json.dumps(program.to_data()))) == program
+        start(program, SPEC)(fakes.PointMass(0).observe())
+
+
+def test_constants_of_a_program_survive_the_vector_and_only_free_ones_move() -> None:
+    moves = Moves(SPEC, np.random.default_rng(2))
+    for _ in range(50):
+        program = moves.program()
+        vector = to_vector(program)
+        assert np.allclose(to_vector(from_vector(program, vector)), vector, atol=0.2)
+        moved = to_vector(from_vector(program, vector + 5.0 * ~free(program)))
+        assert np.allclose(moved, vector, atol=0.2)
+
+
+def test_measure_tells_what_was_moved_and_raised() -> None:
+    observations = np.zeros((3, 11))
+    observations[2, 4:7] = (0.03, 0.0, 0.04)
+    numbers = measure(SPEC, observations, np.array([1.0, 3.0]))
+    assert numbers["best"] == 3.0
+    assert numbers["mean"] == 2.0
+    assert numbers["moved_block_position"] == pytest.approx(0.05)
+    assert numbers["raised_block_position"] == pytest.approx(0.04)
+    assert numbers["moved_goal_position"] == 0.0
+
+
+def test_measure_of_an_episode_without_a_step_is_finite() -> None:
+    assert measure(SPEC, np.zeros((1, 11)), np.zeros(0))["best"] == 0.0
+
+
+def test_no_task_is_named_in_the_search() -> None:
+    tasks = json.loads((ROOT / "envs" / "metaworld_tasks.json").read_text())["tasks"]
+    folders = (Path(room.__file__).parent, ROOT / "trace_robot" / "program")
+    text = "\n".join(file.read_text() for folder in folders for file in sorted(folder.glob("*.py")))
+    for name in tasks:
+        assert name not in text
+        if len(words := name.removesuffix("-v3").split("-")) > 1:
+            assert "_".join(words) not in text
+            assert " ".join(words) not in text
+    for thing in (
+        "puck",
+        "drawer",
+        "door",
+        "peg",
+        "wrench",
+        "hammer",
+        "nail",
+        "lever",
+        "faucet",
+        "window",
+        "mug",
+    ):
+        assert thing not in text
+
+
+def test_written_winner_does_what_its_program_does() -> None:
+    search = searched(seed=0, rounds=8)
+    best = search.best
+    assert best is not None
+    assert best.program is not None
+    names: dict[str, object] = {}
+    exec(best.values["act"], names)
+    act, memory, world = names["act"], {}, fakes.PointMass(50)  # type: ignore[var-annotated]
+    runner = start(replace(Program.from_data(best.program), rounds=0), SPEC)
+    observation = world.observe()
+    for _ in range(100):
+        action = runner(observation)
+        written = np.asarray(act(SPEC.named(observation), memory), np.float32)  # type: ignore[operator]
+        assert action.tobytes() == written.tobytes()
+        observation, _, _ = world.step(action)

@@ -1,0 +1,82 @@
+"""What is held fixed between two benchmarks that are to be compared, and the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trace_robot.errors import TraceRobotError
+from trace_robot.workspace import environments, sets, unknown
+
+# Success of the paper's robot experiment at its last iteration (arXiv:2406.16218, figure 7; read off the figure,
+# to 0.01): OptoPrime with memory, OPRO. Iterations in which a controller crashed were dropped there.
+PAPER: Mapping[str, Mapping[str, float]] = {
+    "optoprime": {"reach-v3": 1.00, "push-v3": 0.30, "pick-place-v3": 0.40},
+    "opro": {"reach-v3": 0.47, "push-v3": 0.18, "pick-place-v3": 0.00},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a controller is trained and scored.
+
+    episodes: training conditions; held_out: those of the score. control: "pose" or "raw", None for what suits the
+    optimizer. options: of the environment. iterations: of an optimizer that asks a model, by task; ``default`` of
+    the others, None for the optimizer's own.
+    """
+
+    name: str
+    about: str
+    episodes: int
+    held_out: int
+    seeds: tuple[int, ...]
+    control: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    iterations: Mapping[str, int] = field(default_factory=dict)
+    default: int | None = None
+
+    def iterations_of(self, task: str) -> int | None:
+        return self.iterations.get(task, self.default)
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "standard",
+            "500 simulator steps an episode, 5 training conditions, 50 held-out ones",
+            episodes=5,
+            held_out=50,
+            seeds=(0,),
+        ),
+        Protocol(
+            "paper",
+            "pose control by relative targets, 10 decisions an episode, 1 training condition, 10 held-out ones,"
+            " 10 seeds; at most 10 iterations for reach, 30 for the others, where a model is asked",
+            episodes=1,
+            held_out=10,
+            seeds=tuple(range(10)),
+            control="pose",
+            options={"relative": True, "decisions": 10},
+            iterations={"reach-v3": 10},
+            default=30,
+        ),
+    )
+}
+
+
+def select(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the tasks that names of tasks and of sets ("paper", "mt10", "mt50") stand for, each once."""
+    known, groups = environments(), sets()
+    chosen: dict[str, None] = {}
+    for name in names:
+        if name in groups:
+            chosen.update(dict.fromkeys(groups[name]))
+        elif name in known:
+            chosen[name] = None
+        else:
+            raise unknown("task or set of tasks", name, [*groups, *known])
+    if not chosen:
+        raise TraceRobotError("a benchmark needs at least one task, got none")
+    return tuple(chosen)

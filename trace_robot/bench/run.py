@@ -1,0 +1,164 @@
+"""Runs what a plan asks for and is not yet among the results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from trace_robot.bench.plan import Key, Plan
+from trace_robot.bench.results import Results, Row
+from trace_robot.choice import Chosen, choose
+from trace_robot.errors import EnvironmentFault
+from trace_robot.llm.record import read_record
+from trace_robot.loop import optimize
+from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.levels import EXPERT
+from trace_robot.rollout.outcome import wilson
+from trace_robot.run.store import RunFolder
+from trace_robot.settings import Event, Result
+from trace_robot.versions import versions
+from trace_robot.workspace import require_expert
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A run is going on. number: of ``total``, from 1; event: what its loop tells."""
+
+    key: Key
+    number: int
+    total: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A row is on disk. done: rows of the plan that are; left: seconds to go, by what the rows so far took."""
+
+    row: Row
+    done: int
+    total: int
+    left: float
+
+
+Watch = Callable[[Running | Finished], None]
+
+
+def bench(
+    plan: Plan,
+    out: Path,
+    *,
+    model: str | None = None,
+    base_url: str | None = None,
+    observe: Watch = lambda event: None,
+) -> list[Row]:
+    """Do the runs of ``plan`` that are not in ``out`` yet; return the rows of the plan, in its order.
+
+    Every finished row is on disk before the next run begins. A run that was killed starts again; what a model
+    answered in it is not asked again.
+    """
+    keys = list(plan.keys())
+    if plan.feedback == EXPERT:
+        for task in plan.tasks:
+            require_expert(task)
+    with Results(out, plan.fixed) as results:
+        missing = [key for key in keys if key not in results.rows]
+        if missing:
+            with Engine(plan.workers, trusted=plan.trusted) as engine:
+                _Bench(plan, out, results, engine, observe, model, base_url).run(keys, missing)
+        return [results.rows[key] for key in keys]
+
+
+@dataclass(slots=True)
+class _Bench:
+    plan: Plan
+    out: Path
+    results: Results
+    engine: Engine
+    observe: Watch
+    model: str | None
+    base_url: str | None
+
+    def run(self, keys: list[Key], missing: list[Key]) -> None:
+        total, taken = len(keys), 0.0
+        for count, key in enumerate(missing, 1):
+            number = keys.index(key) + 1
+            row = self.one(key, partial(self._tell, key, number, total))
+            self.results.add(row)
+            taken += row.wall_seconds
+            left = taken / count * (len(missing) - count)
+            self.observe(Finished(row, total - len(missing) + count, total, left))
+
+    def _tell(self, key: Key, number: int, total: int, event: Event) -> None:
+        self.observe(Running(key, number, total, event))
+
+    def one(self, key: Key, observe: Callable[[Event], None]) -> Row:
+        """Do one run; an environment that breaks is a row of failures, everything else is the caller's."""
+        started = time.monotonic()
+        name = f"{key[0]}-s{key[1]}"
+        folder = self.out / "runs" / name
+        chosen = choose(
+            self.plan.settings(key), model=self.model, base_url=self.base_url, record=self._record(name)
+        )
+        try:
+            result = optimize(
+                chosen.settings, folder, make_optimizer=chosen.make, usage=chosen.usage, engine=self.engine,
+                overwrite=True, observe=observe,
+            )  # fmt: skip
+        except EnvironmentFault as error:
+            return self._broken(key, chosen, error, time.monotonic() - started)
+        controller = RunFolder(self.out / "controllers").write(f"{name}.py", (folder / "best.py").read_text())
+        row = self._row(key, chosen, result, folder, controller, time.monotonic() - started)
+        if self.plan.optimizer == "search":
+            shutil.rmtree(folder)  # a search's log is large, and the same run writes it again
+        return row
+
+    def _record(self, name: str) -> str | None:
+        """Return the file that keeps a model's answers, so that a killed run pays for none of them twice."""
+        if self.plan.optimizer == "search":
+            return None
+        folder = self.out / "answers"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.jsonl").touch()
+        return str(folder / f"{name}.jsonl")
+
+    def _paid(self, name: str, result: Result) -> tuple[int, int]:
+        """Return calls and tokens, those of an earlier attempt that was killed included."""
+        record = self._record(name)
+        replies = [r for e in (read_record(record) if record else ()) for r in e.replies]
+        tokens = sum(reply.prompt_tokens + reply.completion_tokens for reply in replies)
+        return max(result.model_calls, len(replies)), max(result.tokens, tokens)
+
+    def _row(
+        self, key: Key, chosen: Chosen, result: Result, folder: Path, controller: Path, seconds: float
+    ) -> Row:
+        calls, tokens = self._paid(controller.stem, result)
+        held_out = json.loads((folder / "held_out.json").read_text())["episodes"]
+        return Row(
+            task=key[0], optimizer=result.optimizer, protocol=self.plan.protocol, seed=key[1],
+            feedback=result.feedback_level, control=result.control, success=result.held_out_success,
+            episodes=result.held_out_episodes, interval=result.held_out_interval,
+            crashes=sum(episode["ended"] == "error" for episode in held_out),
+            training_success=result.training_success, training_episodes=result.training_episodes,
+            candidates=result.candidates, iterations=result.iterations, environment_steps=result.environment_steps,
+            model_calls=calls, tokens=tokens, seconds=result.seconds,
+            wall_seconds=round(seconds, 2), workers=self.engine.workers, ended=result.ended,
+            model=chosen.why if calls else "", controller=controller.relative_to(self.out).as_posix(),
+            fixed=self.plan.fixed, versions=result.versions,
+        )  # fmt: skip
+
+    def _broken(self, key: Key, chosen: Chosen, error: EnvironmentFault, seconds: float) -> Row:
+        rules, settings = self.plan.rules, chosen.settings
+        return Row(
+            task=key[0], optimizer=settings.optimizer, protocol=rules.name, seed=key[1], feedback=settings.feedback,
+            control=settings.control or settings.usual_control, success=0.0, episodes=rules.held_out,
+            interval=wilson(0, rules.held_out), crashes=rules.held_out, training_success=0.0,
+            training_episodes=rules.episodes, candidates=0, iterations=0, environment_steps=0,
+            model_calls=chosen.usage()[0], tokens=chosen.usage()[1], seconds=round(seconds, 2),
+            wall_seconds=round(seconds, 2), workers=self.engine.workers, ended=f"the environment broke: {error}",
+            model="", controller="", fixed=self.plan.fixed, versions=versions(),
+        )  # fmt: skip
