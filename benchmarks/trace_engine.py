@@ -8,6 +8,7 @@ Every figure is the median of CPU times over rounds that alternate between the t
 only the union of its graphs is measured, which needs none of its other dependencies: the whole costs more.
 """
 
+# ruff: noqa: T201 - it reports to whoever runs it
 from __future__ import annotations
 
 import argparse
@@ -29,7 +30,7 @@ MICRO, MILLI = 1e6, 1e3
 
 def short(x, y):
     total = x + y
-    return total
+    return total  # noqa: RET504 - three lines
 
 
 def long(x, y):
@@ -206,7 +207,10 @@ def episode(trace: Any, rounds: int = 15) -> Figures:
             seen = environment.step(np.asarray(getattr(kept[-1], "_data", kept[-1]), dtype=np.float32))[0]
         return time.process_time() - started
 
-    pairs = [(run(lambda seen: controller(seen, 10.0)), run(lambda seen: traced(seen, gain))) for _ in range(rounds)]
+    pairs = [
+        (run(lambda seen: controller(seen, 10.0)), run(lambda seen: traced(seen, gain)))
+        for _ in range(rounds)
+    ]
     plain, with_graph = (statistics.median(column) for column in zip(*pairs, strict=True))
     return {
         "untraced episode, ms": plain * MILLI,
@@ -263,7 +267,9 @@ def targets(ours: Figures, peer: Figures) -> list[tuple[str, float, float, bool]
             "trainable call, 3 lines": 15,
             "trainable call, 40 lines": 60,
         }
-        rows += [(f"{name}, 1 / peer", ours[name] / peer[name], 1 / limit, True) for name, limit in wanted.items()]
+        rows += [
+            (f"{name}, 1 / peer", ours[name] / peer[name], 1 / limit, True) for name, limit in wanted.items()
+        ]
     return rows
 
 
@@ -282,7 +288,9 @@ def report(ours: Figures, peer: Figures) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer", default=os.environ.get("TRACE_OPT_PYTHON", ""), help="the peer's python")
     parser.add_argument("--peer-steps", type=int, default=500, help="also measure the peer at so many steps")
     parser.add_argument("--rounds", type=int, default=3)

@@ -82,7 +82,7 @@ def _with(
         settings,
         optimizer=name,
         usual_control=control,
-        seconds=settings.seconds if settings.seconds is not None else seconds,
+        seconds=seconds if settings.seconds is None and settings.steps is None else settings.seconds,
         iterations=settings.iterations if settings.iterations is not None else iterations,
     )
 

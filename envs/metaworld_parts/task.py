@@ -17,12 +17,14 @@ from trace_robot.spec import Array, Field
 
 DATA = Path(__file__).parent.parent / "metaworld_tasks.json"
 OBSERVATION_SIZE = 39
+Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Task:
     """One task in words and numbers.
 
+    starts: the box (low, high) in which a position lies when an episode starts, by field.
     low, high: bounds of the variation, the vector that fixes the initial condition, shape (3,) or (6,).
     apart: metres that the first two numbers of a variation must keep from ``apart_from``, or from the first
         two of its second half.
@@ -32,6 +34,7 @@ class Task:
     instruction: str
     success: str
     observation: tuple[Field, ...]
+    starts: Mapping[str, tuple[Point, Point]]
     low: tuple[float, ...]
     high: tuple[float, ...]
     apart: float = 0.0
@@ -91,12 +94,31 @@ def _task(name: str, data: Mapping[str, Any], common: Mapping[str, Any]) -> Task
         name=name,
         instruction=data["instruction"],
         success=data["success"],
-        observation=tuple(
-            Field(key, part["at"][0], part["at"][1], part["unit"], part["meaning"])
-            for key, part in fields.items()
-        ),
+        observation=tuple(_field(key, part) for key, part in fields.items()),
+        starts={key: _corners(part) for key, part in fields.items() if "starts" in part},
         low=tuple(variation["low"]),
         high=tuple(variation["high"]),
         apart=variation.get("apart", 0.0),
         apart_from=tuple(variation["apart_from"]) if "apart_from" in variation else None,
     )
+
+
+def _corners(data: Mapping[str, Any]) -> tuple[Point, Point]:
+    (low_x, low_y, low_z), (high_x, high_y, high_z) = data["starts"]
+    return (low_x, low_y, low_z), (high_x, high_y, high_z)
+
+
+def _field(name: str, data: Mapping[str, Any]) -> Field:
+    meaning = data["meaning"]
+    if "starts" in data:
+        meaning += f"; {'is' if name == 'goal_position' else 'starts'} at {_box(*data['starts'])}"
+    return Field(name, data["at"][0], data["at"][1], data["unit"], meaning)
+
+
+def _box(low: Sequence[float], high: Sequence[float]) -> str:
+    """Say a box in words, to the centimetre: "x -0.1 to 0.1, y 0.6 to 0.7, z 0.02"."""
+    sides = []
+    for axis, start, end in zip("xyz", low, high, strict=True):
+        middle = f"{(start + end) / 2:.2f}"
+        sides.append(f"{axis} {middle}" if end - start < 0.01 else f"{axis} {start:.2f} to {end:.2f}")
+    return ", ".join(sides).replace("-0.00", "0.00")

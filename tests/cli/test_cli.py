@@ -57,6 +57,7 @@ def test_help_imports_nothing_heavy() -> None:
         ("optimize reach-v3 --optimizer search --policy pick_place", "has none; use --optimizer cma"),
         ("optimize reach-v3 --replay {tmp}/missing.jsonl", "missing.jsonl"),
         ("evaluate reach-v3 --policy {tmp}/broken.py", "is not valid Python"),
+        ("evaluate reach-v3", "evaluate reach-v3 needs --policy NAME|FILE"),
         ("evaluate nowhere --policy do_nothing", "no environment 'nowhere'"),
         (
             "render reach-v3 --policy do_nothing --out film.gif",
@@ -84,7 +85,6 @@ def test_bad_input_is_one_line_that_says_what_to_do(
         "optimise reach-v3",
         "optimize",
         "optimize reach-v3 --episodes 0",
-        "evaluate reach-v3",
         "optimize reach-v3 --polic x",
     ],
 )

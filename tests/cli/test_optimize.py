@@ -171,7 +171,9 @@ def test_a_candidate_that_attacks_is_a_score_with_a_reason_and_the_run_goes_on(
     scores = json.loads((out / "iterations" / "001" / "scores.json").read_text())
     assert scores["episodes"][0]["fault"]["category"] == "timeout"
     assert "Error (timeout)" in (out / "iterations" / "001" / "feedback.txt").read_text()
-    assert "Error (timeout)" in "\n".join(m["content"] for m in endpoint.asked[1]["messages"])
+    assert "timeout: one call took more than 1 s" in "\n".join(
+        m["content"] for m in endpoint.asked[1]["messages"]
+    )
     assert capsys.readouterr().out.startswith("1.00 ")
 
 

@@ -131,6 +131,17 @@ def test_the_goal_is_where_upstream_measures_from_the_first_observation_on(pair:
         assert np.array_equal(seen[36:39], simulation.upstream._target_pos)
 
 
+def test_positions_start_where_the_description_says(pair: Pair) -> None:
+    fields = {field.name: field for field in pair.task.observation}
+    assert set(pair.task.starts) == set(pair.task.positions) - {"hand_position"}
+    for seed in range(3, 7):
+        seen = pair.quick.reset(pair.task.variation(seed))
+        for name, (low, high) in pair.task.starts.items():
+            place = fields[name].of(seen)
+            assert np.all(place >= low), name
+            assert np.all(place <= high), name
+
+
 def test_ranges_and_the_rule_of_distance_are_upstreams(pair: Pair) -> None:
     env = pair.reference.upstream
     assert pair.task.low == tuple(env._random_reset_space.low.tolist())

@@ -100,7 +100,7 @@ REPLIES = {
         {},
         "no variable 'speed'; the variables are act, gain",
     ),
-    "out of bounds": (GOOD.replace("5", "50"), {}, "gain: must be between 0 and 10, got 50"),
+    "out of bounds": (GOOD.replace("5", "50.5"), {}, "gain: must be between 0 and 10, got 50.5"),
     "prose": ("Let us TERMINATE the old gain.", {}, 'no <variable name="..."> block in the reply'),
 }
 

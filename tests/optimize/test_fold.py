@@ -31,7 +31,8 @@ from trace_robot.trace import ParameterNode, backward, node, to_records
         ("{hand: [1, 2], open: 0.5}", {"hand": [1.0, 2.0], "open": 0.5}),
         ("{'a': [1, 2], 'b': [3, 4", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
         ("{'a': 1, 'b'...", {"a": 1.0}),
-        ("above the thing", "above"),
+        ("above the thing", "above the thing"),
+        ("1. 50 x bolt", "1. 50 x bolt"),
         ("", ""),
     ],
 )
@@ -86,7 +87,7 @@ def test_steps_are_found_from_the_repetition_of_operations(steps: int) -> None:
 
 
 def test_a_short_graph_is_shown_operation_by_operation() -> None:
-    parts = render_graph(loop(8), 1000, variables=["gain"])
+    parts = render_graph(loop(8), 2000, variables=["gain"])
     assert parts["#Code"].count("\n") == 15
     assert "multiply0 = multiply(x=x, y=gain)" in parts["#Code"]
 

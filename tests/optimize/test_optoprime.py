@@ -141,7 +141,7 @@ UNUSABLE = {
         gain(5) + '<variable name="speed">3</variable>',
         "no variable 'speed'; the variables are act, gain",
     ),
-    "out of bounds": (gain(50), "gain: must be between 0 and 10, got 50"),
+    "out of bounds": (gain(50.5), "gain: must be between 0 and 10, got 50.5"),
     "no number": (
         '<variable name="gain">fast</variable>',
         "gain: must be a number, got 'fast'",

@@ -64,11 +64,11 @@ def test_an_array_stays_an_array() -> None:
         ),
         (spec({}, "dict"), "[]", "x: must be a dict, got '[]'"),
         (spec("def x(): 0", "code"), 3, "x: must be Python source, got 3"),
-        (spec(1.0, constraint=(0, 2)), "3", "x: must be between 0 and 2, got 3"),
-        (spec(1.0, constraint=(0, None)), "-1", "x: must be at least 0, got -1"),
-        (spec(1.0, constraint={"high": 5}), "9", "x: must be at most 5, got 9"),
+        (spec(1.0, constraint=(0, 2)), "2.5", "x: must be between 0 and 2, got 2.5"),
+        (spec(1.0, constraint=(0, None)), "-1.5", "x: must be at least 0, got -1.5"),
+        (spec(1.0, constraint={"high": 5}), "9.5", "x: must be at most 5, got 9.5"),
         (spec("a", "text", ["a", "b"]), "c", "x: must be one of 'a', 'b', got c"),
-        (spec([0.0], "array", (0, 1)), "[2]", "x: must be between 0 and 1, got [2]"),
+        (spec([0.0], "array", (0, 1)), "[2.5]", "x: must be between 0 and 1, got [2.5]"),
     ],
 )
 def test_a_value_that_does_not_fit_says_what_was_wanted(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trace_robot.errors import TraceRobotError, UnknownNameError
+from trace_robot.errors import MissingExtraError, OrderError, TraceRobotError, UnknownNameError
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.processes import worker_environment
@@ -129,6 +133,74 @@ def test_a_simulation_that_diverges_is_a_fault_of_the_environment(engine: Engine
     assert (episode.fault.category, episode.fault.message) == ("environment", "the simulation diverged")
 
 
+def test_an_exception_of_a_plug_in_is_a_fault_of_the_environment_not_of_the_run(engine: Engine) -> None:
+    broken, good = engine.run([job(GOOD, 0, "point-mass-that-breaks"), job(GOOD)])
+    assert broken.fault is not None
+    assert broken.fault.category == "environment"
+    assert broken.fault.message == "ZeroDivisionError: nobody expected this"
+    assert good.success
+
+
+def test_a_worker_that_hangs_in_the_simulator_is_replaced_and_costs_one_episode() -> None:
+    with Engine(1, silence=5.0) as engine:
+        engine.run([job(GOOD)])
+        engine._silence = 1.0
+        hung, good = engine.run([job(GOOD, 0, "point-mass-that-hangs"), job(GOOD)])
+    assert hung.fault is not None
+    assert hung.fault.category == "crash"
+    assert "it gave no sign of life" in hung.fault.message
+    assert good.success
+
+
+def test_a_stream_reads_jobs_only_as_workers_need_them(engine: Engine) -> None:
+    read = 0
+
+    def jobs() -> Iterator[Job]:
+        nonlocal read
+        for seed in range(1_000_000):
+            read += 1
+            yield job(GOOD, seed)
+
+    seen = []
+    with closing(engine.stream(jobs())) as stream:
+        for index, episode in stream:
+            seen.append((index, episode.seed))
+            if len(seen) == 40:
+                break
+    assert all(index == seed for index, seed in seen)
+    assert len(set(seen)) == 40
+    assert read <= 40 + 2 * 8 * 8 * 2
+
+
+def test_a_stream_that_is_left_is_cancelled_and_the_engine_goes_on(engine: Engine) -> None:
+    engine.run([job(GOOD, seed) for seed in range(8)])
+    pids = engine.worker_pids
+    endless = Job("point-mass", 0, controller=ENDLESS, limits=Limits(call_seconds=60.0))
+    with closing(engine.stream([job(LAZY), endless, endless])) as stream:
+        assert next(stream)[1].ended == "time"
+    assert len(set(pids) & set(engine.worker_pids)) < 2
+    assert all(episode.success for episode in engine.run([job(GOOD, seed) for seed in range(8)]))
+
+
+def test_an_error_of_whoever_listens_cancels_the_run_and_reaches_the_caller(engine: Engine) -> None:
+    def stop(index: int, episode: Episode) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run([job(LAZY, seed) for seed in range(20)], on_episode=stop)
+    assert engine.run([job(GOOD)])[0].success
+
+
+def test_two_streams_at_once_are_refused(engine: Engine) -> None:
+    with closing(engine.stream([job(LAZY, seed) for seed in range(4)])) as stream:
+        next(stream)
+        with pytest.raises(
+            OrderError, match=r"the engine is running other jobs; finish or close that stream first"
+        ):
+            engine.run([job(GOOD)])
+        assert len(list(stream)) == 3
+
+
 def test_an_unknown_environment_is_one_error_with_a_suggestion(engine: Engine) -> None:
     with pytest.raises(UnknownNameError, match=r"no environment 'point-mas'; did you mean 'point-mass'"):
         engine.run([job(GOOD, 0, "point-mas")])
@@ -150,8 +222,66 @@ def test_keys_do_not_reach_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
     assert "secret" not in "".join(worker_environment().values())
+    with Engine(1) as engine:
+        engine.run([job(GOOD)])
+        (pid,) = engine.worker_pids
+        assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def test_a_negative_number_of_workers_is_refused() -> None:
-    with pytest.raises(TraceRobotError, match=r"workers must be 0 \(this process\) or more, got -1"):
-        Engine(-1)
+def test_workers_end_when_the_process_that_started_them_is_killed() -> None:
+    program = (
+        "import os, signal\n"
+        "from trace_robot.rollout.engine import Engine\n"
+        "from trace_robot.rollout.episode import Job\n"
+        "engine = Engine(1)\n"
+        "jobs = (Job('point-mass', seed, controller='def act(o): return [0.0] * 4') for seed in range(10**6))\n"
+        "for number, _ in enumerate(engine.stream(jobs)):\n"
+        "    if number == 20:\n"
+        "        print(engine.worker_pids[0], flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    pid = int(done.stdout)
+    deadline = time.monotonic() + 30
+    while _runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(pid), done.stderr
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and is no zombie that somebody else has yet to collect."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_ray_is_imported_only_when_asked_for() -> None:
+    program = (
+        "import sys\n"
+        "from trace_robot.rollout.engine import Engine\n"
+        "from trace_robot.rollout.episode import Job\n"
+        "Engine(0).run([Job('point-mass', 0, controller='def act(o): return [0.0] * 4')])\n"
+        "assert 'ray' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_without_ray_the_error_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'trace-robot\[ray\]'"):
+        Engine(2, backend="ray").run([job(GOOD)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": -1}, r"workers must be 0 \(this process\) or more, got -1"),
+        ({"backend": "dask"}, "backend must be one of local, ray, got 'dask'"),
+        ({"address": "head:6379"}, "an address is for backend 'ray' only, got 'head:6379' for 'local'"),
+        ({"lock_step": 0}, "lock_step must be from 1 to 64, got 0"),
+    ],
+)
+def test_wrong_settings_are_refused_in_words(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(TraceRobotError, match=message):
+        Engine(**arguments)  # type: ignore[arg-type]

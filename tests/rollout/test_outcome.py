@@ -7,7 +7,7 @@ import pytest
 
 from trace_robot.errors import TraceRobotError
 from trace_robot.optimize.problem import Candidate
-from trace_robot.rollout.conditions import held_out_seeds, training_seeds
+from trace_robot.rollout.conditions import held_out_seeds, training_seeds, validation_seeds
 from trace_robot.rollout.episode import Ended, Episode
 from trace_robot.rollout.feedback import describe, feedback, most_telling
 from trace_robot.rollout.outcome import episode_score, outcome_of, wilson
@@ -78,15 +78,18 @@ def test_the_wilson_interval_agrees_with_published_values() -> None:
 
 
 def test_training_and_held_out_conditions_never_meet_whatever_the_seeds() -> None:
-    training = {seed for run in range(4) for seed in training_seeds(run, 50_000)}
-    held_out = {seed for run in range(4) for seed in held_out_seeds(run, 50_000)}
+    kinds = (training_seeds, validation_seeds, held_out_seeds)
+    training, validation, held_out = (
+        {seed for run in range(4) for seed in seeds(run, 25_000)} for seeds in kinds
+    )
     assert not training & held_out
-    assert len(training) == len(held_out) == 200_000
+    assert not validation & (training | held_out)
+    assert len(training) == len(validation) == len(held_out) == 100_000
 
 
 @pytest.mark.parametrize(
     ("seed", "episodes", "message"),
-    [(-1, 5, "seed must be 0 or more, got -1"), (0, 0, "episodes must be from 1 to 50000, got 0")],
+    [(-1, 5, "seed must be 0 or more, got -1"), (0, 0, "episodes must be from 1 to 25000, got 0")],
 )
 def test_impossible_conditions_are_refused(seed: int, episodes: int, message: str) -> None:
     with pytest.raises(TraceRobotError, match=message):

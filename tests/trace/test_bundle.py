@@ -437,8 +437,7 @@ def test_coroutines_give_an_awaitable_node() -> None:
 def test_generators_give_linked_items_and_marked_errors() -> None:
     @bundle()
     def count(n: Any) -> Iterator[Any]:
-        for index in range(n):
-            yield index
+        yield from range(n)
         raise ValueError("over")
 
     made = count(node(2))
@@ -498,7 +497,7 @@ def test_a_method_source_is_dedented_but_its_texts_are_not() -> None:
 def test_a_trainable_function_without_source_is_refused() -> None:
     namespace: dict[str, Any] = {}
     exec("def ghost(x): return x", namespace)
-    with pytest.raises(TypeError, match="the source of .*ghost.* is not known"):
+    with pytest.raises(TypeError, match=r"the source of .*ghost.* is not known"):
         bundle(trainable=True)(namespace["ghost"])
     with pytest.raises(TypeError, match="bundle takes a function, got 5"):
         bundle()(5)

@@ -42,12 +42,16 @@ def test_without_tracing_results_are_nodes_without_inputs() -> None:
 
 
 def test_stopping_nests_and_restores_what_was_whatever_is_raised() -> None:
-    with pytest.raises(KeyError), stop_tracing():
+    def fail() -> None:
         with stop_tracing():
+            with stop_tracing():
+                assert not is_tracing()
             assert not is_tracing()
-        assert not is_tracing()
-        assert GRAPH.TRACE is False
-        raise KeyError
+            assert GRAPH.TRACE is False
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert is_tracing()
     again = stop_tracing()
     with again, again:

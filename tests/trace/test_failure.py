@@ -16,7 +16,7 @@ def helper(x: Any) -> Any:
 @bundle()
 def inverted(x: Any) -> Any:
     y = helper(x)
-    return y
+    return [y]
 
 
 @bundle(trainable=True)
@@ -142,7 +142,7 @@ def test_keyboard_interrupts_are_not_caught() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert inverted(1) == 1
+    assert inverted(1) == [1.0]
 
 
 def test_infinite_recursion_is_an_execution_error() -> None:

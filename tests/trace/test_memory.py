@@ -88,15 +88,14 @@ def test_an_instance_is_collected_with_its_traced_methods() -> None:
 
 def test_an_exception_does_not_keep_its_graph_once_it_is_handled() -> None:
     x = node(0)
-    big = x + 1
-    gone = weakref.ref(big)
 
-    def fail() -> None:
+    def fail() -> weakref.ref[Any]:
+        big = x + 1
         with pytest.raises(ExecutionError):
             big / x
+        return weakref.ref(big)
 
-    fail()
-    del fail, big
+    gone = fail()
     gc.collect()
     assert gone() is None
 

@@ -344,7 +344,7 @@ def test_a_named_operator_leaves_its_arguments_alone(name: str) -> None:
     nodes = [node(each) for each in args]
     result = getattr(operators, name)(*nodes)
     assert result == expected
-    assert [parent for parent in result.parents[: len(nodes)]] == nodes
+    assert list(result.parents[: len(nodes)]) == nodes
     assert args == before
 
 

@@ -14,7 +14,7 @@ from trace_robot.trace import Bounds, Choices, bundle, convert, node
 from trace_robot.trace.same import same
 from trace_robot.trace.values import check_code, convert_for
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024 - the plain kind must work too
+Point = namedtuple("Point", "x y")
 
 FITTING: list[tuple[Any, Any, Any]] = [
     ("False", True, False),
@@ -198,7 +198,6 @@ def test_what_a_value_writes_itself_as_converts_back_to_it(value: Any) -> None:
 def test_conversion_gives_the_type_of_the_old_value_or_an_error(value: Any, like: Any) -> None:
     try:
         made = convert(value, like)
-    except ValueMismatchError as error:
-        assert str(error).startswith("the value must be")
-    else:
-        assert like is None or type(made) is type(like)
+    except ValueMismatchError:
+        return
+    assert like is None or type(made) is type(like)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trace_robot.bench.protocol import PROTOCOLS, Protocol
+from trace_robot.choice import SEARCH_SECONDS
 from trace_robot.errors import UnknownNameError
 from trace_robot.rollout.levels import require_level
 from trace_robot.settings import Settings
@@ -47,11 +48,17 @@ class Plan:
         return PROTOCOLS[self.protocol]
 
     @property
+    def limit(self) -> float | None:
+        """Seconds of a run; without any budget the built-in search's own."""
+        unlimited = self.seconds is None and self.steps is None
+        return SEARCH_SECONDS if unlimited and self.optimizer == "search" else self.seconds
+
+    @property
     def fixed(self) -> dict[str, Any]:
         """What all rows of one results file have in common; tasks, seeds and workers may differ."""
         return {
             "optimizer": self.optimizer, "protocol": self.protocol, "feedback": self.feedback, "policy": self.policy,
-            "seconds": self.seconds, "steps": self.steps, "iterations": self.iterations,
+            "seconds": self.limit, "steps": self.steps, "iterations": self.iterations,
         }  # fmt: skip
 
     def keys(self) -> Iterator[Key]:
@@ -68,6 +75,6 @@ class Plan:
             task=task, policy=self.policy, optimizer=self.optimizer,
             iterations=self.iterations or (rules.iterations_of(task) if by_model else None),
             episodes=rules.episodes, seed=seed, workers=self.workers, control=rules.control, held_out=rules.held_out,
-            options=rules.options, feedback=self.feedback, seconds=self.seconds, steps=self.steps, video=False,
+            options=rules.options, feedback=self.feedback, seconds=self.limit, steps=self.steps, video=False,
             trusted=self.trusted,
         )  # fmt: skip

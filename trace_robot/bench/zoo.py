@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trace_robot.bench.protocol import PROTOCOLS
@@ -86,18 +88,27 @@ def file_name(task: str) -> str:
 
 
 def with_header(text: str, row: Row) -> str:
-    """Return a controller's text with its docstring replaced by how it was found and what it does."""
-    body = ast.parse(text).body
+    """Return a controller's text with its imports in order and its docstring replaced by how it was found."""
     lines = text.split("\n")
-    first = body[0] if body else None
-    if (
-        isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    ):
-        lines = lines[first.end_lineno :]
-    rest = "\n".join(lines).strip("\n")
-    return f'"""{header(row)}\n"""\n\n{rest}\n'
+    imports: dict[str, None] = {}
+    for number, statement in enumerate(ast.parse(text).body):
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            imports[ast.unparse(statement)] = None
+        elif number or not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Constant):
+            continue  # only imports and the docstring are taken out
+        for line in range(statement.lineno - 1, statement.end_lineno or statement.lineno):
+            lines[line] = ""
+    rest = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines).strip("\n"))
+    return "\n\n".join([f'"""{header(row)}\n"""', *_groups(imports), f"{rest}\n"])
+
+
+def _groups(imports: Iterable[str]) -> list[str]:
+    """Return import lines sorted and in groups: the standard library, others, this library."""
+    groups: tuple[list[str], ...] = ([], [], [])
+    for line in sorted(imports, key=lambda line: (line.startswith("from"), line)):
+        top = line.split()[1].partition(".")[0]
+        groups[0 if top in sys.stdlib_module_names else 2 if top == "trace_robot" else 1].append(line)
+    return ["\n".join(group) for group in groups if group]
 
 
 def header(row: Row) -> str:
@@ -122,7 +133,7 @@ def header(row: Row) -> str:
 
 
 def _flags(fixed: Mapping[str, object]) -> str:
-    usual = {"policy": "do_nothing", "feedback": LEVEL}
+    usual = {"policy": "do_nothing", "feedback": LEVEL, "optimizer": "search", "protocol": "standard"}
     given = {name: value for name, value in fixed.items() if value is not None and usual.get(name) != value}
     return "".join(f"--{name} {value:g} " if isinstance(value, float) else f"--{name} {value} "
                    for name, value in given.items())  # fmt: skip

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from trace_robot.llm.tokens import shorten, token_bound
-from trace_robot.optimize.readback import Leaf
+from trace_robot.optimize.readback import Leaf, read_value
 from trace_robot.optimize.steps import (
     CALLS,
     Column,
@@ -19,7 +19,7 @@ from trace_robot.optimize.steps import (
     outputs_of,
     plain_names,
 )
-from trace_robot.optimize.text import at_scale, one_line
+from trace_robot.optimize.text import at_scale, number, one_line
 from trace_robot.optimize.turns import SMALL_PART, fill, is_discrete, is_steady, runs, size_and_reach, weights
 
 MOST_RUNS = 12
@@ -83,7 +83,7 @@ def _code(records: Sequence[Record], layout: Layout) -> str:
 def _inputs(layout: Layout, columns: Sequence[Column], variables: Collection[str]) -> str:
     names = plain_names(layout.static)
     lines = [
-        f"({record['kind']}) {names[record['id']]} = {one_line(str(record['value']), 160)}"
+        f"({record['kind']}) {names[record['id']]} = {_text(record, 160)}"
         for record in layout.static
         if record["kind"] in ("input", "constant") and base(str(record["name"])) not in variables
     ]
@@ -96,9 +96,9 @@ def _inputs(layout: Layout, columns: Sequence[Column], variables: Collection[str
 def _outputs(records: Sequence[Record], layout: Layout, columns: Sequence[Column]) -> str:
     names, ends = plain_names(layout.static), outputs_of(records)
     plain = [r for r in layout.static if r["id"] in ends and r["kind"] in CALLS]
-    lines = [f"{names[record['id']]} = {one_line(str(record['value']), 400)}" for record in plain]
+    lines = [f"{names[record['id']]} = {_text(record, 400)}" for record in plain]
     for step, record in sorted(layout.failures.items())[:3]:
-        lines.append(f"step {step}: {one_line(str(record['value']), 400)}")
+        lines.append(f"step {step}: {_text(record, 400)}")
     last = layout.steps[-1] if layout.steps else None
     shown = [c for c in columns if c.role == "output" and last in c.values] if not layout.failures else []
     lines.extend(f"{column.name} = {_cell(column, last)}, at the last step {last}" for column in shown)
@@ -109,7 +109,7 @@ def _others(layout: Layout, columns: Sequence[Column], room: int) -> str:
     if not layout.steps:
         names, ends = plain_names(layout.static), outputs_of(layout.static)
         calls = [r for r in layout.static if r["kind"] in CALLS and r["id"] not in ends]
-        texts = (f"{names[r['id']]} = {one_line(str(r['value']), 160)}" for r in calls)
+        texts = (f"{names[r['id']]} = {_text(r, 160)}" for r in calls)
         return shorten("\n".join(texts), max(room, 0))
     varying = [c for c in columns if not c.constant or len(layout.steps) == 1]
     steady = [c for c in varying if len(c.values) > 2 and is_steady(c)]
@@ -131,6 +131,11 @@ def _others(layout: Layout, columns: Sequence[Column], room: int) -> str:
 def _reach(column: Column) -> str:
     reach = size_and_reach(column)[1]
     return at_scale(reach, reach * 10)
+
+
+def _text(record: Record, length: int) -> str:
+    value = read_value(str(record["value"]))
+    return number(value, 4) if isinstance(value, float) else one_line(str(record["value"]), length)
 
 
 def _short_history(column: Column) -> bool:

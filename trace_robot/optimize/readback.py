@@ -27,10 +27,13 @@ def read_value(text: str) -> Any:
 
     ``array(...)`` and ``np.float64(...)`` are read as what is inside; what cannot be read stays text.
     """
+    reader = _Reader(text)
     try:
-        return _Reader(text).value(0)
+        value = reader.value(0)
     except _End:
         return text
+    rest = text[reader.at :].strip()
+    return text if rest and not isinstance(value, dict | list) else value
 
 
 class _Reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pprint
+import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from trace_robot.policy.places import FunctionDef, Place, first_line
 
 
 def rewrite(text: str, values: Mapping[Place, Any]) -> str:
-    """Return ``text`` with each place's new value; helpers around a function go above it, imports to the others."""
+    """Return ``text`` with each place's new value; helpers around a function go above it, imports before the others."""
     edits: list[tuple[int, int, str]] = []
     imports = _imports(text)
     known = {line for line, _ in imports}
@@ -26,7 +27,7 @@ def rewrite(text: str, values: Mapping[Place, Any]) -> str:
         new = [line for line in parts.imports if line not in known]
         known.update(new)
         if new:
-            edits.append((_after_imports(text, place, imports), -1, "".join(f"{line}\n" for line in new)))
+            edits.append((_before_imports(text, place, imports), -1, _grouped(new)))
         if parts.above:
             edits.append((place.above, place.above, f"{parts.above}\n\n\n"))
         edits.append((place.start, place.stop, textwrap.indent(parts.function, place.indent).lstrip()))
@@ -89,13 +90,20 @@ def _join(lines: list[str], statements: list[ast.stmt]) -> str:
 
 
 def _imports(text: str) -> list[tuple[str, int]]:
-    """Return the module's import statements, each with the line it ends on."""
+    """Return the module's import statements, each with the line it begins on."""
     found = [s for s in ast.parse(text).body if isinstance(s, ast.Import | ast.ImportFrom)]
-    return [(ast.unparse(s), s.end_lineno or s.lineno) for s in found]
+    return [(ast.unparse(s), s.lineno) for s in found]
 
 
-def _after_imports(text: str, place: Place, imports: list[tuple[str, int]]) -> int:
-    """Return the offset below the module's last import, or above ``place`` where there is none."""
+def _before_imports(text: str, place: Place, imports: list[tuple[str, int]]) -> int:
+    """Return the offset of the module's first import, or of ``place`` where there is none."""
     if not imports:
         return place.above
-    return sum(len(line) + 1 for line in text.split("\n")[: imports[-1][1]])
+    return sum(len(line) + 1 for line in text.split("\n")[: imports[0][1] - 1])
+
+
+def _grouped(lines: list[str]) -> str:
+    """Return import lines in two groups, the standard library's first, each followed by a blank line."""
+    own = [line for line in lines if line.split()[1].partition(".")[0] in sys.stdlib_module_names]
+    others = [line for line in lines if line not in own]
+    return "".join("\n".join(group) + "\n\n" for group in (own, others) if group)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ class RayCrew:
         self._own = not self._ray.is_initialized()
         if self._own:
             _connect(self._ray, size, address)
+            self._loud = _hush()
         elif address is not None:
             raise TraceRobotError(
                 f"this process is connected to a Ray cluster already; leave the address {address!r} out"
@@ -78,6 +81,7 @@ class RayCrew:
             worker.kill()
         if self._own:
             self._ray.shutdown()
+            self._loud()
 
 
 class _RayWorker:
@@ -162,6 +166,26 @@ def _connect(ray: Any, size: int | None, address: str | None) -> None:
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"the Ray cluster at {address!r}" if address else "a Ray cluster on this machine"
             raise TraceRobotError(f"{where} cannot be reached: {error}".partition("\n")[0]) from error
+
+
+def _hush() -> Callable[[], None]:
+    """Send to the log what Ray prints on standard output when a worker dies; return what undoes it.
+
+    Ray offers no setting for this, and standard output may be somebody's JSON.
+    """
+    module = sys.modules.get("ray._private.worker")
+    loud = getattr(module, "print_to_stdstream", None)
+    if module is None or loud is None:
+        return lambda: None
+
+    def log(data: Mapping[str, Any], *_: Any, **__: Any) -> None:
+        logging.getLogger("trace_robot.ray").info("%s", " ".join(map(str, data.get("lines", ()))))
+
+    def undo() -> None:
+        module.print_to_stdstream = loud  # type: ignore[attr-defined]
+
+    module.print_to_stdstream = log  # type: ignore[attr-defined]
+    return undo
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ class Rig:
         self._pools: OrderedDict[str, _Pool] = OrderedDict()
         self._box: Sandbox | None = None
         self._fitted: tuple[Any, ...] = ()
+        self._used = 0  # the last process that ran an episode
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Episode]]:
         """Run jobs that ``batches.alike`` put together; yield (position in ``jobs``, episode) as they end.
@@ -75,13 +76,14 @@ class Rig:
             yield episode or self._run_alone(pool, job)
 
     def _run_alone(self, pool: _Pool, job: Job) -> Episode:
-        (episode,) = self._try_group(pool, [job])
+        """Run an episode whose fault may have been another's; that fault ended the process, so this one is new."""
+        (episode,) = self._try_group(pool, [job], doubt=False)
         if episode is None:
             raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
         return episode
 
-    def _try_group(self, pool: _Pool, jobs: Sequence[Job]) -> list[Episode | None]:
-        """Run one group in lock step; None for an episode that must be run alone."""
+    def _try_group(self, pool: _Pool, jobs: Sequence[Job], *, doubt: bool = True) -> list[Episode | None]:
+        """Run one group in lock step; None for an episode that must be run alone, in a process of its own."""
         first, about = jobs[0], pool.about
         box = self._sandbox(about, first)
         if needs_own_process(first.controller or ""):
@@ -92,10 +94,12 @@ class Rig:
         boxed = _Boxed(box)
         episodes = run_episodes(pool.take(len(jobs)), about, boxed, jobs)
         pool.messages += boxed.messages
+        used, self._used = boxed.pid == self._used, boxed.pid
         return [
-            None if episode is None else self._finished(episode, number, box, about, first)
+            None if episode is None or (doubt and used and _may_be_left_over(episode))
+            else self._finished(episode, number, box, about, first)
             for number, episode in enumerate(episodes)
-        ]
+        ]  # fmt: skip
 
     def _finished(self, episode: Episode, number: int, box: Sandbox, about: EnvSpec, job: Job) -> Episode:
         graph = join(box.graph(number), episode, about) if job.trace else ()
@@ -169,16 +173,18 @@ def _made(name: str, options: dict[str, Any]) -> Environment:
 
 
 class _Boxed:
-    """A controller behind the boundary. messages: how many were sent."""
+    """A controller behind the boundary. messages: how many were sent; pid: the process in which it began."""
 
     def __init__(self, box: Sandbox) -> None:
         self._box = box
         self._episodes = 0
-        self.messages = 0
+        self.messages = self.pid = 0
 
     def reset(self, episodes: int) -> Fault | None:
         self._episodes = episodes
-        return self._box.reset(episodes)
+        fault = self._box.reset(episodes)
+        self.pid = self._box.pid
+        return fault
 
     def act(self, numbers: Sequence[int], observations: Array) -> list[Array | Fault]:
         self.messages += 1
@@ -222,6 +228,11 @@ def failed(job: Job, about: EnvSpec | None, fault: Fault) -> Episode:
     width = 0 if about is None else about.action_size
     nothing = np.zeros((0,))
     return Episode(job.seed, "error", 0, nothing, np.zeros((0, width), np.float32), np.zeros((0, 0)), fault)
+
+
+def _may_be_left_over(episode: Episode) -> bool:
+    """Return whether the fault may be the work of earlier episodes of the same process, which used its memory."""
+    return episode.fault is not None and episode.fault.category in ("memory", "crash", "protocol")
 
 
 def _trimmed(episode: Episode, job: Job) -> Episode:

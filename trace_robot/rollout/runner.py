@@ -11,6 +11,7 @@ import numpy as np
 
 from trace_robot.errors import TraceRobotError
 from trace_robot.rollout.episode import Ended, Episode, Job
+from trace_robot.rollout.levels import Watch
 from trace_robot.sandbox.types import Fault
 from trace_robot.spec import Array, EnvSpec
 
@@ -90,6 +91,8 @@ class _Running:
         except Exception as error:  # a plug-in is somebody else's code: it may raise anything
             self._end(_blame(error))
         self.seen = [self.observation]
+        self.watch = Watch(job, about)
+        self.watch.observed(self.observation)
 
     def apply(self, answer: Array | Fault | None, *, doubtful: bool) -> None:
         """Take one decision; ``doubtful``: a fault may be the work of the episodes beside this one."""
@@ -105,6 +108,8 @@ class _Running:
         except Exception as error:  # as above
             self._end(_blame(error))
             return
+        self.watch.acted(self.seen[-1], self.info)
+        self.watch.observed(self.observation)
         self.seen.append(self.observation)
         self.actions.append(answer)
         self.rewards.append(float(reward))
@@ -131,6 +136,7 @@ class _Running:
             actions=np.clip(actions, self.about.low, self.about.high).astype(np.float32),
             observations=np.array(self.seen),
             infos=_numbers(self.info),
+            series=self.watch.series(),
             seconds=self.seconds,
             scene=recorder.scene() if recorded else None,
             states=recorder.recorded() if recorded else None,

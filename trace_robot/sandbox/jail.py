@@ -91,6 +91,8 @@ def serve(config: Mapping[str, Any], progress: mmap.mmap, warden: int) -> NoRetu
     config: memory_bytes, without, missing (modules that are not installed) and what `Player` takes.
     progress: shared with the warden; the episode of a lock-step call that is running.
     """
+    os.environ.clear()  # only now: libraries that the warden imports read the thread variables
+    sys.argv[:] = sys.orig_argv[:] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     sys.meta_path[:] = [BuiltinImporter, FrozenImporter, RefusingFinder(frozenset(config["missing"]))]

@@ -25,6 +25,18 @@ MODULES: Final = _words(
     trace_robot trace_robot.trace
     """
 )
+# What numpy, a controller or an error message may import at any time; imported before anything is locked.
+COMMON: Final = _words(
+    """
+    _strptime abc array bisect calendar cmath collections collections.abc contextlib copy ctypes dataclasses datetime
+    decimal enum errno fractions functools gc heapq itertools json locale math numbers operator pickle queue random re
+    signal statistics string struct subprocess textwrap threading time traceback types typing unicodedata warnings
+    weakref encodings.ascii encodings.latin_1 encodings.unicode_escape encodings.utf_16
+    numpy numpy.char numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.random numpy.rec numpy.strings numpy.typing
+    """
+)
+# What these modules import no sooner than in a call.
+ALONG: Final = {"scipy.optimize": ("scipy._lib.pyprima", "multiprocessing", "multiprocessing.pool")}
 _TRACE: Final = _words(
     """
     Bounds Bundle Choices ExceptionNode ExecutionError Map MessageNode Module Node ParameterNode Seq apply_op bundle

@@ -42,6 +42,7 @@ class Recorder:
         self._started = constant(None)._order  # nodes older than this belong to the module
         self._ids: dict[int, int] = {}  # a node's order -> its record
         self._counts: dict[str, int] = {}
+        self._content = shorten(self._memory, MAX_CHARS)
         self._remembered = ""
         self._memory_id: int | None = None
         self._writers: dict[str, int] = {}  # operations that were given the memory since its last record
@@ -52,7 +53,7 @@ class Recorder:
     def call(self, act: Callable[..., Any], observation: Any, *, takes_memory: bool) -> Any:
         """Call ``act`` and return its plain value; raises what it raises. `take` has the records of both."""
         self._step += 1
-        remembers = shorten(self._memory, MAX_CHARS)
+        remembers = self._content
         given = Node(observation, name="observation")
         memory = constant(self._memory, "memory")
         arguments: tuple[Any, ...] = (given, memory if self._memory_as_node else self._memory)
@@ -103,8 +104,8 @@ class Recorder:
                 self._add(node, record, nodes)
                 if self._memory_id in self._made[-1]["inputs"].values():
                     writers[record["op"]] = self._made[-1]["id"]
-        changed = shorten(self._memory, MAX_CHARS) != remembers
-        if changed:
+        self._content = shorten(self._memory, MAX_CHARS)
+        if self._content != remembers:
             self._writers |= writers or {_ACT: self._ids[output._order]}
         self._ids = {order: number for order, number in self._ids.items() if order < self._started}
 

@@ -100,7 +100,9 @@ class Text:
     aliases: dict[str, str] = field(default_factory=dict)  # name -> dotted path of what was imported
     bound: set[str] = field(default_factory=set)  # names that the source itself gives a value
     own: set[str] = field(default_factory=set)  # names of its functions and of attributes it sets
-    texts: set[str] = field(default_factory=set)  # names only ever bound to string literals
+    texts: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # names only ever bound to string literals -> these
     called: set[int] = field(default_factory=set)  # id of nodes that are the function of a call
     looked_up: set[int] = field(default_factory=set)  # id of names like `globals` in `"t" in globals()`
     entered: set[int] = field(default_factory=set)  # id of nodes that an attribute is taken from
@@ -125,11 +127,20 @@ class Text:
                 other.add(node.arg)
         for node in self.nodes:
             if isinstance(node, ast.Assign):
-                targets = {target.id for target in node.targets if isinstance(target, ast.Name)}
-                (self.texts if _literal(node.value) is not None else other).update(targets)
-                if (path := self._path(node.value)) in names.MODULES:
-                    self.aliases.update(dict.fromkeys(targets, str(path)))
-        self.texts -= other
+                self._assign(node, other)
+        for name in other & set(self.texts):
+            del self.texts[name]
+
+    def _assign(self, node: ast.Assign, other: set[str]) -> None:
+        """Note what the targets stand for; names given anything but a text go to ``other``."""
+        targets = {target.id for target in node.targets if isinstance(target, ast.Name)}
+        text = _literal(node.value)
+        if text is None:
+            other |= targets
+        for name in targets if text is not None else ():
+            self.texts.setdefault(name, []).append(text)
+        if (path := self._path(node.value)) in names.MODULES:
+            self.aliases.update(dict.fromkeys(targets, str(path)))
 
     def _look_up(self, node: ast.Compare | ast.Subscript) -> None:
         """Let `globals()` pass where it is asked for one name in quotes."""
@@ -236,17 +247,10 @@ class Text:
     def _plain_format(self, receiver: ast.expr) -> bool:
         if isinstance(receiver, ast.Name):
             if receiver.id in self.texts:
-                return all(self._harmless(text) for text in self._values(receiver.id))
+                return all(self._harmless(text) for text in self.texts[receiver.id])
             return receiver.id == "self" and "format" in self.own
         text = _literal(receiver)
         return text is not None and self._harmless(text)
-
-    def _values(self, name: str) -> Iterator[str]:
-        for node in self.nodes:
-            if isinstance(node, ast.Assign) and any(
-                isinstance(t, ast.Name) and t.id == name for t in node.targets
-            ):
-                yield _literal(node.value) or ""
 
     def _harmless(self, text: str) -> bool:
         """Return whether a format string reads no attribute that the source itself might not read."""

@@ -16,23 +16,15 @@ import os
 import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from trace_robot.sandbox.names import ALONG, COMMON
+
 _SIZE = struct.Struct("<I")
 DESCRIPTORS = 3
 _READ_BYTES = 1 << 16
-# What numpy, a controller or an error message may import at any time; imported before the first fork.
-COMMON = (
-    "abc", "array", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy", "ctypes", "dataclasses",
-    "_strptime", "calendar", "datetime", "locale", "decimal", "enum", "errno", "fractions", "functools", "gc", "heapq", "itertools", "json", "math",
-    "numbers", "operator", "pickle", "queue", "random", "re", "signal", "statistics", "string", "struct", "subprocess",
-    "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "warnings", "weakref",
-    "encodings.ascii", "encodings.latin_1", "encodings.unicode_escape",
-    "numpy", "numpy.linalg", "numpy.fft", "numpy.random", "numpy.polynomial", "numpy.ma", "numpy.typing",
-)  # fmt: skip
 
 
 def send(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
@@ -61,7 +53,7 @@ def receive(channel: socket.socket) -> tuple[Any, list[int]]:
 
 def warm_up() -> None:
     """Import the common modules and run what imports more on its first use."""
-    for name in COMMON:
+    for name in sorted(COMMON):
         importlib.import_module(name)
     import numpy as np
 
@@ -75,12 +67,12 @@ def warm_up() -> None:
 def import_all(names: Sequence[str]) -> list[str]:
     """Import each module; return those that are not installed."""
     missing = []
-    for name in names:
-        if name in sys.modules:
-            continue
+    for name in [*names, *(late for each in names for late in ALONG.get(each, ()))]:
         try:
             importlib.import_module(name)
-        except ImportError:
+        except (
+            Exception
+        ):  # a broken installation must not end the warden; the controller is told by its import
             missing.append(name)
     return missing
 
@@ -151,8 +143,6 @@ def _wait(pid: int, grace: float) -> tuple[bool, int]:
 
 def main(descriptor: int) -> None:
     """Run a warden on an inherited socket; the first message says whether it could start."""
-    os.environ.clear()
-    sys.argv[:] = sys.orig_argv[:] = []
     channel = socket.socket(fileno=descriptor)
     try:
         warm_up()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from trace_robot.trace.code import Code, Target
 from trace_robot.trace.containers import TrainableFunction
 from trace_robot.trace.failure import original
-from trace_robot.trace.lift import lift, plain
+from trace_robot.trace.lift import ATOMS, lift, plain
 from trace_robot.trace.methods import methods_of
 from trace_robot.trace.module import Module
 from trace_robot.trace.nodes import CONTAINERS, TITLE, MessageNode, Node, ParameterNode, constant, unlinked
@@ -194,17 +194,21 @@ class Bundle(Module, TrainableFunction):
 
     def _untraced(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call with plain values; the result is a node without inputs."""
+        values: Sequence[Any] = args
         if not self.traceable_code:
-            args = tuple([each._data if isinstance(each, Node) else plain(each) for each in args])
+            values = [each._data if isinstance(each, Node) else plain(each) for each in args]
             if kwargs:
                 kwargs = {name: plain(each) for name, each in kwargs.items()}
         try:
-            data = function(*args, **kwargs)
+            data = function(*values, **kwargs)
         except Exception as error:
             sources = {} if self._code is None else self._code.current().sources
             run = Run(self._op, (), (), catch=self.catch_execution_error, sources=sources)
             raise run.failed(error) from original(error)
-        if type(data) in LAZY:
+        kind = type(data)
+        if kind in ATOMS:
+            return unlinked(data, self._op)
+        if kind in LAZY:
             return Run(self._op, (), (), catch=self.catch_execution_error).later(data)
         return unlinked(plain(data), self._op)
 

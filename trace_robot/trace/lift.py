@@ -5,11 +5,15 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from trace_robot.trace.nodes import CONTAINERS, MessageNode, Node, ParameterNode, constant, link, unlinked
 from trace_robot.trace.operation import Operation
 from trace_robot.trace.state import STOPPED, state
 
 _state_of = state.get
+
+ATOMS = frozenset((float, int, bool, str, bytes, type(None), np.ndarray, np.float64))
 
 MAKE_LIST = Operation("make_list", "Make a list of the arguments.")
 MAKE_TUPLE = Operation("make_tuple", "Make a tuple of the arguments.")
@@ -20,12 +24,15 @@ MAKE_DICT = Operation("make_dict", "Make a dictionary of the keyword arguments."
 def holds_node(value: Any) -> bool:
     """Return whether a list, tuple, dict or set holds a node at any depth."""
     if type(value) is dict:
-        return any(isinstance(key, Node) for key in value) or any(map(_is_or_holds_node, value.values()))
-    return any(map(_is_or_holds_node, value))
-
-
-def _is_or_holds_node(value: Any) -> bool:
-    return isinstance(value, Node) or (type(value) in CONTAINERS and holds_node(value))
+        for key in value:
+            if isinstance(key, Node):
+                return True
+        value = value.values()
+    for each in value:
+        kind = type(each)
+        if kind not in ATOMS and (isinstance(each, Node) or (kind in CONTAINERS and holds_node(each))):
+            return True
+    return False
 
 
 def lift(value: Any, base: str | None = None) -> Node:

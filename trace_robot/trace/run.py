@@ -7,29 +7,28 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from trace_robot.trace.failure import ExecutionError, TraceMissingInputsError, failure, original
-from trace_robot.trace.lift import held_nodes, plain
+from trace_robot.trace.lift import held_nodes, holds_node, plain
 from trace_robot.trace.nodes import CONTAINERS, MessageNode, Node, link, unlinked
 from trace_robot.trace.operation import Operation
 from trace_robot.trace.shorten import shorten
-from trace_robot.trace.state import STOPPED, Scope, state
+from trace_robot.trace.state import STOPPED, Scope, state, tick
 
 _state_of = state.get
 _set_state = state.set
 _reset_state = state.reset
 
-_MAY_HOLD = (Node, *CONTAINERS)
 LAZY = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 """Results whose code runs after the call."""
 
 
-class Run:
+class Run(Scope):
     """A call of ``op`` with ``parents`` as inputs named ``keys``.
 
     allow: reading other nodes is no error. catch: exceptions become ExecutionErrors. sources: file name -> text of
     code that no file holds. keep_inner: a result that is a node is kept as ``info["output"]``.
     """
 
-    __slots__ = ("allow", "catch", "keep_inner", "keys", "op", "parents", "scope", "sources")
+    __slots__ = ("allow", "catch", "keep_inner", "keys", "op", "parents", "sources", "stopped")
 
     def __init__(
         self,
@@ -40,6 +39,8 @@ class Run:
         catch: bool = True,
         sources: Mapping[str, str] | None = None,
     ) -> None:
+        self.start = tick()
+        self.read_nodes = self.linked = None
         self.op = op
         self.keys = keys
         self.parents = parents
@@ -47,10 +48,10 @@ class Run:
         self.catch = catch
         self.sources = sources
         self.keep_inner = False
-        self.scope = STOPPED if _state_of() is STOPPED else Scope()
+        self.stopped = _state_of() is STOPPED
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        token = _set_state(self.scope)
+        token = _set_state(STOPPED if self.stopped else self)
         try:
             data = function(*args, **kwargs)
         except Exception as error:
@@ -68,7 +69,7 @@ class Run:
         )
 
     async def _wait(self, coroutine: Any) -> MessageNode:
-        token = _set_state(self.scope)
+        token = _set_state(STOPPED if self.stopped else self)
         try:
             data = await coroutine
         except Exception as error:
@@ -80,7 +81,7 @@ class Run:
     def _items(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield plain items, the body running in the scope of this call."""
         while True:
-            token = _set_state(self.scope)
+            token = _set_state(STOPPED if self.stopped else self)
             try:
                 item = next(items)
             except StopIteration:
@@ -94,7 +95,7 @@ class Run:
 
     async def _awaited_items(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
         while True:
-            token = _set_state(self.scope)
+            token = _set_state(STOPPED if self.stopped else self)
             try:
                 item = await anext(items)
             except StopAsyncIteration:
@@ -110,21 +111,21 @@ class Run:
         """Return the ExecutionError for ``error``; raises ``error`` itself if it is to pass."""
         if isinstance(error, TraceMissingInputsError) or not self.catch:
             raise error
-        seen = self.scope.seen(self.parents)
-        return failure(error, self.op, self.keys, (*self.parents, *seen), self.sources)
+        parents = (*self.parents, *self.seen(self.parents))
+        return failure(error, self.op, self.keys, parents, self.sources)
 
     def result(self, data: Any) -> MessageNode:
         """Return ``data`` as the result; nodes in it are taken out and become dependencies."""
         inner = data
-        if isinstance(data, _MAY_HOLD):
+        if isinstance(data, Node) or (type(data) in CONTAINERS and holds_node(data)):
             for each in held_nodes(data):
-                self.scope.read(each)
+                self.read(each)
             data = plain(data)
-        parents = self.parents
-        if self.scope.read_nodes is not None or self.scope.linked is not None:
-            parents += self._dependencies()
-        if self.scope is STOPPED:
+        if self.stopped:
             return unlinked(data, self.op)
+        parents = self.parents
+        if self.read_nodes is not None or self.linked is not None:
+            parents += self._dependencies()
         made = link(data, self.op, self.keys, parents)
         if self.keep_inner and isinstance(inner, Node):
             made._about = (None, None, {"output": inner})
@@ -132,9 +133,8 @@ class Run:
 
     def _dependencies(self) -> tuple[Node, ...]:
         """Return what was read or linked besides the inputs; raises TraceMissingInputsError if not allowed."""
-        scope = self.scope
-        more = scope.seen(self.parents)
-        read = [each for each in more if id(each) in (scope.read_nodes or ())]
+        more = self.seen(self.parents)
+        read = [each for each in more if id(each) in (self.read_nodes or ())]
         if read and not self.allow:
             missing = ", ".join(f"{each.name} = {shorten(each._data)}" for each in read)
             raise TraceMissingInputsError(

@@ -21,7 +21,8 @@ ACTION = (
 
 
 def names() -> Sequence[str]:
-    return ["point-mass", "point-mass-that-dies", "point-mass-that-raises"]
+    faults = ("dies", "raises", "breaks", "hangs")
+    return ["point-mass", *(f"point-mass-that-{fault}" for fault in faults)]
 
 
 def describe(name: str, *, control: str = "raw", **_: Any) -> EnvSpec:
@@ -67,6 +68,12 @@ class PointMass(gymnasium.Env[Any, Any]):
             from trace_robot.errors import EnvironmentFault
 
             raise EnvironmentFault("the simulation diverged")
+        if self.name.endswith("breaks") and self.steps == 3:
+            raise ZeroDivisionError("nobody expected this")
+        if self.name.endswith("hangs") and self.steps == 3:
+            import time
+
+            time.sleep(600)
         self.hand = self.hand + 0.1 * np.clip(np.asarray(action, float)[:3], -1, 1)
         distance = float(np.linalg.norm(self.hand - self.goal))
         info = {"success": distance < 0.05, "steps": self.steps, "distance": distance}
