@@ -9,7 +9,6 @@ reports about 0.7 after 10 proposals for Trace and 0.4 for Adam.
     python rollouts/chains.py --optimizer cma
     python rollouts/chains.py --optimizer adam
 """
-# ruff: noqa: T201
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ pass before and after, and how many proposals that took.
 
     python rollouts/debugging.py --replay rollouts/recordings/debugging.jsonl
 """
-# ruff: noqa: T201
 
 from __future__ import annotations
 

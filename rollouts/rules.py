@@ -6,7 +6,6 @@ next instruction. At the end the best instruction is scored on lines that were n
 
     python rollouts/rules.py --replay rollouts/recordings/rules.jsonl
 """
-# ruff: noqa: T201
 
 from __future__ import annotations
 

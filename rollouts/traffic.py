@@ -7,7 +7,6 @@ rule for fixed-time signals (Webster, 1958), which knows the arrival rates that 
     python rollouts/traffic.py --replay rollouts/recordings/traffic.jsonl
     python rollouts/traffic.py --optimizer cma --iterations 60
 """
-# ruff: noqa: T201
 
 from __future__ import annotations
 

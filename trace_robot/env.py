@@ -36,12 +36,17 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
         super().__init__(env)
         self.about = about
         self._seen: Node | None = None
+        self._parts = [
+            (each.name, slice(each.start, each.stop)) for each in about.observation if each.size > 1
+        ]
+        self._numbers = [(each.name, each.start) for each in about.observation if each.size == 1]
+        self._nothing = dict.fromkeys(each.name for each in about.observation)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Node, dict[str, Any]]:
         observation, info = self.env.reset(seed=seed, options=options)
-        self._seen = made(self.about.named(observation), RESET, (), ())
+        self._seen = made(self._named(observation), RESET, (), ())
         return self._seen, info
 
     def step(self, action: Any) -> tuple[Node, Node, bool, bool, dict[str, Any]]:
@@ -56,8 +61,17 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
             if not node.parents and not getattr(node, "trainable", False):
                 raise
             raise failure(error, STEP, INPUTS, parents) from error
-        self._seen = made(self.about.named(observation), STEP, INPUTS, parents)
+        self._seen = made(self._named(observation), STEP, INPUTS, parents)
         return self._seen, made(float(reward), REWARD, INPUTS, parents), terminated, truncated, info
+
+    def _named(self, observation: Array) -> dict[str, Any]:
+        """Return what ``about.named`` returns, as views: nobody else has this observation."""
+        named: dict[str, Any] = self._nothing.copy()
+        for name, part in self._parts:
+            named[name] = observation[part]
+        for name, index in self._numbers:
+            named[name] = observation.item(index)
+        return named
 
 
 def load_env(name: str, /, **options: Any) -> TracedEnv:

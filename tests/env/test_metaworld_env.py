@@ -20,8 +20,6 @@ from trace_robot.workspace import describe, make
 
 from .conftest import ROOT, part
 
-SOME = ("pick-place-v3", "drawer-open-v3", "hammer-v3", "basketball-v3")
-
 
 @pytest.fixture(scope="module")
 def raw() -> Iterator[Any]:
@@ -53,29 +51,22 @@ def towards(env: Any, observation: Array, to: str = "goal_position") -> Array:
     return np.array([*np.clip(seen[to] - seen["hand_position"], -0.5, 0.5), -1.0], np.float32)
 
 
-@pytest.mark.parametrize("control", ["raw", "pose"])
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize(("name", "control"), [("basketball-v3", "raw"), ("hammer-v3", "pose")])
 def test_an_environment_conforms(name: str, control: str) -> None:
     assert not list(run_problems(describe(name, control=control), lambda: make(name, control=control)))
 
 
-def test_a_seed_gives_the_same_condition_in_every_process_and_mode_of_control() -> None:
+def test_a_seed_gives_the_same_condition_in_every_process_and_mode_of_control(raw: Any) -> None:
     code = (
-        "import sys, numpy; numpy.random.seed(int(sys.argv[1])); from trace_robot.workspace import make;"
-        "env = make('push-v3', control=sys.argv[2]); env.reset(seed=9); print(env.reset(seed=4)[0].tobytes().hex())"
+        "import numpy; numpy.random.seed(1); from trace_robot.workspace import make; env = make('pick-place-v3');"
+        "env.reset(seed=9); print(env.reset(seed=4)[0].tobytes().hex())"
     )
-    found = {
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, *arguments],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=True,
-        ).stdout
-        for arguments in (("1", "raw"), ("2", "pose"))
-    }
-    env = make("push-v3", engine="reference")
-    assert found == {env.reset(seed=4)[0].tobytes().hex() + "\n"}
+    other = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert other.stdout.strip() == raw.reset(seed=4)[0].tobytes().hex()
+    reference = make("pick-place-v3", control="raw", engine="reference")
+    assert other.stdout.strip() == reference.reset(seed=4)[0].tobytes().hex()
 
 
 def test_resets_without_a_seed_go_on_to_other_conditions_and_repeat_after_a_seed(raw: Any) -> None:

@@ -15,7 +15,7 @@ from trace_robot.spec import Array
 
 from .conftest import TASKS, part
 
-STEPS = 80
+STEPS = 64
 pytestmark = pytest.mark.filterwarnings("ignore:Constant.s. may be too high")  # the experts' own
 Step = tuple[bytes, float, Any]
 

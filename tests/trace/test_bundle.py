@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 
 import trace_robot.trace as tr
-from trace_robot.trace import ExecutionError, MessageNode, Node, TraceMissingInputsError, bundle, node
+from trace_robot.trace import (
+    ExecutionError,
+    MessageNode,
+    Node,
+    TraceMissingInputsError,
+    bundle,
+    node,
+    operators,
+)
 from trace_robot.trace import bundle as traced
 from trace_robot.trace.utils import contain
 
@@ -63,6 +71,15 @@ def test_arguments_of_every_kind_are_named_inputs() -> None:
     assert result == 2 + 5 + 7 + 6
     values = {name: each.data for name, each in result.inputs.items()}
     assert values == {"x": 1, "factor": 2, "rest_0": 3, "rest_1": 4, "shift": 5, "extra": 6}
+
+
+def test_an_argument_may_be_called_self() -> None:
+    @bundle()
+    def odd(**options: Any) -> Any:
+        return options
+
+    assert odd(self=1, args=2) == {"self": 1, "args": 2}
+    assert operators.make_dict(self=node(1)) == {"self": 1}
 
 
 def test_wrong_arguments_are_pythons_own_type_error() -> None:
@@ -358,6 +375,19 @@ def test_allowed_external_nodes_are_hidden_dependencies_that_backward_follows() 
     subgraph = tr.backward(result)
     assert subgraph.parameters == (outside,)
     assert f"{outside.py_name}={outside.py_name}" in subgraph.summary().code[0]
+
+
+def test_a_failure_on_an_undeclared_node_names_it_among_the_hidden_dependencies() -> None:
+    outside = node(7, trainable=True)
+
+    @bundle()
+    def divides(x: Any) -> Any:
+        return outside / x
+
+    with pytest.raises(ExecutionError) as caught:
+        divides(node(0))
+    assert caught.value.exception_node.hidden_dependencies == {outside}
+    assert tr.backward(caught.value.exception_node).parameters == (outside,)
 
 
 def test_code_used_by_inner_calls_is_linked_without_being_declared() -> None:

@@ -146,3 +146,10 @@ def test_a_subgraph_is_closed_ordered_and_survives_as_records(program: Program) 
         assert [line.split("(")[0].split(" = ")[1] for line in again.summary().code] == [
             line.split("(")[0].split(" = ")[1] for line in summary.code
         ]
+
+
+def test_the_check_notices_a_value_that_left_the_graph() -> None:
+    leaf = node(2, trainable=True)
+    output = node(float(leaf)) * 3
+    assert output.data != float(3) * 3
+    assert backward(output).parameters == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trace_robot.bench.protocol import PAPER, PROTOCOLS
 from trace_robot.bench.results import Row
@@ -94,8 +95,8 @@ def _summary(rows: Sequence[Row], found: Sequence[Score]) -> str:
     return "\n".join(lines)
 
 
-def _budget(fixed: Mapping[str, object]) -> str:
-    parts = [f"{fixed[name]} {name}" for name in ("seconds", "steps", "iterations") if fixed.get(name)]
+def _budget(fixed: Mapping[str, Any]) -> str:
+    parts = [f"{fixed[name]:,.10g} {name}" for name in ("seconds", "steps", "iterations") if fixed.get(name)]
     return " or ".join(parts) or "the optimizer's own"
 
 

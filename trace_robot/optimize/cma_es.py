@@ -13,7 +13,7 @@ import numpy as np
 
 from trace_robot.errors import MissingExtraError, OrderError, ValueMismatchError
 from trace_robot.optimize.dimensions import Dimensions
-from trace_robot.optimize.problem import Candidate, Outcome, Problem
+from trace_robot.optimize.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimize.trial import Trial, best_of, forget_graphs
 
 
@@ -23,7 +23,8 @@ class CMAES:
     start: a trial to begin from; without one, the starting values are asked for first. evaluations: how many
     candidates to ask for at most. population: candidates a generation, None for the package's choice.
     precision: stop when steps are this part of the first spread. new_id: gives ids, for use inside another
-    optimizer. Candidates rank by success, then score.
+    optimizer. Candidates rank by success, then score. The best so far is put into every generation's
+    sampling, which pays where evaluations are exact and few.
     """
 
     uses_graph = False
@@ -51,9 +52,9 @@ class CMAES:
                 "CMA-ES needs a number to change, got a problem without numeric parameters"
             )
         self._strategy = _strategy(self._dimensions, population, seed, precision)
-        self._vectors: dict[int, Any] = {}
+        self._vectors: dict[int, Any] = {self._start.id: np.zeros(self._strategy.N)}
         self._waiting: list[Candidate] = []
-        self._generation: list[Candidate] = []
+        self._generation: list[tuple[int, Any]] = []
         self.asked = 0
         self.solved = False
         self._told: list[dict[str, Any]] = []
@@ -79,19 +80,27 @@ class CMAES:
     def ask(self) -> list[Candidate]:
         if not self._waiting and not self.trials:
             self._waiting = [self._start]
-        if not self._waiting and not self.done:
+        while not self._waiting and not self._done:
             self._next_generation()
         return list(self._waiting)
 
     def _next_generation(self) -> None:
+        best = self.best
+        if self._told and best is not None:
+            self._strategy.inject([self._vectors[best.id]])
         vectors = self._strategy.ask()
         for vector in vectors:
             values = self._dimensions.apply(self._values_of(vector))
+            if best is not None and plain(values) == plain(best.values):
+                self._generation.append((best.id, vector))
+                continue
             candidate = Candidate(self._new_id(), self._start.id, values, "numbers varied", "cma")
-            self._vectors[candidate.id] = vector
+            self._generation.append((candidate.id, vector))
             self._waiting.append(candidate)
-        self._generation = list(self._waiting)
-        self.asked += len(vectors)
+        self._vectors.update(self._generation)
+        self.asked += len(self._waiting)
+        if not self._waiting:
+            self._finish_generation()
 
     def _values_of(self, vector: Any) -> list[float]:
         return [d.value + float(x) * d.spread for d, x in zip(self._dimensions.list, vector, strict=False)]
@@ -116,9 +125,9 @@ class CMAES:
 
     def _finish_generation(self) -> None:
         ranks = {trial.candidate.id: trial.rank for trial in self.trials}
-        ordered = sorted({ranks[candidate.id] for candidate in self._generation}, reverse=True)
-        losses = [float(ordered.index(ranks[candidate.id])) for candidate in self._generation]
-        self._strategy.tell([self._vectors[candidate.id] for candidate in self._generation], losses)
+        ordered = sorted({ranks[number] for number, _ in self._generation}, reverse=True)
+        losses = [float(ordered.index(ranks[number])) for number, _ in self._generation]
+        self._strategy.tell([vector for _, vector in self._generation], losses)
         self._generation = []
         best = best_of(self.trials)
         kept = best.candidate.id if best else -1

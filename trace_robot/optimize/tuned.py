@@ -26,7 +26,7 @@ class Tuned:
         inner: OptoPrime,
         *,
         evaluations: int = 48,
-        population: int | None = None,
+        population: int | None = 4,
         literals: bool = True,
         seed: int = 0,
     ) -> None:

@@ -43,6 +43,7 @@ class Rig:
         self._box: Sandbox | None = None
         self._fitted: tuple[Any, ...] = ()
         self._used = 0  # the last process that ran an episode
+        self._refused: tuple[tuple[Any, ...], Fault] | None = None
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Episode]]:
         """Run jobs that ``batches.alike`` put together; yield (position in ``jobs``, episode) as they end.
@@ -76,19 +77,19 @@ class Rig:
             yield episode or self._run_alone(pool, job)
 
     def _run_alone(self, pool: _Pool, job: Job) -> Episode:
-        """Run an episode whose fault may have been another's; that fault ended the process, so this one is new."""
-        (episode,) = self._try_group(pool, [job], doubt=False)
+        """Run an episode in a process of its own, because its fault may have been another's."""
+        (episode,) = self._try_group(pool, [job], fresh=True)
         if episode is None:
             raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
         return episode
 
-    def _try_group(self, pool: _Pool, jobs: Sequence[Job], *, doubt: bool = True) -> list[Episode | None]:
-        """Run one group in lock step; None for an episode that must be run alone, in a process of its own."""
+    def _try_group(self, pool: _Pool, jobs: Sequence[Job], *, fresh: bool = False) -> list[Episode | None]:
+        """Run one group in lock step; None for an episode that must be run alone, in a fresh process."""
         first, about = jobs[0], pool.about
         box = self._sandbox(about, first)
-        if needs_own_process(first.controller or ""):
+        if fresh or needs_own_process(first.controller or ""):
             box.load(NOTHING)  # another text ends the process that the last episode had
-        fault = box.load(first.controller or "", trace=first.trace)
+        fault = self._load(box, first)
         if fault is not None:
             return [failed(job, about, fault) for job in jobs]
         boxed = _Boxed(box)
@@ -96,10 +97,19 @@ class Rig:
         pool.messages += boxed.messages
         used, self._used = boxed.pid == self._used, boxed.pid
         return [
-            None if episode is None or (doubt and used and _may_be_left_over(episode))
+            None if episode is None or (used and not fresh and _may_be_left_over(episode))
             else self._finished(episode, number, box, about, first)
             for number, episode in enumerate(episodes)
         ]  # fmt: skip
+
+    def _load(self, box: Sandbox, job: Job) -> Fault | None:
+        """Load a controller, but not again one that was refused just now: that may have taken seconds."""
+        text = (job.controller, job.trace, job.limits)
+        if self._refused is None or self._refused[0] != text:
+            fault = box.load(job.controller or "", trace=job.trace)
+            self._refused = None if fault is None else (text, fault)
+            return fault
+        return self._refused[1]
 
     def _finished(self, episode: Episode, number: int, box: Sandbox, about: EnvSpec, job: Job) -> Episode:
         graph = join(box.graph(number), episode, about) if job.trace else ()

@@ -57,6 +57,7 @@ class Sandbox:
         self._process = Process()
         self._sequence = 0
         self._source: tuple[str, bool] | None = None
+        self._failed: tuple[tuple[str, bool], Fault] | None = None  # not tried again: it would fail again
         self._modules: tuple[str, ...] = ()
         self._tainted = False
         self._dead: dict[int, Fault] = {}
@@ -90,6 +91,8 @@ class Sandbox:
         """Check, compile and execute a controller's text; a fault means that there is nothing to reset."""
         if self._source == (source, trace) and self._process.alive and not self._tainted:
             return None
+        if self._failed is not None and self._failed[0] == (source, trace):
+            return self._failed[1]
         self._source, self._printed, self._records = None, [], []
         if len(source) > MAX_SOURCE_CHARS:
             why = f"the source has {len(source)} characters, more than {MAX_SOURCE_CHARS}"
@@ -100,7 +103,10 @@ class Sandbox:
         self._lines = source.count("\n") + source.count("\r") + 1
         self._modules = (*modules_of(source, trace=trace), *self._preload)
         fault = self._start(source, trace)
-        self._source = None if fault else (source, trace)
+        if fault is None:
+            self._source = source, trace
+        else:
+            self._failed = (source, trace), fault
         return fault
 
     def reset(self, episodes: int = 1) -> Fault | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 MAX_NODES: Final = 20_000  # of one episode
 MAX_CHARS: Final = 400  # of one value, unless it is a parameter's
 CALL_BYTES: Final = 1 << 20  # of the records of one call
-MAX_BYTES: Final = 1 << 25  # of the records of one episode
+MAX_BYTES: Final = 1 << 23  # of the records of one episode
 _MAX_TEXT: Final = 200_000
 _KINDS: Final = frozenset({"parameter", "constant", "input", "operation", "exception"})
 _TEXTS: Final = ("name", "kind", "op", "doc", "value")

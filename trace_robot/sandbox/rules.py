@@ -100,9 +100,7 @@ class Text:
     aliases: dict[str, str] = field(default_factory=dict)  # name -> dotted path of what was imported
     bound: set[str] = field(default_factory=set)  # names that the source itself gives a value
     own: set[str] = field(default_factory=set)  # names of its functions and of attributes it sets
-    texts: dict[str, list[str]] = field(
-        default_factory=dict
-    )  # names only ever bound to string literals -> these
+    texts: dict[str, bool] = field(default_factory=dict)  # names bound to string literals only -> harmless
     called: set[int] = field(default_factory=set)  # id of nodes that are the function of a call
     looked_up: set[int] = field(default_factory=set)  # id of names like `globals` in `"t" in globals()`
     entered: set[int] = field(default_factory=set)  # id of nodes that an attribute is taken from
@@ -137,8 +135,9 @@ class Text:
         text = _literal(node.value)
         if text is None:
             other |= targets
-        for name in targets if text is not None else ():
-            self.texts.setdefault(name, []).append(text)
+        else:
+            harmless = self._harmless(text)
+            self.texts.update({name: harmless and self.texts.get(name, True) for name in targets})
         if (path := self._path(node.value)) in names.MODULES:
             self.aliases.update(dict.fromkeys(targets, str(path)))
 
@@ -247,7 +246,7 @@ class Text:
     def _plain_format(self, receiver: ast.expr) -> bool:
         if isinstance(receiver, ast.Name):
             if receiver.id in self.texts:
-                return all(self._harmless(text) for text in self.texts[receiver.id])
+                return self.texts[receiver.id]
             return receiver.id == "self" and "format" in self.own
         text = _literal(receiver)
         return text is not None and self._harmless(text)

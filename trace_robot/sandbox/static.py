@@ -6,6 +6,7 @@ It is hygiene and no boundary. It must let ordinary controllers through and must
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import warnings
 
@@ -23,25 +24,29 @@ def check(source: str) -> list[Fault]:
 
     A text that is no Python has category "exception", every other refusal "blocked".
     """
-    tree = parse(source)
-    if isinstance(tree, Fault):
-        return [tree]
-    try:
-        refusals = set(Text(tree).refusals())
-    except (RecursionError, TooDeepError):
-        return [_blocked("the source is nested too deeply", None)]
-    return [_blocked(why, line) for line, why in sorted(refusals)]
+    text = _read(source)
+    if isinstance(text, Fault):
+        return [text]
+    return [_blocked(why, line) for line, why in sorted(set(text.refusals()))]
 
 
 def modules_of(source: str, *, trace: bool = False) -> list[str]:
     """Return the modules to import before the locks close: those on the allow-list that a text names."""
-    tree = parse(source)
-    try:
-        found = set() if isinstance(tree, Fault) else Text(tree).modules()
-    except (RecursionError, TooDeepError):
-        found = set()
+    text = _read(source)
+    found = set() if isinstance(text, Fault) else text.modules()
     traces = trace or "trace_robot" in found
     return sorted(found | {"trace_robot.trace", "trace_robot.sandbox.recorder"} if traces else found)
+
+
+@functools.lru_cache(maxsize=2)  # a text is checked and then asked for its modules
+def _read(source: str) -> Text | Fault:
+    tree = parse(source)
+    if isinstance(tree, Fault):
+        return tree
+    try:
+        return Text(tree)
+    except (RecursionError, TooDeepError):
+        return _blocked("the source is nested too deeply", None)
 
 
 def _blocked(why: str, line: int | None) -> Fault:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from trace_robot.trace.failure import failure, original
-from trace_robot.trace.lift import made
-from trace_robot.trace.nodes import MessageNode, Node
+from trace_robot.trace.nodes import MessageNode, Node, link, unlinked
 from trace_robot.trace.operation import Operation
+from trace_robot.trace.state import STOPPED, state
+
+_state_of = state.get
 
 
 def apply(
@@ -18,11 +20,17 @@ def apply(
 
     If the result is a node itself, as an attribute may be, its value is taken and it is a hidden dependency.
     """
+    scope = _state_of()
+    if scope is not None:
+        for each in parents:
+            scope.read(each)
     try:
         data = function(*[each._data for each in parents])
     except Exception as error:
         raise failure(error, op, keys, parents) from original(error)
     if isinstance(data, Node):
+        if scope is not None:
+            scope.read(data)
         parents = (*parents, data)
         data = data._data
-    return made(data, op, keys, parents)
+    return unlinked(data, op) if scope is STOPPED else link(data, op, keys, parents)

@@ -164,7 +164,7 @@ class Bundle(Module, TrainableFunction):
             raise TypeError(f"{type(instance).__name__} needs a __dict__ to hold the code of {self.name!r}")
         return methods.method(self, self._key)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         code = self._code
         target = self._target if code is None else code.target
         if target is None or (code is not None and target.text is not code.parameter._data):

@@ -44,7 +44,7 @@ class Operator:
     def description(self) -> str:
         return self.operation.description
 
-    def __call__(self, *args: Any, **kwargs: Any) -> MessageNode:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> MessageNode:
         keys, values, by_position, keywords = self.binder.bind(args, kwargs)
         parents = tuple(lift(value, key) for key, value in zip(keys, values, strict=True))
         return apply(self.operation, _spread(self.function, by_position, keywords), keys, parents)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.trace.same import same
+from trace_robot.trace.same import contains, same
 
 
 class Plain:
@@ -29,10 +29,7 @@ class Plain:
 
     def __contains__(self, item: object) -> bool:
         value = item.data if isinstance(item, Plain) else item
-        try:
-            return value in self.data
-        except ValueError:
-            return any(value is each or same(value, each) for each in self.data)
+        return contains(self.data, value)
 
     def __float__(self) -> float:
         return float(self.data)

@@ -23,9 +23,17 @@ def same(first: Any, second: Any) -> bool:
     return False
 
 
+def contains(container: Any, value: Any) -> bool:
+    """Return whether ``value`` is in ``container``, also where that means comparing arrays."""
+    try:
+        return bool(value in container)
+    except ValueError:
+        return any(value is each or same(value, each) for each in container)
+
+
 def _compare(first: Any, second: Any) -> bool | None:
     """Return ``first == second`` as a bool, None where Python cannot say."""
     try:
         return bool(first == second)
-    except ValueError:
+    except (ValueError, RuntimeError):  # numpy's and torch's word for "ambiguous"
         return None

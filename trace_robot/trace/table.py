@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trace_robot.errors import MissingExtraError
+from trace_robot.trace.same import contains
 
 Row = tuple[str, Callable[..., Any], str]
 
@@ -82,8 +83,8 @@ TABLE: tuple[Row, ...] = (
     ("not_", lambda x: not x, "not x"),
     ("is_", lambda x, y: x is y, "whether x is y"),
     ("is_not", lambda x, y: x is not y, "whether x is not y"),
-    ("in_", lambda x, y: x in y, "whether x is in y"),
-    ("not_in", lambda x, y: x not in y, "whether x is not in y"),
+    ("in_", lambda x, y: contains(y, x), "whether x is in y"),
+    ("not_in", lambda x, y: not contains(y, x), "whether x is not in y"),
     ("getitem", lambda x, index: x[index], "x[index]"),
     ("pop", lambda x, index=-1: x.pop(index), "the item at index, which is taken out of x"),
     ("len_", lambda x: len(x), "the number of items of x"),

@@ -18,6 +18,7 @@ import numpy as np
 
 from trace_robot.errors import ValueMismatchError
 from trace_robot.trace.nodes import Node, ParameterNode
+from trace_robot.trace.same import same
 from trace_robot.trace.shorten import shorten
 
 _NO_VALUE = object()
@@ -67,7 +68,9 @@ class Choices:
         return f"one of {', '.join(map(repr, self.options))}"
 
     def check(self, value: Any) -> str:
-        return "" if any(type(value) is type(each) and value == each for each in self.options) else str(self)
+        return (
+            "" if any(type(value) is type(each) and same(value, each) for each in self.options) else str(self)
+        )
 
 
 def convert(value: Any, like: Any, constraint: Any = None) -> Any:

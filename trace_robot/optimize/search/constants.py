@@ -43,8 +43,15 @@ def free(program: Program) -> Array:
 
 
 def shaken(program: Program, noise: Array, sigma: float) -> Program:
-    """Return ``program`` with ``sigma`` units of ``noise``, shape of the vector, on its constants."""
-    return from_vector(program, to_vector(program) + sigma * noise * free(program))
+    """Return ``program`` with ``sigma`` units of ``noise``, at least as long as the vector, on its constants."""
+    vector = to_vector(program)
+    return from_vector(program, vector + sigma * noise[: len(vector)] * free(program))
+
+
+def disturbed(program: Program, noise: Array, sigma: float) -> Program:
+    """Return a pass of ``program`` shaken, then one of itself: it must work all the same, or make up for it."""
+    first = tuple(replace(stage, hold="") for stage in shaken(program, noise, sigma).stages)
+    return replace(program, stages=first + program.stages, rounds=1)
 
 
 def _stage(stage: Stage, part: list[float]) -> Stage:

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 import numpy as np
 
 from trace_robot.optimize.problem import Candidate, Outcome
-from trace_robot.optimize.search.constants import shaken, to_vector
+from trace_robot.optimize.search.constants import disturbed
 from trace_robot.optimize.search.population import Individual, Scale, Trial
 from trace_robot.program import Program
 from trace_robot.spec import EnvSpec
@@ -56,13 +56,12 @@ class Evaluation:
         return self.scale.mean(individual, self.conditions if conditions is None else conditions)
 
     def robustness(self, programs: Sequence[Program], sigmas: Sequence[float], copies: int) -> Scores:
-        """Success and value of each program on all conditions, its constants shaken by the same noises."""
+        """Success and value of each program on all conditions after a pass disturbed by the same noises."""
         noises = [(sigma, self.random.standard_normal(NOISES)) for sigma in sigmas for _ in range(copies)]
         noisy = []
         for program in programs:
-            size = len(to_vector(program))
             for sigma, noise in noises:
-                noisy.append(self.individual(shaken(program, noise[:size], sigma), note="constants shaken"))
+                noisy.append(self.individual(disturbed(program, noise, sigma), note="a disturbed pass first"))
         yield from self.run(noisy)
         scores = []
         for i in range(len(programs)):

@@ -27,6 +27,7 @@ class Exploration:
     crossed: float = 0.15
     pool: list[Individual] = field(default_factory=list)
     generations: int = 0
+    first_solved: int = 0  # the generation that first solved every condition, while there is none the next
 
     @property
     def solved(self) -> list[Individual]:
@@ -41,6 +42,8 @@ class Exploration:
         new = diverse(self._ranked(new, first, second), self.all, first)
         yield from self.evaluation.run(new)
         self.pool = trimmed(self._ranked(self.pool + new, *self.evaluation.conditions), self.size)
+        if not self.solved:
+            self.first_solved = self.generations + 1
         self.generations += 1
 
     def _ranked(self, individuals: list[Individual], *conditions: int) -> list[Individual]:

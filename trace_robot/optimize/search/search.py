@@ -31,9 +31,9 @@ class ProgramSearch:
     """
 
     uses_graph = False
-    wanted = 3  # programs that solve every condition before exploring makes room for tuning
-    patience = 8  # generations of exploring after which one such program is enough
-    margin = 0.97  # success under noise at which there is nothing left to tune
+    wanted = 6  # programs that solve every condition before exploring makes room for tuning
+    patience = 4  # generations of exploring after the first such program at most
+    margin = 0.96  # success under noise at which there is nothing left to tune
     tunings = 16
 
     def __init__(self, spec: EnvSpec, seeds: Sequence[int], *, seed: int = 0, parameter: str = "act") -> None:
@@ -118,5 +118,6 @@ class ProgramSearch:
         self.done = f"every training condition solved, and {success:.2f} of them with noise on the constants"
 
     def _explored(self) -> bool:
-        solved = len(self.exploration.solved)
-        return solved >= self.wanted or (solved > 0 and self.exploration.generations >= self.patience)
+        exploration = self.exploration
+        waited = exploration.generations - exploration.first_solved
+        return len(exploration.solved) >= self.wanted or (len(exploration.solved) > 0 and waited >= self.patience)

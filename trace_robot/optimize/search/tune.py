@@ -1,7 +1,7 @@
 """Chooses among programs that solve every training condition, and tunes constants, by success under noise.
 
-Few conditions say little about others; a program that still works when all its constants are off by a
-centimetre has the margins that other conditions need.
+Few conditions say little about others; a program that works when all its constants are off by centimetres, or
+makes up for it in a second pass, has the margins that other conditions need.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from trace_robot.program import Program
 from trace_robot.spec import Array
 
 SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
+PLAINER = 8  # plainer programs measured under noise at a time
 
 
 class Tuner:
@@ -53,7 +54,7 @@ class Tuning:
     """Keeps the finalists; sigmas: noise in units of the constants' vector (1 cm, 0.1 of the speed, ...)."""
 
     evaluation: Evaluation
-    sigmas: tuple[float, ...] = (0.4, 0.8, 1.2)
+    sigmas: tuple[float, ...] = (0.8, 1.6, 3.0)
     size: int = 8
     population: int = 9
     simplifications: int = 4
@@ -100,18 +101,18 @@ class Tuning:
         """Make the first finalist plainer as long as that costs neither success nor time under noise."""
         for _ in range(self.simplifications):
             first = self.finalists[0]
-            variants = list(simpler(first.individual.program))
-            programs = [first.individual.program, *(program for _, program in variants)]
-            scores = yield from self.evaluation.robustness(programs, (self.sigmas[-1],), 2)
-            success, value = scores[0]
-            good = [v for v, score in zip(variants, scores[1:], strict=True) if score >= (success, value - SLOWER)]
+            make = self.evaluation.individual
+            plainer = [make(program, first.individual, what) for what, program in simpler(first.individual.program)]
+            yield from self.evaluation.run(plainer)
+            bar = self.evaluation.value(first.individual) - SLOWER
+            plainer = [one for one in plainer if self.evaluation.value(one) >= bar]
+            programs = [first.individual.program, *(one.program for one in plainer[:PLAINER])]
+            (success, value), *scores = yield from self.evaluation.robustness(programs, self.sigmas, 2)
+            bar = value - SLOWER
+            good = [one for one, score in zip(plainer, scores, strict=False) if score >= (success, bar)]
             if not good:
                 return
-            what, program = good[0]
-            plain = self.evaluation.individual(program, first.individual, what)
-            yield from self.evaluation.run([plain])
-            if plain.successes == first.individual.successes:
-                self.finalists.insert(0, Finalist(plain, first.success, first.value))
+            self.finalists.insert(0, Finalist(good[0], first.success, first.value))
 
     def _sort(self) -> None:
         self.finalists.sort(key=lambda finalist: -finalist.value)

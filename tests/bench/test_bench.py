@@ -1,0 +1,208 @@
+"""The benchmark itself: what a row says, going on after a kill, and what may share a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trace_robot.bench import PAPER, PROTOCOLS, Finished, Plan, Results, Row, bench, read_rows, select
+from trace_robot.cli import main
+from trace_robot.errors import RunError, UnknownNameError
+from trace_robot.rollout.conditions import held_out_seeds, training_seeds, validation_seeds
+from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.episode import Job
+from trace_robot.workspace import describe, environments
+
+
+def test_a_row_says_what_was_reached_and_what_it_cost(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    (row,) = bench(plan(), tmp_path)
+    assert (row.task, row.optimizer, row.protocol, row.feedback, row.control) == (
+        "point-mass", "search", "standard", "outcome", "raw",
+    )  # fmt: skip
+    assert row.success == 1.0
+    assert (row.episodes, row.training_episodes, row.crashes) == (50, 5, 0)
+    assert 0.9 < row.interval[0] < row.interval[1] == 1.0
+    assert row.candidates > 10
+    assert row.environment_steps >= 4000
+    assert row.seconds <= row.wall_seconds
+    assert row.model_calls == row.tokens == 0
+    assert "mujoco" in row.versions
+    assert "def act" in (tmp_path / row.controller).read_text()
+    assert read_rows(tmp_path / "results.jsonl") == [row]
+
+
+def test_the_kept_controller_scores_on_the_held_out_conditions_what_its_row_says(
+    plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    (row,) = bench(plan(seeds=(3,)), tmp_path)
+    text = (tmp_path / row.controller).read_text()
+    with Engine(1) as engine:
+        jobs = [
+            Job("point-mass", seed, {"control": row.control}, controller=text)
+            for seed in held_out_seeds(3, 50)
+        ]
+        wins = sum(episode.success for episode in engine.run(jobs))
+    assert wins / 50 == row.success
+
+
+def test_episodes_that_crash_are_failures_and_are_counted(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    (row,) = bench(plan("point-mass-that-raises", steps=500), tmp_path)
+    assert (row.success, row.crashes, row.episodes) == (0.0, 50, 50)
+
+
+def test_the_same_plan_finds_the_same_controllers(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    rows = [bench(plan(workers=workers), tmp_path / str(workers))[0] for workers in (1, 2)]
+    texts = [
+        (tmp_path / str(workers) / row.controller).read_text()
+        for workers, row in zip((1, 2), rows, strict=True)
+    ]
+    assert texts[0] == texts[1]
+    assert rows[0].environment_steps == rows[1].environment_steps
+    assert rows[0].candidates == rows[1].candidates
+
+
+def test_conditions_of_training_choice_and_score_never_meet_for_any_two_seeds() -> None:
+    kinds = [training_seeds, validation_seeds, held_out_seeds]
+    drawn = [set(kind(seed, 25_000)) for seed in range(4) for kind in kinds]
+    assert sum(map(len, drawn)) == len(set().union(*drawn))
+
+
+def test_a_finished_row_is_not_run_again_and_a_new_seed_is_added(
+    plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    first = bench(plan(), tmp_path)
+    before = (tmp_path / "results.jsonl").read_bytes()
+    seen: list[Row] = []
+    rows = bench(
+        plan(seeds=(0, 1)),
+        tmp_path,
+        observe=lambda event: seen.append(event.row) if isinstance(event, Finished) else None,
+    )
+    assert rows[:1] == first
+    assert seen == rows[1:]
+    assert (tmp_path / "results.jsonl").read_bytes().startswith(before)
+
+
+def test_a_benchmark_that_was_killed_goes_on_with_the_rows_it_had(point_mass: Path, tmp_path: Path) -> None:
+    arguments = ["bench", "--tasks", "point-mass", "--seeds", "0-3", "--steps", "4000", "--workers", "1"]
+    command = [sys.executable, "-m", "trace_robot", *arguments, "--out", str(tmp_path / "out"), "--quiet"]
+    results = tmp_path / "out" / "results.jsonl"
+    process = subprocess.Popen(command, env=os.environ | {"TRACE_ROBOT_WORKSPACE": str(point_mass)})
+    limit = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < limit:
+        if results.is_file() and results.read_bytes().count(b"\n") >= 1:
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.01)
+    assert process.wait() == -signal.SIGKILL
+    before = results.read_bytes()
+    assert 1 <= before.count(b"\n") < 4
+    with open(results, "ab") as file:
+        file.write(b'{"task": "point-mass", "seed": 2, "opt')  # a kill in the middle of a write
+    assert main([*arguments, "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert results.read_bytes().startswith(before)
+    assert [row.seed for row in read_rows(results)] == [0, 1, 2, 3]
+
+
+def test_answers_that_were_paid_for_before_a_kill_are_not_asked_again(
+    plan: Callable[..., Plan], endpoint: Any, tmp_path: Path
+) -> None:
+    settings = plan(optimizer="optoprime", iterations=2, steps=None)
+    (row,) = bench(settings, tmp_path)
+    assert row.success == 1.0
+    assert (row.model_calls, row.tokens) == (len(endpoint.prompts), 110 * len(endpoint.prompts))
+    assert row.model_calls >= 1
+    assert "127.0.0.1" in row.model
+    asked = len(endpoint.prompts)
+    (tmp_path / "results.jsonl").unlink()  # as if it had been killed before the row was written
+    (again,) = bench(settings, tmp_path)
+    assert len(endpoint.prompts) == asked
+    assert (again.model_calls, again.tokens) == (row.model_calls, row.tokens)
+
+
+def test_a_folder_made_with_other_settings_is_refused(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    bench(plan(), tmp_path)
+    with pytest.raises(RunError, match=r"was made with steps 4000, not 4001; give another --out$"):
+        bench(plan(steps=4001), tmp_path)
+
+
+def test_two_benchmarks_cannot_write_to_one_folder(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    with Results(tmp_path, {}), pytest.raises(RunError, match="another benchmark is writing"):
+        bench(plan(), tmp_path)
+
+
+def test_a_broken_line_of_results_is_named(row: Callable[..., Row], tmp_path: Path) -> None:
+    with Results(tmp_path, {}) as results:
+        results.add(row())
+    path = tmp_path / "results.jsonl"
+    path.write_text("nonsense\n" + path.read_text())
+    with pytest.raises(RunError, match="line 1 is no result"):
+        read_rows(path)
+
+
+def test_sets_of_tasks_are_meta_worlds_own() -> None:
+    assert select(["paper"]) == ("reach-v3", "push-v3", "pick-place-v3")
+    assert len(select(["mt10"])) == 10
+    assert set(select(["mt50"])) == {name for name in environments() if name.endswith("-v3")}
+    assert len(select(["mt50"])) == 50
+    assert select(["push-v3", "paper"]) == ("push-v3", "reach-v3", "pick-place-v3")
+    with pytest.raises(UnknownNameError, match="did you mean 'reach-v3'"):
+        select(["reach-v2"])
+
+
+def test_the_papers_protocol_is_the_papers() -> None:
+    plan = Plan(select(["paper"]), protocol="paper", optimizer="optoprime")
+    keys = list(plan.keys())
+    assert len(keys) == 30
+    settings = {key: plan.settings(key) for key in keys}
+    assert {s.iterations for k, s in settings.items() if k[0] == "reach-v3"} == {10}
+    assert {s.iterations for k, s in settings.items() if k[0] != "reach-v3"} == {30}
+    assert {(s.episodes, s.held_out, s.control) for s in settings.values()} == {(1, 10, "pose")}
+    spec = describe("push-v3", control="pose", **PROTOCOLS["paper"].options)
+    assert spec.horizon == 10
+    assert spec.action[0].name == "displacement"
+    assert PAPER["optoprime"] == {"reach-v3": 1.0, "push-v3": 0.3, "pick-place-v3": 0.4}
+
+
+def test_an_episode_of_the_papers_protocol_ends_after_ten_decisions() -> None:
+    text = "def act(observation):\n    return [0.0] * 4\n"
+    options = {"control": "pose", **PROTOCOLS["paper"].options}
+    with Engine(1) as engine:
+        (episode,) = engine.run([Job("push-v3", 0, options, controller=text)])
+    assert (episode.decisions, episode.ended) == (10, "time")
+
+
+def test_the_command_prints_the_rows_as_json_and_writes_table_and_plot(
+    point_mass: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["--tasks", "point-mass", "--steps", "4000", "--workers", "1", "--out", str(out), "--json"]
+    assert main(["bench", *arguments]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["task"] == "point-mass"
+    assert "| point-mass | 1.00 |" in (out / "table.md").read_text()
+    assert (out / "plot.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "reach-v2"], "no task or set of tasks 'reach-v2'; did you mean 'reach-v3'"),
+        (["--feedback", "terms"], "feedback level 'terms' is words for a model, and the optimizer search reads none"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_makes_no_sense_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *arguments, "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error

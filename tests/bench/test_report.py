@@ -1,0 +1,86 @@
+"""Table, plot and documents made from results."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trace_robot.bench.plot import svg
+from trace_robot.bench.report import pasted, write_report
+from trace_robot.bench.results import Results, Row
+from trace_robot.bench.table import markdown, scores
+from trace_robot.errors import RunError
+from trace_robot.rollout.outcome import wilson
+
+Make = Callable[..., Row]
+
+
+def test_seeds_of_a_task_are_put_together_by_their_episodes(row: Make) -> None:
+    (score,) = scores([row(wins=50), row(seed=1, wins=40)])
+    assert score.success == 0.9
+    assert score.interval == wilson(90, 100)
+
+
+def test_the_table_tells_mean_settings_cost_and_every_task(row: Make) -> None:
+    text = markdown([row(wins=50), row("push-v3", wins=40, crashes=3)])
+    assert "**Mean success 0.900** over 2 tasks; 1 of them at 0.90 or better." in text
+    assert "crashed count as failures (3 of 100)" in text
+    assert "feedback level outcome" in text
+    assert "budget of a run: 50,000 steps" in text
+    assert "| reach-v3 | 1.00 |" in text
+    assert "| push-v3 | 0.80 |" in text
+    assert "tokens" not in text
+
+
+def test_calls_and_tokens_are_shown_where_a_model_was_asked(row: Make) -> None:
+    text = markdown([row(model_calls=7, tokens=12_345, optimizer="optoprime")])
+    assert "| calls | tokens |" in text
+    assert "| 7 | 12,345 |" in text
+
+
+def test_the_papers_numbers_stand_beside_ours_under_its_protocol_only(row: Make) -> None:
+    paper = markdown([row("push-v3", protocol="paper")])
+    assert "paper's optoprime | paper's opro" in paper
+    assert "| 0.30 | 0.18 |" in paper
+    assert "paper's" not in markdown([row("push-v3")])
+
+
+def test_every_line_of_the_table_has_as_many_cells_as_its_head(row: Make) -> None:
+    text = markdown([row(ended="a|b\nc"), row("push-v3", protocol="paper", model_calls=1)])
+    lines = [line.replace("\\|", "") for line in text.split("\n") if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_plot_has_a_bar_a_task_sorted_and_is_the_same_every_time(row: Make) -> None:
+    rows = [row(wins=20), row("push-v3", wins=50)]
+    tree = ElementTree.fromstring(svg(rows))
+    texts = [each.text for each in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.index("push-v3") < texts.index("reach-v3")
+    assert svg(rows) == svg(rows)
+
+
+def test_the_plot_of_no_results_says_so() -> None:
+    assert "no results yet" in svg([])
+
+
+def test_a_document_gets_the_table_where_it_names_the_results(row: Make, tmp_path: Path) -> None:
+    with Results(tmp_path, {}) as results:
+        results.add(row())
+    table, _ = write_report(tmp_path)
+    document = "before\n<!-- results: one.jsonl -->\nold\n<!-- end of results -->\nafter\n"
+    new = pasted(document, lambda name: tmp_path / "results.jsonl", lambda name: f"{name}.svg")
+    assert "old" not in new
+    assert table.read_text() in new
+    assert "![one.jsonl](one.jsonl.svg)" in new
+    assert new.startswith("before\n")
+    assert new.endswith("after\n")
+    assert pasted(new, lambda name: tmp_path / "results.jsonl", lambda name: f"{name}.svg") == new
+
+
+def test_a_document_that_names_missing_results_is_an_error(tmp_path: Path) -> None:
+    document = "<!-- results: none.jsonl -->\n<!-- end of results -->\n"
+    with pytest.raises(RunError, match="run the benchmark first"):
+        pasted(document, lambda name: tmp_path / name, str)

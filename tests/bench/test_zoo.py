@@ -1,0 +1,146 @@
+"""The zoo: controllers kept with their results, found by name, measured again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trace_robot.bench import Plan, Row, bench
+from trace_robot.bench.zoo import evaluate_zoo, file_name, write_zoo, zoo
+from trace_robot.cli import main
+from trace_robot.errors import RunError, UnknownNameError
+from trace_robot.policy import load_policy
+from trace_robot.sandbox import check
+from trace_robot.workspace import environments, files
+
+GOOD = """
+def act(observation, memory):
+    error = observation["goal_position"] - observation["hand_position"]
+    return [*(10 * error).clip(-1, 1), 0.0]
+"""
+LAZY = "def act(observation, memory):\n    return [0.0] * 4\n"
+
+
+@pytest.fixture
+def workspace(point_mass: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace of its own with the point mass in it."""
+    shutil.copytree(point_mass, tmp_path / "workspace", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(tmp_path / "workspace"))
+    return tmp_path / "workspace"
+
+
+@pytest.fixture
+def kept(row: Callable[..., Row], tmp_path: Path) -> Callable[..., Row]:
+    """Make a row together with its controller in the benchmark's folder."""
+
+    def make(text: str, seed: int = 0, **more: Any) -> Row:
+        made = row("point-mass", seed, **more)
+        (tmp_path / made.controller).parent.mkdir(exist_ok=True)
+        (tmp_path / made.controller).write_text(text)
+        return made
+
+    return make
+
+
+def test_the_best_controller_is_found_by_name_and_scores_what_its_header_says(
+    plan: Callable[..., Plan], workspace: Path, tmp_path: Path
+) -> None:
+    rows = bench(plan(), tmp_path / "out")
+    (path,) = write_zoo(rows, tmp_path / "out", workspace / "policies" / "zoo", workers=1)
+    assert path.name == "point_mass.py"
+    policy = load_policy("zoo/point_mass")
+    assert policy.text.startswith('"""point-mass: success 1.00 on 50 held-out conditions')
+    assert policy.control == "raw"
+    assert "trace-robot bench --tasks point-mass --steps 4000 --seeds 0" in policy.text
+    assert "act" in policy.values
+    assert zoo()["point-mass"] == "zoo/point_mass"
+    (report,) = evaluate_zoo(["point-mass"], workers=1)
+    assert report.success == rows[0].success
+    (other,) = evaluate_zoo(["point-mass"], episodes=5, seed=9, workers=1)
+    assert {e.seed for e in other.episodes}.isdisjoint({e.seed for e in report.episodes})
+
+
+def test_what_is_written_to_the_zoo_is_the_same_controller(
+    plan: Callable[..., Plan], workspace: Path, tmp_path: Path
+) -> None:
+    rows = bench(plan(), tmp_path / "out")
+    before = (tmp_path / "out" / rows[0].controller).read_text()
+    (path,) = write_zoo(rows, tmp_path / "out", workspace / "policies" / "zoo", workers=1)
+    body = before[before.index("CONTROL") :]
+    assert "".join(body.split()) in "".join(path.read_text().split())
+    assert check(path.read_text()) == []
+
+
+def test_among_seeds_the_one_that_does_best_on_conditions_of_its_own_is_chosen(
+    kept: Callable[..., Row], workspace: Path, tmp_path: Path
+) -> None:
+    rows = [kept(LAZY, 0, wins=50), kept(GOOD, 1, wins=40)]  # the held-out results must not decide
+    (path,) = write_zoo(rows, tmp_path, workspace / "policies" / "zoo", workers=1)
+    assert "clip" in path.read_text()
+    assert "success 0.80 on 50" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"feedback": "expert"}, "feedback level 'outcome' only"),
+        ({"protocol": "paper"}, "use --protocol standard"),
+    ],
+)
+def test_the_zoo_refuses_what_was_told_more_or_ran_in_another_world(
+    kept: Callable[..., Row], more: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=message):
+        write_zoo([kept(GOOD, **more)], tmp_path, tmp_path / "zoo")
+
+
+def test_the_command_measures_the_zoo(
+    kept: Callable[..., Row], workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_zoo([kept(GOOD)], tmp_path, workspace / "policies" / "zoo", workers=1)
+    arguments = [
+        "evaluate",
+        "zoo",
+        "--tasks",
+        "point-mass",
+        "--episodes",
+        "4",
+        "--seed",
+        "2",
+        "--workers",
+        "1",
+    ]
+    assert main([*arguments, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["seed"], data["episodes"], data["mean_success"]) == (2, 4, 1.0)
+    assert data["tasks"][0]["task"] == "point-mass"
+    assert main(arguments) == 0
+    assert "mean success 1.000 of 1 controllers" in capsys.readouterr().out
+
+
+def test_a_task_that_the_zoo_has_nothing_for_is_an_error(workspace: Path) -> None:
+    (workspace / "policies" / "zoo").mkdir(parents=True)
+    (workspace / "policies" / "zoo" / "point_mass.py").write_text(GOOD)
+    with pytest.raises(UnknownNameError, match=r"did you mean 'point-mass'"):
+        evaluate_zoo(["point-mas"])
+
+
+def test_evaluate_without_a_policy_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "reach-v3"]) == 1
+    assert "evaluate reach-v3 needs --policy NAME|FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in files("policies") if name.startswith("zoo/")])
+def test_every_controller_that_ships_passes_the_check_and_belongs_to_a_task(name: str) -> None:
+    policy = load_policy(name)
+    task = policy.text.removeprefix('"""').partition(":")[0]
+    assert task in environments()
+    assert name == f"zoo/{file_name(task)}"
+    assert policy.control in ("raw", "pose")
+    assert check(policy.text) == []
+    assert "feedback level outcome" in " ".join(policy.text.split())

@@ -1,0 +1,104 @@
+"""The engine on a Ray cluster of two nodes on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trace_robot.errors import TraceRobotError, UnknownNameError
+from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.episode import Episode, Job
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own: unclosed sockets, settings that will change
+WORKSPACE = Path(__file__).parents[1] / "workspace"
+GOOD = """
+def act(observation):
+    error = observation["goal_position"] - observation["hand_position"]
+    return [*(10 * error).clip(-1, 1), 0.0]
+"""
+BROKEN = "def act(observation):\n    k = 0\n    return [1 / k] * 4\n"
+LAZY = "def act(observation):\n    return [0.0] * 4\n"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head that runs nothing and two nodes of one processor each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'trace-robot[ray]'")
+        from ray.cluster_utils import Cluster
+    before = dict(os.environ)
+    os.environ.update(
+        TRACE_ROBOT_WORKSPACE=str(WORKSPACE), RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        OPENAI_API_KEY="sk-secret",
+    )  # fmt: skip
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    yield cluster
+    cluster.shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+    logging.getLogger("ray").handlers.clear()
+
+
+def job(controller: str, seed: int = 0, env: str = "point-mass") -> Job:
+    return Job(env, seed, controller=controller)
+
+
+def what(episode: Episode) -> tuple[object, ...]:
+    arrays = (episode.rewards.tobytes(), episode.actions.tobytes())
+    return (episode.seed, episode.ended, episode.steps, *arrays, episode.fault)
+
+
+def test_a_node_that_is_killed_in_the_middle_costs_nothing_and_the_episodes_are_those_of_this_process(
+    cluster: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [job(text, seed) for text in (GOOD, BROKEN, LAZY) for seed in range(40)]
+    with Engine(0) as here:
+        expected = [what(episode) for episode in here.run(jobs)]
+    nodes = list(cluster.nodes)
+
+    def kill(index: int, episode: Episode) -> None:
+        if nodes:
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+    with Engine(2, backend="ray", address=cluster.address) as engine:
+        with pytest.raises(UnknownNameError, match="did you mean 'point-mass'"):
+            engine.run([job(GOOD, 0, "point-mas")])
+        assert [what(episode) for episode in engine.run(jobs)] == expected
+        assert len(nodes) == 2
+        nodes.pop()
+        assert [what(episode) for episode in engine.run(jobs, on_episode=kill)] == expected
+        assert not nodes
+        fatal, good = engine.run([job(GOOD, 0, "point-mass-that-dies"), job(GOOD)])
+    assert fatal.fault is not None
+    assert fatal.fault.category == "crash"
+    assert good.success
+    assert capfd.readouterr().out == ""
+
+
+def test_keys_do_not_reach_an_actor(cluster: Any) -> None:
+    import ray
+
+    from trace_robot.rollout.ray_crew import Actor
+
+    class Telling(Actor):
+        def variables(self) -> str:
+            return repr(dict(os.environ))
+
+    with Engine(1, backend="ray", address=cluster.address) as engine:
+        assert engine.run([job(GOOD)])[0].success
+        actor: Any = ray.remote(num_cpus=0)(Telling).remote({}, trusted=False, lock_step=None)
+        assert "sk-secret" not in ray.get(actor.variables.remote())
+
+
+def test_a_cluster_that_is_not_there_is_one_error() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(TraceRobotError, match="the Ray cluster at '127.0.0.1:1' cannot be reached"):
+        Engine(1, backend="ray", address="127.0.0.1:1").run([job(GOOD)])
