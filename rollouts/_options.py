@@ -42,5 +42,5 @@ def connection(given: argparse.Namespace) -> Connection | None:
 def optimizer(given: argparse.Namespace, problem: Problem, model: Connection | None, **more: Any) -> Any:
     """Return the optimizer that the options name, for ask and tell."""
     if given.optimizer == "cma":
-        return CMAES(problem, seed=given.seed, evaluations=given.iterations)
+        return CMAES(problem, seed=given.seed, evaluations=given.iterations, elitist=False)
     return MODELS[given.optimizer](problem, model, **more)

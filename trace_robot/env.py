@@ -19,7 +19,7 @@ __all__ = ["TracedEnv", "describe", "environments", "load_env", "make"]
 
 RESET = Operation("reset", "[reset] the environment gives the first observation of the episode.")
 STEP = Operation("step", "[step] the environment applies the action and gives the next observation.")
-REWARD = Operation("reward", "[reward] the environment applies the action and gives the reward.")
+REWARD = Operation("reward", "[reward] the reward of the step that gave this observation.")
 INPUTS = ("observation", "action")
 
 
@@ -27,8 +27,8 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
     """An environment whose observations and rewards are nodes.
 
     An observation node holds a dict of the fields that ``about.observation`` names. ``step`` takes a node, a
-    list with nodes in it, or plain numbers, and links the new observation and the reward to the observation
-    before and the action. An action that fails raises ExecutionError if it was traced, so that feedback can go
+    list with nodes in it, or plain numbers, and links the new observation to the observation before and the
+    action, and the reward to the new observation. An action that fails raises ExecutionError if it was traced, so that feedback can go
     to what made it, else the fault itself. ``env`` is the environment without nodes.
     """
 
@@ -62,7 +62,7 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
                 raise
             raise failure(error, STEP, INPUTS, parents) from error
         self._seen = made(self._named(observation), STEP, INPUTS, parents)
-        return self._seen, made(float(reward), REWARD, INPUTS, parents), terminated, truncated, info
+        return self._seen, made(float(reward), REWARD, INPUTS[:1], (self._seen,)), terminated, truncated, info
 
     def _named(self, observation: Array) -> dict[str, Any]:
         """Return what ``about.named`` returns, as views: nobody else has this observation."""

@@ -47,9 +47,9 @@ def test_a_step_links_the_new_observation_and_the_reward_to_the_old_one_and_the_
     before, _ = env.reset(seed=0)
     action = node(np.zeros(4))
     after, reward, terminated, truncated, info = env.step(action)
-    for made in (after, reward):
-        assert made.inputs == {"observation": before, "action": action}
-        assert made.inputs["action"] is action
+    assert after.inputs["observation"] is before
+    assert after.inputs["action"] is action
+    assert reward.inputs["observation"] is after
     assert reward.data == info["unscaled_reward"]
     assert (terminated, truncated, info["steps"]) == (False, False, 1)
     assert after.description.startswith("[step] the environment applies the action")
@@ -68,7 +68,7 @@ def test_feedback_on_the_last_reward_reaches_the_code_of_every_step(env: TracedE
         observation, reward, *_ = env.step(towards(observation, gain))
     subgraph = backward(reward, "closer")
     assert {each.key for each in subgraph.parameters} == {"gain", "towards"}
-    assert [each.operation.base for each in subgraph.operations].count("step") == 2
+    assert [each.operation.base for each in subgraph.operations].count("step") == 3
 
 
 def test_a_list_with_nodes_in_it_is_an_action(env: TracedEnv) -> None:

@@ -145,6 +145,13 @@ def test_a_policy_without_trainable_parameters_says_how_to_make_one() -> None:
         Policy.from_text("def act(observation):\n    return [0] * 4").require_trainable()
 
 
+def test_a_constant_without_a_name_is_given_that_of_its_variable(policy: Policy) -> None:
+    named = policy.with_names()
+    assert 'plan = node(["down", "up"], name="plan", trainable=True)' in named.text
+    assert named.values == policy.values
+    assert named.with_names() is named
+
+
 def test_names_may_be_imported_under_any_name() -> None:
     text = (
         "import trace_robot as tr\nx = tr.node(1, trainable=True)\n"

@@ -16,6 +16,8 @@ from trace_robot.optimize.dimensions import Dimensions
 from trace_robot.optimize.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimize.trial import Trial, best_of, forget_graphs
 
+FLAT = 12
+
 
 class CMAES:
     """Ask and tell over numeric parameters, and with ``literals`` the floats written in code.
@@ -23,8 +25,8 @@ class CMAES:
     start: a trial to begin from; without one, the starting values are asked for first. evaluations: how many
     candidates to ask for at most. population: candidates a generation, None for the package's choice.
     precision: stop when steps are this part of the first spread. new_id: gives ids, for use inside another
-    optimizer. Candidates rank by success, then score. The best so far is put into every generation's
-    sampling, which pays where evaluations are exact and few.
+    optimizer. Candidates rank by success, then score. elitist: the best so far takes part in every
+    generation, which pays where evaluations are exact and few.
     """
 
     uses_graph = False
@@ -39,11 +41,13 @@ class CMAES:
         population: int | None = None,
         seed: int = 0,
         precision: float = 1e-3,
+        elitist: bool = True,
         new_id: Callable[[], int] | None = None,
     ) -> None:
         self.problem = problem
         self.trials: list[Trial] = [start] if start else []
         self.evaluations = evaluations
+        self.elitist = elitist
         self._start = start.candidate if start else problem.start()
         self._new_id = new_id or count(1).__next__
         self._dimensions = Dimensions(problem, self._start.values, code=literals)
@@ -86,7 +90,7 @@ class CMAES:
 
     def _next_generation(self) -> None:
         best = self.best
-        if self._told and best is not None:
+        if self.elitist and self._told and best is not None:
             self._strategy.inject([self._vectors[best.id]])
         vectors = self._strategy.ask()
         for vector in vectors:
@@ -132,7 +136,9 @@ class CMAES:
         best = best_of(self.trials)
         kept = best.candidate.id if best else -1
         self._vectors = {id_: vector for id_, vector in self._vectors.items() if id_ == kept}
-        if self.evaluations is not None and self.asked >= self.evaluations:
+        if self.asked >= FLAT and len(set(ranks.values())) == 1:
+            self._done = self._done or f"the numbers made no difference in {self.asked} evaluations"
+        elif self.evaluations is not None and self.asked >= self.evaluations:
             self._done = self._done or f"{self.asked} evaluations made"
         elif self._strategy.stop():
             self._done = self._done or f"CMA-ES converged: {', '.join(self._strategy.stop())}"

@@ -82,6 +82,14 @@ class Policy:
             lines[max(heads, default=0) : max(heads, default=0)] = ["", line]
         return Policy.from_text("\n".join(lines), self.name)
 
+    def with_names(self) -> Policy:
+        """Return the policy with a ``name=`` in every trainable node, by which graphs know it."""
+        text = self.text
+        for place in sorted(self.places, key=lambda place: place.stop, reverse=True):
+            if not place.named:
+                text = f'{text[: place.stop]}, name="{place.name}"{text[place.stop :]}'
+        return self if text == self.text else Policy.from_text(text, self.name)
+
     def require_trainable(self) -> Policy:
         """Return self, or raise PolicyError where there is nothing to optimize."""
         if not self.places:

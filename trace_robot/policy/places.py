@@ -22,6 +22,7 @@ class Place:
     value: source text of the function for "code", else the literal as plain data. constraint: text, or a
     mapping ``{"low": ..., "high": ...}`` or ``{"choices": [...]}``; None where there is none.
     start, stop: character offsets of what a new value replaces; above: where helpers of a new code go.
+    named: False for a constant that is called after the variable it is assigned to.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Place:
     stop: int
     above: int
     indent: str = ""
+    named: bool = True
 
 
 def find_places(tree: ast.Module, text: str, policy: str) -> tuple[Place, ...]:
@@ -101,6 +103,7 @@ class _Finder:
             str(name), _kind(value), value, self._keyword(call, "description") or "", self._constraint(call),
             self._offset(argument.lineno, argument.col_offset),
             self._offset(argument.end_lineno or argument.lineno, argument.end_col_offset or 0), 0,
+            named=self._keyword(call, "name") is not None,
         )  # fmt: skip
 
     def _literal(self, expression: ast.expr) -> Any:

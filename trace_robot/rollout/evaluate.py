@@ -83,7 +83,7 @@ def resolve(
     from trace_robot.workspace import describe
 
     chosen = {"control": control or policy.control or usual, **(options or {})}
-    return policy.with_control(chosen["control"]), describe(task, **chosen), chosen
+    return policy.with_control(chosen["control"]).with_names(), describe(task, **chosen), chosen
 
 
 def evaluate(

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import warnings
@@ -23,6 +24,7 @@ from trace_robot.rollout.processes import is_secret, workspace_root
 NUMBERS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LARGEST_PLUGIN_MB = 100
 END_SECONDS = 5.0
+REACH_SECONDS = 10.0
 Answer = tuple[str, Any, str]
 
 
@@ -162,10 +164,18 @@ def _connect(ray: Any, size: int | None, address: str | None) -> None:
     with warnings.catch_warnings(), _without_keys():
         warnings.simplefilter("ignore")  # Ray's own, about settings it will change
         try:
+            _reach(address)
             ray.init(address=address or "local", **quiet, **start)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             where = f"the Ray cluster at {address!r}" if address else "a Ray cluster on this machine"
             raise TraceRobotError(f"{where} cannot be reached: {error}".partition("\n")[0]) from error
+
+
+def _reach(address: str | None) -> None:
+    """Raise OSError if nobody listens at ``address``, where Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
 
 
 def _hush() -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from trace_robot.sandbox.types import Fault, Interface, Limits
 from trace_robot.spec import Array
 
 MAX_SOURCE_CHARS = 1_000_000
+_FLOAT64, _FLOAT32 = np.dtype("<f8"), np.dtype("<f4")
 
 
 class Sandbox:
@@ -49,7 +51,9 @@ class Sandbox:
         without: Sequence[str] = (),
     ) -> None:
         self._interface = interface
-        self._limits = limits or Limits()
+        self._limits = limits = limits or Limits()
+        self._late_call = f"one call took more than {limits.call_seconds:g} s"
+        self._late_episode = f"the episode took more than {limits.episode_seconds:g} s"
         self._static_check = static_check
         self._preload = tuple(preload)
         self._trusted = trusted
@@ -133,7 +137,7 @@ class Sandbox:
         keeps answering with it.
         """
         count = len(self._printed)
-        rows = np.ascontiguousarray(inputs, dtype="<f8")
+        rows = np.ascontiguousarray(inputs, _FLOAT64)
         numbers = tuple(range(count)) if episodes is None else tuple(episodes)
         if not count:
             raise OrderError("call needs episodes: reset first")
@@ -250,23 +254,19 @@ class Sandbox:
         Raises:
             Died: the process ended; all episodes are gone.
         """
-        limits = self._limits
+        limits, count = self._limits, len(numbers)
         left = len(self._printed) * limits.episode_seconds - self._spent
-        seconds = min(len(numbers) * limits.call_seconds, left)
-        payload = rows.tobytes() + struct.pack(f"<{len(numbers)}H", *numbers)
-        late = f"one call took more than {limits.call_seconds:g} s"
-        if seconds == left:
-            late = f"the episode took more than {limits.episode_seconds:g} s"
-        entries, body = self._ask(frames.CALL, len(numbers), payload, max(seconds, 0.001), late, len(numbers))
-        actions = np.frombuffer(body, "<f4").reshape(len(numbers), self._interface.output_size)
-        if not np.isfinite(actions).all():
+        seconds = min(count * limits.call_seconds, left)
+        late = self._late_episode if seconds == left else self._late_call
+        payload = rows.tobytes() + struct.pack("<%dH" % count, *numbers)
+        entries, body = self._ask(frames.CALL, count, payload, max(seconds, 0.001), late, count)
+        if not all(map(math.isfinite, memoryview(body).cast("f"))):
             raise self._process.refuse("the controller's process wrote an action that is not finite")
+        actions: list[Array] = list(np.frombuffer(bytearray(body), _FLOAT32).reshape(count, -1))
         if not entries:
-            return list(actions.copy())
+            return [*actions]
         self._note(numbers, entries)
-        return [
-            self._dead.get(number, action.copy()) for number, action in zip(numbers, actions, strict=True)
-        ]
+        return [self._dead.get(number, action) for number, action in zip(numbers, actions, strict=True)]
 
     def _call(self, numbers: Sequence[int], rows: Array) -> list[Array | Fault]:
         """Call episodes; one that kills the process leaves the others where they were."""
