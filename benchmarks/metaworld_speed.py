@@ -9,7 +9,6 @@ upstream's ``step``; "rewards" and "success" are ``step`` of the environment tha
 without rewards; "physics" is MuJoCo's ``mj_step`` and ``mj_forward`` alone.
 """
 
-# ruff: noqa: T201 - it reports to whoever runs it
 from __future__ import annotations
 
 import argparse

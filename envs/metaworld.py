@@ -12,7 +12,7 @@ from typing import Any
 from trace_robot.errors import ValueMismatchError
 from trace_robot.spec import EnvSpec, Field
 
-from .metaworld_parts.task import OBSERVATION_SIZE, tasks
+from .metaworld_parts.task import OBSERVATION_SIZE, Task, tasks
 
 HORIZON = 500
 CHECKED = {"metaworld": "3.1.1", "mujoco": "3.3.0"}
@@ -22,14 +22,13 @@ MT10 = (
     "reach-v3", "push-v3", "pick-place-v3", "door-open-v3", "drawer-open-v3", "drawer-close-v3",
     "button-press-topdown-v3", "peg-insert-side-v3", "window-open-v3", "window-close-v3",
 )  # fmt: skip
-GRIPPER = Field("gripper", 3, 4, "", "-1 opens, 1 closes, 0 does neither with force")
+GRIPPER = Field("gripper", 3, 4, "", "-1 opens, 1 closes; between them with less force")
 RAW = (
-    Field("motion", 0, 3, "cm", "motion of the hand's target per step, each number times 1 cm"),
+    Field("motion", 0, 3, "cm", "how far the hand's target moves in this step"),
     GRIPPER,
 )
 RELATIVE = (Field("displacement", 0, 3, "m", "where the hand must go, seen from where it is"), GRIPPER)
 ABSOLUTE = (Field("target", 0, 3, "m", "where the hand must go, world frame"), GRIPPER)
-WORKSPACE_LOW, WORKSPACE_HIGH = (-0.525, 0.348, -0.0525), (0.525, 1.025, 0.7)
 
 
 def names() -> Sequence[str]:
@@ -64,7 +63,7 @@ def describe(
         raise ValueMismatchError(f"engine must be 'fast' or 'reference', got {engine!r}")
     steps = _positive("horizon", HORIZON if horizon is None else horizon)
     task = tasks()[name]
-    action, low, high = _action(control, relative)
+    action, low, high = _action(task, control, relative)
     return EnvSpec(
         name=name,
         instruction=task.instruction,
@@ -149,12 +148,15 @@ def _upstream(name: str, engine: str, rewards: bool) -> tuple[Any, Any]:
         return upstream(), lambda each: ReferenceStep(each, rewards)
 
 
-def _action(control: str, relative: bool) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
+def _action(
+    task: Task, control: str, relative: bool
+) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
     if control == "raw":
         return RAW, (-1.0,) * 3, (1.0,) * 3
     if relative:
         return RELATIVE, (-REACH,) * 3, (REACH,) * 3
-    return ABSOLUTE, WORKSPACE_LOW, WORKSPACE_HIGH
+    low, high = task.hand
+    return ABSOLUTE, low, high
 
 
 def _positive(what: str, value: int) -> int:

@@ -27,9 +27,9 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
     """An environment whose observations and rewards are nodes.
 
     An observation node holds a dict of the fields that ``about.observation`` names. ``step`` takes a node, a
-    list with nodes in it, or plain numbers, and links the new observation to the observation before and the
-    action, and the reward to the new observation. An action that fails raises ExecutionError if it was traced, so that feedback can go
-    to what made it, else the fault itself. ``env`` is the environment without nodes.
+    list with nodes in it, or plain numbers, and links the new observation to the one before and the action, and
+    the reward to the new observation. An action that fails raises ExecutionError if it was traced, so that
+    feedback can go to what made it, else the fault itself. ``env`` is the environment without nodes.
     """
 
     def __init__(self, env: gymnasium.Env[Array, Array], about: EnvSpec) -> None:

@@ -104,7 +104,7 @@ def first_prompt(settings: Settings) -> str:
     """Roll the starting controller out and return what OptoPrime would ask a model next; nobody is asked."""
     policy, spec, options = _prepare(settings)
     optimizer = OptoPrime(problem_of(policy, spec))
-    with Engine(settings.workers, trusted=settings.trusted) as engine:
+    with _engine(settings, None) as engine:
         trials = _trials(settings, policy, options, engine)
         optimizer.tell([trial.outcome for trial in trials.run(optimizer.ask(), graph=True)])
     return optimizer.prompt()
@@ -118,7 +118,11 @@ def _prepare(settings: Settings) -> tuple[Policy, EnvSpec, dict[str, Any]]:
 
 
 def _engine(settings: Settings, engine: Engine | None) -> AbstractContextManager[Engine]:
-    return nullcontext(engine) if engine is not None else Engine(settings.workers, trusted=settings.trusted)
+    if engine is not None:
+        return nullcontext(engine)
+    return Engine(
+        settings.workers, backend=settings.backend, address=settings.address, trusted=settings.trusted
+    )
 
 
 def _trials(settings: Settings, policy: Policy, options: dict[str, Any], engine: Engine) -> Trials:

@@ -22,7 +22,7 @@ class Settings:
     """What to optimize and how.
 
     policy: a name or a path. optimizer: "auto", "optoprime", "opro", "search" or "cma". iterations: None for the
-    optimizer's own default. episodes: training conditions of a candidate. held_out: conditions of the final
+    optimizer's own default. workers, backend, address: see ``trace_robot.rollout.Engine``. episodes: training conditions of a candidate. held_out: conditions of the final
     score. control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
     options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.levels``.
     seconds: wall-clock budget of the optimization; steps: budget of simulator steps, which unlike the clock stops
@@ -36,6 +36,8 @@ class Settings:
     episodes: int = 5
     seed: int = 0
     workers: int | None = None
+    backend: Literal["local", "ray"] = "local"
+    address: str | None = None
     control: str | None = None
     usual_control: str = "pose"
     held_out: int = 50

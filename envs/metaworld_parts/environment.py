@@ -74,7 +74,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         self._inside = float(min(-self._low.max(), self._high.min()))  # no clipping is needed within +- this
         self._conditions: dict[int, Array] = {}
         self._last_seed: int | None = None
-        self._steps = -1
+        self._steps, self._going = -1, False
         self._decisions, self._limit = 0, about.horizon
         self._frames: list[tuple[Array, Array, Array, float]] = []
 
@@ -94,8 +94,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             variation = self._condition(self._another() if seed is None else seed)
             self._last_seed = None if seed is None else int(seed)
         observation = self.simulation.reset(variation)
-        self._steps = self._decisions = 0
-        self._frames = []
+        self._steps, self._decisions, self._going, self._frames = 0, 0, True, []
         self._record()
         return observation.copy(), {"success": False, "steps": 0}
 
@@ -110,7 +109,8 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         info: dict[str, Any] = {"success": success, "steps": self._steps}
         if len(terms) > 1:
             info = {**{name: float(value) for name, value in terms.items()}, **info}
-        return observation.copy(), reward, success, self._over() and not success, info
+        self._going = self._steps < self._horizon and self._decisions < self._limit
+        return observation.copy(), reward, success, not (self._going or success), info
 
     def snapshot(self) -> EnvironmentSnapshot:
         """Return a value from which :meth:`restore` continues bit for bit, in any object of this task."""
@@ -120,6 +120,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         """Continue from a snapshot; return the observation at that moment. Recording starts anew."""
         observation = self.simulation.restore(snapshot.simulation)
         self._steps, self._decisions, self._frames = snapshot.steps, snapshot.decisions, []
+        self._going = self._steps < self._horizon and self._decisions < self._limit
         self._record()
         return observation.copy()
 
@@ -162,14 +163,10 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             self._np_random, self._np_random_seed = seeding.np_random(self._last_seed)
         return int(self.np_random.integers(2**31))
 
-    def _over(self) -> bool:
-        return self._steps >= self._horizon or self._decisions >= self._limit
-
     def _checked(self, action: Array) -> Array:
-        if self._steps < 0:
-            raise OrderError("step before the first reset; call reset() first")
-        if self._over():
-            raise OrderError("the episode is over: its time was up; call reset() first")
+        if not self._going:
+            started = "step before the first reset" if self._steps < 0 else "the episode's time was up"
+            raise OrderError(f"{started}; call reset() first")
         try:
             wanted = np.asarray(action, dtype=np.float32)
         except (TypeError, ValueError) as error:

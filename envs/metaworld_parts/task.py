@@ -18,12 +18,14 @@ from trace_robot.spec import Array, Field
 DATA = Path(__file__).parent.parent / "metaworld_tasks.json"
 OBSERVATION_SIZE = 39
 Point = tuple[float, float, float]
+Box = tuple[Point, Point]
 
 
 @dataclass(frozen=True)
 class Task:
     """One task in words and numbers.
 
+    hand: the box (low, high) in which upstream keeps the hand's target.
     starts: the box (low, high) in which a position lies when an episode starts, by field.
     low, high: bounds of the variation, the vector that fixes the initial condition, shape (3,) or (6,).
     apart: metres that the first two numbers of a variation must keep from ``apart_from``, or from the first
@@ -34,7 +36,8 @@ class Task:
     instruction: str
     success: str
     observation: tuple[Field, ...]
-    starts: Mapping[str, tuple[Point, Point]]
+    hand: Box
+    starts: Mapping[str, Box]
     low: tuple[float, ...]
     high: tuple[float, ...]
     apart: float = 0.0
@@ -94,8 +97,9 @@ def _task(name: str, data: Mapping[str, Any], common: Mapping[str, Any]) -> Task
         name=name,
         instruction=data["instruction"],
         success=data["success"],
-        observation=tuple(_field(key, part) for key, part in fields.items()),
-        starts={key: _corners(part) for key, part in fields.items() if "starts" in part},
+        observation=tuple(_field(key, part, data["hand"]) for key, part in fields.items()),
+        hand=_corners(data["hand"]),
+        starts={key: _corners(part["starts"]) for key, part in fields.items() if "starts" in part},
         low=tuple(variation["low"]),
         high=tuple(variation["high"]),
         apart=variation.get("apart", 0.0),
@@ -103,14 +107,16 @@ def _task(name: str, data: Mapping[str, Any], common: Mapping[str, Any]) -> Task
     )
 
 
-def _corners(data: Mapping[str, Any]) -> tuple[Point, Point]:
-    (low_x, low_y, low_z), (high_x, high_y, high_z) = data["starts"]
+def _corners(box: Sequence[Sequence[float]]) -> Box:
+    (low_x, low_y, low_z), (high_x, high_y, high_z) = box
     return (low_x, low_y, low_z), (high_x, high_y, high_z)
 
 
-def _field(name: str, data: Mapping[str, Any]) -> Field:
+def _field(name: str, data: Mapping[str, Any], hand: Sequence[Sequence[float]]) -> Field:
     meaning = data["meaning"]
-    if "starts" in data:
+    if name == "hand_position":
+        meaning += f"; reaches {_box(*hand)}"
+    elif "starts" in data:
         meaning += f"; {'is' if name == 'goal_position' else 'starts'} at {_box(*data['starts'])}"
     return Field(name, data["at"][0], data["at"][1], data["unit"], meaning)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from trace_robot.bench import Plan, Row
+from trace_robot.bench import Plan, Row, bench
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 
@@ -22,14 +23,30 @@ def point_mass(monkeypatch: pytest.MonkeyPatch) -> Path:
     return WORKSPACE
 
 
+def small(*tasks: str, **more: Any) -> Plan:
+    """Make a plan for the point mass that takes a second a run."""
+    return Plan(tasks or ("point-mass",), **{"steps": 4000, "workers": 1, **more})
+
+
 @pytest.fixture
 def plan(point_mass: Path) -> Callable[..., Plan]:
-    """Make a plan for the point mass that takes a second a run."""
+    return small
 
-    def make(*tasks: str, **more: Any) -> Plan:
-        return Plan(tasks or ("point-mass",), **{"steps": 4000, "workers": 1, **more})
 
-    return make
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a benchmark of the small plan, made once for all tests."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
+        bench(small(), out)
+    return out
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, to change at will."""
+    return Path(shutil.copytree(finished_once, tmp_path / "finished"))
 
 
 @pytest.fixture

@@ -23,35 +23,34 @@ from trace_robot.rollout.episode import Job
 from trace_robot.workspace import describe, environments
 
 
-def test_a_row_says_what_was_reached_and_what_it_cost(plan: Callable[..., Plan], tmp_path: Path) -> None:
-    (row,) = bench(plan(), tmp_path)
+def test_a_row_says_what_was_reached_and_what_it_cost(finished: Path) -> None:
+    (row,) = read_rows(finished / "results.jsonl")
     assert (row.task, row.optimizer, row.protocol, row.feedback, row.control) == (
         "point-mass", "search", "standard", "outcome", "raw",
     )  # fmt: skip
     assert row.success == 1.0
     assert (row.episodes, row.training_episodes, row.crashes) == (50, 5, 0)
-    assert 0.9 < row.interval[0] < row.interval[1] == 1.0
+    assert 0.9 < row.interval[0] < row.interval[1] == pytest.approx(1.0)
     assert row.candidates > 10
     assert row.environment_steps >= 4000
     assert row.seconds <= row.wall_seconds
     assert row.model_calls == row.tokens == 0
     assert "mujoco" in row.versions
-    assert "def act" in (tmp_path / row.controller).read_text()
-    assert read_rows(tmp_path / "results.jsonl") == [row]
+    assert "def act" in (finished / row.controller).read_text()
 
 
 def test_the_kept_controller_scores_on_the_held_out_conditions_what_its_row_says(
-    plan: Callable[..., Plan], tmp_path: Path
+    point_mass: Path, finished: Path
 ) -> None:
-    (row,) = bench(plan(seeds=(3,)), tmp_path)
-    text = (tmp_path / row.controller).read_text()
+    (row,) = read_rows(finished / "results.jsonl")
+    text = (finished / row.controller).read_text()
     with Engine(1) as engine:
         jobs = [
             Job("point-mass", seed, {"control": row.control}, controller=text)
-            for seed in held_out_seeds(3, 50)
+            for seed in held_out_seeds(row.seed, row.episodes)
         ]
         wins = sum(episode.success for episode in engine.run(jobs))
-    assert wins / 50 == row.success
+    assert wins / row.episodes == row.success
 
 
 def test_episodes_that_crash_are_failures_and_are_counted(plan: Callable[..., Plan], tmp_path: Path) -> None:
@@ -59,15 +58,13 @@ def test_episodes_that_crash_are_failures_and_are_counted(plan: Callable[..., Pl
     assert (row.success, row.crashes, row.episodes) == (0.0, 50, 50)
 
 
-def test_the_same_plan_finds_the_same_controllers(plan: Callable[..., Plan], tmp_path: Path) -> None:
-    rows = [bench(plan(workers=workers), tmp_path / str(workers))[0] for workers in (1, 2)]
-    texts = [
-        (tmp_path / str(workers) / row.controller).read_text()
-        for workers, row in zip((1, 2), rows, strict=True)
-    ]
-    assert texts[0] == texts[1]
-    assert rows[0].environment_steps == rows[1].environment_steps
-    assert rows[0].candidates == rows[1].candidates
+def test_the_same_plan_finds_the_same_controller_with_any_number_of_workers(
+    plan: Callable[..., Plan], finished: Path, tmp_path: Path
+) -> None:
+    (before,) = read_rows(finished / "results.jsonl")
+    (row,) = bench(plan(workers=2), tmp_path / "again")
+    assert (tmp_path / "again" / row.controller).read_text() == (finished / row.controller).read_text()
+    assert (row.candidates, row.environment_steps) == (before.candidates, before.environment_steps)
 
 
 def test_conditions_of_training_choice_and_score_never_meet_for_any_two_seeds() -> None:
@@ -77,23 +74,22 @@ def test_conditions_of_training_choice_and_score_never_meet_for_any_two_seeds() 
 
 
 def test_a_finished_row_is_not_run_again_and_a_new_seed_is_added(
-    plan: Callable[..., Plan], tmp_path: Path
+    plan: Callable[..., Plan], finished: Path
 ) -> None:
-    first = bench(plan(), tmp_path)
-    before = (tmp_path / "results.jsonl").read_bytes()
+    before = (finished / "results.jsonl").read_bytes()
     seen: list[Row] = []
     rows = bench(
         plan(seeds=(0, 1)),
-        tmp_path,
+        finished,
         observe=lambda event: seen.append(event.row) if isinstance(event, Finished) else None,
     )
-    assert rows[:1] == first
+    assert [row.seed for row in rows] == [0, 1]
     assert seen == rows[1:]
-    assert (tmp_path / "results.jsonl").read_bytes().startswith(before)
+    assert (finished / "results.jsonl").read_bytes().startswith(before)
 
 
 def test_a_benchmark_that_was_killed_goes_on_with_the_rows_it_had(point_mass: Path, tmp_path: Path) -> None:
-    arguments = ["bench", "--tasks", "point-mass", "--seeds", "0-3", "--steps", "4000", "--workers", "1"]
+    arguments = ["bench", "--tasks", "point-mass", "--seeds", "0-3", "--steps", "500", "--workers", "1"]
     command = [sys.executable, "-m", "trace_robot", *arguments, "--out", str(tmp_path / "out"), "--quiet"]
     results = tmp_path / "out" / "results.jsonl"
     process = subprocess.Popen(command, env=os.environ | {"TRACE_ROBOT_WORKSPACE": str(point_mass)})
@@ -128,10 +124,9 @@ def test_answers_that_were_paid_for_before_a_kill_are_not_asked_again(
     assert (again.model_calls, again.tokens) == (row.model_calls, row.tokens)
 
 
-def test_a_folder_made_with_other_settings_is_refused(plan: Callable[..., Plan], tmp_path: Path) -> None:
-    bench(plan(), tmp_path)
+def test_a_folder_made_with_other_settings_is_refused(plan: Callable[..., Plan], finished: Path) -> None:
     with pytest.raises(RunError, match=r"was made with steps 4000, not 4001; give another --out$"):
-        bench(plan(steps=4001), tmp_path)
+        bench(plan(steps=4001), finished)
 
 
 def test_two_benchmarks_cannot_write_to_one_folder(plan: Callable[..., Plan], tmp_path: Path) -> None:
@@ -181,15 +176,24 @@ def test_an_episode_of_the_papers_protocol_ends_after_ten_decisions() -> None:
 
 
 def test_the_command_prints_the_rows_as_json_and_writes_table_and_plot(
-    point_mass: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    point_mass: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    arguments = ["--tasks", "point-mass", "--steps", "4000", "--workers", "1", "--out", str(out), "--json"]
+    arguments = [
+        "--tasks",
+        "point-mass",
+        "--steps",
+        "4000",
+        "--workers",
+        "1",
+        "--out",
+        str(finished),
+        "--json",
+    ]
     assert main(["bench", *arguments]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["task"] == "point-mass"
-    assert "| point-mass | 1.00 |" in (out / "table.md").read_text()
-    assert (out / "plot.svg").read_text().startswith("<svg")
+    assert "| point-mass | 1.00 |" in (finished / "table.md").read_text()
+    assert (finished / "plot.svg").read_text().startswith("<svg")
 
 
 @pytest.mark.parametrize(

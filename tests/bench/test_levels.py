@@ -31,14 +31,13 @@ def act(observation):
 STILL = "def act(observation):\n    return [0.0] * 4\n"
 
 
-def told(env: str, text: str, level: str, **options: Any) -> str:
-    with Engine(0) as engine:
-        episodes = engine.run([Job(env, seed, options, controller=text, level=level) for seed in (0, 1)])
-    return feedback(episodes, text, level)
-
-
 def test_each_level_begins_with_what_outcome_says_and_adds_its_own() -> None:
-    texts = {level: told("push-v3", TOWARDS, level, control="pose", decisions=6) for level in LEVELS}
+    texts = {}
+    with Engine(0) as engine:
+        for level in LEVELS:
+            options = {"control": "pose", "decisions": 6}
+            jobs = [Job("push-v3", seed, options, controller=TOWARDS, level=level) for seed in (0, 1)]
+            texts[level] = feedback(engine.run(jobs), TOWARDS, level)
     outcome = texts["outcome"]
     assert all(text.startswith(outcome) for text in texts.values())
     assert len(set(texts.values())) == len(LEVELS)
@@ -87,9 +86,11 @@ def test_terms_tell_first_lowest_highest_and_last() -> None:
 
 
 def test_a_long_episode_is_told_in_few_words() -> None:
-    length = len(told("push-v3", TOWARDS, "outcome", control="raw"))
-    for level in LEVELS[1:]:
-        assert len(told("push-v3", TOWARDS, level, control="raw")) < length + 4000
+    with Engine(0) as engine:
+        jobs = [Job("push-v3", 0, {"control": "raw"}, controller=TOWARDS, level=level) for level in LEVELS]
+        episodes = engine.run(jobs)
+    for level, episode in zip(LEVELS, episodes, strict=True):
+        assert len("\n".join(words(level, episode))) < 2000
 
 
 @pytest.mark.parametrize("control", ["raw", "pose"])
@@ -200,7 +201,14 @@ def test_poisoning_the_experts_changes_nothing_of_the_search(
 ) -> None:
     def search(out: Path) -> tuple[str, str, float]:
         settings = Settings(
-            "reach-v3", optimizer="search", episodes=2, held_out=3, workers=0, steps=3000, video=False
+            "reach-v3",
+            optimizer="search",
+            episodes=2,
+            held_out=3,
+            workers=0,
+            steps=1000,
+            video=False,
+            options={"horizon": 60},
         )
         result = optimize(settings, out)
         return (out / "best.py").read_text(), (out / "log.jsonl").read_text(), result.held_out_success

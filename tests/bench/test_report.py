@@ -6,15 +6,13 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from trace_robot.bench.plot import svg
-from trace_robot.bench.report import pasted, write_report
-from trace_robot.bench.results import Results, Row
+from trace_robot.bench.report import named, pasted, write_report
+from trace_robot.bench.results import Results, Row, read_rows
 from trace_robot.bench.table import markdown, scores
-from trace_robot.errors import RunError
 from trace_robot.rollout.outcome import wilson
 
+ROOT = Path(__file__).parents[2]
 Make = Callable[..., Row]
 
 
@@ -74,13 +72,27 @@ def test_a_document_gets_the_table_where_it_names_the_results(row: Make, tmp_pat
     new = pasted(document, lambda name: tmp_path / "results.jsonl", lambda name: f"{name}.svg")
     assert "old" not in new
     assert table.read_text() in new
-    assert "![one.jsonl](one.jsonl.svg)" in new
+    assert "![Success by task](one.jsonl.svg)" in new
+    assert named(new) == ["one.jsonl"]
     assert new.startswith("before\n")
     assert new.endswith("after\n")
     assert pasted(new, lambda name: tmp_path / "results.jsonl", lambda name: f"{name}.svg") == new
 
 
-def test_a_document_that_names_missing_results_is_an_error(tmp_path: Path) -> None:
-    document = "<!-- results: none.jsonl -->\n<!-- end of results -->\n"
-    with pytest.raises(RunError, match="run the benchmark first"):
-        pasted(document, lambda name: tmp_path / name, str)
+def test_a_document_says_where_nothing_was_measured(tmp_path: Path) -> None:
+    document = "<!-- results: none.jsonl -->\nold\n<!-- end of results -->\n"
+    new = pasted(document, lambda name: tmp_path / name, str)
+    assert new == "<!-- results: none.jsonl -->\n\nNo results yet.\n\n<!-- end of results -->\n"
+
+
+def test_the_tables_of_the_documents_are_those_of_the_results_that_ship() -> None:
+    document = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert named(document)
+    fresh = pasted(
+        document, lambda name: ROOT / "benchmarks" / "results" / name, lambda name: f"images/{name[:-6]}.svg"
+    )
+    assert fresh == document, "run: python benchmarks/tables.py"
+    for name in named(document):
+        path = ROOT / "benchmarks" / "results" / name
+        if path.is_file():
+            assert (ROOT / "docs" / "images" / f"{name[:-6]}.svg").read_text() == svg(read_rows(path))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trace_robot.bench import Plan, Row, bench
+from trace_robot.bench import Row, read_rows
 from trace_robot.bench.zoo import evaluate_zoo, file_name, write_zoo, zoo
 from trace_robot.cli import main
 from trace_robot.errors import RunError, UnknownNameError
@@ -48,10 +48,10 @@ def kept(row: Callable[..., Row], tmp_path: Path) -> Callable[..., Row]:
 
 
 def test_the_best_controller_is_found_by_name_and_scores_what_its_header_says(
-    plan: Callable[..., Plan], workspace: Path, tmp_path: Path
+    finished: Path, workspace: Path
 ) -> None:
-    rows = bench(plan(), tmp_path / "out")
-    (path,) = write_zoo(rows, tmp_path / "out", workspace / "policies" / "zoo", workers=1)
+    rows = read_rows(finished / "results.jsonl")
+    (path,) = write_zoo(rows, finished, workspace / "policies" / "zoo", workers=1)
     assert path.name == "point_mass.py"
     policy = load_policy("zoo/point_mass")
     assert policy.text.startswith('"""point-mass: success 1.00 on 50 held-out conditions')
@@ -65,12 +65,10 @@ def test_the_best_controller_is_found_by_name_and_scores_what_its_header_says(
     assert {e.seed for e in other.episodes}.isdisjoint({e.seed for e in report.episodes})
 
 
-def test_what_is_written_to_the_zoo_is_the_same_controller(
-    plan: Callable[..., Plan], workspace: Path, tmp_path: Path
-) -> None:
-    rows = bench(plan(), tmp_path / "out")
-    before = (tmp_path / "out" / rows[0].controller).read_text()
-    (path,) = write_zoo(rows, tmp_path / "out", workspace / "policies" / "zoo", workers=1)
+def test_what_is_written_to_the_zoo_is_the_same_controller(finished: Path, workspace: Path) -> None:
+    rows = read_rows(finished / "results.jsonl")
+    before = (finished / rows[0].controller).read_text()
+    (path,) = write_zoo(rows, finished, workspace / "policies" / "zoo", workers=1)
     body = before[before.index("CONTROL") :]
     assert "".join(body.split()) in "".join(path.read_text().split())
     assert check(path.read_text()) == []

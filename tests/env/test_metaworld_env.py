@@ -132,7 +132,7 @@ def test_a_step_before_the_first_reset_or_after_the_time_is_up_is_an_error() -> 
     env.reset(seed=0)
     ends = [env.step(np.zeros(4, np.float32))[2:4] for _ in range(2)]
     assert ends == [(False, False), (False, True)]
-    with pytest.raises(OrderError, match="its time was up"):
+    with pytest.raises(OrderError, match="the episode's time was up"):
         env.step(np.zeros(4, np.float32))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,6 +132,15 @@ def test_the_goal_is_where_upstream_measures_from_the_first_observation_on(pair:
         assert np.array_equal(seen[36:39], simulation.upstream._target_pos)
 
 
+def test_success_in_words_is_the_rule_that_is_applied(pair: Pair) -> None:
+    rule = part("layout").RULES[pair.name]
+    named = re.search(r"(?:within|more than) ([\d.]+) cm", pair.task.success)
+    if named:
+        assert float(named.group(1)) / 100 == pytest.approx(rule.radius)
+    else:
+        assert pair.name in ("disassemble-v3", "lever-pull-v3")
+
+
 def test_positions_start_where_the_description_says(pair: Pair) -> None:
     fields = {field.name: field for field in pair.task.observation}
     assert set(pair.task.starts) == set(pair.task.positions) - {"hand_position"}
@@ -146,6 +156,7 @@ def test_ranges_and_the_rule_of_distance_are_upstreams(pair: Pair) -> None:
     env = pair.reference.upstream
     assert pair.task.low == tuple(env._random_reset_space.low.tolist())
     assert pair.task.high == tuple(env._random_reset_space.high.tolist())
+    assert pair.task.hand == (tuple(env.mocap_low.tolist()), tuple(env.mocap_high.tolist()))
     generator, drawn, taken, refused = np.random.default_rng(0), [], [], []
 
     def draw() -> Array:

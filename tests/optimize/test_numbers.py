@@ -133,6 +133,23 @@ def test_scores_that_are_no_numbers_rank_last_and_stop_nothing() -> None:
     assert optimizer.best.id % 3 == 0
 
 
+def test_numbers_that_make_no_difference_are_given_up_soon() -> None:
+    optimizer = CMAES(Problem(NUMBERS.parameters[:2]), evaluations=200)
+    while not optimizer.done:
+        optimizer.tell([Outcome(candidate.id, 1.0) for candidate in optimizer.ask()])
+    assert optimizer.done == f"the numbers made no difference in {optimizer.asked} evaluations"
+    assert optimizer.asked < 20
+
+
+@pytest.mark.parametrize("elitist", [True, False])
+def test_the_best_so_far_is_never_evaluated_twice(elitist: bool) -> None:
+    problem = Problem(NUMBERS.parameters[:2])
+    optimizer = CMAES(problem, evaluations=80, elitist=elitist)
+    run(optimizer, problem)
+    seen = [repr(trial.candidate.values) for trial in optimizer.trials]
+    assert len(set(seen)) == len(seen)
+
+
 def test_a_problem_without_numbers_is_an_error() -> None:
     with pytest.raises(ValueMismatchError, match="needs a number to change"):
         CMAES(Problem((ParameterSpec("act", "code", CODE),)))
@@ -168,7 +185,7 @@ def proposal(source: str, change: str = "") -> str:
 
 
 def test_numbers_of_a_better_proposal_are_tuned_without_the_model() -> None:
-    optimizer, model = tuned([proposal(LINE, "a line")], evaluations=200)
+    optimizer, model = tuned([proposal(LINE, "a line")], evaluations=300, population=6)
     while not optimizer.done:
         optimizer.tell([slope(candidate) for candidate in optimizer.ask()])
     assert len(model.history) == 1
@@ -184,7 +201,7 @@ def test_the_model_is_told_what_tuning_found() -> None:
     prompt = model.history[1][-1]["content"]
     best = optimizer.inner.best_trial
     assert best is not None
-    assert best.candidate.origin == "cma"
+    assert best.candidate.origin == "tuned"
     assert "numbers tuned in " in best.candidate.note
     assert "act line 2: 0.5 to " in best.candidate.note
     tuned_to = find(best.candidate.values["act"])[0].value
@@ -200,7 +217,7 @@ def test_a_proposal_that_is_no_better_is_not_tuned() -> None:
         asked = optimizer.ask()
         rounds.append(asked[0].origin)
         optimizer.tell([Outcome(c.id, -10.0 if c.origin == "model" else -20.0 + c.id / 1000) for c in asked])
-    last = [origin for origin in rounds if origin != "cma"]
+    last = [origin for origin in rounds if origin not in ("tuning", "tuned")]
     assert last.count("model") == 3
     assert rounds[-1] == "model"
 

@@ -187,6 +187,45 @@ def test_another_source_gets_another_process_and_the_same_source_keeps_it(shared
     assert shared.pid != before
 
 
+def test_a_source_that_failed_to_load_is_not_tried_again(shared):
+    source = "while True: pass\n"
+    fault = shared.load(source)
+    started = shared.pid
+    assert shared.load(source) is fault
+    assert shared.pid == started
+
+
+def test_an_interrupted_call_leaves_no_answer_for_the_next_one(shared, monkeypatch):
+    start(shared, COUNTS)
+    poll = shared._process._poll
+
+    class Interrupted:
+        def poll(self, _: float) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shared._process, "_poll", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        shared.call(np.zeros((1, 3)))
+    monkeypatch.setattr(shared._process, "_poll", poll)
+    with pytest.raises(OrderError, match="call needs episodes: reset first"):
+        shared.call(np.zeros((1, 3)))
+    assert shared.reset() is None
+    assert shared.call(np.zeros((1, 3)))[0][0] == 1
+
+
+def test_a_reply_that_trickles_in_is_late():
+    source = (
+        "import os, struct, sys, time\ndef act(o):\n    depth = 1\n"
+        "    while 'sequence' not in sys._getframe(depth).f_locals: depth += 1\n"
+        "    number = sys._getframe(depth).f_locals['sequence']\n"
+        "    os.write(4, struct.pack('<4sBxHII', b'TRa1', 13, 1, number, 5000))\n"
+        "    while True:\n        time.sleep(0.02)\n        os.write(4, b'x')\n"
+    )
+    with Sandbox(Interface(3, 2), Limits(call_seconds=0.05), static_check=False) as box:
+        fault = first(box, source)
+        assert (fault.category, fault.message) == ("timeout", "one call took more than 0.05 s")
+
+
 def test_a_controller_that_spoils_numpy_spoils_nothing_for_the_next():
     spoil = "import numpy, builtins, math\nnumpy.clip = None\nmath.pi = 3\n"
     spoil += "real = len\nbuiltins.len = lambda x: real(x) if x != [1] else 3\n"

@@ -537,6 +537,9 @@ def test_a_trainable_function_without_source_is_refused() -> None:
 def test_builtin_functions_can_be_traced() -> None:
     assert bundle()(max)(node(3), 4) == 4
     assert bundle("[norm] length")(np.linalg.norm)(node([3.0, 4.0])) == 5.0
+    assert bundle()(np.sin)(node(0.0)) == 0.0
+    assert bundle()(functools.partial(max, 3))(4, key=abs).inputs.keys() == {"args_0", "key"}
+    assert bundle()(int)("7", base=8) == 7
 
 
 def test_detached_copies_have_parameters_of_their_own() -> None:

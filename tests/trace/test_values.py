@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trace_robot.errors import ValueMismatchError
@@ -187,6 +187,7 @@ plain = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(plain)
 def test_what_a_value_writes_itself_as_converts_back_to_it(value: Any) -> None:
     made = convert(repr(value), like=value)
@@ -194,6 +195,7 @@ def test_what_a_value_writes_itself_as_converts_back_to_it(value: Any) -> None:
     assert type(made) is type(value)
 
 
+@settings(deadline=None)
 @given(plain, plain)
 def test_conversion_gives_the_type_of_the_old_value_or_an_error(value: Any, like: Any) -> None:
     try:

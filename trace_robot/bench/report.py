@@ -9,7 +9,6 @@ from pathlib import Path
 from trace_robot.bench.plot import svg
 from trace_robot.bench.results import ROWS, read_rows
 from trace_robot.bench.table import markdown
-from trace_robot.errors import RunError
 from trace_robot.run.store import RunFolder
 
 TABLE, PLOT = "table.md", "plot.svg"
@@ -27,17 +26,19 @@ def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], 
     """Return a Markdown document with the table and plot of each results file put where it is named.
 
     A place is a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``; what was between
-    them is replaced. find: gives the results file of a name; picture: the address of its plot.
+    them is replaced, by "No results yet." where there is no such file. find: gives the results file of a name;
+    picture: the address of its plot.
     """
 
     def slot(match: re.Match[str]) -> str:
         name = match["name"]
-        path = find(name)
-        if not path.is_file():
-            raise RunError(
-                f"no results file {str(path)!r}, which the document names; run the benchmark first"
-            )
-        table = markdown(read_rows(path))
-        return f"{match[1]}\n{table}\n![{name}]({picture(name)})\n\n{match[3]}"
+        rows = read_rows(find(name))
+        plot = f"\n![Success by task]({picture(name)})\n" if rows else ""
+        return f"{match[1]}\n{markdown(rows)}{plot}\n{match[3]}"
 
     return SLOT.sub(slot, document)
+
+
+def named(document: str) -> list[str]:
+    """Return the names of the results files that a document has a place for."""
+    return [match["name"] for match in SLOT.finditer(document)]

@@ -101,13 +101,15 @@ class _Bench:
         started = time.monotonic()
         name = f"{key[0]}-s{key[1]}"
         folder = self.out / "runs" / name
+        if folder.exists():
+            shutil.rmtree(folder)  # of a run that was killed, perhaps before it could be told for one
         chosen = choose(
             self.plan.settings(key), model=self.model, base_url=self.base_url, record=self._record(name)
         )
         try:
             result = optimize(
                 chosen.settings, folder, make_optimizer=chosen.make, usage=chosen.usage, engine=self.engine,
-                overwrite=True, observe=observe,
+                observe=observe,
             )  # fmt: skip
         except EnvironmentFault as error:
             return self._broken(key, chosen, error, time.monotonic() - started)

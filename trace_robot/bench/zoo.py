@@ -14,7 +14,7 @@ from trace_robot.bench.results import Row
 from trace_robot.errors import RunError, UnknownNameError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.conditions import validation_seeds
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import Backend, Engine
 from trace_robot.rollout.evaluate import Report, evaluate, resolve
 from trace_robot.rollout.trial import Trials
 from trace_robot.run.store import RunFolder
@@ -62,6 +62,8 @@ def evaluate_zoo(
     episodes: int = 50,
     seed: int = 0,
     workers: int | None = None,
+    backend: Backend = "local",
+    address: str | None = None,
     trusted: bool = False,
     on_report: Callable[[Report], None] = lambda report: None,
 ) -> list[Report]:
@@ -75,7 +77,7 @@ def evaluate_zoo(
         if task not in known:
             raise unknown("controller in the zoo for", task, known)
     reports = []
-    with Engine(workers, trusted=trusted) as engine:
+    with Engine(workers, backend=backend, address=address, trusted=trusted) as engine:
         for task in tasks or known:
             policy = load_policy(known[task])
             reports.append(evaluate(task, policy, episodes=episodes, seed=seed, engine=engine))

@@ -40,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             control=options.control,
             workers=options.workers,
+            backend=options.backend,
+            address=options.address,
             trusted=options.trust,
             on_progress=advance,
         )

@@ -16,7 +16,8 @@ from trace_robot.settings import Settings
 def run(options: argparse.Namespace) -> int:
     settings = Settings(
         task=options.task, policy=options.policy, optimizer=options.optimizer, iterations=options.iterations,
-        episodes=options.episodes, seed=options.seed, workers=options.workers, control=options.control,
+        episodes=options.episodes, seed=options.seed, workers=options.workers, backend=options.backend,
+        address=options.address, control=options.control,
         held_out=options.held_out, feedback=options.feedback, seconds=options.seconds, steps=options.steps,
         tune=not options.no_tune, video=not options.no_video, trusted=options.trust,
     )  # fmt: skip

@@ -84,6 +84,20 @@ def _shared(command: argparse.ArgumentParser, episodes: int, what: str) -> None:
     _workers(command)
 
 
+def _backend(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--backend",
+        choices=("local", "ray"),
+        default="local",
+        help="where rollouts run: local, on this machine; ray, on a cluster (pip install 'trace-robot[ray]')",
+    )
+    command.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="ray: the cluster to join, or auto (default: a new one on this machine)",
+    )
+
+
 def _workers(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--workers",
@@ -153,6 +167,7 @@ def _optimize(commands: Commands) -> None:
     )
     _budget(command)
     _shared(command, 5, "training conditions of every controller")
+    _backend(command)
     command.add_argument(
         "--held-out",
         type=_count,
@@ -197,6 +212,7 @@ def _evaluate(commands: Commands) -> None:
     command.add_argument("--policy", metavar="NAME|FILE", help="the controller (not for zoo)")
     command.add_argument("--tasks", metavar="NAME,..", help="zoo: these tasks only (default: all it has)")
     _shared(command, 50, "held-out conditions to score on")
+    _backend(command)
     _output(command)
 
 

@@ -24,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
     with Progress(console=out, transient=True, disable=not out.is_terminal or out.quiet) as progress:
         bar = progress.add_task("controllers", total=len(tasks) or len(zoo()))
         reports = evaluate_zoo(
-            tasks, episodes=options.episodes, seed=options.seed, workers=options.workers, trusted=options.trust,
-            on_report=lambda report: progress.advance(bar),
+            tasks, episodes=options.episodes, seed=options.seed, workers=options.workers, backend=options.backend,
+            address=options.address, trusted=options.trust, on_report=lambda report: progress.advance(bar),
         )  # fmt: skip
     mean = fmean(report.success for report in reports)
     if options.json:

@@ -42,12 +42,14 @@ class CMAES:
         seed: int = 0,
         precision: float = 1e-3,
         elitist: bool = True,
+        origin: str = "cma",
         new_id: Callable[[], int] | None = None,
     ) -> None:
         self.problem = problem
         self.trials: list[Trial] = [start] if start else []
         self.evaluations = evaluations
         self.elitist = elitist
+        self.origin = origin
         self._start = start.candidate if start else problem.start()
         self._new_id = new_id or count(1).__next__
         self._dimensions = Dimensions(problem, self._start.values, code=literals)
@@ -98,7 +100,7 @@ class CMAES:
             if best is not None and plain(values) == plain(best.values):
                 self._generation.append((best.id, vector))
                 continue
-            candidate = Candidate(self._new_id(), self._start.id, values, "numbers varied", "cma")
+            candidate = Candidate(self._new_id(), self._start.id, values, "numbers varied", self.origin)
             self._generation.append((candidate.id, vector))
             self._waiting.append(candidate)
         self._vectors.update(self._generation)

@@ -223,12 +223,18 @@ def _differences(view: View, trial: Trial) -> str:
         if plain(here) == plain(there):
             continue
         if spec.kind in ("code", "text"):
-            lines.append(
-                f"{spec.name}, lines that were - gone, + there instead:\n{_diff(str(here), str(there))}"
-            )
+            lines.append(_shorter(spec.name, str(here), str(there)))
         else:
             lines.append(f"{spec.name} = {plain(there)!r}")
     return "\n" + indented("\n".join(lines)) if lines else ""
+
+
+def _shorter(name: str, here: str, there: str) -> str:
+    """The difference between two texts, or the other text itself where that is shorter."""
+    changes, whole = _diff(here, there), there.strip("\n")
+    if token_bound(whole) <= token_bound(changes):
+        return f"{name} =\n{whole}"
+    return f"{name}, lines that were - gone, + there instead:\n{changes}"
 
 
 def _diff(here: str, there: str) -> str:

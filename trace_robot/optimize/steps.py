@@ -109,23 +109,24 @@ def with_steps(records: Sequence[Record]) -> dict[int, int]:
 
 
 def _repetition(calls: Sequence[Record]) -> dict[int, int]:
-    """Number the repeats of the shortest period that explains most calls; {} if none does or all is short."""
-    sequence = [(record["op"], len(record["inputs"])) for record in calls]
-    counts = Counter(sequence)
+    """Number the repeats of the shortest period that explains most calls; {} if none does or all is short.
+
+    A step begins at an operation that comes once in a period, so that irregular steps are numbered too.
+    """
+    sequence = [str(record["op"]) for record in calls]
     if len(calls) <= SHORT:
         return {}
-    often = counts.most_common(1)[0][0]
+    often = Counter(sequence).most_common(1)[0][0]
     places = [index for index, item in enumerate(sequence) if item == often]
     gaps = Counter(later - earlier for earlier, later in pairwise(places))
     periods = sorted({gap for gap, _ in gaps.most_common(5)} | _sums(places))
     for period in periods:
         start, length = _longest_run(sequence, period)
         if length >= 3 * period and length + period >= 0.6 * len(sequence):
-            end = start + length + period
-            return {calls[i]["id"]: (i - start) // period for i in range(start, min(end, len(calls)))}
-    if len(places) >= 4 and gaps.most_common(1)[0][0] > 0:
-        return _by_anchor(calls, set(places))
-    return {}
+            inside = Counter(sequence[start : start + period])
+            once = next((op for op in sequence if inside.get(op) == 1), sequence[start])
+            return _by_anchor(calls, {index for index, op in enumerate(sequence) if op == once})
+    return _by_anchor(calls, set(places)) if len(places) >= 4 else {}
 
 
 def _sums(places: Sequence[int]) -> set[int]:

@@ -18,7 +18,8 @@ class Tuned:
     """Ask and tell like ``inner``; whenever its best gets better, tune that one's numbers for ``evaluations``.
 
     Tuned are numeric parameters and, with ``literals``, the floats written in code. The winner is asked for
-    once more, for its graph, and becomes a trial of ``inner``, with a note that tells what was changed.
+    once more, for its graph, and becomes a trial of ``inner``, with a note that tells what was changed. The
+    origin of its candidates is "tuning", of winners "tuned".
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Tuned:
             population=self.population,
             seed=self.seed,
             new_id=self.inner.new_id,
+            origin="tuning",
         )
 
     def _finish(self, tuner: CMAES) -> None:
@@ -115,9 +117,9 @@ class Tuned:
         note = f"numbers tuned in {tuner.asked} evaluations: {tuner.describe(best.candidate)}"
         self._tuned = best.rank
         if tuner.solved:
-            self.inner.learn(replace(best.candidate, note=note), best.outcome)
+            self.inner.learn(replace(best.candidate, note=note, origin="tuned"), best.outcome)
         else:
-            self._winner = replace(best.candidate, id=self.inner.new_id(), note=note)
+            self._winner = replace(best.candidate, id=self.inner.new_id(), note=note, origin="tuned")
 
     def _learn(self, winner: Candidate, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

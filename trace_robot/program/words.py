@@ -26,13 +26,14 @@ def sentence(stage: Stage) -> str:
         ends = f"until within {_centimetres(stage.close)} cm or for {stage.patience} decisions"
     kept = ""
     if stage.hold:
-        kept = f"; starts over if {stage.hold} is more than {_centimetres(stage.slack)} cm from the hand"
-    return f"{stage.mover} to {where(stage.place)}, {grip(stage.gripper)}, {ends}{kept}"
+        away = f"more than {_centimetres(stage.slack)} cm from the hand"
+        kept = f"; starts over if {short(stage.hold)} is {away}"
+    return f"{short(stage.mover)} to {where(stage.place)}, {grip(stage.gripper)}, {ends}{kept}"
 
 
 def where(place: Place) -> str:
     """Say in words which point a place is."""
-    text = place.anchor
+    text = short(place.anchor)
     if place.when == "entry":
         text = f"where {text} was when the stage began"
     elif place.when == "start":
@@ -41,7 +42,7 @@ def where(place: Place) -> str:
         text += " + (" + ", ".join(_centimetres(number) for number in place.offset) + ") cm"
     if place.toward and place.along:
         direction = "towards" if place.along > 0 else "away from"
-        text += f", {_centimetres(abs(place.along))} cm {direction} {place.toward}"
+        text += f", {_centimetres(abs(place.along))} cm {direction} {short(place.toward)}"
     return text
 
 

@@ -6,6 +6,8 @@ float32 actions, bit for bit.
 
 from __future__ import annotations
 
+import textwrap
+
 from trace_robot.program import words
 from trace_robot.program.data import HERE, Place, Program, Stage, check
 from trace_robot.spec import EnvSpec
@@ -65,7 +67,8 @@ def write(program: Program, spec: EnvSpec) -> str:
 
     Raises PolicyError if the program does not fit the environment.
     """
-    lines = [f"{i}. {words.sentence(stage)}." for i, stage in enumerate(program.stages, 1)]
+    said = (f"{i}. {words.sentence(stage)}." for i, stage in enumerate(program.stages, 1))
+    lines = ["\n   ".join(textwrap.wrap(text, LONGEST)) for text in said]
     head = f'"""A staged controller for {spec.name}, found by search.\n\n' + "\n".join(lines) + '\n"""\n\n'
     imports = f'{IMPORTS}\nfrom trace_robot import bundle\n\nCONTROL = "{spec.control}"\n'
     rest = code(program, spec).removeprefix(IMPORTS).replace("\ndef act(", "\n@bundle(trainable=True)\ndef act(")
@@ -123,9 +126,10 @@ def _function(title: str, stage: Stage) -> str:
 
 def _docstring(stage: Stage) -> str:
     place = stage.place
-    text = f"From {stage.mover} to {words.where(place)}, metres."
+    mover = words.short(stage.mover)
+    text = f"From {mover} to {words.where(place)}."
     if len(text) > LONGEST:
-        text = f"From {stage.mover} to near {words.where(Place(place.anchor, when=place.when))}, metres."
+        text = f"From {mover} to near {words.where(Place(place.anchor, when=place.when))}."
     return text
 
 
@@ -140,7 +144,9 @@ def _table(program: Program, titles: list[str]) -> str:
         "# speed: share of the action's bounds; hold: what must stay within slack metres of the hand\n"
     )
     rows = []
-    for title, stage in zip(titles, program.stages, strict=True):
+    for i, (title, stage) in enumerate(zip(titles, program.stages, strict=True), 1):
+        said = f"{i}. {words.sentence(stage)}"
+        rows += [f"    # {line}\n" for line in textwrap.wrap(said, LONGEST)]
         hold = f'"hold": "{stage.hold}", "slack": {stage.slack!r}'
         rows.append(
             f'    {{"go": {title}, "gripper": {stage.gripper!r}, "close": {float(stage.close)!r}, '

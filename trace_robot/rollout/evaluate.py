@@ -10,7 +10,7 @@ from typing import Any
 
 from trace_robot.policy import Policy
 from trace_robot.rollout.conditions import held_out_seeds
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import Backend, Engine
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.outcome import wilson
 from trace_robot.rollout.trial import Trials
@@ -94,6 +94,8 @@ def evaluate(
     seed: int = 0,
     control: str | None = None,
     workers: int | None = None,
+    backend: Backend = "local",
+    address: str | None = None,
     trusted: bool = False,
     record: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -106,7 +108,8 @@ def evaluate(
     """
     policy, spec, options = resolve(task, policy, control, options=options)
     seeds = held_out_seeds(seed, episodes)
-    with nullcontext(engine) if engine is not None else Engine(workers, trusted=trusted) as running:
+    own = Engine(workers, backend=backend, address=address, trusted=trusted)
+    with nullcontext(engine) if engine is not None else own as running:
         trials = Trials(running, policy, task, options, seeds)
         scored = trials.score(policy.text, seeds, on_progress, record=record)
     return Report(task, policy.name, spec.control, seed, tuple(scored))

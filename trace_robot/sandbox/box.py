@@ -258,7 +258,7 @@ class Sandbox:
         left = len(self._printed) * limits.episode_seconds - self._spent
         seconds = min(count * limits.call_seconds, left)
         late = self._late_episode if seconds == left else self._late_call
-        payload = rows.tobytes() + struct.pack("<%dH" % count, *numbers)
+        payload = rows.tobytes() + struct.pack(f"<{count}H", *numbers)
         entries, body = self._ask(frames.CALL, count, payload, max(seconds, 0.001), late, count)
         if not all(map(math.isfinite, memoryview(body).cast("f"))):
             raise self._process.refuse("the controller's process wrote an action that is not finite")

@@ -50,7 +50,6 @@ class Process:
         self._clock = 0
         self._spent = 0.0
         self.pid = 0
-        self.spare_bytes = b""
 
     @property
     def alive(self) -> bool:

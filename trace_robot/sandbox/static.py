@@ -10,7 +10,8 @@ import functools
 import re
 import warnings
 
-from trace_robot.sandbox.rules import Text, TooDeepError
+from trace_robot.sandbox.rules import Rules
+from trace_robot.sandbox.scope import Scope, TooDeepError
 from trace_robot.sandbox.types import Fault
 
 MAX_CHARS = 200_000
@@ -24,27 +25,27 @@ def check(source: str) -> list[Fault]:
 
     A text that is no Python has category "exception", every other refusal "blocked".
     """
-    text = _read(source)
-    if isinstance(text, Fault):
-        return [text]
-    return [_blocked(why, line) for line, why in sorted(set(text.refusals()))]
+    scope = _read(source)
+    if isinstance(scope, Fault):
+        return [scope]
+    return [_blocked(why, line) for line, why in sorted(set(Rules(scope).refusals()))]
 
 
 def modules_of(source: str, *, trace: bool = False) -> list[str]:
     """Return the modules to import before the locks close: those on the allow-list that a text names."""
-    text = _read(source)
-    found = set() if isinstance(text, Fault) else text.modules()
+    scope = _read(source)
+    found = set() if isinstance(scope, Fault) else scope.modules()
     traces = trace or "trace_robot" in found
     return sorted(found | {"trace_robot.trace", "trace_robot.sandbox.recorder"} if traces else found)
 
 
 @functools.lru_cache(maxsize=2)  # a text is checked and then asked for its modules
-def _read(source: str) -> Text | Fault:
+def _read(source: str) -> Scope | Fault:
     tree = parse(source)
     if isinstance(tree, Fault):
         return tree
     try:
-        return Text(tree)
+        return Scope(tree)
     except (RecursionError, TooDeepError):
         return _blocked("the source is nested too deeply", None)
 

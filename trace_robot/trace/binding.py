@@ -13,16 +13,26 @@ class Binder:
     """Binds calls to a signature.
 
     ``names``: the parameters of a call with all arguments by position, None where the signature has
-    keyword-only or variable ones.
+    keyword-only or variable ones. ``fills``: whether defaults become inputs, as those of Python functions do.
     """
 
-    __slots__ = ("defaults", "keywords", "names", "positional", "positional_only", "signature", "variable")
+    __slots__ = (
+        "defaults",
+        "fills",
+        "keywords",
+        "names",
+        "positional",
+        "positional_only",
+        "signature",
+        "variable",
+    )
 
     def __init__(self, function: Callable[..., Any]) -> None:
         try:
             self.signature = inspect.signature(function)
         except (TypeError, ValueError):
             self.signature = inspect.signature(_anything)
+        self.fills = inspect.isfunction(inspect.unwrap(function))
         parameters = self.signature.parameters.values()
         self.positional = tuple(each.name for each in parameters if each.kind < each.VAR_POSITIONAL)
         self.positional_only = frozenset(
@@ -40,6 +50,10 @@ class Binder:
         Raises TypeError, in Python's words, if the arguments do not fit.
         """
         self.signature.bind(*args, **given)
+        if not self.fills:
+            names = [*self.positional[: len(args)]]
+            names += [f"{self.variable or 'args'}_{index}" for index in range(len(args) - len(names))]
+            return (*names, *given), [*args, *given.values()], len(args), tuple(given)
         rest = dict(given)
         keys = list(self.positional)
         values = list(args[: len(keys)])

@@ -12,16 +12,18 @@ from typing import Any
 from trace_robot.trace.code import Code, Target
 from trace_robot.trace.containers import TrainableFunction
 from trace_robot.trace.failure import original
-from trace_robot.trace.lift import ATOMS, lift, plain
+from trace_robot.trace.lift import ATOMS, gather, holds_node, plain
 from trace_robot.trace.methods import methods_of
 from trace_robot.trace.module import Module
-from trace_robot.trace.nodes import CONTAINERS, TITLE, MessageNode, Node, ParameterNode, constant, unlinked
+from trace_robot.trace.nodes import CONTAINERS, TITLE, Node, ParameterNode, constant, link, unlinked
 from trace_robot.trace.operation import Operation
-from trace_robot.trace.run import LAZY, Run
+from trace_robot.trace.run import Run
 from trace_robot.trace.source import written
-from trace_robot.trace.state import STOPPED, Scope, state
+from trace_robot.trace.state import STOPPED, Scope, new_scope, state
 
 _state_of = state.get
+_set_state = state.set
+_reset_state = state.reset
 _running: ContextVar[tuple[object, ...]] = ContextVar("trace_robot_running", default=())
 _NOTHING: Mapping[str, Any] = {}
 
@@ -48,9 +50,7 @@ def bundle(
     """
     frame = sys._getframe(1)
     place = frame.f_code.co_filename, frame.f_lineno
-    in_function = bool(
-        frame.f_code.co_flags & inspect.CO_NEWLOCALS
-    )  # a class or module body has its own rules
+    in_function = bool(frame.f_code.co_flags & inspect.CO_NEWLOCALS)  # and not in a class or module body
     variables = dict(frame.f_locals) if trainable and in_function else {}
 
     def decorate(function: Callable[..., Any]) -> Bundle:
@@ -90,7 +90,8 @@ class Bundle(Module, TrainableFunction):
         if not callable(function):
             raise TypeError(f"bundle takes a function, got {function!r}")
         functools.update_wrapper(self, function, updated=())
-        self._key = f"{function.__module__}.{getattr(function, '__qualname__', id(function))}"
+        home, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", id(function))
+        self._key = f"{home}.{name}"
         self._op = _operation(function, description)
         self._target = Target(function)
         self._place = place
@@ -173,26 +174,43 @@ class Bundle(Module, TrainableFunction):
             args = self._self + args
         outer = _state_of()
         if outer is STOPPED:
-            return self._untraced(target.function, args, kwargs)
+            return self._untraced(target, args, kwargs)
         if self.overwrite_python_recursion and self in _running.get():
             return target.function(*args, **kwargs)
         names = target.binder.names
-        if names is None or kwargs or len(names) != len(args):
-            names, values, by_position, keywords = target.binder.bind(args, kwargs)
-            keys = names if code is None else (*names, "__code")
-        else:
-            keys, values, keywords = target.keys, list(args), ()
+        if names is not None and not kwargs and len(names) == len(args):
+            values = list(args)
+            return self._traced(target, target.keys, self._lift(names, values, outer), values, _NOTHING)
+        names, values, by_position, keywords = target.binder.bind(args, kwargs)
         parents = self._lift(names, values, outer)
-        function = self._marked(target.function) if self.overwrite_python_recursion else target.function
-        allow = self.allow_external_dependencies or self.traceable_code
-        run = Run(self._op, keys, parents, allow, self.catch_execution_error, target.sources)
-        run.keep_inner = self.traceable_code
-        if not keywords:
-            return run.call(function, values, _NOTHING)
         named = dict(zip(keywords, values[by_position:], strict=True))
-        return run.call(function, values[:by_position], named)
+        keys = names if code is None else (*names, "__code")
+        return self._traced(target, keys, parents, values[:by_position], named)
 
-    def _untraced(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _traced(
+        self,
+        target: Target,
+        keys: tuple[str, ...],
+        parents: tuple[Node, ...],
+        values: list[Any],
+        named: Mapping[str, Any],
+    ) -> Any:
+        """Call within a scope of its own; plain results are linked at once, all others are ``Run``'s."""
+        function = self._marked(target.function) if self.overwrite_python_recursion else target.function
+        scope = new_scope()
+        token = _set_state(scope)
+        try:
+            data = function(*values, **named)
+        except Exception as error:
+            raise self._run(target, keys, parents, scope).failed(error) from original(error)
+        finally:
+            _reset_state(token)
+        kind = type(data)
+        if scope.seen is None and (kind in ATOMS or (kind in CONTAINERS and not holds_node(data))):
+            return link(data, self._op, keys, parents)
+        return self._run(target, keys, parents, scope).finish(data)
+
+    def _untraced(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call with plain values; the result is a node without inputs."""
         values: Sequence[Any] = args
         if not self.traceable_code:
@@ -200,17 +218,17 @@ class Bundle(Module, TrainableFunction):
             if kwargs:
                 kwargs = {name: plain(each) for name, each in kwargs.items()}
         try:
-            data = function(*values, **kwargs)
+            data = target.function(*values, **kwargs)
         except Exception as error:
-            sources = {} if self._code is None else self._code.current().sources
-            run = Run(self._op, (), (), catch=self.catch_execution_error, sources=sources)
-            raise run.failed(error) from original(error)
-        kind = type(data)
-        if kind in ATOMS:
+            raise self._run(target, (), (), STOPPED).failed(error) from original(error)
+        if type(data) in ATOMS:
             return unlinked(data, self._op)
-        if kind in LAZY:
-            return Run(self._op, (), (), catch=self.catch_execution_error).later(data)
-        return unlinked(plain(data), self._op)
+        return self._run(target, (), (), STOPPED).finish(data)
+
+    def _run(self, target: Target, keys: tuple[str, ...], parents: tuple[Node, ...], scope: Scope) -> Run:
+        allow = self.allow_external_dependencies or self.traceable_code
+        catch = self.catch_execution_error
+        return Run(self._op, keys, parents, scope, allow, catch, target.sources, self.traceable_code)
 
     def _lift(self, names: tuple[str, ...], values: list[Any], outer: Scope | None) -> tuple[Node, ...]:
         """Return the inputs as nodes and turn ``values`` into what the function gets.
@@ -223,9 +241,11 @@ class Bundle(Module, TrainableFunction):
                 made = value
                 values[index] = value._data
             elif type(value) in CONTAINERS:
-                made = lift(value if type(value) is tuple else value.copy(), names[index])
-                if isinstance(made, MessageNode):
+                if holds_node(value):
+                    made = gather(value)
                     values[index] = made._data
+                else:
+                    made = constant(value if type(value) is tuple else value.copy(), names[index])
             elif isinstance(value, Bundle) and value.parameter is not None:
                 made = value.parameter
             else:

@@ -18,7 +18,7 @@ from trace_robot.trace.lift import lift
 from trace_robot.trace.nodes import MessageNode, Node, link
 from trace_robot.trace.operation import Operation
 from trace_robot.trace.run import Run
-from trace_robot.trace.state import state
+from trace_robot.trace.state import STOPPED, new_scope, state
 from trace_robot.trace.table import BINARY, COMPARISONS, STRING_METHODS, TABLE, UNARY, use_model
 
 __all__ = ["Operator", "call", "use_model", *(name for name, _, _ in TABLE)]
@@ -81,10 +81,9 @@ def call(fun: Any, *args: Any, **kwargs: Any) -> MessageNode:
         for each in (held, *parents):
             outer.read(each)
     named = dict(zip(keywords, given[len(args) :], strict=True))
-    made: MessageNode = Run(_CALL, ("fun", *names), (held, *parents)).call(
-        held._data, given[: len(args)], named
-    )
-    return made
+    scope = STOPPED if outer is STOPPED else new_scope()
+    run = Run(_CALL, ("fun", *names), (held, *parents), scope)
+    return run.call(held._data, given[: len(args)], named)  # type: ignore[no-any-return]
 
 
 def _is_python(function: Any) -> bool:

@@ -11,54 +11,58 @@ from trace_robot.trace.lift import held_nodes, holds_node, plain
 from trace_robot.trace.nodes import CONTAINERS, MessageNode, Node, link, unlinked
 from trace_robot.trace.operation import Operation
 from trace_robot.trace.shorten import shorten
-from trace_robot.trace.state import STOPPED, Scope, state, tick
+from trace_robot.trace.state import STOPPED, Scope, state
 
 _state_of = state.get
 _set_state = state.set
 _reset_state = state.reset
 
-LAZY = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
+_LAZY = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 """Results whose code runs after the call."""
 
 
-class Run(Scope):
-    """A call of ``op`` with ``parents`` as inputs named ``keys``.
+class Run:
+    """A call of ``op`` with ``parents`` as inputs named ``keys``, within ``scope``.
 
     allow: reading other nodes is no error. catch: exceptions become ExecutionErrors. sources: file name -> text of
     code that no file holds. keep_inner: a result that is a node is kept as ``info["output"]``.
     """
 
-    __slots__ = ("allow", "catch", "keep_inner", "keys", "op", "parents", "sources", "stopped")
+    __slots__ = ("allow", "catch", "keep_inner", "keys", "op", "parents", "scope", "sources")
 
     def __init__(
         self,
         op: Operation,
         keys: tuple[str, ...],
         parents: tuple[Node, ...],
+        scope: Scope,
         allow: bool = True,
         catch: bool = True,
         sources: Mapping[str, str] | None = None,
+        keep_inner: bool = False,
     ) -> None:
-        self.start = tick()
-        self.read_nodes = self.linked = None
         self.op = op
         self.keys = keys
         self.parents = parents
+        self.scope = scope
         self.allow = allow
         self.catch = catch
         self.sources = sources
-        self.keep_inner = False
-        self.stopped = _state_of() is STOPPED
+        self.keep_inner = keep_inner
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        token = _set_state(STOPPED if self.stopped else self)
+        token = _set_state(self.scope)
         try:
             data = function(*args, **kwargs)
         except Exception as error:
             raise self.failed(error) from original(error)
         finally:
             _reset_state(token)
-        return self.later(data) if type(data) in LAZY else self.result(data)
+        return self.finish(data)
+
+    def finish(self, data: Any) -> Any:
+        """Return the result, or what stands for it if its code is still to run."""
+        return self.later(data) if type(data) in _LAZY else self.result(data)
 
     def later(self, data: Any) -> Any:
         """Return what stands for a result whose code is still to run: an awaitable or a node of an iterator."""
@@ -69,7 +73,7 @@ class Run(Scope):
         )
 
     async def _wait(self, coroutine: Any) -> MessageNode:
-        token = _set_state(STOPPED if self.stopped else self)
+        token = _set_state(self.scope)
         try:
             data = await coroutine
         except Exception as error:
@@ -81,7 +85,7 @@ class Run(Scope):
     def _items(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield plain items, the body running in the scope of this call."""
         while True:
-            token = _set_state(STOPPED if self.stopped else self)
+            token = _set_state(self.scope)
             try:
                 item = next(items)
             except StopIteration:
@@ -95,7 +99,7 @@ class Run(Scope):
 
     async def _awaited_items(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
         while True:
-            token = _set_state(STOPPED if self.stopped else self)
+            token = _set_state(self.scope)
             try:
                 item = await anext(items)
             except StopAsyncIteration:
@@ -111,21 +115,19 @@ class Run(Scope):
         """Return the ExecutionError for ``error``; raises ``error`` itself if it is to pass."""
         if isinstance(error, TraceMissingInputsError) or not self.catch:
             raise error
-        parents = (*self.parents, *self.seen(self.parents))
-        return failure(error, self.op, self.keys, parents, self.sources)
+        more = (node for node, _ in self.scope.besides(self.parents))
+        return failure(error, self.op, self.keys, (*self.parents, *more), self.sources)
 
     def result(self, data: Any) -> MessageNode:
         """Return ``data`` as the result; nodes in it are taken out and become dependencies."""
         inner = data
         if isinstance(data, Node) or (type(data) in CONTAINERS and holds_node(data)):
             for each in held_nodes(data):
-                self.read(each)
+                self.scope.read(each)
             data = plain(data)
-        if self.stopped:
+        if self.scope is STOPPED:
             return unlinked(data, self.op)
-        parents = self.parents
-        if self.read_nodes is not None or self.linked is not None:
-            parents += self._dependencies()
+        parents = self.parents if self.scope.seen is None else self.parents + self._dependencies()
         made = link(data, self.op, self.keys, parents)
         if self.keep_inner and isinstance(inner, Node):
             made._about = (None, None, {"output": inner})
@@ -133,16 +135,15 @@ class Run(Scope):
 
     def _dependencies(self) -> tuple[Node, ...]:
         """Return what was read or linked besides the inputs; raises TraceMissingInputsError if not allowed."""
-        more = self.seen(self.parents)
-        read = [each for each in more if id(each) in (self.read_nodes or ())]
-        if read and not self.allow:
-            missing = ", ".join(f"{each.name} = {shorten(each._data)}" for each in read)
+        more = self.scope.besides(self.parents)
+        missing = [f"{node.name} = {shorten(node._data)}" for node, was_read in more if was_read]
+        if missing and not self.allow:
             raise TraceMissingInputsError(
-                f"{self.op.base} reads nodes that are not its inputs: {missing}; pass them as arguments "
+                f"{self.op.base} reads nodes that are not its inputs: {', '.join(missing)}; pass them as arguments "
                 "or use allow_external_dependencies=True"
             )
         outer = _state_of()
         if outer is not None:
-            for each in more:
-                outer.link(each)
-        return tuple(more)
+            for node, _ in more:
+                outer.link(node)
+        return tuple(node for node, _ in more)

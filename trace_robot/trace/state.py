@@ -19,38 +19,41 @@ tick = count().__next__
 
 
 class Scope:
-    """What a running bundle read of nodes that are older than its call.
+    """What a running bundle used of nodes that are older than its call.
 
-    read_nodes: by identity; those that are no inputs are an error, unless the bundle allows them.
-    linked: parameters used on the way by inner bundles; they become inputs without being declared.
+    seen: by identity, with whether it was read, which must be declared; code of inner bundles is only linked.
     """
 
-    __slots__ = ("linked", "read_nodes", "start")
+    __slots__ = ("seen", "start")
 
-    def __init__(self) -> None:
-        self.start = tick()
-        self.read_nodes: dict[int, Node] | None = None
-        self.linked: dict[int, Node] | None = None
+    start: int
+    seen: dict[int, tuple[Node, bool]] | None
 
     def read(self, node: Node) -> None:
         if node._order < self.start:
-            if self.read_nodes is None:
-                self.read_nodes = {}
-            self.read_nodes[id(node)] = node
+            if self.seen is None:
+                self.seen = {}
+            self.seen[id(node)] = node, True
 
     def link(self, node: Node) -> None:
         if node._order < self.start:
-            if self.linked is None:
-                self.linked = {}
-            self.linked[id(node)] = node
+            if self.seen is None:
+                self.seen = {}
+            self.seen.setdefault(id(node), (node, False))
 
-    def seen(self, inputs: tuple[Node, ...]) -> list[Node]:
-        """Return all that was read or linked and is not among ``inputs``."""
-        if self.read_nodes is None and self.linked is None:
+    def besides(self, inputs: tuple[Node, ...]) -> list[tuple[Node, bool]]:
+        """Return what was seen and is not among ``inputs``."""
+        if self.seen is None:
             return []
         declared = {id(each) for each in inputs}
-        found = {**(self.read_nodes or {}), **(self.linked or {})}
-        return [each for key, each in found.items() if key not in declared]
+        return [found for key, found in self.seen.items() if key not in declared]
+
+
+def new_scope() -> Scope:
+    scope = Scope()
+    scope.start = tick()
+    scope.seen = None
+    return scope
 
 
 class _Stopped(Scope):
@@ -64,6 +67,7 @@ class _Stopped(Scope):
 
 
 STOPPED = _Stopped()
+STOPPED.seen = None
 state: ContextVar[Scope | None] = ContextVar("trace_robot_state", default=None)
 
 

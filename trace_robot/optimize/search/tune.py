@@ -41,7 +41,7 @@ class Tuner:
 
 @dataclass(slots=True, eq=False)
 class Finalist:
-    """A program with its success and value under noise, and how many noises those rest on."""
+    """A program that solves every condition, with its success and value under noise."""
 
     individual: Individual
     success: float
@@ -81,7 +81,7 @@ class Tuning:
         self._sort()
 
     def generation(self) -> Step:
-        """One generation of CMA-ES on the constants of the first finalist; its mean becomes a finalist."""
+        """One generation of CMA-ES on the constants of the first finalist; its mean, if it solves all, a finalist."""
         first = self.finalists[0]
         if first.tuner is None:
             seed = int(self.evaluation.random.integers(1, 2**31))
@@ -92,8 +92,10 @@ class Tuning:
         tuner.strategy.tell(vectors, [-value for _, value in scores])
         program = tuner.build(tuner.strategy.mean)
         tuned = self.evaluation.individual(program, first.individual, "constants tuned by CMA-ES")
-        ((success, value),) = yield from self.evaluation.robustness([program], self.sigmas, 2)
         yield from self.evaluation.run([tuned])
+        if tuned.successes < len(self.evaluation.conditions):
+            return
+        ((success, value),) = yield from self.evaluation.robustness([program], self.sigmas, 2)
         self.finalists.append(Finalist(tuned, success, value, tuner))
         self._sort()
 
