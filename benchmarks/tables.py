@@ -7,7 +7,6 @@ A folder's results are kept as benchmarks/results/PROTOCOL-OPTIMIZER.jsonl, with
 not "outcome"; the document says where each belongs.
 """
 
-# ruff: noqa: T201 - it reports to whoever runs it
 from __future__ import annotations
 
 import argparse
@@ -35,6 +34,8 @@ def main() -> int:
             print(f"{folder}: {take(folder)}")
         document = DOCUMENT.read_text(encoding="utf-8")
         for name in named(document):
+            if name.endswith(".json"):
+                continue
             rows = read_rows(RESULTS / name)
             print(f"{name}: {len(rows)} rows")
             if rows:

@@ -11,10 +11,22 @@ import trace_robot
 
 ROOT = Path(trace_robot.__file__).parent
 FLOORS = {
-    "__main__": 10, "cli": 9, "loop": 8, "choice": 8, "bench": 8, "settings": 7, "run": 7, "rollout": 6, "optimize": 5, "llm": 4,
-    "env": 3, "conformance": 3, "policy": 3, "program": 3, "workspace": 2, "sandbox": 1, "trace": 1,
-    "errors": 0, "spec": 0, "versions": 0,
-}  # fmt: skip
+    room: floor
+    for floor, rooms in {
+        10: "__main__",
+        9: "cli",
+        8: "loop choice bench",
+        7: "settings run",
+        6: "rollout",
+        5: "optimize",
+        4: "llm",
+        3: "env conformance policy program",
+        2: "workspace",
+        1: "sandbox trace",
+        0: "errors spec versions",
+    }.items()
+    for room in rooms.split()
+}
 # The package's own face, which imports lazily, may be imported where a controller's text is run.
 MODULES = sorted(path for path in ROOT.rglob("*.py") if "_workspace" not in path.parts)
 

@@ -208,7 +208,7 @@ def test_poisoning_the_experts_changes_nothing_of_the_search(
             workers=0,
             steps=1000,
             video=False,
-            options={"horizon": 60},
+            options={"horizon": 20},
         )
         result = optimize(settings, out)
         return (out / "best.py").read_text(), (out / "log.jsonl").read_text(), result.held_out_success

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trace_robot.errors import ModelError
@@ -32,3 +34,31 @@ def test_a_scripted_model_answers_in_order_and_keeps_what_it_was_asked() -> None
     assert model.history == [ask, ask, ask]
     with pytest.raises(ModelError, match="no answer left for request 4"):
         model.chat(ask)
+
+
+def test_a_traced_call_of_a_model_is_a_node_and_asks_the_given_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trace_robot.llm import answer_with
+    from trace_robot.trace import node, operators, table
+
+    monkeypatch.setattr(table, "ask_model", list(table.ask_model))
+    model = ScriptedModel(["42"])
+    answer_with(model)
+    prompt = node("Answer with a number.", name="prompt", trainable=True)
+    answer = operators.call_llm(prompt, "What is 6 times 7?", temperature=0.0)
+    assert answer.data == "42"
+    assert answer.parameter_dependencies == {prompt}
+    assert model.history[0][0] == {"role": "system", "content": "Answer with a number."}
+
+
+def test_a_traced_call_asks_the_endpoint_of_the_environment(
+    server: Any, answers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trace_robot.llm import operator
+    from trace_robot.trace import operators, table
+
+    monkeypatch.setattr(table, "ask_model", [operator._ask_endpoint])
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_MODEL", "small")
+    server.answers.append(answers.says("42"))
+    assert operators.call_llm("Answer.", "6 times 7?", temperature=0.5).data == "42"
+    assert server.requests[0]["temperature"] == 0.5

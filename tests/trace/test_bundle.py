@@ -223,6 +223,27 @@ def test_code_sees_and_changes_the_variables_around_it() -> None:
     assert helper(1) == 1
 
 
+def test_names_that_the_code_defines_itself_win_over_those_around_it() -> None:
+    def helper(x: Any) -> Any:
+        return x
+
+    counter = 0
+
+    @bundle(trainable=True)
+    def uses(x: Any) -> Any:
+        return helper(x) + counter
+
+    assert uses(1) == 1
+    uses.parameter.data = (
+        "def helper(x):\n    return -x\n"
+        "def uses(x):\n    global counter_of_the_module\n"
+        "    counter_of_the_module = x\n    return helper(x) + counter\n"
+    )
+    counter = 10
+    assert uses(1) == 9
+    assert globals().pop("counter_of_the_module") == 1
+
+
 def test_recursion_in_code_stays_within_one_node() -> None:
     @bundle(trainable=True)
     def factorial(n: Any) -> Any:

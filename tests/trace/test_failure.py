@@ -92,6 +92,7 @@ def test_code_that_is_not_python_is_marked_where_it_stops_being_so() -> None:
         ),
         ("def learned(x=1/0): return x", "(ZeroDivisionError) division by zero"),
         (5, "(TypeError) code must be text, got 5"),
+        ("def learned(x): return x\nif True:\n    return 5", "(SyntaxError) 'return' outside function"),
     ],
 )
 def test_code_that_gives_no_function_says_why(text: Any, message: str) -> None:

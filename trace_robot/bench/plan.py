@@ -75,6 +75,6 @@ class Plan:
             task=task, policy=self.policy, optimizer=self.optimizer,
             iterations=self.iterations or (rules.iterations_of(task) if by_model else None),
             episodes=rules.episodes, seed=seed, workers=self.workers, control=rules.control, held_out=rules.held_out,
-            options=rules.options, feedback=self.feedback, seconds=self.limit, steps=self.steps, video=False,
-            trusted=self.trusted,
+            options=rules.options, feedback=self.feedback, seconds=self.limit, steps=self.steps, tune=rules.tune,
+            video=False, trusted=self.trusted,
         )  # fmt: skip

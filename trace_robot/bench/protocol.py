@@ -23,7 +23,7 @@ class Protocol:
 
     episodes: training conditions; held_out: those of the score. control: "pose" or "raw", None for what suits the
     optimizer. options: of the environment. iterations: of an optimizer that asks a model, by task; ``default`` of
-    the others, None for the optimizer's own.
+    the others, None for the optimizer's own. tune: numbers may be tuned between two proposals of a model.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Protocol:
     options: Mapping[str, Any] = field(default_factory=dict)
     iterations: Mapping[str, int] = field(default_factory=dict)
     default: int | None = None
+    tune: bool = True
 
     def iterations_of(self, task: str) -> int | None:
         return self.iterations.get(task, self.default)
@@ -61,6 +62,7 @@ PROTOCOLS = {
             options={"relative": True, "decisions": 10},
             iterations={"reach-v3": 10},
             default=30,
+            tune=False,
         ),
     )
 }

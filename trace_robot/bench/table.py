@@ -11,6 +11,8 @@ from trace_robot.bench.results import Row
 from trace_robot.rollout.outcome import wilson
 
 GOOD = 0.90
+ABREAST = 2  # tasks in a line of the zoo's table
+NOTHING = "No results yet.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def scores(rows: Sequence[Row]) -> list[Score]:
 def markdown(rows: Sequence[Row]) -> str:
     """Return the summary and the table of rows that share an optimizer and a protocol."""
     if not rows:
-        return "No results yet.\n"
+        return NOTHING
     found = scores(rows)
     published = _published(rows[0], found)
     asked = any(row.model_calls for row in rows)
@@ -68,6 +70,28 @@ def markdown(rows: Sequence[Row]) -> str:
     head += [*(["calls", "tokens"] if asked else []), "seconds", *published, "ended"]
     lines = [_summary(rows, found), "", _line(head), "|---|" + "---:|" * (len(head) - 2) + "---|"]
     lines += [_line(_cells(score, asked, published)) for score in found]
+    return "\n".join(lines) + "\n"
+
+
+def zoo_markdown(data: Mapping[str, Any]) -> str:
+    """Return the table of what ``trace-robot evaluate zoo --json`` printed, several tasks a line."""
+    if not data:
+        return NOTHING
+    cells = [
+        f"{row['task']} | {row['success']:.2f} | {row['interval'][0]:.2f} to {row['interval'][1]:.2f}"
+        for row in data["tasks"]
+    ]
+    good = sum(row["success"] >= GOOD for row in data["tasks"])
+    lines = [
+        f"**Mean success {data['mean_success']:.3f}** of {len(cells)} controllers, {data['episodes']} episodes each on"
+        f" the held-out conditions of seed {data['seed']}; {good} at {GOOD:.2f} or better.",
+        "",
+        "| " + " | ".join(["task | success | 95 % interval"] * ABREAST) + " |",
+        "|" + "---|---:|---:|" * ABREAST,
+    ]
+    for start in range(0, len(cells), ABREAST):
+        line = cells[start : start + ABREAST]
+        lines.append("| " + " | ".join(line + [" | | "] * (ABREAST - len(line))) + " |")
     return "\n".join(lines) + "\n"
 
 

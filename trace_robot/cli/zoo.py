@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
     mean = fmean(report.success for report in reports)
     if options.json:
-        rows = [report.to_data() for report in reports]
+        rows = [{k: v for k, v in report.to_data().items() if k != "conditions"} for report in reports]
         write_json({"seed": options.seed, "episodes": options.episodes, "mean_success": mean, "tasks": rows})
         return 0
     if not options.quiet:

@@ -4,6 +4,7 @@ from trace_robot.llm.connect import Connection, configured, connect
 from trace_robot.llm.meter import Budget, Metered, Prices, Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.openai_model import OpenAIModel
+from trace_robot.llm.operator import answer_with
 from trace_robot.llm.record import Exchange, Recorder, Replay, read_record
 from trace_robot.llm.scripted import ScriptedModel
 from trace_robot.llm.tokens import message_tokens, token_bound
@@ -22,6 +23,7 @@ __all__ = [
     "Reply",
     "ScriptedModel",
     "Usage",
+    "answer_with",
     "configured",
     "connect",
     "message_tokens",

@@ -89,7 +89,7 @@ def _inputs(layout: Layout, columns: Sequence[Column], variables: Collection[str
     ]
     for column in columns:
         if column.role == "input" and column.constant and len(column.values) > 1:
-            lines.append(f"{column.name} = {_cell(column, layout.steps[0])}, in every step")
+            lines.append(_never_changing(column, layout))
     return "\n".join(lines)
 
 
@@ -118,7 +118,7 @@ def _others(layout: Layout, columns: Sequence[Column], room: int) -> str:
     held = [text for column in varying if (text := _held(column))]
     told = {c.name for c in varying if is_discrete(c) and _short_history(c)}
     table = [c for c in varying if c.name not in told]
-    head = [f"{c.name} = {_cell(c, layout.steps[0])}, in every step" for c in constant]
+    head = [_never_changing(c, layout) for c in constant]
     head += [
         f"{c.name} = about {_cell(c, list(c.values)[-1])}, changes by at most {_reach(c)}" for c in steady
     ]
@@ -126,6 +126,12 @@ def _others(layout: Layout, columns: Sequence[Column], room: int) -> str:
     summary = shorten("\n".join(head), room // 2)
     rows = _table(layout, table, room - token_bound(summary) - 2)
     return "\n".join(filter(None, [summary, rows]))
+
+
+def _never_changing(column: Column, layout: Layout) -> str:
+    steps = sorted(column.values)
+    where = "in every step" if len(steps) == len(layout.steps) else f"wherever it is, step {_ranges(steps)}"
+    return f"{column.name} = {_cell(column, steps[0])}, {where}"
 
 
 def _reach(column: Column) -> str:

@@ -67,9 +67,9 @@ def write(program: Program, spec: EnvSpec) -> str:
 
     Raises PolicyError if the program does not fit the environment.
     """
-    said = (f"{i}. {words.sentence(stage)}." for i, stage in enumerate(program.stages, 1))
-    lines = ["\n   ".join(textwrap.wrap(text, LONGEST)) for text in said]
-    head = f'"""A staged controller for {spec.name}, found by search.\n\n' + "\n".join(lines) + '\n"""\n\n'
+    titles = ", ".join(title.replace("_", " ") for title in words.names(program))
+    said = textwrap.fill(f"Found by search for {spec.name}: {titles}.", LONGEST)
+    head = f'"""{said}\n"""\n\n' if "\n" in said else f'"""{said}"""\n\n'
     imports = f'{IMPORTS}\nfrom trace_robot import bundle\n\nCONTROL = "{spec.control}"\n'
     rest = code(program, spec).removeprefix(IMPORTS).replace("\ndef act(", "\n@bundle(trainable=True)\ndef act(")
     return head + imports + rest.removeprefix("\n")
@@ -146,7 +146,7 @@ def _table(program: Program, titles: list[str]) -> str:
     rows = []
     for i, (title, stage) in enumerate(zip(titles, program.stages, strict=True), 1):
         said = f"{i}. {words.sentence(stage)}"
-        rows += [f"    # {line}\n" for line in textwrap.wrap(said, LONGEST)]
+        rows += [f"    # {line}\n" for line in textwrap.wrap(said, LONGEST + 8)]
         hold = f'"hold": "{stage.hold}", "slack": {stage.slack!r}'
         rows.append(
             f'    {{"go": {title}, "gripper": {stage.gripper!r}, "close": {float(stage.close)!r}, '

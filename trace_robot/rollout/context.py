@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from trace_robot.spec import EnvSpec, Field
 
-
 POSE = (
     " A decision is followed until the hand is there and the gripper is still, for at most 20 simulator steps;"
     " then the next one is asked for. An episode has 500 simulator steps."

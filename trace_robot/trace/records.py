@@ -89,7 +89,8 @@ def from_records(
     """Return the nodes by id; ``parameters`` stand in for the records of kind "parameter" of their names.
 
     Parameters that are not given are plain values; with None all are made new. Values are texts, or numbers where
-    the text is one. Raises RecordError for anything that ``to_records`` would not have made.
+    the text is one; names are the records' own. Raises RecordError for anything that ``to_records`` would not
+    have made.
     """
     if len(records) > max_nodes:
         raise RecordError(f"records must hold at most {max_nodes} nodes, got {len(records)}")

@@ -136,16 +136,19 @@ class Home:
         """
         tree = ast.parse(text, filename)
         target = self._target(tree)
-        bound = _bound(tree)
+        _check_top_level(tree, filename)
+        shared = {name for each in ast.walk(tree) if isinstance(each, ast.Global) for name in each.names}
+        bound = _bound(tree) | shared
         used = {each.id for each in ast.walk(tree) if isinstance(each, ast.Name)}
         if "super" in used:
             used.add("__class__")
         outer = sorted(name for name in {*self.cells, *self.variables} if name in used and name not in bound)
-        code = compile(self._factory(tree, target, outer), filename, "exec", self.flags, dont_inherit=True)
+        whole = self._factory(tree, target, outer, shared - {target})
+        code = compile(whole, filename, "exec", self.flags, dont_inherit=True)
         made: dict[str, Any] = {}
         exec(code, self.namespace, made)
         factory = made["__factory__"] if "__factory__" in made else made[self.owner].__dict__["__factory__"]
-        return self._with_cells(factory(*[self._value(name) for name in outer]))
+        return self._with_cells(factory(*[self._value(name) for name in outer]), outer)
 
     def _target(self, tree: ast.Module) -> str:
         defined = [each.name for each in tree.body if isinstance(each, _DEFINITIONS)]
@@ -155,15 +158,14 @@ class Home:
             f"the code must define {self.name!r}, it defines {', '.join(defined) or 'no function'}"
         )
 
-    def _factory(self, tree: ast.Module, target: str, outer: list[str]) -> ast.Module:
+    def _factory(self, tree: ast.Module, target: str, outer: list[str], shared: set[str]) -> ast.Module:
         futures: list[ast.stmt] = []
         body: list[ast.stmt] = []
         for each in tree.body:
             is_future = isinstance(each, ast.ImportFrom) and each.module == "__future__"
             (futures if is_future else body).append(each)
-        shared = {name for each in ast.walk(tree) if isinstance(each, ast.Global) for name in each.names}
-        if shared - {target}:
-            body.insert(0, ast.Global(sorted(shared - {target})))
+        if shared:
+            body.insert(0, ast.Global(sorted(shared)))
         body.append(ast.Return(ast.Name(target, ast.Load())))
         frame = ast.parse(f"def __factory__({', '.join(outer)}): pass").body[0]
         assert isinstance(frame, ast.FunctionDef)
@@ -184,13 +186,13 @@ class Home:
         except ValueError:  # not assigned yet; the cell itself takes its place below
             return self.variables.get(name)
 
-    def _with_cells(self, function: Any) -> Callable[..., Any]:
-        """Return ``function`` closing over the cells of the one it replaces, so that it sees later changes."""
+    def _with_cells(self, function: Any, outer: list[str]) -> Callable[..., Any]:
+        """Return ``function`` with the cells that ``outer`` names have around it, so that it sees later changes."""
         if not isinstance(function, FunctionType) or not self.cells or not function.__closure__:
             return function  # type: ignore[no-any-return]
         names = function.__code__.co_freevars
         cells = tuple(
-            cell if name == function.__name__ else self.cells.get(name, cell)
+            self.cells.get(name, cell) if name in outer else cell
             for name, cell in zip(names, function.__closure__, strict=True)
         )
         made = FunctionType(
@@ -199,6 +201,20 @@ class Home:
         made.__kwdefaults__ = function.__kwdefaults__
         made.__dict__.update(function.__dict__)
         return made
+
+
+def _check_top_level(tree: ast.Module, filename: str) -> None:
+    """Raise SyntaxError for what may stand in a function only, since the text is to be the body of one."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, (ast.Return, ast.Yield, ast.YieldFrom, ast.Await)):
+            name = type(each).__name__.lower()
+            raise SyntaxError(
+                f"'{name}' outside function", (filename, each.lineno, each.col_offset + 1, None)
+            )
+        if not isinstance(each, (*_DEFINITIONS, ast.ClassDef, ast.Lambda)):
+            waiting.extend(ast.iter_child_nodes(each))
 
 
 def _bound(tree: ast.Module) -> set[str]:
