@@ -12,6 +12,7 @@ without rewards; "physics" is MuJoCo's ``mj_step`` and ``mj_forward`` alone.
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -57,6 +58,7 @@ def time_all(names: list[str], steps: int, turns: int) -> None:
     rows = []
     for name in names:
         rows.append(time_task(name, steps, turns))
+        gc.collect()  # an environment is 24 MB and part of a cycle
         print_row(name, rows[-1])
     print_row(f"mean of {len(rows)} tasks", np.mean(rows, axis=0))
     upstream, rewards, success, physics = np.mean(rows, axis=0)
@@ -203,6 +205,7 @@ def compare_all(names: list[str], steps: int) -> None:
     different = 0
     for name in names:
         counts = compare(name, steps)
+        gc.collect()  # an environment is 24 MB and part of a cycle
         different += counts[1]
         print(f"{name:30} {counts[0]:8} steps, {counts[1]} differ, {counts[2]} with success", flush=True)
     print(f"{len(names)} tasks, {different} different steps")

@@ -9,7 +9,6 @@ process for an episode, which bounds the episodes a second that it can hand out 
 an episode weighs on its way back.
 """
 
-
 from __future__ import annotations
 
 import argparse

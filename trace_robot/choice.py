@@ -14,7 +14,7 @@ from trace_robot.settings import Settings
 from trace_robot.spec import EnvSpec
 
 if TYPE_CHECKING:
-    from trace_robot.llm import Connection
+    from trace_robot.llm import Budget, Connection
 
 SEARCH_SECONDS = 180.0
 MODEL_ITERATIONS = 10
@@ -39,6 +39,8 @@ def choose(
     record: str | None = None,
     replay: str | None = None,
     retries: int = 5,
+    proposals: int = 1,
+    budget: Budget | None = None,
 ) -> Chosen:
     """Return the optimizer that ``settings.optimizer`` names; "auto" takes a model where one is configured."""
     from trace_robot.llm import configured, connect
@@ -65,8 +67,8 @@ def choose(
         return Chosen(_with(settings, name, seconds=SEARCH_SECONDS, control="raw"), why, _search)
     if name == "cma":
         return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _cma)
-    connection = connect(model, base_url, record=record, replay=replay, retries=retries)
-    return _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, connection)
+    connection = connect(model, base_url, record=record, replay=replay, retries=retries, budget=budget)
+    return _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, connection, proposals)
 
 
 def _with(
@@ -100,10 +102,10 @@ def _search(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
 def _cma(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
     from trace_robot.optimize import CMAES
 
-    return CMAES(problem, literals=True, seed=settings.seed)
+    return CMAES(problem, literals=True, population=6, seed=settings.seed)
 
 
-def _by_model(settings: Settings, why: str, connection: Connection) -> Chosen:
+def _by_model(settings: Settings, why: str, connection: Connection, proposals: int) -> Chosen:
     def make(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
         from trace_robot.optimize import OPRO, OptoPrime, Tuned
         from trace_robot.sandbox.static import check
@@ -112,8 +114,8 @@ def _by_model(settings: Settings, why: str, connection: Connection) -> Chosen:
             return [f"line {fault.line}: {fault.message}" for fault in check(code)]
 
         if settings.optimizer == "opro":
-            return OPRO(problem, connection.model, check_code=refusals)
-        proposer = OptoPrime(problem, connection.model, check_code=refusals)
+            return OPRO(problem, connection.model, check_code=refusals, proposals=proposals)
+        proposer = OptoPrime(problem, connection.model, check_code=refusals, proposals=proposals)
         return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
 
     def usage() -> tuple[int, int]:

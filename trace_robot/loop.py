@@ -45,6 +45,7 @@ from trace_robot.workspace import require_expert
 __all__ = ["Result", "Settings", "first_prompt", "optimize"]
 
 SHOWN_EVERY = 50_000  # simulator steps between two improvements of a search that are written down
+TUNING = ("tuning", "tuned")  # what CMA-ES makes of a model's proposal is not another iteration of the model
 Make = Callable[[Problem, EnvSpec, Settings], Optimizer]
 Usage = Callable[[], tuple[int, int]]
 
@@ -126,8 +127,11 @@ def _engine(settings: Settings, engine: Engine | None) -> AbstractContextManager
 
 
 def _trials(settings: Settings, policy: Policy, options: dict[str, Any], engine: Engine) -> Trials:
-    seeds = training_seeds(settings.seed, settings.episodes)
-    return Trials(engine, policy, settings.task, options, seeds, settings.limits, settings.feedback)
+    seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
+    first, more = seeds[: settings.episodes], seeds[settings.episodes :]
+    return Trials(
+        engine, policy, settings.task, options, first, settings.limits, settings.feedback, confirm=more
+    )
 
 
 def written(candidate: Candidate, spec: EnvSpec) -> Candidate:
@@ -154,7 +158,7 @@ class _Run:
         self.recorder, self.observe = recorder, observe
         self.started = time.monotonic()
         self.shown = 0
-        self.iteration = self.best_iteration = self.attempts = 0
+        self.iteration = self.best_iteration = self.attempts = self.rewrites = 0
         self.start: Trial | None = None
         self.best: Trial | None = None
 
@@ -193,7 +197,7 @@ class _Run:
             task=settings.task, optimizer=settings.optimizer, feedback_level=settings.feedback,
             control=str(self.trials.options["control"]), seed=settings.seed, policy=settings.policy,
             start_success=self.start.outcome.success, training_success=self.best.outcome.success,
-            training_episodes=settings.episodes, held_out_success=wins / len(episodes),
+            training_episodes=len(self.best.episodes), held_out_success=wins / len(episodes),
             held_out_episodes=len(episodes), held_out_interval=wilson(wins, len(episodes)),
             iterations=self.iteration - 1, best_iteration=self.best_iteration, candidates=self.trials.candidates,
             environment_steps=self.trials.environment_steps, model_calls=calls, tokens=tokens,
@@ -207,7 +211,7 @@ class _Run:
         limit, seconds, steps = self.settings.iterations, self.settings.seconds, self.settings.steps
         if self.optimizer.done:
             return self.optimizer.done
-        if limit is not None and self.iteration > limit:
+        if limit is not None and self.rewrites > limit:
             return f"{limit} iterations done"
         if steps is not None and self.trials.environment_steps >= steps:
             return f"{steps} simulator steps spent"
@@ -246,6 +250,7 @@ class _Run:
         seconds = time.monotonic() - self.started
         self.observe(Iterated(self.iteration, trial, best, better, self.trials.candidates, seconds))
         self.iteration += 1
+        self.rewrites += trial.candidate.origin not in TUNING
 
     def _new_attempts(self) -> Sequence[Attempt]:
         """Return what was asked of a model and answered since the last call."""

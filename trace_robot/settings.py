@@ -22,7 +22,8 @@ class Settings:
     """What to optimize and how.
 
     policy: a name or a path. optimizer: "auto", "optoprime", "opro", "search" or "cma". iterations: None for the
-    optimizer's own default. episodes: training conditions of a candidate. held_out: conditions of the final
+    optimizer's own default. episodes: training conditions of a candidate; confirm: further ones for a candidate that
+    solves these. held_out: conditions of the final
     score. control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
     workers, backend, address: where rollouts run, see ``trace_robot.rollout.Engine``.
     options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.levels``.
@@ -35,6 +36,7 @@ class Settings:
     optimizer: str = "auto"
     iterations: int | None = None
     episodes: int = 5
+    confirm: int = 10
     seed: int = 0
     workers: int | None = None
     backend: Literal["local", "ray"] = "local"

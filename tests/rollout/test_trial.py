@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from trace_robot.optimize.problem import Candidate
+from trace_robot.optimize.steps import minimal
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout import Engine, Rollouts, training_seeds
 from trace_robot.rollout.evaluate import resolve
@@ -48,10 +49,8 @@ def start(policy: Policy) -> Candidate:
 def test_feedback_flows_from_the_outcome_through_every_step_to_code_and_constants(engine: Engine) -> None:
     policy = load_policy("pick_place")
     (trial,) = trials(engine, policy, "pick-place-v3").run([start(policy)], graph=True)
-    subgraph = trial.outcome.subgraph
-    assert subgraph is not None
-    assert {parameter.key for parameter in subgraph.parameters} == set(policy.values)
-    records: list[dict[str, Any]] = [dict(record) for record in subgraph.to_records()]
+    records: list[dict[str, Any]] = [dict(record) for record in minimal(trial.outcome.graph)]
+    assert {record["name"] for record in records if record["kind"] == "parameter"} == set(policy.values)
     operations = [record["op"] for record in records if record["kind"] == "operation"]
     decisions = operations.count("move")
     assert decisions == operations.count("choose_stage") == operations.count("step") > 10
@@ -62,8 +61,8 @@ def test_a_parameter_that_nothing_used_is_not_in_the_graph(engine: Engine) -> No
     policy = Policy.from_text(UNUSED)
     (trial,) = trials(engine, policy, episodes=1).run([start(policy)], graph=True)
     assert trial.outcome.faults == ()
-    assert trial.outcome.subgraph is not None
-    assert {parameter.key for parameter in trial.outcome.subgraph.parameters} == {"go", "step"}
+    records = minimal(trial.outcome.graph)
+    assert {record["name"] for record in records if record["kind"] == "parameter"} == {"go", "step"}
 
 
 def test_tracing_an_episode_does_not_change_it(engine: Engine) -> None:
@@ -83,7 +82,7 @@ def test_a_candidate_that_cannot_be_loaded_is_a_score_with_a_reason(engine: Engi
     assert {fault.category for fault in failed.outcome.faults} == {"exception"}
     assert "SyntaxError" in failed.outcome.feedback
     assert ">>>" in failed.outcome.feedback
-    assert failed.outcome.subgraph is None
+    assert failed.outcome.graph == ()
     assert still.outcome.score > failed.outcome.score
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trace_robot.choice import Chosen, choose
 from trace_robot.cli.screen import Screen, console, write_json
+from trace_robot.llm import Budget
 from trace_robot.loop import first_prompt, optimize
 from trace_robot.settings import Settings
 
@@ -31,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
         record=options.record,
         replay=options.replay,
         retries=options.retries,
+        proposals=options.proposals,
+        budget=Budget(calls=options.calls, tokens=options.tokens),
     )
     return conduct(chosen, options, name=options.task)
 

@@ -184,6 +184,15 @@ def _optimize(commands: Commands) -> None:
         help="how often to ask again an endpoint that is not there or busy (default 5)",
     )
     command.add_argument(
+        "--proposals",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="controllers to ask the model for at once (default 1)",
+    )
+    command.add_argument("--calls", type=_count, metavar="N", help="stop after so many calls of the model")
+    command.add_argument("--tokens", type=_count, metavar="N", help="stop after so many tokens")
+    command.add_argument(
         "--no-tune",
         action="store_true",
         help="optoprime: do not tune the numbers of a new best controller by CMA-ES between two proposals",

@@ -21,7 +21,16 @@ class Runner:
     """
 
     __slots__ = (
-        "_bounds", "_entry", "_hand", "_program", "_round", "_scale", "_stage", "_start", "_waited", "_where",
+        "_bounds",
+        "_entry",
+        "_hand",
+        "_program",
+        "_round",
+        "_scale",
+        "_stage",
+        "_start",
+        "_waited",
+        "_where",
         "finished",
     )
 

@@ -42,10 +42,10 @@ def act(observation, memory):
 __REST__    motion = np.clip(__MOTION__)
     return [*motion, stage["gripper"]]
 '''
-STILL = '''\
+STILL = """\
     if memory["rounds"] >= ROUNDS:
         return [0.0, 0.0, 0.0, 0.0]
-'''
+"""
 APART = '''\
 def apart(here, there):
     """Distance in metres."""
@@ -71,7 +71,9 @@ def write(program: Program, spec: EnvSpec) -> str:
     said = textwrap.fill(f"Found by search for {spec.name}: {titles}.", LONGEST)
     head = f'"""{said}\n"""\n\n' if "\n" in said else f'"""{said}"""\n\n'
     imports = f'{IMPORTS}\nfrom trace_robot import bundle\n\nCONTROL = "{spec.control}"\n'
-    rest = code(program, spec).removeprefix(IMPORTS).replace("\ndef act(", "\n@bundle(trainable=True)\ndef act(")
+    rest = (
+        code(program, spec).removeprefix(IMPORTS).replace("\ndef act(", "\n@bundle(trainable=True)\ndef act(")
+    )
     return head + imports + rest.removeprefix("\n")
 
 

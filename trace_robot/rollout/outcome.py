@@ -28,11 +28,11 @@ def outcome_of(
     candidate: Candidate,
     episodes: Sequence[Episode],
     controller: str,
-    subgraph: Any = None,
+    graph: tuple[Mapping[str, Any], ...] = (),
     *,
     level: str = "outcome",
 ) -> Outcome:
-    """Return the outcome of ``candidate`` over ``episodes``, which ran ``controller``."""
+    """Return the outcome of ``candidate`` over ``episodes``, which ran ``controller``; graph: of a telling one."""
     scores = tuple(episode_score(episode) for episode in episodes)
     return Outcome(
         candidate=candidate.id,
@@ -40,7 +40,7 @@ def outcome_of(
         feedback=feedback(episodes, controller, level) if candidate.program is None else "",
         success=sum(episode.success for episode in episodes) / len(episodes),
         scores=scores,
-        subgraph=subgraph,
+        graph=graph,
         faults=tuple(episode.fault for episode in episodes if episode.fault is not None),
         details=_details(episodes),
     )

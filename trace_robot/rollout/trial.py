@@ -16,8 +16,9 @@ from trace_robot.rollout.outcome import outcome_of
 from trace_robot.sandbox.types import Limits
 
 if TYPE_CHECKING:
-    from trace_robot.trace import Node, ParameterNode, Subgraph
+    from trace_robot.trace import Node, ParameterNode
 
+Records = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[int, int], None]
 
 
@@ -35,7 +36,9 @@ class Trial:
 class Trials:
     """Tries candidates of one policy in one environment, all on the same conditions.
 
-    level: of the feedback. environment_steps and candidates count what has been tried so far.
+    confirm: further conditions on which a controller's text that solved all of ``seeds`` is tried before it
+    counts as having solved anything; its outcome is then over both. level: of the feedback. environment_steps and
+    candidates count what has been tried so far.
     """
 
     engine: Engine
@@ -45,6 +48,7 @@ class Trials:
     seeds: tuple[int, ...]
     limits: Limits = field(default_factory=Limits)
     level: str = "outcome"
+    confirm: tuple[int, ...] = ()
     environment_steps: int = 0
     candidates: int = 0
 
@@ -63,8 +67,11 @@ class Trials:
         trials = []
         for candidate, text in zip(candidates, texts, strict=True):
             mine = tuple(next(episodes) for _ in candidate.seeds or self.seeds)
-            subgraph = self._graph(candidate, text, mine) if graph and candidate.program is None else None
-            trials.append(Trial(candidate, text, mine, self._outcome(candidate, mine, text, subgraph)))
+            if candidate.program is None and all(episode.success for episode in mine):
+                mine += tuple(self._episodes([self.job(text, seed) for seed in self.confirm], on_progress))
+            records = self._graph(text, mine) if graph and candidate.program is None else ()
+            outcome = outcome_of(candidate, mine, text, records, level=self.level)
+            trials.append(Trial(candidate, text, mine, outcome))
         return trials
 
     def score(
@@ -79,11 +86,6 @@ class Trials:
         return Job(
             self.env, seed, self.options, controller=text, record=True, level=self.level, limits=self.limits
         )
-
-    def _outcome(
-        self, candidate: Candidate, episodes: Sequence[Episode], text: str, subgraph: Subgraph | None = None
-    ) -> Outcome:
-        return outcome_of(candidate, episodes, text, subgraph, level=self.level)
 
     def _job(self, candidate: Candidate, text: str, seed: int) -> Job:
         if candidate.program is None:
@@ -102,18 +104,13 @@ class Trials:
 
         return iter(self.engine.run(jobs, on_episode=count))
 
-    def _graph(self, candidate: Candidate, text: str, episodes: Sequence[Episode]) -> Subgraph | None:
-        """Run the most telling episode again, traced, and go back from its outcome to the parameters."""
+    def _graph(self, text: str, episodes: Sequence[Episode]) -> Records:
+        """Run the most telling episode again, traced, and return its graph."""
         telling = episodes[most_telling(episodes)]
         job = dataclasses.replace(self.job(text, telling.seed), trace=True, record=False)
         (traced,) = self.engine.run([job])
         self.environment_steps += traced.steps
-        if not traced.graph:
-            return None
-        from trace_robot.trace import backward
-
-        output = output_of(traced, parameters_of(self.policy, candidate.values))
-        return backward(output, self._outcome(candidate, episodes, text).feedback)
+        return traced.graph
 
 
 def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
@@ -122,12 +119,3 @@ def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
 
     by_name = {parameter.key: parameter for parameter in parameters}
     return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
-
-
-def parameters_of(policy: Policy, values: Mapping[str, Any]) -> list[ParameterNode]:
-    """Return a ParameterNode for each trainable place of ``policy``, holding the candidate's value."""
-    nodes = policy.parameters()
-    for place, parameter in zip(policy.places, nodes, strict=True):
-        if place.name in values:
-            parameter._set(values[place.name])
-    return nodes

@@ -31,8 +31,14 @@ class Changes:
 
     def _once(self, program: Program) -> Program:
         changes: tuple[tuple[float, Callable[[Program], Program]], ...] = (
-            (0.40, self._numbers), (0.14, self._stage), (0.10, self._insert), (0.10, self._drop),
-            (0.08, self._extend), (0.06, self._repeat), (0.06, self._shift), (0.06, self._gain),
+            (0.40, self._numbers),
+            (0.14, self._stage),
+            (0.10, self._insert),
+            (0.10, self._drop),
+            (0.08, self._extend),
+            (0.06, self._repeat),
+            (0.06, self._shift),
+            (0.06, self._gain),
         )
         weights = [weight for weight, _ in changes]
         return changes[int(self.moves.random.choice(len(changes), p=weights))][1](program)

@@ -37,7 +37,9 @@ class Evaluation:
         """Run each on those of ``conditions`` (all if None) that it has no trial of."""
         asked = []
         for one in individuals:
-            missing = [c for c in (self.conditions if conditions is None else conditions) if c not in one.trials]
+            missing = [
+                c for c in (self.conditions if conditions is None else conditions) if c not in one.trials
+            ]
             if missing:
                 data = one.program.to_data()
                 asked.append(

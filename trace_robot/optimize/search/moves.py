@@ -35,7 +35,12 @@ class Moves:
     def program(self) -> Program:
         """Return one to three random moves as a program of one pass."""
         kinds: tuple[Callable[[], list[Stage]], ...] = (
-            self.reach, self.pick_and_place, self.push, self.press, self.drag, self.wander,
+            self.reach,
+            self.pick_and_place,
+            self.push,
+            self.press,
+            self.drag,
+            self.wander,
         )
         stages: list[Stage] = []
         for _ in range(int(self.random.choice((1, 2, 3), p=(0.7, 0.25, 0.05)))):
@@ -45,7 +50,11 @@ class Moves:
     def reach(self) -> list[Stage]:
         """Go to a position."""
         place = Place(self.thing(), self.jitter(0.02))
-        return [Stage(self.hand, place, self.gripper(), close=self.number(0.003, 0.03), patience=self.wait(30, 80))]
+        return [
+            Stage(
+                self.hand, place, self.gripper(), close=self.number(0.003, 0.03), patience=self.wait(30, 80)
+            )
+        ]
 
     def grasp(self, thing: str) -> list[Stage]:
         """Go above a thing, descend, close the gripper."""
@@ -72,9 +81,12 @@ class Moves:
         if self.chance(0.5):
             lift = (0.0, 0.0, self.number(0.05, 0.3))
             stages.append(carry(self.hand, Place(self.hand, lift, "entry"), 0.02))
+        x, y, z = self.jitter(0.02) if self.chance(0.8) else self.beside()
         if self.chance(0.5):
-            stages.append(carry(mover, Place(goal, (0.0, 0.0, self.number(0.05, 0.2))), 0.02))
-        stages.append(carry(mover, Place(goal, self.jitter(0.02)), 0.01))
+            stages.append(
+                carry(mover, Place(goal, (x, y, round(z + self.number(0.05, 0.2), DECIMALS))), 0.02)
+            )
+        stages.append(carry(mover, Place(goal, (x, y, z)), 0.01))
         if self.chance(0.25):
             wait = Place(self.hand, when="entry")
             stages.append(Stage(self.hand, wait, OPEN, close=0.0, patience=self.wait(5, 20)))
@@ -92,7 +104,11 @@ class Moves:
             Stage(self.hand, low, grip, close=0.015, patience=self.wait(20, 50)),
         ]
         through = Place(thing, (x, y, z), toward=goal, along=self.number(0.02, 0.1))
-        last = (Stage(thing, Place(goal)), Stage(self.hand, Place(goal, (x, y, z))), Stage(self.hand, through))
+        last = (
+            Stage(thing, Place(goal)),
+            Stage(self.hand, Place(goal, (x, y, z))),
+            Stage(self.hand, through),
+        )
         chosen = last[int(self.random.integers(3))]
         speed = self.number(0.3, 1.0)
         stages.append(Stage(chosen.mover, chosen.place, grip, speed, 0.01, self.wait(40, 100)))
@@ -110,7 +126,9 @@ class Moves:
         ]
         if self.chance(0.4):
             high = (before[0], before[1], round(before[2] + self.number(0.08, 0.2), DECIMALS))
-            stages.insert(0, Stage(self.hand, Place(thing, high), grip, close=0.03, patience=self.wait(30, 80)))
+            stages.insert(
+                0, Stage(self.hand, Place(thing, high), grip, close=0.03, patience=self.wait(30, 80))
+            )
         return stages
 
     def drag(self) -> list[Stage]:
@@ -180,6 +198,10 @@ class Moves:
         """A random offset, normal with ``width`` metres on each axis."""
         x, y, z = self.random.normal(0.0, width, 3)
         return round(float(x), DECIMALS), round(float(y), DECIMALS), round(float(z), DECIMALS)
+
+    def beside(self) -> Vector:
+        """A random offset to one of the four sides: what is grasped need not be what must arrive."""
+        return _add(self.jitter(0.02), AXES[int(self.random.integers(4))], self.number(0.04, 0.2))
 
     def axis(self) -> Vector:
         return AXES[int(self.random.integers(len(AXES)))]

@@ -120,4 +120,6 @@ class ProgramSearch:
     def _explored(self) -> bool:
         exploration = self.exploration
         waited = exploration.generations - exploration.first_solved
-        return len(exploration.solved) >= self.wanted or (len(exploration.solved) > 0 and waited >= self.patience)
+        return len(exploration.solved) >= self.wanted or (
+            len(exploration.solved) > 0 and waited >= self.patience
+        )

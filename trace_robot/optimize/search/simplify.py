@@ -19,12 +19,17 @@ def simpler(program: Program) -> Iterator[tuple[str, Program]]:
         if len(stages) > 1:
             rest = stages[:i] + stages[i + 1 :]
             yield f"stage {i + 1} left out", replace(program, stages=(replace(rest[0], hold=""), *rest[1:]))
-    rounder = replace(program, stages=tuple(_rounded(stage) for stage in stages), gain=float(round(program.gain)))
+    rounder = replace(
+        program, stages=tuple(_rounded(stage) for stage in stages), gain=float(round(program.gain))
+    )
     if rounder != program:
         yield "numbers rounded", rounder
     for i, stage in enumerate(stages):
         for what, plain in _plainer(stage):
-            yield f"{what} of stage {i + 1} left out", replace(program, stages=(*stages[:i], plain, *stages[i + 1 :]))
+            yield (
+                f"{what} of stage {i + 1} left out",
+                replace(program, stages=(*stages[:i], plain, *stages[i + 1 :])),
+            )
 
 
 def _plainer(stage: Stage) -> Iterator[tuple[str, Stage]]:

@@ -104,7 +104,9 @@ class Tuning:
         for _ in range(self.simplifications):
             first = self.finalists[0]
             make = self.evaluation.individual
-            plainer = [make(program, first.individual, what) for what, program in simpler(first.individual.program)]
+            plainer = [
+                make(program, first.individual, what) for what, program in simpler(first.individual.program)
+            ]
             yield from self.evaluation.run(plainer)
             bar = self.evaluation.value(first.individual) - SLOWER
             plainer = [one for one in plainer if self.evaluation.value(one) >= bar]
