@@ -1,6 +1,6 @@
 """A soak of the engine: very many episodes, one in a hundred of them by a hostile controller.
 
-    python benchmarks/soak.py --episodes 100000 --state soak.jsonl     the whole; stopped, it goes on from the state file
+    python benchmarks/soak.py --episodes 100000 --state soak.jsonl     the whole; stopped, it goes on from there
     python benchmarks/soak.py --episodes 3000                          a few minutes
 
 The hostile ones are those of a corpus (tests/sandbox/controllers.json). The others are a thousand different episodes

@@ -10,13 +10,14 @@ from trace_robot.errors import PolicyError, ValueMismatchError
 from trace_robot.optimize.problem import Optimizer, Problem
 from trace_robot.policy import load_policy
 from trace_robot.rollout.conditions import training_seeds
-from trace_robot.settings import Settings
+from trace_robot.settings import EPISODES, Settings
 from trace_robot.spec import EnvSpec
 
 if TYPE_CHECKING:
     from trace_robot.llm import Budget, Connection
 
 SEARCH_SECONDS = 180.0
+SEARCH_EPISODES = 10  # racing makes most of them cost nothing, and programs that solve few generalise less
 MODEL_ITERATIONS = 10
 Make = Callable[[Problem, EnvSpec, Settings], Optimizer]
 
@@ -64,7 +65,11 @@ def choose(
             " leave --feedback out"
         )
     if name == "search":
-        return Chosen(_with(settings, name, seconds=SEARCH_SECONDS, control="raw"), why, _search)
+        return Chosen(
+            _with(settings, name, seconds=SEARCH_SECONDS, control="raw", episodes=SEARCH_EPISODES),
+            why,
+            _search,
+        )
     if name == "cma":
         return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _cma)
     connection = connect(model, base_url, record=record, replay=replay, retries=retries, budget=budget)
@@ -78,12 +83,14 @@ def _with(
     seconds: float | None = None,
     iterations: int | None = None,
     control: str = "pose",
+    episodes: int = EPISODES,
 ) -> Settings:
     """Return the settings with what this optimizer does unless told otherwise."""
     return replace(
         settings,
         optimizer=name,
         usual_control=control,
+        episodes=settings.episodes or episodes,
         seconds=seconds if settings.seconds is None and settings.steps is None else settings.seconds,
         iterations=settings.iterations if settings.iterations is not None else iterations,
     )

@@ -29,6 +29,7 @@ from trace_robot.rollout.trial import Trial, Trials
 from trace_robot.run.record import Recorder
 from trace_robot.run.store import RunFolder
 from trace_robot.settings import (
+    EPISODES,
     Ended,
     Iterated,
     Observe,
@@ -70,6 +71,7 @@ def optimize(
 
         chosen = choose(settings)
         settings, make_optimizer, usage = chosen.settings, chosen.make, chosen.usage
+    settings = replace(settings, episodes=settings.episodes or EPISODES)
     policy, spec, options = _prepare(settings)
     folder = RunFolder.create(out, overwrite=overwrite)
     folder.write_json("settings.json", asdict(settings) | {"versions": versions(), "control": spec.control})
@@ -103,6 +105,7 @@ def problem_of(policy: Policy, spec: EnvSpec) -> Problem:
 
 def first_prompt(settings: Settings) -> str:
     """Roll the starting controller out and return what OptoPrime would ask a model next; nobody is asked."""
+    settings = replace(settings, episodes=settings.episodes or EPISODES)
     policy, spec, options = _prepare(settings)
     optimizer = OptoPrime(problem_of(policy, spec))
     with _engine(settings, None) as engine:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trace_robot.rollout.trial import Trial
     from trace_robot.spec import EnvSpec
 
+EPISODES = 5
 Stage = Literal["training", "held out"]
 
 
@@ -22,7 +23,7 @@ class Settings:
     """What to optimize and how.
 
     policy: a name or a path. optimizer: "auto", "optoprime", "opro", "search" or "cma". iterations: None for the
-    optimizer's own default. episodes: training conditions of a candidate; confirm: further ones for a candidate that
+    optimizer's own default. episodes: training conditions of a candidate, 0 for the optimizer's own default; confirm: further ones for a candidate that
     solves these. held_out: conditions of the final
     score. control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
     workers, backend, address: where rollouts run, see ``trace_robot.rollout.Engine``.
@@ -35,7 +36,7 @@ class Settings:
     policy: str = "do_nothing"
     optimizer: str = "auto"
     iterations: int | None = None
-    episodes: int = 5
+    episodes: int = 0
     confirm: int = 10
     seed: int = 0
     workers: int | None = None

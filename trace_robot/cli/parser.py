@@ -66,7 +66,11 @@ def _natural(text: str) -> int:
 
 def _shared(command: argparse.ArgumentParser, episodes: int, what: str) -> None:
     command.add_argument(
-        "--episodes", type=_count, default=episodes, metavar="N", help=f"{what} (default {episodes})"
+        "--episodes",
+        type=_count,
+        default=episodes,
+        metavar="N",
+        help=f"{what} (default {episodes or 'search 10, else 5'})",
     )
     command.add_argument(
         "--seed",
@@ -166,7 +170,7 @@ def _optimize(commands: Commands) -> None:
         help="controllers to try by optoprime (default 10), improvements by search (default: until done)",
     )
     _budget(command)
-    _shared(command, 5, "training conditions of every controller")
+    _shared(command, 0, "training conditions of every controller")
     _backend(command)
     command.add_argument(
         "--held-out",
