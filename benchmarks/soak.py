@@ -3,7 +3,7 @@
     python benchmarks/soak.py --episodes 100000 --state soak.jsonl     the whole; stopped, it goes on from there
     python benchmarks/soak.py --episodes 3000                          a few minutes
 
-The hostile ones are those of a corpus (tests/sandbox/controllers.json). The others are a thousand different episodes
+The hostile ones are those of a corpus (tests/sandbox/controllers.json). The others are four hundred different episodes
 again and again, and each must be what it was in a run without hostile ones, made first. Watched on the way: memory
 of this process and of everything it started, how many processes there are, and open files. Exits with 1 if an
 episode differs, a process is left at the end, a canary was touched, or memory grows.
@@ -40,7 +40,7 @@ def act(observation, memory):
     return [*np.clip({gain} * error, -1, 1), random.uniform(-{noise}, {noise})]
 """
 CONTROLLERS = [TEXT.format(gain=gain, noise=noise) for gain in (1, 3, 5, 10, 20) for noise in (0.0, 0.5)]
-SEEDS = 100
+SEEDS = 40
 SAMPLES = 50  # how often memory is looked at
 GROWTH = 1.1  # last quarter over second quarter of the samples
 
@@ -86,11 +86,11 @@ class Soak:
 
     def run(self) -> int:
         kinds = len(CONTROLLERS) * SEEDS
-        with Engine(self.options.workers) as engine:
+        with Engine(self.options.workers, lock_step=4) as engine:
             expected = [digest(each) for each in engine.run(self.benign(index) for index in range(kinds))]
         print(f"{kinds} episodes without hostile ones done; going on from {self.done}", flush=True)
         started, first = time.monotonic(), self.done
-        with Engine(self.options.workers) as engine:
+        with Engine(self.options.workers, lock_step=4) as engine:
             pending = range(first, self.options.episodes)
             every = max(1, len(pending) // SAMPLES)
             for index, episode in engine.stream(self.job(first + place) for place in range(len(pending))):

@@ -12,7 +12,9 @@ from trace_robot.errors import WorkspaceError
 from trace_robot.settings import Settings
 from trace_robot.workspace import unknown, workspaces
 
-FIELDS = ("task", "policy", "optimizer", "iterations", "episodes", "seed", "control", "held_out", "tune")
+FIELDS = (
+    "task", "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune", "feedback",
+)  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

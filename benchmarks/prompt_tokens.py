@@ -1,0 +1,43 @@
+"""How large OptoPrime's prompt is for episodes of 10 to 500 steps: ``python benchmarks/prompt_tokens.py``.
+
+The controller is policies/pick_place.py under raw control on pick-place-v3, with three other trials in the prompt's
+memory. "bound" is the upper bound that the optimizer keeps to its budget, "characters" the prompt's length.
+"""
+
+from __future__ import annotations
+
+from trace_robot.llm import message_tokens
+from trace_robot.loop import problem_of
+from trace_robot.optimize import OptoPrime
+from trace_robot.optimize.problem import Candidate
+from trace_robot.policy import load_policy
+from trace_robot.rollout import Engine, training_seeds
+from trace_robot.rollout.evaluate import resolve
+from trace_robot.rollout.trial import Trials
+
+TASK = "pick-place-v3"
+CHANGES = ({"grasp_height": 0.07}, {"close_enough": 0.02}, {"hover_height": 0.1})
+
+
+def main() -> None:
+    print("| steps | bound | characters | budget |\n|---|---|---|---|")
+    with Engine() as engine:
+        for steps in (10, 50, 150, 500):
+            policy, spec, options = resolve(
+                TASK, load_policy("pick_place"), "raw", options={"horizon": steps}
+            )
+            trials = Trials(engine, policy, TASK, options, training_seeds(0, 5))
+            optimizer = OptoPrime(problem_of(policy, spec))
+            optimizer.tell([trial.outcome for trial in trials.run(optimizer.ask(), graph=True)])
+            for change in CHANGES:
+                candidate = Candidate(
+                    optimizer.new_id(), 0, {**policy.values, **change}, "one constant changed", "model"
+                )
+                (trial,) = trials.run([candidate], graph=True)
+                optimizer.learn(candidate, trial.outcome)
+            bound, characters = message_tokens(optimizer.messages()), len(optimizer.prompt())
+            print(f"| {steps} | {bound:,} | {characters:,} | {optimizer.token_budget:,} |")
+
+
+if __name__ == "__main__":
+    main()
