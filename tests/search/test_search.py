@@ -54,7 +54,7 @@ def searched(seed: int, rounds: int, *, reverse: bool = False) -> ProgramSearch:
 
 
 def test_search_finds_a_controller_that_works_on_conditions_it_never_saw() -> None:
-    search = searched(seed=0, rounds=40)
+    search = searched(seed=0, rounds=20)
     assert search.best is not None
     assert search.best.program is not None
     program = Program.from_data(search.best.program)

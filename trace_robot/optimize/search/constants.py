@@ -10,6 +10,7 @@ from trace_robot.optimize.search.moves import DECIMALS
 from trace_robot.program import Program, Stage
 from trace_robot.spec import Array
 
+TOLERANCE = 0.6  # units of noise that every constant must bear
 METRE = 0.01  # an offset moves by about 1 cm a unit of the vector
 LONGEST_PATIENCE = 200
 
@@ -49,9 +50,13 @@ def shaken(program: Program, noise: Array, sigma: float) -> Program:
 
 
 def disturbed(program: Program, noise: Array, sigma: float) -> Program:
-    """Return a pass of ``program`` shaken, then one of itself: it must work all the same, or make up for it."""
+    """Return a pass of ``program`` shaken by ``sigma``, then one shaken by TOLERANCE: it must have margins for both.
+
+    noise: at least twice as long as the vector; its end shakes the second pass.
+    """
     first = tuple(replace(stage, hold="") for stage in shaken(program, noise, sigma).stages)
-    return replace(program, stages=first + program.stages, rounds=1)
+    second = shaken(program, noise[::-1], TOLERANCE)
+    return replace(second, stages=first + second.stages, rounds=1)
 
 
 def _stage(stage: Stage, part: list[float]) -> Stage:
