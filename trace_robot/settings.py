@@ -23,9 +23,9 @@ class Settings:
     """What to optimize and how.
 
     policy: a name or a path. optimizer: "auto", "optoprime", "opro", "search" or "cma". iterations: None for the
-    optimizer's own default. episodes: training conditions of a candidate, 0 for the optimizer's own default; confirm: further ones for a candidate that
-    solves these. held_out: conditions of the final
-    score. control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
+    optimizer's own default. episodes: training conditions of a candidate, 0 for the optimizer's own default;
+    confirm: further ones for a candidate that solves these. held_out: conditions of the final score.
+    control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
     workers, backend, address: where rollouts run, see ``trace_robot.rollout.Engine``.
     options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.levels``.
     seconds: wall-clock budget of the optimization; steps: budget of simulator steps, which unlike the clock stops

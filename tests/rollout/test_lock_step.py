@@ -54,8 +54,7 @@ calls = 0
 def act(observation):
     global calls
     calls += 1
-    while calls > 2 and observation["goal_position"][0] < 0:
-        pass
+    while calls > 2 and observation["goal_position"][0] < 0: pass
     return [calls / 100, 0, 0, 0]
 """
 HANGS = "def act(observation):\n    while True:\n        pass\n"

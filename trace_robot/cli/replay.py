@@ -13,7 +13,8 @@ from trace_robot.settings import Settings
 from trace_robot.workspace import unknown, workspaces
 
 FIELDS = (
-    "task", "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune", "feedback",
+    "task", "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune",
+    "feedback",
 )  # fmt: skip
 
 
