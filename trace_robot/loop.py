@@ -73,9 +73,11 @@ def optimize(
         settings, make_optimizer, usage = chosen.settings, chosen.make, chosen.usage
     settings = replace(settings, episodes=settings.episodes or EPISODES)
     policy, spec, options = _prepare(settings)
+    optimizer = make_optimizer(problem_of(policy, spec), spec, settings)
+    training_seeds(settings.seed, settings.episodes + settings.confirm)
+    held_out_seeds(settings.seed, settings.held_out)  # both refuse what cannot be, before anything is made
     folder = RunFolder.create(out, overwrite=overwrite)
     folder.write_json("settings.json", asdict(settings) | {"versions": versions(), "control": spec.control})
-    optimizer = make_optimizer(problem_of(policy, spec), spec, settings)
     observe(Started(settings, spec, policy, out))
     recorder = Recorder(folder, policy, settings.task, video=settings.video)
     try:
@@ -162,6 +164,7 @@ class _Run:
         self.started = time.monotonic()
         self.shown = 0
         self.iteration = self.best_iteration = self.attempts = self.rewrites = 0
+        self.kept = -1
         self.start: Trial | None = None
         self.best: Trial | None = None
 
@@ -181,6 +184,8 @@ class _Run:
                 self._write(max(trials, key=lambda trial: trial.outcome.score))
             elif self.trials.environment_steps - self.shown > SHOWN_EVERY:
                 self._write_program()
+            else:
+                self._keep_program()
         return reason
 
     def finish(self, ended: str, usage: Usage) -> Result:
@@ -188,6 +193,7 @@ class _Run:
         self._write_program()
         if self.best is None or self.start is None:
             raise RunError(f"no controller was tried: {ended}; allow more time or iterations")
+        self.recorder.keep(self.best.text)
         settings = self.settings
         seconds = time.monotonic() - self.started
         seeds = held_out_seeds(settings.seed, settings.held_out)
@@ -227,6 +233,13 @@ class _Run:
         stage: Stage = "held out" if held_out else "training"
         self.observe(Progressed(stage, done, total, self.trials.candidates, self.best, seconds))
 
+    def _keep_program(self) -> None:
+        """Put the search's best program on disk, not scored as text yet, so that a run that is stopped has it."""
+        champion = self.optimizer.best
+        if champion is not None and champion.program is not None and champion.id != self.kept:
+            self.kept = champion.id
+            self.recorder.keep(self.trials.policy.render(written(champion, self.spec).values))
+
     def _write_program(self) -> None:
         """Write the search's best program out as a controller, if it is a new one, and score that text."""
         champion = self.optimizer.best
@@ -249,7 +262,7 @@ class _Run:
         self.recorder.iteration(self.iteration, trial, parent, self._new_attempts())
         if better:
             self.best, self.best_iteration = trial, self.iteration
-            self.recorder.best(trial)
+            self.recorder.keep(trial.text)
         seconds = time.monotonic() - self.started
         self.observe(Iterated(self.iteration, trial, best, better, self.trials.candidates, seconds))
         self.iteration += 1

@@ -58,6 +58,16 @@ def test_help_imports_nothing_heavy() -> None:
         ("optimize reach-v3 --replay {tmp}/missing.jsonl", "missing.jsonl"),
         ("evaluate reach-v3 --policy {tmp}/broken.py", "is not valid Python"),
         ("evaluate reach-v3", "evaluate reach-v3 needs --policy NAME|FILE"),
+        (
+            "optimize reach-v3 --optimizer optoprime --model m --base-url http://[::1",
+            "the base URL must look like http://",
+        ),
+        (
+            "optimize reach-v3 --optimizer optoprime --model m --base-url foo",
+            "the base URL must look like http://",
+        ),
+        ("optimize reach-v3 --out {tmp}/plain.py", "is a file, not a folder; give another --out"),
+        ("optimize reach-v3 --episodes 26000", "episodes must be from 1 to 25000"),
         ("evaluate nowhere --policy do_nothing", "no environment 'nowhere'"),
         (
             "render reach-v3 --policy do_nothing --out film.gif",
@@ -85,6 +95,8 @@ def test_bad_input_is_one_line_that_says_what_to_do(
         "optimise reach-v3",
         "optimize",
         "optimize reach-v3 --episodes 0",
+        "optimize reach-v3 --seconds -1",
+        "optimize reach-v3 --seconds nan",
         "optimize reach-v3 --polic x",
     ],
 )
@@ -92,6 +104,15 @@ def test_a_wrong_command_line_is_exit_code_2(arguments: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
     assert caught.value.code == 2
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    command = Path(sys.executable).with_name("trace-robot")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([command, "envs"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("trace-robot: error: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_evaluate_prints_json_and_nothing_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -222,3 +227,29 @@ def test_render_writes_a_video_of_the_episodes(
     assert main(f"render reach-v3 --policy do_nothing --out {film}".split()) == 0
     assert "1 episodes, success 0.00" in capsys.readouterr().out
     assert len(frames_of(film)) > 100
+
+
+def test_a_run_stopped_by_ctrl_c_keeps_the_best_that_the_search_had_and_leaves_no_process(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "trace_robot", "optimize", "pick-place-v3", "--optimizer", "search"]
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "--no-video", "--quiet"], stderr=subprocess.PIPE, start_new_session=True
+    )
+    start = ""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        text = (out / "best.py").read_text() if (out / "best.py").exists() else ""
+        start = start or text
+        if text != start:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.decode() == "trace-robot: stopped; the best controller so far is in the run's folder\n"
+    assert "STAGES = [" in (out / "best.py").read_text()
+    assert not [path for path in out.rglob("*") if path.name.endswith(".part")]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

@@ -46,7 +46,7 @@ def policy() -> Policy:
 def test_trainable_constants_and_functions_are_found_and_others_are_not(policy: Policy) -> None:
     assert [(place.name, place.kind) for place in policy.places] == [
         ("gain", "number"),
-        ("plan", "array"),
+        ("plan", "list"),
         ("target", "code"),
         ("Controller.act", "code"),
     ]
@@ -150,6 +150,50 @@ def test_a_constant_without_a_name_is_given_that_of_its_variable(policy: Policy)
     assert 'plan = node(["down", "up"], name="plan", trainable=True)' in named.text
     assert named.values == policy.values
     assert named.with_names() is named
+
+
+def test_what_a_new_code_imports_goes_below_future_imports() -> None:
+    text = (
+        "from __future__ import annotations\n\nfrom trace_robot import bundle\n\n\n"
+        "@bundle(trainable=True)\ndef f(x):\n    return x\n"
+    )
+    written = Policy.from_text(text).render({"f": "import math\ndef f(x):\n    return math.pi"})
+    compile(written, "policy", "exec")
+    assert written.index("__future__") < written.index("import math") < written.index("from trace_robot")
+
+
+def test_a_constant_in_parentheses_can_be_named() -> None:
+    policy = Policy.from_text("from trace_robot import *\ngain = node((4.0), trainable=True)\n").with_names()
+    assert 'node((4.0), name="gain", trainable=True)' in policy.text
+    assert policy.values == {"gain": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("node(1e400, trainable=True)", "must be finite, got inf"),
+        (
+            "node(4.0, trainable=True, constraint=Bounds(10, 5))",
+            "the lower bound must be below the upper one, got 10 and 5",
+        ),
+        (
+            "node(4.0, trainable=True, constraint=Bounds(5, 10))",
+            r"the value 4\.0 is outside its bounds, 5 to 10",
+        ),
+        ("node(None, trainable=True)", "needs a number, text, list or dict, got None"),
+    ],
+)
+def test_a_constant_that_cannot_be_changed_sensibly_is_refused_with_its_line(call: str, message: str) -> None:
+    with pytest.raises(PolicyError, match=f"line 2: .*{message}"):
+        Policy.from_text(f"from trace_robot import node, Bounds\nx = {call}\n", "p")
+
+
+def test_texts_and_dicts_are_trainable_and_no_arrays() -> None:
+    text = (
+        "from trace_robot import node\na = node({'k': 1.5}, trainable=True)\n"
+        "b = node(['x'], trainable=True)\nc = node([1, 2.5], trainable=True)\n"
+    )
+    assert [place.kind for place in Policy.from_text(text).places] == ["dict", "list", "array"]
 
 
 def test_names_may_be_imported_under_any_name() -> None:

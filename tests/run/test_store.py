@@ -21,11 +21,19 @@ def test_a_folder_with_something_in_it_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_an_older_run_is_replaced_only_when_asked(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run").write_json("settings.json", {"task": "old"})
+    old = RunFolder.create(tmp_path / "run")
+    old.write_json("settings.json", {"task": "old"})
+    old.write("best.py", "work")
     with pytest.raises(RunError, match=r"exists and is not empty; give another --out, or --overwrite"):
         RunFolder.create(tmp_path / "run")
     RunFolder.create(tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "settings.json").exists()
+
+
+def test_the_folder_of_a_run_that_never_began_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "run").write_json("settings.json", {"task": "mistyped"})
+    RunFolder.create(tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["iterations"]
 
 
 def test_what_is_written_can_be_read_and_leaves_no_temporary_file(tmp_path: Path) -> None:

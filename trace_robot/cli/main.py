@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,16 +17,25 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130  # argparse itself exits with 2 for a wron
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no error
     options = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = import_module(f"trace_robot.cli.{options.command}").run
     try:
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()
+        return code
     except TraceRobotError as error:
-        sys.stderr.write(f"trace-robot: error: {error}\n")
+        sys.stderr.write(f"trace-robot: error: {' '.join(str(error).split())}\n")
         return FAILED
     except KeyboardInterrupt:
-        sys.stderr.write("trace-robot: stopped\n")
+        sys.stderr.write("trace-robot: stopped; the best controller so far is in the run's folder\n")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader, e.g. head, has left
         return DONE
+    except OSError as error:
+        sys.stderr.write(f"trace-robot: error: {error.filename or 'output'}: {error.strerror or error}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED

@@ -57,6 +57,13 @@ def _count(text: str) -> int:
     return value
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
+
+
 def _natural(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -123,7 +130,7 @@ def _folder(command: argparse.ArgumentParser) -> None:
 def _budget(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seconds",
-        type=float,
+        type=_seconds,
         metavar="T",
         help="stop after so many seconds (default: search 180 unless --steps is given, optoprime none)",
     )

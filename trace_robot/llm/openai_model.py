@@ -65,6 +65,12 @@ class OpenAIModel:
         given = base_url or os.environ.get("OPENAI_BASE_URL")
         self.base_url = (given or OFFICIAL).rstrip("/")
         self.model = model or os.environ.get("TRACE_ROBOT_MODEL") or os.environ.get("OPENAI_MODEL") or ""
+        try:
+            parts = urlsplit(self.base_url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ModelError(f"the base URL must look like http://host:port/v1, got {self.base_url!r}")
         self._key = api_key or os.environ.get("OPENAI_API_KEY") or ("none" if given else "")
         if not self._key:
             raise ModelAuthError(
@@ -102,13 +108,24 @@ class OpenAIModel:
     def models(self) -> list[str]:
         """The names of the models that the endpoint offers; empty where it does not say."""
         try:
-            data = json.loads(self._send(lambda client: client.models.with_streaming_response.list()))
-            return sorted(str(item["id"]) for item in data["data"])
-        except (_Failed, ValueError, KeyError, TypeError):
+            return self._offered()
+        except _Failed:
+            return []
+
+    def _offered(self) -> list[str]:
+        data = self._send(lambda client: client.models.with_streaming_response.list())
+        try:
+            return sorted(str(item["id"]) for item in json.loads(data)["data"])
+        except (ValueError, KeyError, TypeError):
             return []
 
     def _only_model(self) -> str:
-        names = self.models()
+        try:
+            names = self._offered()
+        except _Failed as failed:
+            if failed.status in (401, 403):
+                raise self._error(failed, 1) from failed
+            names = []
         if len(names) == 1:
             return names[0]
         offered = f"; {self.address} offers {_listed(names)}" if names else ""
@@ -191,12 +208,17 @@ class OpenAIModel:
         )
 
     def _clean(self, text: str) -> str:
-        text = " ".join(text.replace(self._key, "[key]").split()) if self._key else text
+        text = (
+            " ".join(text.replace(self._key, "[key]").split())
+            if len(self._key) >= 8
+            else " ".join(text.split())
+        )
         text = re.sub(r"\b(sk|key)-[\w*.-]{6,}", "[key]", text)
         return text if len(text) <= 300 else text[:300] + "..."
 
     def _error(self, failed: _Failed, attempts: int) -> ModelError:
         tries = f" after {attempts} tries" if attempts > 1 else ""
+        failed.message = self._clean(failed.message)
         status, where = failed.status, self.address
         if status in (401, 403):
             reason = f"{status}: {failed.message}"

@@ -86,8 +86,8 @@ class Policy:
         """Return the policy with a ``name=`` in every trainable node, by which graphs know it."""
         text = self.text
         for place in sorted(self.places, key=lambda place: place.stop, reverse=True):
-            if not place.named:
-                text = f'{text[: place.stop]}, name="{place.name}"{text[place.stop :]}'
+            if place.unnamed is not None:
+                text = f'{text[: place.unnamed]}name="{place.name}", {text[place.unnamed :]}'
         return self if text == self.text else Policy.from_text(text, self.name)
 
     def require_trainable(self) -> Policy:
@@ -119,7 +119,7 @@ def load_policy(name_or_path: str | Path) -> Policy:
     """Read a policy by name (a workspace's policies/NAME.py) or by path, without executing it."""
     path = _find(name_or_path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise PolicyError(
             f"policy {str(name_or_path)!r} cannot be read: {error.strerror or error}; give a readable .py file"

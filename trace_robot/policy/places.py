@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from trace_robot.errors import PolicyError
 
-Kind = Literal["code", "number", "bool", "text", "array"]
+Kind = Literal["code", "number", "bool", "text", "array", "list", "dict"]
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
 _PACKAGES = ("trace_robot", "trace_robot.trace", "opto.trace", "opto")
 
@@ -22,7 +24,7 @@ class Place:
     value: source text of the function for "code", else the literal as plain data. constraint: text, or a
     mapping ``{"low": ..., "high": ...}`` or ``{"choices": [...]}``; None where there is none.
     start, stop: character offsets of what a new value replaces; above: where helpers of a new code go.
-    named: False for a constant that is called after the variable it is assigned to.
+    unnamed: for a constant called after the variable it is assigned to, the offset where a ``name=`` goes.
     """
 
     name: str
@@ -34,7 +36,7 @@ class Place:
     stop: int
     above: int
     indent: str = ""
-    named: bool = True
+    unnamed: int | None = None
 
 
 def find_places(tree: ast.Module, text: str, policy: str) -> tuple[Place, ...]:
@@ -98,12 +100,15 @@ class _Finder:
             raise PolicyError(
                 f"policy {self.policy}, line {call.lineno}: a trainable node needs a literal value and a name"
             )
-        value = self._literal(argument)
+        value, constraint, first = self._literal(argument), self._constraint(call), call.keywords[0]
+        fault = _fault(value, constraint)
+        if fault:
+            raise PolicyError(f"policy {self.policy}, line {call.lineno}: {fault}")
         return Place(
-            str(name), _kind(value), value, self._keyword(call, "description") or "", self._constraint(call),
+            str(name), _kind(value), value, self._keyword(call, "description") or "", constraint,
             self._offset(argument.lineno, argument.col_offset),
             self._offset(argument.end_lineno or argument.lineno, argument.end_col_offset or 0), 0,
-            named=self._keyword(call, "name") is not None,
+            unnamed=None if self._keyword(call, "name") else self._offset(first.lineno, first.col_offset),
         )  # fmt: skip
 
     def _literal(self, expression: ast.expr) -> Any:
@@ -164,6 +169,8 @@ def _aliases(tree: ast.Module) -> dict[str, str]:
     found: dict[str, str] = {}
     for statement in ast.walk(tree):
         if isinstance(statement, ast.ImportFrom) and statement.module in _PACKAGES:
+            if any(alias.name == "*" for alias in statement.names):
+                found.update({name: name for name in ("node", "bundle", "Bounds", "Choices")})
             found.update({alias.asname or alias.name: "" if alias.name == "trace" else alias.name
                           for alias in statement.names})  # fmt: skip
         elif isinstance(statement, ast.Import):
@@ -182,4 +189,31 @@ def _kind(value: Any) -> Kind:
         return "bool"
     if isinstance(value, int | float):
         return "number"
-    return "text" if isinstance(value, str) else "array"
+    if isinstance(value, dict):
+        return "dict"
+    return "text" if isinstance(value, str) else "array" if _is_numeric(value) else "list"
+
+
+def _is_numeric(value: Any) -> bool:
+    """Return whether a literal is numbers in a rectangle, so that it can be an array."""
+    try:
+        return bool(np.asarray(value, dtype=float).size)
+    except (TypeError, ValueError):
+        return False
+
+
+def _fault(value: Any, constraint: Any) -> str:
+    """Return what is wrong with a trainable constant, nothing where it is fine."""
+    if value is None:
+        return "a trainable node needs a number, text, list or dict, got None"
+    bounds = constraint if isinstance(constraint, dict) else {}
+    low, high = bounds.get("low"), bounds.get("high")
+    if low is not None and high is not None and not low < high:
+        return f"the lower bound must be below the upper one, got {low!r} and {high!r}"
+    if _kind(value) not in ("number", "array"):
+        return ""
+    numbers = np.asarray(value, dtype=float)
+    if not np.isfinite(numbers).all():
+        return f"a trainable number must be finite, got {value!r}"
+    outside = (low is not None and (numbers < low).any()) or (high is not None and (numbers > high).any())
+    return f"the value {value!r} is outside its bounds, {low!r} to {high!r}" if outside else ""

@@ -92,7 +92,8 @@ def _join(lines: list[str], statements: list[ast.stmt]) -> str:
 def _imports(text: str) -> list[tuple[str, int]]:
     """Return the module's import statements, each with the line it begins on."""
     found = [s for s in ast.parse(text).body if isinstance(s, ast.Import | ast.ImportFrom)]
-    return [(ast.unparse(s), s.lineno) for s in found]
+    free = [s for s in found if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
+    return [(ast.unparse(s), s.lineno) for s in free]
 
 
 def _before_imports(text: str, place: Place, imports: list[tuple[str, int]]) -> int:

@@ -66,8 +66,9 @@ class Recorder:
         self.folder.write_json(f"{name}/scores.json", _scores(trial, parent))
         self._film(trial, self.folder.path / name / "episode.mp4", f"iteration {number}")
 
-    def best(self, trial: Trial) -> None:
-        self.folder.write("best.py", trial.text)
+    def keep(self, text: str) -> None:
+        """Write the best controller so far."""
+        self.folder.write("best.py", text)
 
     def finish(self, result: Any, held_out: Sequence[Episode], attempts: Sequence[Attempt] = ()) -> None:
         """Write the held-out episodes and the result, last, once every video is done."""

@@ -37,12 +37,15 @@ class RunFolder:
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
         """Make an empty folder; one that holds an older run is replaced only with ``overwrite``."""
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                if not overwrite:
+            path = path.resolve() if path.is_symlink() else path
+            if path.exists() and not path.is_dir():
+                raise RunError(f"{str(path)!r} is a file, not a folder; give another --out")
+            if path.exists() and any(path.iterdir()):
+                if not overwrite and not _is_unused(path):
                     raise RunError(
                         f"{str(path)!r} exists and is not empty; give another --out, or --overwrite"
                     )
-                if not path.is_dir() or not (path / MARK).is_file():
+                if not (path / MARK).is_file():
                     raise RunError(
                         f"{str(path)!r} is not a run's folder and is left alone; give another --out"
                     )
@@ -50,7 +53,7 @@ class RunFolder:
             (path / "iterations").mkdir(parents=True)
         except OSError as error:
             raise RunError(
-                f"cannot make the run's folder {str(path)!r}: {error.strerror}; give another --out"
+                f"cannot make the run's folder {str(path)!r}: {error.strerror or error}; give another --out"
             ) from error
         return cls(path)
 
@@ -89,6 +92,12 @@ class RunFolder:
             raise RunError(
                 f"cannot write {str(self.path / 'log.jsonl')!r}: {error.strerror}; free some space"
             ) from error
+
+
+def _is_unused(path: Path) -> bool:
+    """Return whether a run's folder holds nothing but the settings of a run that never began."""
+    names = {inside.name for inside in path.iterdir()}
+    return names <= {MARK, "iterations"} and MARK in names and not any((path / "iterations").iterdir())
 
 
 def difference(before: str, after: str, names: tuple[str, str] = ("before", "after")) -> str:
