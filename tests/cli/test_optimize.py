@@ -165,6 +165,22 @@ def test_a_models_answer_becomes_the_next_controller_and_its_effect_is_seen(
     assert (tmp_path / "again" / "best.py").read_text() == (out / "best.py").read_text()
 
 
+def test_a_model_that_never_answers_as_asked_is_one_line_and_everything_it_said_is_kept(
+    tmp_path: Path, endpoint: type[Endpoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint.replies[:] = ["I would rather not."] * 6
+    out = tmp_path / "run"
+    arguments = f"optimize reach-v3 --out {out} --episodes 1 --held-out 1 --no-tune --no-video --json"
+    assert main(arguments.split()) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["model_calls"] == 6
+    assert shown.err.splitlines()[-1].startswith(
+        "trace-robot: error: the model gave no usable reply in 3 requests"
+    )
+    attempts = json.loads((out / "attempts.json").read_text())["attempts"]
+    assert [attempt["kind"] for attempt in attempts] == ["proposal", "repair"] * 3
+
+
 def test_a_candidate_that_attacks_is_a_score_with_a_reason_and_the_run_goes_on(
     tmp_path: Path, endpoint: type[Endpoint], capsys: pytest.CaptureFixture[str]
 ) -> None:

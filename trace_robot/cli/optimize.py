@@ -9,8 +9,10 @@ from pathlib import Path
 
 from trace_robot.choice import Chosen, choose
 from trace_robot.cli.screen import Screen, console, write_json
+from trace_robot.errors import ReplyError
 from trace_robot.llm import Budget
 from trace_robot.loop import first_prompt, optimize
+from trace_robot.optimize.optoprime import NO_REPLY
 from trace_robot.settings import Settings
 
 
@@ -53,6 +55,9 @@ def conduct(chosen: Chosen, options: argparse.Namespace, *, name: str) -> int:
         write_json(asdict(result))
     elif options.quiet:
         console().print(f"{result.held_out_success:.2f} {out / 'best.py'}")
+    if result.ended.startswith(NO_REPLY):
+        asked = out / "attempts.json"
+        raise ReplyError(f"the model gave {result.ended}; see {asked}, or try another --model")
     return 0
 
 

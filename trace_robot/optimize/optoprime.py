@@ -27,6 +27,7 @@ from trace_robot.optimize.values import CheckCode, fit
 if TYPE_CHECKING:
     from trace_robot.trace import Node
 
+NO_REPLY = "no usable reply"
 REPAIR = """\
 Your reply cannot be used:
 {problems}
@@ -143,7 +144,7 @@ class OptoPrime(Published):
             self._propose()
         if not self._waiting and not self._done:
             last = self.log[-1].problems[0] if self.log and self.log[-1].problems else "none came"
-            self._done = f"no usable reply in {self.attempts} requests in a row: {last}"
+            self._done = f"{NO_REPLY} in {self.attempts} requests in a row: {last}"
         return list(self._waiting)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
