@@ -17,7 +17,7 @@ from trace_robot.rollout.rig import Rig
 from trace_robot.sandbox.types import Limits
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
-QUICK = Limits(call_seconds=0.15, memory_mb=512)
+QUICK = Limits(call_seconds=0.5, memory_mb=512)
 
 GOOD = """
 def act(observation):
@@ -167,7 +167,7 @@ def test_traced_episodes_in_lock_step_have_the_graphs_of_one_by_one(alone: Rig, 
 def test_episodes_that_never_return_are_each_ended_by_their_own_deadline(together: Rig) -> None:
     found = episodes(together, jobs(HANGS, 3))
     assert [episode.fault.category for episode in found if episode.fault] == ["timeout"] * 3
-    assert {episode.fault.message for episode in found if episode.fault} == {"one call took more than 0.15 s"}
+    assert {episode.fault.message for episode in found if episode.fault} == {"one call took more than 0.5 s"}
 
 
 def test_what_shares_memory_with_others_is_not_refused_for_it(together: Rig) -> None:

@@ -18,7 +18,7 @@ from trace_robot.sandbox.spawn import START_SECONDS, SpawnedWarden
 from trace_robot.sandbox.types import Fault
 
 BACKSTOP: Final = 10.0  # wall clock allowed for one second of CPU
-_TRACE_SECONDS = 0.1
+_TRACE_SECONDS = 1.0
 _LOOKS = 5
 _READ_BYTES = 1 << 16
 _TRACE_LINE = re.compile(rb'File "(<co[^"\n]{1,100}>)", line (\d{1,9}) ')
