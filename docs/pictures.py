@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from trace_robot.policy import load_policy
 from trace_robot.rollout import evaluate
+from trace_robot.run.store import read_result
 from trace_robot.run.video import clip_of, render_picture
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run's folder")
     parser.add_argument("out", type=Path, help="the PNG to write")
     options = parser.parse_args()
-    result = json.loads((options.run / "result.json").read_text())
+    result = read_result(options.run)
     task, episodes = result["task"], result["held_out_episodes"]
     clips = []
     for when, file in (("before", "iterations/000/controller.py"), ("after", "best.py")):
