@@ -110,7 +110,7 @@ class Trials:
         job = dataclasses.replace(self.job(text, telling.seed), trace=True, record=False)
         (traced,) = self.engine.run([job])
         self.environment_steps += traced.steps
-        return traced.graph
+        return tuple(traced.graph)
 
 
 def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:

@@ -22,6 +22,7 @@ from trace_robot.sandbox.types import Fault, Interface, Limits
 from trace_robot.spec import Array
 
 MAX_SOURCE_CHARS = 1_000_000
+_FIRST = struct.pack("<H", 0)
 _FLOAT64, _FLOAT32 = np.dtype("<f8"), np.dtype("<f4")
 
 
@@ -52,6 +53,9 @@ class Sandbox:
     ) -> None:
         self._interface = interface
         self._limits = limits = limits or Limits()
+        self._action_bytes = 4 * interface.output_size
+        self._sizes = Sizes(limits.printed_chars, 0)
+        self._traced_sizes = Sizes(limits.printed_chars, CALL_BYTES)
         self._late_call = f"one call took more than {limits.call_seconds:g} s"
         self._late_episode = f"the episode took more than {limits.episode_seconds:g} s"
         self._static_check = static_check
@@ -71,6 +75,7 @@ class Sandbox:
         self._lines = 0
         self._source_text: str | None = None
         self._records: list[list[bytes]] = []
+        self._recorded: list[int] = []  # bytes
         self.locks: dict[str, str] = {}
 
     def __enter__(self) -> Sandbox:
@@ -124,6 +129,7 @@ class Sandbox:
         self._dead, self._history, self._spent = {}, [], 0.0
         self._printed = [""] * episodes
         self._records = [[] for _ in range(episodes)]
+        self._recorded = [0] * episodes
         if self._tainted or not self._process.alive:
             fault = self._start(*self._source)
             if fault is not None:
@@ -153,7 +159,11 @@ class Sandbox:
 
     def graph(self, episode: int = 0) -> tuple[dict[str, Any], ...]:
         """Return the trace records of an episode so far, () if it was not traced; see `graph.read_records`."""
-        return read_records(self._records[episode]) if episode < len(self._records) else ()
+        return read_records(self.written(episode))
+
+    def written(self, episode: int = 0) -> tuple[bytes, ...]:
+        """Return what `graph.read_records` reads: cheaper to keep where few graphs are looked at."""
+        return tuple(self._records[episode]) if episode < len(self._records) else ()
 
     def _start(self, source: str, trace: bool) -> Fault | None:
         config = {
@@ -193,8 +203,9 @@ class Sandbox:
         for number, entry in zip(numbers, entries, strict=True):
             if number < len(self._printed):
                 self._printed[number] = (self._printed[number] + entry.printed)[: self._limits.printed_chars]
-                if entry.records and sum(map(len, self._records[number])) < MAX_BYTES:
+                if entry.records and self._recorded[number] < MAX_BYTES:
                     self._records[number].append(entry.records)
+                    self._recorded[number] += len(entry.records)
             if entry.fault is not None:
                 self._dead[number] = fault = self._checked(entry.fault)
                 self._tainted = self._tainted or fault.category == "memory"
@@ -220,9 +231,9 @@ class Sandbox:
             Died: there is no process any more.
         """
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-        action_bytes = 4 * self._interface.output_size if kind == frames.CALL else 0
+        action_bytes = self._action_bytes if kind == frames.CALL else 0
         traced = self._source is not None and self._source[1] and kind == frames.CALL
-        sizes = Sizes(self._limits.printed_chars, CALL_BYTES if traced else 0)
+        sizes = self._traced_sizes if traced else self._sizes
         request = HEADER.pack(REQUEST_MAGIC, kind, count, self._sequence, len(payload)) + payload
         largest = sizes.of_reply(episodes, action_bytes)
         try:
@@ -258,11 +269,14 @@ class Sandbox:
         left = len(self._printed) * limits.episode_seconds - self._spent
         seconds = min(count * limits.call_seconds, left)
         late = self._late_episode if seconds == left else self._late_call
-        payload = rows.tobytes() + struct.pack(f"<{count}H", *numbers)
+        payload = rows.tobytes() + (
+            _FIRST if count == 1 == len(self._printed) else struct.pack(f"<{count}H", *numbers)
+        )
         entries, body = self._ask(frames.CALL, count, payload, max(seconds, 0.001), late, count)
         if not all(map(math.isfinite, memoryview(body).cast("f"))):
             raise self._process.refuse("the controller's process wrote an action that is not finite")
-        actions: list[Array] = list(np.frombuffer(bytearray(body), _FLOAT32).reshape(count, -1))
+        flat = np.frombuffer(bytearray(body), _FLOAT32)
+        actions: list[Array] = [flat] if count == 1 else list(flat.reshape(count, -1))
         if not entries:
             return [*actions]
         self._note(numbers, entries)
@@ -295,7 +309,8 @@ class Sandbox:
         if self._process.alive or self._source is None:
             return
         printed, self._printed = self._printed, [""] * len(self._printed)
-        records, self._records = self._records, [[] for _ in self._printed]
+        records, self._records = (self._records, self._recorded), [[] for _ in self._printed]
+        self._recorded = [0] * len(printed)
         dead = dict(self._dead)
         try:
             fault = self._start(*self._source) or self._reset(len(printed))
@@ -304,4 +319,5 @@ class Sandbox:
                 if kept and fault is None:
                     self._call_once([numbers[index] for index in kept], rows[kept])
         finally:
-            self._printed, self._records, self._dead = printed, records, dead
+            self._printed, self._dead = printed, dead
+            self._records, self._recorded = records

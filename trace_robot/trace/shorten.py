@@ -16,11 +16,22 @@ def shorten(value: Any, max_chars: int = 200, digits: int | None = 4) -> str:
 
     Floating-point numbers keep ``digits`` significant digits, with None all of them.
     """
+    kind = type(value)
+    if kind is np.ndarray and value.ndim == 1 and value.dtype == np.float64 and digits is not None:
+        text = _numbers(value[:max_chars].tolist(), f".{digits}g")  # as below, for what there is most of
+        if len(text) <= max_chars:
+            return text
     text = _text(value, max_chars, digits)
     return text if len(text) <= max_chars else text[: max(0, max_chars - 3)] + "..."
 
 
+def _numbers(values: list[float], style: str) -> str:
+    return "[" + ", ".join([format(each, style) for each in values]) + "]"
+
+
 def _text(value: Any, budget: int, digits: int | None) -> str:
+    if type(value) is float:
+        return repr(value) if digits is None else f"{value:.{digits}g}"
     if value is None or isinstance(value, (bool, int)):
         return repr(value)
     if isinstance(value, (float, np.floating)):
