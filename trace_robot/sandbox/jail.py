@@ -71,6 +71,8 @@ def _reply(kind: int, count: int, sequence: int, payload: bytes) -> None:
 
 def _answer(player: Player, kind: int, count: int, payload: bytes) -> tuple[int, bytes]:
     if kind == frames.CALL:
+        if player.alone:
+            return player.call_only(payload)
         actions, entries = player.call(count, payload)
         if entries is None:
             return frames.ACTIONS, actions

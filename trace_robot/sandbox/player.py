@@ -17,7 +17,7 @@ from trace_robot.sandbox import episode as parts
 from trace_robot.sandbox.blame import OUT_OF_MEMORY, blame
 from trace_robot.sandbox.convert import Converter
 from trace_robot.sandbox.episode import Episode, Printed
-from trace_robot.sandbox.frames import Entry
+from trace_robot.sandbox.frames import ACTIONS, ENTRIES, RECORDED, Entry, encode_entries
 from trace_robot.sandbox.lines import SOURCE_NAME
 from trace_robot.sandbox.types import Fault
 from trace_robot.spec import Array
@@ -56,6 +56,7 @@ class Player:
         self._traced = False
         self._plain: Any = None
         self._spare: Episode | None = None
+        self.alone = False
         self._episodes: list[Episode] = []
         self._reserve: bytearray | None = bytearray(_RESERVE_BYTES)
         self._no_action = bytes(4 * interface["output_size"])
@@ -84,6 +85,7 @@ class Player:
     def reset(self, count: int) -> list[Entry]:
         """Drop all episodes and start ``count`` fresh ones."""
         self._episodes = []
+        self.alone = count == 1
         entries = []
         for index in range(count):
             self._progress[:2] = index.to_bytes(2, "little")
@@ -115,8 +117,6 @@ class Player:
 
         payload: (count, input_size) float64, then ``count`` uint16 episode numbers.
         """
-        if count == 1 == len(self._episodes):
-            return self._call_only(payload)
         width = 8 * self._input_size
         rows = np.frombuffer(payload, "<f8", count * self._input_size).reshape(count, self._input_size)
         numbers = _INDEX.iter_unpack(memoryview(payload)[count * width :])
@@ -135,17 +135,21 @@ class Player:
                 quiet = False
         return b"".join(actions), None if quiet else entries
 
-    def _call_only(self, payload: bytes) -> tuple[bytes, list[Entry] | None]:
-        """As `call`, for the only episode there is: nothing to tell apart, and its deadline is the caller's."""
+    def call_only(self, payload: bytes) -> tuple[int, bytes]:
+        """Return the reply's kind and payload of a call of the only episode there is.
+
+        There is nothing to tell apart, and its deadline is the caller's.
+        """
         episode = self._episodes[0]
         try:
             answer = self._act(episode, np.frombuffer(payload, "<f8", self._input_size).copy())
         except BaseException as error:
             answer = self._blame(error)
-        if type(answer) is bytes and episode.recorder is None and not episode.printed.parts:
-            return answer, None
+        records = b"" if episode.recorder is None else episode.recorder.take()
+        if type(answer) is bytes and not episode.printed.parts:
+            return (RECORDED, answer + records) if records else (ACTIONS, answer)
         fault, action = (answer, self._no_action) if isinstance(answer, Fault) else (None, answer)
-        return action, [Entry(fault, episode.printed.take(), episode.take_records())]
+        return ENTRIES, encode_entries([Entry(fault, episode.printed.take(), records)], action)
 
     def _one(self, episode: Episode, number: int, row: Array) -> bytes | Fault:
         try:
@@ -162,16 +166,16 @@ class Player:
         return answer
 
     def _act(self, episode: Episode, row: Array) -> bytes | Fault:
-        value = episode.call(self._observation(row))
+        observation: Any = row
+        if self._fields is not None:
+            observation = {
+                name: row[part] if number < 0 else row.item(number) for name, part, number in self._fields
+            }
+        value = episode.call(observation)
         action = self._convert(value if self._plain is None else self._plain(value))
         if isinstance(action, bytes):
             return action
         return Fault(action[0], action[1], parts.line_of_return(self._source, episode.act))
-
-    def _observation(self, row: Array) -> Any:
-        if self._fields is None:
-            return row
-        return {name: row[part] if number < 0 else row.item(number) for name, part, number in self._fields}
 
     def _blame(self, error: BaseException) -> Fault:
         self._reserve = None
