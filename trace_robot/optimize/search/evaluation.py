@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,42 +15,58 @@ from trace_robot.program import Program
 from trace_robot.spec import EnvSpec
 
 Step = Generator[list[Candidate], Sequence[Outcome], None]
+Counts = Generator[list[Candidate], Sequence[Outcome], list[int]]
 Scores = Generator[list[Candidate], Sequence[Outcome], list[tuple[float, float]]]
 MEASURES = ("best", "last", "moved_", "raised_")
 NOISES = 512  # numbers drawn for one noise, more than a program has constants
 
 
 class Evaluation:
-    """Runs programs on training conditions through candidates that are yielded and outcomes that are sent back."""
+    """Runs programs on conditions through candidates that are yielded and outcomes that are sent back.
 
-    def __init__(self, spec: EnvSpec, conditions: Sequence[int], random: np.random.Generator) -> None:
+    conditions: those that every program is compared on. confirm: further ones, on which to choose among programs
+    that solve these. spent: simulator steps so far.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        conditions: Sequence[int],
+        random: np.random.Generator,
+        confirm: Sequence[int] = (),
+    ) -> None:
         self.spec = spec
-        self.conditions = tuple(conditions)
+        self.conditions, self.confirm = tuple(conditions), tuple(confirm)
         self.random = random
         self.scale = Scale()
         self.count = 0
+        self.spent = 0
 
     def individual(self, program: Program, parent: Individual | None = None, note: str = "") -> Individual:
         self.count += 1
         return Individual(self.count, program, None if parent is None else parent.id, note)
 
     def run(self, individuals: Sequence[Individual], conditions: Sequence[int] | None = None) -> Step:
-        """Run each on those of ``conditions`` (all if None) that it has no trial of."""
+        """Run each on those of ``conditions`` (the training ones if None) that it has no trial of."""
+        wanted = self.conditions if conditions is None else conditions
+        yield from self.run_each([(one, wanted) for one in individuals])
+
+    def run_each(self, pairs: Sequence[tuple[Individual, Sequence[int]]]) -> Step:
+        """Run each individual on those of its own conditions that it has no trial of."""
         asked = []
-        for one in individuals:
-            missing = [
-                c for c in (self.conditions if conditions is None else conditions) if c not in one.trials
-            ]
+        for one, conditions in pairs:
+            missing = tuple(condition for condition in conditions if condition not in one.trials)
             if missing:
                 data = one.program.to_data()
                 asked.append(
-                    Candidate(one.id, one.parent, {}, one.note, "search", program=data, seeds=tuple(missing))
+                    Candidate(one.id, one.parent, {}, one.note, "search", program=data, seeds=missing)
                 )
         if not asked:
             return
         outcomes = yield asked
-        known = {one.id: one for one in individuals}
+        known = {one.id: one for one, _ in pairs}
         for candidate, outcome in zip(asked, outcomes, strict=True):
+            self.spent += int(sum(outcome.details.get("simulator_steps", outcome.details["steps"])))
             for condition, trial in zip(candidate.seeds or (), self._trials(outcome), strict=True):
                 known[candidate.id].trials[condition] = trial
                 self.scale.see(condition, trial)
@@ -57,19 +74,40 @@ class Evaluation:
     def value(self, individual: Individual, conditions: Iterable[int] | None = None) -> float:
         return self.scale.mean(individual, self.conditions if conditions is None else conditions)
 
+    def confirmed(self, individuals: Sequence[Individual]) -> Counts:
+        """Return how many of the confirming conditions each solves when it may start over for ever."""
+        lasting = [
+            self.individual(replace(one.program, rounds=0), one, "tried on more conditions")
+            for one in individuals
+        ]
+        yield from self.run(lasting, self.confirm)
+        return [one.successes for one in lasting]
+
     def robustness(self, programs: Sequence[Program], sigmas: Sequence[float], copies: int) -> Scores:
-        """Success and value of each program on all conditions after a pass disturbed by the same noises."""
-        noises = [(sigma, self.random.standard_normal(NOISES)) for sigma in sigmas for _ in range(copies)]
-        noisy = []
-        for program in programs:
-            for sigma, noise in noises:
-                noisy.append(self.individual(disturbed(program, noise, sigma), note="a disturbed pass first"))
-        yield from self.run(noisy)
+        """Success and value of each program after a pass disturbed by noises, the same ones for all.
+
+        Every noise comes with as many conditions as there are for training, in turn of all there are.
+        """
+        everywhere = self.conditions + self.confirm
+        parts = -(-len(everywhere) // len(self.conditions))
+        noises = [
+            (sigma, self.random.standard_normal(NOISES), everywhere[(i + copy) % parts :: parts])
+            for i, sigma in enumerate(sigmas)
+            for copy in range(copies)
+        ]
+        noisy = [
+            [
+                (self.individual(disturbed(program, noise, sigma), note="a disturbed pass first"), conditions)
+                for sigma, noise, conditions in noises
+            ]
+            for program in programs
+        ]
+        yield from self.run_each([pair for group in noisy for pair in group])
         scores = []
-        for i in range(len(programs)):
-            group = noisy[i * len(noises) : (i + 1) * len(noises)]
-            success = sum(one.successes for one in group) / (len(noises) * len(self.conditions))
-            scores.append((success, sum(self.value(one) for one in group) / len(noises)))
+        for group in noisy:
+            episodes = sum(len(conditions) for _, conditions in group)
+            value = sum(self.value(one, conditions) * len(conditions) for one, conditions in group)
+            scores.append((sum(one.successes for one, _ in group) / episodes, value / episodes))
         return scores
 
     def _trials(self, outcome: Outcome) -> list[Trial]:

@@ -1,7 +1,8 @@
-"""Chooses among programs that solve every training condition, and tunes constants, by success under noise.
+"""Chooses among programs that solve every training condition, and tunes constants.
 
-Few conditions say little about others; a program that works when all its constants are off by centimetres, or
-makes up for it in a second pass, has the margins that other conditions need.
+First counts on how many confirming conditions a program succeeds, then how well it does under noise: few conditions
+say little about others, and a program that works when all its constants are off by centimetres, or makes up for it
+in a second pass, has the margins that other conditions need.
 """
 
 from __future__ import annotations
@@ -41,9 +42,13 @@ class Tuner:
 
 @dataclass(slots=True, eq=False)
 class Finalist:
-    """A program that solves every condition, with its success and value under noise."""
+    """A program that solves every training condition.
+
+    confirmed: how many confirming conditions it solves. success, value: under noise.
+    """
 
     individual: Individual
+    confirmed: int
     success: float
     value: float
     tuner: Tuner | None = None
@@ -67,11 +72,13 @@ class Tuning:
         if not new:
             return
         self.screened |= {one.id for one in new}
+        counts = yield from self.evaluation.confirmed(new)
         scores = yield from self.evaluation.robustness([one.program for one in new], self.sigmas, 1)
-        self.finalists += [Finalist(one, *score) for one, score in zip(new, scores, strict=True)]
+        for one, count, score in zip(new, counts, scores, strict=True):
+            self.finalists.append(Finalist(one, count, *score))
         self._sort()
 
-    def confirm(self) -> Step:
+    def measure_again(self) -> Step:
         """Measure the first two again on new noises; afterwards the better one is first."""
         first = self.finalists[:2]
         scores = yield from self.evaluation.robustness([f.individual.program for f in first], self.sigmas, 2)
@@ -95,8 +102,9 @@ class Tuning:
         yield from self.evaluation.run([tuned])
         if tuned.successes < len(self.evaluation.conditions):
             return
+        (count,) = yield from self.evaluation.confirmed([tuned])
         ((success, value),) = yield from self.evaluation.robustness([program], self.sigmas, 2)
-        self.finalists.append(Finalist(tuned, success, value, tuner))
+        self.finalists.append(Finalist(tuned, count, success, value, tuner))
         self._sort()
 
     def simplify(self) -> Step:
@@ -114,10 +122,12 @@ class Tuning:
             (success, value), *scores = yield from self.evaluation.robustness(programs, self.sigmas, 2)
             bar = value - SLOWER
             good = [one for one, score in zip(plainer, scores, strict=False) if score >= (success, bar)]
+            counts = yield from self.evaluation.confirmed(good)
+            good = [one for one, count in zip(good, counts, strict=True) if count >= first.confirmed]
             if not good:
                 return
-            self.finalists.insert(0, Finalist(good[0], first.success, first.value))
+            self.finalists.insert(0, Finalist(good[0], first.confirmed, first.success, first.value))
 
     def _sort(self) -> None:
-        self.finalists.sort(key=lambda finalist: -finalist.value)
+        self.finalists.sort(key=lambda finalist: (-finalist.confirmed, -finalist.value))
         del self.finalists[self.size :]
