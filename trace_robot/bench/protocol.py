@@ -48,10 +48,10 @@ PROTOCOLS = {
     for protocol in (
         Protocol(
             "standard",
-            "500 simulator steps an episode, 5 training conditions, 10 more for controllers that solve these,"
+            "500 simulator steps an episode, 5 training conditions, 25 more for controllers that solve these,"
             " 50 held-out ones",
             episodes=5,
-            confirm=10,
+            confirm=25,
             held_out=50,
             seeds=(0,),
         ),

@@ -18,6 +18,8 @@ Step = Generator[list[Candidate], Sequence[Outcome], None]
 Counts = Generator[list[Candidate], Sequence[Outcome], list[int]]
 Scores = Generator[list[Candidate], Sequence[Outcome], list[tuple[float, float]]]
 MEASURES = ("best", "last", "moved_", "raised_")
+FIRST = 10  # confirming conditions that all are tried on
+SPARED = 2  # failures there above which a program is not tried on the others
 NOISES = 512  # numbers drawn for one noise, more than a program has constants
 
 
@@ -25,7 +27,7 @@ class Evaluation:
     """Runs programs on conditions through candidates that are yielded and outcomes that are sent back.
 
     conditions: those that every program is compared on. confirm: further ones, on which to choose among programs
-    that solve these. spent: simulator steps so far.
+    that solve these. spent: simulator steps so far. part: of all conditions, the one that the next noise comes with.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Evaluation:
         self.scale = Scale()
         self.count = 0
         self.spent = 0
+        self.part = 0
 
     def individual(self, program: Program, parent: Individual | None = None, note: str = "") -> Individual:
         self.count += 1
@@ -71,30 +74,41 @@ class Evaluation:
                 known[candidate.id].trials[condition] = trial
                 self.scale.see(condition, trial)
 
+    def solves(self, individual: Individual) -> bool:
+        """Return whether it succeeded on every training condition."""
+        return individual.successes(self.conditions) == len(self.conditions)
+
     def value(self, individual: Individual, conditions: Iterable[int] | None = None) -> float:
-        return self.scale.mean(individual, self.conditions if conditions is None else conditions)
+        """Return its mean value on ``conditions``; None: on all that it was tried on, confirming ones included."""
+        return self.scale.mean(individual, tuple(individual.trials) if conditions is None else conditions)
 
     def confirmed(self, individuals: Sequence[Individual]) -> Counts:
-        """Return how many of the confirming conditions each solves when it may start over for ever."""
-        lasting = [
-            self.individual(replace(one.program, rounds=0), one, "tried on more conditions")
-            for one in individuals
-        ]
-        yield from self.run(lasting, self.confirm)
-        return [one.successes for one in lasting]
+        """Try each on the confirming conditions, starting over for ever; return how many of them it solves.
+
+        What it did there is kept among its own trials. One that fails on many of the first is spared the rest,
+        which count as failed.
+        """
+        lasting = [self.individual(replace(one.program, rounds=0), one, "confirmed") for one in individuals]
+        yield from self.run(lasting, self.confirm[:FIRST])
+        good = [one for one in lasting if len(one.trials) - one.successes(self.confirm) <= SPARED]
+        yield from self.run(good, self.confirm)
+        for one, copy in zip(individuals, lasting, strict=True):
+            one.trials.update(copy.trials)
+        return [one.successes(self.confirm) for one in lasting]
 
     def robustness(self, programs: Sequence[Program], sigmas: Sequence[float], copies: int) -> Scores:
-        """Success and value of each program after a pass disturbed by noises, the same ones for all.
+        """Return success and value of each program after a pass disturbed by noises, the same ones for all.
 
         Every noise comes with as many conditions as there are for training, in turn of all there are.
         """
         everywhere = self.conditions + self.confirm
         parts = -(-len(everywhere) // len(self.conditions))
-        noises = [
-            (sigma, self.random.standard_normal(NOISES), everywhere[(i + copy) % parts :: parts])
-            for i, sigma in enumerate(sigmas)
-            for copy in range(copies)
-        ]
+        noises = []
+        for sigma in sigmas:
+            for _ in range(copies):
+                conditions = everywhere[self.part % parts :: parts]
+                noises.append((sigma, self.random.standard_normal(NOISES), conditions))
+                self.part += 1
         noisy = [
             [
                 (self.individual(disturbed(program, noise, sigma), note="a disturbed pass first"), conditions)
@@ -106,8 +120,9 @@ class Evaluation:
         scores = []
         for group in noisy:
             episodes = sum(len(conditions) for _, conditions in group)
-            value = sum(self.value(one, conditions) * len(conditions) for one, conditions in group)
-            scores.append((sum(one.successes for one, _ in group) / episodes, value / episodes))
+            success = sum(one.successes(conditions) for one, conditions in group)
+            value = sum(self.value(one) * len(conditions) for one, conditions in group)
+            scores.append((success / episodes, value / episodes))
         return scores
 
     def _trials(self, outcome: Outcome) -> list[Trial]:

@@ -36,6 +36,7 @@ class ProgramSearch:
     wanted = 6  # programs that solve every condition before exploring makes room for tuning
     patience = 4  # generations of exploring after the first such program at most
     margin = 0.9  # success under noise at which there is nothing left to tune
+    polishing = 6  # turns of exploring and tuning for more margin, once a program solves everything
     tunings = 64
     share = 0.9  # of the budget, after which what was found is made plainer
 
@@ -116,25 +117,37 @@ class ProgramSearch:
         self.phase = "tune"
         yield from tuning.screen(exploration.solved)
         yield from tuning.measure_again()
+        polished = 0
         for turn in range(self.tunings):
-            if self._tuned():
+            if self._tuned() or polished >= self.polishing:
                 break
-            yield from tuning.generation()
-            if turn % 4 == 3:
+            polished += self._confirmed()
+            if turn % 2 == 0:
                 yield from exploration.generation()
                 yield from tuning.screen(exploration.solved)
+            else:
+                yield from tuning.generation()
             yield from tuning.measure_again()
         self.phase = "simplify"
         yield from tuning.simplify()
-        success = tuning.finalists[0].success
-        self.done = f"every training condition solved, and {success:.2f} of them with noise on the constants"
+        first = tuning.finalists[0]
+        more = (
+            f" and {first.confirmed} of {len(self.evaluation.confirm)} more"
+            if self.evaluation.confirm
+            else ""
+        )
+        self.done = (
+            f"every training condition{more} solved, and {first.success:.2f} with noise on the constants"
+        )
+
+    def _confirmed(self) -> bool:
+        return self.tuning.finalists[0].confirmed == len(self.evaluation.confirm)
 
     def _tuned(self) -> bool:
         """Whether the first finalist solves everything with margin, or the budget is nearly spent."""
         if self.budget is not None and self.evaluation.spent >= self.share * self.budget:
             return True
-        first = self.tuning.finalists[0]
-        return first.success >= self.margin and first.confirmed == len(self.evaluation.confirm)
+        return self._confirmed() and self.tuning.finalists[0].success >= self.margin
 
     def _explored(self) -> bool:
         exploration = self.exploration

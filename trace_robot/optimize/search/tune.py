@@ -8,7 +8,7 @@ in a second pass, has the margins that other conditions need.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from trace_robot.program import Program
 from trace_robot.spec import Array
 
 SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
+NEARLY = 1  # confirming conditions that a program worth measuring under noise may solve less than the best
 PLAINER = 8  # plainer programs measured under noise at a time
 
 
@@ -44,14 +45,22 @@ class Tuner:
 class Finalist:
     """A program that solves every training condition.
 
-    confirmed: how many confirming conditions it solves. success, value: under noise.
+    confirmed: how many confirming conditions it solves. success, value: means over ``episodes`` under noise.
     """
 
     individual: Individual
     confirmed: int
     success: float
     value: float
+    episodes: int
     tuner: Tuner | None = None
+
+    def add(self, success: float, value: float, episodes: int) -> None:
+        """Take in more episodes under noise."""
+        total = self.episodes + episodes
+        self.success += (success - self.success) * episodes / total
+        self.value += (value - self.value) * episodes / total
+        self.episodes = total
 
 
 @dataclass(slots=True)
@@ -67,15 +76,17 @@ class Tuning:
     screened: set[int] = field(default_factory=set)
 
     def screen(self, solved: Sequence[Individual]) -> Step:
-        """Measure those not measured yet, keep the best."""
+        """Measure those not measured yet, under noise only if they solve nearly as much as the best, keep the best."""
         new = trimmed([one for one in solved if one.id not in self.screened], self.size, alike=3)
         if not new:
             return
         self.screened |= {one.id for one in new}
         counts = yield from self.evaluation.confirmed(new)
-        scores = yield from self.evaluation.robustness([one.program for one in new], self.sigmas, 1)
-        for one, count, score in zip(new, counts, scores, strict=True):
-            self.finalists.append(Finalist(one, count, *score))
+        bar = max(*counts, *(finalist.confirmed for finalist in self.finalists), 0) - NEARLY
+        kept = [(one, count) for one, count in zip(new, counts, strict=True) if count >= bar]
+        scores = yield from self.evaluation.robustness([one.program for one, _ in kept], self.sigmas, 1)
+        for (one, count), score in zip(kept, scores, strict=True):
+            self.finalists.append(Finalist(one, count, *score, self._episodes(1)))
         self._sort()
 
     def measure_again(self) -> Step:
@@ -83,8 +94,7 @@ class Tuning:
         first = self.finalists[:2]
         scores = yield from self.evaluation.robustness([f.individual.program for f in first], self.sigmas, 2)
         for finalist, (success, value) in zip(first, scores, strict=True):
-            finalist.success = (finalist.success + 2 * success) / 3
-            finalist.value = (finalist.value + 2 * value) / 3
+            finalist.add(success, value, self._episodes(2))
         self._sort()
 
     def generation(self) -> Step:
@@ -100,11 +110,11 @@ class Tuning:
         program = tuner.build(tuner.strategy.mean)
         tuned = self.evaluation.individual(program, first.individual, "constants tuned by CMA-ES")
         yield from self.evaluation.run([tuned])
-        if tuned.successes < len(self.evaluation.conditions):
+        if not self.evaluation.solves(tuned):
             return
         (count,) = yield from self.evaluation.confirmed([tuned])
         ((success, value),) = yield from self.evaluation.robustness([program], self.sigmas, 2)
-        self.finalists.append(Finalist(tuned, count, success, value, tuner))
+        self.finalists.append(Finalist(tuned, count, success, value, self._episodes(2), tuner))
         self._sort()
 
     def simplify(self) -> Step:
@@ -116,8 +126,9 @@ class Tuning:
                 make(program, first.individual, what) for what, program in simpler(first.individual.program)
             ]
             yield from self.evaluation.run(plainer)
-            bar = self.evaluation.value(first.individual) - SLOWER
-            plainer = [one for one in plainer if self.evaluation.value(one) >= bar]
+            conditions = self.evaluation.conditions
+            bar = self.evaluation.value(first.individual, conditions) - SLOWER
+            plainer = [one for one in plainer if self.evaluation.value(one, conditions) >= bar]
             programs = [first.individual.program, *(one.program for one in plainer[:PLAINER])]
             (success, value), *scores = yield from self.evaluation.robustness(programs, self.sigmas, 2)
             bar = value - SLOWER
@@ -126,7 +137,10 @@ class Tuning:
             good = [one for one, count in zip(good, counts, strict=True) if count >= first.confirmed]
             if not good:
                 return
-            self.finalists.insert(0, Finalist(good[0], first.confirmed, first.success, first.value))
+            self.finalists.insert(0, replace(first, individual=good[0], tuner=None))
+
+    def _episodes(self, copies: int) -> int:
+        return copies * len(self.sigmas) * len(self.evaluation.conditions)
 
     def _sort(self) -> None:
         self.finalists.sort(key=lambda finalist: (-finalist.confirmed, -finalist.value))
