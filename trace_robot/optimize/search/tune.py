@@ -1,8 +1,8 @@
 """Chooses among programs that solve every training condition, and tunes constants.
 
-First counts on how many confirming conditions a program succeeds, then how well it does under noise: few conditions
-say little about others, and a program that works when all its constants are off by centimetres, or makes up for it
-in a second pass, has the margins that other conditions need.
+What counts is how well a program does on all conditions, confirming ones included, and how well it does under noise:
+few conditions say little about others, and a program that works when all its constants are off by centimetres, or
+makes up for it in a second pass, has the margins that other conditions need.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from trace_robot.optimize.search.constants import free, from_vector, to_vector
-from trace_robot.optimize.search.evaluation import Evaluation, Step
+from trace_robot.optimize.search.evaluation import Evaluation, Scores, Step
 from trace_robot.optimize.search.population import Individual, trimmed
 from trace_robot.optimize.search.simplify import simpler
 from trace_robot.program import Program
 from trace_robot.spec import Array
 
 SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
+ENOUGH = 5  # episodes of a program for each sigma, at least
 NEARLY = 1  # confirming conditions that a program worth measuring under noise may solve less than the best
 PLAINER = 8  # plainer programs measured under noise at a time
 
@@ -84,7 +85,7 @@ class Tuning:
         counts = yield from self.evaluation.confirmed(new)
         bar = max(*counts, *(finalist.confirmed for finalist in self.finalists), 0) - NEARLY
         kept = [(one, count) for one, count in zip(new, counts, strict=True) if count >= bar]
-        scores = yield from self.evaluation.robustness([one.program for one, _ in kept], self.sigmas, 1)
+        scores = yield from self._robustness([one.program for one, _ in kept], 1)
         for (one, count), score in zip(kept, scores, strict=True):
             self.finalists.append(Finalist(one, count, *score, self._episodes(1)))
         self._sort()
@@ -92,7 +93,7 @@ class Tuning:
     def measure_again(self) -> Step:
         """Measure the first two again on new noises; afterwards the better one is first."""
         first = self.finalists[:2]
-        scores = yield from self.evaluation.robustness([f.individual.program for f in first], self.sigmas, 2)
+        scores = yield from self._robustness([f.individual.program for f in first], 2)
         for finalist, (success, value) in zip(first, scores, strict=True):
             finalist.add(success, value, self._episodes(2))
         self._sort()
@@ -105,7 +106,7 @@ class Tuning:
             first.tuner = Tuner(first.individual.program, self.population, seed)
         tuner = first.tuner
         vectors = tuner.strategy.ask()
-        scores = yield from self.evaluation.robustness([tuner.build(v) for v in vectors], self.sigmas, 1)
+        scores = yield from self._robustness([tuner.build(v) for v in vectors], 1)
         tuner.strategy.tell(vectors, [-value for _, value in scores])
         program = tuner.build(tuner.strategy.mean)
         tuned = self.evaluation.individual(program, first.individual, "constants tuned by CMA-ES")
@@ -113,7 +114,7 @@ class Tuning:
         if not self.evaluation.solves(tuned):
             return
         (count,) = yield from self.evaluation.confirmed([tuned])
-        ((success, value),) = yield from self.evaluation.robustness([program], self.sigmas, 2)
+        ((success, value),) = yield from self._robustness([program], 2)
         self.finalists.append(Finalist(tuned, count, success, value, self._episodes(2), tuner))
         self._sort()
 
@@ -130,7 +131,7 @@ class Tuning:
             bar = self.evaluation.value(first.individual, conditions) - SLOWER
             plainer = [one for one in plainer if self.evaluation.value(one, conditions) >= bar]
             programs = [first.individual.program, *(one.program for one in plainer[:PLAINER])]
-            (success, value), *scores = yield from self.evaluation.robustness(programs, self.sigmas, 2)
+            (success, value), *scores = yield from self._robustness(programs, 2)
             bar = value - SLOWER
             good = [one for one, score in zip(plainer, scores, strict=False) if score >= (success, bar)]
             counts = yield from self.evaluation.confirmed(good)
@@ -139,9 +140,17 @@ class Tuning:
                 return
             self.finalists.insert(0, replace(first, individual=good[0], tuner=None))
 
+    @property
+    def _repeats(self) -> int:
+        """How many noises of each sigma make up for few training conditions."""
+        return -(-ENOUGH // len(self.evaluation.conditions))
+
+    def _robustness(self, programs: Sequence[Program], copies: int) -> Scores:
+        return self.evaluation.robustness(programs, self.sigmas, copies * self._repeats)
+
     def _episodes(self, copies: int) -> int:
-        return copies * len(self.sigmas) * len(self.evaluation.conditions)
+        return copies * self._repeats * len(self.sigmas) * len(self.evaluation.conditions)
 
     def _sort(self) -> None:
-        self.finalists.sort(key=lambda finalist: (-finalist.confirmed, -finalist.value))
+        self.finalists.sort(key=lambda f: -(f.value + self.evaluation.value(f.individual)))
         del self.finalists[self.size :]
