@@ -38,7 +38,7 @@ class ProgramSearch:
     margin = 0.9  # success under noise at which there is nothing left to tune
     polishing = 6  # turns of exploring and tuning for more margin, once a program solves everything
     tunings = 64
-    share = 0.9  # of the budget, after which what was found is made plainer
+    share = 0.85  # of the budget, after which what was found is made plainer
 
     def __init__(
         self,
