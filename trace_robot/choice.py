@@ -103,7 +103,14 @@ def _search(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
-    return ProgramSearch(spec, training_seeds(settings.seed, settings.episodes), seed=settings.seed)
+    seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
+    return ProgramSearch(
+        spec,
+        seeds[: settings.episodes],
+        confirm=seeds[settings.episodes :],
+        seed=settings.seed,
+        budget=settings.steps,
+    )
 
 
 def _cma(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:

@@ -51,6 +51,7 @@ def _details(episodes: Sequence[Episode]) -> Mapping[str, Any]:
         "success": [episode.success for episode in episodes],
         "reward": [episode.total_reward for episode in episodes],
         "steps": [episode.decisions for episode in episodes],
+        "simulator_steps": [episode.steps for episode in episodes],
     }
     for name in episodes[0].measures:
         details[name] = [episode.measures.get(name, math.nan) for episode in episodes]
