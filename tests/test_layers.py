@@ -23,7 +23,7 @@ FLOORS = {
         3: "env conformance policy program",
         2: "workspace",
         1: "sandbox trace",
-        0: "errors spec versions",
+        0: "errors interval spec versions",
     }.items()
     for room in rooms.split()
 }

@@ -81,13 +81,13 @@ class RunFolder:
         return path
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
-        return self.write(name, json.dumps(data, indent=2, default=_plain) + "\n")
+        return self.write(name, plain_json(data, indent=2) + "\n")
 
     def log(self, lines: list[Mapping[str, Any]]) -> None:
         """Append one line of JSON a candidate."""
         try:
             with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line, default=_plain) + "\n" for line in lines)
+                file.writelines(plain_json(line) + "\n" for line in lines)
         except OSError as error:
             raise RunError(
                 f"cannot write {str(self.path / 'log.jsonl')!r}: {error.strerror}; free some space"
@@ -119,6 +119,11 @@ def read_result(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RunError(f"{str(path / 'result.json')!r} must hold an object, got {type(data).__name__}")
     return data
+
+
+def plain_json(data: Any, *, indent: int | None = None) -> str:
+    """Return data as JSON: arrays as lists, anything else as its text."""
+    return json.dumps(data, indent=indent, default=_plain)
 
 
 def _plain(value: Any) -> Any:
