@@ -13,7 +13,7 @@ from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.outcome import outcome_of
 from trace_robot.rollout.trial import Trial
 from trace_robot.run.history import History, RunInfo
-from trace_robot.run.ledger import Beginning, Ledger, Spent
+from trace_robot.run.ledger import Beginning, Spent, Store
 from trace_robot.run.store import RunFolder
 from trace_robot.sandbox.types import Fault
 from trace_robot.settings import Result, Settings
@@ -62,7 +62,8 @@ def make_run(
     """
     run = RunFolder.create(folder / name)
     settings = Settings(task, optimizer=optimizer, episodes=episodes, iterations=iterations, held_out=10)
-    ledger = Ledger.begin(run.path, Beginning(settings, SPEC, START, f"as asked {text}".strip()))
+    store = Store(folder)
+    ledger = store.begin(name, Beginning(settings, SPEC, START, f"as asked {text}".strip()))
     run.write_json("settings.json", {"task": task})
     spent = Spent(money=0.0 if prices else None)
     best: Trial | None = None
@@ -92,8 +93,8 @@ def make_run(
         held_out = [_episode(seed, reached=seed % 10 < 8) for seed in range(50_000, 50_010)]
         ledger.finish(_result(settings, spent, best, iterations), held_out, [], spent)
     elif status == "failed":
-        ledger.end("failed", f"the model is not there {text}".strip(), spent)
-    ledger.close()
+        ledger.enter("failed", f"the model is not there {text}".strip())
+    store.close()
     with History(folder) as history:
         return history.run(name)
 

@@ -160,7 +160,7 @@ class _Bench:
             control=settings.control or settings.usual_control, success=0.0, episodes=rules.held_out,
             interval=wilson(0, rules.held_out), crashes=rules.held_out, training_success=0.0,
             training_episodes=rules.episodes, candidates=0, iterations=0, environment_steps=0,
-            model_calls=chosen.usage()[0], tokens=chosen.usage()[1], seconds=round(seconds, 2),
+            model_calls=chosen.usage().calls, tokens=chosen.usage().tokens, seconds=round(seconds, 2),
             wall_seconds=round(seconds, 2), workers=self.engine.workers, ended=f"the environment broke: {error}",
             model="", controller="", fixed=self.plan.fixed, versions=versions(),
         )  # fmt: skip

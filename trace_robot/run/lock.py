@@ -24,6 +24,7 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         path = folder / NAME
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise RunError(
