@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from trace_robot.loop import written
+from trace_robot.rounds import written
 from trace_robot.optimize.search import ProgramSearch
 from trace_robot.policy import load_policy
 from trace_robot.rollout import Engine, held_out_seeds, training_seeds

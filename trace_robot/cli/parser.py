@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib.metadata import version
 
-from trace_robot.cli.options import bench, lists, optimize, rollout
+from trace_robot.cli.options import bench, lists, optimize, rollout, runs
 
 EPILOG = """\
 examples:
@@ -25,6 +25,7 @@ ADD = (
     optimize.optimize,
     rollout.evaluate,
     optimize.replay,
+    runs.resume,
     rollout.render,
     bench.bench,
     lists.lists,

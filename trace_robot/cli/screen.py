@@ -43,6 +43,7 @@ class Screen:
         self.out = out
         self.why = why
         self.seconds = seconds
+        self.began = False
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=out, transient=True,
@@ -59,6 +60,7 @@ class Screen:
 
     def show(self, event: Event) -> None:
         if isinstance(event, Started):
+            self.began = True
             self._started(event)
         elif isinstance(event, Progressed):
             self._progressed(event)
@@ -80,7 +82,12 @@ class Screen:
             f"training   {settings.episodes} conditions, seed {settings.seed}; feedback level {settings.feedback};"
             f" held out: {settings.held_out} others"
         )
-        self.out.print(f"folder     {escape(str(event.folder))}\n")
+        self.out.print(f"folder     {escape(str(event.folder))}")
+        if event.known:
+            self.out.print(
+                f"going on   {event.known} answers and batches of episodes are known from before; none is asked again"
+            )
+        self.out.print()
         self.out.print(HEAD, style="bold")
 
     def _progressed(self, event: Progressed) -> None:

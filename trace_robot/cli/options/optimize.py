@@ -13,6 +13,8 @@ from trace_robot.cli.options.shared import (
     folder,
     natural,
     output,
+    prices,
+    seconds,
     workers,
 )
 
@@ -71,6 +73,13 @@ def optimize(commands: Commands) -> None:
     )
     command.add_argument("--calls", type=count, metavar="N", help="stop after so many calls of the model")
     command.add_argument("--tokens", type=count, metavar="N", help="stop after so many tokens")
+    command.add_argument(
+        "--prices",
+        type=prices,
+        metavar="P,C",
+        help="money for a million tokens of prompts and of completions",
+    )
+    command.add_argument("--money", type=seconds, metavar="M", help="stop after so much money, by --prices")
     command.add_argument(
         "--no-tune",
         action="store_true",

@@ -48,6 +48,23 @@ def seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
+def prices(text: str) -> tuple[float, float]:
+    prompt, _, completion = text.partition(",")
+    values = float(prompt), float(completion)
+    if not all(0 <= value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"must be two numbers of 0 or more, got {text}")
+    return values
+
+
+def run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="a run's name, the beginning of its name, or its folder")
+    runs(command)
+
+
+def runs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--runs", metavar="DIR", help="the folder of runs (default: rollouts/runs)")
+
+
 def conditions(command: argparse.ArgumentParser, episodes: int, what: str) -> None:
     command.add_argument(
         "--episodes",
