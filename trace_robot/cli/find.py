@@ -23,8 +23,7 @@ def find(text: str, folder: Path = RUNS) -> tuple[History, RunInfo]:
     A name, or the beginning of one, is looked up in ``folder``; a path leads to the store beside it.
     """
     path = Path(text)
-    is_path = path.is_dir() or os.sep in text.rstrip(os.sep)
-    if is_path and not (folder / text).is_dir():
+    if os.sep in text.rstrip(os.sep) or (path.is_dir() and not (folder / text).is_dir()):
         place = path.resolve()
         folder, text = place.parent, place.name
         if not (folder / FILE).is_file():

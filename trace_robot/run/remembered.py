@@ -46,7 +46,7 @@ class RememberedModel:
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
         if self.journal is None:
             return self.model.chat(messages, n)
-        request = hash_of([[[m["role"], m["content"]] for m in messages], n])
+        request = request_hash(messages, n)
         entry = self.journal.take(("replies", "no answer"), request)
         if entry is not None:
             if isinstance(self.model, Recorder):
@@ -90,7 +90,7 @@ class RememberedEngine:
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]:
         jobs = list(jobs)
-        request = _request(jobs)
+        request = jobs_hash(jobs)
         entry = self.journal.take(("episodes",), request)
         if entry is None:
             data = encode_episodes(_trimmed(jobs, self.engine.run(jobs, on_episode=on_episode)))
@@ -103,7 +103,11 @@ class RememberedEngine:
         return episodes
 
 
-def _request(jobs: Sequence[Job]) -> str:
+def request_hash(messages: Sequence[Message], n: int) -> str:
+    return hash_of([[[message["role"], message["content"]] for message in messages], n])
+
+
+def jobs_hash(jobs: Sequence[Job]) -> str:
     """Return a hash of the jobs; what many of them share is hashed once."""
     known: dict[int, str] = {}
 
