@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from trace_robot.errors import RunError, UnknownNameError
 from trace_robot.run.database import FILE
-from trace_robot.run.history import History, RunInfo
+from trace_robot.run.history import History, IterationInfo, RunInfo
 
 RUNS = Path("rollouts") / "runs"
 
@@ -22,8 +23,8 @@ def find(text: str, folder: Path = RUNS) -> tuple[History, RunInfo]:
 
     A name, or the beginning of one, is looked up in ``folder``; a path leads to the store beside it.
     """
-    path = Path(text)
-    if os.sep in text.rstrip(os.sep) or (path.is_dir() and not (folder / text).is_dir()):
+    path, text = Path(text), text.rstrip(os.sep) or text
+    if os.sep in text or (path.is_dir() and not (folder / text).is_dir()):
         place = path.resolve()
         folder, text = place.parent, place.name
         if not (folder / FILE).is_file():
@@ -54,3 +55,16 @@ def _no_store(path: Path, folder: Path) -> str:
         f"the run {str(path)!r} has lost its store: {FILE} must lie beside it; if the folder was moved, move it back or"
         " move that file too"
     )
+
+
+def iteration_of(run: RunInfo, iterations: Sequence[IterationInfo], number: int | None) -> IterationInfo:
+    """Return an iteration by its number, None for the best; raise UnknownNameError if it is not there."""
+    if not iterations:
+        raise RunError(f"the run {run.name!r} has no iterations yet")
+    if number is None:
+        return next(each for each in reversed(iterations) if each.better)
+    if number >= len(iterations):
+        raise UnknownNameError(
+            f"the run {run.name!r} has no iteration {number}; it has 0 to {len(iterations) - 1}"
+        )
+    return iterations[number]

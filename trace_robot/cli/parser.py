@@ -14,6 +14,7 @@ examples:
   trace-robot evaluate pick-place-v3 --policy runs/reach/best.py --episodes 50
   trace-robot replay pick-place                      a recorded run of OptoPrime, with real rollouts
   trace-robot render pick-place-v3 --policy runs/reach/best.py --out pick.mp4
+  trace-robot runs; trace-robot show RUN; trace-robot diff RUN 0 3; trace-robot resume RUN
   trace-robot bench --tasks mt10 --seconds 60          many tasks, one table; the same command again goes on
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
 
@@ -26,6 +27,12 @@ ADD = (
     rollout.evaluate,
     optimize.replay,
     runs.resume,
+    runs.list_runs,
+    runs.show,
+    runs.diff,
+    runs.prompt,
+    runs.graph,
+    runs.compare,
     rollout.render,
     bench.bench,
     lists.lists,
