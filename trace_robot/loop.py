@@ -86,6 +86,7 @@ def resume(
     out: Path,
     *,
     base_url: str | None = None,
+    chosen: Chosen | None = None,
     make_optimizer: Make | None = None,
     usage: Callable[[], Usage] = Usage,
     engine: Engine | None = None,
@@ -93,7 +94,8 @@ def resume(
 ) -> Result:
     """Go on with a run that was interrupted, to where it would have come by itself; see ``optimize``.
 
-    base_url: of a model's endpoint that has moved. make_optimizer: what the run was begun with, if it was.
+    base_url: of a model's endpoint that has moved. chosen, make_optimizer: what the run was begun with, made again;
+    left out, the store knows how.
     """
     place = out.resolve()
     if not (place.parent / FILE).is_file():
@@ -108,17 +110,20 @@ def resume(
             settings = beginning.settings
             if make_optimizer is not None:
                 chosen = Chosen(settings, beginning.why, make_optimizer, usage)
-            elif beginning.choice is None:
-                raise RunError(
-                    f"the run {place.name!r} has an optimizer that a program made; go on with trace_robot.loop.resume"
-                    " and that optimizer"
-                )
-            else:
-                chosen = choose_again(settings, beginning.why, beginning.choice, base_url=base_url)
+            chosen = chosen or _choose_again(place.name, beginning, base_url)
             prepared = _prepare(settings, Policy.from_text(beginning.source, settings.policy))
             optimizer = chosen.make(problem_of(prepared.policy, prepared.spec), prepared.spec, settings)
             ledger.enter("running")
             return _conduct(prepared, chosen, optimizer, RunFolder.reopen(out), ledger, engine, observe)
+
+
+def _choose_again(name: str, beginning: Beginning, base_url: str | None) -> Chosen:
+    if beginning.choice is None:
+        raise RunError(
+            f"the run {name!r} has an optimizer that a program made; go on with trace_robot.loop.resume and that"
+            " optimizer"
+        )
+    return choose_again(beginning.settings, beginning.why, beginning.choice, base_url=base_url)
 
 
 @dataclass(frozen=True, slots=True)

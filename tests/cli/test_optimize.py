@@ -271,7 +271,9 @@ def test_a_run_stopped_by_ctrl_c_keeps_the_best_that_the_search_had_and_leaves_n
             _, errors = process.communicate(timeout=20)
             break
     assert process.returncode == 130
-    assert errors.decode() == "trace-robot: stopped; the best controller so far is in the run's folder\n"
+    assert errors.decode() == (
+        f"trace-robot: stopped; go on with: trace-robot resume {out}; the best controller so far: {out / 'best.py'}\n"
+    )
     assert "STAGES = [" in (out / "best.py").read_text()
     assert not [path for path in out.rglob("*") if path.name.endswith(".part")]
     with pytest.raises(ProcessLookupError):

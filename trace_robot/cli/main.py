@@ -11,6 +11,7 @@ from importlib import import_module
 
 from trace_robot.cli.interrupt import INTERRUPTED
 from trace_robot.cli.parser import parser
+from trace_robot.cli.text import safe
 from trace_robot.errors import TraceRobotError
 
 DONE, FAILED = 0, 1  # argparse itself exits with 2 for a wrong command line
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except TraceRobotError as error:
-        sys.stderr.write(f"trace-robot: error: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"trace-robot: error: {safe(' '.join(str(error).split()))}\n")
         return FAILED
     except KeyboardInterrupt:
         sys.stderr.write("trace-robot: stopped\n")

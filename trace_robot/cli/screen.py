@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from trace_robot.cli.text import line, safe
 from trace_robot.settings import Event, Iterated, Progressed, Result, Started
 
 PIPED_WIDTH = 200
+QUIET_SECONDS = 30.0  # without a word, where there is no live line, until one says that it goes on
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
 )
@@ -44,6 +47,7 @@ class Screen:
         self.why = why
         self.seconds = seconds
         self.began = False
+        self.told = time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=out, transient=True,
@@ -94,6 +98,10 @@ class Screen:
         best = "" if event.best is None else f"best {event.best.outcome.success:.2f}  "
         left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
         note = f"{event.candidates} tried  {best}{left}" if event.stage == "training" else ""
+        if not self.out.is_terminal and time.monotonic() - self.told > QUIET_SECONDS:
+            self.told = time.monotonic()
+            done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {event.total} episodes"
+            self.out.print("; ".join(filter(None, (done, note.strip()))))
         self.progress.update(
             self.bar, description=event.stage, completed=event.done, total=event.total, note=note
         )
@@ -101,11 +109,8 @@ class Screen:
     def _iterated(self, event: Iterated) -> None:
         episodes = event.trial.episodes
         reward = sum(episode.total_reward for episode in episodes) / len(episodes)
-        note = (
-            " ".join(event.trial.candidate.note.split())[:70]
-            if event.iteration
-            else "the starting controller"
-        )
+        note = line(event.trial.candidate.note) if event.iteration else "the starting controller"
+        self.told = time.monotonic()
         self.out.print(
             f"{event.iteration:>9}  {event.candidates:>6}  {event.trial.outcome.success:>7.2f}  {reward:>8.4g}  "
             f"{event.best.outcome.success:>5.2f}  {event.seconds:>5.0f}s  {escape(note)}",
@@ -118,7 +123,7 @@ def summary(out: Console, result: Result, folder: Path) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("ended", escape(result.ended))
+    table.add_row("ended", escape(safe(result.ended)))
     table.add_row(
         "held out",
         f"[bold]success {result.held_out_success:.2f}[/bold] of {result.held_out_episodes} episodes"

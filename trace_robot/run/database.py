@@ -83,12 +83,12 @@ def _words(error: sqlite3.DatabaseError, path: Path) -> str:
     if "locked" in text or "busy" in text:
         return f"{name} has been held by another process for {BUSY_SECONDS:g} seconds; wait for it, or end it"
     if "full" in text:
-        return f"{name} cannot grow, the disk is full; free some space, then go on with: trace-robot resume"
+        return f"{name} cannot grow, the disk is full; free some space"
     if _forbidden(error):
         return f"{name} cannot be opened or written ({text}); check its permissions and those of its folder"
     if "not a database" in text or "malformed" in text:
         return f"{name} is damaged ({text}); the runs' folders are untouched; move it away to start a new one"
-    return f"{name}: {text}; check the disk, then go on with: trace-robot resume"
+    return f"{name}: {text}; check the disk"
 
 
 def _forbidden(error: sqlite3.DatabaseError) -> bool:

@@ -54,7 +54,8 @@ class RunInfo:
     started, updated: seconds since 1970. seconds: spent on optimizing. iterations: written down, the start not
     counted; best_iteration: None before the first. money: None where no prices were given. start, training: success
     of the starting and of the best controller on their training conditions; held_out: None before the end.
-    why: this optimizer, in words. environment: what it says about itself (``EnvSpec`` as plain data).
+    why: this optimizer, in words. environment: what it says about itself (``EnvSpec`` as plain data). result: what
+    result.json holds, None before the end.
     """
 
     id: int
@@ -86,6 +87,7 @@ class RunInfo:
     settings: Mapping[str, Any]
     environment: Mapping[str, Any]
     versions: Mapping[str, str]
+    result: Mapping[str, Any] | None = None
 
     @property
     def tokens(self) -> int:
@@ -314,7 +316,7 @@ class History:
             training=_score(row["best_success"], row["best_episodes"]),
             held_out=_score(result.get("held_out_success"), result.get("held_out_episodes", 0)),
             settings=json.loads(row["settings"]), environment=json.loads(row["environment"]),
-            versions=json.loads(row["versions"]),
+            versions=json.loads(row["versions"]), result=result or None,
         )  # fmt: skip
 
     def _episodes(self, run: RunInfo, owner: str) -> dict[int, tuple[EpisodeInfo, ...]]:

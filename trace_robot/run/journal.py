@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trace_robot.errors import RunError
+from trace_robot.errors import ChangedRunError, RunError
 from trace_robot.run.database import faults, transaction
 
 Kind = Literal["episodes", "replies", "no answer", "time over"]
@@ -68,13 +68,13 @@ class Journal:
     def take(self, kinds: tuple[Kind, ...], request: str) -> Entry | None:
         """Return what came for the request, None where it must be got now.
 
-        Raises RunError where something else was asked for at this point.
+        Raises ChangedRunError where something else was asked for at this point.
         """
         if not self.replaying:
             return None
         entry = self._peek()
         if entry.kind not in kinds or entry.request != request:
-            raise RunError(
+            raise ChangedRunError(
                 f"the run cannot go on as it began: at entry {self._next + 1} of {self.known} of its journal it asked"
                 f" for {entry.kind} that are not asked for now; the program, its libraries, the environment or an"
                 " option has changed since: use what it was started with, or start it anew"

@@ -90,6 +90,11 @@ class Store:
         if row["status"] == "finished":
             raise RunError(f"the run {name!r} is finished: {row['ended']}; nothing is left to do")
 
+    def can_go_on(self, name: str) -> bool:
+        """Return whether a run was begun and is not finished."""
+        row = self._first("SELECT status FROM runs WHERE name = ?", name)
+        return row is not None and row["status"] != "finished"
+
     def forget(self, name: str) -> None:
         """Take a run out of the store."""
         with transaction(self._connection, self.path) as connection:
