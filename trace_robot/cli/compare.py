@@ -8,11 +8,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from trace_robot.cli.console import console, write_json
 from trace_robot.cli.curve import curve
 from trace_robot.cli.diff import colored
 from trace_robot.cli.find import find, iteration_of, runs_folder
 from trace_robot.cli.plain import run_data
-from trace_robot.cli.screen import console, write_json
 from trace_robot.cli.show import told
 from trace_robot.cli.text import duration, line
 from trace_robot.interval import difference as between

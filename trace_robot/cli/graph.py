@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from trace_robot.cli.console import console, write_json
 from trace_robot.cli.find import find, iteration_of, runs_folder
-from trace_robot.cli.screen import console, write_json
 from trace_robot.cli.text import safe
 from trace_robot.errors import RunError
 

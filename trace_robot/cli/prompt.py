@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from trace_robot.cli.console import console, write_json
 from trace_robot.cli.find import find, iteration_of, runs_folder
 from trace_robot.cli.plain import plain
-from trace_robot.cli.screen import console, write_json
 from trace_robot.cli.text import safe
 from trace_robot.errors import RunError
 from trace_robot.run.history import AttemptInfo

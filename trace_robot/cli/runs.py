@@ -8,9 +8,9 @@ import time
 from rich.markup import escape
 from rich.table import Table
 
+from trace_robot.cli.console import console, write_json
 from trace_robot.cli.find import runs_folder
 from trace_robot.cli.plain import run_data
-from trace_robot.cli.screen import console, write_json
 from trace_robot.cli.text import duration, line
 from trace_robot.run.database import FILE
 from trace_robot.run.history import History, RunInfo, Score

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,30 +11,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from trace_robot.cli.console import console as console
+from trace_robot.cli.console import write_json as write_json
 from trace_robot.cli.text import line, safe
 from trace_robot.settings import Event, Iterated, Progressed, Result, Started
 
-PIPED_WIDTH = 200
 QUIET_SECONDS = 30.0  # without a word, where there is no live line, until one says that it goes on
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
 )
-
-
-class _Console(Console):
-    """Goes on silently when the reader of a pipe, such as head, has left."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def console(*, quiet: bool = False, json: bool = False) -> Console:
-    """Return where words go: standard error if standard output is for JSON; NO_COLOR is heeded by rich."""
-    piped = not (sys.stderr if json else sys.stdout).isatty()
-    return _Console(
-        stderr=json, quiet=quiet, highlight=False, soft_wrap=True, width=PIPED_WIDTH if piped else None
-    )
 
 
 class Screen:
@@ -143,9 +126,3 @@ def summary(out: Console, result: Result, folder: Path) -> None:
         table.add_row("", escape(f"{last} (after)"))
     out.print()
     out.print(table)
-
-
-def write_json(data: Any) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.syntax import Syntax
 from rich.table import Table
 
+from trace_robot.cli.console import console, write_json
 from trace_robot.cli.curve import curve
 from trace_robot.cli.find import find, name_of, runs_folder
 from trace_robot.cli.plain import iteration_data, run_data
-from trace_robot.cli.screen import console, write_json
 from trace_robot.cli.text import duration, line, safe
 from trace_robot.run.history import IterationInfo, RunInfo, Score
+
+if TYPE_CHECKING:
+    from rich.syntax import Syntax
 
 MOST_ROWS = 30
 
@@ -41,8 +44,14 @@ def run(options: argparse.Namespace) -> int:
             out.print(f"{len(iterations) - len(shown)} others were no better; --all shows them", style="dim")
         best = next(each for each in reversed(iterations) if each.better)
         out.print(f"\n[bold]the best controller[/bold], iteration {best.number}:\n")
-        out.print(Syntax(safe(best.controller), "python", theme="ansi_dark", background_color="default"))
+        out.print(_code(best.controller) if out.is_terminal else safe(best.controller), markup=False)
     return 0
+
+
+def _code(text: str) -> Syntax:
+    from rich.syntax import Syntax
+
+    return Syntax(safe(text), "python", theme="ansi_dark", background_color="default")
 
 
 def telling(iterations: Sequence[IterationInfo], most: int = MOST_ROWS) -> list[IterationInfo]:

@@ -35,7 +35,10 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
 
 
 def open_to_read(folder: Path) -> sqlite3.Connection:
-    """Return a connection that cannot change anything; also where nothing may be written beside the file."""
+    """Return a connection that cannot change anything; also where nothing may be written beside the file.
+
+    A store of an earlier format is brought up to date first; one that was only just made is empty.
+    """
     path = folder / FILE
     if not path.is_file():
         raise RunError(f"there is no store of runs in {str(folder)!r}: {FILE} lies beside the runs' folders")
@@ -43,8 +46,14 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
         for option in ("mode=ro", "immutable=1"):  # the second where no index of the log may be made
             connection = _connect(f"{_uri(path)}?{option}")
             try:
-                _check(connection, path)
-                return connection
+                version = _check(connection, path)
+                if version == len(MIGRATIONS):
+                    return connection
+                connection.close()
+                if version:
+                    open_to_write(folder).close()
+                    return open_to_read(folder)
+                return _empty()
             except sqlite3.OperationalError as error:
                 connection.close()
                 if option != "mode=ro" or not _forbidden(error):
@@ -106,11 +115,20 @@ def _connect(uri: str) -> sqlite3.Connection:
     return connection
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise RunError for a database of something else, or one that a later version wrote."""
-    application = _pragma(connection, "application_id")
-    version = _pragma(connection, "user_version")
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+def _empty() -> sqlite3.Connection:
+    connection = _connect("file::memory:")
+    _migrate(connection)
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the format, 0 for none yet; raise RunError for a database of something else, or a later version's."""
+    connection.execute("BEGIN")  # all from one moment: another process may be making it
+    try:
+        application, version = (_pragma(connection, name) for name in ("application_id", "user_version"))
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    finally:
+        connection.execute("ROLLBACK")
     if application != APPLICATION and (application or version or tables):
         raise RunError(f"{str(path)!r} is a database of something else; move it away, or give another --out")
     if version > len(MIGRATIONS):
@@ -118,6 +136,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"the store {str(path)!r} was written by a later trace-robot (format {version}, this one knows"
             f" {len(MIGRATIONS)}); upgrade with: pip install --upgrade trace-robot"
         )
+    return version
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
