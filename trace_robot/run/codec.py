@@ -80,7 +80,11 @@ def _episode_data(at: str, episode: Episode, arrays: Arrays) -> dict[str, Any]:
     arrays |= {f"{at}series.{name}": array for name, array in episode.series.items()}
     if episode.observations.size:
         arrays[f"{at}observations"] = single(episode.observations)
-    about |= {"infos": dict(episode.infos), "series": list(episode.series), "graph": episode.graph}
+    about |= {
+        "infos": dict(episode.infos),
+        "series": list(episode.series),
+        "graph": [dict(record) for record in episode.graph],
+    }
     return about | _picture_data(at, episode.scene, episode.states, arrays)
 
 

@@ -150,7 +150,7 @@ class Ledger:
                 data = encode_recording(recording)
                 insert(connection, "recordings", {"run": self._run, "iteration": number, "data": data})
             if trial.outcome.graph:
-                data = encode_json(list(trial.outcome.graph))
+                data = encode_json([dict(record) for record in trial.outcome.graph])
                 insert(connection, "graphs", {"run": self._run, "iteration": number, "data": data})
         self._attempts += len(attempts)
 
