@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from trace_robot.cli import main
+from trace_robot.cli.parser import parser
 from trace_robot.run.history import RunInfo
 
 MakeRun = Callable[..., RunInfo]
@@ -219,3 +222,27 @@ def test_colours_are_for_terminals_and_not_for_those_who_say_no(runs: Path) -> N
             check=True,
         ).stdout
         assert (b"\x1b[32m" in shown) == colored
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text()
+TYPED = [
+    line.partition("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+    for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("command", TYPED)
+def test_every_command_of_the_page_on_runs_can_be_typed(command: str) -> None:
+    program, *arguments = shlex.split(command)
+    assert program == "trace-robot"
+    parser().parse_args(arguments)
+
+
+def test_the_program_of_the_page_on_runs_runs(
+    runs: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(runs, "demo", iterations=2)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    exec(compile(code, "runs.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[1] == "1 0.4 push 0.1 forward"

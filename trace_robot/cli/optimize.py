@@ -20,6 +20,8 @@ from trace_robot.loop import first_prompt, optimize
 from trace_robot.optimize.optoprime import NO_REPLY
 from trace_robot.settings import Result, Settings
 
+BELOW = 3  # exit code where --require asked for more
+
 
 def run(options: argparse.Namespace) -> int:
     settings = Settings(
@@ -81,6 +83,10 @@ def watch(go: Callable[[], Result], screen: Screen, options: argparse.Namespace,
     if result.ended.startswith(NO_REPLY):
         asked = out / "attempts.json"
         raise ReplyError(f"the model gave {result.ended}; see {asked}, or try another --model")
+    wanted = getattr(options, "require", None)
+    if wanted is not None and result.held_out_success < wanted:
+        sys.stderr.write(f"trace-robot: held-out success {result.held_out_success:.2f} is below {wanted:g}\n")
+        return BELOW
     return 0
 
 

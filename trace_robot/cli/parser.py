@@ -18,7 +18,8 @@ examples:
   trace-robot bench --tasks mt10 --seconds 60          many tasks, one table; the same command again goes on
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
 
-exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command line, 130 stopped by Ctrl-C
+exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command line, 3 success below --require,
+            130 stopped by Ctrl-C
 """
 
 # In the order in which --help lists them; the options of a command are in the module of its room.

@@ -14,6 +14,7 @@ from trace_robot.cli.options.shared import (
     natural,
     output,
     prices,
+    require,
     seconds,
     workers,
 )
@@ -97,6 +98,7 @@ def optimize(commands: Commands) -> None:
         action="store_true",
         help="roll out the starting controller, print the first prompt, ask nobody",
     )
+    require(command)
     output(command)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from trace_robot.cli.options.shared import Commands, add_command, natural, output, run, runs
+from trace_robot.cli.options.shared import Commands, add_command, natural, output, require, run, runs
 
 
 def resume(commands: Commands) -> None:
@@ -15,6 +15,7 @@ def resume(commands: Commands) -> None:
     )  # fmt: skip
     run(command)
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
+    require(command)
     output(command)
 
 

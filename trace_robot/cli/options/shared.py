@@ -48,6 +48,19 @@ def seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
+def require(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--require", type=rate, metavar="RATE", help="end with exit code 3 if held-out success is below this"
+    )
+
+
+def rate(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return value
+
+
 def prices(text: str) -> tuple[float, float]:
     prompt, _, completion = text.partition(",")
     values = float(prompt), float(completion)
