@@ -3,7 +3,7 @@
     python benchmarks/crash.py --kills 200
     python benchmarks/crash.py --kills 10 --kinds model,reach --seed 7
 
-Each run is a real ``trace-robot optimize`` in a process of its own, killed with SIGKILL up to three times. Kinds: model
+Each run is a real ``trace-robot optimize`` in a process of its own, killed with SIGKILL up to six times. Kinds: model
 (OptoPrime; the model is an HTTP endpoint in this process that counts what it is asked), tuned (with CMA-ES between its
 proposals), search and cma, all on a point that is pushed about (tests/workspace); reach: search on Meta-World, videos.
 
@@ -35,7 +35,7 @@ from trace_robot.run.lock import held
 from trace_robot.run.remembered import request_hash
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_KILLS = 3
+MOST_KILLS = 6
 KINDS = {
     "model": "point-mass --optimizer optoprime --iterations 6 --episodes 3 --held-out 4 --no-tune --prices 1,3",
     "tuned": "point-mass --optimizer optoprime --iterations 1 --episodes 2 --held-out 2 --proposals 2",
@@ -150,7 +150,7 @@ class Crashes:
         command, known, asked = "optimize", set[str](), len(self.endpoint.asked)
         for _ in range(self.random.randint(1, MOST_KILLS)):
             process = self._start(place, command)
-            moment = self.random.uniform(0.0, self.seconds)
+            moment = self.random.uniform(0.0, self.seconds / 2)
             if not self._kill(process, place / "run", moment):
                 break
             moments.append(round(moment, 3))
