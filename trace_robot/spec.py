@@ -56,6 +56,13 @@ class EnvSpec:
     positions: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> EnvSpec:
+        """Return what ``dataclasses.asdict`` made plain."""
+        fields = {name: tuple(Field(**part) for part in data[name]) for name in ("observation", "action")}
+        ranges = {name: tuple(data[name]) for name in ("low", "high", "positions")}
+        return cls(**{**data, **fields, **ranges})
+
     @property
     def action_size(self) -> int:
         return len(self.low)

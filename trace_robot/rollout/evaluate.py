@@ -82,6 +82,7 @@ def resolve(
     """
     from trace_robot.workspace import describe
 
+    policy.require_act()
     chosen = {"control": control or policy.control or usual, **(options or {})}
     return policy.with_control(chosen["control"]).with_names(), describe(task, **chosen), chosen
 
