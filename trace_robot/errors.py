@@ -20,6 +20,11 @@ TraceRobotError
     └── ChangedRunError       a run that cannot go on, because it would not be the same run
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class TraceRobotError(Exception):
     """Base of every expected fault; its text is one line that says what to do."""
@@ -91,3 +96,14 @@ class RunError(TraceRobotError):
 
 class ChangedRunError(RunError):
     """A run that is taken up again asks for something else than it did."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that is not there: one line, with what may have been meant."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = near or [each for each in names if name.lower() in each.lower()][:3]
+    if near:
+        return UnknownNameError(f"no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?")
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return UnknownNameError(f"no {kind} {name!r}; known: {shown or 'none'}")
