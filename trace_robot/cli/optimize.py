@@ -13,6 +13,7 @@ from pathlib import Path
 from trace_robot.choice import Chosen, choose
 from trace_robot.cli.find import name_of
 from trace_robot.cli.interrupt import INTERRUPTED, interruptible
+from trace_robot.cli.options.shared import environment_options
 from trace_robot.cli.screen import Screen, console, write_json
 from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError, ValueMismatchError
 from trace_robot.llm import Budget, Prices
@@ -30,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
         address=options.address, control=options.control,
         held_out=options.held_out, feedback=options.feedback, seconds=options.seconds, steps=options.steps,
         tune=not options.no_tune, video=not options.no_video, trusted=options.trust,
+        options=environment_options(options),
     )  # fmt: skip
     if options.money is not None and options.prices is None:
         raise ValueMismatchError("--money needs --prices, which say what a token costs")

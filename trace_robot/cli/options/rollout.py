@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from trace_robot.cli.options.shared import Commands, add_command, backend, conditions, natural, output, runs
+from trace_robot.cli.options.shared import (
+    Commands,
+    add_command,
+    backend,
+    conditions,
+    environment,
+    natural,
+    output,
+    runs,
+)
 
 
 def evaluate(commands: Commands) -> None:
@@ -10,7 +19,7 @@ def evaluate(commands: Commands) -> None:
         commands, "evaluate", "score a controller on held-out conditions",
         "Score a controller on held-out conditions; with zoo in the place of TASK, every controller of the zoo.",
     )  # fmt: skip
-    command.add_argument("task", metavar="TASK|zoo")
+    environment(command, "TASK|zoo")
     command.add_argument("--policy", metavar="NAME|FILE", help="the controller (not for zoo)")
     command.add_argument("--tasks", metavar="NAME,..", help="zoo: these tasks only (default: all it has)")
     conditions(command, 50, "held-out conditions to score on")
@@ -23,7 +32,7 @@ def render(commands: Commands) -> None:
         commands, "render", "make a video of a controller's episodes, or of a run",
         "Make a video of new episodes of a controller (TASK --policy FILE), or of the episodes that a run recorded.",
     )  # fmt: skip
-    command.add_argument("task", metavar="TASK|RUN")
+    environment(command, "TASK|RUN")
     command.add_argument("--policy", metavar="NAME|FILE", help="the controller, if the first word is a task")
     conditions(command, 1, "episodes to show, one after the other")
     runs(command)
