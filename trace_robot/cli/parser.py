@@ -37,6 +37,7 @@ ADD = (
     rollout.render,
     bench.bench,
     lists.lists,
+    lists.check_env,
     lists.sandbox,
 )
 
