@@ -16,6 +16,7 @@ examples:
   trace-robot render pick-place-v3 --policy runs/reach/best.py --out pick.mp4
   trace-robot runs; trace-robot show RUN; trace-robot diff RUN 0 3; trace-robot resume RUN
   trace-robot bench --tasks mt10 --seconds 60          many tasks, one table; the same command again goes on
+  trace-robot init my-robot; trace-robot check-env slider     a workspace of your own; is its environment sound?
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
 
 exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command line, 3 success below --require,
@@ -37,6 +38,7 @@ ADD = (
     rollout.render,
     bench.bench,
     lists.lists,
+    lists.init,
     lists.check_env,
     lists.sandbox,
 )
