@@ -14,13 +14,17 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named part ``[start:stop]`` of a flat observation or action; one number is shown as a float."""
+    """A named part ``[start:stop]`` of a flat observation or action; one number is shown as a float.
+
+    whole: of an action, that the environment takes whole numbers only; what comes is rounded to the nearest.
+    """
 
     name: str
     start: int
     stop: int
     unit: str = ""
     meaning: str = ""
+    whole: bool = False
 
     @property
     def size(self) -> int:
@@ -40,7 +44,12 @@ class EnvSpec:
     positions: names of observation fields that are points in metres, world frame, shape (3,); the hand's
         comes first, empty where the environment has none.
     horizon: decisions after which an episode ends with "time".
-    success: in words, what ``info["success"]`` means.
+    success: in words, what ``info["success"]`` means, or what the return must be.
+    failure: in words, why the environment itself may end an episode that has not succeeded.
+    return_threshold: an episode succeeds if the sum of its rewards is at least this when it ends; None where
+        ``info["success"]`` decides, as soon as it is true.
+    terms: entries of ``info`` that are worth telling, in this order; empty for every number in it.
+    simulator_steps: of an episode at most, where a decision may take several; 0 for as many as the horizon.
     """
 
     name: str
@@ -55,6 +64,10 @@ class EnvSpec:
     control: str = "raw"
     positions: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    failure: str = ""
+    return_threshold: float | None = None
+    terms: tuple[str, ...] = ()
+    simulator_steps: int = 0
 
     @property
     def action_size(self) -> int:
@@ -71,12 +84,18 @@ class Scene:
 
     model_path: the MJCF file; model_arrays: arrays of the model that the reset changed (``body_pos``, ...).
     camera: a fixed camera's name; upside_down: whether its picture must be turned by 180 degrees.
+    view: of a free camera, where no name is given: "distance", "azimuth" and "elevation" (degrees), and the point
+        "x", "y", "z" it looks at; what is left out is chosen.
+    replay: for an environment that no model file describes: its name and options and the seed of the episode. It
+        draws itself, being stepped again with the recorded actions, which are then the states' ``qpos``.
     """
 
     model_path: str
     model_arrays: Mapping[str, Array] = field(default_factory=dict)
     camera: str = ""
     upside_down: bool = False
+    view: Mapping[str, float] = field(default_factory=dict)
+    replay: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

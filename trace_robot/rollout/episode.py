@@ -9,7 +9,7 @@ from typing import Any, Literal
 from trace_robot.sandbox.types import Fault, Limits
 from trace_robot.spec import Array, Scene, States
 
-Ended = Literal["success", "time", "error"]
+Ended = Literal["success", "terminated", "time", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class Episode:
 
     observations: (T + 1, obs_dim), the last row seen after the last action; empty unless asked for.
     actions: (T, act_dim), as the environment applied them. rewards: (T,), unscaled.
-    ended: "success", "time" or "error"; for "error", ``fault`` says which and where.
+    ended: "success", "terminated" (by the environment, without success), "time" or "error"; for "error",
+    ``fault`` says which and where. return_threshold: the total reward that counts as success, where one does.
     steps: simulator control steps. infos: named numbers of the last step; measures: what the job asked for.
     series: what the feedback level asks for, by name (see ``trace_robot.rollout.levels``).
     graph: the traced episode as records (see ``trace_robot.trace.records``), empty unless traced.
@@ -65,6 +66,7 @@ class Episode:
     states: States | None = None
     printed: str = ""
     seconds: float = 0.0
+    return_threshold: float | None = None
 
     @property
     def decisions(self) -> int:

@@ -87,7 +87,13 @@ def _ending(episode: Episode) -> str:
     if episode.ended == "error":
         category = episode.fault.category if episode.fault else "error"
         return f"error ({category}) at decision {episode.decisions + 1}; total reward {_number(episode.total_reward)}."
-    return f"failed, time ran out after {took}; {_rewards(episode)}."
+    why = "the environment ended it" if episode.ended == "terminated" else "time ran out"
+    return f"failed, {why} after {took}; {_rewards(episode)}{_needed(episode)}."
+
+
+def _needed(episode: Episode) -> str:
+    threshold = episode.return_threshold
+    return "" if threshold is None else f"; a total of {_number(threshold)} is a success"
 
 
 def _rewards(episode: Episode) -> str:

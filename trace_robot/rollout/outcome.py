@@ -15,12 +15,16 @@ def episode_score(episode: Episode) -> float:
     """Return 1 for a success; below 0.5 for a failure, growing with the reward a step; below 0.25 for an error.
 
     A failure is ranked by its mean reward a simulator step, squashed to (0, 0.5), so that no amount of reward
-    is worth a success.
+    is worth a success; where a total reward counts as success, by how far it is from that.
     """
     if episode.success:
         return 1.0
-    mean = episode.total_reward / max(1, episode.steps)
-    squashed = 0.25 + math.atan(mean) / (2 * math.pi)
+    threshold = episode.return_threshold
+    if threshold is None:
+        mean = episode.total_reward / max(1, episode.steps)
+        squashed = 0.25 + math.atan(mean) / (2 * math.pi)
+    else:
+        squashed = 0.5 / (1.0 + max(0.0, threshold - episode.total_reward) / max(1.0, abs(threshold)))
     return squashed / 2 if episode.ended == "error" else squashed
 
 

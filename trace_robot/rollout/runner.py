@@ -34,6 +34,8 @@ def run_episodes(
 ) -> list[Episode | None]:
     """Run one episode an environment, all at once; each ends at its first success, at the horizon or with a fault.
 
+    Where ``about.return_threshold`` decides, an episode runs to its end, and the sum of its rewards is looked at then.
+
     None stands for an episode that must be run alone, because its fault may be the work of those beside it.
     The first decision is asked for one by one: a controller that never returns is mostly found there, and each
     episode then has its own deadline.
@@ -113,9 +115,16 @@ class _Running:
         self.seen.append(self.observation)
         self.actions.append(answer)
         self.rewards.append(float(reward))
-        if self.info.get("success"):
-            self.ended = "success"
-        self.goes_on = not (self.ended == "success" or terminated or truncated)
+        if self.about.return_threshold is None and self.info.get("success"):
+            self.ended, self.goes_on = "success", False
+        elif terminated or truncated:
+            self._over("terminated" if terminated else "time")
+
+    def _over(self, ended: Ended) -> None:
+        """Take note that the environment ended the episode, or its time is up."""
+        threshold = self.about.return_threshold
+        reached = threshold is not None and float(np.sum(self.rewards)) >= threshold
+        self.ended, self.goes_on = "success" if reached else ended, False
 
     def failed(self, fault: Fault) -> Episode | None:
         self._end(fault)
@@ -140,6 +149,7 @@ class _Running:
             seconds=self.seconds,
             scene=recorder.scene() if recorded else None,
             states=recorder.recorded() if recorded else None,
+            return_threshold=self.about.return_threshold,
         )
 
     def _end(self, fault: Fault) -> None:

@@ -93,6 +93,8 @@ def outcome_of(episode: Episode) -> str:
         return f"success after {episode.steps} steps"
     if episode.ended == "time":
         return f"no success in {episode.steps} steps"
+    if episode.ended == "terminated":
+        return f"ended without success after {episode.steps} steps"
     return f"error: {episode.fault.category}" if episode.fault is not None else "error"
 
 
