@@ -22,7 +22,7 @@ FLOORS = {
         4: "llm",
         3: "env conformance policy program",
         2: "workspace",
-        1: "sandbox trace",
+        1: "plugin sandbox trace",
         0: "errors spec versions",
     }.items()
     for room in rooms.split()

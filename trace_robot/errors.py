@@ -19,6 +19,11 @@ TraceRobotError
 └── RunError                  a run folder that cannot be written or read
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class TraceRobotError(Exception):
     """Base of every expected fault; its text is one line that says what to do."""
@@ -86,3 +91,14 @@ class OrderError(TraceRobotError, RuntimeError):
 
 class RunError(TraceRobotError):
     """A run folder cannot be written or read."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that is not there: one line, with what may have been meant."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = near or [each for each in names if name.lower() in each.lower()][:3]
+    if near:
+        return UnknownNameError(f"no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?")
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return UnknownNameError(f"no {kind} {name!r}; known: {shown or 'none'}")

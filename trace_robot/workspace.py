@@ -6,45 +6,22 @@ installed wheel carries. TRACE_ROBOT_WORKSPACE names another directory than the 
 
 from __future__ import annotations
 
-import ast
-import difflib
 import hashlib
 import importlib
 import importlib.machinery
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from trace_robot.errors import UnknownNameError, WorkspaceError
+from trace_robot.errors import UnknownNameError, WorkspaceError, unknown
+from trace_robot.plugin.declared import importable, registered
+from trace_robot.plugin.files import Plugin, kind_of, names_of, packaged, plugin_of, twice
 from trace_robot.spec import EnvSpec
-
-PLUGIN_NAMES = ("names", "describe", "make")
-
-
-class Plugin(Protocol):
-    """What a file in envs/ offers.
-
-    names: the environments it knows. describe: one of them in words and sizes, without starting anything.
-    make: the gymnasium environment itself, with float64 observations and float32 actions.
-
-    A file may also offer ``sets()``, named lists of its environments ("mt10"), and ``expert(name, **options)``:
-    a function from a flat observation to the action that the environment's scripted expert would take.
-    """
-
-    __name__: str
-    __file__: str
-
-    def names(self) -> Sequence[str]: ...
-
-    def describe(self, name: str, /, **options: Any) -> EnvSpec: ...
-
-    def make(self, name: str, /, **options: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +42,7 @@ class Workspace:
 def workspaces() -> tuple[Workspace, ...]:
     """Return the workspaces in the order in which names are looked up; each directory once."""
     package = Path(__file__).resolve().parent
-    roots = [Path(os.environ.get("TRACE_ROBOT_WORKSPACE") or os.getcwd())]
+    roots = [Path(root())]
     if (package.parent / "pyproject.toml").is_file():
         roots.append(package.parent)
     roots.append(package / "_workspace")
@@ -137,21 +114,27 @@ def require_expert(name: str) -> None:
 
 def plugin(name: str) -> Plugin:
     """Return the plug-in that knows the environment ``name``."""
-    known = _environments()
-    if name not in known:
-        raise unknown("environment", name, known)
-    return known[name]
+    return _lookup(name, {"task": name})[0]
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for a name that is not there: one line, with what may have been meant."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    near = near or [each for each in names if name.lower() in each.lower()][:3]
-    if near:
-        return UnknownNameError(f"no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?")
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    return UnknownNameError(f"no {kind} {name!r}; known: {shown or 'none'}")
+def controls(name: str) -> tuple[str, ...]:
+    """Return the control modes that an environment has."""
+    module, name = _lookup(name, {"task": name})
+    modes = getattr(module, "controls", None)
+    return ("pose", "raw") if modes is None else tuple(modes(name))
+
+
+def tasks() -> dict[str, str]:
+    """Return the task of every environment in words, without making any that is merely declared."""
+    said: dict[int, Mapping[str, str]] = {}
+    for module in _environments().values():
+        told = getattr(module, "tasks", None)
+        said.setdefault(id(module), told() if told is not None else _described(module))
+    return {name: said[id(module)][name] for name, module in _environments().items()}
+
+
+def _described(module: Plugin) -> Mapping[str, str]:
+    return {name: module.describe(name).instruction for name in module.names()}
 
 
 def load(path: Path) -> ModuleType:
@@ -196,61 +179,82 @@ def _place(error: Exception, path: Path) -> str:
 
 
 def _environments() -> dict[str, Plugin]:
-    """Return the plug-in of every environment; the first workspace that knows a name wins."""
+    """Return the plug-in of every environment; the first workspace that knows a name wins, packages come last."""
     found: dict[str, Plugin] = {}
     for workspace in workspaces():
         here: dict[str, Plugin] = {}
         for path in workspace.files("envs").values():
-            if not _is_plugin(path, path.stat().st_mtime_ns):
-                continue
-            module = cast(Plugin, load(path))
-            for name in _names(module, path):
+            module = _plugin_at(path, workspace.root)
+            for name in () if module is None else names_of(module, str(path)):
                 if name in here:
-                    raise WorkspaceError(
-                        f"environment {name!r} exists twice: in {here[name].__file__} and {path}; rename one of them"
-                    )
-                here[name] = module
+                    raise twice(name, here[name].__file__, str(path))
+                here[name] = cast(Plugin, module)
         for name, module in here.items():
             found.setdefault(name, module)
+    for name, module in packaged().items():
+        found.setdefault(name, module)
     return found
 
 
-@lru_cache(maxsize=256)
-def _is_plugin(path: Path, modified: int) -> bool:
-    """Say whether a file means to be a plug-in: it binds ``names``. Other people's files are left alone."""
+def _plugin_at(path: Path, root: Path) -> Plugin | None:
+    """Return the plug-in that a file is, None if it means to be none."""
+    if not kind_of(path, path.stat().st_mtime_ns):
+        return None
+    with importable(str(root)):
+        return plugin_of(load(path), str(path), str(root))
+
+
+def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
+    """Return who knows the environment called ``name``, and the name under which.
+
+    A name is an environment's; or a plug-in file's, or the path of one, that has a single environment; or a
+    gymnasium id, with "module:" before it where a module registers it.
+    """
+    if name.endswith(".py"):
+        return only(Path(root(), name))
+    known = _environments()
+    if name in known:
+        return known[name], name
+    if name in files("envs") and _plugin_at(path := files("envs")[name], path.parent.parent) is not None:
+        return only(path)
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise WorkspaceError(f"{path} cannot be read as Python: {error}; mend or move the file") from error
-    bound = {name for statement in tree.body for name in _bound(statement)}
-    if "names" not in bound:
-        return False
-    missing = [name for name in PLUGIN_NAMES if name not in bound]
-    if missing:
-        raise WorkspaceError(f"{path} lacks {' and '.join(missing)}; a plug-in has {', '.join(PLUGIN_NAMES)}")
-    return True
+        return cast(Plugin, registered(name, options, root())), name
+    except UnknownNameError as error:
+        if ":" in name:
+            raise
+        raise unknown("environment", name, [*known, *_gymnasium_ids()]) from error
 
 
-def _bound(statement: ast.stmt) -> list[str]:
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return [statement.name]
-    if isinstance(statement, ast.Assign):
-        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
-    if isinstance(statement, ast.ImportFrom):
-        return [alias.asname or alias.name for alias in statement.names]
-    return []
+def only(path: Path) -> tuple[Plugin, str]:
+    """Return the plug-in of a file and its single environment's name; raise WorkspaceError where it has more."""
+    if not path.is_file():
+        raise WorkspaceError(f"no plug-in file {str(path)!r}; see: trace-robot envs")
+    module = _plugin_at(path.resolve(), path.resolve().parent.parent)
+    if module is None:
+        raise WorkspaceError(
+            f"{path} is no plug-in: it has neither ENVIRONMENTS nor names, describe and make; see the guide,"
+            " docs/environments.md"
+        )
+    names = names_of(module, str(path))
+    if len(names) != 1:
+        raise WorkspaceError(f"{path} has {len(names)} environments; name one: {', '.join(names)}")
+    return module, names[0]
 
 
-def _names(module: Plugin, path: Path) -> list[str]:
-    names = module.names()
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise WorkspaceError(f"names() of {path} must return a sequence of names, got {names!r}")
-    return list(names)
+def _gymnasium_ids() -> list[str]:
+    from gymnasium.envs.registration import registry
+
+    return list(registry)
+
+
+def root() -> str:
+    """Return the folder in which the user's workspace is looked for."""
+    return str(Path(os.environ.get("TRACE_ROBOT_WORKSPACE") or os.getcwd()))
 
 
 def _call(name: str, function: str, options: dict[str, Any]) -> Any:
     """Call a plug-in's function; an option that it does not take is an error of one line."""
-    module = plugin(name)
+    module, name = _lookup(name, options)
     for called in (module.describe, module.make):
         parameters = list(inspect.signature(called).parameters.values())
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trace_robot.errors import TraceRobotError
-from trace_robot.workspace import environments, sets, unknown
+from trace_robot.errors import TraceRobotError, unknown
+from trace_robot.workspace import environments, sets
 
 # Success of the paper's robot experiment at its last iteration (arXiv:2406.16218, figure 7; read off the figure,
 # to 0.01): OptoPrime with memory, OPRO. Iterations in which a controller crashed were dropped there.

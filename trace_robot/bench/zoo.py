@@ -11,14 +11,14 @@ from pathlib import Path
 
 from trace_robot.bench.protocol import PROTOCOLS
 from trace_robot.bench.results import Row
-from trace_robot.errors import RunError, UnknownNameError
+from trace_robot.errors import RunError, UnknownNameError, unknown
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.conditions import validation_seeds
 from trace_robot.rollout.engine import Backend, Engine
 from trace_robot.rollout.evaluate import Report, evaluate, resolve
 from trace_robot.rollout.trial import Trials
 from trace_robot.run.store import RunFolder
-from trace_robot.workspace import environments, policies, unknown
+from trace_robot.workspace import environments, policies
 
 LEVEL = "outcome"
 PREFIX = "zoo/"

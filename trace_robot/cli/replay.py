@@ -8,9 +8,9 @@ from pathlib import Path
 
 from trace_robot.choice import choose
 from trace_robot.cli.optimize import conduct
-from trace_robot.errors import WorkspaceError
+from trace_robot.errors import WorkspaceError, unknown
 from trace_robot.settings import Settings
-from trace_robot.workspace import unknown, workspaces
+from trace_robot.workspace import workspaces
 
 FIELDS = (
     "task", "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune",

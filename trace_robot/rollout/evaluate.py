@@ -78,11 +78,16 @@ def resolve(
 ) -> tuple[Policy, EnvSpec, dict[str, Any]]:
     """Return the policy fixed to a control mode, the environment's description and its options.
 
-    control: None for what the policy says, else ``usual``. options: others of the environment. Starts no simulator.
+    control: None for what the policy says, else ``usual`` where the environment has that, else its only one. options:
+    others of the environment. An environment that is merely declared is made once, to see its spaces.
     """
-    from trace_robot.workspace import describe
+    from trace_robot.workspace import controls, describe
 
-    chosen = {"control": control or policy.control or usual, **(options or {})}
+    modes = controls(task)
+    chosen = {
+        "control": control or policy.control or (usual if usual in modes else modes[-1]),
+        **(options or {}),
+    }
     return policy.with_control(chosen["control"]).with_names(), describe(task, **chosen), chosen
 
 
