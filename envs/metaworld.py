@@ -80,6 +80,7 @@ def describe(
             "control": control, "relative": relative, "horizon": steps, "decisions": decisions,
             "engine": engine, "rewards": rewards,
         },
+        simulator_steps=steps,
     )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ class RunError(TraceRobotError):
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a name that is not there: one line, with what may have been meant."""
-    names = list(known)
+    names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     near = near or [each for each in names if name.lower() in each.lower()][:3]
     if near:

@@ -124,17 +124,28 @@ def controls(name: str) -> tuple[str, ...]:
     return ("pose", "raw") if modes is None else tuple(modes(name))
 
 
-def tasks() -> dict[str, str]:
-    """Return the task of every environment in words, without making any that is merely declared."""
-    said: dict[int, Mapping[str, str]] = {}
-    for module in _environments().values():
-        told = getattr(module, "tasks", None)
-        said.setdefault(id(module), told() if told is not None else _described(module))
-    return {name: said[id(module)][name] for name, module in _environments().items()}
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a list of environments shows of one. file: of its plug-in; success: in words, empty where found later."""
+
+    name: str
+    instruction: str
+    success: str
+    file: str
 
 
-def _described(module: Plugin) -> Mapping[str, str]:
-    return {name: module.describe(name).instruction for name in module.names()}
+def catalogue() -> list[Entry]:
+    """Return every environment of every plug-in; those that are merely declared are not made for it."""
+    entries = []
+    for name, module in _environments().items():
+        told = getattr(module, "told", None)
+        if told is not None:
+            instruction, success = told(name)
+        else:
+            about = module.describe(name)
+            instruction, success = about.instruction, about.success
+        entries.append(Entry(name, instruction, success, module.__file__))
+    return entries
 
 
 def load(path: Path) -> ModuleType:
@@ -222,7 +233,7 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
     except UnknownNameError as error:
         if ":" in name:
             raise
-        raise unknown("environment", name, [*known, *_gymnasium_ids()]) from error
+        raise unknown("environment", name, [*known, *gymnasium_ids()]) from error
 
 
 def only(path: Path) -> tuple[Plugin, str]:
@@ -241,7 +252,8 @@ def only(path: Path) -> tuple[Plugin, str]:
     return module, names[0]
 
 
-def _gymnasium_ids() -> list[str]:
+def gymnasium_ids() -> list[str]:
+    """Return the ids that gymnasium knows of by itself."""
     from gymnasium.envs.registration import registry
 
     return list(registry)

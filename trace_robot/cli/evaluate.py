@@ -7,6 +7,7 @@ import argparse
 from rich.markup import escape
 from rich.progress import Progress
 
+from trace_robot.cli.options.shared import environment_options
 from trace_robot.cli.screen import console, write_json
 from trace_robot.errors import TraceRobotError
 from trace_robot.policy import load_policy
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
             backend=options.backend,
             address=options.address,
             trusted=options.trust,
+            options=environment_options(options),
             on_progress=advance,
         )
     if options.json:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trace_robot.choice import Chosen, choose
+from trace_robot.cli.options.shared import environment_options
 from trace_robot.cli.screen import Screen, console, write_json
 from trace_robot.errors import ReplyError
 from trace_robot.llm import Budget
@@ -23,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
         address=options.address, control=options.control,
         held_out=options.held_out, feedback=options.feedback, seconds=options.seconds, steps=options.steps,
         tune=not options.no_tune, video=not options.no_video, trusted=options.trust,
+        options=environment_options(options),
     )  # fmt: skip
     if options.dry_run:
         console().print(first_prompt(settings), markup=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from trace_robot.cli.options.shared import environment_options
 from trace_robot.cli.screen import console, write_json
 from trace_robot.errors import RunError
 from trace_robot.policy import load_policy
@@ -23,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
     report = evaluate(
         options.task, load_policy(options.policy), episodes=options.episodes, seed=options.seed,
         control=options.control, workers=options.workers, trusted=options.trust, record=True,
+        options=environment_options(options),
     )  # fmt: skip
     caption = f"{options.task}, {report.policy}"
     shown = [episode for episode in report.episodes if episode.states is not None and len(episode.states)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
@@ -52,9 +53,13 @@ class Declared:
     def said(self, name: str) -> Environment:
         return next(each for each in self.environments if each.called == name)
 
-    def tasks(self) -> Mapping[str, str]:
-        """Return what each environment's task is, in words, without making anything."""
-        return {each.called: each.task for each in self.environments}
+    def told(self, name: str) -> tuple[str, str]:
+        """Return the task and what success is, in words, as far as they are declared; nothing is made."""
+        said = self.said(name)
+        words = said.success_when or (
+            "" if said.return_threshold is None else return_words(said.return_threshold)
+        )
+        return said.task, words
 
     def controls(self, name: str) -> tuple[str, ...]:
         return self.said(name).controls
@@ -161,6 +166,10 @@ def importable(root: str) -> Iterator[None]:
         sys.path.remove(root)
 
 
+def return_words(threshold: float) -> str:
+    return f"the sum of the rewards of the episode is at least {threshold:g} when it is over"
+
+
 def _described(
     said: Environment, env: Any, control: str, options: Mapping[str, Any]
 ) -> tuple[Environment, EnvSpec, Any, Any]:
@@ -182,7 +191,8 @@ def _described(
     )  # fmt: skip
     if control == "pose" and said.pose is not None:
         action, low, high = said.pose.action(about)
-        about = replace(about, action=action, low=low, high=high)
+        options = {**about.options, "decision_steps": said.pose.steps}
+        about = replace(about, action=action, low=low, high=high, options=options)
     return said, about, seen, done
 
 
@@ -227,6 +237,10 @@ def _info(env: Any, acted: Any) -> Mapping[str, Any]:
 def _registered(name: str, arguments: Mapping[str, Any], render_mode: str | None) -> Any:
     import gymnasium
 
+    module, _, name = name.rpartition(":")
+    if module:
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):  # greetings and advertisements
+            import_module(module)
     extra = {} if render_mode is None else {"render_mode": render_mode}
     return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **arguments, **extra)
 

@@ -74,7 +74,7 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
         observation, info = self.inner.reset(seed=given, options=dict(options) if options else None)
         self._observation = self._observed.flat(observation)
         self._steps, self._decisions, self._going = 0, 0, True
-        self._recorder.start(given, self.record_states, self.about.action_size)
+        self._recorder.start(given, self.record_states, self.about.action_size + 1)
         return self._observation.copy(), {**self._numbers(info), "success": False, "steps": 0}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -85,7 +85,7 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
             reward, terminated, truncated, success, info = self._track(wanted, self._tracking)
         self._decisions += 1
         if self.record_states:
-            self._recorder.decided(self._steps, wanted)
+            self._recorder.decided(self._steps, np.append(wanted, reward))
         over = self._steps >= self._horizon or self._decisions >= self.about.horizon
         truncated = (truncated or over) and not (terminated or success)
         self._going = not (terminated or truncated or success)
@@ -105,7 +105,8 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
 
     def scene(self) -> Scene | None:
         """Return what another process needs to draw this episode; None where nothing can draw it."""
-        return self._recorder.scene({"env": self.about.name, "options": dict(self.about.options)})
+        options = {key: value for key, value in self.about.options.items() if key != "decision_steps"}
+        return self._recorder.scene({"env": self.about.name, "options": options})
 
     def recorded(self) -> States | None:
         return self._recorder.states(max(self._steps, 0))

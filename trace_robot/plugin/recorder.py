@@ -56,7 +56,7 @@ class Recorder:
     """Collects what a picture of an episode needs, about ``FRAMES_A_SECOND`` of simulated time.
 
     With a MuJoCo model that lies in a file its states are recorded, for any camera and without stepping again;
-    else the actions, with which ``replay`` is stepped once more to draw itself.
+    else the actions, each with its reward, with which the environment is stepped once more to draw itself.
     """
 
     def __init__(
@@ -81,20 +81,21 @@ class Recorder:
     def can_draw(self) -> bool:
         return bool(self.model_path) or self.draws_itself
 
-    def start(self, seed: int | None, recording: bool, actions: int) -> None:
+    def start(self, seed: int | None, recording: bool, width: int) -> None:
+        """Begin an episode. width: numbers of what ``decided`` is told."""
         self.seed, self._frames = seed, []
         if recording:
-            self._frames.append(self._frame(0, np.zeros(actions)))
+            self._frames.append(self._frame(0, np.zeros(width)))
 
     def stepped(self, steps: int) -> None:
         """Note a simulator step, of a model."""
         if self.model_path and steps % self._every == 0:
             self._frames.append(self._frame(steps, np.empty(0)))
 
-    def decided(self, steps: int, action: Array) -> None:
-        """Note a decision, of an environment that is stepped again."""
+    def decided(self, steps: int, told: Array) -> None:
+        """Note a decision and its reward, of an environment that is stepped again."""
         if not self.model_path:
-            self._frames.append(self._frame(steps, action))
+            self._frames.append(self._frame(steps, told))
 
     def scene(self, replay: Mapping[str, Any]) -> Scene | None:
         """Return what draws the episode; None where nothing can."""
@@ -117,7 +118,7 @@ class Recorder:
             frames.append(self._frame(steps, np.empty(0)))
         first = frames[0]
         columns = [np.array([frame[i] for frame in frames]) for i in range(4)]
-        return States(*(each.reshape(-1, *np.shape(first[i])) for i, each in enumerate(columns)))
+        return States(*(each.reshape(len(frames), *np.shape(first[i])) for i, each in enumerate(columns)))
 
     def _moved(self) -> dict[str, Array]:
         """Return the arrays of the model that are not as its file says, and the sites where they are to be drawn."""
@@ -139,10 +140,10 @@ class Recorder:
             sites[site] = turned.T @ (np.asarray(position, float) - data.xpos[body])
         return moved
 
-    def _frame(self, steps: int, action: Array) -> tuple[Array, Array, Array, float]:
+    def _frame(self, steps: int, told: Array) -> tuple[Array, Array, Array, float]:
         found = simulation(self._env.unwrapped)
         if not self.model_path or found is None:
-            return np.array(action, float), np.empty((0, 3)), np.empty((0, 4)), steps * self.dt
+            return np.array(told, float), np.empty((0, 3)), np.empty((0, 4)), steps * self.dt
         data = found[1]
         return data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy(), steps * self.dt
 

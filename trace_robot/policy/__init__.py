@@ -8,6 +8,7 @@ place are trainable: ``name = node(<literal>, trainable=True, ...)`` and a funct
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,18 @@ class Policy:
             heads = [s.end_lineno or 0 for s in tree.body if isinstance(s, ast.Import | ast.ImportFrom)]
             lines[max(heads, default=0) : max(heads, default=0)] = ["", line]
         return Policy.from_text("\n".join(lines), self.name)
+
+    def with_action_size(self, size: int) -> Policy:
+        """Return the policy with ``size`` zeros where its trainable ``act`` does nothing but return some zeros.
+
+        So that the controller that keeps still fits every environment.
+        """
+        act = next((place for place in self.places if place.name == "act" and place.kind == "code"), None)
+        found = None if act is None else re.fullmatch(r"(?s)(.*\n\s+return )\[(?:0\.0(?:, )?)+\]", act.value)
+        if act is None or found is None or len(ast.parse(act.value).body[0].body) > 2:
+            return self
+        value = f"{found[1]}[{', '.join(['0.0'] * size)}]"
+        return self if value == act.value else self.with_values({"act": value})
 
     def with_names(self) -> Policy:
         """Return the policy with a ``name=`` in every trainable node, by which graphs know it."""

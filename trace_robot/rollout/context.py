@@ -7,18 +7,20 @@ from collections.abc import Iterable
 from trace_robot.spec import EnvSpec, Field
 
 POSE = (
-    " A decision is followed until the hand is there and the gripper is still, for at most 20 simulator steps;"
-    " then the next one is asked for. An episode has 500 simulator steps."
+    " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
+    " then the next one is asked for. An episode has {episode} simulator steps."
 )
+DECISION_STEPS = 20
 
 
 def context_of(spec: EnvSpec) -> str:
     """Return the task, the observation and the action in words."""
     parts = [
         f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
-        + (POSE if spec.control == "pose" else ""),
+        + (_pose(spec) if spec.control == "pose" else ""),
         f"Task: {spec.instruction}",
-        *([f"An episode succeeds, and ends, when: {spec.success}."] if spec.success else []),
+        *([f"An episode succeeds{_ends(spec)} when: {spec.success}."] if spec.success else []),
+        *([f"It fails, and ends, when: {spec.failure}."] if spec.failure else []),
         "observation: a dict with these entries (arrays are numpy arrays):",
         *_fields(spec.observation),
         "The action is a list of numbers, in this order:",
@@ -27,6 +29,15 @@ def context_of(spec: EnvSpec) -> str:
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
     ]
     return "\n".join(parts)
+
+
+def _ends(spec: EnvSpec) -> str:
+    return ", and ends," if spec.return_threshold is None else ""
+
+
+def _pose(spec: EnvSpec) -> str:
+    steps = spec.options.get("decision_steps", DECISION_STEPS)
+    return POSE.format(decision=steps, episode=spec.simulator_steps or spec.horizon)
 
 
 def objective_of(spec: EnvSpec) -> str:
@@ -43,5 +54,6 @@ def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[fl
         shape = "number" if part.size == 1 else f"({part.size},)"
         unit = f", {part.unit}" if part.unit else ""
         bounds = f", from {low[part.start]:g} to {high[part.start]:g}" if low else ""
+        bounds += ", rounded to the nearest whole number" if part.whole else ""
         lines.append(f"- {part.name}: {shape}{unit}{bounds}. {part.meaning}".rstrip())
     return lines

@@ -88,7 +88,9 @@ def resolve(
         "control": control or policy.control or (usual if usual in modes else modes[-1]),
         **(options or {}),
     }
-    return policy.with_control(chosen["control"]).with_names(), describe(task, **chosen), chosen
+    about = describe(task, **chosen)
+    policy = policy.with_control(chosen["control"]).with_names().with_action_size(about.action_size)
+    return policy, about, chosen
 
 
 def evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -13,8 +14,9 @@ from trace_robot.errors import TraceRobotError
 from trace_robot.rollout.episode import Ended, Episode, Job
 from trace_robot.rollout.levels import Watch
 from trace_robot.sandbox.types import Fault
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, EnvSpec, Scene, States
 
+log = logging.getLogger("trace_robot.rollout")
 Environment = gymnasium.Env[Array, Array]
 SHARED = ("memory", "crash", "protocol", "timeout")  # what one episode can do to those beside it
 
@@ -134,8 +136,7 @@ class _Running:
         if self.alone:
             return None
         actions = np.array(self.actions, dtype=np.float32).reshape(-1, self.about.action_size)
-        recorder: Any = self.env.unwrapped
-        recorded = self.job.record and self.info
+        scene, states = self._recorded()
         return Episode(
             seed=self.job.seed,
             ended=self.ended,
@@ -147,10 +148,21 @@ class _Running:
             infos=_numbers(self.info),
             series=self.watch.series(),
             seconds=self.seconds,
-            scene=recorder.scene() if recorded else None,
-            states=recorder.recorded() if recorded else None,
+            scene=scene,
+            states=states,
             return_threshold=self.about.return_threshold,
         )
+
+    def _recorded(self) -> tuple[Scene | None, States | None]:
+        """Return what a picture is drawn from; none, with a line in the log, where the plug-in's code fails."""
+        if not (self.job.record and self.info):
+            return None, None
+        recorder: Any = self.env.unwrapped
+        try:
+            return recorder.scene(), recorder.recorded()
+        except Exception as error:  # as above
+            log.warning("no picture of %s: %s: %s", self.about.name, type(error).__name__, error)
+            return None, None
 
     def _end(self, fault: Fault) -> None:
         self.fault, self.ended, self.goes_on = fault, "error", False

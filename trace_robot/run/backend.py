@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from trace_robot.errors import RunError
+from trace_robot.workspace import root
 
 Backend = Literal["egl", "osmesa", "cgl", "wgl", "rays"]
 BACKENDS: tuple[Backend, ...] = ("egl", "osmesa", "cgl", "wgl", "rays")
@@ -75,4 +76,7 @@ def worker_environment(backend: Backend) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     paths = [library, kept.get("PYTHONPATH", "")]
     gl = "disable" if backend == "rays" else backend
-    return {**kept, "MUJOCO_GL": gl, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1"}
+    return {
+        **kept, "MUJOCO_GL": gl, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1",
+        "TRACE_ROBOT_WORKSPACE": root(),
+    }  # fmt: skip

@@ -12,8 +12,7 @@ import numpy as np
 from trace_robot.run import caption
 from trace_robot.run.clip import Clip, QualityName, moments_of, timeline
 from trace_robot.run.paint import Painter
-from trace_robot.run.stage import Stage
-from trace_robot.run.workshop import Workshop
+from trace_robot.run.workshop import AnyStage, Workshop
 from trace_robot.spec import Array
 
 
@@ -34,7 +33,7 @@ class Canvas:
         return self.size[0], self.size[1] - self.band
 
     @contextmanager
-    def lend(self, clip: Clip) -> Iterator[tuple[Stage, Painter]]:
+    def lend(self, clip: Clip) -> Iterator[tuple[AnyStage, Painter]]:
         with self.workshop.lend(clip, self.scene_size, self.quality, self.backend) as (stage, brush):
             if len(stage.states) < len(clip.states):
                 self.notes.append(f"a clip ends after {len(stage.states)} states: the next is not finite")

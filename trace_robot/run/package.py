@@ -86,6 +86,8 @@ def _clip_data(clip: Clip) -> dict[str, Any]:
         "model_arrays": list(clip.scene.model_arrays),
         "camera": clip.scene.camera,
         "upside_down": clip.scene.upside_down,
+        "view": dict(clip.scene.view),
+        "replay": dict(clip.scene.replay),
         "caption": [str(line) for line in clip.caption],
         "outcome": clip.outcome,
         "success": clip.success,
@@ -95,6 +97,13 @@ def _clip_data(clip: Clip) -> dict[str, Any]:
 def _clip(number: int, entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> Clip:
     names: Sequence[str] = entry["model_arrays"]
     model_arrays = {name: arrays[f"{number}.model.{name}"] for name in names}
-    scene = Scene(entry["model_path"], model_arrays, entry["camera"], entry["upside_down"])
+    scene = Scene(
+        entry["model_path"],
+        model_arrays,
+        entry["camera"],
+        entry["upside_down"],
+        entry["view"],
+        entry["replay"],
+    )
     states = States(*(arrays[f"{number}.{name}"] for name in STATES))
     return Clip(scene, states, tuple(entry["caption"]), entry["outcome"], entry["success"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class Stage:
         self.states = _checked(states, self.model)
         self.turned = scene.upside_down and bool(scene.camera)
         self.camera = self._camera(scene.camera)
+        if not scene.camera:
+            self._look(scene.view)
 
     def pose(self, index: int) -> None:
         """Move everything to where it was in that recorded frame."""
@@ -79,6 +82,15 @@ class Stage:
         camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         camera.fixedcamid = number
         return camera
+
+    def _look(self, view: Mapping[str, float]) -> None:
+        """Turn the free camera to where the environment wants it; what it leaves out stays as chosen."""
+        for name in ("distance", "azimuth", "elevation"):
+            if name in view:
+                setattr(self.camera, name, float(view[name]))
+        for axis, name in enumerate("xyz"):
+            if name in view:
+                self.camera.lookat[axis] = float(view[name])
 
     def _overview(self, camera: Any) -> Any:
         """Frame the hand, the things and the goals of the first state; the whole model where nothing says which."""

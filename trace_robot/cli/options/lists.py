@@ -11,6 +11,10 @@ def lists(commands: Commands) -> None:
         ("policies", "the starting controllers"),
     ):
         command = add_command(commands, name, f"list {what}")
+        if name == "envs":
+            command.add_argument(
+                "word", nargs="?", default="", metavar="WORD", help="those with this word only"
+            )
         command.add_argument("--json", action="store_true", help="print JSON")
 
 

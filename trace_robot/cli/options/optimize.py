@@ -10,6 +10,7 @@ from trace_robot.cli.options.shared import (
     conditions,
     count,
     endpoint,
+    environment,
     folder,
     natural,
     output,
@@ -24,7 +25,7 @@ def optimize(commands: Commands) -> None:
         "With a model configured (OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own) OptoPrime asks it for\n"
         "the next controller; without one the built-in search runs, which needs no key.",
     )  # fmt: skip
-    command.add_argument("task", metavar="TASK", help="an environment's name; see: trace-robot envs")
+    environment(command)
     command.add_argument(
         "--policy",
         default="do_nothing",

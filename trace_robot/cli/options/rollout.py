@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from trace_robot.cli.options.shared import Commands, add_command, backend, conditions, output
+from trace_robot.cli.options.shared import (
+    Commands,
+    add_command,
+    backend,
+    conditions,
+    environment,
+    output,
+)
 
 
 def evaluate(commands: Commands) -> None:
@@ -10,7 +17,7 @@ def evaluate(commands: Commands) -> None:
         commands, "evaluate", "score a controller on held-out conditions",
         "Score a controller on held-out conditions; with zoo in the place of TASK, every controller of the zoo.",
     )  # fmt: skip
-    command.add_argument("task", metavar="TASK|zoo")
+    environment(command, "TASK|zoo")
     command.add_argument("--policy", metavar="NAME|FILE", help="the controller (not for zoo)")
     command.add_argument("--tasks", metavar="NAME,..", help="zoo: these tasks only (default: all it has)")
     conditions(command, 50, "held-out conditions to score on")
@@ -20,7 +27,7 @@ def evaluate(commands: Commands) -> None:
 
 def render(commands: Commands) -> None:
     command = add_command(commands, "render", "make a video of a controller's episodes")
-    command.add_argument("task", metavar="TASK")
+    environment(command)
     command.add_argument("--policy", required=True, metavar="NAME|FILE")
     conditions(command, 1, "episodes to show, one after the other")
     command.add_argument("--out", default="episode.mp4", metavar="FILE.mp4", help="default episode.mp4")
