@@ -15,7 +15,7 @@ FLOORS = {
     for floor, rooms in {
         10: "__main__",
         9: "cli",
-        8: "loop choice bench",
+        8: "loop choice bench check",
         7: "settings run",
         6: "rollout",
         5: "optimize",

@@ -23,6 +23,8 @@ from trace_robot.plugin.declared import importable, registered
 from trace_robot.plugin.files import Plugin, kind_of, names_of, packaged, plugin_of, twice
 from trace_robot.spec import EnvSpec
 
+IS_NONE = "it has neither ENVIRONMENTS nor names, describe and make; see docs/environments.md"
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -242,14 +244,25 @@ def only(path: Path) -> tuple[Plugin, str]:
         raise WorkspaceError(f"no plug-in file {str(path)!r}; see: trace-robot envs")
     module = _plugin_at(path.resolve(), path.resolve().parent.parent)
     if module is None:
-        raise WorkspaceError(
-            f"{path} is no plug-in: it has neither ENVIRONMENTS nor names, describe and make; see the guide,"
-            " docs/environments.md"
-        )
+        raise WorkspaceError(f"{path} is no plug-in: {IS_NONE}")
     names = names_of(module, str(path))
     if len(names) != 1:
         raise WorkspaceError(f"{path} has {len(names)} environments; name one: {', '.join(names)}")
     return module, names[0]
+
+
+def named_in(name: str) -> list[str]:
+    """Return the environments that ``name`` stands for: all of a file in envs/ or at a path, else itself."""
+    path = Path(root(), name) if name.endswith(".py") else files("envs").get(name)
+    if path is None or (not name.endswith(".py") and name in _environments()):
+        return [name]
+    if not path.is_file():
+        raise WorkspaceError(f"no plug-in file {str(path)!r}; see: trace-robot envs")
+    module = _plugin_at(path.resolve(), path.resolve().parent.parent)
+    if module is None:
+        raise WorkspaceError(f"{path} is no plug-in: {IS_NONE}")
+    names = names_of(module, str(path))
+    return [name] if len(names) == 1 else names
 
 
 def gymnasium_ids() -> list[str]:

@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no error
     options = parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = import_module(f"trace_robot.cli.{options.command}").run
+    command: Callable[[argparse.Namespace], int] = import_module(
+        f"trace_robot.cli.{options.command.replace('-', '_')}"
+    ).run
     try:
         code = command(options)
         sys.stdout.flush()

@@ -28,6 +28,7 @@ ADD = (
     rollout.render,
     bench.bench,
     lists.lists,
+    lists.check_env,
     lists.sandbox,
 )
 

@@ -71,7 +71,10 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
         """Start an episode from the condition that the environment makes of ``seed``."""
         super().reset(seed=seed)
         given = None if seed is None else int(seed)
-        observation, info = self.inner.reset(seed=given, options=dict(options) if options else None)
+        begun = self.inner.reset(seed=given, options=dict(options) if options else None)
+        if not isinstance(begun, tuple) or len(begun) != 2 or not isinstance(begun[1], Mapping):
+            raise EnvironmentFault(f"reset must return (observation, info), got {_kind(begun)}")
+        observation, info = begun
         self._observation = self._observed.flat(observation)
         self._steps, self._decisions, self._going = 0, 0, True
         self._recorder.start(given, self.record_states, self.about.action_size + 1)
@@ -144,6 +147,10 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
                 f"step must return (observation, reward, terminated, truncated, info), got {_kind(result)}"
             )
         observation, reward, terminated, truncated, info = result
+        if not isinstance(info, Mapping) or not isinstance(reward, float | int | np.number):
+            raise EnvironmentFault(
+                f"step must give a number as the reward and a dict as info, got {reward!r} and {_kind(info)}"
+            )
         self._observation = self._observed.flat(observation)
         self._steps += 1
         if self.record_states:

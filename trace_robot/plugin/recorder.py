@@ -20,10 +20,10 @@ DRAWING = frozenset({"screen", "clock", "surf", "window", "viewer", "isopen", "m
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """attributes: of each wrapper and the environment, the outermost first; physics: MuJoCo's data, or None."""
+    """attributes: of each wrapper and the environment, the outermost first; physics: MuJoCo's state, or None."""
 
     attributes: tuple[Mapping[str, Any], ...]
-    physics: Any
+    physics: Array | None
 
 
 def simulation(env: Any) -> tuple[Any, Any] | None:
@@ -38,7 +38,14 @@ def snapshot(env: Any) -> Snapshot:
     """Return copies of everything that a later step may depend on; whether it is exact can only be tried."""
     attributes = tuple(_values(each) for each in _chain(env))
     found = simulation(env.unwrapped)
-    return Snapshot(attributes, None if found is None else copy.copy(found[1]))
+    if found is None:
+        return Snapshot(attributes, None)
+    import mujoco
+
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    state = np.empty(mujoco.mj_stateSize(found[0], kind))
+    mujoco.mj_getState(*found, state, kind)
+    return Snapshot(attributes, state)
 
 
 def restore(env: Any, saved: Snapshot) -> None:
@@ -49,7 +56,9 @@ def restore(env: Any, saved: Snapshot) -> None:
     if found is not None and saved.physics is not None:
         import mujoco
 
-        mujoco.mj_copyData(found[1], found[0], saved.physics)
+        mujoco.mj_setState(*found, saved.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+        mujoco.mj_forward(*found)  # what is computed from the state; it also changes where the solver starts
+        mujoco.mj_setState(*found, saved.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
 
 
 class Recorder:

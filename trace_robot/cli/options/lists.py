@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trace_robot.cli.options.shared import Commands, add_command
+from trace_robot.cli.options.shared import Commands, add_command, environment, seconds
 
 
 def lists(commands: Commands) -> None:
@@ -16,6 +16,26 @@ def lists(commands: Commands) -> None:
                 "word", nargs="?", default="", metavar="WORD", help="those with this word only"
             )
         command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def check_env(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "check-env",
+        "check an environment: spaces, values, seeds, state, pictures, cost",
+        "Check an environment, or all of a plug-in file, in a process of its own, and say how to mend what is wrong.\n"
+        "Exit code 1 if there is a problem.",
+    )
+    environment(command, "NAME|FILE")
+    command.add_argument("--control", choices=("pose", "raw"), help="the control mode to check (default raw)")
+    command.add_argument(
+        "--seconds",
+        type=seconds,
+        default=30.0,
+        metavar="T",
+        help="without an answer for so long it hangs (default 30)",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def sandbox(commands: Commands) -> None:
