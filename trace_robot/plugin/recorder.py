@@ -20,10 +20,13 @@ DRAWING = frozenset({"screen", "clock", "surf", "window", "viewer", "isopen", "m
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """attributes: of each wrapper and the environment, the outermost first; physics: MuJoCo's state, or None."""
+    """attributes: of each wrapper and the environment, the outermost first; physics: MuJoCo's state, or None;
+    computed: what MuJoCo computes from it and an environment may read before the next step, a step old or not.
+    """
 
     attributes: tuple[Mapping[str, Any], ...]
     physics: Array | None
+    computed: Mapping[str, Array]
 
 
 def simulation(env: Any) -> tuple[Any, Any] | None:
@@ -39,13 +42,13 @@ def snapshot(env: Any) -> Snapshot:
     attributes = tuple(_values(each) for each in _chain(env))
     found = simulation(env.unwrapped)
     if found is None:
-        return Snapshot(attributes, None)
+        return Snapshot(attributes, None, {})
     import mujoco
 
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
     state = np.empty(mujoco.mj_stateSize(found[0], kind))
     mujoco.mj_getState(*found, state, kind)
-    return Snapshot(attributes, state)
+    return Snapshot(attributes, state, {name: array.copy() for name, array in _arrays(found[1])})
 
 
 def restore(env: Any, saved: Snapshot) -> None:
@@ -57,8 +60,18 @@ def restore(env: Any, saved: Snapshot) -> None:
         import mujoco
 
         mujoco.mj_setState(*found, saved.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
-        mujoco.mj_forward(*found)  # what is computed from the state; it also changes where the solver starts
-        mujoco.mj_setState(*found, saved.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+        for name, array in _arrays(found[1]):
+            kept = saved.computed.get(name)
+            if kept is not None and kept.shape == array.shape:
+                array[:] = kept
+
+
+def _arrays(data: Any) -> Iterator[tuple[str, Array]]:
+    """Yield what MuJoCo's data shows of itself as arrays of numbers that can be written."""
+    for name in dir(data):
+        value = None if name.startswith("_") else getattr(data, name, None)
+        if isinstance(value, np.ndarray) and value.flags.writeable and value.dtype.kind in "fiu":
+            yield name, value
 
 
 class Recorder:
