@@ -7,7 +7,7 @@ import numpy as np
 
 from trace_robot.plugin import Environment, JointTracking, part
 
-UPRIGHT = "0 upright, growing counter-clockwise"
+SIDE = {"azimuth": 90.0, "elevation": -10.0, "x": 0.0, "y": 0.0}
 
 ENVIRONMENTS = [
     Environment(
@@ -71,6 +71,7 @@ ENVIRONMENTS = [
         action=[part("force", 1, "", "a hundredth of a newton")],
         return_threshold=950.0,
         failure_when="the pole leans more than 0.2 rad",
+        camera={**SIDE, "distance": 2.4, "z": 0.3},
     ),
     Environment(
         "InvertedDoublePendulum-v5",
@@ -86,6 +87,7 @@ ENVIRONMENTS = [
         action=[part("force")],
         return_threshold=9100.0,
         failure_when="the tip is lower than 1 m",
+        camera={**SIDE, "distance": 3.6, "z": 0.6},
     ),
     Environment(
         "Reacher-v5",
@@ -98,6 +100,7 @@ ENVIRONMENTS = [
             part("fingertip_from_target", 2, "m", "x and y; both must become 0"),
         ],
         action=[part("torques", 2, "", "of shoulder and elbow")],
+        camera={"distance": 0.8, "azimuth": 90.0, "elevation": -89.0, "x": 0.0, "y": 0.0, "z": 0.0},
         return_threshold=-5.0,
     ),
     Environment(
@@ -112,6 +115,7 @@ ENVIRONMENTS = [
         ],
         action=[part("torques", 7, "", "of the seven joints")],
         positions=("fingertip_position", "object_position", "goal_position"),
+        camera={"distance": 2.0, "azimuth": 160.0, "elevation": -35.0, "x": 0.3, "y": -0.2, "z": -0.2},
         success=lambda e: np.linalg.norm(e.observation["object_position"] - e.observation["goal_position"]) < 0.05,
         success_when="the cylinder is within 5 cm of the goal",
         pose=JointTracking("joint_angles", "joint_velocities", stiffness=4.0, damping=0.5, low=-2.0, high=2.0),

@@ -50,6 +50,7 @@ def _environment(task: str, reward: str) -> Environment:
         success="is_success",
         success_when=f"the {'object' if moved else 'gripper'} is within 5 cm of the goal",
         pose=HandTracking("gripper_position", gain=20.0, near=0.01, still="finger_positions"),
+        camera={"distance": 1.6 if task != "FetchSlide" else 2.5, "elevation": -25.0},
         marks=lambda env: {"target0": env.goal},
         needs="fetch",
     )

@@ -28,7 +28,7 @@ FLOORS = {
     for room in rooms.split()
 }
 # The package's own face, which imports lazily, may be imported where a controller's text is run.
-MODULES = sorted(path for path in ROOT.rglob("*.py") if "_workspace" not in path.parts)
+MODULES = sorted(path for path in ROOT.rglob("*.py") if not {"_workspace", "_template"} & set(path.parts))
 
 
 def room_of(dotted: str) -> str:

@@ -15,6 +15,7 @@ examples:
   trace-robot replay pick-place                      a recorded run of OptoPrime, with real rollouts
   trace-robot render pick-place-v3 --policy runs/reach/best.py --out pick.mp4
   trace-robot bench --tasks mt10 --seconds 60          many tasks, one table; the same command again goes on
+  trace-robot init my-robot; trace-robot check-env slider     a workspace of your own; is its environment sound?
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
 
 exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command line, 130 stopped by Ctrl-C
@@ -28,6 +29,7 @@ ADD = (
     rollout.render,
     bench.bench,
     lists.lists,
+    lists.init,
     lists.check_env,
     lists.sandbox,
 )

@@ -18,6 +18,13 @@ def lists(commands: Commands) -> None:
         command.add_argument("--json", action="store_true", help="print JSON")
 
 
+def init(commands: Commands) -> None:
+    command = add_command(
+        commands, "init", "make a workspace of your own, with one working example of each thing"
+    )
+    command.add_argument("folder", metavar="DIR", help="an empty or a new folder")
+
+
 def check_env(commands: Commands) -> None:
     command = add_command(
         commands,
