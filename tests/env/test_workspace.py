@@ -102,7 +102,7 @@ def test_a_misspelt_environment_is_told_what_was_meant() -> None:
 
 def test_an_environment_like_no_other_is_told_some_names() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"^no environment 'qqq'; known: assembly-v3, .* and \d+ more$"
+        UnknownNameError, match=r"^no environment 'qqq'; known: CartPole-v1, .* and \d+ more$"
     ):
         load_env("qqq")
 
