@@ -1,0 +1,169 @@
+"""The conformance suite: every environment that ships passes it, and each kind of broken one is told what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trace_robot.check import Finding, examine
+from trace_robot.check.child import examination
+from trace_robot.cli import main
+from trace_robot.workspace import Entry, catalogue, controls
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = [
+    entry.name for entry in catalogue() if Path(entry.file).name in ("classic.py", "gymnasium_robotics.py")
+]
+ENVIRONMENT = """
+import os, time
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from trace_robot.plugin import Environment, part
+
+class Point(gymnasium.Env):
+    metadata = {{"render_modes": []}}
+    observation_space = spaces.Box(-9, 9, (2,), np.float32)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.steps = self.np_random.random(2), 0
+        return self.at, {{}}
+    def step(self, action):
+        self.steps += 1
+        {broken}
+        self.at = 0.9 * self.at + 0.1 * action[0]
+        return self.at, -1.0, False, False, {{"success": False}}
+{more}
+ENVIRONMENTS = [Environment("point", "Stay.", make=Point, {said})]
+"""
+
+
+def broken(own: Path, *, step: str = "pass", more: str = "", said: str = "") -> Path:
+    (own / "envs").mkdir(exist_ok=True)
+    path = own / "envs" / "mine.py"
+    path.write_text(ENVIRONMENT.format(broken=step, more=more, said=said))
+    return path
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRACE_ROBOT_WORKSPACE", raising=False)
+    return tmp_path
+
+
+def test_what_ships_beside_meta_world_is_what_the_guide_names() -> None:
+    assert {"CartPole-v1", "Reacher-v5", "Pusher-v5", "FetchReach-v4", "FetchSlideDense-v4"} <= set(SHIPPED)
+    assert len(SHIPPED) == 16
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_an_environment_that_ships_has_no_problem_in_any_control_mode(name: str) -> None:
+    for control in controls(name):
+        messages = list(examination(name, {"control": control}))
+        found = [Finding(**message["finding"]) for message in messages if "finding" in message]
+        assert {each.check for each in found} >= {"spec", "success", "seeds", "state", "cost", "picture"}
+        assert [each.text for each in found if each.verdict == "problem"] == []
+        (state,) = [each for each in found if each.check == "state"]
+        assert state.verdict == "good", state.text
+
+
+def test_seeds_are_compared_across_processes() -> None:
+    examined = examine("Pendulum-v1")
+    assert examined.problems == 0
+    assert examined.file == str(ROOT / "envs" / "classic.py")
+    assert "the same seed and actions give the same episode in another process" in [
+        f.text for f in examined.findings
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "check", "message", "remedy"),
+    [
+        ({"step": "raise ValueError('no such joint')"}, "make", "fails in its first step: ValueError: no such", "make"),
+        (
+            {"step": "assert self.steps < 4, 'worn out'"},
+            "step",
+            "AssertionError: worn out ({file}, line 20)",
+            "step(action) must return",
+        ),
+        ({"step": "self.at = self.at * np.nan if self.steps > 3 else self.at"}, "values",
+         "the observation is not finite at observation_0, observation_1", "give finite numbers"),
+        ({"step": "return self.at, float('nan') if self.steps > 3 else 0.0, False, False, {}", "said": "success='won'"},
+         "values", "the reward is not finite: nan", "give finite numbers"),
+        ({"step": "self.at = self.at + np.random.random()"}, "seeds",
+         "the same seed and actions gave different observations in two objects", "from self.np_random"),
+        ({"step": "return self.at, 0.0, False, {}", "said": "success='won'"}, "step",
+         "step must return (observation, reward, terminated, truncated, info), got 4 values", "step(action)"),
+        ({"step": "return self.at, None, False, False, {}", "said": "success='won'"}, "step",
+         "step must give a number as the reward and a dict as info, got None and dict", "step(action)"),
+        ({"step": "return self.at, 0.0, False, False, {}"}, "success", "nothing says what success is", "success="),
+        ({"said": "observation=[part('a', 1)]"}, "make",
+         "{file}: point: observation: the parts name 1 = 1 numbers, and the space has 2; name the others too", "make"),
+        ({"said": "positions=('a',)"}, "spec", "position 'a' must be an observation field of 3 numbers", "this field"),
+        ({"more": "Point.action_space = spaces.Text(3)"}, "make", "action: the space is Text, and a controller", ""),
+        ({"more": "Point.action_space = spaces.Box(-np.inf, np.inf, (1,))"}, "make",
+         "action: 'action' has no bounds in its space; give them: part('action', 1, low=..., high=...)", ""),
+        ({"more": "Point.observation_space = None"}, "make", "the environment has no observation_space; set it", ""),
+        ({"more": "Point.reset = lambda self, seed=None, options=None: np.zeros(2)",  "said": "success='won'"}, "reset",
+         "reset must return (observation, info), got ndarray", "reset(seed=..., options=...)"),
+        ({"step": "os._exit(3) if self.steps > 3 else None"}, "step",
+         "its process ended in step() with exit code 3", "step(action)"),
+        ({"step": "time.sleep(60) if self.steps > 3 else None"}, "step", "it hangs: step() gave no answer within 4 s",
+         "step(action)"),
+        ({"more": "import nothing_of_this_name"}, "make",
+         "{file} cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_this_name' (line 24)", ""),
+    ],
+)  # fmt: skip
+def test_a_broken_environment_is_told_what_is_wrong_and_how_to_mend_it(
+    own: Path, what: dict[str, str], check: str, message: str, remedy: str
+) -> None:
+    path = broken(own, **what)
+    examined = (
+        examine("point", silence=4.0)
+        if "import" not in what.get("more", "")
+        else examine(str(path), silence=4.0)
+    )
+    problems = [finding for finding in examined.findings if finding.verdict == "problem"]
+    wanted = message.format(file=path)
+    assert any(each.check == check and wanted in each.text and remedy in each.remedy for each in problems), (
+        problems
+    )
+
+
+def test_a_file_is_checked_with_all_its_environments_and_the_exit_code_says_whether_all_is_well(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = broken(own)
+    path.write_text(
+        path.read_text() + "ENVIRONMENTS.append(Environment('other', 'Go.', make=Point, positions=('b',)))\n"
+    )
+    assert main(["check-env", str(path), "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["name"], first["problems"], second["name"], second["problems"]) == ("point", 0, "other", 1)
+    (wrong,) = [finding for finding in second["findings"] if finding["verdict"] == "problem"]
+    assert wrong["field"] == "positions"
+    assert main(["check-env", "point"]) == 0
+    assert "good     seeds" in capsys.readouterr().out
+
+
+def test_a_missing_package_is_told_with_the_command_that_installs_it(own: Path) -> None:
+    (own / "envs").mkdir()
+    (own / "envs" / "mine.py").write_text(
+        "from trace_robot.plugin import Environment\n"
+        "ENVIRONMENTS = [Environment('nothing_of_this_name:Arm-v0', 'Reach.', needs='fetch')]\n"
+    )
+    (found,) = examine("Arm-v0").findings
+    assert found.text.endswith(
+        "Arm-v0 needs a package that is missing (No module named 'nothing_of_this_name'):"
+        " pip install 'trace-robot[fetch]'"
+    )
+
+
+def test_the_list_shows_declared_environments_without_making_them(own: Path) -> None:
+    broken(own, more="Point.__init__ = lambda self: 1 / 0")
+    (entry,) = [entry for entry in catalogue() if entry.name == "point"]
+    assert entry == Entry("point", "Stay.", "", str(own / "envs" / "mine.py"))
