@@ -1,0 +1,74 @@
+"""What init makes is a workspace in which everything works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trace_robot.cli import main
+from trace_robot.cli.parser import parser
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("TRACE_ROBOT_WORKSPACE", raising=False)
+    folder = tmp_path / "robot"
+    assert main(["init", str(folder)]) == 0
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_workspace_has_one_example_of_each_thing(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {path.name for path in made.iterdir()} == {
+        "README.md",
+        ".gitignore",
+        "envs",
+        "policies",
+        "rollouts",
+    }
+    assert main(["envs", "slider"]) == 0
+    assert "Bring the cart to the mark" in capsys.readouterr().out
+
+
+def test_the_example_passes_the_check_and_its_controller_is_optimized(made: Path, tmp_path: Path) -> None:
+    assert main(["check-env", "slider"]) == 0
+    run = tmp_path / "run"
+    arguments = "optimize slider --policy slider --steps 30000 --held-out 10 --workers 1 --no-video --quiet"
+    assert main([*arguments.split(), "--out", str(run)]) == 0
+    assert (
+        main(["render", "slider", "--policy", str(run / "best.py"), "--out", str(tmp_path / "slider.mp4")])
+        == 0
+    )
+    assert (tmp_path / "slider.mp4").stat().st_size > 1000
+
+
+def test_the_example_in_python_runs(made: Path) -> None:
+    script = made / "rollouts" / "slider.py"
+    script.write_text(script.read_text().replace("seconds=20.0", "seconds=3.0"))
+    done = subprocess.run([sys.executable, script], cwd=made, capture_output=True, text=True, check=True)
+    before, after = (float(number) for number in re.findall(r"\d\.\d\d", done.stdout)[::-1])
+    assert after > before
+
+
+def test_every_command_of_its_readme_can_be_typed(made: Path) -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", (made / "README.md").read_text(), re.S)
+    commands = [line.partition("#")[0].split() for line in block.splitlines()]
+    assert len(commands) == 4
+    for program, *arguments in commands:
+        assert program == "trace-robot"
+        parser().parse_args(shlex.split(" ".join(arguments)))
+
+
+def test_nothing_that_exists_is_replaced(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (made / "policies" / "slider.py").write_text("mine")
+    assert main(["init", str(made)]) == 1
+    assert "exists, and nothing is replaced; give an empty or a new folder" in capsys.readouterr().err
+    assert (made / "policies" / "slider.py").read_text() == "mine"
+    (made / "file").write_text("")
+    assert main(["init", str(made / "file")]) == 1
+    assert "cannot make a workspace in" in capsys.readouterr().err

@@ -1,0 +1,227 @@
+"""One door: plug-in files, files by path, ids that gymnasium knows, modules that register some, installed packages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trace_robot import workspace
+from trace_robot.cli import main
+from trace_robot.env import load_env
+from trace_robot.errors import UnknownNameError, ValueMismatchError, WorkspaceError
+from trace_robot.policy import load_policy
+from trace_robot.rollout import Engine, Job
+from trace_robot.rollout.evaluate import resolve
+
+ONE = """
+from trace_robot.plugin import Environment
+ENVIRONMENTS = [Environment("{id}", "Do it.", name="{name}")]
+"""
+REGISTERS = """
+import gymnasium
+gymnasium.register("OfMyOwn-v0", "gymnasium.envs.classic_control:PendulumEnv", max_episode_steps=7)
+"""
+
+
+def write(folder: Path, name: str, *, known: str = "Pendulum-v1") -> Path:
+    path = folder / "envs" / f"{name}.py"
+    path.write_text(ONE.format(id=known, name=name))
+    return path
+
+
+@pytest.fixture
+def package(own: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed package that registers the environments of its module."""
+    site = own / "site"
+    information = site / "my_robots-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: my-robots\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[trace_robot.envs]\nmine = my_robots_plugin\n")
+    (site / "my_robots_plugin.py").write_text(ONE.format(id="Pendulum-v1", name="packaged"))
+    monkeypatch.syspath_prepend(str(site))
+    yield site
+    sys.modules.pop("my_robots_plugin", None)
+
+
+def test_a_declared_environment_is_found_by_its_name_by_its_file_s_name_and_by_its_path(own: Path) -> None:
+    path = write(own, "swing")
+    path.rename(path.with_name("pendulums.py"))
+    names = ["swing", "pendulums", "envs/pendulums.py", str(own / "envs" / "pendulums.py")]
+    assert {workspace.describe(name).name for name in names} == {"swing"}
+    assert workspace.named_in("pendulums") == ["pendulums"]
+
+
+def test_a_file_with_several_environments_must_be_told_which(own: Path) -> None:
+    path = write(own, "one")
+    path.write_text(path.read_text() + "ENVIRONMENTS += [Environment('CartPole-v1', 'Stand.', name='two')]\n")
+    with pytest.raises(WorkspaceError, match=r"one\.py has 2 environments; name one: one, two$"):
+        workspace.describe("envs/one.py")
+    assert workspace.named_in("envs/one.py") == ["one", "two"]
+
+
+def test_an_id_that_gymnasium_knows_works_with_a_task_in_words(own: Path) -> None:
+    env = load_env("MountainCar-v0", task="Drive up the hill.", horizon=30)
+    about = env.about
+    assert (about.instruction, about.horizon, about.return_threshold) == ("Drive up the hill.", 30, -110.0)
+    assert about.action[0].whole
+    env.reset(seed=0)
+    env.step([1.0])
+    with pytest.raises(
+        ValueMismatchError, match=r"no plug-in says what to do in it: add --task 'in words', or write"
+    ):
+        load_env("MountainCar-v0")
+
+
+def test_a_module_of_the_workspace_can_register_environments(own: Path) -> None:
+    (own / "mine_to_register.py").write_text(REGISTERS)
+    before = list(sys.path)
+    about = workspace.describe("mine_to_register:OfMyOwn-v0", task="Swing up.")
+    assert (about.name, about.horizon) == ("mine_to_register:OfMyOwn-v0", 7)
+    assert sys.path == before
+    with pytest.raises(
+        UnknownNameError, match=r"^no_such_module:Arm-v0: module 'no_such_module' cannot be imported"
+    ):
+        workspace.describe("no_such_module:Arm-v0", task="Reach.")
+    with pytest.raises(
+        UnknownNameError, match=r"no environment .*did you mean 'mine_to_register:OfMyOwn-v0'"
+    ):
+        workspace.describe("mine_to_register:OfMyOwm-v0", task="Swing up.")
+
+
+def test_workers_find_what_the_command_line_finds(own: Path) -> None:
+    (own / "mine_to_register.py").write_text(REGISTERS)
+    write(own, "swing")
+    controller = "def act(observation):\n    return [0.0]\n"
+    jobs = [
+        Job("swing", 1, controller=controller),
+        Job("envs/swing.py", 1, controller=controller),
+        Job("mine_to_register:OfMyOwn-v0", 1, {"task": "Swing up."}, controller=controller),
+    ]
+    with Engine(1) as engine:
+        one, other, third = engine.run(jobs)
+    assert (one.fault, other.fault, third.fault) == (None, None, None)
+    assert one.rewards.tobytes() == other.rewards.tobytes()
+    assert (one.decisions, third.decisions) == (200, 7)
+
+
+def test_an_installed_package_brings_its_environments(package: Path) -> None:
+    assert workspace.describe("packaged").instruction == "Do it."
+
+
+def test_a_file_of_ones_own_comes_before_a_package(own: Path, package: Path) -> None:
+    write(own, "packaged", known="CartPole-v1")
+    assert len(workspace.describe("packaged").observation) == 4
+
+
+def test_a_package_that_cannot_be_loaded_is_named(package: Path) -> None:
+    (package / "my_robots_plugin.py").write_text("1 / 0")
+    with pytest.raises(
+        WorkspaceError,
+        match=r"^entry point 'mine' of package my-robots cannot be loaded: ZeroDivisionError: .*mend or",
+    ):
+        workspace.environments()
+
+
+def test_a_name_that_exists_twice_is_an_error_that_names_both_files(own: Path) -> None:
+    write(own, "one").write_text(ONE.format(id="Pendulum-v1", name="same"))
+    write(own, "two").write_text(ONE.format(id="Pendulum-v1", name="same"))
+    with pytest.raises(
+        WorkspaceError, match=r"'same' exists twice: in .*one\.py and .*two\.py; rename one of them"
+    ):
+        workspace.environments()
+    for name in ("one", "two"):
+        (own / "envs" / f"{name}.py").unlink()
+    write(own, "both").write_text(
+        ONE.format(id="Pendulum-v1", name="same") + "ENVIRONMENTS += ENVIRONMENTS\n"
+    )
+    with pytest.raises(WorkspaceError, match=r"both\.py: environment 'same' stands in ENVIRONMENTS twice"):
+        workspace.environments()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ENVIRONMENTS = 3", r"mine\.py: ENVIRONMENTS must be a list of Environment\(\.\.\.\), got 3"),
+        ("from trace_robot.plugin import Environment\nENVIRONMENTS = [Environment('Pendulum-v1')]",
+         r"mine\.py cannot be loaded: TypeError: .*missing 1 required positional argument: 'task' \(line 2\)"),
+        ("from trace_robot.plugin import Environment\nENVIRONMENTS = [Environment('Pendulum-v1', '')]",
+         r"mine\.py cannot be loaded: WorkspaceError: Environment 'Pendulum-v1': task must say in words .* \(line 2\)"),
+    ],
+)  # fmt: skip
+def test_a_broken_declaration_is_named_with_its_file(own: Path, text: str, message: str) -> None:
+    (own / "envs" / "mine.py").write_text(text)
+    with pytest.raises(WorkspaceError, match=message):
+        workspace.environments()
+
+
+def test_a_path_that_is_no_plug_in_is_told_what_one_is(own: Path) -> None:
+    with pytest.raises(WorkspaceError, match=r"no plug-in file '.*nothing\.py'"):
+        workspace.describe("envs/nothing.py")
+    (own / "envs" / "other.py").write_text("x = 1\n")
+    with pytest.raises(
+        WorkspaceError, match=r"other\.py is no plug-in: it has neither ENVIRONMENTS nor names"
+    ):
+        workspace.describe("envs/other.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("Pusher-v5", 7), ("CartPole-v1", 1), ("reach-v3", 4), ("Reacher-v5", 2)]
+)
+def test_doing_nothing_has_the_size_of_every_environment(name: str, size: int) -> None:
+    policy, about, options = resolve(name, load_policy("do_nothing"), "raw")
+    assert about.action_size == size
+    assert f"return [{', '.join(['0.0'] * size)}]" in policy.text
+    with Engine(0) as engine:
+        (episode,) = engine.run([Job(name, 0, {**options, "horizon": 3}, controller=policy.text)])
+    assert episode.fault is None
+    assert episode.actions.shape == (3, size)
+    assert np.all(episode.actions == 0)
+
+
+def test_an_environment_without_pose_control_is_run_raw_unless_pose_is_asked_for() -> None:
+    assert resolve("CartPole-v1", load_policy("do_nothing"))[1].control == "raw"
+    assert resolve("FetchReach-v4", load_policy("do_nothing"))[1].control == "pose"
+    with pytest.raises(ValueMismatchError, match="control of CartPole-v1 must be 'raw', got 'pose'"):
+        resolve("CartPole-v1", load_policy("do_nothing"), "pose")
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    assert main(["envs", *arguments, "--json"]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_envs_finds_by_a_word_also_what_only_gymnasium_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    push = {entry["name"]: entry for entry in listed(capsys, "push")}
+    assert {"push-v3", "FetchPush-v4", "Pusher-v5"} <= set(push)
+    assert push["FetchPush-v4"]["success"] == "the object is within 5 cm of the goal"
+    assert [entry["name"] for entry in listed(capsys, "Hopper")] == ["Hopper-v5"]
+    assert main(["envs", "Huper-v5"]) == 1
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_the_command_line_takes_an_environment_by_place_or_by_option_but_not_both() -> None:
+    command = [sys.executable, "-m", "trace_robot", "evaluate"]
+    for arguments in (["--policy", "do_nothing"], ["reach-v3", "--env", "push-v3", "--policy", "do_nothing"]):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+
+
+def test_the_fetch_gripper_closes_with_1_as_meta_worlds_does() -> None:
+    env = workspace.make("FetchPickAndPlace-v4")
+    openings = []
+    for gripper in (-1.0, 1.0):
+        observation, _ = env.reset(seed=0)
+        for _ in range(8):
+            observation, *_ = env.step(np.array([0, 0, 0, gripper], np.float32))
+        openings.append(float(env.about.named(observation)["finger_positions"].sum()))
+    env.close()
+    assert openings[0] > 0.08
+    assert openings[1] < 0.01
