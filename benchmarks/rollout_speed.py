@@ -24,6 +24,7 @@ from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Job
 from trace_robot.rollout.rig import Rig
 from trace_robot.rollout.runner import run_episodes
+from trace_robot.rollout.seat import Seat
 from trace_robot.sandbox.types import Fault
 from trace_robot.spec import Array, EnvSpec
 
@@ -103,7 +104,8 @@ def main() -> None:
 
 
 def sandbox(jobs: Sequence[Job], rounds: int) -> tuple[Rates, Rates]:
-    rigs = {"alone": Rig(lock_step=1), "lock step": Rig(lock_step=8), "traced": Rig(lock_step=1)}
+    widths = {"alone": 1, "lock step": 8, "traced": 1}
+    rigs = {name: Rig(lock_step=width, seat=Seat()) for name, width in widths.items()}  # as a worker has it
     traced = [Job(job.env, job.seed, job.options, controller=job.controller, trace=True) for job in jobs[:4]]
     ways: dict[str, Callable[[], int]] = {"in process": lambda: in_process(rigs["alone"], jobs)}
     ways["alone"] = lambda: steps_of(rigs["alone"], jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from trace_robot.run.history import RunInfo
 from trace_robot.spec import Array
 
 
@@ -32,3 +34,15 @@ def decoded(path: Path) -> Array:
         pictures.append(np.frombuffer(rest[:count], np.uint8).reshape(height, width, 3))
         stream = rest[count:]
     return np.array(pictures)
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., RunInfo]:
+    """``make_run`` of tests/synthetic.py: fill a store as the loop does, without a rollout."""
+    found = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    made: Callable[..., RunInfo] = module.make_run
+    return made

@@ -15,7 +15,7 @@ FLOORS = {
     for floor, rooms in {
         10: "__main__",
         9: "cli",
-        8: "loop choice bench check",
+        8: "loop rounds choice bench check",
         7: "settings run",
         6: "rollout",
         5: "optimize",
@@ -23,7 +23,7 @@ FLOORS = {
         3: "env conformance policy program",
         2: "workspace",
         1: "plugin sandbox trace",
-        0: "errors spec versions",
+        0: "errors interval spec versions",
     }.items()
     for room in rooms.split()
 }

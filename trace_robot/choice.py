@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError, ValueMismatchError
+from trace_robot.llm.meter import Budget, Prices, Usage
 from trace_robot.optimize.problem import Optimizer, Problem
 from trace_robot.policy import load_policy
 from trace_robot.rollout.conditions import training_seeds
@@ -14,7 +17,8 @@ from trace_robot.settings import EPISODES, Settings
 from trace_robot.spec import EnvSpec
 
 if TYPE_CHECKING:
-    from trace_robot.llm import Budget, Connection
+    from trace_robot.llm import Connection
+    from trace_robot.run.remembered import RememberedModel
 
 SEARCH_SECONDS = 180.0
 SEARCH_EPISODES = 10  # racing makes most of them cost nothing, and programs that solve few generalise less
@@ -24,12 +28,20 @@ Make = Callable[[Problem, EnvSpec, Settings], Optimizer]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An optimizer about to be made. why: in words, for the person who started the run."""
+    """An optimizer about to be made.
+
+    why: in words, for the person who started the run. usage: of the model so far; priced: whether it counts money.
+    model: to be given the run's journal, None where none is asked that would cost something. data: what
+    ``choose_again`` takes.
+    """
 
     settings: Settings
     why: str
     make: Make
-    usage: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    usage: Callable[[], Usage] = Usage
+    priced: bool = False
+    model: RememberedModel | None = None
+    data: Mapping[str, Any] | None = None
 
 
 def choose(
@@ -42,6 +54,7 @@ def choose(
     retries: int = 5,
     proposals: int = 1,
     budget: Budget | None = None,
+    prices: Prices | None = None,
 ) -> Chosen:
     """Return the optimizer that ``settings.optimizer`` names; "auto" takes a model where one is configured."""
     from trace_robot.llm import configured, connect
@@ -65,15 +78,39 @@ def choose(
             " leave --feedback out"
         )
     if name == "search":
-        return Chosen(
-            _with(settings, name, seconds=SEARCH_SECONDS, control="raw", episodes=SEARCH_EPISODES),
-            why,
-            _search,
-        )
+        settings = _with(settings, name, seconds=SEARCH_SECONDS, control="raw", episodes=SEARCH_EPISODES)
+        return Chosen(settings, why, _search, data={})
     if name == "cma":
-        return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _cma)
-    connection = connect(model, base_url, record=record, replay=replay, retries=retries, budget=budget)
-    return _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, connection, proposals)
+        return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _cma, data={})
+    connection = connect(
+        model, base_url, record=record, replay=replay, retries=retries, budget=budget, prices=prices
+    )
+    chosen = _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, connection, proposals)
+    files = {"record": record, "replay": replay}
+    data = {
+        "model": connection.name, "base_url": connection.address, "retries": retries, "proposals": proposals,
+        "budget": asdict(budget or Budget()), "prices": None if prices is None else asdict(prices),
+        **{name: None if path is None else str(Path(path).absolute()) for name, path in files.items()},
+    }  # fmt: skip
+    return replace(chosen, priced=prices is not None, data=data)
+
+
+def choose_again(
+    settings: Settings, why: str, data: Mapping[str, Any], *, base_url: str | None = None
+) -> Chosen:
+    """Return what ``choose`` returned: ``settings``, ``why`` and ``data`` are those of what it did.
+
+    base_url: of an endpoint that has moved; so has one that OPENAI_BASE_URL names.
+    """
+    if not data:
+        chosen = choose(settings)
+    else:
+        known: dict[str, Any] = dict(data)
+        known["base_url"] = base_url or os.environ.get("OPENAI_BASE_URL") or known["base_url"]
+        known["budget"] = Budget(**known["budget"])
+        known["prices"] = None if known["prices"] is None else Prices(**known["prices"])
+        chosen = choose(settings, **known)
+    return replace(chosen, settings=settings, why=why, data=data)
 
 
 def _with(
@@ -103,7 +140,14 @@ def _search(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
-    return ProgramSearch(spec, training_seeds(settings.seed, settings.episodes), seed=settings.seed)
+    seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
+    return ProgramSearch(
+        spec,
+        seeds[: settings.episodes],
+        confirm=seeds[settings.episodes :],
+        seed=settings.seed,
+        budget=settings.steps,
+    )
 
 
 def _cma(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
@@ -113,6 +157,11 @@ def _cma(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
 
 
 def _by_model(settings: Settings, why: str, connection: Connection, proposals: int) -> Chosen:
+    from trace_robot.run.remembered import RememberedModel
+
+    remembered = RememberedModel(connection.model, connection.usage)
+    model = remembered if connection.address else connection.model  # a record is there to be read again
+
     def make(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
         from trace_robot.optimize import OPRO, OptoPrime, Tuned
         from trace_robot.sandbox.static import check
@@ -121,11 +170,11 @@ def _by_model(settings: Settings, why: str, connection: Connection, proposals: i
             return [f"line {fault.line}: {fault.message}" for fault in check(code)]
 
         if settings.optimizer == "opro":
-            return OPRO(problem, connection.model, check_code=refusals, proposals=proposals)
-        proposer = OptoPrime(problem, connection.model, check_code=refusals, proposals=proposals)
+            return OPRO(problem, model, check_code=refusals, proposals=proposals)
+        proposer = OptoPrime(problem, model, check_code=refusals, proposals=proposals)
         return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
 
-    def usage() -> tuple[int, int]:
-        return connection.usage.calls, connection.usage.tokens
-
-    return Chosen(settings, f"{why}; {connection.described}", make, usage)
+    why = f"{why}; {connection.described}"
+    return Chosen(
+        settings, why, make, lambda: connection.usage, model=remembered if connection.address else None
+    )

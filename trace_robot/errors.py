@@ -16,7 +16,8 @@ TraceRobotError
 │   └── ReplayMismatchError   a prompt differs from the recorded one
 ├── ReplyError                a reply that is not what was asked
 ├── OrderError                tell before ask, step before feedback
-└── RunError                  a run folder that cannot be written or read
+└── RunError                  a run folder or the store of runs that cannot be written or read
+    └── ChangedRunError       a run that cannot go on, because it would not be the same run
 """
 
 from __future__ import annotations
@@ -90,7 +91,11 @@ class OrderError(TraceRobotError, RuntimeError):
 
 
 class RunError(TraceRobotError):
-    """A run folder cannot be written or read."""
+    """A run folder, or the store of runs, cannot be written or read."""
+
+
+class ChangedRunError(RunError):
+    """A run that is taken up again asks for something else than it did."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

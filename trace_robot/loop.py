@@ -1,4 +1,4 @@
-"""The loop: ask, roll out, tell; the same for every optimizer.
+"""A whole run: from settings to a result, and on from where it was interrupted.
 
 What is found is written down before the next step depends on it, and whoever watches is told through
 ``observe``; nothing here prints.
@@ -6,87 +6,168 @@ What is found is written down before the next step depends on it, and whoever wa
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trace_robot.errors import RunError
-from trace_robot.optimize.optoprime import Attempt, OptoPrime
-from trace_robot.optimize.problem import Candidate, Optimizer, ParameterSpec, Problem
+from trace_robot.choice import Chosen, Make, choose, choose_again
+from trace_robot.errors import RunError, TraceRobotError
+from trace_robot.llm.meter import Usage
+from trace_robot.optimize.optoprime import OptoPrime
+from trace_robot.optimize.problem import Optimizer, ParameterSpec, Problem
 from trace_robot.policy import Policy, load_policy
-from trace_robot.program import Program, code
-from trace_robot.program.words import names
 from trace_robot.rollout.conditions import held_out_seeds, training_seeds
 from trace_robot.rollout.context import context_of, objective_of
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.evaluate import resolve
 from trace_robot.rollout.levels import EXPERT, require_level
-from trace_robot.rollout.outcome import wilson
-from trace_robot.rollout.trial import Trial, Trials
+from trace_robot.rollout.trial import Runner, Trials
+from trace_robot.rounds import Rounds
+from trace_robot.run.database import FILE
+from trace_robot.run.history import Status
+from trace_robot.run.ledger import Beginning, Ledger, Store
+from trace_robot.run.lock import RunLock
 from trace_robot.run.record import Recorder
+from trace_robot.run.remembered import RememberedEngine
 from trace_robot.run.store import RunFolder
 from trace_robot.settings import (
     EPISODES,
-    Ended,
-    Iterated,
     Observe,
-    Progressed,
     Result,
     Settings,
-    Stage,
     Started,
 )
 from trace_robot.spec import EnvSpec
-from trace_robot.versions import versions
 from trace_robot.workspace import require_expert
 
-__all__ = ["Result", "Settings", "first_prompt", "optimize"]
-
-SHOWN_EVERY = 50_000  # simulator steps between two improvements of a search that are written down
-TUNING = ("tuning", "tuned")  # what CMA-ES makes of a model's proposal is not another iteration of the model
-Make = Callable[[Problem, EnvSpec, Settings], Optimizer]
-Usage = Callable[[], tuple[int, int]]
+__all__ = ["Result", "Settings", "first_prompt", "optimize", "resume"]
 
 
 def optimize(
     settings: Settings,
     out: Path,
     *,
+    chosen: Chosen | None = None,
     make_optimizer: Make | None = None,
-    usage: Usage | None = None,
+    usage: Callable[[], Usage] = Usage,
     engine: Engine | None = None,
     overwrite: bool = False,
     observe: Observe = lambda event: None,
 ) -> Result:
     """Optimize a policy for a task, write the run to the folder ``out``, and return what it came to.
 
-    make_optimizer, usage: an optimizer of one's own, and the calls and tokens it has cost so far; left out,
-    ``settings.optimizer`` decides. engine: one to use and leave open, instead of ``settings.workers``.
+    Everything asked, answered and measured is in the store beside ``out`` before the next step depends on it.
+    chosen: what ``choose`` made of the settings. make_optimizer, usage: an optimizer of one's own, and what its
+    model has cost so far. With neither, ``settings.optimizer`` decides. engine: one to use and leave open, instead
+    of ``settings.workers``.
     """
-    if make_optimizer is None:
-        from trace_robot.choice import choose
+    if make_optimizer is not None:
+        chosen = Chosen(settings, "an optimizer of its own", make_optimizer, usage)
+    chosen = chosen or choose(settings)
+    settings = replace(chosen.settings, episodes=chosen.settings.episodes or EPISODES)
+    source = load_policy(settings.policy)
+    prepared = _prepare(settings, source)
+    optimizer = chosen.make(problem_of(prepared.policy, prepared.spec), prepared.spec, settings)
+    _require_conditions(settings)
+    RunFolder.require_room(out, overwrite=overwrite)  # all that can be refused is, before anything is made
+    place = out.resolve()
+    with Store(place.parent) as store:
+        store.require_room(place.name, overwrite=overwrite)
+        folder = RunFolder.create(out, overwrite=overwrite)
+        with RunLock(folder.path):
+            beginning = Beginning(settings, prepared.spec, source.text, chosen.why, chosen.data)
+            ledger = store.begin(place.name, beginning)
+            return _conduct(prepared, chosen, optimizer, folder, ledger, engine, observe)
 
-        chosen = choose(settings)
-        settings, make_optimizer, usage = chosen.settings, chosen.make, chosen.usage
-    settings = replace(settings, episodes=settings.episodes or EPISODES)
-    policy, spec, options = _prepare(settings)
-    optimizer = make_optimizer(problem_of(policy, spec), spec, settings)
-    training_seeds(settings.seed, settings.episodes + settings.confirm)
-    held_out_seeds(settings.seed, settings.held_out)  # both refuse what cannot be, before anything is made
-    folder = RunFolder.create(out, overwrite=overwrite)
-    folder.write_json("settings.json", asdict(settings) | {"versions": versions(), "control": spec.control})
-    observe(Started(settings, spec, policy, out))
-    recorder = Recorder(folder, policy, settings.task, video=settings.video)
+
+def resume(
+    out: Path,
+    *,
+    base_url: str | None = None,
+    chosen: Chosen | None = None,
+    make_optimizer: Make | None = None,
+    usage: Callable[[], Usage] = Usage,
+    engine: Engine | None = None,
+    observe: Observe = lambda event: None,
+) -> Result:
+    """Go on with a run that was interrupted, to where it would have come by itself; see ``optimize``.
+
+    base_url: of a model's endpoint that has moved. chosen, make_optimizer: what the run was begun with, made again;
+    left out, the store knows how.
+    """
+    place = out.resolve()
+    if not (place.parent / FILE).is_file():
+        raise RunError(
+            f"there is no {FILE} beside {str(out)!r}, which is what a run goes on from; if the run was moved, move it"
+            " back, or move that file too"
+        )
+    with Store(place.parent) as store:
+        store.require_open(place.name)
+        with RunLock(place):
+            ledger, beginning = store.reopen(place.name)
+            settings = beginning.settings
+            if make_optimizer is not None:
+                chosen = Chosen(settings, beginning.why, make_optimizer, usage)
+            chosen = chosen or _choose_again(place.name, beginning, base_url)
+            prepared = _prepare(settings, Policy.from_text(beginning.source, settings.policy))
+            optimizer = chosen.make(problem_of(prepared.policy, prepared.spec), prepared.spec, settings)
+            ledger.enter("running")
+            return _conduct(prepared, chosen, optimizer, RunFolder.reopen(out), ledger, engine, observe)
+
+
+def _choose_again(name: str, beginning: Beginning, base_url: str | None) -> Chosen:
+    if beginning.choice is None:
+        raise RunError(
+            f"the run {name!r} has an optimizer that a program made; go on with trace_robot.loop.resume and that"
+            " optimizer"
+        )
+    return choose_again(beginning.settings, beginning.why, beginning.choice, base_url=base_url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is known before anything runs."""
+
+    settings: Settings
+    policy: Policy
+    spec: EnvSpec
+    options: dict[str, Any]
+
+
+def _conduct(
+    prepared: _Prepared, chosen: Chosen, optimizer: Optimizer, folder: RunFolder, ledger: Ledger,
+    engine: Engine | None, observe: Observe,
+) -> Result:  # fmt: skip
+    """Run the loop, from the start or on from what is in the ledger's journal."""
+    settings, policy, spec = prepared.settings, prepared.policy, prepared.spec
+    if chosen.model is not None:
+        chosen.model.journal = ledger.journal
+    about = asdict(settings) | {"versions": ledger.versions, "control": spec.control}
+    folder.write_json("settings.json", about)
+    observe(Started(settings, spec, policy, folder.path, ledger.journal.known))
+    recorder = Recorder(folder, ledger, policy, settings.task, video=settings.video)
     try:
         with _engine(settings, engine) as running:
-            trials = _trials(settings, policy, options, running)
-            run = _Run(settings, spec, optimizer, trials, recorder, observe)
-            return run.finish(run.iterate(), usage or (lambda: (0, 0)))
+            trials = _trials(prepared, RememberedEngine(running, ledger.journal))
+            ledger.journal.begin()
+            rounds = Rounds(settings, spec, optimizer, trials, recorder, chosen, observe)
+            return rounds.finish(rounds.iterate())
+    except KeyboardInterrupt:
+        _note(ledger, "stopped", "by Ctrl-C")
+        raise
+    except Exception as error:
+        known = isinstance(error, TraceRobotError)
+        _note(ledger, "failed", str(error) if known else f"{type(error).__name__}: {error}")
+        raise
     finally:
         recorder.close()
+
+
+def _note(ledger: Ledger, status: Status, why: str) -> None:
+    with suppress(RunError):  # what the disk or the store said first is what is told
+        ledger.enter(status, why)
 
 
 def problem_of(policy: Policy, spec: EnvSpec) -> Problem:
@@ -108,19 +189,25 @@ def problem_of(policy: Policy, spec: EnvSpec) -> Problem:
 def first_prompt(settings: Settings) -> str:
     """Roll the starting controller out and return what OptoPrime would ask a model next; nobody is asked."""
     settings = replace(settings, episodes=settings.episodes or EPISODES)
-    policy, spec, options = _prepare(settings)
-    optimizer = OptoPrime(problem_of(policy, spec))
+    prepared = _prepare(settings, load_policy(settings.policy))
+    optimizer = OptoPrime(problem_of(prepared.policy, prepared.spec))
     with _engine(settings, None) as engine:
-        trials = _trials(settings, policy, options, engine)
+        trials = _trials(prepared, engine)
         optimizer.tell([trial.outcome for trial in trials.run(optimizer.ask(), graph=True)])
     return optimizer.prompt()
 
 
-def _prepare(settings: Settings) -> tuple[Policy, EnvSpec, dict[str, Any]]:
-    policy = load_policy(settings.policy).require_trainable()
+def _prepare(settings: Settings, policy: Policy) -> _Prepared:
+    policy.require_trainable()
     if require_level(settings.feedback) == EXPERT:
         require_expert(settings.task)
-    return resolve(settings.task, policy, settings.control, settings.usual_control, settings.options)
+    resolved = resolve(settings.task, policy, settings.control, settings.usual_control, settings.options)
+    return _Prepared(settings, *resolved)
+
+
+def _require_conditions(settings: Settings) -> None:
+    training_seeds(settings.seed, settings.episodes + settings.confirm)
+    held_out_seeds(settings.seed, settings.held_out)  # both refuse what cannot be
 
 
 def _engine(settings: Settings, engine: Engine | None) -> AbstractContextManager[Engine]:
@@ -131,145 +218,11 @@ def _engine(settings: Settings, engine: Engine | None) -> AbstractContextManager
     )
 
 
-def _trials(settings: Settings, policy: Policy, options: dict[str, Any], engine: Engine) -> Trials:
+def _trials(prepared: _Prepared, engine: Runner) -> Trials:
+    settings = prepared.settings
     seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
     first, more = seeds[: settings.episodes], seeds[settings.episodes :]
     return Trials(
-        engine, policy, settings.task, options, first, settings.limits, settings.feedback, confirm=more
-    )
-
-
-def written(candidate: Candidate, spec: EnvSpec) -> Candidate:
-    """Return the candidate of a program search with its program written out as code, to run like any other."""
-    program = Program.from_data(candidate.program or {})
-    stages = ", ".join(title.replace("_", " ") for title in names(program))
-    note = f"{candidate.note}: {stages}" if candidate.note else stages
-    return replace(candidate, values={"act": code(program, spec)}, program=None, seeds=None, note=note)
-
-
-class _Run:
-    """One run: what the loop knows between two iterations."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        spec: EnvSpec,
-        optimizer: Optimizer,
-        trials: Trials,
-        recorder: Recorder,
-        observe: Observe,
-    ) -> None:
-        self.settings, self.spec, self.optimizer, self.trials = settings, spec, optimizer, trials
-        self.recorder, self.observe = recorder, observe
-        self.started = time.monotonic()
-        self.shown = 0
-        self.iteration = self.best_iteration = self.attempts = self.rewrites = 0
-        self.kept = -1
-        self.start: Trial | None = None
-        self.best: Trial | None = None
-
-    def iterate(self) -> str:
-        """Go on until the optimizer is done or the budget is spent; return why."""
-        while not (reason := self._over()):
-            candidates = self.optimizer.ask()
-            if not candidates:
-                return self.optimizer.done or "the optimizer has nothing more to try"
-            if self.start is None and candidates[0].origin != "start":
-                self._write(self.trials.run([Candidate(0, None, self.trials.policy.values)])[0])
-            graph = self.optimizer.uses_graph
-            trials = self.trials.run(candidates, graph=graph, on_progress=self._progress)
-            self.optimizer.tell([trial.outcome for trial in trials])
-            self.recorder.log(trials)
-            if candidates[0].program is None:
-                self._write(max(trials, key=lambda trial: trial.outcome.score))
-            elif self.trials.environment_steps - self.shown > SHOWN_EVERY:
-                self._write_program()
-            else:
-                self._keep_program()
-        return reason
-
-    def finish(self, ended: str, usage: Usage) -> Result:
-        """Score the best controller on held-out conditions and write the result."""
-        self._write_program()
-        if self.best is None or self.start is None:
-            raise RunError(f"no controller was tried: {ended}; allow more time or iterations")
-        self.recorder.keep(self.best.text)
-        settings = self.settings
-        seconds = time.monotonic() - self.started
-        seeds = held_out_seeds(settings.seed, settings.held_out)
-        episodes = self.trials.score(
-            self.best.text, seeds, lambda done, total: self._progress(done, total, held_out=True)
-        )
-        wins = sum(episode.success for episode in episodes)
-        calls, tokens = usage()
-        result = Result(
-            task=settings.task, optimizer=settings.optimizer, feedback_level=settings.feedback,
-            control=str(self.trials.options["control"]), seed=settings.seed, policy=settings.policy,
-            start_success=self.start.outcome.success, training_success=self.best.outcome.success,
-            training_episodes=len(self.best.episodes), held_out_success=wins / len(episodes),
-            held_out_episodes=len(episodes), held_out_interval=wilson(wins, len(episodes)),
-            iterations=self.iteration - 1, best_iteration=self.best_iteration, candidates=self.trials.candidates,
-            environment_steps=self.trials.environment_steps, model_calls=calls, tokens=tokens,
-            seconds=round(seconds, 2), ended=ended, versions=versions(),
-        )  # fmt: skip
-        self.recorder.finish(result, episodes, self._new_attempts())
-        self.observe(Ended(result, self.recorder.folder.path))
-        return result
-
-    def _over(self) -> str:
-        limit, seconds, steps = self.settings.iterations, self.settings.seconds, self.settings.steps
-        if self.optimizer.done:
-            return self.optimizer.done
-        if limit is not None and self.rewrites > limit:
-            return f"{limit} iterations done"
-        if steps is not None and self.trials.environment_steps >= steps:
-            return f"{steps} simulator steps spent"
-        if seconds is not None and time.monotonic() - self.started > seconds:
-            return f"{seconds:g} seconds spent"
-        return ""
-
-    def _progress(self, done: int, total: int, *, held_out: bool = False) -> None:
-        seconds = time.monotonic() - self.started
-        stage: Stage = "held out" if held_out else "training"
-        self.observe(Progressed(stage, done, total, self.trials.candidates, self.best, seconds))
-
-    def _keep_program(self) -> None:
-        """Put the search's best program on disk, not scored as text yet, so that a run that is stopped has it."""
-        champion = self.optimizer.best
-        if champion is not None and champion.program is not None and champion.id != self.kept:
-            self.kept = champion.id
-            self.recorder.keep(self.trials.policy.render(written(champion, self.spec).values))
-
-    def _write_program(self) -> None:
-        """Write the search's best program out as a controller, if it is a new one, and score that text."""
-        champion = self.optimizer.best
-        if champion is None or champion.program is None:
-            return
-        if self.best is not None and champion.id == self.best.candidate.id:
-            return
-        self._write(self.trials.run([written(champion, self.spec)])[0], tie=True)
-        self.shown = self.trials.environment_steps
-
-    def _write(self, trial: Trial, *, tie: bool = False) -> None:
-        """Put an iteration on disk, then tell of it; with ``tie`` it also replaces a best that scored the same.
-
-        A search prefers among equals, by how much noise their constants bear, and is taken at its word.
-        """
-        parent, self.start = self.best, self.start or trial
-        ahead = 0.0 if parent is None else trial.outcome.score - parent.outcome.score
-        better = parent is None or ahead > 0 or (tie and ahead == 0)
-        best = trial if better or parent is None else parent
-        self.recorder.iteration(self.iteration, trial, parent, self._new_attempts())
-        if better:
-            self.best, self.best_iteration = trial, self.iteration
-            self.recorder.keep(trial.text)
-        seconds = time.monotonic() - self.started
-        self.observe(Iterated(self.iteration, trial, best, better, self.trials.candidates, seconds))
-        self.iteration += 1
-        self.rewrites += trial.candidate.origin not in TUNING
-
-    def _new_attempts(self) -> Sequence[Attempt]:
-        """Return what was asked of a model and answered since the last call."""
-        attempts: Sequence[Attempt] = getattr(self.optimizer, "log", ())
-        new, self.attempts = attempts[self.attempts :], len(attempts)
-        return new
+        engine, prepared.policy, settings.task, prepared.options, first, settings.limits, settings.feedback,
+        confirm=more, observe=True,
+    )  # fmt: skip

@@ -54,15 +54,24 @@ class Settings:
     trusted: bool = False
     limits: Limits = field(default_factory=Limits)
 
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Settings:
+        """Return what ``dataclasses.asdict`` made plain; raise TypeError for a field that is not known."""
+        return cls(**{**data, "limits": Limits(**data["limits"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The run is about to roll out the starting controller."""
+    """The run is about to roll out the starting controller.
+
+    known: how many batches of episodes and answers of a model it has from before it was interrupted.
+    """
 
     settings: Settings
     spec: EnvSpec
     policy: Policy
     folder: Path
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,7 @@ class Result:
     """What a run came to; the fields of result.json.
 
     held_out_interval: 95 % Wilson interval. candidates: how many were tried. seconds: of the optimization,
-    without the held-out episodes. ended: why it stopped.
+    without the held-out episodes. ended: why it stopped. money: None where no prices were given.
     """
 
     task: str
@@ -130,3 +139,4 @@ class Result:
     seconds: float
     ended: str
     versions: Mapping[str, str]
+    money: float | None = None

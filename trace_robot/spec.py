@@ -69,6 +69,13 @@ class EnvSpec:
     terms: tuple[str, ...] = ()
     simulator_steps: int = 0
 
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> EnvSpec:
+        """Return what ``dataclasses.asdict`` made plain."""
+        fields = {name: tuple(Field(**part) for part in data[name]) for name in ("observation", "action")}
+        ranges = {name: tuple(data[name]) for name in ("low", "high", "positions")}
+        return cls(**{**data, **fields, **ranges})
+
     @property
     def action_size(self) -> int:
         return len(self.low)

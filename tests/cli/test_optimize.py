@@ -271,8 +271,67 @@ def test_a_run_stopped_by_ctrl_c_keeps_the_best_that_the_search_had_and_leaves_n
             _, errors = process.communicate(timeout=20)
             break
     assert process.returncode == 130
-    assert errors.decode() == "trace-robot: stopped; the best controller so far is in the run's folder\n"
+    assert errors.decode() == (
+        f"trace-robot: stopped; go on with: trace-robot resume {out}; the best controller so far: {out / 'best.py'}\n"
+    )
     assert "STAGES = [" in (out / "best.py").read_text()
     assert not [path for path in out.rglob("*") if path.name.endswith(".part")]
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_runs_own_episodes_are_rendered_one_side_by_side_and_as_a_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], frames_of: Callable[[Path], Array]
+) -> None:
+    run = tmp_path / "run"
+    arguments = (
+        f"optimize reach-v3 --optimizer search --out {run} --held-out 2 --no-video --quiet --episodes 4"
+    )
+    assert main(arguments.split()) == 0
+    for option, name, width in (
+        ("", "best.mp4", 320),
+        ("--iteration 0", "first.mp4", 320),
+        ("--first-and-best", "both.mp4", 640),
+        ("--contact-sheet", "sheet.png", 640),
+    ):
+        film = tmp_path / name
+        assert main(f"render {run} {option} --out {film}".split()) == 0
+        assert frames_of(film).shape[2] == width
+    assert "iteration 0, 1" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_model")
+def test_an_interrupted_run_goes_on_from_the_command_line(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "trace_robot"]
+    arguments = (
+        f"optimize reach-v3 --optimizer search --out {run} --held-out 2 --no-video --steps 8000 --episodes 4"
+    )
+    process = subprocess.Popen([*command, *arguments.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if b"the starting controller" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with: trace-robot resume {run};" in errors.decode()
+    done = subprocess.run([*command, "resume", str(run), "--json"], capture_output=True, check=True)
+    assert json.loads(done.stdout)["ended"]
+    assert b"are known from before; none is asked again" in done.stderr
+
+
+def test_a_controller_without_act_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "helper.py"
+    policy.write_text(
+        "from trace_robot import bundle\n\n@bundle(trainable=True)\ndef helper(observation):\n    return 1\n"
+    )
+    for command in (f"optimize reach-v3 --optimizer cma --policy {policy} --out {tmp_path / 'run'}",
+                    f"evaluate reach-v3 --policy {policy}", f"render reach-v3 --policy {policy}"):  # fmt: skip
+        assert main(command.split()) == 1
+        assert (
+            "defines no act: write def act(observation), or def act(observation, memory)"
+            in capsys.readouterr().err
+        )
+    assert not (tmp_path / "run").exists()

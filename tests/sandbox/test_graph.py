@@ -148,6 +148,19 @@ def test_a_graph_stops_growing_at_its_bound(box, monkeypatch):
     assert 5000 < len(box.graph()) <= 20_000
 
 
+def entry(**changes):
+    made = {
+        "name": "x",
+        "numbered": True,
+        "kind": "input",
+        "op": "",
+        "doc": "",
+        "inputs": {},
+        "timeless": False,
+    }
+    return {**made, **changes}
+
+
 def record(number, **changes):
     made = {
         "id": number,
@@ -161,29 +174,77 @@ def record(number, **changes):
     return {**made, "step": 0, **changes}
 
 
+def test_a_call_like_an_earlier_one_is_read_from_its_template():
+    parts = [
+        [
+            0,
+            [entry(name="k", numbered=False, kind="parameter", timeless=True), entry(inputs={"a": 0})],
+            ["2", "1"],
+        ],
+        [1, [entry(inputs={"a": 0, "b": -1})], ["1"]],
+        [7, 1, ["1"]],
+    ]
+    parameter = record(0, name="k", kind="parameter", value="2", step=None)
+    assert read_records([json.dumps(part).encode() for part in parts]) == (
+        parameter,
+        record(1, name="x:0", inputs={"a": 0}),
+        record(2, name="x:1", inputs={"a": 0, "b": 1}, step=1),
+        record(3, name="x:2", inputs={"a": 0, "b": 2}, step=7),
+    )
+
+
 @pytest.mark.parametrize(
     "bad",
     [
-        record(2),
-        record(1, id=True),
-        record(1, kind="root"),
-        record(1, name=5),
-        record(1, inputs={"a": 1}),
-        record(1, inputs={"a": -1}),
-        record(1, inputs={"a": "0"}),
-        record(1, inputs={"a" * 300: 0}),
-        record(1, step=-1),
-        record(1, step="0"),
-        record(1, value="x" * 300_000),
-        {**record(1), "more": 1},
-        ["id"],
+        entry(kind="root"),
+        entry(name=5),
+        entry(name="x" * 300_000),
+        entry(inputs={"a": 1}),
+        entry(inputs={"a": -2}),
+        entry(inputs={"a": "0"}),
+        entry(inputs={"a": True}),
+        entry(inputs={"a" * 300: 0}),
+        entry(inputs=[]),
+        entry(timeless=1),
+        entry(numbered=None),
+        {**entry(), "more": 1},
+        ["name"],
     ],
 )
 def test_records_are_read_up_to_the_first_that_no_jail_writes(bad):
-    parts = [json.dumps([record(0), bad, record(1)]).encode()]
+    parts = [json.dumps([0, [entry(), bad, entry()], ["1", "1", "1"]]).encode()]
+    assert read_records([*parts, parts[0]]) == (record(0),)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        [0, 1, ["1"]],
+        [0, -1, ["1"]],
+        [0, True, ["1"]],
+        [-1, 0, ["1"]],
+        ["0", 0, ["1"]],
+        [2**31, 0, ["1"]],
+        [0, 0, "1"],
+        [0, 0, [1]],
+        [0, 0, ["x" * 300_000]],
+        [0, {}, ["1"]],
+        [0, 0],
+    ],
+)
+def test_a_call_that_no_jail_writes_ends_the_graph(call):
+    good = json.dumps([0, [entry()], ["1"]]).encode()
+    assert read_records([good, json.dumps(call).encode(), good]) == (record(0),)
+
+
+def test_a_call_with_fewer_texts_than_records_ends_the_graph():
+    parts = [json.dumps([0, [entry(), entry()], ["1"]]).encode(), json.dumps([1, [entry()], ["1"]]).encode()]
     assert read_records(parts) == (record(0),)
 
 
-@given(st.binary(max_size=200) | st.sampled_from([b"[" * 100_000, b"{}", b"null", b'[{"id":0}]', b"[NaN]"]))
+@given(
+    st.binary(max_size=200)
+    | st.sampled_from([b"[" * 100_000, b"{}", b"null", b'[0,[{"id":0}],[]]', b"[NaN]"])
+)
 def test_any_bytes_are_read(data):
     assert read_records([data]) == ()

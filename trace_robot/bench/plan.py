@@ -74,7 +74,7 @@ class Plan:
         return Settings(
             task=task, policy=self.policy, optimizer=self.optimizer,
             iterations=self.iterations or (rules.iterations_of(task) if by_model else None),
-            episodes=rules.episodes, confirm=0, seed=seed, workers=self.workers, control=rules.control,
+            episodes=rules.episodes, confirm=rules.confirm, seed=seed, workers=self.workers, control=rules.control,
             held_out=rules.held_out, options=rules.options, feedback=self.feedback, seconds=self.limit,
             steps=self.steps, tune=rules.tune, video=False, trusted=self.trusted,
         )  # fmt: skip

@@ -21,7 +21,8 @@ PAPER: Mapping[str, Mapping[str, float]] = {
 class Protocol:
     """How a controller is trained and scored.
 
-    episodes: training conditions; held_out: those of the score. control: "pose" or "raw", None for what suits the
+    episodes: training conditions; confirm: further ones, for choosing among controllers that solve these, see
+    ``trace_robot.rollout.trial``; held_out: those of the score. control: "pose" or "raw", None for what suits the
     optimizer. options: of the environment. iterations: of an optimizer that asks a model, by task; ``default`` of
     the others, None for the optimizer's own. tune: numbers may be tuned between two proposals of a model.
     """
@@ -29,6 +30,7 @@ class Protocol:
     name: str
     about: str
     episodes: int
+    confirm: int
     held_out: int
     seeds: tuple[int, ...]
     control: str | None = None
@@ -46,8 +48,10 @@ PROTOCOLS = {
     for protocol in (
         Protocol(
             "standard",
-            "500 simulator steps an episode, 5 training conditions, 50 held-out ones",
+            "500 simulator steps an episode, 5 training conditions, 25 more for controllers that solve these,"
+            " 50 held-out ones",
             episodes=5,
+            confirm=25,
             held_out=50,
             seeds=(0,),
         ),
@@ -56,6 +60,7 @@ PROTOCOLS = {
             "pose control by relative targets, 10 decisions an episode, 1 training condition, 10 held-out ones,"
             " 10 seeds; at most 10 iterations for reach, 30 for the others, where a model is asked",
             episodes=1,
+            confirm=0,
             held_out=10,
             seeds=tuple(range(10)),
             control="pose",

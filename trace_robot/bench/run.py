@@ -13,14 +13,15 @@ from pathlib import Path
 from trace_robot.bench.plan import Key, Plan
 from trace_robot.bench.results import Results, Row
 from trace_robot.choice import Chosen, choose
-from trace_robot.errors import EnvironmentFault
+from trace_robot.errors import ChangedRunError, EnvironmentFault
 from trace_robot.llm.record import read_record
-from trace_robot.loop import optimize
+from trace_robot.loop import optimize, resume
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.levels import EXPERT
 from trace_robot.rollout.outcome import wilson
+from trace_robot.run.ledger import Store
 from trace_robot.run.store import RunFolder
-from trace_robot.settings import Event, Result
+from trace_robot.settings import Event, Observe, Result
 from trace_robot.versions import versions
 from trace_robot.workspace import require_expert
 
@@ -58,8 +59,7 @@ def bench(
 ) -> list[Row]:
     """Do the runs of ``plan`` that are not in ``out`` yet; return the rows of the plan, in its order.
 
-    Every finished row is on disk before the next run begins. A run that was killed starts again; what a model
-    answered in it is not asked again.
+    Every finished row is on disk before the next run begins. A run that was killed goes on where it was.
     """
     keys = list(plan.keys())
     if plan.feedback == EXPERT:
@@ -101,23 +101,42 @@ class _Bench:
         started = time.monotonic()
         name = f"{key[0]}-s{key[1]}"
         folder = self.out / "runs" / name
-        if folder.exists():
-            shutil.rmtree(folder)  # of a run that was killed, perhaps before it could be told for one
-        chosen = choose(
-            self.plan.settings(key), model=self.model, base_url=self.base_url, record=self._record(name)
-        )
+        chosen = self._choose(key, name)
         try:
-            result = optimize(
-                chosen.settings, folder, make_optimizer=chosen.make, usage=chosen.usage, engine=self.engine,
-                observe=observe,
-            )  # fmt: skip
+            result = self._go_on(chosen, folder, observe)
+            if result is None:
+                chosen = self._choose(key, name)
+                result = self._begin(chosen, folder, observe)
         except EnvironmentFault as error:
             return self._broken(key, chosen, error, time.monotonic() - started)
         controller = RunFolder(self.out / "controllers").write(f"{name}.py", (folder / "best.py").read_text())
         row = self._row(key, chosen, result, folder, controller, time.monotonic() - started)
         if self.plan.optimizer == "search":
             shutil.rmtree(folder)  # a search's log is large, and the same run writes it again
+            with Store(folder.parent) as store:
+                store.forget(folder.name)
         return row
+
+    def _choose(self, key: Key, name: str) -> Chosen:
+        settings = self.plan.settings(key)
+        return choose(settings, model=self.model, base_url=self.base_url, record=self._record(name))
+
+    def _go_on(self, chosen: Chosen, folder: Path, observe: Observe) -> Result | None:
+        """Take a run up again that was stopped; None if there is none, or it would not be the same run."""
+        with Store(folder.parent) as store:
+            if not store.can_go_on(folder.name):
+                return None
+        try:
+            return resume(folder, chosen=chosen, engine=self.engine, observe=observe)
+        except ChangedRunError:
+            return None
+
+    def _begin(self, chosen: Chosen, folder: Path, observe: Observe) -> Result:
+        if folder.exists():
+            shutil.rmtree(folder)  # of a run that cannot go on, perhaps before it could be told for one
+        return optimize(
+            chosen.settings, folder, chosen=chosen, engine=self.engine, overwrite=True, observe=observe
+        )
 
     def _record(self, name: str) -> str | None:
         """Return the file that keeps a model's answers, so that a killed run pays for none of them twice."""
@@ -160,7 +179,7 @@ class _Bench:
             control=settings.control or settings.usual_control, success=0.0, episodes=rules.held_out,
             interval=wilson(0, rules.held_out), crashes=rules.held_out, training_success=0.0,
             training_episodes=rules.episodes, candidates=0, iterations=0, environment_steps=0,
-            model_calls=chosen.usage()[0], tokens=chosen.usage()[1], seconds=round(seconds, 2),
+            model_calls=chosen.usage().calls, tokens=chosen.usage().tokens, seconds=round(seconds, 2),
             wall_seconds=round(seconds, 2), workers=self.engine.workers, ended=f"the environment broke: {error}",
             model="", controller="", fixed=self.plan.fixed, versions=versions(),
         )  # fmt: skip

@@ -123,8 +123,8 @@ def header(row: Row) -> str:
         f"{row.task}: success {row.success:.2f} on {row.episodes} held-out conditions"
         f" (95 % interval {low:.2f} to {high:.2f}).",
         f"Found by the optimizer {row.optimizer} at feedback level {row.feedback}, starting from the policy"
-        f" {row.fixed.get('policy')}, with seed {row.seed} and {row.training_episodes} training conditions (success"
-        f" {row.training_success:.2f} there), control {row.control}: {row.candidates:,} candidates,"
+        f" {row.fixed.get('policy')}, with seed {row.seed} and {row.training_episodes} training and confirming"
+        f" conditions (success {row.training_success:.2f} there), control {row.control}: {row.candidates:,} candidates,"
         f" {row.environment_steps:,} simulator steps, {row.model_calls:,} model calls. Ended: {row.ended}.",
         f"Made with {versions}, by:",
     ]

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from trace_robot.cli.interrupt import INTERRUPTED
 from trace_robot.cli.parser import parser
+from trace_robot.cli.text import safe
 from trace_robot.errors import TraceRobotError
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130  # argparse itself exits with 2 for a wrong command line
+DONE, FAILED = 0, 1  # argparse itself exits with 2 for a wrong command line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except TraceRobotError as error:
-        sys.stderr.write(f"trace-robot: error: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"trace-robot: error: {safe(' '.join(str(error).split()))}\n")
         return FAILED
     except KeyboardInterrupt:
-        sys.stderr.write("trace-robot: stopped; the best controller so far is in the run's folder\n")
+        sys.stderr.write("trace-robot: stopped\n")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader, e.g. head, has left

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib.metadata import version
 
-from trace_robot.cli.options import bench, lists, optimize, rollout
+from trace_robot.cli.options import bench, lists, optimize, rollout, runs
 
 EPILOG = """\
 examples:
@@ -14,11 +14,13 @@ examples:
   trace-robot evaluate pick-place-v3 --policy runs/reach/best.py --episodes 50
   trace-robot replay pick-place                      a recorded run of OptoPrime, with real rollouts
   trace-robot render pick-place-v3 --policy runs/reach/best.py --out pick.mp4
+  trace-robot runs; trace-robot show RUN; trace-robot diff RUN 0 3; trace-robot resume RUN
   trace-robot bench --tasks mt10 --seconds 60          many tasks, one table; the same command again goes on
   trace-robot init my-robot; trace-robot check-env slider     a workspace of your own; is its environment sound?
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
 
-exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command line, 130 stopped by Ctrl-C
+exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command line, 3 success below --require,
+            130 stopped by Ctrl-C
 """
 
 # In the order in which --help lists them; the options of a command are in the module of its room.
@@ -26,6 +28,13 @@ ADD = (
     optimize.optimize,
     rollout.evaluate,
     optimize.replay,
+    runs.resume,
+    runs.list_runs,
+    runs.show,
+    runs.diff,
+    runs.prompt,
+    runs.graph,
+    runs.compare,
     rollout.render,
     bench.bench,
     lists.lists,

@@ -17,8 +17,16 @@ from trace_robot.rollout.evaluate import evaluate
 def run(options: argparse.Namespace) -> int:
     from trace_robot.run.video import clip_of, render
 
+    if options.policy is None:
+        from trace_robot.cli.film import run as render_run
+
+        return render_run(options)
+    if options.first_and_best or options.contact_sheet or options.iteration is not None:
+        raise RunError(
+            "--iteration, --first-and-best and --contact-sheet are for a run, which has no --policy"
+        )
     out = console(quiet=options.quiet, json=options.json)
-    path = Path(options.out)
+    path = Path(options.out or "episode.mp4")
     if path.suffix != ".mp4":
         raise RunError(f"--out must name an .mp4 file, got {options.out!r}")
     report = evaluate(

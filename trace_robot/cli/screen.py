@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from trace_robot.cli.console import console as console
+from trace_robot.cli.console import write_json as write_json
+from trace_robot.cli.text import line, safe
 from trace_robot.settings import Event, Iterated, Progressed, Result, Started
 
-PIPED_WIDTH = 200
+QUIET_SECONDS = 30.0  # without a word, where there is no live line, until one says that it goes on
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
 )
-
-
-class _Console(Console):
-    """Goes on silently when the reader of a pipe, such as head, has left."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def console(*, quiet: bool = False, json: bool = False) -> Console:
-    """Return where words go: standard error if standard output is for JSON; NO_COLOR is heeded by rich."""
-    piped = not (sys.stderr if json else sys.stdout).isatty()
-    return _Console(
-        stderr=json, quiet=quiet, highlight=False, soft_wrap=True, width=PIPED_WIDTH if piped else None
-    )
 
 
 class Screen:
@@ -43,6 +29,8 @@ class Screen:
         self.out = out
         self.why = why
         self.seconds = seconds
+        self.began = False
+        self.told = time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=out, transient=True,
@@ -59,6 +47,7 @@ class Screen:
 
     def show(self, event: Event) -> None:
         if isinstance(event, Started):
+            self.began = True
             self._started(event)
         elif isinstance(event, Progressed):
             self._progressed(event)
@@ -80,13 +69,22 @@ class Screen:
             f"training   {settings.episodes} conditions, seed {settings.seed}; feedback level {settings.feedback};"
             f" held out: {settings.held_out} others"
         )
-        self.out.print(f"folder     {escape(str(event.folder))}\n")
+        self.out.print(f"folder     {escape(str(event.folder))}")
+        if event.known:
+            self.out.print(
+                f"going on   {event.known} answers and batches of episodes are known from before; none is asked again"
+            )
+        self.out.print()
         self.out.print(HEAD, style="bold")
 
     def _progressed(self, event: Progressed) -> None:
         best = "" if event.best is None else f"best {event.best.outcome.success:.2f}  "
         left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
         note = f"{event.candidates} tried  {best}{left}" if event.stage == "training" else ""
+        if not self.out.is_terminal and time.monotonic() - self.told > QUIET_SECONDS:
+            self.told = time.monotonic()
+            done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {event.total} episodes"
+            self.out.print("; ".join(filter(None, (done, note.strip()))))
         self.progress.update(
             self.bar, description=event.stage, completed=event.done, total=event.total, note=note
         )
@@ -94,11 +92,8 @@ class Screen:
     def _iterated(self, event: Iterated) -> None:
         episodes = event.trial.episodes
         reward = sum(episode.total_reward for episode in episodes) / len(episodes)
-        note = (
-            " ".join(event.trial.candidate.note.split())[:70]
-            if event.iteration
-            else "the starting controller"
-        )
+        note = line(event.trial.candidate.note) if event.iteration else "the starting controller"
+        self.told = time.monotonic()
         self.out.print(
             f"{event.iteration:>9}  {event.candidates:>6}  {event.trial.outcome.success:>7.2f}  {reward:>8.4g}  "
             f"{event.best.outcome.success:>5.2f}  {event.seconds:>5.0f}s  {escape(note)}",
@@ -111,7 +106,7 @@ def summary(out: Console, result: Result, folder: Path) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("ended", escape(result.ended))
+    table.add_row("ended", escape(safe(result.ended)))
     table.add_row(
         "held out",
         f"[bold]success {result.held_out_success:.2f}[/bold] of {result.held_out_episodes} episodes"
@@ -131,9 +126,3 @@ def summary(out: Console, result: Result, folder: Path) -> None:
         table.add_row("", escape(f"{last} (after)"))
     out.print()
     out.print(table)
-
-
-def write_json(data: Any) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")

@@ -16,11 +16,16 @@ from trace_robot.llm.record import Recorder, Replay
 
 @dataclass(slots=True)
 class Connection:
-    """A chat model together with its meter; ``described`` says in words what answers."""
+    """A chat model together with its meter; ``described`` says in words what answers.
+
+    name, address: of the model and its endpoint, without anything secret; empty for a record.
+    """
 
     model: ChatModel
     meter: Metered
     described: str
+    name: str = ""
+    address: str = ""
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
         return self.model.chat(messages, n)
@@ -62,4 +67,5 @@ def connect(
     endpoint = OpenAIModel(model, base_url, **options)
     meter = Metered(endpoint, budget, prices=prices, used=used)
     outer: ChatModel = meter if record is None else Recorder(meter, record)
-    return Connection(outer, meter, f"{endpoint.model or 'the model'} at {endpoint.address}")
+    described = f"{endpoint.model or 'the model'} at {endpoint.address}"
+    return Connection(outer, meter, described, endpoint.model, endpoint.address)

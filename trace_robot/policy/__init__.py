@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
+from trace_robot.policy.names import binds
 from trace_robot.policy.places import Place, find_places
 from trace_robot.policy.rewriting import rewrite
 
@@ -109,6 +110,14 @@ class Policy:
             raise PolicyError(
                 f"policy {self.name} has no trainable parameter: write @bundle(trainable=True) above a function"
                 " or name = node(value, trainable=True)"
+            )
+        return self
+
+    def require_act(self) -> Policy:
+        """Return self, or raise PolicyError where the text cannot give a function ``act`` however it runs."""
+        if not binds(ast.parse(self.text), "act"):
+            raise PolicyError(
+                f"policy {self.name} defines no act: write def act(observation), or def act(observation, memory)"
             )
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,7 +61,7 @@ class Episode:
     infos: Mapping[str, float] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
     series: Mapping[str, Array] = field(default_factory=dict)
-    graph: tuple[Mapping[str, Any], ...] = ()
+    graph: Sequence[Mapping[str, Any]] = ()
     scene: Scene | None = None
     states: States | None = None
     printed: str = ""

@@ -83,6 +83,7 @@ def resolve(
     """
     from trace_robot.workspace import controls, describe
 
+    policy.require_act()
     modes = controls(task)
     chosen = {
         "control": control or policy.control or (usual if usual in modes else modes[-1]),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, overload
 
-from trace_robot.rollout.episode import Episode
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.sandbox.graph import read_records
+from trace_robot.spec import Array, EnvSpec, Field
 
 Record = Mapping[str, Any]
 RESET_DOC = "[reset] the environment gives the first observation of the episode."
@@ -14,34 +15,81 @@ STEP_DOC = "[step] the environment applies the action and gives the next observa
 OUTCOME_DOC = "[outcome] how the episode ended, from its last observation."
 
 
-def join(records: Sequence[Record], episode: Episode, about: EnvSpec) -> tuple[Record, ...]:
-    """Return one graph in which each step's observation comes from the step before it.
+@dataclass(eq=False)
+class EpisodeGraph(Sequence[Record]):
+    """The records of one graph in which each step's observation comes from the step before it.
 
-    ``records`` are the controller's: the input called "observation" of step t and, last among those of step
-    t, the action. The last record of the result is the episode's outcome: the output that gets the feedback.
+    The last one is the episode's outcome: the output that gets the feedback. They are put together when they are
+    first looked at, since few graphs are. written: by the controller's process, see `sandbox.graph.read_records`.
+    observations: (T + 1, obs_dim). ended: how the episode did; failed: whether the controller did.
     """
+
+    written: tuple[bytes, ...]
+    observations: Array
+    fields: tuple[Field, ...]
+    ended: str
+    failed: bool
+    _records: tuple[Record, ...] | None = field(default=None, repr=False)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        if self._records is None:
+            self._records = _join(self)
+        return self._records
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
+        return self.records[index]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __eq__(self, other: object) -> bool:
+        return self.records == tuple(other) if isinstance(other, EpisodeGraph | tuple) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_records": None}
+
+
+def graph_of(written: tuple[bytes, ...], episode: Any, about: EnvSpec) -> EpisodeGraph:
+    """Return the graph of an `Episode`; of ``written`` the input called "observation" of step t is what the
+    environment gave, and the last operation of step t the action."""
+    return EpisodeGraph(
+        written, episode.observations, about.observation, episode.ended, episode.fault is not None
+    )
+
+
+def _join(graph: EpisodeGraph) -> tuple[Record, ...]:
     by_step: dict[int, list[Record]] = {}
     timeless: list[Record] = []
-    for record in records:
-        step = record.get("step")
-        (timeless if step is None else by_step.setdefault(int(step), [])).append(record)
+    for record in read_records(graph.written):
+        step = record["step"]
+        (timeless if step is None else by_step.setdefault(step, [])).append(record)
     joined = _Joined()
-    for record in timeless:
-        joined.copy(record)
+    for each in timeless:
+        joined.copy(each)
+    observations = graph.observations
     seen = joined.add(
-        "observation", "operation", "reset", RESET_DOC, {}, _named(about, episode.observations[0]), 0
+        "observation", "operation", "reset", RESET_DOC, {}, _named(graph.fields, observations[0]), 0
     )
     for step in sorted(by_step):
         action = joined.copy_step(by_step[step], seen)
-        if action is None or step + 1 >= len(episode.observations):
+        if action is None or step + 1 >= len(observations):
             break
-        value = _named(about, episode.observations[step + 1])
+        value = _named(graph.fields, observations[step + 1])
         inputs = {"observation": seen, "action": action}
         seen = joined.add("observation", "operation", "step", STEP_DOC, inputs, value, step + 1)
     last = {"observation": seen}
-    if episode.fault is not None and joined.last is not None:
+    if graph.failed and joined.last is not None:
         last["failed"] = joined.last
-    joined.add("outcome", "operation", "outcome", OUTCOME_DOC, last, episode.ended, None)
+    joined.add("outcome", "operation", "outcome", OUTCOME_DOC, last, graph.ended, None)
     return tuple(joined.records)
 
 
@@ -85,8 +133,8 @@ class _Joined:
         return action
 
 
-def _named(about: EnvSpec, observation: Array) -> str:
-    parts = (f"{part.name}: {_short(observation[part.start : part.stop])}" for part in about.observation)
+def _named(fields: Sequence[Field], observation: Array) -> str:
+    parts = (f"{part.name}: {_short(observation[part.start : part.stop])}" for part in fields)
     return "{" + ", ".join(parts) + "}"
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trace_robot.interval import wilson as wilson
 from trace_robot.optimize.problem import Candidate, Outcome
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.feedback import feedback
@@ -55,18 +56,8 @@ def _details(episodes: Sequence[Episode]) -> Mapping[str, Any]:
         "success": [episode.success for episode in episodes],
         "reward": [episode.total_reward for episode in episodes],
         "steps": [episode.decisions for episode in episodes],
+        "simulator_steps": [episode.steps for episode in episodes],
     }
     for name in episodes[0].measures:
         details[name] = [episode.measures.get(name, math.nan) for episode in episodes]
     return details
-
-
-def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a success rate; z = 1.96 for 95 % (Wilson, 1927)."""
-    if episodes <= 0:
-        return 0.0, 1.0
-    rate = successes / episodes
-    middle = rate + z * z / (2 * episodes)
-    spread = z * math.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes * episodes))
-    scale = 1 + z * z / episodes
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)

@@ -124,8 +124,9 @@ class Actor:
         os.environ["TRACE_ROBOT_WORKSPACE"] = str(Path(self._folder, "workspace"))
         os.chdir(self._folder)
         from trace_robot.rollout.rig import Rig
+        from trace_robot.rollout.seat import Seat
 
-        self._rig = Rig(trusted=trusted, lock_step=lock_step)
+        self._rig = Rig(trusted=trusted, lock_step=lock_step, seat=Seat())
 
     def ready(self) -> Answer:
         return "episodes", [], ""

@@ -14,9 +14,10 @@ import numpy as np
 from trace_robot.env import load_env, make
 from trace_robot.errors import EnvironmentFault, TraceRobotError
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.graph import join
+from trace_robot.rollout.graph import graph_of
 from trace_robot.rollout.isolation import needs_own_process
 from trace_robot.rollout.runner import Environment, run_episodes
+from trace_robot.rollout.seat import Seat
 from trace_robot.sandbox import Sandbox
 from trace_robot.sandbox.types import Fault, Interface
 from trace_robot.spec import Array, EnvSpec
@@ -33,11 +34,15 @@ class Rig:
     Episodes of one text run in lock step, which saves messages to the sandbox: at most ``lock_step`` at once, each
     in an environment of its own. None: as many as have paid for themselves by now, up to LOCK_STEP. The episodes
     are the same either way.
-    trusted: run controllers even where this machine can give no boundary.
+    trusted: run controllers even where this machine can give no boundary. seat: where this process and the
+    controller's sit together; left out, the system places them.
     """
 
-    def __init__(self, *, trusted: bool = False, lock_step: int | None = None) -> None:
+    def __init__(
+        self, *, trusted: bool = False, lock_step: int | None = None, seat: Seat | None = None
+    ) -> None:
         self._trusted = trusted
+        self._seat = seat
         self._lock_step = lock_step
         self._pools: OrderedDict[str, _Pool] = OrderedDict()
         self._box: Sandbox | None = None
@@ -52,6 +57,8 @@ class Rig:
         """
         pool = self._pool(jobs[0])
         if jobs[0].program is not None:
+            if self._seat is not None:
+                self._seat.leave()
             for position, job in enumerate(jobs):
                 yield position, _run_program(pool, job)
             return
@@ -92,6 +99,8 @@ class Rig:
         fault = self._load(box, first)
         if fault is not None:
             return [failed(job, about, fault) for job in jobs]
+        if self._seat is not None:
+            self._seat.take(box.pid)
         boxed = _Boxed(box)
         episodes = run_episodes(pool.take(len(jobs)), about, boxed, jobs)
         pool.messages += boxed.messages
@@ -112,7 +121,7 @@ class Rig:
         return self._refused[1]
 
     def _finished(self, episode: Episode, number: int, box: Sandbox, about: EnvSpec, job: Job) -> Episode:
-        graph = join(box.graph(number), episode, about) if job.trace else ()
+        graph = graph_of(box.written(number), episode, about) if job.trace else ()
         return _trimmed(dataclasses.replace(episode, graph=graph, printed=box.printed(number)), job)
 
     def _pool(self, job: Job) -> _Pool:

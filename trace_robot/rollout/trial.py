@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trace_robot.optimize.problem import Candidate, Outcome
 from trace_robot.policy import Policy
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import OnEpisode
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import most_telling
 from trace_robot.rollout.outcome import outcome_of
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 Records = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[int, int], None]
+
+
+class Runner(Protocol):
+    """What runs jobs: an engine, or something that remembers what an engine gave."""
+
+    def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,11 @@ class Trials:
     """Tries candidates of one policy in one environment, all on the same conditions.
 
     confirm: further conditions on which a controller's text that solved all of ``seeds`` is tried before it
-    counts as having solved anything; its outcome is then over both. level: of the feedback. environment_steps and
-    candidates count what has been tried so far.
+    counts as having solved anything; its outcome is then over both. level: of the feedback. observe: bring back
+    what controllers observed, too. environment_steps and candidates count what has been tried so far.
     """
 
-    engine: Engine
+    engine: Runner
     policy: Policy
     env: str
     options: Mapping[str, Any]
@@ -49,6 +55,7 @@ class Trials:
     limits: Limits = field(default_factory=Limits)
     level: str = "outcome"
     confirm: tuple[int, ...] = ()
+    observe: bool = False
     environment_steps: int = 0
     candidates: int = 0
 
@@ -78,14 +85,20 @@ class Trials:
         self, text: str, seeds: Sequence[int], on_progress: OnProgress | None = None, *, record: bool = False
     ) -> list[Episode]:
         """Roll out a controller's text on ``seeds``, e.g. held-out ones; record: keep states for videos."""
-        jobs = [dataclasses.replace(self.job(text, seed), record=record, level="outcome") for seed in seeds]
+        jobs = [
+            dataclasses.replace(
+                self.job(text, seed), record=record, observe=record and self.observe, level="outcome"
+            )
+            for seed in seeds
+        ]
         return list(self._episodes(jobs, on_progress))
 
     def job(self, text: str, seed: int) -> Job:
         """Return the job that rolls ``text`` out on one condition and records its states."""
         return Job(
-            self.env, seed, self.options, controller=text, record=True, level=self.level, limits=self.limits
-        )
+            self.env, seed, self.options, controller=text, record=True, observe=self.observe, level=self.level,
+            limits=self.limits,
+        )  # fmt: skip
 
     def _job(self, candidate: Candidate, text: str, seed: int) -> Job:
         if candidate.program is None:
@@ -107,10 +120,10 @@ class Trials:
     def _graph(self, text: str, episodes: Sequence[Episode]) -> Records:
         """Run the most telling episode again, traced, and return its graph."""
         telling = episodes[most_telling(episodes)]
-        job = dataclasses.replace(self.job(text, telling.seed), trace=True, record=False)
+        job = dataclasses.replace(self.job(text, telling.seed), trace=True, record=False, observe=False)
         (traced,) = self.engine.run([job])
         self.environment_steps += traced.steps
-        return traced.graph
+        return tuple(traced.graph)
 
 
 def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:

@@ -19,6 +19,7 @@ from trace_robot.errors import TraceRobotError
 from trace_robot.rollout.batches import Batch
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.rig import Rig
+from trace_robot.rollout.seat import Seat
 
 TOLD_EVERY = 0.1  # seconds
 END_SECONDS = 2.0
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--trusted", action="store_true")
     parser.add_argument("--lock-step", type=int)
     options = parser.parse_args()
-    rig = Rig(trusted=options.trusted, lock_step=options.lock_step)
+    rig = Rig(trusted=options.trusted, lock_step=options.lock_step, seat=Seat())
     try:
         serve(Connection(options.descriptor), rig)
     except BrokenPipeError:

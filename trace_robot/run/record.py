@@ -14,27 +14,33 @@ from trace_robot.policy import Policy
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.feedback import most_telling
 from trace_robot.rollout.trial import Trial
+from trace_robot.run.ledger import Ledger, Spent
 from trace_robot.run.store import RunFolder, difference
 from trace_robot.run.video import RenderFailure, RenderJob, Studio, VideoInfo, clip_of, video_job
+from trace_robot.settings import Result
 
 log = logging.getLogger("trace_robot.run")
 
 
 class Recorder:
-    """Owns a run's folder and the background process that turns recorded states into videos.
+    """Owns a run's folder, its place in the store, and the background process that makes videos of recorded states.
 
     A video that cannot be made is a line in the run's notes.txt, never the end of a run.
     """
 
-    def __init__(self, folder: RunFolder, policy: Policy, task: str, *, video: bool = True) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: RunFolder, ledger: Ledger, policy: Policy, task: str, *, video: bool = True
+    ) -> None:
+        self.folder, self.ledger = folder, ledger
         self.task = task
+        self._best: str | None = None
         self.start = policy.text
         self._studio = Studio() if video else None
         self._notes: list[str] = []
 
-    def log(self, trials: Sequence[Trial]) -> None:
+    def log(self, trials: Sequence[Trial], spent: Spent) -> None:
         """Append one line a candidate; a candidate's text is kept with its iteration, a program with its line."""
+        self.ledger.log(trials, spent)
         self.folder.log(
             [
                 {
@@ -45,11 +51,14 @@ class Recorder:
                 for trial in trials
             ]
         )  # fmt: skip
+        self._catch_up()
 
     def iteration(
-        self, number: int, trial: Trial, parent: Trial | None, attempts: Sequence[Attempt] = ()
-    ) -> None:
-        """Write an iteration's files; ``attempts``: what a model was asked on the way, and what it answered."""
+        self, number: int, trial: Trial, parent: Trial | None, attempts: Sequence[Attempt], spent: Spent,
+        *, better: bool,
+    ) -> None:  # fmt: skip
+        """Write an iteration; ``attempts``: what a model was asked on the way, and what it answered."""
+        self.ledger.iteration(number, trial, attempts, spent, better=better)
         name = f"iterations/{self.folder.iteration(number).name}"
         before = self.start if parent is None else parent.text
         self.folder.write(f"{name}/controller.py", trial.text)
@@ -67,11 +76,15 @@ class Recorder:
         self._film(trial, self.folder.path / name / "episode.mp4", f"iteration {number}")
 
     def keep(self, text: str) -> None:
-        """Write the best controller so far."""
-        self.folder.write("best.py", text)
+        """Write the best controller so far; while a run hears again what it did, the one it had stays."""
+        self._best = text
+        self._catch_up()
 
-    def finish(self, result: Any, held_out: Sequence[Episode], attempts: Sequence[Attempt] = ()) -> None:
+    def finish(
+        self, result: Result, held_out: Sequence[Episode], attempts: Sequence[Attempt], spent: Spent
+    ) -> None:
         """Write the held-out episodes and the result, last, once every video is done."""
+        self._catch_up()
         self._attempts("attempts.json", attempts)
         ended = [
             {"seed": e.seed, "ended": e.ended, "steps": e.steps, "reward": e.total_reward} for e in held_out
@@ -81,12 +94,23 @@ class Recorder:
             self._note(self._studio.finish())
         if self._notes:
             self.folder.write("notes.txt", "\n".join(self._notes) + "\n")
+        self.folder.finish()
         self.folder.write_json("result.json", asdict(result))
+        self.ledger.finish(result, held_out, attempts, spent)
 
     def close(self) -> None:
         """End the rendering process; videos that are not done are given up."""
         if self._studio is not None:
             self._studio.close()
+
+    def _catch_up(self) -> None:
+        """Write what was held back while the run heard again what it did, if that is over."""
+        if self.ledger.journal.replaying:
+            return
+        self.folder.caught_up()
+        if self._best is not None:
+            self.folder.write("best.py", self._best)
+            self._best = None
 
     def _attempts(self, name: str, attempts: Sequence[Attempt]) -> None:
         """Write every attempt, those that came to nothing too."""
@@ -95,7 +119,7 @@ class Recorder:
 
     def _film(self, trial: Trial, path: Path, title: str) -> None:
         episode = trial.episodes[most_telling(trial.episodes)]
-        if self._studio is None or episode.states is None or not len(episode.states):
+        if self._studio is None or episode.states is None or not len(episode.states) or path.is_file():
             return
         self._submit(
             video_job([clip_of(episode, f"{self.task}, {title}", f"condition {episode.seed}")], path)

@@ -9,7 +9,7 @@
       result.json               written last
 
 Every file is written under a temporary name, synced and renamed, so that a run that is killed leaves whole
-files only.
+files only. A run that goes on writes the same again, and the log beside the old one until it has caught up.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ import difflib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import RunError
+from trace_robot.run.lock import NAME as LOCK
 
-MARK = "settings.json"
+MARK, LOG, AGAIN = "settings.json", "log.jsonl", ".log.jsonl.part"
+USUAL = {MARK, LOCK, "iterations"}  # in the folder of a run that has not begun
 
 
 class RunFolder:
@@ -32,30 +35,52 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log = LOG
+        self._again = False
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
         """Make an empty folder; one that holds an older run is replaced only with ``overwrite``."""
-        try:
-            path = path.resolve() if path.is_symlink() else path
-            if path.exists() and not path.is_dir():
-                raise RunError(f"{str(path)!r} is a file, not a folder; give another --out")
-            if path.exists() and any(path.iterdir()):
-                if not overwrite and not _is_unused(path):
-                    raise RunError(
-                        f"{str(path)!r} exists and is not empty; give another --out, or --overwrite"
-                    )
-                if not (path / MARK).is_file():
-                    raise RunError(
-                        f"{str(path)!r} is not a run's folder and is left alone; give another --out"
-                    )
+        path = path.resolve() if path.is_symlink() else path
+        cls.require_room(path, overwrite=overwrite)
+        with _making(path):
+            if path.exists():
                 shutil.rmtree(path)
             (path / "iterations").mkdir(parents=True)
-        except OSError as error:
-            raise RunError(
-                f"cannot make the run's folder {str(path)!r}: {error.strerror or error}; give another --out"
-            ) from error
         return cls(path)
+
+    @staticmethod
+    def require_room(path: Path, *, overwrite: bool = False) -> None:
+        """Raise RunError if ``create`` would."""
+        with _making(path):
+            if path.exists() and not path.is_dir():
+                raise RunError(f"{str(path)!r} is a file, not a folder; give another --out")
+            if not path.exists() or not any(path.iterdir()) or _is_unused(path):
+                return
+            if not overwrite:
+                raise RunError(f"{str(path)!r} exists and is not empty; give another --out, or --overwrite")
+            if not (path / MARK).is_file():
+                raise RunError(f"{str(path)!r} is not a run's folder and is left alone; give another --out")
+
+    @classmethod
+    def reopen(cls, path: Path) -> RunFolder:
+        """Take a run's folder up again, made anew if it is gone; half-written files are cleared away."""
+        with _telling(path):
+            (path / "iterations").mkdir(parents=True, exist_ok=True)
+            for draft in path.rglob(".*.part"):
+                draft.unlink(missing_ok=True)
+        folder = cls(path)
+        folder._log, folder._again = AGAIN, True
+        return folder
+
+    def caught_up(self) -> None:
+        """Put the log that was written again in its place; from now on what is written is new."""
+        if self._again:
+            with _telling(self.path / LOG):
+                (self.path / AGAIN).touch()
+                _sync(self.path / AGAIN)
+                os.replace(self.path / AGAIN, self.path / LOG)
+        self._log, self._again = LOG, False
 
     def iteration(self, number: int) -> Path:
         """Return the folder of an iteration, made if it is not there."""
@@ -67,37 +92,70 @@ class RunFolder:
         """Write ``text`` to a file of this folder, all of it or nothing."""
         path = self.path / name
         temporary = path.with_name(f".{path.name}.part")
-        try:
+        data = text.encode("utf-8", "backslashreplace")
+        with _telling(path):
+            if self._again and path.is_file() and path.read_bytes() == data:
+                return path
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
+            with open(temporary, "wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except OSError as error:
-            raise RunError(
-                f"cannot write {str(path)!r}: {error.strerror}; free some space or give another --out"
-            ) from error
+            _sync(path.parent)
         return path
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
-        return self.write(name, json.dumps(data, indent=2, default=_plain) + "\n")
+        return self.write(name, plain_json(data, indent=2) + "\n")
 
     def log(self, lines: list[Mapping[str, Any]]) -> None:
         """Append one line of JSON a candidate."""
-        try:
-            with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line, default=_plain) + "\n" for line in lines)
-        except OSError as error:
-            raise RunError(
-                f"cannot write {str(self.path / 'log.jsonl')!r}: {error.strerror}; free some space"
-            ) from error
+        with _telling(self.path / LOG), open(self.path / self._log, "a", encoding="utf-8") as file:
+            file.writelines(plain_json(line) + "\n" for line in lines)
+
+    def finish(self) -> None:
+        """Have all that was logged on disk."""
+        self.caught_up()
+        with _telling(self.path / LOG):
+            if (self.path / LOG).exists():
+                _sync(self.path / LOG)
 
 
 def _is_unused(path: Path) -> bool:
     """Return whether a run's folder holds nothing but the settings of a run that never began."""
     names = {inside.name for inside in path.iterdir()}
-    return names <= {MARK, "iterations"} and MARK in names and not any((path / "iterations").iterdir())
+    begun = "iterations" in names and any((path / "iterations").iterdir())
+    return names <= USUAL and not names.isdisjoint({MARK, LOCK}) and not begun
+
+
+@contextmanager
+def _making(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot make the run's folder {str(path)!r}: {error.strerror or error}; give another --out"
+        ) from error
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turn what the disk says into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {str(path)!r}: {error.strerror}; free some space or give another --out"
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def difference(before: str, after: str, names: tuple[str, str] = ("before", "after")) -> str:
@@ -119,6 +177,11 @@ def read_result(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RunError(f"{str(path / 'result.json')!r} must hold an object, got {type(data).__name__}")
     return data
+
+
+def plain_json(data: Any, *, indent: int | None = None) -> str:
+    """Return data as JSON: arrays as lists, anything else as its text."""
+    return json.dumps(data, indent=indent, default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any, Literal
 
@@ -50,7 +51,7 @@ class Converter:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._pack = struct.Struct(f"<{size}f").pack
+        self._numbers = struct.Struct(f"<{size}f")
 
     def __call__(self, value: Any) -> bytes | Refusal:
         """Return ``4 * size`` bytes, or why ``value`` is no action; hooks of ``value`` may raise anything."""
@@ -64,10 +65,10 @@ class Converter:
 
     def _pack_numbers(self, value: Any) -> bytes | Refusal:
         try:
-            packed = self._pack(*value)
+            packed = self._numbers.pack(*value)
         except (OverflowError, struct.error):  # beyond float32, or an int beyond float64
             return _refuse_number(value)
-        return packed if np.isfinite(np.frombuffer(packed, "<f4")).all() else _refuse_number(value)
+        return packed if all(map(math.isfinite, self._numbers.unpack(packed))) else _refuse_number(value)
 
     def _too_long(self, value: Any) -> bool:
         return isinstance(value, (list, tuple, str, bytes)) and len(value) > max(self._size, 1)

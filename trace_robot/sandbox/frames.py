@@ -22,7 +22,7 @@ REQUEST_MAGIC: Final = b"TRq1"
 REPLY_MAGIC: Final = b"TRa1"
 
 LOAD, RESET, CALL = 1, 2, 3  # requests
-READY, ACTIONS, ENTRIES = 11, 12, 13  # replies
+READY, ACTIONS, ENTRIES, RECORDED = 11, 12, 13, 14  # replies; RECORDED: one action, then its records
 
 CATEGORIES: Final[tuple[Category, ...]] = tuple(each for each in get_args(Category) if each != "environment")
 MESSAGE_CHARS: Final = 400

@@ -17,7 +17,7 @@ from trace_robot.sandbox import episode as parts
 from trace_robot.sandbox.blame import OUT_OF_MEMORY, blame
 from trace_robot.sandbox.convert import Converter
 from trace_robot.sandbox.episode import Episode, Printed
-from trace_robot.sandbox.frames import Entry
+from trace_robot.sandbox.frames import ACTIONS, ENTRIES, RECORDED, Entry, encode_entries
 from trace_robot.sandbox.lines import SOURCE_NAME
 from trace_robot.sandbox.types import Fault
 from trace_robot.spec import Array
@@ -39,7 +39,14 @@ class Player:
     ) -> None:
         self._input_size: int = interface["input_size"]
         fields = interface["fields"]
-        self._fields = None if fields is None else [(name, *span) for name, span in fields.items()]
+        self._fields = (
+            None
+            if fields is None
+            else [
+                (name, slice(start, stop), start if stop - start == 1 else -1)
+                for name, (start, stop) in fields.items()
+            ]
+        )
         self._convert = Converter(interface["output_size"])
         self._printed_chars = printed_chars
         self._call_seconds = call_seconds
@@ -49,6 +56,7 @@ class Player:
         self._traced = False
         self._plain: Any = None
         self._spare: Episode | None = None
+        self.alone = False
         self._episodes: list[Episode] = []
         self._reserve: bytearray | None = bytearray(_RESERVE_BYTES)
         self._no_action = bytes(4 * interface["output_size"])
@@ -77,6 +85,7 @@ class Player:
     def reset(self, count: int) -> list[Entry]:
         """Drop all episodes and start ``count`` fresh ones."""
         self._episodes = []
+        self.alone = count == 1
         entries = []
         for index in range(count):
             self._progress[:2] = index.to_bytes(2, "little")
@@ -126,10 +135,24 @@ class Player:
                 quiet = False
         return b"".join(actions), None if quiet else entries
 
+    def call_only(self, payload: bytes) -> tuple[int, bytes]:
+        """Return the reply's kind and payload of a call of the only episode there is.
+
+        There is nothing to tell apart, and its deadline is the caller's.
+        """
+        episode = self._episodes[0]
+        try:
+            answer = self._act(episode, np.frombuffer(payload, "<f8", self._input_size).copy())
+        except BaseException as error:
+            answer = self._blame(error)
+        records = b"" if episode.recorder is None else episode.recorder.take()
+        if type(answer) is bytes and not episode.printed.parts:
+            return (RECORDED, answer + records) if records else (ACTIONS, answer)
+        fault, action = (answer, self._no_action) if isinstance(answer, Fault) else (None, answer)
+        return ENTRIES, encode_entries([Entry(fault, episode.printed.take(), records)], action)
+
     def _one(self, episode: Episode, number: int, row: Array) -> bytes | Fault:
         try:
-            if len(self._episodes) == 1:
-                return self._act(episode, row)
             self._progress[:2] = number.to_bytes(2, "little")
             started = time.thread_time()
             episode.restore_random()
@@ -143,19 +166,16 @@ class Player:
         return answer
 
     def _act(self, episode: Episode, row: Array) -> bytes | Fault:
-        value = episode.call(self._observation(row))
+        observation: Any = row
+        if self._fields is not None:
+            observation = {
+                name: row[part] if number < 0 else row.item(number) for name, part, number in self._fields
+            }
+        value = episode.call(observation)
         action = self._convert(value if self._plain is None else self._plain(value))
         if isinstance(action, bytes):
             return action
         return Fault(action[0], action[1], parts.line_of_return(self._source, episode.act))
-
-    def _observation(self, row: Array) -> Any:
-        if self._fields is None:
-            return row
-        return {
-            name: row[start:stop] if stop - start != 1 else float(row[start])
-            for name, start, stop in self._fields
-        }
 
     def _blame(self, error: BaseException) -> Fault:
         self._reserve = None

@@ -21,6 +21,7 @@ BACKSTOP: Final = 10.0  # wall clock allowed for one second of CPU
 _TRACE_SECONDS = 1.0
 _LOOKS = 5
 _READ_BYTES = 1 << 16
+_SHORT_BYTES = 1 << 12  # what most replies fit in: asking for more makes Python reserve it first
 _TRACE_LINE = re.compile(rb'File "(<co[^"\n]{1,100}>)", line (\d{1,9}) ')
 
 
@@ -93,7 +94,21 @@ class Process:
         Raises:
             Died: the jail took too long, ended, or answered with something that is no frame.
         """
-        self._send(request, seconds, late)
+        try:
+            sent = os.write(self._pipes[0], request)
+        except BlockingIOError:
+            sent = 0
+        except BrokenPipeError:
+            raise self._ended() from None
+        if sent == len(request) and self._poll.poll(1 + seconds * 1000.0):
+            if len(data := os.read(self._pipes[1], _SHORT_BYTES)) >= HEADER.size:
+                magic, kind, count, number, size = HEADER.unpack_from(data)
+                if magic == REPLY_MAGIC and number == sequence and len(data) - HEADER.size == size <= largest:
+                    return kind, count, data[HEADER.size :]  # whole, as most are
+            if not data:
+                raise self._ended()
+            return self._parse(data, time.monotonic(), sequence, seconds, late, largest)
+        self._send(memoryview(request)[sent:], seconds, late)
         return self._receive(sequence, seconds, late, largest)
 
     def cpu(self) -> float:
@@ -103,27 +118,28 @@ class Process:
         except OSError:
             return 0.0
 
-    def _send(self, request: bytes, seconds: float, late: str) -> None:
-        view = memoryview(request)
-        deadline = 0.0
-        while True:
+    def _send(self, rest: memoryview, seconds: float, late: str) -> None:
+        """Write what did not fit into the pipe, as room comes."""
+        deadline = time.monotonic() + BACKSTOP * seconds
+        while rest:
+            if (left := deadline - time.monotonic()) <= 0:
+                raise self._late(late)
+            select.select([], [self._pipes[0]], [], min(left, 1.0))
             try:
-                view = view[os.write(self._pipes[0], view) :]
+                rest = rest[os.write(self._pipes[0], rest) :]
             except BlockingIOError:
                 pass
             except BrokenPipeError:
                 raise self._ended() from None
-            if not view:
-                return
-            now = time.monotonic()
-            deadline = deadline or now + BACKSTOP * seconds
-            if now >= deadline:
-                raise self._late(late)
-            select.select([], [self._pipes[0]], [], min(deadline - now, 1.0))
 
     def _receive(self, sequence: int, seconds: float, late: str, largest: int) -> tuple[int, int, bytes]:
         started = time.monotonic()
-        data = self._read(seconds, started, late)
+        return self._parse(self._read(seconds, started, late), started, sequence, seconds, late, largest)
+
+    def _parse(
+        self, data: bytes, started: float, sequence: int, seconds: float, late: str, largest: int
+    ) -> tuple[int, int, bytes]:
+        """Return the kind, count and payload of the reply that begins with ``data``, reading what is missing."""
         while len(data) < HEADER.size:
             data += self._more(seconds, started, late)
         magic, kind, count, number, size = HEADER.unpack_from(data)
@@ -170,8 +186,12 @@ class Process:
 
     def settle(self) -> float:
         """Return the CPU time since the last call of this, and count from now on."""
-        before, self._spent = self._spent, self.cpu()
-        return self._spent - before
+        before = self._spent
+        try:
+            self._spent = now = time.clock_gettime(self._clock)
+        except OSError:
+            self._spent = now = 0.0
+        return now - before
 
     def refuse(self, why: str) -> Died:
         """Kill the jail for a reply that no jail writes."""

@@ -68,7 +68,7 @@ def to_records(
             {
                 "id": ids[id(each)],
                 "name": each.key if isinstance(each, ParameterNode) else f"{base}:{number}",
-                "kind": _kind(each),
+                "kind": kind_of(each),
                 "op": operation,
                 "doc": doc,
                 "inputs": inputs,
@@ -115,7 +115,8 @@ def _steps(outputs: Sequence[Node]) -> dict[int, int]:
     return steps
 
 
-def _kind(node: Node) -> str:
+def kind_of(node: Node) -> str:
+    """Return the kind of record of a node."""
     if isinstance(node, ExceptionNode):
         return "exception"
     if isinstance(node, MessageNode):

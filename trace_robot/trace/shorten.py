@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+_FLOATS = frozenset((float, np.float64))
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -16,11 +17,25 @@ def shorten(value: Any, max_chars: int = 200, digits: int | None = 4) -> str:
 
     Floating-point numbers keep ``digits`` significant digits, with None all of them.
     """
+    if digits is not None and (text := _quick(value, max_chars, f".{digits}g")) and len(text) <= max_chars:
+        return text
     text = _text(value, max_chars, digits)
     return text if len(text) <= max_chars else text[: max(0, max_chars - 3)] + "..."
 
 
+def _quick(value: Any, max_chars: int, style: str) -> str:
+    """Return what `_text` returns for what there is most of, short arrays and lists of floats; "" for the rest."""
+    kind = type(value)
+    if kind is np.ndarray and value.ndim == 1 and value.dtype == np.float64 and len(value) < max_chars:
+        value = value.tolist()
+    elif kind is not list or not all(type(each) in _FLOATS for each in value):
+        return ""
+    return "[" + ", ".join([format(each, style) for each in value]) + "]"
+
+
 def _text(value: Any, budget: int, digits: int | None) -> str:
+    if type(value) is float:
+        return repr(value) if digits is None else f"{value:.{digits}g}"
     if value is None or isinstance(value, (bool, int)):
         return repr(value)
     if isinstance(value, (float, np.floating)):

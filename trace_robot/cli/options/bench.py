@@ -31,8 +31,8 @@ def bench(commands: Commands) -> None:
         "--protocol",
         choices=("standard", "paper"),
         default="standard",
-        help="standard: 500 steps, 5 training conditions, 50 held-out ones; paper: pose control, 10 decisions, 1"
-        " and 10, 10 seeds, at most 10 iterations of a model for reach and 30 for the others",
+        help="standard: 500 steps, 5 training conditions, 25 more to confirm, 50 held-out ones; paper: pose control,"
+        " 10 decisions, 1, none and 10, 10 seeds, at most 10 iterations of a model for reach and 30 for the others",
     )
     command.add_argument(
         "--seeds", type=seeds, metavar="S,..", help="e.g. 0,1,2 or 0-9 (default: the protocol's)"

@@ -14,6 +14,9 @@ from trace_robot.cli.options.shared import (
     folder,
     natural,
     output,
+    prices,
+    require,
+    seconds,
     workers,
 )
 
@@ -73,6 +76,13 @@ def optimize(commands: Commands) -> None:
     command.add_argument("--calls", type=count, metavar="N", help="stop after so many calls of the model")
     command.add_argument("--tokens", type=count, metavar="N", help="stop after so many tokens")
     command.add_argument(
+        "--prices",
+        type=prices,
+        metavar="P,C",
+        help="money for a million tokens of prompts and of completions",
+    )
+    command.add_argument("--money", type=seconds, metavar="M", help="stop after so much money, by --prices")
+    command.add_argument(
         "--no-tune",
         action="store_true",
         help="optoprime: do not tune the numbers of a new best controller by CMA-ES between two proposals",
@@ -89,6 +99,7 @@ def optimize(commands: Commands) -> None:
         action="store_true",
         help="roll out the starting controller, print the first prompt, ask nobody",
     )
+    require(command)
     output(command)
 
 

@@ -8,7 +8,9 @@ from trace_robot.cli.options.shared import (
     backend,
     conditions,
     environment,
+    natural,
     output,
+    runs,
 )
 
 
@@ -26,11 +28,23 @@ def evaluate(commands: Commands) -> None:
 
 
 def render(commands: Commands) -> None:
-    command = add_command(commands, "render", "make a video of a controller's episodes")
-    environment(command)
-    command.add_argument("--policy", required=True, metavar="NAME|FILE")
+    command = add_command(
+        commands, "render", "make a video of a controller's episodes, or of a run",
+        "Make a video of new episodes of a controller (TASK --policy FILE), or of the episodes that a run recorded.",
+    )  # fmt: skip
+    environment(command, "TASK|RUN")
+    command.add_argument("--policy", metavar="NAME|FILE", help="the controller, if the first word is a task")
     conditions(command, 1, "episodes to show, one after the other")
-    command.add_argument("--out", default="episode.mp4", metavar="FILE.mp4", help="default episode.mp4")
+    runs(command)
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
+        "--iteration", type=natural, metavar="I", help="of a run: this one (default: the best)"
+    )
+    which.add_argument("--first-and-best", action="store_true", help="of a run: both, side by side")
+    which.add_argument(
+        "--contact-sheet", action="store_true", help="of a run: the end of every iteration, a png"
+    )
+    command.add_argument("--out", metavar="FILE", help="default episode.mp4, or RUN.mp4 or RUN.png")
     command.add_argument(
         "--quality",
         choices=("fast", "high"),

@@ -90,6 +90,36 @@ def _argument(text: str) -> tuple[str, Any]:
         return key, value
 
 
+def require(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--require", type=rate, metavar="RATE", help="end with exit code 3 if held-out success is below this"
+    )
+
+
+def rate(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return value
+
+
+def prices(text: str) -> tuple[float, float]:
+    prompt, _, completion = text.partition(",")
+    values = float(prompt), float(completion)
+    if not all(0 <= value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"must be two numbers of 0 or more, got {text}")
+    return values
+
+
+def run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="a run's name, the beginning of its name, or its folder")
+    runs(command)
+
+
+def runs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--runs", metavar="DIR", help="the folder of runs (default: rollouts/runs)")
+
+
 def conditions(command: argparse.ArgumentParser, episodes: int, what: str) -> None:
     command.add_argument(
         "--episodes",

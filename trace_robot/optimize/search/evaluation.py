@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,62 +15,114 @@ from trace_robot.program import Program
 from trace_robot.spec import EnvSpec
 
 Step = Generator[list[Candidate], Sequence[Outcome], None]
+Counts = Generator[list[Candidate], Sequence[Outcome], list[int]]
 Scores = Generator[list[Candidate], Sequence[Outcome], list[tuple[float, float]]]
 MEASURES = ("best", "last", "moved_", "raised_")
+FIRST = 10  # confirming conditions that all are tried on
+SPARED = 2  # failures there above which a program is not tried on the others
 NOISES = 512  # numbers drawn for one noise, more than a program has constants
 
 
 class Evaluation:
-    """Runs programs on training conditions through candidates that are yielded and outcomes that are sent back."""
+    """Runs programs on conditions through candidates that are yielded and outcomes that are sent back.
 
-    def __init__(self, spec: EnvSpec, conditions: Sequence[int], random: np.random.Generator) -> None:
+    conditions: those that every program is compared on. confirm: further ones, on which to choose among programs
+    that solve these. spent: simulator steps so far. part: of all conditions, the one that the next noise comes with.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        conditions: Sequence[int],
+        random: np.random.Generator,
+        confirm: Sequence[int] = (),
+    ) -> None:
         self.spec = spec
-        self.conditions = tuple(conditions)
+        self.conditions, self.confirm = tuple(conditions), tuple(confirm)
         self.random = random
         self.scale = Scale()
         self.count = 0
+        self.spent = 0
+        self.part = 0
 
     def individual(self, program: Program, parent: Individual | None = None, note: str = "") -> Individual:
         self.count += 1
         return Individual(self.count, program, None if parent is None else parent.id, note)
 
     def run(self, individuals: Sequence[Individual], conditions: Sequence[int] | None = None) -> Step:
-        """Run each on those of ``conditions`` (all if None) that it has no trial of."""
+        """Run each on those of ``conditions`` (the training ones if None) that it has no trial of."""
+        wanted = self.conditions if conditions is None else conditions
+        yield from self.run_each([(one, wanted) for one in individuals])
+
+    def run_each(self, pairs: Sequence[tuple[Individual, Sequence[int]]]) -> Step:
+        """Run each individual on those of its own conditions that it has no trial of."""
         asked = []
-        for one in individuals:
-            missing = [
-                c for c in (self.conditions if conditions is None else conditions) if c not in one.trials
-            ]
+        for one, conditions in pairs:
+            missing = tuple(condition for condition in conditions if condition not in one.trials)
             if missing:
                 data = one.program.to_data()
                 asked.append(
-                    Candidate(one.id, one.parent, {}, one.note, "search", program=data, seeds=tuple(missing))
+                    Candidate(one.id, one.parent, {}, one.note, "search", program=data, seeds=missing)
                 )
         if not asked:
             return
         outcomes = yield asked
-        known = {one.id: one for one in individuals}
+        known = {one.id: one for one, _ in pairs}
         for candidate, outcome in zip(asked, outcomes, strict=True):
+            self.spent += int(sum(outcome.details.get("simulator_steps", outcome.details["steps"])))
             for condition, trial in zip(candidate.seeds or (), self._trials(outcome), strict=True):
                 known[candidate.id].trials[condition] = trial
                 self.scale.see(condition, trial)
 
+    def solves(self, individual: Individual) -> bool:
+        """Return whether it succeeded on every training condition."""
+        return individual.successes(self.conditions) == len(self.conditions)
+
     def value(self, individual: Individual, conditions: Iterable[int] | None = None) -> float:
-        return self.scale.mean(individual, self.conditions if conditions is None else conditions)
+        """Return its mean value on ``conditions``; None: on all that it was tried on, confirming ones included."""
+        return self.scale.mean(individual, tuple(individual.trials) if conditions is None else conditions)
+
+    def confirmed(self, individuals: Sequence[Individual]) -> Counts:
+        """Try each on the confirming conditions, starting over for ever; return how many of them it solves.
+
+        What it did there is kept among its own trials. One that fails on many of the first is spared the rest,
+        which count as failed.
+        """
+        lasting = [self.individual(replace(one.program, rounds=0), one, "confirmed") for one in individuals]
+        yield from self.run(lasting, self.confirm[:FIRST])
+        good = [one for one in lasting if len(one.trials) - one.successes(self.confirm) <= SPARED]
+        yield from self.run(good, self.confirm)
+        for one, copy in zip(individuals, lasting, strict=True):
+            one.trials.update(copy.trials)
+        return [one.successes(self.confirm) for one in lasting]
 
     def robustness(self, programs: Sequence[Program], sigmas: Sequence[float], copies: int) -> Scores:
-        """Success and value of each program on all conditions after a pass disturbed by the same noises."""
-        noises = [(sigma, self.random.standard_normal(NOISES)) for sigma in sigmas for _ in range(copies)]
-        noisy = []
-        for program in programs:
-            for sigma, noise in noises:
-                noisy.append(self.individual(disturbed(program, noise, sigma), note="a disturbed pass first"))
-        yield from self.run(noisy)
+        """Return success and value of each program after a pass disturbed by noises, the same ones for all.
+
+        Every noise comes with as many conditions as there are for training, in turn of all there are.
+        """
+        everywhere = self.conditions + self.confirm
+        parts = -(-len(everywhere) // len(self.conditions))
+        noises = []
+        for sigma in sigmas:
+            for _ in range(copies):
+                conditions = everywhere[self.part % parts :: parts]
+                noises.append((sigma, self.random.standard_normal(NOISES), conditions))
+                self.part += 1
+        noisy = [
+            [
+                (self.individual(disturbed(program, noise, sigma), note="a disturbed pass first"), conditions)
+                for sigma, noise, conditions in noises
+            ]
+            for program in programs
+        ]
+        yield from self.run_each([pair for group in noisy for pair in group])
         scores = []
-        for i in range(len(programs)):
-            group = noisy[i * len(noises) : (i + 1) * len(noises)]
-            success = sum(one.successes for one in group) / (len(noises) * len(self.conditions))
-            scores.append((success, sum(self.value(one) for one in group) / len(noises)))
+        for group in noisy:
+            episodes = sum(len(conditions) for _, conditions in group)
+            success = sum(one.successes(conditions) for one, conditions in group)
+            value = sum(self.value(one) * len(conditions) for one, conditions in group)
+            scores.append((success / episodes, value / episodes))
         return scores
 
     def _trials(self, outcome: Outcome) -> list[Trial]:

@@ -31,9 +31,10 @@ class Exploration:
 
     @property
     def solved(self) -> list[Individual]:
-        return [one for one in self.pool if one.successes == len(self.evaluation.conditions)]
+        return [one for one in self.pool if self.evaluation.solves(one)]
 
     def generation(self) -> Step:
+        self.pool = self._ranked(self.pool)  # what was confirmed since ranks by that as well
         new = self._offspring()
         first, second = self._race()
         yield from self.evaluation.run(new, [first])
@@ -41,13 +42,14 @@ class Exploration:
         yield from self.evaluation.run(new, [second])
         new = diverse(self._ranked(new, first, second), self.all, first)
         yield from self.evaluation.run(new)
-        self.pool = trimmed(self._ranked(self.pool + new, *self.evaluation.conditions), self.size)
+        self.pool = trimmed(self._ranked(self.pool + new), self.size)
         if not self.solved:
             self.first_solved = self.generations + 1
         self.generations += 1
 
     def _ranked(self, individuals: list[Individual], *conditions: int) -> list[Individual]:
-        return sorted(individuals, key=lambda one: -self.evaluation.value(one, conditions))
+        """Sort by the value on ``conditions``, none: on all that each was tried on."""
+        return sorted(individuals, key=lambda one: -self.evaluation.value(one, conditions or None))
 
     def _race(self) -> tuple[int, int]:
         """Two conditions to race on: those that the pool's best solve least often, in turn."""

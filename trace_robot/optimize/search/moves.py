@@ -57,9 +57,11 @@ class Moves:
         ]
 
     def grasp(self, thing: str) -> list[Stage]:
-        """Go above a thing, descend, close the gripper."""
-        x, y, z = self.jitter(0.012)
-        above = Place(thing, (x, y, self.number(0.05, 0.15)))
+        """Go above a thing, descend, close the gripper: at its position, or nearby where it can be gripped better."""
+        x, y, z = self.jitter(0.012 if self.chance(0.7) else 0.03)
+        if self.chance(0.3):
+            z = round(z + self.number(0.0, 0.06), DECIMALS)
+        above = Place(thing, (x, y, round(z + self.number(0.05, 0.15), DECIMALS)))
         wait = Place(self.hand, when="entry")
         return [
             Stage(self.hand, above, OPEN, close=self.number(0.01, 0.03), patience=self.wait(40, 80)),

@@ -36,7 +36,7 @@ class Trial:
 
 @dataclass(slots=True, eq=False)
 class Individual:
-    """A program with its trials, by training condition."""
+    """A program with its trials, by condition."""
 
     id: int
     program: Program
@@ -44,9 +44,9 @@ class Individual:
     note: str = ""
     trials: dict[int, Trial] = field(default_factory=dict)
 
-    @property
-    def successes(self) -> int:
-        return sum(trial.success for trial in self.trials.values())
+    def successes(self, conditions: Iterable[int]) -> int:
+        """Return on how many of ``conditions`` it succeeded; one that it was not tried on counts as failed."""
+        return sum(condition in self.trials and self.trials[condition].success for condition in conditions)
 
     @property
     def shape(self) -> tuple[Any, ...]:

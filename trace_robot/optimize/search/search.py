@@ -27,21 +27,34 @@ class ProgramSearch:
 
     The same for every environment; deterministic for ``seed`` and the outcomes told. ``done`` says why it
     stopped. Each outcome's details must hold lists with one entry a condition of its candidate: "success",
-    "steps" and the numbers of ``measure``.
+    "steps" and the numbers of ``measure``; may hold "simulator_steps", else a decision counts as one.
+    confirm: further conditions, on which programs that solve all of ``seeds`` are chosen among. budget: simulator
+    steps that the caller will grant, of which the last are kept for making the best program plainer.
     """
 
     uses_graph = False
     wanted = 6  # programs that solve every condition before exploring makes room for tuning
     patience = 4  # generations of exploring after the first such program at most
-    margin = 0.96  # success under noise at which there is nothing left to tune
-    tunings = 16
+    margin = 0.9  # success under noise at which there is nothing left to tune
+    polishing = 6  # turns of exploring and tuning for more margin, once a program solves everything
+    tunings = 64
+    share = 0.85  # of the budget, after which what was found is made plainer
 
-    def __init__(self, spec: EnvSpec, seeds: Sequence[int], *, seed: int = 0, parameter: str = "act") -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        seeds: Sequence[int],
+        *,
+        confirm: Sequence[int] = (),
+        seed: int = 0,
+        parameter: str = "act",
+        budget: int | None = None,
+    ) -> None:
         self.spec = spec
-        self.parameter = parameter
+        self.parameter, self.budget = parameter, budget
         random = np.random.default_rng(seed)
         moves = Moves(spec, random, POSE_STEPS if spec.control == "pose" else 1)
-        self.evaluation = Evaluation(spec, seeds, random)
+        self.evaluation = Evaluation(spec, seeds, random, confirm)
         self.exploration = Exploration(self.evaluation, Changes(moves))
         self.tuning = Tuning(self.evaluation)
         self.done = ""
@@ -103,19 +116,38 @@ class ProgramSearch:
             yield from exploration.generation()
         self.phase = "tune"
         yield from tuning.screen(exploration.solved)
-        yield from tuning.confirm()
+        yield from tuning.measure_again()
+        polished = 0
         for turn in range(self.tunings):
-            if tuning.finalists[0].success >= self.margin:
+            if self._tuned() or polished >= self.polishing:
                 break
-            yield from tuning.generation()
-            if turn % 4 == 3:
+            polished += self._confirmed()
+            if turn % 2 == 0:
                 yield from exploration.generation()
                 yield from tuning.screen(exploration.solved)
-            yield from tuning.confirm()
+            else:
+                yield from tuning.generation()
+            yield from tuning.measure_again()
         self.phase = "simplify"
         yield from tuning.simplify()
-        success = tuning.finalists[0].success
-        self.done = f"every training condition solved, and {success:.2f} of them with noise on the constants"
+        first = tuning.finalists[0]
+        more = (
+            f" and {first.confirmed} of {len(self.evaluation.confirm)} more"
+            if self.evaluation.confirm
+            else ""
+        )
+        self.done = (
+            f"every training condition{more} solved, and {first.success:.2f} with noise on the constants"
+        )
+
+    def _confirmed(self) -> bool:
+        return self.tuning.finalists[0].confirmed == len(self.evaluation.confirm)
+
+    def _tuned(self) -> bool:
+        """Whether the first finalist solves everything with margin, or the budget is nearly spent."""
+        if self.budget is not None and self.evaluation.spent >= self.share * self.budget:
+            return True
+        return self._confirmed() and self.tuning.finalists[0].success >= self.margin
 
     def _explored(self) -> bool:
         exploration = self.exploration

@@ -1,0 +1,77 @@
+"""How long it takes to look at runs: start-up, and what the tables cost beyond it.
+
+    python benchmarks/looking.py
+
+Two runs are made up (tests/synthetic.py), of 1,000 iterations with a candidate each and of 20 with 50 each, ten
+episodes a candidate, beside 50 small ones. Each command is run in a process of its own, in turn with the others; told
+are the median and the slowest, in seconds of wall-clock time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = (
+    "--help",
+    "runs",
+    "show deep",
+    "show wide",
+    "show deep --all",
+    "diff deep 0 999",
+    "prompt deep 7",
+    "show deep --json",
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--times", type=int, default=7)
+    times = parser.parse_args().times
+    with tempfile.TemporaryDirectory(prefix="looking-") as temporary:
+        folder = Path(temporary)
+        make = _synthetic().make_run
+        for number in range(50):
+            make(folder, f"small{number:02d}", iterations=3)
+        make(folder, "deep", iterations=999, episodes=10)
+        make(folder, "wide", iterations=19, candidates=50, episodes=10, optimizer="search")
+        print(f"store of {(folder / 'runs.sqlite').stat().st_size / 1e6:.1f} MB")
+        taken: dict[str, list[float]] = {command: [] for command in COMMANDS}
+        for _ in range(times):
+            for command in COMMANDS:
+                where = [] if command.startswith("-") else ["--runs", str(folder)]
+                started = time.perf_counter()
+                subprocess.run(
+                    [str(Path(sys.executable).with_name("trace-robot")), *command.split(), *where],
+                    check=True, stdout=subprocess.DEVNULL,
+                )  # fmt: skip
+                taken[command].append(time.perf_counter() - started)
+    start = statistics.median(taken["--help"])
+    print(f"{'command':20} {'median':>7} {'slowest':>8} {'beyond start-up':>16}")
+    for command, seconds in taken.items():
+        median = statistics.median(seconds)
+        print(f"{command:20} {median:7.3f} {max(seconds):8.3f} {median - start:16.3f}")
+    return 0
+
+
+def _synthetic() -> Any:
+    found = importlib.util.spec_from_file_location("synthetic", ROOT / "tests" / "synthetic.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""A worker and its controller's process share a processor, until somebody else wants it too."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from trace_robot.rollout.seat import Seat, _waited
+
+SPIN = "import sys\nprint('on', flush=True)\nwhile True: pass"
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2 or _waited() is None,
+    reason="needs two processors and a kernel that counts how long processes wait",
+)
+
+
+@pytest.fixture(autouse=True)
+def everywhere():
+    before = os.sched_getaffinity(0)
+    yield before
+    os.sched_setaffinity(0, before)
+
+
+@pytest.fixture
+def idle():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.communicate(b"\n")
+
+
+def test_both_are_on_one_processor_and_free_again_afterwards(everywhere, idle):
+    seat = Seat()
+    seat.take(idle)
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(idle)
+    assert len(os.sched_getaffinity(0)) == 1
+    seat.leave()
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
+
+
+def test_a_new_process_is_brought_to_the_same_processor(idle):
+    seat = Seat()
+    seat.take(os.getpid())
+    seat.take(idle)
+    assert os.sched_getaffinity(idle) == os.sched_getaffinity(0)
+    assert len(os.sched_getaffinity(idle)) == 1
+
+
+def test_a_processor_that_others_want_is_given_up(everywhere, idle):
+    seat = Seat()
+    seat.take(idle)
+    with subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE) as other:
+        try:
+            os.sched_setaffinity(other.pid, os.sched_getaffinity(0))
+            other.stdout.readline()
+            deadline = time.monotonic() + 60
+            while os.sched_getaffinity(0) != everywhere and time.monotonic() < deadline:
+                sum(range(100_000))
+                seat.take(idle)
+        finally:
+            other.kill()
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
+
+
+def test_a_process_that_has_ended_is_no_error():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    seat = Seat()
+    seat.take(process.pid)
+    seat.leave()

@@ -1,0 +1,339 @@
+"""Going on with an interrupted run: it ends as it would have ended, and nothing is paid for twice."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from trace_robot.choice import Chosen
+from trace_robot.errors import ChangedRunError, ModelError, RunError
+from trace_robot.llm.meter import Metered
+from trace_robot.llm.scripted import ScriptedModel
+from trace_robot.loop import optimize, resume
+from trace_robot.optimize import OptoPrime
+from trace_robot.optimize.problem import Candidate, Problem
+from trace_robot.rollout import Engine
+from trace_robot.run.database import open_to_write
+from trace_robot.run.history import History
+from trace_robot.run.lock import RunLock
+from trace_robot.run.remembered import RememberedModel
+from trace_robot.settings import Event, Iterated, Progressed, Settings
+from trace_robot.spec import EnvSpec
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("point_mass")
+
+
+def load_crash() -> ModuleType:
+    found = importlib.util.spec_from_file_location("crash", ROOT / "benchmarks" / "crash.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules["crash"] = module
+    found.loader.exec_module(module)
+    return module
+
+
+crash = load_crash()
+
+
+class Killed(BaseException):
+    """As abrupt as a test in one process can be: nobody expects it."""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(1) as running:
+        yield running
+
+
+def settings(**changed: Any) -> Settings:
+    return Settings(
+        "point-mass", **{"optimizer": "search", "steps": 6000, "episodes": 4, "held_out": 4, **changed}
+    )
+
+
+def by_model(scripted: ScriptedModel, **changed: Any) -> Chosen:
+    """OptoPrime with a scripted model, which the run remembers as it does a real one."""
+    meter = Metered(scripted)
+    model = RememberedModel(meter, meter.usage)
+
+    def make(problem: Problem, spec: EnvSpec, settings: Settings) -> OptoPrime:
+        return OptoPrime(problem, model)
+
+    asked = settings(optimizer="optoprime", iterations=4, steps=None, usual_control="raw", **changed)
+    return Chosen(asked, "scripted", make, lambda: meter.usage, model=model)
+
+
+def killing(wanted: type[Event], count: int) -> Callable[[Event], None]:
+    """Kill at the so-many-th event of a kind."""
+    seen = 0
+
+    def observe(event: Event) -> None:
+        nonlocal seen
+        seen += isinstance(event, wanted)
+        if seen == count:
+            raise Killed
+
+    return observe
+
+
+@pytest.fixture(scope="module")
+def undisturbed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int]:
+    """What an undisturbed search leaves, and how often it told that it had progressed."""
+    told: list[Event] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACE_ROBOT_WORKSPACE", str(ROOT / "tests" / "workspace"))
+        place = tmp_path_factory.mktemp("undisturbed") / "run"
+        optimize(settings(), place, engine=engine, observe=told.append)
+    return crash.picture(place), sum(isinstance(event, Progressed) for event in told)
+
+
+@pytest.fixture
+def searched(undisturbed: tuple[dict[str, Any], int]) -> dict[str, Any]:
+    return undisturbed[0]
+
+
+@pytest.mark.parametrize("part", [0.0, 0.01, 0.3, 0.6, 0.9, 0.99])
+def test_a_search_killed_anywhere_ends_as_if_nothing_had_happened(
+    part: float, engine: Engine, tmp_path: Path, undisturbed: tuple[dict[str, Any], int]
+) -> None:
+    picture, count = undisturbed
+    with pytest.raises(Killed):
+        optimize(
+            settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 1 + int(part * count))
+        )
+    resume(tmp_path / "run", engine=engine)
+    assert crash.picture(tmp_path / "run") == picture
+
+
+def test_a_run_that_is_killed_again_and_again_gets_to_its_end(
+    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+) -> None:
+    with pytest.raises(Killed):
+        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Iterated, 1))
+    with History(tmp_path) as history:
+        known = []
+        for _ in range(3):
+            with pytest.raises(Killed):
+                resume(tmp_path / "run", engine=engine, observe=killing(Progressed, 150))
+            known.append(history.run("run").candidates)
+    assert known == sorted(known)
+    resume(tmp_path / "run", engine=engine)
+    assert crash.picture(tmp_path / "run") == searched
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 4])
+def test_what_a_model_has_answered_is_not_asked_again(iteration: int, engine: Engine, tmp_path: Path) -> None:
+    scripted = ScriptedModel(crash.replies())
+    optimize(settings(), tmp_path / "whole" / "run", chosen=by_model(scripted), engine=engine)
+    asked = len(scripted.history)
+
+    first, second = ScriptedModel(crash.replies()), ScriptedModel()
+    with pytest.raises(Killed):
+        optimize(
+            settings(),
+            tmp_path / "run",
+            chosen=by_model(first),
+            engine=engine,
+            observe=killing(Iterated, iteration),
+        )
+    second.answers = first.answers
+    result = resume(tmp_path / "run", chosen=by_model(second), engine=engine)
+    assert len(first.history) + len(second.history) == asked == result.model_calls
+    assert crash.picture(tmp_path / "run") == crash.picture(tmp_path / "whole" / "run")
+
+
+def test_a_run_that_failed_because_nobody_answered_asks_again(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="gone"):
+        optimize(
+            settings(), tmp_path / "run", chosen=by_model(ScriptedModel([ModelError("gone")])), engine=engine
+        )
+    with History(tmp_path) as history:
+        run = history.run("run")
+        assert (run.status, run.ended) == ("failed", "gone")
+    result = resume(tmp_path / "run", chosen=by_model(ScriptedModel(crash.replies())), engine=engine)
+    assert result.ended == "4 iterations done"
+    with History(tmp_path) as history:
+        assert history.run("run").status == "finished"
+
+
+def test_time_that_was_spent_before_is_spent(engine: Engine, tmp_path: Path) -> None:
+    asked = settings(steps=None, seconds=1.0)
+    with pytest.raises(Killed):
+        optimize(asked, tmp_path / "run", engine=engine, observe=killing(Progressed, 100))
+    with closing(open_to_write(tmp_path)) as store:
+        store.execute("UPDATE journal SET seconds = 50 + number")
+        known = store.execute("SELECT count(*) FROM journal").fetchone()[0]
+    result = resume(tmp_path / "run", engine=engine)
+    assert result.ended == "1 seconds spent"
+    assert result.seconds >= 50 + known - 1  # heard to its end all the same
+
+
+def test_a_run_whose_program_changed_is_told_so_and_keeps_what_it_had(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 200))
+    with closing(open_to_write(tmp_path)) as store:
+        known = store.execute("SELECT count(*) FROM journal").fetchone()[0]
+        store.execute("UPDATE runs SET settings = replace(settings, '\"seed\": 0', '\"seed\": 1')")
+    with pytest.raises(ChangedRunError, match="the run cannot go on as it began: at entry 1 of"):
+        resume(tmp_path / "run", engine=engine)
+    with closing(open_to_write(tmp_path)) as store:
+        assert store.execute("SELECT count(*) FROM journal").fetchone()[0] == known
+
+
+def test_a_policy_that_was_edited_or_lost_meanwhile_does_not_matter(
+    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+) -> None:
+    policy = tmp_path / "mine.py"
+    shutil.copy(ROOT / "policies" / "do_nothing.py", policy)
+    with pytest.raises(Killed):
+        optimize(
+            settings(policy=str(policy)), tmp_path / "run", engine=engine, observe=killing(Progressed, 200)
+        )
+    policy.unlink()
+    resume(tmp_path / "run", engine=engine)
+    assert (tmp_path / "run" / "best.py").read_bytes() == searched["best.py"]
+
+
+def test_a_run_whose_folder_is_gone_gets_it_back_and_a_new_one_does_not_take_its_place(
+    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+) -> None:
+    with pytest.raises(Killed):
+        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 300))
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(RunError, match="still holds the run 'run', whose folder is gone"):
+        optimize(settings(), tmp_path / "run", engine=engine)
+    resume(tmp_path / "run", engine=engine)
+    assert crash.picture(tmp_path / "run") == searched
+
+
+def test_a_folder_moved_with_its_store_goes_on_and_one_moved_alone_says_what_is_missing(
+    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+) -> None:
+    with pytest.raises(Killed):
+        optimize(settings(), tmp_path / "a" / "run", engine=engine, observe=killing(Progressed, 300))
+    (tmp_path / "alone").mkdir()
+    shutil.copytree(tmp_path / "a" / "run", tmp_path / "alone" / "run")
+    with pytest.raises(
+        RunError, match=r"there is no runs\.sqlite beside .*; if the run was moved, move it back"
+    ):
+        resume(tmp_path / "alone" / "run", engine=engine)
+    (tmp_path / "a").rename(tmp_path / "b")
+    resume(tmp_path / "b" / "run", engine=engine)
+    assert crash.picture(tmp_path / "b" / "run") == searched
+
+
+def test_two_processes_cannot_go_on_with_one_run(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 300))
+    with RunLock(tmp_path / "run"):
+        with pytest.raises(RunError, match="another process is at work on the run"):
+            resume(tmp_path / "run", engine=engine)
+        with pytest.raises(RunError, match=r"another process is at work on the run .*; give another --out"):
+            optimize(settings(), tmp_path / "run", engine=engine, overwrite=True)
+
+
+def test_a_finished_run_has_nothing_left_to_do(engine: Engine, tmp_path: Path) -> None:
+    optimize(settings(steps=500), tmp_path / "run", engine=engine)
+    with pytest.raises(
+        RunError, match="the run 'run' is finished: 500 simulator steps spent; nothing is left"
+    ):
+        resume(tmp_path / "run", engine=engine)
+    with pytest.raises(RunError, match="has no run 'other'; see: trace-robot runs"):
+        resume(tmp_path / "other", engine=engine)
+
+
+def test_an_optimizer_that_a_program_made_must_be_given_again(engine: Engine, tmp_path: Path) -> None:
+    class Fixed:
+        uses_graph, best, done = False, None, ""
+
+        def ask(self) -> list[Candidate]:
+            return [Candidate(0, None, {})]
+
+        def tell(self, outcomes: Any) -> None:
+            self.done = "told"
+
+    def make(*_: Any) -> Any:
+        return Fixed()
+
+    with pytest.raises(Killed):
+        optimize(
+            settings(), tmp_path / "run", make_optimizer=make, engine=engine, observe=killing(Progressed, 6)
+        )
+    with pytest.raises(RunError, match="has an optimizer that a program made"):
+        resume(tmp_path / "run", engine=engine)
+    assert resume(tmp_path / "run", make_optimizer=make, engine=engine).ended == "told"
+
+
+def test_half_written_files_are_cleared_away_and_the_best_controller_stays_the_best(
+    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+) -> None:
+    with pytest.raises(Killed):
+        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Iterated, 2))
+    best = (tmp_path / "run" / "best.py").read_text()
+    (tmp_path / "run" / "iterations" / ".scores.json.part").write_text("half")
+    with open(tmp_path / "run" / "log.jsonl", "a") as log:
+        log.write('{"id": 17, "par')
+    with pytest.raises(Killed):
+        resume(tmp_path / "run", engine=engine, observe=killing(Progressed, 20))
+    assert (tmp_path / "run" / "best.py").read_text() == best
+    resume(tmp_path / "run", engine=engine)
+    assert crash.picture(tmp_path / "run") == searched
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root, to mount a small disk")
+def test_a_full_disk_is_one_line_and_with_room_again_the_run_goes_on(
+    tmp_path: Path, searched: dict[str, Any]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    small = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if subprocess.run(small, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        command = [sys.executable, "-m", "trace_robot"]
+        arguments = (
+            "optimize point-mass --optimizer search --steps 6000 --episodes 4 --held-out 4 --workers 1"
+        )
+        done = subprocess.run(
+            [*command, *arguments.split(), "--out", str(disk / "run")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert "free some space" in done.stderr
+        assert f"go on with: trace-robot resume {disk / 'run'}" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        subprocess.run([*command, "resume", str(disk / "run"), "--quiet"], check=True, capture_output=True)
+        found = crash.picture(disk / "run")
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    for name in ("best.py", "log.jsonl", "table candidates", "table iterations", "held_out.json"):
+        assert found[name] == searched[name], name
+
+
+@pytest.mark.parametrize("kind", ["model", "search"])
+def test_processes_killed_at_random_moments_lose_nothing(kind: str, tmp_path: Path) -> None:
+    endpoint = crash.Endpoint()
+    try:
+        crashes = crash.Crashes(kind, tmp_path / kind, endpoint, seed=1)
+        while crashes.kills < 3 and crashes.runs < 5:
+            crashes.one()
+    finally:
+        endpoint.close()
+    assert crashes.kills >= 1
+    assert not crashes.wrong, json.dumps(crashes.wrong, indent=1)
