@@ -77,7 +77,7 @@ ENVIRONMENTS = [
 POLICY = """
 from trace_robot import Bounds, node
 
-stiffness = node(0.1, name="stiffness", trainable=True, constraint=Bounds(0, 20))
+stiffness = node(0.0, name="stiffness", trainable=True, constraint=Bounds(0, 20))
 damping = node(0.0, name="damping", trainable=True, constraint=Bounds(0, 5))
 
 def act(observation):
@@ -125,7 +125,7 @@ def test_an_environment_of_ones_own_is_plugged_in_and_optimized_in_few_lines(
     assert len(PLUGIN.strip().splitlines()) <= 15
 
     assert "problem" not in trace_robot("check-env arm")
-    shown = trace_robot("optimize arm --policy arm --seconds 30 --workers 1 --held-out 20 --out run")
+    shown = trace_robot("optimize arm --policy arm --steps 60000 --workers 1 --held-out 20 --out run")
     assert "held out" in shown
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["held_out_success"] >= 0.9 > result["start_success"]
