@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from trace_robot.run.report.text import visible
@@ -52,7 +52,9 @@ def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[Line | 
     if before == after:
         return ()
     old, new = _lines(before), _lines(after)
-    matcher = SequenceMatcher(None, [_plain(line) for line in old], [_plain(line) for line in new], autojunk=False)
+    matcher = SequenceMatcher(
+        None, [_plain(line) for line in old], [_plain(line) for line in new], autojunk=False
+    )
     rows: list[Line | Gap] = []
     shown = 0
     for group in matcher.get_grouped_opcodes(context):
@@ -122,7 +124,7 @@ def _marked(spans: Sequence[Span], ranges: Sequence[tuple[int, int]]) -> Iterato
     for kind, text in spans:
         end = start + len(text)
         cuts = [start, *(border for border in borders if start < border < end), end]
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in pairwise(cuts):
             yield Part(kind, text[a - start : b - start], any(low <= a < high for low, high in ranges))
         start = end
 

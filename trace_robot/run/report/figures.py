@@ -49,7 +49,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def curve(
-    points: Sequence[Point], *, tried: Sequence[Point] = (), title: str, range_: tuple[float, float] | None = None
+    points: Sequence[Point], *, tried: Sequence[Point] = (), range_: tuple[float, float] | None = None
 ) -> Figure:
     """Return the best so far with its band, a dot an iteration, and a faint one for everything tried.
 
@@ -61,7 +61,15 @@ def curve(
     x = _axes(points)
     data = [
         _line(x, [p.high for p in best], width=0, hover=False),
-        _line(x, [p.low for p in best], width=0, hover=False, fill="tonexty", fillcolor="--band", name="95 % interval"),
+        _line(
+            x,
+            [p.low for p in best],
+            width=0,
+            hover=False,
+            fill="tonexty",
+            fillcolor="--band",
+            name="95 % interval",
+        ),
         _line(x, [p.value for p in best], color="--best", width=2.5, hover=False, name="best so far"),
     ]
     if tried:
@@ -72,16 +80,16 @@ def curve(
         if chosen:
             dots = _dots([p for _, p in chosen], name, color=colour, size=8, bars=bars)
             data.append(dots | {"customdata": [number for number, _ in chosen]})
-    return {"data": data, "layout": _layout(title, range_)}
+    return {"data": data, "layout": _layout(range_)}
 
 
-def spent(series: Mapping[str, Sequence[Point]], *, title: str, unit: str = "") -> Figure:
+def spent(series: Mapping[str, Sequence[Point]], *, unit: str = "") -> Figure:
     """Return what had been spent up to each iteration, a line a kind."""
     data = []
     for number, (name, points) in enumerate(series.items()):
         colour = ("--best", "--other", "--third")[number % 3]
         data.append(_line(_axes(points), [p.value for p in points], color=colour, name=name))
-    layout = _layout(title, None)
+    layout = _layout()
     layout["yaxis"] |= {"tickprefix": unit, "rangemode": "tozero"}
     return {"data": data, "layout": layout | {"showlegend": len(series) > 1}}
 
@@ -106,7 +114,13 @@ def paths(positions: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Figur
         space += _path({"type": "scatter3d", "x": x, "y": y, "z": z}, label, colour, still)
         above += _path({"type": "scatter", "x": x, "y": y}, label, colour, still)
         side += _path({"type": "scatter", "x": x, "y": z}, label, colour, still)
-    axis = {"gridcolor": "--grid", "color": "--muted", "showbackground": False, "zeroline": False, "nticks": 5}
+    axis = {
+        "gridcolor": "--grid",
+        "color": "--muted",
+        "showbackground": False,
+        "zeroline": False,
+        "nticks": 5,
+    }
     scene = {f"{a}axis": axis | {"title": {"text": f"{a}, m"}} for a in "xyz"} | {
         "aspectmode": "data", "camera": {"eye": {"x": 1.3, "y": -1.5, "z": 0.9}},
     }  # fmt: skip
@@ -114,8 +128,8 @@ def paths(positions: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Figur
     base = {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "scene": scene, "legend": legend} | _colours()
     return {
         "space": {"data": space, "layout": base},
-        "above": {"data": above, "layout": _flat("x, m", "y, m", "from above")},
-        "side": {"data": side, "layout": _flat("x, m", "z, m", "from the side")},
+        "above": {"data": above, "layout": _flat("x, m", "y, m")},
+        "side": {"data": side, "layout": _flat("x, m", "z, m")},
     }
 
 
@@ -166,22 +180,29 @@ def _dots(points: Sequence[Point], name: str, *, color: str, size: float, bars: 
     return trace
 
 
-def _layout(title: str, range_: tuple[float, float] | None) -> Figure:
+def _layout(range_: tuple[float, float] | None = None) -> Figure:
     axis = {"gridcolor": "--grid", "linecolor": "--grid", "zeroline": False, "automargin": True}
     return {
-        "margin": {"l": 44, "r": 10, "t": 34, "b": 40},
-        "title": {"text": title, "x": 0, "xref": "container", "y": 0.98, "yanchor": "top", "font": {"size": 14}},
+        "margin": {"l": 44, "r": 10, "t": 26, "b": 40},
         "xaxis": axis | {"showgrid": False},
         "yaxis": axis | ({"range": list(range_)} if range_ else {}),
-        "legend": {"orientation": "h", "x": 1, "y": 1.0, "xanchor": "right", "yanchor": "bottom", "font": {"size": 12}},
+        "legend": {
+            "orientation": "h",
+            "x": 1,
+            "y": 1.0,
+            "xanchor": "right",
+            "yanchor": "bottom",
+            "font": {"size": 12},
+        },
         "hovermode": "closest",
     } | _colours()
 
 
-def _flat(x: str, y: str, title: str) -> Figure:
-    layout = _layout(title, None)
+def _flat(x: str, y: str) -> Figure:
+    layout = _layout()
     layout["xaxis"] |= {"title": {"text": x}, "showgrid": True}
     layout["yaxis"] |= {"title": {"text": y}, "scaleanchor": "x", "scaleratio": 1}
+    layout["margin"] |= {"t": 8}
     return layout | {"showlegend": False}
 
 

@@ -172,4 +172,6 @@ def _attempt(attempt: AttemptInfo, candidate: int) -> AttemptRow:
     tokens = f"{attempt.prompt_tokens:,} + {attempt.completion_tokens:,} tokens"
     messages = tuple({"role": m.get("role", ""), "content": m.get("content", "")} for m in attempt.messages)
     kind = attempt.kind.capitalize()
-    return AttemptRow(f"{kind}: prompt and reply ({tokens}), {became}", messages, attempt.reply, attempt.problems)
+    return AttemptRow(
+        f"{kind}: prompt and reply ({tokens}), {became}", messages, attempt.reply, attempt.problems
+    )

@@ -32,7 +32,9 @@ def script_json(data: Any) -> str:
 
     Numbers that JSON has no word for become null.
     """
-    return json.dumps(_finite(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).translate(_IN_SCRIPT)
+    return json.dumps(_finite(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).translate(
+        _IN_SCRIPT
+    )
 
 
 def plot_text(text: str, longest: int = 120) -> str:

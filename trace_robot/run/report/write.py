@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,7 +58,13 @@ def write_report(history: History, run: RunInfo, out: Path | None = None, *, sin
 
 
 def render(
-    page: Page, *, bodies: dict[int, str], media: str, single: bool = False, live: str = "", plotly: str = PLOTLY
+    page: Page,
+    *,
+    bodies: dict[int, str],
+    media: str,
+    single: bool = False,
+    live: str = "",
+    plotly: str = PLOTLY,
 ) -> str:
     """Return a page as HTML. live: the version of what is shown, where a server can tell of a later one."""
     data = script_json(
@@ -101,7 +107,7 @@ def markup(text: str) -> str:
     """Mark text that was made safe here as what it is."""
     from markupsafe import Markup
 
-    return Markup(text)  # noqa: S704
+    return Markup(text)
 
 
 @cache
@@ -185,6 +191,3 @@ def _write(path: Path, text: str) -> None:
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(temporary, path)
-
-
-Html = Callable[[IterationInfo, Sequence[AttemptInfo]], str | None]
