@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from trace_robot.run.history import History, IterationInfo, RunInfo, Score
 from trace_robot.run.report.figures import Figure, Point, curve, mean_interval, paths, spent
 from trace_robot.run.report.iterations import number, title
-from trace_robot.run.report.text import plot_text
 
 MOST_PATHS = 24  # iterations whose paths can be chosen
 MOST_CANDIDATES = 5_000  # dots of one plot
@@ -149,5 +148,5 @@ def courses(
             continue
         key = str(each.number)
         figures[key] = paths({name: array.tolist() for name, array in recording.positions.items()})
-        shown.append((key, plot_text(f"iteration {key}, condition {recording.seed}: {title(each)}", 90)))
+        shown.append((key, f"iteration {key}, condition {recording.seed}: {title(each)[:60]}"))
     return tuple(shown), figures

@@ -106,7 +106,7 @@ def paths(positions: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Figur
         rows = [row for row in _thinned(every) if len(row) == 3 and all(map(math.isfinite, row))]
         if not rows:
             continue
-        colour = ("--hand", "--object", "--goal", "--third")[min(number, 3)]
+        colour = _path_colour(name, number)
         label = plot_text(name.removesuffix("_position").replace("_", " "))
         still = all(math.dist(row, rows[0]) < 1e-4 for row in rows)
         rows = rows[:1] if still else rows
@@ -131,6 +131,13 @@ def paths(positions: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Figur
         "above": {"data": above, "layout": _flat("x, m", "y, m")},
         "side": {"data": side, "layout": _flat("x, m", "z, m")},
     }
+
+
+def _path_colour(name: str, number: int) -> str:
+    """Hands come first and goals are called so; what else there is takes turns."""
+    if number == 0:
+        return "--hand"
+    return "--goal" if "goal" in name else ("--object", "--third", "--other")[(number - 1) % 3]
 
 
 def _path(axes: Figure, name: str, colour: str, still: bool) -> list[Figure]:

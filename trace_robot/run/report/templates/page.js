@@ -3,43 +3,56 @@
 // page is served, takes over what has changed. All text was escaped where the page was made.
 (() => {
   const all = (what, where = document) => [...where.querySelectorAll(what)];
-  let data = JSON.parse(document.getElementById("data").textContent);
+  const read = (page) => JSON.parse(page.getElementById("data").textContent);
   const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
   const drawn = new Set();
+  let data = read(document);
 
-  const longest = (traces) => Math.max(...traces.map((trace) => trace.x.at(-1) ?? 0));
+  // Plots
 
   function figure(box) {
     if (box.dataset.figure) return data.figures[box.dataset.figure];
     return data.paths[document.getElementById("path").value][box.dataset.path];
   }
 
-  function draw(box) {
+  async function draw(box) {
     const style = getComputedStyle(document.documentElement);
     const coloured = (key, value) =>
       /color$/.test(key) && typeof value === "string" && value.startsWith("--") ? style.getPropertyValue(value) : value;
     const { data: traces, layout } = JSON.parse(JSON.stringify(figure(box)), coloured);
     const axis = document.querySelector("input[name=axis]:checked");
     if (axis && box.dataset.figure) {
-      traces.forEach((trace) => { trace.x = trace.axes[axis.value]; });
-      layout.xaxis = { ...layout.xaxis, title: { text: data.axes[axis.value] }, dtick: axis.value === "iteration" && longest(traces) < 12 ? 1 : undefined };
+      for (const trace of traces) trace.x = trace.axes[axis.value];
+      const few = axis.value === "iteration" && Math.max(...traces.map((trace) => trace.x.length)) < 12;
+      Object.assign(layout.xaxis, { title: { text: data.axes[axis.value] } }, few ? { dtick: 1 } : {});
     }
+    const first = !drawn.has(box);
     drawn.add(box);
-    return Plotly.react(box, traces, layout, options).then(() => box.on && !box.opens && (box.opens = box.on("plotly_click", follow)));
+    await Plotly.react(box, traces, layout, options);
+    if (first) box.on("plotly_click", ({ points: [point] }) => {
+      if (typeof point.customdata === "number") location.hash = `iteration-${point.customdata}`;
+    });
   }
 
-  function follow({ points: [point] }) {
-    if (typeof point.customdata === "number") location.hash = `iteration-${point.customdata}`;
-  }
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((each) => each.isIntersecting)) {
+      seen.unobserve(entry.target);
+      draw(entry.target);
+    }
+  }, { rootMargin: "200px" });
+  const await_sight = () => all("[data-figure], [data-path]").filter((box) => !drawn.has(box)).forEach((box) => seen.observe(box));
+  const redraw = (which) => [...drawn].filter((box) => box.isConnected && box.matches(which)).forEach(draw);
+
+  // Iterations
 
   async function fill(details) {
     const number = details.dataset.body;
     delete details.dataset.body;
-    const packed = data.bodies[number];
-    const source = packed
-      ? new Blob([Uint8Array.from(atob(packed), (c) => c.charCodeAt(0))]).stream().pipeThrough(new DecompressionStream("gzip"))
-      : (await fetch(`iteration/${number}`)).body;
-    details.insertAdjacentHTML("beforeend", await new Response(source).text());
+    const bytes = data.bodies[number] && Uint8Array.from(atob(data.bodies[number]), (letter) => letter.charCodeAt(0));
+    const html = bytes
+      ? await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text()
+      : await (await fetch(`iteration/${number}`)).text();
+    details.insertAdjacentHTML("beforeend", html);
   }
 
   function reveal() {
@@ -48,23 +61,63 @@
     if (target) target.scrollIntoView();
   }
 
-  const seen = new IntersectionObserver((entries) => entries.filter((e) => e.isIntersecting).forEach((e) => {
-    seen.unobserve(e.target);
-    draw(e.target);
-  }), { rootMargin: "300px" });
+  // A page that is served follows its run: parts that differ are replaced; what is open, drawn or playing is kept.
 
-  function start() {
-    all("[data-figure], [data-path]").filter((box) => !drawn.has(box)).forEach((box) => seen.observe(box));
+  const parts = (page) => all("header, nav, main > section", page);
+  const sources = new Map(parts(document).map((part) => [part.id, part.innerHTML]));
+
+  async function follow() {
+    const { version } = await (await fetch("state")).json();
+    if (version === data.live) return;
+    const page = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
+    data = read(page);
+    let before = null;
+    for (const next of parts(page)) {
+      const part = document.importNode(next, true);
+      const old = document.getElementById(part.id);
+      if (!old) before?.closest("main") ? before.after(part) : document.querySelector("main").prepend(part);
+      else if (sources.get(part.id) !== part.innerHTML) take_over(old, part);
+      sources.set(part.id, next.innerHTML);
+      before = document.getElementById(part.id);
+    }
+    redraw("*");
+    await_sight();
   }
-  const redraw = (which) => [...drawn].filter((box) => box.isConnected && box.matches(which)).forEach(draw);
 
-  document.addEventListener("toggle", (e) => e.target.dataset.body && e.target.open && fill(e.target), true);
-  document.addEventListener("change", (e) => {
-    if (e.target.name === "axis") redraw("[data-figure]");
-    if (e.target.id === "path") redraw("[data-path]");
+  function take_over(old, part) {
+    const focus = old.contains(document.activeElement) && document.activeElement.id;
+    for (const kept of all("[data-digest], [data-figure], [data-path], video", old)) {
+      const name = ["data-digest", "data-figure", "data-path", "src"].find((each) => kept.hasAttribute(each));
+      const places = all(`[${name}]`, part).filter((each) => each.id === kept.id);
+      const place = places.find((each) => each.getAttribute(name) === kept.getAttribute(name));
+      if (place) place.replaceWith(kept);
+      else if (kept.open && places.length) places[0].open = true;
+    }
+    for (const input of all("input:checked", old)) {
+      for (const same of all(`input[value="${input.value}"]`, part)) same.checked = true;
+    }
+    old.replaceWith(part);
+    if (focus) document.getElementById(focus)?.focus();
+  }
+
+  async function keep_following() {
+    try {
+      if (!document.hidden) await follow();
+      all(".lost").forEach((note) => note.remove());
+    } catch {
+      if (!document.querySelector(".lost")) document.body.insertAdjacentHTML("beforeend", '<p class="lost" role="status">The server does not answer; what is shown may be old.</p>');
+    }
+    setTimeout(keep_following, 1000);
+  }
+
+  document.addEventListener("toggle", ({ target }) => target.open && target.dataset.body && fill(target), true);
+  document.addEventListener("change", ({ target }) => {
+    if (target.name === "axis") redraw("[data-figure]");
+    if (target.id === "path") redraw("[data-path]");
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw("*"));
-  window.addEventListener("hashchange", reveal);
-  start();
+  addEventListener("hashchange", reveal);
+  await_sight();
   reveal();
+  if (data.live) keep_following();
 })();
