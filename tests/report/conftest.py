@@ -42,6 +42,12 @@ class Seen:
 
 
 @pytest.fixture(scope="session")
+def hostile() -> str:
+    """What a page must show and not run: ends of elements and attributes, scripts, control characters."""
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trace_robot.errors import TraceRobotError
 from trace_robot.optimize.fold import render_graph
-from trace_robot.run.report.text import visible
+from trace_robot.run.report.text import data_address, visible
 
 TOKENS = 2_000
 MOST_DRAWN = 60
@@ -31,7 +30,7 @@ def _picture(records: Records) -> str:
         svg = draw_nodes(nodes.values(), outputs=list(nodes.values())[-1:]).svg()
     except (TraceRobotError, subprocess.SubprocessError, OSError):
         return ""
-    return "data:image/svg+xml;base64," + base64.b64encode(visible(svg, len(svg)).encode()).decode()
+    return data_address("image/svg+xml", visible(svg, len(svg)).encode())
 
 
 def _last(records: Records) -> list[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from trace_robot.run.report.figures import AXES
 from trace_robot.run.report.iterations import Source, body
 from trace_robot.run.report.page import Page
 from trace_robot.run.report.runs import RunRow
-from trace_robot.run.report.text import script_json, visible
+from trace_robot.run.report.text import markup, script_json, visible
 from trace_robot.versions import versions
 
 if TYPE_CHECKING:
@@ -83,13 +83,6 @@ def environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=shown,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-
-
-def markup(text: str) -> str:
-    """Mark text that was made safe here as what it is."""
-    from markupsafe import Markup
-
-    return Markup(text)
 
 
 @cache

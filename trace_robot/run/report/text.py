@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from typing import Any
@@ -42,6 +43,18 @@ def plot_text(text: str, longest: int = 120) -> str:
     line = " ".join(visible(text).split())
     line = line if len(line) <= longest else f"{line[: longest - 1]}…"
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def markup(text: str) -> str:
+    """Mark text that was made here, and is safe in a page as it is: neither escaped nor cut."""
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+def data_address(kind: str, content: bytes) -> str:
+    """Return the address that holds ``content`` itself."""
+    return markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
 
 
 def _spelled(found: re.Match[str]) -> str:

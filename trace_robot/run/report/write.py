@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from trace_robot.errors import RunError
 from trace_robot.run.history import AttemptInfo, History, IterationInfo, RunInfo
 from trace_robot.run.report.iterations import Source
 from trace_robot.run.report.page import page_of
-from trace_robot.run.report.render import PLOTLY, iteration_html, markup, packed, plotly_path, render
+from trace_robot.run.report.render import PLOTLY, iteration_html, packed, plotly_path, render
+from trace_robot.run.report.text import data_address, markup
 from trace_robot.run.report.video import inside
 
 INLINE = 40  # iterations up to which all is in the page's text, and found by the browser's search
@@ -75,7 +75,7 @@ def _single(history: History, run: RunInfo, out: Path) -> Written:
         if (video not in films and len(films) >= MOST_FILMS) or not inside(video, run.folder):
             return None
         if video not in films:
-            films[video] = "data:video/mp4;base64," + base64.b64encode(video.read_bytes()).decode()
+            films[video] = data_address("video/mp4", video.read_bytes())
         return films[video]
 
     out.parent.mkdir(parents=True, exist_ok=True)
