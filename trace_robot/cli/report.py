@@ -7,19 +7,16 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from trace_robot.cli.find import find, runs_folder
 from trace_robot.cli.screen import console, write_json
-from trace_robot.run.history import History
-from trace_robot.run.locate import locate
 from trace_robot.run.report.write import write_report
 
 
 def run(options: argparse.Namespace) -> int:
-    folder, name = locate(options.run)
-    with History(folder) as history:
-        found = history.run(name)
-        written = write_report(
-            history, found, Path(options.out) if options.out else None, single=options.single_file
-        )
+    history, found = find(options.run, runs_folder(options))
+    with history:
+        out = Path(options.out) if options.out else None
+        written = write_report(history, found, out, single=options.single_file)
     if options.json:
         write_json({"report": str(written.path), "bytes": written.size, "videos": written.videos})
     elif options.quiet:

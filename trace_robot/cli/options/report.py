@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from trace_robot.cli.options.shared import Commands, add_command, output, port
-
-RUN = "a run's name in rollouts/runs, or its folder"
+from trace_robot.cli.options.shared import Commands, add_command, output, port, run
 
 
 def report(commands: Commands) -> None:
@@ -13,7 +11,7 @@ def report(commands: Commands) -> None:
         "Write a run as a page that opens from disk and needs no network: learning curves, every change of\n"
         "the controller beside its feedback and the model's reasoning, videos, paths, costs, how to repeat it.",
     )  # fmt: skip
-    command.add_argument("run", metavar="RUN", help=RUN)
+    run(command)
     command.add_argument(
         "--out", metavar="FILE|DIR", help="where (default: report, or report.html, in the run's folder)"
     )
@@ -43,7 +41,7 @@ def export(commands: Commands) -> None:
         "Write a run's scalars, texts and videos for an experiment tracker; each needs its extra:\n"
         "pip install 'trace-robot[tensorboard]', 'trace-robot[mlflow]' or 'trace-robot[wandb]'.",
     )  # fmt: skip
-    command.add_argument("run", metavar="RUN", help=RUN)
+    run(command)
     command.add_argument("--to", required=True, choices=("tensorboard", "mlflow", "wandb"))
     command.add_argument(
         "--out", metavar="DIR", help="where (default: a folder of the tracker's name in the run's folder)"
