@@ -36,8 +36,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 # What pictures and page tests use where they are present; tests that need them say so where they are not.
 system-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri libosmesa6 >/dev/null; \
-	else echo "not root, or no apt-get: tests that need a GL library will be skipped"; fi
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	    libegl1 libgl1-mesa-dri libosmesa6 chromium graphviz fonts-dejavu-core >/dev/null; \
+	else echo "not root, or no apt-get: tests that need a GL library, chromium or graphviz will be skipped"; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

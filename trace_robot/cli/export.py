@@ -14,7 +14,7 @@ from trace_robot.run.track.content import content
 
 NEXT = {
     "tensorboard": "look with: tensorboard --logdir {}",
-    "mlflow": "look with: mlflow ui --backend-store-uri {}",
+    "mlflow": "look with: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {}",
     "wandb": "upload with: wandb sync {}",
 }
 

@@ -20,6 +20,8 @@ def write(content: Content, out: Path) -> str:
     except ImportError as error:
         raise MissingExtraError("MLflow needs its client: pip install 'trace-robot[mlflow]'") from error
     address = os.environ.get("MLFLOW_TRACKING_URI") or out.resolve().as_uri()
+    if address.startswith("file:"):
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # its databases need more than the client
     try:
         client = MlflowClient(tracking_uri=address)
         found = client.get_experiment_by_name(content.task)

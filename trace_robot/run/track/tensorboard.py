@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import MissingExtraError, RunError
 from trace_robot.run.track.content import Content, Step
 
-FRAMES, WIDTH = 60, 320  # of a video, which TensorBoard shows as an animated picture
+FRAMES, RATE, WIDTH = 120, 10, 320  # of a video, which TensorBoard shows as an animated picture
 
 
 def write(content: Content, out: Path) -> Path:
@@ -48,7 +49,8 @@ def write(content: Content, out: Path) -> Path:
 def _values(step: Step) -> list[Any]:
     values = [_scalar(name, number) for name, number in step.scalars.items()]
     values += [_text(name, text) for name, text in step.texts.items()]
-    return values if step.video is None else [*values, _video("episode", step.video)]
+    film = None if step.video is None else animated(step.video)
+    return values if film is None else [*values, _video("episode", film)]
 
 
 def _ends(content: Content) -> list[Any]:
@@ -77,28 +79,25 @@ def _text(tag: str, text: str) -> Any:
     return Summary.Value(tag=tag, metadata=create_summary_metadata(tag, ""), tensor=tensor)
 
 
-def _video(tag: str, path: Path) -> Any:
+def _video(tag: str, content: bytes) -> Any:
+    from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    content, width, height = animated(path)
+    with Image.open(io.BytesIO(content)) as picture:
+        width, height = picture.size
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
     return Summary.Value(tag=tag, image=image)
 
 
-def animated(path: Path) -> tuple[bytes, int, int]:
-    """Return a video as an animated GIF of at most FRAMES frames, and its width and height."""
-    import imageio_ffmpeg
-    from PIL import Image
+def animated(path: Path) -> bytes | None:
+    """Return a video as an animated GIF, None where it cannot be read."""
+    from imageio_ffmpeg import get_ffmpeg_exe
 
-    reader = imageio_ffmpeg.read_frames(str(path))
-    meta = next(reader)
-    frames = [Image.frombytes("RGB", meta["size"], frame) for frame in reader]
-    every = max(1, -(-len(frames) // FRAMES))
-    for frame in frames:
-        frame.thumbnail((WIDTH, WIDTH))
-    buffer = io.BytesIO()
-    frames[0].save(
-        buffer, format="GIF", save_all=True, append_images=frames[every::every], loop=0,
-        duration=round(1000 * every / meta["fps"]),
-    )  # fmt: skip
-    return buffer.getvalue(), frames[0].width, frames[0].height
+    scale = f"fps={RATE},scale=w='min({WIDTH},iw)':h=-2"
+    command = [get_ffmpeg_exe(), "-v", "error", "-i", str(path.resolve()), "-vf", scale]
+    command += ["-frames:v", str(FRAMES), "-f", "gif", "-"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=120)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
