@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,17 +68,10 @@ def curves(
                 f"money spent so far by iteration, {run.money:.2f} dollars in all",
             )
         )
-    figures["work"] = spent({"candidates": [_spent(each, each.candidates) for each in iterations]})
-    plots.append(
-        Plot(
-            "work",
-            "half",
-            "Controllers tried so far",
-            f"controllers tried so far by iteration, {run.candidates:,} in all",
-        )
-    )
-    if len(plots) % 2 == 0:  # the last of an odd number of small plots takes the whole width
-        plots[-1] = dataclasses.replace(plots[-1], size="main")
+    if len(plots) % 2 == 0:  # small plots stand in pairs
+        figures["work"] = spent({"candidates": [_spent(each, each.candidates) for each in iterations]})
+        summary = f"controllers tried so far by iteration, {run.candidates:,} in all"
+        plots.append(Plot("work", "half", "Controllers tried so far", summary))
     return figures, tuple(plots)
 
 

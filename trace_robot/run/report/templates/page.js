@@ -117,6 +117,7 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw("*"));
   addEventListener("hashchange", reveal);
+  all("details[open][data-body]").forEach(fill);  // opened before this script was there
   await_sight();
   reveal();
   if (data.live) keep_following();
