@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -153,6 +153,7 @@ def _lines(source: str) -> tuple[tuple[Span, ...], ...]:
     return tuple(map(tuple, lines)) if shown else ()
 
 
+@cache
 def _kind(token: Any) -> str:
     from pygments.token import Comment, Keyword, Literal, Name, Operator
 

@@ -188,9 +188,9 @@ def _dots(points: Sequence[Point], name: str, *, color: str, size: float, bars: 
 
 
 def _layout(range_: tuple[float, float] | None = None) -> Figure:
-    axis = {"gridcolor": "--grid", "linecolor": "--grid", "zeroline": False, "automargin": True}
+    axis = {"gridcolor": "--grid", "linecolor": "--grid", "zeroline": False}
     return {
-        "margin": {"l": 44, "r": 10, "t": 26, "b": 40},
+        "margin": {"l": 54, "r": 10, "t": 26, "b": 40},
         "xaxis": axis | {"showgrid": False},
         "yaxis": axis | ({"range": list(range_)} if range_ else {}),
         "legend": {

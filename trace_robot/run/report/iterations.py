@@ -14,6 +14,7 @@ from trace_robot.run.report.difference import Gap, Line, compare, count, listing
 
 FEW = 4  # so many tries in a row that were not kept are shown one by one
 MOST_CELLS = 30
+LONGEST_TITLE = 200
 Source = Callable[[Path], str | None]
 
 
@@ -113,7 +114,8 @@ def row(iteration: IterationInfo, html: str | None = None) -> Row:
 def title(iteration: IterationInfo) -> str:
     if iteration.number == 0:
         return "the starting controller"
-    return " ".join(iteration.note.split()) or iteration.origin
+    note = " ".join(iteration.note.split()) or iteration.origin
+    return note if len(note) <= LONGEST_TITLE else f"{note[: LONGEST_TITLE - 1]}…"
 
 
 def groups(rows: Sequence[Row]) -> tuple[Group, ...]:
