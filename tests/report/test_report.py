@@ -77,7 +77,7 @@ def test_the_page_says_where_it_ended_what_it_cost_and_how_to_do_it_again(
     told = json.loads(capsys.readouterr().out)
     text = str(Words(Path(told["report"])))
     assert "Start 0.00 in training, 5 episodes" in text
-    assert "Held out 0.80 0.49 to 0.94 10 conditions never trained on" in text
+    assert "Held out 0.80 10 conditions never trained on; 95 % interval 0.49 to 0.94" in text
     assert "5,000 in prompts, 500 in replies" in text
     assert "Money $0.0150" in text
     assert "mujoco 3.3.0" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 from trace_robot.run.history import History, IterationInfo, RunInfo, Score
 from trace_robot.run.report.figures import Figure, Point, curve, mean_interval, paths, spent
@@ -140,5 +141,7 @@ def courses(
             continue
         key = str(each.number)
         figures[key] = paths({name: array.tolist() for name, array in recording.positions.items()})
-        shown.append((key, f"iteration {key}, condition {recording.seed}: {title(each)[:60]}"))
+        shown.append(
+            (key, f"iteration {key}, condition {recording.seed}: {shorten(title(each), 60, placeholder='…')}")
+        )
     return tuple(shown), figures

@@ -21,7 +21,6 @@ class Stage:
     title: str
     value: str
     note: str
-    interval: str = ""
     at: float | None = None
     low: float | None = None
     width: float = 0.0
@@ -57,7 +56,7 @@ def way(run: RunInfo) -> tuple[Stage, ...]:
     return (
         _stage("Start", run.start, "in training, {} episodes"),
         _stage("Best in training", run.training, "iteration " + str(run.best_iteration) + ", {} episodes"),
-        _stage("Held out", held, "{} conditions never trained on, 95 % interval", interval=True),
+        _stage("Held out", held, "{} conditions never trained on; 95 % interval ", interval=True),
     )
 
 
@@ -65,8 +64,9 @@ def _stage(name: str, score: Score | None, note: str, *, interval: bool = False)
     if score is None:
         return Stage(name, "–", "not known yet")
     low, high = score.interval
+    note = note.format(score.episodes)
     return Stage(
-        name, f"{score.success:.2f}", note.format(score.episodes), f"{low:.2f} to {high:.2f}" if interval else "",
+        name, f"{score.success:.2f}", f"{note}{low:.2f} to {high:.2f}" if interval else note,
         at=round(100 * score.success, 2), low=round(100 * low, 2) if interval else None,
         width=round(100 * (high - low), 2),
     )  # fmt: skip

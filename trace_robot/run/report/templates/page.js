@@ -34,12 +34,13 @@
     });
   }
 
+  let queue = Promise.resolve(); // one plot a frame, so that the first is there before the second is begun
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((each) => each.isIntersecting)) {
       seen.unobserve(entry.target);
-      draw(entry.target);
+      queue = queue.then(() => draw(entry.target)).catch(console.error).then(() => new Promise(requestAnimationFrame));
     }
-  }, { rootMargin: "200px" });
+  }, { rootMargin: "100px" });
   const await_sight = () => all("[data-figure], [data-path]").filter((box) => !drawn.has(box)).forEach((box) => seen.observe(box));
   const redraw = (which) => [...drawn].filter((box) => box.isConnected && box.matches(which)).forEach(draw);
 
