@@ -40,11 +40,11 @@ def report(run: RunInfo, out: Path | None = None, *, single: bool = False) -> st
 
 def until(seen: Any, condition: str) -> None:
     """Wait for an expression to become true; playwright's own way to wait needs eval, which the page forbids."""
-    for _ in range(200):
+    for _ in range(1200):
         if seen.page.evaluate(condition):
             return
         seen.page.wait_for_timeout(50)
-    raise AssertionError(f"not within 10 s: {condition}")
+    raise AssertionError(f"not within a minute: {condition}")
 
 
 def scroll_through(seen: Any) -> None:

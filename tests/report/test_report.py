@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shlex
@@ -14,9 +16,10 @@ import pytest
 
 from trace_robot.cli import main
 from trace_robot.cli.parser import parser
-from trace_robot.run.history import RunInfo
+from trace_robot.run.history import History, RunInfo
 from trace_robot.run.lock import RunLock
 from trace_robot.run.report import render
+from trace_robot.run.report.write import MOST_FILMS
 
 MakeRun = Callable[..., RunInfo]
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
@@ -150,6 +153,28 @@ def test_what_cannot_be_is_one_line(
     monkeypatch.setattr(render, "find_spec", lambda name: None)
     assert main(["report", str(run.folder)]) == 1
     assert "a report needs plotly: pip install plotly" in capsys.readouterr().err
+
+
+def test_a_single_file_holds_the_videos_before_and_after_and_says_where_the_others_are(
+    tmp_path: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = MOST_FILMS + 9
+    run = make_run(tmp_path, iterations=last)
+    for number in range(last + 1):
+        film = run.folder / "iterations" / f"{number:03d}" / "episode.mp4"
+        film.parent.mkdir(parents=True)
+        film.write_bytes(f"video {number}".encode())
+    assert main(["report", str(run.folder), "--single-file", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["videos"] == MOST_FILMS
+    page = (run.folder / "report.html").read_text()
+    with History(tmp_path) as history:
+        best = history.run("run").best_iteration
+    for number in (0, best):
+        assert base64.b64encode(f"video {number}".encode()).decode() in page
+    bodies = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["bodies"]  # type: ignore[index]
+    shown = [gzip.decompress(base64.b64decode(bodies[str(number)])).decode() for number in range(last + 1)]
+    assert sum("<video" in html for html in shown) == MOST_FILMS
+    assert sum("Its video is in the run&#39;s folder." in html for html in shown) == last + 1 - MOST_FILMS
 
 
 def test_a_video_that_is_a_link_out_of_the_run_is_not_taken_along(tmp_path: Path, make_run: MakeRun) -> None:

@@ -62,10 +62,10 @@ def page_of(
     """
     iterations = history.iterations(run)
     attempts = by_iteration(history.attempts(run))
+    films = _films(iterations, source)  # asked for first: a single file holds so many and no more
     rows = [row(each, html(each, attempts.get(each.number, ()))) for each in iterations]
     figures, plots = curves(history, run, iterations)
     paths_, path_figures = courses(history, run, iterations)
-    films = _films(iterations, source)
     graph = _graph(history, run, iterations)
     parts = [("result", "Result"), ("learning", "Learning"), ("iterations", "Iterations"), ("costs", "Costs"),
              ("settings", "Settings")]  # fmt: skip
