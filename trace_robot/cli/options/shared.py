@@ -25,6 +25,13 @@ def count(text: str) -> int:
     return value
 
 
+def port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
+    return value
+
+
 def seconds(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
