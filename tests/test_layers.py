@@ -20,7 +20,7 @@ FLOORS = {
         6: "rollout",
         5: "optimize",
         4: "llm",
-        3: "env conformance policy program",
+        3: "env conformance law policy program",
         2: "workspace",
         1: "plugin sandbox trace",
         0: "errors interval spec versions",

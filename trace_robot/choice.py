@@ -134,8 +134,11 @@ def _with(
 
 
 def _search(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
+    from trace_robot.optimize.laws import POOL, LawSearch
     from trace_robot.optimize.search import ProgramSearch
 
+    if len(spec.positions) < 2 or spec.action_size != 4:
+        return LawSearch(spec, training_seeds(settings.seed, POOL), seed=settings.seed)
     if "act" not in problem.values:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from trace_robot import law
 from trace_robot.choice import Chosen
 from trace_robot.errors import RunError
 from trace_robot.optimize.optoprime import Attempt
@@ -25,7 +26,11 @@ TUNING = ("tuning", "tuned")  # what CMA-ES makes of a model's proposal is not a
 
 
 def written(candidate: Candidate, spec: EnvSpec) -> Candidate:
-    """Return the candidate of a program search with its program written out as code, to run like any other."""
+    """Return the candidate of a search with its program or law written out, to run like any other."""
+    data = candidate.program or {}
+    if law.is_law(data):
+        found = law.Law.from_data(data)
+        return replace(candidate, text=law.write(found, spec), program=None, seeds=None)
     program = Program.from_data(candidate.program or {})
     stages = ", ".join(title.replace("_", " ") for title in names(program))
     note = f"{candidate.note}: {stages}" if candidate.note else stages
@@ -92,6 +97,7 @@ class Rounds:
             control=str(self.trials.options["control"]), seed=settings.seed, policy=settings.policy,
             start_success=self.start.outcome.success, training_success=self.best.outcome.success,
             training_episodes=len(self.best.episodes), held_out_success=wins / len(episodes),
+            held_out_return=sum(episode.total_reward for episode in episodes) / len(episodes),
             held_out_episodes=len(episodes), held_out_interval=wilson(wins, len(episodes)),
             iterations=self.iteration - 1, best_iteration=self.best_iteration, candidates=self.trials.candidates,
             environment_steps=self.trials.environment_steps, model_calls=spent.model_calls,
@@ -132,7 +138,7 @@ class Rounds:
         champion = self.optimizer.best
         if champion is not None and champion.program is not None and champion.id != self.kept:
             self.kept = champion.id
-            self.recorder.keep(self.trials.policy.render(written(champion, self.spec).values))
+            self.recorder.keep(self.trials.text(written(champion, self.spec)))
 
     def _write_program(self) -> None:
         """Write the search's best program out as a controller, if it is a new one, and score that text."""
@@ -147,11 +153,14 @@ class Rounds:
     def _write(self, trial: Trial, *, tie: bool = False) -> None:
         """Put an iteration on disk, then tell of it; with ``tie`` it also replaces a best that scored the same.
 
-        A search prefers among equals, by how much noise their constants bear, and is taken at its word.
+        A search prefers among equals, by how much noise their constants bear, and is taken at its word; so it is
+        where the return decides, which it compares on more conditions than these.
         """
         parent, self.start = self.best, self.start or trial
         ahead = 0.0 if parent is None else trial.outcome.score - parent.outcome.score
-        better = parent is None or ahead > 0 or (tie and ahead == 0)
+        better = (
+            parent is None or ahead > 0 or (tie and (ahead == 0 or self.spec.return_threshold is not None))
+        )
         best = trial if better or parent is None else parent
         attempts = self._new_attempts()
         self.recorder.iteration(self.iteration, trial, parent, attempts, self.spent(), better=better)

@@ -114,8 +114,9 @@ Observe = Callable[[Event], None]
 class Result:
     """What a run came to; the fields of result.json.
 
-    held_out_interval: 95 % Wilson interval. candidates: how many were tried. seconds: of the optimization,
-    without the held-out episodes. ended: why it stopped. money: None where no prices were given.
+    held_out_interval: 95 % Wilson interval of the success; held_out_return: mean total reward. candidates: how many
+    were tried. seconds: of the optimization, without the held-out episodes. ended: why it stopped. money: None where
+    no prices were given.
     """
 
     task: str
@@ -128,6 +129,7 @@ class Result:
     training_success: float
     training_episodes: int
     held_out_success: float
+    held_out_return: float
     held_out_episodes: int
     held_out_interval: tuple[float, float]
     iterations: int

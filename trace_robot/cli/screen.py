@@ -110,6 +110,7 @@ def summary(out: Console, result: Result, folder: Path) -> None:
     table.add_row(
         "held out",
         f"[bold]success {result.held_out_success:.2f}[/bold] of {result.held_out_episodes} episodes"
+        f", mean return {result.held_out_return:.4g}"
         f" (95 % interval {low:.2f} to {high:.2f}); the starting controller: {result.start_success:.2f} in training",
     )
     steps = f"{result.environment_steps:,} simulator steps"

@@ -49,7 +49,7 @@ class Candidate:
     parent: id of the candidate it was made from. note: one line saying what was changed and why.
     origin: who made it ("start", "model", "search", "cma", "literals", ...).
     program: a data twin that runs in place of the values (built-in search). seeds: initial conditions to use,
-    None for all of them.
+    None for all of them. text: a whole controller that runs in place of the policy with the values in it.
     """
 
     id: int
@@ -59,6 +59,7 @@ class Candidate:
     origin: str = "start"
     program: Mapping[str, Any] | None = None
     seeds: tuple[int, ...] | None = None
+    text: str = ""
 
     def to_data(self) -> dict[str, Any]:
         """Return JSON-able data; values must themselves be JSON-able (arrays become lists)."""
@@ -70,6 +71,7 @@ class Candidate:
             "origin": self.origin,
             "program": None if self.program is None else dict(self.program),
             "seeds": None if self.seeds is None else list(self.seeds),
+            "text": self.text,
         }
 
     @classmethod

@@ -228,17 +228,23 @@ class _Programmed:
 
 
 def _run_program(pool: _Pool, job: Job) -> Episode:
-    from trace_robot.program import Program, start
+    from trace_robot import law, program
 
-    program = Program.from_data(job.program or {})
-    (episode,) = run_episodes(pool.take(1), pool.about, _Programmed(program, pool.about, start), [job])
+    data = job.program or {}
+    kind: Any = law if law.is_law(data) else program
+    found = law.Law.from_data(data) if law.is_law(data) else program.Program.from_data(data)
+    (episode,) = run_episodes(pool.take(1), pool.about, _Programmed(found, pool.about, kind.start), [job])
     if episode is None:
         raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
-    if job.measure:
+    if job.measure and not law.is_law(data):
         from trace_robot.optimize.search import measure
 
         measures = measure(pool.about, episode.observations, episode.rewards)
         episode = dataclasses.replace(episode, measures=measures)
+    if job.measure and data.get("look"):
+        from trace_robot.optimize.laws.look import look
+
+        episode = dataclasses.replace(episode, measures=look(pool.about, episode.observations))
     return _trimmed(episode, job)
 
 

@@ -63,7 +63,7 @@ class Trials:
         self, candidates: Sequence[Candidate], *, graph: bool = False, on_progress: OnProgress | None = None
     ) -> list[Trial]:
         """Roll out every candidate on its conditions; with ``graph`` the telling episode's is brought back."""
-        texts = ["" if c.program is not None else self.policy.render(c.values) for c in candidates]
+        texts = [self.text(candidate) for candidate in candidates]
         jobs = [
             self._job(candidate, text, seed)
             for candidate, text in zip(candidates, texts, strict=True)
@@ -80,6 +80,12 @@ class Trials:
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
             trials.append(Trial(candidate, text, mine, outcome))
         return trials
+
+    def text(self, candidate: Candidate) -> str:
+        """Return the controller that runs for a candidate; "" where a program does."""
+        if candidate.program is not None:
+            return ""
+        return candidate.text or self.policy.render(candidate.values)
 
     def score(
         self, text: str, seeds: Sequence[int], on_progress: OnProgress | None = None, *, record: bool = False

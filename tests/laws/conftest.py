@@ -1,0 +1,142 @@
+"""What the tests of laws share: an environment's description, small plants, and a loop without processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+
+from trace_robot.law import Law, start
+from trace_robot.optimize.laws.look import look
+from trace_robot.optimize.problem import Candidate, Outcome
+from trace_robot.spec import Array, EnvSpec, Field
+
+Tell = Callable[[Candidate], Outcome]
+
+
+class Plant(Protocol):
+    """A world of a few lines. ``step`` returns reward and whether the episode is over."""
+
+    spec: EnvSpec
+
+    def reset(self, seed: int) -> Array: ...
+
+    def step(self, action: Array) -> tuple[Array, float, bool]: ...
+
+
+class Mass:
+    """A mass on a line that must come to rest at 0; the force is bounded."""
+
+    spec = EnvSpec(
+        name="mass",
+        instruction="come to rest at 0",
+        observation=(Field("place", 0, 1, "m", "where it is"), Field("speed", 1, 2, "m/s")),
+        action=(Field("force", 0, 1, "N"),),
+        observation_size=2,
+        low=(-1.0,),
+        high=(1.0,),
+        horizon=60,
+        return_threshold=-12.0,
+    )
+
+    def reset(self, seed: int) -> Array:
+        self.state = np.random.default_rng(seed).uniform(-1.0, 1.0, 2)
+        return self.state.copy()
+
+    def step(self, action: Array) -> tuple[Array, float, bool]:
+        place, speed = self.state
+        speed += 0.1 * float(action[0])
+        self.state = np.array([place + 0.1 * speed, speed])
+        return self.state.copy(), -float(self.state @ self.state), False
+
+
+class Swing:
+    """A pendulum whose motor is too weak to lift it at once; it hangs at first and must stand."""
+
+    spec = EnvSpec(
+        name="swing",
+        instruction="stand",
+        observation=(Field("direction", 0, 2, "", "cosine and sine, up is 1, 0"), Field("rate", 2, 3)),
+        action=(Field("torque", 0, 1),),
+        observation_size=3,
+        low=(0.0,),
+        high=(3.0,),
+        horizon=150,
+        return_threshold=-62.0,
+    )
+
+    def reset(self, seed: int) -> Array:
+        self.angle, self.rate = np.random.default_rng(seed).uniform(-0.3, 0.3, 2) + (math.pi, 0.0)
+        return self._seen()
+
+    def step(self, action: Array) -> tuple[Array, float, bool]:
+        self.rate += 0.05 * (15.0 * math.sin(self.angle) + 3.0 * (2.0 * float(action[0]) - 3.0))
+        self.angle += 0.05 * self.rate
+        return self._seen(), math.cos(self.angle) - 1.0, False
+
+    def _seen(self) -> Array:
+        return np.array([math.cos(self.angle), math.sin(self.angle), self.rate])
+
+
+def play(plant: Plant, law: Law, seed: int) -> tuple[Array, float, bool]:
+    """Return observations, return and success of one episode."""
+    runner = start(law, plant.spec)
+    seen, total = [plant.reset(seed)], 0.0
+    for _ in range(plant.spec.horizon):
+        observation, reward, over = plant.step(runner(seen[-1]))
+        seen.append(observation)
+        total += reward
+        if over:
+            break
+    return np.array(seen), total, total >= (plant.spec.return_threshold or 0.0)
+
+
+def outcome(plant: Plant, candidate: Candidate) -> Outcome:
+    """What the rollouts would tell of a candidate."""
+    data = candidate.program or {}
+    details: dict[str, list[Any]] = {"success": [], "reward": [], "steps": []}
+    notes: list[dict[str, float]] = []
+    for seed in candidate.seeds or ():
+        seen, total, success = play(plant, Law.from_data(data), seed)
+        details["success"].append(success)
+        details["reward"].append(total)
+        details["steps"].append(len(seen) - 1)
+        notes.append(look(plant.spec, seen) if data.get("look") else {})
+    for name in notes[0] if notes else ():
+        details[name] = [each.get(name, math.nan) for each in notes]
+    return Outcome(candidate.id, 0.0, details=details)
+
+
+def search_on(plant: Plant, search: Any, rounds: int = 400) -> list[Candidate]:
+    """Let a search go on until it is done; return all it asked for."""
+    asked: list[Candidate] = []
+    for _ in range(rounds):
+        if search.done:
+            break
+        waiting: Iterable[Candidate] = search.ask()
+        asked += waiting
+        search.tell([outcome(plant, candidate) for candidate in waiting])
+    return asked
+
+
+@pytest.fixture
+def mass() -> Mass:
+    return Mass()
+
+
+@pytest.fixture
+def swing() -> Swing:
+    return Swing()
+
+
+@pytest.fixture
+def run() -> Callable[..., list[Candidate]]:
+    return search_on
+
+
+@pytest.fixture
+def episode() -> Callable[..., tuple[Array, float, bool]]:
+    return play

@@ -1,0 +1,169 @@
+"""Laws: what is written out does what the data says, in the sandbox too, and reads as Python."""
+
+from __future__ import annotations
+
+import json
+import linecache
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trace_robot.errors import PolicyError
+from trace_robot.law import Feedback, Law, Quantity, Sum, start, write
+from trace_robot.policy import Policy
+from trace_robot.sandbox import Interface, Limits, Sandbox
+from trace_robot.spec import EnvSpec, Field
+from trace_robot.trace import stop_tracing
+
+SPEC = EnvSpec(
+    name="arm",
+    instruction="reach",
+    observation=(
+        Field("cosine_of_elbow", 0, 1, "", "of the angle between the links"),
+        Field("sine_of_elbow", 1, 2),
+        Field("goal", 2, 4, "m", "where to go"),
+        Field("rate", 4, 5, "rad/s"),
+        Field("forces", 5, 9, "N"),
+    ),
+    action=(Field("torque", 0, 2, "N m"),),
+    observation_size=9,
+    low=(-1.0, 0.0),
+    high=(1.0, 5.0),
+    horizon=10,
+)
+QUANTITIES = (*(Quantity("number", i) for i in range(9)), Quantity("angle", 0, 1))
+numbers = st.floats(-30, 30).map(lambda number: float(f"{number:.4g}"))
+products = st.lists(st.integers(0, 9), max_size=2).map(lambda found: tuple(sorted(found)))
+
+
+@st.composite
+def sums(draw: st.DrawFn) -> Sum:
+    found = tuple(draw(st.lists(products, max_size=6, unique=True)))
+    return Sum(found, tuple(draw(numbers) for _ in found))
+
+
+feedbacks = st.builds(Feedback, pushes=st.tuples(sums(), sums()), lack=st.none() | sums())
+plain_laws = st.builds(Law, quantities=st.just(QUANTITIES), usual=feedbacks)
+switched = st.builds(
+    Law, st.just(QUANTITIES), feedbacks, near=feedbacks, nearness=sums(), slack=st.floats(0, 3).map(abs)
+)
+laws = st.one_of(plain_laws, switched)
+PLAIN = Law((Quantity("number", 4),), Feedback((Sum(((0,),), (1.0,)), Sum(((),), (0.5,)))))
+
+
+def observations(seed: int, count: int = 12) -> Any:
+    random = np.random.default_rng(seed)
+    seen = random.standard_normal((count, 9)) * 10 ** random.uniform(-2, 1, (1, 9))
+    turn = random.uniform(-np.pi, np.pi, count)
+    seen[:, 0], seen[:, 1] = np.cos(turn), np.sin(turn)
+    return seen
+
+
+@settings(deadline=None)
+@given(laws)
+def test_law_survives_json(law: Law) -> None:
+    assert Law.from_data(json.loads(json.dumps(law.to_data()))) == law
+
+
+@settings(max_examples=100, deadline=None)
+@given(laws, st.integers(0, 1000))
+def test_written_controller_and_interpreter_give_the_same_actions(law: Law, seed: int) -> None:
+    names: dict[str, Any] = {"__name__": "written"}
+    text = write(law, SPEC)
+    linecache.cache["written"] = (len(text), None, text.splitlines(True), "written")
+    exec(compile(text, "written", "exec"), names)
+    runner, memory = start(law, SPEC), {}  # type: ignore[var-annotated]
+    for observation in observations(seed):
+        action = runner(observation)
+        assert action.dtype == np.float32
+        with stop_tracing():
+            answer = names["act"](SPEC.named(observation), memory)
+        written = np.asarray([float(number) for number in answer.data], np.float32)
+        assert np.array_equal(action, written)
+        assert (action >= SPEC.low).all()
+        assert (action <= SPEC.high).all()
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    fields = {field.name: (field.start, field.stop) for field in SPEC.observation}
+    limits = Limits(call_seconds=5.0, load_seconds=10.0)
+    with Sandbox(Interface(9, 2, fields), limits, preload=("trace_robot.trace",)) as box:
+        yield box
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(switched, st.booleans())
+def test_written_controller_gives_the_same_actions_in_the_sandbox(
+    box: Sandbox, law: Law, traced: bool
+) -> None:
+    assert box.load(write(law, SPEC), trace=traced) is None
+    assert box.reset() is None
+    runner = start(law, SPEC)
+    for observation in observations(3):
+        (answer,) = box.call(observation[None])
+        assert isinstance(answer, np.ndarray), answer
+        assert np.array_equal(answer, runner(observation))
+
+
+@settings(max_examples=60, deadline=None)
+@given(laws)
+def test_written_controller_is_a_policy_with_a_named_bounded_constant_for_each_number(law: Law) -> None:
+    text = write(law, SPEC)
+    places = Policy.from_text(text).places
+    constants = [place for place in places if place.kind == "number"]
+    expected = sum(len(each.weights) for each in law.sums) + (law.near is not None)
+    assert len(constants) == len({place.name for place in constants}) == expected
+    assert all(place.description for place in constants)
+    assert all(place.constraint["low"] <= place.value <= place.constraint["high"] for place in constants)
+    assert {place.name for place in places if place.kind == "code"} <= {"steer", "pump", "hold", "is_near"}
+    code = [line for line in text.splitlines() if "description=" not in line and ' name="' not in line]
+    assert max(len(line) for line in code) <= 110
+
+
+def test_constants_are_described_by_what_the_environment_says_of_its_fields() -> None:
+    law = Law((QUANTITIES[9], QUANTITIES[2]), Feedback((Sum(((0,), (1, 1)), (2.0, 3.0)), Sum((), ()))))
+    text = write(law, SPEC)
+    assert "torque_1_gain_of_angle_of_elbow = node(" in text
+    assert "torque_1_gain_of_goal_x_squared * goal_x * goal_x" in text
+    assert 'angle_of_elbow = math.atan2(observation["sine_of_elbow"], observation["cosine_of_elbow"])' in text
+    assert "(of the angle between the links)" in text
+
+
+def test_a_law_that_is_near_stays_so_until_the_slack_is_used_up() -> None:
+    still, push = Sum((), ()), Sum(((),), (1.0,))
+    far, near = Feedback((still, still)), Feedback((push, push))
+    law = Law((Quantity("number", 4),), far, near, Sum(((0,),), (1.0,)), slack=0.5)
+    runner, seen = start(law, SPEC), np.zeros(9)
+    pushed = []
+    for value in (-0.2, 0.1, -0.4, -0.6, -0.4):
+        seen[4] = value
+        pushed.append(bool(runner(seen)[0] > 0))
+    assert pushed == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"law": {}},
+        {"law": {**PLAIN.to_data()["law"], "slack": float("nan")}},
+        {"law": {**PLAIN.to_data()["law"], "near": PLAIN.to_data()["law"]["usual"]}},
+        {"law": {**PLAIN.to_data()["law"], "quantities": []}},
+        {"law": {**PLAIN.to_data()["law"], "usual": {"pushes": [], "lack": None}}},
+    ],
+)
+def test_what_is_no_law_is_refused(data: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError, match="a feedback law must be what"):
+        Law.from_data(data)
+
+
+def test_a_law_for_another_environment_is_refused() -> None:
+    with pytest.raises(PolicyError, match="the action of 'arm' has 2 numbers, the law gives 1"):
+        start(Law((), Feedback((Sum((), ()),))), SPEC)
+    with pytest.raises(PolicyError, match="no field of 'arm' shows observation 11, which the law reads"):
+        start(Law((Quantity("number", 11),), PLAIN.usual), SPEC)

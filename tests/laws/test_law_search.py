@@ -1,0 +1,120 @@
+"""The search over laws: it solves small plants, always in the same way, and knows none of them."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+import trace_robot.law
+import trace_robot.optimize.laws
+from trace_robot.errors import OrderError
+from trace_robot.law import Law
+from trace_robot.optimize.laws import POOL, LawSearch
+from trace_robot.optimize.laws.trials import Judge, Score
+from trace_robot.optimize.problem import Candidate
+
+Run = Callable[..., list[Candidate]]
+Play = Callable[..., tuple[Any, float, bool]]
+ROOMS = [Path(room.__file__).parent for room in (trace_robot.law, trace_robot.optimize.laws)]
+
+
+def score(returns: list[float], successes: list[bool], *, faulty: bool = False) -> Score:
+    return Score(np.array(returns), np.array(successes), faulty)
+
+
+def test_a_mass_is_brought_to_rest_on_conditions_it_was_not_tried_on(
+    mass: Any, run: Run, episode: Play
+) -> None:
+    search = LawSearch(mass.spec, range(POOL), seed=1)
+    asked = run(mass, search)
+    assert search.done.startswith("solved on conditions that it was not tuned on: mean return")
+    assert len(asked) < 1500
+    law = Law.from_data(search.best.program)  # type: ignore[union-attr, arg-type]
+    assert law.near is None, "a plain law is enough"
+    played = [episode(mass, law, seed) for seed in range(5000, 5050)]
+    assert np.mean([total for _, total, _ in played]) > -12.0
+
+
+def test_a_pendulum_with_a_weak_motor_is_swung_up_and_held(swing: Any, run: Run, episode: Play) -> None:
+    search = LawSearch(swing.spec, range(POOL), seed=1)
+    run(swing, search)
+    assert search.done.startswith("solved")
+    law = Law.from_data(search.best.program)  # type: ignore[union-attr, arg-type]
+    for seed in range(5000, 5010):
+        seen, _, _ = episode(swing, law, seed)
+        assert seen[0, 0] < -0.9, "it hangs at the start"
+        assert (seen[-10:, 0] > 0.8).all(), "it stands at the end"
+
+
+def test_same_seed_and_outcomes_give_the_same_search(mass: Any, run: Run) -> None:
+    first, second, other = (LawSearch(mass.spec, range(POOL), seed=seed) for seed in (3, 3, 4))
+    asked = [[each.to_data() for each in run(mass, search, rounds=9)] for search in (first, second, other)]
+    assert asked[0] == asked[1]
+    assert asked[0] != asked[2]
+
+
+def test_a_restored_search_goes_on_where_it_was(mass: Any, run: Run) -> None:
+    search, again = (LawSearch(mass.spec, range(POOL), seed=3) for _ in range(2))
+    run(mass, search, rounds=8)
+    again.restore(json.loads(json.dumps(search.state())))
+    assert [each.to_data() for each in again.ask()] == [each.to_data() for each in search.ask()]
+    assert again.best == search.best
+
+
+def test_telling_what_was_not_asked_for_is_an_error(mass: Any) -> None:
+    search = LawSearch(mass.spec, range(POOL))
+    with pytest.raises(
+        OrderError, match="tell wants an outcome for each candidate of the last ask, got none for"
+    ):
+        search.tell([])
+
+
+def test_success_counts_first_and_the_return_where_it_is_what_decides() -> None:
+    good, quick = score([-1.0, -9.0], [True, False]), score([-20.0, -21.0], [True, True])
+    assert Judge().value(quick) > Judge().value(good) > Judge().value(score([-0.1, -0.1], [False, False]))
+    assert Judge(-5.0).value(good) > Judge(-5.0).value(quick)
+
+
+@pytest.mark.parametrize("threshold", [None, -5.0])
+def test_a_law_that_breaks_the_simulation_is_worth_nothing(threshold: float | None) -> None:
+    judge = Judge(threshold)
+    broken = score([100.0], [True], faulty=True)
+    assert judge.value(broken) < judge.value(score([-1e6], [False]))
+    assert not judge.solves(broken, 0.0)
+
+
+def test_solved_means_that_the_mean_return_is_clearly_above_the_threshold() -> None:
+    judge = Judge(-10.0)
+    assert judge.solves(score([-9.0, -9.5, -10.5, -8.0], [True, True, False, True]), 1.0)
+    assert not judge.solves(score([-1.0, -18.0, -10.5, -8.0], [True, False, False, True]), 1.0)
+    assert not Judge().solves(score([-1.0, -1.0], [True, False]), 1.0)
+
+
+def test_no_environment_is_named_in_the_search() -> None:
+    sources = [path for room in ROOMS for path in room.rglob("*.py")]
+    assert len(sources) > 6
+    families = {
+        name.partition("/")[-1].rpartition("-v")[0] or name.rpartition("-v")[0] for name in gymnasium.registry
+    }
+    assert {"CartPole", "Pendulum", "Reacher", "Acrobot"} <= families
+    for path in sources:
+        words = {word.lower() for word in names_in(path)}
+        assert not {family for family in families if family.lower() in words}, path
+        assert not words & {"cartpole", "mountaincar", "metaworld", "gymnasium", "pole", "cart", "pendulum"}
+
+
+def names_in(path: Path) -> set[str]:
+    """Every identifier of a module and every word of its texts."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        for text in (getattr(node, "id", ""), getattr(node, "attr", ""), getattr(node, "value", "")):
+            if isinstance(text, str):
+                found |= set(text.replace("-", " ").replace(".", " ").replace("_", " ").split())
+    return found

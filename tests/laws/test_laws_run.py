@@ -1,0 +1,47 @@
+"""A run of the search over laws from the command line: what is left can be read, scored and gone on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trace_robot.cli import main
+from trace_robot.policy import load_policy
+
+WORKSPACE = Path(__file__).parents[1] / "workspace"
+
+
+@pytest.fixture(autouse=True)
+def _workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_where_nothing_has_a_position_the_search_finds_a_law_that_can_be_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, better = tmp_path / "run", tmp_path / "better"
+    assert main(["optimize", "mass", "--out", str(out), "--workers", "2", "--no-video"]) == 0
+    shown = capsys.readouterr().out
+    assert "so the built-in search runs" in shown
+    assert "solved on conditions that it was not tuned on" in " ".join(shown.split())
+    result = json.loads((out / "result.json").read_text())
+    assert result["optimizer"] == "search"
+    assert result["held_out_return"] >= -11.0
+    policy = load_policy(out / "best.py")
+    gains = [place for place in policy.places if place.kind == "number"]
+    assert [place.name for place in gains] == ["gain_of_place", "gain_of_speed"]
+    assert all(place.value < 0 for place in gains), "it pushes back and brakes"
+    assert gains[0].description == "force for each unit of place (where it is, m)"
+
+    assert main(["evaluate", "mass", "--policy", str(out / "best.py"), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["mean_reward"] == result["held_out_return"]
+
+    arguments = f"optimize mass --policy {out}/best.py --optimizer cma --steps 4000 --no-video --out {better}"
+    assert main([*arguments.split(), "--workers", "2"]) == 0
+    tuned = {place.name: place.value for place in load_policy(better / "best.py").places}
+    assert set(tuned) == {place.name for place in policy.places}

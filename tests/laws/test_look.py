@@ -1,0 +1,82 @@
+"""What the numbers of an observation are to one another is found in what they do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trace_robot.optimize.laws.look import Features, look
+from trace_robot.optimize.laws.structures import shapes
+from trace_robot.spec import Array, EnvSpec, Field
+
+SPEC = EnvSpec(
+    name="anything",
+    instruction="do something",
+    observation=(Field("a", 0, 4), Field("b", 4, 7)),
+    action=(Field("c", 0, 2),),
+    observation_size=8,
+    low=(-1.0, -1.0),
+    high=(1.0, 1.0),
+    horizon=50,
+)
+
+
+def track(seed: int) -> Array:
+    """An angle that is pushed about: 0 rate, 1 goal, 2 cosine, 3 sine, 4 a place, 5 always 0, 6 its rate, 7 hidden."""
+    random = np.random.default_rng(seed)
+    turning = np.cumsum(random.standard_normal(50)) * 0.3
+    moving = np.cumsum(random.standard_normal(50)) * 0.2
+    angle, place = random.uniform(-3, 3) + np.cumsum(turning) * 0.1, 2.0 + np.cumsum(moving) * 0.1
+    goal = np.full(50, random.uniform(-1, 1))
+    return np.stack(
+        [turning, goal, np.cos(angle), np.sin(angle), place, 0 * goal, moving, random.standard_normal(50)],
+        axis=1,
+    )
+
+
+def features(count: int = 8) -> Features:
+    return Features.of(SPEC, [look(SPEC, track(seed)) for seed in range(count)])
+
+
+def test_angles_rates_goals_and_sizes_are_found() -> None:
+    found = features()
+    assert found.pairs == ((2, 3),)
+    assert found.rates == (0, 6)
+    assert found.still == (1, 5)
+    assert found.rest == (4,)
+    assert 1.0 < found.sizes[4] < 6.0
+    assert found.sizes[5] == 1.0, "what is always 0 has no size of its own"
+    assert 7 not in found.numbers, "what no field shows is not used"
+
+
+def test_two_numbers_that_are_on_the_circle_only_once_are_no_angle() -> None:
+    other = track(3)
+    other[:, 3] *= 1.1
+    found = Features.of(SPEC, [look(SPEC, track(0)), look(SPEC, other)])
+    assert found.pairs == ()
+
+
+def test_shapes_come_simple_ones_first_and_each_makes_laws_of_its_own_numbers() -> None:
+    found = shapes(features(), 2)
+    counts = [shape.count for shape in found]
+    assert counts[0] == 2 * 8
+    assert len({shape.name for shape in found}) == len(found) >= 5
+    random = np.random.default_rng(0)
+    for shape in found:
+        vector = random.standard_normal(shape.count)
+        law = shape.build(vector)
+        weights = sum(len(each.weights) for each in law.sums)
+        assert weights + (law.near is not None) == shape.count
+        assert law.to_data() != shape.build(vector + 0.1).to_data()
+
+
+def test_a_richer_shape_begins_with_the_numbers_of_its_plainer_one() -> None:
+    found = {shape.name: shape for shape in shapes(features(), 2)}
+    richer = [shape for shape in found.values() if shape.plainer]
+    assert len(richer) == 2
+    for shape in richer:
+        vector = np.random.default_rng(0).standard_normal(shape.count)
+        plainer = found[shape.plainer]
+        law, part = shape.build(vector), plainer.build(vector[: plainer.count])
+        assert [each.weights for each in law.usual.pushes] == [each.weights for each in part.usual.pushes]
+        assert (law.usual.lack and law.usual.lack.weights) == (part.usual.lack and part.usual.lack.weights)
+        assert law.near is not None

@@ -1,0 +1,44 @@
+"""Laws made plainer say less and still fit together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trace_robot.law import Feedback, Law, Quantity, Sum
+from trace_robot.optimize.laws.simplify import disturbed, halves, size, without
+
+SEEN = (Quantity("number", 3), Quantity("number", 5), Quantity("angle", 0, 1))
+SHAPED = Feedback((Sum(((1,),), (2.0,)),), Sum(((), (0,), (1, 1)), (0.5, -1.0, 3.0)))
+LINEAR = Feedback((Sum(((2,), (1,)), (-4.0, -1.0)),))
+LAW = Law(SEEN, SHAPED, LINEAR, Sum(((0,),), (1.0,)), slack=0.1)
+
+
+def test_what_no_term_uses_is_no_longer_read() -> None:
+    plainer = without(LAW, {2, 6})
+    assert size(plainer) == size(LAW) - 2 == 5
+    assert plainer.quantities == (SEEN[1], SEEN[2])
+    assert plainer.usual.pushes[0].products == ((0,),)
+    assert plainer.near == Feedback((Sum(((1,), (0,)), (-4.0, -1.0)),))
+    assert plainer.nearness == Sum((), ())
+
+
+def test_a_lack_that_is_always_the_same_becomes_part_of_the_gain() -> None:
+    plainer = without(Law(SEEN[:2], SHAPED), {2, 3})
+    assert plainer == Law((SEEN[1],), Feedback((Sum(((0,),), (1.0,)),)))
+
+
+def test_the_switch_and_the_lack_can_be_left_out() -> None:
+    plainer = halves(LAW)
+    assert [law.near for law in plainer] == [None, None, Feedback((Sum(((2,), (1,)), (-4.0, -1.0)),))]
+    assert plainer[0].usual.lack is not None
+    assert plainer[1].quantities == (SEEN[1], SEEN[2])
+    assert plainer[2].usual == Feedback(SHAPED.pushes)
+
+
+def test_a_disturbed_law_differs_a_little_in_each_number_and_in_nothing_else() -> None:
+    other = disturbed(LAW, np.random.default_rng(0))
+    for before, after in zip(LAW.sums, other.sums, strict=True):
+        assert before.products == after.products
+        for weight, changed in zip(before.weights, after.weights, strict=True):
+            assert weight != changed
+            assert abs(changed - weight) < 0.5 * abs(weight)

@@ -1,0 +1,126 @@
+"""What the numbers of an observation are to one another, found in episodes and not in names.
+
+A worker notes what held in one episode (``look``); ``Features`` is what held in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from trace_robot.spec import Array, EnvSpec
+
+ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
+LIKE = 0.95  # correlation of changes and rates
+NOTES = ("size_", "moves_", "circle_", "rate_")
+EVEN = 0.2  # deviation of these amounts between episodes, as a share
+MOST = 0.6  # share of episodes in which something must hold
+LEAST = 8  # decisions of an episode that tells anything
+
+
+def look(spec: EnvSpec, observations: Array) -> dict[str, float]:
+    """Return small numbers that say what the columns of ``observations``, (T + 1, observation_size), did.
+
+    size_I: root mean square. moves_I: 1 if it changed. circle_I_J: 1 if the squares sum to 1 all the time.
+    rate_J_I and rate_J_I_K: if J goes with the change of number I, or of the angle at I and K, by how much they do.
+    """
+    shown = [index for field in spec.observation for index in range(field.start, field.stop)]
+    numbers: dict[str, float] = {}
+    for i in shown:
+        column = observations[:, i]
+        numbers[f"size_{i}"] = float(np.sqrt(np.mean(column * column)))
+        numbers[f"moves_{i}"] = float(np.ptp(column) > 1e-9)
+    moving = [i for i in shown if numbers[f"moves_{i}"]]
+    changes: dict[tuple[int, ...], Array] = {(i,): np.diff(observations[:, i]) for i in moving}
+    for i, j in combinations(moving, 2):
+        if np.abs(observations[:, i] ** 2 + observations[:, j] ** 2 - 1.0).max() < ON_CIRCLE:
+            numbers[f"circle_{i}_{j}"] = 1.0
+            changes[(i, j)] = np.diff(np.unwrap(np.arctan2(observations[:, j], observations[:, i])))
+    if len(observations) > LEAST:
+        for j in moving:
+            middle = (observations[1:, j] + observations[:-1, j]) / 2
+            for places, change in changes.items():
+                if j not in places and abs(slope := _slope(change, middle)) > 0.0:
+                    numbers["_".join(map(str, ("rate", j, *places)))] = slope
+    return numbers
+
+
+def _slope(change: Array, rate: Array) -> float:
+    """Return change a unit of rate, 0 where the two do not go together."""
+    change, rate = change - change.mean(), rate - rate.mean()
+    size = float(np.sqrt((change @ change) * (rate @ rate)))
+    both = float(change @ rate)
+    return both / float(rate @ rate) if size > 1e-12 and abs(both) > LIKE * size else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """sizes: root mean square of each shown number. pairs: (cosine, sine). rates: numbers that say how fast
+    another one, or an angle, changes. still: numbers that stay as they are during an episode, such as goals.
+    rest: all others."""
+
+    sizes: Mapping[int, float]
+    pairs: tuple[tuple[int, int], ...]
+    rates: tuple[int, ...]
+    still: tuple[int, ...]
+    rest: tuple[int, ...]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(self.sizes)
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """What says where things are: all but the rates."""
+        return tuple(i for i in self.sizes if i not in self.rates)
+
+    @classmethod
+    def of(cls, spec: EnvSpec, episodes: Sequence[Mapping[str, float]]) -> Features:
+        """Put together what was noted in several episodes, which should differ in conditions and controllers."""
+        shown = [index for field in spec.observation for index in range(field.start, field.stop)]
+        sizes = {i: _size(episode.get(f"size_{i}", 0.0) for episode in episodes) for i in shown}
+        moves = {i for i in shown if any(episode.get(f"moves_{i}") for episode in episodes)}
+        pairs = _disjoint(pair for pair in combinations(sorted(moves), 2) if _held(episodes, pair))
+        paired = {i for pair in pairs for i in pair}
+        rates = tuple(j for j in shown if j in moves - paired and _is_rate(episodes, j, pairs))
+        still = tuple(i for i in shown if i not in moves)
+        rest = tuple(i for i in shown if i not in {*paired, *rates, *still})
+        return cls(sizes, pairs, rates, still, rest)
+
+
+def _size(sizes: Iterable[float]) -> float:
+    """The size in episodes where there was much of it: the upper quartile; 1 for what is always 0."""
+    return float(np.quantile(list(sizes), 0.75)) or 1.0
+
+
+def _held(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> bool:
+    """Return whether a pair lay on the circle in every episode in which both moved."""
+    i, j = pair
+    moving = [each for each in episodes if each.get(f"moves_{i}") and each.get(f"moves_{j}")]
+    return len(moving) > 0 and all(each.get(f"circle_{i}_{j}") for each in moving)
+
+
+def _disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    chosen: list[tuple[int, int]] = []
+    for pair in pairs:
+        if not {i for each in chosen for i in each} & set(pair):
+            chosen.append(pair)
+    return tuple(chosen)
+
+
+def _is_rate(episodes: Sequence[Mapping[str, float]], j: int, pairs: Sequence[tuple[int, int]]) -> bool:
+    """Return whether number j went with the changes of another one, or of an angle, in most episodes, and evenly."""
+    telling = [each for each in episodes if any(name.startswith("rate_") for name in each)]
+    circles = {str(i) for pair in pairs for i in pair}
+    angles = {"_".join(map(str, ("rate", j, *pair))) for pair in pairs}
+    names = {name for each in telling for name in each if name.startswith(f"rate_{j}_")}
+    for name in sorted(names):
+        slopes = np.array([each[name] for each in telling if name in each])
+        plain = not circles & set(name.split("_")[2:]) and slopes.mean() > 0
+        even = slopes.std() < EVEN * abs(slopes.mean())
+        if len(slopes) > MOST * len(telling) and even and (plain or name in angles):
+            return True
+    return False
