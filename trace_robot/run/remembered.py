@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 from trace_robot.errors import (
@@ -127,16 +126,28 @@ def jobs_hash(jobs: Sequence[Job]) -> str:
 
 def _trimmed(jobs: Sequence[Job], episodes: Sequence[Episode]) -> list[Episode]:
     """Drop states and observations of all but the most telling of the recorded episodes of each controller."""
-    kept: list[Episode] = []
-    for _, group in groupby(zip(jobs, episodes, strict=True), key=lambda pair: pair[0].controller):
-        pairs = list(group)
-        telling = most_telling([episode for _, episode in pairs])
-        for number, (job, episode) in enumerate(pairs):
-            whole = job.program is not None or (job.record and number == telling)
-            nothing = episode.observations[:0]
-            kept.append(
-                episode
-                if whole
-                else dataclasses.replace(episode, states=None, scene=None, observations=nothing)
-            )
+    kept = list(episodes)
+    for group in _by_controller(jobs):
+        telling = group[most_telling([episodes[index] for index in group])]
+        for index in group:
+            if index != telling or not jobs[index].record:
+                nothing = episodes[index].observations[:0]
+                kept[index] = dataclasses.replace(
+                    episodes[index], states=None, scene=None, observations=nothing
+                )
     return kept
+
+
+def _by_controller(jobs: Sequence[Job]) -> list[list[int]]:
+    """Return the indices of the jobs of each candidate's controller: one text, each condition once."""
+    groups: list[list[int]] = []
+    text, seeds = "", set[int]()
+    for index, job in enumerate(jobs):
+        if job.controller is None:
+            continue
+        if job.controller != text or job.seed in seeds or not groups:
+            groups.append([])
+            text, seeds = job.controller, set()
+        groups[-1].append(index)
+        seeds.add(job.seed)
+    return groups
