@@ -235,6 +235,7 @@ class Crashes:
 
     def _complain(self, place: Path, moments: list[float], what: str) -> None:
         self.wrong.append(f"{place}, killed after {moments}: {what}")
+        print(f"wrong: {self.wrong[-1]}", flush=True)
 
 
 def picture(run: Path) -> dict[str, Any]:
@@ -276,8 +277,8 @@ def main() -> int:
         print(
             f"{each.kind:8} {each.kills} kills in {each.runs} runs of {each.seconds:.1f} s, {len(each.wrong)} wrong"
         )
-    wrong = [line for each in every for line in each.wrong]
-    print("\n".join(wrong) or f"{sum(each.kills for each in every)} kills: nothing wrong")
+    wrong = sum(len(each.wrong) for each in every)
+    print(f"{sum(each.kills for each in every)} kills, {wrong or 'nothing'} wrong")
     return bool(wrong)
 
 
