@@ -40,7 +40,7 @@ KINDS = {
     "model": "point-mass --optimizer optoprime --iterations 6 --episodes 3 --held-out 4 --no-tune --prices 1,3",
     "tuned": "point-mass --optimizer optoprime --iterations 1 --episodes 2 --held-out 2 --proposals 2",
     "search": "point-mass --optimizer search --steps 4000 --episodes 5 --held-out 4",
-    "cma": "point-mass --optimizer cma --steps 6000 --episodes 3 --held-out 4 --policy {policy}",
+    "cma": "point-mass --optimizer cma --steps 1500 --episodes 2 --held-out 4 --policy {policy}",
     "reach": "reach-v3 --optimizer search --steps 6000 --episodes 3 --held-out 2",
 }
 NUMBERS = """from trace_robot import bundle, node
