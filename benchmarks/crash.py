@@ -40,7 +40,7 @@ KINDS = {
     "model": "point-mass --optimizer optoprime --iterations 6 --episodes 3 --held-out 4 --no-tune --prices 1,3",
     "tuned": "point-mass --optimizer optoprime --iterations 1 --episodes 2 --held-out 2 --proposals 2",
     "search": "point-mass --optimizer search --steps 4000 --episodes 5 --held-out 4",
-    "cma": "point-mass --optimizer cma --steps 6000 --episodes 3 --held-out 4 --policy {policy}",
+    "cma": "point-mass --optimizer cma --steps 1500 --episodes 2 --held-out 4 --policy {policy}",
     "reach": "reach-v3 --optimizer search --steps 6000 --episodes 3 --held-out 2",
 }
 NUMBERS = """from trace_robot import bundle, node
@@ -235,6 +235,7 @@ class Crashes:
 
     def _complain(self, place: Path, moments: list[float], what: str) -> None:
         self.wrong.append(f"{place}, killed after {moments}: {what}")
+        print(f"wrong: {self.wrong[-1]}", flush=True)
 
 
 def picture(run: Path) -> dict[str, Any]:
@@ -276,8 +277,8 @@ def main() -> int:
         print(
             f"{each.kind:8} {each.kills} kills in {each.runs} runs of {each.seconds:.1f} s, {len(each.wrong)} wrong"
         )
-    wrong = [line for each in every for line in each.wrong]
-    print("\n".join(wrong) or f"{sum(each.kills for each in every)} kills: nothing wrong")
+    wrong = sum(len(each.wrong) for each in every)
+    print(f"{sum(each.kills for each in every)} kills, {wrong or 'nothing'} wrong")
     return bool(wrong)
 
 

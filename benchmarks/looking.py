@@ -4,13 +4,15 @@
 
 Two runs are made up (tests/synthetic.py), of 1,000 iterations with a candidate each and of 20 with 50 each, ten
 episodes a candidate, beside 50 small ones. Each command is run in a process of its own, in turn with the others; told
-are the median and the slowest, in seconds of wall-clock time.
+are the median and the slowest in seconds of wall-clock time, and the median of processor time, which a busy machine
+changes little.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import resource
 import statistics
 import subprocess
 import sys
@@ -47,21 +49,31 @@ def main() -> int:
         make(folder, "wide", iterations=19, candidates=50, episodes=10, optimizer="search")
         print(f"store of {(folder / 'runs.sqlite').stat().st_size / 1e6:.1f} MB")
         taken: dict[str, list[float]] = {command: [] for command in COMMANDS}
+        worked: dict[str, list[float]] = {command: [] for command in COMMANDS}
         for _ in range(times):
             for command in COMMANDS:
                 where = [] if command.startswith("-") else ["--runs", str(folder)]
-                started = time.perf_counter()
+                started, before = time.perf_counter(), _worked()
                 subprocess.run(
                     [str(Path(sys.executable).with_name("trace-robot")), *command.split(), *where],
                     check=True, stdout=subprocess.DEVNULL,
                 )  # fmt: skip
                 taken[command].append(time.perf_counter() - started)
-    start = statistics.median(taken["--help"])
-    print(f"{'command':20} {'median':>7} {'slowest':>8} {'beyond start-up':>16}")
+                worked[command].append(_worked() - before)
+    print(
+        f"{'command':18} {'median':>7} {'slowest':>8} {'beyond start-up':>16} {'processor':>10} {'beyond':>7}"
+    )
     for command, seconds in taken.items():
-        median = statistics.median(seconds)
-        print(f"{command:20} {median:7.3f} {max(seconds):8.3f} {median - start:16.3f}")
+        median, work = statistics.median(seconds), statistics.median(worked[command])
+        beyond = median - statistics.median(taken["--help"])
+        more = work - statistics.median(worked["--help"])
+        print(f"{command:18} {median:7.3f} {max(seconds):8.3f} {beyond:16.3f} {work:10.3f} {more:7.3f}")
     return 0
+
+
+def _worked() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _synthetic() -> Any:

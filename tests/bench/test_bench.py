@@ -14,12 +14,25 @@ from typing import Any
 
 import pytest
 
-from trace_robot.bench import PAPER, PROTOCOLS, Finished, Plan, Results, Row, bench, read_rows, select
+from trace_robot.bench import (
+    PAPER,
+    PROTOCOLS,
+    Finished,
+    Plan,
+    Results,
+    Row,
+    Running,
+    bench,
+    read_rows,
+    select,
+)
 from trace_robot.cli import main
 from trace_robot.errors import RunError, UnknownNameError
 from trace_robot.rollout.conditions import held_out_seeds, training_seeds, validation_seeds
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Job
+from trace_robot.run.history import History
+from trace_robot.settings import Progressed, Started
 from trace_robot.workspace import describe, environments
 
 
@@ -107,6 +120,39 @@ def test_a_benchmark_that_was_killed_goes_on_with_the_rows_it_had(point_mass: Pa
     assert main([*arguments, "--out", str(tmp_path / "out"), "--quiet"]) == 0
     assert results.read_bytes().startswith(before)
     assert [row.seed for row in read_rows(results)] == [0, 1, 2, 3]
+
+
+def test_a_run_that_was_stopped_in_the_middle_goes_on_there_and_leaves_the_same_row(
+    plan: Callable[..., Plan], finished: Path, tmp_path: Path
+) -> None:
+    class Stop(BaseException):
+        """As abrupt as Ctrl-C."""
+
+    known: list[int] = []
+    progressed = 0
+
+    def watch(event: Running | Finished) -> None:
+        nonlocal progressed
+        if isinstance(event, Running) and isinstance(event.event, Started):
+            known.append(event.event.known)
+        if isinstance(event, Running) and isinstance(event.event, Progressed):
+            progressed += 1
+            if progressed == 200:
+                raise Stop
+
+    with pytest.raises(Stop):
+        bench(plan(), tmp_path, observe=watch)
+    (row,) = bench(plan(), tmp_path, observe=watch)
+    (whole,) = read_rows(finished / "results.jsonl")
+    assert known[0] == 0
+    assert known[1] > 1
+    assert (row.candidates, row.environment_steps, row.success) == (
+        whole.candidates, whole.environment_steps, whole.success,
+    )  # fmt: skip
+    assert (tmp_path / row.controller).read_text() == (finished / whole.controller).read_text()
+    assert row.seconds <= row.wall_seconds
+    with History(tmp_path / "runs") as history:
+        assert history.runs() == []  # a search is not kept beyond its row
 
 
 def test_answers_that_were_paid_for_before_a_kill_are_not_asked_again(

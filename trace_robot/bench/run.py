@@ -110,7 +110,8 @@ class _Bench:
         except EnvironmentFault as error:
             return self._broken(key, chosen, error, time.monotonic() - started)
         controller = RunFolder(self.out / "controllers").write(f"{name}.py", (folder / "best.py").read_text())
-        row = self._row(key, chosen, result, folder, controller, time.monotonic() - started)
+        taken = max(time.monotonic() - started, result.seconds)  # which has those before it was stopped
+        row = self._row(key, chosen, result, folder, controller, taken)
         if self.plan.optimizer == "search":
             shutil.rmtree(folder)  # a search's log is large, and the same run writes it again
             with Store(folder.parent) as store:

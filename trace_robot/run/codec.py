@@ -16,6 +16,7 @@ from trace_robot.sandbox.types import Fault
 from trace_robot.spec import Array, Scene, States
 
 STATES = ("qpos", "mocap_pos", "mocap_quat", "seconds")
+QUICK = 1  # of zlib's levels: a search waits for it, and the higher ones save little
 Arrays = dict[str, Array]
 
 
@@ -57,7 +58,7 @@ def decode_recording(data: bytes) -> Recording:
 
 
 def encode_json(value: Any) -> bytes:
-    return zlib.compress(json.dumps(value).encode())
+    return zlib.compress(json.dumps(value).encode(), QUICK)
 
 
 def decode_json(data: bytes) -> Any:
@@ -135,11 +136,11 @@ def _picture(at: str, about: Mapping[str, Any], arrays: Arrays) -> tuple[Scene |
 def _file(about: Any, arrays: Mapping[str, Array]) -> bytes:
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     file = io.BytesIO()
-    np.savez_compressed(file, about=text, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the bool of allow_pickle
-    return file.getvalue()
+    np.savez(file, about=text, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the bool of allow_pickle
+    return zlib.compress(file.getvalue(), QUICK)
 
 
 def _opened(data: bytes) -> tuple[Any, Arrays]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+    with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as stored:
         arrays = dict(stored)
     return json.loads(arrays.pop("about").tobytes()), arrays

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 from trace_robot.errors import (
@@ -23,6 +22,7 @@ from trace_robot.rollout.feedback import most_telling
 from trace_robot.rollout.trial import Runner
 from trace_robot.run.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.run.journal import Journal, hash_of
+from trace_robot.sandbox.types import Limits
 
 NOT_KEPT = (
     BudgetExceededError,
@@ -113,26 +113,41 @@ def jobs_hash(jobs: Sequence[Job]) -> str:
 
     def short(part: Any) -> str:
         if id(part) not in known:
-            known[id(part)] = hash_of(part)
+            known[id(part)] = hash_of(dataclasses.asdict(part) if isinstance(part, Limits) else part)
         return known[id(part)]
 
     rows = [
         [job.env, job.seed, short(job.options), short(job.controller), short(job.program), job.trace, job.record,
-         job.observe, job.rewards, job.measure, job.level, dataclasses.astuple(job.limits)]
+         job.observe, job.rewards, job.measure, job.level, short(job.limits)]
         for job in jobs
     ]  # fmt: skip
     return hash_of(rows)
 
 
 def _trimmed(jobs: Sequence[Job], episodes: Sequence[Episode]) -> list[Episode]:
-    kept: list[Episode] = []
-    for _, group in groupby(zip(jobs, episodes, strict=True), key=lambda pair: pair[0].controller):
-        pairs = list(group)
-        telling = most_telling([episode for _, episode in pairs])
-        for number, (job, episode) in enumerate(pairs):
-            if number != telling or not job.record:
-                episode = dataclasses.replace(
-                    episode, states=None, scene=None, observations=episode.observations[:0]
+    """Drop states and observations of all but the most telling of the recorded episodes of each controller."""
+    kept = list(episodes)
+    for group in _by_controller(jobs):
+        telling = group[most_telling([episodes[index] for index in group])]
+        for index in group:
+            if index != telling or not jobs[index].record:
+                nothing = episodes[index].observations[:0]
+                kept[index] = dataclasses.replace(
+                    episodes[index], states=None, scene=None, observations=nothing
                 )
-            kept.append(episode)
     return kept
+
+
+def _by_controller(jobs: Sequence[Job]) -> list[list[int]]:
+    """Return the indices of the jobs of each candidate's controller: one text, each condition once."""
+    groups: list[list[int]] = []
+    text, seeds = "", set[int]()
+    for index, job in enumerate(jobs):
+        if job.controller is None:
+            continue
+        if job.controller != text or job.seed in seeds or not groups:
+            groups.append([])
+            text, seeds = job.controller, set()
+        groups[-1].append(index)
+        seeds.add(job.seed)
+    return groups

@@ -7,6 +7,7 @@
                                 prompt.md and reply.md where a model was asked, episode.mp4
       best.py                   the best controller so far
       result.json               written last
+      .lock                     held by the process that has the run
 
 Every file is written under a temporary name, synced and renamed, so that a run that is killed leaves whole
 files only. A run that goes on writes the same again, and the log beside the old one until it has caught up.
