@@ -4,12 +4,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test check install install-test system-packages clean
+.PHONY: demo test check install install-test system-packages browser clean
 
 demo: install
 	$(BIN)/trace-robot optimize pick-place-v3 --policy do_nothing --optimizer search --out rollouts/runs/demo --overwrite
 
-test: install-test check
+test: install-test browser check
 	$(BIN)/pytest -n 2
 
 check: install-test
@@ -36,8 +36,13 @@ $(VENV)/.installed-test: $(VENV)/.installed
 # What pictures and page tests use where they are present; tests that need them say so where they are not.
 system-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri libosmesa6 >/dev/null; \
-	else echo "not root, or no apt-get: tests that need a GL library will be skipped"; fi
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	    libegl1 libgl1-mesa-dri libosmesa6 chromium graphviz fonts-dejavu-core >/dev/null; \
+	else echo "not root, or no apt-get: tests that need a GL library, chromium or graphviz will be skipped"; fi
+
+# The tests of pages need a browser; without one they are skipped and say so.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || $(MAKE) --no-print-directory system-packages
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib.metadata import version
 
-from trace_robot.cli.options import bench, lists, optimize, rollout, runs
+from trace_robot.cli.options import bench, lists, optimize, report, rollout, runs
 
 EPILOG = """\
 examples:
@@ -15,6 +15,8 @@ examples:
   trace-robot replay pick-place                      a recorded run of OptoPrime, with real rollouts
   trace-robot render pick-place-v3 --policy runs/reach/best.py --out pick.mp4
   trace-robot runs; trace-robot show RUN; trace-robot diff RUN 0 3; trace-robot resume RUN
+  trace-robot report demo --single-file              a run as one page to look at or to send
+  trace-robot watch --open                           the runs of rollouts/runs in the browser, as they go on
   trace-robot bench --tasks mt10 --seconds 60          many tasks, one table; the same command again goes on
   trace-robot init my-robot; trace-robot check-env slider     a workspace of your own; is its environment sound?
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
@@ -36,6 +38,9 @@ ADD = (
     runs.graph,
     runs.compare,
     rollout.render,
+    report.report,
+    report.watch,
+    report.export,
     bench.bench,
     lists.lists,
     lists.init,

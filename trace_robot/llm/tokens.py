@@ -39,7 +39,7 @@ def _tokens(piece: str) -> int:
         return -(-len(piece) // (4 if len(piece) <= LONG_WORD else 2))
     if first.isspace():
         return 0 if piece == " " else 1 + len(piece) // 16
-    return len(piece.encode())
+    return len(piece.encode("utf-8", "surrogatepass"))  # a reply may hold half a pair
 
 
 def shorten(text: str, tokens: int) -> str:

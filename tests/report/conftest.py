@@ -1,0 +1,82 @@
+"""A real browser: the system's Chromium, driven by Playwright, and a page that tells what happens in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--use-angle=swiftshader", "--enable-unsafe-swiftshader",  # the plots in space draw with WebGL
+)  # fmt: skip
+HOSTILE = (
+    "</script><script>document.title='RUN'</script>"
+    '<img src="https://example.invalid/leak.png" onerror="document.title=\'RUN\'">'
+    "</pre></div></table></template></textarea></style>"
+    "\"'><svg onload=\"document.title='RUN'\"></svg><iframe src=\"javascript:parent.document.title='RUN'\"></iframe>"
+    "<a href=\"javascript:alert('RUN')\">here</a>{{ 7 * 7 }}{% raw %}<!--]]>"
+    "\x00\x07\x1b[31m\x7f\x9b\u202e\u2066\u2028\ufeff\ud800 &lt;b&gt; &amp;quot; `${alert('RUN')}` \\"
+)
+
+
+@dataclass
+class Seen:
+    """What a page did. requests: addresses; errors: of its scripts; dialogs: that it opened."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+    @property
+    def left_the_machine(self) -> list[str]:
+        ours = ("file:", "data:", "blob:", "http://127.0.0.1:")
+        return [url for url in self.requests if not url.startswith(ours)]
+
+
+@pytest.fixture(scope="session")
+def hostile() -> str:
+    """What a page must show and not run: ends of elements and attributes, scripts, control characters."""
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no chromium here: make system-packages, or apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Callable[..., Seen]]:
+    """Open an address in a browser of its own: ``look(url, width=1280, dark=False)``."""
+    contexts = []
+
+    def opened(url: str, *, width: int = 1280, dark: bool = False) -> Seen:
+        context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        seen = Seen(page)
+        page.on("request", lambda request: seen.requests.append(request.url))
+        page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
+        page.goto(url)
+        return seen
+
+    yield opened
+    for context in contexts:
+        context.close()

@@ -1,0 +1,280 @@
+"""The report in a real browser: from disk, by keyboard, in the dark, and with all that a stranger could write in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import imageio
+import numpy as np
+import pytest
+
+from trace_robot.run.history import History, RunInfo
+from trace_robot.run.report.text import visible
+from trace_robot.run.report.write import INLINE, write_report
+
+MakeRun = Callable[..., RunInfo]
+Look = Callable[..., Any]  # conftest's look, which returns its Seen
+POINTS = ".main .scatterlayer .points path"
+
+
+def film(run: RunInfo, iteration: int) -> Path:
+    """Put a video of two seconds where the run's renderer would."""
+    path = run.folder / "iterations" / f"{iteration:03d}" / "episode.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with imageio.get_writer(path, fps=20, macro_block_size=None) as writer:
+        for shade in np.linspace(0, 255, 40):
+            writer.append_data(np.full((120, 160, 3), shade, np.uint8))
+    return path
+
+
+def report(run: RunInfo, out: Path | None = None, *, single: bool = False) -> str:
+    with History(run.folder.parent) as history:
+        return write_report(history, history.run(run.name), out, single=single).path.resolve().as_uri()
+
+
+def until(seen: Any, condition: str) -> None:
+    """Wait for an expression to become true; playwright's own way to wait needs eval, which the page forbids."""
+    for _ in range(1200):
+        if seen.page.evaluate(condition):
+            return
+        seen.page.wait_for_timeout(50)
+    raise AssertionError(f"not within a minute: {condition}")
+
+
+def scroll_through(seen: Any) -> None:
+    """Bring everything into view once, as a reader does."""
+    height = seen.page.evaluate("document.documentElement.scrollHeight")
+    for top in range(0, height + 1, 400):
+        seen.page.evaluate(f"scrollTo(0, {top})")
+        seen.page.wait_for_timeout(30)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, make_run: MakeRun) -> RunInfo:
+    folder = tmp_path_factory.mktemp("runs")
+    made = make_run(folder, "demo", iterations=6, candidates=3)
+    film(made, 0)
+    film(made, 6)
+    return made
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["folder", "single file"])
+def test_the_curves_are_drawn_from_disk_and_nothing_else_is_loaded(
+    run: RunInfo, look: Look, single: bool
+) -> None:
+    seen = look(report(run, single=single))
+    seen.page.wait_for_selector(POINTS)
+    scroll_through(seen)
+    until(seen, "document.querySelectorAll('.js-plotly-plot').length === 8")
+    assert seen.page.locator(POINTS).count() == 7 + 3 * 7  # an iteration each, and every candidate
+    assert seen.page.locator(".main .fills path").count() == 1  # the band
+    seen.page.wait_for_selector("[data-path=space] canvas")
+    assert (seen.errors, seen.left_the_machine) == ([], [])
+    files = {url.rpartition("/")[2] for url in seen.requests if url.startswith("file:")}
+    assert files == ({"report.html"} if single else {"index.html", "plotly.min.js", "000.mp4", "006.mp4"})
+
+
+def test_another_axis_moves_the_points_of_every_curve(run: RunInfo, look: Look) -> None:
+    seen = look(report(run))
+    seen.page.wait_for_selector(POINTS)
+    assert seen.page.locator(".main .xtitle").text_content() == "iteration"
+    seen.page.get_by_label("simulator steps").check()
+    until(seen, "document.querySelector('.main .xtitle').textContent === 'simulator steps'")
+    x = seen.page.evaluate("document.querySelector('[data-figure=success]').data[2].x")
+    with History(run.folder.parent) as history:
+        assert x == [each.environment_steps for each in history.iterations(run)]
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["folder", "single file"])
+def test_the_videos_play(run: RunInfo, look: Look, single: bool) -> None:
+    seen = look(report(run, single=single))
+    videos = seen.page.locator(".films video")
+    assert videos.count() == 2
+    videos.nth(1).evaluate("video => video.play()")
+    until(seen, "document.querySelectorAll('.films video')[1].currentTime > 0.3")
+    assert videos.nth(1).evaluate("video => [video.videoWidth, video.videoHeight, video.error]") == [
+        160,
+        120,
+        None,
+    ]
+
+
+def test_a_change_of_the_controller_is_shown_beside_what_was_said_of_it(run: RunInfo, look: Look) -> None:
+    seen = look(report(run))
+    row = seen.page.locator("#iteration-3")
+    assert not row.locator(".code").first.is_visible()
+    row.locator("summary").first.click()
+    assert row.locator("tr.minus .line").first.inner_text().strip() == "return [0.1, 0.3, 0.0, 0.0]"
+    assert row.locator("tr.plus .line").first.inner_text().strip() == "return [0.3, 0.9, 0.0, 0.0]"
+    assert row.locator("tr.plus mark").first.inner_text() == "0.3"
+    assert row.locator("tr.plus .k").first.inner_text() == "return"
+    assert "It stood still." in row.locator(".reasoning").inner_text()
+    assert "Success in 3 of 5" in row.inner_text() or "Success in 2 of 5" in row.inner_text()
+    row.get_by_text("prompt and reply").click()
+    assert "You improve controllers." in row.locator("pre").first.inner_text()
+
+
+def test_a_point_of_a_curve_leads_to_its_iteration(run: RunInfo, look: Look) -> None:
+    seen = look(report(run))
+    seen.page.wait_for_selector(POINTS)
+    seen.page.evaluate(
+        "document.querySelector('[data-figure=success]').emit('plotly_click', {points: [{customdata: 4}]})"
+    )
+    seen.page.wait_for_selector("#iteration-4[open]")
+    assert seen.page.url.endswith("#iteration-4")
+
+
+def test_everything_is_reached_and_opened_by_keyboard(run: RunInfo, look: Look) -> None:
+    seen = look(report(run))
+    seen.page.keyboard.press("Tab")
+    assert seen.page.evaluate("document.activeElement.textContent") == "Skip to the result"
+    reached = []
+    for _ in range(60):
+        seen.page.keyboard.press("Tab")
+        reached.append(
+            seen.page.evaluate("[document.activeElement.tagName, document.activeElement.parentElement.id]")
+        )
+    assert [tag for tag, _ in reached[:7]] == ["A"] * 7
+    assert ["SUMMARY", "iteration-0"] in reached
+    seen.page.locator("#iteration-1 > summary").focus()
+    assert seen.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    seen.page.keyboard.press("Enter")
+    assert seen.page.locator("#iteration-1").get_attribute("open") is not None
+    seen.page.locator("input[name=axis]").first.focus()
+    seen.page.keyboard.press("ArrowRight")
+    assert seen.page.locator("input[name=axis]:checked").get_attribute("value") == "steps"
+
+
+def test_the_page_has_landmarks_headings_and_a_word_for_every_picture(run: RunInfo, look: Look) -> None:
+    seen = look(report(run))
+    for role in ("banner", "navigation", "main", "contentinfo"):
+        assert seen.page.get_by_role(role).count() == 1, role
+    levels = seen.page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    unnamed = "[role=img]:not([aria-label]), img:not([alt]), video:not([aria-label]), [role=region]:not([aria-label])"
+    assert seen.page.locator(unnamed).count() == 0
+    ids = seen.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("width", [1280, 820, 390])
+def test_no_width_scrolls_sideways(run: RunInfo, look: Look, width: int) -> None:
+    seen = look(report(run), width=width)
+    for summary in seen.page.locator("main details > summary").all():
+        if summary.is_visible():
+            summary.click()
+    scroll_through(seen)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_light_and_dark_follow_the_reader_also_in_the_plots(run: RunInfo, look: Look) -> None:
+    def colours(seen: Any) -> tuple[float, float]:
+        seen.page.wait_for_selector(".main .xtitle")
+        paper = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        ink = seen.page.evaluate("getComputedStyle(document.querySelector('.main .xtitle')).fill")
+        return tuple(sum(map(int, re.findall(r"\d+", each)[:3])) / 765 for each in (paper, ink))  # type: ignore[return-value]
+
+    light, dark = look(report(run)), look(report(run), dark=True)
+    assert colours(light)[0] > 0.9 > 0.3 > colours(light)[1]
+    assert colours(dark)[0] < 0.2 < 0.7 < colours(dark)[1]
+    light.page.emulate_media(color_scheme="dark")
+    light.page.wait_for_timeout(500)
+    assert colours(light)[1] > 0.7
+
+
+def test_a_thousand_iterations_are_folded_and_opened_one_by_one(
+    tmp_path: Path, make_run: MakeRun, look: Look
+) -> None:
+    run = make_run(tmp_path, iterations=INLINE + 20)
+    seen = look(report(run, single=True))
+    rows = seen.page.locator("details[data-body]")
+    assert rows.count() == INLINE + 21
+    assert seen.page.locator(".code").count() == 0
+    last = seen.page.locator(f"#iteration-{INLINE + 20}")
+    seen.page.evaluate(f"location.hash = 'iteration-{INLINE + 20}'")
+    last.locator("tr.plus").first.wait_for()
+    assert last.is_visible()
+    assert seen.page.locator(".body").count() == 1
+    folded = seen.page.locator("details:has(> summary.many)").last
+    inside = folded.locator(".list > details").first
+    assert inside.is_visible()
+    folded.locator("> summary").click()
+    assert not inside.is_visible()
+    assert (seen.errors, seen.left_the_machine) == ([], [])
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["folder", "single file"])
+@pytest.mark.parametrize("many", [False, True], ids=["in the page", "opened later"])
+def test_whatever_strangers_write_is_shown_and_none_of_it_runs(
+    tmp_path: Path, make_run: MakeRun, look: Look, hostile: str, single: bool, many: bool
+) -> None:
+    task = f"point-mass{hostile}".replace("\ud800", "")
+    run = make_run(tmp_path, iterations=INLINE + 1 if many else 3, candidates=2, text=hostile, task=task)
+    (run.folder / "notes.txt").write_text(hostile, encoding="utf-8", errors="backslashreplace")
+    seen = look(report(run, single=single))
+    for _ in range(3):  # what is folded lies three deep
+        for summary in seen.page.locator("main details:not([open]) > summary").all()[:30]:
+            if summary.is_visible():
+                summary.click()
+        seen.page.wait_for_timeout(300)
+    scroll_through(seen)
+    seen.page.wait_for_timeout(300)
+    assert " ".join(seen.page.title().split()) == " ".join(f"{visible(task)} · run".split())
+    assert (seen.dialogs, seen.errors, seen.left_the_machine) == ([], [], [])
+    made = "script, iframe, img[onerror], svg[onload], a[href^='javascript']"
+    assert seen.page.locator("main").locator(made).count() == 0
+    if shutil.which("dot"):
+        assert seen.page.locator(".graph img").evaluate("image => image.naturalWidth") > 50
+    shown = visible(hostile)
+    places = {
+        "task": "h1", "note": "#iteration-1 .body .text >> nth=0", "reasoning": "#iteration-1 .reasoning",
+        "code": "#iteration-1 .code tr .c >> nth=0", "notes": "#settings pre >> nth=1",
+    }  # fmt: skip
+    for place, selector in places.items():
+        text = seen.page.locator(selector).evaluate("element => element.textContent")
+        assert shown.replace("\\ud800", "")[:300] in text.replace("\\ud800", ""), place
+    texts = seen.page.locator(".body pre").evaluate_all("all => all.map(each => each.textContent)")
+    assert sum(shown in text for text in texts) >= 3  # of system, prompt and reply
+
+
+def test_endless_lines_of_everything_are_cut_and_do_not_widen_the_page(
+    tmp_path: Path, make_run: MakeRun, look: Look
+) -> None:
+    run = make_run(tmp_path, iterations=2, text="W" * 300_000)
+    seen = look(report(run), width=390)
+    seen.page.locator("#iteration-1 > summary").click()
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert "more characters are not shown" in seen.page.locator("#iteration-1").inner_text()
+    with History(tmp_path) as history:
+        assert write_report(history, run).size < 8e6
+
+
+def test_the_policy_alone_stops_a_script_that_got_into_the_page(
+    run: RunInfo, tmp_path: Path, look: Look
+) -> None:
+    report(run, tmp_path / "out")
+    page = tmp_path / "out" / "index.html"
+    broken = page.read_text().replace(
+        "<main",
+        "<script>document.title='RUN'</script>"
+        "<img src='https://example.invalid/x.png' onerror=\"document.title='RUN'\"><main",
+    )
+    page.write_text(broken)
+    seen = look(page.as_uri())
+    seen.page.wait_for_selector(POINTS)
+    assert seen.page.title() == "point-mass · demo"
+
+
+def test_the_data_of_the_page_is_json_that_no_text_can_end(
+    tmp_path: Path, make_run: MakeRun, look: Look, hostile: str
+) -> None:
+    seen = look(report(make_run(tmp_path, iterations=2, text=hostile)))
+    data = json.loads(seen.page.locator("#data").evaluate("element => element.textContent"))
+    assert set(data) == {"figures", "paths", "axes", "bodies", "live"}

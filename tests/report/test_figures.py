@@ -1,0 +1,97 @@
+"""The plots' data: intervals against independent numbers, figures against plotly's own rules."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trace_robot.run.report.figures import AXES, Figure, Point, curve, mean_interval, paths, spent
+from trace_robot.run.report.text import script_json
+
+COLOURS = {"--best": "#0b7285"}
+
+
+def point(number: int, value: float, *, kept: bool = True, label: str = "") -> Point:
+    return Point(
+        {"iteration": number, "steps": number * 100, "minutes": number / 2},
+        value,
+        value - 0.1,
+        value + 0.2,
+        kept,
+        label,
+    )
+
+
+def drawn(figure: Figure, axis: str = "iteration") -> Any:
+    """Do to a figure what the page does, and have plotly check it."""
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+
+    def put_in(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: put_in(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [put_in(each) for each in value]
+        return "#123456" if key.endswith("color") and str(value).startswith("--") else value
+
+    figure = put_in(json.loads(script_json(figure)))
+    for trace in figure["data"]:
+        if "axes" in trace:
+            trace["x"] = trace.pop("axes")[axis]
+    return graph_objects.Figure(figure)
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    values = [3.0, 5.0, 4.0, 8.0, 5.0]
+    mean, low, high = mean_interval(values)
+    assert mean == 5.0
+    half = 2.7764 * np.std(values, ddof=1) / math.sqrt(5)  # t of 4 degrees of freedom, from a printed table
+    assert (low, high) == pytest.approx((5 - half, 5 + half), rel=1e-3)
+    assert mean_interval([7.0]) == (7.0, 7.0, 7.0)
+    many = list(np.random.default_rng(0).normal(2.0, 1.0, 400))
+    assert mean_interval(many)[2] - np.mean(many) == pytest.approx(1.96 * np.std(many, ddof=1) / 20, rel=1e-3)
+
+
+@pytest.mark.parametrize("axis", list(AXES))
+def test_a_curve_is_a_figure_with_the_best_so_far_and_its_band(axis: str) -> None:
+    points = [point(0, 0.1), point(1, 0.6), point(2, 0.3, kept=False), point(3, 0.9)]
+    figure = drawn(curve(points, tried=[point(1, 0.5)], range_=(0, 1)), axis)
+    upper, lower, best = figure.data[:3]
+    assert list(best.y) == [0.1, 0.6, 0.6, 0.9]
+    assert list(lower.y) == pytest.approx([0.0, 0.5, 0.5, 0.8])
+    assert list(upper.y) == pytest.approx([0.3, 0.8, 0.8, 1.1])
+    assert list(best.x) == [each.at[axis] for each in points]
+    dots = {trace.name: trace for trace in figure.data[3:]}
+    assert list(dots["not kept"].customdata) == [2]
+    assert list(dots["kept"].customdata) == [0, 1, 3]
+    assert list(dots["kept"].error_y.arrayminus) == pytest.approx([0.1] * 3)
+
+
+def test_what_was_spent_is_a_figure_with_a_line_a_kind() -> None:
+    figure = drawn(
+        spent({"prompts": [point(0, 0), point(1, 900)], "replies": [point(0, 0), point(1, 90)]}, unit="$")
+    )
+    assert [trace.name for trace in figure.data] == ["prompts", "replies"]
+    assert figure.layout.yaxis.tickprefix == "$"
+
+
+def test_paths_are_drawn_in_space_from_above_and_from_the_side_and_what_keeps_still_is_a_mark() -> None:
+    turn = np.linspace(0, 1, 1000)[:, None] * [0.1, 0.2, 0.3]
+    figures = paths(
+        {"hand_position": turn.tolist(), "goal_position": [[0.1, 0.2, 0.3]] * 1000, "odd": [[math.nan] * 3]}
+    )
+    space = drawn(figures["space"])
+    line, end, goal = space.data
+    assert len(line.x) <= 152
+    assert (line.x[-1], line.y[-1], line.z[-1]) == (0.1, 0.2, 0.3) == (end.x[0], end.y[0], end.z[0])
+    assert (goal.mode, goal.name, len(goal.x)) == ("markers", "goal", 1)
+    assert list(drawn(figures["above"]).data[0].y) == list(line.y)
+    assert list(drawn(figures["side"]).data[0].y) == list(line.z)
+
+
+def test_labels_from_strangers_are_no_tags_of_plotly() -> None:
+    figure = curve([point(0, 0.5, label='<a href="https://example.invalid">click</a>')])
+    assert "<a" not in json.dumps(figure)

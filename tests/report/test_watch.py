@@ -1,0 +1,233 @@
+"""The server of watch: what it answers, whom it does not, and a page that follows its run."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trace_robot.errors import RunError
+from trace_robot.run.history import RunInfo
+from trace_robot.run.watch import Watch
+
+MakeRun = Callable[..., RunInfo]
+Look = Callable[..., Any]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Watch]:
+    with Watch(tmp_path, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def ask(server: Watch, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Ask as a client of any kind would, the path as it is written here."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    try:
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
+    finally:
+        connection.close()
+
+
+def test_it_listens_on_the_loopback_address_only(server: Watch) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+    assert server.url == f"http://127.0.0.1:{server.server_port}/"
+
+
+def test_a_folder_without_runs_says_so_and_shows_them_when_they_come(
+    server: Watch, tmp_path: Path, make_run: MakeRun
+) -> None:
+    status, _, body = ask(server, "/")
+    assert status == 200
+    assert b"There are none yet" in body
+    before = ask(server, "/state")[2]
+    make_run(tmp_path, "first run", iterations=1)
+    assert ask(server, "/state")[2] != before
+    assert b'href="/run/first%20run/"' in ask(server, "/")[2]
+    assert ask(server, "/run/first%20run/")[0] == 200
+
+
+def test_a_page_its_iterations_and_its_videos_are_served(
+    server: Watch, tmp_path: Path, make_run: MakeRun
+) -> None:
+    run = make_run(tmp_path, "demo", iterations=2)
+    film = run.folder / "iterations" / "001" / "episode.mp4"
+    film.parent.mkdir(parents=True)
+    film.write_bytes(bytes(range(200)))
+    status, headers, body = ask(server, "/run/demo/")
+    assert (status, headers["Content-Type"], headers["Cache-Control"]) == (
+        200,
+        "text/html; charset=utf-8",
+        "no-store",
+    )
+    assert headers["X-Frame-Options"] == "DENY"
+    assert b'src="video/1.mp4"' in ask(server, "/run/demo/iteration/1")[2]
+    assert b'<tr class="plus"' in ask(server, "/run/demo/iteration/2")[2]
+    assert ask(server, "/run/demo/video/1.mp4")[2] == bytes(range(200))
+    status, headers, body = ask(server, "/run/demo/video/1.mp4", Range="bytes=10-19")
+    assert (status, headers["Content-Range"], body) == (206, "bytes 10-19/200", bytes(range(10, 20)))
+    assert ask(server, "/run/demo/video/1.mp4", Range="bytes=190-")[2] == bytes(range(190, 200))
+    assert ask(server, "/run/demo/video/1.mp4", Range="bytes=900-1000,5-6")[0] == 200
+    assert b"plotly.js v" in ask(server, "/plotly.min.js")[2][:100]
+    status, headers, body = ask(server, "/run/demo/", "HEAD")
+    assert (status, body) == (200, b"")
+    assert int(headers["Content-Length"]) > 1000
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/run/other/", "/run/dem/", "/run/demo", "/run/%2e%2e/", "/run/%00/", "/run/../../etc/passwd",
+        "/run/..%2f..%2fetc/", "/run/demo/../../runs.sqlite", "/run/demo/settings.json", "/run/demo/iteration/9",
+        "/run/demo/iteration/-1", "/run/demo/iteration/%F0%9F%98%80", "/run/demo/iteration/99999999999999999999",
+        "/run/demo/video/2.mp4", "/run/demo/video/..%2f..%2fruns.sqlite", "/runs.sqlite", "//etc/passwd",
+        "/../../../../etc/passwd",
+    ],
+)  # fmt: skip
+def test_nothing_but_runs_and_their_parts_is_there(
+    server: Watch, tmp_path: Path, make_run: MakeRun, path: str
+) -> None:
+    make_run(tmp_path, "demo", iterations=1)
+    status, headers, _ = ask(server, path)
+    assert status == 404
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_a_link_out_of_the_run_is_not_followed(server: Watch, tmp_path: Path, make_run: MakeRun) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("a key")
+    run = make_run(tmp_path, "demo", iterations=1)
+    film = run.folder / "iterations" / "001" / "episode.mp4"
+    film.parent.mkdir(parents=True)
+    film.symlink_to(secret)
+    assert ask(server, "/run/demo/video/1.mp4")[0] == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"])
+def test_no_method_but_reading_is_known(server: Watch, method: str) -> None:
+    assert ask(server, "/", method)[0] == 501
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1", "", "localhost.x:{port}"]
+)
+def test_a_name_that_was_made_to_lead_here_gets_nothing(server: Watch, host: str) -> None:
+    status, _, body = ask(server, "/", Host=host.format(port=server.server_port))
+    assert status == 421
+    assert b"Runs" not in body
+    assert ask(server, "/", Host=f"localhost:{server.server_port}")[0] == 200
+
+
+def test_a_damaged_store_is_told_in_words(server: Watch, tmp_path: Path) -> None:
+    (tmp_path / "runs.sqlite").write_bytes(b"not a database at all" * 100)
+    status, _, body = ask(server, "/")
+    assert status == 500
+    assert b"is damaged" in body
+
+
+def test_a_port_that_is_taken_is_one_line(server: Watch, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=rf"cannot serve on port {server.server_port}: .*give another --port"):
+        Watch(tmp_path, server.server_port)
+
+
+def test_a_page_follows_its_run_and_keeps_what_is_open(
+    server: Watch, tmp_path: Path, look: Look, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A real run in a process of its own, watched in a real browser while it goes on."""
+    asked = f"reach-v3 --optimizer cma --policy {policy(tmp_path)} --iterations 25 --episodes 2 --held-out 5"
+    command = f"optimize {asked} --workers 1 --no-video --out {tmp_path / 'live'}".split()
+    errors = tmp_path / "errors"
+    with open(errors, "w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trace_robot", *command], stdout=subprocess.DEVNULL, stderr=file
+        )
+    try:
+        seen = look(server.url)
+        seen.page.get_by_role("link", name="live").click(timeout=60_000)
+        seen.page.wait_for_selector("#iteration-0", timeout=60_000)
+        seen.page.locator("#iteration-0 > summary").click()
+        seen.page.locator("#iteration-0 .code").first.wait_for()
+        seen.page.evaluate("window.mark = 'the page was not loaded again'")
+        first = seen.page.locator("[id^=iteration-]").count()
+        for _ in range(2400):
+            if seen.page.locator(".pill").text_content() == "finished":
+                break
+            seen.page.wait_for_timeout(100)
+        assert process.wait(120) == 0, errors.read_text()
+        seen.page.wait_for_selector(".pill.finished")
+        assert seen.page.evaluate("window.mark") == "the page was not loaded again"
+        result = json.loads((tmp_path / "live" / "result.json").read_text())
+        assert seen.page.locator("[id^=iteration-]").count() == result["iterations"] + 1 > first
+        assert seen.page.locator("#iteration-0 .code").first.is_visible()
+        assert f"{result['held_out_success']:.2f}" in seen.page.locator("#result .way").inner_text()
+        points = seen.page.evaluate("document.querySelector('[data-figure=success]').data[2].y.length")
+        assert points == result["iterations"] + 1
+        assert (seen.errors, seen.left_the_machine) == ([], [])
+    finally:
+        process.kill()
+        process.wait()
+
+
+def policy(folder: Path) -> Path:
+    path = folder / "reach.py"
+    path.write_text(
+        '"""Reach, slowly."""\n\nfrom trace_robot import Bounds, bundle, node\n\nCONTROL = "raw"\n\n'
+        'gain = node(0.2, name="gain", trainable=True, constraint=Bounds(0, 20))\n\n\n'
+        "@bundle(trainable=True)\ndef act(observation, memory):\n"
+        '    error = observation["goal_position"] - observation["hand_position"]\n'
+        "    return [*(gain.data * error), 0.0]\n"
+    )
+    return path
+
+
+def test_the_command_serves_until_ctrl_c_and_the_page_says_that_it_ended(
+    tmp_path: Path, make_run: MakeRun, look: Look
+) -> None:
+    make_run(tmp_path, "demo", iterations=1)
+    command = [sys.executable, "-u", "-m", "trace_robot", "watch", str(tmp_path), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+        assert found is not None
+        seen = look(f"{found[0]}run/demo/")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+    seen.page.get_by_text("The server does not answer").wait_for(timeout=60_000)
+
+
+def test_strangers_texts_run_nowhere_in_the_served_page(
+    server: Watch, tmp_path: Path, make_run: MakeRun, look: Look, hostile: str
+) -> None:
+    name = "a <b>'\"&#? 100%"
+    make_run(tmp_path, name, iterations=2, text=hostile, task="<script>document.title='RUN'</script>")
+    seen = look(server.url)
+    seen.page.get_by_role("link", name=name).click()
+    seen.page.locator("#iteration-1 > summary").click()
+    seen.page.locator("#iteration-1 .code").first.wait_for()
+    seen.page.wait_for_timeout(1500)  # once round the loop that follows
+    assert seen.page.title() == f"<script>document.title='RUN'</script> · {name}"
+    assert (seen.dialogs, seen.errors, seen.left_the_machine) == ([], [], [])
+    assert seen.page.locator("main script, main iframe, main img[onerror]").count() == 0
