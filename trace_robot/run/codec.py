@@ -74,6 +74,7 @@ def _episode_data(at: str, episode: Episode, arrays: Arrays) -> dict[str, Any]:
     about: dict[str, Any] = {
         "seed": episode.seed, "ended": episode.ended, "steps": episode.steps, "printed": episode.printed,
         "fault": None if episode.fault is None else asdict(episode.fault), "measures": dict(episode.measures),
+        "return_threshold": episode.return_threshold,
     }  # fmt: skip
     if episode.measures:
         return about | {"decisions": episode.decisions, "reward": episode.total_reward}
@@ -97,14 +98,14 @@ def _episode(at: str, about: Mapping[str, Any], arrays: Arrays) -> Episode:
         rewards[:1] = about["reward"]
         return Episode(
             about["seed"], about["ended"], about["steps"], rewards, nothing, nothing, fault,
-            measures=about["measures"],
+            measures=about["measures"], return_threshold=about.get("return_threshold"),
         )  # fmt: skip
     scene, states = _picture(at, about, arrays)
     return Episode(
         about["seed"], about["ended"], about["steps"], arrays[f"{at}rewards"], arrays[f"{at}actions"],
         arrays.get(f"{at}observations", nothing), fault, about["infos"], about["measures"],
         {name: arrays[f"{at}series.{name}"] for name in about["series"]}, tuple(about["graph"]),
-        scene, states, about["printed"],
+        scene, states, about["printed"], return_threshold=about.get("return_threshold"),
     )  # fmt: skip
 
 
@@ -120,6 +121,8 @@ def _picture_data(at: str, scene: Scene | None, states: States | None, arrays: A
             "model_arrays": list(scene.model_arrays),
             "camera": scene.camera,
             "upside_down": scene.upside_down,
+            "view": dict(scene.view),
+            "replay": dict(scene.replay),
         }
     }
 
