@@ -1,10 +1,11 @@
 # make demo   optimize a pick-and-place controller from nothing, no key needed
 # make test   linter, type checker, whole test suite
+# make docs   the guide as a static site in site/, links checked
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test check install install-test system-packages browser clean
+.PHONY: demo test check docs install install-test install-docs system-packages browser clean
 
 demo: install
 	$(BIN)/trace-robot optimize pick-place-v3 --policy do_nothing --optimizer search --out rollouts/runs/demo --overwrite
@@ -17,8 +18,13 @@ check: install-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: install-docs
+	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python docs/check_site.py site
+
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
+install-docs: $(VENV)/.installed-docs
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing; install it with: apt-get install python3 python3-venv"; exit 1; }
@@ -33,6 +39,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
 # What pictures and page tests use where they are present; tests that need them say so where they are not.
 system-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -45,4 +55,4 @@ browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || $(MAKE) --no-print-directory system-packages
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
