@@ -56,6 +56,47 @@ def seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
+def environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> None:
+    """Say in which environment: by its place on the command line, or with --env."""
+    either = command.add_mutually_exclusive_group(required=True)
+    what = "an environment: a name (see: trace-robot envs), a file in envs/, or a registered gymnasium id"
+    either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what)
+    either.add_argument(
+        "--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help="the same, written out"
+    )
+    command.add_argument(
+        "--task",
+        dest="words",
+        metavar="WORDS",
+        help="what to do in it, for a gymnasium id that no plug-in speaks of",
+    )
+    command.add_argument(
+        "--env-arg",
+        dest="env_args",
+        action="append",
+        type=_argument,
+        default=[],
+        metavar="KEY=VALUE",
+        help="an argument of the environment, also horizon and return_threshold; may be given again",
+    )
+
+
+def environment_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the environment's options that were typed."""
+    words = {} if options.words is None else {"task": options.words}
+    return {**words, **dict(options.env_args)}
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"must look like key=value, got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
 def require(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--require", type=rate, metavar="RATE", help="end with exit code 3 if held-out success is below this"
