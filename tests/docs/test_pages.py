@@ -196,7 +196,18 @@ def test_a_page_is_short(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["trace", "policy", "plugin", "rollout", "optimize", "optimize.search", "llm", "loop", "sandbox"],
+    [
+        "trace",
+        "policy",
+        "plugin",
+        "rollout",
+        "optimize",
+        "optimize.search",
+        "optimize.laws",
+        "llm",
+        "loop",
+        "sandbox",
+    ],
 )
 def test_the_reference_has_everything_public(module: str) -> None:
     pages = "\n".join(path.read_text() for path in (DOCS / "reference").glob("*.md"))
