@@ -171,8 +171,8 @@ def _result(settings: Settings, spent: Spent, best: Trial, iterations: int) -> R
     return Result(
         task=settings.task, optimizer=settings.optimizer, feedback_level="outcome", control="raw", seed=0,
         policy="do_nothing", start_success=0.0, training_success=best.outcome.success,
-        training_episodes=len(best.episodes), held_out_success=0.8, held_out_return=-3.0, held_out_episodes=10,
-        held_out_interval=(0.49, 0.94), iterations=iterations, best_iteration=iterations,
+        training_episodes=len(best.episodes), held_out_success=0.8, held_out_episodes=10,
+        held_out_interval=(0.49, 0.94), held_out_return=12.5, iterations=iterations, best_iteration=iterations,
         candidates=spent.candidates, environment_steps=spent.environment_steps, model_calls=spent.model_calls,
         tokens=spent.prompt_tokens + spent.completion_tokens, seconds=spent.seconds,
         ended=f"{iterations} iterations done", versions={"trace-robot": "0.1.0"},

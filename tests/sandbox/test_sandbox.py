@@ -255,7 +255,7 @@ def test_without_a_boundary_untrusted_code_is_refused_unless_trusted(monkeypatch
         box.load(PLAIN)
     assert str(caught.value) == (
         f"this machine gives no boundary for untrusted code: {reason}; "
-        "pass trusted=True (--trust-code) to run it all the same"
+        "pass trusted=True (on the command line: --trust) to run it all the same"
     )
     with Sandbox(Interface(3, 2), trusted=True) as box:
         assert first(box, PLAIN).tolist() == [1.0, 1.0]

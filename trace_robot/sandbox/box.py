@@ -185,7 +185,7 @@ class Sandbox:
             self.close()
             raise SandboxError(
                 f"this machine gives no boundary for untrusted code: {self.locks['failed']}; "
-                "pass trusted=True (--trust-code) to run it all the same"
+                "pass trusted=True (on the command line: --trust) to run it all the same"
             )
         return self._first(frames.LOAD, int(trace), source.encode("utf-8", "surrogatepass"), "loading", 1)
 
