@@ -104,7 +104,7 @@ def workspace(folder: Path, text: str, make_run: Callable[..., Any]) -> None:
     runs = folder / "rollouts" / "runs"
     runs.mkdir(parents=True)
     if "demo" in text:
-        make_run(runs / "demo")
+        make_run(runs, "demo")
     parts = folder / "envs" / "arm_parts"
     parts.mkdir(parents=True)
     (parts / "simulation.py").write_text(ARM)
