@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from trace_robot.errors import PolicyError, ValueMismatchError
+from trace_robot.errors import PolicyError, RunError, ValueMismatchError
 from trace_robot.llm.meter import Budget, Prices, Usage
 from trace_robot.optimize.problem import Optimizer, Problem
 from trace_robot.policy import load_policy
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SEARCH_SECONDS = 180.0
 SEARCH_EPISODES = 10  # racing makes most of them cost nothing, and programs that solve few generalise less
 MODEL_ITERATIONS = 10
+OWN_HOSTS = ("api.openai.com", "localhost", "127.0.0.1", "::1")
 Make = Callable[[Problem, EnvSpec, Settings], Optimizer]
 
 
@@ -100,17 +102,27 @@ def choose_again(
 ) -> Chosen:
     """Return what ``choose`` returned: ``settings``, ``why`` and ``data`` are those of what it did.
 
-    base_url: of an endpoint that has moved; so has one that OPENAI_BASE_URL names.
+    base_url: of an endpoint that has moved; so has one that OPENAI_BASE_URL names. A run may be somebody else's: where
+    it asked elsewhere than OpenAI or this machine, one of the two must be given, or RunError says so.
     """
     if not data:
         chosen = choose(settings)
     else:
         known: dict[str, Any] = dict(data)
-        known["base_url"] = base_url or os.environ.get("OPENAI_BASE_URL") or known["base_url"]
+        known["base_url"] = base_url or os.environ.get("OPENAI_BASE_URL") or _harmless(known["base_url"])
         known["budget"] = Budget(**known["budget"])
         known["prices"] = None if known["prices"] is None else Prices(**known["prices"])
         chosen = choose(settings, **known)
     return replace(chosen, settings=settings, why=why, data=data)
+
+
+def _harmless(address: str | None) -> str | None:
+    """Return a stored address to which prompts and the user's key may go unasked."""
+    if address is None or urlsplit(address).hostname in OWN_HOSTS:
+        return address
+    raise RunError(
+        f"the run asked a model at {address!r}; to send prompts and the key there again, say so with --base-url"
+    )
 
 
 def _with(
