@@ -41,6 +41,9 @@ class Seen:
         return [url for url in self.requests if not url.startswith(ours)]
 
 
+PATIENCE = 300_000  # milliseconds; on a busy machine a page of 5 MB takes its time
+
+
 @pytest.fixture(scope="session")
 def hostile() -> str:
     """What a page must show and not run: ends of elements and attributes, scripts, control characters."""
@@ -69,6 +72,7 @@ def look(browser: Browser) -> Iterator[Callable[..., Seen]]:
             viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
         )
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         seen = Seen(page)
         page.on("request", lambda request: seen.requests.append(request.url))

@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[Watch]:
 
 def ask(server: Watch, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Ask as a client of any kind would, the path as it is written here."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     try:
         connection.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():
@@ -161,8 +161,8 @@ def test_a_page_follows_its_run_and_keeps_what_is_open(
         )
     try:
         seen = look(server.url)
-        seen.page.get_by_role("link", name="live").click(timeout=60_000)
-        seen.page.wait_for_selector("#iteration-0", timeout=60_000)
+        seen.page.get_by_role("link", name="live").click()
+        seen.page.wait_for_selector("#iteration-0")
         seen.page.locator("#iteration-0 > summary").click()
         seen.page.locator("#iteration-0 .code").first.wait_for()
         seen.page.evaluate("window.mark = 'the page was not loaded again'")
@@ -210,12 +210,12 @@ def test_the_command_serves_until_ctrl_c_and_the_page_says_that_it_ended(
         assert found is not None
         seen = look(f"{found[0]}run/demo/")
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, "")
     finally:
         process.kill()
         process.communicate()
-    seen.page.get_by_text("The server does not answer").wait_for(timeout=60_000)
+    seen.page.get_by_text("The server does not answer").wait_for()
 
 
 def test_strangers_texts_run_nowhere_in_the_served_page(
