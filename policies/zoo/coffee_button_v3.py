@@ -1,0 +1,70 @@
+"""coffee-button-v3: success 1.00 on 50 held-out conditions (95 % interval 0.93 to 1.00).
+
+Found by the optimizer search at feedback level outcome, starting from the policy do_nothing, with
+seed 0 and 30 training and confirming conditions (success 1.00 there), control raw: 411 candidates,
+63,914 simulator steps, 0 model calls. Ended: every training condition and 25 of 25 more solved, and
+1.00 with noise on the constants.
+
+Made with trace-robot 0.1.0, metaworld 3.1.1, mujoco 3.3.0, gymnasium 1.4.0, numpy 2.4.6, cma 4.5.0,
+by:
+
+    trace-robot bench --tasks coffee-button-v3 --steps 1200000 --seeds 0 --zoo policies/zoo
+"""
+
+import math
+
+import numpy as np
+
+from trace_robot import bundle
+
+CONTROL = "raw"
+
+
+HAND = "hand_position"
+GAIN = 8.0  # action per metre of error
+GO_ABOVE_BUTTON = np.array([0.01, 0.01, 0.04])  # metres, from button_position
+
+
+def apart(here, there):
+    """Distance in metres."""
+    return math.hypot(*(here - there))
+
+
+def go_above_button(observation, memory):
+    """From hand to button + (1, 1, 4) cm."""
+    target = observation["button_position"] + GO_ABOVE_BUTTON
+    return target - observation["hand_position"]
+
+
+# gripper: -1 open, 1 closed; close: metres, 0 never; patience: decisions;
+# speed: share of the action's bounds; hold: what must stay within slack metres of the hand
+STAGES = [
+    # 1. hand to button + (1, 1, 4) cm, gripper open, until within 2.5 cm or for 75 decisions
+    {"go": go_above_button, "gripper": -1.0, "close": 0.025, "patience": 75,
+     "speed": 1.0, "hold": "", "slack": 0.1},
+]
+
+
+@bundle(trainable=True)
+def act(observation, memory):
+    """Return [x, y, z, gripper]: the next motion of the present stage of STAGES.
+
+    A stage ends when it is close enough or its decisions are used up; after the last one, or when the
+    object got lost, it starts over.
+    """
+    if not memory:
+        memory.update(stage=0, waited=0, rounds=0, start=dict(observation), entry=dict(observation))
+    stage = STAGES[memory["stage"]]
+    error = stage["go"](observation, memory)
+    lost = stage["hold"] and apart(observation[stage["hold"]], observation[HAND]) > stage["slack"]
+    if lost or memory["waited"] >= stage["patience"] or math.hypot(*error) <= stage["close"]:
+        following = len(STAGES) if lost else memory["stage"] + 1
+        if following == len(STAGES):
+            following = 0
+            memory["rounds"] += 1
+        memory.update(stage=following, waited=0, entry=dict(observation))
+        stage = STAGES[following]
+        error = stage["go"](observation, memory)
+    memory["waited"] += 1
+    motion = np.clip(GAIN * error, -stage["speed"], stage["speed"])
+    return [*motion, stage["gripper"]]

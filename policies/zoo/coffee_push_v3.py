@@ -1,0 +1,100 @@
+"""coffee-push-v3: success 1.00 on 50 held-out conditions (95 % interval 0.93 to 1.00).
+
+Found by the optimizer search at feedback level outcome, starting from the policy do_nothing, with
+seed 0 and 30 training and confirming conditions (success 1.00 there), control raw: 1,506
+candidates, 520,569 simulator steps, 0 model calls. Ended: every training condition and 25 of 25
+more solved, and 0.83 with noise on the constants.
+
+Made with trace-robot 0.1.0, metaworld 3.1.1, mujoco 3.3.0, gymnasium 1.4.0, numpy 2.4.6, cma 4.5.0,
+by:
+
+    trace-robot bench --tasks coffee-push-v3 --steps 1200000 --seeds 0 --zoo policies/zoo
+"""
+
+import math
+
+import numpy as np
+
+from trace_robot import bundle
+
+CONTROL = "raw"
+
+
+HAND = "hand_position"
+GAIN = 12.0  # action per metre of error
+GO_ABOVE_MUG_1 = np.array([-0.005, 0.005, 0.145])  # metres, from mug_position
+GO_ABOVE_MUG_2 = np.array([-0.005, 0.0, 0.06])  # metres, from mug_position
+CLOSE_GRIPPER = np.array([-0.005, -0.01, 0.0])  # metres, from hand_position
+GO_TO_GOAL = np.array([0.0, 0.0, 0.015])  # metres, from goal_position
+
+
+def apart(here, there):
+    """Distance in metres."""
+    return math.hypot(*(here - there))
+
+
+def go_above_mug_1(observation, memory):
+    """From hand to mug + (-0.5, 0.5, 14.5) cm."""
+    target = observation["mug_position"] + GO_ABOVE_MUG_1
+    return target - observation["hand_position"]
+
+
+def go_above_mug_2(observation, memory):
+    """From hand to mug + (-0.5, 0, 6) cm."""
+    target = observation["mug_position"] + GO_ABOVE_MUG_2
+    return target - observation["hand_position"]
+
+
+def close_gripper(observation, memory):
+    """From hand to where hand was when the stage began + (-0.5, -1, 0) cm."""
+    target = memory["entry"]["hand_position"] + CLOSE_GRIPPER
+    return target - observation["hand_position"]
+
+
+def go_to_goal(observation, memory):
+    """From hand to goal + (0, 0, 1.5) cm."""
+    target = observation["goal_position"] + GO_TO_GOAL
+    return target - observation["hand_position"]
+
+
+# gripper: -1 open, 1 closed; close: metres, 0 never; patience: decisions;
+# speed: share of the action's bounds; hold: what must stay within slack metres of the hand
+STAGES = [
+    # 1. hand to mug + (-0.5, 0.5, 14.5) cm, gripper open, until within 1 cm or for 60 decisions
+    {"go": go_above_mug_1, "gripper": -1.0, "close": 0.01, "patience": 60,
+     "speed": 1.0, "hold": "", "slack": 0.1},
+    # 2. hand to mug + (-0.5, 0, 6) cm, gripper open, until within 1 cm or for 20 decisions
+    {"go": go_above_mug_2, "gripper": -1.0, "close": 0.01, "patience": 20,
+     "speed": 1.0, "hold": "", "slack": 0.1},
+    # 3. hand to where hand was when the stage began + (-0.5, -1, 0) cm, gripper closed, for 30 decisions
+    {"go": close_gripper, "gripper": 1.0, "close": 0.0, "patience": 30,
+     "speed": 1.0, "hold": "", "slack": 0.1},
+    # 4. hand to goal + (0, 0, 1.5) cm, gripper closed, until within 1.5 cm or for 50 decisions
+    {"go": go_to_goal, "gripper": 1.0, "close": 0.015, "patience": 50,
+     "speed": 1.0, "hold": "", "slack": 0.1},
+]
+
+
+@bundle(trainable=True)
+def act(observation, memory):
+    """Return [x, y, z, gripper]: the next motion of the present stage of STAGES.
+
+    A stage ends when it is close enough or its decisions are used up; after the last one, or when the
+    object got lost, it starts over.
+    """
+    if not memory:
+        memory.update(stage=0, waited=0, rounds=0, start=dict(observation), entry=dict(observation))
+    stage = STAGES[memory["stage"]]
+    error = stage["go"](observation, memory)
+    lost = stage["hold"] and apart(observation[stage["hold"]], observation[HAND]) > stage["slack"]
+    if lost or memory["waited"] >= stage["patience"] or math.hypot(*error) <= stage["close"]:
+        following = len(STAGES) if lost else memory["stage"] + 1
+        if following == len(STAGES):
+            following = 0
+            memory["rounds"] += 1
+        memory.update(stage=following, waited=0, entry=dict(observation))
+        stage = STAGES[following]
+        error = stage["go"](observation, memory)
+    memory["waited"] += 1
+    motion = np.clip(GAIN * error, -stage["speed"], stage["speed"])
+    return [*motion, stage["gripper"]]

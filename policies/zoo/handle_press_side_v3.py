@@ -1,0 +1,80 @@
+"""handle-press-side-v3: success 1.00 on 50 held-out conditions (95 % interval 0.93 to 1.00).
+
+Found by the optimizer search at feedback level outcome, starting from the policy do_nothing, with
+seed 0 and 30 training and confirming conditions (success 1.00 there), control raw: 428 candidates,
+79,111 simulator steps, 0 model calls. Ended: every training condition and 25 of 25 more solved, and
+1.00 with noise on the constants.
+
+Made with trace-robot 0.1.0, metaworld 3.1.1, mujoco 3.3.0, gymnasium 1.4.0, numpy 2.4.6, cma 4.5.0,
+by:
+
+    trace-robot bench --tasks handle-press-side-v3 --steps 1200000 --seeds 0 --zoo policies/zoo
+"""
+
+import math
+
+import numpy as np
+
+from trace_robot import bundle
+
+CONTROL = "raw"
+
+
+HAND = "hand_position"
+GAIN = 13.0  # action per metre of error
+GO_ABOVE_GOAL = np.array([-0.005, 0.0, 0.125])  # metres, from goal_position
+GO_TO_GOAL = np.array([-0.005, 0.0, 0.0])  # metres, from goal_position
+
+
+def apart(here, there):
+    """Distance in metres."""
+    return math.hypot(*(here - there))
+
+
+def go_above_goal(observation, memory):
+    """From hand to goal + (-0.5, 0, 12.5) cm."""
+    target = observation["goal_position"] + GO_ABOVE_GOAL
+    return target - observation["hand_position"]
+
+
+def go_to_goal(observation, memory):
+    """From hand to goal + (-0.5, 0, 0) cm."""
+    target = observation["goal_position"] + GO_TO_GOAL
+    return target - observation["hand_position"]
+
+
+# gripper: -1 open, 1 closed; close: metres, 0 never; patience: decisions;
+# speed: share of the action's bounds; hold: what must stay within slack metres of the hand
+STAGES = [
+    # 1. hand to goal + (-0.5, 0, 12.5) cm, gripper open, until within 1.7 cm or for 50 decisions
+    {"go": go_above_goal, "gripper": -1.0, "close": 0.017, "patience": 50,
+     "speed": 1.0, "hold": "", "slack": 0.1},
+    # 2. hand to goal + (-0.5, 0, 0) cm, gripper open, until within 1 cm or for 45 decisions
+    {"go": go_to_goal, "gripper": -1.0, "close": 0.01, "patience": 45,
+     "speed": 1.0, "hold": "", "slack": 0.1},
+]
+
+
+@bundle(trainable=True)
+def act(observation, memory):
+    """Return [x, y, z, gripper]: the next motion of the present stage of STAGES.
+
+    A stage ends when it is close enough or its decisions are used up; after the last one, or when the
+    object got lost, it starts over.
+    """
+    if not memory:
+        memory.update(stage=0, waited=0, rounds=0, start=dict(observation), entry=dict(observation))
+    stage = STAGES[memory["stage"]]
+    error = stage["go"](observation, memory)
+    lost = stage["hold"] and apart(observation[stage["hold"]], observation[HAND]) > stage["slack"]
+    if lost or memory["waited"] >= stage["patience"] or math.hypot(*error) <= stage["close"]:
+        following = len(STAGES) if lost else memory["stage"] + 1
+        if following == len(STAGES):
+            following = 0
+            memory["rounds"] += 1
+        memory.update(stage=following, waited=0, entry=dict(observation))
+        stage = STAGES[following]
+        error = stage["go"](observation, memory)
+    memory["waited"] += 1
+    motion = np.clip(GAIN * error, -stage["speed"], stage["speed"])
+    return [*motion, stage["gripper"]]
