@@ -205,17 +205,20 @@ class Process:
         """Make the jail's faulthandler write where it is, and return what it says of the controller."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, signal.SIGUSR1)
-        if not select.select([self._pipes[2]], [], [], _TRACE_SECONDS)[0]:
-            return None
-        time.sleep(0.002)
-        return self._traced()
+        text, deadline = b"", time.monotonic() + _TRACE_SECONDS
+        while (left := deadline - time.monotonic()) > 0 and select.select([self._pipes[2]], [], [], left)[0]:
+            if not (part := os.read(self._pipes[2], _READ_BYTES)):
+                break
+            text += part  # it is written piece by piece
+            if (place := _place_in(text)) is not None:
+                return place
+        return None
 
     def _traced(self) -> Place | None:
         try:
-            found = _TRACE_LINE.search(os.read(self._pipes[2], _READ_BYTES))
+            return _place_in(os.read(self._pipes[2], _READ_BYTES))
         except BlockingIOError:
             return None
-        return (found.group(1).decode("ascii", "replace"), int(found.group(2))) if found else None
 
     def _ended(self) -> Died:
         """The reply pipe is closed: the process ended by itself, or closed it."""
@@ -260,6 +263,12 @@ class Process:
         if self._warden is not None:
             self._warden.close()
             self._warden = None
+
+
+def _place_in(text: bytes) -> Place | None:
+    """Return the first place in a controller that a traceback names."""
+    found = _TRACE_LINE.search(text)
+    return (found.group(1).decode("ascii", "replace"), int(found.group(2))) if found else None
 
 
 def _obituary(end: Mapping[str, Any]) -> Fault:
