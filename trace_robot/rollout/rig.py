@@ -71,6 +71,8 @@ class Rig:
             place += width
 
     def close(self) -> None:
+        if self._seat is not None:
+            self._seat.leave()  # or what this process starts later would share its one processor
         if self._box is not None:
             self._box.close()
             self._box = None
