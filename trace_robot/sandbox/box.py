@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 
 from trace_robot.errors import OrderError, SandboxError
 from trace_robot.sandbox import frames
-from trace_robot.sandbox.frames import HEADER, REQUEST_MAGIC, Entry, FrameError, Sizes
+from trace_robot.sandbox.frames import HEADER, REQUEST_MAGIC, Entry, FrameError, Sizes, all_finite
 from trace_robot.sandbox.graph import CALL_BYTES, MAX_BYTES, read_records
 from trace_robot.sandbox.lines import line_in_source
 from trace_robot.sandbox.process import Died, Process
@@ -292,7 +291,7 @@ class Sandbox:
             elif answer != frames.ACTIONS or number != 1 or len(body) != size:
                 entries, body = self._decoded(answer, number, body, 1, size, sizes)
                 self._note((0,), entries)
-            if not all(map(math.isfinite, self._unpack(body))):
+            if not all_finite(self._unpack(body)):
                 raise self._process.refuse("the controller's process wrote an action that is not finite")
         except Died as died:
             self._dead[0] = fault = self._reason(died)
@@ -317,7 +316,7 @@ class Sandbox:
         late = self._late_episode if seconds == left else self._late_call
         payload = rows.tobytes() + struct.pack(f"<{count}H", *numbers)
         entries, body = self._ask(frames.CALL, count, payload, max(seconds, 0.001), late, count)
-        if not all(map(math.isfinite, memoryview(body).cast("f"))):
+        if not all_finite(memoryview(body).cast("f")):
             raise self._process.refuse("the controller's process wrote an action that is not finite")
         actions: list[Array] = list(np.frombuffer(bytearray(body), _FLOAT32).reshape(count, -1))
         if not entries:

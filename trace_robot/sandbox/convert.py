@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import struct
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
 from trace_robot.sandbox.blame import line_of
+from trace_robot.sandbox.frames import all_finite
 from trace_robot.spec import Array
 
-_NUMBERS = (float, int, np.float64, np.float32, bool)
+_NUMBERS = frozenset((float, int, np.float64, np.float32, bool))
 Refusal = tuple[Literal["wrong shape", "not finite"], str]
 
 
@@ -47,28 +48,40 @@ def _refuse_number(value: Any) -> Refusal:
 
 
 class Converter:
-    """Makes float32 bytes of an action of ``size`` numbers."""
+    """Makes float32 bytes of an action of ``size`` numbers.
+
+    unwrap: applied first to what is not a plain list or tuple of numbers; None for nothing.
+    """
 
     def __init__(self, size: int) -> None:
+        self.unwrap: Callable[[Any], Any] | None = None
         self._size = size
         self._numbers = struct.Struct(f"<{size}f")
 
     def __call__(self, value: Any) -> bytes | Refusal:
         """Return ``4 * size`` bytes, or why ``value`` is no action; hooks of ``value`` may raise anything."""
-        kind = type(value)
-        if (kind is list or kind is tuple) and len(value) == self._size:
-            if all(type(number) in _NUMBERS for number in value):
-                return self._pack_numbers(value)
-        elif kind is not np.ndarray and self._too_long(value):
+        if self._is_numbers(value):
+            return self._pack_numbers(value)
+        if self.unwrap is not None and self._is_numbers(value := self.unwrap(value)):
+            return self._pack_numbers(value)
+        if self._too_long(value):
             return _refuse_shape(self._size, value)
         return self._from_array(value)
+
+    def _is_numbers(self, value: Any) -> bool:
+        kind = type(value)
+        return (
+            (kind is list or kind is tuple)
+            and len(value) == self._size
+            and _NUMBERS.issuperset(map(type, value))
+        )
 
     def _pack_numbers(self, value: Any) -> bytes | Refusal:
         try:
             packed = self._numbers.pack(*value)
         except (OverflowError, struct.error):  # beyond float32, or an int beyond float64
             return _refuse_number(value)
-        return packed if all(map(math.isfinite, self._numbers.unpack(packed))) else _refuse_number(value)
+        return packed if all_finite(self._numbers.unpack(packed)) else _refuse_number(value)
 
     def _too_long(self, value: Any) -> bool:
         return isinstance(value, (list, tuple, str, bytes)) and len(value) > max(self._size, 1)

@@ -6,9 +6,10 @@ trust: sizes are checked before anything is decoded, numbers must be finite, tex
 
 from __future__ import annotations
 
+import math
 import operator
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, get_args
 
@@ -28,6 +29,11 @@ CATEGORIES: Final[tuple[Category, ...]] = tuple(each for each in get_args(Catego
 MESSAGE_CHARS: Final = 400
 MESSAGE_BYTES: Final = 4 * MESSAGE_CHARS
 MAX_EPISODES: Final = 4096
+
+
+def all_finite(numbers: Iterable[float]) -> bool:
+    """Return whether all of an action's float32 numbers are; their sum cannot be otherwise, being made in float64."""
+    return math.isfinite(sum(numbers))
 
 
 class FrameError(Exception):

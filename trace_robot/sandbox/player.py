@@ -23,6 +23,7 @@ from trace_robot.sandbox.types import Fault
 from trace_robot.spec import Array
 
 _INDEX = struct.Struct("<H")
+_FLOAT64 = np.dtype("<f8")  # made once: numpy reads the text each time
 _NOTHING = Entry()
 _RESERVE_BYTES = 1 << 20  # let go when memory runs out, so that the fault can be told
 
@@ -54,7 +55,6 @@ class Player:
         self._source = ""
         self._code: CodeType | None = None
         self._traced = False
-        self._plain: Any = None
         self._spare: Episode | None = None
         self.alone = False
         self._episodes: list[Episode] = []
@@ -78,7 +78,7 @@ class Player:
         """If the tracer is there, turn it off unless it is wanted, and unwrap what it returns."""
         if (tracer := sys.modules.get("trace_robot.trace")) is None:
             return
-        self._plain = sys.modules["trace_robot.trace.lift"].plain
+        self._convert.unwrap = sys.modules["trace_robot.trace.lift"].plain
         if not self._traced:
             tracer.stop_tracing().__enter__()
 
@@ -118,7 +118,7 @@ class Player:
         payload: (count, input_size) float64, then ``count`` uint16 episode numbers.
         """
         width = 8 * self._input_size
-        rows = np.frombuffer(payload, "<f8", count * self._input_size).reshape(count, self._input_size)
+        rows = np.frombuffer(payload, _FLOAT64, count * self._input_size).reshape(count, self._input_size)
         numbers = _INDEX.iter_unpack(memoryview(payload)[count * width :])
         actions: list[bytes] = []
         entries: list[Entry] = []
@@ -142,7 +142,7 @@ class Player:
         """
         episode = self._episodes[0]
         try:
-            answer = self._act(episode, np.frombuffer(payload, "<f8", self._input_size).copy())
+            answer = self._act(episode, np.frombuffer(bytearray(payload), _FLOAT64, self._input_size))
         except BaseException as error:
             answer = self._blame(error)
         records = b"" if episode.recorder is None else episode.recorder.take()
@@ -172,7 +172,7 @@ class Player:
                 name: row[part] if number < 0 else row.item(number) for name, part, number in self._fields
             }
         value = episode.call(observation)
-        action = self._convert(value if self._plain is None else self._plain(value))
+        action = self._convert(value)
         if isinstance(action, bytes):
             return action
         return Fault(action[0], action[1], parts.line_of_return(self._source, episode.act))
