@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trace_robot.llm import Connection
     from trace_robot.run.remembered import RememberedModel
 
-SEARCH_SECONDS = 180.0
+SEARCH_SECONDS = 240.0
 SEARCH_EPISODES = 10  # racing makes most of them cost nothing, and programs that solve few generalise less
 MODEL_ITERATIONS = 10
 OWN_HOSTS = ("api.openai.com", "localhost", "127.0.0.1", "::1")

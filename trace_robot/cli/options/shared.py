@@ -188,7 +188,7 @@ def budget(command: argparse.ArgumentParser) -> None:
         "--seconds",
         type=seconds,
         metavar="T",
-        help="stop after so many seconds (default: search 180 unless --steps is given, optoprime none)",
+        help="stop after so many seconds (default: search 240 unless --steps is given, optoprime none)",
     )
     command.add_argument(
         "--steps",

@@ -15,7 +15,7 @@ from trace_robot.spec import Array
 WIDE = 2.0  # spread of the vectors drawn at first, in sizes of a term
 DRAWN = 4  # times as many laws as later generations have
 DRAWS = 4  # first generations at most, while all laws do the same, such as nothing
-NARROW = 0.1  # of those around a start at nothing
+NARROW, WIDER = 0.5, 2.0  # of those around a start at nothing, of plain shapes and of richer ones
 SHARE = 0.3  # of the size of another start
 
 
@@ -23,8 +23,8 @@ class Climb:
     """Asked for laws of a shape, told how good they are.
 
     start: where CMA-ES begins, such as at nothing; None for the best law of a first generation that is drawn
-    at random and wide, and drawn again while no law of it does better than another. known: the first numbers of
-    those that are drawn, which a plainer shape has found already.
+    at random and wide, and drawn again while no law of it does better than another. known: numbers of
+    those that are drawn which a plainer shape has found already; 0 for the others.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Climb:
         self.shape = shape
         self.random = np.random.default_rng(seed)
         self.strategy: Any = None if start is None else self._start(start)
-        self.known = np.zeros(0) if known is None else known
+        self.known = np.zeros(shape.count) if known is None else known
         self.generations = 0
         self._vectors: list[Array] = []
 
@@ -46,7 +46,7 @@ class Climb:
             count = DRAWN * self.population
             wide = WIDE * self.random.standard_normal((count, self.shape.count))
             wide *= 10.0 ** self.random.uniform(-0.5, 0.5, (count, 1))
-            wide[:, : len(self.known)] = self.known
+            wide = np.where(self.known != 0.0, self.known, wide)
             self._vectors = list(wide)
         else:
             self._vectors = list(self.strategy.ask())
@@ -74,7 +74,7 @@ class Climb:
     def _start(self, vector: Array) -> Any:
         from trace_robot.optimize.evolution import cma
 
-        spread = SHARE * float(np.sqrt(np.mean(vector * vector))) or NARROW
+        spread = SHARE * float(np.sqrt(np.mean(vector * vector))) or (WIDER if self.shape.plainer else NARROW)
         options = {
             "popsize": self.population,
             "seed": float("nan"),

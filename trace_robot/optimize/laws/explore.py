@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -37,6 +38,15 @@ def explore(
         )
     scores = yield from trials.run(laws, conditions, "to see what the observation is made of", look=True)
     return Features.of(spec, [notes for score in scores for notes in _notes(score.details)])
+
+
+def measured(
+    spec: EnvSpec, trials: Trials, conditions: Sequence[int], features: Features, laws: Sequence[Law]
+) -> Generator[list[Candidate], Sequence[Outcome], Features]:
+    """Return the features with the sizes that numbers have under ``laws``, which do better than pushes at random."""
+    scores = yield from trials.run(laws, conditions, "to see how large the numbers are", look=True)
+    notes = [notes for score in scores for notes in _notes(score.details)]
+    return replace(features, sizes=Features.of(spec, notes).sizes)
 
 
 def _notes(details: dict[str, list[float]]) -> list[dict[str, float]]:

@@ -10,18 +10,21 @@ import numpy as np
 
 from trace_robot.errors import OrderError
 from trace_robot.optimize.laws.climb import Climb
-from trace_robot.optimize.laws.explore import explore
+from trace_robot.optimize.laws.explore import explore, measured
 from trace_robot.optimize.laws.finalists import POOL, Finalist, Finalists
+from trace_robot.optimize.laws.look import Features
 from trace_robot.optimize.laws.structures import Shape, shapes
 from trace_robot.optimize.laws.trials import Step, Trials
 from trace_robot.optimize.problem import Candidate, Outcome
 from trace_robot.spec import EnvSpec
 
-TURN = 6  # generations between two looks at how a race stands
-FEWEST, MOST = 6, 10  # conditions of a generation: more as a race goes on
-RICHER = 0  # turn after which richer shapes join
-FINAL = 2  # climbs that go on to the end
-STALE = 5  # turns without a better law after which a race is given up
+RUNGS = (8, 10, 20, 30)  # generations between two looks at how a race stands; the last goes on
+GO_ON = (4, 2, 1)  # climbs that go on after the second look and the later ones
+FEWEST, MOST = 4, 10  # conditions of a generation: more as a race goes on
+STARTS = 3  # of a richer shape, and of a shape in a later race
+AT_MOST = 2  # climbs of one shape that go on
+MEASURED = 4  # laws that say how large numbers are when they are pushed well
+STALE = 2  # looks without a better law after which a race is given up
 
 
 class LawSearch:
@@ -91,61 +94,89 @@ class LawSearch:
 
     def _run(self) -> Step:
         """The whole search as one text: what it yields is asked, what was told is sent back."""
-        self.features = yield from explore(self.spec, self.trials, self.seeds[:2], self.random)
-        found = shapes(self.features, self.spec.action_size)
-        self._richer = [shape for shape in found if shape.plainer]
+        features = yield from explore(self.spec, self.trials, self.seeds[:2], self.random)
+        found = shapes(features, self.spec.action_size)
         climbs = [
             climb
             for shape in found
             if not shape.plainer
             for climb in (Climb(shape, self._seed(), np.zeros(shape.count)), Climb(shape, self._seed()))
         ]
+        ranked = yield from self._rung(climbs, 1, 0)
+        if self.chosen is not None:
+            return
+        found = yield from self._measured(features)
+        climbs = self._rescaled(ranked, found) + self._richer(found)
         for race in count(1):
             yield from self._race(climbs, race)
             if self.chosen is not None:
                 return
-            climbs = self._again()
+            found = yield from self._measured(features)
+            climbs = self._from_best(found) if race % 2 else self._from_nothing(found)
+
+    def _measured(self, features: Features) -> Any:
+        """Return the shapes with the sizes that numbers have under the best laws."""
+        laws = [each.law for each in self.finalists.ranked[:MEASURED]]
+        features = yield from measured(self.spec, self.trials, self.seeds[:2], features, laws)
+        return shapes(features, self.spec.action_size)
 
     def _race(self, climbs: list[Climb], race: int) -> Step:
         """Let climbs go on and drop those that are behind, until none gets on or the task is solved."""
         stale, best = 0, self.finalists.champion
-        for turn in count():
-            self.phase = f"race {race}: {len(climbs)} climbs, {climbs[0].shape.name}"
-            for _ in range(TURN):
-                yield from self._generation(climbs, min(FEWEST + turn, MOST))
-            entered = yield from self.finalists.enter(
-                [climb.mean for climb in climbs],
-                [climb.shape for climb in climbs],
-                [climb.strategy.mean for climb in climbs],
-            )
-            if (yield from self._solved()):
+        for rung in count(1):
+            ranked = yield from self._rung(climbs, race, rung)
+            if self.chosen is not None:
                 return
-            stale, best = (
-                (stale + 1, best) if self.finalists.champion is best else (0, self.finalists.champion)
-            )
-            order = sorted(range(len(climbs)), key=lambda k: self.finalists.value(entered[k]), reverse=True)
-            climbs = self._kept([climbs[k] for k in order if not climbs[k].over], turn)
-            if race == 1 and turn == RICHER:
-                climbs += self._grown()
-                stale = 0
+            stale = stale + 1 if self.finalists.champion is best else 0
+            best = self.finalists.champion
+            climbs = self._kept([climb for climb in ranked if not climb.over], rung)
             if not climbs or stale >= STALE:
                 return
 
-    def _kept(self, ranked: list[Climb], turn: int) -> list[Climb]:
-        """Return the climbs that go on: after the first turn the better one of each shape, later the better half."""
-        if turn == 0:
-            return list({climb.shape.name: climb for climb in reversed(ranked)}.values())[::-1]
-        return ranked if turn <= RICHER or turn % 2 else ranked[: max(FINAL, (len(ranked) + 1) // 2)]
+    def _rung(self, climbs: list[Climb], race: int, rung: int) -> Any:
+        """Let climbs go on for some generations; settle on a law that solves the task, return them ranked."""
+        self.phase = f"race {race}: {len(climbs)} climbs, {climbs[0].shape.name}"
+        for _ in range(RUNGS[min(rung, len(RUNGS) - 1)]):
+            yield from self._generation(climbs, min(FEWEST + 2 * max(rung - 1, 0), MOST))
+        entered = yield from self.finalists.enter(
+            [climb.mean for climb in climbs],
+            [climb.shape for climb in climbs],
+            [climb.strategy.mean for climb in climbs],
+        )
+        yield from self._solved()
+        order = sorted(range(len(climbs)), key=lambda k: self.finalists.value(entered[k]), reverse=True)
+        return [climbs[k] for k in order]
 
-    def _grown(self) -> list[Climb]:
-        """Return climbs of richer shapes: from what the best law of a plainer one has found, and from anywhere."""
-        best = {each.name: each.vector for each in reversed(self.finalists.ranked)}
+    def _kept(self, ranked: list[Climb], rung: int) -> list[Climb]:
+        """Return the climbs that go on, not all of the same shape."""
+        kept: list[Climb] = []
+        for climb in ranked:
+            alike = sum(each.shape.name == climb.shape.name for each in kept)
+            if alike < AT_MOST and len(kept) < GO_ON[min(rung, len(GO_ON)) - 1]:
+                kept.append(climb)
+        return kept
+
+    def _rescaled(self, ranked: list[Climb], found: Sequence[Shape]) -> list[Climb]:
+        """Return the better climb of each shape as one of the same shape in ``found``, in the units of that one."""
+        by_name = {shape.name: shape for shape in found}
+        better = {climb.shape.name: climb for climb in reversed(ranked) if climb.shape.name in by_name}
         return [
-            Climb(shape, self._seed(), known=known)
-            for shape in self._richer
-            if shape.plainer in best
-            for known in (best[shape.plainer], None)
+            Climb(by_name[name], self._seed(), by_name[name].vector_of(climb.shape, climb.strategy.mean))
+            for name, climb in better.items()
         ]
+
+    def _richer(self, found: Sequence[Shape]) -> list[Climb]:
+        """Return climbs of shapes with a switch, from what the best law of a plainer one has found and from nothing."""
+        best = {each.name: each for each in reversed(self.finalists.ranked)}
+        climbs = []
+        for shape in found:
+            known = best.get(shape.plainer) if shape.nearness else None
+            if known is None or known.shape is None or known.vector is None:
+                continue
+            vector = shape.vector_of(known.shape, known.vector)
+            climbs.append(Climb(shape, self._seed(), known=vector))
+            climbs += [Climb(shape, self._seed(), np.zeros(shape.count)) for _ in range(STARTS - 1)]
+        return climbs
 
     def _generation(self, climbs: Sequence[Climb], count: int) -> Step:
         """One generation of each climb, all on the same ``count`` conditions, other ones each time."""
@@ -159,15 +190,24 @@ class LawSearch:
         for climb, group in zip(climbs, laws, strict=True):
             climb.tell([next(values) for _ in group])
 
-    def _again(self) -> list[Climb]:
-        """Return climbs for another race: from the best laws of the best shapes, and from anywhere."""
-        best: dict[str, tuple[Finalist, Shape]] = {}
-        for finalist in self.finalists.ranked:
-            if finalist.shape is not None:
-                best.setdefault(finalist.name, (finalist, finalist.shape))
-        first = list(best.values())[:3]
-        climbs = [Climb(shape, self._seed(), finalist.vector) for finalist, shape in first]
-        return climbs + [Climb(shape, self._seed()) for _, shape in first for _ in range(2)]
+    def _from_best(self, found: Sequence[Shape]) -> list[Climb]:
+        """Return a climb that begins near the best law."""
+        best = self.finalists.ranked[0]
+        return [
+            Climb(shape, self._seed(), shape.vector_of(best.shape, best.vector))
+            for shape in found
+            if shape.name == best.name and best.shape is not None and best.vector is not None
+        ]
+
+    def _from_nothing(self, found: Sequence[Shape]) -> list[Climb]:
+        """Return climbs of the shapes of the best laws that begin anywhere."""
+        names = list(dict.fromkeys(each.name for each in self.finalists.ranked))[:2]
+        return [
+            Climb(shape, self._seed(), None if k == 0 else np.zeros(shape.count))
+            for shape in found
+            if shape.name in names
+            for k in range(STARTS)
+        ]
 
     def _solved(self) -> Any:
         """Settle on a law if there is one that solves the task; return whether there is."""

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
 
+import numpy as np
+
 from trace_robot.law import Feedback, Law, Quantity, Sum
 from trace_robot.law.data import Product
 from trace_robot.optimize.laws.look import Features
 from trace_robot.spec import Array
 
 Products = tuple[Product, ...]
+Term = tuple[str, int, tuple[Quantity, ...]]  # of which block, its place, and the product
 MOST = 160  # numbers to tune at most
 SWITCHED = ", another near"
 
@@ -20,7 +23,7 @@ SWITCHED = ", another near"
 class Shape:
     """A law without its numbers.
 
-    plainer: the name of the shape of its usual feedback alone, whose numbers are the first of its own.
+    plainer: the name of the shape of its usual feedback alone.
     pushes, lack: the products of the usual feedback; near_pushes: of the one that takes its place where the
     sum of ``nearness`` is positive. Without ``lack`` or ``nearness`` there is none.
     """
@@ -61,6 +64,20 @@ class Shape:
             return Law(self.quantities, usual)
         slack = rounded(abs(float(vector[place])))
         return Law(self.quantities, usual, Feedback(tuple(sums["near"])), sums["nearness"][0], slack)
+
+    def vector_of(self, other: Shape, vector: Array) -> Array:
+        """Return the vector that builds the law that ``vector`` builds with ``other``; 0 for terms it lacks."""
+        weights = {term: number / size for (term, size), number in zip(other._terms(), vector, strict=True)}
+        return np.array([weights.get(term, 0.0) * size for term, size in self._terms()])
+
+    def _terms(self) -> list[tuple[Term, float]]:
+        """Return for each number what it is a weight of, and how large that is."""
+        terms: list[tuple[Term, float]] = [
+            ((kind, place, tuple(self.quantities[i] for i in product)), self._size(product))
+            for place, (kind, products) in enumerate(self._blocks)
+            for product in products
+        ]
+        return [*terms, (("slack", 0, ()), 1.0)] if self.nearness else terms
 
     def _size(self, product: Product) -> float:
         size = 1.0
