@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from trace_robot.errors import ActionError, EnvironmentFault, OrderError
 from trace_robot.plugin import recorder
 from trace_robot.plugin.declaration import Environment, Transition
-from trace_robot.plugin.layout import Acted, Observed
+from trace_robot.plugin.layout import Acted, Observed, all_finite, cut
 from trace_robot.plugin.recorder import Recorder
 from trace_robot.plugin.tracking import Tracking
 from trace_robot.spec import Array, EnvSpec, Scene, States
@@ -61,6 +61,7 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
         self._horizon = about.simulator_steps or about.horizon
         self._flag = said.success if isinstance(said.success, str) else ""
         self._raw_low, self._raw_high = np.array(acted.low), np.array(acted.high)
+        self._low, self._high = self.action_space.low, self.action_space.high
         self._recorder = Recorder(env, said.camera, said.marks)
         self._observation: Array = np.zeros(observed.size)
         self._steps, self._decisions, self._going = -1, 0, False
@@ -135,13 +136,13 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
             raise ActionError(f"action must be {size} numbers, got {action!r}") from error
         if wanted.shape != (size,):
             raise ActionError(f"action must have shape ({size},), got {wanted.shape}")
-        if not np.isfinite(wanted).all():
+        if not all_finite(wanted):
             raise ActionError(f"action must be finite, got {wanted.tolist()}")
-        return np.clip(wanted, self.action_space.low, self.action_space.high)  # type: ignore[attr-defined]
+        return cut(wanted, self._low, self._high)
 
     def _advance(self, raw: Array) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
         """Take one simulator step: reward, terminated, truncated, success, info."""
-        result = self.inner.step(self._acted.action(np.clip(raw, self._raw_low, self._raw_high)))
+        result = self.inner.step(self._acted.action(cut(raw, self._raw_low, self._raw_high)))
         if not isinstance(result, tuple) or len(result) != 5:
             raise EnvironmentFault(
                 f"step must return (observation, reward, terminated, truncated, info), got {_kind(result)}"

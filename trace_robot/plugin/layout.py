@@ -6,6 +6,8 @@ whatever space the environment has: Box, Discrete, MultiDiscrete, MultiBinary, a
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +70,7 @@ class Observed:
                     f" got {numbers.size}"
                 )
             vector[leaf.start : leaf.stop] = numbers
-        if not np.isfinite(vector).all():
+        if not all_finite(vector):
             raise EnvironmentFault(f"the observation is not finite at {self._where(vector)}")
         return vector
 
@@ -88,10 +90,14 @@ class Acted:
     high: tuple[float, ...]
     scales: tuple[float, ...]
     space: Any
+    _scales: Array = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_scales", np.array(self.scales))
 
     def action(self, vector: Array) -> Any:
         """Return the action; vector: (size,), within the bounds."""
-        numbers = np.asarray(vector, np.float64) * self.scales
+        numbers = np.asarray(vector, np.float64) * self._scales
         built = {leaf.path: _value(leaf.space, numbers[leaf.start : leaf.stop]) for leaf in self.leaves}
         return _assembled(self.space, (), built)
 
@@ -237,12 +243,23 @@ def _values(space: Any) -> str:
     return "a whole number, " + " or ".join(f"{a} to {b}" for a, b in ends)
 
 
+def cut(numbers: Array, low: Array, high: Array) -> Array:
+    """What numpy's clip does, in a third of its time for a few numbers."""
+    between: Array = np.minimum(np.maximum(numbers, low), high)
+    return between
+
+
+def all_finite(numbers: Array) -> bool:
+    """Return whether all are, looking closer only where their sum of squares is not."""
+    return math.isfinite(numbers.dot(numbers)) or bool(np.isfinite(numbers).all())
+
+
 def _value(space: Any, numbers: Array) -> Any:
     if isinstance(space, spaces.Box):
         low, high = space.low, space.high
         if space.dtype.kind != "f":
             numbers = np.rint(numbers)
-        return np.clip(numbers.reshape(space.shape).astype(space.dtype), low, high)
+        return cut(numbers.reshape(space.shape).astype(space.dtype), low, high)
     low, high = _bounds(space)
     whole = np.clip(np.rint(numbers), low, high)
     if isinstance(space, spaces.Discrete):
