@@ -5,7 +5,8 @@
 
 Each run is a real ``trace-robot optimize`` in a process of its own, killed with SIGKILL up to six times. Kinds: model
 (OptoPrime; the model is an HTTP endpoint in this process that counts what it is asked), tuned (with CMA-ES between its
-proposals), search and cma, all on a point that is pushed about (tests/workspace); reach: search on Meta-World, videos.
+proposals), search and cma, all on a point that is pushed about (tests/workspace); laws: search over feedback laws, on a
+mass; reach: search on Meta-World, videos.
 
 Wrong is: another candidate, iteration, episode, score or file than in the undisturbed run, the clock's apart; an answer
 asked for again that was in the store; a store that fails its integrity check; a process left over. Exits with 1 then.
@@ -40,6 +41,7 @@ KINDS = {
     "model": "point-mass --optimizer optoprime --iterations 6 --episodes 3 --held-out 4 --no-tune --prices 1,3",
     "tuned": "point-mass --optimizer optoprime --iterations 1 --episodes 2 --held-out 2 --proposals 2",
     "search": "point-mass --optimizer search --steps 4000 --episodes 5 --held-out 4",
+    "laws": "mass --optimizer search --steps 30000 --held-out 4",
     "cma": "point-mass --optimizer cma --steps 1500 --episodes 2 --held-out 4 --policy {policy}",
     "reach": "reach-v3 --optimizer search --steps 6000 --episodes 3 --held-out 2",
 }

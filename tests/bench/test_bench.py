@@ -106,11 +106,7 @@ def test_a_benchmark_that_was_killed_goes_on_with_the_rows_it_had(point_mass: Pa
     command = [sys.executable, "-m", "trace_robot", *arguments, "--out", str(tmp_path / "out"), "--quiet"]
     results = tmp_path / "out" / "results.jsonl"
     process = subprocess.Popen(command, env=os.environ | {"TRACE_ROBOT_WORKSPACE": str(point_mass)})
-    limit = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < limit:
-        if results.is_file() and results.read_bytes().count(b"\n") >= 1:
-            break
-        time.sleep(0.01)
+    _wait_for_a_row(process, results)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     before = results.read_bytes()
@@ -120,6 +116,38 @@ def test_a_benchmark_that_was_killed_goes_on_with_the_rows_it_had(point_mass: Pa
     assert main([*arguments, "--out", str(tmp_path / "out"), "--quiet"]) == 0
     assert results.read_bytes().startswith(before)
     assert [row.seed for row in read_rows(results)] == [0, 1, 2, 3]
+
+
+def test_a_benchmark_that_is_stopped_says_how_it_goes_on(point_mass: Path, tmp_path: Path) -> None:
+    arguments = [
+        "--tasks",
+        "point-mass",
+        "--seeds",
+        "0-9",
+        "--steps",
+        "500",
+        "--workers",
+        "1",
+        "--out",
+        "out",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trace_robot", "bench", *arguments], cwd=tmp_path, text=True,
+        env=os.environ | {"TRACE_ROBOT_WORKSPACE": str(point_mass)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    _wait_for_a_row(process, tmp_path / "out" / "results.jsonl")
+    process.send_signal(signal.SIGINT)
+    shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; the same command goes on after the runs in out" in " ".join(shown.split())
+
+
+def _wait_for_a_row(process: subprocess.Popen[Any], results: Path) -> None:
+    limit = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < limit:
+        if results.is_file() and results.read_bytes().count(b"\n") >= 1:
+            break
+        time.sleep(0.01)
 
 
 def test_a_run_that_was_stopped_in_the_middle_goes_on_there_and_leaves_the_same_row(

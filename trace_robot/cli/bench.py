@@ -34,6 +34,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         with screen.progress:
             rows = bench(plan, out, model=options.model, base_url=options.base_url, observe=screen.show)
+    except KeyboardInterrupt:
+        screen.out.print(f"stopped; the same command goes on after the runs in {escape(str(out))}")
+        raise
     finally:
         written = write_report(out) if (out / ROWS).is_file() else ()  # of what is there, also when stopped
     if options.json:
