@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -136,6 +137,7 @@ class Rig:
             len(self._pools) > 1 and sum(len(each.envs) for each in self._pools.values()) > KEPT_ENVIRONMENTS
         ):
             self._pools.popitem(last=False)[1].close()
+            gc.collect()  # upstream's environments hold one another: 24 MB each would wait for a rare collection
         return pool
 
     def _sandbox(self, about: EnvSpec, job: Job) -> Sandbox:
