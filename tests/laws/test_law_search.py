@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import trace_robot.optimize.laws
 from trace_robot.errors import OrderError
 from trace_robot.law import Law
 from trace_robot.optimize.laws import POOL, LawSearch
+from trace_robot.optimize.laws.look import Features
+from trace_robot.optimize.laws.structures import shapes
 from trace_robot.optimize.laws.trials import Judge, Score
 from trace_robot.optimize.problem import Candidate
 
@@ -80,6 +83,20 @@ def test_success_counts_first_and_the_return_where_it_is_what_decides() -> None:
     good, quick = score([-1.0, -9.0], [True, False]), score([-20.0, -21.0], [True, True])
     assert Judge().value(quick) > Judge().value(good) > Judge().value(score([-0.1, -0.1], [False, False]))
     assert Judge(-5.0).value(good) > Judge(-5.0).value(quick)
+
+
+def test_a_vector_in_other_units_or_of_a_richer_shape_builds_the_same_law() -> None:
+    features = Features({0: 1.0, 1: 2.0, 2: 4.0}, pairs=(), rates=(2,), still=(), rest=(0, 1))
+    finer = replace(features, sizes={0: 0.5, 1: 0.1, 2: 8.0})
+    (plain, *_), found = shapes(features, 2), {shape.name: shape for shape in shapes(finer, 2)}
+    vector = np.arange(1.0, 1.0 + plain.count)
+    again = found[plain.name]
+    assert again.build(again.vector_of(plain, vector)) == plain.build(vector)
+    richer = next(shape for shape in found.values() if shape.plainer == plain.name)
+    law = richer.build(richer.vector_of(plain, vector))
+    assert law.usual == plain.build(vector).usual
+    assert law.nearness is not None
+    assert not any(law.nearness.weights), "never near"
 
 
 @pytest.mark.parametrize("threshold", [None, -5.0])

@@ -4,11 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from trace_robot.rollout.episode import Job
+from trace_robot.rollout.rig import Rig
 from trace_robot.rollout.seat import Seat, _waited
 
+WORKSPACE = Path(__file__).parents[1] / "workspace"
 SPIN = "import sys\nprint('on', flush=True)\nwhile True: pass"
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2 or _waited() is None,
@@ -37,6 +41,16 @@ def test_both_are_on_one_processor_and_free_again_afterwards(everywhere, idle):
     assert len(os.sched_getaffinity(0)) == 1
     seat.leave()
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
+
+
+def test_a_closed_rig_leaves_its_processor(everywhere, monkeypatch):
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
+    rig = Rig(seat=Seat())
+    ((_, episode),) = rig.run([Job("mass", 0, controller="def act(observation):\n    return [0.0]\n")])
+    assert episode.fault is None
+    assert len(os.sched_getaffinity(0)) == 1
+    rig.close()
+    assert os.sched_getaffinity(0) == everywhere
 
 
 def test_a_new_process_is_brought_to_the_same_processor(idle):
