@@ -13,7 +13,7 @@ CORPORA = ["controllers.json", "neighbours.json"]
 
 def quick(name: str) -> dict:
     """Return a corpus with shorter deadlines, so that the samples that hang do not take the tests' time."""
-    return read_corpus(HERE / name) | {"call_deadline_s": 0.25, "load_deadline_s": 1.0}
+    return read_corpus(HERE / name) | {"call_deadline_s": 0.25, "load_deadline_s": 0.5}
 
 
 def wrong(rows: list[Row]) -> list[str]:

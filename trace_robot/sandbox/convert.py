@@ -12,7 +12,8 @@ from trace_robot.sandbox.blame import line_of
 from trace_robot.sandbox.frames import all_finite
 from trace_robot.spec import Array
 
-_NUMBERS = frozenset((float, int, np.float64, np.float32, bool))
+_NUMBERS = (float, int, np.float64, np.float32, bool)
+_NUMBER_TYPES = frozenset(_NUMBERS)
 Refusal = tuple[Literal["wrong shape", "not finite"], str]
 
 
@@ -70,11 +71,12 @@ class Converter:
 
     def _is_numbers(self, value: Any) -> bool:
         kind = type(value)
-        return (
-            (kind is list or kind is tuple)
-            and len(value) == self._size
-            and _NUMBERS.issuperset(map(type, value))
-        )
+        if (kind is not list and kind is not tuple) or len(value) != self._size:
+            return False
+        try:
+            return _NUMBER_TYPES.issuperset(map(type, value))
+        except TypeError:  # a class whose own class cannot be hashed is no number
+            return False
 
     def _pack_numbers(self, value: Any) -> bytes | Refusal:
         try:
