@@ -31,9 +31,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from trace_robot.run.database import FILE
-from trace_robot.run.lock import held
-from trace_robot.run.remembered import request_hash
+from trace_robot.run.journaled import request_hash
+from trace_robot.store.database import FILE
+from trace_robot.store.folder import held
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_KILLS = 6

@@ -22,8 +22,8 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from trace_robot.env.registry import make
 from trace_robot.spec import Array
-from trace_robot.workspace import make
 
 ENGINES = ("upstream", "rewards", "success", "physics")
 Actions = list[Array]

@@ -7,13 +7,13 @@ memory. "bound" is the upper bound that the optimizer keeps to its budget, "char
 from __future__ import annotations
 
 from trace_robot.llm import message_tokens
-from trace_robot.loop import problem_of
-from trace_robot.optimize import OptoPrime
-from trace_robot.optimize.problem import Candidate
+from trace_robot.optimizers import OptoPrime
+from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import load_policy
+from trace_robot.policy.problem import problem_of
 from trace_robot.rollout import Engine, training_seeds
-from trace_robot.rollout.evaluate import resolve
-from trace_robot.rollout.trial import Trials
+from trace_robot.rollout.evaluation import Trials
+from trace_robot.rollout.task import resolve
 
 TASK = "pick-place-v3"
 CHANGES = ({"grasp_height": 0.07}, {"close_enough": 0.02}, {"hover_height": 0.1})

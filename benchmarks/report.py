@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trace_robot.run.history import History, RunInfo
-from trace_robot.run.report.write import write_report
+from trace_robot.report.write import write_report
+from trace_robot.store.history import History, RunInfo
 
 ROOT = Path(__file__).parents[1]
 FLAGS = [

@@ -20,12 +20,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trace_robot.fault import Fault
+from trace_robot.rollout.affinity import Seat
 from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.env_runner import Rig
 from trace_robot.rollout.episode import Job
-from trace_robot.rollout.rig import Rig
-from trace_robot.rollout.runner import run_episodes
-from trace_robot.rollout.seat import Seat
-from trace_robot.sandbox.types import Fault
+from trace_robot.rollout.episode_loop import run_episodes
 from trace_robot.spec import Array, EnvSpec
 
 CONTROLLER = '''
@@ -81,7 +81,7 @@ class InProcess:
     def act(self, numbers: Sequence[int], observations: Array) -> list[Array]:
         from numpy import array, float32
 
-        from trace_robot.trace.lift import plain
+        from trace_robot.trace.wrapping import plain
 
         with self._stop():
             action = self._act(self._about.named(observations[0]), self._memory)

@@ -72,7 +72,7 @@ def make(name, *, seconds=0.1):
 
 def program() -> dict[str, object]:
     """Return a staged program that never gives up, as data."""
-    from trace_robot.program import Place, Program, Stage
+    from trace_robot.search.staged import Place, Program, Stage
 
     stage = Stage("hand_position", Place("goal_position"), 0.0)
     return dict(Program((stage,)).to_data())

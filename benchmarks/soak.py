@@ -23,9 +23,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from trace_robot.fault import Limits
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.sandbox.types import Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 TASK, OPTIONS = "reach-v3", {"control": "raw", "horizon": 60}

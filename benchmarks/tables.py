@@ -13,8 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from trace_robot.bench.plot import svg
-from trace_robot.bench.report import named, pasted
+from trace_robot.bench.report import named, pasted, svg
 from trace_robot.bench.results import ROWS, Row, read_rows
 from trace_robot.errors import TraceRobotError
 

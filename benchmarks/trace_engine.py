@@ -184,7 +184,9 @@ def memory(trace: Any, dropped: int) -> Figures:
 def episode(trace: Any, rounds: int = 31) -> Figures:
     """The cost of tracing a 150-step Meta-World episode, as a ratio; nothing where the environment is not there."""
     try:
-        environment = importlib.import_module("trace_robot.env").load_env("pick-place-v3", control="raw").env
+        environment = (
+            importlib.import_module("trace_robot.env.traced").load_env("pick-place-v3", control="raw").env
+        )
     except (ImportError, LookupError):
         return {}
     import numpy as np

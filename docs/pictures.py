@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from trace_robot.policy import load_policy
+from trace_robot.render.video import clip_of, render_picture
 from trace_robot.rollout import evaluate
-from trace_robot.run.store import read_result
-from trace_robot.run.video import clip_of, render_picture
+from trace_robot.store.folder import read_result
 
 
 def main() -> None:

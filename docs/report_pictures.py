@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from trace_robot.run.history import History
-from trace_robot.run.report.write import write_report
+from trace_robot.report.write import write_report
+from trace_robot.store.history import History
 
 FLAGS = [
     "--headless",

@@ -5,7 +5,7 @@ A controller of most of these succeeds by the sum of its rewards, at the thresho
 
 import numpy as np
 
-from trace_robot.plugin import Environment, JointTracking, part
+from trace_robot import Environment, JointTracking, part
 
 SIDE = {"azimuth": 90.0, "elevation": -10.0, "x": 0.0, "y": 0.0}
 

@@ -3,7 +3,7 @@
 The ids without "Dense" give their sparse reward: -1 a step until the goal is reached.
 """
 
-from trace_robot.plugin import Environment, HandTracking, part
+from trace_robot import Environment, HandTracking, part
 
 GRIPPER_OBSERVED = (
     part("gripper_position", 3, "m", "between the fingers, world frame; the table's top is at z 0.4"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trace_robot.llm import Budget, Connection, connect
-from trace_robot.optimize import CMAES, OPRO, OptoPrime, Problem
+from trace_robot.optimizers import CMAES, OPRO, OptoPrime, Problem
 
 MODELS = {"optoprime": OptoPrime, "opro": OPRO}
 

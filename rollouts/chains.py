@@ -20,7 +20,7 @@ from typing import Any
 from _options import connection, optimizer, options
 
 from trace_robot import backward, node
-from trace_robot.optimize import Candidate, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
 
 LENGTH = 8
 STEPS: list[Callable[[Any, Any], Any]] = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from _options import connection, optimizer, options
 
-from trace_robot.optimize import Candidate, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
 from trace_robot.sandbox import Fault, Interface, Sandbox, check
 
 ENTRY = "\n\ndef act(observation):\n    return [float(x) for x in {name}([float(x) for x in observation])]\n"

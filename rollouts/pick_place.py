@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from trace_robot.optimize.search import ProgramSearch
 from trace_robot.policy import load_policy
 from trace_robot.rollout import Engine, held_out_seeds, training_seeds
-from trace_robot.rollout.evaluate import resolve
-from trace_robot.rollout.outcome import wilson
-from trace_robot.rollout.trial import Trials
-from trace_robot.rounds import written
+from trace_robot.rollout.evaluation import Trials, wilson
+from trace_robot.rollout.task import resolve
+from trace_robot.search import ProgramSearch
+from trace_robot.search.controller import written
 
 MOST_STEPS = 2_000_000
 

@@ -16,7 +16,7 @@ from _options import connection, optimizer, options
 
 from trace_robot import backward, bundle, node
 from trace_robot.llm import ChatModel
-from trace_robot.optimize import Candidate, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
 
 THINGS = ["bolt", "nut", "washer", "screw", "hinge", "spring", "bracket", "axle"]
 COLOURS = ["red", "blue", "green", "black"]

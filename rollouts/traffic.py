@@ -15,7 +15,7 @@ import random
 from _options import connection, optimizer, options
 
 from trace_robot import backward, bundle, node
-from trace_robot.optimize import Candidate, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
 
 HOUR = 3600
 CHANGE = 4  # seconds of red for all at each change

@@ -11,8 +11,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from trace_robot.run.history import RunInfo
 from trace_robot.spec import Array
+from trace_robot.store.history import RunInfo
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from trace_robot.fault import Fault
 from trace_robot.llm.model import Reply
-from trace_robot.optimize.optoprime import Attempt
-from trace_robot.optimize.problem import Candidate
+from trace_robot.optimizers.optoprime import Attempt
+from trace_robot.optimizers.problem import Candidate
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.outcome import outcome_of
-from trace_robot.rollout.trial import Trial
-from trace_robot.run.history import History, RunInfo
-from trace_robot.run.ledger import Beginning, Spent, Store
-from trace_robot.run.store import RunFolder
-from trace_robot.sandbox.types import Fault
+from trace_robot.rollout.evaluation import Trial, outcome_of
 from trace_robot.settings import Result, Settings
 from trace_robot.spec import EnvSpec, Field
+from trace_robot.store.folder import RunFolder
+from trace_robot.store.history import History, RunInfo
+from trace_robot.store.writer import Beginning, Spent, Store
 
 SPEC = EnvSpec(
     name="point-mass",

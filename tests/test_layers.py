@@ -15,15 +15,15 @@ FLOORS = {
     for floor, rooms in {
         10: "__main__",
         9: "cli",
-        8: "loop rounds choice bench check",
-        7: "settings run",
-        6: "rollout",
-        5: "optimize",
-        4: "llm",
-        3: "env conformance law policy program",
-        2: "workspace",
-        1: "plugin sandbox trace",
-        0: "errors interval spec versions",
+        8: "bench export",
+        7: "run report env_checker",
+        6: "store render",
+        5: "rollout",
+        4: "search policy",
+        3: "optimizers",
+        2: "llm sandbox env",
+        1: "trace settings workspace",
+        0: "errors spec fault stats versions child_process",
     }.items()
     for room in rooms.split()
 }

@@ -1,6 +1,6 @@
 """Optimize robot controllers that are ordinary Python: trace, roll out, rewrite.
 
-Every name here is loaded when it is first used, so that ``import trace_robot`` costs next to nothing.
+Every name here is imported when it is first used (PEP 562), so that ``import trace_robot`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trace_robot.env import TracedEnv, load_env
-    from trace_robot.optimize import OPRO, OptoPrime
+    from trace_robot.env import Environment, HandTracking, JointTracking, Part, Transition, part, skip
+    from trace_robot.env.traced import TracedEnv, load_env
+    from trace_robot.optimizers import (
+        CMAES,
+        OPRO,
+        BestFirst,
+        Candidate,
+        Latest,
+        Optimizer,
+        OptoPrime,
+        Outcome,
+        ParameterSpec,
+        Problem,
+        Strategy,
+        Tuned,
+    )
     from trace_robot.policy import Policy, load_policy
-    from trace_robot.rollout import Rollouts
+    from trace_robot.rollout import Engine, Episode, Rollouts
+    from trace_robot.rollout.evaluate import evaluate
+    from trace_robot.run.optimize import optimize, resume
+    from trace_robot.settings import Result, Settings
+    from trace_robot.spec import EnvSpec, Field
+    from trace_robot.store.history import History
     from trace_robot.trace import (
         Bounds,
         Choices,
@@ -29,32 +48,105 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CMAES",
     "OPRO",
+    "BestFirst",
     "Bounds",
+    "Candidate",
     "Choices",
+    "Engine",
+    "EnvSpec",
+    "Environment",
+    "Episode",
     "ExceptionNode",
     "ExecutionError",
+    "Field",
+    "HandTracking",
+    "History",
+    "JointTracking",
+    "Latest",
     "MessageNode",
     "Module",
+    "Optimizer",
     "OptoPrime",
+    "Outcome",
     "ParameterNode",
+    "ParameterSpec",
+    "Part",
     "Policy",
+    "Problem",
+    "Result",
     "Rollouts",
+    "Settings",
+    "Strategy",
     "TracedEnv",
+    "Transition",
+    "Tuned",
     "backward",
     "bundle",
+    "evaluate",
     "load_env",
     "load_policy",
     "model",
     "node",
+    "optimize",
+    "part",
+    "resume",
+    "skip",
     "stop_tracing",
 ]
 
 _HOMES = {
-    "env": ("TracedEnv", "load_env"),
-    "optimize": ("OPRO", "OptoPrime"),
-    "policy": ("Policy", "load_policy"),
-    "rollout": ("Rollouts",),
+    "env": (
+        "Environment",
+        "HandTracking",
+        "JointTracking",
+        "Part",
+        "Transition",
+        "part",
+        "skip",
+    ),
+    "env.traced": (
+        "TracedEnv",
+        "load_env",
+    ),
+    "optimizers": (
+        "BestFirst",
+        "CMAES",
+        "Candidate",
+        "Latest",
+        "OPRO",
+        "Optimizer",
+        "OptoPrime",
+        "Outcome",
+        "ParameterSpec",
+        "Problem",
+        "Strategy",
+        "Tuned",
+    ),
+    "policy": (
+        "Policy",
+        "load_policy",
+    ),
+    "rollout": (
+        "Engine",
+        "Episode",
+        "Rollouts",
+        "evaluate",
+    ),
+    "run.optimize": (
+        "optimize",
+        "resume",
+    ),
+    "settings": (
+        "Result",
+        "Settings",
+    ),
+    "spec": (
+        "EnvSpec",
+        "Field",
+    ),
+    "store.history": ("History",),
     "trace": (
         "Bounds",
         "Choices",

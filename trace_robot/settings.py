@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trace_robot.sandbox.types import Limits
+from trace_robot.fault import Limits
 
 if TYPE_CHECKING:
-    from trace_robot.policy import Policy
-    from trace_robot.rollout.trial import Trial
-    from trace_robot.spec import EnvSpec
+    pass
 
 EPISODES = 5
-Stage = Literal["training", "held out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +23,7 @@ class Settings:
     confirm: further ones for a candidate that solves these. held_out: conditions of the final score.
     control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
     workers, backend, address: where rollouts run, see ``trace_robot.rollout.Engine``.
-    options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.levels``.
+    options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.feedback``.
     seconds: wall-clock budget of the optimization; steps: budget of simulator steps, which unlike the clock stops
     every repetition at the same candidate. tune: CMA-ES on numbers between two proposals of a model.
     """
@@ -58,56 +54,6 @@ class Settings:
     def from_data(cls, data: Mapping[str, Any]) -> Settings:
         """Return what ``dataclasses.asdict`` made plain; raise TypeError for a field that is not known."""
         return cls(**{**data, "limits": Limits(**data["limits"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The run is about to roll out the starting controller.
-
-    known: how many batches of episodes and answers of a model it has from before it was interrupted.
-    """
-
-    settings: Settings
-    spec: EnvSpec
-    policy: Policy
-    folder: Path
-    known: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Progressed:
-    """``done`` of ``total`` episodes of a batch are in. stage: "training" or "held out"; seconds since the start."""
-
-    stage: Stage
-    done: int
-    total: int
-    candidates: int
-    best: Trial | None
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Iterated:
-    """An iteration is written down. better: it is the best so far."""
-
-    iteration: int
-    trial: Trial
-    best: Trial
-    better: bool
-    candidates: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The run is over and everything is on disk."""
-
-    result: Result
-    folder: Path
-
-
-Event = Started | Progressed | Iterated | Ended
-Observe = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,13 @@ from trace_robot.bench import (
     select,
 )
 from trace_robot.cli import main
+from trace_robot.env.registry import describe, environments
 from trace_robot.errors import RunError, UnknownNameError
-from trace_robot.rollout.conditions import held_out_seeds, training_seeds, validation_seeds
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Job
-from trace_robot.run.history import History
-from trace_robot.settings import Progressed, Started
-from trace_robot.workspace import describe, environments
+from trace_robot.rollout.seeds import held_out_seeds, training_seeds, validation_seeds
+from trace_robot.run.events import Progressed, Started
+from trace_robot.store.history import History
 
 
 def test_a_row_says_what_was_reached_and_what_it_cost(finished: Path) -> None:

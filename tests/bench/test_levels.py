@@ -14,15 +14,14 @@ import pytest
 
 import trace_robot
 from trace_robot.bench import select
-from trace_robot.choice import choose
+from trace_robot.env.registry import expert, make
 from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError
-from trace_robot.loop import optimize
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import feedback
-from trace_robot.rollout.levels import LEVELS, Watch, words
+from trace_robot.rollout.feedback import LEVELS, Watch, feedback, words
+from trace_robot.run.optimize import optimize
+from trace_robot.run.optimizers import choose
 from trace_robot.settings import Settings
-from trace_robot.workspace import expert, make
 
 ROOT = Path(trace_robot.__file__).parents[1]
 TOWARDS = """
@@ -169,7 +168,7 @@ def run_of(level: str, endpoint: Any, out: Path) -> dict[str, Any]:
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Poison]:
     def pour() -> Poison:
         poison = Poison()
-        monkeypatch.setattr("trace_robot.workspace.expert", poison)
+        monkeypatch.setattr("trace_robot.env.registry.expert", poison)
         for name in [name for name in sys.modules if name.startswith("metaworld.policies")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "metaworld.policies", None)  # importing it now fails

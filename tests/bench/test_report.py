@@ -7,11 +7,9 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
-from trace_robot.bench.plot import svg
-from trace_robot.bench.report import named, pasted, write_report
+from trace_robot.bench.report import markdown, named, pasted, scores, svg, write_report
 from trace_robot.bench.results import Results, Row, read_rows
-from trace_robot.bench.table import markdown, scores
-from trace_robot.rollout.outcome import wilson
+from trace_robot.rollout.evaluation import wilson
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Row]

@@ -13,10 +13,11 @@ import pytest
 from trace_robot.bench import Row, read_rows
 from trace_robot.bench.zoo import evaluate_zoo, file_name, write_zoo, zoo
 from trace_robot.cli import main
+from trace_robot.env.registry import environments
 from trace_robot.errors import RunError, UnknownNameError
 from trace_robot.policy import load_policy
 from trace_robot.sandbox import check
-from trace_robot.workspace import environments, files
+from trace_robot.workspace import files
 
 GOOD = """
 def act(observation, memory):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from trace_robot.check import Finding, examine
-from trace_robot.check.child import examination
 from trace_robot.cli import main
-from trace_robot.workspace import Entry, catalogue, controls
+from trace_robot.env.registry import Entry, catalogue, controls
+from trace_robot.env_checker import Finding, examine
+from trace_robot.env_checker.child import examination
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [
@@ -21,7 +21,7 @@ import os, time
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from trace_robot.plugin import Environment, part
+from trace_robot import Environment, part
 
 class Point(gymnasium.Env):
     metadata = {{"render_modes": []}}
@@ -153,7 +153,7 @@ def test_a_file_is_checked_with_all_its_environments_and_the_exit_code_says_whet
 def test_a_missing_package_is_told_with_the_command_that_installs_it(own: Path) -> None:
     (own / "envs").mkdir()
     (own / "envs" / "mine.py").write_text(
-        "from trace_robot.plugin import Environment\n"
+        "from trace_robot import Environment\n"
         "ENVIRONMENTS = [Environment('nothing_of_this_name:Arm-v0', 'Reach.', needs='fetch')]\n"
     )
     (found,) = examine("Arm-v0").findings

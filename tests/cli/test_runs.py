@@ -14,7 +14,7 @@ import pytest
 
 from trace_robot.cli import main
 from trace_robot.cli.parser import parser
-from trace_robot.run.history import RunInfo
+from trace_robot.store.history import RunInfo
 
 MakeRun = Callable[..., RunInfo]
 HOSTILE = "</pre><script>alert(1)</script> [bold]no[/bold] \x1b[31m \x07 \u202e \r back"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from trace_robot.cli.screen import Screen
 from trace_robot.cli.text import duration, line, safe
-from trace_robot.settings import Progressed
+from trace_robot.run.events import Progressed
 
 
 def test_where_there_is_no_live_line_a_long_silence_is_broken_now_and_then(

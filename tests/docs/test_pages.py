@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from trace_robot.cli.parser import parser
+from trace_robot.env.registry import describe
 from trace_robot.errors import TraceRobotError
 from trace_robot.policy import Policy
 from trace_robot.rollout import Engine, Job
-from trace_robot.workspace import describe
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -201,13 +201,12 @@ def test_a_page_is_short(path: Path) -> None:
     [
         "trace",
         "policy",
-        "plugin",
+        "env",
         "rollout",
-        "optimize",
-        "optimize.search",
-        "optimize.laws",
+        "optimizers",
+        "search",
         "llm",
-        "loop",
+        "run.optimize",
         "sandbox",
     ],
 )

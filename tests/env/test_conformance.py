@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from trace_robot.conformance import run_problems, space_problems, spec_problems, unused
+from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
 from trace_robot.spec import EnvSpec, Field
 
 GOOD = EnvSpec(

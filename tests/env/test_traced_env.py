@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from trace_robot.env import TracedEnv, load_env
+from trace_robot.env.traced import TracedEnv, load_env
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.trace import ExecutionError, Node, backward, bundle, is_tracing, node, stop_tracing
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trace_robot import workspace
-from trace_robot.env import load_env
+from trace_robot.env import registry
+from trace_robot.env.traced import load_env
 from trace_robot.errors import UnknownNameError, WorkspaceError
 
 PLUGIN = """
@@ -46,13 +47,13 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_plug_in_of_the_working_directory_is_found_beside_the_built_in_ones(own: Path) -> None:
     (own / "envs" / "mine.py").write_text(plugin())
-    assert {"mine", "pick-place-v3"} <= set(workspace.environments())
+    assert {"mine", "pick-place-v3"} <= set(registry.environments())
     assert load_env("mine").about.instruction == "Do it."
 
 
 def test_a_plug_in_of_the_working_directory_comes_before_a_built_in_one_of_the_same_name(own: Path) -> None:
     (own / "envs" / "mine.py").write_text(plugin("reach-v3"))
-    assert workspace.describe("reach-v3").instruction == "Do it."
+    assert registry.describe("reach-v3").instruction == "Do it."
 
 
 def test_the_named_directory_takes_the_place_of_the_working_directory(
@@ -60,9 +61,9 @@ def test_the_named_directory_takes_the_place_of_the_working_directory(
 ) -> None:
     (own / "envs" / "mine.py").write_text(plugin())
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    assert "mine" not in workspace.environments()
+    assert "mine" not in registry.environments()
     monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(own))
-    assert "mine" in workspace.environments()
+    assert "mine" in registry.environments()
 
 
 def test_a_file_that_is_loaded_twice_gives_the_same_module(own: Path) -> None:
@@ -70,7 +71,7 @@ def test_a_file_that_is_loaded_twice_gives_the_same_module(own: Path) -> None:
     path.write_text(plugin())
     (own / "link").symlink_to(own / "envs")
     assert workspace.load(path) is workspace.load(own / "link" / "mine.py")
-    assert workspace.load(path) is workspace.plugin("mine")
+    assert workspace.load(path) is registry.plugin("mine")
 
 
 def test_a_plug_in_can_import_a_module_that_lies_in_a_folder_beside_it(own: Path) -> None:
@@ -78,19 +79,19 @@ def test_a_plug_in_can_import_a_module_that_lies_in_a_folder_beside_it(own: Path
     (own / "envs" / "mine_parts" / "words.py").write_text("WORDS = 'From beside.'")
     text = "from .mine_parts.words import WORDS\n" + plugin(words="{WORDS}").replace('"{WORDS}"', "WORDS")
     (own / "envs" / "mine.py").write_text(text)
-    assert workspace.describe("mine").instruction == "From beside."
+    assert registry.describe("mine").instruction == "From beside."
 
 
 def test_loading_a_plug_in_leaves_the_import_path_alone(own: Path) -> None:
     before = list(sys.path)
     (own / "envs" / "mine.py").write_text(plugin())
-    workspace.environments()
+    registry.environments()
     assert sys.path == before
 
 
 def test_other_peoples_files_in_a_folder_called_envs_are_not_executed(own: Path) -> None:
     (own / "envs" / "training.py").write_text("raise SystemExit('this ran')")
-    assert "reach-v3" in workspace.environments()
+    assert "reach-v3" in registry.environments()
 
 
 def test_a_misspelt_environment_is_told_what_was_meant() -> None:
@@ -146,7 +147,7 @@ def test_a_name_that_two_plug_ins_of_one_workspace_claim_is_an_error_that_names_
     (own / "envs" / "one.py").write_text(plugin())
     (own / "envs" / "two.py").write_text(plugin())
     with pytest.raises(WorkspaceError, match=r"'mine' exists twice: in .*one\.py and .*two\.py; rename one"):
-        workspace.environments()
+        registry.environments()
 
 
 def test_a_plug_in_that_says_other_sizes_than_it_has_is_an_error_that_names_the_file(own: Path) -> None:
@@ -164,4 +165,4 @@ def test_the_copy_in_an_installed_wheel_is_found_where_there_is_no_checkout(
     (site / "_workspace" / "envs").mkdir(parents=True)
     (site / "_workspace" / "envs" / "mine.py").write_text(plugin())
     monkeypatch.setattr(workspace, "__file__", str(site / "workspace.py"))
-    assert workspace.environments() == ("mine",)
+    assert registry.environments() == ("mine",)

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import pytest
 
-from trace_robot.law import Law, start
-from trace_robot.optimize.laws.look import look
-from trace_robot.optimize.problem import Candidate, Outcome
+from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search.feedback_law import Law, start
+from trace_robot.search.feedback_law.features import look
 from trace_robot.spec import Array, EnvSpec, Field
 
 Tell = Callable[[Candidate], Outcome]

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trace_robot.errors import PolicyError
-from trace_robot.law import Feedback, Law, Quantity, Sum, start, write
 from trace_robot.policy import Policy
 from trace_robot.sandbox import Interface, Limits, Sandbox
+from trace_robot.search.feedback_law import Feedback, Law, Quantity, Sum, start, write
 from trace_robot.spec import EnvSpec, Field
 from trace_robot.trace import stop_tracing
 

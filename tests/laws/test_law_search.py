@@ -13,19 +13,22 @@ import gymnasium
 import numpy as np
 import pytest
 
-import trace_robot.law
-import trace_robot.optimize.laws
+import trace_robot.search.feedback_law
+import trace_robot.search.feedback_law.search
 from trace_robot.errors import OrderError
-from trace_robot.law import Law
-from trace_robot.optimize.laws import POOL, LawSearch
-from trace_robot.optimize.laws.look import Features
-from trace_robot.optimize.laws.structures import shapes
-from trace_robot.optimize.laws.trials import Judge, Score
-from trace_robot.optimize.problem import Candidate
+from trace_robot.optimizers.problem import Candidate
+from trace_robot.search.feedback_law import Law
+from trace_robot.search.feedback_law.evaluation import Judge, Score
+from trace_robot.search.feedback_law.features import Features
+from trace_robot.search.feedback_law.search import POOL, LawSearch
+from trace_robot.search.feedback_law.structures import shapes
 
 Run = Callable[..., list[Candidate]]
 Play = Callable[..., tuple[Any, float, bool]]
-ROOMS = [Path(room.__file__).parent for room in (trace_robot.law, trace_robot.optimize.laws)]
+ROOMS = [
+    Path(room.__file__).parent
+    for room in (trace_robot.search.feedback_law, trace_robot.search.feedback_law.search)
+]
 
 
 def score(returns: list[float], successes: list[bool], *, faulty: bool = False) -> Score:

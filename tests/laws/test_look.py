@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_robot.optimize.laws.look import Features, look
-from trace_robot.optimize.laws.structures import shapes
+from trace_robot.search.feedback_law.features import Features, look
+from trace_robot.search.feedback_law.structures import shapes
 from trace_robot.spec import Array, EnvSpec, Field
 
 SPEC = EnvSpec(

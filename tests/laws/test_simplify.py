@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_robot.law import Feedback, Law, Quantity, Sum
-from trace_robot.optimize.laws.simplify import disturbed, halves, size, without
+from trace_robot.search.feedback_law import Feedback, Law, Quantity, Sum
+from trace_robot.search.feedback_law.structures import disturbed, halves, size, without
 
 SEEN = (Quantity("number", 3), Quantity("number", 5), Quantity("angle", 0, 1))
 SHAPED = Feedback((Sum(((1,),), (2.0,)),), Sum(((), (0,), (1, 1)), (0.5, -1.0, 3.0)))

@@ -38,9 +38,9 @@ def test_a_scripted_model_answers_in_order_and_keeps_what_it_was_asked() -> None
 
 def test_a_traced_call_of_a_model_is_a_node_and_asks_the_given_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from trace_robot.llm import answer_with
-    from trace_robot.trace import node, operators, table
+    from trace_robot.trace import node, operator_table, operators
 
-    monkeypatch.setattr(table, "ask_model", list(table.ask_model))
+    monkeypatch.setattr(operator_table, "ask_model", list(operator_table.ask_model))
     model = ScriptedModel(["42"])
     answer_with(model)
     prompt = node("Answer with a number.", name="prompt", trainable=True)
@@ -53,10 +53,10 @@ def test_a_traced_call_of_a_model_is_a_node_and_asks_the_given_model(monkeypatch
 def test_a_traced_call_asks_the_endpoint_of_the_environment(
     server: Any, answers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trace_robot.llm import operator
-    from trace_robot.trace import operators, table
+    from trace_robot.llm.connect import _ask_endpoint
+    from trace_robot.trace import operator_table, operators
 
-    monkeypatch.setattr(table, "ask_model", [operator._ask_endpoint])
+    monkeypatch.setattr(operator_table, "ask_model", [_ask_endpoint])
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setenv("OPENAI_MODEL", "small")
     server.answers.append(answers.says("42"))

@@ -9,7 +9,7 @@ import pytest
 
 from trace_robot.errors import ModelAuthError, ModelError
 from trace_robot.llm import Budget, Metered, OpenAIModel, Recorder, Replay, read_record
-from trace_robot.optimize import OptoPrime, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers import OptoPrime, Outcome, ParameterSpec, Problem
 
 CODE = "def act(observation):\n    return 0.0\n"
 PROBLEM = Problem(

@@ -8,7 +8,7 @@ import pytest
 
 from trace_robot.errors import ReplayMismatchError, RunError
 from trace_robot.llm import Metered, Recorder, Replay, Reply, ScriptedModel, connect, read_record
-from trace_robot.llm.record import PromptDiffersError
+from trace_robot.llm.recording import PromptDiffersError
 
 
 def ask(text: str) -> list[dict[str, str]]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trace_robot.optimize.code import problems, tidy
+from trace_robot.optimizers.code import problems, tidy
 
 PRESENT = "def act(observation, memory, gain=1.0):\n    return 0\n"
 

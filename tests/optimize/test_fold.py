@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trace_robot.llm.tokens import token_bound
-from trace_robot.optimize.fold import render_graph
-from trace_robot.optimize.readback import leaves, read_value
-from trace_robot.optimize.steps import lay_out, minimal
-from trace_robot.optimize.text import at_scale, fence
+from trace_robot.optimizers.prompt.graph_text import render_graph
+from trace_robot.optimizers.prompt.table import lay_out, minimal
+from trace_robot.optimizers.prompt.values import at_scale, fence, leaves, read_value
 from trace_robot.trace import ParameterNode, backward, node, to_records
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
-from trace_robot.optimize import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
-from trace_robot.optimize.literals import find, replace
+from trace_robot.optimizers import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
+from trace_robot.optimizers.code import find, replace
 
 CODE = '''def act(x):
     """Ignore 3.5 here."""

@@ -15,7 +15,7 @@ from trace_robot.errors import (
 )
 from trace_robot.llm import Reply, ScriptedModel
 from trace_robot.llm.tokens import message_tokens
-from trace_robot.optimize import Latest, OptoPrime, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers import Latest, OptoPrime, Outcome, ParameterSpec, Problem
 
 CODE = 'def act(observation):\n    """Return the speed."""\n    return 0.0\n'
 PROBLEM = Problem(
@@ -301,7 +301,7 @@ def test_a_single_chain_goes_on_from_the_last_as_published() -> None:
 def test_a_trial_made_elsewhere_is_learned_from() -> None:
     optimizer = OptoPrime(PROBLEM, ScriptedModel([gain(5)]))
     scores(optimizer, 1.0)
-    from trace_robot.optimize import Candidate
+    from trace_robot.optimizers import Candidate
 
     tuned = Candidate(optimizer.new_id(), 0, {"act": CODE, "gain": 8.5}, "found by hand", "given")
     optimizer.learn(tuned, Outcome(tuned.id, 4.0))

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from trace_robot.fault import Fault
 from trace_robot.llm.tokens import message_tokens
-from trace_robot.optimize import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
-from trace_robot.sandbox.types import Fault
+from trace_robot.optimizers import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
 
 CODE = '''def act(observation, gain):
     """Return the velocity and the hold."""

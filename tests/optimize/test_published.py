@@ -7,7 +7,7 @@ import pytest
 
 from trace_robot.errors import ModelError, OrderError
 from trace_robot.llm import ScriptedModel
-from trace_robot.optimize import OPRO, Latest, OptoPrime
+from trace_robot.optimizers import OPRO, Latest, OptoPrime
 from trace_robot.trace import bundle, node
 
 

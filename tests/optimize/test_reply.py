@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trace_robot.llm import Reply
-from trace_robot.optimize.reply import Suggestion, UnusableReplyError, read
+from trace_robot.optimizers.prompt.reply import Suggestion, UnusableReplyError, read
 
 CODE = {"act": "act"}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import ValueMismatchError
-from trace_robot.optimize import ParameterSpec, Problem
-from trace_robot.optimize.values import convert, describe, fit
+from trace_robot.optimizers import ParameterSpec, Problem
+from trace_robot.optimizers.prompt.reply import convert, describe, fit
 
 
 def spec(value: Any, kind: str = "number", constraint: Any = None) -> ParameterSpec:

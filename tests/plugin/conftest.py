@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from trace_robot.plugin import Environment
-from trace_robot.plugin.declared import Declared
+from trace_robot import Environment
+from trace_robot.env.declared import Declared
 
 
 class Echo(gymnasium.Env[Any, Any]):

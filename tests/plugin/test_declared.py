@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from trace_robot.conformance import space_problems, spec_problems
-from trace_robot.errors import ActionError, EnvironmentFault, OrderError, ValueMismatchError, WorkspaceError
-from trace_robot.plugin import Environment, JointTracking, part
+from trace_robot import Environment, JointTracking, part
+from trace_robot.env.conformance import space_problems, spec_problems
+from trace_robot.errors import (
+    ActionError,
+    EnvironmentFault,
+    OrderError,
+    ValueMismatchError,
+    WorkspaceError,
+)
 from trace_robot.rollout.episode import Job
-from trace_robot.rollout.runner import run_episodes
+from trace_robot.rollout.episode_loop import run_episodes
 
 from .conftest import Echo, echo, plug
 

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trace_robot import workspace
 from trace_robot.cli import main
-from trace_robot.env import load_env
+from trace_robot.env import registry
+from trace_robot.env.traced import load_env
 from trace_robot.errors import UnknownNameError, ValueMismatchError, WorkspaceError
 from trace_robot.policy import load_policy
 from trace_robot.rollout import Engine, Job
-from trace_robot.rollout.evaluate import resolve
+from trace_robot.rollout.task import resolve
 
 ONE = """
-from trace_robot.plugin import Environment
+from trace_robot import Environment
 ENVIRONMENTS = [Environment("{id}", "Do it.", name="{name}")]
 """
 REGISTERS = """
@@ -54,16 +54,16 @@ def test_a_declared_environment_is_found_by_its_name_by_its_file_s_name_and_by_i
     path = write(own, "swing")
     path.rename(path.with_name("pendulums.py"))
     names = ["swing", "pendulums", "envs/pendulums.py", str(own / "envs" / "pendulums.py")]
-    assert {workspace.describe(name).name for name in names} == {"swing"}
-    assert workspace.named_in("pendulums") == ["pendulums"]
+    assert {registry.describe(name).name for name in names} == {"swing"}
+    assert registry.named_in("pendulums") == ["pendulums"]
 
 
 def test_a_file_with_several_environments_must_be_told_which(own: Path) -> None:
     path = write(own, "one")
     path.write_text(path.read_text() + "ENVIRONMENTS += [Environment('CartPole-v1', 'Stand.', name='two')]\n")
     with pytest.raises(WorkspaceError, match=r"one\.py has 2 environments; name one: one, two$"):
-        workspace.describe("envs/one.py")
-    assert workspace.named_in("envs/one.py") == ["one", "two"]
+        registry.describe("envs/one.py")
+    assert registry.named_in("envs/one.py") == ["one", "two"]
 
 
 def test_an_id_that_gymnasium_knows_works_with_a_task_in_words(own: Path) -> None:
@@ -82,17 +82,17 @@ def test_an_id_that_gymnasium_knows_works_with_a_task_in_words(own: Path) -> Non
 def test_a_module_of_the_workspace_can_register_environments(own: Path) -> None:
     (own / "mine_to_register.py").write_text(REGISTERS)
     before = list(sys.path)
-    about = workspace.describe("mine_to_register:OfMyOwn-v0", task="Swing up.")
+    about = registry.describe("mine_to_register:OfMyOwn-v0", task="Swing up.")
     assert (about.name, about.horizon) == ("mine_to_register:OfMyOwn-v0", 7)
     assert sys.path == before
     with pytest.raises(
         UnknownNameError, match=r"^no_such_module:Arm-v0: module 'no_such_module' cannot be imported"
     ):
-        workspace.describe("no_such_module:Arm-v0", task="Reach.")
+        registry.describe("no_such_module:Arm-v0", task="Reach.")
     with pytest.raises(
         UnknownNameError, match=r"no environment .*did you mean 'mine_to_register:OfMyOwn-v0'"
     ):
-        workspace.describe("mine_to_register:OfMyOwm-v0", task="Swing up.")
+        registry.describe("mine_to_register:OfMyOwm-v0", task="Swing up.")
 
 
 def test_workers_find_what_the_command_line_finds(own: Path) -> None:
@@ -112,12 +112,12 @@ def test_workers_find_what_the_command_line_finds(own: Path) -> None:
 
 
 def test_an_installed_package_brings_its_environments(package: Path) -> None:
-    assert workspace.describe("packaged").instruction == "Do it."
+    assert registry.describe("packaged").instruction == "Do it."
 
 
 def test_a_file_of_ones_own_comes_before_a_package(own: Path, package: Path) -> None:
     write(own, "packaged", known="CartPole-v1")
-    assert len(workspace.describe("packaged").observation) == 4
+    assert len(registry.describe("packaged").observation) == 4
 
 
 def test_a_package_that_cannot_be_loaded_is_named(package: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_package_that_cannot_be_loaded_is_named(package: Path) -> None:
         WorkspaceError,
         match=r"^entry point 'mine' of package my-robots cannot be loaded: ZeroDivisionError: .*mend or",
     ):
-        workspace.environments()
+        registry.environments()
 
 
 def test_a_name_that_exists_twice_is_an_error_that_names_both_files(own: Path) -> None:
@@ -135,40 +135,40 @@ def test_a_name_that_exists_twice_is_an_error_that_names_both_files(own: Path) -
     with pytest.raises(
         WorkspaceError, match=r"'same' exists twice: in .*one\.py and .*two\.py; rename one of them"
     ):
-        workspace.environments()
+        registry.environments()
     for name in ("one", "two"):
         (own / "envs" / f"{name}.py").unlink()
     write(own, "both").write_text(
         ONE.format(id="Pendulum-v1", name="same") + "ENVIRONMENTS += ENVIRONMENTS\n"
     )
     with pytest.raises(WorkspaceError, match=r"both\.py: environment 'same' stands in ENVIRONMENTS twice"):
-        workspace.environments()
+        registry.environments()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("ENVIRONMENTS = 3", r"mine\.py: ENVIRONMENTS must be a list of Environment\(\.\.\.\), got 3"),
-        ("from trace_robot.plugin import Environment\nENVIRONMENTS = [Environment('Pendulum-v1')]",
+        ("from trace_robot import Environment\nENVIRONMENTS = [Environment('Pendulum-v1')]",
          r"mine\.py cannot be loaded: TypeError: .*missing 1 required positional argument: 'task' \(line 2\)"),
-        ("from trace_robot.plugin import Environment\nENVIRONMENTS = [Environment('Pendulum-v1', '')]",
+        ("from trace_robot import Environment\nENVIRONMENTS = [Environment('Pendulum-v1', '')]",
          r"mine\.py cannot be loaded: WorkspaceError: Environment 'Pendulum-v1': task must say in words .* \(line 2\)"),
     ],
 )  # fmt: skip
 def test_a_broken_declaration_is_named_with_its_file(own: Path, text: str, message: str) -> None:
     (own / "envs" / "mine.py").write_text(text)
     with pytest.raises(WorkspaceError, match=message):
-        workspace.environments()
+        registry.environments()
 
 
 def test_a_path_that_is_no_plug_in_is_told_what_one_is(own: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"no plug-in file '.*nothing\.py'"):
-        workspace.describe("envs/nothing.py")
+        registry.describe("envs/nothing.py")
     (own / "envs" / "other.py").write_text("x = 1\n")
     with pytest.raises(
         WorkspaceError, match=r"other\.py is no plug-in: it has neither ENVIRONMENTS nor names"
     ):
-        workspace.describe("envs/other.py")
+        registry.describe("envs/other.py")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_command_line_takes_an_environment_by_place_or_by_option_but_not_bot
 
 
 def test_the_fetch_gripper_closes_with_1_as_meta_worlds_does() -> None:
-    env = workspace.make("FetchPickAndPlace-v4")
+    env = registry.make("FetchPickAndPlace-v4")
     openings = []
     for gripper in (-1.0, 1.0):
         observation, _ = env.reset(seed=0)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from trace_robot import part, skip
+from trace_robot.env.flatten import acted, observed
 from trace_robot.errors import EnvironmentFault, WorkspaceError
-from trace_robot.plugin import part, skip
-from trace_robot.plugin.layout import acted, observed
 
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
 NESTED = spaces.Dict(

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import RunError
+from trace_robot.render.video import clip_of, render, render_picture
 from trace_robot.rollout import Engine, Job
 from trace_robot.rollout.episode import Episode
-from trace_robot.run.codec import decode_episodes, encode_episodes
-from trace_robot.run.video import clip_of, render, render_picture
 from trace_robot.spec import Array
+from trace_robot.store.codec import decode_episodes, encode_episodes
 
 NEVER_THE_SAME = """
 import random
 from gymnasium.envs.classic_control import PendulumEnv
-from trace_robot.plugin import Environment
+from trace_robot.env import Environment
 
 class Drifting(PendulumEnv):
     def step(self, action):

@@ -14,9 +14,9 @@ import imageio
 import numpy as np
 import pytest
 
-from trace_robot.run.history import History, RunInfo
-from trace_robot.run.report.text import visible
-from trace_robot.run.report.write import INLINE, write_report
+from trace_robot.report.escape import visible
+from trace_robot.report.write import INLINE, write_report
+from trace_robot.store.history import History, RunInfo
 
 MakeRun = Callable[..., RunInfo]
 Look = Callable[..., Any]  # conftest's look, which returns its Seen

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from trace_robot.run.report.difference import Gap, Line, compare, count, listing
+from trace_robot.report.diff import Gap, Line, compare, count, listing
 
 BEFORE = '''"""Reach."""
 

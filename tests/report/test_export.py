@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from trace_robot.cli import main
-from trace_robot.run.history import History, RunInfo
+from trace_robot.store.history import History, RunInfo
 
 MakeRun = Callable[..., RunInfo]
 

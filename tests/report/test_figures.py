@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trace_robot.run.report.figures import AXES, Figure, Point, curve, mean_interval, paths, spent
-from trace_robot.run.report.text import script_json
+from trace_robot.report.escape import script_json
+from trace_robot.report.plots import AXES, Figure, Point, curve, mean_interval, paths, spent
 
 COLOURS = {"--best": "#0b7285"}
 

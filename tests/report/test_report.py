@@ -16,10 +16,10 @@ import pytest
 
 from trace_robot.cli import main
 from trace_robot.cli.parser import parser
-from trace_robot.run.history import History, RunInfo
-from trace_robot.run.lock import RunLock
-from trace_robot.run.report import render
-from trace_robot.run.report.write import MOST_FILMS
+from trace_robot.report import html
+from trace_robot.report.write import MOST_FILMS
+from trace_robot.store.folder import RunLock
+from trace_robot.store.history import History, RunInfo
 
 MakeRun = Callable[..., RunInfo]
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
@@ -149,8 +149,8 @@ def test_what_cannot_be_is_one_line(
     (tmp_path / "file").touch()
     assert main(["report", str(run.folder), "--out", str(tmp_path / "file" / "report")]) == 1
     assert re.search(r"cannot write '.*': Not a directory; .*give another --out", capsys.readouterr().err)
-    render.plotly_path.cache_clear()
-    monkeypatch.setattr(render, "find_spec", lambda name: None)
+    html.plotly_path.cache_clear()
+    monkeypatch.setattr(html, "find_spec", lambda name: None)
     assert main(["report", str(run.folder)]) == 1
     assert "a report needs plotly: pip install plotly" in capsys.readouterr().err
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from trace_robot.run.report.text import LONGEST_LINE, LONGEST_TEXT, plot_text, script_json, visible
+from trace_robot.report.escape import LONGEST_LINE, LONGEST_TEXT, plot_text, script_json, visible
 
 
 @pytest.mark.parametrize(

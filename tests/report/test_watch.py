@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from trace_robot.errors import RunError
-from trace_robot.run.history import RunInfo
-from trace_robot.run.watch import Watch
+from trace_robot.report.server import Watch
+from trace_robot.store.history import RunInfo
 
 MakeRun = Callable[..., RunInfo]
 Look = Callable[..., Any]

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trace_robot.child_process import worker_environment
 from trace_robot.errors import MissingExtraError, OrderError, TraceRobotError, UnknownNameError
+from trace_robot.fault import Limits
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.processes import worker_environment
-from trace_robot.sandbox.types import Limits
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 GOOD = """

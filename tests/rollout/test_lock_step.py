@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trace_robot.rollout.batches import Batches, cut_evenly
+from trace_robot.fault import Limits
+from trace_robot.rollout.batching import Batches, cut_evenly
+from trace_robot.rollout.env_runner import Rig
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.isolation import needs_own_process
-from trace_robot.rollout.rig import Rig
-from trace_robot.sandbox.types import Limits
+from trace_robot.sandbox.static_check.shared_state import needs_own_process
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 QUICK = Limits(call_seconds=0.5, memory_mb=512)
@@ -177,7 +177,7 @@ def test_what_shares_memory_with_others_is_not_refused_for_it(together: Rig) -> 
 def test_a_rig_makes_more_environments_only_once_they_have_paid_for_themselves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("trace_robot.rollout.rig.MESSAGES", 60)
+    monkeypatch.setattr("trace_robot.rollout.env_runner.MESSAGES", 60)
     for rig in _rig(None):
         widths = []
         for _ in range(6):

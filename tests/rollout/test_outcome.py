@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import TraceRobotError
-from trace_robot.optimize.problem import Candidate
-from trace_robot.rollout.conditions import held_out_seeds, training_seeds, validation_seeds
+from trace_robot.fault import Fault
+from trace_robot.optimizers.problem import Candidate
 from trace_robot.rollout.episode import Ended, Episode
+from trace_robot.rollout.evaluation import episode_score, outcome_of, wilson
 from trace_robot.rollout.feedback import describe, feedback, most_telling
-from trace_robot.rollout.outcome import episode_score, outcome_of, wilson
-from trace_robot.sandbox.types import Fault
+from trace_robot.rollout.seeds import held_out_seeds, training_seeds, validation_seeds
 
 
 def episode(ended: Ended, rewards: list[float], *, seed: int = 0, fault: Fault | None = None) -> Episode:

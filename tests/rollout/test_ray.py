@@ -94,7 +94,7 @@ def test_a_node_that_is_killed_in_the_middle_loses_nothing_and_the_episodes_are_
 def _variables_of_an_actor() -> str:
     import ray
 
-    from trace_robot.rollout.ray_crew import Actor
+    from trace_robot.rollout.backends.ray import Actor
 
     class Telling(Actor):
         def variables(self) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from trace_robot.rollout.affinity import Seat, _waited
+from trace_robot.rollout.env_runner import Rig
 from trace_robot.rollout.episode import Job
-from trace_robot.rollout.rig import Rig
-from trace_robot.rollout.seat import Seat, _waited
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 SPIN = "import sys\nprint('on', flush=True)\nwhile True: pass"

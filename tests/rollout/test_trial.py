@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from trace_robot.optimize.problem import Candidate
-from trace_robot.optimize.steps import minimal
+from trace_robot.optimizers.problem import Candidate
+from trace_robot.optimizers.prompt.table import minimal
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout import Engine, Rollouts, training_seeds
-from trace_robot.rollout.evaluate import resolve
-from trace_robot.rollout.trial import Trials
+from trace_robot.rollout.evaluation import Trials
+from trace_robot.rollout.task import resolve
 
 UNUSED = """\
 from trace_robot import bundle, node

@@ -9,8 +9,8 @@ import pytest
 
 from trace_robot.policy import load_policy
 from trace_robot.rollout import Engine, training_seeds
-from trace_robot.rollout.evaluate import resolve
-from trace_robot.rollout.trial import Trials
+from trace_robot.rollout.evaluation import Trials
+from trace_robot.rollout.task import resolve
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 

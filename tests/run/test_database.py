@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from trace_robot.errors import RunError
-from trace_robot.run import database, schema
-from trace_robot.run.database import FILE, open_to_read, open_to_write, transaction
-from trace_robot.run.history import History, RunInfo
+from trace_robot.store import database
+from trace_robot.store.database import FILE, open_to_read, open_to_write, transaction
+from trace_robot.store.history import History, RunInfo
 
 MakeRun = Callable[..., RunInfo]
 
@@ -31,7 +31,7 @@ def test_a_new_store_has_a_log_that_is_synced_and_keys_that_hold(tmp_path: Path)
         assert pragma(store, "journal_mode") == "wal"
         assert pragma(store, "synchronous") == 2
         assert pragma(store, "foreign_keys") == 1
-        assert pragma(store, "user_version") == len(schema.MIGRATIONS)
+        assert pragma(store, "user_version") == len(database.MIGRATIONS)
         with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
             store.execute("INSERT INTO graphs VALUES (17, 0, x'00')")
 
@@ -45,7 +45,7 @@ def test_an_older_store_is_brought_up_to_date_with_its_rows(
 ) -> None:
     make_run(tmp_path)
     longer = (
-        *schema.MIGRATIONS,
+        *database.MIGRATIONS,
         "ALTER TABLE runs ADD COLUMN mood TEXT;\nUPDATE runs SET mood = 'good; very';\n",
     )
     monkeypatch.setattr(database, "MIGRATIONS", longer)
@@ -59,7 +59,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
 ) -> None:
     make_run(tmp_path)
     monkeypatch.setattr(
-        database, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE runs ADD COLUMN mood TEXT;\nNONSENSE;\n")
+        database, "MIGRATIONS", (*database.MIGRATIONS, "ALTER TABLE runs ADD COLUMN mood TEXT;\nNONSENSE;\n")
     )
     with pytest.raises(RunError, match="syntax error"):
         open_to_write(tmp_path)
@@ -175,7 +175,7 @@ def test_many_writers_and_a_reader_at_once_lose_nothing(tmp_path: Path, make_run
 READ = """
 import os, sys
 from pathlib import Path
-from trace_robot.run.history import History
+from trace_robot.store.history import History
 os.setuid(65534)
 with History(Path(sys.argv[1])) as history:
     print(history.run("run").iterations)
@@ -184,7 +184,7 @@ WRITE = """
 import os, sys
 from pathlib import Path
 from trace_robot.errors import RunError
-from trace_robot.run.ledger import Store
+from trace_robot.store.writer import Store
 os.setuid(65534)
 try:
     Store(Path(sys.argv[1]))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trace_robot.choice import choose, choose_again
 from trace_robot.errors import RunError
+from trace_robot.run.optimizers import choose, choose_again
 from trace_robot.settings import Settings
 
 SETTINGS = Settings("reach-v3", optimizer="optoprime")

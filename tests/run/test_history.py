@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import RunError, UnknownNameError
-from trace_robot.run.history import History, RunInfo, Score
-from trace_robot.run.lock import RunLock
+from trace_robot.store.folder import RunLock
+from trace_robot.store.history import History, RunInfo, Score
 
 MakeRun = Callable[..., RunInfo]
 

@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 
 from trace_robot.errors import BudgetExceededError, ChangedRunError, ModelError
-from trace_robot.llm.meter import Budget, Metered, Prices
-from trace_robot.llm.model import Reply
-from trace_robot.llm.record import Recorder
-from trace_robot.llm.scripted import ScriptedModel
-from trace_robot.optimize.problem import Candidate
-from trace_robot.run.journal import Journal
-from trace_robot.run.ledger import Beginning, Store
-from trace_robot.run.remembered import RememberedModel
+from trace_robot.llm.metering import Budget, Metered, Prices
+from trace_robot.llm.model import Reply, ScriptedModel
+from trace_robot.llm.recording import Recorder
+from trace_robot.optimizers.problem import Candidate
+from trace_robot.run.journaled import RememberedModel
 from trace_robot.settings import Settings
 from trace_robot.spec import EnvSpec
+from trace_robot.store.journal import Journal
+from trace_robot.store.writer import Beginning, Store
 
 SPEC = EnvSpec("nowhere", "", (), (), 0, (), (), 1)
 
@@ -149,7 +148,7 @@ def test_an_answer_in_the_store_and_in_a_record_is_given_once(store: Store, tmp_
 
 
 def test_an_episode_comes_back_as_it_was_to_the_last_bit(point_mass_trials: object) -> None:
-    from trace_robot.run.codec import decode_episodes, encode_episodes
+    from trace_robot.store.codec import decode_episodes, encode_episodes
 
     trials = point_mass_trials
     (trial,) = trials.run([Candidate(0, None, trials.policy.values)], graph=True)  # type: ignore[attr-defined]

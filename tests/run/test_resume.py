@@ -16,20 +16,21 @@ from typing import Any
 
 import pytest
 
-from trace_robot.choice import Chosen
 from trace_robot.errors import ChangedRunError, ModelError, RunError
-from trace_robot.llm.meter import Metered
-from trace_robot.llm.scripted import ScriptedModel
-from trace_robot.loop import optimize, resume
-from trace_robot.optimize import OptoPrime
-from trace_robot.optimize.problem import Candidate, Problem
+from trace_robot.llm.metering import Metered
+from trace_robot.llm.model import ScriptedModel
+from trace_robot.optimizers import OptoPrime
+from trace_robot.optimizers.problem import Candidate, Problem
 from trace_robot.rollout import Engine
-from trace_robot.run.database import open_to_write
-from trace_robot.run.history import History
-from trace_robot.run.lock import RunLock
-from trace_robot.run.remembered import RememberedModel
-from trace_robot.settings import Event, Iterated, Progressed, Settings
+from trace_robot.run.events import Event, Iterated, Progressed
+from trace_robot.run.journaled import RememberedModel
+from trace_robot.run.optimize import optimize, resume
+from trace_robot.run.optimizers import Chosen
+from trace_robot.settings import Settings
 from trace_robot.spec import EnvSpec
+from trace_robot.store.database import open_to_write
+from trace_robot.store.folder import RunLock
+from trace_robot.store.history import History
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("point_mass")

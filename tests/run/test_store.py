@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trace_robot.errors import RunError
-from trace_robot.run.store import RunFolder, difference, read_result
+from trace_robot.store.folder import RunFolder, difference, read_result
 
 
 def test_a_folder_with_something_in_it_is_not_touched(tmp_path: Path) -> None:

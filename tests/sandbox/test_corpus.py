@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trace_robot.sandbox.corpus import Row, read_corpus, run_corpus
+from trace_robot.sandbox.selftest import Row, read_corpus, run_corpus
 
 HERE = Path(__file__).parent
 CORPORA = ["controllers.json", "neighbours.json"]

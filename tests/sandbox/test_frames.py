@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trace_robot.sandbox.frames import (
+from trace_robot.fault import Fault
+from trace_robot.sandbox.protocol import (
     CATEGORIES,
     ENTRY,
     MESSAGE_CHARS,
@@ -15,7 +16,6 @@ from trace_robot.sandbox.frames import (
     decode_entries,
     encode_entries,
 )
-from trace_robot.sandbox.types import Fault
 
 SIZES = Sizes(printed_chars=50, records_bytes=100)
 plain_text = st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=30)

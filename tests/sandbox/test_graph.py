@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
-from trace_robot.sandbox.graph import read_records
+from trace_robot.sandbox.graph_records import read_records
 from trace_robot.trace import ParameterNode, backward, from_records
 
 FIELDS = {"hand": (0, 3), "goal": (3, 6)}

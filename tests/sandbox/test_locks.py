@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from trace_robot.sandbox import Interface, Limits, Sandbox
-from trace_robot.sandbox.report import report
-from trace_robot.sandbox.seccomp import TABLES, assemble
+from trace_robot.sandbox.child.seccomp import TABLES, assemble
+from trace_robot.sandbox.selftest import report
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the locks are Linux's")
 PLAIN = "def act(observation):\n    return observation[:2]\n"

@@ -250,7 +250,7 @@ def test_orders_out_of_turn_and_wrong_shapes_are_errors():
 
 def test_without_a_boundary_untrusted_code_is_refused_unless_trusted(monkeypatch):
     reason = "seccomp is a Linux facility and this is darwin"
-    monkeypatch.setattr("trace_robot.sandbox.process.told_locks", lambda told: {"failed": reason})
+    monkeypatch.setattr("trace_robot.sandbox.host_process.told_locks", lambda told: {"failed": reason})
     with Sandbox(Interface(3, 2)) as box, pytest.raises(SandboxError) as caught:
         box.load(PLAIN)
     assert str(caught.value) == (

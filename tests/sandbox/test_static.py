@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trace_robot.sandbox import check
-from trace_robot.sandbox.static import modules_of
+from trace_robot.sandbox.static_check.check import modules_of
 
 ACT = "def act(observation):\n    return [0.0]\n"
 

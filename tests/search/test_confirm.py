@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trace_robot.optimize.problem import Candidate, Outcome
-from trace_robot.optimize.search import ProgramSearch
-from trace_robot.optimize.search.evaluation import FIRST, SPARED, Evaluation, Step
-from trace_robot.optimize.search.population import Individual
-from trace_robot.optimize.search.tune import Tuning
-from trace_robot.program import Place, Program, Stage
+from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search import ProgramSearch
+from trace_robot.search.staged import Place, Program, Stage
+from trace_robot.search.staged.evaluation import FIRST, SPARED, Evaluation, Individual, Step
+from trace_robot.search.staged.tuning import Tuning
 
 _found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))
 assert _found is not None

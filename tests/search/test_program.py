@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trace_robot.errors import PolicyError
-from trace_robot.program import Place, Program, Stage, code, start, write
+from trace_robot.search.staged import Place, Program, Stage, code, start, write
 from trace_robot.spec import Array, EnvSpec
 
 _found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trace_robot.optimize.problem import Candidate, Outcome
-from trace_robot.optimize.search import ProgramSearch, measure
-from trace_robot.program import Program, code, start
+from trace_robot.env.registry import describe, make
+from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search import ProgramSearch
+from trace_robot.search.staged import Program, code, start
+from trace_robot.search.staged.measures import measure
 from trace_robot.spec import Array, EnvSpec
-from trace_robot.workspace import describe, make
 
 SPEC: EnvSpec = describe("reach-v3", control="raw")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import trace_robot.optimize.search as room
+import trace_robot.search as room
 from trace_robot.errors import OrderError
-from trace_robot.optimize.problem import Candidate, Outcome
-from trace_robot.optimize.search import ProgramSearch, measure
-from trace_robot.optimize.search.changes import Changes
-from trace_robot.optimize.search.constants import free, from_vector, to_vector
-from trace_robot.optimize.search.moves import LONGEST, Moves
-from trace_robot.program import Program, start
+from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search import ProgramSearch
+from trace_robot.search.staged import Program, start
+from trace_robot.search.staged.measures import measure
+from trace_robot.search.staged.mutation import LONGEST, Changes, Moves
+from trace_robot.search.staged.variants import free, from_vector, to_vector
 
 _found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))
 assert _found is not None

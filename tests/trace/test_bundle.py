@@ -23,7 +23,7 @@ from trace_robot.trace import (
     operators,
 )
 from trace_robot.trace import bundle as traced
-from trace_robot.trace.utils import contain
+from trace_robot.trace.compat import contain
 
 OFFSET = 100
 

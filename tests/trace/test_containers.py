@@ -21,7 +21,7 @@ from trace_robot.trace import (
     operators,
     to_data,
 )
-from trace_robot.trace.plain_data import decode, encode
+from trace_robot.trace.serialization import decode, encode
 
 
 class Base(Module):

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from trace_robot.trace import ExecutionError, MessageNode, ParameterNode, node, operators
-from trace_robot.trace.graph import GRAPH
-from trace_robot.trace.same import same
-from trace_robot.trace.table import TABLE
-from trace_robot.trace.utils import contain
+from trace_robot.trace.builtins import same
+from trace_robot.trace.compat import GRAPH, contain
+from trace_robot.trace.operator_table import TABLE
 
 BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and_", "or_", "xor"]
 
@@ -359,9 +358,9 @@ def test_every_operator_of_the_table_is_there_with_its_words() -> None:
 
 
 def test_call_llm_needs_a_model_and_then_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trace_robot.trace import table
+    from trace_robot.trace import operator_table
 
-    monkeypatch.setattr(table, "ask_model", [])
+    monkeypatch.setattr(operator_table, "ask_model", [])
     with pytest.raises(ExecutionError, match="needs a language model"):
         operators.call_llm("system", "question")
     seen: list[object] = []

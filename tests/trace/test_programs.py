@@ -19,7 +19,7 @@ from trace_robot.trace import (
     stop_tracing,
     to_records,
 )
-from trace_robot.trace.same import same
+from trace_robot.trace.builtins import same
 
 Values = list[Any]
 

@@ -18,8 +18,7 @@ from trace_robot.trace import (
     node,
     to_records,
 )
-from trace_robot.trace.records import KINDS
-from trace_robot.trace.shorten import shorten
+from trace_robot.trace.serialization import KINDS, shorten
 
 gain = node(4.0, name="gain", trainable=True)
 

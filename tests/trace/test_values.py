@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from trace_robot.errors import ValueMismatchError
 from trace_robot.trace import Bounds, Choices, bundle, convert, node
-from trace_robot.trace.same import same
-from trace_robot.trace.values import check_code, convert_for
+from trace_robot.trace.builtins import same
+from trace_robot.trace.constraints import check_code, convert_for
 
 Point = namedtuple("Point", "x y")
 

@@ -10,8 +10,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from trace_robot.run.backend import probe
-from trace_robot.run.video import Clip, Studio
+from trace_robot.render.process import probe
+from trace_robot.render.video import Clip, Studio
 from trace_robot.spec import Array, Scene, States
 
 MODEL = """

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from trace_robot.run.caption import BACKGROUND, band, band_height, lines_of, plain
-from trace_robot.run.video import Clip
+from trace_robot.render.caption import BACKGROUND, band, band_height, lines_of, plain
+from trace_robot.render.video import Clip
 
 WIDTH, LETTERS = 320, 13
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from trace_robot.errors import RunError
+from trace_robot.fault import Fault
+from trace_robot.render.job import moments_of, timeline
+from trace_robot.render.video import Clip, clip_of, outcome_of
 from trace_robot.rollout.episode import Episode
-from trace_robot.run.clip import moments_of, timeline
-from trace_robot.run.video import Clip, clip_of, outcome_of
-from trace_robot.sandbox.types import Fault
 
 NONE = np.empty(0)
 

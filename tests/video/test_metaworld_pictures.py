@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trace_robot.run.video import Clip, Studio, VideoInfo, picture_job, render_picture, video_job
+from trace_robot.env.registry import make
+from trace_robot.render.video import Clip, Studio, VideoInfo, picture_job, render_picture, video_job
 from trace_robot.spec import Array
-from trace_robot.workspace import make
 
 Reader = Callable[[Path], Array]
 

@@ -13,9 +13,23 @@ from pathlib import Path
 import pytest
 
 from trace_robot.errors import RunError
-from trace_robot.run.backend import candidates, choose_backend, probe, worker_command, worker_environment
-from trace_robot.run.package import RenderJob, pack, unpack
-from trace_robot.run.video import Clip, RenderFailure, Studio, VideoInfo, picture_job, render, video_job
+from trace_robot.render.job import RenderJob, pack, unpack
+from trace_robot.render.process import (
+    candidates,
+    choose_backend,
+    probe,
+    worker_command,
+    worker_environment,
+)
+from trace_robot.render.video import (
+    Clip,
+    RenderFailure,
+    Studio,
+    VideoInfo,
+    picture_job,
+    render,
+    video_job,
+)
 
 
 def children() -> set[int]:
@@ -49,10 +63,10 @@ def without(libraries: list[str], folder: Path) -> dict[str, str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="names Linux libraries")
 def test_egl_comes_before_osmesa_and_rays_come_where_neither_loads(clip: Clip, tmp_path: Path) -> None:
     pack(picture_job([clip], tmp_path / "ball.png"), tmp_path)
-    code = "from trace_robot.run.video import choose_backend; print(choose_backend())"
+    code = "from trace_robot.render.video import choose_backend; print(choose_backend())"
     draw = (
-        "import sys; from pathlib import Path; from trace_robot.run.package import unpack;"
-        "from trace_robot.run.video import render_picture; job = unpack(Path(sys.argv[1]));"
+        "import sys; from pathlib import Path; from trace_robot.render.job import unpack;"
+        "from trace_robot.render.video import render_picture; job = unpack(Path(sys.argv[1]));"
         "print(render_picture(job.clips, job.path).backend)"
     )
     egl, osmesa = ["libEGL.so", "libEGL.so.1"], ["libOSMesa.so", "libOSMesa.so.6", "libOSMesa.so.8"]
@@ -90,7 +104,7 @@ def test_the_choice_of_a_library_stays_in_the_process_that_draws(monkeypatch: py
 
 def test_importing_the_module_loads_nothing_heavy() -> None:
     heavy = "{'mujoco', 'PIL', 'imageio', 'imageio_ffmpeg', 'metaworld', 'gymnasium'}"
-    code = f"import sys, trace_robot.run.video; print({heavy} & set(sys.modules))"
+    code = f"import sys, trace_robot.render.video; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -98,8 +112,8 @@ def test_importing_the_module_loads_nothing_heavy() -> None:
 RENDER = """
 import sys
 from pathlib import Path
-from trace_robot.run.package import unpack
-from trace_robot.run.video import Studio
+from trace_robot.render.job import unpack
+from trace_robot.render.video import Studio
 with Studio() as studio:
     studio.submit(unpack(Path(sys.argv[1])))
     {then}

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import RunError
-from trace_robot.run.backend import Backend, probe
-from trace_robot.run.video import (
+from trace_robot.render.process import Backend, probe
+from trace_robot.render.video import (
     Clip,
     RenderFailure,
     Studio,

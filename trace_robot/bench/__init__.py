@@ -1,7 +1,6 @@
 """The benchmark: many tasks and seeds under one protocol, resumable, as a results file, a table and a plot."""
 
-from trace_robot.bench.plan import Plan
-from trace_robot.bench.protocol import PAPER, PROTOCOLS, Protocol, select
+from trace_robot.bench.plan import PAPER, PROTOCOLS, Plan, Protocol, select
 from trace_robot.bench.results import Results, Row, read_rows
 from trace_robot.bench.run import Finished, Running, bench
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from trace_robot.bench.protocol import PROTOCOLS, Protocol
-from trace_robot.choice import SEARCH_SECONDS
-from trace_robot.errors import UnknownNameError
-from trace_robot.rollout.levels import require_level
+from trace_robot.env.registry import environments, sets
+from trace_robot.errors import TraceRobotError, UnknownNameError, unknown
+from trace_robot.rollout.feedback import require_level
+from trace_robot.run.optimizers import SEARCH_SECONDS
 from trace_robot.settings import Settings
 
 OPTIMIZERS = ("search", "optoprime", "opro")
@@ -78,3 +78,83 @@ class Plan:
             held_out=rules.held_out, options=rules.options, feedback=self.feedback, seconds=self.limit,
             steps=self.steps, tune=rules.tune, video=False, trusted=self.trusted,
         )  # fmt: skip
+
+
+# Success of the paper's robot experiment at its last iteration (arXiv:2406.16218, figure 7; read off the figure,
+# to 0.01): OptoPrime with memory, OPRO. Iterations in which a controller crashed were dropped there.
+PAPER: Mapping[str, Mapping[str, float]] = {
+    "optoprime": {"reach-v3": 1.00, "push-v3": 0.30, "pick-place-v3": 0.40},
+    "opro": {"reach-v3": 0.47, "push-v3": 0.18, "pick-place-v3": 0.00},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a controller is trained and scored.
+
+    episodes: training conditions; confirm: further ones, for choosing among controllers that solve these, see
+    ``trace_robot.rollout.evaluation``; held_out: those of the score. control: "pose" or "raw", None for what suits the
+    optimizer. options: of the environment. iterations: of an optimizer that asks a model, by task; ``default`` of
+    the others, None for the optimizer's own. tune: numbers may be tuned between two proposals of a model.
+    """
+
+    name: str
+    about: str
+    episodes: int
+    confirm: int
+    held_out: int
+    seeds: tuple[int, ...]
+    control: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    iterations: Mapping[str, int] = field(default_factory=dict)
+    default: int | None = None
+    tune: bool = True
+
+    def iterations_of(self, task: str) -> int | None:
+        return self.iterations.get(task, self.default)
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "standard",
+            "500 simulator steps an episode, 5 training conditions, 25 more for controllers that solve these,"
+            " 50 held-out ones",
+            episodes=5,
+            confirm=25,
+            held_out=50,
+            seeds=(0,),
+        ),
+        Protocol(
+            "paper",
+            "pose control by relative targets, 10 decisions an episode, 1 training condition, 10 held-out ones,"
+            " 10 seeds; at most 10 iterations for reach, 30 for the others, where a model is asked",
+            episodes=1,
+            confirm=0,
+            held_out=10,
+            seeds=tuple(range(10)),
+            control="pose",
+            options={"relative": True, "decisions": 10},
+            iterations={"reach-v3": 10},
+            default=30,
+            tune=False,
+        ),
+    )
+}
+
+
+def select(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the tasks that names of tasks and of sets ("paper", "mt10", "mt50") stand for, each once."""
+    known, groups = environments(), sets()
+    chosen: dict[str, None] = {}
+    for name in names:
+        if name in groups:
+            chosen.update(dict.fromkeys(groups[name]))
+        elif name in known:
+            chosen[name] = None
+        else:
+            raise unknown("task or set of tasks", name, [*groups, *known])
+    if not chosen:
+        raise TraceRobotError("a benchmark needs at least one task, got none")
+    return tuple(chosen)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
-from trace_robot.bench.plot import svg
-from trace_robot.bench.results import ROWS, read_rows
-from trace_robot.bench.table import markdown, zoo_markdown
+from trace_robot.bench.plan import PAPER, PROTOCOLS
+from trace_robot.bench.results import ROWS, Row, read_rows
 from trace_robot.errors import RunError
-from trace_robot.run.store import RunFolder
+from trace_robot.rollout.evaluation import wilson
+from trace_robot.store.folder import RunFolder
 
 TABLE, PLOT = "table.md", "plot.svg"
 SLOT = re.compile(r"(<!-- results: (?P<name>[\w./-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -55,3 +57,216 @@ def _json(path: Path) -> dict[str, Any]:
 def named(document: str) -> list[str]:
     """Return the names of the results files that a document has a place for."""
     return [match["name"] for match in SLOT.finditer(document)]
+
+
+GOOD = 0.90
+ABREAST = 2  # tasks in a line of the zoo's table
+NOTHING = "No results yet.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A task's rows put together: success and its 95 % Wilson interval over the episodes of all seeds."""
+
+    task: str
+    rows: tuple[Row, ...]
+
+    @property
+    def episodes(self) -> int:
+        return sum(row.episodes for row in self.rows)
+
+    @property
+    def successes(self) -> int:
+        return sum(round(row.success * row.episodes) for row in self.rows)
+
+    @property
+    def success(self) -> float:
+        return self.successes / self.episodes
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.successes, self.episodes)
+
+    def mean(self, name: str) -> float:
+        return float(sum(getattr(row, name) for row in self.rows) / len(self.rows))
+
+
+def scores(rows: Sequence[Row]) -> list[Score]:
+    """Return the rows put together by task, in the order in which the tasks first occur."""
+    by_task: dict[str, list[Row]] = {}
+    for row in rows:
+        by_task.setdefault(row.task, []).append(row)
+    return [Score(task, tuple(group)) for task, group in by_task.items()]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the summary and the table of rows that share an optimizer and a protocol."""
+    if not rows:
+        return NOTHING
+    found = scores(rows)
+    published = _published(rows[0], found)
+    asked = any(row.model_calls for row in rows)
+    head = [
+        "task",
+        "success",
+        "95 % interval",
+        "episodes",
+        "crashed",
+        "training",
+        "candidates",
+        "simulator steps",
+    ]
+    head += [*(["calls", "tokens"] if asked else []), "seconds", *published, "ended"]
+    lines = [_summary(rows, found), "", _line(head), "|---|" + "---:|" * (len(head) - 2) + "---|"]
+    lines += [_line(_cells(score, asked, published)) for score in found]
+    return "\n".join(lines) + "\n"
+
+
+def zoo_markdown(data: Mapping[str, Any]) -> str:
+    """Return the table of what ``trace-robot evaluate zoo --json`` printed, several tasks a line."""
+    if not data:
+        return NOTHING
+    cells = [
+        f"{row['task']} | {row['success']:.2f} | {row['interval'][0]:.2f} to {row['interval'][1]:.2f}"
+        for row in data["tasks"]
+    ]
+    good = sum(row["success"] >= GOOD for row in data["tasks"])
+    lines = [
+        f"**Mean success {data['mean_success']:.3f}** of {len(cells)} controllers, {data['episodes']} episodes each on"
+        f" the held-out conditions of seed {data['seed']}; {good} at {GOOD:.2f} or better.",
+        "",
+        "| " + " | ".join(["task | success | 95 % interval"] * ABREAST) + " |",
+        "|" + "---|---:|---:|" * ABREAST,
+    ]
+    for start in range(0, len(cells), ABREAST):
+        line = cells[start : start + ABREAST]
+        lines.append("| " + " | ".join(line + [" | | "] * (ABREAST - len(line))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _summary(rows: Sequence[Row], found: Sequence[Score]) -> str:
+    first = rows[0]
+    mean = sum(score.success for score in found) / len(found)
+    good = sum(score.success >= GOOD for score in found)
+    seeds = sorted({row.seed for row in rows})
+    versions = ", ".join(
+        f"{k} {v}" for k, v in first.versions.items() if k not in ("platform", "openai", "cma")
+    )
+    about = PROTOCOLS[first.protocol].about if first.protocol in PROTOCOLS else ""
+    lines = [
+        f"**Mean success {mean:.3f}** over {len(found)} task{'s' * (len(found) != 1)}; {good} of them at"
+        f" {GOOD:.2f} or better. Episodes that crashed count as failures"
+        f" ({sum(row.crashes for row in rows)} of {sum(row.episodes for row in rows)}).",
+        "",
+        f"- optimizer {first.optimizer}{f' ({first.model})' if first.model else ''}, feedback level {first.feedback},"
+        f" control {'/'.join(sorted({row.control for row in rows}))}, start {first.fixed.get('policy')}",
+        f"- protocol {first.protocol}: {about}; seeds {', '.join(map(str, seeds))}",
+        f"- budget of a run: {_budget(first.fixed)}; {sum(row.wall_seconds for row in rows) / 60:.0f} minutes in all"
+        f" with {'/'.join(map(str, sorted({row.workers for row in rows})))} workers",
+        f"- {versions}",
+    ]
+    return "\n".join(lines)
+
+
+def _budget(fixed: Mapping[str, Any]) -> str:
+    parts = [f"{fixed[name]:,.10g} {name}" for name in ("seconds", "steps", "iterations") if fixed.get(name)]
+    return " or ".join(parts) or "the optimizer's own"
+
+
+def _published(row: Row, found: Sequence[Score]) -> dict[str, Mapping[str, float]]:
+    """Return the columns of published numbers, where this protocol has any for these tasks."""
+    if row.protocol != "paper":
+        return {}
+    known = {score.task for score in found}
+    return {f"paper's {name}": numbers for name, numbers in PAPER.items() if known & set(numbers)}
+
+
+def _cells(score: Score, asked: bool, published: Mapping[str, Mapping[str, float]]) -> list[str]:
+    low, high = score.interval
+    endings = {row.ended: None for row in score.rows}
+    return [
+        score.task, f"{score.success:.2f}", f"{low:.2f} to {high:.2f}", str(score.episodes),
+        str(sum(row.crashes for row in score.rows)), f"{score.mean('training_success'):.2f}",
+        f"{score.mean('candidates'):,.0f}", f"{score.mean('environment_steps'):,.0f}",
+        *([f"{score.mean('model_calls'):.0f}", f"{score.mean('tokens'):,.0f}"] if asked else []),
+        f"{score.mean('seconds'):.0f}",
+        *(f"{numbers[score.task]:.2f}" if score.task in numbers else "" for numbers in published.values()),
+        "; ".join(endings),
+    ]  # fmt: skip
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+LEFT, WIDTH, RIGHT = 190, 480, 60
+TOP, ROW, BOTTOM = 64, 20, 34
+BAR, INTERVAL, MARK, GRID, TEXT = "#4c78a8", "#1d3557", "#d1495b", "#dddddd", "#222222"
+
+
+def svg(rows: Sequence[Row]) -> str:
+    """Return the picture of rows that share an optimizer and a protocol, the best task first."""
+    found = sorted(scores(rows), key=lambda score: -score.success)
+    published = PAPER["optoprime"] if rows and rows[0].protocol == "paper" else {}
+    height = TOP + ROW * len(found) + BOTTOM
+    width = LEFT + WIDTH + RIGHT
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
+        f' viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="{TEXT}">',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        *_heading(rows, found, bool(published)),
+        *_axis(height),
+    ]
+    for number, score in enumerate(found):
+        parts += _bar(score, TOP + ROW * number, published.get(score.task))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _heading(rows: Sequence[Row], found: Sequence[Score], published: bool) -> list[str]:
+    if not rows:
+        return [_text(10, 24, "no results yet")]
+    first = rows[0]
+    mean = sum(score.success for score in found) / len(found)
+    what = f"{first.optimizer}, protocol {first.protocol}, feedback level {first.feedback}"
+    about = "success on held-out conditions, 95 % interval" + (
+        "; red: the paper's OptoPrime" if published else ""
+    )
+    return [_text(10, 24, f"{what}: mean {mean:.3f}", 'font-size="15"'), _text(10, 44, about)]
+
+
+def _axis(height: int) -> list[str]:
+    parts = []
+    for tenth in range(0, 11, 2):
+        x = _x(tenth / 10)
+        parts.append(_line_of_plot(x, TOP - 4, x, height - BOTTOM + 2, GRID, 1))
+        parts.append(_text(x, height - BOTTOM + 18, f"{tenth / 10:.1f}", 'text-anchor="middle"'))
+    return parts
+
+
+def _bar(score: Score, y: int, published: float | None) -> list[str]:
+    middle = y + ROW / 2
+    low, high = score.interval
+    parts = [
+        _text(LEFT - 8, middle + 4, score.task, 'text-anchor="end"'),
+        f'<rect x="{LEFT}" y="{y + 4}" width="{_x(score.success) - LEFT:.1f}" height="{ROW - 8}" fill="{BAR}"/>',
+        _line_of_plot(_x(low), middle, _x(high), middle, INTERVAL, 2),
+        _text(LEFT + WIDTH + 8, middle + 4, f"{score.success:.2f}"),
+    ]
+    if published is not None:
+        parts.append(_line_of_plot(_x(published), y + 1, _x(published), y + ROW - 1, MARK, 3))
+    return parts
+
+
+def _x(success: float) -> float:
+    return LEFT + WIDTH * success
+
+
+def _text(x: float, y: float, text: str, more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}"{" " + more if more else ""}>{escape(text)}</text>'
+
+
+def _line_of_plot(x1: float, y1: float, x2: float, y2: float, colour: str, width: int) -> str:
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"'
+        f' stroke-width="{width}"/>'
+    )

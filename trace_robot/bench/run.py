@@ -12,18 +12,19 @@ from pathlib import Path
 
 from trace_robot.bench.plan import Key, Plan
 from trace_robot.bench.results import Results, Row
-from trace_robot.choice import Chosen, choose
+from trace_robot.env.registry import require_expert
 from trace_robot.errors import ChangedRunError, EnvironmentFault
-from trace_robot.llm.record import read_record
-from trace_robot.loop import optimize, resume
+from trace_robot.llm.recording import read_record
 from trace_robot.rollout.engine import Engine
-from trace_robot.rollout.levels import EXPERT
-from trace_robot.rollout.outcome import wilson
-from trace_robot.run.ledger import Store
-from trace_robot.run.store import RunFolder
-from trace_robot.settings import Event, Observe, Result
+from trace_robot.rollout.evaluation import wilson
+from trace_robot.rollout.feedback import EXPERT
+from trace_robot.run.events import Event, Observe
+from trace_robot.run.optimize import optimize, resume
+from trace_robot.run.optimizers import Chosen, choose
+from trace_robot.settings import Result
+from trace_robot.store.folder import RunFolder
+from trace_robot.store.writer import Store
 from trace_robot.versions import versions
-from trace_robot.workspace import require_expert
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,18 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from trace_robot.bench.protocol import PROTOCOLS
+from trace_robot.bench.plan import PROTOCOLS
 from trace_robot.bench.results import Row
+from trace_robot.env.registry import environments
 from trace_robot.errors import RunError, UnknownNameError, unknown
 from trace_robot.policy import Policy, load_policy
-from trace_robot.rollout.conditions import validation_seeds
 from trace_robot.rollout.engine import Backend, Engine
-from trace_robot.rollout.evaluate import Report, evaluate, resolve
-from trace_robot.rollout.trial import Trials
-from trace_robot.run.store import RunFolder
-from trace_robot.workspace import environments, policies
+from trace_robot.rollout.evaluate import Report, evaluate
+from trace_robot.rollout.evaluation import Trials
+from trace_robot.rollout.seeds import validation_seeds
+from trace_robot.rollout.task import resolve
+from trace_robot.store.folder import RunFolder
+from trace_robot.workspace import policies
 
 LEVEL = "outcome"
 PREFIX = "zoo/"

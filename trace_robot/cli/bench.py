@@ -11,15 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trace_robot.bench.plan import Plan
-from trace_robot.bench.protocol import PROTOCOLS, select
-from trace_robot.bench.report import write_report
+from trace_robot.bench.plan import PROTOCOLS, Plan, select
+from trace_robot.bench.report import markdown, write_report
 from trace_robot.bench.results import ROWS, Row
 from trace_robot.bench.run import Finished, Running, bench
-from trace_robot.bench.table import markdown
 from trace_robot.bench.zoo import write_zoo
 from trace_robot.cli.screen import console, write_json
-from trace_robot.settings import Progressed
+from trace_robot.run.events import Progressed
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.markup import escape
 
-from trace_robot.check import Examined, Finding, examine
 from trace_robot.cli.options.shared import environment_options
 from trace_robot.cli.screen import console, write_json
-from trace_robot.workspace import named_in
+from trace_robot.env.registry import named_in
+from trace_robot.env_checker import Examined, Finding, examine
 
 MARKS = {
     "good": "[green]good   [/green]",

@@ -15,9 +15,9 @@ from trace_robot.cli.find import find, iteration_of, runs_folder
 from trace_robot.cli.plain import run_data
 from trace_robot.cli.show import told
 from trace_robot.cli.text import duration, line
-from trace_robot.interval import difference as between
-from trace_robot.run.history import IterationInfo, RunInfo
-from trace_robot.run.store import difference
+from trace_robot.stats import difference as between
+from trace_robot.store.folder import difference
+from trace_robot.store.history import IterationInfo, RunInfo
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trace_robot.cli.text import line
-from trace_robot.run.history import IterationInfo
+from trace_robot.store.history import IterationInfo
 
 HEIGHT, WIDEST, MARGIN = 10, 80, 8
 COLORS = ("green", "magenta")

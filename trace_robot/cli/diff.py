@@ -10,7 +10,7 @@ from trace_robot.cli.console import console, write_json
 from trace_robot.cli.find import find, iteration_of, runs_folder
 from trace_robot.cli.text import safe
 from trace_robot.errors import RunError
-from trace_robot.run.store import difference
+from trace_robot.store.folder import difference
 
 STYLES = {"+": "green", "-": "red", "@": "cyan"}
 

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from trace_robot.cli.screen import console, write_json
+from trace_robot.env.registry import Entry, catalogue, gymnasium_ids
 from trace_robot.errors import unknown
-from trace_robot.workspace import Entry, catalogue, gymnasium_ids
 
 OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from trace_robot.cli.find import find, runs_folder
 from trace_robot.cli.screen import console, write_json
-from trace_robot.run.track.content import content
+from trace_robot.export.content import content
 
 NEXT = {
     "tensorboard": "look with: tensorboard --logdir {}",
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     with history:
         told = content(history, found)
     out = Path(options.out) if options.out else found.folder / options.to
-    where = str(import_module(f"trace_robot.run.track.{options.to}").write(told, out))
+    where = str(import_module(f"trace_robot.export.{options.to}").write(told, out))
     if options.json:
         write_json({"to": options.to, "where": where, "iterations": len(told.steps)})
     elif options.quiet:

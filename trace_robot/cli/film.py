@@ -11,14 +11,14 @@ from rich.markup import escape
 from trace_robot.cli.find import find, iteration_of, runs_folder
 from trace_robot.cli.screen import console, write_json
 from trace_robot.errors import RunError
-from trace_robot.run.clip import Clip
-from trace_robot.run.history import EpisodeInfo, History, IterationInfo, RunInfo
+from trace_robot.render.job import Clip
+from trace_robot.store.history import EpisodeInfo, History, IterationInfo, RunInfo
 
 MOST_TILES = 48
 
 
 def run(options: argparse.Namespace) -> int:
-    from trace_robot.run.video import render, render_picture, render_side_by_side
+    from trace_robot.render.video import render, render_picture, render_side_by_side
 
     history, info = find(options.task, runs_folder(options))
     with history:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trace_robot.errors import RunError, UnknownNameError
-from trace_robot.run.database import FILE
-from trace_robot.run.history import History, IterationInfo, RunInfo
+from trace_robot.store.database import FILE
+from trace_robot.store.history import History, IterationInfo, RunInfo
 
 RUNS = Path("rollouts") / "runs"
 

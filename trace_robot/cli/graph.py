@@ -16,8 +16,8 @@ TOKENS = 6000
 
 
 def run(options: argparse.Namespace) -> int:
-    from trace_robot.optimize.fold import render_graph
-    from trace_robot.optimize.picture import draw_folded
+    from trace_robot.optimizers.prompt.drawing import draw_folded
+    from trace_robot.optimizers.prompt.graph_text import render_graph
 
     history, info = find(options.run, runs_folder(options))
     with history:

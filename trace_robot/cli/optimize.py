@@ -10,15 +10,21 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from trace_robot.choice import Chosen, choose
 from trace_robot.cli.find import name_of
 from trace_robot.cli.interrupt import INTERRUPTED, interruptible
 from trace_robot.cli.options.shared import environment_options
 from trace_robot.cli.screen import Screen, console, write_json
-from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError, ValueMismatchError
+from trace_robot.errors import (
+    ReplayMismatchError,
+    ReplyError,
+    RunError,
+    TraceRobotError,
+    ValueMismatchError,
+)
 from trace_robot.llm import Budget, Prices
-from trace_robot.loop import first_prompt, optimize
-from trace_robot.optimize.optoprime import NO_REPLY
+from trace_robot.optimizers.optoprime import NO_REPLY
+from trace_robot.run.optimize import first_prompt, optimize
+from trace_robot.run.optimizers import Chosen, choose
 from trace_robot.settings import Result, Settings
 
 BELOW = 3  # exit code where --require asked for more

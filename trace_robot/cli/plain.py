@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trace_robot.run.history import IterationInfo, RunInfo, Score
+from trace_robot.store.history import IterationInfo, RunInfo, Score
 
 
 def run_data(run: RunInfo) -> dict[str, Any]:

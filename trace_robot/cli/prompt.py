@@ -12,7 +12,7 @@ from trace_robot.cli.find import find, iteration_of, runs_folder
 from trace_robot.cli.plain import plain
 from trace_robot.cli.text import safe
 from trace_robot.errors import RunError
-from trace_robot.run.history import AttemptInfo
+from trace_robot.store.history import AttemptInfo
 
 
 def run(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from trace_robot.rollout.evaluate import evaluate
 
 
 def run(options: argparse.Namespace) -> int:
-    from trace_robot.run.video import clip_of, render
+    from trace_robot.render.video import clip_of, render
 
     if options.policy is None:
         from trace_robot.cli.film import run as render_run

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from trace_robot.choice import choose
 from trace_robot.cli.optimize import conduct
 from trace_robot.errors import WorkspaceError, unknown
+from trace_robot.run.optimizers import choose
 from trace_robot.settings import Settings
 from trace_robot.workspace import workspaces
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from trace_robot.cli.find import find, runs_folder
 from trace_robot.cli.screen import console, write_json
-from trace_robot.run.report.write import write_report
+from trace_robot.report.write import write_report
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from trace_robot.cli.find import find, name_of, runs_folder
 from trace_robot.cli.optimize import watch
 from trace_robot.cli.screen import Screen, console, write_json
 from trace_robot.cli.text import safe
-from trace_robot.loop import resume
+from trace_robot.run.optimize import resume
 from trace_robot.settings import Result
 
 

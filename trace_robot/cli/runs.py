@@ -12,8 +12,8 @@ from trace_robot.cli.console import console, write_json
 from trace_robot.cli.find import runs_folder
 from trace_robot.cli.plain import run_data
 from trace_robot.cli.text import duration, line
-from trace_robot.run.database import FILE
-from trace_robot.run.history import History, RunInfo, Score
+from trace_robot.store.database import FILE
+from trace_robot.store.history import History, RunInfo, Score
 
 STYLES = {"running": "cyan", "stopped": "yellow", "failed": "red", "finished": ""}
 

@@ -14,7 +14,7 @@ from trace_robot.errors import SandboxError
 def run(options: argparse.Namespace) -> int:
     if options.corpus:
         return _corpus(options)
-    from trace_robot.sandbox.report import report
+    from trace_robot.sandbox.selftest import report
 
     found = report()
     if options.json:
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _corpus(options: argparse.Namespace) -> int:
     """Run a corpus, print what differs, and return 1 if anything does."""
-    from trace_robot.sandbox.corpus import read_corpus, run_corpus
+    from trace_robot.sandbox.selftest import read_corpus, run_corpus
 
     try:
         corpus = read_corpus(options.corpus)

@@ -14,7 +14,8 @@ from rich.table import Table
 from trace_robot.cli.console import console as console
 from trace_robot.cli.console import write_json as write_json
 from trace_robot.cli.text import line, safe
-from trace_robot.settings import Event, Iterated, Progressed, Result, Started
+from trace_robot.run.events import Event, Iterated, Progressed, Started
+from trace_robot.settings import Result
 
 QUIET_SECONDS = 30.0  # without a word, where there is no live line, until one says that it goes on
 HEAD = (

@@ -16,7 +16,7 @@ from trace_robot.cli.curve import curve
 from trace_robot.cli.find import find, name_of, runs_folder
 from trace_robot.cli.plain import iteration_data, run_data
 from trace_robot.cli.text import duration, line, safe
-from trace_robot.run.history import IterationInfo, RunInfo, Score
+from trace_robot.store.history import IterationInfo, RunInfo, Score
 
 if TYPE_CHECKING:
     from rich.syntax import Syntax

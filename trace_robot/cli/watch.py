@@ -13,7 +13,7 @@ from types import FrameType
 from rich.markup import escape
 
 from trace_robot.cli.screen import console
-from trace_robot.run.watch import Watch
+from trace_robot.report.server import Watch
 
 
 def run(options: argparse.Namespace) -> int:

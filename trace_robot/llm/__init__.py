@@ -1,12 +1,10 @@
 """The chat client: any OpenAI-compatible endpoint, budgets, record and replay."""
 
-from trace_robot.llm.connect import Connection, configured, connect
-from trace_robot.llm.meter import Budget, Metered, Prices, Usage
-from trace_robot.llm.model import ChatModel, Message, Reply
+from trace_robot.llm.connect import Connection, answer_with, configured, connect
+from trace_robot.llm.metering import Budget, Metered, Prices, Usage
+from trace_robot.llm.model import ChatModel, Message, Reply, ScriptedModel
 from trace_robot.llm.openai_model import OpenAIModel
-from trace_robot.llm.operator import answer_with
-from trace_robot.llm.record import Exchange, Recorder, Replay, read_record
-from trace_robot.llm.scripted import ScriptedModel
+from trace_robot.llm.recording import Exchange, Recorder, Replay, read_record
 from trace_robot.llm.tokens import message_tokens, token_bound
 
 __all__ = [

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trace_robot.llm.meter import Budget, Metered, Prices, Usage
+from trace_robot.llm.metering import Budget, Metered, Prices, Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.openai_model import OpenAIModel
-from trace_robot.llm.record import Recorder, Replay
+from trace_robot.llm.recording import Recorder, Replay
+from trace_robot.trace import operators
+from trace_robot.trace.operator_table import ask_model
 
 
 @dataclass(slots=True)
@@ -69,3 +71,20 @@ def connect(
     outer: ChatModel = meter if record is None else Recorder(meter, record)
     described = f"{endpoint.model or 'the model'} at {endpoint.address}"
     return Connection(outer, meter, described, endpoint.model, endpoint.address)
+
+
+def answer_with(model: ChatModel) -> None:
+    """Let ``call_llm`` ask ``model``; options given to a call are then left out."""
+
+    def ask(messages: list[Message], **_: Any) -> str:
+        return model.chat(messages)[0].text
+
+    operators.use_model(ask)
+
+
+def _ask_endpoint(messages: list[Message], **options: Any) -> str:
+    return OpenAIModel(options=options).chat(messages)[0].text
+
+
+if not ask_model:
+    operators.use_model(_ask_endpoint)

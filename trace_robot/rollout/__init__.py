@@ -1,11 +1,10 @@
 """Rollouts: seeded episodes in worker processes, outcomes and feedback in words."""
 
-from trace_robot.rollout.conditions import held_out_seeds, training_seeds
 from trace_robot.rollout.engine import Engine
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.evaluate import Report, evaluate
+from trace_robot.rollout.evaluate import Report, Rollout, Rollouts, evaluate
 from trace_robot.rollout.feedback import feedback
-from trace_robot.rollout.rollouts import Rollout, Rollouts
+from trace_robot.rollout.seeds import held_out_seeds, training_seeds
 
 __all__ = [
     "Engine",

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Literal, get_args
 
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
-from trace_robot.rollout.batches import Batch, Batches
-from trace_robot.rollout.crew import Crew, Here, News, Worker
+from trace_robot.fault import Fault
+from trace_robot.rollout.backends.base import Crew, Here, News, Worker
+from trace_robot.rollout.batching import Batch, Batches
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.sandbox.types import Fault
 
 OnEpisode = Callable[[int, Episode], None]
 Backend = Literal["local", "ray"]
@@ -119,10 +119,10 @@ class Engine:
         if self._wanted == 0:
             return Here(trusted=self._trusted, lock_step=self._lock_step)
         if self._backend == "ray":
-            from trace_robot.rollout.ray_crew import RayCrew
+            from trace_robot.rollout.backends.ray import RayCrew
 
             return RayCrew(self._wanted, self._address, trusted=self._trusted, lock_step=self._lock_step)
-        from trace_robot.rollout.processes import Processes
+        from trace_robot.rollout.backends.processes import Processes
 
         size = default_workers() if self._wanted is None else self._wanted
         return Processes(size, trusted=self._trusted, lock_step=self._lock_step)
@@ -257,6 +257,6 @@ def _check(workers: int | None, backend: str, address: str | None, lock_step: in
 
 
 def _crashed(job: Job, why: str) -> Episode:
-    from trace_robot.rollout.rig import failed
+    from trace_robot.rollout.env_runner import failed
 
     return failed(job, None, Fault("crash", f"the rollout worker died twice running this episode: {why}"))

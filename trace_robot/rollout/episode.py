@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from trace_robot.sandbox.types import Fault, Limits
+from trace_robot.fault import Fault, Limits
 from trace_robot.spec import Array, Scene, States
 
 Ended = Literal["success", "terminated", "time", "error"]
@@ -47,8 +47,8 @@ class Episode:
     ended: "success", "terminated" (by the environment, without success), "time" or "error"; for "error",
     ``fault`` says which and where. return_threshold: the total reward that counts as success, where one does.
     steps: simulator control steps. infos: named numbers of the last step; measures: what the job asked for.
-    series: what the feedback level asks for, by name (see ``trace_robot.rollout.levels``).
-    graph: the traced episode as records (see ``trace_robot.trace.records``), empty unless traced.
+    series: what the feedback level asks for, by name (see ``trace_robot.rollout.feedback``).
+    graph: the traced episode as records (see ``trace_robot.trace.serialization``), empty unless traced.
     """
 
     seed: int

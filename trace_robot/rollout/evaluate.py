@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
+from trace_robot.fault import Fault, Limits
+from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy
-from trace_robot.rollout.conditions import held_out_seeds
 from trace_robot.rollout.engine import Backend, Engine
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.outcome import wilson
-from trace_robot.rollout.trial import Trials
-from trace_robot.sandbox.types import Fault
-from trace_robot.spec import EnvSpec
+from trace_robot.rollout.evaluation import Trials, output_of, wilson
+from trace_robot.rollout.feedback import most_telling, require_level
+from trace_robot.rollout.seeds import held_out_seeds, training_seeds
+from trace_robot.rollout.task import resolve
 from trace_robot.versions import versions
 
-DEFAULT_CONTROL = "pose"
+if TYPE_CHECKING:
+    from trace_robot.trace import Node, ParameterNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +73,6 @@ class Report:
         }
 
 
-def resolve(
-    task: str,
-    policy: Policy,
-    control: str | None = None,
-    usual: str = DEFAULT_CONTROL,
-    options: Mapping[str, Any] | None = None,
-) -> tuple[Policy, EnvSpec, dict[str, Any]]:
-    """Return the policy fixed to a control mode, the environment's description and its options.
-
-    control: None for what the policy says, else ``usual`` where the environment has that, else its only one. options:
-    others of the environment. An environment that is merely declared is made once, to see its spaces.
-    """
-    from trace_robot.workspace import controls, describe
-
-    policy.require_act()
-    modes = controls(task)
-    chosen = {
-        "control": control or policy.control or (usual if usual in modes else modes[-1]),
-        **(options or {}),
-    }
-    about = describe(task, **chosen)
-    policy = policy.with_control(chosen["control"]).with_names().with_action_size(about.action_size)
-    return policy, about, chosen
-
-
 def evaluate(
     task: str,
     policy: Policy,
@@ -121,3 +100,56 @@ def evaluate(
         trials = Trials(running, policy, task, options, seeds)
         scored = trials.score(policy.text, seeds, on_progress, record=record)
     return Report(task, policy.name, spec.control, seed, tuple(scored))
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What a policy did on its conditions.
+
+    output: the outcome of the most telling episode, a node whose graph leads back to the parameters; None
+    where the controller could not even be loaded. feedback: all episodes in words. score: see ``episode_score``.
+    """
+
+    output: Node | None
+    feedback: str
+    success: float
+    score: float
+    episodes: tuple[Episode, ...]
+
+
+class Rollouts:
+    """Rolls a policy out in worker processes, its controller behind the sandbox; a context manager.
+
+    ``rollouts(parameters)`` runs the policy with the present data of the parameters that ``policy.parameters()`` gave.
+    """
+
+    def __init__(
+        self, task: str, policy: Policy, *, episodes: int = 5, seed: int = 0, control: str | None = None,
+        feedback: str = "outcome", workers: int | None = None, limits: Limits | None = None, trusted: bool = False,
+    ) -> None:  # fmt: skip
+        self.policy, self.spec, options = resolve(task, policy.require_trainable(), control)
+        self.engine = Engine(workers, trusted=trusted)
+        seeds = training_seeds(seed, episodes)
+        level = require_level(feedback)
+        self._trials = Trials(self.engine, self.policy, task, options, seeds, limits or Limits(), level)
+
+    def __call__(self, parameters: Sequence[ParameterNode]) -> Rollout:
+        values: dict[str, Any] = {parameter.key: parameter.data for parameter in parameters}
+        (trial,) = self._trials.run([Candidate(0, None, values)])
+        telling = trial.episodes[most_telling(trial.episodes)]
+        job = dataclasses.replace(self._trials.job(trial.text, telling.seed), trace=True)
+        (traced,) = self.engine.run([job])
+        output = output_of(traced, parameters) if traced.graph else None
+        outcome = trial.outcome
+        return Rollout(output, outcome.feedback, outcome.success, outcome.score, trial.episodes)
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def __enter__(self) -> Rollouts:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -16,10 +16,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from trace_robot.errors import TraceRobotError
-from trace_robot.rollout.batches import Batch
+from trace_robot.rollout.affinity import Seat
+from trace_robot.rollout.batching import Batch
+from trace_robot.rollout.env_runner import Rig
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.rig import Rig
-from trace_robot.rollout.seat import Seat
 
 TOLD_EVERY = 0.1  # seconds
 END_SECONDS = 2.0

@@ -4,45 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-Category = Literal[
-    "blocked",
-    "timeout",
-    "memory",
-    "crash",
-    "exception",
-    "wrong shape",
-    "not finite",
-    "protocol",
-    "environment",  # said by whoever runs the environment, never by the sandbox
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a controller may use.
-
-    load_seconds, call_seconds: CPU time for loading the code and for one call; the wall clock may take ten
-    times as long. episode_seconds: CPU time of one episode. memory_mb: address space beyond what the process
-    maps at its start. printed_chars: how much of what it prints is kept.
-    """
-
-    load_seconds: float = 5.0
-    call_seconds: float = 1.0
-    episode_seconds: float = 30.0
-    memory_mb: int = 512
-    printed_chars: int = 4000
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a controller has no answer: a category, one line of text and the line of its source (1-based)."""
-
-    category: Category
-    message: str
-    line: int | None = None
-    static: bool = False
 
 
 @dataclass(frozen=True, slots=True)

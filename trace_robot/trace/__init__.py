@@ -1,22 +1,29 @@
 """Tracing: nodes, operators, bundles, modules and backward.
 
 ``node(value)`` makes a value traced, ``@bundle()`` a function; ``backward(output, feedback)`` returns the part of
-the graph between the parameters and an output (see ``trace_robot.trace.subgraph``).
+the graph between the parameters and an output (see ``trace_robot.trace.backward``).
 """
 
 from trace_robot.trace import operators, propagators
-from trace_robot.trace.broadcast import apply_op, to_data
+from trace_robot.trace.backward import Subgraph, Summary, backward, merge
 from trace_robot.trace.bundle import Bundle, bundle
-from trace_robot.trace.containers import Map, NodeContainer, ParameterContainer, Seq
-from trace_robot.trace.failure import BackwardError, ExecutionError, TraceMissingInputsError
-from trace_robot.trace.graph import GRAPH
-from trace_robot.trace.lift import node
-from trace_robot.trace.module import Module, model
-from trace_robot.trace.nodes import ExceptionNode, MessageNode, Node, ParameterNode
-from trace_robot.trace.records import Record, RecordError, from_records, to_records
+from trace_robot.trace.compat import GRAPH
+from trace_robot.trace.constraints import Bounds, Choices, Constraint, convert
+from trace_robot.trace.errors import BackwardError, ExecutionError, TraceMissingInputsError
+from trace_robot.trace.module import (
+    Map,
+    Module,
+    NodeContainer,
+    ParameterContainer,
+    Seq,
+    apply_op,
+    model,
+    to_data,
+)
+from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode
+from trace_robot.trace.serialization import Record, RecordError, from_records, to_records
 from trace_robot.trace.state import is_tracing, stop_tracing
-from trace_robot.trace.subgraph import Subgraph, Summary, backward, merge
-from trace_robot.trace.values import Bounds, Choices, Constraint, convert
+from trace_robot.trace.wrapping import node
 
 __all__ = [
     "GRAPH",

@@ -10,16 +10,21 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
-from trace_robot.trace.apply import apply
-from trace_robot.trace.binding import Binder
-from trace_robot.trace.containers import ParameterContainer
-from trace_robot.trace.failure import failure, original
-from trace_robot.trace.lift import lift
-from trace_robot.trace.nodes import MessageNode, Node, link
+from trace_robot.trace.call import Binder, Run
+from trace_robot.trace.errors import failure, original
+from trace_robot.trace.module import ParameterContainer
+from trace_robot.trace.node_types import MessageNode, Node, link, unlinked
 from trace_robot.trace.operation import Operation
-from trace_robot.trace.run import Run
+from trace_robot.trace.operator_table import (
+    BINARY,
+    COMPARISONS,
+    STRING_METHODS,
+    TABLE,
+    UNARY,
+    use_model,
+)
 from trace_robot.trace.state import STOPPED, new_scope, state
-from trace_robot.trace.table import BINARY, COMPARISONS, STRING_METHODS, TABLE, UNARY, use_model
+from trace_robot.trace.wrapping import lift
 
 __all__ = ["Operator", "call", "use_model", *(name for name, _, _ in TABLE)]
 
@@ -286,3 +291,29 @@ def _attach() -> None:
 
 
 _attach()
+
+
+_state_of_operands = state.get
+
+
+def apply(
+    op: Operation, function: Callable[..., Any], keys: tuple[str, ...], parents: tuple[Node, ...]
+) -> MessageNode:
+    """Return ``function`` of the values of ``parents`` as their result; raises ExecutionError.
+
+    If the result is a node itself, as an attribute may be, its value is taken and it is a hidden dependency.
+    """
+    scope = _state_of_operands()
+    if scope is not None:
+        for each in parents:
+            scope.read(each)
+    try:
+        data = function(*[each._data for each in parents])
+    except Exception as error:
+        raise failure(error, op, keys, parents) from original(error)
+    if isinstance(data, Node):
+        if scope is not None:
+            scope.read(data)
+        parents = (*parents, data)
+        data = data._data
+    return unlinked(data, op) if scope is STOPPED else link(data, op, keys, parents)

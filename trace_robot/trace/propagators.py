@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trace_robot.trace.failure import BackwardError
-from trace_robot.trace.nodes import MessageNode, Node, ParameterNode
-from trace_robot.trace.subgraph import Subgraph, ancestors, backward, merge
+from trace_robot.trace.backward import Subgraph, backward, merge
+from trace_robot.trace.errors import BackwardError
+from trace_robot.trace.node import ancestors
+from trace_robot.trace.node_types import MessageNode, Node, ParameterNode
 
 __all__ = ["GraphPropagator", "Propagator", "Subgraph", "SumPropagator", "TraceGraph", "propagate"]
 

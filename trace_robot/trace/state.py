@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trace_robot.trace.nodes import Node
+    from trace_robot.trace.node import Node
 
 tick = count().__next__
 """Order of creation of nodes: parents are always older than their children."""

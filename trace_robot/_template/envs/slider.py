@@ -1,6 +1,6 @@
 """A cart on a rail that must stop at a mark."""
 
-from trace_robot.plugin import Environment, part
+from trace_robot import Environment, part
 
 from .slider_parts.simulation import Slider
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trace_robot.loop import Settings, optimize
+from trace_robot.run.optimize import Settings, optimize
 
 settings = Settings("slider", "slider", optimizer="cma", seconds=20.0, episodes=5, held_out=20, video=False)
 result = optimize(settings, Path("rollouts/runs/from_python"), overwrite=True)

@@ -1,0 +1,11 @@
+"""Plugging in an environment: what a file in envs/ says of it, and what is made of that.
+
+from trace_robot.env import Environment, part
+
+ENVIRONMENTS = [Environment("Pusher-v5", "Push the cylinder to the goal.")]
+"""
+
+from trace_robot.env.declaration import Environment, Part, Transition, part, skip
+from trace_robot.env.tracking import HandTracking, JointTracking
+
+__all__ = ["Environment", "HandTracking", "JointTracking", "Part", "Transition", "part", "skip"]

@@ -1,0 +1,317 @@
+"""The process in which an environment is checked: it may raise, hang, print or die, and nobody else is harmed.
+
+``python -m trace_robot.env_checker.child NAME OPTIONS`` writes one JSON line before each stage and one a finding;
+``--digest`` writes what an episode comes to instead, to compare with another process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trace_robot.child_process import _private_output, _say
+from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
+from trace_robot.env_checker.checker import Finding, problem
+from trace_robot.errors import TraceRobotError
+from trace_robot.spec import EnvSpec, Field
+
+STEPS = 60
+SEEDS = (0, 1, 2)
+
+
+def main(arguments: list[str]) -> int:
+    answers = _private_output()
+    name, options = arguments[0], json.loads(arguments[1])
+    if "--digest" in arguments:
+        _say(answers, {"digest": digest(name, options)})
+        return 0
+    for message in examination(name, options):
+        _say(answers, message)
+    _say(answers, {"stage": "done"})
+    return 0
+
+
+def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield ``{"stage": ...}`` before each stage, and what was found; stop where nothing further can be tried."""
+    from trace_robot.env.registry import describe, make, plugin
+
+    yield {"stage": "load"}
+    try:
+        file = plugin(name).__file__
+        yield {"file": file, "stage": "make"}
+        started = time.perf_counter()
+        about = describe(name, **options)
+        env = make(name, **options)
+        seconds = time.perf_counter() - started
+    except Exception as error:  # whatever a plug-in does is a finding
+        yield _found(problem("make", _told(error), _field_of(error)))
+        return
+    about = getattr(env.unwrapped, "about", about)
+    faults = [*spec_problems(about), *space_problems(about, env)]
+    yield from (_found(problem("spec", text, _field_of(text))) for text in faults)
+    if faults:
+        return
+    yield _found(Finding("spec", "good", _words(about)))
+    hidden = unused(about)
+    if hidden:
+        text = f"{len(hidden)} numbers of the observation have no name, and no controller sees them: {_runs(hidden)}"
+        yield _found(Finding("names", "note", text, "observation"))
+    yield from _success(about)
+    for stage, trial in (("reset", _reset), ("step", _step)):
+        yield {"stage": stage}
+        fault = _attempt(lambda trial=trial: trial(env, about))  # type: ignore[misc]
+        if fault is not None:
+            yield _found(problem("values" if "not finite" in fault else stage, fault))
+            return
+    yield from _repeats(name, options, about, make)
+    yield {"stage": "snapshot"}
+    yield _found(_snapshot(env, about))
+    yield {"stage": "cost"}
+    yield _found(_cost(env, about, seconds))
+    yield {"stage": "picture"}
+    yield _found(_picture(env, about))
+    yield {"stage": "close"}
+    fault = _attempt(env.close)
+    if fault is not None:
+        yield _found(problem("close", fault))
+
+
+def digest(name: str, options: dict[str, Any]) -> str:
+    """Return a fingerprint of the observations and rewards of one episode."""
+    from trace_robot.env.registry import describe, make
+
+    env = make(name, **options)
+    about = getattr(env.unwrapped, "about", None) or describe(name, **options)
+    told = hashlib.sha256()
+    observation, _ = env.reset(seed=SEEDS[1])
+    told.update(observation.tobytes())
+    for action in _actions(about):
+        observation, reward, terminated, truncated, _ = env.step(action)
+        told.update(observation.tobytes() + np.float64(reward).tobytes())
+        if terminated or truncated:
+            break
+    return told.hexdigest()
+
+
+def _success(about: EnvSpec) -> Iterator[dict[str, Any]]:
+    if about.success:
+        yield _found(Finding("success", "good", f"an episode succeeds when {about.success}"))
+    else:
+        text = "nothing says what success is: no entry success or is_success of info, no reward threshold"
+        yield _found(problem("success", text, "success"))
+
+
+def _reset(env: Any, about: EnvSpec) -> None:
+    for seed in SEEDS:
+        env.reset(seed=seed)
+
+
+def _step(env: Any, about: EnvSpec) -> None:
+    env.reset(seed=SEEDS[0])
+    for action in [*_corners(about), *_actions(about)]:
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset(seed=SEEDS[0])
+
+
+def _repeats(
+    name: str, options: dict[str, Any], about: EnvSpec, make: Callable[..., Any]
+) -> Iterator[dict[str, Any]]:
+    yield {"stage": "seeds"}
+    try:
+        texts = list(run_problems(about, lambda: make(name, **options), steps=STEPS))
+        starts = {_start(make(name, **options), seed) for seed in SEEDS}
+    except Exception as error:
+        yield _found(problem("step", _told(error)))
+        return
+    yield from (_found(problem("values" if "finite" in text else "seeds", text)) for text in texts)
+    if not texts:
+        yield _found(
+            Finding("seeds", "good", "the same seed and actions give the same episode in this process")
+        )
+    if len(starts) == 1:
+        text = "every seed starts alike, so there is only one condition to train and to score on"
+        yield _found(Finding("seeds", "note", text))
+
+
+def _start(env: Any, seed: int) -> bytes:
+    observation: bytes = env.reset(seed=seed)[0].tobytes()
+    env.close()
+    return observation
+
+
+def _snapshot(env: Any, about: EnvSpec) -> Finding:
+    """Try whether an episode that is continued from a saved state goes on as it did."""
+    if not hasattr(env, "snapshot"):
+        return Finding("state", "note", "its state cannot be saved: it has no snapshot and restore")
+    actions = _actions(about)
+    try:
+        env.reset(seed=SEEDS[0])
+        env.step(actions[0])
+        saved = env.snapshot()
+        first = _trajectory(env, actions[1:9])
+        env.restore(saved)
+        again = _trajectory(env, actions[1:9])
+    except Exception as error:
+        return Finding("state", "note", f"its state cannot be saved and restored: {_told(error)}")
+    if first != again:
+        return Finding(
+            "state", "note", "its state cannot be saved exactly: a restored episode goes on otherwise"
+        )
+    return Finding(
+        "state", "good", "its state can be saved, and a restored episode goes on exactly as it did"
+    )
+
+
+def _trajectory(env: Any, actions: list[Any]) -> list[tuple[bytes, float]]:
+    seen = []
+    for action in actions:
+        observation, reward, terminated, truncated, _ = env.step(action)
+        seen.append((observation.tobytes(), float(reward)))
+        if terminated or truncated:
+            break
+    return seen
+
+
+def _cost(env: Any, about: EnvSpec, seconds: float) -> Finding:
+    """Measure resets and steps in CPU time, which a busy machine does not change much."""
+    actions, steps, resets, spent = _actions(about), 0, 0, 0.0
+    reset_spent, simulated = 0.0, 0
+    while resets < 5 and spent + reset_spent < 2.0:
+        begun = time.process_time()
+        env.reset(seed=resets)
+        reset_spent, resets, begun = (
+            reset_spent + time.process_time() - begun,
+            resets + 1,
+            time.process_time(),
+        )
+        info: dict[str, Any] = {}
+        for action in actions:
+            _, _, terminated, truncated, info = env.step(action)
+            steps += 1
+            if terminated or truncated:
+                break
+        simulated += int(info.get("steps", 0)) or 1
+        spent += time.process_time() - begun
+    a_step, a_reset = spent / steps, reset_spent / resets
+    text = (
+        f"made in {seconds:.2f} s; a decision takes {_duration(a_step)} and a reset {_duration(a_reset)} of CPU time:"
+        f" about {1 / (a_step + a_reset / about.horizon):,.0f} decisions a second on one core"
+    )
+    return Finding("cost", "good", text)
+
+
+def _picture(env: Any, about: EnvSpec) -> Finding:
+    from trace_robot.render.video import Clip, render_picture
+
+    try:
+        env.unwrapped.record_states = True
+        env.reset(seed=SEEDS[0])
+        for action in _actions(about)[:5]:
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                break
+        scene, states = env.unwrapped.scene(), env.unwrapped.recorded()
+        if scene is None or states is None:
+            return Finding(
+                "picture", "note", "it cannot be drawn, so there will be no videos", "", _remedy("picture")
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            render_picture([Clip(scene, states)], Path(folder) / "frame.png")
+    except Exception as error:  # no picture is no reason not to optimize
+        return Finding("picture", "note", f"it cannot be drawn: {_told(error)}", "", _remedy("picture"))
+    how = (
+        "from recorded states of its model"
+        if scene.model_path
+        else "by itself, stepped again with the same actions"
+    )
+    return Finding("picture", "good", f"it can be drawn, {how}")
+
+
+def _remedy(check: str) -> str:
+    return problem(check, "").remedy
+
+
+def _actions(about: EnvSpec) -> list[Any]:
+    generator = np.random.default_rng(0)
+    count = min(STEPS, about.horizon)
+    return [generator.uniform(about.low, about.high).astype(np.float32) for _ in range(count)]
+
+
+def _corners(about: EnvSpec) -> list[Any]:
+    return [np.array(about.low, np.float32), np.array(about.high, np.float32)]
+
+
+def _attempt(trial: Callable[[], Any]) -> str | None:
+    try:
+        trial()
+    except Exception as error:  # somebody else's code may raise anything
+        return _told(error)
+    return None
+
+
+def _told(error: Exception) -> str:
+    """Return an error in one line, with the place in the user's own code where it came from."""
+    text = " ".join(str(error).split())
+    if isinstance(error, TraceRobotError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    own = str(Path(__file__).resolve().parents[1])
+    theirs = [frame for frame in frames if not frame.filename.startswith(own)]
+    place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
+def _field_of(said: object) -> str:
+    """Return the field of the plug-in that a message is about, if it names one."""
+    words = str(said).replace(":", " ").replace(",", " ").split()
+    known = (
+        "observation",
+        "action",
+        "positions",
+        "position",
+        "horizon",
+        "instruction",
+        "task",
+        "make",
+        "pose",
+    )
+    found = next((word for word in words if word in known), "")
+    return {"position": "positions", "instruction": "task"}.get(found, found)
+
+
+def _words(about: EnvSpec) -> str:
+    seen, done = _names(about.observation), _names(about.action)
+    return f"observation: {seen}; action: {done}; at most {about.horizon} decisions"
+
+
+def _names(fields: Sequence[Field]) -> str:
+    named = [part.name if part.size == 1 else f"{part.name} ({part.size})" for part in fields]
+    return ", ".join(named if len(named) <= 12 else [*named[:5], f"... {len(named) - 6} more", named[-1]])
+
+
+def _runs(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:8]))
+    return shown + (", ..." if len(numbers) > 8 else "")
+
+
+def _duration(seconds: float) -> str:
+    return f"{1e6 * seconds:.0f} µs" if seconds < 1e-3 else f"{1e3 * seconds:.1f} ms"
+
+
+def _found(finding: Finding) -> dict[str, Any]:
+    return {"finding": asdict(finding)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

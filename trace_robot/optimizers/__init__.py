@@ -1,0 +1,25 @@
+"""Optimizers of any traced program: ask for candidates, evaluate them, tell the outcomes."""
+
+from trace_robot.optimizers.cma_es import CMAES
+from trace_robot.optimizers.opro import OPRO
+from trace_robot.optimizers.optoprime import Attempt, OptoPrime
+from trace_robot.optimizers.problem import Candidate, Optimizer, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers.strategies import BestFirst, Latest, Strategy, Trial
+from trace_robot.optimizers.tuned import Tuned
+
+__all__ = [
+    "CMAES",
+    "OPRO",
+    "Attempt",
+    "BestFirst",
+    "Candidate",
+    "Latest",
+    "Optimizer",
+    "OptoPrime",
+    "Outcome",
+    "ParameterSpec",
+    "Problem",
+    "Strategy",
+    "Trial",
+    "Tuned",
+]

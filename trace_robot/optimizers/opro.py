@@ -1,0 +1,65 @@
+"""OPRO (arXiv:2309.03409): past solutions with their scores, worst first, and no graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trace_robot.llm.model import Message, system, user
+from trace_robot.llm.tokens import message_tokens, shorten, token_bound
+from trace_robot.optimizers.optoprime import OptoPrime
+from trace_robot.optimizers.prompt.build import FORMAT, View, constraints, rejected, scored
+from trace_robot.optimizers.prompt.values import variable
+from trace_robot.optimizers.strategies import Trial
+
+HEAD = """\
+You see past solutions of a problem with their scores, the worst first, and write a new one that scores higher
+than all of them. Each solution is a value for every variable, written as (type) name = value.
+
+"""
+
+
+class OPRO(OptoPrime):
+    """As OptoPrime, but the model sees the past solutions, their scores and feedback alone."""
+
+    uses_graph = False
+
+    def __init__(self, *given: Any, memory_size: int = 20, **options: Any) -> None:
+        super().__init__(*given, memory_size=memory_size, **options)
+
+    def _build(self, view: View, budget: int) -> list[Message]:
+        head = system(HEAD + FORMAT.strip().replace(" in #Variables", " of the solutions"))
+        problem = view.problem
+        before = [
+            "Problem\n" + shorten(problem.context, budget // 5) if problem.context else "",
+            f"The score: {problem.objective}" if problem.objective else "",
+            "Constraints\n" + constraints(problem) if constraints(problem) else "",
+        ]
+        after = "Write a new solution that differs from all of these and scores higher."
+        if view.rejected:
+            after = "Recent replies that could not be used:\n" + rejected(view.rejected) + "\n\n" + after
+        frame = "\n\n".join(filter(None, [*before, after]))
+        room = budget - message_tokens([head, user(frame)])
+        trials = sorted(
+            [*view.history, *([view.parent] if view.parent else [])], key=lambda trial: trial.rank
+        )
+        solutions = _solutions(view, trials, room)
+        return [head, user("\n\n".join(filter(None, [*before, *solutions, after])))]
+
+
+def _solutions(view: View, trials: list[Trial], room: int) -> list[str]:
+    """The best that fit, worst first; without any trial, the starting values."""
+    if not trials:
+        values = "\n".join(variable(spec, spec.value) for spec in view.problem.parameters)
+        return [f"Solution, not tried yet\n{values}"]
+    texts: list[str] = []
+    for trial in reversed(trials):
+        parts = [f"Solution {trial.candidate.id}: {scored(trial)}"]
+        parts += [variable(spec, trial.candidate.values[spec.name]) for spec in view.problem.parameters]
+        if trial.outcome.feedback:
+            parts.append("Feedback: " + shorten(trial.outcome.feedback, max(room // 8, 40)))
+        text = "\n".join(parts)
+        room -= token_bound(text) + 4
+        if room < 0 and texts:
+            break
+        texts.insert(0, text)
+    return texts

@@ -1,0 +1,310 @@
+"""OptoPrime (arXiv:2406.16218, section 4): a language model proposes, the best proposal so far is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trace_robot.errors import (
+    BudgetExceededError,
+    ModelAuthError,
+    ModelError,
+    OrderError,
+    ReplayMismatchError,
+    UnknownModelError,
+)
+from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
+from trace_robot.llm.tokens import message_tokens, shorten, token_bound
+from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
+from trace_robot.optimizers.prompt import reply as replies
+from trace_robot.optimizers.prompt.build import View, build, checked_mask
+from trace_robot.optimizers.prompt.reply import CheckCode, fit
+from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs
+from trace_robot.optimizers.torch_style import Published, as_problem
+
+if TYPE_CHECKING:
+    from trace_robot.trace import Node
+
+NO_REPLY = "no usable reply"
+REPAIR = """\
+Your reply cannot be used:
+{problems}
+
+Answer again in the form asked for, complete, with this corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One reply and what became of it: a candidate, or the problems that made it unusable.
+
+    kind: "proposal", "repair" (second chance) or "no answer" (the error of the model is in ``problems``).
+    """
+
+    kind: str
+    messages: tuple[Message, ...]
+    reply: Reply
+    problems: tuple[str, ...] = ()
+    candidate: int | None = None
+    reasoning: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "messages": [dict(message) for message in self.messages],
+            "reply": self.reply.to_data(),
+            "problems": list(self.problems),
+            "candidate": self.candidate,
+            "reasoning": self.reasoning,
+        }
+
+
+class OptoPrime(Published):
+    """Ask and tell over a Problem; made from parameter nodes, also ``zero_feedback``, ``backward`` and ``step``.
+
+    parameters: a Problem, or trainable nodes, for which ``context`` and ``objective`` say what they are for.
+    model: None is enough for everything but ``ask`` after the first outcome. proposals: candidates a step.
+    token_budget: upper bound for every prompt, repairs included. check_code: further problems of suggested
+    source, in words. mask: parts left out of the prompt, such as "#History". attempts: requests in a row that
+    may fail or bring nothing usable before ``done`` says so.
+
+    log: every reply with what became of it. counts: requests, answered, proposals, rejected, repaired,
+    unanswered.
+    """
+
+    uses_graph = True
+
+    def __init__(
+        self,
+        parameters: Problem | Iterable[Node],
+        model: ChatModel | None = None,
+        *,
+        memory_size: int = 5,
+        proposals: int = 1,
+        token_budget: int = 6000,
+        check_code: CheckCode | None = None,
+        mask: Collection[str] = (),
+        strategy: Strategy | None = None,
+        attempts: int = 3,
+        context: str = "",
+        objective: str = "",
+    ) -> None:
+        self.problem, self.nodes = as_problem(parameters, {"context": context, "objective": objective})
+        self.model = model
+        self.memory_size = memory_size
+        self.proposals = proposals
+        self.token_budget = token_budget
+        self.check_code = check_code
+        self.mask = checked_mask(mask)
+        self.strategy: Strategy = strategy or BestFirst()
+        if self.nodes and proposals != 1:
+            raise OrderError(
+                f"step changes nodes in place, one proposal at a time, got proposals={proposals}"
+            )
+        self.attempts = attempts
+        self.trials: list[Trial] = []
+        self.log: list[Attempt] = []
+        self.counts: Counter[str] = Counter()
+        self._waiting: list[Candidate] = []
+        self._rejected: list[str] = []
+        self._done = ""
+        self.next_id = 1
+
+    # --- ask and tell
+
+    @property
+    def best(self) -> Candidate | None:
+        trial = best_of(self.trials)
+        return trial.candidate if trial else None
+
+    @property
+    def waiting(self) -> list[Candidate]:
+        """The candidates whose outcomes are still to be told."""
+        return list(self._waiting)
+
+    @property
+    def best_trial(self) -> Trial | None:
+        return best_of(self.trials)
+
+    @property
+    def done(self) -> str:
+        return "" if self._waiting else self._done
+
+    def ask(self) -> list[Candidate]:
+        """Return the candidates to evaluate; the first are the starting values. Empty once ``done``.
+
+        Raises ModelError when the model never answered at all, or its settings are wrong.
+        """
+        if not self._waiting and not self.trials:
+            self._waiting = [self.problem.start()]
+        for _ in range(self.attempts):
+            if self._waiting or self._done:
+                return list(self._waiting)
+            self._propose()
+        if not self._waiting and not self._done:
+            last = self.log[-1].problems[0] if self.log and self.log[-1].problems else "none came"
+            self._done = f"{NO_REPLY} in {self.attempts} requests in a row: {last}"
+        return list(self._waiting)
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of candidates that were asked for, in any order or number."""
+        for outcome in outcomes:
+            candidate = next((c for c in self._waiting if c.id == outcome.candidate), None)
+            if candidate is None:
+                waiting = ", ".join(str(c.id) for c in self._waiting) or "none"
+                raise OrderError(f"no candidate {outcome.candidate} waits for an outcome; waiting: {waiting}")
+            self._waiting.remove(candidate)
+            self.learn(candidate, outcome)
+
+    def learn(self, candidate: Candidate, outcome: Outcome) -> None:
+        """Add a trial, asked for or made elsewhere (by tuning, by hand) with an id from ``new_id``."""
+        self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)])
+        self.next_id = max(self.next_id, candidate.id + 1)
+        enough = self.problem.enough
+        if enough is not None and outcome.success >= enough and not self._done:
+            self._done = f"solved: candidate {candidate.id} has success {outcome.success:g}"
+
+    def new_id(self) -> int:
+        self.next_id += 1
+        return self.next_id - 1
+
+    # --- the prompt
+
+    def messages(self, budget: int | None = None) -> list[Message]:
+        """Return what the model would be asked next; needs no model."""
+        if budget is not None:
+            return self._build(self._view(), budget)
+        messages = self._build(self._view(), self.token_budget)
+        if message_tokens(messages) > self.token_budget:
+            raise BudgetExceededError(
+                f"the variables alone take {message_tokens(messages)} of {self.token_budget} tokens; "
+                "give a larger token_budget"
+            )
+        return messages
+
+    def prompt(self) -> str:
+        """Return the next prompt as one text, for reading."""
+        return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in self.messages())
+
+    def _build(self, view: View, budget: int) -> list[Message]:
+        return build(view, budget)
+
+    def _view(self) -> View:
+        if not self.trials:
+            return View(self.problem, None, mask=self.mask)
+        parent = self.strategy.parent(self.trials)
+        history = self.strategy.shown(self.trials, parent, self.memory_size)
+        return View(self.problem, parent, history, self._rejected[-2:], self.mask)
+
+    # --- asking the model
+
+    def _propose(self) -> None:
+        parent = self.strategy.parent(self.trials)
+        messages = self.messages()
+        answers = self._chat(messages, self.proposals)
+        stops = 0
+        for answer in answers:
+            stops += self._take(parent, messages, answer, repair=True)
+        if answers and stops == len(answers):
+            self._done = "the model sees nothing to improve"
+
+    def _take(self, parent: Trial, messages: Sequence[Message], answer: Reply, *, repair: bool) -> bool:
+        """Make a candidate of a reply, or keep its problems and ask once more; True if it says stop."""
+        kind = "proposal" if repair else "repair"
+        try:
+            suggestion, values = self._read(parent, answer)
+        except replies.UnusableReplyError as error:
+            self.counts["rejected"] += 1
+            self.log.append(Attempt(kind, tuple(messages), answer, error.problems))
+            if repair:
+                return self._repair(parent, answer, error)
+            self._rejected.append(str(error))
+            return False
+        self.counts["repaired"] += not repair
+        candidate = None
+        if values is not None:
+            candidate = Candidate(self.new_id(), parent.candidate.id, values, suggestion.change, "model")
+            self._waiting.append(candidate)
+            self.counts["proposals"] += 1
+        number = candidate.id if candidate else None
+        attempt = Attempt(kind, tuple(messages), answer, (), number, suggestion.reasoning)
+        self.log.append(attempt)
+        return candidate is None
+
+    def _repair(self, parent: Trial, answer: Reply, error: replies.UnusableReplyError) -> bool:
+        complaint = user(REPAIR.format(problems="\n".join(f"- {p}" for p in error.problems)))
+        free = self.token_budget - message_tokens([*self.messages(0), complaint])
+        quoted = assistant(shorten(answer.text, min(free - 30, self.token_budget // 4)) or "(empty)")
+        room = self.token_budget - message_tokens([quoted, complaint])
+        messages = [*self.messages(room), quoted, complaint]
+        answers = self._chat(messages, 1)
+        if not answers:
+            self._rejected.append(str(error))
+            return False
+        return self._take(parent, messages, answers[0], repair=False)
+
+    def _read(self, parent: Trial, answer: Reply) -> tuple[replies.Suggestion, dict[str, Any] | None]:
+        """Return the suggestion and whole values for a candidate, None where it only says stop."""
+        names = {spec.name: spec.function for spec in self.problem.parameters if spec.kind == "code"}
+        suggestion = replies.read(answer, names)
+        if suggestion.stop and not suggestion.values:
+            return suggestion, None
+        changed, faults = fit(self.problem, suggestion.values, self.check_code)
+        size = sum(token_bound(str(plain(value))) for value in changed.values())
+        if not faults and size > self.token_budget // 2:
+            faults = [f"the values take about {size} tokens, at most {self.token_budget // 2} are taken"]
+        if faults:
+            raise replies.UnusableReplyError(faults)
+        values = {**parent.candidate.values, **changed}
+        same = self._seen(values)
+        if same is not None:
+            raise replies.UnusableReplyError([f"these are the values of trial {same}; change something"])
+        return suggestion, values
+
+    def _seen(self, values: Mapping[str, Any]) -> int | None:
+        known = [*(trial.candidate for trial in self.trials), *self._waiting]
+        return next((c.id for c in known if plain(c.values) == plain(values)), None)
+
+    def _chat(self, messages: Sequence[Message], n: int) -> list[Reply]:
+        if self.model is None:
+            raise OrderError("asking for a proposal needs a model; give one to the optimizer")
+        self.counts["requests"] += 1
+        try:
+            answers = self.model.chat(messages, n)
+        except (ModelAuthError, UnknownModelError, ReplayMismatchError):
+            raise
+        except BudgetExceededError as error:
+            self._done = str(error)
+            return []
+        except ModelError as error:
+            self.counts["unanswered"] += 1
+            self._unanswered(messages, error)
+            return []
+        self.counts["answered"] += len(answers)
+        return answers
+
+    def _unanswered(self, messages: Sequence[Message], error: ModelError) -> None:
+        if not self.counts["answered"]:
+            raise error
+        self.log.append(Attempt("no answer", tuple(messages), Reply("", "none"), (str(error),)))
+
+    # --- going on after an interruption
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "trials": [trial.to_data() for trial in self.trials],
+            "waiting": [candidate.to_data() for candidate in self._waiting],
+            "rejected": list(self._rejected),
+            "counts": dict(self.counts),
+            "done": self._done,
+            "next_id": self.next_id,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.trials = [Trial.from_data(data) for data in state["trials"]]
+        self._waiting = [Candidate.from_data(data) for data in state["waiting"]]
+        self._rejected = list(state["rejected"])
+        self.counts = Counter(state["counts"])
+        self._done = str(state["done"])
+        self.next_id = int(state["next_id"])

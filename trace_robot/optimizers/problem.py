@@ -1,0 +1,204 @@
+"""The OPTO instance (arXiv:2406.16218, section 3) and what every optimizer takes and gives, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+from trace_robot.errors import UnknownNameError, ValueMismatchError
+from trace_robot.fault import Fault
+
+if TYPE_CHECKING:
+    from trace_robot.trace.backward import Subgraph
+
+Kind = Literal["code", "number", "text", "bool", "array", "list", "dict"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """One parameter: its name, what kind of value it takes, its present value and what is said about it.
+
+    kind "code": value is the source of the function called ``name`` (or ``entry``, where the two differ).
+    constraint: None, or what the trace engine takes as a constraint (text, bounds or choices).
+    """
+
+    name: str
+    kind: Kind
+    value: Any
+    description: str = ""
+    constraint: Any = None
+    entry: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueMismatchError(
+                f"parameter {self.name!r} must be one of {', '.join(get_args(Kind))}, got kind {self.kind!r}"
+            )
+
+    @property
+    def function(self) -> str:
+        """The name of the function that code must define."""
+        return self.entry or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One choice of values for all parameters.
+
+    parent: id of the candidate it was made from. note: one line saying what was changed and why.
+    origin: who made it ("start", "model", "search", "cma", "literals", ...).
+    program: a data twin that runs in place of the values (built-in search). seeds: initial conditions to use,
+    None for all of them. text: a whole controller that runs in place of the policy with the values in it.
+    """
+
+    id: int
+    parent: int | None
+    values: Mapping[str, Any]
+    note: str = ""
+    origin: str = "start"
+    program: Mapping[str, Any] | None = None
+    seeds: tuple[int, ...] | None = None
+    text: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data; values must themselves be JSON-able (arrays become lists)."""
+        return {
+            "id": self.id,
+            "parent": self.parent,
+            "values": {name: plain(value) for name, value in self.values.items()},
+            "note": self.note,
+            "origin": self.origin,
+            "program": None if self.program is None else dict(self.program),
+            "seeds": None if self.seeds is None else list(self.seeds),
+            "text": self.text,
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Candidate:
+        seeds = data.get("seeds")
+        return cls(**{**data, "seeds": None if seeds is None else tuple(seeds)})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a candidate did; a larger score is better.
+
+    candidate: its id. success: fraction of its episodes that succeeded, 0 to 1. scores: one an episode.
+    feedback: the words given to the output. subgraph: of the most telling episode; graph: the same as
+    records, where it came from another process; neither is in the JSON form.
+    details: small named numbers, or sequences of them with one entry an episode.
+    """
+
+    candidate: int
+    score: float
+    feedback: str = ""
+    success: float = 0.0
+    scores: tuple[float, ...] = ()
+    subgraph: Subgraph | None = field(default=None, compare=False)
+    faults: tuple[Fault, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    graph: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+
+    def to_data(self) -> dict[str, Any]:
+        return {
+            "candidate": self.candidate,
+            "score": float(self.score),
+            "feedback": self.feedback,
+            "success": float(self.success),
+            "scores": [float(score) for score in self.scores],
+            "faults": [
+                {"category": f.category, "message": f.message, "line": f.line, "static": f.static}
+                for f in self.faults
+            ],
+            "details": {name: plain(value) for name, value in self.details.items()},
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Outcome:
+        faults = tuple(Fault(**fault) for fault in data.get("faults", ()))
+        return cls(**{**data, "scores": tuple(data.get("scores", ())), "faults": faults})
+
+    def without_graph(self) -> Outcome:
+        return replace(self, subgraph=None, graph=())
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Parameters, context in words, and (where there is one in reach) the trace oracle.
+
+    objective: what the score measures, in words; larger is always better.
+    enough: fraction of successful episodes at which the problem counts as solved; None for never.
+    oracle: evaluates one candidate; None where a loop outside does it.
+    """
+
+    parameters: tuple[ParameterSpec, ...]
+    context: str = ""
+    objective: str = ""
+    enough: float | None = 1.0
+    oracle: Callable[[Candidate], Outcome] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [spec.name for spec in self.parameters]
+        if not names:
+            raise ValueMismatchError("a problem needs at least one parameter, got none")
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueMismatchError(f"parameter names must differ, got {doubled[0]!r} more than once")
+
+    def __getitem__(self, name: str) -> ParameterSpec:
+        for spec in self.parameters:
+            if spec.name == name:
+                return spec
+        known = ", ".join(spec.name for spec in self.parameters)
+        raise UnknownNameError(f"no parameter {name!r}; known: {known}")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The starting value of every parameter."""
+        return {spec.name: spec.value for spec in self.parameters}
+
+    def start(self) -> Candidate:
+        """Return candidate 0: the starting values."""
+        return Candidate(0, None, self.values, note="the starting values")
+
+
+class Optimizer(Protocol):
+    """Ask for candidates, evaluate each, tell the outcomes; repeat until ``done`` says why to stop.
+
+    ``ask`` twice without ``tell`` gives the candidates that still wait for their outcome.
+    ``best`` is the best candidate told so far. ``done`` is "" while going on, else the reason.
+    ``uses_graph``: whether the next outcomes should carry the graph of a telling episode.
+    """
+
+    def ask(self) -> list[Candidate]: ...
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None: ...
+
+    @property
+    def uses_graph(self) -> bool: ...
+
+    @property
+    def best(self) -> Candidate | None: ...
+
+    @property
+    def done(self) -> str: ...
+
+
+class Resumable(Optimizer, Protocol):
+    """``state`` is JSON-able; ``restore`` on a new optimizer with the same arguments goes on from there."""
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` with arrays and numpy numbers replaced by lists and Python numbers."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

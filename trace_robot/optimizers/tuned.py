@@ -1,0 +1,150 @@
+"""Structure by model, numbers by search: CMA-ES between the proposals of another optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from trace_robot.errors import OrderError
+from trace_robot.optimizers.cma_es import CMAES, Dimensions
+from trace_robot.optimizers.optoprime import Attempt, OptoPrime
+from trace_robot.optimizers.problem import Candidate, Outcome, Problem
+from trace_robot.optimizers.strategies import Trial
+
+
+class Tuned:
+    """Ask and tell like ``inner``; whenever its best gets better, tune that one's numbers for ``evaluations``.
+
+    Tuned are numeric parameters and, with ``literals``, the floats written in code. The winner is asked for
+    once more, for its graph, and becomes a trial of ``inner``, with a note that tells what was changed. The
+    origin of its candidates is "tuning", of winners "tuned".
+    """
+
+    def __init__(
+        self,
+        inner: OptoPrime,
+        *,
+        evaluations: int = 48,
+        population: int | None = 4,
+        literals: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.inner = inner
+        self.evaluations = evaluations
+        self.population = population
+        self.literals = literals
+        self.seed = seed
+        self._tuner: CMAES | None = None
+        self._from: Trial | None = None
+        self._first_id = 0
+        self._winner: Candidate | None = None
+        self._tuned: tuple[float, float] | None = None
+
+    @property
+    def problem(self) -> Problem:
+        return self.inner.problem
+
+    @property
+    def best_trial(self) -> Trial | None:
+        trials = [self.inner.best_trial, self._tuner.best_trial if self._tuner else None]
+        return max((trial for trial in trials if trial), key=lambda trial: trial.rank, default=None)
+
+    @property
+    def best(self) -> Candidate | None:
+        trial = self.best_trial
+        return trial.candidate if trial else None
+
+    @property
+    def uses_graph(self) -> bool:
+        return self._tuner is None and self.inner.uses_graph
+
+    @property
+    def log(self) -> list[Attempt]:
+        return self.inner.log
+
+    @property
+    def done(self) -> str:
+        return "" if self._tuner or self._winner else self.inner.done
+
+    def ask(self) -> list[Candidate]:
+        if self._winner is not None:
+            return [self._winner]
+        if self._tuner is not None:
+            return self._tuner.ask()
+        return self.inner.ask()
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        if self._winner is not None:
+            self._learn(self._winner, outcomes)
+            return
+        if self._tuner is None:
+            self.inner.tell(outcomes)
+            if not self.inner.waiting:
+                self._begin()
+            return
+        self._tuner.tell(outcomes)
+        if self._tuner.done:
+            self._finish(self._tuner)
+
+    def _begin(self) -> None:
+        best = self.inner.best_trial
+        if best is None or self.inner.done or (self._tuned is not None and best.rank <= self._tuned):
+            return
+        self._tuned = best.rank
+        if len(Dimensions(self.problem, best.candidate.values, code=self.literals)):
+            self._from, self._first_id = best, self.inner.next_id
+            self._tuner = self._start(best)
+
+    def _start(self, trial: Trial) -> CMAES:
+        return CMAES(
+            self.problem,
+            start=trial,
+            literals=self.literals,
+            evaluations=self.evaluations,
+            population=self.population,
+            seed=self.seed,
+            new_id=self.inner.new_id,
+            origin="tuning",
+        )
+
+    def _finish(self, tuner: CMAES) -> None:
+        best, before = tuner.best_trial, self._from
+        self._tuner = self._from = None
+        if best is None or before is None or best.candidate.id == before.candidate.id:
+            return
+        note = f"numbers tuned in {tuner.asked} evaluations: {tuner.describe(best.candidate)}"
+        self._tuned = best.rank
+        if tuner.solved:
+            self.inner.learn(replace(best.candidate, note=note, origin="tuned"), best.outcome)
+        else:
+            self._winner = replace(best.candidate, id=self.inner.new_id(), note=note, origin="tuned")
+
+    def _learn(self, winner: Candidate, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.candidate != winner.id:
+                raise OrderError(
+                    f"no candidate {outcome.candidate} waits for an outcome; waiting: {winner.id}"
+                )
+            self._winner = None
+            self.inner.learn(winner, outcome)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "inner": self.inner.state(),
+            "tuned": list(self._tuned) if self._tuned else None,
+            "tuning": self._tuner.state() if self._tuner else None,
+            "from": self._from.to_data() if self._from else None,
+            "first_id": self._first_id,
+            "winner": self._winner.to_data() if self._winner else None,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.inner.restore(state["inner"])
+        self._tuned = tuple(state["tuned"]) if state["tuned"] else None
+        self._winner = Candidate.from_data(state["winner"]) if state["winner"] else None
+        if state["tuning"] is not None:
+            self._from = Trial.from_data(state["from"])
+            self.inner.next_id = self._first_id = int(state["first_id"])
+            self._tuner = self._start(self._from)
+            self._tuner.restore(state["tuning"])

@@ -1,0 +1,126 @@
+"""Captions: a band of text below a picture, and a coloured frame around its ending.
+
+The texts may come from a model: they are drawn and nothing else, without control characters, and shortened.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from trace_robot.render.job import Clip
+from trace_robot.spec import Array
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+BACKGROUND = (24, 26, 30)
+TEXT = (235, 235, 235)
+GOOD = (70, 200, 95)
+BAD = (240, 85, 75)
+DRAWABLE = frozenset(map(chr, range(32, 127))) | {"·"}
+DASHES_AND_QUOTES = str.maketrans(
+    {"–": "-", "—": "-", "−": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "ß": "ss", "…": "..."}
+)
+MAX_CHARACTERS = 200
+MAX_CAPTION_LINES = 3
+
+
+def plain(text: str) -> str:
+    """Return the text as one line of letters that the font has.
+
+    Control and format characters and line ends become spaces, accents go, and what is left without a letter
+    becomes a question mark.
+    """
+    start = unicodedata.normalize("NFKD", text[: 4 * MAX_CHARACTERS].translate(DASHES_AND_QUOTES))
+    return " ".join("".join(map(_letter, start)).split())[:MAX_CHARACTERS]
+
+
+def _letter(char: str) -> str:
+    if char in DRAWABLE:
+        return char
+    return {"C": " ", "Z": " ", "M": ""}.get(unicodedata.category(char)[0], "?")
+
+
+def colour_of(success: bool | None) -> tuple[int, int, int]:
+    return TEXT if success is None else GOOD if success else BAD
+
+
+def font_size(height: int) -> int:
+    """Return the height of letters, in pixels, for a picture of that height."""
+    return max(9, round(height / 19))
+
+
+def lines_of(clip: Clip, width: int, size: int) -> list[str]:
+    """Return the lines to write, without the outcome; short ones share a line as long as they fit."""
+    font, lines = ImageFont.load_default(size), list[str]()
+    for text in filter(None, map(plain, clip.caption[:MAX_CAPTION_LINES])):
+        joined = f"{lines[-1]} · {text}" if lines else text
+        if lines and font.getlength(joined) <= width - 2 * _margin(size):
+            lines[-1] = joined
+        else:
+            lines.append(text)
+    return lines
+
+
+def band_height(clips: Sequence[Clip], size: tuple[int, int]) -> int:
+    """Return the height of the band that serves all clips in pictures of that size; even, at most half."""
+    letters = font_size(size[1])
+    counts = [len(lines_of(clip, size[0], letters)) + bool(plain(clip.outcome)) for clip in clips]
+    wanted = max(counts) * (letters + 3) + 5 if any(counts) else 0
+    return min(wanted + wanted % 2, size[1] // 4 * 2)
+
+
+def band(clip: Clip, width: int, rows: int, size: int) -> Array:
+    """Return the drawn band, shape (rows, width, 3), with letters ``size`` pixels high."""
+    image = Image.new("RGB", (width, rows), BACKGROUND)
+    if not rows:
+        return np.asarray(image)
+    draw, font, margin = ImageDraw.Draw(image), ImageFont.load_default(size), _margin(size)
+    lines = lines_of(clip, width, size)
+    for number, line in enumerate(lines):
+        line = _fitting(line, font, width - 2 * margin)
+        draw.text((margin, 2 + number * (size + 3)), line, TEXT, font=font)
+    left, top = margin, 2 + len(lines) * (size + 3)
+    if clip.success is not None:
+        side = size * 2 // 3
+        draw.rectangle((left, top + size // 3, left + side, top + size // 3 + side), colour_of(clip.success))
+        left += side + margin
+    words = _fitting(plain(clip.outcome), font, width - left - margin)
+    draw.text((left, top), words, colour_of(clip.success), font=font)
+    return np.asarray(image)
+
+
+def _margin(size: int) -> int:
+    return max(3, size // 2)
+
+
+def _fitting(line: str, font: Font, width: int) -> str:
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(line + "…") > width:
+        line = line[:-1]
+    return line.rstrip() + "…"
+
+
+def with_band(picture: Array, below: Array, progress: float) -> Array:
+    """Return picture and band as one, a thin line between them showing how much of the clip has passed."""
+    if not len(below):
+        return picture
+    frame = np.concatenate([picture, below])
+    reached = round(frame.shape[1] * min(max(progress, 0.0), 1.0))
+    frame[len(picture), :reached] = (150, 155, 165)
+    return frame
+
+
+def ending(picture: Array, success: bool | None) -> Array:
+    """Return the picture with a frame in the colour of the outcome; as it is where there is none."""
+    if success is None:
+        return picture
+    framed = picture.copy()
+    edge = max(2, picture.shape[0] // 60)
+    for part in (framed[:edge], framed[-edge:], framed[:, :edge], framed[:, -edge:]):
+        part[:] = colour_of(success)
+    return framed

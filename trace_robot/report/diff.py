@@ -1,0 +1,164 @@
+"""Two versions of a controller as lines to look at: highlighted, numbered, and marked where they differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cache, lru_cache
+from itertools import accumulate, pairwise
+from typing import Any
+
+from trace_robot.report.escape import visible
+
+CONTEXT = 3
+SIMILAR = 0.4  # lines less alike than this are not compared word by word
+WORDS_COMPARED = 400  # characters of a line up to which words are compared
+Span = tuple[str, str]
+_WORD = re.compile(r"[\w.]+|\s+|.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a line. kind: "k" keyword, "s" text, "c" comment, "m" number, "f" name defined, "d" decorator,
+    "b" built-in, "" anything else. changed: it is what differs from the line it replaces, or that replaces it.
+    """
+
+    kind: str
+    text: str
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """mark: " " in both, "-" before only, "+" after only; before, after: line numbers, from 1."""
+
+    mark: str
+    before: int | None
+    after: int | None
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """``count`` lines that are the same in both and are not shown."""
+
+    count: int
+
+
+def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[Line | Gap, ...]:
+    """Return the lines around every change from ``before`` to ``after``; nothing where there is none."""
+    if before == after:
+        return ()
+    old, new = _lines(before), _lines(after)
+    matcher = SequenceMatcher(
+        None, [_plain(line) for line in old], [_plain(line) for line in new], autojunk=False
+    )
+    rows: list[Line | Gap] = []
+    shown = 0
+    for group in matcher.get_grouped_opcodes(context):
+        rows += _gap(group[0][1] - shown)
+        for tag, i, i_end, j, j_end in group:
+            rows += _same(old, i, i_end, j) if tag == "equal" else _change(old[i:i_end], new[j:j_end], i, j)
+        shown = group[-1][2]
+    return (*rows, *_gap(len(old) - shown))
+
+
+def listing(source: str) -> tuple[Line, ...]:
+    """Return a whole controller, highlighted."""
+    return tuple(_same(_lines(source), 0, None, 0))
+
+
+def count(rows: Sequence[Line | Gap]) -> tuple[int, int]:
+    """Return how many lines were added and how many taken away."""
+    marks = [row.mark for row in rows if isinstance(row, Line)]
+    return marks.count("+"), marks.count("-")
+
+
+def _gap(lines: int) -> list[Line | Gap]:
+    return [Gap(lines)] if lines > 0 else []
+
+
+def _same(old: Sequence[Sequence[Span]], i: int, i_end: int | None, j: int) -> list[Line]:
+    lines = old[i:i_end]
+    return [
+        Line(" ", i + n + 1, j + n + 1, tuple(Part(*span) for span in line)) for n, line in enumerate(lines)
+    ]
+
+
+def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int, j: int) -> list[Line]:
+    """Return the lines taken away, then those added, each pair compared word by word."""
+    pairs = [_words(_plain(a), _plain(b)) for a, b in zip(old, new, strict=False)]
+    alone: tuple[list[tuple[int, int]], ...] = ([], [])
+    lines = []
+    for side, (texts, first) in enumerate(((old, i), (new, j))):
+        for n, line in enumerate(texts):
+            ranges = (pairs[n] if n < len(pairs) else alone)[side]
+            number = first + n + 1
+            parts = tuple(_marked(line, ranges))
+            lines.append(Line("+", None, number, parts) if side else Line("-", number, None, parts))
+    return lines
+
+
+def _words(before: str, after: str) -> tuple[list[tuple[int, int]], ...]:
+    """Return which ranges of characters differ in two lines; none where they have little in common."""
+    if max(len(before), len(after)) > WORDS_COMPARED:
+        return [], []
+    old, new = _WORD.findall(before), _WORD.findall(after)
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    if matcher.ratio() < SIMILAR:
+        return [], []
+    at_old, at_new = [0, *accumulate(map(len, old))], [0, *accumulate(map(len, new))]
+    changes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+    return (
+        [(at_old[c[1]], at_old[c[2]]) for c in changes if c[1] < c[2]],
+        [(at_new[c[3]], at_new[c[4]]) for c in changes if c[3] < c[4]],
+    )
+
+
+def _marked(spans: Sequence[Span], ranges: Sequence[tuple[int, int]]) -> Iterator[Part]:
+    """Cut the spans of a line at the borders of ``ranges``, which become the changed parts."""
+    borders = sorted({border for pair in ranges for border in pair})
+    start = 0
+    for kind, text in spans:
+        end = start + len(text)
+        cuts = [start, *(border for border in borders if start < border < end), end]
+        for a, b in pairwise(cuts):
+            yield Part(kind, text[a - start : b - start], any(low <= a < high for low, high in ranges))
+        start = end
+
+
+def _plain(line: Sequence[Span]) -> str:
+    return "".join(text for _, text in line)
+
+
+@lru_cache(maxsize=256)  # a controller is compared with its parent and with its children
+def _lines(source: str) -> tuple[tuple[Span, ...], ...]:
+    """Return each line as (kind, text) spans; neighbours of one kind are one span."""
+    from pygments import lex
+    from pygments.lexers import PythonLexer
+
+    lines: list[list[Span]] = [[]]
+    shown = visible(source).rstrip("\n")
+    for token, value in lex(shown, PythonLexer(stripnl=False, ensurenl=False)):
+        kind = _kind(token)
+        for number, piece in enumerate(value.split("\n")):
+            if number:
+                lines.append([])
+            if piece and lines[-1] and lines[-1][-1][0] == kind:
+                piece = lines[-1].pop()[1] + piece
+            if piece:
+                lines[-1].append((kind, piece))
+    return tuple(map(tuple, lines)) if shown else ()
+
+
+@cache
+def _kind(token: Any) -> str:
+    from pygments.token import Comment, Keyword, Literal, Name, Operator
+
+    kinds = (
+        (Comment, "c"), (Literal.Number, "m"), (Literal.String, "s"), (Keyword, "k"), (Operator.Word, "k"),
+        (Name.Function, "f"), (Name.Class, "f"), (Name.Decorator, "d"), (Name.Builtin, "b"),
+    )  # fmt: skip
+    return next((letter for kind, letter in kinds if token in kind), "")

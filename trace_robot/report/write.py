@@ -1,0 +1,105 @@
+"""Writes a report: a folder with its videos beside it, or one file that holds everything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trace_robot.errors import RunError
+from trace_robot.report.escape import data_address, inside, markup
+from trace_robot.report.html import PLOTLY, iteration_html, packed, plotly_path, render
+from trace_robot.report.iterations import Source
+from trace_robot.report.page import page_of
+from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo
+
+INLINE = 40  # iterations up to which all is in the page's text, and found by the browser's search
+MOST_FILMS = 40  # videos inside a single file
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where a report is; size: bytes of all its files; videos: how many of them it has."""
+
+    path: Path
+    size: int
+    videos: int
+
+
+def write_report(history: History, run: RunInfo, out: Path | None = None, *, single: bool = False) -> Written:
+    """Write the report of a run and return where it is.
+
+    out: a folder, default ``report`` in the run's; with ``single`` a file, default ``report.html`` in the run's.
+    """
+    target = out or run.folder / ("report.html" if single else "report")
+    try:
+        return _single(history, run, target) if single else _folder(history, run, target)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {str(error.filename or target)!r}: {error.strerror}; free some space or give another --out"
+        ) from error
+
+
+def _folder(history: History, run: RunInfo, out: Path) -> Written:
+    if out.exists() and not (out / "index.html").is_file() and any(out.iterdir()):
+        raise RunError(f"{str(out)!r} is not a report's folder and is left alone; give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    films: dict[Path, str] = {}
+
+    def source(video: Path) -> str | None:
+        if not inside(video, run.folder):
+            return None
+        name = films[video] = f"videos/{video.parent.name}.mp4"
+        return name
+
+    html = _html(history, run, source, media="'self' file:")
+    if films:
+        (out / "videos").mkdir(exist_ok=True)
+    for video, name in films.items():
+        shutil.copyfile(video, out / name)
+    shutil.copyfile(plotly_path(), out / PLOTLY)
+    _write(out / "index.html", html)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    return Written(out / "index.html", size, len(films))
+
+
+def _single(history: History, run: RunInfo, out: Path) -> Written:
+    if out.is_dir():
+        raise RunError(f"{str(out)!r} is a folder; with --single-file, --out names a file")
+    films: dict[Path, str] = {}
+
+    def source(video: Path) -> str | None:
+        if (video not in films and len(films) >= MOST_FILMS) or not inside(video, run.folder):
+            return None
+        if video not in films:
+            films[video] = data_address("video/mp4", video.read_bytes())
+        return films[video]
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write(out, _html(history, run, source, media="data:", single=True))
+    return Written(out, out.stat().st_size, len(films))
+
+
+def _html(history: History, run: RunInfo, source: Source, *, media: str, single: bool = False) -> str:
+    bodies: dict[int, str] = {}
+    many = run.iterations >= INLINE
+
+    def html(iteration: IterationInfo, attempts: Sequence[AttemptInfo]) -> str | None:
+        text = iteration_html(iteration, attempts, source)
+        if many:
+            bodies[iteration.number] = packed(text)
+            return None
+        return markup(text)
+
+    page = page_of(history, run, source=source, html=html)
+    return render(page, bodies=bodies, media=media, single=single)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write all of a file or nothing."""
+    temporary = path.with_name(f".{path.name}.part")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)

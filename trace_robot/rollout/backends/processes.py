@@ -1,0 +1,91 @@
+"""A crew of local processes."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any
+
+from trace_robot.child_process import worker_environment
+from trace_robot.rollout.backends.base import News, Worker, error_of
+from trace_robot.rollout.batching import Batch
+
+END_SECONDS = 5.0
+
+
+class Processes:
+    """Local worker processes, in a folder of their own and without keys in their environment."""
+
+    ahead = 2
+
+    def __init__(self, size: int, *, trusted: bool, lock_step: int | None) -> None:
+        self.size = size
+        self._arguments = ["--trusted"] if trusted else []
+        self._arguments += [] if lock_step is None else ["--lock-step", str(lock_step)]
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def start(self) -> Worker:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="trace-robot-")
+        return ProcessWorker(self._folder.name, self._arguments)
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, News]]:
+        by_connection = {each.connection: each for each in workers if isinstance(each, ProcessWorker)}
+        ready = wait(list(by_connection), timeout=seconds)
+        return [(by_connection[each], by_connection[each].receive()) for each in ready]  # type: ignore[index]
+
+    def close(self, idle: Sequence[Worker]) -> None:
+        mine = [worker for worker in idle if isinstance(worker, ProcessWorker)]
+        for worker in mine:
+            worker.connection.close()
+        for worker in mine:
+            worker.end()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+class ProcessWorker:
+    """One process and the connection to it."""
+
+    def __init__(self, folder: str, arguments: Sequence[str]) -> None:
+        ours, theirs = Pipe()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trace_robot.rollout.worker", str(theirs.fileno()), *arguments],
+                pass_fds=[theirs.fileno()],
+                cwd=folder,
+                env=worker_environment(),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.connection: Connection[Any, Any] = ours
+
+    def send(self, batch: Batch) -> None:
+        with contextlib.suppress(ConnectionError):  # it died; the next look at its connection says so
+            self.connection.send(batch)
+
+    def receive(self) -> News:
+        try:
+            message = self.connection.recv()
+        except (EOFError, ConnectionError):
+            return News(died="its process ended")
+        if message[0] == "error":
+            return News(error=error_of(message[2], message[1]))
+        return News(message[1])
+
+    def kill(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """Wait until it has put its things away, but not for long."""
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()

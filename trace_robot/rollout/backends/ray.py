@@ -1,0 +1,223 @@
+"""A crew of Ray actors, each with a rig of its own. The only file that imports Ray, and only when asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trace_robot.child_process import is_secret, workspace_root
+from trace_robot.errors import MissingExtraError, TraceRobotError
+from trace_robot.rollout.backends.base import News, Worker, error_of
+from trace_robot.rollout.batching import Batch
+from trace_robot.rollout.episode import Episode
+
+NUMBERS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+LARGEST_PLUGIN_MB = 100
+END_SECONDS = 5.0
+REACH_SECONDS = 10.0
+Answer = tuple[str, Any, str]
+
+
+class RayCrew:
+    """Ray actors, one a processor. The cluster that is there is used; one that is started here ends with the crew.
+
+    The plug-ins of the user's workspace (its folder envs/) travel to every node; trace_robot must be installed there.
+    """
+
+    ahead = 2
+
+    def __init__(
+        self, size: int | None, address: str | None, *, trusted: bool, lock_step: int | None
+    ) -> None:
+        self._ray = _ray()
+        self._own = not self._ray.is_initialized()
+        if self._own:
+            _connect(self._ray, size, address)
+            self._loud = _hush()
+        elif address is not None:
+            raise TraceRobotError(
+                f"this process is connected to a Ray cluster already; leave the address {address!r} out"
+            )
+        self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        self._plugins = self._ray.put(_plugins(Path(workspace_root())))
+        self._options = {"trusted": trusted, "lock_step": lock_step}
+        self._actor = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Actor)
+
+    def start(self) -> Worker:
+        actor = self._actor.options(scheduling_strategy="SPREAD").remote(self._plugins, **self._options)
+        return _RayWorker(self._ray, actor)
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, News]]:
+        owed = {ref: worker for worker in workers if isinstance(worker, _RayWorker) for ref in worker.owed}
+        if not owed:
+            return []
+        refs = list(owed)
+        self._ray.wait(refs, num_returns=1, timeout=seconds, fetch_local=False)
+        ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+        arrived = set(ready)
+        news: list[tuple[Worker, News]] = []
+        for worker in dict.fromkeys(owed[ref] for ref in ready):
+            while worker.owed and worker.owed[0] in arrived:
+                news.append((worker, worker.receive()))
+                if news[-1][1].died:
+                    break
+        return news
+
+    def close(self, idle: Sequence[Worker]) -> None:
+        mine = [worker for worker in idle if isinstance(worker, _RayWorker)]
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            leaving = [worker.actor.leave.remote() for worker in mine]
+            if leaving:
+                self._ray.wait(leaving, num_returns=len(leaving), timeout=END_SECONDS)
+        for worker in mine:
+            worker.kill()
+        if self._own:
+            self._ray.shutdown()
+            self._loud()
+
+
+class _RayWorker:
+    """One actor and the answers that it owes, the first of them that it is ready."""
+
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self._ray, self.actor = ray, actor
+        self.owed: deque[Any] = deque([actor.ready.remote()])
+
+    def send(self, batch: Batch) -> None:
+        self.owed.append(self.actor.run.remote(batch))
+
+    def receive(self) -> News:
+        """Return the oldest answer, which has come in."""
+        try:
+            kind, said, name = self._ray.get(self.owed.popleft())
+        except self._ray.exceptions.RayError as error:
+            return News(died=str(error).strip().partition("\n")[0] or type(error).__name__)
+        return News(said) if kind == "episodes" else News(error=error_of(name, said))
+
+    def kill(self) -> None:
+        self.owed.clear()
+        self._ray.kill(self.actor)
+
+
+class Actor:
+    """A rollout worker on Ray: the same rig as everywhere, in a folder of its own, without keys."""
+
+    def __init__(self, plugins: Mapping[str, bytes], *, trusted: bool, lock_step: int | None) -> None:
+        for name in [name for name in os.environ if is_secret(name)]:
+            del os.environ[name]
+        os.environ.update(dict.fromkeys(NUMBERS, "1"))
+        self._folder = tempfile.mkdtemp(prefix="trace-robot-")
+        for name, content in plugins.items():
+            path = Path(self._folder, "workspace", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        os.environ["TRACE_ROBOT_WORKSPACE"] = str(Path(self._folder, "workspace"))
+        os.chdir(self._folder)
+        from trace_robot.rollout.affinity import Seat
+        from trace_robot.rollout.env_runner import Rig
+
+        self._rig = Rig(trusted=trusted, lock_step=lock_step, seat=Seat())
+
+    def ready(self) -> Answer:
+        return "episodes", [], ""
+
+    def run(self, batch: Batch) -> Answer:
+        done: list[tuple[int, Episode]] = []
+        try:
+            for position, episode in self._rig.run([job for _, job in batch]):
+                done.append((batch[position][0], episode))
+        except TraceRobotError as error:
+            return "error", f"{error}", type(error).__name__
+        return "episodes", done, ""
+
+    def leave(self) -> None:
+        self._rig.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _ray() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray's own, about its dependencies
+            import ray
+            import ray.exceptions
+    except ImportError as error:
+        raise MissingExtraError(
+            "backend 'ray' needs Ray, which is not installed: pip install 'trace-robot[ray]'"
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, size: int | None, address: str | None) -> None:
+    """Join the cluster at ``address``, or start one on this machine, which hears nothing of this process's keys."""
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    start = {} if address else {"num_cpus": size, "include_dashboard": False}
+    with warnings.catch_warnings(), _without_keys():
+        warnings.simplefilter("ignore")  # Ray's own, about settings it will change
+        try:
+            _reach(address)
+            ray.init(address=address or "local", **quiet, **start)
+        except (OSError, ValueError, RuntimeError) as error:
+            where = f"the Ray cluster at {address!r}" if address else "a Ray cluster on this machine"
+            raise TraceRobotError(f"{where} cannot be reached: {error}".partition("\n")[0]) from error
+
+
+def _reach(address: str | None) -> None:
+    """Raise OSError if nobody listens at ``address``, where Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
+
+
+def _hush() -> Callable[[], None]:
+    """Send to the log what Ray prints on standard output when a worker dies; return what undoes it.
+
+    Ray offers no setting for this, and standard output may be somebody's JSON.
+    """
+    module = sys.modules.get("ray._private.worker")
+    loud = getattr(module, "print_to_stdstream", None)
+    if module is None or loud is None:
+        return lambda: None
+
+    def log(data: Mapping[str, Any], *_: Any, **__: Any) -> None:
+        logging.getLogger("trace_robot.ray").info("%s", " ".join(map(str, data.get("lines", ()))))
+
+    def undo() -> None:
+        module.print_to_stdstream = loud  # type: ignore[attr-defined]
+
+    module.print_to_stdstream = log  # type: ignore[attr-defined]
+    return undo
+
+
+@contextlib.contextmanager
+def _without_keys() -> Iterator[None]:
+    """Hide keys from the processes that Ray starts, and tell them to report nothing to anybody."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if is_secret(name)}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _plugins(root: Path) -> dict[str, bytes]:
+    """Return the files of the workspace's folder envs/ by their path in the workspace."""
+    paths = [path for path in sorted((root / "envs").rglob("*")) if path.is_file()]
+    kept = [path for path in paths if "__pycache__" not in path.parts]
+    if sum(path.stat().st_size for path in kept) > LARGEST_PLUGIN_MB * 2**20:
+        raise TraceRobotError(
+            f"{root / 'envs'} has more than {LARGEST_PLUGIN_MB} MB, too much to send to every node;"
+            " keep large files elsewhere, on a file system that all nodes see"
+        )
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in kept}

@@ -1,0 +1,143 @@
+"""The graph of a whole episode: the environment's nodes joined with those the controller's process sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from trace_robot.sandbox.graph_records import read_records
+from trace_robot.spec import Array, EnvSpec, Field
+
+Record = Mapping[str, Any]
+RESET_DOC = "[reset] the environment gives the first observation of the episode."
+STEP_DOC = "[step] the environment applies the action and gives the next observation."
+OUTCOME_DOC = "[outcome] how the episode ended, from its last observation."
+
+
+@dataclass(eq=False)
+class EpisodeGraph(Sequence[Record]):
+    """The records of one graph in which each step's observation comes from the step before it.
+
+    The last one is the episode's outcome: the output that gets the feedback. They are put together when they are
+    first looked at, since few graphs are. written: by the controller's process, see `sandbox.graph.read_records`.
+    observations: (T + 1, obs_dim). ended: how the episode did; failed: whether the controller did.
+    """
+
+    written: tuple[bytes, ...]
+    observations: Array
+    fields: tuple[Field, ...]
+    ended: str
+    failed: bool
+    _records: tuple[Record, ...] | None = field(default=None, repr=False)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        if self._records is None:
+            self._records = _join(self)
+        return self._records
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
+        return self.records[index]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __eq__(self, other: object) -> bool:
+        return self.records == tuple(other) if isinstance(other, EpisodeGraph | tuple) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_records": None}
+
+
+def graph_of(written: tuple[bytes, ...], episode: Any, about: EnvSpec) -> EpisodeGraph:
+    """Return the graph of an `Episode`; of ``written`` the input called "observation" of step t is what the
+    environment gave, and the last operation of step t the action."""
+    return EpisodeGraph(
+        written, episode.observations, about.observation, episode.ended, episode.fault is not None
+    )
+
+
+def _join(graph: EpisodeGraph) -> tuple[Record, ...]:
+    by_step: dict[int, list[Record]] = {}
+    timeless: list[Record] = []
+    for record in read_records(graph.written):
+        step = record["step"]
+        (timeless if step is None else by_step.setdefault(step, [])).append(record)
+    joined = _Joined()
+    for each in timeless:
+        joined.copy(each)
+    observations = graph.observations
+    seen = joined.add(
+        "observation", "operation", "reset", RESET_DOC, {}, _named(graph.fields, observations[0]), 0
+    )
+    for step in sorted(by_step):
+        action = joined.copy_step(by_step[step], seen)
+        if action is None or step + 1 >= len(observations):
+            break
+        value = _named(graph.fields, observations[step + 1])
+        inputs = {"observation": seen, "action": action}
+        seen = joined.add("observation", "operation", "step", STEP_DOC, inputs, value, step + 1)
+    last = {"observation": seen}
+    if graph.failed and joined.last is not None:
+        last["failed"] = joined.last
+    joined.add("outcome", "operation", "outcome", OUTCOME_DOC, last, graph.ended, None)
+    return tuple(joined.records)
+
+
+class _Joined:
+    """Records under construction, with ids of their own."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.last: int | None = None
+        self._ids: dict[int, int] = {}
+
+    def add(
+        self, name: str, kind: str, op: str, doc: str, inputs: Mapping[str, int], value: str, step: int | None
+    ) -> int:
+        number = len(self.records)
+        numbered = name if step is None else f"{name}{step}"
+        self.records.append(
+            {"id": number, "name": numbered, "kind": kind, "op": op, "doc": doc, "inputs": dict(inputs),
+             "value": value, "step": step}
+        )  # fmt: skip
+        return number
+
+    def copy(self, record: Record) -> int:
+        number = len(self.records)
+        inputs = {name: self._ids[parent] for name, parent in record["inputs"].items() if parent in self._ids}
+        self._ids[record["id"]] = number
+        self.records.append({**record, "id": number, "inputs": inputs})
+        return number
+
+    def copy_step(self, records: Sequence[Record], seen: int) -> int | None:
+        """Copy one step's records, the observation replaced by ``seen``; return the action's id."""
+        action = None
+        for record in records:
+            if record["kind"] == "input" and record["name"].startswith("observation"):
+                self._ids[record["id"]] = seen
+                continue
+            number = self.copy(record)
+            self.last = number
+            if record["kind"] == "operation" and not record["name"].startswith("memory"):
+                action = number
+        return action
+
+
+def _named(fields: Sequence[Field], observation: Array) -> str:
+    parts = (f"{part.name}: {_short(observation[part.start : part.stop])}" for part in fields)
+    return "{" + ", ".join(parts) + "}"
+
+
+def _short(values: Array) -> str:
+    numbers = ", ".join(f"{float(value):.4g}" for value in values)
+    return numbers if len(values) == 1 else f"[{numbers}]"

@@ -1,0 +1,194 @@
+"""Trying candidates: their episodes on given conditions, their outcomes, and the graph of a telling one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trace_robot.fault import Limits
+from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.policy import Policy
+from trace_robot.rollout.engine import OnEpisode
+from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.feedback import most_telling
+
+if TYPE_CHECKING:
+    from trace_robot.trace import Node, ParameterNode
+import math
+
+from trace_robot.rollout.feedback import feedback
+from trace_robot.stats import wilson as wilson
+
+Records = tuple[Mapping[str, Any], ...]
+OnProgress = Callable[[int, int], None]
+
+
+class Runner(Protocol):
+    """What runs jobs: an engine, or something that remembers what an engine gave."""
+
+    def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate, the text that ran, its episodes and what they amount to."""
+
+    candidate: Candidate
+    text: str
+    episodes: tuple[Episode, ...]
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Trials:
+    """Tries candidates of one policy in one environment, all on the same conditions.
+
+    confirm: further conditions on which a controller's text that solved all of ``seeds`` is tried before it
+    counts as having solved anything; its outcome is then over both. level: of the feedback. observe: bring back
+    what controllers observed, too. environment_steps and candidates count what has been tried so far.
+    """
+
+    engine: Runner
+    policy: Policy
+    env: str
+    options: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    limits: Limits = field(default_factory=Limits)
+    level: str = "outcome"
+    confirm: tuple[int, ...] = ()
+    observe: bool = False
+    environment_steps: int = 0
+    candidates: int = 0
+
+    def run(
+        self, candidates: Sequence[Candidate], *, graph: bool = False, on_progress: OnProgress | None = None
+    ) -> list[Trial]:
+        """Roll out every candidate on its conditions; with ``graph`` the telling episode's is brought back."""
+        texts = [self.text(candidate) for candidate in candidates]
+        jobs = [
+            self._job(candidate, text, seed)
+            for candidate, text in zip(candidates, texts, strict=True)
+            for seed in (candidate.seeds or self.seeds)
+        ]
+        episodes = self._episodes(jobs, on_progress)
+        self.candidates += len(candidates)
+        trials = []
+        for candidate, text in zip(candidates, texts, strict=True):
+            mine = tuple(next(episodes) for _ in candidate.seeds or self.seeds)
+            if candidate.program is None and all(episode.success for episode in mine):
+                mine += tuple(self._episodes([self.job(text, seed) for seed in self.confirm], on_progress))
+            records = self._graph(text, mine) if graph and candidate.program is None else ()
+            outcome = outcome_of(candidate, mine, text, records, level=self.level)
+            trials.append(Trial(candidate, text, mine, outcome))
+        return trials
+
+    def text(self, candidate: Candidate) -> str:
+        """Return the controller that runs for a candidate; "" where a program does."""
+        if candidate.program is not None:
+            return ""
+        return candidate.text or self.policy.render(candidate.values)
+
+    def score(
+        self, text: str, seeds: Sequence[int], on_progress: OnProgress | None = None, *, record: bool = False
+    ) -> list[Episode]:
+        """Roll out a controller's text on ``seeds``, e.g. held-out ones; record: keep states for videos."""
+        jobs = [
+            dataclasses.replace(
+                self.job(text, seed), record=record, observe=record and self.observe, level="outcome"
+            )
+            for seed in seeds
+        ]
+        return list(self._episodes(jobs, on_progress))
+
+    def job(self, text: str, seed: int) -> Job:
+        """Return the job that rolls ``text`` out on one condition and records its states."""
+        return Job(
+            self.env, seed, self.options, controller=text, record=True, observe=self.observe, level=self.level,
+            limits=self.limits,
+        )  # fmt: skip
+
+    def _job(self, candidate: Candidate, text: str, seed: int) -> Job:
+        if candidate.program is None:
+            return self.job(text, seed)
+        return Job(self.env, seed, self.options, program=candidate.program, measure=True)
+
+    def _episodes(self, jobs: Sequence[Job], on_progress: OnProgress | None) -> Any:
+        done = 0
+
+        def count(_: int, episode: Episode) -> None:
+            nonlocal done
+            done += 1
+            self.environment_steps += episode.steps
+            if on_progress is not None:
+                on_progress(done, len(jobs))
+
+        return iter(self.engine.run(jobs, on_episode=count))
+
+    def _graph(self, text: str, episodes: Sequence[Episode]) -> Records:
+        """Run the most telling episode again, traced, and return its graph."""
+        telling = episodes[most_telling(episodes)]
+        job = dataclasses.replace(self.job(text, telling.seed), trace=True, record=False, observe=False)
+        (traced,) = self.engine.run([job])
+        self.environment_steps += traced.steps
+        return tuple(traced.graph)
+
+
+def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
+    """Return the outcome of a traced episode as a node whose graph ends in ``parameters``, matched by name."""
+    from trace_robot.trace import from_records
+
+    by_name = {parameter.key: parameter for parameter in parameters}
+    return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
+
+
+def episode_score(episode: Episode) -> float:
+    """Return 1 for a success; below 0.5 for a failure, growing with the reward a step; below 0.25 for an error.
+
+    A failure is ranked by its mean reward a simulator step, squashed to (0, 0.5), so that no amount of reward
+    is worth a success; where a total reward counts as success, by how far it is from that.
+    """
+    if episode.success:
+        return 1.0
+    threshold = episode.return_threshold
+    if threshold is None:
+        mean = episode.total_reward / max(1, episode.steps)
+        squashed = 0.25 + math.atan(mean) / (2 * math.pi)
+    else:
+        squashed = 0.5 / (1.0 + max(0.0, threshold - episode.total_reward) / max(1.0, abs(threshold)))
+    return squashed / 2 if episode.ended == "error" else squashed
+
+
+def outcome_of(
+    candidate: Candidate,
+    episodes: Sequence[Episode],
+    controller: str,
+    graph: tuple[Mapping[str, Any], ...] = (),
+    *,
+    level: str = "outcome",
+) -> Outcome:
+    """Return the outcome of ``candidate`` over ``episodes``, which ran ``controller``; graph: of a telling one."""
+    scores = tuple(episode_score(episode) for episode in episodes)
+    return Outcome(
+        candidate=candidate.id,
+        score=sum(scores) / len(scores),
+        feedback=feedback(episodes, controller, level) if candidate.program is None else "",
+        success=sum(episode.success for episode in episodes) / len(episodes),
+        scores=scores,
+        graph=graph,
+        faults=tuple(episode.fault for episode in episodes if episode.fault is not None),
+        details=_details(episodes),
+    )
+
+
+def _details(episodes: Sequence[Episode]) -> Mapping[str, Any]:
+    details: dict[str, Any] = {
+        "success": [episode.success for episode in episodes],
+        "reward": [episode.total_reward for episode in episodes],
+        "steps": [episode.decisions for episode in episodes],
+        "simulator_steps": [episode.steps for episode in episodes],
+    }
+    for name in episodes[0].measures:
+        details[name] = [episode.measures.get(name, math.nan) for episode in episodes]
+    return details

@@ -1,0 +1,67 @@
+"""To be named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trace_robot.policy import Policy
+    from trace_robot.rollout.evaluation import Trial
+    from trace_robot.spec import EnvSpec
+from trace_robot.settings import Result, Settings
+
+Stage = Literal["training", "held out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run is about to roll out the starting controller.
+
+    known: how many batches of episodes and answers of a model it has from before it was interrupted.
+    """
+
+    settings: Settings
+    spec: EnvSpec
+    policy: Policy
+    folder: Path
+    known: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """``done`` of ``total`` episodes of a batch are in. stage: "training" or "held out"; seconds since the start."""
+
+    stage: Stage
+    done: int
+    total: int
+    candidates: int
+    best: Trial | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Iterated:
+    """An iteration is written down. better: it is the best so far."""
+
+    iteration: int
+    trial: Trial
+    best: Trial
+    better: bool
+    candidates: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over and everything is on disk."""
+
+    result: Result
+    folder: Path
+
+
+Event = Started | Progressed | Iterated | Ended
+
+Observe = Callable[[Event], None]

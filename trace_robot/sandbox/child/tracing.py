@@ -1,0 +1,239 @@
+"""Recording one episode of a traced controller, inside the jail; imported before the locks close.
+
+Each call's graph is written down when the call ends and then let go, so that a long episode keeps no nodes. What
+leads from one call to the next is the memory: its record depends on its last record and on the operations that
+were given it in the calls between, and a new one is made only when its content has changed.
+
+Most calls of a controller do the same operations on other values, so a call is a template, sent once, and texts to
+fill in; see `graph` for what is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trace_robot.sandbox.graph_records import CALL_BYTES, MAX_CHARS, MAX_NODES
+from trace_robot.trace.errors import ExecutionError
+from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode, constant, link
+from trace_robot.trace.operation import Operation
+from trace_robot.trace.serialization import kind_of, shorten
+from trace_robot.trace.wrapping import lift, plain
+
+_ACT = "act"
+_KEPT = "[memory] what the controller kept from the calls before."
+_OBSERVATION = "observation"
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Memory(dict[str, Any]):
+    """The controller's memory; a kind of its own, so that an operation is given it and not a copy."""
+
+
+class Recorder:
+    """One episode's records.
+
+    aware: whether it takes nodes; else its whole call is one operation.
+    """
+
+    def __init__(self, *, aware: bool, memory_as_node: bool, doc: str) -> None:
+        self._memory = Memory()
+        self._aware = aware
+        self._memory_as_node = memory_as_node
+        self._op = Operation(_ACT, f"[{_ACT}] {doc}".rstrip())
+        self._started = constant(None)._order  # nodes older than this belong to the module
+        self._ids: dict[int, int] = {}  # a node's order -> its record, for nodes of the module
+        self._content = shorten(self._memory, MAX_CHARS)
+        self._remembered = ""
+        self._memory_id: int | None = None
+        self._writers: dict[str, int] = {}  # operations that were given the memory since its last record
+        self._step = -1
+        self._count = 0
+        self._full = False
+        self._forms: dict[tuple[Any, ...], _Form] = {}
+        self._templates: dict[tuple[Any, ...], int] = {}
+        self._made = b""
+
+    def call(self, act: Callable[..., Any], observation: Any, *, takes_memory: bool) -> Any:
+        """Call ``act`` and return its plain value; raises what it raises. `take` has the records of both."""
+        self._step += 1
+        remembers = self._content
+        given = Node(observation, name=_OBSERVATION)
+        memory = constant(self._memory, "memory")
+        arguments: tuple[Any, ...] = (given, memory if self._memory_as_node else self._memory)
+        if not self._aware:
+            arguments = (observation, self._memory)
+        parents = (given, memory) if takes_memory else (given,)
+        keys = ("observation", "memory")[: len(parents)]
+        try:
+            value = act(*arguments[: len(parents)])
+            output = lift(value)
+            if not isinstance(output, MessageNode):
+                output = link(output._data, self._op, keys, parents)
+            self._record(output, remembers)
+        except ExecutionError as error:
+            self._record(error.exception_node, remembers)
+            raise
+        except Exception as error:
+            description = f"[exception] {_ACT} raised an exception; {self._op.doc}"
+            inputs = dict(zip(keys, parents, strict=True))
+            text = f"({type(error).__name__}) {shorten(str(error))}"
+            self._record(
+                ExceptionNode(text, inputs=inputs, description=description, name="exception_act"), remembers
+            )
+            raise
+        return plain(value)
+
+    def take(self) -> bytes:
+        """Return what the last call wrote; b"" if nothing, or if it is too long to be sent."""
+        made, self._made = self._made, b""
+        if len(made) <= CALL_BYTES:
+            return made
+        self._full = True
+        return b""
+
+    def _record(self, output: Node, remembers: str) -> None:
+        ids = self._ids
+        nodes = self._new(output)
+        if self._full or self._count + len(nodes) > MAX_NODES:
+            self._full = True
+            return
+        call = _Call(self._count)
+        local: dict[int, int] = {}
+        writers: dict[str, int] = {}
+        for node in nodes:
+            order = node._order
+            if node._data is self._memory and not isinstance(node, MessageNode):
+                local[order] = self._remember(remembers, call)
+                continue
+            form = self._form(node)
+            number = call.number
+            references = []
+            for parent in node._parents:
+                known = local.get(parent._order)
+                references.append(ids[parent._order] if known is None else known - number)
+                if known is not None and known == self._memory_id:
+                    writers[form.operation] = number
+            (ids if order < self._started else local)[order] = number
+            call.add(form, references, self._text(node))
+        self._made = self._written(call)
+        self._count = call.number
+        self._content = shorten(self._memory, MAX_CHARS)
+        if self._content != remembers:
+            self._writers |= writers or {_ACT: local.get(output._order, ids.get(output._order, 0))}
+
+    def _new(self, output: Node) -> list[Node]:
+        """Return ``output`` and the nodes it came from that have no record yet, parents first."""
+        ids, nodes = self._ids, [output]
+        seen = {output._order}
+        for each in nodes:  # which grows on the way
+            for parent in each._parents:
+                order = parent._order
+                if order not in seen and order not in ids:
+                    seen.add(order)
+                    nodes.append(parent)
+        nodes.sort(key=_order)
+        return nodes if output._order not in ids else [each for each in nodes if each is not output]
+
+    def _text(self, node: Node) -> str:
+        """Return the value in short; whoever gave an observation has it."""
+        if node._about is None and type(node) is Node and node.base_name == _OBSERVATION:
+            return ""
+        code = isinstance(node, ParameterNode) and node.function
+        return str(node._data) if code else shorten(node._data, MAX_CHARS)
+
+    def _form(self, node: Node) -> _Form:
+        """Return what all nodes like this one have in common."""
+        own = node._order < self._started
+        if isinstance(node, MessageNode):
+            hidden = len(node._parents) != len(node._keys)
+            keys = tuple(key for key, _ in node.edges()) if hidden else node._keys
+            about = None if node._about is None else node.description
+            key: tuple[Any, ...] = (type(node), node._op, keys, about, own)
+        else:
+            key = (type(node), node.base_name, own, node._order if isinstance(node, ParameterNode) else 0)
+        return self._forms.get(key) or self._forms.setdefault(key, _Form(node, own))
+
+    def _remember(self, content: str, call: _Call) -> int:
+        """Return the record of the memory as this call got it; a new one only if that is new."""
+        number = call.number
+        if self._memory_id is None:
+            call.add(_MEMORY, (), content)
+        elif content != self._remembered:
+            inputs = {"memory": self._memory_id, **self._writers}
+            form = self._forms.get(("memory", *inputs)) or self._forms.setdefault(
+                ("memory", *inputs), _Form.of_memory(tuple(inputs))
+            )
+            call.add(form, [parent - number for parent in inputs.values()], content)
+        else:
+            return self._memory_id
+        self._memory_id, self._remembered, self._writers = number, content, {}
+        return number
+
+    def _written(self, call: _Call) -> bytes:
+        key = tuple(call.shape)
+        template: Any = self._templates.get(key)
+        if template is None:
+            self._templates[key] = len(self._templates)
+            template = call.template()
+        return _ENCODE([self._step, template, call.texts]).encode()
+
+
+class _Form:
+    """What nodes of one kind have in common, as plain data but for the references to their inputs."""
+
+    __slots__ = ("data", "keys", "operation")
+
+    def __init__(self, node: Node, own: bool) -> None:
+        known = isinstance(node, ParameterNode) and node.trainable
+        message = isinstance(node, MessageNode)
+        self.operation = node._op.base if isinstance(node, MessageNode) else ""
+        self.keys = tuple(key for key, _ in node.edges()) if isinstance(node, MessageNode) else ()
+        base = node.key if isinstance(node, ParameterNode) else self.operation or node.base_name
+        self.data: dict[str, Any] = {
+            "name": base, "numbered": not known, "kind": kind_of(node), "op": self.operation,
+            "doc": node.description if message else "", "timeless": own,
+        }  # fmt: skip
+
+    @classmethod
+    def of_memory(cls, keys: tuple[str, ...]) -> _Form:
+        made = cls.__new__(cls)
+        made.operation, made.keys = ("memory" if keys else ""), keys
+        made.data = {
+            "name": "memory", "numbered": True, "kind": "operation" if keys else "input",
+            "op": made.operation, "doc": _KEPT if keys else "", "timeless": False,
+        }  # fmt: skip
+        return made
+
+
+_MEMORY = _Form.of_memory(())
+
+
+class _Call:
+    """The records of one call under construction: forms and references, which make its shape, and texts."""
+
+    __slots__ = ("_forms", "number", "shape", "texts")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.shape: list[Any] = []
+        self.texts: list[str] = []
+        self._forms: list[tuple[_Form, Any]] = []
+
+    def add(self, form: _Form, references: Any, text: str) -> None:
+        self.shape.append(form)
+        self.shape += references
+        self.texts.append(text)
+        self._forms.append((form, references))
+        self.number += 1
+
+    def template(self) -> list[Mapping[str, Any]]:
+        return [
+            {**form.data, "inputs": dict(zip(form.keys, references, strict=True))}
+            for form, references in self._forms
+        ]
+
+
+def _order(node: Node) -> int:
+    return node._order

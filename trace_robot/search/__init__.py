@@ -1,0 +1,6 @@
+"""Search over staged programs; needs no language model."""
+
+from trace_robot.search.staged.measures import measure
+from trace_robot.search.staged.search import ProgramSearch
+
+__all__ = ["ProgramSearch", "measure"]

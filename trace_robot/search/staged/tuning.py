@@ -1,0 +1,154 @@
+"""Chooses among programs that solve every training condition, and tunes constants.
+
+What counts is how well a program does on all conditions, confirming ones included, and how well it does under noise:
+few conditions say little about others, and a program that works when all its constants are off by centimetres, or
+makes up for it in a second pass, has the margins that other conditions need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from trace_robot.search.staged import Program
+from trace_robot.search.staged.evaluation import Evaluation, Individual, Scores, Step, trimmed
+from trace_robot.search.staged.variants import free, from_vector, simpler, to_vector
+from trace_robot.spec import Array
+
+SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
+ENOUGH = 5  # episodes of a program for each sigma, at least
+NEARLY = 1  # confirming conditions that a program worth measuring under noise may solve less than the best
+PLAINER = 8  # plainer programs measured under noise at a time
+
+
+class Tuner:
+    """CMA-ES on the constants of a program that have an effect."""
+
+    def __init__(self, program: Program, population: int, seed: int) -> None:
+        from trace_robot.optimizers.cma_es import cma
+
+        self.program, self.origin, self.mask = program, to_vector(program), free(program)
+        options = {"popsize": population, "seed": seed, "verbose": -9}
+        self.strategy: Any = cma.CMAEvolutionStrategy(np.zeros(int(self.mask.sum())), 0.5, options)
+
+    def build(self, vector: Array) -> Program:
+        full = self.origin.copy()
+        full[self.mask] += vector
+        return from_vector(self.program, full)
+
+
+@dataclass(slots=True, eq=False)
+class Finalist:
+    """A program that solves every training condition.
+
+    confirmed: how many confirming conditions it solves. success, value: means over ``episodes`` under noise.
+    """
+
+    individual: Individual
+    confirmed: int
+    success: float
+    value: float
+    episodes: int
+    tuner: Tuner | None = None
+
+    def add(self, success: float, value: float, episodes: int) -> None:
+        """Take in more episodes under noise."""
+        total = self.episodes + episodes
+        self.success += (success - self.success) * episodes / total
+        self.value += (value - self.value) * episodes / total
+        self.episodes = total
+
+
+@dataclass(slots=True)
+class Tuning:
+    """Keeps the finalists; sigmas: noise in units of the constants' vector (1 cm, 0.1 of the speed, ...)."""
+
+    evaluation: Evaluation
+    sigmas: tuple[float, ...] = (0.8, 1.6, 3.0)
+    size: int = 8
+    population: int = 9
+    simplifications: int = 4
+    finalists: list[Finalist] = field(default_factory=list)
+    screened: set[int] = field(default_factory=set)
+
+    def screen(self, solved: Sequence[Individual]) -> Step:
+        """Measure those not measured yet, under noise only if they solve nearly as much as the best, keep the best."""
+        new = trimmed([one for one in solved if one.id not in self.screened], self.size, alike=3)
+        if not new:
+            return
+        self.screened |= {one.id for one in new}
+        counts = yield from self.evaluation.confirmed(new)
+        bar = max(*counts, *(finalist.confirmed for finalist in self.finalists), 0) - NEARLY
+        kept = [(one, count) for one, count in zip(new, counts, strict=True) if count >= bar]
+        scores = yield from self._robustness([one.program for one, _ in kept], 1)
+        for (one, count), score in zip(kept, scores, strict=True):
+            self.finalists.append(Finalist(one, count, *score, self._episodes(1)))
+        self._sort()
+
+    def measure_again(self) -> Step:
+        """Measure the first two again on new noises; afterwards the better one is first."""
+        first = self.finalists[:2]
+        scores = yield from self._robustness([f.individual.program for f in first], 2)
+        for finalist, (success, value) in zip(first, scores, strict=True):
+            finalist.add(success, value, self._episodes(2))
+        self._sort()
+
+    def generation(self) -> Step:
+        """One generation of CMA-ES on the constants of the first finalist; its mean, if it solves all, a finalist."""
+        first = self.finalists[0]
+        if first.tuner is None:
+            seed = int(self.evaluation.random.integers(1, 2**31))
+            first.tuner = Tuner(first.individual.program, self.population, seed)
+        tuner = first.tuner
+        vectors = tuner.strategy.ask()
+        scores = yield from self._robustness([tuner.build(v) for v in vectors], 1)
+        tuner.strategy.tell(vectors, [-value for _, value in scores])
+        program = tuner.build(tuner.strategy.mean)
+        tuned = self.evaluation.individual(program, first.individual, "constants tuned by CMA-ES")
+        yield from self.evaluation.run([tuned])
+        if not self.evaluation.solves(tuned):
+            return
+        (count,) = yield from self.evaluation.confirmed([tuned])
+        ((success, value),) = yield from self._robustness([program], 2)
+        self.finalists.append(Finalist(tuned, count, success, value, self._episodes(2), tuner))
+        self._sort()
+
+    def simplify(self) -> Step:
+        """Make the first finalist plainer as long as that costs neither success nor time under noise."""
+        for _ in range(self.simplifications):
+            first = self.finalists[0]
+            make = self.evaluation.individual
+            plainer = [
+                make(program, first.individual, what) for what, program in simpler(first.individual.program)
+            ]
+            yield from self.evaluation.run(plainer)
+            conditions = self.evaluation.conditions
+            bar = self.evaluation.value(first.individual, conditions) - SLOWER
+            plainer = [one for one in plainer if self.evaluation.value(one, conditions) >= bar]
+            programs = [first.individual.program, *(one.program for one in plainer[:PLAINER])]
+            (success, value), *scores = yield from self._robustness(programs, 2)
+            bar = value - SLOWER
+            good = [one for one, score in zip(plainer, scores, strict=False) if score >= (success, bar)]
+            counts = yield from self.evaluation.confirmed(good)
+            good = [one for one, count in zip(good, counts, strict=True) if count >= first.confirmed]
+            if not good:
+                return
+            self.finalists.insert(0, replace(first, individual=good[0], tuner=None))
+
+    @property
+    def _repeats(self) -> int:
+        """How many noises of each sigma make up for few training conditions."""
+        return -(-ENOUGH // len(self.evaluation.conditions))
+
+    def _robustness(self, programs: Sequence[Program], copies: int) -> Scores:
+        return self.evaluation.robustness(programs, self.sigmas, copies * self._repeats)
+
+    def _episodes(self, copies: int) -> int:
+        return copies * self._repeats * len(self.sigmas) * len(self.evaluation.conditions)
+
+    def _sort(self) -> None:
+        self.finalists.sort(key=lambda f: -(f.value + self.evaluation.value(f.individual)))
+        del self.finalists[self.size :]

@@ -1,0 +1,277 @@
+"""From what somebody suggests, often text, to a value of the right type; what does not fit is an error.
+
+convert("False", like=True) -> False;  convert("[1, 2]", like=[0.5]) -> [1.0, 2.0]
+convert(30, like=4.0, constraint=Bounds(0, 20)) -> ValueMismatchError
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from trace_robot.errors import ValueMismatchError
+from trace_robot.trace.builtins import same
+from trace_robot.trace.node_types import Node, ParameterNode
+from trace_robot.trace.serialization import shorten
+
+_NO_VALUE = object()
+_ARRAY_TEXT = re.compile(r"^(?:np\.|numpy\.)?array\((.*?)(?:,\s*dtype=[\w.'\"]+)?\)$", re.DOTALL)
+
+
+@runtime_checkable
+class Constraint(Protocol):
+    """What a value must be, so that it can be checked; ``str()`` is what a model reads."""
+
+    def check(self, value: Any) -> str:
+        """Return "" if ``value`` fits, else what it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Every number of a value lies between ``low`` and ``high``, both included; None is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.low is None:
+            return f"at most {self.high}" if self.high is not None else "any number"
+        return f"at least {self.low}" if self.high is None else f"between {self.low} and {self.high}"
+
+    def check(self, value: Any) -> str:
+        numbers = np.asarray(value)
+        if numbers.dtype.kind not in "biuf":
+            return f"a number {self}"
+        low = True if self.low is None else bool(np.all(numbers >= self.low))
+        high = True if self.high is None else bool(np.all(numbers <= self.high))
+        return "" if low and high else str(self)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Choices:
+    """A value is one of ``options``: ``Choices("open", "close")`` or ``Choices(["open", "close"])``."""
+
+    options: tuple[Any, ...]
+
+    def __init__(self, *options: Any) -> None:
+        only = options[0] if len(options) == 1 and isinstance(options[0], (list, tuple)) else options
+        object.__setattr__(self, "options", tuple(only))
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(repr, self.options))}"
+
+    def check(self, value: Any) -> str:
+        return (
+            "" if any(type(value) is type(each) and same(value, each) for each in self.options) else str(self)
+        )
+
+
+def convert(value: Any, like: Any, constraint: Any = None) -> Any:
+    """Return ``value`` as a value of ``like``'s type; arrays keep shape and dtype, lists the type of their items.
+
+    Nothing is rounded, clipped or cut: raises ValueMismatchError, with the reason, for what does not fit the
+    type or a ``Constraint``. A constraint in words is not checked.
+    """
+    made = _convert(_plain(value), like)
+    reason = constraint.check(made) if isinstance(constraint, Constraint) else ""
+    if reason:
+        raise ValueMismatchError(f"the value must be {reason}, got {shorten(made, digits=None)}")
+    return made
+
+
+def convert_for(parameter: ParameterNode, value: Any) -> Any:
+    """Return ``value`` as a new value of ``parameter``; for code, text that defines its function."""
+    if parameter.function:
+        return check_code(_plain(value), parameter.function)
+    return convert(value, parameter._data, parameter.constraint)
+
+
+def check_code(text: Any, function: str) -> str:
+    """Return ``text`` if it is Python that defines ``function``; raises ValueMismatchError."""
+    if not isinstance(text, str):
+        raise ValueMismatchError(f"the code of {function} must be text, got {shorten(text)}")
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        where = f" in line {line}" if line else ""
+        raise ValueMismatchError(f"the code of {function} is not Python{where}: {error.args[0]}") from error
+    defined = [each.name for each in tree.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    if function not in defined:
+        got = ", ".join(defined) or "no function"
+        raise ValueMismatchError(f"the code must define the function {function}, it defines {got}")
+    return text
+
+
+def _plain(value: Any) -> Any:
+    return value._data if isinstance(value, Node) else value
+
+
+def _convert(value: Any, like: Any) -> Any:
+    if isinstance(like, Node):
+        like = like._data
+    for kind, to_kind in _KINDS:
+        if isinstance(like, kind):
+            return to_kind(value, like)
+    if like is None:
+        return _literal(value, otherwise=value)
+    if isinstance(value, type(like)):
+        return value
+    raise _mismatch(f"of type {type(like).__name__}", value)
+
+
+def _mismatch(wanted: str, got: Any) -> ValueMismatchError:
+    return ValueMismatchError(f"the value must be {wanted}, got {shorten(got, digits=None)!r}")
+
+
+def _literal(value: Any, otherwise: Any = _NO_VALUE) -> Any:
+    """Return what a text writes down in Python or JSON, any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    for read in (ast.literal_eval, json.loads):
+        try:
+            return read(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return value if otherwise is _NO_VALUE else otherwise
+
+
+def _to_bool(value: Any, like: Any) -> bool:
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.strip().lower(), _literal(value))
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, float)) and value in (0, 1)):
+        return bool(value)
+    raise _mismatch("True or False", value)
+
+
+def _number(value: Any, wanted: str) -> Any:
+    if isinstance(value, str):
+        try:
+            return float(value) if not value.strip().lstrip("+-").isdigit() else int(value)
+        except ValueError:
+            raise _mismatch(wanted, value) from None
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise _mismatch(wanted, value)
+    return value
+
+
+def _to_int(value: Any, like: Any) -> Any:
+    number = _number(value, "a whole number")
+    if not math.isfinite(number) or number != int(number):
+        raise _mismatch("a whole number", value)
+    return _in_dtype(int(number), like, value)
+
+
+def _to_float(value: Any, like: Any) -> Any:
+    number = _number(value, "a number")
+    try:
+        made = float(number)
+    except OverflowError:
+        made = math.inf
+    if not math.isfinite(made) and math.isfinite(like):
+        raise _mismatch("a finite number", value)
+    return _in_dtype(made, like, value)
+
+
+def _in_dtype(number: Any, like: Any, value: Any) -> Any:
+    """Return ``number`` as the numpy scalar type of ``like``, if it has one and it can hold the number."""
+    if not isinstance(like, np.generic):
+        return number
+    if isinstance(like, np.integer):
+        limits = np.iinfo(like.dtype)
+        if not limits.min <= number <= limits.max:
+            raise _mismatch(f"between {limits.min} and {limits.max}", value)
+    return like.dtype.type(number)
+
+
+def _to_complex(value: Any, like: Any) -> Any:
+    try:
+        return type(like)(value.replace(" ", "") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        raise _mismatch("a complex number", value) from None
+
+
+def _to_text(value: Any, like: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise _mismatch("text", value)
+
+
+def _to_array(value: Any, like: Any) -> Any:
+    given = _array_literal(value) if isinstance(value, str) else value
+    try:
+        made = np.asarray(given)
+    except ValueError:
+        raise _mismatch(f"an array of shape {like.shape}", value) from None
+    if made.dtype.kind not in "biufc" or (like.dtype.kind in "biuf" and made.dtype.kind == "c"):
+        raise _mismatch(f"an array of numbers of shape {like.shape}", value)
+    if made.shape != like.shape:
+        raise _mismatch(f"an array of shape {like.shape}, not {made.shape}", value)
+    if np.isfinite(like).all() and not np.isfinite(made).all():
+        raise _mismatch("an array of finite numbers", value)
+    with np.errstate(all="ignore"):
+        cast = made.astype(like.dtype)
+    exact = like.dtype.kind in "fc" or np.array_equal(cast, made)
+    if not exact or not np.isfinite(cast[np.isfinite(made)]).all():
+        raise _mismatch(f"an array of {like.dtype}", value)
+    return cast
+
+
+def _array_literal(text: str) -> Any:
+    """Return the list that a text writes down, also in numpy's own ways: ``array([1., 2.])`` and ``[1. 2.]``."""
+    inner = _ARRAY_TEXT.match(text.strip())
+    text = inner.group(1) if inner else text.strip()
+    found = _literal(text)
+    return (
+        found if not isinstance(found, str) else _literal(re.sub(r"(?<=[\d.\]])\s+(?=[-+\d.\[])", ", ", text))
+    )
+
+
+def _to_sequence(value: Any, like: Any) -> Any:
+    given = _literal(value)
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
+    if not isinstance(given, (list, tuple, set, frozenset)):
+        raise _mismatch(f"a {type(like).__name__}", value)
+    kinds = {type(each) for each in like}
+    items: Sequence[Any] = list(given)
+    if len(kinds) == 1 and next(iter(kinds)) in (bool, int, float, str):
+        items = [_convert(each, next(iter(like))) for each in items]
+    if hasattr(like, "_fields"):
+        if len(items) != len(like):
+            raise _mismatch(f"a {type(like).__name__} of {len(like)} items", value)
+        return type(like)(*items)
+    return type(like)(items)
+
+
+def _to_dict(value: Any, like: Any) -> Any:
+    given = _literal(value)
+    if not isinstance(given, dict):
+        raise _mismatch("a dict", value)
+    missing = [str(key) for key in like if key not in given]
+    if missing:
+        raise _mismatch(f"a dict with {', '.join(missing)}", value)
+    return {key: _convert(each, like[key]) if key in like else each for key, each in given.items()}
+
+
+_KINDS: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
+    ((bool, np.bool_), _to_bool),
+    ((int, np.integer), _to_int),
+    ((float, np.floating), _to_float),
+    ((complex, np.complexfloating), _to_complex),
+    (str, _to_text),
+    (np.ndarray, _to_array),
+    ((list, tuple, set, frozenset), _to_sequence),
+    (dict, _to_dict),
+)

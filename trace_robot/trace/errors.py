@@ -1,0 +1,128 @@
+"""What is left of an exception: a node that an optimizer can be told of, and the error that a caller sees."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import CodeType, TracebackType
+
+from trace_robot.errors import OrderError, TraceRobotError
+from trace_robot.trace.node_types import ExceptionNode, Node
+from trace_robot.trace.operation import Operation
+from trace_robot.trace.state import STOPPED, state
+
+_SEE_BELOW = "error raised in this call, see below"
+_LIBRARIES = (str(Path(__file__).parent), str(Path(linecache.__file__).parent))
+
+
+class ExecutionError(TraceRobotError):
+    """An operation raised: ``exception_node`` tells where, ``__cause__`` is what was raised."""
+
+    def __init__(self, exception_node: ExceptionNode) -> None:
+        self.exception_node = exception_node
+        super().__init__(exception_node._data)
+
+    def __str__(self) -> str:
+        return self.exception_node.create_feedback("full")
+
+
+class TraceMissingInputsError(TraceRobotError):
+    """A bundle read nodes that are not among its inputs."""
+
+
+class BackwardError(OrderError, AttributeError):
+    """An output was given feedback twice without ``retain_graph``."""
+
+
+def original(error: BaseException) -> BaseException:
+    """Return the exception that started a chain of ExecutionErrors."""
+    while isinstance(error, ExecutionError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def failure(
+    error: BaseException,
+    op: Operation,
+    keys: tuple[str, ...],
+    parents: tuple[Node, ...],
+    sources: Mapping[str, str] | None = None,
+) -> ExecutionError:
+    """Return the ExecutionError of ``op``; its cause is set by ``raise failure(...) from original(error)``.
+
+    sources: file name -> text, for code that no file holds.
+    """
+    cause = original(error)
+    message = describe(cause)
+    info = {
+        "fun_name": op.base,
+        "doc": op.doc,
+        "error_comment": _comment(error, cause, message, sources or {}),
+        "traceback": "".join(traceback.format_exception(cause)),
+        "exception": type(cause).__name__,
+    }
+    stopped = state.get() is STOPPED
+    exception_node = ExceptionNode(
+        message,
+        inputs={} if stopped else dict(zip(keys, parents, strict=False)),
+        description=f"[exception] {op.base} raised an exception; {op.description}",
+        name=f"exception_{op.base}",
+        info=info,
+    )
+    if not stopped:
+        exception_node._parents = parents
+    return ExecutionError(exception_node)
+
+
+def describe(error: BaseException) -> str:
+    """Return ``(Type) message`` on one line, ``(Type)`` where there is no message."""
+    text = " ".join(traceback.format_exception_only(error)[-1].split())
+    name, _, message = text.partition(": ")
+    return f"({name.rpartition('.')[2]}) {message}".rstrip()
+
+
+def mark(source: str, comments: Mapping[int, str]) -> str:
+    """Return ``source`` with ``<--- comment`` behind the lines given (1-based)."""
+    lines = source.split("\n")
+    for line, comment in comments.items():
+        if 0 < line <= len(lines):
+            lines[line - 1] += f" <--- {comment}"
+    return "\n".join(lines)
+
+
+def _comment(error: BaseException, cause: BaseException, message: str, sources: Mapping[str, str]) -> str:
+    """Return the sources on the way to the exception, outermost first, each with its failing lines marked."""
+    inner = error.exception_node.info.get("error_comment", "") if isinstance(error, ExecutionError) else ""
+    places = list(_places(error.__traceback__, sources))
+    if isinstance(cause, SyntaxError) and cause.filename and cause.filename in sources:
+        places.append((sources[cause.filename], cause.lineno or 1))
+    marks: dict[str, dict[int, str]] = {}
+    for index, (source, line) in enumerate(places):
+        is_last = index == len(places) - 1 and not inner
+        marks.setdefault(source, {})[line] = message if is_last else _SEE_BELOW
+    marked = [mark(source, comments) for source, comments in marks.items()]
+    return "\n\n".join([*marked, inner or message])
+
+
+def _places(trace: TracebackType | None, sources: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Yield (source of the function, failing line in it) of every frame that is the user's own."""
+    for frame, line in traceback.walk_tb(trace):
+        code = frame.f_code
+        if code.co_filename in sources:
+            yield sources[code.co_filename], line
+        elif not code.co_filename.startswith(_LIBRARIES):
+            text = _function_text(code)
+            if text:
+                yield text, line - code.co_firstlineno + 1
+
+
+def _function_text(code: CodeType) -> str:
+    """Return the lines of a function, "" where its text is not known or it belongs to an installed package."""
+    if "site-packages" in code.co_filename or code.co_name == "<module>":
+        return ""
+    lines = linecache.getlines(code.co_filename)
+    first = code.co_firstlineno - 1
+    last = max((line for _, _, line in code.co_lines() if line), default=first + 1)
+    return "".join(lines[first:last]).rstrip("\n")
