@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
+from helpers import fakes
 from trace_robot.optimize.problem import Candidate, Outcome
 from trace_robot.optimize.search import ProgramSearch
 from trace_robot.optimize.search.evaluation import FIRST, SPARED, Evaluation, Step
 from trace_robot.optimize.search.population import Individual
 from trace_robot.optimize.search.tune import Tuning
 from trace_robot.program import Place, Program, Stage
-
-_found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))
-assert _found is not None
-assert _found.loader is not None
-fakes = importlib.util.module_from_spec(_found)
-_found.loader.exec_module(fakes)
 
 SPEC = fakes.point_mass_spec()
 TRAINING, CONFIRM = tuple(range(5)), tuple(range(5, 30))
