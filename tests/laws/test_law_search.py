@@ -25,7 +25,7 @@ from trace_robot.optimize.problem import Candidate
 
 Run = Callable[..., list[Candidate]]
 Play = Callable[..., tuple[Any, float, bool]]
-ROOMS = [Path(room.__file__).parent for room in (trace_robot.law, trace_robot.optimize.laws)]
+ROOMS = [Path(room.__path__[0]) for room in (trace_robot.law, trace_robot.optimize.laws)]
 
 
 def score(returns: list[float], successes: list[bool], *, faulty: bool = False) -> Score:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.randomness import global_numbers
 from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
 from trace_robot.optimize import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
@@ -91,13 +92,13 @@ def test_cma_es_finds_the_optimum_of_numbers_arrays_and_whole_numbers() -> None:
 
 def test_cma_es_stays_within_bounds_and_leaves_the_global_generator_alone() -> None:
     problem = Problem((ParameterSpec("x", "number", 0.5, constraint=(0, 1)),))
-    before = np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    before = global_numbers()
     optimizer = CMAES(problem, evaluations=60)
     run(optimizer, problem)
     assert all(0 <= trial.candidate.values["x"] <= 1 for trial in optimizer.trials)
     assert optimizer.best is not None
     assert optimizer.best.values["x"] == pytest.approx(1.0, abs=0.02)
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr]
+    assert global_numbers() == before
 
 
 def test_one_seed_gives_one_course() -> None:

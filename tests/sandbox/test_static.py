@@ -31,16 +31,16 @@ ACT = "def act(observation):\n    return [0.0]\n"
         ("globals()", 1, "globals is not for controllers: look up one name in quotes"),
     ],
 )
-def test_a_refusal_names_the_line_and_the_reason(text, line, message):
+def test_a_refusal_names_the_line_and_the_reason(text: str, line: int, message: str) -> None:
     first = check(f"{text}\n")[0]
     assert (first.category, first.line, first.message, first.static) == ("blocked", line, message, True)
 
 
-def test_refusals_come_in_the_order_of_their_lines():
+def test_refusals_come_in_the_order_of_their_lines() -> None:
     assert [fault.line for fault in check("import os\nx = 1\nimport sys, socket\nopen('x')\n")] == [1, 3, 4]
 
 
-def test_a_syntax_error_is_an_exception_with_its_line():
+def test_a_syntax_error_is_an_exception_with_its_line() -> None:
     (fault,) = check("x = 1\ndef act(o)\n    return 1\n")
     assert (fault.category, fault.line, fault.static) == ("exception", 2, True)
     assert fault.message.startswith("SyntaxError: ")
@@ -64,11 +64,11 @@ def test_a_syntax_error_is_an_exception_with_its_line():
         "import sys\nprint(sys.float_info.epsilon, file=sys.stderr)",
     ],
 )
-def test_ordinary_python_passes(text):
+def test_ordinary_python_passes(text: str) -> None:
     assert check(f"{text}\n{ACT}") == []
 
 
-def test_the_modules_to_import_are_those_that_the_text_names():
+def test_the_modules_to_import_are_those_that_the_text_names() -> None:
     text = "import scipy\nimport numpy as np\nfrom scipy.spatial import transform\nimport os\nscipy.optimize.minimize\n"
     assert modules_of(text) == [
         "numpy",
@@ -83,7 +83,7 @@ def test_the_modules_to_import_are_those_that_the_text_names():
 
 @given(st.text(max_size=300))
 @settings(max_examples=150, deadline=None)
-def test_any_text_is_answered(text):
+def test_any_text_is_answered(text: str) -> None:
     for fault in check(text):
         assert fault.message
         assert "\n" not in fault.message
@@ -126,5 +126,5 @@ TOKENS = [
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=60))
 @settings(max_examples=200, deadline=None)
-def test_any_pile_of_tokens_is_answered(tokens):
+def test_any_pile_of_tokens_is_answered(tokens: list[str]) -> None:
     check("".join(tokens))

@@ -9,7 +9,7 @@ import numpy as np
 from helpers import fakes
 from trace_robot.optimize.problem import Candidate, Outcome
 from trace_robot.optimize.search import ProgramSearch
-from trace_robot.optimize.search.evaluation import FIRST, SPARED, Evaluation, Step
+from trace_robot.optimize.search.evaluation import FIRST, SPARED, Evaluation, Scores, Step
 from trace_robot.optimize.search.population import Individual
 from trace_robot.optimize.search.tune import Tuning
 from trace_robot.program import Place, Program, Stage
@@ -19,7 +19,7 @@ TRAINING, CONFIRM = tuple(range(5)), tuple(range(5, 30))
 Solves = Callable[[Program, int], bool]
 
 
-def drive(step: Step, solves: Solves) -> list[Candidate]:
+def drive(step: Step | Scores, solves: Solves) -> list[Candidate]:
     """Answer everything that ``step`` asks; return what it asked."""
     asked: list[Candidate] = []
     try:
