@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,18 @@ def test_code_that_cannot_be_parsed_has_no_numbers() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=3, max_size=3))
-def test_code_with_any_new_numbers_still_parses(numbers: list[float]) -> None:
-    ast.parse(replace(CODE, numbers))
+def test_code_with_any_new_numbers_runs_with_them(numbers: list[float]) -> None:
+    class Observation(float):
+        def __getitem__(self, key: float) -> float:
+            return key
+
+    names: dict[str, Any] = {}
+    exec(replace(CODE, numbers), names)
+    limit, low, gain = numbers
+    power, difference, *rest = names["act"](Observation(1.0))
+    assert power == pytest.approx(math.copysign(gain * gain, gain), rel=1e-4)  # -3.0 ** 2.0 is -9.0
+    assert difference == pytest.approx(low - limit, abs=1e-5 * (abs(low) + abs(limit)))
+    assert rest == [1e-9, 7, "0.50"]
 
 
 def sphere(problem: Problem, candidate: Candidate) -> Outcome:

@@ -79,9 +79,11 @@ def test_a_processor_that_others_want_is_given_up(everywhere: set[int], idle: in
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
 
 
-def test_a_process_that_has_ended_is_no_error() -> None:
+def test_a_process_that_has_ended_is_no_error(everywhere: set[int]) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     seat = Seat()
     seat.take(process.pid)
+    assert len(os.sched_getaffinity(0)) == 1
     seat.leave()
+    assert os.sched_getaffinity(0) == everywhere

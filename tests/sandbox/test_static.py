@@ -1,5 +1,8 @@
 """The static check lets ordinary controllers through, refuses the rest with a line, and survives any text."""
 
+import ast
+import warnings
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,4 +130,25 @@ TOKENS = [
 @given(st.lists(st.sampled_from(TOKENS), max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_any_pile_of_tokens_is_answered(tokens: list[str]) -> None:
-    check("".join(tokens))
+    text = "".join(tokens)
+    found = check(text)
+    lines = [fault.line for fault in found if fault.line is not None]
+    assert lines == sorted(lines)
+    assert all(1 <= line <= text.count("\n") + 1 for line in lines)
+    if is_python(text):
+        assert {fault.category for fault in found} <= {"blocked"}
+    else:
+        assert len(found) == 1
+        assert found[0].message.startswith(
+            ("SyntaxError: ", "IndentationError: ", "TabError: ", "the source is nested")
+        )
+
+
+def is_python(text: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True
