@@ -157,9 +157,9 @@ class Crashes:
                 break
             moments.append(round(moment, 3))
             self._check_asked(place, known, self.endpoint.asked[asked:], moments)
-            known, asked = self._answered(place, moments), len(self.endpoint.asked)
-            command = "resume" if known is not None else "optimize"
-            known = known or set()
+            answered, asked = self._answered(place, moments), len(self.endpoint.asked)
+            command = "resume" if answered is not None else "optimize"
+            known = answered or set()
         else:
             process = self._start(place, command)
         self._end(process)

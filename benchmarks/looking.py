@@ -2,7 +2,7 @@
 
     python benchmarks/looking.py
 
-Two runs are made up (tests/synthetic.py), of 1,000 iterations with a candidate each and of 20 with 50 each, ten
+Two runs are made up (tests/helpers/synthetic.py), of 1,000 iterations with a candidate each and of 20 with 50 each, ten
 episodes a candidate, beside 50 small ones. Each command is run in a process of its own, in turn with the others; told
 are the median and the slowest in seconds of wall-clock time, and the median of processor time, which a busy machine
 changes little.
@@ -11,7 +11,6 @@ changes little.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import resource
 import statistics
 import subprocess
@@ -19,9 +18,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
+from helpers.synthetic import make_run  # noqa: E402
+
 COMMANDS = (
     "--help",
     "runs",
@@ -42,11 +43,10 @@ def main() -> int:
     times = parser.parse_args().times
     with tempfile.TemporaryDirectory(prefix="looking-") as temporary:
         folder = Path(temporary)
-        make = _synthetic().make_run
         for number in range(50):
-            make(folder, f"small{number:02d}", iterations=3)
-        make(folder, "deep", iterations=999, episodes=10)
-        make(folder, "wide", iterations=19, candidates=50, episodes=10, optimizer="search")
+            make_run(folder, f"small{number:02d}", iterations=3)
+        make_run(folder, "deep", iterations=999, episodes=10)
+        make_run(folder, "wide", iterations=19, candidates=50, episodes=10, optimizer="search")
         print(f"store of {(folder / 'runs.sqlite').stat().st_size / 1e6:.1f} MB")
         taken: dict[str, list[float]] = {command: [] for command in COMMANDS}
         worked: dict[str, list[float]] = {command: [] for command in COMMANDS}
@@ -74,15 +74,6 @@ def main() -> int:
 def _worked() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _synthetic() -> Any:
-    found = importlib.util.spec_from_file_location("synthetic", ROOT / "tests" / "synthetic.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

@@ -10,19 +10,20 @@ first curve, the smallest of several times.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import random
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from trace_robot.report.write import write_report
 from trace_robot.store.history import History, RunInfo
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
+from helpers.synthetic import make_run  # noqa: E402
+
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -39,7 +40,6 @@ def main() -> None:
     count = parser.parse_args().candidates
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
-        make_run = synthetic().make_run
         make_run(runs, "model", iterations=count - 1, text=words(10_000))
         make_run(runs, "search", iterations=count // 50, candidates=50, optimizer="search")
         print(f"{'run':8} {'form':8} {'write':>7} {'size':>8} {'first paint':>12} {'first curve':>12}")
@@ -84,15 +84,6 @@ def words(length: int) -> str:
     """Return a text of that length, in words of this project's own pages, each time in another order."""
     every = " ".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))).split()
     return " ".join(random.Random(0).choices(every, k=length // 4))[:length]
-
-
-def synthetic() -> Any:
-    found = importlib.util.spec_from_file_location("synthetic", ROOT / "tests" / "synthetic.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def steps_of(rig: Rig, jobs: Sequence[Job]) -> int:
 def in_process(rig: Rig, jobs: Sequence[Job]) -> int:
     pool = rig._pool(jobs[0])
     controller = InProcess(pool.about)
-    found = [run_episodes(pool.take(1), pool.about, controller, [job])[0] for job in jobs]  # type: ignore[arg-type]
+    found = [run_episodes(pool.take(1), pool.about, controller, [job])[0] for job in jobs]
     return sum(episode.steps for episode in found if episode is not None)
 
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import Backend, Engine
 from trace_robot.rollout.episode import Job
 
 PLUGIN = """
@@ -99,7 +99,7 @@ def main() -> None:
             measure(options.backend, workers, options.sleep, int(options.rounds * workers))
 
 
-def measure(backend: str, workers: int, sleep: float, episodes: int) -> None:
+def measure(backend: Backend, workers: int, sleep: float, episodes: int) -> None:
     job = Job("sleep", 0, {"seconds": sleep}, program=program(), measure=False)
     with Engine(workers, backend=backend) as engine:
         started = time.monotonic()

@@ -27,12 +27,12 @@ Figures = dict[str, float]
 MICRO, MILLI = 1e6, 1e3
 
 
-def short(x, y):
+def short(x: float, y: float) -> float:
     total = x + y
     return total  # noqa: RET504 - three lines
 
 
-def long(x, y):
+def long(x: float, y: float) -> float:
     """A controller of forty lines."""
     total = x + y
     if total > 1e9:
@@ -72,11 +72,11 @@ def long(x, y):
     return total
 
 
-def policy(observation):
+def policy(observation: float) -> float:
     return -0.5 * observation
 
 
-def plant(action):
+def plant(action: float) -> float:
     return 0.9 + 0.1 * action
 
 
@@ -185,7 +185,9 @@ def episode(trace: Any, rounds: int = 31) -> Figures:
     """The cost of tracing a 150-step Meta-World episode, as a ratio; nothing where the environment is not there."""
     try:
         environment = (
-            importlib.import_module("trace_robot.env.traced").load_env("pick-place-v3", control="raw").env
+            importlib.import_module("trace_robot.env.traced.traced")
+            .load_env("pick-place-v3", control="raw")
+            .env
         )
     except (ImportError, LookupError):
         return {}
@@ -193,7 +195,7 @@ def episode(trace: Any, rounds: int = 31) -> Figures:
 
     fields = importlib.import_module("trace_robot.workspace").describe("pick-place-v3", control="raw")
 
-    def controller(observation, gain):
+    def controller(observation: Any, gain: float) -> list[float]:
         reach = gain * (observation["goal_position"] - observation["hand_position"])
         return [*np.clip(reach, -1.0, 1.0), 0.0]
 

@@ -53,7 +53,7 @@ class Instance:
         return x
 
     def error(self, x: float) -> float:
-        return abs(self.output(x) - self.wanted)
+        return abs(float(self.output(x)) - self.wanted)
 
     def evaluate(self, candidate: Candidate) -> Outcome:
         x = node(float(candidate.values["x"]), name="x", trainable=True)

@@ -35,13 +35,13 @@ def label(line: str) -> str:
 
 
 @bundle(trainable=False)
-def number_lines(orders):
+def number_lines(orders: list[str]) -> str:
     """Write the order lines one below the other, numbered."""
     return "\n".join(f"{index}. {order}" for index, order in enumerate(orders, 1))
 
 
 @bundle(trainable=False)
-def build(instruction, numbered):
+def build(instruction: str, numbered: str) -> str:
     """Put the instruction before the numbered order lines and ask for one numbered answer a line."""
     return f"{instruction}\n\nAnswer with one numbered line for each, nothing else.\n\n{numbered}"
 
@@ -58,7 +58,7 @@ def evaluate(candidate: Candidate, orders: list[str], model: ChatModel) -> Outco
     prompt = build(instruction, number_lines(node(orders, name="orders")))
 
     @bundle(trainable=False)
-    def answer(prompt):
+    def answer(prompt: str) -> list[str]:
         """A language model answers the prompt."""
         return asked(model, prompt, len(orders))
 

@@ -11,25 +11,27 @@ rule for fixed-time signals (Webster, 1958), which knows the arrival rates that 
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from _options import connection, optimizer, options
 
 from trace_robot import backward, bundle, node
 from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
 
+Arrivals = dict[str, list[int]]  # road -> the seconds at which cars come, ascending
 HOUR = 3600
 CHANGE = 4  # seconds of red for all at each change
 RATES = {"main": 0.22, "side": 0.09}  # cars a second
 SERVED = 0.5  # cars a second at green
 
 
-def arrivals(seed: int) -> dict[str, list[int]]:
+def arrivals(seed: int) -> Arrivals:
     draw = random.Random(seed)
     return {road: [s for s in range(HOUR) if draw.random() < rate] for road, rate in RATES.items()}
 
 
 @bundle()
-def drive(main_green, side_green, cars):
+def drive(main_green: float, side_green: float, cars: Arrivals) -> dict[str, Any]:
     """Simulate one hour of fixed-time signals: main green, all red, side green, all red, and so on.
 
     Return for each road the mean wait in seconds, the longest queue and the cars left at the end.
@@ -58,13 +60,13 @@ def drive(main_green, side_green, cars):
 
 
 @bundle()
-def mean_wait(report, cars):
+def mean_wait(report: dict[str, Any], cars: Arrivals) -> float:
     """Return the mean waiting time of all cars, in seconds."""
-    total = sum(report[road]["wait"] * len(times) for road, times in cars.items())
+    total: float = sum(report[road]["wait"] * len(times) for road, times in cars.items())
     return round(total / sum(len(times) for times in cars.values()), 2)
 
 
-def evaluate(candidate: Candidate, cars: dict[str, list[int]]) -> Outcome:
+def evaluate(candidate: Candidate, cars: Arrivals) -> Outcome:
     greens = [
         node(candidate.values[name], name=name, trainable=True) for name in ("main_green", "side_green")
     ]

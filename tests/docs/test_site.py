@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-CHECKER = Path(__file__).parents[2] / "docs" / "check_site.py"
+from docs.check_site import problems
+
 GOOD = """
 <html><head><link rel="stylesheet" href="style.css"><link rel="canonical" href="https://elsewhere.example/"></head>
 <body><h1 id="one">One</h1><a href="#one">here</a> <a href="two.html#three">there</a> <a href="folder/">in</a>
 <a href="https://elsewhere.example/">a reader may go there</a><img src="data:image/png;base64,AA=="></body></html>
 """
-
-
-@pytest.fixture(scope="module")
-def checker() -> ModuleType:
-    found = importlib.util.spec_from_file_location("check_site", CHECKER)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -37,8 +26,8 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_site_that_hangs_together_has_no_problem(checker: ModuleType, site: Path) -> None:
-    assert list(checker.problems(site)) == []
+def test_a_site_that_hangs_together_has_no_problem(site: Path) -> None:
+    assert list(problems(site)) == []
 
 
 @pytest.mark.parametrize(
@@ -53,16 +42,14 @@ def test_a_site_that_hangs_together_has_no_problem(checker: ModuleType, site: Pa
         ("<style>@import 'http://f.example/f';</style>", "new.html: loads http://f.example/f, from another address"),
     ],
 )  # fmt: skip
-def test_what_is_broken_or_comes_from_elsewhere_is_told(
-    checker: ModuleType, site: Path, html: str, problem: str
-) -> None:
+def test_what_is_broken_or_comes_from_elsewhere_is_told(site: Path, html: str, problem: str) -> None:
     (site / "new.html").write_text(html)
-    assert list(checker.problems(site)) == [problem]
+    assert list(problems(site)) == [problem]
 
 
-def test_a_style_sheet_may_not_load_from_elsewhere_either(checker: ModuleType, site: Path) -> None:
+def test_a_style_sheet_may_not_load_from_elsewhere_either(site: Path) -> None:
     (site / "style.css").write_text('@import "https://fonts.example/f"; body { background: url("gone.png") }')
-    assert list(checker.problems(site)) == [
+    assert list(problems(site)) == [
         "style.css: loads https://fonts.example/f, from another address",
         "style.css: loads gone.png, which is not there",
     ]

@@ -72,7 +72,7 @@ def test_a_bad_description_is_told_what_is_wrong(changed: dict[str, Any], proble
 
 def test_a_space_of_another_type_is_found() -> None:
     env = Point()
-    env.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float64)
+    env.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float64)  # type: ignore[arg-type]
     (found,) = space_problems(GOOD, env)
     assert found.startswith("the action space must be a Box of shape (2,) and float32, got Box(")
 

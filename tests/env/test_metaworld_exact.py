@@ -157,7 +157,8 @@ def test_ranges_and_the_rule_of_distance_are_upstreams(pair: Pair) -> None:
     assert pair.task.low == tuple(env._random_reset_space.low.tolist())
     assert pair.task.high == tuple(env._random_reset_space.high.tolist())
     assert pair.task.hand == (tuple(env.mocap_low.tolist()), tuple(env.mocap_high.tolist()))
-    generator, drawn, taken, refused = np.random.default_rng(0), [], [], []
+    generator, taken, refused = np.random.default_rng(0), [], []
+    drawn: list[Array] = []
 
     def draw() -> Array:
         drawn.append(generator.uniform(env._random_reset_space.low, env._random_reset_space.high))

@@ -26,7 +26,7 @@ from trace_robot.search.feedback_law.structures import shapes
 Run = Callable[..., list[Candidate]]
 Play = Callable[..., tuple[Any, float, bool]]
 ROOMS = [
-    Path(room.__file__).parent
+    Path(room.__path__[0])
     for room in (trace_robot.search.feedback_law, trace_robot.search.feedback_law.search)
 ]
 

@@ -46,7 +46,7 @@ def misbehaving(answers: Any, name: str) -> Any:
 @pytest.mark.parametrize("name", TRANSPORT)
 def test_a_passing_fault_of_the_connection_costs_no_proposal(server: Any, answers: Any, name: str) -> None:
     server.answers.extend([misbehaving(answers, name), answers.says(GOOD)])
-    model = server.model(seconds=0.3, sleep=lambda _: setattr(model, "seconds", 20.0))
+    model: Any = server.model(seconds=0.3, sleep=lambda _: setattr(model, "seconds", 20.0))
     optimizer = started(model)
     assert optimizer.ask()[0].values["gain"] == 5.0
     assert [attempt.kind for attempt in optimizer.log] == ["proposal"]

@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trace_robot.llm.tokens import token_bound
 from trace_robot.optimizers.prompt.graph_text import render_graph
 from trace_robot.optimizers.prompt.table import lay_out, minimal
-from trace_robot.optimizers.prompt.values import at_scale, fence, leaves, read_value
+from trace_robot.optimizers.prompt.values import MOST_LEAVES, at_scale, fence, leaves, read_value
 from trace_robot.trace import ParameterNode, backward, node, to_records
 
 
@@ -39,9 +39,14 @@ def test_values_are_read_back_from_their_text(text: str, value: Any) -> None:
     assert read_value(text) == value
 
 
-@given(st.text(max_size=200))
+@example("[" * 14)
+@given(st.text(max_size=200) | st.text("[](){},:='\"ab1.e- ", max_size=200))
 def test_any_text_can_be_read(text: str) -> None:
-    leaves(read_value(text))
+    parts = leaves(read_value(text))
+    assert len(parts) <= MOST_LEAVES
+    for part in parts.values():
+        assert part is None or isinstance(part, float | bool | str | tuple)
+        assert not isinstance(part, str) or part in text
 
 
 def test_short_vectors_stay_together_and_long_ones_come_apart() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.randomness import global_numbers
 from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
 from trace_robot.optimizers import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
@@ -45,8 +46,18 @@ def test_code_that_cannot_be_parsed_has_no_numbers() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=3, max_size=3))
-def test_code_with_any_new_numbers_still_parses(numbers: list[float]) -> None:
-    ast.parse(replace(CODE, numbers))
+def test_code_with_any_new_numbers_runs_with_them(numbers: list[float]) -> None:
+    class Observation(float):
+        def __getitem__(self, key: float) -> float:
+            return key
+
+    names: dict[str, Any] = {}
+    exec(replace(CODE, numbers), names)
+    limit, low, gain = numbers
+    power, difference, *rest = names["act"](Observation(1.0))
+    assert power == pytest.approx(math.copysign(gain * gain, gain), rel=1e-4)  # -3.0 ** 2.0 is -9.0
+    assert difference == pytest.approx(low - limit, abs=1e-5 * (abs(low) + abs(limit)))
+    assert rest == [1e-9, 7, "0.50"]
 
 
 def sphere(problem: Problem, candidate: Candidate) -> Outcome:
@@ -91,13 +102,13 @@ def test_cma_es_finds_the_optimum_of_numbers_arrays_and_whole_numbers() -> None:
 
 def test_cma_es_stays_within_bounds_and_leaves_the_global_generator_alone() -> None:
     problem = Problem((ParameterSpec("x", "number", 0.5, constraint=(0, 1)),))
-    before = np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    before = global_numbers()
     optimizer = CMAES(problem, evaluations=60)
     run(optimizer, problem)
     assert all(0 <= trial.candidate.values["x"] <= 1 for trial in optimizer.trials)
     assert optimizer.best is not None
     assert optimizer.best.values["x"] == pytest.approx(1.0, abs=0.02)
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr]
+    assert global_numbers() == before
 
 
 def test_one_seed_gives_one_course() -> None:

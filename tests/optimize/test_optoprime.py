@@ -119,7 +119,7 @@ def test_the_model_may_say_that_nothing_can_be_improved() -> None:
     assert optimizer.done == "the model sees nothing to improve"
 
 
-UNUSABLE = {
+UNUSABLE: dict[str, tuple[str | Reply, str]] = {
     "empty": ("", "the reply is empty"),
     "no form": ("I would go faster.", 'no <variable name="..."> block in the reply, and no <stop>yes</stop>'),
     "cut off": (Reply(gain(5), "length"), "the reply was cut off before its end; answer more briefly"),

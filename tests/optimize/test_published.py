@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_the_trio_changes_a_number_in_place() -> None:
 
 def test_the_trio_rewrites_the_code_of_a_trainable_bundle() -> None:
     @bundle(trainable=True)
-    def half(x):
+    def half(x: Any) -> Any:
         """Return half of x."""
         return x
 

@@ -13,6 +13,7 @@ from typing import Any
 import imageio
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from trace_robot.report.escape import visible
 from trace_robot.report.write import INLINE, write_report
@@ -27,9 +28,8 @@ def film(run: RunInfo, iteration: int) -> Path:
     """Put a video of two seconds where the run's renderer would."""
     path = run.folder / "iterations" / f"{iteration:03d}" / "episode.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with imageio.get_writer(path, fps=20, macro_block_size=None) as writer:
-        for shade in np.linspace(0, 255, 40):
-            writer.append_data(np.full((120, 160, 3), shade, np.uint8))
+    pictures: list[ArrayLike] = [np.full((120, 160, 3), shade, np.uint8) for shade in np.linspace(0, 255, 40)]
+    imageio.mimwrite(path, pictures, fps=20, macro_block_size=None)
     return path
 
 

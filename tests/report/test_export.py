@@ -12,7 +12,9 @@ from typing import Any
 import imageio
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from trace_robot.cli import main
 from trace_robot.store.history import History, RunInfo
@@ -34,9 +36,8 @@ def run(tmp_path: Path, make_run: MakeRun, hostile: str) -> RunInfo:
     run = make_run(tmp_path, "demo", iterations=4, candidates=2, text=hostile)
     film = run.folder / "iterations" / "003" / "episode.mp4"
     film.parent.mkdir(parents=True)
-    with imageio.get_writer(film, fps=20, macro_block_size=None) as writer:
-        for shade in np.linspace(0, 255, 130):
-            writer.append_data(np.full((96, 128, 3), shade, np.uint8))
+    pictures: list[ArrayLike] = [np.full((96, 128, 3), shade, np.uint8) for shade in np.linspace(0, 255, 130)]
+    imageio.mimwrite(film, pictures, fps=20, macro_block_size=None)
     return run
 
 
@@ -66,6 +67,7 @@ def test_event_files_hold_the_runs_numbers_texts_and_videos(
     assert len(read.Tensors("prompt")) == len(read.Tensors("reply")) == 4
     (film,) = read.Images("episode")
     animation = Image.open(io.BytesIO(film.encoded_image_string))
+    assert isinstance(animation, GifImageFile)
     assert (film.step, animation.size, film.width) == (3, (128, 96), 128)
     assert animation.n_frames == pytest.approx(130 / 20 * 10, abs=2)
 

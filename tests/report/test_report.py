@@ -169,6 +169,7 @@ def test_a_single_file_holds_the_videos_before_and_after_and_says_where_the_othe
     page = (run.folder / "report.html").read_text()
     with History(tmp_path) as history:
         best = history.run("run").best_iteration
+    assert best is not None
     for number in (0, best):
         assert base64.b64encode(f"video {number}".encode()).decode() in page
     bodies = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["bodies"]  # type: ignore[index]

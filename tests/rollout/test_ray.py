@@ -46,7 +46,7 @@ def cluster() -> Iterator[Any]:
         TRACE_ROBOT_WORKSPACE=str(WORKSPACE), RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
         OPENAI_API_KEY="sk-secret",
     )  # fmt: skip
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.second = cluster.add_node(num_cpus=1)
     yield cluster
     cluster.shutdown()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,20 +22,20 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def everywhere():
+def everywhere() -> Iterator[set[int]]:
     before = os.sched_getaffinity(0)
     yield before
     os.sched_setaffinity(0, before)
 
 
 @pytest.fixture
-def idle():
+def idle() -> Iterator[int]:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process.pid
         process.communicate(b"\n")
 
 
-def test_both_are_on_one_processor_and_free_again_afterwards(everywhere, idle):
+def test_both_are_on_one_processor_and_free_again_afterwards(everywhere: set[int], idle: int) -> None:
     seat = Seat()
     seat.take(idle)
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle)
@@ -43,7 +44,7 @@ def test_both_are_on_one_processor_and_free_again_afterwards(everywhere, idle):
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
 
 
-def test_a_closed_rig_leaves_its_processor(everywhere, monkeypatch):
+def test_a_closed_rig_leaves_its_processor(everywhere: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
     rig = Rig(seat=Seat())
     ((_, episode),) = rig.run([Job("mass", 0, controller="def act(observation):\n    return [0.0]\n")])
@@ -53,7 +54,7 @@ def test_a_closed_rig_leaves_its_processor(everywhere, monkeypatch):
     assert os.sched_getaffinity(0) == everywhere
 
 
-def test_a_new_process_is_brought_to_the_same_processor(idle):
+def test_a_new_process_is_brought_to_the_same_processor(idle: int) -> None:
     seat = Seat()
     seat.take(os.getpid())
     seat.take(idle)
@@ -61,10 +62,11 @@ def test_a_new_process_is_brought_to_the_same_processor(idle):
     assert len(os.sched_getaffinity(idle)) == 1
 
 
-def test_a_processor_that_others_want_is_given_up(everywhere, idle):
+def test_a_processor_that_others_want_is_given_up(everywhere: set[int], idle: int) -> None:
     seat = Seat()
     seat.take(idle)
     with subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
         try:
             os.sched_setaffinity(other.pid, os.sched_getaffinity(0))
             other.stdout.readline()
@@ -77,9 +79,11 @@ def test_a_processor_that_others_want_is_given_up(everywhere, idle):
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
 
 
-def test_a_process_that_has_ended_is_no_error():
+def test_a_process_that_has_ended_is_no_error(everywhere: set[int]) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     seat = Seat()
     seat.take(process.pid)
+    assert len(os.sched_getaffinity(0)) == 1
     seat.leave()
+    assert os.sched_getaffinity(0) == everywhere

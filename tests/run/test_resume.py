@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,11 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from benchmarks import crash
 from trace_robot.errors import ChangedRunError, ModelError, RunError
 from trace_robot.llm.metering import Metered
 from trace_robot.llm.model import ScriptedModel
@@ -34,19 +33,6 @@ from trace_robot.store.history import History
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("point_mass")
-
-
-def load_crash() -> ModuleType:
-    found = importlib.util.spec_from_file_location("crash", ROOT / "benchmarks" / "crash.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules["crash"] = module
-    found.loader.exec_module(module)
-    return module
-
-
-crash = load_crash()
 
 
 class Killed(BaseException):

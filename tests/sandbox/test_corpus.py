@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ HERE = Path(__file__).parent
 CORPORA = ["controllers.json", "neighbours.json"]
 
 
-def quick(name: str) -> dict:
+def quick(name: str) -> dict[str, Any]:
     """Return a corpus with shorter deadlines, so that the samples that hang do not take the tests' time."""
     return read_corpus(HERE / name) | {"call_deadline_s": 0.25, "load_deadline_s": 0.5}
 
@@ -22,7 +23,7 @@ def wrong(rows: list[Row]) -> list[str]:
 
 @pytest.mark.parametrize("static_check", [True, False], ids=["checked", "unchecked"])
 @pytest.mark.parametrize("name", CORPORA)
-def test_every_sample_ends_as_it_must(name, static_check):
+def test_every_sample_ends_as_it_must(name: str, static_check: bool) -> None:
     data = quick(name)
     if name == "neighbours.json" and not static_check:  # the others never meet the static check
         data["samples"] = [each for each in data["samples"] if each["id"].startswith(("st", "ev"))]
@@ -31,13 +32,13 @@ def test_every_sample_ends_as_it_must(name, static_check):
     assert len(rows) == len(data["samples"]) > 50
 
 
-def test_without_landlock_the_system_call_filter_holds_alone():
+def test_without_landlock_the_system_call_filter_holds_alone() -> None:
     data = quick("neighbours.json")
     data["samples"] = [each for each in data["samples"] if each["id"].startswith(("ev", "st18"))]
     assert wrong(list(run_corpus(data, static_check=False, without=["landlock"]))) == []
 
 
-def test_a_wrong_expectation_and_a_touched_canary_are_told(tmp_path):
+def test_a_wrong_expectation_and_a_touched_canary_are_told(tmp_path: Path) -> None:
     samples = [
         {
             "id": "fine",
@@ -69,7 +70,7 @@ def test_a_wrong_expectation_and_a_touched_canary_are_told(tmp_path):
     ]
 
 
-def test_a_file_that_is_no_corpus_is_refused(tmp_path):
+def test_a_file_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "no.json"
     path.write_text("[]")
     with pytest.raises(ValueError, match="a corpus must be a JSON object with a list of samples"):

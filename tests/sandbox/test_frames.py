@@ -26,7 +26,7 @@ entries = st.lists(st.builds(Entry, faults, plain_text, st.binary(max_size=100))
 
 
 @given(entries)
-def test_entries_come_back_as_they_went(given_entries):
+def test_entries_come_back_as_they_went(given_entries: list[Entry]) -> None:
     actions = b"abcd" * len(given_entries)
     payload = encode_entries(given_entries, actions)
     assert decode_entries(payload, len(given_entries), 4, SIZES) == (given_entries, actions)
@@ -34,7 +34,7 @@ def test_entries_come_back_as_they_went(given_entries):
 
 
 @given(st.binary(max_size=400), st.integers(0, 6))
-def test_any_bytes_are_entries_or_a_frame_error(payload, count):
+def test_any_bytes_are_entries_or_a_frame_error(payload: bytes, count: int) -> None:
     try:
         found, actions = decode_entries(payload, count, 16, SIZES)
     except FrameError:
@@ -53,17 +53,17 @@ def test_any_bytes_are_entries_or_a_frame_error(payload, count):
         ((1, 5, 0, 0, 0), "the sizes in a reply do not add up"),
     ],
 )
-def test_an_entry_that_no_jail_writes_is_refused(head, why):
+def test_an_entry_that_no_jail_writes_is_refused(head: tuple[int, ...], why: str) -> None:
     with pytest.raises(FrameError, match=why):
         decode_entries(ENTRY.pack(*head), 1, 0, SIZES)
 
 
-def test_a_jail_cannot_blame_the_environment():
+def test_a_jail_cannot_blame_the_environment() -> None:
     assert "environment" not in CATEGORIES
 
 
 @given(st.text(max_size=3000))
-def test_messages_are_one_printable_line_of_bounded_length(text):
+def test_messages_are_one_printable_line_of_bounded_length(text: str) -> None:
     cleaned = clean(text)
     assert len(cleaned) <= MESSAGE_CHARS
     assert cleaned.isprintable()

@@ -1,15 +1,19 @@
 """A traced controller's graph comes back as data: bounded, checked, and the same actions as untraced."""
 
 import json
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.answers import action, fault
 from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
 from trace_robot.sandbox.graph_records import read_records
-from trace_robot.trace import ParameterNode, backward, from_records
+from trace_robot.spec import Array
+from trace_robot.trace import ParameterNode, Record, backward, from_records
 
 FIELDS = {"hand": (0, 3), "goal": (3, 6)}
 STAGED = '''
@@ -37,28 +41,30 @@ ROWS = np.array([[1.0, 0, 0, 5, 5, 5], [1.0, 0, 0, 5, 5, 5], [0.5, 0, 0, 0.6, 0,
 
 
 @pytest.fixture(scope="module")
-def box():
+def box() -> Iterator[Sandbox]:
     with Sandbox(Interface(6, 3, FIELDS), Limits(call_seconds=0.5)) as made:
         yield made
 
 
-def play(box, source, rows, *, trace=True):
+def play(box: Sandbox, source: str, rows: Array, *, trace: bool = True) -> list[Array | Fault]:
     assert box.load(source, trace=trace) is None
     assert box.reset() is None
     return [box.call(row[None])[0] for row in rows]
 
 
-def named(records):
+def named(records: Iterable[Record]) -> dict[str, Record]:
     return {record["name"]: record for record in records}
 
 
-def test_tracing_does_not_change_the_actions(box):
-    traced = play(box, STAGED, ROWS)
-    assert np.array_equal(traced, play(box, STAGED, ROWS, trace=False))
+def test_tracing_does_not_change_the_actions(box: Sandbox) -> None:
+    traced, plain = (
+        [action(answer) for answer in play(box, STAGED, ROWS, trace=trace)] for trace in (True, False)
+    )
+    assert np.array_equal(traced, plain)
     assert box.graph() == ()
 
 
-def test_feedback_on_the_last_action_reaches_code_and_constants_of_every_step(box):
+def test_feedback_on_the_last_action_reaches_code_and_constants_of_every_step(box: Sandbox) -> None:
     play(box, STAGED, ROWS)
     records = box.graph()
     own = {name: ParameterNode("new", name=name) for name in ("gain", "choose", "move")}
@@ -68,7 +74,7 @@ def test_feedback_on_the_last_action_reaches_code_and_constants_of_every_step(bo
     assert set(found.parameters) == set(own.values())
 
 
-def test_each_record_has_its_step_and_comes_after_its_inputs(box):
+def test_each_record_has_its_step_and_comes_after_its_inputs(box: Sandbox) -> None:
     play(box, STAGED, ROWS)
     records = box.graph()
     assert [record["id"] for record in records] == list(range(len(records)))
@@ -78,7 +84,7 @@ def test_each_record_has_its_step_and_comes_after_its_inputs(box):
     assert [record["step"] for record in records if record["name"].startswith("observation")] == [0, 1, 2, 3]
 
 
-def test_memory_flows_through_time_and_only_when_it_changes(box):
+def test_memory_flows_through_time_and_only_when_it_changes(box: Sandbox) -> None:
     play(box, STAGED, ROWS)
     records = named(box.graph())
     memories = [record for name, record in records.items() if name.startswith("memory")]
@@ -88,7 +94,7 @@ def test_memory_flows_through_time_and_only_when_it_changes(box):
     assert records["choose:3"]["inputs"]["memory"] == memories[2]["id"]
 
 
-def test_a_plain_controller_is_one_operation_a_call(box):
+def test_a_plain_controller_is_one_operation_a_call(box: Sandbox) -> None:
     source = "def act(observation, memory):\n    'Count.'\n    memory['n'] = memory.get('n', 0) + 1\n"
     source += "    return [0, 0, 1]\n"
     play(box, source, ROWS[:2])
@@ -99,7 +105,7 @@ def test_a_plain_controller_is_one_operation_a_call(box):
     assert records["act:0"]["doc"] == "[act] Count."
 
 
-def test_a_controller_that_writes_its_memory_itself_keeps_a_dict(box):
+def test_a_controller_that_writes_its_memory_itself_keeps_a_dict(box: Sandbox) -> None:
     source = STAGED.replace(
         "    return move(observation, choose(observation, memory), gain)",
         "    memory['n'] = memory.get('n', 0) + 1\n    return move(observation, choose(observation, memory), gain)",
@@ -109,29 +115,30 @@ def test_a_controller_that_writes_its_memory_itself_keeps_a_dict(box):
     assert values == ["{}", "{'stage': 'far', 'n': 1}"] or values == ["{}", "{'n': 1, 'stage': 'far'}"]
 
 
-def test_an_exception_in_traced_code_is_a_record_and_a_fault_with_the_line_of_the_file(box):
+def test_an_exception_in_traced_code_is_a_record_and_a_fault_with_the_line_of_the_file(box: Sandbox) -> None:
     rows = ROWS.copy()
     rows[3] = [0, 0, 0, 0.1, 0, 0]
     source = STAGED.replace("1 / observation", "1 / (1 if observation['hand'][0] else {}['hand'])")
     source = source.replace("(1 if observation['hand'][0] else {}['hand'])[\"hand\"][0]", "len({}[0])")
     answers = play(box, source, rows)
-    fault = next(answer for answer in answers if isinstance(answer, Fault))
+    found = next(answer for answer in answers if isinstance(answer, Fault))
     line = next(number for number, text in enumerate(source.splitlines(), 1) if "len({}[0])" in text)
-    assert (fault.category, fault.message, fault.line) == ("exception", "KeyError: 0", line)
+    assert (found.category, found.message, found.line) == ("exception", "KeyError: 0", line)
     last = box.graph()[-1]
     assert (last["kind"], last["value"], last["step"]) == ("exception", "(KeyError) 0", 2)
-    assert play(box, source, rows, trace=False)[2] == fault
+    assert play(box, source, rows, trace=False)[2] == found
 
 
-def test_what_was_recorded_survives_a_hang_with_the_line_of_the_trainable_function(box):
+def test_what_was_recorded_survives_a_hang_with_the_line_of_the_trainable_function(box: Sandbox) -> None:
     source = STAGED.replace("    step = gain", "    while stage == 'near': pass\n    step = gain")
     answers = play(box, source, ROWS)
     line = next(number for number, text in enumerate(source.splitlines(), 1) if "while" in text)
-    assert (answers[2].category, answers[2].line) == ("timeout", line)
+    hung = fault(answers[2])
+    assert (hung.category, hung.line) == ("timeout", line)
     assert {record["step"] for record in box.graph() if record["op"] == "move"} == {0, 1}
 
 
-def test_lock_step_episodes_have_graphs_of_their_own(box):
+def test_lock_step_episodes_have_graphs_of_their_own(box: Sandbox) -> None:
     assert box.load(STAGED, trace=True) is None
     assert box.reset(2) is None
     for row in ROWS:
@@ -141,14 +148,14 @@ def test_lock_step_episodes_have_graphs_of_their_own(box):
     assert together == box.graph()
 
 
-def test_a_graph_stops_growing_at_its_bound(box, monkeypatch):
+def test_a_graph_stops_growing_at_its_bound(box: Sandbox) -> None:
     source = "from trace_robot import node\ndef act(observation):\n    x = node(0.0)\n"
     source += "    for _ in range(3000): x = x + 1\n    return [0, 0, x]\n"
     play(box, source, np.repeat(ROWS[:1], 5, axis=0))
     assert 5000 < len(box.graph()) <= 20_000
 
 
-def entry(**changes):
+def entry(**changes: Any) -> Record:
     made = {
         "name": "x",
         "numbered": True,
@@ -161,7 +168,7 @@ def entry(**changes):
     return {**made, **changes}
 
 
-def record(number, **changes):
+def record(number: int, **changes: Any) -> Record:
     made = {
         "id": number,
         "name": f"x:{number}",
@@ -174,7 +181,7 @@ def record(number, **changes):
     return {**made, "step": 0, **changes}
 
 
-def test_a_call_like_an_earlier_one_is_read_from_its_template():
+def test_a_call_like_an_earlier_one_is_read_from_its_template() -> None:
     parts = [
         [
             0,
@@ -211,7 +218,7 @@ def test_a_call_like_an_earlier_one_is_read_from_its_template():
         ["name"],
     ],
 )
-def test_records_are_read_up_to_the_first_that_no_jail_writes(bad):
+def test_records_are_read_up_to_the_first_that_no_jail_writes(bad: object) -> None:
     parts = [json.dumps([0, [entry(), bad, entry()], ["1", "1", "1"]]).encode()]
     assert read_records([*parts, parts[0]]) == (record(0),)
 
@@ -232,12 +239,12 @@ def test_records_are_read_up_to_the_first_that_no_jail_writes(bad):
         [0, 0],
     ],
 )
-def test_a_call_that_no_jail_writes_ends_the_graph(call):
+def test_a_call_that_no_jail_writes_ends_the_graph(call: object) -> None:
     good = json.dumps([0, [entry()], ["1"]]).encode()
     assert read_records([good, json.dumps(call).encode(), good]) == (record(0),)
 
 
-def test_a_call_with_fewer_texts_than_records_ends_the_graph():
+def test_a_call_with_fewer_texts_than_records_ends_the_graph() -> None:
     parts = [json.dumps([0, [entry(), entry()], ["1"]]).encode(), json.dumps([1, [entry()], ["1"]]).encode()]
     assert read_records(parts) == (record(0),)
 
@@ -246,5 +253,5 @@ def test_a_call_with_fewer_texts_than_records_ends_the_graph():
     st.binary(max_size=200)
     | st.sampled_from([b"[" * 100_000, b"{}", b"null", b'[0,[{"id":0}],[]]', b"[NaN]"])
 )
-def test_any_bytes_are_read(data):
+def test_any_bytes_are_read(data: bytes) -> None:
     assert read_records([data]) == ()

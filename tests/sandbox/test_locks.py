@@ -8,11 +8,13 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.answers import action, fault
 from trace_robot.sandbox import Interface, Limits, Sandbox
 from trace_robot.sandbox.child.seccomp import TABLES, assemble
 from trace_robot.sandbox.selftest import report
@@ -22,7 +24,7 @@ PLAIN = "def act(observation):\n    return observation[:2]\n"
 
 
 @pytest.fixture(scope="module")
-def box():
+def box() -> Iterator[Sandbox]:
     with Sandbox(Interface(3, 2)) as made:
         assert made.load(PLAIN) is None
         yield made
@@ -49,7 +51,7 @@ def wait_until_gone(*pids: int) -> bool:
     return False
 
 
-def test_the_kernel_confirms_the_locks(box):
+def test_the_kernel_confirms_the_locks(box: Sandbox) -> None:
     told = status(box.pid)
     assert told["Seccomp"] == "2"
     assert told["NoNewPrivs"] == "1"
@@ -63,7 +65,7 @@ def test_the_kernel_confirms_the_locks(box):
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root may look at the descriptors of another user's process"
 )
-def test_a_jail_holds_three_pipes_and_nothing_else(box):
+def test_a_jail_holds_three_pipes_and_nothing_else(box: Sandbox) -> None:
     folder = Path(f"/proc/{box.pid}/fd")
     assert {path.name: os.readlink(path).partition(":")[0] for path in folder.iterdir()} == {
         "3": "pipe",
@@ -72,7 +74,7 @@ def test_a_jail_holds_three_pipes_and_nothing_else(box):
     }
 
 
-def test_a_jail_knows_nothing_of_the_environment(box, monkeypatch):
+def test_a_jail_knows_nothing_of_the_environment(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "hush")
     source = "import os, json\ndef act(o):\n    print(json.dumps(dict(os.environ)))\n    return [0, 0]\n"
     with Sandbox(Interface(3, 2), static_check=False) as other:
@@ -84,7 +86,7 @@ def test_a_jail_knows_nothing_of_the_environment(box, monkeypatch):
         assert b"hush" not in Path(f"/proc/{warden}/environ").read_bytes()
 
 
-def test_a_killed_parent_leaves_no_process_behind():
+def test_a_killed_parent_leaves_no_process_behind() -> None:
     code = """
         import numpy as np
         from trace_robot.sandbox import Interface, Limits, Sandbox
@@ -97,13 +99,14 @@ def test_a_killed_parent_leaves_no_process_behind():
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
     ) as parent:
+        assert parent.stdout is not None
         jail = int(parent.stdout.readline())
         warden = int(status(jail)["PPid"])
         parent.kill()
     assert wait_until_gone(jail, warden)
 
 
-def test_a_killed_warden_takes_its_jail_along_and_is_replaced():
+def test_a_killed_warden_takes_its_jail_along_and_is_replaced() -> None:
     with Sandbox(Interface(3, 2)) as box:
         box.load(PLAIN)
         jail = box.pid
@@ -113,11 +116,11 @@ def test_a_killed_warden_takes_its_jail_along_and_is_replaced():
         box.reset()
         assert box.load("# again\n" + PLAIN) is None
         assert box.reset() is None
-        assert not box.call(np.zeros((1, 3)))[0].any()
+        assert not action(box.call(np.zeros((1, 3)))[0]).any()
 
 
-def test_a_jail_outlives_the_thread_that_made_it():
-    boxes = []
+def test_a_jail_outlives_the_thread_that_made_it() -> None:
+    boxes: list[Sandbox] = []
 
     def make() -> None:
         box = Sandbox(Interface(3, 2))
@@ -130,10 +133,10 @@ def test_a_jail_outlives_the_thread_that_made_it():
     with boxes[0] as box:
         time.sleep(0.05)
         assert box.reset() is None
-        assert box.call(np.ones((1, 3)))[0].tolist() == [1, 1]
+        assert action(box.call(np.ones((1, 3)))[0]).tolist() == [1, 1]
 
 
-def test_a_forgotten_sandbox_ends_its_processes():
+def test_a_forgotten_sandbox_ends_its_processes() -> None:
     box = Sandbox(Interface(3, 2))
     box.load(PLAIN)
     pids = box.pid, int(status(box.pid)["PPid"])
@@ -142,17 +145,17 @@ def test_a_forgotten_sandbox_ends_its_processes():
     assert wait_until_gone(*pids)
 
 
-def test_a_stopped_jail_is_a_timeout_and_not_a_hang():
+def test_a_stopped_jail_is_a_timeout_and_not_a_hang() -> None:
     with Sandbox(Interface(3, 2), Limits(call_seconds=0.05)) as box:
         box.load(PLAIN)
         box.reset()
         jail = box.pid
         os.kill(jail, signal.SIGSTOP)
-        assert box.call(np.zeros((1, 3)))[0].category == "timeout"
+        assert fault(box.call(np.zeros((1, 3)))[0]).category == "timeout"
         assert wait_until_gone(jail)
 
 
-def test_many_sources_leave_no_descriptor_and_no_process():
+def test_many_sources_leave_no_descriptor_and_no_process() -> None:
     sources = [
         "def act(o):\n    return [{}, 0]\n",
         "def act(o):\n    return 1 / 0 # {}\n",
@@ -164,8 +167,7 @@ def test_many_sources_leave_no_descriptor_and_no_process():
         warden = int(status(box.pid)["PPid"])
         counts = []
         for turn in range(60):
-            fault = box.load(sources[turn % 4].format(turn))
-            if fault is None:
+            if box.load(sources[turn % 4].format(turn)) is None:
                 box.reset()
                 box.call(np.zeros((1, 3)))
             mine = len(os.listdir("/proc/self/fd"))
@@ -176,7 +178,7 @@ def test_many_sources_leave_no_descriptor_and_no_process():
     assert wait_until_gone(warden, *([last] if last else []))
 
 
-def test_the_filter_allows_nothing_that_opens_starts_or_signals():
+def test_the_filter_allows_nothing_that_opens_starts_or_signals() -> None:
     for architecture, _, calls in TABLES.values():
         assert architecture
         assert len(set(calls.values())) == len(calls)
@@ -188,9 +190,10 @@ def test_the_filter_allows_nothing_that_opens_starts_or_signals():
     )
 
 
-def test_the_report_has_knocked_at_every_wall():
+def test_the_report_has_knocked_at_every_wall() -> None:
     made = report()
     assert made.boundary
     assert all(made.attempts.values())
     assert "boundary: yes" in str(made)
-    assert made.to_data()["locks"]["seccomp"] == "filtering"
+    assert made.locks["seccomp"] == "filtering"
+    assert made.to_data()["locks"] == made.locks

@@ -1,17 +1,21 @@
 """What a worker sees of a sandbox: actions, faults with lines, episodes that do not disturb each other."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
+from helpers.answers import action, fault
 from trace_robot.errors import OrderError, SandboxError
 from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
+from trace_robot.spec import Array
 
 PLAIN = "def act(observation):\n    return observation[:2]\n"
 COUNTS = "n = 0\ndef act(o):\n    global n\n    n += 1\n    return [n, o[0]]\n"
 
 
 @pytest.fixture(scope="module")
-def shared():
+def shared() -> Iterator[Sandbox]:
     with Sandbox(Interface(3, 2), Limits(call_seconds=0.2, load_seconds=0.4, memory_mb=128)) as box:
         yield box
 
@@ -21,61 +25,58 @@ def start(box: Sandbox, source: str, episodes: int = 1) -> None:
     assert box.reset(episodes) is None
 
 
-def first(box: Sandbox, source: str) -> object:
+def first(box: Sandbox, source: str) -> Array | Fault:
     """Return the fault or the first answer of a source."""
-    fault = box.load(source)
-    if fault is None:
-        fault = box.reset()
-    return fault if fault is not None else box.call(np.ones((1, 3)))[0]
+    return box.load(source) or box.reset() or box.call(np.ones((1, 3)))[0]
 
 
-def test_an_action_is_float32_and_its_own(shared):
+def test_an_action_is_float32_and_its_own(shared: Sandbox) -> None:
     start(shared, PLAIN, 2)
     given = np.array([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]])
-    answers = shared.call(given)
+    answers = [action(answer) for answer in shared.call(given)]
     assert [answer.dtype for answer in answers] == [np.float32] * 2
     assert np.array_equal(answers, given[:, :2].astype(np.float32))
     answers[0][:] = 9.0
-    assert np.array_equal(shared.call(given)[0], given[0, :2].astype(np.float32))
+    assert np.array_equal(action(shared.call(given)[0]), given[0, :2].astype(np.float32))
 
 
-def test_fields_come_as_a_dict_of_floats_and_arrays():
+def test_fields_come_as_a_dict_of_floats_and_arrays() -> None:
     source = "def act(o):\n    return [o['a'] + (type(o['a']) is float), o['b'].sum() + o['b'].size]\n"
     with Sandbox(Interface(3, 2, {"a": (0, 1), "b": (1, 3)})) as box:
         start(box, source)
-        assert box.call(np.array([[1.0, 2.0, 3.0]]))[0].tolist() == [2.0, 7.0]
+        assert action(box.call(np.array([[1.0, 2.0, 3.0]]))[0]).tolist() == [2.0, 7.0]
 
 
-def test_memory_is_kept_between_calls_and_empty_in_each_episode(shared):
+def test_memory_is_kept_between_calls_and_empty_in_each_episode(shared: Sandbox) -> None:
     start(
         shared,
         "def act(o, memory):\n    memory['n'] = memory.get('n', 0) + 1\n    return [memory['n'], 0]\n",
         2,
     )
-    assert [shared.call(np.zeros((1, 3)), [0])[0][0] for _ in range(3)] == [1, 2, 3]
-    assert shared.call(np.zeros((2, 3)))[1][0] == 1
+    assert [action(shared.call(np.zeros((1, 3)), [0])[0])[0] for _ in range(3)] == [1, 2, 3]
+    assert action(shared.call(np.zeros((2, 3)))[1])[0] == 1
     assert shared.reset() is None
-    assert shared.call(np.zeros((1, 3)))[0][0] == 1
+    assert action(shared.call(np.zeros((1, 3)))[0])[0] == 1
 
 
-def test_each_episode_starts_from_a_freshly_executed_module(shared):
+def test_each_episode_starts_from_a_freshly_executed_module(shared: Sandbox) -> None:
     start(shared, COUNTS, 2)
     rows = np.zeros((2, 3))
-    assert [[a[0] for a in shared.call(rows)] for _ in range(2)] == [[1, 1], [2, 2]]
+    assert [[action(a)[0] for a in shared.call(rows)] for _ in range(2)] == [[1, 1], [2, 2]]
     assert shared.reset(1) is None
-    assert shared.call(rows[:1])[0][0] == 1
+    assert action(shared.call(rows[:1])[0])[0] == 1
 
 
-def test_random_numbers_do_not_depend_on_how_episodes_are_grouped(shared):
+def test_random_numbers_do_not_depend_on_how_episodes_are_grouped(shared: Sandbox) -> None:
     source = (
         "import random\nimport numpy as np\nrng = np.random.default_rng()\nr = random.Random()\n"
         "def act(o):\n    return [np.random.rand() + random.random(), rng.normal() + r.random()]\n"
     )
     start(shared, source, 1)
     rows = np.zeros((3, 3))
-    alone = [shared.call(rows[:1])[0].tolist() for _ in range(3)]
+    alone = [action(shared.call(rows[:1])[0]).tolist() for _ in range(3)]
     start(shared, source, 3)
-    together = [[answer.tolist() for answer in shared.call(rows)] for _ in range(3)]
+    together = [[action(answer).tolist() for answer in shared.call(rows)] for _ in range(3)]
     assert together == [[step] * 3 for step in alone]
 
 
@@ -110,41 +111,42 @@ def test_random_numbers_do_not_depend_on_how_episodes_are_grouped(shared):
         ),
     ],
 )
-def test_a_fault_has_a_category_a_message_and_a_line(shared, source, category, line, message):
-    fault = first(shared, source)
-    assert isinstance(fault, Fault)
-    assert (fault.category, fault.message) == (category, message)
-    assert fault.line == line or (category == "timeout" and fault.line in (2, 3))
+def test_a_fault_has_a_category_a_message_and_a_line(
+    shared: Sandbox, source: str, category: str, line: int | None, message: str
+) -> None:
+    found = fault(first(shared, source))
+    assert (found.category, found.message) == (category, message)
+    assert found.line == line or (category == "timeout" and found.line in (2, 3))
 
 
-def test_the_line_of_a_hanging_c_function_is_known(shared):
-    fault = first(shared, "x = 1\ndef act(o):\n    return [sum(range(10**12)), 0]\n")
-    assert (fault.category, fault.line) == ("timeout", 3)
+def test_the_line_of_a_hanging_c_function_is_known(shared: Sandbox) -> None:
+    found = fault(first(shared, "x = 1\ndef act(o):\n    return [sum(range(10**12)), 0]\n"))
+    assert (found.category, found.line) == ("timeout", 3)
 
 
-def test_a_hidden_operation_is_blocked_by_the_system():
+def test_a_hidden_operation_is_blocked_by_the_system() -> None:
     with Sandbox(Interface(3, 2), static_check=False) as box:
-        fault = first(box, "def act(o):\n    open('/etc/passwd')\n")
-        assert (fault.category, fault.line, fault.static) == ("blocked", 2, False)
-        assert first(box, "import os\ndef act(o):\n    os._exit(4)\n").message == (
+        found = fault(first(box, "def act(o):\n    open('/etc/passwd')\n"))
+        assert (found.category, found.line, found.static) == ("blocked", 2, False)
+        assert fault(first(box, "import os\ndef act(o):\n    os._exit(4)\n")).message == (
             "the controller ended its own process with exit code 4"
         )
-        assert first(box, "import ctypes\ndef act(o):\n    ctypes.string_at(0)\n").category == "crash"
-        assert first(box, PLAIN).tolist() == [1.0, 1.0]
+        assert fault(first(box, "import ctypes\ndef act(o):\n    ctypes.string_at(0)\n")).category == "crash"
+        assert action(first(box, PLAIN)).tolist() == [1.0, 1.0]
 
 
-def test_an_episode_with_a_fault_keeps_answering_with_it(shared):
+def test_an_episode_with_a_fault_keeps_answering_with_it(shared: Sandbox) -> None:
     start(shared, "def act(o):\n    return [1 / float(o[0]), 0]\n", 2)
     broken, fine = shared.call(np.array([[0.0, 0, 0], [1.0, 0, 0]]))
-    assert broken.category == "exception"
-    assert fine.tolist() == [1, 0]
+    assert fault(broken).category == "exception"
+    assert action(fine).tolist() == [1, 0]
     again, fine = shared.call(np.ones((2, 3)))
     assert again == broken
-    assert fine.tolist() == [1, 0]
+    assert action(fine).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("death", ["while True: pass", "os._exit(1)", "ctypes.string_at(0)"])
-def test_an_episode_that_kills_the_process_leaves_the_others_where_they_were(death):
+def test_an_episode_that_kills_the_process_leaves_the_others_where_they_were(death: str) -> None:
     source = "import os, ctypes\n" + COUNTS.replace(
         "    return", f"    if n == o[1]:\n        {death}\n    return"
     )
@@ -153,13 +155,13 @@ def test_an_episode_that_kills_the_process_leaves_the_others_where_they_were(dea
         start(box, source, 4)
         answers = [box.call(rows) for _ in range(4)]
         for step, found in enumerate(answers, 1):
-            assert [found[k].tolist() for k in (0, 1, 3)] == [[step, 0], [step, 1], [step, 3]]
+            assert [action(found[k]).tolist() for k in (0, 1, 3)] == [[step, 0], [step, 1], [step, 3]]
         assert [isinstance(found[2], Fault) for found in answers] == [False, False, True, True]
         assert box.reset(2) is None
-        assert [answer[0] for answer in box.call(rows[:2])] == [1, 1]
+        assert [action(answer)[0] for answer in box.call(rows[:2])] == [1, 1]
 
 
-def test_what_is_printed_is_kept_and_cut():
+def test_what_is_printed_is_kept_and_cut() -> None:
     with Sandbox(Interface(3, 2), Limits(printed_chars=20)) as box:
         start(box, "print('loaded')\ndef act(o):\n    print('x' * int(o[0]))\n    return [0, 0]\n", 2)
         box.call(np.array([[3.0, 0, 0], [100.0, 0, 0]]))
@@ -168,17 +170,16 @@ def test_what_is_printed_is_kept_and_cut():
         assert box.printed(7) == ""
 
 
-def test_the_budget_of_an_episode_ends_it():
+def test_the_budget_of_an_episode_ends_it() -> None:
     spin = "import time\ndef act(o):\n    t = time.process_time()\n    while time.process_time() - t < 0.1: pass\n"
     with Sandbox(Interface(3, 2), Limits(call_seconds=1.0, episode_seconds=0.35)) as box:
         start(box, f"{spin}    return [0, 0]\n")
         answers = [box.call(np.zeros((1, 3)))[0] for _ in range(6)]
-        assert isinstance(answers[-1], Fault)
-        assert answers[-1].message == "the episode took more than 0.35 s"
+        assert fault(answers[-1]).message == "the episode took more than 0.35 s"
         assert not isinstance(answers[1], Fault)
 
 
-def test_another_source_gets_another_process_and_the_same_source_keeps_it(shared):
+def test_another_source_gets_another_process_and_the_same_source_keeps_it(shared: Sandbox) -> None:
     start(shared, PLAIN)
     before = shared.pid
     start(shared, PLAIN)
@@ -187,15 +188,18 @@ def test_another_source_gets_another_process_and_the_same_source_keeps_it(shared
     assert shared.pid != before
 
 
-def test_a_source_that_failed_to_load_is_not_tried_again(shared):
+def test_a_source_that_failed_to_load_is_not_tried_again(shared: Sandbox) -> None:
     source = "while True: pass\n"
-    fault = shared.load(source)
+    found = shared.load(source)
     started = shared.pid
-    assert shared.load(source) is fault
+    assert found is not None
+    assert shared.load(source) is found
     assert shared.pid == started
 
 
-def test_an_interrupted_call_leaves_no_answer_for_the_next_one(shared, monkeypatch):
+def test_an_interrupted_call_leaves_no_answer_for_the_next_one(
+    shared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start(shared, COUNTS)
     poll = shared._process._poll
 
@@ -210,10 +214,10 @@ def test_an_interrupted_call_leaves_no_answer_for_the_next_one(shared, monkeypat
     with pytest.raises(OrderError, match="call needs episodes: reset first"):
         shared.call(np.zeros((1, 3)))
     assert shared.reset() is None
-    assert shared.call(np.zeros((1, 3)))[0][0] == 1
+    assert action(shared.call(np.zeros((1, 3)))[0])[0] == 1
 
 
-def test_a_reply_that_trickles_in_is_late():
+def test_a_reply_that_trickles_in_is_late() -> None:
     source = (
         "import os, struct, sys, time\ndef act(o):\n    depth = 1\n"
         "    while 'sequence' not in sys._getframe(depth).f_locals: depth += 1\n"
@@ -222,20 +226,20 @@ def test_a_reply_that_trickles_in_is_late():
         "    while True:\n        time.sleep(0.02)\n        os.write(4, b'x')\n"
     )
     with Sandbox(Interface(3, 2), Limits(call_seconds=0.05), static_check=False) as box:
-        fault = first(box, source)
-        assert (fault.category, fault.message) == ("timeout", "one call took more than 0.05 s")
+        found = fault(first(box, source))
+        assert (found.category, found.message) == ("timeout", "one call took more than 0.05 s")
 
 
-def test_a_controller_that_spoils_numpy_spoils_nothing_for_the_next():
+def test_a_controller_that_spoils_numpy_spoils_nothing_for_the_next() -> None:
     spoil = "import numpy, builtins, math\nnumpy.clip = None\nmath.pi = 3\n"
     spoil += "real = len\nbuiltins.len = lambda x: real(x) if x != [1] else 3\n"
     with Sandbox(Interface(3, 2), static_check=False) as box:
-        assert first(box, f"{spoil}{PLAIN}").tolist() == [1.0, 1.0]
+        assert action(first(box, f"{spoil}{PLAIN}")).tolist() == [1.0, 1.0]
         source = "import numpy, math\ndef act(o):\n    return numpy.clip([len([1]), math.pi], 0, 9)\n"
-        assert first(box, source).tolist() == pytest.approx([1, np.pi])
+        assert action(first(box, source)).tolist() == pytest.approx([1, np.pi])
 
 
-def test_orders_out_of_turn_and_wrong_shapes_are_errors():
+def test_orders_out_of_turn_and_wrong_shapes_are_errors() -> None:
     with Sandbox(Interface(3, 2)) as box:
         with pytest.raises(OrderError, match="reset needs a controller: load one first"):
             box.reset()
@@ -248,7 +252,7 @@ def test_orders_out_of_turn_and_wrong_shapes_are_errors():
             box.reset(0)
 
 
-def test_without_a_boundary_untrusted_code_is_refused_unless_trusted(monkeypatch):
+def test_without_a_boundary_untrusted_code_is_refused_unless_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "seccomp is a Linux facility and this is darwin"
     monkeypatch.setattr("trace_robot.sandbox.host_process.told_locks", lambda told: {"failed": reason})
     with Sandbox(Interface(3, 2)) as box, pytest.raises(SandboxError) as caught:
@@ -258,4 +262,4 @@ def test_without_a_boundary_untrusted_code_is_refused_unless_trusted(monkeypatch
         "pass trusted=True (on the command line: --trust) to run it all the same"
     )
     with Sandbox(Interface(3, 2), trusted=True) as box:
-        assert first(box, PLAIN).tolist() == [1.0, 1.0]
+        assert action(first(box, PLAIN)).tolist() == [1.0, 1.0]

@@ -1,5 +1,8 @@
 """The static check lets ordinary controllers through, refuses the rest with a line, and survives any text."""
 
+import ast
+import warnings
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,16 +34,16 @@ ACT = "def act(observation):\n    return [0.0]\n"
         ("globals()", 1, "globals is not for controllers: look up one name in quotes"),
     ],
 )
-def test_a_refusal_names_the_line_and_the_reason(text, line, message):
+def test_a_refusal_names_the_line_and_the_reason(text: str, line: int, message: str) -> None:
     first = check(f"{text}\n")[0]
     assert (first.category, first.line, first.message, first.static) == ("blocked", line, message, True)
 
 
-def test_refusals_come_in_the_order_of_their_lines():
+def test_refusals_come_in_the_order_of_their_lines() -> None:
     assert [fault.line for fault in check("import os\nx = 1\nimport sys, socket\nopen('x')\n")] == [1, 3, 4]
 
 
-def test_a_syntax_error_is_an_exception_with_its_line():
+def test_a_syntax_error_is_an_exception_with_its_line() -> None:
     (fault,) = check("x = 1\ndef act(o)\n    return 1\n")
     assert (fault.category, fault.line, fault.static) == ("exception", 2, True)
     assert fault.message.startswith("SyntaxError: ")
@@ -64,11 +67,11 @@ def test_a_syntax_error_is_an_exception_with_its_line():
         "import sys\nprint(sys.float_info.epsilon, file=sys.stderr)",
     ],
 )
-def test_ordinary_python_passes(text):
+def test_ordinary_python_passes(text: str) -> None:
     assert check(f"{text}\n{ACT}") == []
 
 
-def test_the_modules_to_import_are_those_that_the_text_names():
+def test_the_modules_to_import_are_those_that_the_text_names() -> None:
     text = "import scipy\nimport numpy as np\nfrom scipy.spatial import transform\nimport os\nscipy.optimize.minimize\n"
     assert modules_of(text) == [
         "numpy",
@@ -83,7 +86,7 @@ def test_the_modules_to_import_are_those_that_the_text_names():
 
 @given(st.text(max_size=300))
 @settings(max_examples=150, deadline=None)
-def test_any_text_is_answered(text):
+def test_any_text_is_answered(text: str) -> None:
     for fault in check(text):
         assert fault.message
         assert "\n" not in fault.message
@@ -126,5 +129,26 @@ TOKENS = [
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=60))
 @settings(max_examples=200, deadline=None)
-def test_any_pile_of_tokens_is_answered(tokens):
-    check("".join(tokens))
+def test_any_pile_of_tokens_is_answered(tokens: list[str]) -> None:
+    text = "".join(tokens)
+    found = check(text)
+    lines = [fault.line for fault in found if fault.line is not None]
+    assert lines == sorted(lines)
+    assert all(1 <= line <= text.count("\n") + 1 for line in lines)
+    if is_python(text):
+        assert {fault.category for fault in found} <= {"blocked"}
+    else:
+        assert len(found) == 1
+        assert found[0].message.startswith(
+            ("SyntaxError: ", "IndentationError: ", "TabError: ", "the source is nested")
+        )
+
+
+def is_python(text: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
+from helpers import fakes
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import ProgramSearch
 from trace_robot.search.staged import Place, Program, Stage
-from trace_robot.search.staged.evaluation import FIRST, SPARED, Evaluation, Individual, Step
+from trace_robot.search.staged.evaluation import FIRST, SPARED, Evaluation, Individual, Scores, Step
 from trace_robot.search.staged.tuning import Tuning
-
-_found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))
-assert _found is not None
-assert _found.loader is not None
-fakes = importlib.util.module_from_spec(_found)
-_found.loader.exec_module(fakes)
 
 SPEC = fakes.point_mass_spec()
 TRAINING, CONFIRM = tuple(range(5)), tuple(range(5, 30))
 Solves = Callable[[Program, int], bool]
 
 
-def drive(step: Step, solves: Solves) -> list[Candidate]:
+def drive(step: Step | Scores, solves: Solves) -> list[Candidate]:
     """Answer everything that ``step`` asks; return what it asked."""
     asked: list[Candidate] = []
     try:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import fakes
 from trace_robot.errors import PolicyError
 from trace_robot.search.staged import Place, Program, Stage, code, start, write
 from trace_robot.spec import Array, EnvSpec
-
-_found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))
-assert _found is not None
-assert _found.loader is not None
-fakes = importlib.util.module_from_spec(_found)
-_found.loader.exec_module(fakes)
 
 POSITIONS = ("hand_position", "block_position", "goal_position")
 metres = st.floats(-0.3, 0.3).map(lambda number: round(number, 4))

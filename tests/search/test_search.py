@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import trace_robot.search as room
+from helpers import fakes
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import ProgramSearch
@@ -18,12 +18,6 @@ from trace_robot.search.staged import Program, start
 from trace_robot.search.staged.measures import measure
 from trace_robot.search.staged.mutation import LONGEST, Changes, Moves
 from trace_robot.search.staged.variants import free, from_vector, to_vector
-
-_found = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("fakes.py"))
-assert _found is not None
-assert _found.loader is not None
-fakes = importlib.util.module_from_spec(_found)
-_found.loader.exec_module(fakes)
 
 ROOT = Path(__file__).parents[2]
 SPEC = fakes.point_mass_spec()

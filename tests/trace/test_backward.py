@@ -170,7 +170,8 @@ def test_the_graph_is_sorted_by_level_with_the_output_last() -> None:
 
 
 def test_several_thousand_steps_do_not_need_a_deep_stack() -> None:
-    x = y = node(0.0, trainable=True)
+    x = node(0.0, trainable=True)
+    y: Node = x
     for _ in range(20_000):
         y = y + x
     assert len(backward(y).operations) == 20_000

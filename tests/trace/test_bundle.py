@@ -256,7 +256,7 @@ def test_recursion_in_code_stays_within_one_node() -> None:
 
 
 def test_recursion_of_a_plain_bundle_makes_nodes_unless_told_otherwise() -> None:
-    kinds = []
+    kinds: list[bool] = []
 
     @bundle()
     def down(n: Any) -> Any:
@@ -551,7 +551,7 @@ def test_a_trainable_function_without_source_is_refused() -> None:
     with pytest.raises(TypeError, match=r"the source of .*ghost.* is not known"):
         bundle(trainable=True)(namespace["ghost"])
     with pytest.raises(TypeError, match="bundle takes a function, got 5"):
-        bundle()(5)
+        bundle()(5)  # type: ignore[arg-type]
     assert bundle()(namespace["ghost"])(3) == 3
 
 

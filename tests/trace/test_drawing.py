@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from trace_robot.errors import MissingExtraError
-from trace_robot.trace import ExecutionError, backward, bundle, node
+from trace_robot.trace import ExecutionError, Node, backward, bundle, node
+from trace_robot.trace.visualize import Drawing
 
 
 @bundle(allow_external_dependencies=True)
@@ -20,11 +21,17 @@ def lines_of(source: str, text: str) -> list[str]:
     return [line for line in source.splitlines() if text in line]
 
 
+def drawn(output: Node, feedback: str = "") -> Drawing:
+    drawing = output.backward(feedback, visualize=True)
+    assert drawing is not None
+    return drawing
+
+
 def test_parameters_operations_errors_and_values_look_different() -> None:
     x = node(0, trainable=True)
     with pytest.raises(ExecutionError) as caught:
         used(1 + x) / x
-    source = caught.value.exception_node.backward("fix", visualize=True).source
+    source = drawn(caught.value.exception_node, "fix").source
     shapes = {shape for shape in ("octagon", "box", "ellipse") if f"shape={shape}" in source}
     assert shapes == {"octagon", "box", "ellipse"}
     (parameter,) = lines_of(source, f'label="{x.py_name}\\n')
@@ -71,20 +78,20 @@ def test_nothing_is_drawn_unless_asked_for() -> None:
 
 
 def test_dot_text_can_be_saved_and_shown(tmp_path: Path) -> None:
-    drawing = (node(1) + 1).backward(visualize=True)
+    drawing = drawn(node(1) + 1)
     assert drawing.save(tmp_path / "graph.dot").read_text() == drawing.source
     assert drawing._repr_mimebundle_()["text/plain"] == drawing.source
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
 def test_with_graphviz_there_is_an_svg(tmp_path: Path) -> None:
-    drawing = (node(1) + 1).backward(visualize=True)
+    drawing = drawn(node(1) + 1)
     assert "<svg" in drawing.svg()
     assert "<svg" in drawing.save(tmp_path / "graph.svg").read_text()
 
 
 def test_without_graphviz_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    drawing = (node(1) + 1).backward(visualize=True)
+    drawing = drawn(node(1) + 1)
     with pytest.raises(MissingExtraError, match="a picture needs graphviz: apt install graphviz"):
         drawing.svg()

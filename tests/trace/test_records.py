@@ -10,6 +10,7 @@ import pytest
 from trace_robot.trace import (
     ExceptionNode,
     ExecutionError,
+    Node,
     ParameterNode,
     RecordError,
     backward,
@@ -130,7 +131,7 @@ def test_of_too_many_nodes_the_newest_are_kept_and_all_parameters() -> None:
 
 def test_records_of_thousands_of_linked_steps_do_not_need_a_deep_stack() -> None:
     x = node(1.0, trainable=True)
-    y = x
+    y: Node = x
     for _ in range(5_000):
         y = y + 1
     assert len(to_records([y], max_nodes=20_000)) == 10_001

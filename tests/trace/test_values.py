@@ -147,9 +147,9 @@ def test_a_constraint_of_ones_own_is_asked() -> None:
 
 def test_a_parameter_says_how_its_values_are_converted() -> None:
     gain = node(4.0, trainable=True, constraint=Bounds(0, 20))
-    assert convert_for(gain, "5") == 5.0  # type: ignore[arg-type]
+    assert convert_for(gain, "5") == 5.0
     with pytest.raises(ValueMismatchError, match="between 0 and 20"):
-        convert_for(gain, "50")  # type: ignore[arg-type]
+        convert_for(gain, "50")
 
 
 @bundle(trainable=True)

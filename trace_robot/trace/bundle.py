@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from trace_robot.trace.call import Run
 from trace_robot.trace.errors import original
@@ -33,6 +33,27 @@ _running: ContextVar[tuple[object, ...]] = ContextVar("trace_robot_running", def
 _NOTHING: Mapping[str, Any] = {}
 
 
+@overload
+def bundle(description: Callable[..., Any]) -> Bundle: ...
+@overload
+def bundle(
+    description: str | None = None,
+    traceable_code: bool = False,
+    *,
+    trainable: Literal[True],
+    catch_execution_error: bool = True,
+    allow_external_dependencies: bool = False,
+    overwrite_python_recursion: bool = False,
+) -> Callable[[Callable[..., Any]], _TrainableBundle]: ...
+@overload
+def bundle(
+    description: str | None = None,
+    traceable_code: bool = False,
+    trainable: bool = False,
+    catch_execution_error: bool = True,
+    allow_external_dependencies: bool = False,
+    overwrite_python_recursion: bool = False,
+) -> Callable[[Callable[..., Any]], Bundle]: ...
 def bundle(
     description: str | Callable[..., Any] | None = None,
     traceable_code: bool = False,
@@ -40,7 +61,7 @@ def bundle(
     catch_execution_error: bool = True,
     allow_external_dependencies: bool = False,
     overwrite_python_recursion: bool = False,
-) -> Any:
+) -> Bundle | Callable[[Callable[..., Any]], Bundle]:
     """Return a decorator; the function it gives takes plain values or nodes and returns one node.
 
     Args:
@@ -278,6 +299,17 @@ class Bundle(Module, TrainableFunction):
                 _running.reset(token)
 
         return run
+
+
+if TYPE_CHECKING:
+
+    class _TrainableBundle(Bundle):
+        """What ``bundle(trainable=True)`` gives, to type checkers: its parameter is there."""
+
+        @property
+        def parameter(self) -> ParameterNode: ...
+        def detach(self) -> _TrainableBundle: ...
+        def __get__(self, instance: Any, owner: type | None = None) -> _TrainableBundle: ...
 
 
 def _operation(function: Callable[..., Any], description: str | None) -> Operation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -106,6 +106,23 @@ def made(data: Any, op: Operation, keys: tuple[str, ...], parents: tuple[Node, .
     return link(data, op, keys, parents)
 
 
+@overload
+def node(
+    data: Any,
+    name: str | None = None,
+    *,
+    trainable: Literal[True],
+    description: str | None = None,
+    constraint: Any = None,
+) -> ParameterNode: ...
+@overload
+def node(
+    data: Any,
+    name: str | None = None,
+    trainable: bool = False,
+    description: str | None = None,
+    constraint: Any = None,
+) -> Node: ...
 def node(
     data: Any,
     name: str | None = None,

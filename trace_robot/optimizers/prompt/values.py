@@ -140,7 +140,7 @@ def _walk(path: str, value: Any, depth: int) -> Iterator[tuple[str, Leaf]]:
         else:
             for index, item in enumerate(value):
                 yield from _walk(f"{path}[{index}]", item, depth + 1)
-    else:
+    elif not isinstance(value, dict | list):  # below DEEPEST, nothing is in them
         yield path, value
 
 

@@ -61,7 +61,8 @@ class PointMass:
 def play(runner: Any, seed: int, *, steps: int = 200, grasp: bool = True) -> dict[str, Any]:
     """Run one episode; return its observations, rewards, success and steps."""
     world = PointMass(seed, grasp=grasp)
-    seen, rewards, success = [world.observe()], [], False
+    seen, success = [world.observe()], False
+    rewards: list[float] = []
     while len(rewards) < steps and not success and not getattr(runner, "finished", False):
         observation, reward, success = world.step(runner(seen[-1]))
         seen.append(observation)
