@@ -1,30 +1,50 @@
-# make demo   optimize a pick-and-place controller from nothing, no key needed
-# make test   linter, type checker, whole test suite
-# make docs   the guide as a static site in site/, links checked
+# make, or make help: what there is. Variables, with what they are otherwise:
+#   PYTHON=python3   the interpreter for the virtual environment      TESTS=tests   which tests: TESTS="tests/llm tests/trace"
+#   VENV=.venv       where the virtual environment is                 JOBS=2        test processes side by side, 0 for none
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+TESTS  ?= tests
+JOBS   ?= 2
 
-.PHONY: demo test check docs install install-test install-docs system-packages browser clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format types coverage docs install install-test install-docs system-packages \
+  browser clean
 
-demo: install
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: install ## optimize a pick-and-place controller from nothing, no key needed
 	$(BIN)/trace-robot optimize pick-place-v3 --policy do_nothing --optimizer search --out rollouts/runs/demo --overwrite
 
-test: install-test browser check
-	$(BIN)/pytest -n 2
+test: install-test browser check ## linter, type checker, whole test suite
+	$(BIN)/pytest -n $(JOBS) $(TESTS)
 
-check: install-test
+check: lint types ## linter and type checker
+
+lint: install-test ## linter, and whether the code is formatted
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+format: install-test ## format the code, and mend what the linter can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+types: install-test ## type checker
 	$(BIN)/mypy
 
-docs: install-docs
+coverage: install-test browser ## lines and branches that the tests reach, in the terminal and as htmlcov/index.html
+	$(BIN)/coverage erase
+	status=0; $(BIN)/coverage run -m pytest -n $(JOBS) $(TESTS) || status=$$?; \
+	  $(BIN)/coverage combine --quiet && $(BIN)/coverage html --quiet && $(BIN)/coverage report && exit $$status
+
+docs: install-docs ## the guide as a static site in site/, links checked
 	$(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python docs/check_site.py site
 
-install: $(VENV)/.installed
-install-test: $(VENV)/.installed-test
-install-docs: $(VENV)/.installed-docs
+install: $(VENV)/.installed ## the library in a virtual environment
+install-test: $(VENV)/.installed-test ## the same with what the tests need
+install-docs: $(VENV)/.installed-docs ## the same with what the guide needs
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing; install it with: apt-get install python3 python3-venv"; exit 1; }
@@ -44,15 +64,15 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	@touch $@
 
 # What pictures and page tests use where they are present; tests that need them say so where they are not.
-system-packages:
+system-packages: ## GL libraries, chromium, graphviz and a font, by apt-get; needs root
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends \
 	    libegl1 libgl1-mesa-dri libosmesa6 chromium graphviz fonts-dejavu-core >/dev/null; \
 	else echo "not root, or no apt-get: tests that need a GL library, chromium or graphviz will be skipped"; fi
 
 # The tests of pages need a browser; without one they are skipped and say so.
-browser:
+browser: ## the system packages, where chromium is missing
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || $(MAKE) --no-print-directory system-packages
 
-clean:
-	rm -rf $(VENV) build dist site *.egg-info
+clean: ## remove the virtual environment and what was built
+	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* *.egg-info
