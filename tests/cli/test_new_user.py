@@ -58,7 +58,7 @@ class Arm(gymnasium.Env):
         return self.look(), -error, False, False, {"error": error}
 '''
 PLUGIN = """
-from trace_robot.env.traced import Environment, part
+from trace_robot import Environment, part
 
 from .their_code.arm import Arm
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import trace_robot.search.feedback_law
-import trace_robot.search.feedback_law.search
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.feedback_law import Law
@@ -25,10 +24,7 @@ from trace_robot.search.feedback_law.structures import shapes
 
 Run = Callable[..., list[Candidate]]
 Play = Callable[..., tuple[Any, float, bool]]
-ROOMS = [
-    Path(room.__path__[0])
-    for room in (trace_robot.search.feedback_law, trace_robot.search.feedback_law.search)
-]
+ROOMS = [Path(trace_robot.search.feedback_law.__path__[0])]
 
 
 def score(returns: list[float], successes: list[bool], *, faulty: bool = False) -> Score:

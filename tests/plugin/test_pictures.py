@@ -18,7 +18,7 @@ from trace_robot.store.codec import decode_episodes, encode_episodes
 NEVER_THE_SAME = """
 import random
 from gymnasium.envs.classic_control import PendulumEnv
-from trace_robot.env.traced import Environment
+from trace_robot import Environment
 
 class Drifting(PendulumEnv):
     def step(self, action):
