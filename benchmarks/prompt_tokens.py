@@ -11,8 +11,8 @@ from trace_robot.optimizers import OptoPrime
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import load_policy
 from trace_robot.policy.problem import problem_of
-from trace_robot.rollout import Engine, training_seeds
-from trace_robot.rollout.evaluation import Trials
+from trace_robot.rollout import RolloutEngine, training_seeds
+from trace_robot.rollout.evaluation import Evaluator
 from trace_robot.rollout.task import resolve
 
 TASK = "pick-place-v3"
@@ -21,12 +21,12 @@ CHANGES = ({"grasp_height": 0.07}, {"close_enough": 0.02}, {"hover_height": 0.1}
 
 def main() -> None:
     print("| steps | bound | characters | budget |\n|---|---|---|---|")
-    with Engine() as engine:
+    with RolloutEngine() as engine:
         for steps in (10, 50, 150, 500):
             policy, spec, options = resolve(
                 TASK, load_policy("pick_place"), "raw", options={"horizon": steps}
             )
-            trials = Trials(engine, policy, TASK, options, training_seeds(0, 5))
+            trials = Evaluator(engine, policy, TASK, options, training_seeds(0, 5))
             optimizer = OptoPrime(problem_of(policy, spec))
             optimizer.tell([trial.outcome for trial in trials.run(optimizer.ask(), graph=True)])
             for change in CHANGES:

@@ -21,12 +21,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trace_robot.fault import Fault
-from trace_robot.rollout.affinity import Seat
-from trace_robot.rollout.engine import Engine
-from trace_robot.rollout.env_runner import Rig
+from trace_robot.rollout.affinity import SharedCpu
+from trace_robot.rollout.engine import RolloutEngine
+from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Job
 from trace_robot.rollout.episode_loop import run_episodes
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, TaskSpec
 
 CONTROLLER = '''
 """Goes above the thing, down, closes and carries; never quite arrives, so that episodes take their whole time."""
@@ -61,10 +61,10 @@ FLOORS = {"two workers": 1.8, "alone": 0.8, "lock step": 0.9, "traced": 0.6}
 class InProcess:
     """The controller in this process, as fast as it goes."""
 
-    def __init__(self, about: EnvSpec) -> None:
+    def __init__(self, spec: TaskSpec) -> None:
         from trace_robot.trace import stop_tracing
 
-        self._about, self._stop = about, stop_tracing
+        self._about, self._stop = spec, stop_tracing
         self._act: Callable[..., Any] = lambda *_: None
         self._memory: dict[str, Any] = {}
 
@@ -105,7 +105,9 @@ def main() -> None:
 
 def sandbox(jobs: Sequence[Job], rounds: int) -> tuple[Rates, Rates]:
     widths = {"alone": 1, "lock step": 8, "traced": 1}
-    rigs = {name: Rig(lock_step=width, seat=Seat()) for name, width in widths.items()}  # as a worker has it
+    rigs = {
+        name: EnvRunner(lock_step=width, seat=SharedCpu()) for name, width in widths.items()
+    }  # as a worker has it
     traced = [Job(job.env, job.seed, job.options, controller=job.controller, trace=True) for job in jobs[:4]]
     ways: dict[str, Callable[[], int]] = {"in process": lambda: in_process(rigs["alone"], jobs)}
     ways["alone"] = lambda: steps_of(rigs["alone"], jobs)
@@ -121,7 +123,7 @@ def sandbox(jobs: Sequence[Job], rounds: int) -> tuple[Rates, Rates]:
 
 
 def workers(jobs: Sequence[Job], rounds: int) -> tuple[Rates, Rates]:
-    with Engine(1, lock_step=8) as one, Engine(2, lock_step=8) as two:
+    with RolloutEngine(1, lock_step=8) as one, RolloutEngine(2, lock_step=8) as two:
         ways: dict[str, Callable[[], int]] = {
             "one worker": lambda: sum(each.steps for each in one.run(jobs)),
             "two workers": lambda: sum(each.steps for each in two.run(jobs)),
@@ -146,13 +148,13 @@ def alternate(
     return rates, processor
 
 
-def controllers_time(rig: Rig) -> float:
+def controllers_time(rig: EnvRunner) -> float:
     """Return the processor seconds of a rig's controller, whose process is kept as long as its text."""
     pid = rig._box.pid if rig._box is not None else 0
     return time.clock_gettime((~pid << 3) | 2) if pid else 0.0  # as clock_getcpuclockid(3) makes it
 
 
-def steps_of(rig: Rig, jobs: Sequence[Job]) -> int:
+def steps_of(rig: EnvRunner, jobs: Sequence[Job]) -> int:
     steps = 0
     for start in range(0, len(jobs), 8):
         for _, episode in rig.run(jobs[start : start + 8]):
@@ -162,10 +164,10 @@ def steps_of(rig: Rig, jobs: Sequence[Job]) -> int:
     return steps
 
 
-def in_process(rig: Rig, jobs: Sequence[Job]) -> int:
+def in_process(rig: EnvRunner, jobs: Sequence[Job]) -> int:
     pool = rig._pool(jobs[0])
-    controller = InProcess(pool.about)
-    found = [run_episodes(pool.take(1), pool.about, controller, [job])[0] for job in jobs]
+    controller = InProcess(pool.spec)
+    found = [run_episodes(pool.take(1), pool.spec, controller, [job])[0] for job in jobs]
     return sum(episode.steps for episode in found if episode is not None)
 
 

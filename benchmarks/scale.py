@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from trace_robot.rollout.engine import Backend, Engine
+from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Job
 
 PLUGIN = """
@@ -72,10 +72,10 @@ def make(name, *, seconds=0.1):
 
 def program() -> dict[str, object]:
     """Return a staged program that never gives up, as data."""
-    from trace_robot.search.staged import Place, Program, Stage
+    from trace_robot.search.staged import Stage, StagedProgram, Waypoint
 
-    stage = Stage("hand_position", Place("goal_position"), 0.0)
-    return dict(Program((stage,)).to_data())
+    stage = Stage("hand_position", Waypoint("goal_position"), 0.0)
+    return dict(StagedProgram((stage,)).to_data())
 
 
 def main() -> None:
@@ -99,9 +99,9 @@ def main() -> None:
             measure(options.backend, workers, options.sleep, int(options.rounds * workers))
 
 
-def measure(backend: Backend, workers: int, sleep: float, episodes: int) -> None:
+def measure(backend: BackendName, workers: int, sleep: float, episodes: int) -> None:
     job = Job("sleep", 0, {"seconds": sleep}, program=program(), measure=False)
-    with Engine(workers, backend=backend) as engine:
+    with RolloutEngine(workers, backend=backend) as engine:
         started = time.monotonic()
         quick = [Job("sleep", 0, {"seconds": 0.5}, program=job.program) for _ in range(4 * workers)]
         engine.run(quick)  # workers and their environments are there once this is done

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.fault import Limits
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,11 +86,11 @@ class Soak:
 
     def run(self) -> int:
         kinds = len(CONTROLLERS) * SEEDS
-        with Engine(self.options.workers, lock_step=4) as engine:
+        with RolloutEngine(self.options.workers, lock_step=4) as engine:
             expected = [digest(each) for each in engine.run(self.benign(index) for index in range(kinds))]
         print(f"{kinds} episodes without hostile ones done; going on from {self.done}", flush=True)
         started, first = time.monotonic(), self.done
-        with Engine(self.options.workers, lock_step=4) as engine:
+        with RolloutEngine(self.options.workers, lock_step=4) as engine:
             pending = range(first, self.options.episodes)
             every = max(1, len(pending) // SAMPLES)
             for index, episode in engine.stream(self.job(first + place) for place in range(len(pending))):

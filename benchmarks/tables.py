@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from trace_robot.bench.report import named, pasted, svg
-from trace_robot.bench.results import ROWS, Row, read_rows
+from trace_robot.bench.results import ROWS, ResultRow, read_rows
 from trace_robot.errors import TraceRobotError
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +58,7 @@ def take(folder: Path) -> str:
     return name
 
 
-def kept_as(row: Row) -> str:
+def kept_as(row: ResultRow) -> str:
     level = "" if row.feedback == "outcome" else f"-{row.feedback}"
     return f"{row.protocol}-{row.optimizer}{level}.jsonl"
 

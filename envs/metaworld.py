@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from trace_robot.errors import ValueMismatchError
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import Field, TaskSpec
 
 from .metaworld_parts.task import OBSERVATION_SIZE, Task, tasks
 
@@ -44,7 +44,7 @@ def describe(
     decisions: int | None = None,
     engine: str = "fast",
     rewards: bool = True,
-) -> EnvSpec:
+) -> TaskSpec:
     """Say what a task is, without starting anything.
 
     Args:
@@ -64,7 +64,7 @@ def describe(
     steps = _positive("horizon", HORIZON if horizon is None else horizon)
     task = tasks()[name]
     action, low, high = _action(task, control, relative)
-    return EnvSpec(
+    return TaskSpec(
         name=name,
         instruction=task.instruction,
         observation=task.observation,
@@ -89,12 +89,12 @@ def make(name: str, **options: Any) -> Any:
     from .metaworld_parts.environment import MetaWorldEnv, Tracking
     from .metaworld_parts.simulation import Simulation
 
-    about = describe(name, **options)
-    about = replace(about, options={**about.options, "engine": _engine(about.options["engine"])})
-    chosen = about.options
-    tracking = Tracking(relative=chosen["relative"]) if about.control == "pose" else None
+    spec = describe(name, **options)
+    spec = replace(spec, options={**spec.options, "engine": _engine(spec.options["engine"])})
+    chosen = spec.options
+    tracking = Tracking(relative=chosen["relative"]) if spec.control == "pose" else None
     upstream, stepper = _upstream(name, chosen["engine"], chosen["rewards"])
-    return MetaWorldEnv(tasks()[name], Simulation(upstream, stepper), about, tracking, chosen["horizon"])
+    return MetaWorldEnv(tasks()[name], Simulation(upstream, stepper), spec, tracking, chosen["horizon"])
 
 
 def sets() -> Mapping[str, Sequence[str]]:
@@ -109,8 +109,8 @@ def expert(name: str, **options: Any) -> Callable[[Any], Any]:
     """
     from .metaworld_parts.expert import scripted
 
-    about = describe(name, **options)
-    return scripted(name, about)
+    spec = describe(name, **options)
+    return scripted(name, spec)
 
 
 def _engine(wanted: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from trace_robot.llm import Budget, Connection, connect
+from trace_robot.llm import Budget, ConnectedModel, connect
 from trace_robot.optimizers import CMAES, OPRO, OptoPrime, Problem
 
 MODELS = {"optoprime": OptoPrime, "opro": OPRO}
@@ -31,7 +31,7 @@ def options(
     return parser
 
 
-def connection(given: argparse.Namespace) -> Connection | None:
+def connection(given: argparse.Namespace) -> ConnectedModel | None:
     """Return the model that the options name; None for an optimizer that needs none."""
     if given.optimizer not in MODELS:
         return None
@@ -39,7 +39,7 @@ def connection(given: argparse.Namespace) -> Connection | None:
     return connect(given.model, given.base_url, budget=budget, record=given.record, replay=given.replay)
 
 
-def optimizer(given: argparse.Namespace, problem: Problem, model: Connection | None, **more: Any) -> Any:
+def optimizer(given: argparse.Namespace, problem: Problem, model: ConnectedModel | None, **more: Any) -> Any:
     """Return the optimizer that the options name, for ask and tell."""
     if given.optimizer == "cma":
         return CMAES(problem, seed=given.seed, evaluations=given.iterations, elitist=False)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 
 from trace_robot.policy import load_policy
-from trace_robot.rollout import Engine, held_out_seeds, training_seeds
-from trace_robot.rollout.evaluation import Trials, wilson
+from trace_robot.rollout import RolloutEngine, held_out_seeds, training_seeds
+from trace_robot.rollout.evaluation import Evaluator, wilson
 from trace_robot.rollout.task import resolve
-from trace_robot.search import ProgramSearch
+from trace_robot.search import StagedSearch
 from trace_robot.search.controller import written
 
 MOST_STEPS = 2_000_000
@@ -21,9 +21,9 @@ MOST_STEPS = 2_000_000
 def main(task: str = "pick-place-v3") -> None:
     policy, spec, options = resolve(task, load_policy("do_nothing"), control="raw")
     seeds = training_seeds(seed=0, episodes=5)
-    search = ProgramSearch(spec, seeds)
-    with Engine() as engine:
-        trials = Trials(engine, policy, task, options, seeds)
+    search = StagedSearch(spec, seeds)
+    with RolloutEngine() as engine:
+        trials = Evaluator(engine, policy, task, options, seeds)
         while not search.done and trials.environment_steps < MOST_STEPS:
             candidates = search.ask()
             search.tell([trial.outcome for trial in trials.run(candidates)])

@@ -12,7 +12,7 @@ import trace_robot.llm
 from trace_robot.cli.parser import parser
 from trace_robot.llm import ScriptedModel
 from trace_robot.policy import Policy
-from trace_robot.rollout import Engine, Job
+from trace_robot.rollout import Job, RolloutEngine
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -52,7 +52,7 @@ def test_the_controller_of_the_readme_is_a_policy_that_reaches() -> None:
     text = next(code for code in PYTHON if "@bundle" in code)
     policy = Policy.from_text(text, "readme")
     assert [place.name for place in policy.places] == ["gain", "act"]
-    with Engine(0) as engine:
+    with RolloutEngine(0) as engine:
         (episode,) = engine.run([Job("reach-v3", 0, {"control": "raw"}, controller=text)])
     assert episode.fault is None
     assert episode.success

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
         Tuned,
     )
     from trace_robot.policy import Policy, load_policy
-    from trace_robot.rollout import Engine, Episode, Rollouts
+    from trace_robot.rollout import Episode, RolloutEngine, Rollouts
     from trace_robot.rollout.evaluate import evaluate
     from trace_robot.run.optimize import optimize, resume
     from trace_robot.settings import Result, Settings
-    from trace_robot.spec import EnvSpec, Field
+    from trace_robot.spec import Field, TaskSpec
     from trace_robot.store.history import History
     from trace_robot.trace import (
         Bounds,
@@ -54,8 +54,6 @@ __all__ = [
     "Bounds",
     "Candidate",
     "Choices",
-    "Engine",
-    "EnvSpec",
     "Environment",
     "Episode",
     "ExceptionNode",
@@ -76,9 +74,11 @@ __all__ = [
     "Policy",
     "Problem",
     "Result",
+    "RolloutEngine",
     "Rollouts",
     "Settings",
     "Strategy",
+    "TaskSpec",
     "TracedEnv",
     "Transition",
     "Tuned",
@@ -129,7 +129,7 @@ _HOMES = {
         "load_policy",
     ),
     "rollout": (
-        "Engine",
+        "RolloutEngine",
         "Episode",
         "Rollouts",
         "evaluate",
@@ -143,7 +143,7 @@ _HOMES = {
         "Settings",
     ),
     "spec": (
-        "EnvSpec",
+        "TaskSpec",
         "Field",
     ),
     "store.history": ("History",),

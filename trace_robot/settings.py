@@ -22,7 +22,7 @@ class Settings:
     optimizer's own default. episodes: training conditions of a candidate, 0 for the optimizer's own default;
     confirm: further ones for a candidate that solves these. held_out: conditions of the final score.
     control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
-    workers, backend, address: where rollouts run, see ``trace_robot.rollout.Engine``.
+    workers, backend, address: where rollouts run, see ``trace_robot.rollout.RolloutEngine``.
     options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.feedback``.
     seconds: wall-clock budget of the optimization; steps: budget of simulator steps, which unlike the clock stops
     every repetition at the same candidate. tune: CMA-ES on numbers between two proposals of a model.

@@ -36,7 +36,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class EnvSpec:
+class TaskSpec:
     """Everything an optimizer, a prompt or a sandbox may know of an environment.
 
     observation: the fields a controller sees, in the order of the flat vector; fields may leave gaps.
@@ -70,7 +70,7 @@ class EnvSpec:
     simulator_steps: int = 0
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> EnvSpec:
+    def from_data(cls, data: Mapping[str, Any]) -> TaskSpec:
         """Return what ``dataclasses.asdict`` made plain."""
         fields = {name: tuple(Field(**part) for part in data[name]) for name in ("observation", "action")}
         ranges = {name: tuple(data[name]) for name in ("low", "high", "positions")}

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 
 from trace_robot.errors import ActionError, OrderError
-from trace_robot.spec import Array, EnvSpec, Scene, States
+from trace_robot.spec import Array, Scene, States, TaskSpec
 
 from .simulation import Simulation, Snapshot
 from .task import OBSERVATION_SIZE, Task
@@ -62,12 +62,12 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
     metadata = {"render_modes": []}  # noqa: RUF012
 
     def __init__(
-        self, task: Task, simulation: Simulation, about: EnvSpec, tracking: Tracking | None, horizon: int
+        self, task: Task, simulation: Simulation, spec: TaskSpec, tracking: Tracking | None, horizon: int
     ) -> None:
-        self.about = about
+        self.task_spec = spec
         self.record_states = False
         self.observation_space = Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float64)
-        self.action_space = Box(np.array(about.low, np.float32), np.array(about.high, np.float32))
+        self.action_space = Box(np.array(spec.low, np.float32), np.array(spec.high, np.float32))
         self.simulation = simulation
         self._task, self._tracking, self._horizon = task, tracking, horizon
         self._low, self._high = self.action_space.low, self.action_space.high
@@ -75,7 +75,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         self._conditions: dict[int, Array] = {}
         self._last_seed: int | None = None
         self._steps, self._going = -1, False
-        self._decisions, self._limit = 0, about.horizon
+        self._decisions, self._limit = 0, spec.horizon
         self._frames: list[tuple[Array, Array, Array, float]] = []
 
     def reset(

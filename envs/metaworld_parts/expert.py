@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, TaskSpec
 
 
-def scripted(name: str, about: EnvSpec) -> Callable[[Array], Array]:
-    """Return a function from a flat observation to the expert's action, (4,), clipped to ``about``'s bounds.
+def scripted(name: str, spec: TaskSpec) -> Callable[[Array], Array]:
+    """Return a function from a flat observation to the expert's action, (4,), clipped to ``spec``'s bounds.
 
     A scripted policy finds a target for the hand and calls ``move``, which makes a raw action of it. In pose
     control it is given another ``move``, which returns the target or the displacement to it.
@@ -24,17 +24,17 @@ def scripted(name: str, about: EnvSpec) -> Callable[[Array], Array]:
         from metaworld.policies import ENV_POLICY_MAP
 
     kind: Any = ENV_POLICY_MAP[name]
-    names = {**vars(sys.modules[kind.__module__]), "move": _move(about)}
+    names = {**vars(sys.modules[kind.__module__]), "move": _move(spec)}
     policy, get_action = kind(), types.FunctionType(kind.get_action.__code__, names)
 
     def act(observation: Array) -> Array:
         action = get_action(policy, np.array(observation, dtype=np.float64))
-        return np.clip(np.asarray(action, np.float64)[:4], about.low, about.high).astype(np.float32)
+        return np.clip(np.asarray(action, np.float64)[:4], spec.low, spec.high).astype(np.float32)
 
     return act
 
 
-def _move(about: EnvSpec) -> Callable[..., Array]:
+def _move(spec: TaskSpec) -> Callable[..., Array]:
     def raw(from_xyz: Array, to_xyz: Array, p: float) -> Array:
         return p * (to_xyz - from_xyz)
 
@@ -44,6 +44,6 @@ def _move(about: EnvSpec) -> Callable[..., Array]:
     def target(from_xyz: Array, to_xyz: Array, p: float) -> Array:
         return to_xyz
 
-    if about.control == "raw":
+    if spec.control == "raw":
         return raw
-    return displacement if about.options["relative"] else target
+    return displacement if spec.options["relative"] else target

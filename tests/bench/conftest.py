@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from trace_robot.bench import Plan, Row, bench
+from trace_robot.bench import Plan, ResultRow, bench
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 
@@ -50,10 +50,12 @@ def finished(finished_once: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def row() -> Callable[..., Row]:
+def row() -> Callable[..., ResultRow]:
     """Make a row of a results file; what is not given is as in a usual one."""
 
-    def make(task: str = "reach-v3", seed: int = 0, wins: int = 45, episodes: int = 50, **more: Any) -> Row:
+    def make(
+        task: str = "reach-v3", seed: int = 0, wins: int = 45, episodes: int = 50, **more: Any
+    ) -> ResultRow:
         values: dict[str, Any] = {
             "optimizer": "search", "protocol": "standard", "feedback": "outcome", "control": "raw",
             "interval": (0.8, 0.95), "crashes": 0, "training_success": 1.0, "training_episodes": 5,
@@ -62,7 +64,9 @@ def row() -> Callable[..., Row]:
             "controller": f"controllers/{task}-s{seed}.py", "versions": {"trace-robot": "0.1.0", "mujoco": "3.3.0"},
             "fixed": {"optimizer": "search", "policy": "do_nothing", "steps": 50_000, "seconds": None},
         }  # fmt: skip
-        return Row(task=task, seed=seed, success=wins / episodes, episodes=episodes, **{**values, **more})
+        return ResultRow(
+            task=task, seed=seed, success=wins / episodes, episodes=episodes, **{**values, **more}
+        )
 
     return make
 

@@ -19,8 +19,8 @@ from trace_robot.bench import (
     PROTOCOLS,
     Finished,
     Plan,
+    ResultRow,
     Results,
-    Row,
     Running,
     bench,
     read_rows,
@@ -29,7 +29,7 @@ from trace_robot.bench import (
 from trace_robot.cli import main
 from trace_robot.env.registry import describe, environments
 from trace_robot.errors import RunError, UnknownNameError
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Job
 from trace_robot.rollout.seeds import held_out_seeds, training_seeds, validation_seeds
 from trace_robot.run.events import Progressed, Started
@@ -57,7 +57,7 @@ def test_the_kept_controller_scores_on_the_held_out_conditions_what_its_row_says
 ) -> None:
     (row,) = read_rows(finished / "results.jsonl")
     text = (finished / row.controller).read_text()
-    with Engine(1) as engine:
+    with RolloutEngine(1) as engine:
         jobs = [
             Job("point-mass", seed, {"control": row.control}, controller=text)
             for seed in held_out_seeds(row.seed, row.episodes)
@@ -90,7 +90,7 @@ def test_a_finished_row_is_not_run_again_and_a_new_seed_is_added(
     plan: Callable[..., Plan], finished: Path
 ) -> None:
     before = (finished / "results.jsonl").read_bytes()
-    seen: list[Row] = []
+    seen: list[ResultRow] = []
     rows = bench(
         plan(seeds=(0, 1)),
         finished,
@@ -209,7 +209,7 @@ def test_two_benchmarks_cannot_write_to_one_folder(plan: Callable[..., Plan], tm
         bench(plan(), tmp_path)
 
 
-def test_a_broken_line_of_results_is_named(row: Callable[..., Row], tmp_path: Path) -> None:
+def test_a_broken_line_of_results_is_named(row: Callable[..., ResultRow], tmp_path: Path) -> None:
     with Results(tmp_path, {}) as results:
         results.add(row())
     path = tmp_path / "results.jsonl"
@@ -245,7 +245,7 @@ def test_the_papers_protocol_is_the_papers() -> None:
 def test_an_episode_of_the_papers_protocol_ends_after_ten_decisions() -> None:
     text = "def act(observation):\n    return [0.0] * 4\n"
     options = {"control": "pose", **PROTOCOLS["paper"].options}
-    with Engine(1) as engine:
+    with RolloutEngine(1) as engine:
         (episode,) = engine.run([Job("push-v3", 0, options, controller=text)])
     assert (episode.decisions, episode.ended) == (10, "time")
 

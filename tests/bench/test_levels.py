@@ -16,9 +16,9 @@ import trace_robot
 from trace_robot.bench import select
 from trace_robot.env.registry import expert, make
 from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import LEVELS, Watch, feedback, words
+from trace_robot.rollout.feedback import LEVELS, FeedbackRecorder, feedback, words
 from trace_robot.run.optimize import optimize
 from trace_robot.run.optimizers import choose
 from trace_robot.settings import Settings
@@ -33,7 +33,7 @@ STILL = "def act(observation):\n    return [0.0] * 4\n"
 
 def test_each_level_begins_with_what_outcome_says_and_adds_its_own() -> None:
     texts = {}
-    with Engine(0) as engine:
+    with RolloutEngine(0) as engine:
         for level in LEVELS:
             options = {"control": "pose", "decisions": 6}
             jobs = [Job("push-v3", seed, options, controller=TOWARDS, level=level) for seed in (0, 1)]
@@ -54,7 +54,10 @@ def test_each_level_begins_with_what_outcome_says_and_adds_its_own() -> None:
 @pytest.mark.parametrize("name", select(["mt50"]))
 def test_every_level_has_something_to_say_of_every_task(name: str) -> None:
     env = make(name, control="raw")
-    watches = {level: Watch(Job(name, 0, {"control": "raw"}, level=level), env.about) for level in LEVELS}
+    watches = {
+        level: FeedbackRecorder(Job(name, 0, {"control": "raw"}, level=level), env.task_spec)
+        for level in LEVELS
+    }
     observation, _ = env.reset(seed=0)
     for watch in watches.values():
         watch.observed(observation)
@@ -91,7 +94,7 @@ def test_terms_tell_first_lowest_highest_and_last() -> None:
 
 
 def test_a_long_episode_is_told_in_few_words() -> None:
-    with Engine(0) as engine:
+    with RolloutEngine(0) as engine:
         jobs = [Job("push-v3", 0, {"control": "raw"}, controller=TOWARDS, level=level) for level in LEVELS]
         episodes = engine.run(jobs)
     for level, episode in zip(LEVELS, episodes, strict=True):
@@ -226,7 +229,7 @@ def test_poisoning_the_experts_changes_nothing_of_the_search(
 
 def test_a_controller_cannot_import_the_experts() -> None:
     text = "from metaworld.policies import ENV_POLICY_MAP\n" + STILL
-    with Engine(0) as engine:
+    with RolloutEngine(0) as engine:
         (episode,) = engine.run([Job("reach-v3", 0, controller=text)])
     assert episode.ended == "error"
     assert episode.fault is not None

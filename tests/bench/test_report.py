@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trace_robot.bench.report import markdown, named, pasted, scores, svg, write_report
-from trace_robot.bench.results import Results, Row, read_rows
+from trace_robot.bench.results import ResultRow, Results, read_rows
 from trace_robot.rollout.evaluation import wilson
 
 ROOT = Path(__file__).parents[2]
-Make = Callable[..., Row]
+Make = Callable[..., ResultRow]
 
 
 def test_seeds_of_a_task_are_put_together_by_their_episodes(row: Make) -> None:

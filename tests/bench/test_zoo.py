@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trace_robot.bench import Row, read_rows
+from trace_robot.bench import ResultRow, read_rows
 from trace_robot.bench.zoo import evaluate_zoo, file_name, write_zoo, zoo
 from trace_robot.cli import main
 from trace_robot.env.registry import environments
@@ -36,10 +36,10 @@ def workspace(point_mass: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def kept(row: Callable[..., Row], tmp_path: Path) -> Callable[..., Row]:
+def kept(row: Callable[..., ResultRow], tmp_path: Path) -> Callable[..., ResultRow]:
     """Make a row together with its controller in the benchmark's folder."""
 
-    def make(text: str, seed: int = 0, **more: Any) -> Row:
+    def make(text: str, seed: int = 0, **more: Any) -> ResultRow:
         made = row("point-mass", seed, **more)
         (tmp_path / made.controller).parent.mkdir(exist_ok=True)
         (tmp_path / made.controller).write_text(text)
@@ -76,7 +76,7 @@ def test_what_is_written_to_the_zoo_is_the_same_controller(finished: Path, works
 
 
 def test_among_seeds_the_one_that_does_best_on_conditions_of_its_own_is_chosen(
-    kept: Callable[..., Row], workspace: Path, tmp_path: Path
+    kept: Callable[..., ResultRow], workspace: Path, tmp_path: Path
 ) -> None:
     rows = [kept(LAZY, 0, wins=50), kept(GOOD, 1, wins=40)]  # the held-out results must not decide
     (path,) = write_zoo(rows, tmp_path, workspace / "policies" / "zoo", workers=1)
@@ -92,14 +92,14 @@ def test_among_seeds_the_one_that_does_best_on_conditions_of_its_own_is_chosen(
     ],
 )
 def test_the_zoo_refuses_what_was_told_more_or_ran_in_another_world(
-    kept: Callable[..., Row], more: dict[str, str], message: str, tmp_path: Path
+    kept: Callable[..., ResultRow], more: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RunError, match=message):
         write_zoo([kept(GOOD, **more)], tmp_path, tmp_path / "zoo")
 
 
 def test_the_command_measures_the_zoo(
-    kept: Callable[..., Row], workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kept: Callable[..., ResultRow], workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_zoo([kept(GOOD)], tmp_path, workspace / "policies" / "zoo", workers=1)
     arguments = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trace_robot.cli import main
-from trace_robot.env.registry import Entry, catalogue, controls
+from trace_robot.env.registry import CatalogEntry, catalogue, controls
 from trace_robot.env_checker import Finding, examine
 from trace_robot.env_checker.child import examination
 
@@ -166,4 +166,4 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(own: Path) 
 def test_the_list_shows_declared_environments_without_making_them(own: Path) -> None:
     broken(own, more="Point.__init__ = lambda self: 1 / 0")
     (entry,) = [entry for entry in catalogue() if entry.name == "point"]
-    assert entry == Entry("point", "Stay.", "", str(own / "envs" / "mine.py"))
+    assert entry == CatalogEntry("point", "Stay.", "", str(own / "envs" / "mine.py"))

@@ -18,7 +18,7 @@ from trace_robot.cli.parser import parser
 from trace_robot.env.registry import describe
 from trace_robot.errors import TraceRobotError
 from trace_robot.policy import Policy
-from trace_robot.rollout import Engine, Job
+from trace_robot.rollout import Job, RolloutEngine
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -137,7 +137,7 @@ def test_the_examples_of_a_page_run_one_after_the_other(
 def roll_out(text: str, task: str) -> None:
     """A policy on a page solves what it says it is for."""
     policy = Policy.from_text(text)
-    with Engine(0) as engine:
+    with RolloutEngine(0) as engine:
         (episode,) = engine.run([Job(task, 0, {"control": policy.control or "pose"}, controller=text)])
     assert episode.fault is None
     assert episode.success

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import Field, TaskSpec
 
-GOOD = EnvSpec(
+GOOD = TaskSpec(
     name="point",
     instruction="Move.",
     observation=(Field("hand_position", 0, 3, "m"), Field("speed", 3, 4)),

@@ -48,7 +48,7 @@ def fresh(raw: Any, reach: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def towards(env: Any, observation: Array, to: str = "goal_position") -> Array:
-    seen = env.about.named(observation)
+    seen = env.task_spec.named(observation)
     return np.array([*np.clip(seen[to] - seen["hand_position"], -0.5, 0.5), -1.0], np.float32)
 
 
@@ -81,7 +81,7 @@ def test_resets_without_a_seed_go_on_to_other_conditions_and_repeat_after_a_seed
 
 def test_a_condition_can_be_given_as_numbers(raw: Any) -> None:
     wanted = [0.05, 0.65, 0.02, -0.1, 0.85, 0.2]
-    seen = raw.about.named(raw.reset(options={"variation": wanted})[0])
+    seen = raw.task_spec.named(raw.reset(options={"variation": wanted})[0])
     assert np.allclose(seen["puck_position"], wanted[:3], atol=1e-3)
     assert np.array_equal(seen["goal_position"], wanted[3:])
     with pytest.raises(ValueMismatchError, match="must be 6 finite numbers"):
@@ -229,7 +229,7 @@ def test_success_in_the_middle_of_a_decision_ends_it_and_the_episode(reach: Any)
 
 def test_a_decision_closes_the_gripper_before_it_ends(reach: Any) -> None:
     observation, *_ = reach.step(np.array([0, 0, 0, 1], np.float32))
-    assert reach.about.named(observation)["gripper_opening"] < 0.6
+    assert reach.task_spec.named(observation)["gripper_opening"] < 0.6
 
 
 def test_the_paper_s_ten_decisions_end_the_episode() -> None:
@@ -326,7 +326,7 @@ def test_another_version_of_the_simulator_falls_back_to_upstream_with_a_note(
     note = r"^the fast engine was checked with metaworld 3.1.1 and mujoco 3.3.0, not with metaworld 3.2.0 and"
     with pytest.warns(RuntimeWarning, match=note):
         env = make("reach-v3", control="raw")
-    assert env.about.options["engine"] == "reference"
+    assert env.task_spec.options["engine"] == "reference"
     assert type(env.simulation._stepper).__name__ == "ReferenceStep"
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -36,20 +36,20 @@ def test_nothing_is_imported_to_describe_a_task() -> None:
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("control", ["raw", "pose"])
 def test_a_description_has_no_problems(name: str, control: str) -> None:
-    about = describe(name, control=control)
-    assert not list(spec_problems(about))
-    assert about.positions[0] == "hand_position"
-    assert about.positions[-1] == "goal_position"
-    assert about.instruction.endswith(".")
-    assert about.success
+    spec = describe(name, control=control)
+    assert not list(spec_problems(spec))
+    assert spec.positions[0] == "hand_position"
+    assert spec.positions[-1] == "goal_position"
+    assert spec.instruction.endswith(".")
+    assert spec.success
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_fields_use_up_the_observation_but_for_what_is_left_out_on_purpose(name: str) -> None:
-    about = describe(name)
-    shown = {index for each in about.observation for index in range(each.start, each.stop)}
+    spec = describe(name)
+    shown = {index for each in spec.observation for index in range(each.start, each.stop)}
     assert {0, 1, 2, 3, 4, 5, 6, 36, 37, 38} <= shown
-    assert set(range(18, 36)) <= set(unused(about)), "the step before is left to the controller's memory"
+    assert set(range(18, 36)) <= set(unused(spec)), "the step before is left to the controller's memory"
     second = {11, 12, 13} & shown
     assert bool(second) == (name in {"hammer-v3", "stick-push-v3", "stick-pull-v3"})
 

@@ -28,7 +28,7 @@ def env(shared: TracedEnv) -> TracedEnv:
 def test_a_reset_gives_a_node_of_named_fields(env: TracedEnv) -> None:
     observation, info = env.reset(seed=0)
     assert isinstance(observation, Node)
-    assert list(observation.data) == [field.name for field in env.about.observation]
+    assert list(observation.data) == [field.name for field in env.task_spec.observation]
     assert observation.data["hand_position"].shape == (3,)
     assert isinstance(observation.data["gripper_opening"], float)
     assert info == {"success": False, "steps": 0}
@@ -86,8 +86,8 @@ def test_a_traced_episode_has_the_numbers_of_an_untraced_one(env: TracedEnv) -> 
     env.reset(seed=4)
     for flat, reward, terminated, truncated, info in expected:
         found = env.step(node(np.full(4, 0.2)))
-        assert found[0].data.keys() == env.about.named(flat).keys()
-        assert all(np.array_equal(found[0].data[k], value) for k, value in env.about.named(flat).items())
+        assert found[0].data.keys() == env.task_spec.named(flat).keys()
+        assert all(np.array_equal(found[0].data[k], value) for k, value in env.task_spec.named(flat).items())
         assert (found[1].data, *found[2:]) == (reward, terminated, truncated, info)
 
 

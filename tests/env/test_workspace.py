@@ -48,7 +48,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_plug_in_of_the_working_directory_is_found_beside_the_built_in_ones(own: Path) -> None:
     (own / "envs" / "mine.py").write_text(plugin())
     assert {"mine", "pick-place-v3"} <= set(registry.environments())
-    assert load_env("mine").about.instruction == "Do it."
+    assert load_env("mine").task_spec.instruction == "Do it."
 
 
 def test_a_plug_in_of_the_working_directory_comes_before_a_built_in_one_of_the_same_name(own: Path) -> None:

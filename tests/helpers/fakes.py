@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.spec import Array, EnvSpec, Field
+from trace_robot.spec import Array, Field, TaskSpec
 
 
-def point_mass_spec(control: str = "raw", horizon: int = 200) -> EnvSpec:
+def point_mass_spec(control: str = "raw", horizon: int = 200) -> TaskSpec:
     reach = 1.0 if control == "raw" else 0.2
-    return EnvSpec(
+    return TaskSpec(
         name="point-mass",
         instruction="bring the block to the goal",
         observation=(

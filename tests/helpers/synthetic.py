@@ -11,14 +11,14 @@ from trace_robot.llm.model import Reply
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.evaluation import Trial, outcome_of
+from trace_robot.rollout.evaluation import Evaluation, outcome_of
 from trace_robot.settings import Result, Settings
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import Field, TaskSpec
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.history import History, RunInfo
-from trace_robot.store.writer import Beginning, Spent, Store
+from trace_robot.store.writer import Cost, RunHeader, Store
 
-SPEC = EnvSpec(
+SPEC = TaskSpec(
     name="point-mass",
     instruction="Bring the point to the goal.",
     observation=(
@@ -62,17 +62,17 @@ def make_run(
     run = RunFolder.create(folder / name)
     settings = Settings(task, optimizer=optimizer, episodes=episodes, iterations=iterations, held_out=10)
     store = Store(folder)
-    ledger = store.begin(name, Beginning(settings, SPEC, START, f"as asked {text}".strip()))
+    ledger = store.begin(name, RunHeader(settings, SPEC, START, f"as asked {text}".strip()))
     run.write_json("settings.json", {"task": task})
-    spent = Spent(money=0.0 if prices else None)
-    best: Trial | None = None
+    spent = Cost(money=0.0 if prices else None)
+    best: Evaluation | None = None
     for number in range(iterations + 1):
         trials = [
             _trial(number, number * candidates + each, iterations, episodes, text)
             for each in range(candidates)
         ]
         attempts = _attempts(trials[0], text) if number and optimizer == "optoprime" else []
-        spent = Spent(
+        spent = Cost(
             seconds=10.0 * number,
             candidates=spent.candidates + candidates,
             environment_steps=spent.environment_steps + 40 * episodes * candidates,
@@ -98,7 +98,7 @@ def make_run(
         return history.run(name)
 
 
-def _trial(number: int, id_: int, last: int, episodes: int, text: str) -> Trial:
+def _trial(number: int, id_: int, last: int, episodes: int, text: str) -> Evaluation:
     """The later the iteration, the more episodes reach the goal; iteration 2 has an error and is worse again."""
     reaching = 0 if number == 2 else round(episodes * number / max(1, last))
     made = [
@@ -112,7 +112,7 @@ def _trial(number: int, id_: int, last: int, episodes: int, text: str) -> Trial:
     )
     graph = tuple(_graph(number, text)) if number != 2 else ()
     outcome = outcome_of(candidate, made, code, graph)
-    return Trial(candidate, code, tuple(made), outcome)
+    return Evaluation(candidate, code, tuple(made), outcome)
 
 
 def _episode(seed: int, *, reached: bool, fault: bool = False) -> Episode:
@@ -146,7 +146,7 @@ def _graph(number: int, text: str) -> list[dict[str, object]]:
     return [{"id": id_, **dict(zip(names, row, strict=True))} for id_, row in enumerate(rows)]
 
 
-def _attempts(trial: Trial, text: str) -> list[Attempt]:
+def _attempts(trial: Evaluation, text: str) -> list[Attempt]:
     messages = (
         {"role": "system", "content": f"You improve controllers. {text}"},
         {"role": "user", "content": f"#Variables\n{START}\n#Feedback\nSuccess in 0 of 5 episodes. {text}"},
@@ -166,7 +166,7 @@ def _attempts(trial: Trial, text: str) -> list[Attempt]:
     return [refused, taken] if trial.candidate.id == 1 else [taken]
 
 
-def _result(settings: Settings, spent: Spent, best: Trial, iterations: int) -> Result:
+def _result(settings: Settings, spent: Cost, best: Evaluation, iterations: int) -> Result:
     return Result(
         task=settings.task, optimizer=settings.optimizer, feedback_level="outcome", control="raw", seed=0,
         policy="do_nothing", start_success=0.0, training_success=best.outcome.success,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.feedback_law import Law, start
+from trace_robot.search.feedback_law import FeedbackLaw, start
 from trace_robot.search.feedback_law.features import look
-from trace_robot.spec import Array, EnvSpec, Field
+from trace_robot.spec import Array, Field, TaskSpec
 
 Tell = Callable[[Candidate], Outcome]
 
@@ -20,7 +20,7 @@ Tell = Callable[[Candidate], Outcome]
 class Plant(Protocol):
     """A world of a few lines. ``step`` returns reward and whether the episode is over."""
 
-    spec: EnvSpec
+    spec: TaskSpec
 
     def reset(self, seed: int) -> Array: ...
 
@@ -30,7 +30,7 @@ class Plant(Protocol):
 class Mass:
     """A mass on a line that must come to rest at 0; the force is bounded."""
 
-    spec = EnvSpec(
+    spec = TaskSpec(
         name="mass",
         instruction="come to rest at 0",
         observation=(Field("place", 0, 1, "m", "where it is"), Field("speed", 1, 2, "m/s")),
@@ -56,7 +56,7 @@ class Mass:
 class Swing:
     """A pendulum whose motor is too weak to lift it at once; it hangs at first and must stand."""
 
-    spec = EnvSpec(
+    spec = TaskSpec(
         name="swing",
         instruction="stand",
         observation=(Field("direction", 0, 2, "", "cosine and sine, up is 1, 0"), Field("rate", 2, 3)),
@@ -81,7 +81,7 @@ class Swing:
         return np.array([math.cos(self.angle), math.sin(self.angle), self.rate])
 
 
-def play(plant: Plant, law: Law, seed: int) -> tuple[Array, float, bool]:
+def play(plant: Plant, law: FeedbackLaw, seed: int) -> tuple[Array, float, bool]:
     """Return observations, return and success of one episode."""
     runner = start(law, plant.spec)
     seen, total = [plant.reset(seed)], 0.0
@@ -100,7 +100,7 @@ def outcome(plant: Plant, candidate: Candidate) -> Outcome:
     details: dict[str, list[Any]] = {"success": [], "reward": [], "steps": []}
     notes: list[dict[str, float]] = []
     for seed in candidate.seeds or ():
-        seen, total, success = play(plant, Law.from_data(data), seed)
+        seen, total, success = play(plant, FeedbackLaw.from_data(data), seed)
         details["success"].append(success)
         details["reward"].append(total)
         details["steps"].append(len(seen) - 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trace_robot.cli.parser import parser
 from trace_robot.policy import Policy
-from trace_robot.rollout import Engine, Job
+from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.rollout.seeds import held_out_seeds
 
 TEXT = (Path(__file__).parents[2] / "docs" / "laws.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def test_the_commands_of_the_page_can_be_typed() -> None:
 def test_the_controller_of_the_page_keeps_the_pole_up() -> None:
     (text,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert all(place.constraint for place in Policy.from_text(text).places if place.kind == "number")
-    with Engine(0) as engine:
+    with RolloutEngine(0) as engine:
         jobs = [
             Job("CartPole-v1", seed, {"control": "raw"}, controller=text) for seed in held_out_seeds(0, 8)
         ]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from trace_robot.errors import PolicyError
 from trace_robot.policy import Policy
 from trace_robot.sandbox import Interface, Limits, Sandbox
-from trace_robot.search.feedback_law import Feedback, Law, Quantity, Sum, start, write
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum, start, write
+from trace_robot.spec import Field, TaskSpec
 from trace_robot.trace import stop_tracing
 
-SPEC = EnvSpec(
+SPEC = TaskSpec(
     name="arm",
     instruction="reach",
     observation=(
@@ -47,12 +47,17 @@ def sums(draw: st.DrawFn) -> Sum:
 
 
 feedbacks = st.builds(Feedback, pushes=st.tuples(sums(), sums()), lack=st.none() | sums())
-plain_laws = st.builds(Law, quantities=st.just(QUANTITIES), usual=feedbacks)
+plain_laws = st.builds(FeedbackLaw, quantities=st.just(QUANTITIES), usual=feedbacks)
 switched = st.builds(
-    Law, st.just(QUANTITIES), feedbacks, near=feedbacks, nearness=sums(), slack=st.floats(0, 3).map(abs)
+    FeedbackLaw,
+    st.just(QUANTITIES),
+    feedbacks,
+    near=feedbacks,
+    nearness=sums(),
+    slack=st.floats(0, 3).map(abs),
 )
 laws = st.one_of(plain_laws, switched)
-PLAIN = Law((Quantity("number", 4),), Feedback((Sum(((0,),), (1.0,)), Sum(((),), (0.5,)))))
+PLAIN = FeedbackLaw((Quantity("number", 4),), Feedback((Sum(((0,),), (1.0,)), Sum(((),), (0.5,)))))
 
 
 def observations(seed: int, count: int = 12) -> Any:
@@ -65,13 +70,13 @@ def observations(seed: int, count: int = 12) -> Any:
 
 @settings(deadline=None)
 @given(laws)
-def test_law_survives_json(law: Law) -> None:
-    assert Law.from_data(json.loads(json.dumps(law.to_data()))) == law
+def test_law_survives_json(law: FeedbackLaw) -> None:
+    assert FeedbackLaw.from_data(json.loads(json.dumps(law.to_data()))) == law
 
 
 @settings(max_examples=100, deadline=None)
 @given(laws, st.integers(0, 1000))
-def test_written_controller_and_interpreter_give_the_same_actions(law: Law, seed: int) -> None:
+def test_written_controller_and_interpreter_give_the_same_actions(law: FeedbackLaw, seed: int) -> None:
     names: dict[str, Any] = {"__name__": "written"}
     text = write(law, SPEC)
     linecache.cache["written"] = (len(text), None, text.splitlines(True), "written")
@@ -99,7 +104,7 @@ def box() -> Iterator[Sandbox]:
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(switched, st.booleans())
 def test_written_controller_gives_the_same_actions_in_the_sandbox(
-    box: Sandbox, law: Law, traced: bool
+    box: Sandbox, law: FeedbackLaw, traced: bool
 ) -> None:
     assert box.load(write(law, SPEC), trace=traced) is None
     assert box.reset() is None
@@ -112,7 +117,9 @@ def test_written_controller_gives_the_same_actions_in_the_sandbox(
 
 @settings(max_examples=60, deadline=None)
 @given(laws)
-def test_written_controller_is_a_policy_with_a_named_bounded_constant_for_each_number(law: Law) -> None:
+def test_written_controller_is_a_policy_with_a_named_bounded_constant_for_each_number(
+    law: FeedbackLaw,
+) -> None:
     text = write(law, SPEC)
     places = Policy.from_text(text).places
     constants = [place for place in places if place.kind == "number"]
@@ -126,7 +133,9 @@ def test_written_controller_is_a_policy_with_a_named_bounded_constant_for_each_n
 
 
 def test_constants_are_described_by_what_the_environment_says_of_its_fields() -> None:
-    law = Law((QUANTITIES[9], QUANTITIES[2]), Feedback((Sum(((0,), (1, 1)), (2.0, 3.0)), Sum((), ()))))
+    law = FeedbackLaw(
+        (QUANTITIES[9], QUANTITIES[2]), Feedback((Sum(((0,), (1, 1)), (2.0, 3.0)), Sum((), ())))
+    )
     text = write(law, SPEC)
     assert "torque_1_gain_of_angle_of_elbow = node(" in text
     assert "torque_1_gain_of_goal_x_squared * goal_x * goal_x" in text
@@ -137,7 +146,7 @@ def test_constants_are_described_by_what_the_environment_says_of_its_fields() ->
 def test_a_law_that_is_near_stays_so_until_the_slack_is_used_up() -> None:
     still, push = Sum((), ()), Sum(((),), (1.0,))
     far, near = Feedback((still, still)), Feedback((push, push))
-    law = Law((Quantity("number", 4),), far, near, Sum(((0,),), (1.0,)), slack=0.5)
+    law = FeedbackLaw((Quantity("number", 4),), far, near, Sum(((0,),), (1.0,)), slack=0.5)
     runner, seen = start(law, SPEC), np.zeros(9)
     pushed = []
     for value in (-0.2, 0.1, -0.4, -0.6, -0.4):
@@ -159,11 +168,11 @@ def test_a_law_that_is_near_stays_so_until_the_slack_is_used_up() -> None:
 )
 def test_what_is_no_law_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(PolicyError, match="a feedback law must be what"):
-        Law.from_data(data)
+        FeedbackLaw.from_data(data)
 
 
 def test_a_law_for_another_environment_is_refused() -> None:
     with pytest.raises(PolicyError, match="the action of 'arm' has 2 numbers, the law gives 1"):
-        start(Law((), Feedback((Sum((), ()),))), SPEC)
+        start(FeedbackLaw((), Feedback((Sum((), ()),))), SPEC)
     with pytest.raises(PolicyError, match="no field of 'arm' shows observation 11, which the law reads"):
-        start(Law((Quantity("number", 11),), PLAIN.usual), SPEC)
+        start(FeedbackLaw((Quantity("number", 11),), PLAIN.usual), SPEC)

@@ -16,10 +16,10 @@ import pytest
 import trace_robot.search.feedback_law
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate
-from trace_robot.search.feedback_law import Law
-from trace_robot.search.feedback_law.evaluation import Judge, Score
+from trace_robot.search.feedback_law import FeedbackLaw
+from trace_robot.search.feedback_law.evaluation import Judge, LawScore
 from trace_robot.search.feedback_law.features import Features
-from trace_robot.search.feedback_law.search import POOL, LawSearch
+from trace_robot.search.feedback_law.search import POOL, FeedbackLawSearch
 from trace_robot.search.feedback_law.structures import shapes
 
 Run = Callable[..., list[Candidate]]
@@ -27,28 +27,28 @@ Play = Callable[..., tuple[Any, float, bool]]
 ROOMS = [Path(trace_robot.search.feedback_law.__path__[0])]
 
 
-def score(returns: list[float], successes: list[bool], *, faulty: bool = False) -> Score:
-    return Score(np.array(returns), np.array(successes), faulty)
+def score(returns: list[float], successes: list[bool], *, faulty: bool = False) -> LawScore:
+    return LawScore(np.array(returns), np.array(successes), faulty)
 
 
 def test_a_mass_is_brought_to_rest_on_conditions_it_was_not_tried_on(
     mass: Any, run: Run, episode: Play
 ) -> None:
-    search = LawSearch(mass.spec, range(POOL), seed=1)
+    search = FeedbackLawSearch(mass.spec, range(POOL), seed=1)
     asked = run(mass, search)
     assert search.done.startswith("solved on conditions that it was not tuned on: mean return")
     assert len(asked) < 1500
-    law = Law.from_data(search.best.program)  # type: ignore[union-attr, arg-type]
+    law = FeedbackLaw.from_data(search.best.program)  # type: ignore[union-attr, arg-type]
     assert law.near is None, "a plain law is enough"
     played = [episode(mass, law, seed) for seed in range(5000, 5050)]
     assert np.mean([total for _, total, _ in played]) > -12.0
 
 
 def test_a_pendulum_with_a_weak_motor_is_swung_up_and_held(swing: Any, run: Run, episode: Play) -> None:
-    search = LawSearch(swing.spec, range(POOL), seed=1)
+    search = FeedbackLawSearch(swing.spec, range(POOL), seed=1)
     run(swing, search)
     assert search.done.startswith("solved")
-    law = Law.from_data(search.best.program)  # type: ignore[union-attr, arg-type]
+    law = FeedbackLaw.from_data(search.best.program)  # type: ignore[union-attr, arg-type]
     for seed in range(5000, 5010):
         seen, _, _ = episode(swing, law, seed)
         assert seen[0, 0] < -0.9, "it hangs at the start"
@@ -56,14 +56,14 @@ def test_a_pendulum_with_a_weak_motor_is_swung_up_and_held(swing: Any, run: Run,
 
 
 def test_same_seed_and_outcomes_give_the_same_search(mass: Any, run: Run) -> None:
-    first, second, other = (LawSearch(mass.spec, range(POOL), seed=seed) for seed in (3, 3, 4))
+    first, second, other = (FeedbackLawSearch(mass.spec, range(POOL), seed=seed) for seed in (3, 3, 4))
     asked = [[each.to_data() for each in run(mass, search, rounds=9)] for search in (first, second, other)]
     assert asked[0] == asked[1]
     assert asked[0] != asked[2]
 
 
 def test_a_restored_search_goes_on_where_it_was(mass: Any, run: Run) -> None:
-    search, again = (LawSearch(mass.spec, range(POOL), seed=3) for _ in range(2))
+    search, again = (FeedbackLawSearch(mass.spec, range(POOL), seed=3) for _ in range(2))
     run(mass, search, rounds=8)
     again.restore(json.loads(json.dumps(search.state())))
     assert [each.to_data() for each in again.ask()] == [each.to_data() for each in search.ask()]
@@ -71,7 +71,7 @@ def test_a_restored_search_goes_on_where_it_was(mass: Any, run: Run) -> None:
 
 
 def test_telling_what_was_not_asked_for_is_an_error(mass: Any) -> None:
-    search = LawSearch(mass.spec, range(POOL))
+    search = FeedbackLawSearch(mass.spec, range(POOL))
     with pytest.raises(
         OrderError, match="tell wants an outcome for each candidate of the last ask, got none for"
     ):

@@ -6,9 +6,9 @@ import numpy as np
 
 from trace_robot.search.feedback_law.features import Features, look
 from trace_robot.search.feedback_law.structures import shapes
-from trace_robot.spec import Array, EnvSpec, Field
+from trace_robot.spec import Array, Field, TaskSpec
 
-SPEC = EnvSpec(
+SPEC = TaskSpec(
     name="anything",
     instruction="do something",
     observation=(Field("a", 0, 4), Field("b", 4, 7)),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_robot.search.feedback_law import Feedback, Law, Quantity, Sum
+from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.structures import disturbed, halves, size, without
 
 SEEN = (Quantity("number", 3), Quantity("number", 5), Quantity("angle", 0, 1))
 SHAPED = Feedback((Sum(((1,),), (2.0,)),), Sum(((), (0,), (1, 1)), (0.5, -1.0, 3.0)))
 LINEAR = Feedback((Sum(((2,), (1,)), (-4.0, -1.0)),))
-LAW = Law(SEEN, SHAPED, LINEAR, Sum(((0,),), (1.0,)), slack=0.1)
+LAW = FeedbackLaw(SEEN, SHAPED, LINEAR, Sum(((0,),), (1.0,)), slack=0.1)
 
 
 def test_what_no_term_uses_is_no_longer_read() -> None:
@@ -23,8 +23,8 @@ def test_what_no_term_uses_is_no_longer_read() -> None:
 
 
 def test_a_lack_that_is_always_the_same_becomes_part_of_the_gain() -> None:
-    plainer = without(Law(SEEN[:2], SHAPED), {2, 3})
-    assert plainer == Law((SEEN[1],), Feedback((Sum(((0,),), (1.0,)),)))
+    plainer = without(FeedbackLaw(SEEN[:2], SHAPED), {2, 3})
+    assert plainer == FeedbackLaw((SEEN[1],), Feedback((Sum(((0,),), (1.0,)),)))
 
 
 def test_the_switch_and_the_lack_can_be_left_out() -> None:

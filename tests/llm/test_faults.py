@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trace_robot.errors import ModelAuthError, ModelError
-from trace_robot.llm import Budget, Metered, OpenAIModel, Recorder, Replay, read_record
+from trace_robot.llm import Budget, MeteredModel, OpenAIModel, RecordingModel, ReplayModel, read_record
 from trace_robot.optimizers import OptoPrime, Outcome, ParameterSpec, Problem
 
 CODE = "def act(observation):\n    return 0.0\n"
@@ -111,7 +111,7 @@ def test_an_unusable_reply_is_told_to_the_model_and_kept(
 ) -> None:
     text, how, problem = REPLIES[name]
     server.answers.extend([answers.says(text, **how), answers.says(GOOD)])
-    optimizer = started(Recorder(server.model(), tmp_path / "record.jsonl"))
+    optimizer = started(RecordingModel(server.model(), tmp_path / "record.jsonl"))
     assert optimizer.ask()[0].values == {"act": CODE, "gain": 5.0}
     assert problem in server.requests[1]["messages"][-1]["content"]
     assert problem in optimizer.log[0].problems[0]
@@ -136,7 +136,7 @@ def test_nested_quotes_and_backticks_in_code_arrive_unharmed(server: Any, answer
 
 def test_a_budget_of_calls_ends_the_search_with_the_reason(server: Any, answers: Any) -> None:
     server.answers.extend([answers.says("no form"), answers.says(GOOD)])
-    optimizer = started(Metered(server.model(), Budget(calls=1)))
+    optimizer = started(MeteredModel(server.model(), Budget(calls=1)))
     assert optimizer.ask() == []
     assert optimizer.done == "the model budget of 1 calls does not cover another call: 1 used so far"
 
@@ -145,7 +145,7 @@ def test_a_recorded_search_replays_to_the_same_candidates(server: Any, answers: 
     server.answers.extend([answers.says("no form"), answers.says(GOOD), answers.says(act("return 1.0"))])
     path = tmp_path / "record.jsonl"
     values = []
-    for source in (lambda: Recorder(server.model(), path), lambda: Replay(path)):
+    for source in (lambda: RecordingModel(server.model(), path), lambda: ReplayModel(path)):
         optimizer = started(source())
         optimizer.tell([Outcome(optimizer.ask()[0].id, 2.0, "Better.")])
         values.append([candidate.to_data() for candidate in optimizer.ask()])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trace_robot.errors import BudgetExceededError, ModelError
-from trace_robot.llm import Budget, Metered, Prices, Reply, ScriptedModel
+from trace_robot.llm import Budget, MeteredModel, Prices, Reply, ScriptedModel
 
 ASK = [{"role": "user", "content": "improve"}]
 
@@ -13,7 +13,7 @@ def paid(text: str = "ok") -> Reply:
 
 
 def test_calls_tokens_and_money_add_up() -> None:
-    meter = Metered(ScriptedModel([paid(), paid()]), prices=Prices(prompt=2.0, completion=10.0))
+    meter = MeteredModel(ScriptedModel([paid(), paid()]), prices=Prices(prompt=2.0, completion=10.0))
     meter.chat(ASK)
     meter.chat(ASK)
     usage = meter.usage
@@ -22,7 +22,7 @@ def test_calls_tokens_and_money_add_up() -> None:
 
 
 def test_an_endpoint_that_counts_no_tokens_is_counted_from_the_texts() -> None:
-    meter = Metered(ScriptedModel(["a longer answer"]))
+    meter = MeteredModel(ScriptedModel(["a longer answer"]))
     meter.chat(ASK)
     assert meter.usage.prompt_tokens > 0
     assert meter.usage.completion_tokens > 0
@@ -43,7 +43,7 @@ def test_an_endpoint_that_counts_no_tokens_is_counted_from_the_texts() -> None:
 def test_a_call_beyond_the_budget_is_refused_before_it_is_made(budget: Budget, words: str) -> None:
     times = iter([0.0, 1.0, 2.0, 6.0])
     model = ScriptedModel([paid(), paid()])
-    meter = Metered(model, budget, prices=Prices(2.0, 10.0), clock=lambda: next(times))
+    meter = MeteredModel(model, budget, prices=Prices(2.0, 10.0), clock=lambda: next(times))
     meter.chat(ASK)
     with pytest.raises(BudgetExceededError, match=words):
         meter.chat(ASK)
@@ -51,15 +51,15 @@ def test_a_call_beyond_the_budget_is_refused_before_it_is_made(budget: Budget, w
 
 
 def test_a_failed_call_counts_as_a_call() -> None:
-    meter = Metered(ScriptedModel([ModelError("broken")]))
+    meter = MeteredModel(ScriptedModel([ModelError("broken")]))
     with pytest.raises(ModelError, match="broken"):
         meter.chat(ASK)
     assert (meter.usage.calls, meter.usage.failed) == (1, 1)
 
 
 def test_what_an_earlier_run_used_counts_against_the_budget() -> None:
-    first = Metered(ScriptedModel([paid()]))
+    first = MeteredModel(ScriptedModel([paid()]))
     first.chat(ASK)
-    second = Metered(ScriptedModel([paid()]), Budget(calls=1), used=first.usage.to_data())
+    second = MeteredModel(ScriptedModel([paid()]), Budget(calls=1), used=first.usage.to_data())
     with pytest.raises(BudgetExceededError, match="1 used so far"):
         second.chat(ASK)

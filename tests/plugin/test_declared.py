@@ -41,21 +41,21 @@ class Still:
 
 def episode(environment: Environment, **options: Any) -> Any:
     plugin = plug(environment)
-    about = plugin.describe(environment.called, **options)
+    spec = plugin.describe(environment.called, **options)
     env = plugin.make(environment.called, **options)
-    (done,) = run_episodes([env], about, Still(np.zeros(about.action_size, np.float32)), [Job(about.name, 0)])
+    (done,) = run_episodes([env], spec, Still(np.zeros(spec.action_size, np.float32)), [Job(spec.name, 0)])
     return done
 
 
 def test_everything_but_the_task_has_a_default() -> None:
-    about = plug(echo()).describe("echo")
-    assert about.instruction == "Say it again."
-    assert [field.name for field in about.observation] == ["observation_0", "observation_1"]
-    assert [field.name for field in about.action] == ["action"]
-    assert (about.low, about.high, about.horizon, about.success, about.return_threshold) == (
+    spec = plug(echo()).describe("echo")
+    assert spec.instruction == "Say it again."
+    assert [field.name for field in spec.observation] == ["observation_0", "observation_1"]
+    assert [field.name for field in spec.action] == ["action"]
+    assert (spec.low, spec.high, spec.horizon, spec.success, spec.return_threshold) == (
         (-1.0,), (1.0,), 1000, "", None
     )  # fmt: skip
-    assert not [*spec_problems(about), *space_problems(about, plug(echo()).make("echo"))]
+    assert not [*spec_problems(spec), *space_problems(spec, plug(echo()).make("echo"))]
 
 
 @pytest.mark.parametrize("flag", ["success", "is_success"])
@@ -147,8 +147,8 @@ def test_options_change_the_task_the_horizon_and_the_threshold_and_the_rest_goes
         return Echo()
 
     plugin = plug(Environment("echo", "Say it.", make=make, arguments={"loud": True, "far": 1}))
-    about = plugin.describe("echo", task="Whisper it.", horizon=5, return_threshold=2.0, far=2)
-    assert (about.instruction, about.horizon, about.return_threshold) == ("Whisper it.", 5, 2.0)
+    spec = plugin.describe("echo", task="Whisper it.", horizon=5, return_threshold=2.0, far=2)
+    assert (spec.instruction, spec.horizon, spec.return_threshold) == ("Whisper it.", 5, 2.0)
     assert given == {"loud": True, "far": 2}
 
 
@@ -186,8 +186,8 @@ def test_joints_are_brought_to_the_angles_of_an_action() -> None:
         pose=JointTracking("angle", "velocity", stiffness=8.0, damping=3.0, low=-1.0, high=1.0, steps=80),
     )
     plugin = plug(environment)
-    about = plugin.describe("echo", control="pose")
-    assert (about.low, about.high, about.control, about.action[0].name) == ((-1.0,), (1.0,), "pose", "angles")
+    spec = plugin.describe("echo", control="pose")
+    assert (spec.low, spec.high, spec.control, spec.action[0].name) == ((-1.0,), (1.0,), "pose", "angles")
     env = plugin.make("echo", control="pose")
     env.reset(seed=0)
     observation, _, _, _, info = env.step(np.array([0.5], np.float32))

@@ -17,7 +17,7 @@ from trace_robot.env import registry
 from trace_robot.env.traced import load_env
 from trace_robot.errors import UnknownNameError, ValueMismatchError, WorkspaceError
 from trace_robot.policy import load_policy
-from trace_robot.rollout import Engine, Job
+from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.rollout.task import resolve
 
 ONE = """
@@ -68,9 +68,9 @@ def test_a_file_with_several_environments_must_be_told_which(own: Path) -> None:
 
 def test_an_id_that_gymnasium_knows_works_with_a_task_in_words(own: Path) -> None:
     env = load_env("MountainCar-v0", task="Drive up the hill.", horizon=30)
-    about = env.about
-    assert (about.instruction, about.horizon, about.return_threshold) == ("Drive up the hill.", 30, -110.0)
-    assert about.action[0].whole
+    spec = env.task_spec
+    assert (spec.instruction, spec.horizon, spec.return_threshold) == ("Drive up the hill.", 30, -110.0)
+    assert spec.action[0].whole
     env.reset(seed=0)
     env.step([1.0])
     with pytest.raises(
@@ -82,8 +82,8 @@ def test_an_id_that_gymnasium_knows_works_with_a_task_in_words(own: Path) -> Non
 def test_a_module_of_the_workspace_can_register_environments(own: Path) -> None:
     (own / "mine_to_register.py").write_text(REGISTERS)
     before = list(sys.path)
-    about = registry.describe("mine_to_register:OfMyOwn-v0", task="Swing up.")
-    assert (about.name, about.horizon) == ("mine_to_register:OfMyOwn-v0", 7)
+    spec = registry.describe("mine_to_register:OfMyOwn-v0", task="Swing up.")
+    assert (spec.name, spec.horizon) == ("mine_to_register:OfMyOwn-v0", 7)
     assert sys.path == before
     with pytest.raises(
         UnknownNameError, match=r"^no_such_module:Arm-v0: module 'no_such_module' cannot be imported"
@@ -104,7 +104,7 @@ def test_workers_find_what_the_command_line_finds(own: Path) -> None:
         Job("envs/swing.py", 1, controller=controller),
         Job("mine_to_register:OfMyOwn-v0", 1, {"task": "Swing up."}, controller=controller),
     ]
-    with Engine(1) as engine:
+    with RolloutEngine(1) as engine:
         one, other, third = engine.run(jobs)
     assert (one.fault, other.fault, third.fault) == (None, None, None)
     assert one.rewards.tobytes() == other.rewards.tobytes()
@@ -175,10 +175,10 @@ def test_a_path_that_is_no_plug_in_is_told_what_one_is(own: Path) -> None:
     ("name", "size"), [("Pusher-v5", 7), ("CartPole-v1", 1), ("reach-v3", 4), ("Reacher-v5", 2)]
 )
 def test_doing_nothing_has_the_size_of_every_environment(name: str, size: int) -> None:
-    policy, about, options = resolve(name, load_policy("do_nothing"), "raw")
-    assert about.action_size == size
+    policy, spec, options = resolve(name, load_policy("do_nothing"), "raw")
+    assert spec.action_size == size
     assert f"return [{', '.join(['0.0'] * size)}]" in policy.text
-    with Engine(0) as engine:
+    with RolloutEngine(0) as engine:
         (episode,) = engine.run([Job(name, 0, {**options, "horizon": 3}, controller=policy.text)])
     assert episode.fault is None
     assert episode.actions.shape == (3, size)
@@ -221,7 +221,7 @@ def test_the_fetch_gripper_closes_with_1_as_meta_worlds_does() -> None:
         observation, _ = env.reset(seed=0)
         for _ in range(8):
             observation, *_ = env.step(np.array([0, 0, 0, gripper], np.float32))
-        openings.append(float(env.about.named(observation)["finger_positions"].sum()))
+        openings.append(float(env.task_spec.named(observation)["finger_positions"].sum()))
     env.close()
     assert openings[0] > 0.08
     assert openings[1] < 0.01

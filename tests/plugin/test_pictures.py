@@ -10,7 +10,7 @@ import pytest
 
 from trace_robot.errors import RunError
 from trace_robot.render.video import clip_of, render, render_picture
-from trace_robot.rollout import Engine, Job
+from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.rollout.episode import Episode
 from trace_robot.spec import Array
 from trace_robot.store.codec import decode_episodes, encode_episodes
@@ -31,7 +31,7 @@ ENVIRONMENTS = [Environment("drifting", "Swing.", make=Drifting, horizon=20, ret
 
 def recorded(name: str, action: list[float], **options: object) -> Episode:
     controller = f"def act(observation):\n    return {action}\n"
-    with Engine(0) as engine:
+    with RolloutEngine(0) as engine:
         (episode,) = engine.run([Job(name, 3, options, controller=controller, record=True)])
     return episode
 
@@ -50,7 +50,7 @@ def test_an_environment_without_a_model_file_draws_itself_stepped_again(
 def test_recording_changes_nothing_and_survives_the_store() -> None:
     for name, action in (("CartPole-v1", [1.0]), ("FetchPush-v4", [0.3, 0.2, -0.4, 1.0])):
         episode = recorded(name, action)
-        with Engine(0) as engine:
+        with RolloutEngine(0) as engine:
             (plain,) = engine.run([Job(name, 3, controller=f"def act(observation):\n    return {action}\n")])
         assert plain.rewards.tobytes() == episode.rewards.tobytes()
         (back,) = decode_episodes(encode_episodes([episode]))

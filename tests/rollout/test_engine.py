@@ -17,7 +17,7 @@ import pytest
 from trace_robot.child_process import worker_environment
 from trace_robot.errors import MissingExtraError, OrderError, TraceRobotError, UnknownNameError
 from trace_robot.fault import Limits
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
@@ -47,8 +47,8 @@ def _workspace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    with Engine(2) as engine:
+def engine() -> Iterator[RolloutEngine]:
+    with RolloutEngine(2) as engine:
         yield engine
 
 
@@ -67,23 +67,25 @@ def what(episode: Episode) -> tuple[object, ...]:
     )
 
 
-def test_a_good_controller_succeeds_and_a_lazy_one_runs_out_of_time(engine: Engine) -> None:
+def test_a_good_controller_succeeds_and_a_lazy_one_runs_out_of_time(engine: RolloutEngine) -> None:
     good, lazy = engine.run([job(GOOD), job(LAZY)])
     assert (good.ended, lazy.ended) == ("success", "time")
     assert good.decisions < lazy.decisions == 40
     assert good.actions.dtype == np.float32
 
 
-def test_episodes_come_back_in_the_order_of_the_jobs_and_are_the_same_in_this_process(engine: Engine) -> None:
+def test_episodes_come_back_in_the_order_of_the_jobs_and_are_the_same_in_this_process(
+    engine: RolloutEngine,
+) -> None:
     jobs = [job(text, seed) for seed in range(6) for text in (GOOD, LAZY, BROKEN)]
     there = engine.run(jobs)
-    with Engine(0) as here_engine:
+    with RolloutEngine(0) as here_engine:
         here = here_engine.run(list(reversed(jobs)))
     assert [what(e) for e in there] == [what(e) for e in reversed(here)]
     assert [e.seed for e in there] == [j.seed for j in jobs]
 
 
-def test_an_exception_ends_one_episode_with_the_line_and_leaves_the_others(engine: Engine) -> None:
+def test_an_exception_ends_one_episode_with_the_line_and_leaves_the_others(engine: RolloutEngine) -> None:
     broken, good = engine.run([job(BROKEN), job(GOOD)])
     assert broken.ended == "error"
     assert broken.fault is not None
@@ -92,27 +94,27 @@ def test_an_exception_ends_one_episode_with_the_line_and_leaves_the_others(engin
     assert good.success
 
 
-def test_a_controller_that_never_returns_is_really_killed(engine: Engine) -> None:
+def test_a_controller_that_never_returns_is_really_killed(engine: RolloutEngine) -> None:
     endless, good = engine.run([job(ENDLESS), job(GOOD)])
     assert endless.fault is not None
     assert endless.fault.category == "timeout"
     assert good.success
 
 
-def test_every_episode_starts_from_a_fresh_controller(engine: Engine) -> None:
+def test_every_episode_starts_from_a_fresh_controller(engine: RolloutEngine) -> None:
     first, second = engine.run([job(COUNTS, 2), job(COUNTS, 2)])
     assert what(first) == what(second)
     assert first.actions[0, 0] == np.float32(0.01)
 
 
-def test_a_worker_that_dies_twice_at_a_job_costs_that_job_only(engine: Engine) -> None:
+def test_a_worker_that_dies_twice_at_a_job_costs_that_job_only(engine: RolloutEngine) -> None:
     episodes = engine.run([job(GOOD, 0), job(GOOD, 0, "point-mass-that-dies"), job(GOOD, 2)])
     assert [episode.ended for episode in episodes] == ["success", "error", "success"]
     assert episodes[1].fault is not None
     assert episodes[1].fault.category == "crash"
 
 
-def test_a_worker_killed_from_outside_is_replaced_and_nothing_is_lost(engine: Engine) -> None:
+def test_a_worker_killed_from_outside_is_replaced_and_nothing_is_lost(engine: RolloutEngine) -> None:
     killed: list[int] = []
 
     def kill(index: int, episode: Episode) -> None:
@@ -127,13 +129,15 @@ def test_a_worker_killed_from_outside_is_replaced_and_nothing_is_lost(engine: En
     assert [what(e) for e in disturbed] == [what(e) for e in engine.run(jobs)]
 
 
-def test_a_simulation_that_diverges_is_a_fault_of_the_environment(engine: Engine) -> None:
+def test_a_simulation_that_diverges_is_a_fault_of_the_environment(engine: RolloutEngine) -> None:
     (episode,) = engine.run([job(GOOD, 0, "point-mass-that-raises")])
     assert episode.fault is not None
     assert (episode.fault.category, episode.fault.message) == ("environment", "the simulation diverged")
 
 
-def test_an_exception_of_a_plug_in_is_a_fault_of_the_environment_not_of_the_run(engine: Engine) -> None:
+def test_an_exception_of_a_plug_in_is_a_fault_of_the_environment_not_of_the_run(
+    engine: RolloutEngine,
+) -> None:
     broken, good = engine.run([job(GOOD, 0, "point-mass-that-breaks"), job(GOOD)])
     assert broken.fault is not None
     assert broken.fault.category == "environment"
@@ -142,7 +146,7 @@ def test_an_exception_of_a_plug_in_is_a_fault_of_the_environment_not_of_the_run(
 
 
 def test_a_worker_that_hangs_in_the_simulator_is_replaced_and_costs_one_episode() -> None:
-    with Engine(1, silence=5.0) as engine:
+    with RolloutEngine(1, silence=5.0) as engine:
         engine.run([job(GOOD)])
         engine._silence = 1.0
         hung, good = engine.run([job(GOOD, 0, "point-mass-that-hangs"), job(GOOD)])
@@ -152,7 +156,7 @@ def test_a_worker_that_hangs_in_the_simulator_is_replaced_and_costs_one_episode(
     assert good.success
 
 
-def test_a_stream_reads_jobs_only_as_workers_need_them(engine: Engine) -> None:
+def test_a_stream_reads_jobs_only_as_workers_need_them(engine: RolloutEngine) -> None:
     read = 0
 
     def jobs() -> Iterator[Job]:
@@ -172,7 +176,7 @@ def test_a_stream_reads_jobs_only_as_workers_need_them(engine: Engine) -> None:
     assert read <= 40 + 2 * 8 * 8 * 2
 
 
-def test_a_stream_that_is_left_is_cancelled_and_the_engine_goes_on(engine: Engine) -> None:
+def test_a_stream_that_is_left_is_cancelled_and_the_engine_goes_on(engine: RolloutEngine) -> None:
     engine.run([job(GOOD, seed) for seed in range(8)])
     pids = engine.worker_pids
     endless = Job("point-mass", 0, controller=ENDLESS, limits=Limits(call_seconds=60.0))
@@ -182,7 +186,7 @@ def test_a_stream_that_is_left_is_cancelled_and_the_engine_goes_on(engine: Engin
     assert all(episode.success for episode in engine.run([job(GOOD, seed) for seed in range(8)]))
 
 
-def test_an_error_of_whoever_listens_cancels_the_run_and_reaches_the_caller(engine: Engine) -> None:
+def test_an_error_of_whoever_listens_cancels_the_run_and_reaches_the_caller(engine: RolloutEngine) -> None:
     def stop(index: int, episode: Episode) -> None:
         raise KeyboardInterrupt
 
@@ -191,7 +195,7 @@ def test_an_error_of_whoever_listens_cancels_the_run_and_reaches_the_caller(engi
     assert engine.run([job(GOOD)])[0].success
 
 
-def test_two_streams_at_once_are_refused(engine: Engine) -> None:
+def test_two_streams_at_once_are_refused(engine: RolloutEngine) -> None:
     with closing(engine.stream([job(LAZY, seed) for seed in range(4)])) as stream:
         next(stream)
         with pytest.raises(
@@ -201,14 +205,14 @@ def test_two_streams_at_once_are_refused(engine: Engine) -> None:
         assert len(list(stream)) == 3
 
 
-def test_an_unknown_environment_is_one_error_with_a_suggestion(engine: Engine) -> None:
+def test_an_unknown_environment_is_one_error_with_a_suggestion(engine: RolloutEngine) -> None:
     with pytest.raises(UnknownNameError, match=r"no environment 'point-mas'; did you mean 'point-mass'"):
         engine.run([job(GOOD, 0, "point-mas")])
     assert engine.run([job(GOOD)])[0].success
 
 
 def test_no_worker_is_left_when_the_engine_is_closed() -> None:
-    engine = Engine(2)
+    engine = RolloutEngine(2)
     engine.run([job(GOOD, seed) for seed in range(4)])
     pids = engine.worker_pids
     assert len(pids) == 2
@@ -222,7 +226,7 @@ def test_keys_do_not_reach_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
     assert "secret" not in "".join(worker_environment().values())
-    with Engine(1) as engine:
+    with RolloutEngine(1) as engine:
         engine.run([job(GOOD)])
         (pid,) = engine.worker_pids
         assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
@@ -270,7 +274,7 @@ def test_ray_is_imported_only_when_asked_for() -> None:
 def test_without_ray_the_error_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'trace-robot\[ray\]'"):
-        Engine(2, backend="ray").run([job(GOOD)])
+        RolloutEngine(2, backend="ray").run([job(GOOD)])
 
 
 @pytest.mark.parametrize(
@@ -284,4 +288,4 @@ def test_without_ray_the_error_names_the_command_that_installs_it(monkeypatch: p
 )
 def test_wrong_settings_are_refused_in_words(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(TraceRobotError, match=message):
-        Engine(**arguments)  # type: ignore[arg-type]
+        RolloutEngine(**arguments)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trace_robot.fault import Limits
 from trace_robot.rollout.batching import Batches, cut_evenly
-from trace_robot.rollout.env_runner import Rig
+from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
 
@@ -105,17 +105,17 @@ def _workspace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Rig]:
+def alone() -> Iterator[EnvRunner]:
     yield from _rig(1)
 
 
 @pytest.fixture(scope="module")
-def together() -> Iterator[Rig]:
+def together() -> Iterator[EnvRunner]:
     yield from _rig(5)
 
 
-def _rig(width: int | None) -> Iterator[Rig]:
-    rig = Rig(lock_step=width)
+def _rig(width: int | None) -> Iterator[EnvRunner]:
+    rig = EnvRunner(lock_step=width)
     yield rig
     rig.close()
 
@@ -124,7 +124,7 @@ def jobs(text: str, count: int = 5, *, trace: bool = False) -> list[Job]:
     return [Job("point-mass", seed, controller=text, limits=QUICK, trace=trace) for seed in range(count)]
 
 
-def episodes(rig: Rig, wanted: list[Job]) -> list[Episode]:
+def episodes(rig: EnvRunner, wanted: list[Job]) -> list[Episode]:
     done = dict(rig.run(wanted))
     return [done[position] for position in range(len(wanted))]
 
@@ -143,20 +143,24 @@ def what(episode: Episode) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_episodes_in_lock_step_are_those_of_one_by_one(name: str, alone: Rig, together: Rig) -> None:
+def test_episodes_in_lock_step_are_those_of_one_by_one(
+    name: str, alone: EnvRunner, together: EnvRunner
+) -> None:
     wanted = jobs(TEXTS[name], 4)
     expected = [what(episode) for episode in episodes(alone, wanted)]
     assert [what(episode) for episode in episodes(together, wanted)] == expected
     assert [what(episode) for episode in episodes(together, wanted[::-1])] == expected[::-1]
 
 
-def test_the_same_text_gives_the_same_episode_whatever_ran_before(alone: Rig) -> None:
+def test_the_same_text_gives_the_same_episode_whatever_ran_before(alone: EnvRunner) -> None:
     first, *_, again = episodes(alone, [*jobs(HIDES_STATE, 3), *jobs(HIDES_STATE, 1)])
     assert what(first) == what(again)
     assert first.actions[0, 0] == pytest.approx(0.001)
 
 
-def test_traced_episodes_in_lock_step_have_the_graphs_of_one_by_one(alone: Rig, together: Rig) -> None:
+def test_traced_episodes_in_lock_step_have_the_graphs_of_one_by_one(
+    alone: EnvRunner, together: EnvRunner
+) -> None:
     wanted = jobs(TRACED, 3, trace=True)
     expected = [what(episode) for episode in episodes(alone, wanted)]
     found = episodes(together, wanted)
@@ -164,13 +168,13 @@ def test_traced_episodes_in_lock_step_have_the_graphs_of_one_by_one(alone: Rig, 
     assert all(episode.graph[-1]["op"] == "outcome" for episode in found)
 
 
-def test_episodes_that_never_return_are_each_ended_by_their_own_deadline(together: Rig) -> None:
+def test_episodes_that_never_return_are_each_ended_by_their_own_deadline(together: EnvRunner) -> None:
     found = episodes(together, jobs(HANGS, 3))
     assert [episode.fault.category for episode in found if episode.fault] == ["timeout"] * 3
     assert {episode.fault.message for episode in found if episode.fault} == {"one call took more than 0.5 s"}
 
 
-def test_what_shares_memory_with_others_is_not_refused_for_it(together: Rig) -> None:
+def test_what_shares_memory_with_others_is_not_refused_for_it(together: EnvRunner) -> None:
     assert [episode.fault for episode in episodes(together, jobs(NEEDS_MEMORY))] == [None] * 5
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from trace_robot.errors import TraceRobotError, UnknownNameError
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
 
 pytestmark = [  # Ray's own: unclosed sockets and files, settings that will change
@@ -68,7 +68,7 @@ def test_a_node_that_is_killed_in_the_middle_loses_nothing_and_the_episodes_are_
     cluster: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [job(text, seed) for text in (GOOD, BROKEN, LAZY) for seed in range(40)]
-    with Engine(0) as here:
+    with RolloutEngine(0) as here:
         expected = [what(episode) for episode in here.run(jobs)]
     nodes = [cluster.second]
 
@@ -76,7 +76,7 @@ def test_a_node_that_is_killed_in_the_middle_loses_nothing_and_the_episodes_are_
         if nodes:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
 
-    with Engine(2, backend="ray", address=cluster.address) as engine:
+    with RolloutEngine(2, backend="ray", address=cluster.address) as engine:
         with pytest.raises(UnknownNameError, match="did you mean 'point-mass'"):
             engine.run([job(GOOD, 0, "point-mas")])
         assert "sk-secret" not in _variables_of_an_actor()
@@ -107,4 +107,4 @@ def _variables_of_an_actor() -> str:
 def test_a_cluster_that_is_not_there_is_one_error() -> None:
     pytest.importorskip("ray")
     with pytest.raises(TraceRobotError, match=r"the Ray cluster at '127\.0\.0\.1:1' cannot be reached"):
-        Engine(1, backend="ray", address="127.0.0.1:1").run([job(GOOD)])
+        RolloutEngine(1, backend="ray", address="127.0.0.1:1").run([job(GOOD)])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trace_robot.rollout.affinity import Seat, _waited
-from trace_robot.rollout.env_runner import Rig
+from trace_robot.rollout.affinity import SharedCpu, _waited
+from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Job
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
@@ -36,7 +36,7 @@ def idle() -> Iterator[int]:
 
 
 def test_both_are_on_one_processor_and_free_again_afterwards(everywhere: set[int], idle: int) -> None:
-    seat = Seat()
+    seat = SharedCpu()
     seat.take(idle)
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle)
     assert len(os.sched_getaffinity(0)) == 1
@@ -46,7 +46,7 @@ def test_both_are_on_one_processor_and_free_again_afterwards(everywhere: set[int
 
 def test_a_closed_rig_leaves_its_processor(everywhere: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
-    rig = Rig(seat=Seat())
+    rig = EnvRunner(seat=SharedCpu())
     ((_, episode),) = rig.run([Job("mass", 0, controller="def act(observation):\n    return [0.0]\n")])
     assert episode.fault is None
     assert len(os.sched_getaffinity(0)) == 1
@@ -55,7 +55,7 @@ def test_a_closed_rig_leaves_its_processor(everywhere: set[int], monkeypatch: py
 
 
 def test_a_new_process_is_brought_to_the_same_processor(idle: int) -> None:
-    seat = Seat()
+    seat = SharedCpu()
     seat.take(os.getpid())
     seat.take(idle)
     assert os.sched_getaffinity(idle) == os.sched_getaffinity(0)
@@ -63,7 +63,7 @@ def test_a_new_process_is_brought_to_the_same_processor(idle: int) -> None:
 
 
 def test_a_processor_that_others_want_is_given_up(everywhere: set[int], idle: int) -> None:
-    seat = Seat()
+    seat = SharedCpu()
     seat.take(idle)
     with subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
@@ -82,7 +82,7 @@ def test_a_processor_that_others_want_is_given_up(everywhere: set[int], idle: in
 def test_a_process_that_has_ended_is_no_error(everywhere: set[int]) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    seat = Seat()
+    seat = SharedCpu()
     seat.take(process.pid)
     assert len(os.sched_getaffinity(0)) == 1
     seat.leave()

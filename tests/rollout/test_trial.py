@@ -10,8 +10,8 @@ import pytest
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.optimizers.prompt.table import minimal
 from trace_robot.policy import Policy, load_policy
-from trace_robot.rollout import Engine, Rollouts, training_seeds
-from trace_robot.rollout.evaluation import Trials
+from trace_robot.rollout import RolloutEngine, Rollouts, training_seeds
+from trace_robot.rollout.evaluation import Evaluator
 from trace_robot.rollout.task import resolve
 
 UNUSED = """\
@@ -32,21 +32,23 @@ def act(observation, memory):
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(1) as engine:
+def engine() -> Iterator[RolloutEngine]:
+    with RolloutEngine(1) as engine:
         yield engine
 
 
-def trials(engine: Engine, policy: Policy, task: str = "reach-v3", episodes: int = 2) -> Trials:
+def trials(engine: RolloutEngine, policy: Policy, task: str = "reach-v3", episodes: int = 2) -> Evaluator:
     policy, _, options = resolve(task, policy, "pose")
-    return Trials(engine, policy, task, options, training_seeds(0, episodes))
+    return Evaluator(engine, policy, task, options, training_seeds(0, episodes))
 
 
 def start(policy: Policy) -> Candidate:
     return Candidate(0, None, policy.values)
 
 
-def test_feedback_flows_from_the_outcome_through_every_step_to_code_and_constants(engine: Engine) -> None:
+def test_feedback_flows_from_the_outcome_through_every_step_to_code_and_constants(
+    engine: RolloutEngine,
+) -> None:
     policy = load_policy("pick_place")
     (trial,) = trials(engine, policy, "pick-place-v3").run([start(policy)], graph=True)
     records: list[dict[str, Any]] = [dict(record) for record in minimal(trial.outcome.graph)]
@@ -57,7 +59,7 @@ def test_feedback_flows_from_the_outcome_through_every_step_to_code_and_constant
     assert operations[-1] == "outcome"
 
 
-def test_a_parameter_that_nothing_used_is_not_in_the_graph(engine: Engine) -> None:
+def test_a_parameter_that_nothing_used_is_not_in_the_graph(engine: RolloutEngine) -> None:
     policy = Policy.from_text(UNUSED)
     (trial,) = trials(engine, policy, episodes=1).run([start(policy)], graph=True)
     assert trial.outcome.faults == ()
@@ -65,7 +67,7 @@ def test_a_parameter_that_nothing_used_is_not_in_the_graph(engine: Engine) -> No
     assert {record["name"] for record in records if record["kind"] == "parameter"} == {"go", "step"}
 
 
-def test_tracing_an_episode_does_not_change_it(engine: Engine) -> None:
+def test_tracing_an_episode_does_not_change_it(engine: RolloutEngine) -> None:
     policy = load_policy("pick_place")
     (plain,) = trials(engine, policy).run([start(policy)])
     (traced,) = trials(engine, policy).run([start(policy)], graph=True)
@@ -73,7 +75,7 @@ def test_tracing_an_episode_does_not_change_it(engine: Engine) -> None:
     assert plain.outcome.scores == traced.outcome.scores
 
 
-def test_a_candidate_that_cannot_be_loaded_is_a_score_with_a_reason(engine: Engine) -> None:
+def test_a_candidate_that_cannot_be_loaded_is_a_score_with_a_reason(engine: RolloutEngine) -> None:
     policy = load_policy("do_nothing")
     bad = Candidate(1, 0, {"act": "def act(observation, memory):\n    return [0.0] * 4 +"})
     good = start(policy)
@@ -86,7 +88,7 @@ def test_a_candidate_that_cannot_be_loaded_is_a_score_with_a_reason(engine: Engi
     assert still.outcome.score > failed.outcome.score
 
 
-def test_the_steps_of_all_candidates_are_counted(engine: Engine) -> None:
+def test_the_steps_of_all_candidates_are_counted(engine: RolloutEngine) -> None:
     policy = load_policy("do_nothing")
     tried = trials(engine, policy)
     results = tried.run([start(policy), Candidate(1, 0, policy.values)])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trace_robot.policy import load_policy
-from trace_robot.rollout import Engine, training_seeds
-from trace_robot.rollout.evaluation import Trials
+from trace_robot.rollout import RolloutEngine, training_seeds
+from trace_robot.rollout.evaluation import Evaluator
 from trace_robot.rollout.task import resolve
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
@@ -24,7 +24,7 @@ def point_mass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def point_mass_trials(point_mass: None) -> Iterator[Trials]:
+def point_mass_trials(point_mass: None) -> Iterator[Evaluator]:
     policy, _, options = resolve("point-mass", load_policy("do_nothing"))
-    with Engine(1) as engine:
-        yield Trials(engine, policy, "point-mass", options, training_seeds(0, 2), observe=True)
+    with RolloutEngine(1) as engine:
+        yield Evaluator(engine, policy, "point-mass", options, training_seeds(0, 2), observe=True)

@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 
 from trace_robot.errors import BudgetExceededError, ChangedRunError, ModelError
-from trace_robot.llm.metering import Budget, Metered, Prices
+from trace_robot.llm.metering import Budget, MeteredModel, Prices
 from trace_robot.llm.model import Reply, ScriptedModel
-from trace_robot.llm.recording import Recorder
+from trace_robot.llm.recording import RecordingModel
 from trace_robot.optimizers.problem import Candidate
-from trace_robot.run.journaled import RememberedModel
+from trace_robot.run.journaled import JournaledModel
 from trace_robot.settings import Settings
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 from trace_robot.store.journal import Journal
-from trace_robot.store.writer import Beginning, Store
+from trace_robot.store.writer import RunHeader, Store
 
-SPEC = EnvSpec("nowhere", "", (), (), 0, (), (), 1)
+SPEC = TaskSpec("nowhere", "", (), (), 0, (), (), 1)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path) as opened:
-        opened.begin("run", Beginning(Settings("nowhere"), SPEC, ""))
+        opened.begin("run", RunHeader(Settings("nowhere"), SPEC, ""))
         yield opened
 
 
@@ -100,13 +100,13 @@ def test_time_that_was_over_once_is_over_at_the_same_place_again(store: Store) -
 
 def test_answers_are_heard_again_with_what_they_cost_and_nobody_is_asked(store: Store) -> None:
     reply = Reply("half \ud83e of a pair", "stop", 1000, 10)
-    meter = Metered(ScriptedModel([reply, "second"]), prices=Prices(1, 2))
-    model = RememberedModel(meter, meter.usage)
+    meter = MeteredModel(ScriptedModel([reply, "second"]), prices=Prices(1, 2))
+    model = JournaledModel(meter, meter.usage)
     model.journal = journal(store)
     assert model.chat(ask("a")) == [reply]
     model.chat(ask("b"))
-    nobody = Metered(ScriptedModel(), Budget(calls=2), prices=Prices(1, 2))
-    again = RememberedModel(nobody, nobody.usage)
+    nobody = MeteredModel(ScriptedModel(), Budget(calls=2), prices=Prices(1, 2))
+    again = JournaledModel(nobody, nobody.usage)
     again.journal = journal(store)
     assert again.chat(ask("a")) == [reply]
     assert (nobody.usage.calls, nobody.usage.prompt_tokens) == (1, 1000)
@@ -118,8 +118,8 @@ def test_answers_are_heard_again_with_what_they_cost_and_nobody_is_asked(store: 
 
 
 def test_a_call_without_an_answer_is_heard_again_only_if_the_run_went_on_from_it(store: Store) -> None:
-    meter = Metered(ScriptedModel([ModelError("busy"), "answer", ModelError("gone")]))
-    model = RememberedModel(meter, meter.usage)
+    meter = MeteredModel(ScriptedModel([ModelError("busy"), "answer", ModelError("gone")]))
+    model = JournaledModel(meter, meter.usage)
     model.journal = journal(store)
     for _ in range(3):
         try:
@@ -127,7 +127,7 @@ def test_a_call_without_an_answer_is_heard_again_only_if_the_run_went_on_from_it
         except ModelError:
             continue
     scripted = ScriptedModel(["now it is there"])
-    again = RememberedModel(scripted, Metered(scripted).usage)
+    again = JournaledModel(scripted, MeteredModel(scripted).usage)
     again.journal = journal(store)
     with pytest.raises(ModelError, match="busy"):
         again.chat(ask("a"))
@@ -137,12 +137,12 @@ def test_a_call_without_an_answer_is_heard_again_only_if_the_run_went_on_from_it
 
 def test_an_answer_in_the_store_and_in_a_record_is_given_once(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
-    recorder = Recorder(ScriptedModel(["first"]), path)
-    model = RememberedModel(recorder, Metered(recorder).usage)
+    recorder = RecordingModel(ScriptedModel(["first"]), path)
+    model = JournaledModel(recorder, MeteredModel(recorder).usage)
     model.journal = journal(store)
     model.chat(ask("a"))
-    recorder = Recorder(ScriptedModel(["second"]), path)
-    again = RememberedModel(recorder, Metered(recorder).usage)
+    recorder = RecordingModel(ScriptedModel(["second"]), path)
+    again = JournaledModel(recorder, MeteredModel(recorder).usage)
     again.journal = journal(store)
     assert [again.chat(ask("a"))[0].text for _ in range(2)] == ["first", "second"]
 

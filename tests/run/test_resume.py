@@ -16,17 +16,17 @@ import pytest
 
 from benchmarks import crash
 from trace_robot.errors import ChangedRunError, ModelError, RunError
-from trace_robot.llm.metering import Metered
+from trace_robot.llm.metering import MeteredModel
 from trace_robot.llm.model import ScriptedModel
 from trace_robot.optimizers import OptoPrime
 from trace_robot.optimizers.problem import Candidate, Problem
-from trace_robot.rollout import Engine
+from trace_robot.rollout import RolloutEngine
 from trace_robot.run.events import Event, Iterated, Progressed
-from trace_robot.run.journaled import RememberedModel
+from trace_robot.run.journaled import JournaledModel
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.run.optimizers import Chosen
 from trace_robot.settings import Settings
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 from trace_robot.store.database import open_to_write
 from trace_robot.store.folder import RunLock
 from trace_robot.store.history import History
@@ -40,8 +40,8 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(1) as running:
+def engine() -> Iterator[RolloutEngine]:
+    with RolloutEngine(1) as running:
         yield running
 
 
@@ -53,10 +53,10 @@ def settings(**changed: Any) -> Settings:
 
 def by_model(scripted: ScriptedModel, **changed: Any) -> Chosen:
     """OptoPrime with a scripted model, which the run remembers as it does a real one."""
-    meter = Metered(scripted)
-    model = RememberedModel(meter, meter.usage)
+    meter = MeteredModel(scripted)
+    model = JournaledModel(meter, meter.usage)
 
-    def make(problem: Problem, spec: EnvSpec, settings: Settings) -> OptoPrime:
+    def make(problem: Problem, spec: TaskSpec, settings: Settings) -> OptoPrime:
         return OptoPrime(problem, model)
 
     asked = settings(optimizer="optoprime", iterations=4, steps=None, usual_control="raw", **changed)
@@ -77,7 +77,9 @@ def killing(wanted: type[Event], count: int) -> Callable[[Event], None]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int]:
+def undisturbed(
+    engine: RolloutEngine, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], int]:
     """What an undisturbed search leaves, and how often it told that it had progressed."""
     told: list[Event] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -94,7 +96,7 @@ def searched(undisturbed: tuple[dict[str, Any], int]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("part", [0.0, 0.01, 0.3, 0.6, 0.9, 0.99])
 def test_a_search_killed_anywhere_ends_as_if_nothing_had_happened(
-    part: float, engine: Engine, tmp_path: Path, undisturbed: tuple[dict[str, Any], int]
+    part: float, engine: RolloutEngine, tmp_path: Path, undisturbed: tuple[dict[str, Any], int]
 ) -> None:
     picture, count = undisturbed
     with pytest.raises(Killed):
@@ -106,7 +108,7 @@ def test_a_search_killed_anywhere_ends_as_if_nothing_had_happened(
 
 
 def test_a_run_that_is_killed_again_and_again_gets_to_its_end(
-    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+    engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     with pytest.raises(Killed):
         optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Iterated, 1))
@@ -122,7 +124,9 @@ def test_a_run_that_is_killed_again_and_again_gets_to_its_end(
 
 
 @pytest.mark.parametrize("iteration", [1, 2, 4])
-def test_what_a_model_has_answered_is_not_asked_again(iteration: int, engine: Engine, tmp_path: Path) -> None:
+def test_what_a_model_has_answered_is_not_asked_again(
+    iteration: int, engine: RolloutEngine, tmp_path: Path
+) -> None:
     scripted = ScriptedModel(crash.replies())
     optimize(settings(), tmp_path / "whole" / "run", chosen=by_model(scripted), engine=engine)
     asked = len(scripted.history)
@@ -142,7 +146,7 @@ def test_what_a_model_has_answered_is_not_asked_again(iteration: int, engine: En
     assert crash.picture(tmp_path / "run") == crash.picture(tmp_path / "whole" / "run")
 
 
-def test_a_run_that_failed_because_nobody_answered_asks_again(engine: Engine, tmp_path: Path) -> None:
+def test_a_run_that_failed_because_nobody_answered_asks_again(engine: RolloutEngine, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="gone"):
         optimize(
             settings(), tmp_path / "run", chosen=by_model(ScriptedModel([ModelError("gone")])), engine=engine
@@ -156,7 +160,7 @@ def test_a_run_that_failed_because_nobody_answered_asks_again(engine: Engine, tm
         assert history.run("run").status == "finished"
 
 
-def test_time_that_was_spent_before_is_spent(engine: Engine, tmp_path: Path) -> None:
+def test_time_that_was_spent_before_is_spent(engine: RolloutEngine, tmp_path: Path) -> None:
     asked = settings(steps=None, seconds=1.0)
     with pytest.raises(Killed):
         optimize(asked, tmp_path / "run", engine=engine, observe=killing(Progressed, 100))
@@ -168,7 +172,9 @@ def test_time_that_was_spent_before_is_spent(engine: Engine, tmp_path: Path) -> 
     assert result.seconds >= 50 + known - 1  # heard to its end all the same
 
 
-def test_a_run_whose_program_changed_is_told_so_and_keeps_what_it_had(engine: Engine, tmp_path: Path) -> None:
+def test_a_run_whose_program_changed_is_told_so_and_keeps_what_it_had(
+    engine: RolloutEngine, tmp_path: Path
+) -> None:
     with pytest.raises(Killed):
         optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 200))
     with closing(open_to_write(tmp_path)) as store:
@@ -181,7 +187,7 @@ def test_a_run_whose_program_changed_is_told_so_and_keeps_what_it_had(engine: En
 
 
 def test_a_policy_that_was_edited_or_lost_meanwhile_does_not_matter(
-    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+    engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     policy = tmp_path / "mine.py"
     shutil.copy(ROOT / "policies" / "do_nothing.py", policy)
@@ -195,7 +201,7 @@ def test_a_policy_that_was_edited_or_lost_meanwhile_does_not_matter(
 
 
 def test_a_run_whose_folder_is_gone_gets_it_back_and_a_new_one_does_not_take_its_place(
-    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+    engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     with pytest.raises(Killed):
         optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 300))
@@ -207,7 +213,7 @@ def test_a_run_whose_folder_is_gone_gets_it_back_and_a_new_one_does_not_take_its
 
 
 def test_a_folder_moved_with_its_store_goes_on_and_one_moved_alone_says_what_is_missing(
-    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+    engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     with pytest.raises(Killed):
         optimize(settings(), tmp_path / "a" / "run", engine=engine, observe=killing(Progressed, 300))
@@ -222,7 +228,7 @@ def test_a_folder_moved_with_its_store_goes_on_and_one_moved_alone_says_what_is_
     assert crash.picture(tmp_path / "b" / "run") == searched
 
 
-def test_two_processes_cannot_go_on_with_one_run(engine: Engine, tmp_path: Path) -> None:
+def test_two_processes_cannot_go_on_with_one_run(engine: RolloutEngine, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 300))
     with RunLock(tmp_path / "run"):
@@ -232,7 +238,7 @@ def test_two_processes_cannot_go_on_with_one_run(engine: Engine, tmp_path: Path)
             optimize(settings(), tmp_path / "run", engine=engine, overwrite=True)
 
 
-def test_a_finished_run_has_nothing_left_to_do(engine: Engine, tmp_path: Path) -> None:
+def test_a_finished_run_has_nothing_left_to_do(engine: RolloutEngine, tmp_path: Path) -> None:
     optimize(settings(steps=500), tmp_path / "run", engine=engine)
     with pytest.raises(
         RunError, match="the run 'run' is finished: 500 simulator steps spent; nothing is left"
@@ -242,7 +248,7 @@ def test_a_finished_run_has_nothing_left_to_do(engine: Engine, tmp_path: Path) -
         resume(tmp_path / "other", engine=engine)
 
 
-def test_an_optimizer_that_a_program_made_must_be_given_again(engine: Engine, tmp_path: Path) -> None:
+def test_an_optimizer_that_a_program_made_must_be_given_again(engine: RolloutEngine, tmp_path: Path) -> None:
     class Fixed:
         uses_graph, best, done = False, None, ""
 
@@ -265,7 +271,7 @@ def test_an_optimizer_that_a_program_made_must_be_given_again(engine: Engine, tm
 
 
 def test_half_written_files_are_cleared_away_and_the_best_controller_stays_the_best(
-    engine: Engine, tmp_path: Path, searched: dict[str, Any]
+    engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     with pytest.raises(Killed):
         optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Iterated, 2))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trace_robot.sandbox.selftest import Row, read_corpus, run_corpus
+from trace_robot.sandbox.selftest import SampleRow, read_corpus, run_corpus
 
 HERE = Path(__file__).parent
 CORPORA = ["controllers.json", "neighbours.json"]
@@ -17,7 +17,7 @@ def quick(name: str) -> dict[str, Any]:
     return read_corpus(HERE / name) | {"call_deadline_s": 0.25, "load_deadline_s": 0.5}
 
 
-def wrong(rows: list[Row]) -> list[str]:
+def wrong(rows: list[SampleRow]) -> list[str]:
     return [f"{row.id}: {row.got} ({row.message}), wanted {row.expected}" for row in rows if not row.ok]
 
 

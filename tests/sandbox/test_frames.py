@@ -9,9 +9,9 @@ from trace_robot.sandbox.protocol import (
     CATEGORIES,
     ENTRY,
     MESSAGE_CHARS,
-    Entry,
     FrameError,
     Sizes,
+    WireRecord,
     clean,
     decode_entries,
     encode_entries,
@@ -22,11 +22,11 @@ plain_text = st.text(st.characters(codec="ascii", categories=["L", "N"]), max_si
 faults = st.none() | st.builds(
     Fault, st.sampled_from(CATEGORIES), plain_text, st.none() | st.integers(1, 2**32 - 1)
 )
-entries = st.lists(st.builds(Entry, faults, plain_text, st.binary(max_size=100)), max_size=5)
+entries = st.lists(st.builds(WireRecord, faults, plain_text, st.binary(max_size=100)), max_size=5)
 
 
 @given(entries)
-def test_entries_come_back_as_they_went(given_entries: list[Entry]) -> None:
+def test_entries_come_back_as_they_went(given_entries: list[WireRecord]) -> None:
     actions = b"abcd" * len(given_entries)
     payload = encode_entries(given_entries, actions)
     assert decode_entries(payload, len(given_entries), 4, SIZES) == (given_entries, actions)

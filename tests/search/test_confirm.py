@@ -8,14 +8,14 @@ import numpy as np
 
 from helpers import fakes
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search import ProgramSearch
-from trace_robot.search.staged import Place, Program, Stage
-from trace_robot.search.staged.evaluation import FIRST, SPARED, Evaluation, Individual, Scores, Step
+from trace_robot.search import StagedSearch
+from trace_robot.search.staged import Stage, StagedProgram, Waypoint
+from trace_robot.search.staged.evaluation import FIRST, SPARED, Individual, ProgramEvaluation, Scores, Step
 from trace_robot.search.staged.tuning import Tuning
 
 SPEC = fakes.point_mass_spec()
 TRAINING, CONFIRM = tuple(range(5)), tuple(range(5, 30))
-Solves = Callable[[Program, int], bool]
+Solves = Callable[[StagedProgram, int], bool]
 
 
 def drive(step: Step | Scores, solves: Solves) -> list[Candidate]:
@@ -31,23 +31,23 @@ def drive(step: Step | Scores, solves: Solves) -> list[Candidate]:
 
 
 def _outcome(candidate: Candidate, solves: Solves) -> Outcome:
-    program = Program.from_data(candidate.program or {})
+    program = StagedProgram.from_data(candidate.program or {})
     success = [solves(program, condition) for condition in candidate.seeds or ()]
     details = {"success": success, "steps": [10] * len(success), "simulator_steps": [30] * len(success)}
     return Outcome(candidate.id, 0.0, details=details)
 
 
-def reaching(gain: float) -> Program:
+def reaching(gain: float) -> StagedProgram:
     """A program that its gain tells from others, also when its constants are shaken."""
-    stage = Stage("hand_position", Place("goal_position"), patience=30)
-    return Program((stage,), gain, rounds=1)
+    stage = Stage("hand_position", Waypoint("goal_position"), patience=30)
+    return StagedProgram((stage,), gain, rounds=1)
 
 
-def evaluation() -> Evaluation:
-    return Evaluation(SPEC, TRAINING, np.random.default_rng(0), CONFIRM)
+def evaluation() -> ProgramEvaluation:
+    return ProgramEvaluation(SPEC, TRAINING, np.random.default_rng(0), CONFIRM)
 
 
-def solved(evaluation: Evaluation, program: Program) -> Individual:
+def solved(evaluation: ProgramEvaluation, program: StagedProgram) -> Individual:
     one = evaluation.individual(program)
     drive(evaluation.run([one]), lambda program, condition: True)
     return one
@@ -57,10 +57,10 @@ def test_first_is_what_does_best_undisturbed_and_under_noise_taken_together() ->
     known = evaluation()
     tuning = Tuning(known)
     stage = reaching(10.0).stages
-    programs = [Program(stage * count, rounds=1) for count in (1, 2, 3)]
+    programs = [StagedProgram(stage * count, rounds=1) for count in (1, 2, 3)]
     brittle, sound, lucky = (solved(known, program) for program in programs)
 
-    def solves(program: Program, condition: int) -> bool:
+    def solves(program: StagedProgram, condition: int) -> bool:
         """The brittle one bears no noise, the lucky one fails on a condition without it."""
         if program.rounds == 0:
             return len(program.stages) < 3 or condition != CONFIRM[-1]
@@ -102,7 +102,7 @@ def test_what_was_measured_under_noise_before_counts_as_much_as_what_is_measured
 
 
 def test_a_budget_of_simulator_steps_ends_in_time_to_make_the_program_plainer() -> None:
-    search = ProgramSearch(SPEC, TRAINING, confirm=CONFIRM, budget=60_000)
+    search = StagedSearch(SPEC, TRAINING, confirm=CONFIRM, budget=60_000)
     phases = []
     while not search.done:
         phases.append(search.phase)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from helpers import fakes
 from trace_robot.errors import PolicyError
-from trace_robot.search.staged import Place, Program, Stage, code, start, write
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.search.staged import Stage, StagedProgram, Waypoint, code, start, write
+from trace_robot.spec import Array, TaskSpec
 
 POSITIONS = ("hand_position", "block_position", "goal_position")
 metres = st.floats(-0.3, 0.3).map(lambda number: round(number, 4))
 places = st.builds(
-    Place,
+    Waypoint,
     anchor=st.sampled_from(POSITIONS),
     offset=st.one_of(st.just((0.0, 0.0, 0.0)), st.tuples(metres, metres, metres)),
     when=st.sampled_from(("now", "entry", "start")),
@@ -38,7 +38,7 @@ stages = st.builds(
     slack=st.floats(0.02, 0.3),
 )
 programs = st.builds(
-    Program,
+    StagedProgram,
     stages=st.lists(stages, min_size=1, max_size=5).map(tuple),
     gain=st.floats(1, 20),
     rounds=st.integers(0, 3),
@@ -48,7 +48,7 @@ programs = st.builds(
 class Written:
     """The written text, called like the interpreter."""
 
-    def __init__(self, text: str, spec: EnvSpec) -> None:
+    def __init__(self, text: str, spec: TaskSpec) -> None:
         self.names: dict[str, Any] = {}
         exec(compile(text, "written", "exec"), self.names)
         self.memory: dict[str, Any] = {}
@@ -60,7 +60,9 @@ class Written:
 
 @settings(max_examples=150, deadline=None)
 @given(programs, st.sampled_from(("raw", "pose")), st.integers(0, 1000))
-def test_written_text_and_interpreter_give_the_same_bytes(program: Program, control: str, seed: int) -> None:
+def test_written_text_and_interpreter_give_the_same_bytes(
+    program: StagedProgram, control: str, seed: int
+) -> None:
     spec = fakes.point_mass_spec(control)
     first, second = start(program, spec), Written(code(program, spec), spec)
     world = fakes.PointMass(seed)
@@ -73,13 +75,13 @@ def test_written_text_and_interpreter_give_the_same_bytes(program: Program, cont
 
 
 @given(programs)
-def test_program_survives_json(program: Program) -> None:
-    assert Program.from_data(json.loads(json.dumps(program.to_data()))) == program
+def test_program_survives_json(program: StagedProgram) -> None:
+    assert StagedProgram.from_data(json.loads(json.dumps(program.to_data()))) == program
 
 
 @given(programs)
 @settings(max_examples=50, deadline=None)
-def test_written_text_is_readable_python_with_short_lines(program: Program) -> None:
+def test_written_text_is_readable_python_with_short_lines(program: StagedProgram) -> None:
     text = write(program, fakes.point_mass_spec())
     tree = ast.parse(text)
     functions = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
@@ -102,11 +104,11 @@ def test_written_text_is_readable_python_with_short_lines(program: Program) -> N
 )
 def test_what_is_no_program_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(PolicyError, match="staged program"):
-        Program.from_data(data)
+        StagedProgram.from_data(data)
 
 
 def test_a_position_that_is_not_there_is_named() -> None:
-    program = Program((Stage("hand_position", Place("drawer_position")),))
+    program = StagedProgram((Stage("hand_position", Waypoint("drawer_position")),))
     with pytest.raises(
         PolicyError, match="no position 'drawer_position'; known: hand_position, block_position"
     ):
@@ -115,8 +117,8 @@ def test_a_position_that_is_not_there_is_named() -> None:
 
 def test_a_lost_block_starts_the_program_over() -> None:
     spec = fakes.point_mass_spec()
-    carry = Stage("hand_position", Place("goal_position"), hold="block_position", slack=0.05)
-    program = Program((Stage("hand_position", Place("block_position"), close=0.01), carry), rounds=1)
+    carry = Stage("hand_position", Waypoint("goal_position"), hold="block_position", slack=0.05)
+    program = StagedProgram((Stage("hand_position", Waypoint("block_position"), close=0.01), carry), rounds=1)
     runner = start(program, spec)
     world = fakes.PointMass(0, grasp=True)
     observation = world.observe()

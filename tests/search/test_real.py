@@ -10,12 +10,12 @@ import pytest
 
 from trace_robot.env.registry import describe, make
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search import ProgramSearch
-from trace_robot.search.staged import Program, code, start
+from trace_robot.search import StagedSearch
+from trace_robot.search.staged import StagedProgram, code, start
 from trace_robot.search.staged.measures import measure
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, TaskSpec
 
-SPEC: EnvSpec = describe("reach-v3", control="raw")
+SPEC: TaskSpec = describe("reach-v3", control="raw")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def env() -> Iterator[Any]:
     env.close()
 
 
-def play(env: Any, program: Program, seed: int) -> tuple[bool, Array, Array]:
+def play(env: Any, program: StagedProgram, seed: int) -> tuple[bool, Array, Array]:
     """Return success, observations and rewards of one episode."""
     runner = start(program, SPEC)
     observation, _ = env.reset(seed=seed)
@@ -43,7 +43,7 @@ def play(env: Any, program: Program, seed: int) -> tuple[bool, Array, Array]:
 def outcome(env: Any, candidate: Candidate) -> Outcome:
     details: dict[str, list[float]] = {"success": [], "steps": []}
     for seed in candidate.seeds or ():
-        success, seen, rewards = play(env, Program.from_data(candidate.program or {}), seed)
+        success, seen, rewards = play(env, StagedProgram.from_data(candidate.program or {}), seed)
         details["success"].append(success)
         details["steps"].append(len(rewards))
         for name, number in measure(SPEC, seen, rewards).items():
@@ -53,7 +53,7 @@ def outcome(env: Any, candidate: Candidate) -> Outcome:
 
 @pytest.fixture(scope="module")
 def winner(env: Any) -> Candidate:
-    search = ProgramSearch(SPEC, range(3), seed=0)
+    search = StagedSearch(SPEC, range(3), seed=0)
     while not search.exploration.solved:
         search.tell([outcome(env, candidate) for candidate in search.ask()])
     assert search.best is not None
@@ -61,12 +61,12 @@ def winner(env: Any) -> Candidate:
 
 
 def test_reaching_is_found_from_nothing_and_holds_on_new_conditions(env: Any, winner: Candidate) -> None:
-    program = Program.from_data(winner.program or {})
+    program = StagedProgram.from_data(winner.program or {})
     assert sum(play(env, program, seed)[0] for seed in range(100, 120)) >= 19
 
 
 def test_written_controller_gives_the_same_bytes_on_the_real_simulator(env: Any, winner: Candidate) -> None:
-    program = Program.from_data(winner.program or {})
+    program = StagedProgram.from_data(winner.program or {})
     assert winner.values["act"] == code(program, SPEC)
     names: dict[str, Any] = {}
     exec(winner.values["act"], names)

@@ -13,10 +13,10 @@ import trace_robot.search as room
 from helpers import fakes
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search import ProgramSearch
-from trace_robot.search.staged import Program, start
+from trace_robot.search import StagedSearch
+from trace_robot.search.staged import StagedProgram, start
 from trace_robot.search.staged.measures import measure
-from trace_robot.search.staged.mutation import LONGEST, Changes, Moves
+from trace_robot.search.staged.mutation import LONGEST, Changes, MotionPrimitives
 from trace_robot.search.staged.variants import free, from_vector, to_vector
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def outcome(candidate: Candidate) -> Outcome:
     details: dict[str, list[float]] = {"success": [], "steps": []}
     for seed in candidate.seeds or ():
         assert candidate.program is not None
-        runner = start(Program.from_data(candidate.program), SPEC)
+        runner = start(StagedProgram.from_data(candidate.program), SPEC)
         episode = fakes.play(runner, seed, steps=SPEC.horizon)
         details["success"].append(episode["success"])
         details["steps"].append(episode["steps"])
@@ -37,8 +37,8 @@ def outcome(candidate: Candidate) -> Outcome:
     return Outcome(candidate.id, 0.0, details=details)
 
 
-def searched(seed: int, rounds: int, *, reverse: bool = False) -> ProgramSearch:
-    search = ProgramSearch(SPEC, range(5), seed=seed)
+def searched(seed: int, rounds: int, *, reverse: bool = False) -> StagedSearch:
+    search = StagedSearch(SPEC, range(5), seed=seed)
     for _ in range(rounds):
         if search.done:
             break
@@ -51,7 +51,7 @@ def test_search_finds_a_controller_that_works_on_conditions_it_never_saw() -> No
     search = searched(seed=0, rounds=20)
     assert search.best is not None
     assert search.best.program is not None
-    program = Program.from_data(search.best.program)
+    program = StagedProgram.from_data(search.best.program)
     assert program.rounds == 0
     assert sum(fakes.play(start(program, SPEC), seed)["success"] for seed in range(100, 120)) >= 19
 
@@ -63,38 +63,38 @@ def test_same_seed_gives_the_same_program_in_whatever_order_outcomes_come() -> N
 
 
 def test_another_seed_tries_other_programs() -> None:
-    assert ProgramSearch(SPEC, range(5), seed=0).ask() != ProgramSearch(SPEC, range(5), seed=1).ask()
+    assert StagedSearch(SPEC, range(5), seed=0).ask() != StagedSearch(SPEC, range(5), seed=1).ask()
 
 
 def test_restored_search_goes_on_where_the_first_one_stood() -> None:
     first = searched(seed=1, rounds=3)
-    second = ProgramSearch(SPEC, range(5), seed=1)
+    second = StagedSearch(SPEC, range(5), seed=1)
     second.restore(json.loads(json.dumps(first.state())))
     assert second.ask() == first.ask()
     assert second.best == first.best
 
 
 def test_ask_twice_gives_the_same_candidates() -> None:
-    search = ProgramSearch(SPEC, range(5))
+    search = StagedSearch(SPEC, range(5))
     assert search.ask() == search.ask()
 
 
 def test_missing_outcome_is_an_error_that_names_it() -> None:
-    search = ProgramSearch(SPEC, range(5))
+    search = StagedSearch(SPEC, range(5))
     candidates = search.ask()
     with pytest.raises(OrderError, match=rf"got none for \[{candidates[0].id}\]"):
         search.tell([outcome(candidate) for candidate in candidates[1:]])
 
 
 def test_search_runs_on_a_single_condition() -> None:
-    search = ProgramSearch(SPEC, (7,), seed=0)
+    search = StagedSearch(SPEC, (7,), seed=0)
     for _ in range(3):
         search.tell([outcome(candidate) for candidate in search.ask()])
     assert search.best is not None
 
 
 def test_random_programs_fit_the_environment_and_end_by_themselves() -> None:
-    moves = Moves(SPEC, np.random.default_rng(0))
+    moves = MotionPrimitives(SPEC, np.random.default_rng(0))
     for _ in range(100):
         program = moves.program()
         assert 1 <= len(program.stages) <= LONGEST
@@ -103,18 +103,18 @@ def test_random_programs_fit_the_environment_and_end_by_themselves() -> None:
 
 
 def test_changed_programs_still_survive_json_and_run() -> None:
-    moves = Moves(SPEC, np.random.default_rng(1))
+    moves = MotionPrimitives(SPEC, np.random.default_rng(1))
     changes = Changes(moves)
     program, other = moves.program(), moves.program()
     for _ in range(200):
         program = changes.cross(program, other) if moves.chance(0.2) else changes.mutate(program)
         assert 1 <= len(program.stages) <= LONGEST
-        assert Program.from_data(json.loads(json.dumps(program.to_data()))) == program
+        assert StagedProgram.from_data(json.loads(json.dumps(program.to_data()))) == program
         start(program, SPEC)(fakes.PointMass(0).observe())
 
 
 def test_constants_of_a_program_survive_the_vector_and_only_free_ones_move() -> None:
-    moves = Moves(SPEC, np.random.default_rng(2))
+    moves = MotionPrimitives(SPEC, np.random.default_rng(2))
     for _ in range(50):
         program = moves.program()
         vector = to_vector(program)
@@ -171,7 +171,7 @@ def test_written_winner_does_what_its_program_does() -> None:
     names: dict[str, object] = {}
     exec(best.values["act"], names)
     act, memory, world = names["act"], {}, fakes.PointMass(50)  # type: ignore[var-annotated]
-    runner = start(replace(Program.from_data(best.program), rounds=0), SPEC)
+    runner = start(replace(StagedProgram.from_data(best.program), rounds=0), SPEC)
     observation = world.observe()
     for _ in range(100):
         action = runner(observation)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trace_robot.render.process import probe
-from trace_robot.render.video import Clip, Studio
+from trace_robot.render.video import Clip, RenderProcess
 from trace_robot.spec import Array, Scene, States
 
 MODEL = """
@@ -65,9 +65,9 @@ def clip(model_path: Path, states: States) -> Clip:
 
 
 @pytest.fixture(scope="session")
-def studio() -> Iterator[Studio]:
+def studio() -> Iterator[RenderProcess]:
     """One process that draws for all the tests that need nothing special."""
-    with Studio() as shared:
+    with RenderProcess() as shared:
         yield shared
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trace_robot.env.registry import make
-from trace_robot.render.video import Clip, Studio, VideoInfo, picture_job, render_picture, video_job
+from trace_robot.render.video import Clip, RenderProcess, VideoInfo, picture_job, render_picture, video_job
 from trace_robot.spec import Array
 
 Reader = Callable[[Path], Array]
@@ -45,7 +45,7 @@ def wood(picture: Array) -> Array:
     return np.asarray((red > green + 10) & (green > blue + 5) & (red < green + 60))
 
 
-def view(clip: Clip, studio: Studio, path: Path, frames_of: Reader) -> Array:
+def view(clip: Clip, studio: RenderProcess, path: Path, frames_of: Reader) -> Array:
     studio.submit(picture_job([replace(clip, caption=(), outcome="", success=None)], path, moments=[0.0]))
     (info,) = studio.finish()
     assert isinstance(info, VideoInfo), info
@@ -66,7 +66,7 @@ def test_the_goal_is_in_sight_and_the_table_is_below_for_every_backend(
 
 
 def test_the_goal_of_another_condition_is_drawn_elsewhere(
-    pick_place: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    pick_place: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     env = make("pick-place-v3")
     env.reset(seed=2)
@@ -82,7 +82,7 @@ def test_the_goal_of_another_condition_is_drawn_elsewhere(
 
 @pytest.mark.parametrize("camera", ["corner", "corner2", "corner3", "corner4"])
 def test_upstream_s_cameras_are_turned_upright(
-    pick_place: Clip, tmp_path: Path, frames_of: Reader, studio: Studio, camera: str
+    pick_place: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess, camera: str
 ) -> None:
     heights = []
     for upside_down in (True, False):
@@ -95,7 +95,7 @@ def test_upstream_s_cameras_are_turned_upright(
 
 @pytest.mark.parametrize("task", ["door-open-v3", "reach-v3"])
 def test_a_task_s_video_shows_the_arm_move(
-    task: str, tmp_path: Path, frames_of: Reader, studio: Studio
+    task: str, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     clip = recorded(task)
     studio.submit(video_job([replace(clip, scene=replace(clip.scene, camera=""))], tmp_path / "a.mp4"))

@@ -24,7 +24,7 @@ from trace_robot.render.process import (
 from trace_robot.render.video import (
     Clip,
     RenderFailure,
-    Studio,
+    RenderProcess,
     VideoInfo,
     picture_job,
     render,
@@ -166,7 +166,7 @@ def test_the_process_that_draws_ends_quietly_by_itself(clip: Clip, tmp_path: Pat
 
 
 def test_jobs_are_drawn_while_the_caller_goes_on(clip: Clip, tmp_path: Path) -> None:
-    with Studio() as studio:
+    with RenderProcess() as studio:
         for number in range(4):
             studio.submit(picture_job([clip], tmp_path / "deep" / "folder" / f"{number}.png"))
         results = studio.collect()
@@ -177,7 +177,7 @@ def test_jobs_are_drawn_while_the_caller_goes_on(clip: Clip, tmp_path: Path) -> 
     assert all(isinstance(result, VideoInfo) and result.path.is_file() for result in results)
 
 
-def test_one_bad_job_does_not_stop_the_others(clip: Clip, tmp_path: Path, studio: Studio) -> None:
+def test_one_bad_job_does_not_stop_the_others(clip: Clip, tmp_path: Path, studio: RenderProcess) -> None:
     bad = replace(clip, scene=replace(clip.scene, camera="nonsense"))
     for name, each in (("a", clip), ("b", bad), ("c", clip)):
         studio.submit(picture_job([each], tmp_path / f"{name}.png"))
@@ -194,7 +194,7 @@ def kill_the_worker(before: set[int]) -> int:
 
 def test_a_process_that_dies_costs_nothing(clip: Clip, tmp_path: Path) -> None:
     before = children()
-    with Studio() as studio:
+    with RenderProcess() as studio:
         for name in ("a", "b"):
             studio.submit(picture_job([clip], tmp_path / f"{name}.png"))
         kill_the_worker(before)
@@ -208,7 +208,7 @@ def test_a_process_that_dies_costs_nothing(clip: Clip, tmp_path: Path) -> None:
 
 def test_a_job_during_which_the_process_dies_twice_costs_that_picture(clip: Clip, tmp_path: Path) -> None:
     before = children()
-    with Studio() as studio:
+    with RenderProcess() as studio:
         studio.submit(video_job([clip] * 40, tmp_path / "slow.mp4", quality="high"))
         studio.submit(picture_job([clip], tmp_path / "next.png"))
         first = kill_the_worker(before)
@@ -222,7 +222,7 @@ def test_a_job_during_which_the_process_dies_twice_costs_that_picture(clip: Clip
 
 
 def test_a_picture_that_takes_too_long_is_given_up(clip: Clip, tmp_path: Path) -> None:
-    with Studio(job_seconds=0.05) as studio:
+    with RenderProcess(job_seconds=0.05) as studio:
         studio.submit(video_job([clip] * 40, tmp_path / "slow.mp4", quality="high"))
         (result,) = studio.finish()
     assert result == RenderFailure(tmp_path / "slow.mp4", "no picture within 0.05 seconds")
@@ -233,7 +233,7 @@ def test_closing_early_leaves_no_process_and_no_file(
 ) -> None:
     before = children()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with Studio() as studio:
+    with RenderProcess() as studio:
         studio.submit(video_job([clip] * 40, tmp_path / "videos" / "slow.mp4", quality="high"))
     assert children() == before
     assert [path.name for path in tmp_path.rglob("*")] == ["videos"]
@@ -241,7 +241,7 @@ def test_closing_early_leaves_no_process_and_no_file(
 
 def test_a_studio_that_was_given_nothing_starts_nothing() -> None:
     before = children()
-    with Studio() as studio:
+    with RenderProcess() as studio:
         assert studio.finish() == []
         assert children() == before
 

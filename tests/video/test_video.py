@@ -14,7 +14,7 @@ from trace_robot.render.process import Backend, probe
 from trace_robot.render.video import (
     Clip,
     RenderFailure,
-    Studio,
+    RenderProcess,
     VideoInfo,
     picture_job,
     render,
@@ -27,7 +27,7 @@ from trace_robot.spec import Array, Scene, States
 Reader = Callable[[Path], Array]
 
 
-def drawn(studio: Studio, job: object) -> VideoInfo:
+def drawn(studio: RenderProcess, job: object) -> VideoInfo:
     studio.submit(job)  # type: ignore[arg-type]
     (result,) = studio.finish()
     assert isinstance(result, VideoInfo), result
@@ -73,7 +73,7 @@ def test_the_ball_falls_down_in_the_pictures_of_every_backend(
 
 @pytest.mark.parametrize("camera", ["headlong", ""])
 def test_an_upside_down_camera_is_turned_and_a_free_one_is_not(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio, camera: str
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess, camera: str
 ) -> None:
     turned = replace(clip, scene=replace(clip.scene, camera=camera, upside_down=True))
     info = drawn(studio, picture_job([turned], tmp_path / "fall.png", moments=2))
@@ -82,7 +82,7 @@ def test_an_upside_down_camera_is_turned_and_a_free_one_is_not(
 
 
 def test_the_ball_rises_for_a_camera_that_nobody_said_is_upside_down(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     headlong = replace(clip, scene=replace(clip.scene, camera="headlong"))
     info = drawn(studio, picture_job([headlong], tmp_path / "fall.png", moments=2))
@@ -91,7 +91,7 @@ def test_the_ball_rises_for_a_camera_that_nobody_said_is_upside_down(
 
 
 def test_turning_a_headlong_camera_gives_the_upright_picture(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     upright = drawn(studio, picture_job([clip], tmp_path / "a.png", moments=[0.5]))
     scene = replace(clip.scene, camera="headlong", upside_down=True)
@@ -110,7 +110,7 @@ def test_egl_and_osmesa_draw_the_same_picture(clip: Clip, tmp_path: Path, frames
 
 
 def test_the_ray_caster_shows_the_same_things_in_the_same_places(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     if studio.backend == "rays":
         pytest.skip("nothing to compare with: no GL library here")
@@ -121,7 +121,7 @@ def test_the_ray_caster_shows_the_same_things_in_the_same_places(
 
 
 def test_the_ending_stands_still_in_the_colour_of_the_outcome(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     for success, channel in ((True, 1), (False, 0)):
         info = drawn(studio, video_job([replace(clip, success=success)], tmp_path / f"{success}.mp4"))
@@ -133,7 +133,7 @@ def test_the_ending_stands_still_in_the_colour_of_the_outcome(
 
 
 def test_clips_follow_one_another_in_the_order_given(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     info = drawn(studio, video_job([clip, replace(clip, success=False)], tmp_path / "two.mp4"))
     pictures = frames_of(info.path).astype(int)
@@ -155,7 +155,7 @@ def test_side_by_side_is_as_wide_as_its_clips_and_the_shorter_one_waits(
 
 
 def test_a_grid_holds_a_tile_for_every_clip_and_moment(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     def shape(clips: int, **layout: object) -> tuple[int, ...]:
         job = picture_job([clip] * clips, tmp_path / "grid.png", size=(96, 80), **layout)  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def test_a_grid_holds_a_tile_for_every_clip_and_moment(
 
 
 def test_a_strip_goes_from_the_first_state_to_the_last(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     info = drawn(studio, picture_job([clip], tmp_path / "strip.png", moments=3))
     tiles = np.split(frames_of(info.path)[0, :190], 3, axis=1)
@@ -178,7 +178,7 @@ def test_a_strip_goes_from_the_first_state_to_the_last(
 
 
 def test_arrays_of_a_scene_change_its_picture_and_leave_the_next_one_alone(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     goal = Scene(clip.scene.model_path, {"site_pos": np.array([[0.8, 0.0, 1.5]])}, "upright")
     clips = [clip, replace(clip, scene=goal), clip]
@@ -197,7 +197,7 @@ def test_high_quality_is_larger_and_has_shadows(clip: Clip, tmp_path: Path, fram
     assert frames_of(info.path).shape == (1, 480, 640, 3)
 
 
-def test_the_same_clip_gives_the_same_bytes(clip: Clip, tmp_path: Path, studio: Studio) -> None:
+def test_the_same_clip_gives_the_same_bytes(clip: Clip, tmp_path: Path, studio: RenderProcess) -> None:
     for name in ("a.mp4", "b.mp4", "a.png", "b.png"):
         job = (
             video_job([clip], tmp_path / name)
@@ -210,7 +210,7 @@ def test_the_same_clip_gives_the_same_bytes(clip: Clip, tmp_path: Path, studio: 
 
 
 def test_states_that_stop_being_finite_end_the_video_with_a_note(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     qpos = clip.states.qpos.copy()
     qpos[11:] = np.nan
@@ -290,7 +290,7 @@ def _broken(clip: Clip, what: str, folder: Path) -> Clip:
     ],
 )
 def test_a_broken_scene_is_one_line_and_leaves_what_was_there(
-    clip: Clip, tmp_path: Path, studio: Studio, what: str, message: str
+    clip: Clip, tmp_path: Path, studio: RenderProcess, what: str, message: str
 ) -> None:
     target = tmp_path / "videos" / "ball.mp4"
     target.parent.mkdir()
@@ -325,7 +325,7 @@ def test_a_name_that_is_a_folder_is_an_error(clip: Clip, tmp_path: Path) -> None
 
 
 def test_a_scene_that_stands_still_gives_the_frames_of_its_time_and_one_picture(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: Studio
+    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
 ) -> None:
     still = np.repeat(clip.states.qpos[:1], len(clip.states), axis=0)
     noise = 1e-4 * np.sin(np.arange(still.size)).reshape(still.shape)

@@ -1,7 +1,7 @@
 """The benchmark: many tasks and seeds under one protocol, resumable, as a results file, a table and a plot."""
 
 from trace_robot.bench.plan import PAPER, PROTOCOLS, Plan, Protocol, select
-from trace_robot.bench.results import Results, Row, read_rows
+from trace_robot.bench.results import ResultRow, Results, read_rows
 from trace_robot.bench.run import Finished, Running, bench
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "Finished",
     "Plan",
     "Protocol",
+    "ResultRow",
     "Results",
-    "Row",
     "Running",
     "bench",
     "read_rows",

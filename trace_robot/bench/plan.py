@@ -99,7 +99,7 @@ class Protocol:
     """
 
     name: str
-    about: str
+    summary: str
     episodes: int
     confirm: int
     held_out: int

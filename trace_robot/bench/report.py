@@ -11,7 +11,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from trace_robot.bench.plan import PAPER, PROTOCOLS
-from trace_robot.bench.results import ROWS, Row, read_rows
+from trace_robot.bench.results import ROWS, ResultRow, read_rows
 from trace_robot.errors import RunError
 from trace_robot.rollout.evaluation import wilson
 from trace_robot.store.folder import RunFolder
@@ -65,11 +65,11 @@ NOTHING = "No results yet.\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class TaskScore:
     """A task's rows put together: success and its 95 % Wilson interval over the episodes of all seeds."""
 
     task: str
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
 
     @property
     def episodes(self) -> int:
@@ -91,15 +91,15 @@ class Score:
         return float(sum(getattr(row, name) for row in self.rows) / len(self.rows))
 
 
-def scores(rows: Sequence[Row]) -> list[Score]:
+def scores(rows: Sequence[ResultRow]) -> list[TaskScore]:
     """Return the rows put together by task, in the order in which the tasks first occur."""
-    by_task: dict[str, list[Row]] = {}
+    by_task: dict[str, list[ResultRow]] = {}
     for row in rows:
         by_task.setdefault(row.task, []).append(row)
-    return [Score(task, tuple(group)) for task, group in by_task.items()]
+    return [TaskScore(task, tuple(group)) for task, group in by_task.items()]
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[ResultRow]) -> str:
     """Return the summary and the table of rows that share an optimizer and a protocol."""
     if not rows:
         return NOTHING
@@ -144,7 +144,7 @@ def zoo_markdown(data: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _summary(rows: Sequence[Row], found: Sequence[Score]) -> str:
+def _summary(rows: Sequence[ResultRow], found: Sequence[TaskScore]) -> str:
     first = rows[0]
     mean = sum(score.success for score in found) / len(found)
     good = sum(score.success >= GOOD for score in found)
@@ -152,7 +152,7 @@ def _summary(rows: Sequence[Row], found: Sequence[Score]) -> str:
     versions = ", ".join(
         f"{k} {v}" for k, v in first.versions.items() if k not in ("platform", "openai", "cma")
     )
-    about = PROTOCOLS[first.protocol].about if first.protocol in PROTOCOLS else ""
+    summary = PROTOCOLS[first.protocol].summary if first.protocol in PROTOCOLS else ""
     lines = [
         f"**Mean success {mean:.3f}** over {len(found)} task{'s' * (len(found) != 1)}; {good} of them at"
         f" {GOOD:.2f} or better. Episodes that crashed count as failures"
@@ -160,7 +160,7 @@ def _summary(rows: Sequence[Row], found: Sequence[Score]) -> str:
         "",
         f"- optimizer {first.optimizer}{f' ({first.model})' if first.model else ''}, feedback level {first.feedback},"
         f" control {'/'.join(sorted({row.control for row in rows}))}, start {first.fixed.get('policy')}",
-        f"- protocol {first.protocol}: {about}; seeds {', '.join(map(str, seeds))}",
+        f"- protocol {first.protocol}: {summary}; seeds {', '.join(map(str, seeds))}",
         f"- budget of a run: {_budget(first.fixed)}; {sum(row.wall_seconds for row in rows) / 60:.0f} minutes in all"
         f" with {'/'.join(map(str, sorted({row.workers for row in rows})))} workers",
         f"- {versions}",
@@ -173,7 +173,7 @@ def _budget(fixed: Mapping[str, Any]) -> str:
     return " or ".join(parts) or "the optimizer's own"
 
 
-def _published(row: Row, found: Sequence[Score]) -> dict[str, Mapping[str, float]]:
+def _published(row: ResultRow, found: Sequence[TaskScore]) -> dict[str, Mapping[str, float]]:
     """Return the columns of published numbers, where this protocol has any for these tasks."""
     if row.protocol != "paper":
         return {}
@@ -181,7 +181,7 @@ def _published(row: Row, found: Sequence[Score]) -> dict[str, Mapping[str, float
     return {f"paper's {name}": numbers for name, numbers in PAPER.items() if known & set(numbers)}
 
 
-def _cells(score: Score, asked: bool, published: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _cells(score: TaskScore, asked: bool, published: Mapping[str, Mapping[str, float]]) -> list[str]:
     low, high = score.interval
     endings = {row.ended: None for row in score.rows}
     return [
@@ -204,7 +204,7 @@ TOP, ROW, BOTTOM = 64, 20, 34
 BAR, INTERVAL, MARK, GRID, TEXT = "#4c78a8", "#1d3557", "#d1495b", "#dddddd", "#222222"
 
 
-def svg(rows: Sequence[Row]) -> str:
+def svg(rows: Sequence[ResultRow]) -> str:
     """Return the picture of rows that share an optimizer and a protocol, the best task first."""
     found = sorted(scores(rows), key=lambda score: -score.success)
     published = PAPER["optoprime"] if rows and rows[0].protocol == "paper" else {}
@@ -222,16 +222,16 @@ def svg(rows: Sequence[Row]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _heading(rows: Sequence[Row], found: Sequence[Score], published: bool) -> list[str]:
+def _heading(rows: Sequence[ResultRow], found: Sequence[TaskScore], published: bool) -> list[str]:
     if not rows:
         return [_text(10, 24, "no results yet")]
     first = rows[0]
     mean = sum(score.success for score in found) / len(found)
     what = f"{first.optimizer}, protocol {first.protocol}, feedback level {first.feedback}"
-    about = "success on held-out conditions, 95 % interval" + (
+    summary = "success on held-out conditions, 95 % interval" + (
         "; red: the paper's OptoPrime" if published else ""
     )
-    return [_text(10, 24, f"{what}: mean {mean:.3f}", 'font-size="15"'), _text(10, 44, about)]
+    return [_text(10, 24, f"{what}: mean {mean:.3f}", 'font-size="15"'), _text(10, 44, summary)]
 
 
 def _axis(height: int) -> list[str]:
@@ -243,7 +243,7 @@ def _axis(height: int) -> list[str]:
     return parts
 
 
-def _bar(score: Score, y: int, published: float | None) -> list[str]:
+def _bar(score: TaskScore, y: int, published: float | None) -> list[str]:
     middle = y + ROW / 2
     low, high = score.interval
     parts = [

@@ -18,7 +18,7 @@ ROWS = "results.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """One run: an optimizer on a task with a seed.
 
     success: of the best controller on the held-out conditions; crashes: held-out episodes that ended with an
@@ -57,12 +57,12 @@ class Row:
         return self.task, self.seed
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Row:
+    def from_data(cls, data: Mapping[str, Any]) -> ResultRow:
         values = {name: data[name] for name in (part.name for part in fields(cls))}
         return cls(**{**values, "interval": tuple(data["interval"])})
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[ResultRow]:
     """Read a results file, in its order; a last line that was being written when its process died is left out."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def read_rows(path: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(text.split("\n")[:-1], 1):
         try:
-            rows.append(Row.from_data(json.loads(line)))
+            rows.append(ResultRow.from_data(json.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{str(path)!r}, line {number} is no result: {type(error).__name__}: {error}; delete the line"
@@ -103,7 +103,7 @@ class Results:
             self._file.close()
             raise
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ResultRow) -> None:
         """Append a row; when this returns it is on disk."""
         try:
             self._file.write(json.dumps(asdict(row)) + "\n")

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from trace_robot.bench.plan import Key, Plan
-from trace_robot.bench.results import Results, Row
+from trace_robot.bench.results import ResultRow, Results
 from trace_robot.env.registry import require_expert
 from trace_robot.errors import ChangedRunError, EnvironmentFault
 from trace_robot.llm.recording import read_record
-from trace_robot.rollout.engine import Engine
+from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
 from trace_robot.rollout.feedback import EXPERT
 from trace_robot.run.events import Event, Observe
@@ -41,7 +41,7 @@ class Running:
 class Finished:
     """A row is on disk. done: rows of the plan that are; left: seconds to go, by what the rows so far took."""
 
-    row: Row
+    row: ResultRow
     done: int
     total: int
     left: float
@@ -57,7 +57,7 @@ def bench(
     model: str | None = None,
     base_url: str | None = None,
     observe: Watch = lambda event: None,
-) -> list[Row]:
+) -> list[ResultRow]:
     """Do the runs of ``plan`` that are not in ``out`` yet; return the rows of the plan, in its order.
 
     Every finished row is on disk before the next run begins. A run that was killed goes on where it was.
@@ -69,7 +69,7 @@ def bench(
     with Results(out, plan.fixed) as results:
         missing = [key for key in keys if key not in results.rows]
         if missing:
-            with Engine(plan.workers, trusted=plan.trusted) as engine:
+            with RolloutEngine(plan.workers, trusted=plan.trusted) as engine:
                 _Bench(plan, out, results, engine, observe, model, base_url).run(keys, missing)
         return [results.rows[key] for key in keys]
 
@@ -79,7 +79,7 @@ class _Bench:
     plan: Plan
     out: Path
     results: Results
-    engine: Engine
+    engine: RolloutEngine
     observe: Watch
     model: str | None
     base_url: str | None
@@ -97,7 +97,7 @@ class _Bench:
     def _tell(self, key: Key, number: int, total: int, event: Event) -> None:
         self.observe(Running(key, number, total, event))
 
-    def one(self, key: Key, observe: Callable[[Event], None]) -> Row:
+    def one(self, key: Key, observe: Callable[[Event], None]) -> ResultRow:
         """Do one run; an environment that breaks is a row of failures, everything else is the caller's."""
         started = time.monotonic()
         name = f"{key[0]}-s{key[1]}"
@@ -158,10 +158,10 @@ class _Bench:
 
     def _row(
         self, key: Key, chosen: Chosen, result: Result, folder: Path, controller: Path, seconds: float
-    ) -> Row:
+    ) -> ResultRow:
         calls, tokens = self._paid(controller.stem, result)
         held_out = json.loads((folder / "held_out.json").read_text())["episodes"]
-        return Row(
+        return ResultRow(
             task=key[0], optimizer=result.optimizer, protocol=self.plan.protocol, seed=key[1],
             feedback=result.feedback_level, control=result.control, success=result.held_out_success,
             episodes=result.held_out_episodes, interval=result.held_out_interval,
@@ -174,9 +174,9 @@ class _Bench:
             fixed=self.plan.fixed, versions=result.versions,
         )  # fmt: skip
 
-    def _broken(self, key: Key, chosen: Chosen, error: EnvironmentFault, seconds: float) -> Row:
+    def _broken(self, key: Key, chosen: Chosen, error: EnvironmentFault, seconds: float) -> ResultRow:
         rules, settings = self.plan.rules, chosen.settings
-        return Row(
+        return ResultRow(
             task=key[0], optimizer=settings.optimizer, protocol=rules.name, seed=key[1], feedback=settings.feedback,
             control=settings.control or settings.usual_control, success=0.0, episodes=rules.held_out,
             interval=wilson(0, rules.held_out), crashes=rules.held_out, training_success=0.0,

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trace_robot.bench.plan import PROTOCOLS
-from trace_robot.bench.results import Row
+from trace_robot.bench.results import ResultRow
 from trace_robot.env.registry import environments
 from trace_robot.errors import RunError, UnknownNameError, unknown
 from trace_robot.policy import Policy, load_policy
-from trace_robot.rollout.engine import Backend, Engine
-from trace_robot.rollout.evaluate import Report, evaluate
-from trace_robot.rollout.evaluation import Trials
+from trace_robot.rollout.engine import BackendName, RolloutEngine
+from trace_robot.rollout.evaluate import EvaluationReport, evaluate
+from trace_robot.rollout.evaluation import Evaluator
 from trace_robot.rollout.seeds import validation_seeds
 from trace_robot.rollout.task import resolve
 from trace_robot.store.folder import RunFolder
@@ -30,20 +30,20 @@ LEFT_OUT = ("platform", "python", "openai")
 
 
 def write_zoo(
-    rows: Sequence[Row], out: Path, folder: Path, *, workers: int | None = None, trusted: bool = False
+    rows: Sequence[ResultRow], out: Path, folder: Path, *, workers: int | None = None, trusted: bool = False
 ) -> list[Path]:
     """Write one file a task to ``folder`` from the controllers in ``out``; return the files.
 
     Among several seeds the one with the best success on validation conditions is chosen, which are neither
     trained on nor held out, so that the held-out result in the file stays an honest one.
     """
-    by_task: dict[str, list[Row]] = {}
+    by_task: dict[str, list[ResultRow]] = {}
     for row in rows:
         _check(row)
         if row.controller:
             by_task.setdefault(row.task, []).append(row)
     files = []
-    with Engine(workers, trusted=trusted) as engine:
+    with RolloutEngine(workers, trusted=trusted) as engine:
         for task, found in by_task.items():
             best = max(found, key=lambda row: _validated(row, out, engine)) if found[1:] else found[0]
             text = with_header(_controller(best, out), best)
@@ -64,11 +64,11 @@ def evaluate_zoo(
     episodes: int = 50,
     seed: int = 0,
     workers: int | None = None,
-    backend: Backend = "local",
+    backend: BackendName = "local",
     address: str | None = None,
     trusted: bool = False,
-    on_report: Callable[[Report], None] = lambda report: None,
-) -> list[Report]:
+    on_report: Callable[[EvaluationReport], None] = lambda report: None,
+) -> list[EvaluationReport]:
     """Score the zoo's controllers, all or those of ``tasks``, on held-out conditions of ``seed``."""
     known = zoo()
     if not known:
@@ -79,7 +79,7 @@ def evaluate_zoo(
         if task not in known:
             raise unknown("controller in the zoo for", task, known)
     reports = []
-    with Engine(workers, backend=backend, address=address, trusted=trusted) as engine:
+    with RolloutEngine(workers, backend=backend, address=address, trusted=trusted) as engine:
         for task in tasks or known:
             policy = load_policy(known[task])
             reports.append(evaluate(task, policy, episodes=episodes, seed=seed, engine=engine))
@@ -91,7 +91,7 @@ def file_name(task: str) -> str:
     return task.replace("-", "_")
 
 
-def with_header(text: str, row: Row) -> str:
+def with_header(text: str, row: ResultRow) -> str:
     """Return a controller's text with its imports in order and its docstring replaced by how it was found."""
     lines = text.split("\n")
     imports: dict[str, None] = {}
@@ -115,7 +115,7 @@ def _groups(imports: Iterable[str]) -> list[str]:
     return ["\n".join(group) for group in groups if group]
 
 
-def header(row: Row) -> str:
+def header(row: ResultRow) -> str:
     """Return the docstring of a zoo's file: result, settings, cost, versions, and the command to make it again."""
     low, high = row.interval
     versions = ", ".join(
@@ -143,7 +143,7 @@ def _flags(fixed: Mapping[str, object]) -> str:
                    for name, value in given.items())  # fmt: skip
 
 
-def _check(row: Row) -> None:
+def _check(row: ResultRow) -> None:
     if row.feedback != LEVEL:
         raise RunError(
             f"the zoo takes controllers found at feedback level {LEVEL!r} only, got {row.feedback!r}; leave --zoo out"
@@ -155,15 +155,15 @@ def _check(row: Row) -> None:
         )
 
 
-def _validated(row: Row, out: Path, engine: Engine) -> float:
+def _validated(row: ResultRow, out: Path, engine: RolloutEngine) -> float:
     """Return the success of a row's controller on validation conditions, the same for all rows of a task."""
     policy, _, options = resolve(row.task, Policy.from_text(_controller(row, out)), row.control)
     seeds = validation_seeds(0, VALIDATION)
-    episodes = Trials(engine, policy, row.task, options, seeds).score(policy.text, seeds)
+    episodes = Evaluator(engine, policy, row.task, options, seeds).score(policy.text, seeds)
     return sum(episode.success for episode in episodes) / len(episodes)
 
 
-def _controller(row: Row, out: Path) -> str:
+def _controller(row: ResultRow, out: Path) -> str:
     try:
         return (out / row.controller).read_text(encoding="utf-8")
     except OSError as error:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trace_robot.bench.plan import PROTOCOLS, Plan, select
 from trace_robot.bench.report import markdown, write_report
-from trace_robot.bench.results import ROWS, Row
+from trace_robot.bench.results import ROWS, ResultRow
 from trace_robot.bench.run import Finished, Running, bench
 from trace_robot.bench.zoo import write_zoo
 from trace_robot.cli.screen import console, write_json
@@ -86,7 +86,7 @@ class _Screen:
                 note=note,
             )
 
-    def _finished(self, row: Row, done: int, total: int, left: float) -> None:
+    def _finished(self, row: ResultRow, done: int, total: int, left: float) -> None:
         self.progress.update(self.bar, completed=done)
         self.out.print(
             f"{done:>4}/{total}  {row.task:28} seed {row.seed:<3} success {row.success:.2f}  {row.candidates:>7,} tried"

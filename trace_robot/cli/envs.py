@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from trace_robot.cli.screen import console, write_json
-from trace_robot.env.registry import Entry, catalogue, gymnasium_ids
+from trace_robot.env.registry import CatalogEntry, catalogue, gymnasium_ids
 from trace_robot.errors import unknown
 
 OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"
@@ -32,14 +32,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _with_word(word: str, entries: list[Entry]) -> list[Entry]:
+def _with_word(word: str, entries: list[CatalogEntry]) -> list[CatalogEntry]:
     """Return the environments that have the word in their name or task, also those that only gymnasium knows."""
     low = word.lower()
     found = [each for each in entries if low in f"{each.name} {each.instruction}".lower()]
     names = {each.name for each in entries}
     ids = [name for name in _newest(gymnasium_ids()) if name not in names]
     found += [
-        Entry(name, "give it a task: --task 'in words'", "", "gymnasium")
+        CatalogEntry(name, "give it a task: --task 'in words'", "", "gymnasium")
         for name in ids
         if low in name.lower()
     ]

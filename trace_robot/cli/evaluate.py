@@ -11,7 +11,7 @@ from trace_robot.cli.options.shared import environment_options
 from trace_robot.cli.screen import console, write_json
 from trace_robot.errors import TraceRobotError
 from trace_robot.policy import load_policy
-from trace_robot.rollout.evaluate import Report, evaluate
+from trace_robot.rollout.evaluate import EvaluationReport, evaluate
 from trace_robot.rollout.feedback import describe
 
 
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print(report: Report, text: str, quiet: bool) -> None:
+def _print(report: EvaluationReport, text: str, quiet: bool) -> None:
     out = console()
     low, high = report.interval
     count = len(report.episodes)

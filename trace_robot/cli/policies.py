@@ -17,8 +17,8 @@ def run(options: argparse.Namespace) -> int:
     rows = []
     for name in policies():
         policy = load_policy(name)
-        about = (ast.get_docstring(ast.parse(policy.text)) or "").split("\n")[0]
-        rows.append({"name": name, "about": about, "trainable": [place.name for place in policy.places]})
+        summary = (ast.get_docstring(ast.parse(policy.text)) or "").split("\n")[0]
+        rows.append({"name": name, "about": summary, "trainable": [place.name for place in policy.places]})
     if options.json:
         write_json(rows)
         return 0

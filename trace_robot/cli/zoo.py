@@ -11,7 +11,7 @@ from rich.table import Table
 from trace_robot.bench.zoo import evaluate_zoo, zoo
 from trace_robot.cli.screen import console, write_json
 from trace_robot.errors import TraceRobotError
-from trace_robot.rollout.evaluate import Report
+from trace_robot.rollout.evaluate import EvaluationReport
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(reports: list[Report]) -> Table:
+def _table(reports: list[EvaluationReport]) -> Table:
     table = Table(
         "task", "success", "95 % interval", "errors", "control", "steps", box=None, padding=(0, 2, 0, 0)
     )

@@ -13,26 +13,26 @@ from gymnasium.spaces import Box
 
 from trace_robot.env import recording
 from trace_robot.env.declaration import Environment, Transition
-from trace_robot.env.flatten import Acted, Observed, all_finite, cut
-from trace_robot.env.recording import Recorder
+from trace_robot.env.flatten import ActionLayout, ObservationLayout, all_finite, cut
+from trace_robot.env.recording import StateRecorder
 from trace_robot.env.tracking import Tracking
 from trace_robot.errors import ActionError, EnvironmentFault, OrderError
-from trace_robot.spec import Array, EnvSpec, Scene, States
+from trace_robot.spec import Array, Scene, States, TaskSpec
 
 UNTOLD = ("success", "is_success", "steps")
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class EnvSnapshot:
     """Everything that the rest of an episode depends on."""
 
-    inner: recording.Snapshot
+    inner: recording.StateSnapshot
     observation: Array
     steps: int
     decisions: int
 
 
-class PluggedEnv(gymnasium.Env[Array, Array]):
+class EnvAdapter(gymnasium.Env[Array, Array]):
     """One environment behind flat vectors; see ``trace_robot.Environment`` for what decides.
 
     ``info["success"]``, ``info["steps"]`` (simulator steps so far) and numbers of the environment's own ``info``.
@@ -47,22 +47,22 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
         self,
         env: Any,
         said: Environment,
-        about: EnvSpec,
-        observed: Observed,
-        acted: Acted,
+        spec: TaskSpec,
+        observed: ObservationLayout,
+        acted: ActionLayout,
         tracking: Tracking | None,
     ) -> None:
-        self.about = about
+        self.task_spec = spec
         self.record_states = False
         self.observation_space = Box(-np.inf, np.inf, (observed.size,), np.float64)
-        self.action_space = Box(np.array(about.low, np.float32), np.array(about.high, np.float32))
+        self.action_space = Box(np.array(spec.low, np.float32), np.array(spec.high, np.float32))
         self.inner = env
         self._said, self._observed, self._acted, self._tracking = said, observed, acted, tracking
-        self._horizon = about.simulator_steps or about.horizon
+        self._horizon = spec.simulator_steps or spec.horizon
         self._flag = said.success if isinstance(said.success, str) else ""
         self._raw_low, self._raw_high = np.array(acted.low), np.array(acted.high)
         self._low, self._high = self.action_space.low, self.action_space.high
-        self._recorder = Recorder(env, said.camera, said.marks)
+        self._recorder = StateRecorder(env, said.camera, said.marks)
         self._observation: Array = np.zeros(observed.size)
         self._steps, self._decisions, self._going = -1, 0, False
 
@@ -78,7 +78,7 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
         observation, info = begun
         self._observation = self._observed.flat(observation)
         self._steps, self._decisions, self._going = 0, 0, True
-        self._recorder.start(given, self.record_states, self.about.action_size + 1)
+        self._recorder.start(given, self.record_states, self.task_spec.action_size + 1)
         return self._observation.copy(), {**self._numbers(info), "success": False, "steps": 0}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -90,19 +90,19 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
         self._decisions += 1
         if self.record_states:
             self._recorder.decided(self._steps, np.append(wanted, reward))
-        over = self._steps >= self._horizon or self._decisions >= self.about.horizon
+        over = self._steps >= self._horizon or self._decisions >= self.task_spec.horizon
         truncated = (truncated or over) and not (terminated or success)
         self._going = not (terminated or truncated or success)
         told = {**self._numbers(info), "success": success, "steps": self._steps}
         return self._observation.copy(), reward, terminated or success, truncated, told
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> EnvSnapshot:
         """Return a value from which :meth:`restore` of this object continues; check-env tries whether exactly."""
-        return Snapshot(
+        return EnvSnapshot(
             recording.snapshot(self.inner), self._observation.copy(), self._steps, self._decisions
         )
 
-    def restore(self, snapshot: Snapshot) -> Array:
+    def restore(self, snapshot: EnvSnapshot) -> Array:
         """Continue from a snapshot; return the observation at that moment."""
         recording.restore(self.inner, snapshot.inner)
         self._observation, self._going = snapshot.observation.copy(), True
@@ -111,8 +111,8 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
 
     def scene(self) -> Scene | None:
         """Return what another process needs to draw this episode; None where nothing can draw it."""
-        options = {key: value for key, value in self.about.options.items() if key != "decision_steps"}
-        return self._recorder.scene({"env": self.about.name, "options": options})
+        options = {key: value for key, value in self.task_spec.options.items() if key != "decision_steps"}
+        return self._recorder.scene({"env": self.task_spec.name, "options": options})
 
     def recorded(self) -> States | None:
         return self._recorder.states(max(self._steps, 0))
@@ -131,7 +131,7 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
                 if self._steps < 0
                 else "the episode is over; call reset() first"
             )
-        size = self.about.action_size
+        size = self.task_spec.action_size
         try:
             wanted = np.asarray(action, dtype=np.float32)
         except (TypeError, ValueError) as error:
@@ -163,7 +163,7 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
             number, success = float(reward), bool(self._flag and info.get(self._flag))
             failure = bool(said.failure and info.get(said.failure))
         else:
-            seen = self.about.named(self._observation)
+            seen = self.task_spec.named(self._observation)
             step = Transition(seen, float(reward), bool(terminated), info, observation, self.inner.unwrapped)
             number = float(reward if said.reward is None else said.reward(step))
             success = bool(
@@ -176,13 +176,13 @@ class PluggedEnv(gymnasium.Env[Array, Array]):
 
     def _track(self, wanted: Array, tracking: Tracking) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
         """Bring the robot towards a target for one decision; rewards are summed over simulator steps."""
-        seen = self.about.named(self._observation)
+        seen = self.task_spec.named(self._observation)
         target = tracking.target(seen, wanted)
         total = 0.0
         for done in range(1, min(tracking.steps, self._horizon - self._steps) + 1):
             reward, terminated, truncated, success, info = self._advance(tracking.raw(seen, target, wanted))
             total += reward
-            before, seen = seen, self.about.named(self._observation)
+            before, seen = seen, self.task_spec.named(self._observation)
             if terminated or truncated or success:
                 break
             if done >= tracking.least and tracking.there(before, seen, target):

@@ -9,63 +9,63 @@ import gymnasium
 import numpy as np
 
 from trace_robot.errors import WorkspaceError
-from trace_robot.spec import Array, EnvSpec, Field
+from trace_robot.spec import Array, Field, TaskSpec
 
 Env = gymnasium.Env[Array, Array]
 
 
-def require(file: str, about: EnvSpec, env: Env) -> None:
+def require(file: str, spec: TaskSpec, env: Env) -> None:
     """Raise WorkspaceError, naming the plug-in's file, for the first thing that does not fit."""
-    for problem in (*spec_problems(about), *space_problems(about, env)):
-        raise WorkspaceError(f"{file}: {about.name}: {problem}")
+    for problem in (*spec_problems(spec), *space_problems(spec, env)):
+        raise WorkspaceError(f"{file}: {spec.name}: {problem}")
 
 
-def spec_problems(about: EnvSpec) -> Iterator[str]:
+def spec_problems(spec: TaskSpec) -> Iterator[str]:
     """Yield what is wrong with a description, each as one line that says what to do."""
-    if not about.instruction.strip():
+    if not spec.instruction.strip():
         yield "the instruction is empty; say in words what the task is"
-    if len(about.low) != len(about.high) or not np.all(np.less(about.low, about.high)):
-        yield f"each bound of the action must be low < high, got {about.low} and {about.high}"
-    if about.horizon < 1:
-        yield f"the horizon must be at least 1, got {about.horizon}"
-    yield from _field_problems("observation", about.observation, about.observation_size)
-    yield from _field_problems("action", about.action, about.action_size)
-    if sum(field.size for field in about.action) != about.action_size:
-        yield f"the action's fields must use up its {about.action_size} numbers"
-    sizes = {field.name: field.size for field in about.observation}
-    for name in about.positions:
+    if len(spec.low) != len(spec.high) or not np.all(np.less(spec.low, spec.high)):
+        yield f"each bound of the action must be low < high, got {spec.low} and {spec.high}"
+    if spec.horizon < 1:
+        yield f"the horizon must be at least 1, got {spec.horizon}"
+    yield from _field_problems("observation", spec.observation, spec.observation_size)
+    yield from _field_problems("action", spec.action, spec.action_size)
+    if sum(field.size for field in spec.action) != spec.action_size:
+        yield f"the action's fields must use up its {spec.action_size} numbers"
+    sizes = {field.name: field.size for field in spec.observation}
+    for name in spec.positions:
         if sizes.get(name) != 3:
             yield f"position {name!r} must be an observation field of 3 numbers"
 
 
-def unused(about: EnvSpec) -> list[int]:
+def unused(spec: TaskSpec) -> list[int]:
     """Return the indices of the observation that no field shows."""
-    shown = {index for field in about.observation for index in range(field.start, field.stop)}
-    return [index for index in range(about.observation_size) if index not in shown]
+    shown = {index for field in spec.observation for index in range(field.start, field.stop)}
+    return [index for index in range(spec.observation_size) if index not in shown]
 
 
-def space_problems(about: EnvSpec, env: Env) -> Iterator[str]:
+def space_problems(spec: TaskSpec, env: Env) -> Iterator[str]:
     """Yield where the environment's spaces are not those that were described."""
-    wanted = (("observation", about.observation_size, np.float64), ("action", about.action_size, np.float32))
+    wanted = (("observation", spec.observation_size, np.float64), ("action", spec.action_size, np.float32))
     for what, size, dtype in wanted:
         space = getattr(env, f"{what}_space")
         if not isinstance(space, gymnasium.spaces.Box) or space.shape != (size,) or space.dtype != dtype:
             yield f"the {what} space must be a Box of shape ({size},) and {np.dtype(dtype)}, got {space}"
 
 
-def run_problems(about: EnvSpec, fresh: Callable[[], Env], *, steps: int = 20) -> Iterator[str]:
+def run_problems(spec: TaskSpec, fresh: Callable[[], Env], *, steps: int = 20) -> Iterator[str]:
     """Yield what goes wrong in short episodes: types, values that are not finite, seeds that do not repeat.
 
     fresh: makes a new environment object; two of them must agree.
     """
     first, second = fresh(), fresh()
     try:
-        runs = [_run(env, about, steps) for env in (first, second, first)]
+        runs = [_run(env, spec, steps) for env in (first, second, first)]
     finally:
         first.close()
         second.close()
     for observation in runs[0][0]:
-        yield from _observation_problems(about, observation)
+        yield from _observation_problems(spec, observation)
     for other, what in ((1, "two objects"), (2, "two episodes of one object")):
         if [each.tobytes() for each in runs[0][0]] != [each.tobytes() for each in runs[other][0]]:
             yield f"the same seed and actions gave different observations in {what}"
@@ -75,12 +75,12 @@ def run_problems(about: EnvSpec, fresh: Callable[[], Env], *, steps: int = 20) -
         yield "a reward is not finite"
 
 
-def _run(env: Env, about: EnvSpec, steps: int) -> tuple[list[Array], list[float]]:
+def _run(env: Env, spec: TaskSpec, steps: int) -> tuple[list[Array], list[float]]:
     generator = np.random.default_rng(0)
     observation, _ = env.reset(seed=0)
     observations, rewards = [observation], []
-    for _ in range(min(steps, about.horizon)):
-        action = generator.uniform(about.low, about.high).astype(np.float32)
+    for _ in range(min(steps, spec.horizon)):
+        action = generator.uniform(spec.low, spec.high).astype(np.float32)
         observation, reward, terminated, truncated, _ = env.step(action)
         observations.append(observation)
         rewards.append(float(reward))
@@ -89,9 +89,9 @@ def _run(env: Env, about: EnvSpec, steps: int) -> tuple[list[Array], list[float]
     return observations, rewards
 
 
-def _observation_problems(about: EnvSpec, observation: Any) -> Iterator[str]:
-    if not isinstance(observation, np.ndarray) or observation.shape != (about.observation_size,):
-        yield f"an observation must have shape ({about.observation_size},), got {np.shape(observation)}"
+def _observation_problems(spec: TaskSpec, observation: Any) -> Iterator[str]:
+    if not isinstance(observation, np.ndarray) or observation.shape != (spec.observation_size,):
+        yield f"an observation must have shape ({spec.observation_size},), got {np.shape(observation)}"
     elif observation.dtype != np.float64:
         yield f"an observation must be float64, got {observation.dtype}"
     elif not np.isfinite(observation).all():

@@ -142,31 +142,31 @@ class Environment:
         return ("raw",) if self.pose is None else ("pose", "raw")
 
 
-def _problems(about: Environment) -> Any:
+def _problems(spec: Environment) -> Any:
     """Yield what cannot be right in a declaration, without looking at the environment."""
-    if not isinstance(about.task, str) or not about.task.strip():
-        yield f"task must say in words what a controller must do, got {about.task!r}"
-    if about.make is not None and not callable(about.make):
-        yield f"make must be a class or a function that returns the environment, got {about.make!r}"
+    if not isinstance(spec.task, str) or not spec.task.strip():
+        yield f"task must say in words what a controller must do, got {spec.task!r}"
+    if spec.make is not None and not callable(spec.make):
+        yield f"make must be a class or a function that returns the environment, got {spec.make!r}"
     for name in ("success", "failure"):
-        value = getattr(about, name)
+        value = getattr(spec, name)
         if value is not None and not isinstance(value, str) and not callable(value):
             yield f"{name} must name an entry of info or be a function of a step, got {value!r}"
-    if about.reward is not None and not callable(about.reward):
-        yield f"reward must be a function of a step, got {about.reward!r}"
-    if about.success is not None and about.return_threshold is not None:
+    if spec.reward is not None and not callable(spec.reward):
+        yield f"reward must be a function of a step, got {spec.reward!r}"
+    if spec.success is not None and spec.return_threshold is not None:
         yield "success and return_threshold both say what success is; leave one out"
-    if about.return_threshold is not None and not isinstance(about.return_threshold, int | float):
-        yield f"return_threshold must be a number, got {about.return_threshold!r}"
-    horizon = about.horizon
+    if spec.return_threshold is not None and not isinstance(spec.return_threshold, int | float):
+        yield f"return_threshold must be a number, got {spec.return_threshold!r}"
+    horizon = spec.horizon
     if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
         yield f"horizon must be a whole number of at least 1, got {horizon!r}"
     for name in ("positions", "terms"):
-        value = getattr(about, name)
+        value = getattr(spec, name)
         if isinstance(value, str) or not all(isinstance(each, str) for each in value):
             yield f"{name} must be a tuple of names, got {value!r}"
     for name in ("observation", "action"):
-        yield from _part_problems(name, getattr(about, name))
+        yield from _part_problems(name, getattr(spec, name))
 
 
 def _part_problems(name: str, parts: Any) -> Any:

@@ -23,7 +23,7 @@ from trace_robot.errors import (
     ValueMismatchError,
     WorkspaceError,
 )
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 HORIZON = 1000  # steps of an episode where nobody says how many
 FLAGS = ("success", "is_success")
@@ -64,24 +64,24 @@ class Declared:
     def controls(self, name: str) -> tuple[str, ...]:
         return self.said(name).controls
 
-    def describe(self, name: str, /, **options: Any) -> EnvSpec:
+    def describe(self, name: str, /, **options: Any) -> TaskSpec:
         """Say what an environment is. It is made once, to see its spaces, and what it says is remembered.
 
         options: control ("raw", or "pose" where it has a tracking controller), horizon, task, return_threshold;
         all others go to the environment itself.
         """
-        about: EnvSpec = self._looked(name, options)[1]
+        about: TaskSpec = self._looked(name, options)[1]
         return about
 
     def make(self, name: str, /, **options: Any) -> Any:
-        from trace_robot.env.adapter import PluggedEnv
+        from trace_robot.env.adapter import EnvAdapter
 
         said, about, observed, acted = self._looked(name, options)
         env = self._made(said, _arguments(options), options.get("render_mode"))
         tracking = said.pose if about.control == "pose" else None
-        return PluggedEnv(env, said, about, observed, acted, tracking)
+        return EnvAdapter(env, said, about, observed, acted, tracking)
 
-    def _looked(self, name: str, options: Mapping[str, Any]) -> tuple[Environment, EnvSpec, Any, Any]:
+    def _looked(self, name: str, options: Mapping[str, Any]) -> tuple[Environment, TaskSpec, Any, Any]:
         asked = {key: value for key, value in options.items() if key != "render_mode"}
         key = json.dumps([name, asked], sort_keys=True, default=repr)
         if key not in self.known:
@@ -172,7 +172,7 @@ def return_words(threshold: float) -> str:
 
 def _described(
     said: Environment, env: Any, control: str, options: Mapping[str, Any]
-) -> tuple[Environment, EnvSpec, Any, Any]:
+) -> tuple[Environment, TaskSpec, Any, Any]:
     from trace_robot.env.flatten import acted, observed
 
     for what in ("observation_space", "action_space"):
@@ -182,7 +182,7 @@ def _described(
     spec = _spec(said.id) if said.make is None else getattr(env, "spec", None)
     said = _judged(said, env, spec, done)
     horizon = said.horizon or getattr(spec, "max_episode_steps", None) or HORIZON
-    about = EnvSpec(
+    about = TaskSpec(
         name=said.called, instruction=said.task, observation=seen.fields, action=done.fields,
         observation_size=seen.size, low=done.low, high=done.high, horizon=horizon, success=said.success_when,
         control=control, positions=tuple(said.positions), failure=said.failure_when,

@@ -39,7 +39,7 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservationLayout:
     """How an observation becomes a flat vector of ``size`` numbers, of which ``fields`` are shown."""
 
     leaves: tuple[Leaf, ...]
@@ -81,7 +81,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Acted:
+class ActionLayout:
     """How a flat vector becomes an action. scales: what the environment gets is so many times the vector."""
 
     leaves: tuple[Leaf, ...]
@@ -102,7 +102,7 @@ class Acted:
         return _assembled(self.space, (), built)
 
 
-def observed(space: Any, parts: Any) -> Observed:
+def observed(space: Any, parts: Any) -> ObservationLayout:
     """Lay an observation space out; parts: as ``Environment.observation``. Raises WorkspaceError, without a file."""
     leaves = tuple(_leaves(space, (), "observation"))
     size = leaves[-1].stop if leaves else 0
@@ -111,10 +111,10 @@ def observed(space: Any, parts: Any) -> Observed:
             f"observation: the space has {size} numbers, and a controller can read 1 to {LARGEST}; wrap the"
             " environment so that it gives states, not pictures"
         )
-    return Observed(leaves, tuple(_fields("observation", space, leaves, parts)), size)
+    return ObservationLayout(leaves, tuple(_fields("observation", space, leaves, parts)), size)
 
 
-def acted(space: Any, parts: Any) -> Acted:
+def acted(space: Any, parts: Any) -> ActionLayout:
     """Lay an action space out, as ``observed``."""
     leaves = tuple(_leaves(space, (), "action"))
     named = list(_fields("action", space, leaves, parts))
@@ -139,7 +139,7 @@ def acted(space: Any, parts: Any) -> Acted:
     fields = tuple(
         Field(f.name, f.start, f.stop, f.unit, f.meaning, bool(whole[f.start : f.stop].all())) for f in named
     )
-    return Acted(leaves, fields, _tuple(low), _tuple(high), _tuple(scales), space)
+    return ActionLayout(leaves, fields, _tuple(low), _tuple(high), _tuple(scales), space)
 
 
 def _leaves(space: Any, path: tuple[Any, ...], what: str, start: int = 0) -> Iterator[Leaf]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, cast
 from trace_robot.env.declaration import Environment
 from trace_robot.env.declared import Declared
 from trace_robot.errors import WorkspaceError
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 PLUGIN_NAMES = ("names", "describe", "make")
 DECLARED = "ENVIRONMENTS"
@@ -38,7 +38,7 @@ class Plugin(Protocol):
 
     def names(self) -> Sequence[str]: ...
 
-    def describe(self, name: str, /, **options: Any) -> EnvSpec: ...
+    def describe(self, name: str, /, **options: Any) -> TaskSpec: ...
 
     def make(self, name: str, /, **options: Any) -> Any: ...
 

@@ -19,7 +19,7 @@ DRAWING = frozenset({"screen", "clock", "surf", "window", "viewer", "isopen", "m
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StateSnapshot:
     """attributes: of each wrapper and the environment, the outermost first; physics: MuJoCo's state, or None;
     computed: what MuJoCo computes from it and an environment may read before the next step, a step old or not.
     """
@@ -37,21 +37,21 @@ def simulation(env: Any) -> tuple[Any, Any] | None:
     return None
 
 
-def snapshot(env: Any) -> Snapshot:
+def snapshot(env: Any) -> StateSnapshot:
     """Return copies of everything that a later step may depend on; whether it is exact can only be tried."""
     attributes = tuple(_values(each) for each in _chain(env))
     found = simulation(env.unwrapped)
     if found is None:
-        return Snapshot(attributes, None, {})
+        return StateSnapshot(attributes, None, {})
     import mujoco
 
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
     state = np.empty(mujoco.mj_stateSize(found[0], kind))
     mujoco.mj_getState(*found, state, kind)
-    return Snapshot(attributes, state, {name: array.copy() for name, array in _arrays(found[1])})
+    return StateSnapshot(attributes, state, {name: array.copy() for name, array in _arrays(found[1])})
 
 
-def restore(env: Any, saved: Snapshot) -> None:
+def restore(env: Any, saved: StateSnapshot) -> None:
     """Continue from a snapshot of the same object."""
     for each, attributes in zip(_chain(env), saved.attributes, strict=True):
         vars(each).update(copy.deepcopy(dict(attributes)))
@@ -74,7 +74,7 @@ def _arrays(data: Any) -> Iterator[tuple[str, Array]]:
             yield name, value
 
 
-class Recorder:
+class StateRecorder:
     """Collects what a picture of an episode needs, about ``FRAMES_A_SECOND`` of simulated time.
 
     With a MuJoCo model that lies in a file its states are recorded, for any camera and without stepping again;

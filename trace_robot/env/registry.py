@@ -11,7 +11,7 @@ from typing import Any, cast
 from trace_robot.env.declared import importable, registered
 from trace_robot.env.plugins import Plugin, kind_of, names_of, packaged, plugin_of, twice
 from trace_robot.errors import UnknownNameError, WorkspaceError, unknown
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 from trace_robot.workspace import files, load, root, workspaces
 
 IS_NONE = "it has neither ENVIRONMENTS nor names, describe and make; see docs/environments.md"
@@ -22,7 +22,7 @@ def environments() -> tuple[str, ...]:
     return tuple(_environments())
 
 
-def describe(name: str, /, **options: Any) -> EnvSpec:
+def describe(name: str, /, **options: Any) -> TaskSpec:
     """Return what an environment says of itself under these options; nothing is simulated."""
     return _call(name, "describe", options)  # type: ignore[no-any-return]
 
@@ -68,7 +68,7 @@ def controls(name: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogEntry:
     """What a list of environments shows of one. file: of its plug-in; success: in words, empty where found later."""
 
     name: str
@@ -77,7 +77,7 @@ class Entry:
     file: str
 
 
-def catalogue() -> list[Entry]:
+def catalogue() -> list[CatalogEntry]:
     """Return every environment of every plug-in; those that are merely declared are not made for it."""
     entries = []
     for name, module in _environments().items():
@@ -85,9 +85,9 @@ def catalogue() -> list[Entry]:
         if told is not None:
             instruction, success = told(name)
         else:
-            about = module.describe(name)
-            instruction, success = about.instruction, about.success
-        entries.append(Entry(name, instruction, success, module.__file__))
+            spec = module.describe(name)
+            instruction, success = spec.instruction, spec.success
+        entries.append(CatalogEntry(name, instruction, success, module.__file__))
     return entries
 
 

@@ -9,7 +9,7 @@ import gymnasium
 from trace_robot.env.conformance import require
 from trace_robot.env.registry import describe, environments, make, plugin
 from trace_robot.errors import OrderError
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, TaskSpec
 from trace_robot.trace.errors import failure
 from trace_robot.trace.node_types import Node
 from trace_robot.trace.operation import Operation
@@ -26,21 +26,21 @@ INPUTS = ("observation", "action")
 class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
     """An environment whose observations and rewards are nodes.
 
-    An observation node holds a dict of the fields that ``about.observation`` names. ``step`` takes a node, a
+    An observation node holds a dict of the fields that ``spec.observation`` names. ``step`` takes a node, a
     list with nodes in it, or plain numbers, and links the new observation to the one before and the action, and
     the reward to the new observation. An action that fails raises ExecutionError if it was traced, so that
     feedback can go to what made it, else the fault itself. ``env`` is the environment without nodes.
     """
 
-    def __init__(self, env: gymnasium.Env[Array, Array], about: EnvSpec) -> None:
+    def __init__(self, env: gymnasium.Env[Array, Array], spec: TaskSpec) -> None:
         super().__init__(env)
-        self.about = about
+        self.task_spec = spec
         self._seen: Node | None = None
         self._parts = [
-            (each.name, slice(each.start, each.stop)) for each in about.observation if each.size > 1
+            (each.name, slice(each.start, each.stop)) for each in spec.observation if each.size > 1
         ]
-        self._numbers = [(each.name, each.start) for each in about.observation if each.size == 1]
-        self._nothing = dict.fromkeys(each.name for each in about.observation)
+        self._numbers = [(each.name, each.start) for each in spec.observation if each.size == 1]
+        self._nothing = dict.fromkeys(each.name for each in spec.observation)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -65,7 +65,7 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
         return self._seen, made(float(reward), REWARD, INPUTS[:1], (self._seen,)), terminated, truncated, info
 
     def _named(self, observation: Array) -> dict[str, Any]:
-        """Return what ``about.named`` returns, as views: nobody else has this observation."""
+        """Return what ``spec.named`` returns, as views: nobody else has this observation."""
         named: dict[str, Any] = self._nothing.copy()
         for name, part in self._parts:
             named[name] = observation[part]
@@ -80,8 +80,8 @@ def load_env(name: str, /, **options: Any) -> TracedEnv:
     Raises UnknownNameError for a name or option that is not there, WorkspaceError for a plug-in that says
     something else than it does.
     """
-    about = describe(name, **options)
+    spec = describe(name, **options)
     env = make(name, **options)
-    about = getattr(env.unwrapped, "about", about)
-    require(plugin(name).__file__, about, env)
-    return TracedEnv(env, about)
+    spec = getattr(env.unwrapped, "task_spec", spec)
+    require(plugin(name).__file__, spec, env)
+    return TracedEnv(env, spec)

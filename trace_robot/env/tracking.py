@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trace_robot.errors import WorkspaceError
-from trace_robot.spec import Array, EnvSpec, Field
+from trace_robot.spec import Array, Field, TaskSpec
 
 
 class Tracking(Protocol):
@@ -21,7 +21,7 @@ class Tracking(Protocol):
     @property
     def least(self) -> int: ...
 
-    def action(self, raw: EnvSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
+    def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
         """Return the fields and bounds of an action; raise WorkspaceError where ``raw`` does not fit."""
         ...
 
@@ -54,7 +54,7 @@ class HandTracking:
     still: str = ""
     change: float = 0.002
 
-    def action(self, raw: EnvSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
+    def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
         sizes = {part.name: part.size for part in raw.observation}
         if sizes.get(self.hand) != 3 or raw.action_size < 3 or (self.still and self.still not in sizes):
             raise WorkspaceError(
@@ -101,7 +101,7 @@ class JointTracking:
     least: int = 1
     near: float = 0.01
 
-    def action(self, raw: EnvSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
+    def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
         sizes = {part.name: part.size for part in raw.observation}
         count = raw.action_size
         if sizes.get(self.angles) != count or sizes.get(self.velocities) != count:

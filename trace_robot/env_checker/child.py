@@ -23,7 +23,7 @@ from trace_robot.child_process import _private_output, _say
 from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
 from trace_robot.env_checker.checker import Finding, problem
 from trace_robot.errors import TraceRobotError
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import Field, TaskSpec
 
 STEPS = 60
 SEEDS = (0, 1, 2)
@@ -50,36 +50,36 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
         file = plugin(name).__file__
         yield {"file": file, "stage": "make"}
         started = time.perf_counter()
-        about = describe(name, **options)
+        spec = describe(name, **options)
         env = make(name, **options)
         seconds = time.perf_counter() - started
     except Exception as error:  # whatever a plug-in does is a finding
         yield _found(problem("make", _told(error), _field_of(error)))
         return
-    about = getattr(env.unwrapped, "about", about)
-    faults = [*spec_problems(about), *space_problems(about, env)]
+    spec = getattr(env.unwrapped, "task_spec", spec)
+    faults = [*spec_problems(spec), *space_problems(spec, env)]
     yield from (_found(problem("spec", text, _field_of(text))) for text in faults)
     if faults:
         return
-    yield _found(Finding("spec", "good", _words(about)))
-    hidden = unused(about)
+    yield _found(Finding("spec", "good", _words(spec)))
+    hidden = unused(spec)
     if hidden:
         text = f"{len(hidden)} numbers of the observation have no name, and no controller sees them: {_runs(hidden)}"
         yield _found(Finding("names", "note", text, "observation"))
-    yield from _success(about)
+    yield from _success(spec)
     for stage, trial in (("reset", _reset), ("step", _step)):
         yield {"stage": stage}
-        fault = _attempt(lambda trial=trial: trial(env, about))  # type: ignore[misc]
+        fault = _attempt(lambda trial=trial: trial(env, spec))  # type: ignore[misc]
         if fault is not None:
             yield _found(problem("values" if "not finite" in fault else stage, fault))
             return
-    yield from _repeats(name, options, about, make)
+    yield from _repeats(name, options, spec, make)
     yield {"stage": "snapshot"}
-    yield _found(_snapshot(env, about))
+    yield _found(_snapshot(env, spec))
     yield {"stage": "cost"}
-    yield _found(_cost(env, about, seconds))
+    yield _found(_cost(env, spec, seconds))
     yield {"stage": "picture"}
-    yield _found(_picture(env, about))
+    yield _found(_picture(env, spec))
     yield {"stage": "close"}
     fault = _attempt(env.close)
     if fault is not None:
@@ -91,11 +91,11 @@ def digest(name: str, options: dict[str, Any]) -> str:
     from trace_robot.env.registry import describe, make
 
     env = make(name, **options)
-    about = getattr(env.unwrapped, "about", None) or describe(name, **options)
+    spec = getattr(env.unwrapped, "task_spec", None) or describe(name, **options)
     told = hashlib.sha256()
     observation, _ = env.reset(seed=SEEDS[1])
     told.update(observation.tobytes())
-    for action in _actions(about):
+    for action in _actions(spec):
         observation, reward, terminated, truncated, _ = env.step(action)
         told.update(observation.tobytes() + np.float64(reward).tobytes())
         if terminated or truncated:
@@ -103,33 +103,33 @@ def digest(name: str, options: dict[str, Any]) -> str:
     return told.hexdigest()
 
 
-def _success(about: EnvSpec) -> Iterator[dict[str, Any]]:
-    if about.success:
-        yield _found(Finding("success", "good", f"an episode succeeds when {about.success}"))
+def _success(spec: TaskSpec) -> Iterator[dict[str, Any]]:
+    if spec.success:
+        yield _found(Finding("success", "good", f"an episode succeeds when {spec.success}"))
     else:
         text = "nothing says what success is: no entry success or is_success of info, no reward threshold"
         yield _found(problem("success", text, "success"))
 
 
-def _reset(env: Any, about: EnvSpec) -> None:
+def _reset(env: Any, spec: TaskSpec) -> None:
     for seed in SEEDS:
         env.reset(seed=seed)
 
 
-def _step(env: Any, about: EnvSpec) -> None:
+def _step(env: Any, spec: TaskSpec) -> None:
     env.reset(seed=SEEDS[0])
-    for action in [*_corners(about), *_actions(about)]:
+    for action in [*_corners(spec), *_actions(spec)]:
         _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             env.reset(seed=SEEDS[0])
 
 
 def _repeats(
-    name: str, options: dict[str, Any], about: EnvSpec, make: Callable[..., Any]
+    name: str, options: dict[str, Any], spec: TaskSpec, make: Callable[..., Any]
 ) -> Iterator[dict[str, Any]]:
     yield {"stage": "seeds"}
     try:
-        texts = list(run_problems(about, lambda: make(name, **options), steps=STEPS))
+        texts = list(run_problems(spec, lambda: make(name, **options), steps=STEPS))
         starts = {_start(make(name, **options), seed) for seed in SEEDS}
     except Exception as error:
         yield _found(problem("step", _told(error)))
@@ -150,11 +150,11 @@ def _start(env: Any, seed: int) -> bytes:
     return observation
 
 
-def _snapshot(env: Any, about: EnvSpec) -> Finding:
+def _snapshot(env: Any, spec: TaskSpec) -> Finding:
     """Try whether an episode that is continued from a saved state goes on as it did."""
     if not hasattr(env, "snapshot"):
         return Finding("state", "note", "its state cannot be saved: it has no snapshot and restore")
-    actions = _actions(about)
+    actions = _actions(spec)
     try:
         env.reset(seed=SEEDS[0])
         env.step(actions[0])
@@ -183,9 +183,9 @@ def _trajectory(env: Any, actions: list[Any]) -> list[tuple[bytes, float]]:
     return seen
 
 
-def _cost(env: Any, about: EnvSpec, seconds: float) -> Finding:
+def _cost(env: Any, spec: TaskSpec, seconds: float) -> Finding:
     """Measure resets and steps in CPU time, which a busy machine does not change much."""
-    actions, steps, resets, spent = _actions(about), 0, 0, 0.0
+    actions, steps, resets, spent = _actions(spec), 0, 0, 0.0
     reset_spent, simulated = 0.0, 0
     while resets < 5 and spent + reset_spent < 2.0:
         begun = time.process_time()
@@ -206,18 +206,18 @@ def _cost(env: Any, about: EnvSpec, seconds: float) -> Finding:
     a_step, a_reset = spent / steps, reset_spent / resets
     text = (
         f"made in {seconds:.2f} s; a decision takes {_duration(a_step)} and a reset {_duration(a_reset)} of CPU time:"
-        f" about {1 / (a_step + a_reset / about.horizon):,.0f} decisions a second on one core"
+        f" about {1 / (a_step + a_reset / spec.horizon):,.0f} decisions a second on one core"
     )
     return Finding("cost", "good", text)
 
 
-def _picture(env: Any, about: EnvSpec) -> Finding:
+def _picture(env: Any, spec: TaskSpec) -> Finding:
     from trace_robot.render.video import Clip, render_picture
 
     try:
         env.unwrapped.record_states = True
         env.reset(seed=SEEDS[0])
-        for action in _actions(about)[:5]:
+        for action in _actions(spec)[:5]:
             _, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
                 break
@@ -242,14 +242,14 @@ def _remedy(check: str) -> str:
     return problem(check, "").remedy
 
 
-def _actions(about: EnvSpec) -> list[Any]:
+def _actions(spec: TaskSpec) -> list[Any]:
     generator = np.random.default_rng(0)
-    count = min(STEPS, about.horizon)
-    return [generator.uniform(about.low, about.high).astype(np.float32) for _ in range(count)]
+    count = min(STEPS, spec.horizon)
+    return [generator.uniform(spec.low, spec.high).astype(np.float32) for _ in range(count)]
 
 
-def _corners(about: EnvSpec) -> list[Any]:
-    return [np.array(about.low, np.float32), np.array(about.high, np.float32)]
+def _corners(spec: TaskSpec) -> list[Any]:
+    return [np.array(spec.low, np.float32), np.array(spec.high, np.float32)]
 
 
 def _attempt(trial: Callable[[], Any]) -> str | None:
@@ -290,9 +290,9 @@ def _field_of(said: object) -> str:
     return {"position": "positions", "instruction": "task"}.get(found, found)
 
 
-def _words(about: EnvSpec) -> str:
-    seen, done = _names(about.observation), _names(about.action)
-    return f"observation: {seen}; action: {done}; at most {about.horizon} decisions"
+def _words(spec: TaskSpec) -> str:
+    seen, done = _names(spec.observation), _names(spec.action)
+    return f"observation: {seen}; action: {done}; at most {spec.horizon} decisions"
 
 
 def _names(fields: Sequence[Field]) -> str:

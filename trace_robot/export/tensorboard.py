@@ -54,10 +54,10 @@ def _values(step: Step) -> list[Any]:
 
 
 def _ends(content: Content) -> list[Any]:
-    about = json.dumps(dict(content.settings), indent=2, default=str)
+    settings_json = json.dumps(dict(content.settings), indent=2, default=str)
     return [
         *(_scalar(f"result/{name}", each) for name, each in content.results.items()),
-        _text("settings", about),
+        _text("settings", settings_json),
     ]
 
 

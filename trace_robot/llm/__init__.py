@@ -1,23 +1,23 @@
 """The chat client: any OpenAI-compatible endpoint, budgets, record and replay."""
 
-from trace_robot.llm.connect import Connection, answer_with, configured, connect
-from trace_robot.llm.metering import Budget, Metered, Prices, Usage
+from trace_robot.llm.connect import ConnectedModel, answer_with, configured, connect
+from trace_robot.llm.metering import Budget, MeteredModel, Prices, Usage
 from trace_robot.llm.model import ChatModel, Message, Reply, ScriptedModel
 from trace_robot.llm.openai_model import OpenAIModel
-from trace_robot.llm.recording import Exchange, Recorder, Replay, read_record
+from trace_robot.llm.recording import Exchange, RecordingModel, ReplayModel, read_record
 from trace_robot.llm.tokens import message_tokens, token_bound
 
 __all__ = [
     "Budget",
     "ChatModel",
-    "Connection",
+    "ConnectedModel",
     "Exchange",
     "Message",
-    "Metered",
+    "MeteredModel",
     "OpenAIModel",
     "Prices",
-    "Recorder",
-    "Replay",
+    "RecordingModel",
+    "ReplayModel",
     "Reply",
     "ScriptedModel",
     "Usage",

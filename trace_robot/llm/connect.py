@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trace_robot.llm.metering import Budget, Metered, Prices, Usage
+from trace_robot.llm.metering import Budget, MeteredModel, Prices, Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.openai_model import OpenAIModel
-from trace_robot.llm.recording import Recorder, Replay
+from trace_robot.llm.recording import RecordingModel, ReplayModel
 from trace_robot.trace import operators
 from trace_robot.trace.operator_table import ask_model
 
 
 @dataclass(slots=True)
-class Connection:
+class ConnectedModel:
     """A chat model together with its meter; ``described`` says in words what answers.
 
     name, address: of the model and its endpoint, without anything secret; empty for a record.
     """
 
     model: ChatModel
-    meter: Metered
+    meter: MeteredModel
     described: str
     name: str = ""
     address: str = ""
@@ -56,21 +56,21 @@ def connect(
     record: Path | str | None = None,
     replay: Path | str | None = None,
     **options: Any,
-) -> Connection:
+) -> ConnectedModel:
     """Return a counted model: from the record ``replay``, or an endpoint whose exchanges go to ``record``.
 
     options: keyword arguments of OpenAIModel. Answers taken from a record cost nothing and are not counted
     against the budget, except in a replay, which counts what was paid when it was recorded.
     """
     if replay is not None:
-        source = Replay(replay)
-        meter = Metered(source, budget, prices=prices, used=used)
-        return Connection(meter, meter, f"the record {source.path.name} of {source.total} exchanges")
+        source = ReplayModel(replay)
+        meter = MeteredModel(source, budget, prices=prices, used=used)
+        return ConnectedModel(meter, meter, f"the record {source.path.name} of {source.total} exchanges")
     endpoint = OpenAIModel(model, base_url, **options)
-    meter = Metered(endpoint, budget, prices=prices, used=used)
-    outer: ChatModel = meter if record is None else Recorder(meter, record)
+    meter = MeteredModel(endpoint, budget, prices=prices, used=used)
+    outer: ChatModel = meter if record is None else RecordingModel(meter, record)
     described = f"{endpoint.model or 'the model'} at {endpoint.address}"
-    return Connection(outer, meter, described, endpoint.model, endpoint.address)
+    return ConnectedModel(outer, meter, described, endpoint.model, endpoint.address)
 
 
 def answer_with(model: ChatModel) -> None:

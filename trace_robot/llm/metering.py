@@ -53,7 +53,7 @@ class Usage:
         return asdict(self)
 
 
-class Metered:
+class MeteredModel:
     """A model with counted use and a budget, checked before each call.
 
     used: what an earlier part of the run had used (``Usage.to_data``). Where an endpoint counts no tokens,

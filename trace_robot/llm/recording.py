@@ -68,7 +68,7 @@ def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
         yield Exchange(position, messages, replies)
 
 
-class Recorder:
+class RecordingModel:
     """A model whose exchanges are appended to ``path`` and flushed to disk before they are used.
 
     Requests that the file already holds are answered from it, each recorded answer once, so that an
@@ -129,7 +129,7 @@ class PromptDiffersError(ReplayMismatchError):
         self.difference = difference
 
 
-class Replay:
+class ReplayModel:
     """Answers from a record. Raises PromptDiffersError for a prompt that is not in it."""
 
     def __init__(self, path: Path | str) -> None:

@@ -22,7 +22,7 @@ from trace_robot.optimizers.prompt import reply as replies
 from trace_robot.optimizers.prompt.build import View, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, fit
 from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs
-from trace_robot.optimizers.torch_style import Published, as_problem
+from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
 if TYPE_CHECKING:
     from trace_robot.trace import Node
@@ -60,7 +60,7 @@ class Attempt:
         }
 
 
-class OptoPrime(Published):
+class OptoPrime(TorchStyleOptimizer):
     """Ask and tell over a Problem; made from parameter nodes, also ``zero_feedback``, ``backward`` and ``step``.
 
     parameters: a Problem, or trainable nodes, for which ``context`` and ``objective`` say what they are for.

@@ -49,7 +49,7 @@ def _kind(value: Any) -> Kind:
     return next((kind for type_, kind in kinds if isinstance(value, type_)), "list")
 
 
-class Published:
+class TorchStyleOptimizer:
     """The trio on top of ask and tell, for optimizers made from parameter nodes.
 
     Without a score, from ``step(score=...)`` or a number as feedback, the last values are worked on next.

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trace_robot.policy.parameters import FunctionDef, Place, first_line
+from trace_robot.policy.parameters import FunctionDef, ParameterSite, first_line
 
 
-def rewrite(text: str, values: Mapping[Place, Any]) -> str:
+def rewrite(text: str, values: Mapping[ParameterSite, Any]) -> str:
     """Return ``text`` with each place's new value; helpers around a function go above it, imports before the others."""
     edits: list[tuple[int, int, str]] = []
     imports = _imports(text)
@@ -96,7 +96,7 @@ def _imports(text: str) -> list[tuple[str, int]]:
     return [(ast.unparse(s), s.lineno) for s in free]
 
 
-def _before_imports(text: str, place: Place, imports: list[tuple[str, int]]) -> int:
+def _before_imports(text: str, place: ParameterSite, imports: list[tuple[str, int]]) -> int:
     """Return the offset of the module's first import, or of ``place`` where there is none."""
     if not imports:
         return place.above

@@ -18,7 +18,7 @@ _PACKAGES = ("trace_robot", "trace_robot.trace", "opto.trace", "opto")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class ParameterSite:
     """A trainable place of a text.
 
     value: source text of the function for "code", else the literal as plain data. constraint: text, or a
@@ -39,7 +39,7 @@ class Place:
     unnamed: int | None = None
 
 
-def find_places(tree: ast.Module, text: str, policy: str) -> tuple[Place, ...]:
+def find_places(tree: ast.Module, text: str, policy: str) -> tuple[ParameterSite, ...]:
     """Return the trainable places of ``tree``, which was parsed from ``text``; names are unique."""
     finder = _Finder(text, policy, _aliases(tree))
     finder.scan(tree.body, owner=None, above=None)
@@ -52,7 +52,7 @@ class _Finder:
         self.aliases = aliases
         self.lines = [line + "\n" for line in text.split("\n")]
         self.text = text
-        self.places: list[Place] = []
+        self.places: list[ParameterSite] = []
 
     def scan(self, body: list[ast.stmt], owner: str | None, above: int | None) -> None:
         for statement in body:
@@ -65,7 +65,7 @@ class _Finder:
                 if constant is not None:
                     self._add(constant)
 
-    def _add(self, place: Place) -> None:
+    def _add(self, place: ParameterSite) -> None:
         if any(place.name == other.name for other in self.places):
             raise PolicyError(
                 f"policy {self.policy} has two trainable parameters named {place.name!r}; rename one of them"
@@ -77,7 +77,7 @@ class _Finder:
         current = self.lines[line - 1] if line <= len(self.lines) else ""
         return before + len(current.encode()[:byte_column].decode())
 
-    def _code(self, function: FunctionDef, owner: str | None, above: int | None) -> Place:
+    def _code(self, function: FunctionDef, owner: str | None, above: int | None) -> ParameterSite:
         start = self._offset(function.lineno, function.col_offset)
         stop = self._offset(function.end_lineno or function.lineno, function.end_col_offset or 0)
         indent = self.lines[function.lineno - 1][
@@ -88,9 +88,9 @@ class _Finder:
             above = self._offset(first_line(function), 0)
         described = self._keyword(self._trainable_decorator(function), "description")
         name = function.name if owner is None else f"{owner}.{function.name}"
-        return Place(name, "code", source, described or "", None, start, stop, above, indent)
+        return ParameterSite(name, "code", source, described or "", None, start, stop, above, indent)
 
-    def _constant(self, statement: ast.Assign | ast.AnnAssign, call: ast.Call) -> Place | None:
+    def _constant(self, statement: ast.Assign | ast.AnnAssign, call: ast.Call) -> ParameterSite | None:
         if self._resolve(call.func) != "node" or self._keyword(call, "trainable") is not True:
             return None
         target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
@@ -104,7 +104,7 @@ class _Finder:
         fault = _fault(value, constraint)
         if fault:
             raise PolicyError(f"policy {self.policy}, line {call.lineno}: {fault}")
-        return Place(
+        return ParameterSite(
             str(name), _kind(value), value, self._keyword(call, "description") or "", constraint,
             self._offset(argument.lineno, argument.col_offset),
             self._offset(argument.end_lineno or argument.lineno, argument.end_col_offset or 0), 0,

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
 from trace_robot.policy.edit import rewrite
-from trace_robot.policy.parameters import Place, find_places
+from trace_robot.policy.parameters import ParameterSite, find_places
 
 if TYPE_CHECKING:
     from trace_robot.trace import ParameterNode
 from collections.abc import Iterator
 
-__all__ = ["Place", "Policy", "load_policy"]
+__all__ = ["ParameterSite", "Policy", "load_policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Policy:
 
     text: str
     name: str
-    places: tuple[Place, ...]
+    places: tuple[ParameterSite, ...]
     control: str | None = None
 
     @classmethod

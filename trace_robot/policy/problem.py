@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.policy import Policy
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import Field, TaskSpec
 
 POSE = (
     " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
@@ -15,7 +15,7 @@ POSE = (
 DECISION_STEPS = 20
 
 
-def context_of(spec: EnvSpec) -> str:
+def context_of(spec: TaskSpec) -> str:
     """Return the task, the observation and the action in words."""
     parts = [
         f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
@@ -33,16 +33,16 @@ def context_of(spec: EnvSpec) -> str:
     return "\n".join(parts)
 
 
-def _ends(spec: EnvSpec) -> str:
+def _ends(spec: TaskSpec) -> str:
     return ", and ends," if spec.return_threshold is None else ""
 
 
-def _pose(spec: EnvSpec) -> str:
+def _pose(spec: TaskSpec) -> str:
     steps = spec.options.get("decision_steps", DECISION_STEPS)
     return POSE.format(decision=steps, episode=spec.simulator_steps or spec.horizon)
 
 
-def objective_of(spec: EnvSpec) -> str:
+def objective_of(spec: TaskSpec) -> str:
     """Return in words what a candidate's score measures."""
     return (
         "The score of an episode is 1 for a success; without success it is below 0.5 and grows with the reward, and"
@@ -61,7 +61,7 @@ def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[fl
     return lines
 
 
-def problem_of(policy: Policy, spec: EnvSpec) -> Problem:
+def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
     """Return the OPTO problem: the policy's places, the environment in words."""
     parameters = tuple(
         ParameterSpec(

@@ -149,7 +149,7 @@ def pack(job: RenderJob, folder: Path) -> None:
             arrays[f"{number}.{name}"] = _numbers(name, getattr(clip.states, name))
         for name, array in clip.scene.model_arrays.items():
             arrays[f"{number}.model.{name}"] = _numbers(name, array)
-    about = {
+    description = {
         "clips": [_clip_data(clip) for clip in job.clips],
         "path": str(job.path.absolute()),
         "layout": job.layout,
@@ -160,25 +160,25 @@ def pack(job: RenderJob, folder: Path) -> None:
         "columns": job.columns,
     }
     np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]  # numpy's stub takes the bool of allow_pickle
-    (folder / "job.json").write_text(json.dumps(about), encoding="utf-8")
+    (folder / "job.json").write_text(json.dumps(description), encoding="utf-8")
 
 
 def unpack(folder: Path) -> RenderJob:
     """Read a job back."""
-    about = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    description = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
         arrays = dict(stored)
-    clips = tuple(_clip(number, entry, arrays) for number, entry in enumerate(about["clips"]))
-    moments = about["moments"]
+    clips = tuple(_clip(number, entry, arrays) for number, entry in enumerate(description["clips"]))
+    moments = description["moments"]
     return RenderJob(
         clips,
-        Path(about["path"]),
-        about["layout"],
-        (about["size"][0], about["size"][1]),
-        about["quality"],
-        about["fps"],
+        Path(description["path"]),
+        description["layout"],
+        (description["size"][0], description["size"][1]),
+        description["quality"],
+        description["fps"],
         moments if isinstance(moments, int) else tuple(moments),
-        about["columns"],
+        description["columns"],
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from trace_robot.render import caption
 from trace_robot.render.job import Clip, QualityName, moments_of, timeline
-from trace_robot.render.painters import AnyStage, Painter, Workshop
+from trace_robot.render.painters import AnyStage, Renderer, RendererPool
 from trace_robot.spec import Array
 
 
@@ -24,7 +24,7 @@ class Canvas:
     quality: QualityName
     fps: float
     backend: str
-    workshop: Workshop
+    workshop: RendererPool
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -32,7 +32,7 @@ class Canvas:
         return self.size[0], self.size[1] - self.band
 
     @contextmanager
-    def lend(self, clip: Clip) -> Iterator[tuple[AnyStage, Painter]]:
+    def lend(self, clip: Clip) -> Iterator[tuple[AnyStage, Renderer]]:
         with self.workshop.lend(clip, self.scene_size, self.quality, self.backend) as (stage, brush):
             if len(stage.states) < len(clip.states):
                 self.notes.append(f"a clip ends after {len(stage.states)} states: the next is not finite")

@@ -16,14 +16,14 @@ from PIL import Image
 from trace_robot.errors import RunError
 from trace_robot.render.job import QUALITIES, Clip, Quality, QualityName
 from trace_robot.render.raycast import RayCaster
-from trace_robot.render.replay import ReplayPainter, ReplayStage
-from trace_robot.render.scene import Stage
+from trace_robot.render.replay import ReplayRenderer, ReplayScene
+from trace_robot.render.scene import SceneModel
 from trace_robot.spec import Array
 
 BALL = '<mujoco><worldbody><light pos="0 0 3"/><geom size="1" rgba="1 0 0 1"/></worldbody></mujoco>'
 
 
-class Painter(Protocol):
+class Renderer(Protocol):
     """Draws one stage; ``paint`` returns shape (height, width, 3), 8 bits, the first row on top."""
 
     def paint(self) -> Array: ...
@@ -31,15 +31,15 @@ class Painter(Protocol):
     def close(self) -> None: ...
 
 
-def painter(stage: Stage, size: tuple[int, int], quality: Quality, backend: str) -> Painter:
+def painter(stage: SceneModel, size: tuple[int, int], quality: Quality, backend: str) -> Renderer:
     """Return a painter of pictures of that width and height."""
-    return RayPainter(stage, size, quality) if backend == "rays" else GlPainter(stage, size, quality)
+    return RayRenderer(stage, size, quality) if backend == "rays" else GlRenderer(stage, size, quality)
 
 
-class GlPainter:
+class GlRenderer:
     """Draws with the GL library that MUJOCO_GL named when mujoco was imported; must be closed."""
 
-    def __init__(self, stage: Stage, size: tuple[int, int], quality: Quality) -> None:
+    def __init__(self, stage: SceneModel, size: tuple[int, int], quality: Quality) -> None:
         model = stage.model
         model.vis.quality.offsamples = quality.samples
         model.vis.global_.offwidth, model.vis.global_.offheight = size
@@ -58,10 +58,10 @@ class GlPainter:
         self._renderer.close()
 
 
-class RayPainter:
+class RayRenderer:
     """Draws with rays alone, fewer than there are pixels, and enlarges."""
 
-    def __init__(self, stage: Stage, size: tuple[int, int], quality: Quality) -> None:
+    def __init__(self, stage: SceneModel, size: tuple[int, int], quality: Quality) -> None:
         self._stage, self._size = stage, size
         rows, columns = max(8, round(size[1] * quality.rays)), max(8, round(size[0] * quality.rays))
         self._caster = RayCaster(stage.model, columns, rows)
@@ -75,7 +75,7 @@ class RayPainter:
         return None
 
 
-def upright(picture: Array, stage: Stage) -> Array:
+def upright(picture: Array, stage: SceneModel) -> Array:
     """Turn the picture of a camera that was mounted upside down."""
     return picture[::-1, ::-1] if stage.turned else picture
 
@@ -100,7 +100,7 @@ def describe_gl() -> str:
 
 
 MOST_IDLE = 3
-AnyStage = Stage | ReplayStage
+AnyStage = SceneModel | ReplayScene
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +113,16 @@ class Kind:
     backend: str
 
 
-class Workshop:
+class RendererPool:
     """Lends a stage and its painter; a context manager that closes all painters, before the process ends."""
 
     def __init__(self) -> None:
-        self._idle: list[tuple[Kind, AnyStage, Painter]] = []
+        self._idle: list[tuple[Kind, AnyStage, Renderer]] = []
 
     @contextmanager
     def lend(
         self, clip: Clip, size: tuple[int, int], quality: QualityName, backend: str
-    ) -> Iterator[tuple[AnyStage, Painter]]:
+    ) -> Iterator[tuple[AnyStage, Renderer]]:
         """Give a stage set up for the clip, and its painter of pictures of that size, to one user at a time."""
         replay = clip.scene.replay
         source = json.dumps([replay["env"], replay["options"]]) if replay else clip.scene.model_path
@@ -136,18 +136,18 @@ class Workshop:
             while len(self._idle) > MOST_IDLE:
                 self._idle.pop(0)[2].close()
 
-    def _take(self, kind: Kind, *, replayed: bool) -> tuple[AnyStage, Painter]:
+    def _take(self, kind: Kind, *, replayed: bool) -> tuple[AnyStage, Renderer]:
         for number, (known, stage, brush) in enumerate(self._idle):
             if known == kind:
                 del self._idle[number]
                 return stage, brush
         if replayed:
-            again = ReplayStage()
-            return again, ReplayPainter(again, kind.size)
-        stage = Stage(kind.source)
+            again = ReplayScene()
+            return again, ReplayRenderer(again, kind.size)
+        stage = SceneModel(kind.source)
         return stage, painter(stage, kind.size, QUALITIES[kind.quality], kind.backend)
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> RendererPool:
         return self
 
     def __exit__(

@@ -37,7 +37,7 @@ class RenderFailure:
     reason: str
 
 
-class Studio:
+class RenderProcess:
     """Renders jobs in the order they were handed over, in one process of low priority; a context manager.
 
     ``submit`` returns at once, ``collect`` gives what is finished, ``finish`` waits for the rest. A job that
@@ -113,7 +113,7 @@ class Studio:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def __enter__(self) -> Studio:
+    def __enter__(self) -> RenderProcess:
         return self
 
     def __exit__(

@@ -1,6 +1,6 @@
 """Pictures of an environment that no model file describes: it is stepped again, and draws itself.
 
-A ``ReplayStage`` stands where a ``Stage`` does, and a ``ReplayPainter`` where the other painters do.
+A ``ReplayScene`` stands where a ``Stage`` does, and a ``ReplayRenderer`` where the other painters do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trace_robot.render.caption import BACKGROUND
 from trace_robot.spec import Array, Scene, States
 
 
-class ReplayStage:
+class ReplayScene:
     """An environment that is stepped with recorded actions: rows of ``states.qpos``, the reward last.
 
     Raises:
@@ -75,10 +75,10 @@ class ReplayStage:
             self._env, self._made = None, ""
 
 
-class ReplayPainter:
+class ReplayRenderer:
     """Fits what the environment draws into pictures of that width and height."""
 
-    def __init__(self, stage: ReplayStage, size: tuple[int, int]) -> None:
+    def __init__(self, stage: ReplayScene, size: tuple[int, int]) -> None:
         self._stage, self._size = stage, size
 
     def paint(self) -> Array:

@@ -19,7 +19,7 @@ STILL = 1e-3  # metres or radians: less than a pixel at arm's length
 MARKS = ("goal", "target", "hole")
 
 
-class Stage:
+class SceneModel:
     """A model and its data, set up for one recording after another; no picture yet.
 
     Raises:

@@ -2,7 +2,7 @@
 
     render([clip_of(episode, "pick-place-v3", "iteration 3")], "iteration_3.mp4")
 
-To go on working meanwhile, hand ``video_job(...)`` and ``picture_job(...)`` to a ``Studio``.
+To go on working meanwhile, hand ``video_job(...)`` and ``picture_job(...)`` to a ``RenderProcess``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from trace_robot.render.job import (
     clip_of,
     outcome_of,
 )
-from trace_robot.render.process import RenderFailure, Studio, choose_backend, probe
+from trace_robot.render.process import RenderFailure, RenderProcess, choose_backend, probe
 
 __all__ = [
-    "Clip", "RenderFailure", "RenderJob", "Studio", "VideoInfo", "choose_backend", "clip_of", "outcome_of",
+    "Clip", "RenderFailure", "RenderJob", "RenderProcess", "VideoInfo", "choose_backend", "clip_of", "outcome_of",
     "picture_job", "probe", "render", "render_picture", "render_side_by_side", "video_job",
 ]  # fmt: skip
 
@@ -100,7 +100,7 @@ def video_job(
     fps: float = 25.0,
     beside: bool = False,
 ) -> RenderJob:
-    """Return the job of ``render`` or, with ``beside``, of ``render_side_by_side``, for a ``Studio``."""
+    """Return the job of ``render`` or, with ``beside``, of ``render_side_by_side``, for a ``RenderProcess``."""
     if not 1 <= fps <= 120:
         raise RunError(f"fps must be between 1 and 120, got {fps!r}")
     layout: Layout = "beside" if beside else "in turn"
@@ -117,7 +117,7 @@ def picture_job(
     size: tuple[int, int] | None = None,
     quality: QualityName = "fast",
 ) -> RenderJob:
-    """Return the job of ``render_picture``, for a ``Studio``."""
+    """Return the job of ``render_picture``, for a ``RenderProcess``."""
     fractions = moments if isinstance(moments, int) else tuple(float(moment) for moment in moments)
     each = fractions if isinstance(fractions, int) else len(fractions)
     if each < 1 or (not isinstance(fractions, int) and not all(0 <= moment <= 1 for moment in fractions)):
@@ -130,7 +130,7 @@ def picture_job(
 
 
 def _wait_for(job: RenderJob, backend: str) -> VideoInfo:
-    with Studio(backend=backend) as studio:
+    with RenderProcess(backend=backend) as studio:
         studio.submit(job)
         result = studio.finish()[0]
     if isinstance(result, RenderFailure):

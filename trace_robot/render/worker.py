@@ -18,7 +18,7 @@ from trace_robot.errors import TraceRobotError
 from trace_robot.render.job import QUALITIES, RenderJob, unpack
 
 if TYPE_CHECKING:
-    from trace_robot.render.painters import Workshop
+    from trace_robot.render.painters import RendererPool
 
 
 def main(arguments: list[str]) -> int:
@@ -32,10 +32,10 @@ def main(arguments: list[str]) -> int:
 
         _say(answers, {"drawn_by": describe_gl()})
         return 0
-    from trace_robot.render.painters import Workshop
+    from trace_robot.render.painters import RendererPool
 
     try:
-        with Workshop() as workshop:
+        with RendererPool() as workshop:
             for line in sys.stdin:
                 _say(answers, answer(Path(json.loads(line)), backend, workshop))
     finally:  # reached where whoever started this went without a word, else it was ended and all is tidy
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def answer(folder: Path, backend: str, workshop: Workshop) -> dict[str, Any]:
+def answer(folder: Path, backend: str, workshop: RendererPool) -> dict[str, Any]:
     """Do the job in the folder and return what came of it: an ``error`` in one line, or what was drawn."""
     try:
         return draw(unpack(folder), folder, backend, workshop)
@@ -58,7 +58,7 @@ def answer(folder: Path, backend: str, workshop: Workshop) -> dict[str, Any]:
         return {"error": f"rendering failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 
-def draw(job: RenderJob, folder: Path, backend: str, workshop: Workshop) -> dict[str, Any]:
+def draw(job: RenderJob, folder: Path, backend: str, workshop: RendererPool) -> dict[str, Any]:
     """Draw the job's picture or video, write it, and return its ``frames``, ``size`` and ``notes``."""
     from trace_robot.render import encode, layout
     from trace_robot.render.caption import band_height

@@ -20,7 +20,7 @@ _WORD = re.compile(r"[\w.]+|\s+|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DiffPart:
     """A stretch of a line. kind: "k" keyword, "s" text, "c" comment, "m" number, "f" name defined, "d" decorator,
     "b" built-in, "" anything else. changed: it is what differs from the line it replaces, or that replaces it.
     """
@@ -31,23 +31,23 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DiffLine:
     """mark: " " in both, "-" before only, "+" after only; before, after: line numbers, from 1."""
 
     mark: str
     before: int | None
     after: int | None
-    parts: tuple[Part, ...]
+    parts: tuple[DiffPart, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class DiffGap:
     """``count`` lines that are the same in both and are not shown."""
 
     count: int
 
 
-def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[Line | Gap, ...]:
+def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[DiffLine | DiffGap, ...]:
     """Return the lines around every change from ``before`` to ``after``; nothing where there is none."""
     if before == after:
         return ()
@@ -55,7 +55,7 @@ def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[Line | 
     matcher = SequenceMatcher(
         None, [_plain(line) for line in old], [_plain(line) for line in new], autojunk=False
     )
-    rows: list[Line | Gap] = []
+    rows: list[DiffLine | DiffGap] = []
     shown = 0
     for group in matcher.get_grouped_opcodes(context):
         rows += _gap(group[0][1] - shown)
@@ -65,29 +65,30 @@ def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[Line | 
     return (*rows, *_gap(len(old) - shown))
 
 
-def listing(source: str) -> tuple[Line, ...]:
+def listing(source: str) -> tuple[DiffLine, ...]:
     """Return a whole controller, highlighted."""
     return tuple(_same(_lines(source), 0, None, 0))
 
 
-def count(rows: Sequence[Line | Gap]) -> tuple[int, int]:
+def count(rows: Sequence[DiffLine | DiffGap]) -> tuple[int, int]:
     """Return how many lines were added and how many taken away."""
-    marks = [row.mark for row in rows if isinstance(row, Line)]
+    marks = [row.mark for row in rows if isinstance(row, DiffLine)]
     return marks.count("+"), marks.count("-")
 
 
-def _gap(lines: int) -> list[Line | Gap]:
-    return [Gap(lines)] if lines > 0 else []
+def _gap(lines: int) -> list[DiffLine | DiffGap]:
+    return [DiffGap(lines)] if lines > 0 else []
 
 
-def _same(old: Sequence[Sequence[Span]], i: int, i_end: int | None, j: int) -> list[Line]:
+def _same(old: Sequence[Sequence[Span]], i: int, i_end: int | None, j: int) -> list[DiffLine]:
     lines = old[i:i_end]
     return [
-        Line(" ", i + n + 1, j + n + 1, tuple(Part(*span) for span in line)) for n, line in enumerate(lines)
+        DiffLine(" ", i + n + 1, j + n + 1, tuple(DiffPart(*span) for span in line))
+        for n, line in enumerate(lines)
     ]
 
 
-def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int, j: int) -> list[Line]:
+def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int, j: int) -> list[DiffLine]:
     """Return the lines taken away, then those added, each pair compared word by word."""
     pairs = [_words(_plain(a), _plain(b)) for a, b in zip(old, new, strict=False)]
     alone: tuple[list[tuple[int, int]], ...] = ([], [])
@@ -97,7 +98,7 @@ def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int
             ranges = (pairs[n] if n < len(pairs) else alone)[side]
             number = first + n + 1
             parts = tuple(_marked(line, ranges))
-            lines.append(Line("+", None, number, parts) if side else Line("-", number, None, parts))
+            lines.append(DiffLine("+", None, number, parts) if side else DiffLine("-", number, None, parts))
     return lines
 
 
@@ -117,7 +118,7 @@ def _words(before: str, after: str) -> tuple[list[tuple[int, int]], ...]:
     )
 
 
-def _marked(spans: Sequence[Span], ranges: Sequence[tuple[int, int]]) -> Iterator[Part]:
+def _marked(spans: Sequence[Span], ranges: Sequence[tuple[int, int]]) -> Iterator[DiffPart]:
     """Cut the spans of a line at the borders of ``ranges``, which become the changed parts."""
     borders = sorted({border for pair in ranges for border in pair})
     start = 0
@@ -125,7 +126,7 @@ def _marked(spans: Sequence[Span], ranges: Sequence[tuple[int, int]]) -> Iterato
         end = start + len(text)
         cuts = [start, *(border for border in borders if start < border < end), end]
         for a, b in pairwise(cuts):
-            yield Part(kind, text[a - start : b - start], any(low <= a < high for low, high in ranges))
+            yield DiffPart(kind, text[a - start : b - start], any(low <= a < high for low, high in ranges))
         start = end
 
 

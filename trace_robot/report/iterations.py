@@ -13,7 +13,7 @@ from typing import Any
 
 from trace_robot.errors import TraceRobotError
 from trace_robot.optimizers.prompt.graph_text import render_graph
-from trace_robot.report.diff import Gap, Line, compare, count, listing
+from trace_robot.report.diff import DiffGap, DiffLine, compare, count, listing
 from trace_robot.report.escape import data_address, visible
 from trace_robot.store.history import AttemptInfo, EpisodeInfo, IterationInfo
 
@@ -32,7 +32,7 @@ class Film:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One iteration in the list. cells: how each episode ended; html: what it opens, None where that comes later.
 
     digest: differs when anything that the row opens does.
@@ -52,7 +52,7 @@ class Row:
 class Group:
     """Neighbouring rows; folded: tries that were not kept, behind one line."""
 
-    items: tuple[Row, ...]
+    items: tuple[TableRow, ...]
     folded: bool
 
     @property
@@ -91,8 +91,8 @@ class Body:
 
     number: int
     compared: str
-    rows: tuple[Line | Gap, ...]
-    listing: tuple[Line, ...]
+    rows: tuple[DiffLine | DiffGap, ...]
+    listing: tuple[DiffLine, ...]
     added: int
     removed: int
     note: str
@@ -104,10 +104,10 @@ class Body:
     no_film: str
 
 
-def row(iteration: IterationInfo, html: str | None = None) -> Row:
+def row(iteration: IterationInfo, html: str | None = None) -> TableRow:
     wins = sum(episode.success for episode in iteration.episodes)
     told = (iteration.controller, iteration.feedback, iteration.better, iteration.video, iteration.note)
-    return Row(
+    return TableRow(
         number=iteration.number, rate=number(iteration.success), wins=wins,
         cells=tuple(episode.ended if episode.ended in ("success", "error") else "time"
                     for episode in iteration.episodes[:MOST_CELLS]),
@@ -123,7 +123,7 @@ def title(iteration: IterationInfo) -> str:
     return note if len(note) <= LONGEST_TITLE else f"{note[: LONGEST_TITLE - 1]}…"
 
 
-def groups(rows: Sequence[Row]) -> tuple[Group, ...]:
+def groups(rows: Sequence[TableRow]) -> tuple[Group, ...]:
     """Fold what was not kept where it is much, so that a thousand tries are no longer than what came of them."""
     found = []
     for kept, several in itertools.groupby(rows, key=lambda each: each.kept):

@@ -16,7 +16,7 @@ from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunIn
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class GraphView:
     note: str
     picture: str = ""
     text: str = ""
@@ -32,7 +32,7 @@ class Page:
     state: str
     when: str
     parts: Rows
-    way: tuple[Stage, ...]
+    way: tuple[PageStage, ...]
     facts: Rows
     plots: tuple[Plot, ...]
     axes: Rows
@@ -41,7 +41,7 @@ class Page:
     paths: tuple[tuple[str, str], ...]
     path_figures: Mapping[str, Mapping[str, Figure]]
     groups: tuple[Group, ...]
-    graph: Graph | None
+    graph: GraphView | None
     costs: Rows
     command: str
     repeatable: str
@@ -105,14 +105,14 @@ def _films(iterations: Sequence[IterationInfo], source: Source) -> tuple[Film, .
     return tuple(films)
 
 
-def _graph(history: History, run: RunInfo, iterations: Sequence[IterationInfo]) -> Graph | None:
+def _graph(history: History, run: RunInfo, iterations: Sequence[IterationInfo]) -> GraphView | None:
     from trace_robot.report.iterations import show
 
     for each in reversed(iterations):
         records = history.graph(run, each.number)
         if records:
             picture, text = show(records)
-            return Graph(
+            return GraphView(
                 f"Of the most telling episode of iteration {each.number}, as the optimizer saw it.",
                 picture,
                 text,
@@ -124,7 +124,7 @@ Rows = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class PageStage:
     """A success rate on the way. at, low, width: per cent of the bar below it."""
 
     title: str
@@ -160,7 +160,7 @@ def repeatable(run: RunInfo) -> str:
     return "With the versions below it ends with the same controllers and scores."
 
 
-def way(run: RunInfo) -> tuple[Stage, ...]:
+def way(run: RunInfo) -> tuple[PageStage, ...]:
     held = run.held_out
     return (
         _stage("Start", run.start, "in training, {} episodes"),
@@ -169,12 +169,12 @@ def way(run: RunInfo) -> tuple[Stage, ...]:
     )
 
 
-def _stage(name: str, score: Score | None, note: str, *, interval: bool = False) -> Stage:
+def _stage(name: str, score: Score | None, note: str, *, interval: bool = False) -> PageStage:
     if score is None:
-        return Stage(name, "–", "not known yet")
+        return PageStage(name, "–", "not known yet")
     low, high = score.interval
     note = note.format(score.episodes)
-    return Stage(
+    return PageStage(
         name, f"{score.success:.2f}", f"{note}{low:.2f} to {high:.2f}" if interval else note,
         at=round(100 * score.success, 2), low=round(100 * low, 2) if interval else None,
         width=round(100 * (high - low), 2),

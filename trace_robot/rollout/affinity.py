@@ -17,7 +17,7 @@ CROWDED = (
 AWAY = 1.0  # seconds
 
 
-class Seat:
+class SharedCpu:
     """A processor for this process and one other, given up for a while when somebody else wants it too.
 
     Does nothing where the system does not tell how long a process waited for its processor.

@@ -15,12 +15,12 @@ from typing import Literal, get_args
 
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
-from trace_robot.rollout.backends.base import Crew, Here, News, Worker
+from trace_robot.rollout.backends.base import Backend, InProcessBackend, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch, Batches
 from trace_robot.rollout.episode import Episode, Job
 
 OnEpisode = Callable[[int, Episode], None]
-Backend = Literal["local", "ray"]
+BackendName = Literal["local", "ray"]
 GRACE_SECONDS = 60.0
 START_SECONDS = 120.0
 START_DEATHS = 3
@@ -28,26 +28,26 @@ KNOWN_ENVIRONMENTS = 8
 WAIT_SECONDS = 1.0
 
 
-class Engine:
+class RolloutEngine:
     """Runs jobs in ``workers`` processes, or in this one if ``workers`` is 0 (for debugging).
 
     backend: "local" for processes of this machine; "ray" for a Ray cluster, the one at ``address`` or, without, one
-    on this machine. workers: None for one a processor. lock_step: see ``Rig``. silence: seconds without news after
-    which a worker counts as hung; None for what the limits of its jobs allow, with much to spare.
+    on this machine. workers: None for one a processor. lock_step: see ``EnvRunner``. silence: seconds without news
+    after which a worker counts as hung; None for what the limits of its jobs allow, with much to spare.
 
     A worker that dies is replaced, and the jobs that it was at are run once more, one by one; one that ends the
     next worker too gives an episode with the fault "crash". Controllers run in a sandbox of their own either way.
     """
 
     def __init__(
-        self, workers: int | None = None, *, backend: Backend = "local", address: str | None = None,
+        self, workers: int | None = None, *, backend: BackendName = "local", address: str | None = None,
         trusted: bool = False, lock_step: int | None = None, silence: float | None = None,
     ) -> None:  # fmt: skip
         _check(workers, backend, address, lock_step)
         self._wanted = workers
         self._backend, self._address = backend, address
         self._trusted, self._lock_step, self._silence = trusted, lock_step, silence
-        self._crew: Crew | None = None
+        self._crew: Backend | None = None
         self._members: list[_Member] = []
         self._start_deaths = 0
         self._streaming = False
@@ -107,7 +107,7 @@ class Engine:
             self._crew = None
         self._members.clear()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> RolloutEngine:
         return self
 
     def __exit__(
@@ -115,19 +115,19 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _hire(self) -> Crew:
+    def _hire(self) -> Backend:
         if self._wanted == 0:
-            return Here(trusted=self._trusted, lock_step=self._lock_step)
+            return InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
         if self._backend == "ray":
-            from trace_robot.rollout.backends.ray import RayCrew
+            from trace_robot.rollout.backends.ray import RayBackend
 
-            return RayCrew(self._wanted, self._address, trusted=self._trusted, lock_step=self._lock_step)
-        from trace_robot.rollout.backends.processes import Processes
+            return RayBackend(self._wanted, self._address, trusted=self._trusted, lock_step=self._lock_step)
+        from trace_robot.rollout.backends.processes import ProcessBackend
 
         size = default_workers() if self._wanted is None else self._wanted
-        return Processes(size, trusted=self._trusted, lock_step=self._lock_step)
+        return ProcessBackend(size, trusted=self._trusted, lock_step=self._lock_step)
 
-    def _hand_out(self, crew: Crew, queue: Batches) -> None:
+    def _hand_out(self, crew: Backend, queue: Batches) -> None:
         """Give every worker something to do, and start more while there is work for them.
 
         A worker gets its next batch ahead of time only while that leaves one for each of the others.
@@ -148,7 +148,7 @@ class Engine:
             batch = queue.next(member.known)
             member.give(batch, queue.environment(batch[0][1]), self._silence)
 
-    def _listen(self, crew: Crew, queue: Batches, died: set[int]) -> list[tuple[int, Episode]]:
+    def _listen(self, crew: Backend, queue: Batches, died: set[int]) -> list[tuple[int, Episode]]:
         """Wait for news and return the episodes in it."""
         by_worker = {id(member.worker): member for member in self._members}
         episodes: list[tuple[int, Episode]] = []
@@ -217,7 +217,7 @@ class _Member:
             self._extend(silence)
         self.worker.send(batch)
 
-    def hear(self, news: News, silence: float | None) -> None:
+    def hear(self, news: WorkerMessage, silence: float | None) -> None:
         self.ready = True
         for index, _ in news.episodes:
             self.batches[0].pop(index, None)
@@ -248,8 +248,8 @@ def default_workers() -> int:
 def _check(workers: int | None, backend: str, address: str | None, lock_step: int | None) -> None:
     if workers is not None and workers < 0:
         raise TraceRobotError(f"workers must be 0 (this process) or more, got {workers}")
-    if backend not in get_args(Backend):
-        raise TraceRobotError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    if backend not in get_args(BackendName):
+        raise TraceRobotError(f"backend must be one of {', '.join(get_args(BackendName))}, got {backend!r}")
     if address is not None and backend != "ray":
         raise TraceRobotError(f"an address is for backend 'ray' only, got {address!r} for {backend!r}")
     if lock_step is not None and not 1 <= lock_step <= 64:

@@ -15,14 +15,14 @@ import numpy as np
 from trace_robot.env.traced import load_env, make
 from trace_robot.errors import EnvironmentFault, TraceRobotError
 from trace_robot.fault import Fault
-from trace_robot.rollout.affinity import Seat
+from trace_robot.rollout.affinity import SharedCpu
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.episode_graph import graph_of
 from trace_robot.rollout.episode_loop import Environment, run_episodes
 from trace_robot.sandbox import Sandbox
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.sandbox.types import Interface
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, TaskSpec
 
 KEPT_ENVIRONMENTS = 8  # 24 MB each
 LOCK_STEP = 8
@@ -30,7 +30,7 @@ MESSAGES = 500  # one environment more costs about as much as so many messages t
 NOTHING = "def act(observation):\n    return []\n"
 
 
-class Rig:
+class EnvRunner:
     """Runs jobs; nothing of one job reaches the next but what is kept for speed.
 
     Episodes of one text run in lock step, which saves messages to the sandbox: at most ``lock_step`` at once, each
@@ -41,7 +41,7 @@ class Rig:
     """
 
     def __init__(
-        self, *, trusted: bool = False, lock_step: int | None = None, seat: Seat | None = None
+        self, *, trusted: bool = False, lock_step: int | None = None, seat: SharedCpu | None = None
     ) -> None:
         self._trusted = trusted
         self._seat = seat
@@ -96,22 +96,22 @@ class Rig:
 
     def _try_group(self, pool: _Pool, jobs: Sequence[Job], *, fresh: bool = False) -> list[Episode | None]:
         """Run one group in lock step; None for an episode that must be run alone, in a fresh process."""
-        first, about = jobs[0], pool.about
-        box = self._sandbox(about, first)
+        first, spec = jobs[0], pool.spec
+        box = self._sandbox(spec, first)
         if fresh or needs_own_process(first.controller or ""):
             box.load(NOTHING)  # another text ends the process that the last episode had
         fault = self._load(box, first)
         if fault is not None:
-            return [failed(job, about, fault) for job in jobs]
+            return [failed(job, spec, fault) for job in jobs]
         if self._seat is not None:
             self._seat.take(box.pid)
         boxed = _Boxed(box)
-        episodes = run_episodes(pool.take(len(jobs)), about, boxed, jobs)
+        episodes = run_episodes(pool.take(len(jobs)), spec, boxed, jobs)
         pool.messages += boxed.messages
         used, self._used = boxed.pid == self._used, boxed.pid
         return [
             None if episode is None or (used and not fresh and _may_be_left_over(episode))
-            else self._finished(episode, number, box, about, first)
+            else self._finished(episode, number, box, spec, first)
             for number, episode in enumerate(episodes)
         ]  # fmt: skip
 
@@ -124,8 +124,8 @@ class Rig:
             return fault
         return self._refused[1]
 
-    def _finished(self, episode: Episode, number: int, box: Sandbox, about: EnvSpec, job: Job) -> Episode:
-        graph = graph_of(box.written(number), episode, about) if job.trace else ()
+    def _finished(self, episode: Episode, number: int, box: Sandbox, spec: TaskSpec, job: Job) -> Episode:
+        graph = graph_of(box.written(number), episode, spec) if job.trace else ()
         return _trimmed(dataclasses.replace(episode, graph=graph, printed=box.printed(number)), job)
 
     def _pool(self, job: Job) -> _Pool:
@@ -141,13 +141,13 @@ class Rig:
             gc.collect()  # upstream's environments hold one another: 24 MB each would wait for a rare collection
         return pool
 
-    def _sandbox(self, about: EnvSpec, job: Job) -> Sandbox:
-        fields = {part.name: (part.start, part.stop) for part in about.observation}
-        fitted = (about.observation_size, about.action_size, tuple(fields.items()), job.limits)
+    def _sandbox(self, spec: TaskSpec, job: Job) -> Sandbox:
+        fields = {part.name: (part.start, part.stop) for part in spec.observation}
+        fitted = (spec.observation_size, spec.action_size, tuple(fields.items()), job.limits)
         if self._box is None or self._fitted != fitted:
             if self._box is not None:
                 self._box.close()
-            interface = Interface(about.observation_size, about.action_size, fields)
+            interface = Interface(spec.observation_size, spec.action_size, fields)
             self._box = Sandbox(interface, job.limits, preload=("trace_robot.trace",), trusted=self._trusted)
             self._fitted = fitted
         return self._box
@@ -169,7 +169,7 @@ class _Pool:
             raise EnvironmentFault(
                 f"environment {self._name!r} cannot be made: {type(error).__name__}: {error}"
             ) from error
-        self.about = traced.about
+        self.spec = traced.task_spec
         self.envs: list[Environment] = [traced.env]
         self.messages = 0
 
@@ -219,8 +219,8 @@ class _Boxed:
 class _Programmed:
     """A staged program, which is data, run by its interpreter in this process."""
 
-    def __init__(self, program: Any, about: EnvSpec, start: Any) -> None:
-        self._program, self._about, self._start = program, about, start
+    def __init__(self, program: Any, spec: TaskSpec, start: Any) -> None:
+        self._program, self._about, self._start = program, spec, start
         self._running: Any = None
 
     def reset(self, episodes: int) -> Fault | None:
@@ -237,25 +237,29 @@ def _run_program(pool: _Pool, job: Job) -> Episode:
 
     data = job.program or {}
     kind: Any = feedback_law if feedback_law.is_law(data) else staged
-    found = feedback_law.Law.from_data(data) if feedback_law.is_law(data) else staged.Program.from_data(data)
-    (episode,) = run_episodes(pool.take(1), pool.about, _Programmed(found, pool.about, kind.start), [job])
+    found = (
+        feedback_law.FeedbackLaw.from_data(data)
+        if feedback_law.is_law(data)
+        else staged.StagedProgram.from_data(data)
+    )
+    (episode,) = run_episodes(pool.take(1), pool.spec, _Programmed(found, pool.spec, kind.start), [job])
     if episode is None:
         raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
     if job.measure and not feedback_law.is_law(data):
         from trace_robot.search.staged.measures import measure
 
-        measures = measure(pool.about, episode.observations, episode.rewards)
+        measures = measure(pool.spec, episode.observations, episode.rewards)
         episode = dataclasses.replace(episode, measures=measures)
     if job.measure and data.get("look"):
         from trace_robot.search.feedback_law.features import look
 
-        episode = dataclasses.replace(episode, measures=look(pool.about, episode.observations))
+        episode = dataclasses.replace(episode, measures=look(pool.spec, episode.observations))
     return _trimmed(episode, job)
 
 
-def failed(job: Job, about: EnvSpec | None, fault: Fault) -> Episode:
+def failed(job: Job, spec: TaskSpec | None, fault: Fault) -> Episode:
     """Return the episode of a job that took no step."""
-    width = 0 if about is None else about.action_size
+    width = 0 if spec is None else spec.action_size
     nothing = np.zeros((0,))
     return Episode(job.seed, "error", 0, nothing, np.zeros((0, width), np.float32), np.zeros((0, 0)), fault)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from trace_robot.sandbox.graph_records import read_records
-from trace_robot.spec import Array, EnvSpec, Field
+from trace_robot.spec import Array, Field, TaskSpec
 
 Record = Mapping[str, Any]
 RESET_DOC = "[reset] the environment gives the first observation of the episode."
@@ -58,11 +58,11 @@ class EpisodeGraph(Sequence[Record]):
         return {**self.__dict__, "_records": None}
 
 
-def graph_of(written: tuple[bytes, ...], episode: Any, about: EnvSpec) -> EpisodeGraph:
+def graph_of(written: tuple[bytes, ...], episode: Any, spec: TaskSpec) -> EpisodeGraph:
     """Return the graph of an `Episode`; of ``written`` the input called "observation" of step t is what the
     environment gave, and the last operation of step t the action."""
     return EpisodeGraph(
-        written, episode.observations, about.observation, episode.ended, episode.fault is not None
+        written, episode.observations, spec.observation, episode.ended, episode.fault is not None
     )
 
 

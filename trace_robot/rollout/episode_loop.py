@@ -13,8 +13,8 @@ import numpy as np
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import Fault
 from trace_robot.rollout.episode import Ended, Episode, Job
-from trace_robot.rollout.feedback import Watch
-from trace_robot.spec import Array, EnvSpec, Scene, States
+from trace_robot.rollout.feedback import FeedbackRecorder
+from trace_robot.spec import Array, Scene, States, TaskSpec
 
 log = logging.getLogger("trace_robot.rollout")
 Environment = gymnasium.Env[Array, Array]
@@ -32,22 +32,22 @@ class Controller(Protocol):
 
 
 def run_episodes(
-    envs: Sequence[Environment], about: EnvSpec, controller: Controller, jobs: Sequence[Job]
+    envs: Sequence[Environment], spec: TaskSpec, controller: Controller, jobs: Sequence[Job]
 ) -> list[Episode | None]:
     """Run one episode an environment, all at once; each ends at its first success, at the horizon or with a fault.
 
-    Where ``about.return_threshold`` decides, an episode runs to its end, and the sum of its rewards is looked at then.
+    Where ``spec.return_threshold`` decides, an episode runs to its end, and the sum of its rewards is looked at then.
 
     None stands for an episode that must be run alone, because its fault may be the work of those beside it.
     The first decision is asked for one by one: a controller that never returns is mostly found there, and each
     episode then has its own deadline.
     """
     started = time.perf_counter()
-    running = [_Running(env, about, job) for env, job in zip(envs, jobs, strict=True)]
+    running = [_Running(env, spec, job) for env, job in zip(envs, jobs, strict=True)]
     fault = controller.reset(len(running))
     if fault is not None:
         return [each.failed(fault) if len(running) == 1 else None for each in running]
-    rows = np.empty((len(running), about.observation_size))
+    rows = np.empty((len(running), spec.observation_size))
     together = False
     while alive := [number for number, each in enumerate(running) if each.goes_on]:
         for row, number in enumerate(alive):
@@ -79,12 +79,12 @@ def _share(running: Sequence[_Running], alive: Sequence[int], started: float) ->
 class _Running:
     """One episode under way."""
 
-    def __init__(self, env: Environment, about: EnvSpec, job: Job) -> None:
-        self.env, self.about, self.job = env, about, job
+    def __init__(self, env: Environment, spec: TaskSpec, job: Job) -> None:
+        self.env, self.spec, self.job = env, spec, job
         self.actions: list[Array] = []
         self.rewards: list[float] = []
         self.info: Mapping[str, Any] = {}
-        self.observation: Array = np.zeros(about.observation_size)
+        self.observation: Array = np.zeros(spec.observation_size)
         self.ended: Ended = "time"
         self.fault: Fault | None = None
         self.goes_on, self.alone = True, False
@@ -95,7 +95,7 @@ class _Running:
         except Exception as error:  # a plug-in is somebody else's code: it may raise anything
             self._end(_blame(error))
         self.seen = [self.observation]
-        self.watch = Watch(job, about)
+        self.watch = FeedbackRecorder(job, spec)
         self.watch.observed(self.observation)
 
     def apply(self, answer: Array | Fault | None, *, doubtful: bool) -> None:
@@ -117,14 +117,14 @@ class _Running:
         self.seen.append(self.observation)
         self.actions.append(answer)
         self.rewards.append(float(reward))
-        if self.about.return_threshold is None and self.info.get("success"):
+        if self.spec.return_threshold is None and self.info.get("success"):
             self.ended, self.goes_on = "success", False
         elif terminated or truncated:
             self._over("terminated" if terminated else "time")
 
     def _over(self, ended: Ended) -> None:
         """Take note that the environment ended the episode, or its time is up."""
-        threshold = self.about.return_threshold
+        threshold = self.spec.return_threshold
         reached = threshold is not None and float(np.sum(self.rewards)) >= threshold
         self.ended, self.goes_on = "success" if reached else ended, False
 
@@ -135,7 +135,7 @@ class _Running:
     def episode(self) -> Episode | None:
         if self.alone:
             return None
-        actions = np.array(self.actions, dtype=np.float32).reshape(-1, self.about.action_size)
+        actions = np.array(self.actions, dtype=np.float32).reshape(-1, self.spec.action_size)
         scene, states = self._recorded()
         return Episode(
             seed=self.job.seed,
@@ -143,14 +143,14 @@ class _Running:
             fault=self.fault,
             steps=int(self.info.get("steps", len(actions))),
             rewards=np.array(self.rewards),
-            actions=np.clip(actions, self.about.low, self.about.high).astype(np.float32),
+            actions=np.clip(actions, self.spec.low, self.spec.high).astype(np.float32),
             observations=np.array(self.seen),
             infos=_numbers(self.info),
             series=self.watch.series(),
             seconds=self.seconds,
             scene=scene,
             states=states,
-            return_threshold=self.about.return_threshold,
+            return_threshold=self.spec.return_threshold,
         )
 
     def _recorded(self) -> tuple[Scene | None, States | None]:
@@ -161,7 +161,7 @@ class _Running:
         try:
             return recorder.scene(), recorder.recorded()
         except Exception as error:  # as above
-            log.warning("no picture of %s: %s: %s", self.about.name, type(error).__name__, error)
+            log.warning("no picture of %s: %s: %s", self.spec.name, type(error).__name__, error)
             return None, None
 
     def _end(self, fault: Fault) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from trace_robot.fault import Fault, Limits
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy
-from trace_robot.rollout.engine import Backend, Engine
+from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.evaluation import Trials, output_of, wilson
+from trace_robot.rollout.evaluation import Evaluator, output_of, wilson
 from trace_robot.rollout.feedback import most_telling, require_level
 from trace_robot.rollout.seeds import held_out_seeds, training_seeds
 from trace_robot.rollout.task import resolve
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvaluationReport:
     """A controller's episodes on held-out conditions. interval: 95 % Wilson interval of the success rate."""
 
     task: str
@@ -81,25 +81,25 @@ def evaluate(
     seed: int = 0,
     control: str | None = None,
     workers: int | None = None,
-    backend: Backend = "local",
+    backend: BackendName = "local",
     address: str | None = None,
     trusted: bool = False,
     record: bool = False,
     options: Mapping[str, Any] | None = None,
-    engine: Engine | None = None,
+    engine: RolloutEngine | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> EvaluationReport:
     """Roll a controller out on ``episodes`` held-out conditions of ``seed``; record: keep states for videos.
 
     options: of the environment, besides control. engine: one to use and leave open, instead of ``workers``.
     """
     policy, spec, options = resolve(task, policy, control, options=options)
     seeds = held_out_seeds(seed, episodes)
-    own = Engine(workers, backend=backend, address=address, trusted=trusted)
+    own = RolloutEngine(workers, backend=backend, address=address, trusted=trusted)
     with nullcontext(engine) if engine is not None else own as running:
-        trials = Trials(running, policy, task, options, seeds)
+        trials = Evaluator(running, policy, task, options, seeds)
         scored = trials.score(policy.text, seeds, on_progress, record=record)
-    return Report(task, policy.name, spec.control, seed, tuple(scored))
+    return EvaluationReport(task, policy.name, spec.control, seed, tuple(scored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +128,10 @@ class Rollouts:
         feedback: str = "outcome", workers: int | None = None, limits: Limits | None = None, trusted: bool = False,
     ) -> None:  # fmt: skip
         self.policy, self.spec, options = resolve(task, policy.require_trainable(), control)
-        self.engine = Engine(workers, trusted=trusted)
+        self.engine = RolloutEngine(workers, trusted=trusted)
         seeds = training_seeds(seed, episodes)
         level = require_level(feedback)
-        self._trials = Trials(self.engine, self.policy, task, options, seeds, limits or Limits(), level)
+        self._trials = Evaluator(self.engine, self.policy, task, options, seeds, limits or Limits(), level)
 
     def __call__(self, parameters: Sequence[ParameterNode]) -> Rollout:
         values: dict[str, Any] = {parameter.key: parameter.data for parameter in parameters}

@@ -25,14 +25,14 @@ Records = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[int, int], None]
 
 
-class Runner(Protocol):
+class JobRunner(Protocol):
     """What runs jobs: an engine, or something that remembers what an engine gave."""
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Evaluation:
     """A candidate, the text that ran, its episodes and what they amount to."""
 
     candidate: Candidate
@@ -42,7 +42,7 @@ class Trial:
 
 
 @dataclass(slots=True)
-class Trials:
+class Evaluator:
     """Tries candidates of one policy in one environment, all on the same conditions.
 
     confirm: further conditions on which a controller's text that solved all of ``seeds`` is tried before it
@@ -50,7 +50,7 @@ class Trials:
     what controllers observed, too. environment_steps and candidates count what has been tried so far.
     """
 
-    engine: Runner
+    engine: JobRunner
     policy: Policy
     env: str
     options: Mapping[str, Any]
@@ -64,7 +64,7 @@ class Trials:
 
     def run(
         self, candidates: Sequence[Candidate], *, graph: bool = False, on_progress: OnProgress | None = None
-    ) -> list[Trial]:
+    ) -> list[Evaluation]:
         """Roll out every candidate on its conditions; with ``graph`` the telling episode's is brought back."""
         texts = [self.text(candidate) for candidate in candidates]
         jobs = [
@@ -81,7 +81,7 @@ class Trials:
                 mine += tuple(self._episodes([self.job(text, seed) for seed in self.confirm], on_progress))
             records = self._graph(text, mine) if graph and candidate.program is None else ()
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
-            trials.append(Trial(candidate, text, mine, outcome))
+            trials.append(Evaluation(candidate, text, mine, outcome))
         return trials
 
     def text(self, candidate: Candidate) -> str:

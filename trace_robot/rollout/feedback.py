@@ -17,7 +17,7 @@ import numpy as np
 from trace_robot.errors import UnknownNameError
 from trace_robot.fault import Fault
 from trace_robot.rollout.episode import Episode
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.rollout.episode import Episode, Job
@@ -134,13 +134,13 @@ def require_level(level: str) -> str:
     return level
 
 
-class Watch:
+class FeedbackRecorder:
     """Collects what a job's feedback level asks for while its episode runs; at level "outcome" nothing."""
 
-    def __init__(self, job: Job, about: EnvSpec) -> None:
+    def __init__(self, job: Job, spec: TaskSpec) -> None:
         self._series: dict[str, list[Any]] = {}
         self._terms = job.level == "terms"
-        self._pairs = _pairs(about) if job.level == "hindsight" else {}
+        self._pairs = _pairs(spec) if job.level == "hindsight" else {}
         self._expert: Callable[[Array], Array] | None = None
         if job.level == EXPERT:
             from trace_robot.env.registry import expert
@@ -177,13 +177,13 @@ def words(level: str, episode: Episode) -> list[str]:
     return []
 
 
-def _pairs(about: EnvSpec) -> dict[str, tuple[int, int]]:
+def _pairs(spec: TaskSpec) -> dict[str, tuple[int, int]]:
     """Return the distances to watch: where the two positions of each pair start in the flat observation."""
-    starts = {part.name: part.start for part in about.observation}
-    names = {name: name.removesuffix("_position") for name in about.positions}
+    starts = {part.name: part.start for part in spec.observation}
+    names = {name: name.removesuffix("_position") for name in spec.positions}
     return {
         f"{names[first]} to {names[second]}": (starts[first], starts[second])
-        for first, second in combinations(about.positions, 2)
+        for first, second in combinations(spec.positions, 2)
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trace_robot.policy import Policy
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 DEFAULT_CONTROL = "pose"
 
@@ -17,7 +17,7 @@ def resolve(
     control: str | None = None,
     usual: str = DEFAULT_CONTROL,
     options: Mapping[str, Any] | None = None,
-) -> tuple[Policy, EnvSpec, dict[str, Any]]:
+) -> tuple[Policy, TaskSpec, dict[str, Any]]:
     """Return the policy fixed to a control mode, the environment's description and its options.
 
     control: None for what the policy says, else ``usual`` where the environment has that, else its only one. options:
@@ -31,6 +31,6 @@ def resolve(
         "control": control or policy.control or (usual if usual in modes else modes[-1]),
         **(options or {}),
     }
-    about = describe(task, **chosen)
-    policy = policy.with_control(chosen["control"]).with_names().with_action_size(about.action_size)
-    return policy, about, chosen
+    spec = describe(task, **chosen)
+    policy = policy.with_control(chosen["control"]).with_names().with_action_size(spec.action_size)
+    return policy, spec, chosen

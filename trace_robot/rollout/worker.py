@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from trace_robot.errors import TraceRobotError
-from trace_robot.rollout.affinity import Seat
+from trace_robot.rollout.affinity import SharedCpu
 from trace_robot.rollout.batching import Batch
-from trace_robot.rollout.env_runner import Rig
+from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode
 
 TOLD_EVERY = 0.1  # seconds
@@ -49,7 +49,7 @@ class Inbox:
         os._exit(0)
 
 
-def serve(connection: Connection[Any, Any], rig: Rig) -> None:
+def serve(connection: Connection[Any, Any], rig: EnvRunner) -> None:
     """Answer batches with ``("episodes", [(index, episode), ...])`` or ``("error", text, class)``."""
     inbox = Inbox(connection)
     connection.send(("episodes", []))
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--trusted", action="store_true")
     parser.add_argument("--lock-step", type=int)
     options = parser.parse_args()
-    rig = Rig(trusted=options.trusted, lock_step=options.lock_step, seat=Seat())
+    rig = EnvRunner(trusted=options.trusted, lock_step=options.lock_step, seat=SharedCpu())
     try:
         serve(Connection(options.descriptor), rig)
     except BrokenPipeError:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy
-    from trace_robot.rollout.evaluation import Trial
-    from trace_robot.spec import EnvSpec
+    from trace_robot.rollout.evaluation import Evaluation
+    from trace_robot.spec import TaskSpec
 from trace_robot.settings import Result, Settings
 
 Stage = Literal["training", "held out"]
@@ -24,7 +24,7 @@ class Started:
     """
 
     settings: Settings
-    spec: EnvSpec
+    spec: TaskSpec
     policy: Policy
     folder: Path
     known: int = 0
@@ -38,7 +38,7 @@ class Progressed:
     done: int
     total: int
     candidates: int
-    best: Trial | None
+    best: Evaluation | None
     seconds: float
 
 
@@ -47,8 +47,8 @@ class Iterated:
     """An iteration is written down. better: it is the best so far."""
 
     iteration: int
-    trial: Trial
-    best: Trial
+    trial: Evaluation
+    best: Evaluation
     better: bool
     candidates: int
     seconds: float

@@ -16,10 +16,10 @@ from trace_robot.errors import (
 from trace_robot.fault import Limits
 from trace_robot.llm.metering import Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
-from trace_robot.llm.recording import Recorder
+from trace_robot.llm.recording import RecordingModel
 from trace_robot.rollout.engine import OnEpisode
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.evaluation import Runner
+from trace_robot.rollout.evaluation import JobRunner
 from trace_robot.rollout.feedback import most_telling
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
@@ -32,7 +32,7 @@ NOT_KEPT = (
 )  # they end the asking
 
 
-class RememberedModel:
+class JournaledModel:
     """Answers from the journal while it has answers, then asks ``model`` and writes down what comes.
 
     usage: of the model, which also counts what is answered from the journal, as it was counted when it came. Until
@@ -49,7 +49,7 @@ class RememberedModel:
         request = request_hash(messages, n)
         entry = self.journal.take(("replies", "no answer"), request)
         if entry is not None:
-            if isinstance(self.model, Recorder):
+            if isinstance(self.model, RecordingModel):
                 self.model.skip(messages, n)
             return self._again(decode_json(entry.data))
         before = self.usage.to_data()
@@ -78,14 +78,14 @@ class RememberedModel:
         return [Reply(**reply) for reply in data["replies"]]
 
 
-class RememberedEngine:
+class JournaledEngine:
     """Episodes from the journal while it has some, then from ``engine``, a batch on disk before it is used.
 
     Of the episodes of one controller that were recorded only the most telling keeps its states and observations.
     What is returned is always what was written down, so that it is the same when it is heard again.
     """
 
-    def __init__(self, engine: Runner, journal: Journal) -> None:
+    def __init__(self, engine: JobRunner, journal: Journal) -> None:
         self.engine, self.journal = engine, journal
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]:

@@ -8,31 +8,31 @@ from dataclasses import replace
 from trace_robot.errors import RunError
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.optimizers.problem import Candidate, Optimizer
-from trace_robot.rollout.evaluation import Trial, Trials, wilson
+from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
 from trace_robot.rollout.seeds import held_out_seeds
 from trace_robot.run.events import Ended, Iterated, Observe, Progressed, Stage
 from trace_robot.run.optimizers import Chosen
-from trace_robot.run.recorder import Recorder
+from trace_robot.run.recorder import RunRecorder
 from trace_robot.search.controller import written
 from trace_robot.settings import Result, Settings
-from trace_robot.spec import EnvSpec
-from trace_robot.store.writer import Spent
+from trace_robot.spec import TaskSpec
+from trace_robot.store.writer import Cost
 from trace_robot.versions import versions
 
 SHOWN_EVERY = 50_000  # simulator steps between two improvements of a search that are written down
 TUNING = ("tuning", "tuned")  # what CMA-ES makes of a model's proposal is not another iteration of the model
 
 
-class Rounds:
+class OptimizationLoop:
     """One run: what the loop knows between two iterations."""
 
     def __init__(
         self,
         settings: Settings,
-        spec: EnvSpec,
+        spec: TaskSpec,
         optimizer: Optimizer,
-        trials: Trials,
-        recorder: Recorder,
+        trials: Evaluator,
+        recorder: RunRecorder,
         chosen: Chosen,
         observe: Observe,
     ) -> None:
@@ -42,8 +42,8 @@ class Rounds:
         self.shown = 0
         self.iteration = self.best_iteration = self.attempts = self.rewrites = 0
         self.kept = -1
-        self.start: Trial | None = None
-        self.best: Trial | None = None
+        self.start: Evaluation | None = None
+        self.best: Evaluation | None = None
 
     def iterate(self) -> str:
         """Go on until the optimizer is done or the budget is spent; return why."""
@@ -95,9 +95,9 @@ class Rounds:
         self.observe(Ended(result, self.recorder.folder.path))
         return result
 
-    def spent(self) -> Spent:
+    def spent(self) -> Cost:
         usage = self.chosen.usage()
-        return Spent(
+        return Cost(
             self.journal.seconds, self.trials.candidates, self.trials.environment_steps, usage.calls,
             usage.prompt_tokens, usage.completion_tokens, usage.money if self.chosen.priced else None,
         )  # fmt: skip
@@ -136,7 +136,7 @@ class Rounds:
         self._write(self.trials.run([written(champion, self.spec)])[0], tie=True)
         self.shown = self.trials.environment_steps
 
-    def _write(self, trial: Trial, *, tie: bool = False) -> None:
+    def _write(self, trial: Evaluation, *, tie: bool = False) -> None:
         """Put an iteration on disk, then tell of it; with ``tie`` it also replaces a best that scored the same.
 
         A search prefers among equals, by how much noise their constants bear, and is taken at its word; so it is

@@ -19,22 +19,22 @@ from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Optimizer
 from trace_robot.policy import Policy, load_policy
 from trace_robot.policy.problem import problem_of
-from trace_robot.rollout.engine import Engine
-from trace_robot.rollout.evaluation import Runner, Trials
+from trace_robot.rollout.engine import RolloutEngine
+from trace_robot.rollout.evaluation import Evaluator, JobRunner
 from trace_robot.rollout.feedback import EXPERT, require_level
 from trace_robot.rollout.seeds import held_out_seeds, training_seeds
 from trace_robot.rollout.task import resolve
 from trace_robot.run.events import Observe, Started
-from trace_robot.run.journaled import RememberedEngine
-from trace_robot.run.loop import Rounds
+from trace_robot.run.journaled import JournaledEngine
+from trace_robot.run.loop import OptimizationLoop
 from trace_robot.run.optimizers import Chosen, Make, choose, choose_again
-from trace_robot.run.recorder import Recorder
+from trace_robot.run.recorder import RunRecorder
 from trace_robot.settings import EPISODES, Result, Settings
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.history import Status
-from trace_robot.store.writer import Beginning, Ledger, Store
+from trace_robot.store.writer import RunHeader, RunWriter, Store
 
 __all__ = ["Result", "Settings", "first_prompt", "optimize", "resume"]
 
@@ -46,7 +46,7 @@ def optimize(
     chosen: Chosen | None = None,
     make_optimizer: Make | None = None,
     usage: Callable[[], Usage] = Usage,
-    engine: Engine | None = None,
+    engine: RolloutEngine | None = None,
     overwrite: bool = False,
     observe: Observe = lambda event: None,
 ) -> Result:
@@ -71,7 +71,7 @@ def optimize(
         store.require_room(place.name, overwrite=overwrite)
         folder = RunFolder.create(out, overwrite=overwrite)
         with RunLock(folder.path):
-            beginning = Beginning(settings, prepared.spec, source.text, chosen.why, chosen.data)
+            beginning = RunHeader(settings, prepared.spec, source.text, chosen.why, chosen.data)
             ledger = store.begin(place.name, beginning)
             return _conduct(prepared, chosen, optimizer, folder, ledger, engine, observe)
 
@@ -83,7 +83,7 @@ def resume(
     chosen: Chosen | None = None,
     make_optimizer: Make | None = None,
     usage: Callable[[], Usage] = Usage,
-    engine: Engine | None = None,
+    engine: RolloutEngine | None = None,
     observe: Observe = lambda event: None,
 ) -> Result:
     """Go on with a run that was interrupted, to where it would have come by itself; see ``optimize``.
@@ -111,7 +111,7 @@ def resume(
             return _conduct(prepared, chosen, optimizer, RunFolder.reopen(out), ledger, engine, observe)
 
 
-def _choose_again(name: str, beginning: Beginning, base_url: str | None) -> Chosen:
+def _choose_again(name: str, beginning: RunHeader, base_url: str | None) -> Chosen:
     if beginning.choice is None:
         raise RunError(
             f"the run {name!r} has an optimizer that a program made; go on with trace_robot.resume and that optimizer"
@@ -125,13 +125,13 @@ class _Prepared:
 
     settings: Settings
     policy: Policy
-    spec: EnvSpec
+    spec: TaskSpec
     options: dict[str, Any]
 
 
 def _conduct(
-    prepared: _Prepared, chosen: Chosen, optimizer: Optimizer, folder: RunFolder, ledger: Ledger,
-    engine: Engine | None, observe: Observe,
+    prepared: _Prepared, chosen: Chosen, optimizer: Optimizer, folder: RunFolder, ledger: RunWriter,
+    engine: RolloutEngine | None, observe: Observe,
 ) -> Result:  # fmt: skip
     """Run the loop, from the start or on from what is in the ledger's journal."""
     settings, policy, spec = prepared.settings, prepared.policy, prepared.spec
@@ -140,12 +140,12 @@ def _conduct(
     about = asdict(settings) | {"versions": ledger.versions, "control": spec.control}
     folder.write_json("settings.json", about)
     observe(Started(settings, spec, policy, folder.path, ledger.journal.known))
-    recorder = Recorder(folder, ledger, policy, settings.task, video=settings.video)
+    recorder = RunRecorder(folder, ledger, policy, settings.task, video=settings.video)
     try:
         with _engine(settings, engine) as running:
-            trials = _trials(prepared, RememberedEngine(running, ledger.journal))
+            trials = _trials(prepared, JournaledEngine(running, ledger.journal))
             ledger.journal.begin()
-            rounds = Rounds(settings, spec, optimizer, trials, recorder, chosen, observe)
+            rounds = OptimizationLoop(settings, spec, optimizer, trials, recorder, chosen, observe)
             return rounds.finish(rounds.iterate())
     except KeyboardInterrupt:
         _note(ledger, "stopped", "by Ctrl-C")
@@ -158,7 +158,7 @@ def _conduct(
         recorder.close()
 
 
-def _note(ledger: Ledger, status: Status, why: str) -> None:
+def _note(ledger: RunWriter, status: Status, why: str) -> None:
     with suppress(RunError):  # what the disk or the store said first is what is told
         ledger.enter(status, why)
 
@@ -187,19 +187,19 @@ def _require_conditions(settings: Settings) -> None:
     held_out_seeds(settings.seed, settings.held_out)  # both refuse what cannot be
 
 
-def _engine(settings: Settings, engine: Engine | None) -> AbstractContextManager[Engine]:
+def _engine(settings: Settings, engine: RolloutEngine | None) -> AbstractContextManager[RolloutEngine]:
     if engine is not None:
         return nullcontext(engine)
-    return Engine(
+    return RolloutEngine(
         settings.workers, backend=settings.backend, address=settings.address, trusted=settings.trusted
     )
 
 
-def _trials(prepared: _Prepared, engine: Runner) -> Trials:
+def _trials(prepared: _Prepared, engine: JobRunner) -> Evaluator:
     settings = prepared.settings
     seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
     first, more = seeds[: settings.episodes], seeds[settings.episodes :]
-    return Trials(
+    return Evaluator(
         engine, prepared.policy, settings.task, prepared.options, first, settings.limits, settings.feedback,
         confirm=more, observe=True,
     )  # fmt: skip

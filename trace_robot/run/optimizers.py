@@ -15,17 +15,17 @@ from trace_robot.optimizers.problem import Optimizer, Problem
 from trace_robot.policy import load_policy
 from trace_robot.rollout.seeds import training_seeds
 from trace_robot.settings import EPISODES, Settings
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 if TYPE_CHECKING:
-    from trace_robot.llm import Connection
-    from trace_robot.run.journaled import RememberedModel
+    from trace_robot.llm import ConnectedModel
+    from trace_robot.run.journaled import JournaledModel
 
 SEARCH_SECONDS = 240.0
 SEARCH_EPISODES = 10  # racing makes most of them cost nothing, and programs that solve few generalise less
 MODEL_ITERATIONS = 10
 OWN_HOSTS = ("api.openai.com", "localhost", "127.0.0.1", "::1")
-Make = Callable[[Problem, EnvSpec, Settings], Optimizer]
+Make = Callable[[Problem, TaskSpec, Settings], Optimizer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Chosen:
     make: Make
     usage: Callable[[], Usage] = Usage
     priced: bool = False
-    model: RememberedModel | None = None
+    model: JournaledModel | None = None
     data: Mapping[str, Any] | None = None
 
 
@@ -145,18 +145,18 @@ def _with(
     )
 
 
-def _search(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
-    from trace_robot.search import ProgramSearch
-    from trace_robot.search.feedback_law.search import POOL, LawSearch
+def _search(problem: Problem, spec: TaskSpec, settings: Settings) -> Optimizer:
+    from trace_robot.search import StagedSearch
+    from trace_robot.search.feedback_law.search import POOL, FeedbackLawSearch
 
     if len(spec.positions) < 2 or spec.action_size != 4:
-        return LawSearch(spec, training_seeds(settings.seed, POOL), seed=settings.seed)
+        return FeedbackLawSearch(spec, training_seeds(settings.seed, POOL), seed=settings.seed)
     if "act" not in problem.values:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
     seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
-    return ProgramSearch(
+    return StagedSearch(
         spec,
         seeds[: settings.episodes],
         confirm=seeds[settings.episodes :],
@@ -165,19 +165,19 @@ def _search(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
     )
 
 
-def _cma(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
+def _cma(problem: Problem, spec: TaskSpec, settings: Settings) -> Optimizer:
     from trace_robot.optimizers import CMAES
 
     return CMAES(problem, literals=True, population=6, seed=settings.seed)
 
 
-def _by_model(settings: Settings, why: str, connection: Connection, proposals: int) -> Chosen:
-    from trace_robot.run.journaled import RememberedModel
+def _by_model(settings: Settings, why: str, connection: ConnectedModel, proposals: int) -> Chosen:
+    from trace_robot.run.journaled import JournaledModel
 
-    remembered = RememberedModel(connection.model, connection.usage)
+    remembered = JournaledModel(connection.model, connection.usage)
     model = remembered if connection.address else connection.model  # a record is there to be read again
 
-    def make(problem: Problem, spec: EnvSpec, settings: Settings) -> Optimizer:
+    def make(problem: Problem, spec: TaskSpec, settings: Settings) -> Optimizer:
         from trace_robot.optimizers import OPRO, OptoPrime, Tuned
         from trace_robot.sandbox.static_check.check import check
 

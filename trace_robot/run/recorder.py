@@ -11,34 +11,34 @@ from typing import Any
 from trace_robot.errors import RunError
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.policy import Policy
-from trace_robot.render.video import RenderFailure, RenderJob, Studio, VideoInfo, clip_of, video_job
+from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.evaluation import Trial
+from trace_robot.rollout.evaluation import Evaluation
 from trace_robot.rollout.feedback import most_telling
 from trace_robot.settings import Result
 from trace_robot.store.folder import RunFolder, difference
-from trace_robot.store.writer import Ledger, Spent
+from trace_robot.store.writer import Cost, RunWriter
 
 log = logging.getLogger("trace_robot.run")
 
 
-class Recorder:
+class RunRecorder:
     """Owns a run's folder, its place in the store, and the background process that makes videos of recorded states.
 
     A video that cannot be made is a line in the run's notes.txt, never the end of a run.
     """
 
     def __init__(
-        self, folder: RunFolder, ledger: Ledger, policy: Policy, task: str, *, video: bool = True
+        self, folder: RunFolder, ledger: RunWriter, policy: Policy, task: str, *, video: bool = True
     ) -> None:
         self.folder, self.ledger = folder, ledger
         self.task = task
         self._best: str | None = None
         self.start = policy.text
-        self._studio = Studio() if video else None
+        self._studio = RenderProcess() if video else None
         self._notes: list[str] = []
 
-    def log(self, trials: Sequence[Trial], spent: Spent) -> None:
+    def log(self, trials: Sequence[Evaluation], spent: Cost) -> None:
         """Append one line a candidate; a candidate's text is kept with its iteration, a program with its line."""
         self.ledger.log(trials, spent)
         self.folder.log(
@@ -54,7 +54,7 @@ class Recorder:
         self._catch_up()
 
     def iteration(
-        self, number: int, trial: Trial, parent: Trial | None, attempts: Sequence[Attempt], spent: Spent,
+        self, number: int, trial: Evaluation, parent: Evaluation | None, attempts: Sequence[Attempt], spent: Cost,
         *, better: bool,
     ) -> None:  # fmt: skip
         """Write an iteration; ``attempts``: what a model was asked on the way, and what it answered."""
@@ -81,7 +81,7 @@ class Recorder:
         self._catch_up()
 
     def finish(
-        self, result: Result, held_out: Sequence[Episode], attempts: Sequence[Attempt], spent: Spent
+        self, result: Result, held_out: Sequence[Episode], attempts: Sequence[Attempt], spent: Cost
     ) -> None:
         """Write the held-out episodes and the result, last, once every video is done."""
         self._catch_up()
@@ -117,7 +117,7 @@ class Recorder:
         if attempts:
             self.folder.write_json(name, {"attempts": [attempt.to_data() for attempt in attempts]})
 
-    def _film(self, trial: Trial, path: Path, title: str) -> None:
+    def _film(self, trial: Evaluation, path: Path, title: str) -> None:
         episode = trial.episodes[most_telling(trial.episodes)]
         if self._studio is None or episode.states is None or not len(episode.states) or path.is_file():
             return
@@ -141,7 +141,7 @@ class Recorder:
                 log.warning("%s", self._notes[-1])
 
 
-def _scores(trial: Trial, parent: Trial | None) -> dict[str, Any]:
+def _scores(trial: Evaluation, parent: Evaluation | None) -> dict[str, Any]:
     return {
         "candidate": trial.candidate.id,
         "parent": trial.candidate.parent if trial.candidate.parent is not None else None,

@@ -50,7 +50,7 @@ class Process:
     """At most one jail at a time, and the pipes to it."""
 
     def __init__(self) -> None:
-        self._warden: SpawnedWarden | None = None
+        self._warden: SpawnedForkServer | None = None
         self._pipes: list[int] = []
         self._poll = select.poll()
         self._clock = 0
@@ -66,7 +66,7 @@ class Process:
         """Start a jail and return its locks, as it tells them before any controller's code runs there."""
         self.stop()
         if self._warden is None or not self._warden.alive:
-            self._warden = SpawnedWarden()
+            self._warden = SpawnedForkServer()
         requests, replies, traces = os.pipe(), os.pipe(), os.pipe()
         self._pipes = [requests[1], replies[0], traces[0]]
         theirs = [requests[0], replies[1], traces[1]]
@@ -310,7 +310,7 @@ def _paths() -> list[str]:
     return [own, *(str(Path(path).resolve()) for path in sys.path if path and path != own)]
 
 
-class SpawnedWarden:
+class SpawnedForkServer:
     """A spawned warden and the channel to it."""
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ class FrameError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class WireRecord:
     """What one episode has to say besides its action: a fault, what was printed and recorded since the last reply."""
 
     fault: Fault | None = None
@@ -56,7 +56,7 @@ def clean(text: str, limit: int = MESSAGE_CHARS) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def encode_entries(entries: Sequence[Entry], actions: bytes = b"") -> bytes:
+def encode_entries(entries: Sequence[WireRecord], actions: bytes = b"") -> bytes:
     """Return the payload of an ENTRIES reply: all entry headers, the actions, then the texts."""
     heads, texts = [], []
     for entry in entries:
@@ -72,7 +72,9 @@ def encode_entries(entries: Sequence[Entry], actions: bytes = b"") -> bytes:
     return b"".join([*heads, actions, *texts])
 
 
-def decode_entries(payload: bytes, count: int, action_bytes: int, sizes: Sizes) -> tuple[list[Entry], bytes]:
+def decode_entries(
+    payload: bytes, count: int, action_bytes: int, sizes: Sizes
+) -> tuple[list[WireRecord], bytes]:
     """Return the entries and the actions (``count * action_bytes`` bytes) of an ENTRIES reply.
 
     Raises:
@@ -94,7 +96,7 @@ def decode_entries(payload: bytes, count: int, action_bytes: int, sizes: Sizes) 
             place += size
         words, printed = (part.decode("utf-8", "replace") for part in parts[:2])
         fault = Fault(CATEGORIES[category - 1], clean(words), line or None) if category else None
-        entries.append(Entry(fault, printed, parts[2]))
+        entries.append(WireRecord(fault, printed, parts[2]))
     if place != len(payload):
         raise FrameError("the sizes in a reply do not add up")
     return entries, payload[start : start + count * action_bytes]

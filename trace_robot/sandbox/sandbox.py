@@ -16,7 +16,7 @@ from trace_robot.sandbox import protocol
 from trace_robot.sandbox.child.faults import line_in_source
 from trace_robot.sandbox.graph_records import CALL_BYTES, MAX_BYTES, read_records
 from trace_robot.sandbox.host_process import Died, Process
-from trace_robot.sandbox.protocol import HEADER, REQUEST_MAGIC, Entry, FrameError, Sizes, all_finite
+from trace_robot.sandbox.protocol import HEADER, REQUEST_MAGIC, FrameError, Sizes, WireRecord, all_finite
 from trace_robot.sandbox.static_check.check import check, modules_of
 from trace_robot.sandbox.types import Interface
 from trace_robot.spec import Array
@@ -202,7 +202,7 @@ class Sandbox:
             return self._reason(died)
         return self._note(range(episodes), entries)
 
-    def _note(self, numbers: Sequence[int], entries: Sequence[Entry]) -> Fault | None:
+    def _note(self, numbers: Sequence[int], entries: Sequence[WireRecord]) -> Fault | None:
         """Keep what was printed, and faults as the end of their episodes; return the first fault."""
         first = None
         for number, entry in zip(numbers, entries, strict=True):
@@ -228,7 +228,7 @@ class Sandbox:
 
     def _ask(
         self, kind: int, count: int, payload: bytes, seconds: float, late: str, episodes: int
-    ) -> tuple[list[Entry], bytes]:
+    ) -> tuple[list[WireRecord], bytes]:
         """Send a request and return the entries (none if there is nothing to say) and actions of its reply.
 
         Raises:
@@ -266,7 +266,7 @@ class Sandbox:
 
     def _decoded(
         self, answer: int, number: int, body: bytes, episodes: int, action_bytes: int, sizes: Sizes
-    ) -> tuple[list[Entry], bytes]:
+    ) -> tuple[list[WireRecord], bytes]:
         if answer != protocol.ENTRIES or number != episodes:
             raise self._process.refuse("the controller's process answered something else than it was asked")
         try:

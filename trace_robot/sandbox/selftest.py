@@ -45,7 +45,7 @@ _LOCKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SelfTestReport:
     """What a sandbox on this machine is worth.
 
     boundary: whether a controller that wants out is held; ``reason`` says why not. locks: lock -> a word on it.
@@ -79,7 +79,7 @@ class Report:
         return "\n".join(lines)
 
 
-def report() -> Report:
+def report() -> SelfTestReport:
     """Make a sandbox, try to get out of it and return what held."""
     system = (
         f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}"
@@ -87,13 +87,13 @@ def report() -> Report:
     version = landlock_version()
     reason = seccomp.unavailable()
     if reason:
-        return Report(system, False, reason, {}, {}, version, 0.0, 0.0)
+        return SelfTestReport(system, False, reason, {}, {}, version, 0.0, 0.0)
     with Sandbox(Interface(1, 1), static_check=False, preload=["socket"]) as box:
         started = time.perf_counter()
         try:
             box.load("def act(observation):\n    return [0.0]\n")
         except SandboxError as error:
-            return Report(system, False, str(error), box.locks, {}, version, 0.0, 0.0)
+            return SelfTestReport(system, False, str(error), box.locks, {}, version, 0.0, 0.0)
         first = time.perf_counter() - started
         attempts = {name: _is_blocked(box, text) for name, text in ATTEMPTS.items()}
         started = time.perf_counter()
@@ -101,7 +101,7 @@ def report() -> Report:
         following = time.perf_counter() - started
         held = all(attempts.values())
         reason = "" if held else "not everything that was tried was blocked"
-        return Report(system, held, reason, dict(box.locks), attempts, version, first, following)
+        return SelfTestReport(system, held, reason, dict(box.locks), attempts, version, first, following)
 
 
 def _is_blocked(box: Sandbox, text: str) -> bool:
@@ -121,7 +121,7 @@ _OPTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SampleRow:
     """What one sample did; ``expected`` holds the outcomes that count as right, ``message`` the fault's text."""
 
     id: str
@@ -146,7 +146,7 @@ def read_corpus(path: str | Path) -> dict[str, Any]:
 
 def run_corpus(
     corpus: str | Path | Mapping[str, Any], *, static_check: bool = True, without: Sequence[str] = ()
-) -> Iterator[Row]:
+) -> Iterator[SampleRow]:
     """Run every sample in a sandbox and yield its row, in the corpus's order.
 
     without: locks left open on purpose, as `Sandbox` takes them.
@@ -220,13 +220,13 @@ class _Trial:
         for box in self._boxes.values():
             box.close()
 
-    def run(self, sample: Mapping[str, Any]) -> Row:
+    def run(self, sample: Mapping[str, Any]) -> SampleRow:
         """Run one sample, then look for damage and let a benign controller work in the same sandbox."""
         name = str(sample["id"])
         expected = self._expected(sample)
         absent = [module for module in sample.get("needs", ()) if importlib.util.find_spec(module) is None]
         if absent:
-            return Row(name, expected, "skipped", True, f"needs {', '.join(absent)}")
+            return SampleRow(name, expected, "skipped", True, f"needs {', '.join(absent)}")
         box = self._box(sample)
         self._play(box, self._benign, 1)
         descriptors = _descriptors()
@@ -239,7 +239,7 @@ class _Trial:
         if _descriptors() != descriptors:
             damage = damage or f"{_descriptors() - descriptors} descriptors were left open"
         message, line = ("", None) if fault is None else (fault.message, fault.line)
-        return Row(name, expected, got, got in expected and not damage, damage or message, line)
+        return SampleRow(name, expected, got, got in expected and not damage, damage or message, line)
 
     def _expected(self, sample: Mapping[str, Any]) -> tuple[str, ...]:
         if self._static_check:

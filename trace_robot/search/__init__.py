@@ -1,6 +1,6 @@
 """Search over staged programs; needs no language model."""
 
 from trace_robot.search.staged.measures import measure
-from trace_robot.search.staged.search import ProgramSearch
+from trace_robot.search.staged.search import StagedSearch
 
-__all__ = ["ProgramSearch", "measure"]
+__all__ = ["StagedSearch", "measure"]

@@ -41,20 +41,20 @@ def encode_episodes(episodes: Sequence[Episode]) -> bytes:
 
 
 def decode_episodes(data: bytes) -> list[Episode]:
-    about, arrays = _opened(data)
-    return [_episode(f"{number}.", each, arrays) for number, each in enumerate(about)]
+    header, arrays = _opened(data)
+    return [_episode(f"{number}.", each, arrays) for number, each in enumerate(header)]
 
 
 def encode_recording(recording: Recording) -> bytes:
     arrays = {f"positions.{name}": single(array) for name, array in recording.positions.items()}
-    about = {"seed": recording.seed, "positions": list(recording.positions)}
-    return _file({**about, **_picture_data("", recording.scene, recording.states, arrays)}, arrays)
+    header = {"seed": recording.seed, "positions": list(recording.positions)}
+    return _file({**header, **_picture_data("", recording.scene, recording.states, arrays)}, arrays)
 
 
 def decode_recording(data: bytes) -> Recording:
-    about, arrays = _opened(data)
-    positions = {name: arrays[f"positions.{name}"] for name in about["positions"]}
-    return Recording(about["seed"], positions, *_picture("", about, arrays))
+    header, arrays = _opened(data)
+    positions = {name: arrays[f"positions.{name}"] for name in header["positions"]}
+    return Recording(header["seed"], positions, *_picture("", header, arrays))
 
 
 def encode_json(value: Any) -> bytes:
@@ -71,41 +71,41 @@ def single(array: Array) -> Array:
 
 
 def _episode_data(at: str, episode: Episode, arrays: Arrays) -> dict[str, Any]:
-    about: dict[str, Any] = {
+    header: dict[str, Any] = {
         "seed": episode.seed, "ended": episode.ended, "steps": episode.steps, "printed": episode.printed,
         "fault": None if episode.fault is None else asdict(episode.fault), "measures": dict(episode.measures),
         "return_threshold": episode.return_threshold,
     }  # fmt: skip
     if episode.measures:
-        return about | {"decisions": episode.decisions, "reward": episode.total_reward}
+        return header | {"decisions": episode.decisions, "reward": episode.total_reward}
     arrays |= {f"{at}rewards": episode.rewards, f"{at}actions": episode.actions}
     arrays |= {f"{at}series.{name}": array for name, array in episode.series.items()}
     if episode.observations.size:
         arrays[f"{at}observations"] = single(episode.observations)
-    about |= {
+    header |= {
         "infos": dict(episode.infos),
         "series": list(episode.series),
         "graph": [dict(record) for record in episode.graph],
     }
-    return about | _picture_data(at, episode.scene, episode.states, arrays)
+    return header | _picture_data(at, episode.scene, episode.states, arrays)
 
 
-def _episode(at: str, about: Mapping[str, Any], arrays: Arrays) -> Episode:
-    fault = None if about["fault"] is None else Fault(**about["fault"])
+def _episode(at: str, header: Mapping[str, Any], arrays: Arrays) -> Episode:
+    fault = None if header["fault"] is None else Fault(**header["fault"])
     nothing = np.zeros((0, 0))
-    if "reward" in about:
-        rewards = np.zeros(about["decisions"])
-        rewards[:1] = about["reward"]
+    if "reward" in header:
+        rewards = np.zeros(header["decisions"])
+        rewards[:1] = header["reward"]
         return Episode(
-            about["seed"], about["ended"], about["steps"], rewards, nothing, nothing, fault,
-            measures=about["measures"], return_threshold=about.get("return_threshold"),
+            header["seed"], header["ended"], header["steps"], rewards, nothing, nothing, fault,
+            measures=header["measures"], return_threshold=header.get("return_threshold"),
         )  # fmt: skip
-    scene, states = _picture(at, about, arrays)
+    scene, states = _picture(at, header, arrays)
     return Episode(
-        about["seed"], about["ended"], about["steps"], arrays[f"{at}rewards"], arrays[f"{at}actions"],
-        arrays.get(f"{at}observations", nothing), fault, about["infos"], about["measures"],
-        {name: arrays[f"{at}series.{name}"] for name in about["series"]}, tuple(about["graph"]),
-        scene, states, about["printed"], return_threshold=about.get("return_threshold"),
+        header["seed"], header["ended"], header["steps"], arrays[f"{at}rewards"], arrays[f"{at}actions"],
+        arrays.get(f"{at}observations", nothing), fault, header["infos"], header["measures"],
+        {name: arrays[f"{at}series.{name}"] for name in header["series"]}, tuple(header["graph"]),
+        scene, states, header["printed"], return_threshold=header.get("return_threshold"),
     )  # fmt: skip
 
 
@@ -127,8 +127,8 @@ def _picture_data(at: str, scene: Scene | None, states: States | None, arrays: A
     }
 
 
-def _picture(at: str, about: Mapping[str, Any], arrays: Arrays) -> tuple[Scene | None, States | None]:
-    scene = about["scene"]
+def _picture(at: str, header: Mapping[str, Any], arrays: Arrays) -> tuple[Scene | None, States | None]:
+    scene = header["scene"]
     if scene is None:
         return None, None
     model_arrays = {name: arrays[f"{at}scene.{name}"] for name in scene["model_arrays"]}
@@ -136,8 +136,8 @@ def _picture(at: str, about: Mapping[str, Any], arrays: Arrays) -> tuple[Scene |
     return Scene(**{**scene, "model_arrays": model_arrays}), states
 
 
-def _file(about: Any, arrays: Mapping[str, Array]) -> bytes:
-    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+def _file(header: Any, arrays: Mapping[str, Array]) -> bytes:
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     file = io.BytesIO()
     np.savez(file, about=text, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the bool of allow_pickle
     return zlib.compress(file.getvalue(), QUICK)

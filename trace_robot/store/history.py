@@ -54,7 +54,7 @@ class RunInfo:
     started, updated: seconds since 1970. seconds: spent on optimizing. iterations: written down, the start not
     counted; best_iteration: None before the first. money: None where no prices were given. start, training: success
     of the starting and of the best controller on their training conditions; held_out: None before the end.
-    why: this optimizer, in words. environment: what it says about itself (``EnvSpec`` as plain data). result: what
+    why: this optimizer, in words. environment: what it says about itself (``TaskSpec`` as plain data). result: what
     result.json holds, None before the end.
     """
 

@@ -22,7 +22,7 @@ Kind = Literal["episodes", "replies", "no answer", "time over"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """What came. request: a hash of what was asked for; seconds: spent when it came."""
 
     kind: Kind
@@ -65,7 +65,7 @@ class Journal:
         """Let the clock run from now, rather than from when the journal was opened."""
         self._since = self._clock()
 
-    def take(self, kinds: tuple[Kind, ...], request: str) -> Entry | None:
+    def take(self, kinds: tuple[Kind, ...], request: str) -> JournalEntry | None:
         """Return what came for the request, None where it must be got now.
 
         Raises ChangedRunError where something else was asked for at this point.
@@ -106,15 +106,15 @@ class Journal:
             self.put("time over", "", b"")
         return over
 
-    def _peek(self) -> Entry:
+    def _peek(self) -> JournalEntry:
         sql = "SELECT kind, request, seconds, data FROM journal WHERE run = ? AND number = ?"
         with faults(self._path):
             row = self._connection.execute(sql, (self._run, self._next)).fetchone()
         if row is None:
             raise RunError(f"the journal of the run lacks entry {self._next + 1}; the store is damaged")
-        return Entry(row["kind"], row["request"], row["seconds"], row["data"])
+        return JournalEntry(row["kind"], row["request"], row["seconds"], row["data"])
 
-    def _heard(self, entry: Entry) -> None:
+    def _heard(self, entry: JournalEntry) -> None:
         self._next += 1
         self._spent = entry.seconds
         self._since = self._clock()

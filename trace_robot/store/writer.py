@@ -16,10 +16,10 @@ from typing import Any
 from trace_robot.errors import RunError
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.evaluation import Trial
+from trace_robot.rollout.evaluation import Evaluation
 from trace_robot.rollout.feedback import most_telling
 from trace_robot.settings import Result, Settings
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 from trace_robot.store.codec import Recording, encode_json, encode_recording
 from trace_robot.store.database import FILE, faults, open_to_write, transaction
 from trace_robot.store.folder import held, plain_json
@@ -27,7 +27,7 @@ from trace_robot.store.history import Status
 from trace_robot.store.journal import Journal
 from trace_robot.versions import versions
 
-__all__ = ["Beginning", "Ledger", "Spent", "Store"]
+__all__ = ["Cost", "RunHeader", "RunWriter", "Store"]
 
 
 class Store:
@@ -58,19 +58,19 @@ class Store:
                 " show, give another --out, or --overwrite"
             )
 
-    def begin(self, name: str, beginning: Beginning) -> Ledger:
+    def begin(self, name: str, beginning: RunHeader) -> RunWriter:
         """Enter a run, in place of an older one of that name."""
         with transaction(self._connection, self.path) as connection:
             connection.execute("DELETE FROM runs WHERE name = ?", (name,))
             run = insert(connection, "runs", run_row(name, beginning))
-        return Ledger(self._connection, self.path, run, beginning)
+        return RunWriter(self._connection, self.path, run, beginning)
 
-    def reopen(self, name: str) -> tuple[Ledger, Beginning]:
+    def reopen(self, name: str) -> tuple[RunWriter, RunHeader]:
         """Take a run up again; whoever does holds its ``RunLock``."""
         self.require_open(name)
         row = self._first("SELECT * FROM runs WHERE name = ?", name)
         beginning = beginning_of(row)
-        return Ledger(self._connection, self.path, row["id"], beginning), beginning
+        return RunWriter(self._connection, self.path, row["id"], beginning), beginning
 
     def require_open(self, name: str) -> None:
         """Raise RunError unless the run was begun and is not finished."""
@@ -106,16 +106,16 @@ class Store:
             return self._connection.execute(sql, values).fetchone()
 
 
-class Ledger:
+class RunWriter:
     """One run's rows. What a method was given is on disk when it returns; given again, it is left as it was."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, run: int, beginning: Beginning) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, run: int, beginning: RunHeader) -> None:
         self._connection, self._path, self._run, self._spec = connection, path, run, beginning.spec
         self.versions = beginning.versions
         self.journal = Journal(connection, path, run)
         self._candidates = self._attempts = 0
 
-    def log(self, trials: Sequence[Trial], spent: Spent) -> None:
+    def log(self, trials: Sequence[Evaluation], spent: Cost) -> None:
         """Enter what was tried."""
         with self._writing(spent) as connection:
             for position, trial in enumerate(trials, self._candidates):
@@ -126,7 +126,7 @@ class Ledger:
         self._candidates += len(trials)
 
     def iteration(
-        self, number: int, trial: Trial, attempts: Sequence[Attempt], spent: Spent, *, better: bool
+        self, number: int, trial: Evaluation, attempts: Sequence[Attempt], spent: Cost, *, better: bool
     ) -> None:
         """Enter an iteration; ``attempts``: what a model was asked on the way."""
         telling = trial.episodes[most_telling(trial.episodes)]
@@ -145,7 +145,7 @@ class Ledger:
         self._attempts += len(attempts)
 
     def finish(
-        self, result: Result, held_out: Sequence[Episode], attempts: Sequence[Attempt], spent: Spent
+        self, result: Result, held_out: Sequence[Episode], attempts: Sequence[Attempt], spent: Cost
     ) -> None:
         """Enter the end; the journal, of which everything is in its place by now, is done with."""
         with self._writing(spent) as connection:
@@ -160,7 +160,7 @@ class Ledger:
             self._set(status=status, ended=ended, updated=time.time())
 
     @contextmanager
-    def _writing(self, spent: Spent) -> Iterator[sqlite3.Connection]:
+    def _writing(self, spent: Cost) -> Iterator[sqlite3.Connection]:
         """A transaction; it also brings the run's totals up to date, unless they are still being heard again."""
         with transaction(self._connection, self._path) as connection:
             yield connection
@@ -192,7 +192,7 @@ LARGEST = 2**63
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class RunHeader:
     """What a run begins with, enough to begin it again.
 
     source: the text of the policy's file. why: this optimizer, in words. choice: how it was made, None where a
@@ -200,7 +200,7 @@ class Beginning:
     """
 
     settings: Settings
-    spec: EnvSpec
+    spec: TaskSpec
     source: str
     why: str = ""
     choice: Mapping[str, Any] | None = None
@@ -208,7 +208,7 @@ class Beginning:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Cost:
     """What a run has cost so far. money: None where no prices were given."""
 
     seconds: float = 0.0
@@ -220,7 +220,7 @@ class Spent:
     money: float | None = None
 
 
-def paths(episode: Episode, spec: EnvSpec) -> dict[str, Any]:
+def paths(episode: Episode, spec: TaskSpec) -> dict[str, Any]:
     """Return the path of every named position, (T + 1, 3), from an episode that brought its observations."""
     if not episode.observations.size:
         return {}
@@ -244,7 +244,7 @@ def storable(value: Any) -> Any:
     return value
 
 
-def run_row(name: str, beginning: Beginning) -> dict[str, Any]:
+def run_row(name: str, beginning: RunHeader) -> dict[str, Any]:
     settings, now = beginning.settings, time.time()
     return {
         "name": name, "task": settings.task, "policy": settings.policy, "optimizer": settings.optimizer,
@@ -256,20 +256,20 @@ def run_row(name: str, beginning: Beginning) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def beginning_of(row: sqlite3.Row) -> Beginning:
+def beginning_of(row: sqlite3.Row) -> RunHeader:
     """Read back what ``run_row`` wrote."""
     try:
         settings = Settings.from_data(json.loads(row["settings"]))
-        spec = EnvSpec.from_data(json.loads(row["environment"]))
+        spec = TaskSpec.from_data(json.loads(row["environment"]))
     except (TypeError, ValueError, KeyError) as error:
         raise RunError(
             f"the run {row['name']!r} has settings that this version of trace-robot does not know: {error}"
         ) from error
     choice = None if row["choice"] is None else json.loads(row["choice"])
-    return Beginning(settings, spec, row["source"], row["why"], choice, json.loads(row["versions"]))
+    return RunHeader(settings, spec, row["source"], row["why"], choice, json.loads(row["versions"]))
 
 
-def candidate_row(trial: Trial) -> dict[str, Any]:
+def candidate_row(trial: Evaluation) -> dict[str, Any]:
     program = trial.candidate.program
     return {
         "id": trial.candidate.id, "parent": trial.candidate.parent, "origin": trial.candidate.origin,
@@ -279,7 +279,7 @@ def candidate_row(trial: Trial) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def iteration_row(trial: Trial) -> dict[str, Any]:
+def iteration_row(trial: Evaluation) -> dict[str, Any]:
     return {
         "candidate": trial.candidate.id, "candidate_parent": trial.candidate.parent,
         "origin": trial.candidate.origin, "note": trial.candidate.note, "success": trial.outcome.success,

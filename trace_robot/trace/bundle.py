@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from trace_robot.trace.call import Run
+from trace_robot.trace.call import Call
 from trace_robot.trace.errors import original
 from trace_robot.trace.module import Module, TrainableFunction
 from trace_robot.trace.node_types import (
@@ -221,7 +221,7 @@ class Bundle(Module, TrainableFunction):
         values: list[Any],
         named: Mapping[str, Any],
     ) -> Any:
-        """Call within a scope of its own; plain results are linked at once, all others are ``Run``'s."""
+        """Call within a scope of its own; plain results are linked at once, all others are ``Call``'s."""
         function = self._marked(target.function) if self.overwrite_python_recursion else target.function
         scope = new_scope()
         token = _set_state(scope)
@@ -251,10 +251,10 @@ class Bundle(Module, TrainableFunction):
             return unlinked(data, self._op)
         return self._run(target, (), (), STOPPED).finish(data)
 
-    def _run(self, target: Target, keys: tuple[str, ...], parents: tuple[Node, ...], scope: Scope) -> Run:
+    def _run(self, target: Target, keys: tuple[str, ...], parents: tuple[Node, ...], scope: Scope) -> Call:
         allow = self.allow_external_dependencies or self.traceable_code
         catch = self.catch_execution_error
-        return Run(self._op, keys, parents, scope, allow, catch, target.sources, self.traceable_code)
+        return Call(self._op, keys, parents, scope, allow, catch, target.sources, self.traceable_code)
 
     def _lift(self, names: tuple[str, ...], values: list[Any], outer: Scope | None) -> tuple[Node, ...]:
         """Return the inputs as nodes and turn ``values`` into what the function gets.

@@ -22,7 +22,7 @@ _LAZY = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 """Results whose code runs after the call."""
 
 
-class Run:
+class Call:
     """A call of ``op`` with ``parents`` as inputs named ``keys``, within ``scope``.
 
     allow: reading other nodes is no error. catch: exceptions become ExecutionErrors. sources: file name -> text of

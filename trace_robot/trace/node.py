@@ -332,13 +332,13 @@ def new_name(base: str) -> tuple[str, int]:
     return base, names(base).take()
 
 
-def _restore(kind: type[Node], data: Any, base: str, about: About | None) -> Node:
+def _restore(kind: type[Node], data: Any, base: str, spec: About | None) -> Node:
     made: Node = make(kind)
     made._data = data
     made._order = tick()
     made._name = new_name(base)
     made._children = made._feedback = None
-    made._about = about
+    made._about = spec
     return made
 
 

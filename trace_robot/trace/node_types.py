@@ -217,8 +217,8 @@ def unlinked(data: Any, op: Operation) -> MessageNode:
     return made
 
 
-def _restore(data: Any, base: str, about: About | None, trainable: bool, function: str) -> ParameterNode:
-    description, constraint, info = about or (None, None, None)
+def _restore(data: Any, base: str, spec: About | None, trainable: bool, function: str) -> ParameterNode:
+    description, constraint, info = spec or (None, None, None)
     return ParameterNode(
         data,
         name=base,

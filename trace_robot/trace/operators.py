@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
-from trace_robot.trace.call import Binder, Run
+from trace_robot.trace.call import Binder, Call
 from trace_robot.trace.errors import failure, original
 from trace_robot.trace.module import ParameterContainer
 from trace_robot.trace.node_types import MessageNode, Node, link, unlinked
@@ -87,7 +87,7 @@ def call(fun: Any, *args: Any, **kwargs: Any) -> MessageNode:
             outer.read(each)
     named = dict(zip(keywords, given[len(args) :], strict=True))
     scope = STOPPED if outer is STOPPED else new_scope()
-    run = Run(_CALL, ("fun", *names), (held, *parents), scope)
+    run = Call(_CALL, ("fun", *names), (held, *parents), scope)
     return run.call(held._data, given[: len(args)], named)  # type: ignore[no-any-return]
 
 

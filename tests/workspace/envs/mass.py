@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import Field, TaskSpec
 
 HORIZON = 40
 
@@ -17,8 +17,8 @@ def names() -> Sequence[str]:
     return ["mass"]
 
 
-def describe(name: str, *, control: str = "raw", **_: Any) -> EnvSpec:
-    return EnvSpec(
+def describe(name: str, *, control: str = "raw", **_: Any) -> TaskSpec:
+    return TaskSpec(
         name=name,
         instruction="Come to rest at 0.",
         observation=(Field("place", 0, 1, "m", "where it is"), Field("speed", 1, 2, "m/s")),

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import Field, TaskSpec
 
 FIELDS = (
     Field("hand_position", 0, 3, "metres", "where the point is"),
@@ -25,8 +25,8 @@ def names() -> Sequence[str]:
     return ["point-mass", *(f"point-mass-that-{fault}" for fault in faults)]
 
 
-def describe(name: str, *, control: str = "raw", **_: Any) -> EnvSpec:
-    return EnvSpec(
+def describe(name: str, *, control: str = "raw", **_: Any) -> TaskSpec:
+    return TaskSpec(
         name=name,
         instruction="Bring the point to the goal.",
         observation=FIELDS,

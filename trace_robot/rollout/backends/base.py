@@ -14,7 +14,7 @@ from trace_robot.rollout.episode import Episode
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class WorkerMessage:
     """What comes from a worker; its first news, if only empty, says that it is ready for work.
 
     episodes: (index of the job, episode). error: nothing can be run, and why. died: why it is gone.
@@ -35,7 +35,7 @@ class Worker(Protocol):
         ...
 
 
-class Crew(Protocol):
+class Backend(Protocol):
     """Starts workers and listens to them. size: how many there should be; ahead: batches a worker may hold."""
 
     size: int
@@ -43,7 +43,7 @@ class Crew(Protocol):
 
     def start(self) -> Worker: ...
 
-    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, News]]:
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
         """Return what came in; wait for it at most ``seconds``."""
         ...
 
@@ -52,7 +52,7 @@ class Crew(Protocol):
         ...
 
 
-class Here:
+class InProcessBackend:
     """A crew of one, in this process."""
 
     size = 1
@@ -64,7 +64,7 @@ class Here:
     def start(self) -> Worker:
         return _Self(trusted=self._trusted, lock_step=self._lock_step)
 
-    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, News]]:
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
         return [(worker, worker.work()) for worker in workers if isinstance(worker, _Self)]
 
     def close(self, idle: Sequence[Worker]) -> None:
@@ -74,17 +74,17 @@ class Here:
 
 class _Self:
     def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
-        from trace_robot.rollout.env_runner import Rig
+        from trace_robot.rollout.env_runner import EnvRunner
 
-        self._rig = Rig(trusted=trusted, lock_step=lock_step)
+        self._rig = EnvRunner(trusted=trusted, lock_step=lock_step)
         self._batches: deque[Batch] = deque()
 
     def send(self, batch: Batch) -> None:
         self._batches.append(batch)
 
-    def work(self) -> News:
+    def work(self) -> WorkerMessage:
         if not self._batches:
-            return News()
+            return WorkerMessage()
         batch = self._batches.popleft()
         try:
             done = [
@@ -92,8 +92,8 @@ class _Self:
                 for position, episode in self._rig.run([job for _, job in batch])
             ]
         except TraceRobotError as error:
-            return News(error=error)
-        return News(done)
+            return WorkerMessage(error=error)
+        return WorkerMessage(done)
 
     def kill(self) -> None:
         self._rig.close()

@@ -11,13 +11,13 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from trace_robot.child_process import worker_environment
-from trace_robot.rollout.backends.base import News, Worker, error_of
+from trace_robot.rollout.backends.base import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 
 END_SECONDS = 5.0
 
 
-class Processes:
+class ProcessBackend:
     """Local worker processes, in a folder of their own and without keys in their environment."""
 
     ahead = 2
@@ -33,7 +33,7 @@ class Processes:
             self._folder = tempfile.TemporaryDirectory(prefix="trace-robot-")
         return ProcessWorker(self._folder.name, self._arguments)
 
-    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, News]]:
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
         by_connection = {each.connection: each for each in workers if isinstance(each, ProcessWorker)}
         ready = wait(list(by_connection), timeout=seconds)
         return [(by_connection[each], by_connection[each].receive()) for each in ready]  # type: ignore[index]
@@ -69,14 +69,14 @@ class ProcessWorker:
         with contextlib.suppress(ConnectionError):  # it died; the next look at its connection says so
             self.connection.send(batch)
 
-    def receive(self) -> News:
+    def receive(self) -> WorkerMessage:
         try:
             message = self.connection.recv()
         except (EOFError, ConnectionError):
-            return News(died="its process ended")
+            return WorkerMessage(died="its process ended")
         if message[0] == "error":
-            return News(error=error_of(message[2], message[1]))
-        return News(message[1])
+            return WorkerMessage(error=error_of(message[2], message[1]))
+        return WorkerMessage(message[1])
 
     def kill(self) -> None:
         self.connection.close()

@@ -17,7 +17,7 @@ from typing import Any
 
 from trace_robot.child_process import is_secret, workspace_root
 from trace_robot.errors import MissingExtraError, TraceRobotError
-from trace_robot.rollout.backends.base import News, Worker, error_of
+from trace_robot.rollout.backends.base import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
@@ -28,7 +28,7 @@ REACH_SECONDS = 10.0
 Answer = tuple[str, Any, str]
 
 
-class RayCrew:
+class RayBackend:
     """Ray actors, one a processor. The cluster that is there is used; one that is started here ends with the crew.
 
     The plug-ins of the user's workspace (its folder envs/) travel to every node; trace_robot must be installed there.
@@ -57,7 +57,7 @@ class RayCrew:
         actor = self._actor.options(scheduling_strategy="SPREAD").remote(self._plugins, **self._options)
         return _RayWorker(self._ray, actor)
 
-    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, News]]:
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
         owed = {ref: worker for worker in workers if isinstance(worker, _RayWorker) for ref in worker.owed}
         if not owed:
             return []
@@ -65,7 +65,7 @@ class RayCrew:
         self._ray.wait(refs, num_returns=1, timeout=seconds, fetch_local=False)
         ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
         arrived = set(ready)
-        news: list[tuple[Worker, News]] = []
+        news: list[tuple[Worker, WorkerMessage]] = []
         for worker in dict.fromkeys(owed[ref] for ref in ready):
             while worker.owed and worker.owed[0] in arrived:
                 news.append((worker, worker.receive()))
@@ -96,13 +96,13 @@ class _RayWorker:
     def send(self, batch: Batch) -> None:
         self.owed.append(self.actor.run.remote(batch))
 
-    def receive(self) -> News:
+    def receive(self) -> WorkerMessage:
         """Return the oldest answer, which has come in."""
         try:
             kind, said, name = self._ray.get(self.owed.popleft())
         except self._ray.exceptions.RayError as error:
-            return News(died=str(error).strip().partition("\n")[0] or type(error).__name__)
-        return News(said) if kind == "episodes" else News(error=error_of(name, said))
+            return WorkerMessage(died=str(error).strip().partition("\n")[0] or type(error).__name__)
+        return WorkerMessage(said) if kind == "episodes" else WorkerMessage(error=error_of(name, said))
 
     def kill(self) -> None:
         self.owed.clear()
@@ -123,10 +123,10 @@ class Actor:
             path.write_bytes(content)
         os.environ["TRACE_ROBOT_WORKSPACE"] = str(Path(self._folder, "workspace"))
         os.chdir(self._folder)
-        from trace_robot.rollout.affinity import Seat
-        from trace_robot.rollout.env_runner import Rig
+        from trace_robot.rollout.affinity import SharedCpu
+        from trace_robot.rollout.env_runner import EnvRunner
 
-        self._rig = Rig(trusted=trusted, lock_step=lock_step, seat=Seat())
+        self._rig = EnvRunner(trusted=trusted, lock_step=lock_step, seat=SharedCpu())
 
     def ready(self) -> Answer:
         return "episodes", [], ""

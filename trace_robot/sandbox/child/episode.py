@@ -48,7 +48,7 @@ class Printed(io.TextIOBase):
         return text
 
 
-class Episode:
+class ChildEpisode:
     """Its module's ``act``, its memory, its random state and what it printed.
 
     recorder: makes the records of a traced episode; None if it is not traced.

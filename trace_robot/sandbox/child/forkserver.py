@@ -77,7 +77,7 @@ def import_all(names: Sequence[str]) -> list[str]:
     return missing
 
 
-class Warden:
+class ForkServer:
     """Serves one sandbox over ``channel``; has at most one jail."""
 
     def __init__(self, channel: socket.socket) -> None:
@@ -150,4 +150,4 @@ def main(descriptor: int) -> None:
         send(channel, {"failed": f"{type(error).__name__}: {error}"})
         return
     send(channel, {"failed": ""})
-    Warden(channel).serve()
+    ForkServer(channel).serve()

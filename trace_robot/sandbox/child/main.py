@@ -18,8 +18,8 @@ from trace_robot.sandbox import protocol
 from trace_robot.sandbox.child.determinism import replace_unseeded
 from trace_robot.sandbox.child.faults import BlockedImport
 from trace_robot.sandbox.child.lockdown import REPLY, REQUEST, TRACE, LockError, lock
-from trace_robot.sandbox.child.runner import Player
-from trace_robot.sandbox.protocol import HEADER, REPLY_MAGIC, REQUEST_MAGIC, Entry
+from trace_robot.sandbox.child.runner import EpisodeRunner
+from trace_robot.sandbox.protocol import HEADER, REPLY_MAGIC, REQUEST_MAGIC, WireRecord
 
 _READ_BYTES = 1 << 16
 _SHORT_BYTES = 1 << 12  # what most requests fit in: asking for more makes Python reserve it first
@@ -69,7 +69,7 @@ def _reply(kind: int, count: int, sequence: int, payload: bytes) -> None:
             view = view[os.write(REPLY, view) :]
 
 
-def _answer(player: Player, kind: int, count: int, payload: bytes) -> tuple[int, bytes]:
+def _answer(player: EpisodeRunner, kind: int, count: int, payload: bytes) -> tuple[int, bytes]:
     if kind == protocol.CALL:
         if player.alone:
             return player.call_only(payload)
@@ -79,7 +79,7 @@ def _answer(player: Player, kind: int, count: int, payload: bytes) -> tuple[int,
         return protocol.ENTRIES, protocol.encode_entries(entries, actions)
     if kind == protocol.LOAD:
         fault = player.load(payload.decode("utf-8", "surrogatepass"), trace=bool(count))
-        return protocol.ENTRIES, protocol.encode_entries([Entry(fault)])
+        return protocol.ENTRIES, protocol.encode_entries([WireRecord(fault)])
     return protocol.ENTRIES, protocol.encode_entries(player.reset(count))
 
 
@@ -106,7 +106,7 @@ def serve(config: Mapping[str, Any], progress: mmap.mmap, warden: int) -> NoRetu
     replace_unseeded()
     faulthandler.enable(TRACE, all_threads=False)
     faulthandler.register(signal.SIGUSR1, TRACE, all_threads=False)
-    player = Player(config["interface"], config["printed_chars"], config["call_seconds"], progress)
+    player = EpisodeRunner(config["interface"], config["printed_chars"], config["call_seconds"], progress)
     gc.collect()
     told = _close_locks(config, warden)
     _reply(protocol.READY, 0, 0, json.dumps(told).encode())

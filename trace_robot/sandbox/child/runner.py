@@ -15,18 +15,18 @@ import numpy as np
 
 from trace_robot.fault import Fault
 from trace_robot.sandbox.child import episode as parts
-from trace_robot.sandbox.child.episode import Converter, Episode, Printed
+from trace_robot.sandbox.child.episode import ChildEpisode, Converter, Printed
 from trace_robot.sandbox.child.faults import OUT_OF_MEMORY, SOURCE_NAME, blame
-from trace_robot.sandbox.protocol import ACTIONS, ENTRIES, RECORDED, Entry, encode_entries
+from trace_robot.sandbox.protocol import ACTIONS, ENTRIES, RECORDED, WireRecord, encode_entries
 from trace_robot.spec import Array
 
 _INDEX = struct.Struct("<H")
 _FLOAT64 = np.dtype("<f8")  # made once: numpy reads the text each time
-_NOTHING = Entry()
+_NOTHING = WireRecord()
 _RESERVE_BYTES = 1 << 20  # let go when memory runs out, so that the fault can be told
 
 
-class Player:
+class EpisodeRunner:
     """Plays the episodes of one controller.
 
     interface: input_size, output_size, fields (name -> (start, stop), or None) as plain data.
@@ -53,9 +53,9 @@ class Player:
         self._source = ""
         self._code: CodeType | None = None
         self._traced = False
-        self._spare: Episode | None = None
+        self._spare: ChildEpisode | None = None
         self.alone = False
-        self._episodes: list[Episode] = []
+        self._episodes: list[ChildEpisode] = []
         self._reserve: bytearray | None = bytearray(_RESERVE_BYTES)
         self._no_action = bytes(4 * interface["output_size"])
 
@@ -80,7 +80,7 @@ class Player:
         if not self._traced:
             tracer.stop_tracing().__enter__()
 
-    def reset(self, count: int) -> list[Entry]:
+    def reset(self, count: int) -> list[WireRecord]:
         """Drop all episodes and start ``count`` fresh ones."""
         self._episodes = []
         self.alone = count == 1
@@ -90,15 +90,15 @@ class Player:
             try:
                 episode, self._spare = self._spare or self._fresh(), None
                 self._episodes.append(episode)
-                entries.append(Entry(None, episode.printed.take()))
+                entries.append(WireRecord(None, episode.printed.take()))
             except BaseException as error:
-                entries.append(Entry(self._blame(error)))
+                entries.append(WireRecord(self._blame(error)))
         return entries
 
-    def _fresh(self) -> Episode:
+    def _fresh(self) -> ChildEpisode:
         if self._code is None:
             raise RuntimeError("no controller was loaded")
-        episode = Episode(Printed(self._printed_chars))
+        episode = ChildEpisode(Printed(self._printed_chars))
         episode.start(self._code)
         if "random" in self._source:
             episode.keep_random()
@@ -110,7 +110,7 @@ class Player:
             )  # fmt: skip
         return episode
 
-    def call(self, count: int, payload: bytes) -> tuple[bytes, list[Entry] | None]:
+    def call(self, count: int, payload: bytes) -> tuple[bytes, list[WireRecord] | None]:
         """Return the actions, and entries where an episode has more to say.
 
         payload: (count, input_size) float64, then ``count`` uint16 episode numbers.
@@ -119,7 +119,7 @@ class Player:
         rows = np.frombuffer(payload, _FLOAT64, count * self._input_size).reshape(count, self._input_size)
         numbers = _INDEX.iter_unpack(memoryview(payload)[count * width :])
         actions: list[bytes] = []
-        entries: list[Entry] = []
+        entries: list[WireRecord] = []
         quiet = True
         for (number,), row in zip(numbers, rows, strict=True):
             episode = self._episodes[number]
@@ -129,7 +129,7 @@ class Player:
             if fault is None and episode.recorder is None and not episode.printed.parts:
                 entries.append(_NOTHING)
             else:
-                entries.append(Entry(fault, episode.printed.take(), episode.take_records()))
+                entries.append(WireRecord(fault, episode.printed.take(), episode.take_records()))
                 quiet = False
         return b"".join(actions), None if quiet else entries
 
@@ -147,9 +147,9 @@ class Player:
         if type(answer) is bytes and not episode.printed.parts:
             return (RECORDED, answer + records) if records else (ACTIONS, answer)
         fault, action = (answer, self._no_action) if isinstance(answer, Fault) else (None, answer)
-        return ENTRIES, encode_entries([Entry(fault, episode.printed.take(), records)], action)
+        return ENTRIES, encode_entries([WireRecord(fault, episode.printed.take(), records)], action)
 
-    def _one(self, episode: Episode, number: int, row: Array) -> bytes | Fault:
+    def _one(self, episode: ChildEpisode, number: int, row: Array) -> bytes | Fault:
         try:
             self._progress[:2] = number.to_bytes(2, "little")
             started = time.thread_time()
@@ -163,7 +163,7 @@ class Player:
             return Fault("timeout", f"one call took more than {self._call_seconds:g} s")
         return answer
 
-    def _act(self, episode: Episode, row: Array) -> bytes | Fault:
+    def _act(self, episode: ChildEpisode, row: Array) -> bytes | Fault:
         observation: Any = row
         if self._fields is not None:
             observation = {

@@ -31,7 +31,7 @@ class Memory(dict[str, Any]):
     """The controller's memory; a kind of its own, so that an operation is given it and not a copy."""
 
 
-class Recorder:
+class GraphRecorder:
     """One episode's records.
 
     aware: whether it takes nodes; else its whole call is one operation.
@@ -149,8 +149,8 @@ class Recorder:
         if isinstance(node, MessageNode):
             hidden = len(node._parents) != len(node._keys)
             keys = tuple(key for key, _ in node.edges()) if hidden else node._keys
-            about = None if node._about is None else node.description
-            key: tuple[Any, ...] = (type(node), node._op, keys, about, own)
+            spec = None if node._about is None else node.description
+            key: tuple[Any, ...] = (type(node), node._op, keys, spec, own)
         else:
             key = (type(node), node.base_name, own, node._order if isinstance(node, ParameterNode) else 0)
         return self._forms.get(key) or self._forms.setdefault(key, _Form(node, own))

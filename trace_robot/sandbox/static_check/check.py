@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from trace_robot.fault import Fault
 from trace_robot.sandbox.static_check import allowlist
-from trace_robot.sandbox.static_check.scope import Scope, TooDeepError, harmless, literal
+from trace_robot.sandbox.static_check.scope import NameScope, TooDeepError, harmless, literal
 
 MAX_CHARS = 200_000
 _MAX_BRACKETS = 60
@@ -42,12 +42,12 @@ def modules_of(source: str, *, trace: bool = False) -> list[str]:
 
 
 @functools.lru_cache(maxsize=2)  # a text is checked and then asked for its modules
-def _read(source: str) -> Scope | Fault:
+def _read(source: str) -> NameScope | Fault:
     tree = parse(source)
     if isinstance(tree, Fault):
         return tree
     try:
-        return Scope(tree)
+        return NameScope(tree)
     except (RecursionError, TooDeepError):
         return _blocked("the source is nested too deeply", None)
 
@@ -122,7 +122,7 @@ def _starts_plain(node: ast.expr) -> bool:
 class Rules:
     """Says why the text that ``scope`` was read from is refused."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: NameScope) -> None:
         self._scope = scope
 
     def refusals(self) -> Iterator[tuple[int, str]]:

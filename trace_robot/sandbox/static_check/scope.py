@@ -62,7 +62,7 @@ def _nodes(tree: ast.AST) -> list[ast.AST]:
 
 
 @dataclass(slots=True)
-class Scope:
+class NameScope:
     """One tree with what its names stand for; raises TooDeepError."""
 
     tree: ast.Module

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.feedback_law import Law
+from trace_robot.search.feedback_law import FeedbackLaw
 from trace_robot.search.feedback_law.structures import Shape, disturbed, halves, size, without
 from trace_robot.spec import Array
 
@@ -20,7 +20,7 @@ LOOK = "look"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Score:
+class LawScore:
     """What a law did, one number a condition. faulty: whether an episode of it ended with an error."""
 
     returns: Array
@@ -28,13 +28,13 @@ class Score:
     faulty: bool = False
     details: Any = field(default=None, compare=False, repr=False)
 
-    def __add__(self, other: Score) -> Score:
+    def __add__(self, other: LawScore) -> LawScore:
         returns = np.concatenate((self.returns, other.returns))
         successes = np.concatenate((self.successes, other.successes))
-        return Score(returns, successes, self.faulty or other.faulty)
+        return LawScore(returns, successes, self.faulty or other.faulty)
 
 
-Scores = Generator[list[Candidate], Sequence[Outcome], list[Score]]
+Scores = Generator[list[Candidate], Sequence[Outcome], list[LawScore]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,21 @@ class Judge:
 
     threshold: float | None = None
 
-    def value(self, score: Score) -> Value:
+    def value(self, score: LawScore) -> Value:
         """What laws are ranked by; larger is better."""
         if score.faulty:
             return (-math.inf, -math.inf)
         mean = float(score.returns.mean())
         return (float(score.successes.mean()), mean) if self.threshold is None else (mean, 0.0)
 
-    def solves(self, score: Score, margin: float) -> bool:
+    def solves(self, score: LawScore, margin: float) -> bool:
         """Return whether all succeeded, or the mean return is ``margin`` standard errors above the threshold."""
         if score.faulty or self.threshold is None:
             return not score.faulty and bool(score.successes.all())
         error = float(score.returns.std()) / math.sqrt(len(score.returns))
         return float(score.returns.mean()) - margin * error >= self.threshold
 
-    def worth(self, score: Score, other: Score) -> bool:
+    def worth(self, score: LawScore, other: LawScore) -> bool:
         """Return whether a score loses no success, and at most a quarter of what another is better than it must be."""
         if not self.solves(score, 1.0) or score.successes.mean() < other.successes.mean():
             return False
@@ -71,7 +71,7 @@ class Judge:
         return float(score.returns.mean()) >= self.threshold + 0.75 * lead
 
 
-class Trials:
+class LawTrials:
     """Runs laws through candidates that are yielded and outcomes that are sent back."""
 
     def __init__(self, threshold: float | None = None) -> None:
@@ -84,7 +84,7 @@ class Trials:
         return self.count
 
     def run(
-        self, laws: Sequence[Law], conditions: Sequence[int], note: str = "", *, look: bool = False
+        self, laws: Sequence[FeedbackLaw], conditions: Sequence[int], note: str = "", *, look: bool = False
     ) -> Scores:
         """Run each law once on each of ``conditions``."""
         asked = []
@@ -97,11 +97,11 @@ class Trials:
         return [_score(outcome) for outcome in outcomes]
 
 
-def _score(outcome: Outcome) -> Score:
+def _score(outcome: Outcome) -> LawScore:
     details = outcome.details
     returns = np.array(details["reward"], float)
     faulty = bool(outcome.faults) or not bool(np.isfinite(returns).all())
-    return Score(np.nan_to_num(returns), np.array(details["success"], bool), faulty, details)
+    return LawScore(np.nan_to_num(returns), np.array(details["success"], bool), faulty, details)
 
 
 POOL = 256  # conditions: the first half to climb on, others to choose on and to confirm on
@@ -109,19 +109,19 @@ CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
 MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
 COPIES = 3
 
-Found = Generator[list[Candidate], Sequence[Outcome], "Finalist | None"]
+Found = Generator[list[Candidate], Sequence[Outcome], "LawFinalist | None"]
 
 
 @dataclass(slots=True, eq=False)
-class Finalist:
+class LawFinalist:
     """A law with its score on the conditions to choose on.
 
     vector: what the shape made it of, in units of the shape; refused: it did not hold on others.
     """
 
     number: int
-    law: Law
-    score: Score
+    law: FeedbackLaw
+    score: LawScore
     name: str
     shape: Shape | None = None
     vector: Array | None = None
@@ -132,28 +132,28 @@ class Finalist:
 class Finalists:
     """Keeps them, and says which is the best."""
 
-    trials: Trials
+    trials: LawTrials
     seeds: tuple[int, ...]
     random: np.random.Generator
-    list: list[Finalist] = field(default_factory=list)
+    list: list[LawFinalist] = field(default_factory=list)
 
-    def value(self, finalist: Finalist) -> Value:
+    def value(self, finalist: LawFinalist) -> Value:
         return self.trials.judge.value(finalist.score)
 
     @property
-    def ranked(self) -> Sequence[Finalist]:
+    def ranked(self) -> Sequence[LawFinalist]:
         return sorted(self.list, key=self.value, reverse=True)
 
     @property
-    def champion(self) -> Finalist | None:
+    def champion(self) -> LawFinalist | None:
         """The best on the conditions to choose on; one that did not hold on others comes last."""
         return max(self.list, key=lambda each: (not each.refused, self.value(each)), default=None)
 
-    def enter(self, laws: Sequence[Law], shapes: Sequence[Shape], vectors: Sequence[Array]) -> Any:
+    def enter(self, laws: Sequence[FeedbackLaw], shapes: Sequence[Shape], vectors: Sequence[Array]) -> Any:
         """Run laws on the conditions to choose on; return the finalists that they are."""
         scores = yield from self.trials.run(laws, self.seeds[CHOOSE], "on conditions to choose on")
         new = [
-            Finalist(self.trials.number(), law, score, shape.name, shape, vector.copy())
+            LawFinalist(self.trials.number(), law, score, shape.name, shape, vector.copy())
             for law, score, shape, vector in zip(laws, scores, shapes, vectors, strict=True)
         ]
         self.list += new
@@ -166,7 +166,7 @@ class Finalists:
         """
         judge = self.trials.judge
         while able := [each for each in self.ranked if not each.refused and judge.solves(each.score, 0.0)]:
-            steady: Finalist = yield from self._steadiest(
+            steady: LawFinalist = yield from self._steadiest(
                 sorted(able, key=lambda each: size(each.law))[:3] + able[:1]
             )
             if (yield from self._holds(steady)):
@@ -174,7 +174,7 @@ class Finalists:
             steady.refused = True
         return None
 
-    def _steadiest(self, able: Sequence[Finalist]) -> Any:
+    def _steadiest(self, able: Sequence[LawFinalist]) -> Any:
         """Return the law that succeeds most often with its numbers disturbed, the shortest of equals."""
         able = list(dict.fromkeys(able))
         noisy = [disturbed(each.law, self.random) for each in able for _ in range(COPIES)]
@@ -185,17 +185,17 @@ class Finalists:
         ]
         return able[max(range(len(able)), key=lambda k: (shares[k], -size(able[k].law)))]
 
-    def simplified(self, finalist: Finalist) -> Any:
+    def simplified(self, finalist: LawFinalist) -> Any:
         """Leave out what a solution can do without; return the plainest law that still solves the task."""
         chain = [finalist]
         while (plainer := (yield from self._plainer(chain[-1].law, finalist.score))) is not None:
             law, score = plainer
-            chain.append(Finalist(self.trials.number(), law, score, finalist.name))
+            chain.append(LawFinalist(self.trials.number(), law, score, finalist.name))
         while len(chain) > 1 and not (yield from self._holds(chain[-1])):
             chain.pop()
         return chain[-1]
 
-    def _plainer(self, law: Law, score: Score) -> Any:
+    def _plainer(self, law: FeedbackLaw, score: LawScore) -> Any:
         """Return a plainer law with its score, one that is worth nearly ``score``; None if there is none."""
         parts = yield from self._worth(halves(law), score)
         if parts:
@@ -209,7 +209,7 @@ class Finalists:
         together = yield from self._worth(bulk, score)
         return min(together, key=lambda pair: size(pair[0])) if together else singles[0]
 
-    def _worth(self, laws: Sequence[Law], score: Score) -> Any:
+    def _worth(self, laws: Sequence[FeedbackLaw], score: LawScore) -> Any:
         """Return those of ``laws`` that are worth nearly ``score``, with their scores; the best first."""
         if not laws:
             return []
@@ -218,7 +218,7 @@ class Finalists:
         fit = [pair for pair in zip(laws, scores, strict=True) if judge.worth(pair[1], score)]
         return sorted(fit, key=lambda pair: judge.value(pair[1]), reverse=True)
 
-    def _holds(self, finalist: Finalist) -> Any:
+    def _holds(self, finalist: LawFinalist) -> Any:
         """Return whether a law solves the task on conditions that nothing was chosen on."""
         judge = self.trials.judge
         (score,) = yield from self.trials.run(

@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, TaskSpec
 
 ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
 LIKE = 0.95  # correlation of changes and rates
@@ -21,7 +21,7 @@ MOST = 0.6  # share of episodes in which something must hold
 LEAST = 8  # decisions of an episode that tells anything
 
 
-def look(spec: EnvSpec, observations: Array) -> dict[str, float]:
+def look(spec: TaskSpec, observations: Array) -> dict[str, float]:
     """Return small numbers that say what the columns of ``observations``, (T + 1, observation_size), did.
 
     size_I: root mean square. moves_I: 1 if it changed. circle_I_J: 1 if the squares sum to 1 all the time.
@@ -78,7 +78,7 @@ class Features:
         return tuple(i for i in self.sizes if i not in self.rates)
 
     @classmethod
-    def of(cls, spec: EnvSpec, episodes: Sequence[Mapping[str, float]]) -> Features:
+    def of(cls, spec: TaskSpec, episodes: Sequence[Mapping[str, float]]) -> Features:
         """Put together what was noted in several episodes, which should differ in conditions and controllers."""
         shown = [index for field in spec.observation for index in range(field.start, field.stop)]
         sizes = {i: _size(episode.get(f"size_{i}", 0.0) for episode in episodes) for i in shown}

@@ -7,20 +7,20 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.feedback_law.law import Feedback, Law, Sum, check
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Sum, check
+from trace_robot.spec import Array, TaskSpec
 
 Numbers = list[float]
 Compiled = tuple[tuple[float, tuple[int, ...]], ...]
 
 
-class Runner:
+class LawRunner:
     """One episode of a law; call it with the flat observation of each decision."""
 
     __slots__ = ("_angles", "_bounds", "_columns", "_law", "_near", "_nearness", "_usual", "near")
     finished = False
 
-    def __init__(self, law: Law, spec: EnvSpec) -> None:
+    def __init__(self, law: FeedbackLaw, spec: TaskSpec) -> None:
         check(law, spec)
         self._law = law
         self._columns = [each.index for each in law.quantities]
@@ -53,12 +53,12 @@ class Runner:
         return np.array(action, np.float32)
 
 
-def start(law: Law, spec: EnvSpec) -> Runner:
+def start(law: FeedbackLaw, spec: TaskSpec) -> LawRunner:
     """Return what maps the flat observation of each decision of one episode to its action, float32.
 
     Raises PolicyError if the law does not fit the environment.
     """
-    return Runner(law, spec)
+    return LawRunner(law, spec)
 
 
 def _compiled(feedback: Feedback) -> tuple[tuple[Compiled, ...], Compiled | None]:

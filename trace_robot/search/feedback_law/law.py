@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 from trace_robot.errors import PolicyError
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import Field, TaskSpec
 
 Kind = Literal["number", "angle"]
 Product = tuple[int, ...]
@@ -53,7 +53,7 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class FeedbackLaw:
     """``usual`` feedback, and where there is one, ``near`` in its place while the sum ``nearness`` is positive.
 
     slack: once near, it stays so until ``nearness`` falls below ``-slack``, so that it does not flutter.
@@ -69,7 +69,7 @@ class Law:
         return {KEY: asdict(self)}
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Law:
+    def from_data(cls, data: Mapping[str, Any]) -> FeedbackLaw:
         """Raises PolicyError on anything that ``to_data`` could not have given."""
         try:
             return _law(data[KEY])
@@ -90,7 +90,7 @@ def is_law(data: Mapping[str, Any]) -> bool:
     return KEY in data
 
 
-def check(law: Law, spec: EnvSpec) -> None:
+def check(law: FeedbackLaw, spec: TaskSpec) -> None:
     """Raise PolicyError if ``law`` reads numbers that ``spec`` does not show, or its action does not fit."""
     for feedback in (law.usual, law.near):
         if feedback is not None and len(feedback.pushes) != spec.action_size:
@@ -107,12 +107,12 @@ def check(law: Law, spec: EnvSpec) -> None:
             )
 
 
-def _law(data: Mapping[str, Any]) -> Law:
+def _law(data: Mapping[str, Any]) -> FeedbackLaw:
     quantities = tuple(_quantity(each) for each in data["quantities"])
     near, nearness = data["near"], data["nearness"]
     if (near is None) != (nearness is None):
         raise ValueError("near and nearness must both be there or neither")
-    return Law(
+    return FeedbackLaw(
         quantities,
         _feedback(data["usual"], len(quantities)),
         None if near is None else _feedback(near, len(quantities)),
@@ -158,7 +158,7 @@ def _finite(number: Any) -> float:
 TRIGONOMETRY = re.compile(r"(^|_)(cosines?|sines?|cos|sin)(_of)?(?=_|\d|$)")
 
 
-def names(law: Law, spec: EnvSpec) -> list[str]:
+def names(law: FeedbackLaw, spec: TaskSpec) -> list[str]:
     """Return a different Python name for each quantity of the law."""
     plain = [_name(quantity, spec) for quantity in law.quantities]
     return [
@@ -167,7 +167,7 @@ def names(law: Law, spec: EnvSpec) -> list[str]:
     ]
 
 
-def expression(quantity: Quantity, spec: EnvSpec) -> str:
+def expression(quantity: Quantity, spec: TaskSpec) -> str:
     """Return what reads the quantity from the observation by name."""
     if quantity.kind == "angle":
         return f"math.atan2({_seen(quantity.other, spec)}, {_seen(quantity.index, spec)})"
@@ -183,12 +183,12 @@ def product(factors: Product, names: Sequence[str]) -> str:
     return "_times_".join(parts)
 
 
-def said(factors: Product, law: Law, spec: EnvSpec) -> str:
+def said(factors: Product, law: FeedbackLaw, spec: TaskSpec) -> str:
     """Say what a product is made of, by what the environment says of its parts."""
     return " times ".join(_meaning(law.quantities[i], spec) for i in factors)
 
 
-def sentence(law: Law) -> str:
+def sentence(law: FeedbackLaw) -> str:
     """Say in a few words what kind of law it is."""
     usual = "energy shaping" if law.usual.lack is not None else "linear feedback"
     if law.usual.lack is None and any(len(p) > 1 for push in law.usual.pushes for p in push.products):
@@ -211,7 +211,7 @@ def numbered(index: int, fields: Sequence[Field]) -> str:
     return f"{field.name}_{'xyz'[k] if field.unit == 'm' and field.size <= 3 else k + 1}"
 
 
-def _name(quantity: Quantity, spec: EnvSpec) -> str:
+def _name(quantity: Quantity, spec: TaskSpec) -> str:
     name = numbered(quantity.index, spec.observation)
     if quantity.kind == "number":
         return name
@@ -219,12 +219,12 @@ def _name(quantity: Quantity, spec: EnvSpec) -> str:
     return rest if "angle" in rest else f"angle_of_{rest}" if rest and not rest.isdigit() else f"angle{rest}"
 
 
-def _seen(index: int, spec: EnvSpec) -> str:
+def _seen(index: int, spec: TaskSpec) -> str:
     field, k = place(index, spec.observation)
     return f'observation["{field.name}"]' + ("" if field.size == 1 else f"[{k}]")
 
 
-def _meaning(quantity: Quantity, spec: EnvSpec) -> str:
+def _meaning(quantity: Quantity, spec: TaskSpec) -> str:
     field, _ = place(quantity.index, spec.observation)
     name = numbered(quantity.index, spec.observation)
     unit = f", {field.unit}" if field.unit else ""

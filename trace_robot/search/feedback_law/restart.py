@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.search.feedback_law import Law
+from trace_robot.search.feedback_law import FeedbackLaw
 from trace_robot.search.feedback_law.evaluation import Value
 from trace_robot.search.feedback_law.structures import Shape
 from trace_robot.spec import Array
@@ -19,7 +19,7 @@ NARROW, WIDER = 0.5, 2.0  # of those around a start at nothing, of plain shapes 
 SHARE = 0.3  # of the size of another start
 
 
-class Climb:
+class CmaRestart:
     """Asked for laws of a shape, told how good they are.
 
     start: where CMA-ES begins, such as at nothing; None for the best law of a first generation that is drawn
@@ -41,7 +41,7 @@ class Climb:
     def population(self) -> int:
         return 8 + int(3 * np.log(self.shape.count + 1))
 
-    def ask(self) -> list[Law]:
+    def ask(self) -> list[FeedbackLaw]:
         if self.strategy is None:
             count = DRAWN * self.population
             wide = WIDE * self.random.standard_normal((count, self.shape.count))
@@ -63,7 +63,7 @@ class Climb:
         self.generations += 1
 
     @property
-    def mean(self) -> Law:
+    def mean(self) -> FeedbackLaw:
         """The law in the middle of the present generation."""
         return self.shape.build(self.strategy.mean)
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.feedback_law import Feedback, Law, Quantity, Sum
-from trace_robot.search.feedback_law.evaluation import POOL, Finalist, Finalists, Step, Trials
+from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
+from trace_robot.search.feedback_law.evaluation import POOL, Finalists, LawFinalist, LawTrials, Step
 from trace_robot.search.feedback_law.features import NOTES, Features
-from trace_robot.search.feedback_law.restart import Climb
+from trace_robot.search.feedback_law.restart import CmaRestart
 from trace_robot.search.feedback_law.structures import Shape, rounded, shapes
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 RUNGS = (8, 10, 20, 30)  # generations between two looks at how a race stands; the last goes on
 GO_ON = (4, 2, 1)  # climbs that go on after the second look and the later ones
@@ -27,7 +27,7 @@ MEASURED = 4  # laws that say how large numbers are when they are pushed well
 STALE = 2  # looks without a better law after which a race is given up
 
 
-class LawSearch:
+class FeedbackLawSearch:
     """Races shapes of laws against one another, from simple to rich, each climbed by CMA-ES from two starts.
 
     The same for every environment; deterministic for ``seed`` and the outcomes told. ``done`` says why it
@@ -39,15 +39,15 @@ class LawSearch:
 
     uses_graph = False
 
-    def __init__(self, spec: EnvSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
+    def __init__(self, spec: TaskSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
         self.spec = spec
         self.seeds = tuple(seeds)
         self.random = np.random.default_rng(seed)
-        self.trials = Trials(spec.return_threshold)
+        self.trials = LawTrials(spec.return_threshold)
         self.finalists = Finalists(self.trials, self.seeds, self.random)
         self.done = ""
         self.phase = "explore"
-        self.chosen: Finalist | None = None
+        self.chosen: LawFinalist | None = None
         self._steps = self._run()
         self._waiting: list[Candidate] = next(self._steps)
         self._told: list[list[dict[str, Any]]] = []
@@ -73,7 +73,7 @@ class LawSearch:
             self._waiting = []
 
     @property
-    def champion(self) -> Finalist | None:
+    def champion(self) -> LawFinalist | None:
         """The best law so far on the conditions to choose on; once solved, the one that was settled on."""
         return self.chosen or self.finalists.champion
 
@@ -100,7 +100,10 @@ class LawSearch:
             climb
             for shape in found
             if not shape.plainer
-            for climb in (Climb(shape, self._seed(), np.zeros(shape.count)), Climb(shape, self._seed()))
+            for climb in (
+                CmaRestart(shape, self._seed(), np.zeros(shape.count)),
+                CmaRestart(shape, self._seed()),
+            )
         ]
         ranked = yield from self._rung(climbs, 1, 0)
         if self.chosen is not None:
@@ -120,7 +123,7 @@ class LawSearch:
         features = yield from measured(self.spec, self.trials, self.seeds[:2], features, laws)
         return shapes(features, self.spec.action_size)
 
-    def _race(self, climbs: list[Climb], race: int) -> Step:
+    def _race(self, climbs: list[CmaRestart], race: int) -> Step:
         """Let climbs go on and drop those that are behind, until none gets on or the task is solved."""
         stale, best = 0, self.finalists.champion
         for rung in count(1):
@@ -133,7 +136,7 @@ class LawSearch:
             if not climbs or stale >= STALE:
                 return
 
-    def _rung(self, climbs: list[Climb], race: int, rung: int) -> Any:
+    def _rung(self, climbs: list[CmaRestart], race: int, rung: int) -> Any:
         """Let climbs go on for some generations; settle on a law that solves the task, return them ranked."""
         self.phase = f"race {race}: {len(climbs)} climbs, {climbs[0].shape.name}"
         for _ in range(RUNGS[min(rung, len(RUNGS) - 1)]):
@@ -147,25 +150,25 @@ class LawSearch:
         order = sorted(range(len(climbs)), key=lambda k: self.finalists.value(entered[k]), reverse=True)
         return [climbs[k] for k in order]
 
-    def _kept(self, ranked: list[Climb], rung: int) -> list[Climb]:
+    def _kept(self, ranked: list[CmaRestart], rung: int) -> list[CmaRestart]:
         """Return the climbs that go on, not all of the same shape."""
-        kept: list[Climb] = []
+        kept: list[CmaRestart] = []
         for climb in ranked:
             alike = sum(each.shape.name == climb.shape.name for each in kept)
             if alike < AT_MOST and len(kept) < GO_ON[min(rung, len(GO_ON)) - 1]:
                 kept.append(climb)
         return kept
 
-    def _rescaled(self, ranked: list[Climb], found: Sequence[Shape]) -> list[Climb]:
+    def _rescaled(self, ranked: list[CmaRestart], found: Sequence[Shape]) -> list[CmaRestart]:
         """Return the better climb of each shape as one of the same shape in ``found``, in the units of that one."""
         by_name = {shape.name: shape for shape in found}
         better = {climb.shape.name: climb for climb in reversed(ranked) if climb.shape.name in by_name}
         return [
-            Climb(by_name[name], self._seed(), by_name[name].vector_of(climb.shape, climb.strategy.mean))
+            CmaRestart(by_name[name], self._seed(), by_name[name].vector_of(climb.shape, climb.strategy.mean))
             for name, climb in better.items()
         ]
 
-    def _richer(self, found: Sequence[Shape]) -> list[Climb]:
+    def _richer(self, found: Sequence[Shape]) -> list[CmaRestart]:
         """Return climbs of shapes with a switch, from what the best law of a plainer one has found and from nothing."""
         best = {each.name: each for each in reversed(self.finalists.ranked)}
         climbs = []
@@ -174,11 +177,11 @@ class LawSearch:
             if known is None or known.shape is None or known.vector is None:
                 continue
             vector = shape.vector_of(known.shape, known.vector)
-            climbs.append(Climb(shape, self._seed(), known=vector))
-            climbs += [Climb(shape, self._seed(), np.zeros(shape.count)) for _ in range(STARTS - 1)]
+            climbs.append(CmaRestart(shape, self._seed(), known=vector))
+            climbs += [CmaRestart(shape, self._seed(), np.zeros(shape.count)) for _ in range(STARTS - 1)]
         return climbs
 
-    def _generation(self, climbs: Sequence[Climb], count: int) -> Step:
+    def _generation(self, climbs: Sequence[CmaRestart], count: int) -> Step:
         """One generation of each climb, all on the same ``count`` conditions, other ones each time."""
         conditions = [self.seeds[k] for k in self.random.choice(POOL // 2, count, replace=False)]
         climbs = [climb for climb in climbs if not climb.over]
@@ -190,20 +193,20 @@ class LawSearch:
         for climb, group in zip(climbs, laws, strict=True):
             climb.tell([next(values) for _ in group])
 
-    def _from_best(self, found: Sequence[Shape]) -> list[Climb]:
+    def _from_best(self, found: Sequence[Shape]) -> list[CmaRestart]:
         """Return a climb that begins near the best law."""
         best = self.finalists.ranked[0]
         return [
-            Climb(shape, self._seed(), shape.vector_of(best.shape, best.vector))
+            CmaRestart(shape, self._seed(), shape.vector_of(best.shape, best.vector))
             for shape in found
             if shape.name == best.name and best.shape is not None and best.vector is not None
         ]
 
-    def _from_nothing(self, found: Sequence[Shape]) -> list[Climb]:
+    def _from_nothing(self, found: Sequence[Shape]) -> list[CmaRestart]:
         """Return climbs of the shapes of the best laws that begin anywhere."""
         names = list(dict.fromkeys(each.name for each in self.finalists.ranked))[:2]
         return [
-            Climb(shape, self._seed(), None if k == 0 else np.zeros(shape.count))
+            CmaRestart(shape, self._seed(), None if k == 0 else np.zeros(shape.count))
             for shape in found
             if shape.name in names
             for k in range(STARTS)
@@ -232,28 +235,34 @@ RANDOM = 18  # laws with numbers of all sizes
 
 
 def explore(
-    spec: EnvSpec, trials: Trials, conditions: Sequence[int], random: np.random.Generator
+    spec: TaskSpec, trials: LawTrials, conditions: Sequence[int], random: np.random.Generator
 ) -> Generator[list[Candidate], Sequence[Outcome], Features]:
     shown = [i for field in spec.observation for i in range(field.start, field.stop)]
     quantities = tuple(Quantity("number", i) for i in shown)
     products = tuple((k,) for k in range(len(shown)))
     signs = list(product((-1.0, 1.0), repeat=min(spec.action_size, 3)))[:CONSTANT]
     laws = [
-        Law((), Feedback(tuple(Sum(((),), (row[j % len(row)],)) for j in range(spec.action_size))))
+        FeedbackLaw((), Feedback(tuple(Sum(((),), (row[j % len(row)],)) for j in range(spec.action_size))))
         for row in signs
     ]
     for _ in range(RANDOM):
         sizes = 10.0 ** random.uniform(-1, 1, len(shown))
         weights = random.standard_normal((spec.action_size, len(shown))) * sizes
         laws.append(
-            Law(quantities, Feedback(tuple(Sum(products, tuple(map(rounded, row))) for row in weights)))
+            FeedbackLaw(
+                quantities, Feedback(tuple(Sum(products, tuple(map(rounded, row))) for row in weights))
+            )
         )
     scores = yield from trials.run(laws, conditions, "to see what the observation is made of", look=True)
     return Features.of(spec, [notes for score in scores for notes in _notes(score.details)])
 
 
 def measured(
-    spec: EnvSpec, trials: Trials, conditions: Sequence[int], features: Features, laws: Sequence[Law]
+    spec: TaskSpec,
+    trials: LawTrials,
+    conditions: Sequence[int],
+    features: Features,
+    laws: Sequence[FeedbackLaw],
 ) -> Generator[list[Candidate], Sequence[Outcome], Features]:
     """Return the features with the sizes that numbers have under ``laws``, which do better than pushes at random."""
     scores = yield from trials.run(laws, conditions, "to see how large the numbers are", look=True)
@@ -268,4 +277,4 @@ def _notes(details: dict[str, list[float]]) -> list[dict[str, float]]:
     return [{name: x for name in names if (x := details[name][k]) == x} for k in range(episodes)]
 
 
-__all__ = ["POOL", "LawSearch"]
+__all__ = ["POOL", "FeedbackLawSearch"]

@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from trace_robot.search.feedback_law import Feedback, Law, Quantity, Sum
+from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.features import Features
 from trace_robot.search.feedback_law.law import Product
 from trace_robot.spec import Array
@@ -49,7 +49,7 @@ class Shape:
         """How many numbers it has."""
         return sum(len(block) for _, block in self._blocks) + bool(self.nearness)
 
-    def build(self, vector: Sequence[float] | Array) -> Law:
+    def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
         """Return the law whose weights are the vector's numbers in units of what makes each term 1 in size."""
         sums: dict[str, list[Sum]] = {"push": [], "lack": [], "near": [], "nearness": []}
         place = 0
@@ -61,9 +61,9 @@ class Shape:
             place += len(products)
         usual = Feedback(tuple(sums["push"]), sums["lack"][0] if self.lack else None)
         if not self.nearness:
-            return Law(self.quantities, usual)
+            return FeedbackLaw(self.quantities, usual)
         slack = rounded(abs(float(vector[place])))
-        return Law(self.quantities, usual, Feedback(tuple(sums["near"])), sums["nearness"][0], slack)
+        return FeedbackLaw(self.quantities, usual, Feedback(tuple(sums["near"])), sums["nearness"][0], slack)
 
     def vector_of(self, other: Shape, vector: Array) -> Array:
         """Return the vector that builds the law that ``vector`` builds with ``other``; 0 for terms it lacks."""
@@ -160,12 +160,12 @@ class _Table:
 NOISE = 0.1  # disturbance of each number, as a share of it
 
 
-def size(law: Law) -> int:
+def size(law: FeedbackLaw) -> int:
     """Return how many terms a law has."""
     return sum(len(total.weights) for total in law.sums)
 
 
-def without(law: Law, terms: Collection[int]) -> Law:
+def without(law: FeedbackLaw, terms: Collection[int]) -> FeedbackLaw:
     """Return the law without some of its terms, numbered in the order of its sums."""
     places = iter(range(size(law)))
 
@@ -177,17 +177,17 @@ def without(law: Law, terms: Collection[int]) -> Law:
     return trimmed(_multiplied(_changed(law, cut)))
 
 
-def halves(law: Law) -> list[Law]:
+def halves(law: FeedbackLaw) -> list[FeedbackLaw]:
     """Return the plainer laws without the switch, and without what the pushes are multiplied by."""
     plainer = []
     if law.near is not None:
-        plainer += [Law(law.quantities, law.usual), Law(law.quantities, law.near)]
+        plainer += [FeedbackLaw(law.quantities, law.usual), FeedbackLaw(law.quantities, law.near)]
     if law.usual.lack is not None:
         plainer.append(replace(law, usual=Feedback(law.usual.pushes)))
     return [trimmed(each) for each in plainer]
 
 
-def disturbed(law: Law, random: np.random.Generator) -> Law:
+def disturbed(law: FeedbackLaw, random: np.random.Generator) -> FeedbackLaw:
     """Return the law with each of its numbers a little larger or smaller."""
 
     def shaken(total: Sum) -> Sum:
@@ -197,7 +197,7 @@ def disturbed(law: Law, random: np.random.Generator) -> Law:
     return _changed(law, shaken)
 
 
-def _multiplied(law: Law) -> Law:
+def _multiplied(law: FeedbackLaw) -> FeedbackLaw:
     """Return the law with a lack that is always the same multiplied into the pushes."""
     lack = law.usual.lack
     if lack is None or lack.products != ((),):
@@ -210,7 +210,7 @@ def _multiplied(law: Law) -> Law:
     return replace(law, usual=Feedback(tuple(pushes)))
 
 
-def trimmed(law: Law) -> Law:
+def trimmed(law: FeedbackLaw) -> FeedbackLaw:
     """Return the law without the quantities that it does not use."""
     used = sorted({i for total in law.sums for product in total.products for i in product})
     places = {i: k for k, i in enumerate(used)}
@@ -221,7 +221,7 @@ def trimmed(law: Law) -> Law:
     return replace(_changed(law, moved), quantities=tuple(law.quantities[i] for i in used))
 
 
-def _changed(law: Law, change: Callable[[Sum], Sum]) -> Law:
+def _changed(law: FeedbackLaw, change: Callable[[Sum], Sum]) -> FeedbackLaw:
     """Return the law with ``change`` made to each of its sums, in their order."""
 
     def of(feedback: Feedback) -> Feedback:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from trace_robot.search.feedback_law.law import (
     Feedback,
-    Law,
+    FeedbackLaw,
     Sum,
     check,
     expression,
@@ -22,7 +22,7 @@ from trace_robot.search.feedback_law.law import (
 )
 from trace_robot.search.feedback_law.law import product as product_name
 from trace_robot.search.feedback_law.law import said as describe_product
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 WIDTH = 100
 ROOM = 10.0  # a constant may grow to so many times its size
@@ -50,8 +50,8 @@ class _Constant:
 class _Page:
     """What has been written: functions, and the constants that they take."""
 
-    law: Law
-    spec: EnvSpec
+    law: FeedbackLaw
+    spec: TaskSpec
     names: list[str] = field(default_factory=list)
     constants: list[_Constant] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class _Page:
         return name
 
 
-def write(law: Law, spec: EnvSpec) -> str:
+def write(law: FeedbackLaw, spec: TaskSpec) -> str:
     """Return the text of a policy file.
 
     Raises PolicyError if the law does not fit the environment.

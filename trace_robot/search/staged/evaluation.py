@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.staged import Program
+from trace_robot.search.staged import StagedProgram
 from trace_robot.search.staged.variants import disturbed
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 Step = Generator[list[Candidate], Sequence[Outcome], None]
 Counts = Generator[list[Candidate], Sequence[Outcome], list[int]]
@@ -23,7 +23,7 @@ SPARED = 2  # failures there above which a program is not tried on the others
 NOISES = 512  # numbers drawn for one noise, more than a program has constants
 
 
-class Evaluation:
+class ProgramEvaluation:
     """Runs programs on conditions through candidates that are yielded and outcomes that are sent back.
 
     conditions: those that every program is compared on. confirm: further ones, on which to choose among programs
@@ -32,7 +32,7 @@ class Evaluation:
 
     def __init__(
         self,
-        spec: EnvSpec,
+        spec: TaskSpec,
         conditions: Sequence[int],
         random: np.random.Generator,
         confirm: Sequence[int] = (),
@@ -45,7 +45,9 @@ class Evaluation:
         self.spent = 0
         self.part = 0
 
-    def individual(self, program: Program, parent: Individual | None = None, note: str = "") -> Individual:
+    def individual(
+        self, program: StagedProgram, parent: Individual | None = None, note: str = ""
+    ) -> Individual:
         self.count += 1
         return Individual(self.count, program, None if parent is None else parent.id, note)
 
@@ -96,7 +98,7 @@ class Evaluation:
             one.trials.update(copy.trials)
         return [one.successes(self.confirm) for one in lasting]
 
-    def robustness(self, programs: Sequence[Program], sigmas: Sequence[float], copies: int) -> Scores:
+    def robustness(self, programs: Sequence[StagedProgram], sigmas: Sequence[float], copies: int) -> Scores:
         """Return success and value of each program after a pass disturbed by noises, the same ones for all.
 
         Every noise comes with as many conditions as there are for training, in turn of all there are.
@@ -125,7 +127,7 @@ class Evaluation:
             scores.append((success / episodes, value / episodes))
         return scores
 
-    def _trials(self, outcome: Outcome) -> list[Trial]:
+    def _trials(self, outcome: Outcome) -> list[ProgramTrial]:
         """Read the episodes of an outcome; numbers that are not finite are left out."""
         details: Mapping[str, Sequence[float]] = outcome.details
         names = [name for name in details if name.startswith(MEASURES)]
@@ -133,7 +135,7 @@ class Evaluation:
         for i, (success, steps) in enumerate(zip(details["success"], details["steps"], strict=True)):
             numbers = {name: float(details[name][i]) for name in names}
             kept = {name: number for name, number in numbers.items() if math.isfinite(number)}
-            trials.append(Trial(bool(success), min(steps / self.spec.horizon, 1.0), kept))
+            trials.append(ProgramTrial(bool(success), min(steps / self.spec.horizon, 1.0), kept))
         return trials
 
 
@@ -142,7 +144,7 @@ RAISED = 0.02  # metres from which it counts as raised
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ProgramTrial:
     """One episode: whether it succeeded, its length as a share of the longest, and its measures."""
 
     success: bool
@@ -167,10 +169,10 @@ class Individual:
     """A program with its trials, by condition."""
 
     id: int
-    program: Program
+    program: StagedProgram
     parent: int | None = None
     note: str = ""
-    trials: dict[int, Trial] = field(default_factory=dict)
+    trials: dict[int, ProgramTrial] = field(default_factory=dict)
 
     def successes(self, conditions: Iterable[int]) -> int:
         """Return on how many of ``conditions`` it succeeded; one that it was not tried on counts as failed."""
@@ -188,13 +190,13 @@ class Scale:
     def __init__(self) -> None:
         self._ranges: dict[int, tuple[float, float]] = {}
 
-    def see(self, condition: int, trial: Trial) -> None:
+    def see(self, condition: int, trial: ProgramTrial) -> None:
         if math.isnan(trial.reward):
             return
         low, high = self._ranges.get(condition, (trial.reward, trial.reward))
         self._ranges[condition] = (min(low, trial.reward), max(high, trial.reward))
 
-    def value(self, condition: int, trial: Trial) -> float:
+    def value(self, condition: int, trial: ProgramTrial) -> float:
         if trial.success:
             return 3.0 - trial.time
         low, high = self._ranges.get(condition, (0.0, 0.0))

@@ -7,14 +7,14 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.staged.program import HERE, Place, Program, Stage, check
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Waypoint, check
+from trace_robot.spec import Array, TaskSpec
 
 Point = tuple[float, float, float]
 NOWHERE = 1e-6  # metres; nearer than this a direction means nothing
 
 
-class Runner:
+class StagedRunner:
     """One episode of a program; call it with the flat observation of each decision.
 
     finished: the program has made its last pass and stays still from now on.
@@ -34,7 +34,7 @@ class Runner:
         "finished",
     )
 
-    def __init__(self, program: Program, spec: EnvSpec) -> None:
+    def __init__(self, program: StagedProgram, spec: TaskSpec) -> None:
         check(program, spec)
         starts = {part.name: part.start for part in spec.observation}
         self._where = {name: starts[name] for name in spec.positions}
@@ -88,7 +88,7 @@ class Runner:
         i = self._where[stage.mover]
         return x - seen[i], y - seen[i + 1], z - seen[i + 2]
 
-    def _point(self, place: Place, seen: list[float]) -> Point:
+    def _point(self, place: Waypoint, seen: list[float]) -> Point:
         remembered = seen if place.when == "now" else self._entry if place.when == "entry" else self._start
         i = self._where[place.anchor]
         x, y, z = remembered[i : i + 3]
@@ -110,9 +110,9 @@ class Runner:
         return math.hypot(seen[i] - seen[j], seen[i + 1] - seen[j + 1], seen[i + 2] - seen[j + 2])
 
 
-def start(program: Program, spec: EnvSpec) -> Runner:
+def start(program: StagedProgram, spec: TaskSpec) -> StagedRunner:
     """Return what maps the flat observation of each decision of one episode to its action, float32.
 
     Raises PolicyError if the program does not fit the environment.
     """
-    return Runner(program, spec)
+    return StagedRunner(program, spec)

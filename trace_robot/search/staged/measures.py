@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_robot.spec import Array, EnvSpec
+from trace_robot.spec import Array, TaskSpec
 
 
-def measure(spec: EnvSpec, observations: Array, rewards: Array) -> dict[str, float]:
+def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
     """Return small numbers that say how an episode went.
 
     best, last, mean: of the rewards. moved_<position>, raised_<position>: how far a position other than the

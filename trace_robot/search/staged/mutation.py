@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trace_robot.search.staged import Place, Program, Stage
+from trace_robot.search.staged import Stage, StagedProgram, Waypoint
 from trace_robot.search.staged.program import Vector, When
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 OPEN, CLOSED = -1.0, 1.0
 AXES: tuple[Vector, ...] = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
@@ -18,13 +18,13 @@ DECIMALS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
+class MotionPrimitives:
     """Makes random programs for an environment from its position names alone.
 
     pace: simulator steps a decision stands for; patience is drawn in steps and divided by it.
     """
 
-    spec: EnvSpec
+    spec: TaskSpec
     random: np.random.Generator
     pace: int = 1
 
@@ -32,7 +32,7 @@ class Moves:
     def hand(self) -> str:
         return self.spec.positions[0]
 
-    def program(self) -> Program:
+    def program(self) -> StagedProgram:
         """Return one to three random moves as a program of one pass."""
         kinds: tuple[Callable[[], list[Stage]], ...] = (
             self.reach,
@@ -45,11 +45,11 @@ class Moves:
         stages: list[Stage] = []
         for _ in range(int(self.random.choice((1, 2, 3), p=(0.7, 0.25, 0.05)))):
             stages += kinds[int(self.random.choice(len(kinds), p=(0.1, 0.25, 0.2, 0.15, 0.25, 0.05)))]()
-        return Program(tuple(stages[:LONGEST]), gain=self.number(8.0, 20.0), rounds=1)
+        return StagedProgram(tuple(stages[:LONGEST]), gain=self.number(8.0, 20.0), rounds=1)
 
     def reach(self) -> list[Stage]:
         """Go to a position."""
-        place = Place(self.thing(), self.jitter(0.02))
+        place = Waypoint(self.thing(), self.jitter(0.02))
         return [
             Stage(
                 self.hand, place, self.gripper(), close=self.number(0.003, 0.03), patience=self.wait(30, 80)
@@ -61,11 +61,11 @@ class Moves:
         x, y, z = self.jitter(0.012 if self.chance(0.7) else 0.03)
         if self.chance(0.3):
             z = round(z + self.number(0.0, 0.06), DECIMALS)
-        above = Place(thing, (x, y, round(z + self.number(0.05, 0.15), DECIMALS)))
-        wait = Place(self.hand, when="entry")
+        above = Waypoint(thing, (x, y, round(z + self.number(0.05, 0.15), DECIMALS)))
+        wait = Waypoint(self.hand, when="entry")
         return [
             Stage(self.hand, above, OPEN, close=self.number(0.01, 0.03), patience=self.wait(40, 80)),
-            Stage(self.hand, Place(thing, (x, y, z)), OPEN, close=0.01, patience=self.wait(20, 50)),
+            Stage(self.hand, Waypoint(thing, (x, y, z)), OPEN, close=0.01, patience=self.wait(20, 50)),
             Stage(self.hand, wait, CLOSED, close=0.0, patience=self.wait(8, 25)),
         ]
 
@@ -77,20 +77,20 @@ class Moves:
         mover = thing if self.chance(0.7) else self.hand
         speed = self.number(0.4, 1.0) if self.chance(0.3) else 1.0
 
-        def carry(mover: str, place: Place, close: float) -> Stage:
+        def carry(mover: str, place: Waypoint, close: float) -> Stage:
             return Stage(mover, place, CLOSED, speed, close, self.wait(30, 80), hold, slack)
 
         if self.chance(0.5):
             lift = (0.0, 0.0, self.number(0.05, 0.3))
-            stages.append(carry(self.hand, Place(self.hand, lift, "entry"), 0.02))
+            stages.append(carry(self.hand, Waypoint(self.hand, lift, "entry"), 0.02))
         x, y, z = self.jitter(0.02) if self.chance(0.8) else self.beside()
         if self.chance(0.5):
             stages.append(
-                carry(mover, Place(goal, (x, y, round(z + self.number(0.05, 0.2), DECIMALS))), 0.02)
+                carry(mover, Waypoint(goal, (x, y, round(z + self.number(0.05, 0.2), DECIMALS))), 0.02)
             )
-        stages.append(carry(mover, Place(goal, (x, y, z)), 0.01))
+        stages.append(carry(mover, Waypoint(goal, (x, y, z)), 0.01))
         if self.chance(0.25):
-            wait = Place(self.hand, when="entry")
+            wait = Waypoint(self.hand, when="entry")
             stages.append(Stage(self.hand, wait, OPEN, close=0.0, patience=self.wait(5, 20)))
         return stages
 
@@ -99,16 +99,16 @@ class Moves:
         thing, goal = self.pair()
         x, y, z = self.jitter(0.015)
         behind, grip = -self.number(0.02, 0.12), self.gripper()
-        high = Place(thing, (x, y, z + self.number(0.06, 0.15)), toward=goal, along=behind)
-        low = Place(thing, (x, y, z), toward=goal, along=behind)
+        high = Waypoint(thing, (x, y, z + self.number(0.06, 0.15)), toward=goal, along=behind)
+        low = Waypoint(thing, (x, y, z), toward=goal, along=behind)
         stages = [
             Stage(self.hand, high, grip, close=0.02, patience=self.wait(30, 80)),
             Stage(self.hand, low, grip, close=0.015, patience=self.wait(20, 50)),
         ]
-        through = Place(thing, (x, y, z), toward=goal, along=self.number(0.02, 0.1))
+        through = Waypoint(thing, (x, y, z), toward=goal, along=self.number(0.02, 0.1))
         last = (
-            Stage(thing, Place(goal)),
-            Stage(self.hand, Place(goal, (x, y, z))),
+            Stage(thing, Waypoint(goal)),
+            Stage(self.hand, Waypoint(goal, (x, y, z))),
             Stage(self.hand, through),
         )
         chosen = last[int(self.random.integers(3))]
@@ -123,13 +123,13 @@ class Moves:
         before = _add(side, direction, -self.number(0.03, 0.15))
         after = _add(side, direction, self.number(0.0, 0.2))
         stages = [
-            Stage(self.hand, Place(thing, before), grip, close=0.02, patience=self.wait(30, 80)),
-            Stage(self.hand, Place(thing, after), grip, close=0.01, patience=self.wait(30, 80)),
+            Stage(self.hand, Waypoint(thing, before), grip, close=0.02, patience=self.wait(30, 80)),
+            Stage(self.hand, Waypoint(thing, after), grip, close=0.01, patience=self.wait(30, 80)),
         ]
         if self.chance(0.4):
             high = (before[0], before[1], round(before[2] + self.number(0.08, 0.2), DECIMALS))
             stages.insert(
-                0, Stage(self.hand, Place(thing, high), grip, close=0.03, patience=self.wait(30, 80))
+                0, Stage(self.hand, Waypoint(thing, high), grip, close=0.03, patience=self.wait(30, 80))
             )
         return stages
 
@@ -137,15 +137,15 @@ class Moves:
         """Come down to a point near a thing, perhaps close the gripper, then move along one or two directions."""
         thing, grip = self.thing(), self.gripper()
         x, y, z = self.jitter(0.04)
-        high = Place(thing, (x, y, round(z + self.number(0.05, 0.15), DECIMALS)))
+        high = Waypoint(thing, (x, y, round(z + self.number(0.05, 0.15), DECIMALS)))
         stages = [
             Stage(self.hand, high, grip, close=0.02, patience=self.wait(30, 80)),
-            Stage(self.hand, Place(thing, (x, y, z)), grip, close=0.015, patience=self.wait(20, 60)),
+            Stage(self.hand, Waypoint(thing, (x, y, z)), grip, close=0.015, patience=self.wait(20, 60)),
         ]
         if self.chance(0.4):
             stages[0] = Stage(self.hand, high, OPEN, close=0.02, patience=stages[0].patience)
             stages[1] = Stage(self.hand, stages[1].place, OPEN, close=0.015, patience=stages[1].patience)
-            grip, wait = CLOSED, Place(self.hand, when="entry")
+            grip, wait = CLOSED, Waypoint(self.hand, when="entry")
             stages.append(Stage(self.hand, wait, grip, close=0.0, patience=self.wait(8, 25)))
         for _ in range(1 + self.chance(0.35)):
             stages.append(self.leg(thing, (x, y, z), grip))
@@ -160,11 +160,11 @@ class Moves:
         speed, patience = self.number(0.3, 1.0), self.wait(30, 100)
         kind = int(self.random.integers(3))
         if kind == 0:
-            mover, place = self.hand, Place(self.hand, _add((0, 0, 0), direction, length), "entry")
+            mover, place = self.hand, Waypoint(self.hand, _add((0, 0, 0), direction, length), "entry")
         elif kind == 1:
-            mover, place = self.hand, Place(thing, _add(contact, direction, 0.5 * length))
+            mover, place = self.hand, Waypoint(thing, _add(contact, direction, 0.5 * length))
         else:
-            mover, place = thing, Place(thing, _add((0, 0, 0), direction, length), "start")
+            mover, place = thing, Waypoint(thing, _add((0, 0, 0), direction, length), "start")
         return Stage(mover, place, grip, speed, 0.01, patience)
 
     def wander(self) -> list[Stage]:
@@ -172,7 +172,7 @@ class Moves:
         mover = self.thing() if self.chance(0.25) else self.hand
         when = ("now", "entry", "start")[int(self.random.choice(3, p=(0.7, 0.2, 0.1)))]
         anchor = self.hand if when == "entry" else self.thing()
-        place = Place(anchor, self.jitter(0.08), when)  # type: ignore[arg-type]
+        place = Waypoint(anchor, self.jitter(0.08), when)  # type: ignore[arg-type]
         return [Stage(mover, place, self.gripper(), self.number(0.3, 1.0), 0.02, self.wait(10, 80))]
 
     def thing(self) -> str:
@@ -222,23 +222,23 @@ def _add(offset: Vector, direction: Vector, length: float) -> Vector:
 class Changes:
     """Makes a new program from one or two others."""
 
-    moves: Moves
+    moves: MotionPrimitives
 
-    def mutate(self, program: Program) -> Program:
+    def mutate(self, program: StagedProgram) -> StagedProgram:
         """Return ``program`` with one to three random changes."""
         for _ in range(int(self.moves.random.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))):
             program = self._once(program)
         return program
 
-    def cross(self, first: Program, second: Program) -> Program:
+    def cross(self, first: StagedProgram, second: StagedProgram) -> StagedProgram:
         """Return the beginning of ``first`` followed by the end of ``second``."""
         random = self.moves.random
         head = int(random.integers(1, len(first.stages) + 1))
         tail = int(random.integers(0, len(second.stages)))
         return replace(first, stages=(first.stages[:head] + second.stages[tail:])[:LONGEST])
 
-    def _once(self, program: Program) -> Program:
-        changes: tuple[tuple[float, Callable[[Program], Program]], ...] = (
+    def _once(self, program: StagedProgram) -> StagedProgram:
+        changes: tuple[tuple[float, Callable[[StagedProgram], StagedProgram]], ...] = (
             (0.40, self._numbers),
             (0.14, self._stage),
             (0.10, self._insert),
@@ -251,7 +251,7 @@ class Changes:
         weights = [weight for weight, _ in changes]
         return changes[int(self.moves.random.choice(len(changes), p=weights))][1](program)
 
-    def _numbers(self, program: Program) -> Program:
+    def _numbers(self, program: StagedProgram) -> StagedProgram:
         """Move one offset, or change when a stage ends or how fast it goes."""
         i, stage = self._pick(program)
         kind = int(self.moves.random.choice(5, p=(0.6, 0.1, 0.1, 0.1, 0.1)))
@@ -272,7 +272,7 @@ class Changes:
             stage = replace(stage, hold=held, slack=self.moves.number(0.06, 0.2))
         return _with(program, i, stage)
 
-    def _stage(self, program: Program) -> Program:
+    def _stage(self, program: StagedProgram) -> StagedProgram:
         """Change what one stage goes to, what it brings there, or its gripper."""
         i, stage = self._pick(program)
         kind = int(self.moves.random.integers(4))
@@ -288,7 +288,7 @@ class Changes:
             stage = replace(stage, place=replace(stage.place, toward=toward, along=along))
         return _with(program, i, stage)
 
-    def _insert(self, program: Program) -> Program:
+    def _insert(self, program: StagedProgram) -> StagedProgram:
         """Put a stage in: a random one, or one on the way to or away from the place of its neighbour."""
         i, stage = self._pick(program)
         if self.moves.chance(0.4):
@@ -299,24 +299,24 @@ class Changes:
             i += int(self.moves.random.integers(2))
         return replace(program, stages=(program.stages[:i] + (new,) + program.stages[i:])[:LONGEST])
 
-    def _drop(self, program: Program) -> Program:
+    def _drop(self, program: StagedProgram) -> StagedProgram:
         if len(program.stages) == 1:
             return self._numbers(program)
         i, _ = self._pick(program)
         return replace(program, stages=program.stages[:i] + program.stages[i + 1 :])
 
-    def _extend(self, program: Program) -> Program:
+    def _extend(self, program: StagedProgram) -> StagedProgram:
         """Put another random move behind a beginning of the program."""
         kept = program.stages[: int(self.moves.random.integers(1, len(program.stages) + 1))]
         return replace(program, stages=(kept + self.moves.program().stages)[:LONGEST])
 
-    def _repeat(self, program: Program) -> Program:
+    def _repeat(self, program: StagedProgram) -> StagedProgram:
         """Add a leg: go on from where the hand then is."""
         stage = program.stages[-1]
         leg = self.moves.leg(self.moves.thing(), stage.place.offset, stage.gripper)
         return replace(program, stages=(*program.stages, leg)[:LONGEST])
 
-    def _shift(self, program: Program) -> Program:
+    def _shift(self, program: StagedProgram) -> StagedProgram:
         """Move the offsets of all stages at the same anchor by the same amount."""
         _, chosen = self._pick(program)
         dx, dy, dz = self._nudge((0.0, 0.0, 0.0))
@@ -331,10 +331,10 @@ class Changes:
 
         return replace(program, stages=tuple(shifted(stage) for stage in program.stages))
 
-    def _gain(self, program: Program) -> Program:
+    def _gain(self, program: StagedProgram) -> StagedProgram:
         return replace(program, gain=self.moves.number(6.0, 25.0))
 
-    def _pick(self, program: Program) -> tuple[int, Stage]:
+    def _pick(self, program: StagedProgram) -> tuple[int, Stage]:
         i = int(self.moves.random.integers(len(program.stages)))
         return i, program.stages[i]
 
@@ -357,5 +357,5 @@ class Changes:
         return whens[int(self.moves.random.choice(3, p=(0.7, 0.15, 0.15)))]
 
 
-def _with(program: Program, i: int, stage: Stage) -> Program:
+def _with(program: StagedProgram, i: int, stage: Stage) -> StagedProgram:
     return replace(program, stages=program.stages[:i] + (stage,) + program.stages[i + 1 :])

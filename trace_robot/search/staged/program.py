@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 from trace_robot.errors import PolicyError
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 Vector = tuple[float, float, float]
 When = Literal["now", "entry", "start"]
@@ -15,7 +15,7 @@ HERE: Vector = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Waypoint:
     """A point in space, metres, world frame.
 
     anchor: the position field it is given from. when: the anchor as seen now, at the decision that entered
@@ -40,7 +40,7 @@ class Stage:
     """
 
     mover: str
-    place: Place
+    place: Waypoint
     gripper: float = -1.0
     speed: float = 1.0
     close: float = 0.02
@@ -50,7 +50,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class StagedProgram:
     """Stages one after the other, then from the first again.
 
     gain: action per metre of error; without effect in pose control, where the action is the displacement
@@ -65,7 +65,7 @@ class Program:
         return asdict(self)
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Program:
+    def from_data(cls, data: Mapping[str, Any]) -> StagedProgram:
         """Raises PolicyError on anything that ``to_data`` could not have given."""
         try:
             stages = tuple(_stage(stage) for stage in data["stages"])
@@ -79,7 +79,7 @@ class Program:
         return program
 
 
-def check(program: Program, spec: EnvSpec) -> None:
+def check(program: StagedProgram, spec: TaskSpec) -> None:
     """Raise PolicyError if ``spec`` lacks a position that ``program`` names, or its action does not fit."""
     if spec.action_size != 4 or not spec.positions:
         raise PolicyError(
@@ -97,7 +97,7 @@ def _stage(data: Mapping[str, Any]) -> Stage:
     place = data["place"]
     if place["when"] not in get_args(When):
         raise ValueError(f"when {place['when']!r}")
-    where = Place(
+    where = Waypoint(
         str(place["anchor"]),
         _vector(place["offset"]),
         cast(When, place["when"]),
@@ -125,7 +125,7 @@ DIRECTIONS = (("left", "right"), ("back", "forward"), ("lower", "lift"))
 ABOVE = 0.04  # metres over its anchor from which a place counts as above it
 
 
-def names(program: Program) -> list[str]:
+def names(program: StagedProgram) -> list[str]:
     """Return a different function name for each stage, telling what it does."""
     pairs = zip(program.stages, (None, *program.stages[:-1]), strict=True)
     plain = [_name(stage, previous) for stage, previous in pairs]
@@ -148,7 +148,7 @@ def sentence(stage: Stage) -> str:
     return f"{short(stage.mover)} to {where(stage.place)}, {grip(stage.gripper)}, {ends}{kept}"
 
 
-def where(place: Place) -> str:
+def where(place: Waypoint) -> str:
     """Say in words which point a place is."""
     text = short(place.anchor)
     if place.when == "entry":
@@ -189,7 +189,7 @@ def _name(stage: Stage, previous: Stage | None) -> str:
     return f"go_to_{short(place.anchor)}"
 
 
-def _move(place: Place, what: str) -> str:
+def _move(place: Waypoint, what: str) -> str:
     """Name a motion relative to where something is or was by its largest part."""
     if place.toward and abs(place.along) > max(abs(number) for number in place.offset):
         return f"move{what}_{'towards' if place.along > 0 else 'away_from'}_{short(place.toward)}"

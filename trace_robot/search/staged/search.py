@@ -11,15 +11,15 @@ import numpy as np
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.staged import code
-from trace_robot.search.staged.evaluation import Evaluation, Individual, Step, diverse, trimmed
-from trace_robot.search.staged.mutation import Changes, Moves
+from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, Step, diverse, trimmed
+from trace_robot.search.staged.mutation import Changes, MotionPrimitives
 from trace_robot.search.staged.tuning import Tuning
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 POSE_STEPS = 15  # simulator steps that a decision usually takes in pose control
 
 
-class ProgramSearch:
+class StagedSearch:
     """Explores programs until some solve every training condition, then seeks margin under noise.
 
     The same for every environment; deterministic for ``seed`` and the outcomes told. ``done`` says why it
@@ -39,7 +39,7 @@ class ProgramSearch:
 
     def __init__(
         self,
-        spec: EnvSpec,
+        spec: TaskSpec,
         seeds: Sequence[int],
         *,
         confirm: Sequence[int] = (),
@@ -50,8 +50,8 @@ class ProgramSearch:
         self.spec = spec
         self.parameter, self.budget = parameter, budget
         random = np.random.default_rng(seed)
-        moves = Moves(spec, random, POSE_STEPS if spec.control == "pose" else 1)
-        self.evaluation = Evaluation(spec, seeds, random, confirm)
+        moves = MotionPrimitives(spec, random, POSE_STEPS if spec.control == "pose" else 1)
+        self.evaluation = ProgramEvaluation(spec, seeds, random, confirm)
         self.exploration = Exploration(self.evaluation, Changes(moves))
         self.tuning = Tuning(self.evaluation)
         self.done = ""
@@ -162,7 +162,7 @@ class Exploration:
     second condition and to all. fresh, crossed: share that is made anew, and from two of the pool.
     """
 
-    evaluation: Evaluation
+    evaluation: ProgramEvaluation
     changes: Changes
     batch: int = 96
     second: int = 24

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.search.staged import Program
-from trace_robot.search.staged.evaluation import Evaluation, Individual, Scores, Step, trimmed
+from trace_robot.search.staged import StagedProgram
+from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, Scores, Step, trimmed
 from trace_robot.search.staged.variants import free, from_vector, simpler, to_vector
 from trace_robot.spec import Array
 
@@ -27,21 +27,21 @@ PLAINER = 8  # plainer programs measured under noise at a time
 class Tuner:
     """CMA-ES on the constants of a program that have an effect."""
 
-    def __init__(self, program: Program, population: int, seed: int) -> None:
+    def __init__(self, program: StagedProgram, population: int, seed: int) -> None:
         from trace_robot.optimizers.cma_es import cma
 
         self.program, self.origin, self.mask = program, to_vector(program), free(program)
         options = {"popsize": population, "seed": seed, "verbose": -9}
         self.strategy: Any = cma.CMAEvolutionStrategy(np.zeros(int(self.mask.sum())), 0.5, options)
 
-    def build(self, vector: Array) -> Program:
+    def build(self, vector: Array) -> StagedProgram:
         full = self.origin.copy()
         full[self.mask] += vector
         return from_vector(self.program, full)
 
 
 @dataclass(slots=True, eq=False)
-class Finalist:
+class TuningFinalist:
     """A program that solves every training condition.
 
     confirmed: how many confirming conditions it solves. success, value: means over ``episodes`` under noise.
@@ -66,12 +66,12 @@ class Finalist:
 class Tuning:
     """Keeps the finalists; sigmas: noise in units of the constants' vector (1 cm, 0.1 of the speed, ...)."""
 
-    evaluation: Evaluation
+    evaluation: ProgramEvaluation
     sigmas: tuple[float, ...] = (0.8, 1.6, 3.0)
     size: int = 8
     population: int = 9
     simplifications: int = 4
-    finalists: list[Finalist] = field(default_factory=list)
+    finalists: list[TuningFinalist] = field(default_factory=list)
     screened: set[int] = field(default_factory=set)
 
     def screen(self, solved: Sequence[Individual]) -> Step:
@@ -85,7 +85,7 @@ class Tuning:
         kept = [(one, count) for one, count in zip(new, counts, strict=True) if count >= bar]
         scores = yield from self._robustness([one.program for one, _ in kept], 1)
         for (one, count), score in zip(kept, scores, strict=True):
-            self.finalists.append(Finalist(one, count, *score, self._episodes(1)))
+            self.finalists.append(TuningFinalist(one, count, *score, self._episodes(1)))
         self._sort()
 
     def measure_again(self) -> Step:
@@ -113,7 +113,7 @@ class Tuning:
             return
         (count,) = yield from self.evaluation.confirmed([tuned])
         ((success, value),) = yield from self._robustness([program], 2)
-        self.finalists.append(Finalist(tuned, count, success, value, self._episodes(2), tuner))
+        self.finalists.append(TuningFinalist(tuned, count, success, value, self._episodes(2), tuner))
         self._sort()
 
     def simplify(self) -> Step:
@@ -143,7 +143,7 @@ class Tuning:
         """How many noises of each sigma make up for few training conditions."""
         return -(-ENOUGH // len(self.evaluation.conditions))
 
-    def _robustness(self, programs: Sequence[Program], copies: int) -> Scores:
+    def _robustness(self, programs: Sequence[StagedProgram], copies: int) -> Scores:
         return self.evaluation.robustness(programs, self.sigmas, copies * self._repeats)
 
     def _episodes(self, copies: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trace_robot.search.staged import Program, Stage
+from trace_robot.search.staged import Stage, StagedProgram
 from trace_robot.search.staged.mutation import DECIMALS
 from trace_robot.search.staged.program import HERE, Vector
 from trace_robot.spec import Array
@@ -17,7 +17,7 @@ METRE = 0.01  # an offset moves by about 1 cm a unit of the vector
 LONGEST_PATIENCE = 200
 
 
-def to_vector(program: Program) -> Array:
+def to_vector(program: StagedProgram) -> Array:
     """Return offsets (units of METRE), then along, speed, close, log patience of each stage, then log gain."""
     numbers: list[float] = []
     for stage in program.stages:
@@ -27,7 +27,7 @@ def to_vector(program: Program) -> Array:
     return np.array([*numbers, np.log(program.gain) / 0.15])
 
 
-def from_vector(program: Program, vector: Array) -> Program:
+def from_vector(program: StagedProgram, vector: Array) -> StagedProgram:
     """Return ``program`` with the constants of ``vector``, within their bounds."""
     stages = []
     for stage, part in zip(program.stages, vector[:-1].reshape(-1, 7), strict=True):
@@ -36,7 +36,7 @@ def from_vector(program: Program, vector: Array) -> Program:
     return replace(program, stages=tuple(stages), gain=gain)
 
 
-def free(program: Program) -> Array:
+def free(program: StagedProgram) -> Array:
     """Return which entries of the vector have an effect."""
     marks: list[bool] = []
     for stage in program.stages:
@@ -45,13 +45,13 @@ def free(program: Program) -> Array:
     return np.array([*marks, True])
 
 
-def shaken(program: Program, noise: Array, sigma: float) -> Program:
+def shaken(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
     """Return ``program`` with ``sigma`` units of ``noise``, at least as long as the vector, on its constants."""
     vector = to_vector(program)
     return from_vector(program, vector + sigma * noise[: len(vector)] * free(program))
 
 
-def disturbed(program: Program, noise: Array, sigma: float) -> Program:
+def disturbed(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
     """Return a pass of ``program`` shaken by ``sigma``, then one shaken by TOLERANCE: it must have margins for both.
 
     noise: at least twice as long as the vector; its end shakes the second pass.
@@ -78,7 +78,7 @@ SMALL = 0.01  # metres below which an offset may be left out
 GRID = 0.005  # metres
 
 
-def simpler(program: Program) -> Iterator[tuple[str, Program]]:
+def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
     """Yield what was made simpler, and the result, largest changes first."""
     stages = program.stages
     for i in range(len(stages)):

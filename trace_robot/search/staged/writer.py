@@ -10,16 +10,16 @@ import textwrap
 
 from trace_robot.search.staged.program import (
     HERE,
-    Place,
-    Program,
     Stage,
+    StagedProgram,
+    Waypoint,
     check,
     names,
     sentence,
     short,
     where,
 )
-from trace_robot.spec import EnvSpec
+from trace_robot.spec import TaskSpec
 
 LONGEST = 96  # characters of a docstring
 IMPORTS = """\
@@ -71,7 +71,7 @@ def towards(here, there, metres):
 '''
 
 
-def write(program: Program, spec: EnvSpec) -> str:
+def write(program: StagedProgram, spec: TaskSpec) -> str:
     """Return the text of a policy file: the program's code, its ``act`` trainable.
 
     Raises PolicyError if the program does not fit the environment.
@@ -86,7 +86,7 @@ def write(program: Program, spec: EnvSpec) -> str:
     return head + imports + rest.removeprefix("\n")
 
 
-def code(program: Program, spec: EnvSpec) -> str:
+def code(program: StagedProgram, spec: TaskSpec) -> str:
     """Return ``act`` with the imports, constants and helper functions around it."""
     check(program, spec)
     titles = names(program)
@@ -98,7 +98,7 @@ def code(program: Program, spec: EnvSpec) -> str:
     return "\n\n\n".join(blocks) + "\n"
 
 
-def _constants(program: Program, spec: EnvSpec, titles: list[str]) -> str:
+def _constants(program: StagedProgram, spec: TaskSpec, titles: list[str]) -> str:
     lines = [f'HAND = "{spec.positions[0]}"']
     if spec.control == "pose":
         lines.append(f"LOW = np.array({list(spec.low[:3])!r})  # metres a decision")
@@ -140,16 +140,16 @@ def _docstring(stage: Stage) -> str:
     mover = short(stage.mover)
     text = f"From {mover} to {where(place)}."
     if len(text) > LONGEST:
-        text = f"From {mover} to near {where(Place(place.anchor, when=place.when))}."
+        text = f"From {mover} to near {where(Waypoint(place.anchor, when=place.when))}."
     return text
 
 
-def _seen(place: Place) -> str:
+def _seen(place: Waypoint) -> str:
     seen = "observation" if place.when == "now" else f'memory["{place.when}"]'
     return f'{seen}["{place.anchor}"]'
 
 
-def _table(program: Program, titles: list[str]) -> str:
+def _table(program: StagedProgram, titles: list[str]) -> str:
     head = (
         "# gripper: -1 open, 1 closed; close: metres, 0 never; patience: decisions;\n"
         "# speed: share of the action's bounds; hold: what must stay within slack metres of the hand\n"
@@ -166,7 +166,7 @@ def _table(program: Program, titles: list[str]) -> str:
     return head + "STAGES = [\n" + "".join(rows) + "]"
 
 
-def _act(program: Program, spec: EnvSpec) -> str:
+def _act(program: StagedProgram, spec: TaskSpec) -> str:
     error = "error" if spec.control == "pose" else "GAIN * error"
     plain = spec.control != "pose" and set(spec.low[:3]) == {-1.0} and set(spec.high[:3]) == {1.0}
     bounds = '-stage["speed"], stage["speed"]' if plain else 'stage["speed"] * LOW, stage["speed"] * HIGH'
