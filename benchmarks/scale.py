@@ -27,7 +27,7 @@ import time
 import gymnasium
 import numpy as np
 
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import TaskSpec, Field
 
 PLACES = (Field("hand_position", 0, 3), Field("goal_position", 3, 6))
 PARTS = (Field("motion", 0, 3), Field("gripper", 3, 4))
@@ -38,7 +38,7 @@ def names():
 
 
 def describe(name, *, seconds=0.1):
-    return EnvSpec(
+    return TaskSpec(
         name="sleep", instruction="Wait.", observation=PLACES, action=PARTS, observation_size=39,
         low=(-1.0,) * 4, high=(1.0,) * 4, horizon=100, positions=("hand_position", "goal_position"),
         options={"seconds": seconds},

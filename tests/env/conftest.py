@@ -1,37 +1,72 @@
-"""Upstream itself, to compare with, and the plug-in's own modules."""
+"""Small environments of every kind of space, and a workspace to plug them in."""
 
 from __future__ import annotations
 
-import importlib
-import warnings
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
+from gymnasium import spaces
 
-from trace_robot.workspace import load
-
-ROOT = Path(__file__).parents[2]
-TASKS = load(ROOT / "envs" / "metaworld.py").names()
-
-
-@pytest.fixture(scope="session")
-def upstream() -> SimpleNamespace:
-    """Upstream's classes and scripted experts by task."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-        from metaworld.policies import ENV_POLICY_MAP
-    return SimpleNamespace(classes=ALL_V3_ENVIRONMENTS, experts=ENV_POLICY_MAP)
+from trace_robot import Environment
+from trace_robot.env.declared import Declared
 
 
-def part(name: str) -> ModuleType:
-    """Return one of the modules beside the plug-in."""
-    package = load(ROOT / "envs" / "metaworld.py").__package__
-    return importlib.import_module(f"{package}.metaworld_parts.{name}")
+class Echo(gymnasium.Env[Any, Any]):
+    """Shows what ``see`` gives and remembers the actions it was given; 9 steps, then it says that it is over."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        observation: Any = None,
+        action: Any = None,
+        see: Callable[[Any], Any] | None = None,
+        info: Any = None,
+        ends: int = 9,
+    ) -> None:
+        self.observation_space = observation or spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.action_space = action or spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.see, self.told, self.ends = see, info, ends
+        self.actions: list[Any] = []
+
+    def _seen(self) -> Any:
+        return self.observation_space.sample() if self.see is None else self.see(self)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.actions.clear()
+        return self._seen(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.actions.append(action)
+        info = self.told(self) if callable(self.told) else self.told or {}
+        return self._seen(), float(len(self.actions)), len(self.actions) >= self.ends, False, info
 
 
-@pytest.fixture(scope="session")
-def parts() -> Any:
-    return part
+def plug(*environments: Environment) -> Declared:
+    return Declared("mine.py", environments)
+
+
+def echo(**what: Any) -> Environment:
+    """Return the declaration of an Echo; what its space, and what the file says of it, may be given."""
+    made = {
+        key: what.pop(key)
+        for key in ("observation_space", "action_space", "see", "info", "ends")
+        if key in what
+    }
+    renamed = {key.removesuffix("_space"): value for key, value in made.items()}
+    return Environment("echo", "Say it again.", make=lambda **_: Echo(**renamed), **what)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's own empty workspace, which is the working directory."""
+    (tmp_path / "envs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRACE_ROBOT_WORKSPACE", raising=False)
+    return tmp_path

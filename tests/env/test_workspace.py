@@ -13,13 +13,13 @@ from trace_robot.env.traced import load_env
 from trace_robot.errors import UnknownNameError, WorkspaceError
 
 PLUGIN = """
-from trace_robot.spec import EnvSpec, Field
+from trace_robot.spec import TaskSpec, Field
 import gymnasium, numpy as np
 
 def names(): return ["{name}"]
 
 def describe(name):
-    return EnvSpec(name, "{words}", (Field("angle", 0, 1),), (Field("torque", 0, 1),), {size}, (-1.0,), (1.0,), 9)
+    return TaskSpec(name, "{words}", (Field("angle", 0, 1),), (Field("torque", 0, 1),), {size}, (-1.0,), (1.0,), 9)
 
 class Env(gymnasium.Env):
     observation_space = gymnasium.spaces.Box(-9, 9, (1,), np.float64)

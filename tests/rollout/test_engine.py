@@ -235,9 +235,9 @@ def test_keys_do_not_reach_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_workers_end_when_the_process_that_started_them_is_killed() -> None:
     program = (
         "import os, signal\n"
-        "from trace_robot.rollout.engine import Engine\n"
+        "from trace_robot.rollout.engine import RolloutEngine\n"
         "from trace_robot.rollout.episode import Job\n"
-        "engine = Engine(1)\n"
+        "engine = RolloutEngine(1)\n"
         "jobs = (Job('point-mass', seed, controller='def act(o): return [0.0] * 4') for seed in range(10**6))\n"
         "for number, _ in enumerate(engine.stream(jobs)):\n"
         "    if number == 20:\n"
@@ -263,9 +263,9 @@ def _runs(pid: int) -> bool:
 def test_ray_is_imported_only_when_asked_for() -> None:
     program = (
         "import sys\n"
-        "from trace_robot.rollout.engine import Engine\n"
+        "from trace_robot.rollout.engine import RolloutEngine\n"
         "from trace_robot.rollout.episode import Job\n"
-        "Engine(0).run([Job('point-mass', 0, controller='def act(o): return [0.0] * 4')])\n"
+        "RolloutEngine(0).run([Job('point-mass', 0, controller='def act(o): return [0.0] * 4')])\n"
         "assert 'ray' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

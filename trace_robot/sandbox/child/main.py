@@ -93,7 +93,7 @@ def _close_locks(config: Mapping[str, Any], warden: int) -> dict[str, str]:
 def serve(config: Mapping[str, Any], progress: mmap.mmap, warden: int) -> NoReturn:
     """Lock this process and answer requests for ever; REQUEST, REPLY and TRACE are its only descriptors.
 
-    config: memory_bytes, without, missing (modules that are not installed) and what `Player` takes.
+    config: memory_bytes, without, missing (modules that are not installed) and what `EpisodeRunner` takes.
     progress: shared with the warden; the episode of a lock-step call that is running.
     """
     os.environ.clear()  # only now: libraries that the warden imports read the thread variables

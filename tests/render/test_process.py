@@ -113,8 +113,8 @@ RENDER = """
 import sys
 from pathlib import Path
 from trace_robot.render.job import unpack
-from trace_robot.render.video import Studio
-with Studio() as studio:
+from trace_robot.render.video import RenderProcess
+with RenderProcess() as studio:
     studio.submit(unpack(Path(sys.argv[1])))
     {then}
 """
