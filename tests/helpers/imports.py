@@ -90,6 +90,6 @@ def longest_chain() -> list[str]:
     @cache
     def chain(module: str) -> tuple[str, ...]:
         ways = [chain(other) for other in own_imports(module) if module not in own_imports(other)]
-        return (module, *max(ways, key=lambda way: len(way), default=()))
+        return (module, *max(ways, key=lambda way: len(tuple(way)), default=()))
 
-    return list(max((chain(module) for module in MODULES), key=lambda way: len(way)))
+    return list(max((chain(module) for module in MODULES), key=lambda way: len(tuple(way))))
