@@ -145,7 +145,7 @@ class Crashes:
         self.expected = picture(folder / "undisturbed" / "run")
 
     def one(self) -> None:
-        """Make one run, with up to MOST_KILLS kills, and look at what came of it."""
+        """Make one run, with up to MOST_KILLS kills, and look at the result."""
         self.runs += 1
         place = self.folder / f"{self.runs:03d}"
         moments: list[float] = []
