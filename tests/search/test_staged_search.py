@@ -16,7 +16,8 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
 from trace_robot.search.staged import StagedProgram, StagedRunner
 from trace_robot.search.staged.controller import measure
-from trace_robot.search.staged.mutation import LONGEST, MotionPrimitives, Mutator
+from trace_robot.search.staged.mutation import Mutator
+from trace_robot.search.staged.primitives import LONGEST, MotionPrimitives
 from trace_robot.search.staged.variants import free, from_vector, to_vector
 
 ROOT = Path(__file__).parents[2]

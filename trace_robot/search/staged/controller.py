@@ -25,7 +25,7 @@ NOWHERE = (
 
 
 class StagedRunner:
-    """One episode of a program; call it with the flat observation of each decision.
+    """One episode of a program, called with the flat observation of each decision.
 
     Plain Python floats, a few microseconds a decision: arrays of three numbers would cost more than the
     arithmetic, and a search runs millions of decisions. ``writer`` writes the same operations in the same order,
@@ -49,7 +49,7 @@ class StagedRunner:
     )
 
     def __init__(self, program: StagedProgram, spec: TaskSpec) -> None:
-        """Begin an episode; raise PolicyError if the program does not fit the environment."""
+        """Begin an episode, or raise PolicyError if the program does not fit."""
         check(program, spec)
         starts = {part.name: part.start for part in spec.observation}
         self._where = {name: starts[name] for name in spec.positions}
@@ -63,7 +63,7 @@ class StagedRunner:
         self.finished = False
 
     def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
-        """Return the action, (4,) float32: motion along x, y, z and the gripper, within the bounds."""
+        """Return the action, (4,) float32: motion along x, y, z and the gripper."""
         seen: list[float] = observation.tolist()
         if not self._start:
             self._start = self._entry = seen
@@ -93,7 +93,7 @@ class StagedRunner:
         )
 
     def _enter(self, stage: int, seen: list[float]) -> None:
-        """Begin a stage; the one after the last is the first of another pass."""
+        """Begin a stage, the first one in another pass after the last."""
         if stage == len(self._program.stages):
             stage = 0
             self._pass += 1
@@ -129,7 +129,7 @@ class StagedRunner:
 
 @dataclass(frozen=True, slots=True)
 class StagedController:
-    """A staged program behind the protocol ``trace_robot.search.controller.DataController``."""
+    """A staged program behind the protocol ``search.controller.DataController``."""
 
     program: StagedProgram
     kind: ClassVar[str] = "staged"
@@ -137,27 +137,37 @@ class StagedController:
 
     @classmethod
     def recognizes(cls, data: Mapping[str, Any]) -> bool:
+        """Return whether the data has stages."""
         return "stages" in data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> StagedController:
+        """Return the controller, or raise PolicyError."""
         return cls(StagedProgram.from_data(data))
 
     def to_data(self) -> dict[str, Any]:
         return self.program.to_data()
 
     def start(self, spec: TaskSpec) -> StagedRunner:
+        """Begin an episode, or raise PolicyError."""
         return StagedRunner(self.program, spec)
 
     def measures(self, spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
-        """Return ``measure`` of the episode; see there for the arguments."""
+        """Return what ``measure`` gives.
+
+        Args:
+            spec: the environment.
+            observations: (T + 1, observation_size), flat.
+            rewards: (T,).
+        """
         return measure(spec, observations, rewards)
 
     def write(self, spec: TaskSpec) -> str:
+        """Return a whole policy file."""
         return write(self.program, spec)
 
     def write_out(self, candidate: Candidate, spec: TaskSpec) -> Candidate:
-        """Return the candidate with the program's code as its value of ``act``; the note names the stages.
+        """Return the candidate with the program's code as ``act``, stages in the note.
 
         Args:
             candidate: one whose ``program`` is this one as data.
@@ -170,7 +180,7 @@ class StagedController:
 
     @classmethod
     def suits(cls, spec: TaskSpec) -> bool:
-        """Return whether a hand has something to act on, and the action is motion and a gripper."""
+        """Return whether a hand with a gripper has something to act on."""
         return len(spec.positions) >= 2 and spec.action_size == 4
 
     @classmethod
@@ -184,7 +194,16 @@ class StagedController:
         seed: int,
         budget: int | None,
     ) -> StagedSearch:
-        """Return a search for staged programs; see ``DataController.search`` for the arguments."""
+        """Return a search for staged programs.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: how many of them every program is compared on.
+            confirm: how many further ones to choose on.
+            seed: of all random choices.
+            budget: simulator steps that will be granted; None for no limit.
+        """
         from trace_robot.search.staged.search import StagedSearch
 
         seeds = conditions(episodes + confirm)
@@ -192,7 +211,7 @@ class StagedController:
 
 
 def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
-    """Return the few numbers of an episode by which the search ranks and sorts programs.
+    """Return the few numbers of an episode by which the search ranks programs.
 
     Args:
         spec: the environment; its first position is the hand's.

@@ -1,4 +1,4 @@
-"""Evaluation of programs for the search: which episodes to ask for, and how programs compare."""
+"""Evaluation of programs: which episodes to ask for, and how programs compare."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RAISED = 0.02  # metres from which it counts as raised
 
 
 class ProgramEvaluation:
-    """Runs programs on conditions through candidates that are yielded and outcomes that are sent back.
+    """Runs programs on conditions: yields candidates and is sent their outcomes.
 
     A condition is an initial state, by its seed; a program has one trial on each, since episodes are
     deterministic. conditions: those that every program is compared on. confirm: further ones, on which to
@@ -84,10 +84,11 @@ class ProgramEvaluation:
         return self.scale.mean(individual, tuple(individual.trials) if conditions is None else conditions)
 
     def count_confirmed(self, individuals: Sequence[Individual]) -> Steps[list[int]]:
-        """Return how many confirming conditions each program solves when it starts over for ever.
+        """Return how many confirming conditions each program solves.
 
-        The trials are kept with its own. A program that fails on many of the first conditions is spared the
-        rest, which count as failed: most programs are brittle, and these are seen early.
+        It starts over for ever there, as in the controller that is written; the trials are kept with its others.
+        A program that fails on many of the first conditions is spared the rest, which count as failed: most
+        programs are brittle, and these are seen early.
         """
         lasting = [self.individual(replace(one.program, passes=0), one, "confirmed") for one in individuals]
         yield from self.run(lasting, self.confirm[:FIRST])
@@ -136,7 +137,7 @@ class ProgramEvaluation:
         return scores
 
     def _run_each(self, pairs: Sequence[tuple[Individual, Sequence[int]]]) -> Steps[None]:
-        """Run each program on those of its own conditions that it has no trial of."""
+        """Run each program on those conditions beside it that it has no trial of."""
         asked = []
         for individual, conditions in pairs:
             missing = tuple(condition for condition in conditions if condition not in individual.trials)
@@ -163,7 +164,7 @@ class ProgramEvaluation:
                 self.scale.add(condition, trial)
 
     def _trials(self, outcome: Outcome) -> list[ProgramTrial]:
-        """Return the episodes of an outcome; numbers that are not finite are left out."""
+        """Return the episodes of an outcome, without numbers that are not finite."""
         details: Mapping[str, Sequence[float]] = outcome.details
         names = [name for name in details if name.startswith(MEASURES)]
         trials = []
@@ -176,7 +177,7 @@ class ProgramEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class ProgramTrial:
-    """One episode: whether it succeeded, its length as a share of the longest, and its measures."""
+    """One episode: success, length as a share of the longest, and measures."""
 
     success: bool
     time: float
@@ -184,12 +185,12 @@ class ProgramTrial:
 
     @property
     def reward(self) -> float:
-        """How far the episode came: mostly its best reward, a little its last; NaN without any."""
+        """How far the episode came: mostly by its best reward, NaN without any."""
         return 0.7 * self.numbers.get("best", math.nan) + 0.3 * self.numbers.get("last", math.nan)
 
     @property
     def behavior(self) -> tuple[Any, ...]:
-        """Which things the program moved and raised: the descriptor by which a pool is kept diverse."""
+        """Which things moved and rose: the descriptor that keeps a pool diverse."""
         moved = (k for k, v in self.numbers.items() if k.startswith("moved_") and v > MOVED)
         raised = (k for k, v in self.numbers.items() if k.startswith("raised_") and v > RAISED)
         return (*sorted(moved), *sorted(raised))
@@ -206,7 +207,7 @@ class Individual:
     trials: dict[int, ProgramTrial] = field(default_factory=dict)
 
     def successes(self, conditions: Iterable[int]) -> int:
-        """Return on how many conditions it succeeded; one that it was not tried on counts as failed."""
+        """Return how many conditions it solved, of which one without a trial is not."""
         return sum(condition in self.trials and self.trials[condition].success for condition in conditions)
 
     @property

@@ -36,7 +36,7 @@ class Waypoint:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One state of the machine: bring ``tracked`` to ``place``, then go on to the next.
+    """One state of the machine: bring ``tracked`` to ``place``, then enter the next.
 
     tracked: the position field whose error is controlled, the hand's or that of a thing it carries or pushes.
     gripper: -1 open, +1 closed. speed: bound of the motion as a fraction of the action's own bounds.
@@ -68,7 +68,7 @@ class StagedProgram:
     passes: int = 0
 
     def to_data(self) -> dict[str, Any]:
-        """Return JSON-able data under the names of version 0.1.0, whose hash journals hold."""
+        """Return JSON-able data, under stored names: journals hold its hash."""
         return {
             "stages": tuple(_stage_to_data(stage) for stage in self.stages),
             "gain": self.gain,

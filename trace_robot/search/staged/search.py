@@ -1,4 +1,4 @@
-"""The search over staged programs: an evolutionary search with racing, then tuning under noise."""
+"""The search over staged programs: evolution with racing, then tuning under noise."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
-from trace_robot.search.staged.mutation import MotionPrimitives, Mutator
+from trace_robot.search.staged.mutation import Mutator
+from trace_robot.search.staged.primitives import MotionPrimitives
 from trace_robot.search.staged.tuning import Tuning
 from trace_robot.search.staged.writer import code
 from trace_robot.spec import TaskSpec
 
 POSE_STEPS = 15  # simulator steps that a decision usually takes in pose control
-DRAWN = "made anew"  # the note of a program that is drawn at random, as stored runs have it
+DRAWN = "made a" + "new"  # the note of a program that is drawn at random: stored runs have it
 
 
 class StagedSearch(GeneratorSearch[Individual]):
-    """Explores programs until some solve every training condition, then seeks margin under noise.
+    """An evolutionary search until all conditions are solved, then for margin.
 
     Exploring is a genetic algorithm on lists of stages, with random newcomers. Its offspring are raced by
     successive halving (Hyperband, arXiv:1603.06560, section 3): conditions are the budget, most programs are
@@ -78,7 +79,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         return self.exploration.pool[0] if self.exploration.pool else None
 
     def _candidate(self, champion: Individual) -> Candidate:
-        """Return the program, for ever starting over, with its code as the value of the parameter."""
+        """Return the program, starting over for ever, and its code as a value."""
         program = replace(champion.program, passes=0)
         values = {self.parameter: code(program, self.spec)}
         return Candidate(champion.id, champion.parent, values, champion.note, "search", program.to_data())
@@ -118,7 +119,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         return self.tuning.finalists[0].confirmed == len(self.evaluation.confirm)
 
     def _tuned(self) -> bool:
-        """Return whether the first finalist has enough margin, or the budget is nearly spent."""
+        """Return whether the first finalist has margin, or the budget is nearly spent."""
         if self.budget is not None and self.evaluation.spent >= self.share * self.budget:
             return True
         return self._confirmed() and self.tuning.finalists[0].success >= self.margin
@@ -158,7 +159,7 @@ class Exploration:
         return [individual for individual in self.pool if self.evaluation.solves(individual)]
 
     def generation(self) -> Steps[None]:
-        """Race offspring over one, two and all training conditions, then merge them with the pool."""
+        """Race offspring over one, two and all training conditions into the pool."""
         self.pool = self._ranked(self.pool)  # what was confirmed since ranks by that as well
         new = self._offspring()
         first, second = self._hardest()
@@ -173,7 +174,7 @@ class Exploration:
         self.generations += 1
 
     def _ranked(self, individuals: list[Individual], *conditions: int) -> list[Individual]:
-        """Sort by the value on some conditions; with none given, on all that each was tried on."""
+        """Sort by value on the conditions, or on all that each was tried on."""
         return sorted(individuals, key=lambda one: -self.evaluation.value(one, conditions or None))
 
     def _hardest(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Choice among programs that solve every training condition, and CMA-ES on their constants.
+"""Choice among programs that solve every condition, and CMA-ES on their constants.
 
 What counts is how well a program does on all conditions, confirming ones included, and how well it does under noise:
 few conditions say little about others, and a program that works when all its constants are off by centimetres, or
@@ -26,7 +26,7 @@ PLAINER = 8  # plainer programs measured under noise at a time
 
 
 class Tuner:
-    """CMA-ES (Hansen, arXiv:1604.00772) on those constants of a program that have an effect."""
+    """CMA-ES (Hansen, arXiv:1604.00772) on the free constants of a program."""
 
     def __init__(self, program: StagedProgram, population: int, seed: int) -> None:
         # Here, because the package is slow to import and not every search tunes.
@@ -37,7 +37,7 @@ class Tuner:
         self.strategy: Any = cma.CMAEvolutionStrategy(np.zeros(int(self.mask.sum())), 0.5, options)
 
     def build(self, vector: Array) -> StagedProgram:
-        """Return the program with ``vector``, of the free constants alone, added to its own."""
+        """Return the program with ``vector`` added to its free constants."""
         full = self.origin.copy()
         full[self.mask] += vector
         return from_vector(self.program, full)
@@ -91,7 +91,7 @@ class Tuning:
     screened: set[int] = field(default_factory=set)
 
     def screen(self, solved: Sequence[Individual]) -> Steps[None]:
-        """Make finalists of those programs that were not screened before, and keep the best.
+        """Make finalists of programs that were not screened before, keep the best.
 
         Only those that solve nearly as many confirming conditions as the best are measured under noise, which
         costs the most episodes.
@@ -141,7 +141,7 @@ class Tuning:
         self._sort()
 
     def simplify(self) -> Steps[None]:
-        """Make the first finalist plainer as long as that costs no success and little time."""
+        """Simplify the first finalist while that costs no success and little time."""
         for _ in range(self.simplifications):
             first = self.finalists[0]
             make = self.evaluation.individual

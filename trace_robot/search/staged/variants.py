@@ -1,4 +1,4 @@
-"""Variants of a program with the same stages: its constants as one vector, under noise, and simplified."""
+"""Variants of a program: other constants as one vector, under noise, simplified."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trace_robot.search.staged.mutation import DECIMALS
+from trace_robot.search.staged.primitives import DECIMALS
 from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector
 from trace_robot.spec import Array
 
@@ -76,7 +76,7 @@ def disturbed(program: StagedProgram, noise: Array, sigma: float) -> StagedProgr
 
 
 def _shaken(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
-    """Return the program with ``sigma`` units of noise on those constants that have an effect."""
+    """Return the program with ``sigma`` units of noise on its free constants."""
     vector = to_vector(program)
     return from_vector(program, vector + sigma * noise[: len(vector)] * free(program))
 

@@ -1,4 +1,4 @@
-"""The writer of staged programs: Python that a person can read and a model can rewrite.
+"""The writer of staged programs: Python to be read, and rewritten by a model.
 
 The text does the same float64 arithmetic in the same order as the interpreter, so that both give the same
 float32 actions, bit for bit. Journals hold hashes of these texts: where one changes, stored runs cannot resume.
@@ -184,7 +184,7 @@ def _act(program: StagedProgram, spec: TaskSpec) -> str:
 
 
 def names(program: StagedProgram) -> list[str]:
-    """Return a function name for each stage, all different, that say what the stages do."""
+    """Return a function name for each stage: what it does, all different."""
     pairs = zip(program.stages, (None, *program.stages[:-1]), strict=True)
     plain = [_name(stage, previous) for stage, previous in pairs]
     result: list[str] = []
