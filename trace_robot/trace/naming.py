@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
 
+TITLE = re.compile(r"^\[([^\[\]]+)\]")  # of a description: [title] text
 _NOT_IDENTIFIER = re.compile(r"\W")
 
 

@@ -12,7 +12,6 @@ Node is always complete.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from operator import attrgetter
 from threading import RLock
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from trace_robot.trace.builtins import PlainMethods
-from trace_robot.trace.naming import identifier, names
+from trace_robot.trace.naming import TITLE, identifier, names
 from trace_robot.trace.state import state, tick
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 About = tuple[str | None, Any, Mapping[str, Any] | None]  # description, constraint, info
 
 CONTAINERS = frozenset((list, tuple, dict, set, frozenset))  # exact types whose items may be nodes
-TITLE = re.compile(r"^\[([^\[\]]+)\]")  # of a description: [title] text
 
 # Bound at import: one global look-up instead of a global and an attribute, in a property that every read goes
 # through.

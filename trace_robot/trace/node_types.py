@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trace_robot.trace.node import CONTAINERS, TITLE, About, Node, adopt, constant, make
+from trace_robot.trace.naming import TITLE
+from trace_robot.trace.node import CONTAINERS, About, Node, adopt, constant, make
 from trace_robot.trace.operation import Operation
 from trace_robot.trace.state import state, tick
 
 __all__ = [
     "CONTAINERS",
-    "TITLE",
     "ExceptionNode",
     "MessageNode",
     "Node",

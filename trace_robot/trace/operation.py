@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trace_robot.trace.naming import Names, as_identifier, names
+from trace_robot.trace.naming import TITLE, Names, as_identifier, names
 
 
 class Operation:
@@ -40,6 +40,24 @@ class Operation:
         self.function = function
         self._details = details
         self.names: Names = names(base)
+
+    @classmethod
+    def of_function(cls, function: Callable[..., Any], description: str | None = None) -> Operation:
+        """Return the operation of a user's function.
+
+        Args:
+            function: its name and docstring are the defaults.
+            description: ``[title] text``, which also names the operation, or text.
+        """
+        base = getattr(function, "__name__", type(function).__name__)
+        if base == "<lambda>":
+            base = "function"
+        if not description:
+            return cls(base, f"[{base}] {inspect.getdoc(function) or ''}".rstrip(), function=function)
+        title = TITLE.match(description)
+        if title:
+            return cls(title.group(1), description, function=function)
+        return cls(base, f"[{base}] {description}", function=function)
 
     @property
     def description(self) -> str:
