@@ -13,7 +13,7 @@ from trace_robot.rollout import RolloutEngine, held_out_seeds, training_seeds
 from trace_robot.rollout.evaluation import Evaluator, wilson
 from trace_robot.rollout.task import resolve
 from trace_robot.search import StagedSearch
-from trace_robot.search.controller import written
+from trace_robot.search.controller import write_out
 
 MOST_STEPS = 2_000_000
 
@@ -30,7 +30,7 @@ def main(task: str = "pick-place-v3") -> None:
             print(f"{trials.candidates} controllers tried, {trials.environment_steps:,} simulator steps")
         if search.best is None:
             raise SystemExit("nothing was found")
-        text = policy.render(written(search.best, spec).values)
+        text = policy.render(write_out(search.best, spec).values)
         episodes = trials.score(text, held_out_seeds(seed=0, episodes=50))
     wins = sum(episode.success for episode in episodes)
     low, high = wilson(wins, len(episodes))

@@ -13,7 +13,7 @@ from trace_robot.rollout.seeds import held_out_seeds
 from trace_robot.run.events import Ended, Iterated, Observe, Progressed, Stage
 from trace_robot.run.optimizers import Chosen
 from trace_robot.run.recorder import RunRecorder
-from trace_robot.search.controller import written
+from trace_robot.search.controller import write_out
 from trace_robot.settings import Result, Settings
 from trace_robot.spec import TaskSpec
 from trace_robot.store.writer import Cost
@@ -124,7 +124,7 @@ class OptimizationLoop:
         champion = self.optimizer.best
         if champion is not None and champion.program is not None and champion.id != self.kept:
             self.kept = champion.id
-            self.recorder.keep(self.trials.text(written(champion, self.spec)))
+            self.recorder.keep(self.trials.text(write_out(champion, self.spec)))
 
     def _write_program(self) -> None:
         """Write the search's best program out as a controller, if it is a new one, and score that text."""
@@ -133,7 +133,7 @@ class OptimizationLoop:
             return
         if self.best is not None and champion.id == self.best.candidate.id:
             return
-        self._write(self.trials.run([written(champion, self.spec)])[0], tie=True)
+        self._write(self.trials.run([write_out(champion, self.spec)])[0], tie=True)
         self.shown = self.trials.environment_steps
 
     def _write(self, trial: Evaluation, *, tie: bool = False) -> None:

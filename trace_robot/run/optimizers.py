@@ -146,20 +146,18 @@ def _with(
 
 
 def _search(problem: Problem, spec: TaskSpec, settings: Settings) -> Optimizer:
-    from trace_robot.search import StagedSearch
-    from trace_robot.search.feedback_law.search import POOL, FeedbackLawSearch
+    from trace_robot.search.controller import kind_for
 
-    if len(spec.positions) < 2 or spec.action_size != 4:
-        return FeedbackLawSearch(spec, training_seeds(settings.seed, POOL), seed=settings.seed)
-    if "act" not in problem.values:
+    kind = kind_for(spec)
+    if kind.parameter and kind.parameter not in problem.values:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
-    seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
-    return StagedSearch(
+    return kind.search(
         spec,
-        seeds[: settings.episodes],
-        confirm=seeds[settings.episodes :],
+        lambda count: training_seeds(settings.seed, count),
+        episodes=settings.episodes,
+        confirm=settings.confirm,
         seed=settings.seed,
         budget=settings.steps,
     )
