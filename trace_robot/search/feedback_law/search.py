@@ -38,6 +38,7 @@ class FeedbackLawSearch:
     """
 
     uses_graph = False
+    log = ()  # it asks no model
 
     def __init__(self, spec: TaskSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
         self.spec = spec

@@ -30,6 +30,7 @@ class StagedSearch:
     """
 
     uses_graph = False
+    log = ()  # it asks no model
     wanted = 6  # programs that solve every condition before exploring makes room for tuning
     patience = 4  # generations of exploring after the first such program at most
     margin = 0.9  # success under noise at which there is nothing left to tune
