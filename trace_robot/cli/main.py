@@ -23,9 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is no error
     options = parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = import_module(
-        f"trace_robot.cli.{options.command.replace('-', '_')}"
-    ).run
+    command: Callable[[argparse.Namespace], int] = (
+        getattr(options, "execute", None)
+        or import_module(f"trace_robot.cli.{options.command.replace('-', '_')}").run
+    )
     try:
         code = command(options)
         sys.stdout.flush()

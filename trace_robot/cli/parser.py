@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from importlib.metadata import version
 
-from trace_robot.cli.options import bench, lists, optimize, report, rollout, runs
+from trace_robot.cli import optimize
+from trace_robot.cli.options import bench, lists, report, rollout, runs
 
 EPILOG = """\
 examples:
@@ -27,10 +28,10 @@ exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command 
 
 # In the order in which --help lists them; the options of a command are in the module of its room.
 ADD = (
-    optimize.optimize,
+    optimize.add_optimize,
     rollout.evaluate,
-    optimize.replay,
-    runs.resume,
+    optimize.add_replay,
+    optimize.add_resume,
     runs.list_runs,
     runs.show,
     runs.diff,

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         raise RunError(f"--out must name an .mp4 file, got {options.out!r}")
     report = evaluate(
         options.task, load_policy(options.policy), episodes=options.episodes, seed=options.seed,
-        control=options.control, workers=options.workers, trusted=options.trust, record=True,
+        control=options.control, workers=options.workers, trusted=options.trust, keep_states=True,
         options=environment_options(options),
     )  # fmt: skip
     caption = f"{options.task}, {report.policy}"

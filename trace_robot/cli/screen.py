@@ -26,7 +26,7 @@ HEAD = (
 class Screen:
     """Shows a run's events."""
 
-    def __init__(self, out: Console, *, why: str, seconds: float | None) -> None:
+    def __init__(self, out: Console, *, why: str = "", seconds: float | None = None) -> None:
         self.out = out
         self.why = why
         self.seconds = seconds
@@ -48,7 +48,7 @@ class Screen:
 
     def show(self, event: Event) -> None:
         if isinstance(event, Started):
-            self.began = True
+            self.began, self.why, self.seconds = True, event.why, event.settings.seconds
             self._started(event)
         elif isinstance(event, Progressed):
             self._progressed(event)
