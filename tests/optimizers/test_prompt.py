@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +71,13 @@ def test_the_prompt_of_plain_operations_without_steps(golden: Golden) -> None:
     start = optimizer.problem.start()
     optimizer.learn(start, Outcome(0, -7.0, "too low", subgraph=backward(output, "too low")))
     golden("operations.txt", optimizer.prompt())
+
+
+def test_every_golden_file_is_compared_with_a_prompt() -> None:
+    here = Path(__file__).parent
+    tests = "".join((here / name).read_text() for name in ("test_prompt.py", "test_first_prompts.py"))
+    compared = re.findall(r'\("(\w+\.txt)", ', tests)
+    assert sorted(compared) == sorted(path.name for path in (here / "golden").iterdir())
 
 
 @pytest.mark.parametrize("steps", [10, 50, 150, 500])

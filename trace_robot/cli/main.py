@@ -26,7 +26,7 @@ from trace_robot.cli.console import (
 from trace_robot.cli.evaluate import add_evaluate, add_zoo
 from trace_robot.cli.inspect import add_diff, add_graph, add_prompt
 from trace_robot.cli.options.optimize import optimize, replay
-from trace_robot.cli.options.runs import resume
+from trace_robot.cli.options.shared import resume
 from trace_robot.cli.render import add_render, add_video
 from trace_robot.cli.report import add_export, add_report, add_watch
 from trace_robot.cli.runs import add_runs

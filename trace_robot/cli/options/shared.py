@@ -24,7 +24,7 @@ from trace_robot.cli.arguments import token_prices as prices
 
 __all__ = [
     "Commands", "add_command", "backend", "budget", "conditions", "count", "endpoint", "environment",
-    "environment_options", "folder", "natural", "output", "prices", "require", "run", "seconds", "workers",
+    "environment_options", "folder", "natural", "output", "prices", "require", "resume", "run", "seconds", "workers",
 ]  # fmt: skip
 
 
@@ -32,3 +32,18 @@ def conditions(command: argparse.ArgumentParser, episodes: int, what: str) -> No
     add_episodes(command, episodes, what)
     add_control(command)
     workers(command)
+
+
+def resume(commands: Commands) -> None:
+    """Add ``resume``."""
+    command = add_command(
+        commands,
+        "resume",
+        "go on with a run that was interrupted",
+        "Go on with a run that was interrupted in any way: what was answered and measured is not asked or\n"
+        "rolled out again, and the end is the same as if nothing had happened.",
+    )
+    run(command)
+    command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
+    require(command)
+    output(command)

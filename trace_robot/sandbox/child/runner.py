@@ -104,7 +104,7 @@ class EpisodeRunner:
             episode.keep_random()
         if self._traced:
             aware = "trace_robot" in self._source
-            episode.recorder = sys.modules["trace_robot.sandbox.child.tracing"].Recorder(
+            episode.recorder = sys.modules["trace_robot.sandbox.child.tracing"].GraphRecorder(
                 aware=aware, doc=parts.docstring(self._source),
                 memory_as_node=parts.is_bundle(self._source) or parts.hands_memory_on(self._source),
             )  # fmt: skip
