@@ -21,7 +21,7 @@ def add_command(
         commands: the subparsers of ``trace-robot``.
         name: what is typed.
         help_text: its line in ``trace-robot --help``.
-        description: the head of its own ``--help``, printed with its line breaks; ``help_text`` if empty.
+        description: the head of the command's ``--help``, printed with its line breaks; ``help_text`` if empty.
 
     Returns:
         A parser that refuses abbreviated options, so that a new option cannot change what an old line means.
@@ -56,7 +56,7 @@ def non_negative_integer(text: str) -> int:
 
 
 def positive_number(text: str) -> float:
-    """Return a finite number above 0; NaN is refused too."""
+    """Return a finite number above 0, refusing NaN too."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
@@ -72,7 +72,7 @@ def fraction(text: str) -> float:
 
 
 def port_number(text: str) -> int:
-    """Return a TCP port; 0 lets the system choose a free one."""
+    """Return a TCP port, 0 for one that the system chooses."""
     value = int(text)
     if not 0 <= value < 65536:
         raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
@@ -80,7 +80,7 @@ def port_number(text: str) -> int:
 
 
 def seed_list(text: str) -> tuple[int, ...]:
-    """Return the seeds that "0,1,2" or "0-9" or a mix of both names, each once, in order."""
+    """Return the seeds of "0,1,2", "0-9" or a mix of both, each once, in order."""
     seeds: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -91,7 +91,7 @@ def seed_list(text: str) -> tuple[int, ...]:
 
 
 def token_prices(text: str) -> tuple[float, float]:
-    """Return the prices of a million prompt tokens and of a million completion tokens, from "P,C"."""
+    """Return the prices of a million prompt and completion tokens, from "P,C"."""
     prompt, _, completion = text.partition(",")
     values = float(prompt), float(completion)
     if not all(0 <= value < float("inf") for value in values):
@@ -100,7 +100,7 @@ def token_prices(text: str) -> tuple[float, float]:
 
 
 def _keyword_argument(text: str) -> tuple[str, Any]:
-    """Return the key and the value of "key=value"; what is no Python literal stays text."""
+    """Return key and value of "key=value", as text where it is no Python literal."""
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
         raise argparse.ArgumentTypeError(f"must look like key=value, got {text!r}")
@@ -114,7 +114,7 @@ def _keyword_argument(text: str) -> tuple[str, Any]:
 
 
 def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> None:
-    """Add the environment, by position or as ``--env``, with its instruction and arguments.
+    """Add the environment by position or ``--env``, its instruction and arguments.
 
     Args:
         command: the parser to extend; ``options.task`` holds the environment's name.
@@ -145,7 +145,10 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> 
 
 
 def environment_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the environment's keyword arguments that were typed, the instruction as ``task``."""
+    """Return the typed keyword arguments of the environment.
+
+    The instruction is among them, under the name ``task``.
+    """
     instruction = {} if options.instruction is None else {"task": options.instruction}
     return {**instruction, **dict(options.env_args)}
 
@@ -216,7 +219,7 @@ def add_backend(command: argparse.ArgumentParser) -> None:
 
 
 def add_budget(command: argparse.ArgumentParser) -> None:
-    """Add ``--seconds``, ``--steps`` and ``--feedback``: what a run may use and may know."""
+    """Add ``--seconds``, ``--steps`` and ``--feedback``: what a run may use."""
     command.add_argument(
         "--seconds",
         type=positive_number,

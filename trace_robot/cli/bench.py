@@ -139,6 +139,7 @@ class _BenchProgress:
         )
 
     def show(self, event: Running | Finished) -> None:
+        """Print a finished run, or update the live line."""
         from trace_robot.bench import Finished
         from trace_robot.run.events import Progressed
 
@@ -150,7 +151,7 @@ class _BenchProgress:
             self.bar.update(
                 self._task,
                 description=f"{event.key[0]} seed {event.key[1]}",
-                completed=event.number - 1,
+                completed=event.number - 1,  # runs that are finished; this one is not
                 note=f"{progressed.candidates} tried{best}  {progressed.stage}",
             )
 

@@ -1,4 +1,4 @@
-"""Standard output and standard error; no other module of the command line writes to them.
+"""Standard output and standard error: the only module that writes to them.
 
 Text that comes from files, models and environments is made harmless here, in one place: ``safe`` writes out
 control characters, ``escape`` also disarms rich's markup. The parser imports this module for every command, so
@@ -41,7 +41,7 @@ def safe(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return the text safe, and with its square brackets shown rather than read as rich markup."""
+    """Return the text safe, its square brackets shown rather than read as markup."""
     from rich.markup import escape as escape_markup
 
     return escape_markup(safe(text))
@@ -70,7 +70,9 @@ def duration(seconds: float) -> str:
 
 
 def console(*, quiet: bool = False, json: bool = False) -> Console:
-    """Return the rich console for text; NO_COLOR is respected by rich.
+    """Return the rich console for text.
+
+    Rich itself respects NO_COLOR.
 
     Args:
         quiet: print nothing.
@@ -80,8 +82,8 @@ def console(*, quiet: bool = False, json: bool = False) -> Console:
 
     class PipeConsole(Console):
         def on_broken_pipe(self) -> None:
-            """Go on silently when the reader of a pipe, such as head, has left; rich would exit with 1."""
-            self.quiet = True
+            """Go on silently when the reader of a pipe, such as head, has left."""
+            self.quiet = True  # rich would exit with code 1, as if the command had failed
             discard_output()
 
     piped = not (sys.stderr if json else sys.stdout).isatty()
@@ -127,7 +129,10 @@ def flush_output() -> None:
 
 
 def discard_output() -> None:
-    """Point standard output at the null device, so that Python's flush at exit cannot fail again."""
+    """Point standard output at the null device.
+
+    Python flushes it once more at exit, which would fail again and print a traceback.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""``evaluate`` one controller, or every controller of the ``zoo``, on held-out initial conditions."""
+"""``evaluate`` a controller, or the ``zoo``, on held-out initial conditions."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def add_evaluate(commands: Commands) -> None:
     command = add_command(commands, "evaluate", "score a controller on held-out conditions")
     command.set_defaults(execute=execute_evaluate)
     add_environment(command)
+    # Not required=True: 0.1.0 answers its absence with exit code 1 and a line that says what is missing.
     command.add_argument("--policy", metavar="NAME|FILE", help="the controller (required)")
     add_episodes(command, 50, "held-out conditions to score on")
     add_control(command)
@@ -40,7 +41,7 @@ def add_evaluate(commands: Commands) -> None:
 
 
 def execute_evaluate(options: argparse.Namespace) -> int:
-    """Score a controller; print success, its interval, and what episodes failed with."""
+    """Score a controller and print success, its interval, and why episodes failed."""
     from trace_robot.cli.progress import create_progress
     from trace_robot.policy import load_policy
     from trace_robot.rollout.evaluate import evaluate
@@ -111,7 +112,7 @@ def add_zoo(commands: Commands) -> None:
 
 
 def execute_zoo(options: argparse.Namespace) -> int:
-    """Score the zoo's controllers; print a row each and their mean success."""
+    """Score the zoo's controllers, and print a row each and their mean success."""
     from statistics import fmean
 
     from trace_robot.bench.zoo import evaluate_zoo, zoo
@@ -132,6 +133,7 @@ def execute_zoo(options: argparse.Namespace) -> int:
         )
     mean = fmean(report.success for report in reports)
     if options.json:
+        # Without the results of single episodes, of which there are 50 for each controller.
         rows = [{k: v for k, v in report.to_data().items() if k != "conditions"} for report in reports]
         write_json({"seed": options.seed, "episodes": options.episodes, "mean_success": mean, "tasks": rows})
         return 0

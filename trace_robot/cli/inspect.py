@@ -1,4 +1,4 @@
-"""Look into one iteration of a run: ``diff`` of its controller, ``prompt`` and reply, episode ``graph``."""
+"""One iteration of a run: its ``diff``, ``prompt`` and ``graph``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def execute_diff(options: argparse.Namespace) -> int:
 
 
 def colored_diff(text: str) -> Text:
-    """Return a unified diff, made safe, with added, removed and position lines in colors."""
+    """Return a unified diff, made safe, its lines in colors."""
     from rich.text import Text
 
     colored = Text()

@@ -114,7 +114,10 @@ ROLLOUT_OPTIONS = {
 
 
 def create_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; ``options.execute`` is the function of the command."""
+    """Return the parser of the whole command line.
+
+    In the namespace that it returns, ``execute`` is the function of the command.
+    """
     parser = argparse.ArgumentParser(
         prog="trace-robot",
         description="Optimize robot controllers that are ordinary Python: roll out, explain, rewrite.",
@@ -130,7 +133,7 @@ def create_parser() -> argparse.ArgumentParser:
 
 
 def translate_old_spelling(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with the two spellings of 0.1.0 replaced that meant another command.
+    """Return the arguments with the spellings of 0.1.0 replaced.
 
     ``evaluate zoo`` is ``zoo``, and ``render RUN``, without --policy, is ``video RUN``.
     """
@@ -144,7 +147,9 @@ def translate_old_spelling(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; an expected fault is one line on standard error.
+    """Run one command and return its exit code.
+
+    An expected fault is one line on standard error, without a traceback.
 
     Args:
         arguments: what was typed after ``trace-robot``; None for ``sys.argv``.

@@ -1,4 +1,4 @@
-"""Progress of a run: a line an iteration, one live line below, a summary at the end."""
+"""Progress of a run: a line an iteration, a live line below, a summary."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def create_progress(out: Console, *columns: ProgressColumn | str) -> Progress:
 
 
 def create_counter(out: Console, unit: str = "") -> Progress:
-    """Return a live line with a description, a bar, "done/total unit", a ``note`` and the time.
+    """Return a live line: description, bar, "done/total unit", ``note`` and time.
 
     Args:
         out: where to draw; nothing is drawn if it is no terminal, or quiet.
@@ -49,7 +49,7 @@ def create_counter(out: Console, unit: str = "") -> Progress:
 
 
 class RunProgress:
-    """Shows a run's events; a context manager that holds the live line.
+    """Printer of a run's events, a context manager that holds the live line.
 
     ``began`` is true once the run has started: before that, an error concerns the options, not the run.
     """
@@ -68,6 +68,7 @@ class RunProgress:
         self.began = False
         self._last_printed = time.monotonic()
         self._progress = create_counter(out)
+        # Without a total the bar pulses: how many rollouts there will be is known only when a stage starts.
         self._bar = self._progress.add_task("rollouts", total=None, note="")
 
     def __enter__(self) -> RunProgress:
@@ -135,7 +136,7 @@ class RunProgress:
 
 
 def print_summary(out: Console, result: Result, folder: Path) -> None:
-    """Print how a run ended: held-out success with its interval, cost, and where its files are.
+    """Print held-out success with its interval, cost, and where the files are.
 
     Args:
         out: where to print.

@@ -1,4 +1,4 @@
-"""Videos: ``render`` new episodes of a controller, or the ``video`` of episodes that a run recorded."""
+"""Videos: ``render`` new episodes, or the ``video`` of a run's recorded ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from trace_robot.render.job import Clip
     from trace_robot.store.history import EpisodeInfo, History, IterationInfo, RunInfo
 
-MAX_TILES = 48  # of a contact sheet
+# Tiles of a contact sheet. Of a longer run the first iteration and the latest improvements are drawn.
+MAX_TILES = 48
 
 
 def add_render(commands: Commands) -> None:
@@ -67,7 +68,7 @@ def execute_render(options: argparse.Namespace) -> int:
 
     if options.policy is None:
         raise UsageError(f"render {options.task} needs --policy NAME|FILE; for a run: trace-robot video RUN")
-    path = _output_path(options.out or "episode.mp4", ".mp4")
+    path = _output_path(options.out or "episode.mp4", ".mp4")  # refused before anything is rolled out
     report = evaluate(
         options.task,
         load_policy(options.policy),
@@ -80,6 +81,7 @@ def execute_render(options: argparse.Namespace) -> int:
         options=environment_options(options),
     )
     caption = f"{options.task}, {report.policy}"
+    # An environment without a model that can be drawn records no states.
     recorded = [episode for episode in report.episodes if episode.states is not None and len(episode.states)]
     clips = [clip_of(episode, caption, f"condition {episode.seed}") for episode in recorded]
     info = render(clips, path, quality=options.quality)
@@ -169,6 +171,7 @@ def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> 
     recording = history.recording(run, iteration.number)
     if recording is None or recording.scene is None or recording.states is None:
         return None
+    # The store holds simulator states, not the model: a run is drawn with the files that it ran with.
     if not Path(recording.scene.model_path).is_file():
         raise RunError(
             f"the model file {recording.scene.model_path!r}, which iteration {iteration.number} of {run.name!r} was"

@@ -1,4 +1,4 @@
-"""Take a run elsewhere: ``report`` as HTML, ``watch`` in the browser, ``export`` to an experiment tracker."""
+"""``report`` a run as HTML, ``watch`` runs in a browser, ``export`` to a tracker."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ def execute_watch(options: argparse.Namespace) -> int:
     with Watch(Path(options.runs), options.port) as server, _ended_by_interrupt(server):
         console().print(f"{escape(options.runs)}: {server.url}  (Ctrl-C ends it)")
         if options.open:
+            # After the server has its port, so that the browser does not find it closed.
             import webbrowser
 
             webbrowser.open(server.url)
@@ -105,7 +106,7 @@ def _ended_by_interrupt(server: Watch) -> Iterator[None]:
     import signal
     import threading
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
         # ``shutdown`` waits for serve_forever, which runs in this very thread, so another thread must call it.
         threading.Thread(target=server.shutdown, daemon=True).start()
 
@@ -127,6 +128,7 @@ def add_export(commands: Commands) -> None:
     )
     command.set_defaults(execute=execute_export)
     add_run(command)
+    # Spelled out rather than found in trace_robot.export, which --help does not import.
     command.add_argument("--to", required=True, choices=tuple(TRACKERS))
     command.add_argument(
         "--out", metavar="DIR", help="where (default: a folder of the tracker's name in the run's folder)"

@@ -1,4 +1,4 @@
-"""``runs`` lists runs; other commands look up here the run and the iteration that were typed."""
+"""``runs``, and the look-up of a run and an iteration for other commands."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _rate(score: Score | None) -> str:
 
 
 def runs_folder(options: argparse.Namespace) -> Path:
-    """Return the folder in which runs are looked up by name: ``--runs``, else rollouts/runs."""
+    """Return where runs are looked up by name: ``--runs``, else rollouts/runs."""
     return Path(options.runs) if options.runs else RUNS
 
 
@@ -123,7 +123,7 @@ def find_run(text: str, folder: Path = RUNS) -> tuple[History, RunInfo]:
     history = History(folder)
     try:
         return history, history.run(text)
-    except BaseException:
+    except BaseException:  # KeyboardInterrupt too: the caller gets no history that it could close
         history.close()
         raise
 
@@ -140,7 +140,7 @@ def _without_store(path: Path, folder: Path, store: str) -> str:
 
 
 def name_of(folder: Path) -> str:
-    """Return what to type for the run in ``folder``: its name where that is enough, else its path."""
+    """Return what to type for a run: its name where that is enough, else its path."""
     return folder.name if folder.parent.resolve() == RUNS.resolve() else str(folder)
 
 

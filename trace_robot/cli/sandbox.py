@@ -1,4 +1,4 @@
-"""``sandbox``: show the boundary around controllers, or test it with a corpus of hostile ones."""
+"""``sandbox``: show the boundary around controllers, or attack it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_sandbox(commands: Commands) -> None:
 
 
 def execute_sandbox(options: argparse.Namespace) -> int:
-    """Print which locks hold on this machine; return 1 if there is no boundary."""
+    """Print which locks hold on this machine, returning 1 if there is no boundary."""
     from trace_robot.sandbox.selftest import report
 
     if options.corpus:
@@ -43,7 +43,7 @@ def execute_sandbox(options: argparse.Namespace) -> int:
 
 
 def _execute_corpus(options: argparse.Namespace) -> int:
-    """Run every controller of a corpus, print what differs, and return 1 if anything does."""
+    """Run a corpus of controllers, print what differs, return 1 if anything does."""
     from dataclasses import asdict
 
     from trace_robot.cli.progress import create_progress
@@ -58,6 +58,7 @@ def _execute_corpus(options: argparse.Namespace) -> int:
     out = console(json=options.json)
     with create_progress(out) as progress:
         outcomes = run_corpus(corpus, static_check=not options.no_static_check)
+        # The corpus is run one sample at a time while the bar advances: hostile ones may use up their time limit.
         rows = list(progress.track(outcomes, total=len(corpus["samples"]), description="samples"))
     wrong = [row for row in rows if not row.ok]
     if options.json:

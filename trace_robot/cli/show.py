@@ -1,4 +1,4 @@
-"""``show`` how one run went, ``compare`` two; both with learning curves drawn in the terminal."""
+"""``show`` how a run went, or ``compare`` two, with learning curves as text."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _highlighted(controller: str) -> Syntax:
 
 
 def _select_rows(iterations: Sequence[IterationInfo]) -> list[IterationInfo]:
-    """Return all iterations if they are few, else the first, those that were better, and the last."""
+    """Return all iterations if they are few, else the first, better and last ones."""
     if len(iterations) <= MAX_ROWS:
         return list(iterations)
     better = [iteration for iteration in iterations if iteration.better][-MAX_ROWS // 2 :]
@@ -159,7 +159,7 @@ def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
 
 
 def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Console) -> Text:
-    """Return a plot of the best training success so far over the iterations, one line a run.
+    """Return a plot of the best training success so far, one line a run.
 
     Of a single run every iteration's own success is also drawn, as a dot.
     """
@@ -168,12 +168,14 @@ def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Co
 
     width = max(20, min(CURVE_WIDTH, out.width - CURVE_MARGIN))
     last = max(1, max(iterations[-1].number for _, iterations in runs))
+    # plotille decides by standard output, not by the console that the plot is for, so the decision is made here.
     colors = [color if out.is_terminal and not out.no_color else None for color in CURVE_COLORS]
     # Two hundredths of room on each side keep lines at success 0 and 1 off the edge of the canvas.
     canvas = Canvas(width, CURVE_HEIGHT, 0, -0.02, last * 1.02, 1.02)
     for (_, iterations), color in zip(runs, colors, strict=False):
         highs = accumulate((each.success if each.better else 0.0 for each in iterations), max)
         points = [(each.number, high) for each, high in zip(iterations, highs, strict=True)]
+        # A step curve: the best so far holds until an iteration improves on it.
         for (x_0, y_0), (x_1, y_1) in pairwise(points):
             canvas.line(x_0, y_0, x_1, y_0, color=color)
             canvas.line(x_1, y_0, x_1, y_1, color=color)
@@ -203,7 +205,7 @@ def add_compare(commands: Commands) -> None:
 
 
 def execute_compare(options: argparse.Namespace) -> int:
-    """Print two runs side by side and whether their held-out success differs by more than chance."""
+    """Print two runs side by side, and whether they differ by more than chance."""
     from trace_robot.store.folder import difference
 
     runs: list[RunInfo] = []
@@ -257,7 +259,7 @@ def _comparison_table(first: RunInfo, second: RunInfo) -> Table:
 
 
 def _differing_settings(first: RunInfo, second: RunInfo) -> dict[str, tuple[Any, Any]]:
-    """Return settings and versions that differ; task, optimizer and policy always."""
+    """Return task, optimizer, policy, and the settings and versions that differ."""
     mine, theirs = (
         {**run.settings, **{f"version of {name}": version for name, version in run.versions.items()}}
         for run in (first, second)
@@ -271,12 +273,13 @@ def _differing_settings(first: RunInfo, second: RunInfo) -> dict[str, tuple[Any,
 
 
 def _success_difference(first: RunInfo, second: RunInfo) -> dict[str, Any]:
-    """Return by how much the second is better on held-out conditions, with its 95 % interval."""
+    """Return the difference in held-out success with its 95 % interval."""
     from trace_robot.stats import difference
 
     if first.held_out is None or second.held_out is None:
         return {"difference": None, "interval": None}
     scores = (first.held_out, second.held_out)
+    # The interval of a difference of two proportions needs counts; the store keeps rates.
     counts = [(round(score.success * score.episodes), score.episodes) for score in scores]
     return {"difference": scores[1].success - scores[0].success, "interval": list(difference(*counts))}
 

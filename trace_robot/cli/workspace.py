@@ -1,4 +1,4 @@
-"""The workspace: list its ``envs`` and ``policies``, ``init`` a new one, ``check-env`` an environment."""
+"""The workspace: ``envs``, ``policies``, ``init`` and ``check-env``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"
 RENAMED = {"gitignore": ".gitignore"}  # a name with a dot would be left out of the wheel
+# Padded to one width, with the blanks inside the markup so that the column after it lines up.
 MARKS = {
     "good": "[green]good   [/green]",
     "note": "[yellow]note   [/yellow]",
@@ -42,7 +43,7 @@ def add_envs(commands: Commands) -> None:
 
 
 def execute_envs(options: argparse.Namespace) -> int:
-    """Print the environments of the workspaces, and of gymnasium where a word asks for them."""
+    """Print the environments of the workspaces, with a word also gymnasium's."""
     from dataclasses import asdict
 
     from trace_robot.env.registry import catalogue
@@ -64,11 +65,12 @@ def execute_envs(options: argparse.Namespace) -> int:
 
 
 def _with_word(word: str, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
-    """Return the environments with a word in their name or task, also those only gymnasium knows."""
+    """Return the environments with a word in name or task, also gymnasium's."""
     from trace_robot.env.registry import CatalogEntry, gymnasium_ids
 
     low = word.lower()
     matches = [entry for entry in entries if low in f"{entry.name} {entry.instruction}".lower()]
+    # Packages such as Atari's register very many ids: they are searched with a word, not listed without one.
     names = {entry.name for entry in entries}
     ids = [name for name in _newest_versions(gymnasium_ids()) if name not in names]
     matches += [
@@ -108,6 +110,7 @@ def execute_policies(options: argparse.Namespace) -> int:
     rows = []
     for name in policies():
         policy = load_policy(name)
+        # Parsed rather than imported: listing policies must not execute them.
         summary = (ast.get_docstring(ast.parse(policy.text)) or "").split("\n")[0]
         rows.append({"name": name, "about": summary, "trainable": [place.name for place in policy.places]})
     if options.json:
@@ -144,7 +147,7 @@ def execute_init(options: argparse.Namespace) -> int:
 
 
 def _copy_template(folder: Path) -> list[Path]:
-    """Copy the template into a folder, which may exist; refuse to replace a file."""
+    """Copy the template into a folder, refusing to replace a file."""
     import trace_robot
 
     template = Path(trace_robot.__file__).parent / "_template"
@@ -195,7 +198,7 @@ def add_check_env(commands: Commands) -> None:
 
 
 def execute_check_env(options: argparse.Namespace) -> int:
-    """Check environments in a child process; return 1 if any has a problem."""
+    """Check environments in a child process, returning 1 if any has a problem."""
     from dataclasses import asdict
 
     from trace_robot.env.registry import named_in
