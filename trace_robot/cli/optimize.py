@@ -5,12 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.cli.options import shared
+from trace_robot.cli.arguments import (
+    Commands,
+    add_backend,
+    add_budget,
+    add_command,
+    add_control,
+    add_endpoint,
+    add_environment,
+    add_episodes,
+    add_output,
+    add_require,
+    add_run,
+    add_run_output,
+    add_workers,
+    environment_options,
+    non_negative_integer,
+    positive_integer,
+    positive_number,
+    token_prices,
+)
+from trace_robot.cli.console import INTERRUPTED, console, interruptible, safe, write_error, write_json
+from trace_robot.cli.runs import find_run, name_of, runs_folder
 from trace_robot.errors import (
     ReplayMismatchError,
     ReplyError,
@@ -42,8 +62,8 @@ RECORDED = (
 )
 
 
-def add_optimize(commands: shared.Commands) -> None:
-    command = shared.add_command(
+def add_optimize(commands: Commands) -> None:
+    command = add_command(
         commands,
         "optimize",
         "rewrite a controller until it works",
@@ -52,7 +72,7 @@ def add_optimize(commands: shared.Commands) -> None:
         "the next controller; without one the built-in search runs, which needs no key.",
     )
     command.set_defaults(execute=run)
-    shared.environment(command)
+    add_environment(command)
     command.add_argument(
         "--policy",
         default="do_nothing",
@@ -68,21 +88,23 @@ def add_optimize(commands: shared.Commands) -> None:
     )
     command.add_argument(
         "--iterations",
-        type=shared.count,
+        type=positive_integer,
         metavar="N",
         help="controllers to try by optoprime (default 10), improvements by search (default: until done)",
     )
-    shared.budget(command)
-    shared.conditions(command, 0, "training conditions of every controller")
-    shared.backend(command)
+    add_budget(command)
+    add_episodes(command, 0, "training conditions of every controller")
+    add_control(command)
+    add_workers(command)
+    add_backend(command)
     command.add_argument(
         "--held-out",
-        type=shared.count,
+        type=positive_integer,
         default=50,
         metavar="N",
         help="conditions of the final score, never trained on (default 50)",
     )
-    shared.folder(command)
+    add_run_output(command)
     _add_model(command)
     command.add_argument(
         "--no-tune",
@@ -94,38 +116,40 @@ def add_optimize(commands: shared.Commands) -> None:
         action="store_true",
         help="roll out the starting controller and print the first prompt, without asking a model",
     )
-    shared.require(command)
-    shared.output(command)
+    add_require(command)
+    add_output(command)
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
     """Add the options of the model, its budget and its record."""
     command.add_argument(
         "--retries",
-        type=shared.natural,
+        type=non_negative_integer,
         default=5,
         metavar="N",
         help="how often to ask again an endpoint that is not there or busy (default 5)",
     )
     command.add_argument(
         "--proposals",
-        type=shared.count,
+        type=positive_integer,
         default=1,
         metavar="N",
         help="controllers to ask the model for at once (default 1)",
     )
-    command.add_argument("--calls", type=shared.count, metavar="N", help="stop after N calls of the model")
-    command.add_argument("--tokens", type=shared.count, metavar="N", help="stop after N tokens")
+    command.add_argument(
+        "--calls", type=positive_integer, metavar="N", help="stop after N calls of the model"
+    )
+    command.add_argument("--tokens", type=positive_integer, metavar="N", help="stop after N tokens")
     command.add_argument(
         "--prices",
-        type=shared.prices,
+        type=token_prices,
         metavar="P,C",
         help="money for a million tokens of prompts and of completions",
     )
     command.add_argument(
-        "--money", type=shared.seconds, metavar="M", help="stop after this much money, by --prices"
+        "--money", type=positive_number, metavar="M", help="stop after this much money, by --prices"
     )
-    shared.endpoint(command)
+    add_endpoint(command)
     command.add_argument("--record", metavar="FILE", help="append every prompt and reply to FILE")
     command.add_argument(
         "--replay",
@@ -134,8 +158,8 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_resume(commands: shared.Commands) -> None:
-    command = shared.add_command(
+def add_resume(commands: Commands) -> None:
+    command = add_command(
         commands,
         "resume",
         "go on with a run that was interrupted",
@@ -143,14 +167,14 @@ def add_resume(commands: shared.Commands) -> None:
         "journal are not asked for or rolled out again, and it ends as it would have ended.",
     )
     command.set_defaults(execute=run_resume)
-    shared.run(command)
+    add_run(command)
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
-    shared.require(command)
-    shared.output(command)
+    add_require(command)
+    add_output(command)
 
 
-def add_replay(commands: shared.Commands) -> None:
-    command = shared.add_command(
+def add_replay(commands: Commands) -> None:
+    command = add_command(
         commands,
         "replay",
         "run a recorded optimization again",
@@ -158,9 +182,9 @@ def add_replay(commands: shared.Commands) -> None:
     )
     command.set_defaults(execute=run_replay)
     command.add_argument("recording", metavar="NAME", help="a file NAME.json in rollouts/recordings")
-    shared.folder(command)
-    shared.workers(command)
-    shared.output(command)
+    add_run_output(command)
+    add_workers(command)
+    add_output(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -183,7 +207,7 @@ def run(options: argparse.Namespace) -> int:
         "tune": not options.no_tune,
         "video": not options.no_video,
         "trusted": options.trust,
-        "options": shared.environment_options(options),
+        "options": environment_options(options),
     }
     if options.money is not None and options.prices is None:
         raise ValueMismatchError("--money needs --prices, which say what a token costs")
@@ -204,7 +228,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _dry_run(env: str, settings: dict[str, Any]) -> int:
-    from trace_robot.cli.console import console
     from trace_robot.run.optimize import first_prompt
 
     console().print(first_prompt(env, **settings), markup=False)
@@ -226,12 +249,9 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
 
 def run_resume(options: argparse.Namespace) -> int:
     """Go on with an interrupted run; show where to look at one that is finished."""
-    from trace_robot.cli.console import console, write_json
-    from trace_robot.cli.find import find, name_of, runs_folder
-    from trace_robot.cli.text import safe
     from trace_robot.run.optimize import resume
 
-    history, info = find(options.run, runs_folder(options))
+    history, info = find_run(options.run, runs_folder(options))
     history.close()
     if info.status == "finished":
         console(quiet=options.quiet, json=options.json).print(
@@ -283,11 +303,9 @@ def recordings() -> dict[str, Path]:
 
 def _show(execute: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
     """Show a run while it is executed, and how to resume it if it is interrupted; return the exit code."""
-    from trace_robot.cli.find import name_of
-    from trace_robot.cli.interrupt import INTERRUPTED, interruptible
-    from trace_robot.cli.screen import Screen, console
+    from trace_robot.cli.progress import RunProgress
 
-    screen = Screen(console(quiet=options.quiet, json=options.json))
+    screen = RunProgress(console(quiet=options.quiet, json=options.json))
     again = f"go on with: trace-robot resume {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:
@@ -295,7 +313,7 @@ def _show(execute: Callable[[OnEvent], Result], options: argparse.Namespace, out
     except KeyboardInterrupt:
         best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
         remedy = f"{again}{best}" if screen.began else "before it began"
-        sys.stderr.write(f"trace-robot: stopped; {remedy}\n")
+        write_error(f"stopped; {remedy}")
         return INTERRUPTED
     except TraceRobotError as error:
         if not screen.began or isinstance(error, ReplayMismatchError):
@@ -308,7 +326,6 @@ def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
     """Print the result as --json or --quiet ask for, and return the exit code."""
     from dataclasses import asdict
 
-    from trace_robot.cli.console import console, write_json
     from trace_robot.optimizers.optoprime import NO_REPLY
 
     if options.json:
@@ -320,6 +337,6 @@ def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
         raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
     wanted = getattr(options, "require", None)  # replay has no such option
     if wanted is not None and result.held_out_success < wanted:
-        sys.stderr.write(f"trace-robot: held-out success {result.held_out_success:.2f} is below {wanted:g}\n")
+        write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
         return BELOW
     return 0
