@@ -32,6 +32,7 @@ class CMAES:
     """
 
     uses_graph = False
+    log = ()  # it asks no model
 
     def __init__(
         self,

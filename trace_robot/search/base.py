@@ -27,6 +27,7 @@ class GeneratorSearch(ABC, Generic[Champion]):
     """
 
     uses_graph = False
+    log = ()  # it asks no model
 
     def __init__(self) -> None:
         """Run the generator to its first candidates, once a subclass has its fields."""
