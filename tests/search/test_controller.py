@@ -13,8 +13,9 @@ import pytest
 from helpers import fakes
 from trace_robot.errors import OrderError, PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search import search_for
 from trace_robot.search.base import GeneratorSearch, Steps
-from trace_robot.search.controller import KINDS, DataController, kind_for, load_controller, write_out
+from trace_robot.search.controller import KINDS, DataController, load_controller, write_out
 from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.controller import LawController
 from trace_robot.search.feedback_law.search import FeedbackLawSearch
@@ -104,18 +105,18 @@ def test_data_of_no_kind_is_refused_with_its_keys(data: dict[str, Any]) -> None:
         load_controller(data)
 
 
-def test_what_can_be_searched_for_is_asked_of_the_kinds() -> None:
-    assert kind_for(SPEC) is StagedController
-    assert kind_for(PLAIN) is LawController
+def test_which_search_suits_an_environment_is_asked_of_the_searches() -> None:
+    assert search_for(SPEC) is StagedSearch
+    assert search_for(PLAIN) is FeedbackLawSearch
     asked: list[int] = []
 
     def conditions(count: int) -> range:
         asked.append(count)
         return range(count)
 
-    for spec, search in ((SPEC, StagedSearch), (PLAIN, FeedbackLawSearch)):
-        kind = kind_for(spec)
-        assert isinstance(kind.search(spec, conditions, episodes=3, confirm=4, seed=0, budget=None), search)
+    for spec in (SPEC, PLAIN):
+        search = search_for(spec).begin(spec, conditions, episodes=3, confirm=4, seed=0, budget=None)
+        assert type(search) is search_for(spec)
     assert asked == [7, 256]
 
 
@@ -137,6 +138,14 @@ def test_running_controllers_as_data_loads_no_search() -> None:
 
 class _Counting(GeneratorSearch[int]):
     """Asks for one candidate, then for two, and is done."""
+
+    @classmethod
+    def suits(cls, spec: TaskSpec) -> bool:
+        return False
+
+    @classmethod
+    def begin(cls, spec: TaskSpec, conditions: Any, **options: Any) -> _Counting:
+        return cls()
 
     def __init__(self) -> None:
         self.scores: list[float] = []

@@ -13,7 +13,7 @@ from trace_robot.policy import Policy
 from trace_robot.rollout.seeds import training_seeds
 from trace_robot.rollout.task import Task
 from trace_robot.sandbox.static_check.check import check
-from trace_robot.search.controller import kind_for
+from trace_robot.search import search_for
 from trace_robot.settings import Settings
 from trace_robot.store.writer import RunHeader
 
@@ -197,12 +197,12 @@ def _connected(model: AnyModel) -> ConnectedModel:
 
 
 def _built_in_search(settings: Settings, task: Task) -> Optimizer:
-    kind = kind_for(task.spec)
-    if kind.parameter and kind.parameter not in task.problem.values:
+    search = search_for(task.spec)
+    if search.writes and search.writes not in task.problem.values:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
-    return kind.search(
+    return search.begin(
         task.spec,
         lambda count: training_seeds(settings.seed, count),
         episodes=settings.episodes,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.spec import TaskSpec
 
 Result_co = TypeVar("Result_co", covariant=True)
 Champion = TypeVar("Champion")
@@ -23,10 +24,12 @@ class GeneratorSearch(ABC, Generic[Champion]):
     and the next ``tell``. A search is deterministic for its seed and the outcomes, whatever their order in
     ``tell``, so a run resumes by replaying its journal and a search needs no saved state.
 
-    phase: what it is doing, for people. done: "" while it goes on, else the reason why it stopped.
+    phase: what it is doing, for people. done: "" while it goes on, else the reason why it stopped. writes: the
+    parameter of a policy that the best controller becomes the value of, "" where it is a policy by itself.
     """
 
     uses_graph = False
+    writes: ClassVar[str] = ""
     log = ()  # it asks no model
 
     def __init__(self) -> None:
@@ -66,6 +69,34 @@ class GeneratorSearch(ABC, Generic[Champion]):
         """The champion as a candidate, None until there is one."""
         champion = self.champion
         return None if champion is None else self._candidate(champion)
+
+    @classmethod
+    @abstractmethod
+    def suits(cls, spec: TaskSpec) -> bool:
+        """Return whether its kind of controller makes sense in an environment."""
+
+    @classmethod
+    @abstractmethod
+    def begin(
+        cls,
+        spec: TaskSpec,
+        conditions: Callable[[int], Sequence[int]],
+        *,
+        episodes: int,
+        confirm: int,
+        seed: int,
+        budget: int | None,
+    ) -> GeneratorSearch[Any]:
+        """Return a new search, which may ignore what it does not need.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: conditions that every controller is compared on.
+            confirm: further conditions to choose on.
+            seed: of all random choices.
+            budget: simulator steps that will be granted; None for no limit.
+        """
 
     @property
     @abstractmethod

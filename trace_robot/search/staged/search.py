@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -41,6 +41,7 @@ class StagedSearch(GeneratorSearch[Individual]):
             program plainer; None for no limit.
     """
 
+    writes = "act"
     wanted = 6  # programs that solve every condition before exploring makes room for tuning
     waiting = 4  # generations of exploring after the first such program at most
     margin = 0.9  # success under noise at which there is nothing left to tune
@@ -66,6 +67,35 @@ class StagedSearch(GeneratorSearch[Individual]):
         self.exploration = Exploration(self.evaluation, Mutator(primitives))
         self.tuning = Tuning(self.evaluation)
         super().__init__()
+
+    @classmethod
+    def suits(cls, spec: TaskSpec) -> bool:
+        """Return whether a hand with a gripper has something to act on."""
+        return len(spec.positions) >= 2 and spec.action_size == 4
+
+    @classmethod
+    def begin(
+        cls,
+        spec: TaskSpec,
+        conditions: Callable[[int], Sequence[int]],
+        *,
+        episodes: int,
+        confirm: int,
+        seed: int,
+        budget: int | None,
+    ) -> StagedSearch:
+        """Return a new search.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: how many of them every program is compared on.
+            confirm: how many further ones to choose on.
+            seed: of all random choices.
+            budget: simulator steps that will be granted; None for no limit.
+        """
+        seeds = conditions(episodes + confirm)
+        return cls(spec, seeds[:episodes], confirm=seeds[episodes:], seed=seed, budget=budget)
 
     @property
     def champion(self) -> Individual | None:
