@@ -153,14 +153,16 @@ class _Counting(GeneratorSearch[int]):
 
     @property
     def champion(self) -> int | None:
-        return len(self.scores) or None
+        return len(self.scores) if len(self.scores) > 1 else None
 
     def _candidate(self, champion: int) -> Candidate:
         return Candidate(champion, None, {})
 
     def _search(self) -> Steps[None]:
         for count in (1, 2):
-            outcomes = yield [Candidate(10 * count + k, None, {}) for k in range(count)]
+            outcomes = yield [
+                Candidate(10 * count + k, None, {}, "tried", seeds=(1, 2)) for k in range(count)
+            ]
             self.scores += [outcome.score for outcome in outcomes]
         self.done = "counted"
 
@@ -176,6 +178,39 @@ def test_a_search_is_sent_outcomes_in_the_order_of_its_candidates() -> None:
     assert search.done == "counted"
     assert search.ask() == []
     assert search.best == Candidate(3, None, {})
+
+
+def test_until_a_search_compares_its_best_is_provisional_and_says_how_well_it_is_known() -> None:
+    search = _Counting()
+    search.tell([Outcome(10, 1.0)])
+    assert search.champion is None
+    best = search.best
+    assert best is not None
+    assert (best.id, best.seeds) == (10, (1, 2))
+    assert best.note == "tried: best so far, on 2 conditions alone"
+    search.tell([Outcome(20, 9.0), Outcome(21, 9.0)])
+    assert search.best == Candidate(3, None, {})
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([Outcome(1, 0.1), Outcome(2, 0.2)], 2),
+        ([Outcome(1, 0.9), Outcome(2, 0.2, success=0.5)], 2),
+        ([Outcome(1, 0.2), Outcome(2, 0.2)], 1),
+        ([Outcome(1, float("nan")), Outcome(2, -5.0)], 2),
+        ([Outcome(1, -5.0), Outcome(2, float("nan"))], 1),
+    ],
+)
+def test_a_provisional_best_has_the_highest_success_then_score_and_came_first(
+    outcomes: list[Outcome], expected: int
+) -> None:
+    search = _Counting()
+    for outcome in outcomes:
+        search._consider(Candidate(outcome.candidate, None, {}), outcome)
+    best = search.best
+    assert best is not None
+    assert best.id == expected
 
 
 def test_outcomes_that_are_missing_or_too_late_are_errors_that_say_so() -> None:

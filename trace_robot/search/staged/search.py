@@ -12,6 +12,7 @@ from trace_robot.search.base import GeneratorSearch, Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
 from trace_robot.search.staged.mutation import Mutator
 from trace_robot.search.staged.primitives import MotionPrimitives
+from trace_robot.search.staged.program import StagedProgram
 from trace_robot.search.staged.tuning import Tuning
 from trace_robot.search.staged.writer import code
 from trace_robot.spec import TaskSpec
@@ -109,10 +110,14 @@ class StagedSearch(GeneratorSearch[Individual]):
         return self.exploration.pool[0] if self.exploration.pool else None
 
     def _candidate(self, champion: Individual) -> Candidate:
-        """Return the program, starting over for ever, and its code as a value."""
-        program = replace(champion.program, passes=0)
+        data = champion.program.to_data()
+        return self._lasting(Candidate(champion.id, champion.parent, {}, champion.note, "search", data))
+
+    def _lasting(self, candidate: Candidate) -> Candidate:
+        """Return the candidate starting over for ever, its code as the value of the parameter."""
+        program = replace(StagedProgram.from_data(candidate.program or {}), passes=0)
         values = {self.parameter: code(program, self.spec)}
-        return Candidate(champion.id, champion.parent, values, champion.note, "search", program.to_data())
+        return replace(candidate, values=values, program=program.to_data())
 
     def _search(self) -> Steps[None]:
         exploration, tuning = self.exploration, self.tuning
