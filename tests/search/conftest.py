@@ -1,4 +1,4 @@
-"""What the tests of laws share: an environment's description, small plants, and a loop without processes."""
+"""Fixtures of the tests of laws: small plants, and a loop without processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Plant(Protocol):
 
 
 class Mass:
-    """A mass on a line that must come to rest at 0; the force is bounded."""
+    """A mass on a line that must come to rest at 0 by a bounded force."""
 
     spec = TaskSpec(
         name="mass",
@@ -54,7 +54,7 @@ class Mass:
 
 
 class Swing:
-    """A pendulum whose motor is too weak to lift it at once; it hangs at first and must stand."""
+    """A pendulum that hangs and must stand, by a motor too weak to lift it at once."""
 
     spec = TaskSpec(
         name="swing",
@@ -95,7 +95,7 @@ def play(plant: Plant, law: FeedbackLaw, seed: int) -> tuple[Array, float, bool]
 
 
 def outcome(plant: Plant, candidate: Candidate) -> Outcome:
-    """What the rollouts would tell of a candidate."""
+    """Return what rollouts would give for a candidate."""
     data = candidate.program or {}
     details: dict[str, list[Any]] = {"success": [], "reward": [], "steps": []}
     notes: list[dict[str, float]] = []
@@ -111,7 +111,7 @@ def outcome(plant: Plant, candidate: Candidate) -> Outcome:
 
 
 def search_on(plant: Plant, search: Any, rounds: int = 400) -> list[Candidate]:
-    """Let a search go on until it is done; return all it asked for."""
+    """Run a search until it is done and return all that it asked for."""
     asked: list[Candidate] = []
     for _ in range(rounds):
         if search.done:

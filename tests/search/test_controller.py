@@ -1,4 +1,4 @@
-"""Controllers as data: the kind is found from stored data, and every kind keeps to one protocol."""
+"""Controllers as data: stored data finds its kind, and all kinds keep a protocol."""
 
 from __future__ import annotations
 

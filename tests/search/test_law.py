@@ -1,4 +1,4 @@
-"""Laws: what is written out does what the data says, in the sandbox too, and reads as Python."""
+"""Laws: the written text does what the data says, in the sandbox too."""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ SPEC = TaskSpec(
 
 
 def track(seed: int) -> Array:
-    """An angle that is pushed about: 0 rate, 1 goal, 2 cosine, 3 sine, 4 a place, 5 always 0, 6 its rate, 7 hidden."""
+    """Return random motion of an angle and a place.
+
+    0 rate, 1 goal, 2 cosine, 3 sine, 4 a place, 5 always 0, 6 its rate, 7 hidden.
+    """
     random = np.random.default_rng(seed)
     turning = np.cumsum(random.standard_normal(50)) * 0.3
     moving = np.cumsum(random.standard_normal(50)) * 0.2
@@ -44,7 +47,7 @@ def test_angles_rates_goals_and_sizes_are_found() -> None:
     assert found.still == (1, 5)
     assert found.rest == (4,)
     assert 1.0 < found.sizes[4] < 6.0
-    assert found.sizes[5] == 1.0, "what is always 0 has no size of its own"
+    assert found.sizes[5] == 1.0, "what is always 0 has no size"
     assert 7 not in found.numbers, "what no field shows is not used"
 
 
@@ -55,28 +58,28 @@ def test_two_numbers_that_are_on_the_circle_only_once_are_no_angle() -> None:
     assert found.pairs == ()
 
 
-def test_shapes_come_simple_ones_first_and_each_makes_laws_of_its_own_numbers() -> None:
+def test_structures_come_simple_ones_first_and_each_number_of_one_is_a_number_of_its_laws() -> None:
     found = structures(features(), 2)
-    counts = [shape.count for shape in found]
+    counts = [structure.count for structure in found]
     assert counts[0] == 2 * 8
-    assert len({shape.name for shape in found}) == len(found) >= 5
+    assert len({structure.name for structure in found}) == len(found) >= 5
     random = np.random.default_rng(0)
-    for shape in found:
-        vector = random.standard_normal(shape.count)
-        law = shape.build(vector)
+    for structure in found:
+        vector = random.standard_normal(structure.count)
+        law = structure.build(vector)
         weights = sum(len(each.weights) for each in law.sums)
-        assert weights + (law.inner is not None) == shape.count
-        assert law.to_data() != shape.build(vector + 0.1).to_data()
+        assert weights + (law.inner is not None) == structure.count
+        assert law.to_data() != structure.build(vector + 0.1).to_data()
 
 
-def test_a_richer_shape_begins_with_the_numbers_of_its_plainer_one() -> None:
-    found = {shape.name: shape for shape in structures(features(), 2)}
-    richer = [shape for shape in found.values() if shape.plainer]
+def test_a_richer_structure_begins_with_the_numbers_of_its_plainer_one() -> None:
+    found = {structure.name: structure for structure in structures(features(), 2)}
+    richer = [structure for structure in found.values() if structure.plainer]
     assert len(richer) == 2
-    for shape in richer:
-        vector = np.random.default_rng(0).standard_normal(shape.count)
-        plainer = found[shape.plainer]
-        law, part = shape.build(vector), plainer.build(vector[: plainer.count])
+    for structure in richer:
+        vector = np.random.default_rng(0).standard_normal(structure.count)
+        plainer = found[structure.plainer]
+        law, part = structure.build(vector), plainer.build(vector[: plainer.count])
         assert [each.weights for each in law.outer.controls] == [each.weights for each in part.outer.controls]
         gains = [
             feedback.energy_gain and feedback.energy_gain.weights for feedback in (law.outer, part.outer)

@@ -1,4 +1,4 @@
-"""A run of the search over laws from the command line: what is left can be read, scored and gone on with."""
+"""Runs of the search over laws: what they leave can be read, scored and improved."""
 
 from __future__ import annotations
 

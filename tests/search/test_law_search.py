@@ -1,4 +1,4 @@
-"""The search over laws: it solves small plants, always in the same way, and knows none of them."""
+"""The search over laws solves small plants, always the same way, and knows none."""
 
 from __future__ import annotations
 
@@ -77,14 +77,17 @@ def test_success_counts_first_and_the_return_where_it_is_what_decides() -> None:
     assert Judge(-5.0).value(good) > Judge(-5.0).value(quick)
 
 
-def test_a_vector_in_other_units_or_of_a_richer_shape_builds_the_same_law() -> None:
+def test_a_vector_in_other_units_or_of_a_richer_structure_builds_the_same_law() -> None:
     features = Features({0: 1.0, 1: 2.0, 2: 4.0}, pairs=(), rates=(2,), still=(), rest=(0, 1))
     finer = replace(features, sizes={0: 0.5, 1: 0.1, 2: 8.0})
-    (plain, *_), found = structures(features, 2), {shape.name: shape for shape in structures(finer, 2)}
+    (plain, *_), found = (
+        structures(features, 2),
+        {structure.name: structure for structure in structures(finer, 2)},
+    )
     vector = np.arange(1.0, 1.0 + plain.count)
     again = found[plain.name]
     assert again.build(again.vector_of(plain, vector)) == plain.build(vector)
-    richer = next(shape for shape in found.values() if shape.plainer == plain.name)
+    richer = next(structure for structure in found.values() if structure.plainer == plain.name)
     law = richer.build(richer.vector_of(plain, vector))
     assert law.outer == plain.build(vector).outer
     assert law.switching_function is not None

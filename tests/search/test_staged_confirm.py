@@ -1,4 +1,4 @@
-"""Choosing among programs that solve the training conditions: on further conditions first, then under noise."""
+"""The choice among programs that solve the training conditions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Solves = Callable[[StagedProgram, int], bool]
 
 
 def drive(step: Steps[Any], solves: Solves) -> list[Candidate]:
-    """Answer everything that ``step`` asks; return what it asked."""
+    """Answer everything that ``step`` asks and return what it asked."""
     asked: list[Candidate] = []
     try:
         candidates = next(step)

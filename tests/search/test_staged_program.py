@@ -87,9 +87,9 @@ def test_written_text_is_readable_python_with_short_lines(program: StagedProgram
     functions = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
     assert len(functions) == len(set(functions))
     assert functions[-1] == "act"
-    said = " ".join((ast.get_docstring(tree) or "").split())
+    docstring = " ".join((ast.get_docstring(tree) or "").split())
     for title in functions[-1 - len(program.stages) : -1]:
-        assert title.replace("_", " ") in said
+        assert title.replace("_", " ") in docstring
     assert max(len(line) for line in text.splitlines()) <= 110
 
 

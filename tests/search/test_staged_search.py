@@ -1,4 +1,4 @@
-"""The search: finds programs from nothing, the same ones for the same seed, and says when it is done."""
+"""The search finds programs from nothing, the same ones for the same seed."""
 
 from __future__ import annotations
 
