@@ -1,7 +1,7 @@
 """Tracing: nodes, operators, bundles, modules and backward.
 
-``node(value)`` makes a value traced, ``@bundle()`` a function; ``backward(output, feedback)`` returns the part of
-the graph between the parameters and an output (see ``trace_robot.trace.backward``).
+``node(value)`` makes a value traced, ``@bundle()`` a function; ``backward(output, feedback)`` returns the
+part of the graph between the parameters and an output (see ``trace_robot.trace.backward``).
 """
 
 from trace_robot.trace import operators, propagators
