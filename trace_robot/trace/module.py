@@ -1,4 +1,4 @@
-"""Module and the containers of parameters, as of torch.nn; they are saved as text.
+"""Module and other containers of parameters, as in torch.nn.
 
     NodeContainer         an object whose attributes may hold nodes
     └── ParameterContainer    finds the parameters in its attributes
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class NodeContainer:
-    """An object whose attributes may hold nodes. ``apply_op`` and ``to_data`` look into it."""
+    """An object whose attributes may hold nodes, for ``apply_op`` and ``to_data``."""
 
 
 class ParameterContainer(NodeContainer):
@@ -57,7 +57,7 @@ class ParameterContainer(NodeContainer):
         return {name: entry for name, entry in entries if entry is not None}
 
     def _set(self, values: Mapping[str, Any] | ParameterContainer) -> None:
-        """Give the parameters the values of those of the same names, all of which must exist."""
+        """Give the parameters the values of those of the same names."""
         new_values = values.parameters_dict() if isinstance(values, ParameterContainer) else values
         mine = self.parameters_dict()
         missing = sorted(mine.keys() - new_values.keys())
@@ -98,7 +98,7 @@ class TrainableFunction(ParameterContainer):
 
 
 class Module(ParameterContainer):
-    """An object with parameters. Subclasses define ``forward``, which a call of it runs."""
+    """An object with parameters. Subclasses define ``forward``."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result of a call of the module.
@@ -252,7 +252,7 @@ def to_data(value: Any) -> Any:
 
 
 def apply_op(op: Callable[..., Any], output: Any, *args: Any, **kwargs: Any) -> Any:
-    """Apply an operator to the leaves of containers, as broadcasting does to those of arrays.
+    """Apply an operator to the leaves of containers (broadcasting).
 
     Args:
         op: takes nodes and returns a node.
@@ -274,8 +274,8 @@ def apply_op(op: Callable[..., Any], output: Any, *args: Any, **kwargs: Any) -> 
         if not isinstance(argument, Node) and type(argument) is not type(output):
             raise TypeError(f"arguments must be nodes or {type(output).__name__}, got {argument!r}")
 
-    def at(part: Callable[[Any], Any], inner: Any) -> Any:
-        """Apply to one item: ``part`` takes it out of a container."""
+    def apply_to(part: Callable[[Any], Any], inner: Any) -> Any:
+        # ``part`` takes the item for ``inner`` out of a container
         parts = [item if isinstance(item, Node) else part(item) for item in args]
         named = {key: item if isinstance(item, Node) else part(item) for key, item in kwargs.items()}
         return apply_op(op, inner, *parts, **named)
@@ -283,14 +283,14 @@ def apply_op(op: Callable[..., Any], output: Any, *args: Any, **kwargs: Any) -> 
     if isinstance(output, (list, tuple, UserList)):
         if any(not isinstance(argument, Node) and len(argument) != len(output) for argument in inputs):
             raise ValueError(f"arguments must all have {len(output)} items, as the output has")
-        items = [at(itemgetter(index), inner) for index, inner in enumerate(output)]
+        items = [apply_to(itemgetter(index), inner) for index, inner in enumerate(output)]
         if isinstance(output, tuple):
             return tuple(items)
         output[:] = items
     elif isinstance(output, (dict, UserDict)):
         for key, inner in list(output.items()):
-            output[key] = at(itemgetter(key), inner)
+            output[key] = apply_to(itemgetter(key), inner)
     elif isinstance(output, NodeContainer):
         for name, inner in list(vars(output).items()):
-            setattr(output, name, at(attrgetter(name), inner))
+            setattr(output, name, apply_to(attrgetter(name), inner))
     return output

@@ -304,7 +304,7 @@ def shorten(value: Any, max_chars: int = 200, digits: int | None = 4) -> str:
 
 
 def _numbers_text(value: Any, max_chars: int, style: str) -> str:
-    """Return what ``_text`` returns for short arrays and lists of floats, "" for any other value."""
+    """Return the text of a short array or list of floats, "" for other values."""
     # A fast lane: observations and actions are of this kind, and the child that traces a controller shortens
     # every value of every step. A test holds that the two agree.
     kind = type(value)
@@ -316,7 +316,8 @@ def _numbers_text(value: Any, max_chars: int, style: str) -> str:
 
 
 def _text(value: Any, budget: int, digits: int | None) -> str:
-    """Return ``value`` as text, cut at about ``budget`` characters so that long values cost no more than short ones."""
+    """Return ``value`` as text of about ``budget`` characters at most."""
+    # Lists, dicts and arrays are cut before they are formatted: a million items cost no more than a hundred.
     if type(value) is float:
         return repr(value) if digits is None else f"{value:.{digits}g}"
     if value is None or isinstance(value, (bool, int)):

@@ -1,4 +1,4 @@
-"""Source code as a parameter: the text of a function, and a function made from text.
+"""Source code as a parameter: from a function to its text and back.
 
     written(function) -> text           what stands below a decorator, dedented
     Home.of(function).build(text)       compiles a text where the function stands: its globals and its closure
@@ -33,7 +33,7 @@ _FUTURE_FLAGS = 0x1FE0000
 
 @dataclass(frozen=True, slots=True)
 class _Decorator:
-    """Lines (1-based) of a decorator of the function ``name``: its own, and those that follow.
+    """Where a decorator of the function ``name`` stands (1-based lines).
 
     first, last: the decorator. rest: the next decorator or the ``def``. end: the last line of the function.
     """
@@ -210,7 +210,10 @@ class Home:
         )
 
     def _factory(self, tree: ast.Module, target: str, outer: list[str], shared: set[str]) -> ast.Module:
-        """Return a module that defines ``__factory__``, whose body is ``tree`` and a return of ``target``."""
+        """Return a module with a function ``__factory__`` around ``tree``.
+
+        It returns ``target``, and ``outer`` are its parameters.
+        """
         futures: list[ast.stmt] = []  # must stay at the head of the module
         body: list[ast.stmt] = []
         for item in tree.body:
@@ -243,10 +246,10 @@ class Home:
             return self.variables.get(name)
 
     def _with_cells(self, function: Any, outer: list[str]) -> Callable[..., Any]:
-        """Return ``function`` with the original cells, so that it sees later changes of variables.
+        """Return ``function`` with the original cells of its closure.
 
-        The factory's arguments made new cells for ``outer``. Cells of a function cannot be exchanged, so the
-        function is made again from its code.
+        So it sees later changes. The factory's arguments made new cells for ``outer``; those of a function
+        cannot be exchanged, so the function is made again from its code.
         """
         if not isinstance(function, FunctionType) or not self.cells or not function.__closure__:
             return function  # type: ignore[no-any-return]
