@@ -1,9 +1,9 @@
-"""Kills runs at random moments, takes them up again, and compares them with a run that nobody disturbed.
+"""Kills runs at random moments, takes them up again, and compares them with an undisturbed run.
 
     python benchmarks/crash.py --kills 200
     python benchmarks/crash.py --kills 10 --kinds model,reach --seed 7
 
-Each run is a real ``trace-robot optimize`` in a process of its own, killed with SIGKILL up to six times. Kinds: model
+Each run is a real ``trace-robot optimize`` in its own process, killed with SIGKILL up to six times. Kinds: model
 (OptoPrime; the model is an HTTP endpoint in this process that counts what it is asked), tuned (with CMA-ES between its
 proposals), search and cma, all on a point that is pushed about (tests/workspace); laws: search over feedback laws, on a
 mass; reach: search on Meta-World, videos.
@@ -71,12 +71,12 @@ CLOCK = ("started", "updated", "seconds", "result", "data")  # columns that are 
 def replies() -> list[str]:
     """Answers of all kinds: refused, better, worse, with an error when read, loaded or run; none solves the task."""
     gains = [0.4, 0.7, -1.0, 0.9, 1.1, 1.3, *(1.5 + number / 10 for number in range(40))]
-    said = [REPLY.format(gain=gain, code=CODE.format(gain=gain)) for gain in gains]
-    said.insert(0, "I would rather not.")
-    said.insert(3, said[1].replace("goal_position", "gaol_position").replace("0.4", "0.41"))
-    said.insert(5, said[1].replace("def act(", "def act((").replace("0.4", "0.42"))
-    said.insert(6, said[1].replace(", 0.0, 0.0]", "]").replace("0.4", "0.43"))
-    return said
+    answers = [REPLY.format(gain=gain, code=CODE.format(gain=gain)) for gain in gains]
+    answers.insert(0, "I would rather not.")
+    answers.insert(3, answers[1].replace("goal_position", "gaol_position").replace("0.4", "0.41"))
+    answers.insert(5, answers[1].replace("def act(", "def act((").replace("0.4", "0.42"))
+    answers.insert(6, answers[1].replace(", 0.0, 0.0]", "]").replace("0.4", "0.43"))
+    return answers
 
 
 class Endpoint:
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             "id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": choices, "usage": usage,
         }  # fmt: skip
         data = json.dumps(body).encode()
-        with contextlib.suppress(OSError):  # whoever asked was killed
+        with contextlib.suppress(OSError):  # the process that asked was killed
             self.send_response(200)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Crashes:
-    """Runs of one kind in ``folder``. kills: so far; wrong: what was, in words."""
+    """Runs of one kind in ``folder``. kills: so far; wrong: what differed, as text."""
 
     def __init__(self, kind: str, folder: Path, endpoint: Endpoint, seed: int) -> None:
         self.kind, self.folder, self.endpoint = kind, folder, endpoint
@@ -145,7 +145,7 @@ class Crashes:
         self.expected = picture(folder / "undisturbed" / "run")
 
     def one(self) -> None:
-        """Make one run, with up to MOST_KILLS kills, and look at what came of it."""
+        """Make one run, with up to MOST_KILLS kills, and look at the result."""
         self.runs += 1
         place = self.folder / f"{self.runs:03d}"
         moments: list[float] = []

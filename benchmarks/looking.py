@@ -3,7 +3,7 @@
     python benchmarks/looking.py
 
 Two runs are made up (tests/helpers/synthetic.py), of 1,000 iterations with a candidate each and of 20 with 50 each, ten
-episodes a candidate, beside 50 small ones. Each command is run in a process of its own, in turn with the others; told
+episodes a candidate, beside 50 small ones. Each command is run in a separate process, in turn with the others; printed
 are the median and the slowest in seconds of wall-clock time, and the median of processor time, which a busy machine
 changes little.
 """

@@ -81,7 +81,7 @@ def opened(url: str) -> tuple[float, float]:
 
 
 def words(length: int) -> str:
-    """Return a text of that length, in words of this project's own pages, each time in another order."""
+    """Return a text of that length, made of words from this project's pages, each time in another order."""
     every = " ".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))).split()
     return " ".join(random.Random(0).choices(every, k=length // 4))[:length]
 

@@ -4,8 +4,8 @@
     python benchmarks/scale.py --backend ray        the same on a Ray cluster of this machine
 
 Every episode sleeps instead of simulating, so that far more workers than processors can be busy. Efficiency is the time
-that the sleeping alone would take with so many workers over the time it took. "parent" is the processor time of this
-process for an episode, which bounds the episodes a second that it can hand out and take in; "results" is what
+that the sleeping alone would take with that number of workers over the time it took. "parent" is the processor time
+of this process for an episode, which bounds the episodes a second that it can hand out and take in; "results" is what
 an episode weighs on its way back.
 """
 

@@ -1,6 +1,6 @@
 """Put measured results into docs/benchmarks.md, so that no figure there was typed by hand.
 
-    python benchmarks/tables.py                                       tables and plots anew, from benchmarks/results
+    python benchmarks/tables.py                                       tables and plots again, from benchmarks/results
     python benchmarks/tables.py rollouts/runs/bench-paper-search      first take the results of these folders over
 
 A folder's results are kept as benchmarks/results/PROTOCOL-OPTIMIZER.jsonl, with the level of feedback where it is

@@ -2,7 +2,7 @@
 
     python benchmarks/trace_engine.py --peer /path/to/venv/bin/python     (or TRACE_OPT_PYTHON=...)
 
-The peer lives in an environment of its own:
+The peer lives in a separate environment:
 ``python3 -m venv peer && peer/bin/pip install --no-deps trace-opt==0.1.3.8 && peer/bin/pip install graphviz numpy``.
 Every figure is the median of CPU times over rounds that alternate between the two packages. Of the peer's summary
 only the union of its graphs is measured, which needs none of its other dependencies: the whole costs more.
@@ -296,7 +296,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peer", default=os.environ.get("TRACE_OPT_PYTHON", ""), help="the peer's python")
-    parser.add_argument("--peer-steps", type=int, default=500, help="also measure the peer at so many steps")
+    parser.add_argument(
+        "--peer-steps", type=int, default=500, help="also measure the peer at this number of steps"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", choices=("ours", "peer"), help=argparse.SUPPRESS)
     options = parser.parse_args()

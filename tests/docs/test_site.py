@@ -42,7 +42,7 @@ def test_a_site_that_hangs_together_has_no_problem(site: Path) -> None:
         ("<style>@import 'http://f.example/f';</style>", "new.html: loads http://f.example/f, from another address"),
     ],
 )  # fmt: skip
-def test_what_is_broken_or_comes_from_elsewhere_is_told(site: Path, html: str, problem: str) -> None:
+def test_what_is_broken_or_comes_from_elsewhere_is_reported(site: Path, html: str, problem: str) -> None:
     (site / "new.html").write_text(html)
     assert list(problems(site)) == [problem]
 

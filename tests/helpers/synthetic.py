@@ -154,11 +154,11 @@ def _attempts(trial: Evaluation, text: str) -> list[Attempt]:
     refused = Attempt(
         "proposal", messages, Reply(f"I would rather not. {text}", "stop", 1000, 100), ("no JSON",)
     )
-    said = f'{{"reasoning": "push harder", "values": {{}}}} {text}'
+    answer = f'{{"reasoning": "push harder", "values": {{}}}} {text}'
     taken = Attempt(
         "repair",
         messages,
-        Reply(said, "stop", 1000, 100),
+        Reply(answer, "stop", 1000, 100),
         (),
         trial.candidate.id,
         f"It stood still. {text}".strip(),

@@ -14,13 +14,13 @@ Check = Callable[[str, str], None]
 
 @pytest.fixture
 def golden() -> Check:
-    """Compare a text with golden/NAME; GOLDEN=write in the environment writes the files anew."""
+    """Compare a text with golden/NAME byte for byte; GOLDEN=write in the environment writes the files again."""
 
     def check(name: str, text: str) -> None:
         path = GOLDEN / name
         if os.environ.get("GOLDEN") == "write":
-            path.write_text(text, encoding="utf-8")
-        known = path.read_text(encoding="utf-8")
+            path.write_bytes(text.encode())
+        known = path.read_bytes().decode()  # read_text would take \r\n for \n
         changes = difflib.unified_diff(known.splitlines(), text.splitlines(), "golden", "now", lineterm="")
         assert known == text, f"{name} changed:\n" + "\n".join(changes)
 

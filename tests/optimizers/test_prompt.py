@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,8 +50,7 @@ def test_the_prompt_after_a_trial_with_a_graph(golden: Golden, episode: Any) -> 
 def test_the_prompt_with_history_and_a_rejected_reply(golden: Golden, episode: Any) -> None:
     other = CODE.replace("gain *", "2 * gain /")
     optimizer = tried(OptoPrime(PROBLEM), episode(6, fault_at=4), act=other, gain=5.0)
-    state = optimizer.state()
-    optimizer.restore({**state, "rejected": ["gain: must be between 0 and 10, got 50.0"]})
+    optimizer._rejected = ["gain: must be between 0 and 10, got 50.0"]
     golden("history.txt", optimizer.prompt())
 
 
@@ -69,6 +70,13 @@ def test_the_prompt_of_plain_operations_without_steps(golden: Golden) -> None:
     start = optimizer.problem.start()
     optimizer.learn(start, Outcome(0, -7.0, "too low", subgraph=backward(output, "too low")))
     golden("operations.txt", optimizer.prompt())
+
+
+def test_every_golden_file_is_compared_with_a_prompt() -> None:
+    here = Path(__file__).parent
+    tests = "".join((here / name).read_text() for name in ("test_prompt.py", "test_first_prompts.py"))
+    compared = re.findall(r'\("(\w+\.txt)", ', tests)
+    assert sorted(compared) == sorted(path.name for path in (here / "golden").iterdir())
 
 
 @pytest.mark.parametrize("steps", [10, 50, 150, 500])

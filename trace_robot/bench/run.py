@@ -14,13 +14,12 @@ from trace_robot.bench.plan import Key, Plan
 from trace_robot.bench.results import ResultRow, Results
 from trace_robot.env.registry import require_expert
 from trace_robot.errors import ChangedRunError, EnvironmentFault
-from trace_robot.llm.recording import read_record
+from trace_robot.llm import ModelConfig, read_record
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
 from trace_robot.rollout.feedback import EXPERT
-from trace_robot.run.events import Event, Observe
+from trace_robot.run.events import Event, OnEvent, Started
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.run.optimizers import Chosen, choose
 from trace_robot.settings import Result
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.writer import Store
@@ -102,42 +101,52 @@ class _Bench:
         started = time.monotonic()
         name = f"{key[0]}-s{key[1]}"
         folder = self.out / "runs" / name
-        chosen = self._choose(key, name)
+        why = ""
+
+        def on_event(event: Event) -> None:
+            nonlocal why
+            if isinstance(event, Started):
+                why = event.why
+            observe(event)
+
         try:
-            result = self._go_on(chosen, folder, observe)
-            if result is None:
-                chosen = self._choose(key, name)
-                result = self._begin(chosen, folder, observe)
+            result = self._go_on(name, folder, on_event) or self._begin(key, name, folder, on_event)
         except EnvironmentFault as error:
-            return self._broken(key, chosen, error, time.monotonic() - started)
+            return self._broken(key, name, error, time.monotonic() - started)
         controller = RunFolder(self.out / "controllers").write(f"{name}.py", (folder / "best.py").read_text())
         taken = max(time.monotonic() - started, result.seconds)  # which has those before it was stopped
-        row = self._row(key, chosen, result, folder, controller, taken)
+        row = self._row(key, why, result, folder, controller, taken)
         if self.plan.optimizer == "search":
             shutil.rmtree(folder)  # a search's log is large, and the same run writes it again
             with Store(folder.parent) as store:
                 store.forget(folder.name)
         return row
 
-    def _choose(self, key: Key, name: str) -> Chosen:
-        settings = self.plan.settings(key)
-        return choose(settings, model=self.model, base_url=self.base_url, record=self._record(name))
+    def _model(self, name: str) -> ModelConfig:
+        return ModelConfig(self.model, self.base_url, record=self._record(name))
 
-    def _go_on(self, chosen: Chosen, folder: Path, observe: Observe) -> Result | None:
+    def _go_on(self, name: str, folder: Path, on_event: OnEvent) -> Result | None:
         """Take a run up again that was stopped; None if there is none, or it would not be the same run."""
         with Store(folder.parent) as store:
             if not store.can_go_on(folder.name):
                 return None
         try:
-            return resume(folder, chosen=chosen, engine=self.engine, observe=observe)
+            return resume(folder, model=self._model(name), engine=self.engine, on_event=on_event)
         except ChangedRunError:
             return None
 
-    def _begin(self, chosen: Chosen, folder: Path, observe: Observe) -> Result:
+    def _begin(self, key: Key, name: str, folder: Path, on_event: OnEvent) -> Result:
         if folder.exists():
             shutil.rmtree(folder)  # of a run that cannot go on, perhaps before it could be told for one
         return optimize(
-            chosen.settings, folder, chosen=chosen, engine=self.engine, overwrite=True, observe=observe
+            key[0],
+            optimizer=self.plan.optimizer,
+            model=self._model(name),
+            out=folder,
+            overwrite=True,
+            engine=self.engine,
+            on_event=on_event,
+            **self.plan.keywords(key),
         )
 
     def _record(self, name: str) -> str | None:
@@ -149,17 +158,18 @@ class _Bench:
         (folder / f"{name}.jsonl").touch()
         return str(folder / f"{name}.jsonl")
 
-    def _paid(self, name: str, result: Result) -> tuple[int, int]:
-        """Return calls and tokens, those of an earlier attempt that was killed included."""
+    def _paid(self, name: str) -> tuple[int, int]:
+        """Return the calls and tokens of the recorded answers, those of an attempt that was killed included."""
         record = self._record(name)
         replies = [r for e in (read_record(record) if record else ()) for r in e.replies]
         tokens = sum(reply.prompt_tokens + reply.completion_tokens for reply in replies)
-        return max(result.model_calls, len(replies)), max(result.tokens, tokens)
+        return len(replies), tokens
 
     def _row(
-        self, key: Key, chosen: Chosen, result: Result, folder: Path, controller: Path, seconds: float
+        self, key: Key, why: str, result: Result, folder: Path, controller: Path, seconds: float
     ) -> ResultRow:
-        calls, tokens = self._paid(controller.stem, result)
+        calls, tokens = self._paid(controller.stem)
+        calls, tokens = max(result.model_calls, calls), max(result.tokens, tokens)
         held_out = json.loads((folder / "held_out.json").read_text())["episodes"]
         return ResultRow(
             task=key[0], optimizer=result.optimizer, protocol=self.plan.protocol, seed=key[1],
@@ -170,18 +180,19 @@ class _Bench:
             candidates=result.candidates, iterations=result.iterations, environment_steps=result.environment_steps,
             model_calls=calls, tokens=tokens, seconds=result.seconds,
             wall_seconds=round(seconds, 2), workers=self.engine.workers, ended=result.ended,
-            model=chosen.why if calls else "", controller=controller.relative_to(self.out).as_posix(),
+            model=why if calls else "", controller=controller.relative_to(self.out).as_posix(),
             fixed=self.plan.fixed, versions=result.versions,
         )  # fmt: skip
 
-    def _broken(self, key: Key, chosen: Chosen, error: EnvironmentFault, seconds: float) -> ResultRow:
-        rules, settings = self.plan.rules, chosen.settings
+    def _broken(self, key: Key, name: str, error: EnvironmentFault, seconds: float) -> ResultRow:
+        rules, settings = self.plan.rules, self.plan.settings(key)
+        calls, tokens = self._paid(name)
         return ResultRow(
             task=key[0], optimizer=settings.optimizer, protocol=rules.name, seed=key[1], feedback=settings.feedback,
             control=settings.control or settings.usual_control, success=0.0, episodes=rules.held_out,
             interval=wilson(0, rules.held_out), crashes=rules.held_out, training_success=0.0,
             training_episodes=rules.episodes, candidates=0, iterations=0, environment_steps=0,
-            model_calls=chosen.usage().calls, tokens=chosen.usage().tokens, seconds=round(seconds, 2),
+            model_calls=calls, tokens=tokens, seconds=round(seconds, 2),
             wall_seconds=round(seconds, 2), workers=self.engine.workers, ended=f"the environment broke: {error}",
             model="", controller="", fixed=self.plan.fixed, versions=versions(),
         )  # fmt: skip
