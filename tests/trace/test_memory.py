@@ -17,7 +17,7 @@ def learned(x: Any, gain: Any) -> Any:
 
 
 def growth(repeat: Callable[[], object], times: int) -> int:
-    """Return how many bytes ``times`` runs of ``repeat`` leave, without the cycle finder."""
+    """Return how many bytes ``times`` runs leave behind, without the cycle finder."""
     for _ in range(50):
         repeat()
     gc.collect()

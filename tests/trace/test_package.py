@@ -17,7 +17,7 @@ MODULES = sorted(Path(str(trace_robot.trace.__file__)).parent.glob("[a-z]*.py"))
 
 
 def imported_by(body: list[ast.stmt]) -> set[str]:
-    """Return the modules of the engine that statements import, not those within functions."""
+    """Return the modules of the engine that these statements import."""
     froms = [item for item in body if isinstance(item, ast.ImportFrom)]
     names = [str(item.module) for item in froms] + [
         alias.name for item in body if isinstance(item, ast.Import) for alias in item.names
