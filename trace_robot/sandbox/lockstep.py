@@ -1,4 +1,4 @@
-"""Episodes of one controller that are called in lock step, and their replay when one ends the process.
+"""Episodes in lock step, and their replay when one of them ends the process.
 
 All episodes of a reset share one process, since one message for all of them is cheaper than one for each. When an
 episode kills the process (a timeout, a crash), the others are replayed: a new process gets every input since the reset
@@ -63,7 +63,7 @@ class LockstepEpisodes:
         return tuple(self._records[episode])
 
     def reset(self) -> Fault | None:
-        """Start the episodes in the process; return the first fault."""
+        """Start the episodes in the process and return the first fault."""
         count = len(self.printed)
         try:
             entries = self._client.reset(count)
@@ -104,7 +104,7 @@ class LockstepEpisodes:
         return self.faults.get(0, action) if self.faults else action
 
     def call(self, numbers: Sequence[int], rows: Array) -> list[Array | Fault]:
-        """Call episodes; one that kills the process leaves the others where they were.
+        """Call episodes, and replay the others if one kills the process.
 
         Args:
             numbers: of the episodes.
@@ -154,7 +154,7 @@ class LockstepEpisodes:
         return [self.faults.get(number, action) for number, action in zip(numbers, actions, strict=True)]
 
     def _replay(self) -> None:
-        """If the process is gone, start one and bring the live episodes to where they were."""
+        """If the process is gone, start one and repeat the history of live episodes."""
         if self._client.process.alive:
             return
         # What they print and record a second time is in the copy, which is dropped.
@@ -166,7 +166,7 @@ class LockstepEpisodes:
                 copy._call_once([numbers[index] for index in kept], rows[kept])
 
     def _note(self, numbers: Sequence[int], entries: Sequence[WireRecord]) -> Fault | None:
-        """Keep what was printed and recorded, and faults as the end of their episodes; return the first fault."""
+        """Keep what entries report, and return the first fault."""
         first = None
         limit = self._client.limits.printed_chars
         for number, entry in zip(numbers, entries, strict=True):

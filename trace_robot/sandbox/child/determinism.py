@@ -10,7 +10,12 @@ import numpy as np
 
 class _Random(random.Random):
     def seed(self, a: Any = None, version: int = 2) -> None:
-        """Stand in for `random.Random.seed`; Args: as there."""
+        """Stand in for `random.Random.seed`.
+
+        Args:
+            a: the seed, None to take one from the episode.
+            version: of the algorithm that makes a seed of a str.
+        """
         super().seed(_draw_seed() if a is None else a, version)
 
 
@@ -26,7 +31,7 @@ def seed_all() -> None:
 
 
 def replace_unseeded() -> None:
-    """Patch the generators: without a seed they take one from the episode, not from the system."""
+    """Patch the generators to take a seed from the episode where none is given."""
     make, seed, numpy_seed = np.random.default_rng, random.seed, np.random.seed
 
     def default_rng(value: Any = None) -> np.random.Generator:
@@ -34,7 +39,12 @@ def replace_unseeded() -> None:
         return make(_draw_seed() if value is None else value)
 
     def reseed(a: Any = None, version: int = 2) -> None:
-        """Stand in for `random.seed`; Args: as there."""
+        """Stand in for `random.seed`.
+
+        Args:
+            a: the seed, None to take one from the episode.
+            version: of the algorithm that makes a seed of a str.
+        """
         seed(_draw_seed() if a is None else a, version)
 
     def reseed_numpy(value: Any = None) -> None:
