@@ -81,6 +81,13 @@ def test_random_numbers_do_not_depend_on_how_episodes_are_grouped(shared: Sandbo
     assert together == [[step] * 3 for step in alone]
 
 
+def test_a_seed_may_be_passed_by_its_name(shared: Sandbox) -> None:
+    source = "import random\nimport numpy as np\nrandom.seed(a=3)\nnp.random.seed(seed=3)\n"
+    source += "def act(o):\n    return [np.random.default_rng(seed=3).random(), np.random.rand()]\n"
+    drawn = [np.random.default_rng(3).random(), np.random.RandomState(3).rand()]
+    assert action(first(shared, source)).tolist() == pytest.approx(drawn)
+
+
 @pytest.mark.parametrize(
     ("source", "category", "line", "message"),
     [
