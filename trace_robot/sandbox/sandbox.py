@@ -148,12 +148,20 @@ class Sandbox:
             ValueError: ``inputs`` has another shape.
         """
         current = self._episodes
-        if current is not None and current.only_one and inputs.shape == (1, self._input_size):
+        # The fast lane's conditions stand here and not in properties, with which a call took 11.7 us of processor time
+        # instead of 10.4 (a controller that returns a list, median of 7 and 15 rounds).
+        if (
+            current is not None
+            and current.count == 1
+            and not current.faults
+            and self._client.process.pid
+            and inputs.shape == (1, self._input_size)
+        ):
             return [current.call_only(np.asarray(inputs, _FLOAT64))]
         rows = np.ascontiguousarray(inputs, _FLOAT64)
         if current is None or self._loaded is None or self._client.interrupted:
             raise OrderError("call needs episodes: reset first")
-        numbers = tuple(range(len(current.printed))) if episodes is None else tuple(episodes)
+        numbers = tuple(range(current.count)) if episodes is None else tuple(episodes)
         if rows.shape != (len(numbers), self._input_size):
             raise ValueError(f"inputs must have shape {(len(numbers), self._input_size)}, got {rows.shape}")
         return current.call(numbers, rows)
@@ -161,7 +169,7 @@ class Sandbox:
     def printed(self, episode: int = 0) -> str:
         """Return what an episode has printed, cut at ``Limits.printed_chars``."""
         current = self._episodes
-        return current.printed[episode] if current is not None and episode < len(current.printed) else ""
+        return current.printed[episode] if current is not None and episode < current.count else ""
 
     def written(self, episode: int = 0) -> tuple[bytes, ...]:
         """Return an episode's records as `graph_records.read_records` reads them.
@@ -169,7 +177,7 @@ class Sandbox:
         () if it was not traced. They are cheaper to keep than what `graph` returns, where few graphs are looked at.
         """
         current = self._episodes
-        return current.records(episode) if current is not None and episode < len(current.printed) else ()
+        return current.records(episode) if current is not None and episode < current.count else ()
 
     def graph(self, episode: int = 0) -> tuple[dict[str, Any], ...]:
         """Return the trace records of an episode so far, () if it was not traced."""
