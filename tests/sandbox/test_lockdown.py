@@ -147,7 +147,7 @@ def test_a_forgotten_sandbox_ends_its_processes() -> None:
     assert wait_until_gone(*pids)
 
 
-def test_a_stopped_jail_is_a_timeout_and_not_a_hang() -> None:
+def test_a_stopped_child_is_a_timeout_and_not_a_hang() -> None:
     with Sandbox(Interface(3, 2), Limits(call_seconds=0.05)) as sandbox:
         sandbox.load(PLAIN)
         sandbox.reset()
