@@ -44,7 +44,7 @@ def plain(answer: Array | Fault) -> Any:
 
 
 def play(sandbox: Sandbox, source: str, *, trace: bool = False, episodes: int = 1) -> Outcome:
-    """Play every row in each of several episodes, and return the outcome of the last one.
+    """Play every row in each of several episodes and return the last one's outcome.
 
     Args:
         sandbox: of 3 inputs and 2 outputs.
