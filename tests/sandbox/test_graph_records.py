@@ -47,7 +47,14 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def play(sandbox: Sandbox, source: str, rows: Array, *, trace: bool = True) -> list[Array | Fault]:
-    """Load the source, and call it once with each row."""
+    """Call a controller once with each row and return its answers.
+
+    Args:
+        sandbox: with the fields of FIELDS.
+        source: the controller.
+        rows: (n, 6).
+        trace: whether to record its graph.
+    """
     assert sandbox.load(source, trace=trace) is None
     assert sandbox.reset() is None
     return [sandbox.call(row[None])[0] for row in rows]

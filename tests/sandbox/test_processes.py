@@ -51,7 +51,12 @@ def is_shared(name: str) -> bool:
 
 
 def may_be_in_child(name: str, others: set[str]) -> bool:
-    """Return whether a module is the child\'s, shared, the tracer\'s or one of ``others``."""
+    """Return whether a child may have a module.
+
+    Args:
+        name: the module.
+        others: that it may have besides its own, the shared ones and the tracer's.
+    """
     own = name.startswith("trace_robot.sandbox.child")
     return own or is_shared(name) or name in others or name.startswith("trace_robot.trace.")
 

@@ -21,13 +21,24 @@ def shared() -> Iterator[Sandbox]:
 
 
 def start(sandbox: Sandbox, source: str, episodes: int = 1) -> None:
-    """Load a source and reset it, without a fault."""
+    """Load and reset a controller, which must give no fault.
+
+    Args:
+        sandbox: of 3 inputs and 2 outputs.
+        source: the controller.
+        episodes: to start.
+    """
     assert sandbox.load(source) is None
     assert sandbox.reset(episodes) is None
 
 
 def first(sandbox: Sandbox, source: str) -> Array | Fault:
-    """Return the fault, or the first answer to a row of ones."""
+    """Return the fault of a controller, or its answer to a row of ones.
+
+    Args:
+        sandbox: of 3 inputs.
+        source: the controller.
+    """
     return sandbox.load(source) or sandbox.reset() or sandbox.call(np.ones((1, 3)))[0]
 
 
