@@ -1,4 +1,4 @@
-"""One module of the command line writes to the terminal, and what it writes does nothing to it."""
+"""Only one module writes to the terminal, and no text can control it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNCHECKED = {"console.py", "optimize.py"}
 
 
 def writers(text: str) -> list[str]:
-    """Return where a module writes to a stream: print, a stream of sys, os.write, a Console that it makes."""
+    """Return where a module uses print, a stream of sys, os.write or a Console."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in WRITING:
