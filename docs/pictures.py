@@ -21,7 +21,7 @@ def main() -> None:
     clips = []
     for when, file in (("before", "iterations/000/controller.py"), ("after", "best.py")):
         report = evaluate(
-            task, load_policy(options.run / file), episodes=episodes, seed=result["seed"], record=True
+            task, load_policy(options.run / file), episodes=episodes, seed=result["seed"], keep_states=True
         )
         caption = f"{task}, {when}: success {report.success:.2f} of {episodes}"
         clips.append(clip_of(report.episodes[0], caption))

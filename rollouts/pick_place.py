@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import sys
 
-from trace_robot.policy import load_policy
-from trace_robot.rollout import RolloutEngine, held_out_seeds, training_seeds
-from trace_robot.rollout.evaluation import Evaluator, wilson
-from trace_robot.rollout.task import resolve
+from trace_robot import RolloutEngine, load_policy
+from trace_robot.rollout import Evaluator, Task, held_out_seeds, training_seeds
 from trace_robot.search import StagedSearch
-from trace_robot.search.controller import written
+from trace_robot.search.controller import write_out
+from trace_robot.stats import wilson
 
 MOST_STEPS = 2_000_000
 
 
-def main(task: str = "pick-place-v3") -> None:
-    policy, spec, options = resolve(task, load_policy("do_nothing"), control="raw")
+def main(env: str = "pick-place-v3") -> None:
+    task = Task.load(env, load_policy("do_nothing"), control="raw")
     seeds = training_seeds(seed=0, episodes=5)
-    search = StagedSearch(spec, seeds)
+    search = StagedSearch(task.spec, seeds)
     with RolloutEngine() as engine:
-        trials = Evaluator(engine, policy, task, options, seeds)
-        while not search.done and trials.environment_steps < MOST_STEPS:
+        evaluator = Evaluator(engine, task, seeds)
+        while not search.done and evaluator.environment_steps < MOST_STEPS:
             candidates = search.ask()
-            search.tell([trial.outcome for trial in trials.run(candidates)])
-            print(f"{trials.candidates} controllers tried, {trials.environment_steps:,} simulator steps")
+            search.tell([trial.outcome for trial in evaluator.evaluate(candidates)])
+            print(
+                f"{evaluator.candidates} controllers tried, {evaluator.environment_steps:,} simulator steps"
+            )
         if search.best is None:
-            raise SystemExit("nothing was found")
-        text = policy.render(written(search.best, spec).values)
-        episodes = trials.score(text, held_out_seeds(seed=0, episodes=50))
+            raise SystemExit("the search found no controller")
+        text = task.policy.render(write_out(search.best, task.spec).values)
+        episodes = evaluator.score(text, held_out_seeds(seed=0, episodes=50))
     wins = sum(episode.success for episode in episodes)
     low, high = wilson(wins, len(episodes))
     print(text)

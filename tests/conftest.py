@@ -11,7 +11,7 @@ from helpers import frames, synthetic
 from trace_robot.policy import load_policy
 from trace_robot.rollout import RolloutEngine, training_seeds
 from trace_robot.rollout.evaluation import Evaluator
-from trace_robot.rollout.task import resolve
+from trace_robot.rollout.task import Task
 from trace_robot.spec import Array
 from trace_robot.store.history import RunInfo
 
@@ -54,6 +54,6 @@ def point_mass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def point_mass_trials(point_mass: None) -> Iterator[Evaluator]:
-    policy, _, options = resolve("point-mass", load_policy("do_nothing"))
+    task = Task.load("point-mass", load_policy("do_nothing"))
     with RolloutEngine(1) as engine:
-        yield Evaluator(engine, policy, "point-mass", options, training_seeds(0, 2), observe=True)
+        yield Evaluator(engine, task, training_seeds(0, 2), keep_observations=True)

@@ -1,38 +1,59 @@
-"""What a run is asked for, what it tells on the way and what it comes to."""
+"""What a run is asked for and what it comes to, as plain data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
+from trace_robot.errors import unknown
 from trace_robot.fault import Limits
 
-if TYPE_CHECKING:
-    pass
 
-EPISODES = 5
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What an optimizer uses where a setting is left out; see ``Settings``."""
+
+    episodes: int = 5
+    iterations: int | None = None
+    seconds: float | None = None
+    control: str = "pose"
+
+
+SEARCH_SECONDS = 240.0
+
+# The search compares programs by racing, so that most of its ten conditions cost nothing; programs that were chosen on
+# fewer conditions solve fewer held-out ones. An optimizer that is not listed has the plain Defaults().
+DEFAULTS: Mapping[str, Defaults] = {
+    "search": Defaults(episodes=10, seconds=SEARCH_SECONDS, control="raw"),
+    "cma": Defaults(seconds=SEARCH_SECONDS),
+    "optoprime": Defaults(iterations=10),
+    "opro": Defaults(iterations=10),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to optimize and how.
+    """What to optimize and how. The field names are those of stored runs.
 
-    policy: a name or a path. optimizer: "auto", "optoprime", "opro", "search" or "cma". iterations: None for the
-    optimizer's own default. episodes: training conditions of a candidate, 0 for the optimizer's own default;
-    confirm: further ones for a candidate that solves these. held_out: conditions of the final score.
-    control: "pose" or "raw", None for what the policy says; usual_control where it says nothing.
+    task: the environment, by name, file or gymnasium id. policy: name or path of the controller to start from.
+    optimizer: "optoprime", "opro", "search", "cma", or the name of an optimizer of one's own.
+    iterations: controllers that a model proposes, or improvements of a search; None for no limit.
+    episodes: training conditions of every candidate. confirm: further ones for a candidate that solves these.
+    held_out: conditions of the final score. seed: which conditions, and the optimizer's random generator.
     workers, backend, address: where rollouts run, see ``trace_robot.rollout.RolloutEngine``.
+    control: "pose" or "raw", None for what the policy says; usual_control where the policy says nothing.
     options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.feedback``.
     seconds: wall-clock budget of the optimization; steps: budget of simulator steps, which unlike the clock stops
     every repetition at the same candidate. tune: CMA-ES on numbers between two proposals of a model.
+    trusted: run controllers without a sandbox where the system has none. limits: of one controller.
     """
 
     task: str
     policy: str = "do_nothing"
     optimizer: str = "auto"
     iterations: int | None = None
-    episodes: int = 0
+    episodes: int = 5
     confirm: int = 10
     seed: int = 0
     workers: int | None = None
@@ -51,6 +72,31 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     @classmethod
+    def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
+        """Return complete settings: the one place where defaults of an optimizer are filled in.
+
+        Args:
+            task: the environment.
+            optimizer: its name; "auto" is decided before.
+            settings: other fields of Settings; None counts as left out.
+
+        Raises:
+            UnknownNameError: a keyword is not a setting.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in names:
+                raise unknown("setting", name, names)
+        values = {name: value for name, value in settings.items() if value is not None}
+        defaults = DEFAULTS.get(optimizer, Defaults())
+        values.setdefault("episodes", defaults.episodes)
+        values.setdefault("iterations", defaults.iterations)
+        values.setdefault("usual_control", defaults.control)
+        if "steps" not in values:  # a budget of steps is to end at the same candidate on every machine
+            values.setdefault("seconds", defaults.seconds)
+        return cls(task=task, optimizer=optimizer, **values)
+
+    @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Settings:
         """Return what ``dataclasses.asdict`` made plain; raise TypeError for a field that is not known."""
         return cls(**{**data, "limits": Limits(**data["limits"])})
@@ -58,11 +104,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run came to; the fields of result.json.
+    """A finished run's scores and costs; the fields of result.json.
 
-    held_out_interval: 95 % Wilson interval of the success; held_out_return: mean total reward. candidates: how many
-    were tried. seconds: of the optimization, without the held-out episodes. ended: why it stopped. money: None where
-    no prices were given.
+    Successes are fractions of episodes, 0 to 1. held_out_interval: 95 % Wilson interval of the success;
+    held_out_return: mean total reward. candidates: how many were rolled out. seconds: of the optimization, without the
+    held-out episodes. ended: why it stopped. money: None where no prices were given.
     """
 
     task: str

@@ -20,8 +20,6 @@ from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import LEVELS, FeedbackRecorder, feedback, words
 from trace_robot.run.optimize import optimize
-from trace_robot.run.optimizers import choose
-from trace_robot.settings import Settings
 
 ROOT = Path(trace_robot.__file__).parents[1]
 TOWARDS = """
@@ -113,29 +111,26 @@ def test_the_expert_succeeds_in_the_control_mode_that_it_speaks(control: str) ->
     assert success
 
 
+def never(*_: Any, **__: Any) -> Any:
+    pytest.fail("no optimizer is to be made")
+
+
 def test_an_environment_without_an_expert_is_refused_before_anything_runs(
     point_mass: Path, tmp_path: Path
 ) -> None:
-    settings = Settings("point-mass", optimizer="optoprime", feedback="expert")
     with pytest.raises(UnknownNameError, match="point-mass has no scripted expert"):
-        optimize(
-            settings, tmp_path / "run", make_optimizer=lambda *_: pytest.fail("it must not come to this")
-        )
+        optimize("point-mass", optimizer=never, feedback="expert", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_an_optimizer_that_reads_no_words_takes_no_level_but_outcome() -> None:
+def test_an_optimizer_that_reads_no_words_takes_no_level_but_outcome(tmp_path: Path) -> None:
     with pytest.raises(ValueMismatchError, match="the optimizer search reads none; leave --feedback out"):
-        choose(Settings("reach-v3", optimizer="search", feedback="terms"))
+        optimize("reach-v3", optimizer="search", feedback="terms", out=tmp_path / "run")
 
 
 def test_a_misspelt_level_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="no feedback level 'term'; known: outcome, terms"):
-        optimize(
-            Settings("reach-v3", feedback="term"),
-            tmp_path / "run",
-            make_optimizer=lambda *_: pytest.fail("no"),
-        )
+        optimize("reach-v3", optimizer=never, feedback="term", out=tmp_path / "run")
 
 
 class Poison:
@@ -152,12 +147,10 @@ class Poison:
 def run_of(level: str, endpoint: Any, out: Path) -> dict[str, Any]:
     """Do a small run with a model, rollouts in this process, and return all that came of it."""
     endpoint.prompts.clear()
-    settings = Settings(
+    result = optimize(
         "reach-v3", optimizer="optoprime", iterations=1, episodes=2, held_out=3, workers=0, control="pose",
-        options={"decisions": 4}, feedback=level, tune=False, video=False,
+        options={"decisions": 4}, feedback=level, tune=False, video=False, out=out,
     )  # fmt: skip
-    chosen = choose(settings)
-    result = optimize(chosen.settings, out, make_optimizer=chosen.make, usage=chosen.usage)
     return {
         "prompts": list(endpoint.prompts),
         "controller": (out / "best.py").read_text(),
@@ -208,7 +201,7 @@ def test_poisoning_the_experts_changes_nothing_of_the_search(
     poison: Callable[[], Poison], tmp_path: Path
 ) -> None:
     def search(out: Path) -> tuple[str, str, float]:
-        settings = Settings(
+        result = optimize(
             "reach-v3",
             optimizer="search",
             episodes=2,
@@ -217,8 +210,8 @@ def test_poisoning_the_experts_changes_nothing_of_the_search(
             steps=1000,
             video=False,
             options={"horizon": 20},
+            out=out,
         )
-        result = optimize(settings, out)
         return (out / "best.py").read_text(), (out / "log.jsonl").read_text(), result.held_out_success
 
     before = search(tmp_path / "before")

@@ -21,7 +21,8 @@ def test_where_there_is_no_live_line_a_long_silence_is_broken_now_and_then(
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     out = Console(file=io.StringIO(), width=200)
-    progress = RunProgress(out, why="as asked", seconds=90)
+    progress = RunProgress(out)
+    progress.seconds = 90
     for second in range(0, 65, 5):
         now[0] = 1000.0 + second
         progress.show(Progressed("training", second, 100, 7, None, float(second)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trace_robot.cli import main
-from trace_robot.cli.replay import recordings
+from trace_robot.cli.optimize import recordings
 
 
 def test_the_recordings_of_the_three_tasks_ship() -> None:

@@ -18,7 +18,7 @@ from trace_robot.env.traced import load_env
 from trace_robot.errors import UnknownNameError, ValueMismatchError, WorkspaceError
 from trace_robot.policy import load_policy
 from trace_robot.rollout import Job, RolloutEngine
-from trace_robot.rollout.task import resolve
+from trace_robot.rollout.task import Task
 
 ONE = """
 from trace_robot import Environment
@@ -175,21 +175,21 @@ def test_a_path_that_is_no_plug_in_is_told_what_one_is(own: Path) -> None:
     ("name", "size"), [("Pusher-v5", 7), ("CartPole-v1", 1), ("reach-v3", 4), ("Reacher-v5", 2)]
 )
 def test_doing_nothing_has_the_size_of_every_environment(name: str, size: int) -> None:
-    policy, spec, options = resolve(name, load_policy("do_nothing"), "raw")
-    assert spec.action_size == size
-    assert f"return [{', '.join(['0.0'] * size)}]" in policy.text
+    task = Task.load(name, load_policy("do_nothing"), control="raw")
+    assert task.spec.action_size == size
+    assert f"return [{', '.join(['0.0'] * size)}]" in task.policy.text
     with RolloutEngine(0) as engine:
-        (episode,) = engine.run([Job(name, 0, {**options, "horizon": 3}, controller=policy.text)])
+        (episode,) = engine.run([Job(name, 0, {**task.options, "horizon": 3}, controller=task.policy.text)])
     assert episode.fault is None
     assert episode.actions.shape == (3, size)
     assert np.all(episode.actions == 0)
 
 
 def test_an_environment_without_pose_control_is_run_raw_unless_pose_is_asked_for() -> None:
-    assert resolve("CartPole-v1", load_policy("do_nothing"))[1].control == "raw"
-    assert resolve("FetchReach-v4", load_policy("do_nothing"))[1].control == "pose"
+    assert Task.load("CartPole-v1", load_policy("do_nothing")).spec.control == "raw"
+    assert Task.load("FetchReach-v4", load_policy("do_nothing")).spec.control == "pose"
     with pytest.raises(ValueMismatchError, match="control of CartPole-v1 must be 'raw', got 'pose'"):
-        resolve("CartPole-v1", load_policy("do_nothing"), "pose")
+        Task.load("CartPole-v1", load_policy("do_nothing"), control="pose")
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:

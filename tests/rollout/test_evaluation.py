@@ -12,7 +12,7 @@ from trace_robot.optimizers.prompt.table import minimal
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout import RolloutEngine, Rollouts, training_seeds
 from trace_robot.rollout.evaluation import Evaluator
-from trace_robot.rollout.task import resolve
+from trace_robot.rollout.task import Task
 
 UNUSED = """\
 from trace_robot import bundle, node
@@ -38,8 +38,7 @@ def engine() -> Iterator[RolloutEngine]:
 
 
 def trials(engine: RolloutEngine, policy: Policy, task: str = "reach-v3", episodes: int = 2) -> Evaluator:
-    policy, _, options = resolve(task, policy, "pose")
-    return Evaluator(engine, policy, task, options, training_seeds(0, episodes))
+    return Evaluator(engine, Task.load(task, policy, control="pose"), training_seeds(0, episodes))
 
 
 def start(policy: Policy) -> Candidate:
@@ -50,7 +49,7 @@ def test_feedback_flows_from_the_outcome_through_every_step_to_code_and_constant
     engine: RolloutEngine,
 ) -> None:
     policy = load_policy("pick_place")
-    (trial,) = trials(engine, policy, "pick-place-v3").run([start(policy)], graph=True)
+    (trial,) = trials(engine, policy, "pick-place-v3").evaluate([start(policy)], graph=True)
     records: list[dict[str, Any]] = [dict(record) for record in minimal(trial.outcome.graph)]
     assert {record["name"] for record in records if record["kind"] == "parameter"} == set(policy.values)
     operations = [record["op"] for record in records if record["kind"] == "operation"]
@@ -61,7 +60,7 @@ def test_feedback_flows_from_the_outcome_through_every_step_to_code_and_constant
 
 def test_a_parameter_that_nothing_used_is_not_in_the_graph(engine: RolloutEngine) -> None:
     policy = Policy.from_text(UNUSED)
-    (trial,) = trials(engine, policy, episodes=1).run([start(policy)], graph=True)
+    (trial,) = trials(engine, policy, episodes=1).evaluate([start(policy)], graph=True)
     assert trial.outcome.faults == ()
     records = minimal(trial.outcome.graph)
     assert {record["name"] for record in records if record["kind"] == "parameter"} == {"go", "step"}
@@ -69,8 +68,8 @@ def test_a_parameter_that_nothing_used_is_not_in_the_graph(engine: RolloutEngine
 
 def test_tracing_an_episode_does_not_change_it(engine: RolloutEngine) -> None:
     policy = load_policy("pick_place")
-    (plain,) = trials(engine, policy).run([start(policy)])
-    (traced,) = trials(engine, policy).run([start(policy)], graph=True)
+    (plain,) = trials(engine, policy).evaluate([start(policy)])
+    (traced,) = trials(engine, policy).evaluate([start(policy)], graph=True)
     assert [e.actions.tobytes() for e in plain.episodes] == [e.actions.tobytes() for e in traced.episodes]
     assert plain.outcome.scores == traced.outcome.scores
 
@@ -79,7 +78,7 @@ def test_a_candidate_that_cannot_be_loaded_is_a_score_with_a_reason(engine: Roll
     policy = load_policy("do_nothing")
     bad = Candidate(1, 0, {"act": "def act(observation, memory):\n    return [0.0] * 4 +"})
     good = start(policy)
-    (failed, still) = trials(engine, policy).run([bad, good], graph=True)
+    (failed, still) = trials(engine, policy).evaluate([bad, good], graph=True)
     assert failed.outcome.success == 0.0
     assert {fault.category for fault in failed.outcome.faults} == {"exception"}
     assert "SyntaxError" in failed.outcome.feedback
@@ -91,7 +90,7 @@ def test_a_candidate_that_cannot_be_loaded_is_a_score_with_a_reason(engine: Roll
 def test_the_steps_of_all_candidates_are_counted(engine: RolloutEngine) -> None:
     policy = load_policy("do_nothing")
     tried = trials(engine, policy)
-    results = tried.run([start(policy), Candidate(1, 0, policy.values)])
+    results = tried.evaluate([start(policy), Candidate(1, 0, policy.values)])
     assert tried.candidates == 2
     assert tried.environment_steps == sum(e.steps for trial in results for e in trial.episodes) == 2000
 

@@ -10,23 +10,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from benchmarks import crash
-from trace_robot.errors import ChangedRunError, ModelError, RunError
-from trace_robot.llm.metering import MeteredModel
-from trace_robot.llm.model import ScriptedModel
+from trace_robot.errors import ChangedRunError, ModelError, RunError, ValueMismatchError
+from trace_robot.llm import ChatModel, ScriptedModel
 from trace_robot.optimizers import OptoPrime
-from trace_robot.optimizers.problem import Candidate, Problem
+from trace_robot.optimizers.problem import Candidate, Optimizer, Problem
 from trace_robot.rollout import RolloutEngine
 from trace_robot.run.events import Event, Iterated, Progressed
-from trace_robot.run.journaled import JournaledModel
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.run.optimizers import Chosen
-from trace_robot.settings import Settings
-from trace_robot.spec import TaskSpec
+from trace_robot.settings import Result
 from trace_robot.store.database import open_to_write
 from trace_robot.store.folder import RunLock
 from trace_robot.store.history import History
@@ -45,22 +41,22 @@ def engine() -> Iterator[RolloutEngine]:
         yield running
 
 
-def settings(**changed: Any) -> Settings:
-    return Settings(
-        "point-mass", **{"optimizer": "search", "steps": 6000, "episodes": 4, "held_out": 4, **changed}
-    )
+def search(out: Path, **changed: Any) -> Result:
+    """Run the built-in search for a short while."""
+    keywords: dict[str, Any] = {"optimizer": "search", "steps": 6000, "episodes": 4, "held_out": 4, **changed}
+    return optimize("point-mass", out=out, **keywords)
 
 
-def by_model(scripted: ScriptedModel, **changed: Any) -> Chosen:
-    """OptoPrime with a scripted model, which the run remembers as it does a real one."""
-    meter = MeteredModel(scripted)
-    model = JournaledModel(meter, meter.usage)
-
-    def make(problem: Problem, spec: TaskSpec, settings: Settings) -> OptoPrime:
-        return OptoPrime(problem, model)
-
-    asked = settings(optimizer="optoprime", iterations=4, steps=None, usual_control="raw", **changed)
-    return Chosen(asked, "scripted", make, lambda: meter.usage, model=model)
+def ask(model: ScriptedModel, out: Path, **changed: Any) -> Result:
+    """Run OptoPrime with a scripted model, which is journaled as a real one is."""
+    keywords: dict[str, Any] = {
+        "iterations": 4,
+        "episodes": 4,
+        "held_out": 4,
+        "tune": False,
+        "control": "raw",
+    }
+    return optimize("point-mass", optimizer="optoprime", model=model, out=out, **keywords, **changed)
 
 
 def killing(wanted: type[Event], count: int) -> Callable[[Event], None]:
@@ -85,7 +81,7 @@ def undisturbed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACE_ROBOT_WORKSPACE", str(ROOT / "tests" / "workspace"))
         place = tmp_path_factory.mktemp("undisturbed") / "run"
-        optimize(settings(), place, engine=engine, observe=told.append)
+        search(place, engine=engine, on_event=told.append)
     return crash.picture(place), sum(isinstance(event, Progressed) for event in told)
 
 
@@ -100,9 +96,7 @@ def test_a_search_killed_anywhere_ends_as_if_nothing_had_happened(
 ) -> None:
     picture, count = undisturbed
     with pytest.raises(Killed):
-        optimize(
-            settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 1 + int(part * count))
-        )
+        search(tmp_path / "run", engine=engine, on_event=killing(Progressed, 1 + int(part * count)))
     resume(tmp_path / "run", engine=engine)
     assert crash.picture(tmp_path / "run") == picture
 
@@ -111,12 +105,12 @@ def test_a_run_that_is_killed_again_and_again_gets_to_its_end(
     engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     with pytest.raises(Killed):
-        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Iterated, 1))
+        search(tmp_path / "run", engine=engine, on_event=killing(Iterated, 1))
     with History(tmp_path) as history:
         known = []
         for _ in range(3):
             with pytest.raises(Killed):
-                resume(tmp_path / "run", engine=engine, observe=killing(Progressed, 150))
+                resume(tmp_path / "run", engine=engine, on_event=killing(Progressed, 150))
             known.append(history.run("run").candidates)
     assert known == sorted(known)
     resume(tmp_path / "run", engine=engine)
@@ -128,42 +122,33 @@ def test_what_a_model_has_answered_is_not_asked_again(
     iteration: int, engine: RolloutEngine, tmp_path: Path
 ) -> None:
     scripted = ScriptedModel(crash.replies())
-    optimize(settings(), tmp_path / "whole" / "run", chosen=by_model(scripted), engine=engine)
+    ask(scripted, tmp_path / "whole" / "run", engine=engine)
     asked = len(scripted.history)
 
     first, second = ScriptedModel(crash.replies()), ScriptedModel()
     with pytest.raises(Killed):
-        optimize(
-            settings(),
-            tmp_path / "run",
-            chosen=by_model(first),
-            engine=engine,
-            observe=killing(Iterated, iteration),
-        )
+        ask(first, tmp_path / "run", engine=engine, on_event=killing(Iterated, iteration))
     second.answers = first.answers
-    result = resume(tmp_path / "run", chosen=by_model(second), engine=engine)
+    result = resume(tmp_path / "run", model=second, engine=engine)
     assert len(first.history) + len(second.history) == asked == result.model_calls
     assert crash.picture(tmp_path / "run") == crash.picture(tmp_path / "whole" / "run")
 
 
 def test_a_run_that_failed_because_nobody_answered_asks_again(engine: RolloutEngine, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="gone"):
-        optimize(
-            settings(), tmp_path / "run", chosen=by_model(ScriptedModel([ModelError("gone")])), engine=engine
-        )
+        ask(ScriptedModel([ModelError("gone")]), tmp_path / "run", engine=engine)
     with History(tmp_path) as history:
         run = history.run("run")
         assert (run.status, run.ended) == ("failed", "gone")
-    result = resume(tmp_path / "run", chosen=by_model(ScriptedModel(crash.replies())), engine=engine)
+    result = resume(tmp_path / "run", model=ScriptedModel(crash.replies()), engine=engine)
     assert result.ended == "4 iterations done"
     with History(tmp_path) as history:
         assert history.run("run").status == "finished"
 
 
 def test_time_that_was_spent_before_is_spent(engine: RolloutEngine, tmp_path: Path) -> None:
-    asked = settings(steps=None, seconds=1.0)
     with pytest.raises(Killed):
-        optimize(asked, tmp_path / "run", engine=engine, observe=killing(Progressed, 100))
+        search(tmp_path / "run", steps=None, seconds=1.0, engine=engine, on_event=killing(Progressed, 100))
     with closing(open_to_write(tmp_path)) as store:
         store.execute("UPDATE journal SET seconds = 50 + number")
         known = store.execute("SELECT count(*) FROM journal").fetchone()[0]
@@ -176,7 +161,7 @@ def test_a_run_whose_program_changed_is_told_so_and_keeps_what_it_had(
     engine: RolloutEngine, tmp_path: Path
 ) -> None:
     with pytest.raises(Killed):
-        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 200))
+        search(tmp_path / "run", engine=engine, on_event=killing(Progressed, 200))
     with closing(open_to_write(tmp_path)) as store:
         known = store.execute("SELECT count(*) FROM journal").fetchone()[0]
         store.execute("UPDATE runs SET settings = replace(settings, '\"seed\": 0', '\"seed\": 1')")
@@ -192,9 +177,7 @@ def test_a_policy_that_was_edited_or_lost_meanwhile_does_not_matter(
     policy = tmp_path / "mine.py"
     shutil.copy(ROOT / "policies" / "do_nothing.py", policy)
     with pytest.raises(Killed):
-        optimize(
-            settings(policy=str(policy)), tmp_path / "run", engine=engine, observe=killing(Progressed, 200)
-        )
+        search(tmp_path / "run", policy=policy, engine=engine, on_event=killing(Progressed, 200))
     policy.unlink()
     resume(tmp_path / "run", engine=engine)
     assert (tmp_path / "run" / "best.py").read_bytes() == searched["best.py"]
@@ -204,10 +187,10 @@ def test_a_run_whose_folder_is_gone_gets_it_back_and_a_new_one_does_not_take_its
     engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     with pytest.raises(Killed):
-        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 300))
+        search(tmp_path / "run", engine=engine, on_event=killing(Progressed, 300))
     shutil.rmtree(tmp_path / "run")
     with pytest.raises(RunError, match="still holds the run 'run', whose folder is gone"):
-        optimize(settings(), tmp_path / "run", engine=engine)
+        search(tmp_path / "run", engine=engine)
     resume(tmp_path / "run", engine=engine)
     assert crash.picture(tmp_path / "run") == searched
 
@@ -216,7 +199,7 @@ def test_a_folder_moved_with_its_store_goes_on_and_one_moved_alone_says_what_is_
     engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     with pytest.raises(Killed):
-        optimize(settings(), tmp_path / "a" / "run", engine=engine, observe=killing(Progressed, 300))
+        search(tmp_path / "a" / "run", engine=engine, on_event=killing(Progressed, 300))
     (tmp_path / "alone").mkdir()
     shutil.copytree(tmp_path / "a" / "run", tmp_path / "alone" / "run")
     with pytest.raises(
@@ -230,16 +213,16 @@ def test_a_folder_moved_with_its_store_goes_on_and_one_moved_alone_says_what_is_
 
 def test_two_processes_cannot_go_on_with_one_run(engine: RolloutEngine, tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Progressed, 300))
+        search(tmp_path / "run", engine=engine, on_event=killing(Progressed, 300))
     with RunLock(tmp_path / "run"):
         with pytest.raises(RunError, match="another process is at work on the run"):
             resume(tmp_path / "run", engine=engine)
         with pytest.raises(RunError, match=r"another process is at work on the run .*; give another --out"):
-            optimize(settings(), tmp_path / "run", engine=engine, overwrite=True)
+            search(tmp_path / "run", engine=engine, overwrite=True)
 
 
 def test_a_finished_run_has_nothing_left_to_do(engine: RolloutEngine, tmp_path: Path) -> None:
-    optimize(settings(steps=500), tmp_path / "run", engine=engine)
+    search(tmp_path / "run", steps=500, engine=engine)
     with pytest.raises(
         RunError, match="the run 'run' is finished: 500 simulator steps spent; nothing is left"
     ):
@@ -248,39 +231,88 @@ def test_a_finished_run_has_nothing_left_to_do(engine: RolloutEngine, tmp_path: 
         resume(tmp_path / "other", engine=engine)
 
 
+class Fixed(Optimizer):
+    """Tries the start once; counts how often one was made."""
+
+    made: ClassVar[list[int]] = []
+    best, done = None, ""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self.problem = problem
+        self.made.append(seed)
+
+    def ask(self) -> list[Candidate]:
+        return [self.problem.start()]
+
+    def tell(self, outcomes: Any) -> None:
+        self.done = "heard"
+
+
 def test_an_optimizer_that_a_program_made_must_be_given_again(engine: RolloutEngine, tmp_path: Path) -> None:
-    class Fixed:
-        uses_graph, best, done = False, None, ""
+    with pytest.raises(Killed):
+        search(tmp_path / "run", optimizer=Fixed, seed=3, engine=engine, on_event=killing(Progressed, 6))
+    assert Fixed.made == [3]
+    with pytest.raises(RunError, match="has an optimizer or a model that a program made"):
+        resume(tmp_path / "run", engine=engine)
+    assert resume(tmp_path / "run", optimizer=Fixed, engine=engine).ended == "heard"
+    assert Fixed.made == [3, 3]
+    with History(tmp_path) as history:
+        assert history.run("run").optimizer == "Fixed"
+
+
+def test_a_model_that_a_program_made_must_be_given_again(engine: RolloutEngine, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        ask(ScriptedModel(crash.replies()), tmp_path / "run", engine=engine, on_event=killing(Iterated, 1))
+    with pytest.raises(RunError, match="has an optimizer or a model that a program made"):
+        resume(tmp_path / "run", engine=engine)
+
+
+def test_an_optimizer_of_a_program_asks_the_model_of_the_run_through_its_journal(
+    engine: RolloutEngine, tmp_path: Path
+) -> None:
+    def factory(problem: Problem, seed: int, model: ChatModel) -> OptoPrime:
+        return OptoPrime(problem, model)
+
+    first, second = ScriptedModel(crash.replies()), ScriptedModel(crash.replies())
+    short: dict[str, Any] = {"optimizer": factory, "iterations": 3, "control": "raw", "steps": None}
+    with pytest.raises(Killed):
+        search(tmp_path / "run", model=first, engine=engine, on_event=killing(Iterated, 3), **short)
+    result = resume(tmp_path / "run", optimizer=factory, model=second, engine=engine)
+    assert len(first.history) > 1
+    assert result.model_calls == len(first.history) + len(second.history)
+    assert crash.picture(tmp_path / "run")["table iterations"]
+
+
+def test_an_optimizer_that_lacks_a_part_of_the_protocol_is_named(
+    engine: RolloutEngine, tmp_path: Path
+) -> None:
+    class Half:
+        best, done, uses_graph = None, "", False
+
+        def __init__(self, problem: Problem, seed: int) -> None: ...
 
         def ask(self) -> list[Candidate]:
-            return [Candidate(0, None, {})]
+            return []
 
-        def tell(self, outcomes: Any) -> None:
-            self.done = "told"
+        def tell(self, outcomes: Any) -> None: ...
 
-    def make(*_: Any) -> Any:
-        return Fixed()
-
-    with pytest.raises(Killed):
-        optimize(
-            settings(), tmp_path / "run", make_optimizer=make, engine=engine, observe=killing(Progressed, 6)
-        )
-    with pytest.raises(RunError, match="has an optimizer that a program made"):
-        resume(tmp_path / "run", engine=engine)
-    assert resume(tmp_path / "run", make_optimizer=make, engine=engine).ended == "told"
+    with pytest.raises(
+        ValueMismatchError, match=r"the optimizer Half has no log; derive it from trace_robot\.Opt"
+    ):
+        search(tmp_path / "run", optimizer=Half, engine=engine)
 
 
 def test_half_written_files_are_cleared_away_and_the_best_controller_stays_the_best(
     engine: RolloutEngine, tmp_path: Path, searched: dict[str, Any]
 ) -> None:
     with pytest.raises(Killed):
-        optimize(settings(), tmp_path / "run", engine=engine, observe=killing(Iterated, 2))
+        search(tmp_path / "run", engine=engine, on_event=killing(Iterated, 2))
     best = (tmp_path / "run" / "best.py").read_text()
     (tmp_path / "run" / "iterations" / ".scores.json.part").write_text("half")
     with open(tmp_path / "run" / "log.jsonl", "a") as log:
         log.write('{"id": 17, "par')
     with pytest.raises(Killed):
-        resume(tmp_path / "run", engine=engine, observe=killing(Progressed, 20))
+        resume(tmp_path / "run", engine=engine, on_event=killing(Progressed, 20))
     assert (tmp_path / "run" / "best.py").read_text() == best
     resume(tmp_path / "run", engine=engine)
     assert crash.picture(tmp_path / "run") == searched

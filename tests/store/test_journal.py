@@ -101,13 +101,11 @@ def test_time_that_was_over_once_is_over_at_the_same_place_again(store: Store) -
 def test_answers_are_heard_again_with_what_they_cost_and_nobody_is_asked(store: Store) -> None:
     reply = Reply("half \ud83e of a pair", "stop", 1000, 10)
     meter = MeteredModel(ScriptedModel([reply, "second"]), prices=Prices(1, 2))
-    model = JournaledModel(meter, meter.usage)
-    model.journal = journal(store)
+    model = JournaledModel(meter, meter.usage, journal(store))
     assert model.chat(ask("a")) == [reply]
     model.chat(ask("b"))
     nobody = MeteredModel(ScriptedModel(), Budget(calls=2), prices=Prices(1, 2))
-    again = JournaledModel(nobody, nobody.usage)
-    again.journal = journal(store)
+    again = JournaledModel(nobody, nobody.usage, journal(store))
     assert again.chat(ask("a")) == [reply]
     assert (nobody.usage.calls, nobody.usage.prompt_tokens) == (1, 1000)
     assert nobody.usage.money == pytest.approx(0.00102)
@@ -119,16 +117,14 @@ def test_answers_are_heard_again_with_what_they_cost_and_nobody_is_asked(store: 
 
 def test_a_call_without_an_answer_is_heard_again_only_if_the_run_went_on_from_it(store: Store) -> None:
     meter = MeteredModel(ScriptedModel([ModelError("busy"), "answer", ModelError("gone")]))
-    model = JournaledModel(meter, meter.usage)
-    model.journal = journal(store)
+    model = JournaledModel(meter, meter.usage, journal(store))
     for _ in range(3):
         try:
             model.chat(ask("a"))
         except ModelError:
             continue
     scripted = ScriptedModel(["now it is there"])
-    again = JournaledModel(scripted, MeteredModel(scripted).usage)
-    again.journal = journal(store)
+    again = JournaledModel(scripted, MeteredModel(scripted).usage, journal(store))
     with pytest.raises(ModelError, match="busy"):
         again.chat(ask("a"))
     assert again.chat(ask("a"))[0].text == "answer"
@@ -138,12 +134,10 @@ def test_a_call_without_an_answer_is_heard_again_only_if_the_run_went_on_from_it
 def test_an_answer_in_the_store_and_in_a_record_is_given_once(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
     recorder = RecordingModel(ScriptedModel(["first"]), path)
-    model = JournaledModel(recorder, MeteredModel(recorder).usage)
-    model.journal = journal(store)
+    model = JournaledModel(recorder, MeteredModel(recorder).usage, journal(store))
     model.chat(ask("a"))
     recorder = RecordingModel(ScriptedModel(["second"]), path)
-    again = JournaledModel(recorder, MeteredModel(recorder).usage)
-    again.journal = journal(store)
+    again = JournaledModel(recorder, MeteredModel(recorder).usage, journal(store))
     assert [again.chat(ask("a"))[0].text for _ in range(2)] == ["first", "second"]
 
 
@@ -151,7 +145,7 @@ def test_an_episode_comes_back_as_it_was_to_the_last_bit(point_mass_trials: obje
     from trace_robot.store.codec import decode_episodes, encode_episodes
 
     trials = point_mass_trials
-    (trial,) = trials.run([Candidate(0, None, trials.policy.values)], graph=True)  # type: ignore[attr-defined]
+    (trial,) = trials.evaluate([Candidate(0, None, trials.task.policy.values)], graph=True)  # type: ignore[attr-defined]
     again = decode_episodes(encode_episodes(trial.episodes))
     for before, after in zip(trial.episodes, again, strict=True):
         assert (before.seed, before.ended, before.steps, before.fault) == (

@@ -9,8 +9,7 @@ from typing import Any
 from trace_robot.env.registry import environments, sets
 from trace_robot.errors import UnknownNameError, UsageError, unknown
 from trace_robot.rollout.feedback import require_level
-from trace_robot.run.optimizers import SEARCH_SECONDS
-from trace_robot.settings import Settings
+from trace_robot.settings import SEARCH_SECONDS, Settings
 
 OPTIMIZERS = ("search", "optoprime", "opro")
 Key = tuple[str, int]
@@ -78,16 +77,20 @@ class Plan:
                 yield task, seed
 
     def settings(self, key: Key) -> Settings:
+        """Return the complete settings of one run."""
+        return Settings.resolve(key[0], self.optimizer, **self.keywords(key))
+
+    def keywords(self, key: Key) -> dict[str, Any]:
+        """Return the settings of one run as keywords of ``optimize``."""
         task, seed = key
         rules = self.rules
         by_model = self.optimizer != "search"
-        return Settings(
-            task=task, policy=self.policy, optimizer=self.optimizer,
-            iterations=self.iterations or (rules.iterations_of(task) if by_model else None),
-            episodes=rules.episodes, confirm=rules.confirm, seed=seed, workers=self.workers, control=rules.control,
-            held_out=rules.held_out, options=rules.options, feedback=self.feedback, seconds=self.limit,
-            steps=self.steps, tune=rules.tune, video=False, trusted=self.trusted,
-        )  # fmt: skip
+        return {
+            "policy": self.policy, "iterations": self.iterations or (rules.iterations_of(task) if by_model else None),
+            "episodes": rules.episodes, "confirm": rules.confirm, "seed": seed, "workers": self.workers,
+            "control": rules.control, "held_out": rules.held_out, "options": rules.options, "feedback": self.feedback,
+            "seconds": self.limit, "steps": self.steps, "tune": rules.tune, "video": False, "trusted": self.trusted,
+        }  # fmt: skip
 
 
 # Success of the paper's robot experiment at its last iteration (arXiv:2406.16218, figure 7; read off the figure,

@@ -18,7 +18,7 @@ from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.evaluate import EvaluationReport, evaluate
 from trace_robot.rollout.evaluation import Evaluator
 from trace_robot.rollout.seeds import validation_seeds
-from trace_robot.rollout.task import resolve
+from trace_robot.rollout.task import Task
 from trace_robot.store.folder import RunFolder
 from trace_robot.workspace import policies
 
@@ -196,9 +196,9 @@ def _check(row: ResultRow) -> None:
 
 def _validated(row: ResultRow, out: Path, engine: RolloutEngine) -> float:
     """Return the success of a row's controller on the validation conditions."""
-    policy, _, options = resolve(row.task, Policy.from_text(_controller(row, out)), row.control)
+    task = Task.load(row.task, Policy.from_text(_controller(row, out)), control=row.control)
     seeds = validation_seeds(0, VALIDATION)
-    episodes = Evaluator(engine, policy, row.task, options, seeds).score(policy.text, seeds)
+    episodes = Evaluator(engine, task, seeds).score(task.policy.text, seeds)
     return sum(episode.success for episode in episodes) / len(episodes)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from importlib.metadata import version
 
 from trace_robot.cli.arguments import Commands
@@ -25,8 +24,7 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.evaluate import add_evaluate, add_zoo
 from trace_robot.cli.inspect import add_diff, add_graph, add_prompt
-from trace_robot.cli.options.optimize import optimize, replay
-from trace_robot.cli.options.shared import resume
+from trace_robot.cli.optimize import add_optimize, add_replay, add_resume
 from trace_robot.cli.render import add_render, add_video
 from trace_robot.cli.report import add_export, add_report, add_watch
 from trace_robot.cli.runs import add_runs
@@ -57,26 +55,12 @@ exit codes: 0 done, 1 an error that is explained in one line, 2 a wrong command 
 """
 
 
-def _executed_by(module: str, name: str, add: Callable[[Commands], None]) -> Callable[[Commands], None]:
-    """Bind a command whose options and whose behavior are still in two modules."""
-
-    def execute(options: argparse.Namespace) -> int:
-        code: int = import_module(f"trace_robot.cli.{module}").run(options)
-        return code
-
-    def add_bound(commands: Commands) -> None:
-        add(commands)
-        commands.choices[name].set_defaults(execute=execute)
-
-    return add_bound
-
-
 # The order of --help.
 COMMANDS: tuple[Callable[[Commands], None], ...] = (
-    _executed_by("optimize", "optimize", optimize),
+    add_optimize,
     add_evaluate,
-    _executed_by("replay", "replay", replay),
-    _executed_by("resume", "resume", resume),
+    add_replay,
+    add_resume,
     add_runs,
     add_show,
     add_diff,

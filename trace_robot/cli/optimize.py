@@ -1,53 +1,221 @@
-"""``trace-robot optimize``."""
+"""The commands that run an optimization: ``optimize``, ``resume`` and ``replay``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from trace_robot.cli.find import name_of
-from trace_robot.cli.interrupt import INTERRUPTED, interruptible
-from trace_robot.cli.options.shared import environment_options
-from trace_robot.cli.screen import Screen, console, write_json
+from trace_robot.cli.arguments import (
+    Commands,
+    add_backend,
+    add_budget,
+    add_command,
+    add_control,
+    add_endpoint,
+    add_environment,
+    add_episodes,
+    add_output,
+    add_require,
+    add_run,
+    add_run_output,
+    add_workers,
+    environment_options,
+    non_negative_integer,
+    positive_integer,
+    positive_number,
+    token_prices,
+)
+from trace_robot.cli.console import INTERRUPTED, console, interruptible, safe, write_error, write_json
+from trace_robot.cli.runs import find_run, name_of, runs_folder
 from trace_robot.errors import (
     ReplayMismatchError,
     ReplyError,
     RunError,
     TraceRobotError,
     ValueMismatchError,
+    WorkspaceError,
+    unknown,
 )
-from trace_robot.llm import Budget, Prices
-from trace_robot.optimizers.optoprime import NO_REPLY
-from trace_robot.run.optimize import first_prompt, optimize
-from trace_robot.run.optimizers import Chosen, choose
-from trace_robot.settings import Result, Settings
+
+if TYPE_CHECKING:
+    from trace_robot.run.events import OnEvent
+    from trace_robot.settings import Result
 
 BELOW = 3  # exit code where --require asked for more
 
+# What a recording fixes; workers, videos and the sandbox are the user's.
+RECORDED = (
+    "policy",
+    "optimizer",
+    "iterations",
+    "episodes",
+    "confirm",
+    "seed",
+    "control",
+    "held_out",
+    "tune",
+    "feedback",
+)
+
+
+def add_optimize(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "optimize",
+        "rewrite a controller until it works",
+        "Rewrite a controller from its own rollouts until it works.\n\n"
+        "With a model configured (OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own) OptoPrime asks it for\n"
+        "the next controller; without one the built-in search runs, which needs no key.",
+    )
+    command.set_defaults(execute=run)
+    add_environment(command)
+    command.add_argument(
+        "--policy",
+        default="do_nothing",
+        metavar="NAME|FILE",
+        help="where to start (default do_nothing); see: trace-robot policies",
+    )
+    command.add_argument(
+        "--optimizer",
+        choices=("auto", "optoprime", "opro", "search", "cma"),
+        default="auto",
+        help="default auto: optoprime where a model is configured, else search, which writes a new act; cma tunes"
+        " the numbers of a policy and leaves its code",
+    )
+    command.add_argument(
+        "--iterations",
+        type=positive_integer,
+        metavar="N",
+        help="controllers to try by optoprime (default 10), improvements by search (default: until done)",
+    )
+    add_budget(command)
+    add_episodes(command, 0, "training conditions of every controller")
+    add_control(command)
+    add_workers(command)
+    add_backend(command)
+    command.add_argument(
+        "--held-out",
+        type=positive_integer,
+        default=50,
+        metavar="N",
+        help="conditions of the final score, never trained on (default 50)",
+    )
+    add_run_output(command)
+    _add_model(command)
+    command.add_argument(
+        "--no-tune",
+        action="store_true",
+        help="optoprime: do not tune the numbers of a new best controller by CMA-ES between two proposals",
+    )
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="roll out the starting controller and print the first prompt, without asking a model",
+    )
+    add_require(command)
+    add_output(command)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    """Add the options of the model, its budget and its record."""
+    command.add_argument(
+        "--retries",
+        type=non_negative_integer,
+        default=5,
+        metavar="N",
+        help="how often to ask again an endpoint that is not there or busy (default 5)",
+    )
+    command.add_argument(
+        "--proposals",
+        type=positive_integer,
+        default=1,
+        metavar="N",
+        help="controllers to ask the model for at once (default 1)",
+    )
+    command.add_argument(
+        "--calls", type=positive_integer, metavar="N", help="stop after N calls of the model"
+    )
+    command.add_argument("--tokens", type=positive_integer, metavar="N", help="stop after N tokens")
+    command.add_argument(
+        "--prices",
+        type=token_prices,
+        metavar="P,C",
+        help="money for a million tokens of prompts and of completions",
+    )
+    command.add_argument(
+        "--money", type=positive_number, metavar="M", help="stop after this much money, by --prices"
+    )
+    add_endpoint(command)
+    command.add_argument("--record", metavar="FILE", help="append every prompt and reply to FILE")
+    command.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="answer from a file that --record wrote, with real rollouts and no model",
+    )
+
+
+def add_resume(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "resume",
+        "go on with a run that was interrupted",
+        "Go on with a run that was interrupted by Ctrl-C, a kill or a power cut. Answers and episodes that are in its\n"
+        "journal are not asked for or rolled out again, and it ends as it would have ended.",
+    )
+    command.set_defaults(execute=run_resume)
+    add_run(command)
+    command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
+    add_require(command)
+    add_output(command)
+
+
+def add_replay(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "replay",
+        "run a recorded optimization again",
+        "Run a recorded optimization again: the recorded answers of a language model, real rollouts, no key.",
+    )
+    command.set_defaults(execute=run_replay)
+    command.add_argument("recording", metavar="NAME", help="a file NAME.json in rollouts/recordings")
+    add_run_output(command)
+    add_workers(command)
+    add_output(command)
+
 
 def run(options: argparse.Namespace) -> int:
-    settings = Settings(
-        task=options.task, policy=options.policy, optimizer=options.optimizer, iterations=options.iterations,
-        episodes=options.episodes, seed=options.seed, workers=options.workers, backend=options.backend,
-        address=options.address, control=options.control,
-        held_out=options.held_out, feedback=options.feedback, seconds=options.seconds, steps=options.steps,
-        tune=not options.no_tune, video=not options.no_video, trusted=options.trust,
-        options=environment_options(options),
-    )  # fmt: skip
+    """Optimize a controller; with --dry-run print the first prompt."""
+    from trace_robot.llm import Budget, ModelConfig, Prices
+
+    settings: dict[str, Any] = {
+        "policy": options.policy,
+        "iterations": options.iterations,
+        "episodes": options.episodes or None,
+        "seed": options.seed,
+        "workers": options.workers,
+        "backend": options.backend,
+        "address": options.address,
+        "control": options.control,
+        "held_out": options.held_out,
+        "feedback": options.feedback,
+        "seconds": options.seconds,
+        "steps": options.steps,
+        "tune": not options.no_tune,
+        "video": not options.no_video,
+        "trusted": options.trust,
+        "options": environment_options(options),
+    }
     if options.money is not None and options.prices is None:
         raise ValueMismatchError("--money needs --prices, which say what a token costs")
     if options.dry_run:
-        console().print(first_prompt(settings), markup=False)
-        return 0
-    chosen = choose(
-        settings,
-        model=options.model,
-        base_url=options.base_url,
+        return _dry_run(options.task, settings)
+    model = ModelConfig(
+        options.model,
+        options.base_url,
         record=options.record,
         replay=options.replay,
         retries=options.retries,
@@ -55,53 +223,120 @@ def run(options: argparse.Namespace) -> int:
         budget=Budget(calls=options.calls, tokens=options.tokens, money=options.money),
         prices=None if options.prices is None else Prices(*options.prices),
     )
-    return conduct(chosen, options, name=options.task)
+    settings |= {"optimizer": options.optimizer, "model": model}
+    return _optimize(options, options.task, options.task, settings)
 
 
-def conduct(chosen: Chosen, options: argparse.Namespace, *, name: str) -> int:
-    """Run what was chosen and show it; ``name`` is part of the folder's name where none is given."""
-    out = Path(options.out) if options.out else _default_folder(name)
-    screen = _screen(options, chosen.why, chosen.settings)
+def _dry_run(env: str, settings: dict[str, Any]) -> int:
+    from trace_robot.run.optimize import first_prompt
 
-    def begin() -> Result:
-        return optimize(chosen.settings, out, chosen=chosen, overwrite=options.overwrite, observe=screen.show)
-
-    return watch(begin, screen, options, out)
+    console().print(first_prompt(env, **settings), markup=False)
+    return 0
 
 
-def watch(go: Callable[[], Result], screen: Screen, options: argparse.Namespace, out: Path) -> int:
-    """Let a run go on to its end, show it, and say how to take it up again if it does not come to it."""
+def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[str, Any]) -> int:
+    """Run ``optimize`` and show it; ``name`` is part of the folder's name where --out is left out."""
+    from trace_robot.run.optimize import optimize
+    from trace_robot.run.run import new_folder
+
+    out = Path(options.out) if options.out else new_folder(name)
+
+    def execute(on_event: OnEvent) -> Result:
+        return optimize(env, out=out, overwrite=options.overwrite, on_event=on_event, **settings)
+
+    return _show(execute, options, out)
+
+
+def run_resume(options: argparse.Namespace) -> int:
+    """Go on with an interrupted run; show where to look at one that is finished."""
+    from trace_robot.run.optimize import resume
+
+    history, info = find_run(options.run, runs_folder(options))
+    history.close()
+    if info.status == "finished":
+        console(quiet=options.quiet, json=options.json).print(
+            f"{info.name} is finished: {safe(info.ended)}; see: trace-robot show {name_of(info.folder)}",
+            markup=False,
+        )
+        if options.json:
+            write_json(info.result)
+        return 0
+
+    def execute(on_event: OnEvent) -> Result:
+        return resume(info.folder, base_url=options.base_url, on_event=on_event)
+
+    return _show(execute, options, info.folder)
+
+
+def run_replay(options: argparse.Namespace) -> int:
+    """Optimize with the settings and the answers of a recording."""
+    from trace_robot.llm import ModelConfig
+
+    path = recordings().get(options.recording)
+    if path is None:
+        raise unknown("recording", options.recording, recordings())
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        env = recorded["task"]
+        settings = {name: recorded[name] for name in RECORDED if name in recorded}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"recording {str(path)!r} must be JSON with settings, got {error!r}") from error
+    settings |= {
+        "workers": options.workers,
+        "video": not options.no_video,
+        "trusted": options.trust,
+        "model": ModelConfig(replay=path.with_suffix(".jsonl")),
+    }
+    return _optimize(options, env, f"replay-{options.recording}", settings)
+
+
+def recordings() -> dict[str, Path]:
+    """Return the recordings in the workspaces' rollouts/recordings by name: NAME.json beside NAME.jsonl."""
+    from trace_robot.workspace import workspaces
+
+    paths: dict[str, Path] = {}
+    for workspace in workspaces():
+        for path in sorted((workspace.root / "rollouts" / "recordings").glob("*.json")):
+            paths.setdefault(path.stem, path)
+    return paths
+
+
+def _show(execute: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
+    """Show a run while it is executed, and how to resume it if it is interrupted; return the exit code."""
+    from trace_robot.cli.progress import RunProgress
+
+    screen = RunProgress(console(quiet=options.quiet, json=options.json))
     again = f"go on with: trace-robot resume {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:
-            result = go()
+            result = execute(screen.show)
     except KeyboardInterrupt:
         best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
-        said = f"{again}{best}" if screen.began else "before it began"
-        sys.stderr.write(f"trace-robot: stopped; {said}\n")
+        remedy = f"{again}{best}" if screen.began else "before it began"
+        write_error(f"stopped; {remedy}")
         return INTERRUPTED
     except TraceRobotError as error:
         if not screen.began or isinstance(error, ReplayMismatchError):
             raise
         raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
+    return _report(result, options, out)
+
+
+def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
+    """Print the result as --json or --quiet ask for, and return the exit code."""
+    from dataclasses import asdict
+
+    from trace_robot.optimizers.optoprime import NO_REPLY
+
     if options.json:
         write_json(asdict(result))
     elif options.quiet:
         console().print(f"{result.held_out_success:.2f} {out / 'best.py'}", markup=False)
     if result.ended.startswith(NO_REPLY):
-        asked = out / "attempts.json"
-        raise ReplyError(f"the model gave {result.ended}; see {asked}, or try another --model")
-    wanted = getattr(options, "require", None)
+        attempts = out / "attempts.json"
+        raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
+    wanted = getattr(options, "require", None)  # replay has no such option
     if wanted is not None and result.held_out_success < wanted:
-        sys.stderr.write(f"trace-robot: held-out success {result.held_out_success:.2f} is below {wanted:g}\n")
+        write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
         return BELOW
     return 0
-
-
-def _screen(options: argparse.Namespace, why: str, settings: Settings) -> Screen:
-    return Screen(console(quiet=options.quiet, json=options.json), why=why, seconds=settings.seconds)
-
-
-def _default_folder(name: str) -> Path:
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-    return Path("rollouts") / "runs" / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -54,17 +54,10 @@ class RunProgress:
     ``began`` is true once the run has started: before that, an error concerns the options, not the run.
     """
 
-    def __init__(self, out: Console, *, why: str, seconds: float | None) -> None:
-        """Prepare the live line.
-
-        Args:
-            out: where to print.
-            why: why this optimizer was chosen, for the head.
-            seconds: the run's time limit, None if it has no limit.
-        """
+    def __init__(self, out: Console) -> None:
+        """Prepare the live line on ``out``."""
         self.out = out
-        self.why = why
-        self.seconds = seconds
+        self.seconds: float | None = None  # the run's time limit, known when it has started
         self.began = False
         self._last_printed = time.monotonic()
         self._progress = create_counter(out)
@@ -81,7 +74,7 @@ class RunProgress:
     def show(self, event: Event) -> None:
         """Print an event of the optimization loop, or update the live line."""
         if isinstance(event, Started):
-            self.began = True
+            self.began, self.seconds = True, event.settings.seconds
             self._show_start(event)
         elif isinstance(event, Progressed):
             self._show_progress(event)
@@ -95,7 +88,7 @@ class RunProgress:
         settings, spec, policy = event.settings, event.spec, event.policy
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
-        self.out.print(f"optimizer  {settings.optimizer}: {escape(self.why)}")
+        self.out.print(f"optimizer  {settings.optimizer}: {escape(event.why)}")
         self.out.print(
             f"policy     {escape(policy.name)}, trainable: {escape(places)}; control {spec.control}"
         )

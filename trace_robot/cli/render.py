@@ -77,7 +77,7 @@ def execute_render(options: argparse.Namespace) -> int:
         control=options.control,
         workers=options.workers,
         trusted=options.trust,
-        record=True,
+        keep_states=True,
         options=environment_options(options),
     )
     caption = f"{options.task}, {report.policy}"

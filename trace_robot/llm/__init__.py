@@ -1,5 +1,6 @@
 """The chat client: any OpenAI-compatible endpoint, budgets, record and replay."""
 
+from trace_robot.llm.config import ModelConfig
 from trace_robot.llm.connect import ConnectedModel, answer_with, configured, connect
 from trace_robot.llm.metering import Budget, MeteredModel, Prices, Usage
 from trace_robot.llm.model import ChatModel, Message, Reply, ScriptedModel
@@ -14,6 +15,7 @@ __all__ = [
     "Exchange",
     "Message",
     "MeteredModel",
+    "ModelConfig",
     "OpenAIModel",
     "Prices",
     "RecordingModel",

@@ -10,6 +10,7 @@ from trace_robot.errors import UnknownNameError, ValueMismatchError
 from trace_robot.fault import Fault
 
 if TYPE_CHECKING:
+    from trace_robot.optimizers.optoprime import Attempt
     from trace_robot.trace.backward import Subgraph
 
 Kind = Literal["code", "number", "text", "bool", "array", "list", "dict"]
@@ -169,6 +170,8 @@ class Optimizer(Protocol):
     ``ask`` twice without ``tell`` gives the candidates that still wait for their outcome.
     ``best`` is the best candidate told so far. ``done`` is "" while going on, else the reason.
     ``uses_graph``: whether the next outcomes should carry the graph of a telling episode.
+    ``log``: every reply of a model so far, empty where none is asked. A class that derives from this one inherits
+    ``uses_graph`` False and an empty ``log``.
     """
 
     def ask(self) -> list[Candidate]: ...
@@ -176,21 +179,18 @@ class Optimizer(Protocol):
     def tell(self, outcomes: Sequence[Outcome]) -> None: ...
 
     @property
-    def uses_graph(self) -> bool: ...
+    def uses_graph(self) -> bool:
+        return False
+
+    @property
+    def log(self) -> Sequence[Attempt]:
+        return ()
 
     @property
     def best(self) -> Candidate | None: ...
 
     @property
     def done(self) -> str: ...
-
-
-class Resumable(Optimizer, Protocol):
-    """``state`` is JSON-able; ``restore`` on a new optimizer with the same arguments goes on from there."""
-
-    def state(self) -> dict[str, Any]: ...
-
-    def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
 def plain(value: Any) -> Any:

@@ -7,18 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.fault import Fault, Limits
 from trace_robot.optimizers.problem import Candidate
-from trace_robot.policy import Policy
+from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluator, output_of, wilson
 from trace_robot.rollout.feedback import most_telling, require_level
 from trace_robot.rollout.seeds import held_out_seeds, training_seeds
-from trace_robot.rollout.task import resolve
+from trace_robot.rollout.task import Task
 from trace_robot.versions import versions
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class EvaluationReport:
 
 
 def evaluate(
-    task: str,
-    policy: Policy,
+    env: str,
+    policy: str | Path | Policy,
     *,
     episodes: int = 50,
     seed: int = 0,
@@ -84,22 +85,37 @@ def evaluate(
     backend: BackendName = "local",
     address: str | None = None,
     trusted: bool = False,
-    record: bool = False,
+    keep_states: bool = False,
     options: Mapping[str, Any] | None = None,
     engine: RolloutEngine | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
-    """Roll a controller out on ``episodes`` held-out conditions of ``seed``; record: keep states for videos.
+    """Score a controller on held-out conditions.
 
-    options: of the environment, besides control. engine: one to use and leave open, instead of ``workers``.
+    Args:
+        env: the environment: a name, a file in envs/, or a gymnasium id.
+        policy: the controller: a name, a file, or what ``load_policy`` returned.
+        episodes: number of conditions, 1 to 25,000.
+        seed: which conditions; they are disjoint from the training conditions of every seed.
+        control: the control mode, "pose" or "raw"; None for what the policy says.
+        workers, backend, address, trusted: see ``RolloutEngine``.
+        keep_states: bring simulator states back, for videos.
+        options: of the environment, besides control.
+        engine: one to use and leave open, instead of ``workers``.
+        on_progress: called with the number of episodes done and of all.
+
+    Raises:
+        PolicyError: the policy has no act, or does not fit.
+        UnknownNameError: there is no such environment, policy or option.
     """
-    policy, spec, options = resolve(task, policy, control, options=options)
+    policy = policy if isinstance(policy, Policy) else load_policy(policy)
+    task = Task.load(env, policy, control=control, options=options)
     seeds = held_out_seeds(seed, episodes)
     own = RolloutEngine(workers, backend=backend, address=address, trusted=trusted)
     with nullcontext(engine) if engine is not None else own as running:
-        trials = Evaluator(running, policy, task, options, seeds)
-        scored = trials.score(policy.text, seeds, on_progress, record=record)
-    return EvaluationReport(task, policy.name, spec.control, seed, tuple(scored))
+        evaluator = Evaluator(running, task, seeds)
+        scored = evaluator.score(task.policy.text, seeds, on_progress, keep_states=keep_states)
+    return EvaluationReport(env, policy.name, task.spec.control, seed, tuple(scored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +140,20 @@ class Rollouts:
     """
 
     def __init__(
-        self, task: str, policy: Policy, *, episodes: int = 5, seed: int = 0, control: str | None = None,
+        self, env: str, policy: Policy, *, episodes: int = 5, seed: int = 0, control: str | None = None,
         feedback: str = "outcome", workers: int | None = None, limits: Limits | None = None, trusted: bool = False,
     ) -> None:  # fmt: skip
-        self.policy, self.spec, options = resolve(task, policy.require_trainable(), control)
+        task = Task.load(env, policy.require_trainable(), control=control)
+        self.policy, self.spec = task.policy, task.spec
         self.engine = RolloutEngine(workers, trusted=trusted)
         seeds = training_seeds(seed, episodes)
-        level = require_level(feedback)
-        self._trials = Evaluator(self.engine, self.policy, task, options, seeds, limits or Limits(), level)
+        self._evaluator = Evaluator(self.engine, task, seeds, limits or Limits(), require_level(feedback))
 
     def __call__(self, parameters: Sequence[ParameterNode]) -> Rollout:
         values: dict[str, Any] = {parameter.key: parameter.data for parameter in parameters}
-        (trial,) = self._trials.run([Candidate(0, None, values)])
+        (trial,) = self._evaluator.evaluate([Candidate(0, None, values)])
         telling = trial.episodes[most_telling(trial.episodes)]
-        job = dataclasses.replace(self._trials.job(trial.text, telling.seed), trace=True)
+        job = dataclasses.replace(self._evaluator.job(trial.text, telling.seed), trace=True)
         (traced,) = self.engine.run([job])
         output = output_of(traced, parameters) if traced.graph else None
         outcome = trial.outcome

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.policy import Policy
 from trace_robot.rollout.engine import OnEpisode
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import most_telling
+from trace_robot.rollout.feedback import feedback, most_telling
+from trace_robot.rollout.seeds import SeedSplit
+from trace_robot.rollout.task import Task
+from trace_robot.settings import Settings
+from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:
     from trace_robot.trace import Node, ParameterNode
-import math
-
-from trace_robot.rollout.feedback import feedback
-from trace_robot.stats import wilson as wilson
 
 Records = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[int, int], None]
@@ -43,26 +43,38 @@ class Evaluation:
 
 @dataclass(slots=True)
 class Evaluator:
-    """Tries candidates of one policy in one environment, all on the same conditions.
+    """Rolls candidates of a task out, all on the same conditions, and scores them.
 
-    confirm: further conditions on which a controller's text that solved all of ``seeds`` is tried before it
-    counts as having solved anything; its outcome is then over both. level: of the feedback. observe: bring back
-    what controllers observed, too. environment_steps and candidates count what has been tried so far.
+    seeds: the training conditions. confirm: further ones, on which a controller's text that solved all of ``seeds`` is
+    tried before it counts as having solved anything; its outcome is then over both. level: of the feedback.
+    keep_observations: bring back what controllers observed. environment_steps, candidates: counts so far.
     """
 
     engine: JobRunner
-    policy: Policy
-    env: str
-    options: Mapping[str, Any]
+    task: Task
     seeds: tuple[int, ...]
     limits: Limits = field(default_factory=Limits)
     level: str = "outcome"
     confirm: tuple[int, ...] = ()
-    observe: bool = False
+    keep_observations: bool = False
     environment_steps: int = 0
     candidates: int = 0
 
-    def run(
+    @classmethod
+    def of(cls, engine: JobRunner, task: Task, settings: Settings) -> Evaluator:
+        """Return the evaluator of a run: its training conditions, with observations kept for the store."""
+        split = SeedSplit.of(settings)
+        return cls(
+            engine,
+            task,
+            split.training,
+            settings.limits,
+            settings.feedback,
+            confirm=split.confirmation,
+            keep_observations=True,
+        )
+
+    def evaluate(
         self, candidates: Sequence[Candidate], *, graph: bool = False, on_progress: OnProgress | None = None
     ) -> list[Evaluation]:
         """Roll out every candidate on its conditions; with ``graph`` the telling episode's is brought back."""
@@ -88,16 +100,20 @@ class Evaluator:
         """Return the controller that runs for a candidate; "" where a program does."""
         if candidate.program is not None:
             return ""
-        return candidate.text or self.policy.render(candidate.values)
+        return candidate.text or self.task.policy.render(candidate.values)
 
     def score(
-        self, text: str, seeds: Sequence[int], on_progress: OnProgress | None = None, *, record: bool = False
+        self,
+        text: str,
+        seeds: Sequence[int],
+        on_progress: OnProgress | None = None,
+        *,
+        keep_states: bool = False,
     ) -> list[Episode]:
-        """Roll out a controller's text on ``seeds``, e.g. held-out ones; record: keep states for videos."""
+        """Roll out a controller's text on ``seeds``, e.g. held-out ones; keep_states: for videos."""
+        observe = keep_states and self.keep_observations
         jobs = [
-            dataclasses.replace(
-                self.job(text, seed), record=record, observe=record and self.observe, level="outcome"
-            )
+            dataclasses.replace(self.job(text, seed), record=keep_states, observe=observe, level="outcome")
             for seed in seeds
         ]
         return list(self._episodes(jobs, on_progress))
@@ -105,14 +121,14 @@ class Evaluator:
     def job(self, text: str, seed: int) -> Job:
         """Return the job that rolls ``text`` out on one condition and records its states."""
         return Job(
-            self.env, seed, self.options, controller=text, record=True, observe=self.observe, level=self.level,
-            limits=self.limits,
+            self.task.env, seed, self.task.options, controller=text, record=True, observe=self.keep_observations,
+            level=self.level, limits=self.limits,
         )  # fmt: skip
 
     def _job(self, candidate: Candidate, text: str, seed: int) -> Job:
         if candidate.program is None:
             return self.job(text, seed)
-        return Job(self.env, seed, self.options, program=candidate.program, measure=True)
+        return Job(self.task.env, seed, self.task.options, program=candidate.program, measure=True)
 
     def _episodes(self, jobs: Sequence[Job], on_progress: OnProgress | None) -> Any:
         done = 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from trace_robot.errors import TraceRobotError
+from trace_robot.settings import Settings
 
 STRIDE = 100_000
 VALIDATION = 25_000
@@ -22,6 +25,22 @@ def validation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
 def held_out_seeds(seed: int, episodes: int) -> tuple[int, ...]:
     """Return conditions that no candidate of any run with any seed was trained on."""
     return _range(seed, episodes, HELD_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSplit:
+    """The conditions of one run: to compare candidates on, to confirm one that solves these, and held out."""
+
+    training: tuple[int, ...]
+    confirmation: tuple[int, ...]
+    held_out: tuple[int, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> SeedSplit:
+        """Return the conditions of a run; raise TraceRobotError for a seed or a number that is out of range."""
+        seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
+        held_out = held_out_seeds(settings.seed, settings.held_out)
+        return cls(seeds[: settings.episodes], seeds[settings.episodes :], held_out)
 
 
 def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:

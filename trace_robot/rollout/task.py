@@ -1,36 +1,93 @@
-"""To be named."""
+"""What is rolled out: an environment with its options, and the policy that fits it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from trace_robot.env.registry import controls, describe, require_expert
+from trace_robot.optimizers.problem import Problem
 from trace_robot.policy import Policy
+from trace_robot.policy.problem import problem_of
+from trace_robot.rollout.feedback import EXPERT, require_level
+from trace_robot.rollout.seeds import SeedSplit
+from trace_robot.settings import Settings
 from trace_robot.spec import TaskSpec
 
 DEFAULT_CONTROL = "pose"
 
 
-def resolve(
-    task: str,
-    policy: Policy,
-    control: str | None = None,
-    usual: str = DEFAULT_CONTROL,
-    options: Mapping[str, Any] | None = None,
-) -> tuple[Policy, TaskSpec, dict[str, Any]]:
-    """Return the policy fixed to a control mode, the environment's description and its options.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An environment and a policy to run in it, resolved once.
 
-    control: None for what the policy says, else ``usual`` where the environment has that, else its only one. options:
-    others of the environment. An environment that is merely declared is made once, to see its spaces.
+    env: the environment's name. options: its options, control included. spec: what it says of itself.
+    policy: fixed to the control mode, and to the environment's names and action size. source: the policy's text before
+    that, as its file has it.
     """
-    from trace_robot.env.registry import controls, describe
 
-    policy.require_act()
-    modes = controls(task)
-    chosen = {
-        "control": control or policy.control or (usual if usual in modes else modes[-1]),
-        **(options or {}),
-    }
-    spec = describe(task, **chosen)
-    policy = policy.with_control(chosen["control"]).with_names().with_action_size(spec.action_size)
-    return policy, spec, chosen
+    env: str
+    options: Mapping[str, Any]
+    spec: TaskSpec
+    policy: Policy
+    source: str
+
+    @classmethod
+    def load(
+        cls,
+        env: str,
+        policy: Policy,
+        *,
+        control: str | None = None,
+        default_control: str = DEFAULT_CONTROL,
+        options: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Look the environment up and fit the policy to it.
+
+        An environment that only declares how it is made is made once, to see its spaces.
+
+        Args:
+            env: a name, a file in envs/, or a gymnasium id.
+            policy: must define act.
+            control: the control mode, "pose" or "raw"; None for what the policy says.
+            default_control: where the policy says nothing; if the environment lacks that mode, its only one is used.
+            options: others of the environment.
+
+        Raises:
+            PolicyError: the policy has no act, or does not fit the control mode.
+            UnknownNameError: there is no such environment, option or control mode.
+        """
+        policy.require_act()
+        modes = controls(env)
+        default = default_control if default_control in modes else modes[-1]
+        options = {"control": control or policy.control or default, **(options or {})}
+        spec = describe(env, **options)
+        fitted = policy.with_control(options["control"]).with_names().with_action_size(spec.action_size)
+        return cls(env, options, spec, fitted, policy.text)
+
+    @classmethod
+    def to_optimize(cls, settings: Settings, policy: Policy) -> Task:
+        """Return the task of a run, after all that can be refused before anything is rolled out or written.
+
+        Raises:
+            PolicyError: the policy has nothing trainable.
+            UnknownNameError: the feedback level is unknown, or is "expert" where the environment has none.
+            TraceRobotError: the seed or a number of conditions is out of range.
+        """
+        policy.require_trainable()
+        if require_level(settings.feedback) == EXPERT:
+            require_expert(settings.task)
+        SeedSplit.of(settings)
+        return cls.load(
+            settings.task,
+            policy,
+            control=settings.control,
+            default_control=settings.usual_control,
+            options=settings.options,
+        )
+
+    @property
+    def problem(self) -> Problem:
+        """The OPTO problem: the policy's parameters, with the environment described as text."""
+        return problem_of(self.policy, self.spec)

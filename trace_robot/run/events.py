@@ -1,4 +1,4 @@
-"""To be named."""
+"""Events of a run, for a screen or a program that watches it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from trace_robot.settings import Result, Settings
+
 if TYPE_CHECKING:
     from trace_robot.policy import Policy
     from trace_robot.rollout.evaluation import Evaluation
     from trace_robot.spec import TaskSpec
-from trace_robot.settings import Result, Settings
 
 Stage = Literal["training", "held out"]
 
@@ -20,13 +21,15 @@ Stage = Literal["training", "held out"]
 class Started:
     """The run is about to roll out the starting controller.
 
-    known: how many batches of episodes and answers of a model it has from before it was interrupted.
+    why: the reason for this optimizer, as text. known: entries of the journal from before an interruption, which are
+    batches of episodes and answers of a model.
     """
 
     settings: Settings
     spec: TaskSpec
     policy: Policy
     folder: Path
+    why: str = ""
     known: int = 0
 
 
@@ -64,4 +67,8 @@ class Ended:
 
 Event = Started | Progressed | Iterated | Ended
 
-Observe = Callable[[Event], None]
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Do nothing with an event: the default of ``on_event``."""

@@ -33,19 +33,15 @@ NOT_KEPT = (
 
 
 class JournaledModel:
-    """Answers from the journal while it has answers, then asks ``model`` and writes down what comes.
+    """Answers from the journal while it has answers, then asks the model and writes its replies down.
 
-    usage: of the model, which also counts what is answered from the journal, as it was counted when it came. Until
-    ``journal`` is given, nothing is remembered.
+    usage: the model's. An answer from the journal counts in it what it cost when it came.
     """
 
-    def __init__(self, model: ChatModel, usage: Usage) -> None:
-        self.model, self.usage = model, usage
-        self.journal: Journal | None = None
+    def __init__(self, model: ChatModel, usage: Usage, journal: Journal) -> None:
+        self.model, self.usage, self.journal = model, usage, journal
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
-        if self.journal is None:
-            return self.model.chat(messages, n)
         request = request_hash(messages, n)
         entry = self.journal.take(("replies", "no answer"), request)
         if entry is not None:

@@ -1,165 +1,165 @@
-"""The loop: ask, roll out, tell; the same for every optimizer."""
+"""The optimization loop: ask, roll out, tell. It is the same for every optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from trace_robot.errors import RunError
-from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
-from trace_robot.rollout.seeds import held_out_seeds
-from trace_robot.run.events import Ended, Iterated, Observe, Progressed, Stage
-from trace_robot.run.optimizers import Chosen
-from trace_robot.run.recorder import RunRecorder
-from trace_robot.search.controller import written
-from trace_robot.settings import Result, Settings
-from trace_robot.spec import TaskSpec
+from trace_robot.rollout.seeds import SeedSplit
+from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, is_better, is_new
+from trace_robot.run.events import Ended, Iterated, OnEvent, Progressed, Stage, Started
+from trace_robot.run.run import Run
+from trace_robot.search.controller import write_out
+from trace_robot.settings import Result
 from trace_robot.store.writer import Cost
 from trace_robot.versions import versions
 
-SHOWN_EVERY = 50_000  # simulator steps between two improvements of a search that are written down
-TUNING = ("tuning", "tuned")  # what CMA-ES makes of a model's proposal is not another iteration of the model
+TUNING = ("tuning", "tuned")  # origins of CMA-ES on a model's proposal: not another iteration of the model
 
 
 class OptimizationLoop:
-    """One run: what the loop knows between two iterations."""
+    """One run from its first candidate to its result.
 
-    def __init__(
-        self,
-        settings: Settings,
-        spec: TaskSpec,
-        optimizer: Optimizer,
-        trials: Evaluator,
-        recorder: RunRecorder,
-        chosen: Chosen,
-        observe: Observe,
-    ) -> None:
-        self.settings, self.spec, self.optimizer, self.trials = settings, spec, optimizer, trials
-        self.recorder, self.chosen, self.observe = recorder, chosen, observe
-        self.journal = recorder.ledger.journal
-        self.shown = 0
-        self.iteration = self.best_iteration = self.attempts = self.rewrites = 0
-        self.kept = -1
+    iteration: number of the next one. proposals: iterations that count against ``Settings.iterations``.
+    """
+
+    def __init__(self, run: Run, optimizer: Optimizer, evaluator: Evaluator, on_event: OnEvent) -> None:
+        self.run, self.optimizer, self.evaluator, self.on_event = run, optimizer, evaluator, on_event
+        self.iteration = self.best_iteration = self.proposals = 0
         self.start: Evaluation | None = None
         self.best: Evaluation | None = None
+        self._written_at = 0  # simulator steps when the search's best was last made an iteration
+        self._kept = -1  # id of the search's best program that is on disk
 
-    def iterate(self) -> str:
-        """Go on until the optimizer is done or the budget is spent; return why."""
+    def execute(self) -> Result:
+        """Iterate until the optimizer or the budget ends it, then score the best controller."""
+        run = self.run
+        known = run.journal.known
+        self.on_event(
+            Started(run.settings, run.task.spec, run.task.policy, run.folder, run.config.why, known)
+        )
+        return self._finish(self._iterate())
+
+    def _iterate(self) -> str:
+        """Return why the iterations ended."""
         while not (reason := self._over()):
             candidates = self.optimizer.ask()
             if not candidates:
                 return self.optimizer.done or "the optimizer has nothing more to try"
             if self.start is None and candidates[0].origin != "start":
-                self._write(self.trials.run([Candidate(0, None, self.trials.policy.values)])[0])
+                start = Candidate(0, None, self.evaluator.task.policy.values)
+                self._write(self.evaluator.evaluate([start])[0])
             graph = self.optimizer.uses_graph
-            trials = self.trials.run(candidates, graph=graph, on_progress=self._progress)
+            trials = self.evaluator.evaluate(candidates, graph=graph, on_progress=self._progress)
             self.optimizer.tell([trial.outcome for trial in trials])
-            self.recorder.log(trials, self.spent())
+            self.run.recorder.log(trials, self._spent())
             if candidates[0].program is None:
                 self._write(max(trials, key=lambda trial: trial.outcome.score))
-            elif self.trials.environment_steps - self.shown > SHOWN_EVERY:
+            elif self.evaluator.environment_steps - self._written_at > STEPS_BETWEEN_ITERATIONS:
                 self._write_program()
             else:
                 self._keep_program()
         return reason
 
-    def finish(self, ended: str) -> Result:
+    def _finish(self, ended: str) -> Result:
         """Score the best controller on held-out conditions and write the result."""
         self._write_program()
         if self.best is None or self.start is None:
             raise RunError(f"no controller was tried: {ended}; allow more time or iterations")
-        self.recorder.keep(self.best.text)
-        settings = self.settings
-        spent = self.spent()
-        seeds = held_out_seeds(settings.seed, settings.held_out)
-        episodes = self.trials.score(
-            self.best.text, seeds, lambda done, total: self._progress(done, total, held_out=True)
+        self.run.recorder.keep(self.best.text)
+        settings = self.run.settings
+        spent = self._spent()
+        seeds = SeedSplit.of(settings).held_out
+        episodes = self.evaluator.score(
+            self.best.text, seeds, lambda done, total: self._progress(done, total, stage="held out")
         )
         wins = sum(episode.success for episode in episodes)
         result = Result(
-            task=settings.task, optimizer=settings.optimizer, feedback_level=settings.feedback,
-            control=str(self.trials.options["control"]), seed=settings.seed, policy=settings.policy,
-            start_success=self.start.outcome.success, training_success=self.best.outcome.success,
-            training_episodes=len(self.best.episodes), held_out_success=wins / len(episodes),
+            task=settings.task,
+            optimizer=settings.optimizer,
+            feedback_level=settings.feedback,
+            control=str(self.evaluator.task.options["control"]),
+            seed=settings.seed,
+            policy=settings.policy,
+            start_success=self.start.outcome.success,
+            training_success=self.best.outcome.success,
+            training_episodes=len(self.best.episodes),
+            held_out_success=wins / len(episodes),
             held_out_return=sum(episode.total_reward for episode in episodes) / len(episodes),
-            held_out_episodes=len(episodes), held_out_interval=wilson(wins, len(episodes)),
-            iterations=self.iteration - 1, best_iteration=self.best_iteration, candidates=self.trials.candidates,
-            environment_steps=self.trials.environment_steps, model_calls=spent.model_calls,
-            tokens=spent.prompt_tokens + spent.completion_tokens, seconds=round(spent.seconds, 2), ended=ended,
-            versions=versions(), money=spent.money,
-        )  # fmt: skip
-        spent = replace(self.spent(), seconds=spent.seconds)
-        self.recorder.finish(result, episodes, self._new_attempts(), spent)
-        self.observe(Ended(result, self.recorder.folder.path))
+            held_out_episodes=len(episodes),
+            held_out_interval=wilson(wins, len(episodes)),
+            iterations=self.iteration - 1,
+            best_iteration=self.best_iteration,
+            candidates=self.evaluator.candidates,
+            environment_steps=self.evaluator.environment_steps,
+            model_calls=spent.model_calls,
+            tokens=spent.prompt_tokens + spent.completion_tokens,
+            seconds=round(spent.seconds, 2),
+            ended=ended,
+            versions=versions(),
+            money=spent.money,
+        )
+        # The rows count the held-out episodes too; the seconds are those of the optimization.
+        spent = replace(self._spent(), seconds=spent.seconds)
+        self.run.recorder.finish(result, episodes, self.optimizer.log, spent)
+        self.on_event(Ended(result, self.run.folder))
         return result
 
-    def spent(self) -> Cost:
-        usage = self.chosen.usage()
-        return Cost(
-            self.journal.seconds, self.trials.candidates, self.trials.environment_steps, usage.calls,
-            usage.prompt_tokens, usage.completion_tokens, usage.money if self.chosen.priced else None,
-        )  # fmt: skip
-
     def _over(self) -> str:
-        limit, seconds, steps = self.settings.iterations, self.settings.seconds, self.settings.steps
+        """Return why the run is over, "" if it is not."""
+        settings = self.run.settings
+        limit, seconds, steps = settings.iterations, settings.seconds, settings.steps
         if self.optimizer.done:
             return self.optimizer.done
-        if limit is not None and self.rewrites > limit:
+        if limit is not None and self.proposals > limit:
             return f"{limit} iterations done"
-        if steps is not None and self.trials.environment_steps >= steps:
+        if steps is not None and self.evaluator.environment_steps >= steps:
             return f"{steps} simulator steps spent"
-        if seconds is not None and self.journal.time_over(seconds):
+        # The clock's verdict is journaled: a resumed run stops at the same candidate.
+        if seconds is not None and self.run.journal.time_over(seconds):
             return f"{seconds:g} seconds spent"
         return ""
 
-    def _progress(self, done: int, total: int, *, held_out: bool = False) -> None:
-        seconds = self.journal.seconds
-        stage: Stage = "held out" if held_out else "training"
-        self.observe(Progressed(stage, done, total, self.trials.candidates, self.best, seconds))
+    def _progress(self, done: int, total: int, *, stage: Stage = "training") -> None:
+        seconds = self.run.journal.seconds
+        self.on_event(Progressed(stage, done, total, self.evaluator.candidates, self.best, seconds))
 
     def _keep_program(self) -> None:
         """Put the search's best program on disk, not scored as text yet, so that a run that is stopped has it."""
         champion = self.optimizer.best
-        if champion is not None and champion.program is not None and champion.id != self.kept:
-            self.kept = champion.id
-            self.recorder.keep(self.trials.text(written(champion, self.spec)))
+        if champion is not None and champion.program is not None and champion.id != self._kept:
+            self._kept = champion.id
+            self.run.recorder.keep(self.evaluator.text(write_out(champion, self.evaluator.task.spec)))
 
     def _write_program(self) -> None:
         """Write the search's best program out as a controller, if it is a new one, and score that text."""
         champion = self.optimizer.best
         if champion is None or champion.program is None:
             return
-        if self.best is not None and champion.id == self.best.candidate.id:
+        if not is_new(champion, self.best):
             return
-        self._write(self.trials.run([written(champion, self.spec)])[0], tie=True)
-        self.shown = self.trials.environment_steps
-
-    def _write(self, trial: Evaluation, *, tie: bool = False) -> None:
-        """Put an iteration on disk, then tell of it; with ``tie`` it also replaces a best that scored the same.
-
-        A search prefers among equals, by how much noise their constants bear, and is taken at its word; so it is
-        where the return decides, which it compares on more conditions than these.
-        """
-        parent, self.start = self.best, self.start or trial
-        ahead = 0.0 if parent is None else trial.outcome.score - parent.outcome.score
-        better = (
-            parent is None or ahead > 0 or (tie and (ahead == 0 or self.spec.return_threshold is not None))
+        self._write(
+            self.evaluator.evaluate([write_out(champion, self.evaluator.task.spec)])[0], search_ranks=True
         )
+        self._written_at = self.evaluator.environment_steps
+
+    def _write(self, trial: Evaluation, *, search_ranks: bool = False) -> None:
+        """Put an iteration on disk, then report it."""
+        parent, self.start = self.best, self.start or trial
+        by_return = self.evaluator.task.spec.return_threshold is not None
+        better = is_better(trial, parent, search_ranks=search_ranks, by_return=by_return)
         best = trial if better or parent is None else parent
-        attempts = self._new_attempts()
-        self.recorder.iteration(self.iteration, trial, parent, attempts, self.spent(), better=better)
+        recorder = self.run.recorder
+        recorder.iteration(self.iteration, trial, parent, self.optimizer.log, self._spent(), better=better)
         if better:
             self.best, self.best_iteration = trial, self.iteration
-            self.recorder.keep(trial.text)
-        seconds = self.journal.seconds
-        self.observe(Iterated(self.iteration, trial, best, better, self.trials.candidates, seconds))
+            recorder.keep(trial.text)
+        seconds = self.run.journal.seconds
+        self.on_event(Iterated(self.iteration, trial, best, better, self.evaluator.candidates, seconds))
         self.iteration += 1
-        self.rewrites += trial.candidate.origin not in TUNING
+        self.proposals += trial.candidate.origin not in TUNING
 
-    def _new_attempts(self) -> Sequence[Attempt]:
-        """Return what was asked of a model and answered since the last call."""
-        attempts: Sequence[Attempt] = getattr(self.optimizer, "log", ())
-        new, self.attempts = attempts[self.attempts :], len(attempts)
-        return new
+    def _spent(self) -> Cost:
+        return self.run.cost(self.evaluator.candidates, self.evaluator.environment_steps)

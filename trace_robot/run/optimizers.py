@@ -1,195 +1,241 @@
-"""Which optimizer a run uses, and why: settings and what is configured, turned into something to ask."""
+"""The optimizers that a run can use: which one, why, and how it is created again when the run is resumed."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from trace_robot.errors import PolicyError, RunError, ValueMismatchError
-from trace_robot.llm.metering import Budget, Prices, Usage
-from trace_robot.optimizers.problem import Optimizer, Problem
-from trace_robot.policy import load_policy
+from trace_robot.errors import PolicyError, RunError, ValueMismatchError, unknown
+from trace_robot.llm import ChatModel, ConnectedModel, MeteredModel, ModelConfig, Usage
+from trace_robot.optimizers import CMAES, OPRO, Optimizer, OptoPrime, Tuned
+from trace_robot.policy import Policy
 from trace_robot.rollout.seeds import training_seeds
-from trace_robot.settings import EPISODES, Settings
-from trace_robot.spec import TaskSpec
+from trace_robot.rollout.task import Task
+from trace_robot.sandbox.static_check.check import check
+from trace_robot.search.controller import kind_for
+from trace_robot.settings import Settings
+from trace_robot.store.writer import RunHeader
 
-if TYPE_CHECKING:
-    from trace_robot.llm import ConnectedModel
-    from trace_robot.run.journaled import JournaledModel
+OptimizerFactory: TypeAlias = Callable[..., Optimizer]
+"""A class or function that makes an optimizer of one's own.
 
-SEARCH_SECONDS = 240.0
-SEARCH_EPISODES = 10  # racing makes most of them cost nothing, and programs that solve few generalise less
-MODEL_ITERATIONS = 10
-OWN_HOSTS = ("api.openai.com", "localhost", "127.0.0.1", "::1")
-Make = Callable[[Problem, TaskSpec, Settings], Optimizer]
+It is called with the ``Problem`` and the keyword ``seed`` (an int). If ``optimize`` was given a model, the keyword
+``model`` is a ``ChatModel`` that asks it and journals its answers.
+"""
+AnyModel: TypeAlias = ChatModel | ModelConfig | str | None
+"""A model: an object with ``chat``, how to reach one, its name, or None for what the environment variables say."""
+
+OWN = "an optimizer that a program made"
+PROTOCOL = ("ask", "tell", "best", "done", "uses_graph", "log")
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """An optimizer about to be made.
+class OptimizerConfig:
+    """Which optimizer a run uses, and what creates it.
 
-    why: in words, for the person who started the run. usage: of the model so far; priced: whether it counts money.
-    model: to be given the run's journal, None where none is asked that would cost something. data: what
-    ``choose_again`` takes.
+    name: of the registry, or of one's own factory. why: the reason, as text. stored: what creates the same one when
+    the run is resumed, None where that takes a Python object. model: None where none is asked. proposals: replies to
+    ask for at once.
     """
 
-    settings: Settings
+    name: str
     why: str
-    make: Make
-    usage: Callable[[], Usage] = Usage
-    priced: bool = False
-    model: JournaledModel | None = None
-    data: Mapping[str, Any] | None = None
+    stored: Mapping[str, Any] | None = None
+    model: ConnectedModel | None = None
+    proposals: int = 1
+    factory: OptimizerFactory | None = None
+
+    @classmethod
+    def select(cls, optimizer: str | OptimizerFactory, model: AnyModel, policy: Policy) -> OptimizerConfig:
+        """Choose the optimizer of a new run and connect its model.
+
+        Args:
+            optimizer: a name of the registry, one's own factory, or "auto": OptoPrime where a model is configured, else
+                the built-in search, else, for a policy without a trainable act, CMA-ES on its numbers.
+            model: see ``AnyModel``.
+            policy: where the run starts.
+
+        Raises:
+            UnknownNameError: there is no such optimizer.
+            ModelError: the model cannot be connected to.
+        """
+        if not isinstance(optimizer, str):
+            name = getattr(optimizer, "__name__", type(optimizer).__name__)
+            return cls(name, OWN, model=None if model is None else _connected(model), factory=optimizer)
+        name, why = (optimizer, "as asked") if optimizer != "auto" else _automatic(model, policy)
+        if name in WITHOUT_MODEL:
+            return cls(name, why, stored={})
+        if name not in WITH_MODEL:
+            raise unknown("optimizer", name, ["auto", *WITH_MODEL, *WITHOUT_MODEL])
+        return _asking(name, why, model)
+
+    @classmethod
+    def restore(
+        cls, header: RunHeader, optimizer: OptimizerFactory | None, model: AnyModel, base_url: str | None
+    ) -> OptimizerConfig:
+        """Return the configuration of a stored run.
+
+        Args:
+            header: what the run began with.
+            optimizer: the factory, if the run had one's own.
+            model: in place of the stored one; needed if the run's was a Python object.
+            base_url: of an endpoint that has moved.
+
+        Raises:
+            RunError: the run needs a factory or a model that is missing, or its endpoint needs consent.
+        """
+        name, why, stored = header.settings.optimizer, header.why, header.choice
+        if optimizer is not None:
+            return cls(name, why, model=None if model is None else _connected(model), factory=optimizer)
+        if stored is None and (model is None or name not in WITH_MODEL):
+            raise RunError(
+                "the run has an optimizer or a model that a program made; go on with trace_robot.resume and that one"
+            )
+        if name in WITHOUT_MODEL:
+            return cls(name, why, stored)
+        if model is None and stored is not None:
+            model = ModelConfig.from_data(stored, base_url=base_url)
+        proposals = model.proposals if isinstance(model, ModelConfig) else 1
+        return cls(name, why, stored, _connected(model), proposals)
+
+    @property
+    def usage(self) -> Usage:
+        """What the model has cost so far."""
+        return Usage() if self.model is None else self.model.usage
+
+    @property
+    def priced(self) -> bool:
+        """Whether the usage counts money."""
+        return self.model is not None and self.model.meter.prices is not None
+
+    def require(self, settings: Settings, task: Task) -> None:
+        """Raise what creating the optimizer would raise, before a run's folder is made.
+
+        A built-in one is created for that and dropped: this asks no model and rolls nothing out. One's own factory is
+        called once only, when the run has begun.
+        """
+        if self.name in WITHOUT_MODEL and settings.feedback != "outcome":
+            raise ValueMismatchError(
+                f"feedback level {settings.feedback!r} is words for a model, and the optimizer {self.name} reads none;"
+                " leave --feedback out"
+            )
+        if self.factory is None:
+            create_optimizer(self, settings, task, None)
 
 
-def choose(
-    settings: Settings,
-    *,
-    model: str | None = None,
-    base_url: str | None = None,
-    record: str | None = None,
-    replay: str | None = None,
-    retries: int = 5,
-    proposals: int = 1,
-    budget: Budget | None = None,
-    prices: Prices | None = None,
-) -> Chosen:
-    """Return the optimizer that ``settings.optimizer`` names; "auto" takes a model where one is configured."""
-    from trace_robot.llm import configured, connect
+def create_optimizer(
+    config: OptimizerConfig, settings: Settings, task: Task, model: ChatModel | None
+) -> Optimizer:
+    """Return a new optimizer.
 
-    name, why = settings.optimizer, "as asked"
-    reason = f"the record {replay} is replayed" if replay else configured(model, base_url)
-    if name == "auto" and reason:
-        name, why = "optoprime", reason
-    elif name == "auto":
-        writes = "act" in load_policy(settings.policy).values
-        name = "search" if writes else "cma"
-        what = (
-            "the built-in search runs"
-            if writes
-            else "its numbers are tuned, as it has no trainable act to rewrite"
-        )
-        why = f"no model is configured (OPENAI_API_KEY or OPENAI_BASE_URL), so {what}"
-    if name in ("search", "cma") and settings.feedback != "outcome":
-        raise ValueMismatchError(
-            f"feedback level {settings.feedback!r} is words for a model, and the optimizer {name} reads none;"
-            " leave --feedback out"
-        )
-    if name == "search":
-        settings = _with(settings, name, seconds=SEARCH_SECONDS, control="raw", episodes=SEARCH_EPISODES)
-        return Chosen(settings, why, _search, data={})
-    if name == "cma":
-        return Chosen(_with(settings, name, seconds=SEARCH_SECONDS), why, _cma, data={})
-    connection = connect(
-        model, base_url, record=record, replay=replay, retries=retries, budget=budget, prices=prices
-    )
-    chosen = _by_model(_with(settings, name, iterations=MODEL_ITERATIONS), why, connection, proposals)
-    files = {"record": record, "replay": replay}
-    data = {
-        "model": connection.name, "base_url": connection.address, "retries": retries, "proposals": proposals,
-        "budget": asdict(budget or Budget()), "prices": None if prices is None else asdict(prices),
-        **{name: None if path is None else str(Path(path).absolute()) for name, path in files.items()},
-    }  # fmt: skip
-    return replace(chosen, priced=prices is not None, data=data)
+    Args:
+        config: which one.
+        settings: of the run.
+        task: what it optimizes.
+        model: what it asks, journaled; None where it asks none, or will not be asked for a candidate.
 
-
-def choose_again(
-    settings: Settings, why: str, data: Mapping[str, Any], *, base_url: str | None = None
-) -> Chosen:
-    """Return what ``choose`` returned: ``settings``, ``why`` and ``data`` are those of what it did.
-
-    base_url: of an endpoint that has moved; so has one that OPENAI_BASE_URL names. A run may be somebody else's: where
-    it asked elsewhere than OpenAI or this machine, one of the two must be given, or RunError says so.
+    Raises:
+        PolicyError: the search has no act to write.
+        ValueMismatchError: the policy has nothing for this optimizer, or one's own lacks a part of the protocol.
     """
-    if not data:
-        chosen = choose(settings)
-    else:
-        known: dict[str, Any] = dict(data)
-        known["base_url"] = base_url or os.environ.get("OPENAI_BASE_URL") or _harmless(known["base_url"])
-        known["budget"] = Budget(**known["budget"])
-        known["prices"] = None if known["prices"] is None else Prices(**known["prices"])
-        chosen = choose(settings, **known)
-    return replace(chosen, settings=settings, why=why, data=data)
+    if config.factory is not None:
+        keywords: dict[str, Any] = {} if model is None else {"model": model}
+        return _complete(config.name, config.factory(task.problem, seed=settings.seed, **keywords))
+    if config.name in WITHOUT_MODEL:
+        return WITHOUT_MODEL[config.name](settings, task)
+    return WITH_MODEL[config.name](settings, task, model, config.proposals)
 
 
-def _harmless(address: str | None) -> str | None:
-    """Return a stored address to which prompts and the user's key may go unasked."""
-    if address is None or urlsplit(address).hostname in OWN_HOSTS:
-        return address
-    raise RunError(
-        f"the run asked a model at {address!r}; to send prompts and the key there again, say so with --base-url"
-    )
+def _complete(name: str, optimizer: Optimizer) -> Optimizer:
+    missing = [part for part in PROTOCOL if not hasattr(optimizer, part)]
+    if missing:
+        raise ValueMismatchError(
+            f"the optimizer {name} has no {missing[0]}; derive it from trace_robot.Optimizer, which has defaults, or"
+            " define it"
+        )
+    return optimizer
 
 
-def _with(
-    settings: Settings,
-    name: str,
-    *,
-    seconds: float | None = None,
-    iterations: int | None = None,
-    control: str = "pose",
-    episodes: int = EPISODES,
-) -> Settings:
-    """Return the settings with what this optimizer does unless told otherwise."""
-    return replace(
-        settings,
-        optimizer=name,
-        usual_control=control,
-        episodes=settings.episodes or episodes,
-        seconds=seconds if settings.seconds is None and settings.steps is None else settings.seconds,
-        iterations=settings.iterations if settings.iterations is not None else iterations,
-    )
+def _automatic(model: AnyModel, policy: Policy) -> tuple[str, str]:
+    """Return the name that "auto" stands for, and why."""
+    config = _config(model)
+    reason = "a model is given" if config is None else config.reason
+    if reason:
+        return "optoprime", reason
+    nothing = "no model is configured (OPENAI_API_KEY or OPENAI_BASE_URL), so "
+    if "act" in policy.values:
+        return "search", nothing + "the built-in search runs"
+    return "cma", nothing + "its numbers are tuned, as it has no trainable act to rewrite"
 
 
-def _search(problem: Problem, spec: TaskSpec, settings: Settings) -> Optimizer:
-    from trace_robot.search import StagedSearch
-    from trace_robot.search.feedback_law.search import POOL, FeedbackLawSearch
+def _asking(name: str, why: str, model: AnyModel) -> OptimizerConfig:
+    """Return the configuration of an optimizer that asks a model."""
+    config = _config(model)
+    connected = _connected(model)
+    why = f"{why}; {connected.described}"
+    if config is None:
+        return OptimizerConfig(name, why, model=connected)
+    return OptimizerConfig(name, why, config.to_data(connected), connected, config.proposals)
 
-    if len(spec.positions) < 2 or spec.action_size != 4:
-        return FeedbackLawSearch(spec, training_seeds(settings.seed, POOL), seed=settings.seed)
-    if "act" not in problem.values:
+
+def _config(model: AnyModel) -> ModelConfig | None:
+    """Return how to reach the model, None where it is an object that answers itself."""
+    if model is None or isinstance(model, str):
+        return ModelConfig(model)
+    return model if isinstance(model, ModelConfig) else None
+
+
+def _connected(model: AnyModel) -> ConnectedModel:
+    """Return the model with its meter; one that counts nothing gets one."""
+    if isinstance(model, ConnectedModel):
+        return model
+    if model is None or isinstance(model, str | ModelConfig):
+        return (model if isinstance(model, ModelConfig) else ModelConfig(model)).connect()
+    meter = model if isinstance(model, MeteredModel) else MeteredModel(model)
+    return ConnectedModel(meter, meter, f"a {type(meter.model).__name__} that a program made")
+
+
+def _built_in_search(settings: Settings, task: Task) -> Optimizer:
+    kind = kind_for(task.spec)
+    if kind.parameter and kind.parameter not in task.problem.values:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
-    seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
-    return StagedSearch(
-        spec,
-        seeds[: settings.episodes],
-        confirm=seeds[settings.episodes :],
+    return kind.search(
+        task.spec,
+        lambda count: training_seeds(settings.seed, count),
+        episodes=settings.episodes,
+        confirm=settings.confirm,
         seed=settings.seed,
         budget=settings.steps,
     )
 
 
-def _cma(problem: Problem, spec: TaskSpec, settings: Settings) -> Optimizer:
-    from trace_robot.optimizers import CMAES
+def _cma(settings: Settings, task: Task) -> Optimizer:
+    # The package's default grows with the number of constants, and every candidate costs all training conditions.
+    return CMAES(task.problem, literals=True, population=6, seed=settings.seed)
 
-    return CMAES(problem, literals=True, population=6, seed=settings.seed)
+
+def _optoprime(settings: Settings, task: Task, model: ChatModel | None, proposals: int) -> Optimizer:
+    proposer = OptoPrime(task.problem, model, check_code=_refusals, proposals=proposals)
+    return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
 
 
-def _by_model(settings: Settings, why: str, connection: ConnectedModel, proposals: int) -> Chosen:
-    from trace_robot.run.journaled import JournaledModel
+def _opro(settings: Settings, task: Task, model: ChatModel | None, proposals: int) -> Optimizer:
+    return OPRO(task.problem, model, check_code=_refusals, proposals=proposals)
 
-    remembered = JournaledModel(connection.model, connection.usage)
-    model = remembered if connection.address else connection.model  # a record is there to be read again
 
-    def make(problem: Problem, spec: TaskSpec, settings: Settings) -> Optimizer:
-        from trace_robot.optimizers import OPRO, OptoPrime, Tuned
-        from trace_robot.sandbox.static_check.check import check
+def _refusals(code: str) -> list[str]:
+    """Return what the sandbox would refuse, so that the model is asked to repair its reply before a rollout."""
+    return [f"line {fault.line}: {fault.message}" for fault in check(code)]
 
-        def refusals(code: str) -> list[str]:
-            return [f"line {fault.line}: {fault.message}" for fault in check(code)]
 
-        if settings.optimizer == "opro":
-            return OPRO(problem, model, check_code=refusals, proposals=proposals)
-        proposer = OptoPrime(problem, model, check_code=refusals, proposals=proposals)
-        return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
-
-    why = f"{why}; {connection.described}"
-    return Chosen(
-        settings, why, make, lambda: connection.usage, model=remembered if connection.address else None
-    )
+WITHOUT_MODEL: Mapping[str, Callable[[Settings, Task], Optimizer]] = {
+    "search": _built_in_search,
+    "cma": _cma,
+}
+WITH_MODEL: Mapping[str, Callable[[Settings, Task, ChatModel | None, int], Optimizer]] = {
+    "optoprime": _optoprime,
+    "opro": _opro,
+}

@@ -10,11 +10,11 @@ from typing import Any
 
 from trace_robot.errors import RunError
 from trace_robot.optimizers.optoprime import Attempt
-from trace_robot.policy import Policy
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluation
 from trace_robot.rollout.feedback import most_telling
+from trace_robot.rollout.task import Task
 from trace_robot.settings import Result
 from trace_robot.store.folder import RunFolder, difference
 from trace_robot.store.writer import Cost, RunWriter
@@ -23,24 +23,21 @@ log = logging.getLogger("trace_robot.run")
 
 
 class RunRecorder:
-    """Owns a run's folder, its place in the store, and the background process that makes videos of recorded states.
+    """Writes a run's files, its rows in the store, and videos of recorded states in a background process.
 
     A video that cannot be made is a line in the run's notes.txt, never the end of a run.
     """
 
-    def __init__(
-        self, folder: RunFolder, ledger: RunWriter, policy: Policy, task: str, *, video: bool = True
-    ) -> None:
-        self.folder, self.ledger = folder, ledger
-        self.task = task
-        self._best: str | None = None
-        self.start = policy.text
-        self._studio = RenderProcess() if video else None
+    def __init__(self, folder: RunFolder, writer: RunWriter, task: Task, *, video: bool = True) -> None:
+        self.folder, self.writer, self.task = folder, writer, task
+        self._best: str | None = None  # a controller that is yet to be written to best.py
+        self._attempts_written = 0
+        self._renderer = RenderProcess() if video else None
         self._notes: list[str] = []
 
     def log(self, trials: Sequence[Evaluation], spent: Cost) -> None:
         """Append one line a candidate; a candidate's text is kept with its iteration, a program with its line."""
-        self.ledger.log(trials, spent)
+        self.writer.log(trials, spent)
         self.folder.log(
             [
                 {
@@ -54,13 +51,29 @@ class RunRecorder:
         self._catch_up()
 
     def iteration(
-        self, number: int, trial: Evaluation, parent: Evaluation | None, attempts: Sequence[Attempt], spent: Cost,
-        *, better: bool,
-    ) -> None:  # fmt: skip
-        """Write an iteration; ``attempts``: what a model was asked on the way, and what it answered."""
-        self.ledger.iteration(number, trial, attempts, spent, better=better)
+        self,
+        number: int,
+        trial: Evaluation,
+        parent: Evaluation | None,
+        log: Sequence[Attempt],
+        spent: Cost,
+        *,
+        better: bool,
+    ) -> None:
+        """Write an iteration.
+
+        Args:
+            number: of the iteration; 0 is the starting controller.
+            trial: the candidate that it tried.
+            parent: the best before it, None for the first.
+            log: the optimizer's, of all that a model was asked since the run began.
+            spent: what the run has cost so far.
+            better: it is the best from now on.
+        """
+        attempts = self._new(log)
+        self.writer.iteration(number, trial, attempts, spent, better=better)
         name = f"iterations/{self.folder.iteration(number).name}"
-        before = self.start if parent is None else parent.text
+        before = self.task.policy.text if parent is None else parent.text
         self.folder.write(f"{name}/controller.py", trial.text)
         self.folder.write(f"{name}/difference.diff", difference(before, trial.text, ("parent", "this")))
         self.folder.write(f"{name}/feedback.txt", trial.outcome.feedback + "\n")
@@ -81,31 +94,44 @@ class RunRecorder:
         self._catch_up()
 
     def finish(
-        self, result: Result, held_out: Sequence[Episode], attempts: Sequence[Attempt], spent: Cost
+        self, result: Result, held_out: Sequence[Episode], log: Sequence[Attempt], spent: Cost
     ) -> None:
-        """Write the held-out episodes and the result, last, once every video is done."""
+        """Write the held-out episodes and the result, last, once every video is done.
+
+        Args:
+            result: what becomes result.json.
+            held_out: the episodes of the final score.
+            log: the optimizer's, of all that a model was asked since the run began.
+            spent: what the run has cost.
+        """
+        attempts = self._new(log)
         self._catch_up()
         self._attempts("attempts.json", attempts)
-        ended = [
+        episodes = [
             {"seed": e.seed, "ended": e.ended, "steps": e.steps, "reward": e.total_reward} for e in held_out
         ]
-        self.folder.write_json("held_out.json", {"episodes": ended})
-        if self._studio is not None:
-            self._note(self._studio.finish())
+        self.folder.write_json("held_out.json", {"episodes": episodes})
+        if self._renderer is not None:
+            self._note(self._renderer.finish())
         if self._notes:
             self.folder.write("notes.txt", "\n".join(self._notes) + "\n")
         self.folder.finish()
         self.folder.write_json("result.json", asdict(result))
-        self.ledger.finish(result, held_out, attempts, spent)
+        self.writer.finish(result, held_out, attempts, spent)
 
     def close(self) -> None:
         """End the rendering process; videos that are not done are given up."""
-        if self._studio is not None:
-            self._studio.close()
+        if self._renderer is not None:
+            self._renderer.close()
+
+    def _new(self, log: Sequence[Attempt]) -> Sequence[Attempt]:
+        """Return the entries of an optimizer's log that are not written yet."""
+        attempts, self._attempts_written = log[self._attempts_written :], len(log)
+        return attempts
 
     def _catch_up(self) -> None:
         """Write what was held back while the run heard again what it did, if that is over."""
-        if self.ledger.journal.replaying:
+        if self.writer.journal.replaying:
             return
         self.folder.caught_up()
         if self._best is not None:
@@ -119,18 +145,18 @@ class RunRecorder:
 
     def _film(self, trial: Evaluation, path: Path, title: str) -> None:
         episode = trial.episodes[most_telling(trial.episodes)]
-        if self._studio is None or episode.states is None or not len(episode.states) or path.is_file():
+        if self._renderer is None or episode.states is None or not len(episode.states) or path.is_file():
             return
         self._submit(
-            video_job([clip_of(episode, f"{self.task}, {title}", f"condition {episode.seed}")], path)
+            video_job([clip_of(episode, f"{self.task.env}, {title}", f"condition {episode.seed}")], path)
         )
 
     def _submit(self, job: RenderJob) -> None:
-        if self._studio is None:
+        if self._renderer is None:
             return
         try:
-            self._studio.submit(job)
-            self._note(self._studio.collect())
+            self._renderer.submit(job)
+            self._note(self._renderer.collect())
         except RunError as error:
             self._note([RenderFailure(job.path, str(error))])
 

@@ -1,0 +1,173 @@
+"""A run on disk, open for writing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from trace_robot.errors import RunError, TraceRobotError
+from trace_robot.llm import ChatModel, ReplayModel
+from trace_robot.policy import Policy
+from trace_robot.rollout.engine import RolloutEngine
+from trace_robot.rollout.evaluation import JobRunner
+from trace_robot.rollout.task import Task
+from trace_robot.run.journaled import JournaledEngine, JournaledModel
+from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory
+from trace_robot.run.recorder import RunRecorder
+from trace_robot.settings import Settings
+from trace_robot.store.database import FILE
+from trace_robot.store.folder import RunFolder, RunLock
+from trace_robot.store.history import Status
+from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
+
+RUNS = Path("rollouts") / "runs"
+
+
+def new_folder(name: str) -> Path:
+    """Return a folder for a new run below rollouts/runs: NAME-TIME, numbered where that is taken."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    first = folder = RUNS / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    return folder
+
+
+class Run:
+    """A run that this process holds: its folder and lock, its rows in the store, its journal.
+
+    ``create`` and ``open`` are context managers that release it. folder: absolute or relative, as it was given.
+    """
+
+    def __init__(
+        self, folder: RunFolder, writer: RunWriter, settings: Settings, task: Task, config: OptimizerConfig
+    ) -> None:
+        self.settings, self.task, self.config = settings, task, config
+        self.recorder = RunRecorder(folder, writer, task, video=settings.video)
+        self.journal = writer.journal
+        self._files, self._writer = folder, writer
+
+    @classmethod
+    @contextmanager
+    def create(
+        cls, path: Path, settings: Settings, task: Task, config: OptimizerConfig, *, overwrite: bool = False
+    ) -> Iterator[Run]:
+        """Begin a run.
+
+        Args:
+            path: its folder; the store lies beside it.
+            settings: complete ones.
+            task: what is optimized.
+            config: the optimizer.
+            overwrite: replace an older run of that folder.
+
+        Raises:
+            RunError: the folder is in use, or cannot be written.
+        """
+        RunFolder.require_room(
+            path, overwrite=overwrite
+        )  # all that can be refused is, before anything is made
+        place = path.resolve()
+        with Store(place.parent) as store:
+            store.require_room(place.name, overwrite=overwrite)
+            folder = RunFolder.create(path, overwrite=overwrite)
+            with RunLock(folder.path):
+                header = RunHeader(settings, task.spec, task.source, config.why, config.stored)
+                yield cls(folder, store.begin(place.name, header), settings, task, config)
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        path: Path,
+        *,
+        optimizer: OptimizerFactory | None = None,
+        model: AnyModel = None,
+        base_url: str | None = None,
+    ) -> Iterator[Run]:
+        """Take an interrupted run up again.
+
+        Args:
+            path: its folder, with the store beside it.
+            optimizer: the factory, if the run has an optimizer of one's own.
+            model: in place of the stored one.
+            base_url: of the stored model's endpoint, if it has moved.
+
+        Raises:
+            RunError: there is no such run, it is finished, another process holds it, or its optimizer is missing.
+        """
+        place = path.resolve()
+        if not (place.parent / FILE).is_file():
+            raise RunError(
+                f"there is no {FILE} beside {str(path)!r}, which is what a run goes on from; if the run was moved, move"
+                " it back, or move that file too"
+            )
+        with Store(place.parent) as store:
+            store.require_open(place.name)
+            with RunLock(place):
+                writer, header = store.reopen(place.name)
+                config = OptimizerConfig.restore(header, optimizer, model, base_url)
+                settings = header.settings
+                task = Task.to_optimize(settings, Policy.from_text(header.source, settings.policy))
+                yield cls(RunFolder.reopen(path), writer, settings, task, config)
+
+    @property
+    def folder(self) -> Path:
+        return self._files.path
+
+    @property
+    def model(self) -> ChatModel | None:
+        """The model behind the journal; a replayed record is read again instead, as it costs nothing."""
+        connected = self.config.model
+        if connected is None or isinstance(connected.meter.model, ReplayModel):
+            return connected
+        return JournaledModel(connected.model, connected.usage, self.journal)
+
+    @contextmanager
+    def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
+        """Run the workers and the clock; an exception inside is noted in the store as the run's end.
+
+        Args:
+            engine: one to use and leave open, None for a new one by the settings.
+        """
+        settings = self.settings
+        self._writer.enter("running")
+        data = asdict(settings) | {"versions": self._writer.versions, "control": self.task.spec.control}
+        self._files.write_json("settings.json", data)
+        own = RolloutEngine(
+            settings.workers, backend=settings.backend, address=settings.address, trusted=settings.trusted
+        )
+        try:
+            with own if engine is None else nullcontext(engine) as running:
+                self.journal.begin()
+                yield JournaledEngine(running, self.journal)
+        except KeyboardInterrupt:
+            self._note("stopped", "by Ctrl-C")
+            raise
+        except Exception as error:  # of any kind: the store is to say why the run ended
+            known = isinstance(error, TraceRobotError)
+            self._note("failed", str(error) if known else f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self.recorder.close()
+
+    def cost(self, candidates: int, environment_steps: int) -> Cost:
+        """Return what the run has cost: the rollouts given, the clock, and the model's usage."""
+        usage = self.config.usage
+        return Cost(
+            self.journal.seconds,
+            candidates,
+            environment_steps,
+            usage.calls,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.money if self.config.priced else None,
+        )
+
+    def _note(self, status: Status, why: str) -> None:
+        with suppress(RunError):  # a full disk fails here too, and its first error is the one to report
+            self._writer.enter(status, why)
