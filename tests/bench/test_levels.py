@@ -1,4 +1,4 @@
-"""Feedback levels: what each says, and that the scripted experts reach nothing but the level that names them."""
+"""Feedback levels: what each says, and that experts reach one level only."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_terms_tell_first_lowest_highest_and_last() -> None:
     ]
 
 
-def test_a_long_episode_is_told_in_few_words() -> None:
+def test_the_feedback_of_a_long_episode_is_short() -> None:
     with RolloutEngine(0) as engine:
         jobs = [Job("push-v3", 0, {"control": "raw"}, controller=TOWARDS, level=level) for level in LEVELS]
         episodes = engine.run(jobs)
@@ -164,7 +164,7 @@ def run_of(level: str, endpoint: Any, out: Path) -> dict[str, Any]:
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Poison]:
     def pour() -> Poison:
         poison = Poison()
-        monkeypatch.setattr("trace_robot.env.traced.registry.expert", poison)
+        monkeypatch.setattr("trace_robot.env.registry.expert", poison)
         for name in [name for name in sys.modules if name.startswith("metaworld.policies")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "metaworld.policies", None)  # importing it now fails
