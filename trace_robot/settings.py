@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from trace_robot.errors import unknown
+from trace_robot.errors import UnknownNameError, unknown
 from trace_robot.fault import Limits
 
 
@@ -20,6 +20,8 @@ class Defaults:
     control: str = "pose"
 
 
+LEVELS = ("outcome", "terms", "hindsight", "expert")  # of feedback, see ``trace_robot.rollout.feedback``
+EXPERT = "expert"
 SEARCH_SECONDS = 240.0
 
 # The search compares programs by racing, so that most of its ten conditions cost nothing; programs that were chosen on
@@ -81,12 +83,13 @@ class Settings:
             settings: other fields of Settings; None counts as left out.
 
         Raises:
-            UnknownNameError: a keyword is not a setting.
+            UnknownNameError: a keyword is not a setting, or the feedback level is unknown.
         """
         names = [field.name for field in fields(cls)]
         for name in settings:
             if name not in names:
                 raise unknown("setting", name, names)
+        require_level(settings.get("feedback") or "outcome")
         values = {name: value for name, value in settings.items() if value is not None}
         defaults = DEFAULTS.get(optimizer, Defaults())
         values.setdefault("episodes", defaults.episodes)
@@ -100,6 +103,13 @@ class Settings:
     def from_data(cls, data: Mapping[str, Any]) -> Settings:
         """Return what ``dataclasses.asdict`` made plain; raise TypeError for a field that is not known."""
         return cls(**{**data, "limits": Limits(**data["limits"])})
+
+
+def require_level(level: str) -> str:
+    """Return the feedback level; raise UnknownNameError unless it is one of LEVELS."""
+    if level not in LEVELS:
+        raise UnknownNameError(f"no feedback level {level!r}; known: {', '.join(LEVELS)}")
+    return level
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from trace_robot.errors import (
 )
 
 if TYPE_CHECKING:
+    from trace_robot.llm import ModelConfig
     from trace_robot.run.events import OnEvent
     from trace_robot.settings import Result
 
@@ -165,8 +166,6 @@ def add_replay(commands: shared.Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Optimize a controller; with --dry-run print the first prompt."""
-    from trace_robot.llm import Budget, ModelConfig, Prices
-
     settings: dict[str, Any] = {
         "policy": options.policy,
         "iterations": options.iterations,
@@ -187,9 +186,20 @@ def run(options: argparse.Namespace) -> int:
     }
     if options.money is not None and options.prices is None:
         raise ValueMismatchError("--money needs --prices, which say what a token costs")
-    if options.dry_run:
-        return _dry_run(options.task, settings)
-    model = ModelConfig(
+    if not options.dry_run:
+        settings |= {"optimizer": options.optimizer, "model": _model(options)}
+        return _optimize(options, options.task, options.task, settings)
+    from trace_robot.cli.console import console
+    from trace_robot.run.optimize import first_prompt
+
+    console().print(first_prompt(options.task, **settings), markup=False)
+    return 0
+
+
+def _model(options: argparse.Namespace) -> ModelConfig:
+    from trace_robot.llm import Budget, ModelConfig, Prices
+
+    return ModelConfig(
         options.model,
         options.base_url,
         record=options.record,
@@ -199,22 +209,11 @@ def run(options: argparse.Namespace) -> int:
         budget=Budget(calls=options.calls, tokens=options.tokens, money=options.money),
         prices=None if options.prices is None else Prices(*options.prices),
     )
-    settings |= {"optimizer": options.optimizer, "model": model}
-    return _optimize(options, options.task, options.task, settings)
-
-
-def _dry_run(env: str, settings: dict[str, Any]) -> int:
-    from trace_robot.cli.console import console
-    from trace_robot.run.optimize import first_prompt
-
-    console().print(first_prompt(env, **settings), markup=False)
-    return 0
 
 
 def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[str, Any]) -> int:
     """Run ``optimize`` and show it; ``name`` is part of the folder's name where --out is left out."""
-    from trace_robot.run.optimize import optimize
-    from trace_robot.run.run import new_folder
+    from trace_robot.run.optimize import new_folder, optimize
 
     out = Path(options.out) if options.out else new_folder(name)
 

@@ -17,9 +17,10 @@ from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluator, output_of, wilson
-from trace_robot.rollout.feedback import most_telling, require_level
+from trace_robot.rollout.feedback import most_telling
 from trace_robot.rollout.seeds import held_out_seeds, training_seeds
 from trace_robot.rollout.task import Task
+from trace_robot.settings import require_level
 from trace_robot.versions import versions
 
 if TYPE_CHECKING:
@@ -143,11 +144,12 @@ class Rollouts:
         self, env: str, policy: Policy, *, episodes: int = 5, seed: int = 0, control: str | None = None,
         feedback: str = "outcome", workers: int | None = None, limits: Limits | None = None, trusted: bool = False,
     ) -> None:  # fmt: skip
-        task = Task.load(env, policy.require_trainable(), control=control)
+        level = require_level(feedback)
+        task = Task.load(env, policy.require_trainable(), control=control, feedback=level)
         self.policy, self.spec = task.policy, task.spec
         self.engine = RolloutEngine(workers, trusted=trusted)
         seeds = training_seeds(seed, episodes)
-        self._evaluator = Evaluator(self.engine, task, seeds, limits or Limits(), require_level(feedback))
+        self._evaluator = Evaluator(self.engine, task, seeds, limits or Limits(), level)
 
     def __call__(self, parameters: Sequence[ParameterNode]) -> Rollout:
         values: dict[str, Any] = {parameter.key: parameter.data for parameter in parameters}

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trace_robot.errors import UnknownNameError
 from trace_robot.fault import Fault
 from trace_robot.rollout.episode import Episode
+from trace_robot.settings import EXPERT
 from trace_robot.spec import Array, TaskSpec
 
 if TYPE_CHECKING:
@@ -119,19 +119,10 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-LEVELS = ("outcome", "terms", "hindsight", "expert")
 NOT_TERMS = ("success", "steps", "unscaled_reward")  # told already: the last is the reward again
 STILL = 0.002  # metres a decision below which a distance counts as unchanged
 PHASES = 5  # at most so many runs of closer and farther are told
 COMPARED = 12  # at most so many decisions are compared with the expert's
-EXPERT = "expert"
-
-
-def require_level(level: str) -> str:
-    """Return ``level``; raise UnknownNameError unless it is one of LEVELS."""
-    if level not in LEVELS:
-        raise UnknownNameError(f"no feedback level {level!r}; known: {', '.join(LEVELS)}")
-    return level
 
 
 class FeedbackRecorder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
@@ -22,19 +21,6 @@ from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.history import Status
 from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
-
-RUNS = Path("rollouts") / "runs"
-
-
-def new_folder(name: str) -> Path:
-    """Return a folder for a new run below rollouts/runs: NAME-TIME, numbered where that is taken."""
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-    first = folder = RUNS / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = first.with_name(f"{first.name}-{number}")
-    return folder
 
 
 class Run:
