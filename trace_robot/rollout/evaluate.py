@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -141,15 +142,21 @@ class Rollouts:
     """
 
     def __init__(
-        self, env: str, policy: Policy, *, episodes: int = 5, seed: int = 0, control: str | None = None,
+        self, env: str, policy: str | Path | Policy, *, episodes: int = 5, seed: int = 0, control: str | None = None,
         feedback: str = "outcome", workers: int | None = None, limits: Limits | None = None, trusted: bool = False,
     ) -> None:  # fmt: skip
         level = require_level(feedback)
+        policy = policy if isinstance(policy, Policy) else load_policy(policy)
         task = Task.load(env, policy.require_trainable(), control=control, feedback=level)
         self.policy, self.spec = task.policy, task.spec
         self.engine = RolloutEngine(workers, trusted=trusted)
         seeds = training_seeds(seed, episodes)
         self._evaluator = Evaluator(self.engine, task, seeds, limits or Limits(), level)
+
+    @cached_property
+    def parameters(self) -> list[ParameterNode]:
+        """The policy's parameters as nodes, which an optimizer changes in place."""
+        return self.policy.parameters()
 
     def __call__(self, parameters: Sequence[ParameterNode]) -> Rollout:
         values: dict[str, Any] = {parameter.key: parameter.data for parameter in parameters}
