@@ -296,7 +296,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peer", default=os.environ.get("TRACE_OPT_PYTHON", ""), help="the peer's python")
-    parser.add_argument("--peer-steps", type=int, default=500, help="also measure the peer at this number of steps")
+    parser.add_argument(
+        "--peer-steps", type=int, default=500, help="also measure the peer at this number of steps"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", choices=("ours", "peer"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -11,7 +11,7 @@ import sys
 from trace_robot import RolloutEngine, load_policy
 from trace_robot.rollout import Evaluator, Task, held_out_seeds, training_seeds
 from trace_robot.search import StagedSearch
-from trace_robot.search.controller import written
+from trace_robot.search.controller import write_out
 from trace_robot.stats import wilson
 
 MOST_STEPS = 2_000_000
@@ -26,10 +26,12 @@ def main(env: str = "pick-place-v3") -> None:
         while not search.done and evaluator.environment_steps < MOST_STEPS:
             candidates = search.ask()
             search.tell([trial.outcome for trial in evaluator.evaluate(candidates)])
-            print(f"{evaluator.candidates} controllers tried, {evaluator.environment_steps:,} simulator steps")
+            print(
+                f"{evaluator.candidates} controllers tried, {evaluator.environment_steps:,} simulator steps"
+            )
         if search.best is None:
             raise SystemExit("the search found no controller")
-        text = task.policy.render(written(search.best, task.spec).values)
+        text = task.policy.render(write_out(search.best, task.spec).values)
         episodes = evaluator.score(text, held_out_seeds(seed=0, episodes=50))
     wins = sum(episode.success for episode in episodes)
     low, high = wilson(wins, len(episodes))

@@ -10,7 +10,7 @@ import pytest
 
 import trace_robot
 import trace_robot.llm
-from trace_robot.cli.parser import parser
+from trace_robot.cli.main import create_parser
 from trace_robot.llm import ScriptedModel
 from trace_robot.policy import Policy
 from trace_robot.rollout import Job, RolloutEngine
@@ -84,7 +84,7 @@ def test_every_command_of_the_readme_can_be_typed(command: str) -> None:
         assert set(arguments) <= set(targets)
     else:
         assert program == "trace-robot"
-        parser().parse_args(arguments)
+        create_parser().parse_args(arguments)
 
 
 def test_every_file_that_the_readme_links_to_exists() -> None:

@@ -1,6 +1,7 @@
 """The exception tree: every expected fault of the library derives from TraceRobotError.
 
 TraceRobotError
+├── UsageError                options of a command that are missing or do not go together
 ├── UnknownNameError          a task, policy, environment or run that is not there
 ├── WorkspaceError            a workspace file that cannot be read or does not say what it must
 ├── PolicyError               a policy file that cannot be used
@@ -28,6 +29,10 @@ from collections.abc import Iterable
 
 class TraceRobotError(Exception):
     """Base of every expected fault; its text is one line that says what to do."""
+
+
+class UsageError(TraceRobotError):
+    """Options of a command are missing, do not go together, or name a file of the wrong kind."""
 
 
 class UnknownNameError(TraceRobotError, LookupError):

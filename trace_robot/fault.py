@@ -1,4 +1,4 @@
-"""To be named."""
+"""Why a controller has no answer (`Fault`), and what it may use (`Limits`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Category = Literal[
     "wrong shape",
     "not finite",
     "protocol",
-    "environment",  # said by whoever runs the environment, never by the sandbox
+    "environment",  # reported by the process that runs the environment, never by the sandbox
 ]
 
 
@@ -36,7 +36,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a controller has no answer: a category, one line of text and the line of its source (1-based)."""
+    """Why a controller has no answer: a category, one line of text and a line.
+
+    line: of its source, 1-based; None if unknown. static: whether the text was refused before it ran.
+    """
 
     category: Category
     message: str

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trace_robot.cli import main
-from trace_robot.cli.parser import parser
+from trace_robot.cli.main import create_parser
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_every_command_of_its_readme_can_be_typed(made: Path) -> None:
     assert len(commands) == 4
     for program, *arguments in commands:
         assert program == "trace-robot"
-        parser().parse_args(shlex.split(" ".join(arguments)))
+        create_parser().parse_args(shlex.split(" ".join(arguments)))
 
 
 def test_nothing_that_exists_is_replaced(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from trace_robot.cli import main
-from trace_robot.cli.parser import parser
+from trace_robot.cli.main import create_parser
 from trace_robot.store.history import RunInfo
 
 MakeRun = Callable[..., RunInfo]
@@ -169,9 +169,8 @@ def test_what_a_stranger_wrote_is_shown_and_does_nothing_to_the_terminal(
         ("prompt reach-1 0", "no model was asked for iteration 0 of 'reach-1': it is from start"),
         ("graph reach-1 2", "iteration 2 of 'reach-1' has no graph: only OptoPrime's episodes are traced"),
         ("graph reach-1 1 --out g.png", "--out must name an .svg or a .dot file, got 'g.png'"),
-        ("render reach-1", "has no recorded states to draw"),
-        ("render reach-1 --contact-sheet --out sheet.mp4", "--out must name a .png file"),
-        ("render reach-v3 --policy do_nothing --contact-sheet", "are for a run, which has no --policy"),
+        ("video reach-1", "has no recorded states to draw"),
+        ("video reach-1 --contact-sheet --out sheet.mp4", "--out must name a .png file"),
         ("runs --status done", "no status 'done'; known: running, stopped, failed, finished"),
         ("runs --runs nowhere", "there is no store of runs in 'nowhere'"),
         ("resume push-1", "has an optimizer that a program made"),
@@ -236,7 +235,7 @@ TYPED = [
 def test_every_command_of_the_page_on_runs_can_be_typed(command: str) -> None:
     program, *arguments = shlex.split(command)
     assert program == "trace-robot"
-    parser().parse_args(arguments)
+    create_parser().parse_args(arguments)
 
 
 def test_the_program_of_the_page_on_runs_runs(

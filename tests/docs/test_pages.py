@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from trace_robot.cli.parser import parser
+from trace_robot.cli.main import create_parser
 from trace_robot.env.registry import describe
 from trace_robot.errors import TraceRobotError
 from trace_robot.policy import Policy
@@ -74,7 +74,7 @@ def typed() -> list[Any]:
 def test_every_command_can_be_typed(path: Path, command: str) -> None:
     program, *arguments = shlex.split(command)
     if program == "trace-robot":
-        parser().parse_args(arguments)
+        create_parser().parse_args(arguments)
     elif program == "make":
         assert set(arguments) <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     elif program == "python":

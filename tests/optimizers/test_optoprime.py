@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -260,29 +259,6 @@ def test_a_repair_stays_within_the_token_budget() -> None:
     scores(optimizer, 1.0, feedback="long " * 5000)
     optimizer.ask()
     assert all(message_tokens(messages) <= 2000 for messages in model.history)
-
-
-def test_an_interrupted_search_goes_on_as_it_would_have_gone_on(episode: Any) -> None:
-    answers = [gain(5), "no form", gain(6), gain(7), gain(8)]
-
-    def run(stop_after: int) -> tuple[OptoPrime, ScriptedModel]:
-        model = ScriptedModel(answers)
-        optimizer = OptoPrime(PROBLEM, model)
-        for index in range(4):
-            asked = optimizer.ask()
-            if index == stop_after:
-                state = json.loads(json.dumps(optimizer.state()))
-                optimizer = OptoPrime(PROBLEM, model)
-                optimizer.restore(state)
-                assert optimizer.ask() == asked
-            optimizer.tell([Outcome(c.id, float(index % 3), "It ran.", graph=episode(20)) for c in asked])
-        return optimizer, model
-
-    whole, asked = run(stop_after=99)
-    for stop_after in range(4):
-        resumed, asked_again = run(stop_after)
-        assert asked_again.history == asked.history
-        assert resumed.state() == whole.state()
 
 
 def test_after_children_that_are_no_better_another_parent_gets_its_turn() -> None:

@@ -50,8 +50,7 @@ def test_the_prompt_after_a_trial_with_a_graph(golden: Golden, episode: Any) -> 
 def test_the_prompt_with_history_and_a_rejected_reply(golden: Golden, episode: Any) -> None:
     other = CODE.replace("gain *", "2 * gain /")
     optimizer = tried(OptoPrime(PROBLEM), episode(6, fault_at=4), act=other, gain=5.0)
-    state = optimizer.state()
-    optimizer.restore({**state, "rejected": ["gain: must be between 0 and 10, got 50.0"]})
+    optimizer._rejected = ["gain: must be between 0 and 10, got 50.0"]
     golden("history.txt", optimizer.prompt())
 
 

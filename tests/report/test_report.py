@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from trace_robot.cli import main
-from trace_robot.cli.parser import parser
+from trace_robot.cli.main import create_parser
 from trace_robot.report import html
 from trace_robot.report.write import MOST_FILMS
 from trace_robot.store.folder import RunLock
@@ -59,7 +59,7 @@ def test_every_command_of_the_page_on_reports_does_what_it_says(
     (tmp_path / "rollouts" / "runs").mkdir(parents=True)
     make_run(tmp_path / "rollouts" / "runs", "demo", iterations=2)
     arguments = shlex.split(command)[1:]
-    options = parser().parse_args(arguments)
+    options = create_parser().parse_args(arguments)
     if options.command == "watch":  # tests/report/test_watch.py serves
         assert Path(options.runs).name == "runs"
         return
@@ -86,7 +86,7 @@ def test_the_page_says_where_it_ended_what_it_cost_and_how_to_do_it_again(
     assert "mujoco 3.3.0" in text
     command = re.search(r"trace-robot (optimize .*?) A language model", text)
     assert command is not None
-    options = parser().parse_args(shlex.split(command[1]))
+    options = create_parser().parse_args(shlex.split(command[1]))
     assert (options.task, options.optimizer, options.iterations, options.held_out) == (
         "point-mass",
         "optoprime",

@@ -47,9 +47,9 @@ def test_any_bytes_are_entries_or_a_frame_error(payload: bytes, count: int) -> N
 @pytest.mark.parametrize(
     ("head", "why"),
     [
-        ((200, 0, 0, 0, 0), "a reply holds an entry that no jail writes"),
-        ((0, 0, 0, 201, 0), "a reply holds an entry that no jail writes"),
-        ((0, 0, 0, 0, 101), "a reply holds an entry that no jail writes"),
+        ((200, 0, 0, 0, 0), "a reply holds an entry that no honest child writes"),
+        ((0, 0, 0, 201, 0), "a reply holds an entry that no honest child writes"),
+        ((0, 0, 0, 0, 101), "a reply holds an entry that no honest child writes"),
         ((1, 5, 0, 0, 0), "the sizes in a reply do not add up"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.answers import action, fault
 from trace_robot.errors import OrderError, SandboxError
-from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
+from trace_robot.sandbox import Fault, Interface, Limits, Sandbox, host_process
 from trace_robot.spec import Array
 
 PLAIN = "def act(observation):\n    return observation[:2]\n"
@@ -201,16 +201,16 @@ def test_an_interrupted_call_leaves_no_answer_for_the_next_one(
     shared: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(shared, COUNTS)
-    poll = shared._process._poll
+    poll = shared._client.process._poll
 
     class Interrupted:
         def poll(self, _: float) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(shared._process, "_poll", Interrupted())
+    monkeypatch.setattr(shared._client.process, "_poll", Interrupted())
     with pytest.raises(KeyboardInterrupt):
         shared.call(np.zeros((1, 3)))
-    monkeypatch.setattr(shared._process, "_poll", poll)
+    monkeypatch.setattr(shared._client.process, "_poll", poll)
     with pytest.raises(OrderError, match="call needs episodes: reset first"):
         shared.call(np.zeros((1, 3)))
     assert shared.reset() is None
@@ -254,7 +254,7 @@ def test_orders_out_of_turn_and_wrong_shapes_are_errors() -> None:
 
 def test_without_a_boundary_untrusted_code_is_refused_unless_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "seccomp is a Linux facility and this is darwin"
-    monkeypatch.setattr("trace_robot.sandbox.host_process.told_locks", lambda told: {"failed": reason})
+    monkeypatch.setattr(host_process, "parse_locks", lambda payload: {"failed": reason})
     with Sandbox(Interface(3, 2)) as box, pytest.raises(SandboxError) as caught:
         box.load(PLAIN)
     assert str(caught.value) == (

@@ -11,7 +11,7 @@ import pytest
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.feedback_law import FeedbackLaw, start
-from trace_robot.search.feedback_law.features import look
+from trace_robot.search.feedback_law.features import probe_features
 from trace_robot.spec import Array, Field, TaskSpec
 
 Tell = Callable[[Candidate], Outcome]
@@ -104,7 +104,7 @@ def outcome(plant: Plant, candidate: Candidate) -> Outcome:
         details["success"].append(success)
         details["reward"].append(total)
         details["steps"].append(len(seen) - 1)
-        notes.append(look(plant.spec, seen) if data.get("look") else {})
+        notes.append(probe_features(plant.spec, seen) if data.get("look") else {})
     for name in notes[0] if notes else ():
         details[name] = [each.get(name, math.nan) for each in notes]
     return Outcome(candidate.id, 0.0, details=details)

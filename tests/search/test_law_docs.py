@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from trace_robot.cli.parser import parser
+from trace_robot.cli.main import create_parser
 from trace_robot.policy import Policy
 from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.rollout.seeds import held_out_seeds
@@ -18,7 +18,7 @@ def test_the_commands_of_the_page_can_be_typed() -> None:
     commands = re.findall(r"^ {4}(trace-robot .*)$", TEXT, re.MULTILINE)
     assert len(commands) >= 2
     for command in commands:
-        parser().parse_args(shlex.split(command)[1:])
+        create_parser().parse_args(shlex.split(command)[1:])
 
 
 def test_the_controller_of_the_page_keeps_the_pole_up() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_robot.search.feedback_law.features import Features, look
+from trace_robot.search.feedback_law.features import Features, probe_features
 from trace_robot.search.feedback_law.structures import shapes
 from trace_robot.spec import Array, Field, TaskSpec
 
@@ -34,7 +34,7 @@ def track(seed: int) -> Array:
 
 
 def features(count: int = 8) -> Features:
-    return Features.of(SPEC, [look(SPEC, track(seed)) for seed in range(count)])
+    return Features.of(SPEC, [probe_features(SPEC, track(seed)) for seed in range(count)])
 
 
 def test_angles_rates_goals_and_sizes_are_found() -> None:
@@ -51,7 +51,7 @@ def test_angles_rates_goals_and_sizes_are_found() -> None:
 def test_two_numbers_that_are_on_the_circle_only_once_are_no_angle() -> None:
     other = track(3)
     other[:, 3] *= 1.1
-    found = Features.of(SPEC, [look(SPEC, track(0)), look(SPEC, other)])
+    found = Features.of(SPEC, [probe_features(SPEC, track(0)), probe_features(SPEC, other)])
     assert found.pairs == ()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -57,17 +56,11 @@ def test_a_pendulum_with_a_weak_motor_is_swung_up_and_held(swing: Any, run: Run,
 
 def test_same_seed_and_outcomes_give_the_same_search(mass: Any, run: Run) -> None:
     first, second, other = (FeedbackLawSearch(mass.spec, range(POOL), seed=seed) for seed in (3, 3, 4))
-    asked = [[each.to_data() for each in run(mass, search, rounds=9)] for search in (first, second, other)]
+    asked = [[each.to_data() for each in run(mass, search, rounds=12)] for search in (first, second, other)]
     assert asked[0] == asked[1]
+    assert first.ask() == second.ask()
+    assert first.best == second.best
     assert asked[0] != asked[2]
-
-
-def test_a_restored_search_goes_on_where_it_was(mass: Any, run: Run) -> None:
-    search, again = (FeedbackLawSearch(mass.spec, range(POOL), seed=3) for _ in range(2))
-    run(mass, search, rounds=8)
-    again.restore(json.loads(json.dumps(search.state())))
-    assert [each.to_data() for each in again.ask()] == [each.to_data() for each in search.ask()]
-    assert again.best == search.best
 
 
 def test_telling_what_was_not_asked_for_is_an_error(mass: Any) -> None:

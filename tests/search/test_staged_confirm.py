@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from helpers import fakes
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
+from trace_robot.search.base import Steps
 from trace_robot.search.staged import Stage, StagedProgram, Waypoint
-from trace_robot.search.staged.evaluation import FIRST, SPARED, Individual, ProgramEvaluation, Scores, Step
+from trace_robot.search.staged.evaluation import FIRST, SPARED, Individual, ProgramEvaluation
 from trace_robot.search.staged.tuning import Tuning
 
 SPEC = fakes.point_mass_spec()
@@ -18,7 +20,7 @@ TRAINING, CONFIRM = tuple(range(5)), tuple(range(5, 30))
 Solves = Callable[[StagedProgram, int], bool]
 
 
-def drive(step: Step | Scores, solves: Solves) -> list[Candidate]:
+def drive(step: Steps[Any], solves: Solves) -> list[Candidate]:
     """Answer everything that ``step`` asks; return what it asked."""
     asked: list[Candidate] = []
     try:

@@ -12,7 +12,7 @@ from trace_robot.env.registry import describe, make
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
 from trace_robot.search.staged import StagedProgram, code, start
-from trace_robot.search.staged.measures import measure
+from trace_robot.search.staged.controller import measure
 from trace_robot.spec import Array, TaskSpec
 
 SPEC: TaskSpec = describe("reach-v3", control="raw")

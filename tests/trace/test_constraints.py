@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trace_robot.errors import ValueMismatchError
 from trace_robot.trace import Bounds, Choices, bundle, convert, node
-from trace_robot.trace.builtins import same
+from trace_robot.trace.builtins import equal
 from trace_robot.trace.constraints import check_code, convert_for
 
 Point = namedtuple("Point", "x y")
@@ -90,7 +90,7 @@ MISFITS: list[tuple[Any, Any, str]] = [
 @pytest.mark.parametrize(("value", "like", "expected"), FITTING)
 def test_a_value_that_fits_gets_the_type_of_the_one_it_replaces(value: Any, like: Any, expected: Any) -> None:
     made = convert(value, like)
-    assert same(made, expected)
+    assert equal(made, expected)
     assert type(made) is type(expected)
     if isinstance(expected, np.ndarray):
         assert made.dtype == expected.dtype
@@ -126,7 +126,7 @@ def test_constraints_are_enforced_not_applied(value: Any, constraint: Any, messa
 def test_values_on_the_bounds_fit() -> None:
     assert convert(20, 1.0, Bounds(0, 20)) == 20.0
     assert convert("b", "a", Choices("a", "b")) == "b"
-    assert same(convert([0, 20], np.zeros(2), Bounds(0, 20)), np.array([0.0, 20.0]))
+    assert equal(convert([0, 20], np.zeros(2), Bounds(0, 20)), np.array([0.0, 20.0]))
     assert str(Bounds()) == "any number"
     assert convert(1e9, 1.0, Bounds()) == 1e9
 
@@ -191,7 +191,7 @@ plain = st.recursive(
 @given(plain)
 def test_what_a_value_writes_itself_as_converts_back_to_it(value: Any) -> None:
     made = convert(repr(value), like=value)
-    assert same(made, value)
+    assert equal(made, value)
     assert type(made) is type(value)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from trace_robot.trace import ExecutionError, MessageNode, Node, ParameterNode, node, operators
-from trace_robot.trace.builtins import same
+from trace_robot.trace.builtins import equal
 from trace_robot.trace.compat import GRAPH, contain
 from trace_robot.trace.operator_table import TABLE
 
@@ -352,7 +352,7 @@ def test_a_named_operator_leaves_its_arguments_alone(name: str) -> None:
     result = getattr(operators, name)(*nodes)
     assert result == expected
     assert all(parent is each for parent, each in zip(result.parents, nodes, strict=False))
-    assert same(args, before)
+    assert equal(args, before)
 
 
 def test_every_operator_of_the_table_is_there_with_its_words() -> None:

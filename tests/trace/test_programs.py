@@ -19,7 +19,7 @@ from trace_robot.trace import (
     stop_tracing,
     to_records,
 )
-from trace_robot.trace.builtins import same
+from trace_robot.trace.builtins import equal
 
 Values = list[Any]
 
@@ -106,10 +106,10 @@ programs = st.builds(
 def test_a_traced_program_gives_what_it_gives_untraced(program: Program) -> None:
     expected = program.run(list(program.leaves), traced=False)
     result = program.run([node(leaf) for leaf in program.leaves], traced=True)
-    assert same(result.data, expected)
+    assert equal(result.data, expected)
     with stop_tracing():
         stopped = program.run([node(leaf) for leaf in program.leaves], traced=True)
-    assert same(stopped.data, expected)
+    assert equal(stopped.data, expected)
     assert stopped.parents == []
 
 
@@ -122,7 +122,7 @@ def test_changing_a_leaf_changes_the_output_only_if_backward_lists_it(program: P
     for index, leaf in enumerate(leaves):
         changed = list(program.leaves)
         changed[index] += change
-        if not same(program.run(changed, traced=False), output.data):
+        if not equal(program.run(changed, traced=False), output.data):
             assert id(leaf) in listed
 
 

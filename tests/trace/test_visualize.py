@@ -23,7 +23,7 @@ def lines_of(source: str, text: str) -> list[str]:
 
 def drawn(output: Node, feedback: str = "") -> Drawing:
     drawing = output.backward(feedback, visualize=True)
-    assert drawing is not None
+    assert isinstance(drawing, Drawing)
     return drawing
 
 

@@ -32,7 +32,7 @@ def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], 
 
     A place is a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``; what was between
     them is replaced, by "No results yet." where there is no such file. A name that ends with .json is that of what
-    ``trace-robot evaluate zoo --json`` printed. find: gives the results file of a name; picture: the address of its
+    ``trace-robot zoo --json`` printed. find: gives the results file of a name; picture: the address of its
     plot.
     """
 
@@ -51,7 +51,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{str(path)!r} is not what evaluate zoo --json prints: {error}") from error
+        raise RunError(f"{str(path)!r} is not what trace-robot zoo --json prints: {error}") from error
 
 
 def named(document: str) -> list[str]:
@@ -123,7 +123,7 @@ def markdown(rows: Sequence[ResultRow]) -> str:
 
 
 def zoo_markdown(data: Mapping[str, Any]) -> str:
-    """Return the table of what ``trace-robot evaluate zoo --json`` printed, several tasks a line."""
+    """Return the table of what ``trace-robot zoo --json`` printed, several tasks a line."""
     if not data:
         return NOTHING
     cells = [

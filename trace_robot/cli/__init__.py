@@ -1,4 +1,4 @@
-"""The command line; the only room that prints."""
+"""The command line, the only part of the library that prints."""
 
 from trace_robot.cli.main import main
 

@@ -1,100 +1,169 @@
-"""``trace-robot bench``."""
+"""``bench``: measure an optimizer on many tasks and seeds under one protocol."""
 
 from __future__ import annotations
 
 import argparse
-import time
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from trace_robot.cli.arguments import (
+    Commands,
+    add_budget,
+    add_command,
+    add_endpoint,
+    add_output,
+    add_workers,
+    positive_integer,
+    seed_list,
+)
+from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.runs import RUNS
 
-from trace_robot.bench.plan import PROTOCOLS, Plan, select
-from trace_robot.bench.report import markdown, write_report
-from trace_robot.bench.results import ROWS, ResultRow
-from trace_robot.bench.run import Finished, Running, bench
-from trace_robot.bench.zoo import write_zoo
-from trace_robot.cli.screen import console, write_json
-from trace_robot.run.events import Progressed
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trace_robot.bench import Finished, Plan, ResultRow, Running
 
 
-def run(options: argparse.Namespace) -> int:
-    plan = Plan(
-        tasks=select(options.tasks.split(",")), optimizer=options.optimizer, protocol=options.protocol,
-        seeds=options.seeds or PROTOCOLS[options.protocol].seeds, feedback=options.feedback, seconds=options.seconds,
-        steps=options.steps, iterations=options.iterations, policy=options.policy, workers=options.workers,
-        trusted=options.trust,
-    )  # fmt: skip
-    out = Path(options.out) if options.out else _default_folder(plan)
-    screen = _Screen(console(quiet=options.quiet, json=options.json), plan, out)
+def add_bench(commands: Commands) -> None:
+    """Add ``bench``."""
+    command = add_command(
+        commands,
+        "bench",
+        "measure an optimizer on many tasks, resumably",
+        "Optimize on many tasks and seeds under one protocol; write results.jsonl, table.md and plot.svg.\n"
+        "A finished run is never done again: the same command goes on where it was stopped.",
+    )
+    command.set_defaults(execute=execute_bench)
+    command.add_argument(
+        "--tasks",
+        default="paper",
+        metavar="NAME,..",
+        help="tasks, or sets: paper, mt10, mt50 (default paper)",
+    )
+    command.add_argument("--optimizer", choices=("search", "optoprime", "opro"), default="search")
+    command.add_argument(
+        "--protocol",
+        choices=("standard", "paper"),
+        default="standard",
+        help="standard: 500 steps, 5 training conditions, 25 more to confirm, 50 held-out ones; paper: pose control,"
+        " 10 decisions, 1, none and 10, 10 seeds, at most 10 iterations of a model for reach and 30 for the others",
+    )
+    command.add_argument(
+        "--seeds", type=seed_list, metavar="S,..", help="e.g. 0,1,2 or 0-9 (default: the protocol's)"
+    )
+    add_budget(command)
+    command.add_argument(
+        "--iterations", type=positive_integer, metavar="N", help="in place of the protocol's"
+    )
+    command.add_argument("--policy", default="do_nothing", metavar="NAME|FILE", help="where every run starts")
+    add_workers(command)
+    command.add_argument("--out", metavar="DIR", help="default rollouts/runs/bench-PROTOCOL-OPTIMIZER")
+    command.add_argument(
+        "--zoo", metavar="DIR", help="then write the best controller of each task there, e.g. policies/zoo"
+    )
+    add_endpoint(command)
+    add_output(command)
+
+
+def execute_bench(options: argparse.Namespace) -> int:
+    """Do the runs that are missing in the results, then write table, plot and zoo."""
+    from dataclasses import asdict
+
+    from trace_robot.bench import bench
+    from trace_robot.bench.report import markdown, write_report
+    from trace_robot.bench.results import ROWS
+    from trace_robot.bench.zoo import write_zoo
+
+    plan = _plan(options)
+    folder = Path(options.out) if options.out else _default_folder(plan)
+    progress = _BenchProgress(console(quiet=options.quiet, json=options.json), plan, folder)
+    out = progress.out
     try:
-        with screen.progress:
-            rows = bench(plan, out, model=options.model, base_url=options.base_url, observe=screen.show)
+        with progress.bar:
+            rows = bench(plan, folder, model=options.model, base_url=options.base_url, observe=progress.show)
     except KeyboardInterrupt:
-        screen.out.print(f"stopped; the same command goes on after the runs in {escape(str(out))}")
+        out.print(f"stopped; the same command goes on after the runs in {escape(str(folder))}")
         raise
     finally:
-        written = write_report(out) if (out / ROWS).is_file() else ()  # of what is there, also when stopped
+        # Also after Ctrl-C or an error: the table and the plot then show the rows that are there.
+        written = write_report(folder) if (folder / ROWS).is_file() else ()
     if options.json:
         write_json([asdict(row) for row in rows])
     else:
         console().print(f"\n{markdown(rows)}", markup=False)
-    for path in (out / ROWS, *written):
-        screen.out.print(f"written  {escape(str(path))}")
+    for path in (folder / ROWS, *written):
+        out.print(f"written  {escape(str(path))}")
     if options.zoo:
-        files = write_zoo(rows, out, Path(options.zoo), workers=plan.workers, trusted=plan.trusted)
-        screen.out.print(f"zoo      {escape(options.zoo)}, {len(files)} controllers")
+        files = write_zoo(rows, folder, Path(options.zoo), workers=plan.workers, trusted=plan.trusted)
+        out.print(f"zoo      {escape(options.zoo)}, {len(files)} controllers")
     return 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    from trace_robot.bench import PROTOCOLS, Plan, select
+
+    return Plan(
+        tasks=select(options.tasks.split(",")),
+        optimizer=options.optimizer,
+        protocol=options.protocol,
+        seeds=options.seeds or PROTOCOLS[options.protocol].seeds,
+        feedback=options.feedback,
+        seconds=options.seconds,
+        steps=options.steps,
+        iterations=options.iterations,
+        policy=options.policy,
+        workers=options.workers,
+        trusted=options.trust,
+    )
 
 
 def _default_folder(plan: Plan) -> Path:
     level = "" if plan.feedback == "outcome" else f"-{plan.feedback}"
-    return Path("rollouts") / "runs" / f"bench-{plan.protocol}-{plan.optimizer}{level}"
+    return RUNS / f"bench-{plan.protocol}-{plan.optimizer}{level}"
 
 
-class _Screen:
-    """A line a finished run, one live line below."""
+class _BenchProgress:
+    """Prints a line a finished run, with one live line below for the run that goes on."""
 
     def __init__(self, out: Console, plan: Plan, folder: Path) -> None:
+        from trace_robot.cli.progress import create_counter
+
         self.out = out
-        self.started = time.monotonic()
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total} runs"),
-            TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=out, transient=True,
-            disable=not out.is_terminal or out.quiet,
-        )  # fmt: skip
+        self.bar = create_counter(out, "runs")
         total = len(list(plan.keys()))
-        self.bar = self.progress.add_task("", total=total, note="")
+        self._task = self.bar.add_task("", total=total, note="")
         out.print(
             f"[bold]{total} runs[/bold]  optimizer {plan.optimizer}, protocol {plan.protocol}, feedback level"
             f" {plan.feedback}; results in {escape(str(folder))}"
         )
 
     def show(self, event: Running | Finished) -> None:
+        """Print a finished run, or update the live line."""
+        from trace_robot.bench import Finished
+        from trace_robot.run.events import Progressed
+
         if isinstance(event, Finished):
-            self._finished(event.row, event.done, event.total, event.left)
+            self._show_row(event.row, event.done, event.total, event.left)
         elif isinstance(event.event, Progressed):
             progressed = event.event
             best = "" if progressed.best is None else f"  best {progressed.best.outcome.success:.2f}"
-            note = f"{progressed.candidates} tried{best}  {progressed.stage}"
-            self.progress.update(
-                self.bar,
+            self.bar.update(
+                self._task,
                 description=f"{event.key[0]} seed {event.key[1]}",
-                completed=event.number - 1,
-                note=note,
+                completed=event.number - 1,  # runs that are finished; this one is not
+                note=f"{progressed.candidates} tried{best}  {progressed.stage}",
             )
 
-    def _finished(self, row: ResultRow, done: int, total: int, left: float) -> None:
-        self.progress.update(self.bar, completed=done)
+    def _show_row(self, row: ResultRow, done: int, total: int, left: float) -> None:
+        self.bar.update(self._task, completed=done)
         self.out.print(
             f"{done:>4}/{total}  {row.task:28} seed {row.seed:<3} success {row.success:.2f}  {row.candidates:>7,} tried"
-            f"  {row.wall_seconds:>5.0f} s  {_duration(left)} left",
+            f"  {row.wall_seconds:>5.0f} s  {_hours_and_minutes(left)} left",
             style="green" if row.success >= 0.9 else "",
         )
 
 
-def _duration(seconds: float) -> str:
+def _hours_and_minutes(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

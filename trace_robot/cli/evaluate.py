@@ -1,34 +1,55 @@
-"""``trace-robot evaluate``."""
+"""``evaluate`` a controller, or the ``zoo``, on held-out initial conditions."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.progress import Progress
+from trace_robot.cli.arguments import (
+    Commands,
+    add_backend,
+    add_command,
+    add_control,
+    add_environment,
+    add_episodes,
+    add_output,
+    add_workers,
+    environment_options,
+)
+from trace_robot.cli.console import console, create_table, escape, safe, write_json
+from trace_robot.errors import UsageError
 
-from trace_robot.cli.options.shared import environment_options
-from trace_robot.cli.screen import console, write_json
-from trace_robot.errors import TraceRobotError
-from trace_robot.policy import load_policy
-from trace_robot.rollout.evaluate import EvaluationReport, evaluate
-from trace_robot.rollout.feedback import describe
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from trace_robot.rollout.evaluate import EvaluationReport
 
 
-def run(options: argparse.Namespace) -> int:
-    if options.task == "zoo":
-        from trace_robot.cli.zoo import run as run_zoo
+def add_evaluate(commands: Commands) -> None:
+    """Add ``evaluate``."""
+    command = add_command(commands, "evaluate", "score a controller on held-out conditions")
+    command.set_defaults(execute=execute_evaluate)
+    add_environment(command)
+    # Not required=True: 0.1.0 answers its absence with exit code 1 and a line that says what is missing.
+    command.add_argument("--policy", metavar="NAME|FILE", help="the controller (required)")
+    add_episodes(command, 50, "held-out conditions to score on")
+    add_control(command)
+    add_workers(command)
+    add_backend(command)
+    add_output(command)
 
-        return run_zoo(options)
-    if options.policy is None or options.tasks:
-        raise TraceRobotError(
-            "--tasks is for: evaluate zoo"
-            if options.tasks
-            else f"evaluate {options.task} needs --policy NAME|FILE"
-        )
-    out = console(quiet=options.quiet, json=options.json)
+
+def execute_evaluate(options: argparse.Namespace) -> int:
+    """Score a controller and print success, its interval, and why episodes failed."""
+    from trace_robot.cli.progress import create_progress
+    from trace_robot.policy import load_policy
+    from trace_robot.rollout.evaluate import evaluate
+
+    if options.policy is None:
+        raise UsageError(f"evaluate {options.task} needs --policy NAME|FILE")
     policy = load_policy(options.policy)
-    with Progress(console=out, transient=True, disable=not out.is_terminal or out.quiet) as progress:
+    with create_progress(console(quiet=options.quiet, json=options.json)) as progress:
         bar = progress.add_task("held-out episodes", total=options.episodes)
 
         def advance(done: int, total: int) -> None:
@@ -50,11 +71,13 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write_json(report.to_data())
     else:
-        _print(report, policy.text, options.quiet)
+        _print_report(report, policy.text, options.quiet)
     return 0
 
 
-def _print(report: EvaluationReport, text: str, quiet: bool) -> None:
+def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> None:
+    from trace_robot.rollout.feedback import describe
+
     out = console()
     low, high = report.interval
     count = len(report.episodes)
@@ -67,4 +90,75 @@ def _print(report: EvaluationReport, text: str, quiet: bool) -> None:
     what = f"{report.task}, {report.policy}, control {report.control}, seed {report.seed}"
     out.print(f"{escape(what)}; {steps:.0f} simulator steps an episode")
     for fault, episodes in report.faults:
-        out.print(f"\n{episodes} of {count} episodes ended with:\n{describe(fault, text)}", markup=False)
+        ending = safe(describe(fault, controller))
+        out.print(f"\n{episodes} of {count} episodes ended with:\n{ending}", markup=False)
+
+
+def add_zoo(commands: Commands) -> None:
+    """Add ``zoo``, which 0.1.0 spelled ``evaluate zoo``."""
+    command = add_command(
+        commands,
+        "zoo",
+        "score every controller of the zoo on held-out conditions",
+        "Score every controller of the zoo, policies/zoo, on held-out conditions of its task; each says its own\n"
+        "control mode. trace-robot bench --zoo writes the zoo.",
+    )
+    command.set_defaults(execute=execute_zoo)
+    command.add_argument("--tasks", metavar="NAME,..", help="these tasks only (default: all it has)")
+    add_episodes(command, 50, "held-out conditions to score each controller on")
+    add_workers(command)
+    add_backend(command)
+    add_output(command)
+
+
+def execute_zoo(options: argparse.Namespace) -> int:
+    """Score the zoo's controllers, and print a row each and their mean success."""
+    from statistics import fmean
+
+    from trace_robot.bench.zoo import evaluate_zoo, zoo
+    from trace_robot.cli.progress import create_progress
+
+    tasks = options.tasks.split(",") if options.tasks else []
+    with create_progress(console(quiet=options.quiet, json=options.json)) as progress:
+        bar = progress.add_task("controllers", total=len(tasks) or len(zoo()))
+        reports = evaluate_zoo(
+            tasks,
+            episodes=options.episodes,
+            seed=options.seed,
+            workers=options.workers,
+            backend=options.backend,
+            address=options.address,
+            trusted=options.trust,
+            on_report=lambda report: progress.advance(bar),
+        )
+    mean = fmean(report.success for report in reports)
+    if options.json:
+        # Without the results of single episodes, of which there are 50 for each controller.
+        rows = [{k: v for k, v in report.to_data().items() if k != "conditions"} for report in reports]
+        write_json({"seed": options.seed, "episodes": options.episodes, "mean_success": mean, "tasks": rows})
+        return 0
+    out = console()
+    if not options.quiet:
+        out.print(_zoo_table(reports))
+    out.print(
+        f"mean success {mean:.3f} of {len(reports)} controllers, {options.episodes} held-out episodes each,"
+        f" seed {options.seed}"
+    )
+    return 0
+
+
+def _zoo_table(reports: Sequence[EvaluationReport]) -> Table:
+    table = create_table("task", "success", "95 % interval", "errors", "control", "steps")
+    for report in reports:
+        low, high = report.interval
+        steps = sum(episode.steps for episode in report.episodes) / len(report.episodes)
+        errors = sum(episode.ended == "error" for episode in report.episodes)
+        table.add_row(
+            report.task,
+            f"{report.success:.2f}",
+            f"{low:.2f} to {high:.2f}",
+            str(errors),
+            report.control,
+            f"{steps:.0f}",
+        )
+    return table

@@ -5,12 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.cli.options import shared
+from trace_robot.cli.arguments import (
+    Commands,
+    add_backend,
+    add_budget,
+    add_command,
+    add_control,
+    add_endpoint,
+    add_environment,
+    add_episodes,
+    add_output,
+    add_require,
+    add_run,
+    add_run_output,
+    add_workers,
+    environment_options,
+    non_negative_integer,
+    positive_integer,
+    positive_number,
+    token_prices,
+)
+from trace_robot.cli.console import INTERRUPTED, console, interruptible, safe, write_error, write_json
+from trace_robot.cli.runs import find_run, name_of, runs_folder
 from trace_robot.errors import (
     ReplayMismatchError,
     ReplyError,
@@ -43,8 +63,8 @@ RECORDED = (
 )
 
 
-def add_optimize(commands: shared.Commands) -> None:
-    command = shared.add_command(
+def add_optimize(commands: Commands) -> None:
+    command = add_command(
         commands,
         "optimize",
         "rewrite a controller until it works",
@@ -52,8 +72,8 @@ def add_optimize(commands: shared.Commands) -> None:
         "With a model configured (OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own) OptoPrime asks it for\n"
         "the next controller; without one the built-in search runs, which needs no key.",
     )
-    command.set_defaults(execute=run)
-    shared.environment(command)
+    command.set_defaults(execute=execute_optimize)
+    add_environment(command)
     command.add_argument(
         "--policy",
         default="do_nothing",
@@ -69,21 +89,23 @@ def add_optimize(commands: shared.Commands) -> None:
     )
     command.add_argument(
         "--iterations",
-        type=shared.count,
+        type=positive_integer,
         metavar="N",
         help="controllers to try by optoprime (default 10), improvements by search (default: until done)",
     )
-    shared.budget(command)
-    shared.conditions(command, 0, "training conditions of every controller")
-    shared.backend(command)
+    add_budget(command)
+    add_episodes(command, 0, "training conditions of every controller")
+    add_control(command)
+    add_workers(command)
+    add_backend(command)
     command.add_argument(
         "--held-out",
-        type=shared.count,
+        type=positive_integer,
         default=50,
         metavar="N",
         help="conditions of the final score, never trained on (default 50)",
     )
-    shared.folder(command)
+    add_run_output(command)
     _add_model(command)
     command.add_argument(
         "--no-tune",
@@ -95,38 +117,40 @@ def add_optimize(commands: shared.Commands) -> None:
         action="store_true",
         help="roll out the starting controller and print the first prompt, without asking a model",
     )
-    shared.require(command)
-    shared.output(command)
+    add_require(command)
+    add_output(command)
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
     """Add the options of the model, its budget and its record."""
     command.add_argument(
         "--retries",
-        type=shared.natural,
+        type=non_negative_integer,
         default=5,
         metavar="N",
         help="how often to ask again an endpoint that is not there or busy (default 5)",
     )
     command.add_argument(
         "--proposals",
-        type=shared.count,
+        type=positive_integer,
         default=1,
         metavar="N",
         help="controllers to ask the model for at once (default 1)",
     )
-    command.add_argument("--calls", type=shared.count, metavar="N", help="stop after N calls of the model")
-    command.add_argument("--tokens", type=shared.count, metavar="N", help="stop after N tokens")
+    command.add_argument(
+        "--calls", type=positive_integer, metavar="N", help="stop after N calls of the model"
+    )
+    command.add_argument("--tokens", type=positive_integer, metavar="N", help="stop after N tokens")
     command.add_argument(
         "--prices",
-        type=shared.prices,
+        type=token_prices,
         metavar="P,C",
         help="money for a million tokens of prompts and of completions",
     )
     command.add_argument(
-        "--money", type=shared.seconds, metavar="M", help="stop after this much money, by --prices"
+        "--money", type=positive_number, metavar="M", help="stop after this much money, by --prices"
     )
-    shared.endpoint(command)
+    add_endpoint(command)
     command.add_argument("--record", metavar="FILE", help="append every prompt and reply to FILE")
     command.add_argument(
         "--replay",
@@ -135,36 +159,36 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_resume(commands: shared.Commands) -> None:
-    command = shared.add_command(
+def add_resume(commands: Commands) -> None:
+    command = add_command(
         commands,
         "resume",
         "go on with a run that was interrupted",
         "Go on with a run that was interrupted by Ctrl-C, a kill or a power cut. Answers and episodes that are in its\n"
         "journal are not asked for or rolled out again, and it ends as it would have ended.",
     )
-    command.set_defaults(execute=run_resume)
-    shared.run(command)
+    command.set_defaults(execute=execute_resume)
+    add_run(command)
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
-    shared.require(command)
-    shared.output(command)
+    add_require(command)
+    add_output(command)
 
 
-def add_replay(commands: shared.Commands) -> None:
-    command = shared.add_command(
+def add_replay(commands: Commands) -> None:
+    command = add_command(
         commands,
         "replay",
         "run a recorded optimization again",
         "Run a recorded optimization again: the recorded answers of a language model, real rollouts, no key.",
     )
-    command.set_defaults(execute=run_replay)
+    command.set_defaults(execute=execute_replay)
     command.add_argument("recording", metavar="NAME", help="a file NAME.json in rollouts/recordings")
-    shared.folder(command)
-    shared.workers(command)
-    shared.output(command)
+    add_run_output(command)
+    add_workers(command)
+    add_output(command)
 
 
-def run(options: argparse.Namespace) -> int:
+def execute_optimize(options: argparse.Namespace) -> int:
     """Optimize a controller; with --dry-run print the first prompt."""
     settings: dict[str, Any] = {
         "policy": options.policy,
@@ -182,14 +206,13 @@ def run(options: argparse.Namespace) -> int:
         "tune": not options.no_tune,
         "video": not options.no_video,
         "trusted": options.trust,
-        "options": shared.environment_options(options),
+        "options": environment_options(options),
     }
     if options.money is not None and options.prices is None:
         raise ValueMismatchError("--money needs --prices, which say what a token costs")
     if not options.dry_run:
         settings |= {"optimizer": options.optimizer, "model": _model(options)}
         return _optimize(options, options.task, options.task, settings)
-    from trace_robot.cli.console import console
     from trace_robot.run.optimize import first_prompt
 
     console().print(first_prompt(options.task, **settings), markup=False)
@@ -217,20 +240,17 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
 
     out = Path(options.out) if options.out else new_folder(name)
 
-    def execute(on_event: OnEvent) -> Result:
+    def run(on_event: OnEvent) -> Result:
         return optimize(env, out=out, overwrite=options.overwrite, on_event=on_event, **settings)
 
-    return _show(execute, options, out)
+    return _show(run, options, out)
 
 
-def run_resume(options: argparse.Namespace) -> int:
+def execute_resume(options: argparse.Namespace) -> int:
     """Go on with an interrupted run; show where to look at one that is finished."""
-    from trace_robot.cli.console import console, write_json
-    from trace_robot.cli.find import find, name_of, runs_folder
-    from trace_robot.cli.text import safe
     from trace_robot.run.optimize import resume
 
-    history, info = find(options.run, runs_folder(options))
+    history, info = find_run(options.run, runs_folder(options))
     history.close()
     if info.status == "finished":
         console(quiet=options.quiet, json=options.json).print(
@@ -241,13 +261,13 @@ def run_resume(options: argparse.Namespace) -> int:
             write_json(info.result)
         return 0
 
-    def execute(on_event: OnEvent) -> Result:
+    def run(on_event: OnEvent) -> Result:
         return resume(info.folder, base_url=options.base_url, on_event=on_event)
 
-    return _show(execute, options, info.folder)
+    return _show(run, options, info.folder)
 
 
-def run_replay(options: argparse.Namespace) -> int:
+def execute_replay(options: argparse.Namespace) -> int:
     """Optimize with the settings and the answers of a recording."""
     from trace_robot.llm import ModelConfig
 
@@ -280,21 +300,19 @@ def recordings() -> dict[str, Path]:
     return paths
 
 
-def _show(execute: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
-    """Show a run while it is executed, and how to resume it if it is interrupted; return the exit code."""
-    from trace_robot.cli.find import name_of
-    from trace_robot.cli.interrupt import INTERRUPTED, interruptible
-    from trace_robot.cli.screen import Screen, console
+def _show(run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
+    """Show a run as it goes, and how to resume it if it is interrupted; return the exit code."""
+    from trace_robot.cli.progress import RunProgress
 
-    screen = Screen(console(quiet=options.quiet, json=options.json))
+    screen = RunProgress(console(quiet=options.quiet, json=options.json))
     again = f"go on with: trace-robot resume {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:
-            result = execute(screen.show)
+            result = run(screen.show)
     except KeyboardInterrupt:
         best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
         remedy = f"{again}{best}" if screen.began else "before it began"
-        sys.stderr.write(f"trace-robot: stopped; {remedy}\n")
+        write_error(f"stopped; {remedy}")
         return INTERRUPTED
     except TraceRobotError as error:
         if not screen.began or isinstance(error, ReplayMismatchError):
@@ -307,7 +325,6 @@ def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
     """Print the result as --json or --quiet ask for, and return the exit code."""
     from dataclasses import asdict
 
-    from trace_robot.cli.console import console, write_json
     from trace_robot.optimizers.optoprime import NO_REPLY
 
     if options.json:
@@ -319,6 +336,6 @@ def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
         raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
     wanted = getattr(options, "require", None)  # replay has no such option
     if wanted is not None and result.held_out_success < wanted:
-        sys.stderr.write(f"trace-robot: held-out success {result.held_out_success:.2f} is below {wanted:g}\n")
+        write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
         return BELOW
     return 0

@@ -1,48 +1,190 @@
-"""``trace-robot render``."""
+"""Videos: ``render`` new episodes, or the ``video`` of a run's recorded ones."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.markup import escape
+from trace_robot.cli.arguments import (
+    Commands,
+    add_command,
+    add_control,
+    add_environment,
+    add_episodes,
+    add_output,
+    add_run,
+    add_workers,
+    environment_options,
+    non_negative_integer,
+)
+from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.runs import find_run, runs_folder, select_iteration
+from trace_robot.errors import RunError, UsageError
 
-from trace_robot.cli.options.shared import environment_options
-from trace_robot.cli.screen import console, write_json
-from trace_robot.errors import RunError
-from trace_robot.policy import load_policy
-from trace_robot.rollout.evaluate import evaluate
+if TYPE_CHECKING:
+    from trace_robot.render.job import Clip
+    from trace_robot.store.history import EpisodeInfo, History, IterationInfo, RunInfo
+
+# Tiles of a contact sheet. Of a longer run the first iteration and the latest improvements are drawn.
+MAX_TILES = 48
 
 
-def run(options: argparse.Namespace) -> int:
+def add_render(commands: Commands) -> None:
+    """Add ``render``."""
+    command = add_command(
+        commands,
+        "render",
+        "roll out a controller and make a video of its episodes",
+        "Roll out a controller and make a video of its episodes, one after the other. Of episodes that a run has\n"
+        "recorded: trace-robot video RUN.",
+    )
+    command.set_defaults(execute=execute_render)
+    add_environment(command)
+    command.add_argument("--policy", metavar="NAME|FILE", help="the controller (required)")
+    add_episodes(command, 1, "episodes to show, one after the other")
+    add_control(command)
+    add_workers(command)
+    command.add_argument("--out", metavar="FILE", help="an .mp4 file (default episode.mp4)")
+    _add_quality(command)
+    add_output(command)
+
+
+def _add_quality(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--quality",
+        choices=("fast", "high"),
+        default="fast",
+        help="high: larger, with shadows (default fast)",
+    )
+
+
+def execute_render(options: argparse.Namespace) -> int:
+    """Roll out a controller on held-out conditions and draw its episodes."""
+    from trace_robot.policy import load_policy
     from trace_robot.render.video import clip_of, render
+    from trace_robot.rollout.evaluate import evaluate
 
     if options.policy is None:
-        from trace_robot.cli.film import run as render_run
-
-        return render_run(options)
-    if options.first_and_best or options.contact_sheet or options.iteration is not None:
-        raise RunError(
-            "--iteration, --first-and-best and --contact-sheet are for a run, which has no --policy"
-        )
-    out = console(quiet=options.quiet, json=options.json)
-    path = Path(options.out or "episode.mp4")
-    if path.suffix != ".mp4":
-        raise RunError(f"--out must name an .mp4 file, got {options.out!r}")
+        raise UsageError(f"render {options.task} needs --policy NAME|FILE; for a run: trace-robot video RUN")
+    path = _output_path(options.out or "episode.mp4", ".mp4")  # refused before anything is rolled out
     report = evaluate(
-        options.task, load_policy(options.policy), episodes=options.episodes, seed=options.seed,
-        control=options.control, workers=options.workers, trusted=options.trust, keep_states=True,
+        options.task,
+        load_policy(options.policy),
+        episodes=options.episodes,
+        seed=options.seed,
+        control=options.control,
+        workers=options.workers,
+        trusted=options.trust,
+        keep_states=True,
         options=environment_options(options),
-    )  # fmt: skip
+    )
     caption = f"{options.task}, {report.policy}"
-    shown = [episode for episode in report.episodes if episode.states is not None and len(episode.states)]
-    clips = [clip_of(episode, caption, f"condition {episode.seed}") for episode in shown]
+    # An environment without a model that can be drawn records no states.
+    recorded = [episode for episode in report.episodes if episode.states is not None and len(episode.states)]
+    clips = [clip_of(episode, caption, f"condition {episode.seed}") for episode in recorded]
     info = render(clips, path, quality=options.quality)
     if options.json:
         write_json(
             {"video": str(path), "success": report.success, "frames": info.frames, "backend": info.backend}
         )
     else:
-        made = f"{len(clips)} episodes, success {report.success:.2f}, {info.frames} frames, drawn with {info.backend}"
-        out.print(f"{escape(str(path))}: {made}")
+        summary = f"{len(clips)} episodes, success {report.success:.2f}, {info.frames} frames"
+        out = console(quiet=options.quiet)
+        out.print(f"{escape(str(path))}: {summary}, drawn with {info.backend}")
     return 0
+
+
+def add_video(commands: Commands) -> None:
+    """Add ``video``, which 0.1.0 spelled ``render RUN``."""
+    command = add_command(
+        commands,
+        "video",
+        "make a video of episodes that a run recorded",
+        "Make a video, or a picture, of episodes that a run recorded; nothing is rolled out again.",
+    )
+    command.set_defaults(execute=execute_video)
+    add_run(command)
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
+        "--iteration", type=non_negative_integer, metavar="I", help="this one (default: the best)"
+    )
+    which.add_argument("--first-and-best", action="store_true", help="both, side by side")
+    which.add_argument("--contact-sheet", action="store_true", help="the end of every iteration, a .png")
+    command.add_argument("--out", metavar="FILE", help="default RUN.mp4, or RUN.png for a contact sheet")
+    _add_quality(command)
+    add_output(command)
+
+
+def execute_video(options: argparse.Namespace) -> int:
+    """Draw recorded episodes of a run from the simulator states in its store."""
+    from trace_robot.render.video import render, render_picture, render_side_by_side
+
+    sheet, suffix = options.contact_sheet, ".png" if options.contact_sheet else ".mp4"
+    history, run = find_run(options.run, runs_folder(options))
+    with history:
+        iterations = _select_iterations(run, history.iterations(run), options)
+        path = _output_path(options.out or f"{run.name}{suffix}", suffix)
+        clips = [clip for each in iterations if (clip := _recorded_clip(history, run, each)) is not None]
+    if not clips:
+        raise RunError(
+            f"the run {run.name!r} has no recorded states to draw: its environment has no pictures"
+        )
+    draw = render_picture if sheet else render_side_by_side if options.first_and_best else render
+    info = draw(clips, path, quality=options.quality)
+    numbers = [iteration.number for iteration in iterations]
+    if options.json:
+        write_json({"file": str(path), "iterations": numbers, "backend": info.backend})
+    else:
+        summary = f"iteration {', '.join(map(str, numbers))}, {info.frames} frames"
+        out = console(quiet=options.quiet)
+        out.print(f"{escape(str(path))}: {summary}, drawn with {info.backend}")
+    return 0
+
+
+def _output_path(text: str, suffix: str) -> Path:
+    path = Path(text)
+    if path.suffix != suffix:
+        article = "an" if suffix == ".mp4" else "a"
+        raise UsageError(f"--out must name {article} {suffix} file, got {text!r}")
+    return path
+
+
+def _select_iterations(
+    run: RunInfo, iterations: Sequence[IterationInfo], options: argparse.Namespace
+) -> list[IterationInfo]:
+    best = select_iteration(run, iterations, options.iteration)
+    if options.first_and_best:
+        return [iterations[0], best]
+    if not options.contact_sheet:
+        return [best]
+    if len(iterations) <= MAX_TILES:
+        return list(iterations)
+    better = [iteration for iteration in iterations if iteration.better]
+    return [iterations[0], *better[-(MAX_TILES - 1) :]]
+
+
+def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> Clip | None:
+    from trace_robot.render.job import Clip
+
+    recording = history.recording(run, iteration.number)
+    if recording is None or recording.scene is None or recording.states is None:
+        return None
+    # The store holds simulator states, not the model: a run is drawn with the files that it ran with.
+    if not Path(recording.scene.model_path).is_file():
+        raise RunError(
+            f"the model file {recording.scene.model_path!r}, which iteration {iteration.number} of {run.name!r} was"
+            " recorded with, is not there; install what the run was made with"
+        )
+    episode = next(episode for episode in iteration.episodes if episode.seed == recording.seed)
+    caption = (f"{run.task}, iteration {iteration.number}", f"condition {episode.seed}")
+    return Clip(recording.scene, recording.states, caption, _outcome(episode), episode.success)
+
+
+def _outcome(episode: EpisodeInfo) -> str:
+    if episode.success:
+        return f"success after {episode.steps} steps"
+    if episode.fault is not None:
+        return f"error: {episode.fault['category']}"
+    return f"no success in {episode.steps} steps"

@@ -1,27 +1,159 @@
-"""``trace-robot report``."""
+"""``report`` a run as HTML, ``watch`` runs in a browser, ``export`` to a tracker."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.markup import escape
+from trace_robot.cli.arguments import Commands, add_command, add_output, add_run, port_number
+from trace_robot.cli.console import console, escape, safe, write_json
+from trace_robot.cli.runs import find_run, runs_folder
 
-from trace_robot.cli.find import find, runs_folder
-from trace_robot.cli.screen import console, write_json
-from trace_robot.report.write import write_report
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from trace_robot.report.server import Watch
+
+# The trackers are the modules of trace_robot.export, each with a function ``write``; the value says what to do next.
+TRACKERS = {
+    "tensorboard": "look with: tensorboard --logdir {}",
+    "mlflow": "look with: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {}",
+    "wandb": "upload with: wandb sync {}",
+}
 
 
-def run(options: argparse.Namespace) -> int:
-    history, found = find(options.run, runs_folder(options))
+def add_report(commands: Commands) -> None:
+    """Add ``report``."""
+    command = add_command(
+        commands,
+        "report",
+        "write a run as a page to look at",
+        "Write a run as a page that opens from disk and needs no network: learning curves, every change of\n"
+        "the controller beside its feedback and the model's reasoning, videos, paths, costs, how to repeat it.",
+    )
+    command.set_defaults(execute=execute_report)
+    add_run(command)
+    command.add_argument(
+        "--out", metavar="FILE|DIR", help="where (default: report, or report.html, in the run's folder)"
+    )
+    command.add_argument(
+        "--single-file", action="store_true", help="one HTML file with everything in it, to send to others"
+    )
+    add_output(command)
+
+
+def execute_report(options: argparse.Namespace) -> int:
+    """Write a run's HTML report and print where."""
+    from trace_robot.report.write import write_report
+
+    history, run = find_run(options.run, runs_folder(options))
     with history:
-        out = Path(options.out) if options.out else None
-        written = write_report(history, found, out, single=options.single_file)
+        path = Path(options.out) if options.out else None
+        report = write_report(history, run, path, single=options.single_file)
     if options.json:
-        write_json({"report": str(written.path), "bytes": written.size, "videos": written.videos})
+        write_json({"report": str(report.path), "bytes": report.size, "videos": report.videos})
     elif options.quiet:
-        console().print(str(written.path), markup=False)
+        console().print(safe(str(report.path)), markup=False)
     else:
-        size = f"{written.size / 1e6:.1f} MB, {written.videos} video{'' if written.videos == 1 else 's'}"
-        console().print(f"{escape(str(written.path))}: {size}; open it in a browser")
+        size = f"{report.size / 1e6:.1f} MB, {report.videos} video{'' if report.videos == 1 else 's'}"
+        console().print(f"{escape(str(report.path))}: {size}; open it in a browser")
+    return 0
+
+
+def add_watch(commands: Commands) -> None:
+    """Add ``watch``."""
+    command = add_command(
+        commands,
+        "watch",
+        "show running and finished runs in a browser",
+        "Serve the list of runs and the page of each on this machine's own address; a page follows its run.",
+    )
+    command.set_defaults(execute=execute_watch)
+    command.add_argument(
+        "runs", nargs="?", default="rollouts/runs", metavar="RUNS_DIR", help="default rollouts/runs"
+    )
+    command.add_argument(
+        "--port", type=port_number, default=8765, metavar="N", help="0 for a free one (default 8765)"
+    )
+    command.add_argument("--open", action="store_true", help="open it in the browser")
+
+
+def execute_watch(options: argparse.Namespace) -> int:
+    """Serve the pages of a folder of runs until Ctrl-C."""
+    from trace_robot.report.server import Watch
+
+    with Watch(Path(options.runs), options.port) as server, _ended_by_interrupt(server):
+        console().print(f"{escape(options.runs)}: {server.url}  (Ctrl-C ends it)")
+        if options.open:
+            # After the server has its port, so that the browser does not find it closed.
+            import webbrowser
+
+            webbrowser.open(server.url)
+        server.serve_forever()
+    return 0
+
+
+@contextmanager
+def _ended_by_interrupt(server: Watch) -> Iterator[None]:
+    """Let Ctrl-C end the server between two requests.
+
+    A handler is installed, rather than KeyboardInterrupt caught, because a shell starts background processes with
+    SIGINT ignored; Python then raises nothing.
+    """
+    import signal
+    import threading
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        # ``shutdown`` waits for serve_forever, which runs in this very thread, so another thread must call it.
+        threading.Thread(target=server.shutdown, daemon=True).start()
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def add_export(commands: Commands) -> None:
+    """Add ``export``."""
+    command = add_command(
+        commands,
+        "export",
+        "hand a run over to TensorBoard, MLflow or Weights & Biases",
+        "Write a run's scalars, texts and videos for an experiment tracker; each needs its extra:\n"
+        "pip install 'trace-robot[tensorboard]', 'trace-robot[mlflow]' or 'trace-robot[wandb]'.",
+    )
+    command.set_defaults(execute=execute_export)
+    add_run(command)
+    # Spelled out rather than found in trace_robot.export, which --help does not import.
+    command.add_argument("--to", required=True, choices=tuple(TRACKERS))
+    command.add_argument(
+        "--out", metavar="DIR", help="where (default: a folder of the tracker's name in the run's folder)"
+    )
+    add_output(command)
+
+
+def execute_export(options: argparse.Namespace) -> int:
+    """Write a run for an experiment tracker and print how to look at it."""
+    from importlib import import_module
+
+    import trace_robot.export
+    from trace_robot.export.content import content
+
+    history, run = find_run(options.run, runs_folder(options))
+    with history:
+        exported = content(history, run)
+    out = Path(options.out) if options.out else run.folder / options.to
+    tracker = import_module(f"{trace_robot.export.__name__}.{options.to}")
+    where = str(tracker.write(exported, out))
+    if options.json:
+        write_json({"to": options.to, "where": where, "iterations": len(exported.steps)})
+    elif options.quiet:
+        console().print(safe(where), markup=False)
+    else:
+        count = f"{len(exported.steps)} iterations"
+        console().print(f"{escape(where)}: {count}; {escape(TRACKERS[options.to].format(where))}")
     return 0

@@ -1,140 +1,295 @@
-"""``trace-robot show``."""
+"""``show`` how a run went, or ``compare`` two, with learning curves as text."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from trace_robot.cli.console import console, write_json
-from trace_robot.cli.curve import curve
-from trace_robot.cli.find import find, name_of, runs_folder
-from trace_robot.cli.plain import iteration_data, run_data
-from trace_robot.cli.text import duration, line, safe
-from trace_robot.store.history import IterationInfo, RunInfo, Score
+from trace_robot.cli.arguments import Commands, add_command, add_json, add_run, add_runs_folder
+from trace_robot.cli.console import (
+    console,
+    create_table,
+    duration,
+    escape,
+    iteration_data,
+    line,
+    run_data,
+    safe,
+    write_json,
+)
+from trace_robot.cli.inspect import colored_diff
+from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.syntax import Syntax
+    from rich.table import Table
+    from rich.text import Text
 
-MOST_ROWS = 30
+    from trace_robot.store.history import IterationInfo, RunInfo, Score
+
+MAX_ROWS = 30  # of a run's table without --all, so that head, curve and controller fit a few screens
+CURVE_HEIGHT, CURVE_WIDTH, CURVE_MARGIN = 10, 80, 8  # in characters; the margin holds the axis
+CURVE_COLORS = ("green", "magenta")
+CURVE_LABELS = {0: "1.00", CURVE_HEIGHT // 2: "0.50", CURVE_HEIGHT - 1: "0.00"}
 
 
-def run(options: argparse.Namespace) -> int:
-    history, info = find(options.run, runs_folder(options))
+def add_show(commands: Commands) -> None:
+    """Add ``show``."""
+    command = add_command(commands, "show", "show a run: how it went, what it cost, its best controller")
+    command.set_defaults(execute=execute_show)
+    add_run(command)
+    command.add_argument("--all", action="store_true", help="every iteration, however many there are")
+    add_json(command)
+
+
+def execute_show(options: argparse.Namespace) -> int:
+    """Print a run's facts, learning curve, iterations and best controller."""
+    history, run = find_run(options.run, runs_folder(options))
     with history:
-        iterations = history.iterations(info)
+        iterations = history.iterations(run)
     if options.json:
-        write_json({**run_data(info), "iterations": [iteration_data(each) for each in iterations]})
+        write_json({**run_data(run), "iterations": [iteration_data(each) for each in iterations]})
         return 0
     out = console()
-    _head(out, info)
+    _print_facts(out, run)
     if iterations:
-        shown = iterations if options.all else telling(iterations)
+        rows = iterations if options.all else _select_rows(iterations)
         out.print()
         if len(iterations) > 1:
-            out.print(curve([(info.name, iterations)], out), markup=False)
+            out.print(_learning_curve([(run.name, iterations)], out), markup=False)
             out.print()
-        out.print(_table(shown))
-        if len(shown) < len(iterations):
-            out.print(f"{len(iterations) - len(shown)} others were no better; --all shows them", style="dim")
-        best = next(each for each in reversed(iterations) if each.better)
+        out.print(_iteration_table(rows))
+        if len(rows) < len(iterations):
+            out.print(f"{len(iterations) - len(rows)} others were no better; --all shows them", style="dim")
+        best = select_iteration(run, iterations, None)
         out.print(f"\n[bold]the best controller[/bold], iteration {best.number}:\n")
-        out.print(_code(best.controller) if out.is_terminal else safe(best.controller), markup=False)
+        controller = safe(best.controller)
+        out.print(_highlighted(controller) if out.is_terminal else controller, markup=False)
     return 0
 
 
-def _code(text: str) -> Syntax:
+def _highlighted(controller: str) -> Syntax:
     from rich.syntax import Syntax
 
-    return Syntax(safe(text), "python", theme="ansi_dark", background_color="default")
+    return Syntax(controller, "python", theme="ansi_dark", background_color="default")
 
 
-def telling(iterations: Sequence[IterationInfo], most: int = MOST_ROWS) -> list[IterationInfo]:
-    """Return the iterations to show: all if they are few, else the first, those that were better, and the last."""
-    if len(iterations) <= most:
+def _select_rows(iterations: Sequence[IterationInfo]) -> list[IterationInfo]:
+    """Return all iterations if they are few, else the first, better and last ones."""
+    if len(iterations) <= MAX_ROWS:
         return list(iterations)
-    better = [each for each in iterations if each.better][-most // 2 :]
-    numbers = {each.number for each in (iterations[0], *better, *iterations[-most // 4 :])}
-    return [each for each in iterations if each.number in numbers]
+    better = [iteration for iteration in iterations if iteration.better][-MAX_ROWS // 2 :]
+    numbers = {iteration.number for iteration in (iterations[0], *better, *iterations[-MAX_ROWS // 4 :])}
+    return [iteration for iteration in iterations if iteration.number in numbers]
 
 
-def _head(out: Console, info: RunInfo) -> None:
+def _print_facts(out: Console, run: RunInfo) -> None:
     out.print(
-        f"[bold]{escape(line(info.name, 100))}[/bold]  {escape(line(info.task, 60))}, {escape(info.optimizer)}"
+        f"[bold]{escape(line(run.name, 100))}[/bold]  {escape(line(run.task, 60))}, {escape(run.optimizer)}"
     )
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = create_table(header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("status", escape(status(info)))
-    table.add_row("optimizer", escape(line(info.why, 200)))
-    table.add_row(
-        "from", f"{escape(line(info.policy, 100))}, control {escape(info.control)}, seed {info.seed}"
-    )
-    table.add_row("success", success(info))
-    table.add_row("cost", escape(cost(info)))
-    table.add_row("started", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.started)))
-    missing = "" if info.folder.is_dir() else " (gone)"
-    table.add_row("folder", escape(line(f"{info.folder}{missing}", 300)))
+    table.add_row("status", escape(_status(run)))
+    table.add_row("optimizer", escape(line(run.why, 200)))
+    table.add_row("from", f"{escape(line(run.policy, 100))}, control {escape(run.control)}, seed {run.seed}")
+    table.add_row("success", _success(run))
+    table.add_row("cost", escape(_cost(run)))
+    table.add_row("started", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)))
+    missing = "" if run.folder.is_dir() else " (gone)"
+    table.add_row("folder", escape(line(f"{run.folder}{missing}", 300)))
     out.print(table)
 
 
-def status(info: RunInfo) -> str:
+def _status(run: RunInfo) -> str:
     """Return where the run is and why it ended there, or how to go on."""
-    if info.status in ("running", "finished"):
-        return f"{info.status}: {line(info.ended, 300)}" if info.ended else info.status
-    why = line(info.ended, 300) or ("it was killed" if info.status == "stopped" else "an error")
-    return f"{info.status}: {why}; go on with: trace-robot resume {name_of(info.folder)}"
+    if run.status in ("running", "finished"):
+        return f"{run.status}: {line(run.ended, 300)}" if run.ended else run.status
+    why = line(run.ended, 300) or ("it was killed" if run.status == "stopped" else "an error")
+    return f"{run.status}: {why}; go on with: trace-robot resume {name_of(run.folder)}"
 
 
-def success(info: RunInfo) -> str:
-    parts = [
-        f"{word} {told(score)}"
-        for word, score in (
-            ("held out", info.held_out),
-            ("training", info.training),
-            ("at the start", info.start),
-        )
-        if score is not None
-    ]
+def _success(run: RunInfo) -> str:
+    scores = (("held out", run.held_out), ("training", run.training), ("at the start", run.start))
+    parts = [f"{name} {_format_score(score)}" for name, score in scores if score is not None]
     return "; ".join(parts) or "nothing was tried yet"
 
 
-def told(score: Score) -> str:
+def _format_score(score: Score) -> str:
     low, high = score.interval
     return f"{score.success:.2f} of {score.episodes} ({low:.2f} to {high:.2f})"
 
 
-def cost(info: RunInfo) -> str:
+def _cost(run: RunInfo) -> str:
     parts = [
-        f"{info.iterations} iterations",
-        f"{info.candidates:,} controllers tried",
-        f"{info.environment_steps:,} simulator steps",
-        duration(info.seconds),
+        f"{run.iterations} iterations",
+        f"{run.candidates:,} controllers tried",
+        f"{run.environment_steps:,} simulator steps",
+        duration(run.seconds),
     ]
-    if info.model_calls:
-        parts.append(
-            f"{info.model_calls:,} model calls, {info.prompt_tokens:,} + {info.completion_tokens:,} tokens"
-        )
-    if info.money is not None:
-        parts.append(f"{info.money:.4g} in money")
+    if run.model_calls:
+        tokens = f"{run.prompt_tokens:,} + {run.completion_tokens:,} tokens"
+        parts.append(f"{run.model_calls:,} model calls, {tokens}")
+    if run.money is not None:
+        parts.append(f"{run.money:.4g} in money")
     return ", ".join(parts)
 
 
-def _table(iterations: Sequence[IterationInfo]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
+    table = create_table()
     for name in ("iteration", "success", "reward", "tried", "time", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what changed", no_wrap=True)
-    for each in iterations:
+    for iteration in iterations:
         table.add_row(
-            str(each.number), f"{each.success:.2f}", f"{each.reward:.4g}", f"{each.candidates:,}",
-            duration(each.seconds), f"{each.tokens:,}" if each.tokens else "-",
-            escape(line(each.note) if each.number else "the starting controller"),
-            style="green" if each.better and each.number else "",
-        )  # fmt: skip
+            str(iteration.number),
+            f"{iteration.success:.2f}",
+            f"{iteration.reward:.4g}",
+            f"{iteration.candidates:,}",
+            duration(iteration.seconds),
+            f"{iteration.tokens:,}" if iteration.tokens else "-",
+            escape(line(iteration.note) if iteration.number else "the starting controller"),
+            style="green" if iteration.better and iteration.number else "",
+        )
     return table
+
+
+def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Console) -> Text:
+    """Return a plot of the best training success so far, one line a run.
+
+    Of a single run every iteration's own success is also drawn, as a dot.
+    """
+    from plotille import Canvas
+    from rich.text import Text
+
+    width = max(20, min(CURVE_WIDTH, out.width - CURVE_MARGIN))
+    last = max(1, max(iterations[-1].number for _, iterations in runs))
+    # plotille decides by standard output, not by the console that the plot is for, so the decision is made here.
+    colors = [color if out.is_terminal and not out.no_color else None for color in CURVE_COLORS]
+    # Two hundredths of room on each side keep lines at success 0 and 1 off the edge of the canvas.
+    canvas = Canvas(width, CURVE_HEIGHT, 0, -0.02, last * 1.02, 1.02)
+    for (_, iterations), color in zip(runs, colors, strict=False):
+        highs = accumulate((each.success if each.better else 0.0 for each in iterations), max)
+        points = [(each.number, high) for each, high in zip(iterations, highs, strict=True)]
+        # A step curve: the best so far holds until an iteration improves on it.
+        for (x_0, y_0), (x_1, y_1) in pairwise(points):
+            canvas.line(x_0, y_0, x_1, y_0, color=color)
+            canvas.line(x_1, y_0, x_1, y_1, color=color)
+        if len(runs) == 1:
+            for iteration in iterations:
+                canvas.point(iteration.number, iteration.success, color=color)
+    rows = canvas.plot().split("\n")
+    lines = [f"{CURVE_LABELS.get(number, ''):>5} │{row}" for number, row in enumerate(rows)]
+    lines.append(f"{'':5} └{'─' * width}")
+    lines.append(f"{'':7}0{f'iteration {last}':>{width - 1}}")
+    plot = Text().append("success, the best so far", "bold")
+    if len(runs) > 1:
+        for number, (name, _) in enumerate(runs):
+            plot.append(" and " if number else ": ").append(line(name, 40), CURVE_COLORS[number])
+    return plot.append("\n").append_text(Text.from_ansi("\n".join(lines)))
+
+
+def add_compare(commands: Commands) -> None:
+    """Add ``compare``."""
+    command = add_command(commands, "compare", "set two runs side by side")
+    command.set_defaults(execute=execute_compare)
+    command.add_argument("first", metavar="RUN")
+    command.add_argument("second", metavar="RUN")
+    add_runs_folder(command)
+    command.add_argument("--diff", action="store_true", help="also how their best controllers differ")
+    add_json(command)
+
+
+def execute_compare(options: argparse.Namespace) -> int:
+    """Print two runs side by side, and whether they differ by more than chance."""
+    from trace_robot.store.folder import difference
+
+    runs: list[RunInfo] = []
+    iterations: list[list[IterationInfo]] = []
+    for name in (options.first, options.second):
+        history, run = find_run(name, runs_folder(options))
+        with history:
+            runs.append(run)
+            iterations.append(history.iterations(run))
+    first, second = runs
+    verdict = _success_difference(first, second)
+    if options.json:
+        settings = _differing_settings(first, second)
+        write_json({"first": run_data(first), "second": run_data(second), "settings": settings, **verdict})
+        return 0
+    out = console()
+    out.print(_comparison_table(first, second))
+    out.print(f"\n{_format_difference(verdict, second)}")
+    names = (first.name, second.name)
+    if all(len(each) > 1 for each in iterations):
+        out.print()
+        out.print(_learning_curve(list(zip(names, iterations, strict=True)), out))
+    if options.diff and all(iterations):
+        best = [select_iteration(run, each, None) for run, each in zip(runs, iterations, strict=True)]
+        out.print()
+        out.print(colored_diff(difference(best[0].controller, best[1].controller, names)), end="")
+    return 0
+
+
+def _comparison_table(first: RunInfo, second: RunInfo) -> Table:
+    table = create_table("")
+    for run in (first, second):
+        table.add_column(escape(line(run.name, 48)), overflow="fold")
+    for name, values in _differing_settings(first, second).items():
+        table.add_row(escape(name), *(escape(line(str(value), 60)) for value in values))
+    rows: list[tuple[str, Any]] = [
+        ("status", lambda run: run.status),
+        ("held out", lambda run: "-" if run.held_out is None else _format_score(run.held_out)),
+        ("training", lambda run: "-" if run.training is None else _format_score(run.training)),
+        ("iterations", lambda run: f"{run.iterations:,}"),
+        ("controllers tried", lambda run: f"{run.candidates:,}"),
+        ("simulator steps", lambda run: f"{run.environment_steps:,}"),
+        ("time", lambda run: duration(run.seconds)),
+        ("model calls", lambda run: f"{run.model_calls:,}"),
+        ("tokens", lambda run: f"{run.tokens:,}"),
+        ("money", lambda run: "-" if run.money is None else f"{run.money:.4g}"),
+    ]
+    for name, value in rows:
+        table.add_row(name, escape(value(first)), escape(value(second)))
+    return table
+
+
+def _differing_settings(first: RunInfo, second: RunInfo) -> dict[str, tuple[Any, Any]]:
+    """Return task, optimizer, policy, and the settings and versions that differ."""
+    mine, theirs = (
+        {**run.settings, **{f"version of {name}": version for name, version in run.versions.items()}}
+        for run in (first, second)
+    )
+    always = ("task", "optimizer", "policy")
+    return {
+        name: (mine.get(name), theirs.get(name))
+        for name in dict.fromkeys([*mine, *theirs])
+        if name in always or mine.get(name) != theirs.get(name)
+    }
+
+
+def _success_difference(first: RunInfo, second: RunInfo) -> dict[str, Any]:
+    """Return the difference in held-out success with its 95 % interval."""
+    from trace_robot.stats import difference
+
+    if first.held_out is None or second.held_out is None:
+        return {"difference": None, "interval": None}
+    scores = (first.held_out, second.held_out)
+    # The interval of a difference of two proportions needs counts; the store keeps rates.
+    counts = [(round(score.success * score.episodes), score.episodes) for score in scores]
+    return {"difference": scores[1].success - scores[0].success, "interval": list(difference(*counts))}
+
+
+def _format_difference(verdict: dict[str, Any], second: RunInfo) -> str:
+    if verdict["difference"] is None:
+        return "not both are finished, so there is no held-out success to compare"
+    low, high = verdict["interval"]
+    sure = "more than chance" if low > 0 or high < 0 else "may be chance"
+    return (
+        f"held-out success of {escape(line(second.name, 48))} is {verdict['difference']:+.2f}"
+        f" (95 % interval {low:+.2f} to {high:+.2f}): {sure}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -66,7 +66,7 @@ class CMAES:
         self._generation: list[tuple[int, Any]] = []
         self.asked = 0
         self.solved = False
-        self._told: list[dict[str, Any]] = []
+        self._heard = False  # an outcome, so that there is something for the elite to be
         self._done = ""
 
     @property
@@ -95,7 +95,7 @@ class CMAES:
 
     def _next_generation(self) -> None:
         best = self.best
-        if self.elitist and self._told and best is not None:
+        if self.elitist and self._heard and best is not None:
             self._strategy.inject([self._vectors[best.id]])
         vectors = self._strategy.ask()
         for vector in vectors:
@@ -121,7 +121,7 @@ class CMAES:
                 raise OrderError(f"no candidate {outcome.candidate} waits for an outcome")
             self._waiting.remove(candidate)
             self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)], keep=1)
-            self._told.append(outcome.to_data())
+            self._heard = True
             self._check_solved(outcome)
         if self._generation and not self._waiting:
             self._finish_generation()
@@ -147,20 +147,6 @@ class CMAES:
             self._done = self._done or f"{self.asked} evaluations made"
         elif self._strategy.stop():
             self._done = self._done or f"CMA-ES converged: {', '.join(self._strategy.stop())}"
-
-    def state(self) -> dict[str, Any]:
-        """Everything told so far; ``restore`` repeats it, which gives the same candidates again."""
-        best = self.best_trial
-        graph = [dict(record) for record in best.graph] if best else []
-        return {"told": list(self._told), "graph": graph}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        for data in state["told"]:
-            self.ask()
-            self.tell([Outcome.from_data(data)])
-        best = self.best_trial
-        if best is not None and state["graph"]:
-            self.trials[self.trials.index(best)] = replace(best, graph=tuple(state["graph"]))
 
 
 def _strategy(dimensions: Dimensions, population: int | None, seed: int, precision: float) -> Any:

@@ -288,23 +288,3 @@ class OptoPrime(TorchStyleOptimizer):
         if not self.counts["answered"]:
             raise error
         self.log.append(Attempt("no answer", tuple(messages), Reply("", "none"), (str(error),)))
-
-    # --- going on after an interruption
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "trials": [trial.to_data() for trial in self.trials],
-            "waiting": [candidate.to_data() for candidate in self._waiting],
-            "rejected": list(self._rejected),
-            "counts": dict(self.counts),
-            "done": self._done,
-            "next_id": self.next_id,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.trials = [Trial.from_data(data) for data in state["trials"]]
-        self._waiting = [Candidate.from_data(data) for data in state["waiting"]]
-        self._rejected = list(state["rejected"])
-        self.counts = Counter(state["counts"])
-        self._done = str(state["done"])
-        self.next_id = int(state["next_id"])

@@ -193,14 +193,6 @@ class Optimizer(Protocol):
     def done(self) -> str: ...
 
 
-class Resumable(Optimizer, Protocol):
-    """``state`` is JSON-able; ``restore`` on a new optimizer with the same arguments goes on from there."""
-
-    def state(self) -> dict[str, Any]: ...
-
-    def restore(self, state: Mapping[str, Any]) -> None: ...
-
-
 def plain(value: Any) -> Any:
     """Return ``value`` with arrays and numpy numbers replaced by lists and Python numbers."""
     if hasattr(value, "tolist"):

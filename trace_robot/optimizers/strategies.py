@@ -35,18 +35,6 @@ class Trial:
         score = float(self.outcome.score)
         return (self.outcome.success, -math.inf if math.isnan(score) else score)
 
-    def to_data(self) -> dict[str, Any]:
-        return {
-            "candidate": self.candidate.to_data(),
-            "outcome": self.outcome.to_data(),
-            "graph": [dict(record) for record in self.graph],
-        }
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Trial:
-        candidate, outcome = Candidate.from_data(data["candidate"]), Outcome.from_data(data["outcome"])
-        return cls(candidate, outcome, tuple(data.get("graph", ())))
-
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """The trial that ranks highest, the earlier one of equals."""

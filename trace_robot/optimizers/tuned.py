@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.cma_es import CMAES, Dimensions
@@ -37,7 +36,6 @@ class Tuned:
         self.seed = seed
         self._tuner: CMAES | None = None
         self._from: Trial | None = None
-        self._first_id = 0
         self._winner: Candidate | None = None
         self._tuned: tuple[float, float] | None = None
 
@@ -93,7 +91,7 @@ class Tuned:
             return
         self._tuned = best.rank
         if len(Dimensions(self.problem, best.candidate.values, code=self.literals)):
-            self._from, self._first_id = best, self.inner.next_id
+            self._from = best
             self._tuner = self._start(best)
 
     def _start(self, trial: Trial) -> CMAES:
@@ -128,23 +126,3 @@ class Tuned:
                 )
             self._winner = None
             self.inner.learn(winner, outcome)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "inner": self.inner.state(),
-            "tuned": list(self._tuned) if self._tuned else None,
-            "tuning": self._tuner.state() if self._tuner else None,
-            "from": self._from.to_data() if self._from else None,
-            "first_id": self._first_id,
-            "winner": self._winner.to_data() if self._winner else None,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.inner.restore(state["inner"])
-        self._tuned = tuple(state["tuned"]) if state["tuned"] else None
-        self._winner = Candidate.from_data(state["winner"]) if state["winner"] else None
-        if state["tuning"] is not None:
-            self._from = Trial.from_data(state["from"])
-            self.inner.next_id = self._first_id = int(state["first_id"])
-            self._tuner = self._start(self._from)
-            self._tuner.restore(state["tuning"])

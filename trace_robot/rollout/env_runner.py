@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 
 from trace_robot.env.traced import load_env, make
-from trace_robot.errors import EnvironmentFault, TraceRobotError
+from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
 from trace_robot.rollout.affinity import SharedCpu
 from trace_robot.rollout.episode import Episode, Job
@@ -22,6 +22,7 @@ from trace_robot.rollout.episode_loop import Environment, run_episodes
 from trace_robot.sandbox import Sandbox
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.sandbox.types import Interface
+from trace_robot.search.controller import DataController, Runner, load_controller
 from trace_robot.spec import Array, TaskSpec
 
 KEPT_ENVIRONMENTS = 8  # 24 MB each
@@ -217,43 +218,32 @@ class _Boxed:
 
 
 class _Programmed:
-    """A staged program, which is data, run by its interpreter in this process."""
+    """A controller that is data, run by its interpreter in this process: it holds no code to guard against."""
 
-    def __init__(self, program: Any, spec: TaskSpec, start: Any) -> None:
-        self._program, self._about, self._start = program, spec, start
-        self._running: Any = None
+    def __init__(self, controller: DataController, spec: TaskSpec) -> None:
+        self._controller, self._spec = controller, spec
+        self._runner: Runner | None = None
 
     def reset(self, episodes: int) -> Fault | None:
-        self._running = self._start(self._program, self._about)
+        self._runner = self._controller.start(self._spec)
         return None
 
     def act(self, numbers: Sequence[int], observations: Array) -> list[Array | Fault | None]:
-        action: Array = self._running(observations[0])
-        return [None if self._running.finished else action]
+        if self._runner is None:
+            raise OrderError("act wants an episode that was begun, got none; call reset first")
+        action = self._runner(observations[0])
+        return [None if self._runner.finished else action]
 
 
 def _run_program(pool: _Pool, job: Job) -> Episode:
-    from trace_robot.search import feedback_law, staged
-
-    data = job.program or {}
-    kind: Any = feedback_law if feedback_law.is_law(data) else staged
-    found = (
-        feedback_law.FeedbackLaw.from_data(data)
-        if feedback_law.is_law(data)
-        else staged.StagedProgram.from_data(data)
-    )
-    (episode,) = run_episodes(pool.take(1), pool.spec, _Programmed(found, pool.spec, kind.start), [job])
+    """Run one job whose controller is data, and take from its episode what the search asks for."""
+    controller = load_controller(job.program or {})
+    (episode,) = run_episodes(pool.take(1), pool.spec, _Programmed(controller, pool.spec), [job])
     if episode is None:
         raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
-    if job.measure and not feedback_law.is_law(data):
-        from trace_robot.search.staged.measures import measure
-
-        measures = measure(pool.spec, episode.observations, episode.rewards)
+    if job.measure:
+        measures = controller.measures(pool.spec, episode.observations, episode.rewards)
         episode = dataclasses.replace(episode, measures=measures)
-    if job.measure and data.get("look"):
-        from trace_robot.search.feedback_law.features import look
-
-        episode = dataclasses.replace(episode, measures=look(pool.spec, episode.observations))
     return _trimmed(episode, job)
 
 

@@ -11,7 +11,7 @@ from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, is_better, is_new
 from trace_robot.run.events import Ended, Iterated, OnEvent, Progressed, Stage, Started
 from trace_robot.run.run import Run
-from trace_robot.search.controller import written
+from trace_robot.search.controller import write_out
 from trace_robot.settings import Result
 from trace_robot.store.writer import Cost
 from trace_robot.versions import versions
@@ -131,7 +131,7 @@ class OptimizationLoop:
         champion = self.optimizer.best
         if champion is not None and champion.program is not None and champion.id != self._kept:
             self._kept = champion.id
-            self.run.recorder.keep(self.evaluator.text(written(champion, self.evaluator.task.spec)))
+            self.run.recorder.keep(self.evaluator.text(write_out(champion, self.evaluator.task.spec)))
 
     def _write_program(self) -> None:
         """Write the search's best program out as a controller, if it is a new one, and score that text."""
@@ -141,7 +141,7 @@ class OptimizationLoop:
         if not is_new(champion, self.best):
             return
         self._write(
-            self.evaluator.evaluate([written(champion, self.evaluator.task.spec)])[0], search_ranks=True
+            self.evaluator.evaluate([write_out(champion, self.evaluator.task.spec)])[0], search_ranks=True
         )
         self._written_at = self.evaluator.environment_steps
 

@@ -10,11 +10,10 @@ from trace_robot.errors import PolicyError, RunError, ValueMismatchError, unknow
 from trace_robot.llm import ChatModel, ConnectedModel, MeteredModel, ModelConfig, Usage
 from trace_robot.optimizers import CMAES, OPRO, Optimizer, OptoPrime, Tuned
 from trace_robot.policy import Policy
-from trace_robot.rollout.seeds import SeedSplit, training_seeds
+from trace_robot.rollout.seeds import training_seeds
 from trace_robot.rollout.task import Task
 from trace_robot.sandbox.static_check.check import check
-from trace_robot.search import StagedSearch
-from trace_robot.search.feedback_law.search import POOL, FeedbackLawSearch
+from trace_robot.search.controller import kind_for
 from trace_robot.settings import Settings
 from trace_robot.store.writer import RunHeader
 
@@ -198,15 +197,18 @@ def _connected(model: AnyModel) -> ConnectedModel:
 
 
 def _built_in_search(settings: Settings, task: Task) -> Optimizer:
-    if len(task.spec.positions) < 2 or task.spec.action_size != 4:
-        return FeedbackLawSearch(task.spec, training_seeds(settings.seed, POOL), seed=settings.seed)
-    if "act" not in task.problem.values:
+    kind = kind_for(task.spec)
+    if kind.parameter and kind.parameter not in task.problem.values:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
-    split = SeedSplit.of(settings)
-    return StagedSearch(
-        task.spec, split.training, confirm=split.confirmation, seed=settings.seed, budget=settings.steps
+    return kind.search(
+        task.spec,
+        lambda count: training_seeds(settings.seed, count),
+        episodes=settings.episodes,
+        confirm=settings.confirm,
+        seed=settings.seed,
+        budget=settings.steps,
     )
 
 

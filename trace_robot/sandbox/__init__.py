@@ -1,8 +1,83 @@
-"""Running code that nobody has read: a locked process for it, and reasons instead of crashes."""
+"""Running code that no person has read: a locked process for it, and faults instead of crashes.
 
-from trace_robot.fault import Category, Fault, Limits
-from trace_robot.sandbox.sandbox import Sandbox
-from trace_robot.sandbox.static_check.check import check
-from trace_robot.sandbox.types import Interface
+The map for a security review. docs/safety.md has the promises; here is where each is kept.
+
+Three kinds of process, and who trusts whom:
+
+- The host is the process that makes a `Sandbox`: a worker, or a program of the user's. It trusts the fork server and
+  nothing that a child writes.
+- The fork server is spawned by the host, one for each sandbox. It is trusted, and never runs a controller.
+- The child is forked by the fork server for one controller's text. It trusts the host. It is not trusted from the
+  moment it executes that text, and even its own code in this package counts as the controller's from then on.
+
+Which file runs where:
+
+- Host: sandbox.py (`Sandbox`), lockstep.py (episodes, replay), client.py (requests and checked replies),
+  host_process.py (pipes, deadlines, the end of a child), spawn.py (starting the fork server), graph_records.py
+  (reading records without trust), selftest.py (``trace-robot sandbox``), types.py, static_check/ (refusals before the
+  text runs: no boundary).
+- Fork server: child/forkserver.py, child/preload.py.
+- Child: child/main.py (requests), child/lockdown.py and child/seccomp.py (the boundary), child/runner.py and
+  child/episode.py (executing the text), child/faults.py, child/determinism.py, child/tracing.py.
+- Shared: protocol.py (frames and messages), source.py (parsing text, never running it), kernel.py (what this machine
+  offers), module_names.py. Files in child/ import these, `trace_robot.fault` and `trace_robot.trace`, nothing of the
+  host's; the host imports nothing from child/. A test holds both, for the files and for a running fork server.
+
+What crosses:
+
+- Host to fork server, over a socket pair: JSON that orders a start or an end, and with a start three pipe ends.
+- Host to child, over the request pipe: the text, then observations as float64 numbers.
+- Child to host, over the reply pipe: frames with actions as float32 numbers, fault texts, what was printed, and records
+  as JSON. Sizes and sequence numbers are checked before anything is decoded, numbers must be finite, texts are cut and
+  cleaned, nothing is unpickled. Over the trace pipe: faulthandler's text, of which a regular expression takes a line
+  number, which must exist in the text.
+- Environment variables never cross: the fork server gets a fixed set, which the child clears.
+
+The order of a start:
+
+1. The host checks the text (static_check), spawns the fork server (spawn.py) and asks it for a child.
+2. The fork server imports the modules that the text names, as far as they are on the allow-list, and forks.
+3. The child closes all descriptors but three (`lockdown.keep_descriptors`), clears its environment and its import
+   paths (`main.serve`), and locks itself down (`lockdown.lock_down`): first to die when memory runs out, not root, not
+   dumpable, killed with its parent, no new privileges, Landlock, resource limits, and the system call filter last.
+4. It reports its locks; without the filter the host refuses to go on, unless the controller is trusted.
+5. Only then does the host send the text.
+
+Limits of time are the host's: it reads the child's CPU clock and kills it from outside. Limits of memory are the
+kernel's.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trace_robot.fault import Category, Fault, Limits
+    from trace_robot.sandbox.sandbox import Sandbox
+    from trace_robot.sandbox.static_check.check import check
+    from trace_robot.sandbox.types import Interface
 
 __all__ = ["Category", "Fault", "Interface", "Limits", "Sandbox", "check"]
+
+# Imported when first used (PEP 562): the fork server and the child import this package too, and must not get the
+# host's side with it.
+_HOME_OF = {
+    "Category": "trace_robot.fault",
+    "Fault": "trace_robot.fault",
+    "Limits": "trace_robot.fault",
+    "Interface": "trace_robot.sandbox.types",
+    "Sandbox": "trace_robot.sandbox.sandbox",
+    "check": "trace_robot.sandbox.static_check.check",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'trace_robot.sandbox' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

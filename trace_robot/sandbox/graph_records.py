@@ -1,7 +1,7 @@
-"""What a jail says of a controller's graph: bounded, and read without trust.
+"""Reading the graph records of a controller without trust: bounded, and checked to the last field.
 
 A call is written as ``[step, template, texts]``. The template is a list with one entry for each new record of the call,
-or, if an earlier call had the same, its number; the texts are the values. An entry is
+or, if an earlier call had the same one, that one's number; the texts are the values. An entry is
 
     {"name": str, "numbered": bool, "kind": str, "op": str, "doc": str, "inputs": {argument: reference},
      "timeless": bool}
@@ -16,11 +16,10 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-MAX_NODES: Final = 20_000  # of one episode
-MAX_CHARS: Final = 400  # of one value, unless it is a parameter's
-CALL_BYTES: Final = 1 << 20  # of the records of one call
-MAX_BYTES: Final = 1 << 23  # of the records of one episode
-_MAX_TEXT: Final = 200_000
+from trace_robot.sandbox.protocol import MAX_NODES
+
+_MAX_TEXT: Final = 200_000  # characters: a parameter's value is code
+_MAX_KEY: Final = 200  # characters of an argument's name
 _KINDS: Final = frozenset({"parameter", "constant", "input", "operation", "exception"})
 _TEXTS: Final = ("name", "kind", "op", "doc")
 _FLAGS: Final = ("numbered", "timeless")
@@ -29,13 +28,17 @@ _LATEST: Final = 2**31  # steps
 
 
 def read_records(parts: Sequence[bytes]) -> tuple[dict[str, Any], ...]:
-    """Return the records of an episode from what its calls sent, up to the first that no jail writes."""
+    """Return the records of an episode, up to the first that no honest child writes.
+
+    Args:
+        parts: what its calls sent, in order, any bytes.
+    """
     reader = _Reader()
     for part in parts:
         try:
             if not reader.read(json.loads(part)):
                 break
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # not JSON, or nested so deeply that it is no record
             break
     return tuple(reader.records)
 
@@ -49,10 +52,11 @@ class _Reader:
         self._counts: dict[str, int] = {}
 
     def read(self, call: Any) -> bool:
-        """Read one call; return whether all of it was what a jail writes."""
+        """Read one call; return whether all of it was as an honest child writes it."""
         if type(call) is not list or len(call) != 3:
             return False
         step, template, texts = call
+        # `type` and not `isinstance`, here and below: True is an int, and JSON has no other subclasses.
         if type(step) is not int or not 0 <= step < _LATEST or type(texts) is not list:
             return False
         if type(template) is list:
@@ -79,10 +83,17 @@ class _Reader:
         if entry["numbered"]:
             count = self._counts[name] = self._counts.get(name, -1) + 1
             name = f"{name}:{count}"
-        self.records.append(
-            {"id": number, "name": name, "kind": entry["kind"], "op": entry["op"], "doc": entry["doc"],
-             "inputs": inputs, "value": text, "step": None if entry["timeless"] else step}
-        )  # fmt: skip
+        record = {
+            "id": number,
+            "name": name,
+            "kind": entry["kind"],
+            "op": entry["op"],
+            "doc": entry["doc"],
+            "inputs": inputs,
+            "value": text,
+            "step": None if entry["timeless"] else step,
+        }
+        self.records.append(record)
         return True
 
 
@@ -94,5 +105,5 @@ def _is_entry(entry: Any) -> bool:
     return (
         entry["kind"] in _KINDS
         and all(type(entry[name]) is bool for name in _FLAGS)
-        and all(type(each) is int and len(name) <= 200 for name, each in entry["inputs"].items())
+        and all(type(parent) is int and len(name) <= _MAX_KEY for name, parent in entry["inputs"].items())
     )

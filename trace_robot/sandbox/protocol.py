@@ -1,63 +1,111 @@
-"""The binary frames between a sandbox and its jail: a header of fixed size, then a bounded payload.
+"""What the processes of a sandbox say to each other: frames for the child, messages for the fork server.
 
-Everything that comes out of a jail may be forged, so a reply is read with `Reply.parse`, which takes nothing on
-trust: sizes are checked before anything is decoded, numbers must be finite, text is cut and cleaned.
+A frame is a header of fixed size and a payload of bounded size, over pipes between the host and the child. Whatever
+the child writes may be forged, so a reply takes nothing on trust: `host_process` checks its header and size,
+`decode_entries` the sizes inside before anything is decoded, and the text is cut and cleaned.
+
+A message is JSON with its size before it and perhaps file descriptors, over a socket between the host and the fork
+server. Both ends of that socket are trusted: no controller runs in the fork server.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import operator
+import socket
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from trace_robot.fault import Category, Fault
 
 HEADER: Final = struct.Struct("<4sBxHII")  # magic, kind, count, sequence number, payload bytes
-ENTRY: Final = struct.Struct(
-    "<BxHIII"
-)  # category (0: none), message bytes, line (0: none), printed, records bytes
+# Category (0: no fault), message bytes, line (0: none), bytes printed, bytes of records.
+ENTRY: Final = struct.Struct("<BxHIII")
 REQUEST_MAGIC: Final = b"TRq1"
 REPLY_MAGIC: Final = b"TRa1"
 
 LOAD, RESET, CALL = 1, 2, 3  # requests
 READY, ACTIONS, ENTRIES, RECORDED = 11, 12, 13, 14  # replies; RECORDED: one action, then its records
 
-CATEGORIES: Final[tuple[Category, ...]] = tuple(each for each in get_args(Category) if each != "environment")
+CATEGORIES: Final[tuple[Category, ...]] = tuple(name for name in get_args(Category) if name != "environment")
 MESSAGE_CHARS: Final = 400
 MESSAGE_BYTES: Final = 4 * MESSAGE_CHARS
 MAX_EPISODES: Final = 4096
 
+MAX_NODES: Final = 20_000  # records of one episode
+VALUE_CHARS: Final = 400  # of the text of a record's value, unless it is a parameter's
+CALL_BYTES: Final = 1 << 20  # of the records of one call
 
-def all_finite(numbers: Iterable[float]) -> bool:
-    """Return whether all of an action's float32 numbers are; their sum cannot be otherwise, being made in float64."""
-    return math.isfinite(sum(numbers))
+DESCRIPTORS: Final = 3  # sent along with a message at most
+_SIZE: Final = struct.Struct("<I")
+_READ_BYTES: Final = 1 << 16
 
 
 class FrameError(Exception):
-    """A reply is not what a jail would have written."""
+    """A reply is not what the child's code would have written."""
 
 
 @dataclass(frozen=True, slots=True)
 class WireRecord:
-    """What one episode has to say besides its action: a fault, what was printed and recorded since the last reply."""
+    """An episode's share of a reply besides its action.
+
+    fault: why the episode ended, None if it did not. printed, records: since the last reply.
+    """
 
     fault: Fault | None = None
     printed: str = ""
     records: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The most that an honest reply holds for one episode."""
+
+    printed_chars: int
+    records_bytes: int
+
+    def of_reply(self, count: int, action_bytes: int) -> int:
+        """Return the most bytes that may follow a reply's header.
+
+        Args:
+            count: episodes in the reply.
+            action_bytes: bytes of one action, 0 where the reply has none.
+        """
+        entry_bytes = ENTRY.size + MESSAGE_BYTES + 4 * self.printed_chars + self.records_bytes
+        return count * (entry_bytes + action_bytes)
+
+
+def all_finite(numbers: Iterable[float]) -> bool:
+    """Return whether all float32 numbers are finite.
+
+    One sum is cheaper than a test of each. It is made in float64, where finite float32 numbers cannot overflow and an
+    infinity or a NaN cannot vanish.
+    """
+    return math.isfinite(sum(numbers))
+
+
 def clean(text: str, limit: int = MESSAGE_CHARS) -> str:
-    """Return ``text`` on one line, without control characters, at most ``limit`` characters."""
+    """Return a text on one line, without control characters.
+
+    Args:
+        text: what the controller wrote, of any length.
+        limit: characters that are kept; a text that is cut ends with "...".
+    """
     text = " ".join(text[: 4 * limit].split())
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def encode_entries(entries: Sequence[WireRecord], actions: bytes = b"") -> bytes:
-    """Return the payload of an ENTRIES reply: all entry headers, the actions, then the texts."""
+    """Return the payload of an ENTRIES reply: all entry headers, the actions, then the texts.
+
+    Args:
+        entries: one an episode, in the request's order.
+        actions: float32 numbers of all episodes, one after the other; zeros where there was a fault.
+    """
     heads, texts = [], []
     for entry in entries:
         printed = entry.printed.encode("utf-8", "replace")
@@ -75,10 +123,19 @@ def encode_entries(entries: Sequence[WireRecord], actions: bytes = b"") -> bytes
 def decode_entries(
     payload: bytes, count: int, action_bytes: int, sizes: Sizes
 ) -> tuple[list[WireRecord], bytes]:
-    """Return the entries and the actions (``count * action_bytes`` bytes) of an ENTRIES reply.
+    """Read the payload of an ENTRIES reply without trust.
+
+    Args:
+        payload: what followed the reply's header.
+        count: episodes that the request was for.
+        action_bytes: bytes of one action, 0 where the reply has none.
+        sizes: the most that one entry may hold.
+
+    Returns:
+        ``count`` entries, and ``count * action_bytes`` bytes of actions, whose numbers are not checked here.
 
     Raises:
-        FrameError: the sizes do not add up or a category is not known.
+        FrameError: the sizes do not add up, one is too large, or a category is not known.
     """
     start = count * ENTRY.size
     place = start + count * action_bytes
@@ -89,28 +146,44 @@ def decode_entries(
         category, message_size, line, *rest = ENTRY.unpack_from(payload, index * ENTRY.size)
         largest = (4 * sizes.printed_chars, sizes.records_bytes)
         if category > len(CATEGORIES) or message_size > MESSAGE_BYTES or any(map(operator.gt, rest, largest)):
-            raise FrameError("a reply holds an entry that no jail writes")
+            raise FrameError("a reply holds an entry that no honest child writes")
         parts = []
         for size in (message_size, *rest):
             parts.append(payload[place : place + size])
             place += size
-        words, printed = (part.decode("utf-8", "replace") for part in parts[:2])
-        fault = Fault(CATEGORIES[category - 1], clean(words), line or None) if category else None
+        message, printed = (part.decode("utf-8", "replace") for part in parts[:2])
+        fault = Fault(CATEGORIES[category - 1], clean(message), line or None) if category else None
         entries.append(WireRecord(fault, printed, parts[2]))
     if place != len(payload):
         raise FrameError("the sizes in a reply do not add up")
     return entries, payload[start : start + count * action_bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """The most that an honest reply holds for one episode."""
+def send_message(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
+    """Send one message between the host and the fork server.
 
-    printed_chars: int
-    records_bytes: int
+    Args:
+        channel: a connected Unix socket.
+        message: JSON data.
+        descriptors: at most DESCRIPTORS open files, which the receiver gets copies of.
+    """
+    body = json.dumps(message).encode()
+    data = _SIZE.pack(len(body)) + body
+    sent = socket.send_fds(channel, [data], descriptors) if descriptors else channel.send(data)
+    channel.sendall(data[sent:])
 
-    def of_reply(self, count: int, action_bytes: int) -> int:
-        """Return the most bytes that may follow a reply's header."""
-        return count * (
-            ENTRY.size + action_bytes + MESSAGE_BYTES + 4 * self.printed_chars + self.records_bytes
-        )
+
+def receive_message(channel: socket.socket) -> tuple[Any, list[int]]:
+    """Return one message and its descriptors.
+
+    Raises:
+        EOFError: the other side has closed.
+    """
+    data, descriptors, _, _ = socket.recv_fds(channel, _READ_BYTES, DESCRIPTORS)
+    part = data
+    while part and (len(data) < _SIZE.size or len(data) < _SIZE.size + _SIZE.unpack_from(data)[0]):
+        part = channel.recv(_READ_BYTES)
+        data += part
+    if not part:
+        raise EOFError
+    return json.loads(data[_SIZE.size :]), list(descriptors)

@@ -19,8 +19,7 @@ import numpy as np
 
 from trace_robot.errors import SandboxError
 from trace_robot.fault import Fault, Limits
-from trace_robot.sandbox.child import seccomp
-from trace_robot.sandbox.child.lockdown import landlock_version
+from trace_robot.sandbox.kernel import landlock_version, seccomp_unavailable
 from trace_robot.sandbox.sandbox import Sandbox
 from trace_robot.sandbox.types import Interface
 
@@ -85,7 +84,7 @@ def report() -> SelfTestReport:
         f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}"
     )
     version = landlock_version()
-    reason = seccomp.unavailable()
+    reason = seccomp_unavailable()
     if reason:
         return SelfTestReport(system, False, reason, {}, {}, version, 0.0, 0.0)
     with Sandbox(Interface(1, 1), static_check=False, preload=["socket"]) as box:

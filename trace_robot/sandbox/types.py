@@ -1,4 +1,4 @@
-"""What crosses the boundary between a controller and whoever runs it."""
+"""The shape of a call: what a controller gets and what it must return."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """The shape of a call: ``input_size`` float64 in, ``output_size`` float32 out.
+    """The shape of a call: ``input_size`` float64 numbers in, ``output_size`` float32 numbers out.
 
     fields: name -> (start, stop) of the input; the controller then gets a dict of arrays (a float where the
     size is 1). None: it gets the flat array.

@@ -1,6 +1,31 @@
-"""Search over staged programs; needs no language model."""
+"""The built-in search for controllers, which needs no language model.
 
-from trace_robot.search.staged.measures import measure
-from trace_robot.search.staged.search import StagedSearch
+Names are imported when they are first used (PEP 562): a worker that only runs controllers as data imports
+``trace_robot.search.controller`` and must not load the searches and CMA-ES with it.
+"""
 
-__all__ = ["StagedSearch", "measure"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trace_robot.search.controller import DataController, load_controller, write_out
+    from trace_robot.search.feedback_law.search import FeedbackLawSearch
+    from trace_robot.search.staged.search import StagedSearch
+
+__all__ = ["DataController", "FeedbackLawSearch", "StagedSearch", "load_controller", "write_out"]
+
+_MODULES = {
+    "DataController": "controller",
+    "FeedbackLawSearch": "feedback_law.search",
+    "StagedSearch": "staged.search",
+    "load_controller": "controller",
+    "write_out": "controller",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,23 +1,154 @@
-"""To be named."""
+"""Controllers as data: the protocol, and the registry of kinds.
+
+A search tries thousands of controllers. As data they run in a worker's own process by an interpreter, which is
+faster than a text in the sandbox and as safe, since data names no code. The best one is written out as text.
+A new kind is a package beside ``staged`` and ``feedback_law`` with a class that is listed in ``KINDS``.
+
+A worker imports this module, so nothing that is imported here may import a search or CMA-ES.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from trace_robot.optimizers.problem import Candidate
-from trace_robot.search import feedback_law
-from trace_robot.search.staged import StagedProgram, code
-from trace_robot.search.staged.program import names
-from trace_robot.spec import TaskSpec
+import numpy as np
+import numpy.typing as npt
+
+from trace_robot.errors import PolicyError
+from trace_robot.search.feedback_law.controller import LawController
+from trace_robot.search.staged.controller import StagedController
+from trace_robot.spec import Array, TaskSpec
+
+if TYPE_CHECKING:
+    from trace_robot.optimizers.problem import Candidate
+    from trace_robot.search.base import GeneratorSearch
 
 
-def written(candidate: Candidate, spec: TaskSpec) -> Candidate:
-    """Return the candidate of a search with its program or law written out, to run like any other."""
-    data = candidate.program or {}
-    if feedback_law.is_law(data):
-        found = feedback_law.FeedbackLaw.from_data(data)
-        return replace(candidate, text=feedback_law.write(found, spec), program=None, seeds=None)
-    program = StagedProgram.from_data(candidate.program or {})
-    stages = ", ".join(title.replace("_", " ") for title in names(program))
-    note = f"{candidate.note}: {stages}" if candidate.note else stages
-    return replace(candidate, values={"act": code(program, spec)}, program=None, seeds=None, note=note)
+class Runner(Protocol):
+    """One episode of a controller.
+
+    finished: whether it has nothing more to do, which ends the episode before its time is over.
+    """
+
+    finished: bool
+
+    def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
+        """Return the action, (action_size,), for a flat observation, (observation_size,)."""
+        ...
+
+
+class DataController(Protocol):
+    """A controller that is data: JSON that an interpreter runs and a writer turns into Python.
+
+    kind: its name in the registry. parameter: the parameter of a policy that ``write_out`` gives a value for;
+    "" where it writes a whole policy.
+    """
+
+    kind: ClassVar[str]
+    parameter: ClassVar[str]
+
+    @classmethod
+    def recognizes(cls, data: Mapping[str, Any]) -> bool:
+        """Return whether ``data`` is of this kind, by its keys."""
+        ...
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> DataController:
+        """Return the controller; raise PolicyError on anything that ``to_data`` could not have given."""
+        ...
+
+    def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data; journals hold its hash, so it may not change from version to version."""
+        ...
+
+    def start(self, spec: TaskSpec) -> Runner:
+        """Return what runs one episode; raise PolicyError if the controller does not fit ``spec``."""
+        ...
+
+    def measures(self, spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
+        """Return what the search wants to know of an episode beside its rewards and success.
+
+        Args:
+            spec: the environment.
+            observations: (T + 1, observation_size), flat.
+            rewards: (T,).
+
+        Returns:
+            Named numbers, few: they cross from the worker to the parent in place of the observations.
+        """
+        ...
+
+    def write(self, spec: TaskSpec) -> str:
+        """Return the text of a policy file that acts as this controller does."""
+        ...
+
+    def write_out(self, candidate: Candidate, spec: TaskSpec) -> Candidate:
+        """Return ``candidate`` with this controller as text instead of data, to run like any other."""
+        ...
+
+    @classmethod
+    def suits(cls, spec: TaskSpec) -> bool:
+        """Return whether controllers of this kind can be searched for in an environment."""
+        ...
+
+    @classmethod
+    def search(
+        cls,
+        spec: TaskSpec,
+        conditions: Callable[[int], Sequence[int]],
+        *,
+        episodes: int,
+        confirm: int,
+        seed: int,
+        budget: int | None,
+    ) -> GeneratorSearch[Any]:
+        """Return the search for controllers of this kind; what it does not need it leaves out.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: conditions that every controller is compared on.
+            confirm: further conditions to choose on.
+            seed: of all random choices.
+            budget: simulator steps that will be granted; None for no limit.
+        """
+        ...
+
+
+# In the order in which they are asked whether they suit an environment: the more special kind first.
+KINDS: Mapping[str, type[DataController]] = {kind.kind: kind for kind in (StagedController, LawController)}
+
+
+def load_controller(data: Mapping[str, Any]) -> DataController:
+    """Return the controller that a candidate's or a job's data describes.
+
+    The kind is recognized by its keys, for stored data holds no name of its kind.
+
+    Raises:
+        PolicyError: if the data is of no kind, or of one and not complete.
+    """
+    for kind in KINDS.values():
+        if kind.recognizes(data):
+            return kind.from_data(data)
+    raise PolicyError(
+        f"a controller as data must be of a kind in {', '.join(KINDS)}, got the keys {sorted(data)!r}"
+    )
+
+
+def kind_for(spec: TaskSpec) -> type[DataController]:
+    """Return the kind of controller that the built-in search looks for in an environment."""
+    return next(kind for kind in KINDS.values() if kind.suits(spec))
+
+
+def write_out(candidate: Candidate, spec: TaskSpec) -> Candidate:
+    """Return a candidate of a built-in search with its controller as text, to run like any other.
+
+    Args:
+        candidate: one whose ``program`` is a controller as data.
+        spec: the environment that the text is for.
+
+    Raises:
+        PolicyError: if the data is no controller, or one that does not fit ``spec``.
+    """
+    return load_controller(candidate.program or {}).write_out(candidate, spec)

@@ -1,7 +1,10 @@
 """``backward(output, feedback) -> Subgraph``: the part of the graph that an optimizer is shown.
 
-A Subgraph is the Minimal Trace Propagator of one or more outputs: the operations on a way from a parameter to an
-output, in order of execution, and what else went into them. It stores nothing in the nodes. What it offers:
+Back-propagation in autodiff passes gradients; Trace (arXiv:2406.16218) passes graphs. A Subgraph is what the
+paper's Minimal
+Trace Propagator gives: the operations on a path from a parameter to an output, in order of execution, and
+what else went into them, together the (feedback, graph) answer of the trace oracle. It is computed by one
+pass over the ancestors instead of message by message, and stores nothing in the nodes. What it offers:
 
     subgraph.outputs      ((node, feedback), ...)
     subgraph.parameters   the trainable ParameterNodes that are connected
@@ -18,25 +21,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import Any
 
+from trace_robot.trace.node import ancestors
 from trace_robot.trace.node_types import MessageNode, Node, ParameterNode
-
-if TYPE_CHECKING:
-    from trace_robot.trace.serialization import Record
-    from trace_robot.trace.visualize import Drawing
-from trace_robot.trace.node import _by_order, ancestors
+from trace_robot.trace.serialization import Record, to_records
+from trace_robot.trace.visualize import Drawing, draw_nodes
 
 Named = dict[str, tuple[Any, Any]]
+
+_by_order = attrgetter("_order")  # ticks of creation: sorting by them is a topological sort
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A Subgraph as an optimizer reads it; every value comes as (value, constraint or None) by name.
+    """A Subgraph as an optimizer reads it. Every value comes as (value, constraint or None).
 
     code: ``name = operator(argument=name, ...)``, in order of execution.
-    documentation: operator -> what it does. variables: the trainable parameters.
-    inputs: what else the code uses. others: results on the way. outputs: what got feedback.
+    documentation: operator -> what it does. variables: the trainable parameters by name.
+    inputs: what else the code uses. others: intermediate results. outputs: what got feedback.
     """
 
     code: tuple[str, ...]
@@ -50,7 +54,11 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subgraph:
-    """See the module; empty if no output was given."""
+    """The operations between parameters and outputs; see the head of the module.
+
+    outputs: (node, feedback) pairs; an empty Subgraph has none.
+    parameters, operations, inputs: each sorted parents first.
+    """
 
     outputs: tuple[tuple[Node, Any], ...] = ()
     parameters: tuple[ParameterNode, ...] = ()
@@ -59,7 +67,10 @@ class Subgraph:
 
     @property
     def feedback(self) -> str:
-        """The feedback as text; where several outputs have different ones, each with its output's name."""
+        """The feedback as text.
+
+        Where several outputs have different ones, each stands on a line behind its output's name.
+        """
         if len({str(feedback) for _, feedback in self.outputs}) <= 1:
             return "".join(str(feedback) for _, feedback in self.outputs[:1])
         return "\n".join(f"{node.py_name}: {feedback}" for node, feedback in self.outputs)
@@ -78,10 +89,10 @@ class Subgraph:
     def graph(self) -> list[tuple[int, Node]]:
         """(level, node) of every node, parents first."""
         levels: dict[int, int] = {}
-        for each in self.nodes:
-            known = [levels[id(parent)] for parent in each.parents if id(parent) in levels]
-            levels[id(each)] = max(known, default=-1) + 1
-        return sorted(((levels[id(each)], each) for each in self.nodes), key=lambda pair: pair[0])
+        for node in self.nodes:
+            known = [levels[id(parent)] for parent in node.parents if id(parent) in levels]
+            levels[id(node)] = max(known, default=-1) + 1
+        return sorted(((levels[id(node)], node) for node in self.nodes), key=lambda pair: pair[0])
 
     def __len__(self) -> int:
         return len(self.parameters) + len(self.inputs) + len(self.operations)
@@ -99,60 +110,72 @@ class Subgraph:
         return merge([self, other])
 
     def __radd__(self, other: Any) -> Subgraph:
-        return self if other == 0 else merge([other, self])
+        return self if other == 0 else merge([other, self])  # ``sum`` starts with 0
 
     def summary(self) -> Summary:
-        """Return what an optimizer is told; linear in nodes and edges."""
-        names = {id(each): each.py_name for each in (*self.parameters, *self.inputs)}
-        given = {id(node) for node, _ in self.outputs}
+        """Return the Subgraph as code and values, for a prompt. Linear in nodes and edges."""
+        names = {id(node): node.py_name for node in (*self.parameters, *self.inputs)}
+        output_ids = {id(node) for node, _ in self.outputs}
         code: list[str] = []
         documentation: dict[str, str] = {}
         others: Named = {}
         outputs: Named = {}
-        for each in self.operations:
-            op, number, keys, parents = each._op, each._name, each._keys, each._parents
-            is_plain = type(number) is int  # else the node has a name of its own
-            name = names[id(each)] = f"{op.names.identifier}{number}" if is_plain else each.py_name
+        for node in self.operations:
+            # The slots directly, and ``py_name`` put together here: this loop runs for every step of an
+            # episode, and properties would be most of its time.
+            op, number, keys, parents = node._op, node._name, node._keys, node._parents
+            is_numbered = type(number) is int  # else the node was named by its maker
+            name = names[id(node)] = f"{op.names.identifier}{number}" if is_numbered else node.py_name
             arguments = [f"{key}={names[id(parent)]}" for key, parent in zip(keys, parents, strict=False)]
             if len(parents) > len(keys):
                 hidden = [names[id(parent)] for parent in parents[len(keys) :]]
-                arguments += [f"{each}={each}" for each in hidden]
+                arguments += [f"{dependency}={dependency}" for dependency in hidden]
             code.append(f"{name} = {op.called}({', '.join(arguments)})")
             if op.called not in documentation:
-                documentation[op.called] = each.description
-            shown = outputs if id(each) in given else others
-            shown[name] = (each._data, None if each._about is None else each.constraint)
-        lone = [each for each in (*self.parameters, *self.inputs) if id(each) in given]
-        outputs.update((names[id(each)], (each._data, each.constraint)) for each in lone)
-        variables = {names[id(each)]: (each._data, each.constraint) for each in self.parameters}
-        inputs = {names[id(each)]: (each._data, each.constraint) for each in self.inputs}
+                documentation[op.called] = node.description
+            shown = outputs if id(node) in output_ids else others
+            shown[name] = (node._data, None if node._about is None else node.constraint)
+        roots = [node for node in (*self.parameters, *self.inputs) if id(node) in output_ids]
+        outputs.update((names[id(node)], (node._data, node.constraint)) for node in roots)
+        variables = {names[id(node)]: (node._data, node.constraint) for node in self.parameters}
+        inputs = {names[id(node)]: (node._data, node.constraint) for node in self.inputs}
         return Summary(tuple(code), documentation, variables, inputs, others, outputs, self.feedback)
 
     @staticmethod
     def expand(node: MessageNode) -> Subgraph:
-        """Return the whole graph within the result of traceable code; empty for any other result."""
+        """Return the whole graph within the result of a bundle with ``traceable_code``.
+
+        It is empty for any other result.
+        """
         inner = node.info["output"]
         if not isinstance(inner, Node):
             return Subgraph()
         nodes = ancestors(inner)
-        parameters = tuple(each for each in nodes if isinstance(each, ParameterNode) and each.trainable)
-        operations = tuple(each for each in nodes if isinstance(each, MessageNode))
-        known = {id(each) for each in (*parameters, *operations)}
-        inputs = tuple(each for each in nodes if id(each) not in known)
+        parameters = tuple(node for node in nodes if isinstance(node, ParameterNode) and node.trainable)
+        operations = tuple(node for node in nodes if isinstance(node, MessageNode))
+        known = {id(node) for node in (*parameters, *operations)}
+        inputs = tuple(node for node in nodes if id(node) not in known)
         return Subgraph(((inner, ""),), parameters, operations, inputs)
 
     def to_records(self, *, max_nodes: int = 10_000, max_chars: int = 200) -> tuple[Record, ...]:
-        """Return the Subgraph as plain data."""
-        from trace_robot.trace.serialization import to_records
+        """Return all the outputs came from as plain data; see ``serialization.to_records``.
 
+        Args:
+            max_nodes: how many nodes are kept, the newest.
+            max_chars: how long a value's text may be.
+        """
         return to_records([node for node, _ in self.outputs], max_nodes=max_nodes, max_chars=max_chars)
 
     def visualize(
         self, simple_visualization: bool = True, reverse_plot: bool = False, print_limit: int = 100
     ) -> Drawing:
-        """Return a drawing of the nodes in here."""
-        from trace_robot.trace.visualize import draw_nodes
+        """Return a drawing of the nodes.
 
+        Args:
+            simple_visualization: whether clones are left out.
+            reverse_plot: whether outputs are at the top.
+            print_limit: characters of a value or description that are shown.
+        """
         return draw_nodes(
             self.nodes, skip_clones=simple_visualization, upwards=reverse_plot, max_chars=print_limit
         )
@@ -161,50 +184,65 @@ class Subgraph:
 def backward(output: Node, feedback: Any = "") -> Subgraph:
     """Return the part of the graph between the trainable parameters and ``output``.
 
-    An output that no parameter leads to comes with its own operation and inputs and no parameters.
+    An output that no parameter leads to comes with its own operation and inputs and no parameters. Nothing is
+    stored: the same output may be asked about again, with other feedback.
+
+    Args:
+        output: any node; that of an error too, ``error.exception_node``.
+        feedback: text or any value, handed on to the optimizer.
+
+    Returns:
+        The minimal subgraph of Trace (arXiv:2406.16218). Time and memory are linear in the ancestors of
+        ``output``, apart from a sort.
+
+    Raises:
+        TypeError: ``output`` is not a node.
     """
     if not isinstance(output, Node):
         raise TypeError(f"backward takes a node, got {output!r}")
-    given = ((output, feedback),)
+    # By identity throughout: ``==`` of nodes compares values, and would take two nodes that hold 1.0 for one.
     connected: set[int] = set()
     parameters: list[ParameterNode] = []
     operations: list[MessageNode] = []
     outside: dict[int, Node] = {}
-    for each in ancestors(output):
-        if isinstance(each, MessageNode):
-            others = [parent for parent in each._parents if id(parent) not in connected]
-            if each is output or len(others) < len(each._parents):
-                connected.add(id(each))
-                operations.append(each)
+    # Parents come first, so one pass forward settles whether a parameter leads to a node: one of its parents
+    # is connected.
+    for node in ancestors(output):
+        if isinstance(node, MessageNode):
+            others = [parent for parent in node._parents if id(parent) not in connected]
+            if node is output or len(others) < len(node._parents):
+                connected.add(id(node))
+                operations.append(node)
                 for parent in others:
                     outside[id(parent)] = parent
-        elif isinstance(each, ParameterNode) and each.trainable:
-            connected.add(id(each))
-            parameters.append(each)
+        elif isinstance(node, ParameterNode) and node.trainable:
+            connected.add(id(node))
+            parameters.append(node)
     if not isinstance(output, MessageNode) and id(output) not in connected:
         outside[id(output)] = output
     inputs = tuple(sorted(outside.values(), key=_by_order))
-    return Subgraph(given, tuple(parameters), tuple(operations), inputs)
+    return Subgraph(((output, feedback),), tuple(parameters), tuple(operations), inputs)
 
 
 def merge(subgraphs: Iterable[Subgraph]) -> Subgraph:
-    """Return the union; an output that is given twice with equal feedback counts once."""
-    distinct = {id(each): each for each in subgraphs if each}
+    """Return the union of Subgraphs. An output with equal feedback twice counts once."""
+    distinct = {id(subgraph): subgraph for subgraph in subgraphs if subgraph}
     if len(distinct) <= 1:
         return next(iter(distinct.values()), Subgraph())
     outputs: dict[tuple[int, str], tuple[Node, Any]] = {}
     parameters: dict[int, ParameterNode] = {}
     operations: dict[int, MessageNode] = {}
     inputs: dict[int, Node] = {}
-    for each in distinct.values():
-        for node, feedback in each.outputs:
+    for subgraph in distinct.values():
+        for node, feedback in subgraph.outputs:
             outputs.setdefault((id(node), str(feedback)), (node, feedback))
-        parameters.update((id(node), node) for node in each.parameters)
-        operations.update((id(node), node) for node in each.operations)
-        inputs.update((id(node), node) for node in each.inputs)
+        parameters.update((id(node), node) for node in subgraph.parameters)
+        operations.update((id(node), node) for node in subgraph.operations)
+        inputs.update((id(node), node) for node in subgraph.inputs)
     return Subgraph(
         tuple(outputs.values()),
         tuple(sorted(parameters.values(), key=_by_order)),
         tuple(sorted(operations.values(), key=_by_order)),
+        # what is outside for one output may be an operation on the way to another
         tuple(sorted((node for key, node in inputs.items() if key not in operations), key=_by_order)),
     )

@@ -1,4 +1,15 @@
-"""Functions whose calls become single nodes; with ``trainable=True`` their source is a parameter."""
+"""``@bundle()``: a function whose calls are single nodes, the second primitive of Trace.
+
+Operators record every step of a computation; a bundle hides the steps within a function and records one: its
+inputs, its result and its docstring as the description (arXiv:2406.16218). With ``trainable=True`` the
+function's source is a parameter and one more input of every call.
+
+A call goes one of three ways, chosen in ``Bundle.__call__``:
+
+    _untraced   inside ``stop_tracing``: plain values in, a node without inputs out
+    _traced     the usual one: inputs are lifted to nodes, the function gets plain values, the result is linked
+    Call        the rest: results that hold nodes, coroutines and generators, undeclared reads, exceptions
+"""
 
 from __future__ import annotations
 
@@ -11,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from trace_robot.trace.call import Call
 from trace_robot.trace.errors import original
+from trace_robot.trace.methods import methods_of
 from trace_robot.trace.module import Module, TrainableFunction
 from trace_robot.trace.node_types import (
     CONTAINERS,
-    TITLE,
     Node,
     ParameterNode,
     constant,
@@ -26,11 +37,14 @@ from trace_robot.trace.source import Code, Target, written
 from trace_robot.trace.state import STOPPED, Scope, new_scope, state
 from trace_robot.trace.wrapping import ATOMS, gather, holds_node, plain
 
+# Bound at import, as in node.py.
 _state_of = state.get
 _set_state = state.set
 _reset_state = state.reset
+
+# The bundles with ``overwrite_python_recursion`` whose functions are running in this thread or task.
 _running: ContextVar[tuple[object, ...]] = ContextVar("trace_robot_running", default=())
-_NOTHING: Mapping[str, Any] = {}
+_NO_KEYWORDS: Mapping[str, Any] = {}
 
 
 @overload
@@ -62,7 +76,10 @@ def bundle(
     allow_external_dependencies: bool = False,
     overwrite_python_recursion: bool = False,
 ) -> Bundle | Callable[[Callable[..., Any]], Bundle]:
-    """Return a decorator; the function it gives takes plain values or nodes and returns one node.
+    """Return a decorator for functions whose calls are to be single nodes.
+
+    The decorated function takes plain values or nodes, also within lists, tuples, dicts and sets, and returns
+    a node.
 
     Args:
         description: ``[name] what it does``; by default the function's name and docstring.
@@ -73,7 +90,16 @@ def bundle(
             instead of raising TraceMissingInputsError.
         overwrite_python_recursion: recursive calls run the plain function, within one node; always so if
             ``trainable``.
+
+    Returns:
+        The decorator, or the Bundle of ``description`` if that is a function (``@bundle`` without parentheses).
+
+    Raises:
+        TypeError: by the decorator, for what is no function, or is trainable and has no source.
     """
+    # The line of the decorator, to find the source below it: inspect gives the text from the first decorator
+    # on, and of several bundles on one function each has another text. The variables around it are what a new
+    # source may name.
     frame = sys._getframe(1)
     place = frame.f_code.co_filename, frame.f_lineno
     in_function = bool(frame.f_code.co_flags & inspect.CO_NEWLOCALS)  # and not in a class or module body
@@ -96,7 +122,14 @@ def bundle(
 
 
 class Bundle(Module, TrainableFunction):
-    """A function whose calls are nodes. ``parameter`` is its source, None if it is not trainable."""
+    """A function whose calls are nodes; see ``bundle`` for its options.
+
+    parameter: the source of the function, None if it is not trainable.
+    """
+
+    # _key: module and qualified name, for the methods of instances. _target: the function as it was
+    # decorated, and _code the present one if it is trainable. _self: the instance as the first input, () if
+    # the bundle is not a method.
 
     def __init__(
         self,
@@ -118,7 +151,7 @@ class Bundle(Module, TrainableFunction):
         functools.update_wrapper(self, function, updated=())
         home, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", id(function))
         self._key = f"{home}.{name}"
-        self._op = _operation(function, description)
+        self._op = Operation.of_function(function, description)
         self._target = Target(function)
         self._place = place
         self._code = Code.of(function, place, variables or {}, self._op) if trainable else None
@@ -146,7 +179,7 @@ class Bundle(Module, TrainableFunction):
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What is known of the function; ``source`` begins below this decorator, at ``line_number``."""
+        """What is known of the function. ``source`` begins below this decorator."""
         try:
             text, line = written(self._target.function, *self._place)
         except (OSError, TypeError):
@@ -155,34 +188,36 @@ class Bundle(Module, TrainableFunction):
 
     @property
     def fun(self) -> Callable[..., Any]:
-        """The plain function, of the parameter's present value if trainable."""
+        """The plain function, compiled from the parameter's present value if trainable."""
         return (self._target if self._code is None else self._code.current()).function
 
     def parameters_dict(self) -> dict[str, Any]:
+        """Return the source parameter under ``__code``, {} if there is none."""
         return {} if self.parameter is None else {"__code": self.parameter}
 
     def detach(self) -> Bundle:
-        """Return a copy with a parameter of its own."""
-        return self._like(self._self)
+        """Return a copy with its own parameter."""
+        return self._duplicate(self._self)
 
     def bound_to(self, instance: Node) -> Bundle:
-        """Return a copy with a parameter of its own and ``instance`` as its first argument."""
-        return self._like((instance,))
+        """Return a copy with its own parameter and ``instance`` as its first argument."""
+        return self._duplicate((instance,))
 
-    def _like(self, first: tuple[Node, ...]) -> Bundle:
-        made: Bundle = object.__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        made._self = first
-        made._code = None if self._code is None else self._code.copy()
-        return made
+    def _duplicate(self, first: tuple[Node, ...]) -> Bundle:
+        duplicate: Bundle = object.__new__(type(self))
+        duplicate.__dict__.update(self.__dict__)
+        duplicate._self = first
+        duplicate._code = None if self._code is None else self._code.copy()
+        return duplicate
 
     def __copy__(self) -> Bundle:
         return self.detach()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Bundle:
-        made = memo[id(self)] = self.detach()
-        return made
+        duplicate = memo[id(self)] = self.detach()
+        return duplicate
 
+    # The descriptor protocol, as of Python's functions: a bundle in a class body is a method of the instances.
     def __get__(self, instance: Any, owner: type | None = None) -> Bundle:
         if instance is None or self._static:
             return self
@@ -194,6 +229,8 @@ class Bundle(Module, TrainableFunction):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         code = self._code
         target = self._target if code is None else code.target
+        # Compiled once per value. The text is compared by identity, in no time however long it is: a new
+        # value is a new object, and an equal one that is another object costs no more than a compilation.
         if target is None or (code is not None and target.text is not code.parameter._data):
             target = self._code.current()  # type: ignore[union-attr]
         if self._self:
@@ -203,10 +240,13 @@ class Bundle(Module, TrainableFunction):
             return self._untraced(target, args, kwargs)
         if self.overwrite_python_recursion and self in _running.get():
             return target.function(*args, **kwargs)
+        # All arguments by position and as many as parameters: nothing is to be bound. inspect's binding costs
+        # more than all else in a call.
         names = target.binder.names
         if names is not None and not kwargs and len(names) == len(args):
             values = list(args)
-            return self._traced(target, target.keys, self._lift(names, values, outer), values, _NOTHING)
+            parents = self._lift(names, values, outer)
+            return self._traced(target, target.keys, parents, values, _NO_KEYWORDS)
         names, values, by_position, keywords = target.binder.bind(args, kwargs)
         parents = self._lift(names, values, outer)
         named = dict(zip(keywords, values[by_position:], strict=True))
@@ -221,74 +261,80 @@ class Bundle(Module, TrainableFunction):
         values: list[Any],
         named: Mapping[str, Any],
     ) -> Any:
-        """Call within a scope of its own; plain results are linked at once, all others are ``Call``'s."""
-        function = self._marked(target.function) if self.overwrite_python_recursion else target.function
+        """Call the function in its own scope and link the result."""
+        function = (
+            self._without_recursion(target.function) if self.overwrite_python_recursion else target.function
+        )
         scope = new_scope()
         token = _set_state(scope)
         try:
             data = function(*values, **named)
-        except Exception as error:
-            raise self._run(target, keys, parents, scope).failed(error) from original(error)
+        except Exception as error:  # whatever user code raises; not KeyboardInterrupt and SystemExit
+            raise self._call(target, keys, parents, scope).failed(error) from original(error)
         finally:
             _reset_state(token)
+        # Nothing was read besides the inputs and the result is plain: linked here, without making a Call.
         kind = type(data)
         if scope.seen is None and (kind in ATOMS or (kind in CONTAINERS and not holds_node(data))):
             return link(data, self._op, keys, parents)
-        return self._run(target, keys, parents, scope).finish(data)
+        return self._call(target, keys, parents, scope).finish(data)
 
     def _untraced(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call with plain values; the result is a node without inputs."""
+        """Call the function with plain values; the result is a node without inputs."""
         values: Sequence[Any] = args
         if not self.traceable_code:
-            values = [each._data if isinstance(each, Node) else plain(each) for each in args]
+            values = [value._data if isinstance(value, Node) else plain(value) for value in args]
             if kwargs:
-                kwargs = {name: plain(each) for name, each in kwargs.items()}
+                kwargs = {name: plain(value) for name, value in kwargs.items()}
         try:
             data = target.function(*values, **kwargs)
-        except Exception as error:
-            raise self._run(target, (), (), STOPPED).failed(error) from original(error)
+        except Exception as error:  # as in _traced
+            raise self._call(target, (), (), STOPPED).failed(error) from original(error)
         if type(data) in ATOMS:
             return unlinked(data, self._op)
-        return self._run(target, (), (), STOPPED).finish(data)
+        return self._call(target, (), (), STOPPED).finish(data)
 
-    def _run(self, target: Target, keys: tuple[str, ...], parents: tuple[Node, ...], scope: Scope) -> Call:
+    def _call(self, target: Target, keys: tuple[str, ...], parents: tuple[Node, ...], scope: Scope) -> Call:
+        # Traceable code works with nodes and so reads them: of those nothing can be asked.
         allow = self.allow_external_dependencies or self.traceable_code
         catch = self.catch_execution_error
         return Call(self._op, keys, parents, scope, allow, catch, target.sources, self.traceable_code)
 
     def _lift(self, names: tuple[str, ...], values: list[Any], outer: Scope | None) -> tuple[Node, ...]:
-        """Return the inputs as nodes and turn ``values`` into what the function gets.
+        """Return the inputs as nodes, and turn ``values`` into what the function gets.
 
         A list, dict or set that is changed later must not change what is recorded: the node holds a copy.
         """
+        # What ``wrapping.lift`` and ``plain`` do, in one pass over the arguments.
         parents: list[Node] = []
         for index, value in enumerate(values):
             if isinstance(value, Node):
-                made = value
+                parent = value
                 values[index] = value._data
             elif type(value) in CONTAINERS:
                 if holds_node(value):
-                    made = gather(value)
-                    values[index] = made._data
+                    parent = gather(value)
+                    values[index] = parent._data
                 else:
-                    made = constant(value if type(value) is tuple else value.copy(), names[index])
+                    parent = constant(value if type(value) is tuple else value.copy(), names[index])
             elif isinstance(value, Bundle) and value.parameter is not None:
-                made = value.parameter
+                parent = value.parameter  # a function given to a function: its source is what can be changed
             else:
-                made = constant(value, names[index])
-            parents.append(made)
+                parent = constant(value, names[index])
+            parents.append(parent)
         if self.traceable_code:
-            values[:] = [constant(each._data, name) for each, name in zip(parents, names, strict=True)]
+            # New roots, so that the graph within ends at its inputs and is shown apart (``Subgraph.expand``).
+            values[:] = [constant(parent._data, name) for parent, name in zip(parents, names, strict=True)]
         if outer is not None:
-            for made in parents:
-                outer.read(made)
+            for parent in parents:
+                outer.read(parent)
         if self._code is not None:
             parents.append(self._code.parameter)
             if outer is not None:
-                outer.link(self._code.parameter)
+                outer.link(self._code.parameter)  # not read: the bundle around need not declare it
         return tuple(parents)
 
-    def _marked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _without_recursion(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``function`` such that calls of this bundle from within it are plain."""
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -304,82 +350,9 @@ class Bundle(Module, TrainableFunction):
 if TYPE_CHECKING:
 
     class _TrainableBundle(Bundle):
-        """What ``bundle(trainable=True)`` gives, to type checkers: its parameter is there."""
+        """What ``bundle(trainable=True)`` returns, for type checkers: its parameter is not None."""
 
         @property
         def parameter(self) -> ParameterNode: ...
         def detach(self) -> _TrainableBundle: ...
         def __get__(self, instance: Any, owner: type | None = None) -> _TrainableBundle: ...
-
-
-def _operation(function: Callable[..., Any], description: str | None) -> Operation:
-    base = getattr(function, "__name__", type(function).__name__)
-    if base == "<lambda>":
-        base = "function"
-    doc = inspect.getdoc(function) or ""
-    if not description:
-        return Operation(base, f"[{base}] {doc}".rstrip(), function=function)
-    title = TITLE.match(description)
-    if title:
-        return Operation(title.group(1), description, function=function)
-    return Operation(base, f"[{base}] {description}", function=function)
-
-
-_KEY = "__trace_robot_methods__"
-
-
-class Methods:
-    """Lives in the instance's ``__dict__``; copies of the instance take the values of the parameters along.
-
-    values: function -> source, of methods that were copied with the instance and not yet used.
-    """
-
-    __slots__ = ("bound", "node", "values")
-
-    def __init__(self, instance: Any = None, values: dict[str, str] | None = None) -> None:
-        self.node = Node(instance, name="self")
-        self.bound: dict[str, tuple[Bundle, Bundle]] = {}
-        self.values = dict(values or {})
-
-    def method(self, bundle: Bundle, key: str) -> Bundle:
-        """Return ``bundle`` bound to the instance, always the same object."""
-        known = self.bound.get(key)
-        if known is not None and known[0] is bundle:
-            return known[1]
-        made = bundle.bound_to(self.node)
-        if made.parameter is not None and key in self.values:
-            made.parameter._set(self.values.pop(key))
-        self.bound[key] = bundle, made
-        return made
-
-    def sources(self) -> dict[str, str]:
-        used = {
-            key: made.parameter._data for key, (_, made) in self.bound.items() if made.parameter is not None
-        }
-        return {**self.values, **used}
-
-    def __copy__(self) -> Methods:
-        return Methods(None, self.sources())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Methods:
-        return Methods(None, self.sources())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Methods, (None, self.sources())
-
-
-def methods_of(instance: Any) -> Methods:
-    """Return the Methods of ``instance``, new for every call if it has no place to keep them."""
-    kept = getattr(instance, "__dict__", {})
-    found = kept.get(_KEY)
-    if found is None:
-        found = Methods(instance)
-    elif found.node._data is not instance:
-        found = Methods(instance, found.sources())
-    else:
-        return found  # type: ignore[no-any-return]
-    try:
-        kept[_KEY] = found
-    except TypeError:  # a class: its namespace is read-only
-        setattr(instance, _KEY, found)
-    return found

@@ -1,4 +1,9 @@
-"""One call of a traced function: what it reads is noticed, what it raises is marked, what it returns is linked."""
+"""One call of a traced function: reads are noted, exceptions marked, the result linked.
+
+``Binder`` says which argument is which input; ``Call`` is the call itself. Bundles take a shorter way for
+plain results and
+come here for the rest: results that hold nodes, coroutines and generators, undeclared reads and exceptions.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +19,23 @@ from trace_robot.trace.serialization import shorten
 from trace_robot.trace.state import STOPPED, Scope, state
 from trace_robot.trace.wrapping import held_nodes, holds_node, plain
 
+# Bound at import, as in node.py.
 _state_of = state.get
 _set_state = state.set
 _reset_state = state.reset
 
-_LAZY = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
-"""Results whose code runs after the call."""
+_LAZY = frozenset(
+    (CoroutineType, GeneratorType, AsyncGeneratorType)
+)  # results whose code runs after the call
 
 
 class Call:
     """A call of ``op`` with ``parents`` as inputs named ``keys``, within ``scope``.
 
-    allow: reading other nodes is no error. catch: exceptions become ExecutionErrors. sources: file name -> text of
-    code that no file holds. keep_inner: a result that is a node is kept as ``info["output"]``.
+    allow: reads of other nodes are hidden dependencies and no error.
+    catch: exceptions become ExecutionErrors.
+    sources: file name -> text, for code that no file holds.
+    keep_inner: a result that is a node is kept as ``info["output"]``, for ``Subgraph.expand``.
     """
 
     __slots__ = ("allow", "catch", "keep_inner", "keys", "op", "parents", "scope", "sources")
@@ -52,60 +61,71 @@ class Call:
         self.keep_inner = keep_inner
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Return the result of ``function``, which runs in the scope of this call.
+
+        Args:
+            function: gets the arguments as they are.
+            args: by position.
+            kwargs: by name.
+
+        Raises:
+            ExecutionError: ``function`` raised and ``catch`` is set.
+            TraceMissingInputsError: it read nodes that are not inputs and ``allow`` is not set.
+        """
         token = _set_state(self.scope)
         try:
             data = function(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # whatever user code raises; not KeyboardInterrupt and SystemExit
             raise self.failed(error) from original(error)
         finally:
             _reset_state(token)
         return self.finish(data)
 
     def finish(self, data: Any) -> Any:
-        """Return the result, or what stands for it if its code is still to run."""
-        return self.later(data) if type(data) in _LAZY else self.result(data)
-
-    def later(self, data: Any) -> Any:
-        """Return what stands for a result whose code is still to run: an awaitable or a node of an iterator."""
+        """Return the result of the call as a node, or an awaitable of one."""
+        # Coroutines and generators run after the call has returned. A generator runs in turns with its caller, so the
+        # scope is set around each of its steps: one that stayed set would take the caller's reads for the generator's.
+        if type(data) not in _LAZY:
+            return self.result(data)
         if isinstance(data, CoroutineType):
-            return self._wait(data)
-        return self.result(
-            self._items(data) if isinstance(data, GeneratorType) else self._awaited_items(data)
-        )
+            return self._awaited(data)
+        items = self._items(data) if isinstance(data, GeneratorType) else self._async_items(data)
+        return self.result(items)
 
-    async def _wait(self, coroutine: Any) -> MessageNode:
+    async def _awaited(self, coroutine: Any) -> MessageNode:
+        # Set once for the whole coroutine: its caller waits, and every other task has another context.
         token = _set_state(self.scope)
         try:
             data = await coroutine
-        except Exception as error:
+        except Exception as error:  # as in call
             raise self.failed(error) from original(error)
         finally:
             _reset_state(token)
         return self.result(data)
 
     def _items(self, items: Iterator[Any]) -> Iterator[Any]:
-        """Yield plain items, the body running in the scope of this call."""
+        """Yield plain items; operators that iterate over the node link them."""
         while True:
             token = _set_state(self.scope)
             try:
                 item = next(items)
             except StopIteration:
                 break
-            except Exception as error:
+            except Exception as error:  # as in call
                 raise self.failed(error) from original(error)
             finally:
                 _reset_state(token)
             yield plain(item)
-        self._dependencies()
+        self._dependencies()  # for its error: the node was linked before the body ran
 
-    async def _awaited_items(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def _async_items(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
         while True:
             token = _set_state(self.scope)
             try:
                 item = await anext(items)
             except StopAsyncIteration:
                 break
-            except Exception as error:
+            except Exception as error:  # as in call
                 raise self.failed(error) from original(error)
             finally:
                 _reset_state(token)
@@ -113,29 +133,29 @@ class Call:
         self._dependencies()
 
     def failed(self, error: Exception) -> ExecutionError:
-        """Return the ExecutionError for ``error``; raises ``error`` itself if it is to pass."""
+        """Return the ExecutionError for ``error``, or raise ``error`` if it must pass."""
         if isinstance(error, TraceMissingInputsError) or not self.catch:
             raise error
         more = (node for node, _ in self.scope.besides(self.parents))
         return failure(error, self.op, self.keys, (*self.parents, *more), self.sources)
 
     def result(self, data: Any) -> MessageNode:
-        """Return ``data`` as the result; nodes in it are taken out and become dependencies."""
+        """Return ``data`` as the result, plain. Nodes in it become hidden dependencies."""
         inner = data
         if isinstance(data, Node) or (type(data) in CONTAINERS and holds_node(data)):
-            for each in held_nodes(data):
-                self.scope.read(each)
+            for held in held_nodes(data):
+                self.scope.read(held)
             data = plain(data)
         if self.scope is STOPPED:
             return unlinked(data, self.op)
         parents = self.parents if self.scope.seen is None else self.parents + self._dependencies()
-        made = link(data, self.op, self.keys, parents)
+        node = link(data, self.op, self.keys, parents)
         if self.keep_inner and isinstance(inner, Node):
-            made._about = (None, None, {"output": inner})
-        return made
+            node._about = (None, None, {"output": inner})
+        return node
 
     def _dependencies(self) -> tuple[Node, ...]:
-        """Return what was read or linked besides the inputs; raises TraceMissingInputsError if not allowed."""
+        """Return the nodes that were noted besides the inputs, or raise if they must be inputs."""
         more = self.scope.besides(self.parents)
         missing = [f"{node.name} = {shorten(node._data)}" for node, was_read in more if was_read]
         if missing and not self.allow:
@@ -145,6 +165,8 @@ class Call:
             )
         outer = _state_of()
         if outer is not None:
+            # The call around this one depends on them too. It need not declare them: they are linked to this
+            # result, which it has read.
             for node, _ in more:
                 outer.link(node)
         return tuple(node for node, _ in more)
@@ -154,10 +176,13 @@ Bound = tuple[tuple[str, ...], list[Any], int, tuple[str, ...]]
 
 
 class Binder:
-    """Binds calls to a signature.
+    """Binds the arguments of a call to a signature, as named inputs.
 
-    ``names``: the parameters of a call with all arguments by position, None where the signature has
-    keyword-only or variable ones. ``fills``: whether defaults become inputs, as those of Python functions do.
+    names: the parameters of a call with all arguments by position, None where the signature has keyword-only or
+        variable ones. Callers compare its length with that of their arguments and then need not call ``bind``
+        at all.
+    fills: whether defaults become inputs, as those of Python functions do. Defaults in signatures of built-in
+        functions are often placeholders that cannot be passed.
     """
 
     __slots__ = (
@@ -174,31 +199,39 @@ class Binder:
     def __init__(self, function: Callable[..., Any]) -> None:
         try:
             self.signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            self.signature = inspect.signature(_anything)
+        except (TypeError, ValueError):  # some built-in functions have none
+            self.signature = inspect.signature(_any_signature)
         self.fills = inspect.isfunction(inspect.unwrap(function))
         parameters = self.signature.parameters.values()
-        self.positional = tuple(each.name for each in parameters if each.kind < each.VAR_POSITIONAL)
+        self.positional = tuple(item.name for item in parameters if item.kind < item.VAR_POSITIONAL)
         self.positional_only = frozenset(
-            each.name for each in parameters if each.kind == each.POSITIONAL_ONLY
+            item.name for item in parameters if item.kind == item.POSITIONAL_ONLY
         )
-        self.variable = next((each.name for each in parameters if each.kind == each.VAR_POSITIONAL), "")
-        self.keywords = tuple(each.name for each in parameters if each.kind == each.KEYWORD_ONLY)
-        self.defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-        plain = len(self.positional) == len(self.signature.parameters)
-        self.names = self.positional if plain else None
+        self.variable = next((item.name for item in parameters if item.kind == item.VAR_POSITIONAL), "")
+        self.keywords = tuple(item.name for item in parameters if item.kind == item.KEYWORD_ONLY)
+        self.defaults = {item.name: item.default for item in parameters if item.default is not item.empty}
+        is_positional = len(self.positional) == len(self.signature.parameters)
+        self.names = self.positional if is_positional else None
 
-    def bind(self, args: Sequence[Any], given: Mapping[str, Any]) -> Bound:
-        """Return input names, values, how many go by position, and the keywords of the rest.
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Bound:
+        """Return the arguments as named inputs.
 
-        Raises TypeError, in Python's words, if the arguments do not fit.
+        Args:
+            args: by position.
+            kwargs: by name.
+
+        Returns:
+            Names of the inputs, their values, how many of them go by position, and the keywords of the rest.
+
+        Raises:
+            TypeError: the arguments do not fit; the message is Python's.
         """
-        self.signature.bind(*args, **given)
+        self.signature.bind(*args, **kwargs)  # for its errors alone
         if not self.fills:
             names = [*self.positional[: len(args)]]
             names += [f"{self.variable or 'args'}_{index}" for index in range(len(args) - len(names))]
-            return (*names, *given), [*args, *given.values()], len(args), tuple(given)
-        rest = dict(given)
+            return (*names, *kwargs), [*args, *kwargs.values()], len(args), tuple(kwargs)
+        rest = dict(kwargs)
         keys = list(self.positional)
         values = list(args[: len(keys)])
         for name in keys[len(values) :]:
@@ -210,11 +243,12 @@ class Binder:
         by_position = len(values)
         for name in self.keywords:
             rest.setdefault(name, self.defaults.get(name))
+        # A ``**kwargs`` may repeat the name of a positional-only parameter; inputs need names of one meaning.
         taken = set(keys)
         keys += [f"{name}_" if name in taken else name for name in rest]
         values += rest.values()
         return tuple(keys), values, by_position, tuple(rest)
 
 
-def _anything(*args: Any, **kwargs: Any) -> None:
-    """The signature of a function that does not tell its own."""
+def _any_signature(*args: Any, **kwargs: Any) -> None:
+    """Stand in for a function whose signature is not known."""

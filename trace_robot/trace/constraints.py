@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from trace_robot.errors import ValueMismatchError
-from trace_robot.trace.builtins import same
+from trace_robot.trace.builtins import equal
 from trace_robot.trace.node_types import Node, ParameterNode
 from trace_robot.trace.serialization import shorten
 
@@ -69,7 +69,9 @@ class Choices:
 
     def check(self, value: Any) -> str:
         return (
-            "" if any(type(value) is type(each) and same(value, each) for each in self.options) else str(self)
+            ""
+            if any(type(value) is type(each) and equal(value, each) for each in self.options)
+            else str(self)
         )
 
 

@@ -1,4 +1,15 @@
-"""What is left of an exception: a node that an optimizer can be told of, and the error that a caller sees."""
+"""The errors of the tracing engine, and how an exception becomes a node that takes feedback.
+
+TraceRobotError
+├── ExecutionError (failed operation)       what it raised is the cause, ``exception_node`` takes feedback
+├── TraceMissingInputsError                 a bundle read nodes that are not among its inputs
+├── RecordError (also ValueError)           records that do not make a graph
+└── OrderError
+    └── BackwardError (also AttributeError) feedback on one output twice without ``retain_graph``
+
+The first two and the AttributeError are promises of the published package. Wrong arguments raise TypeError
+and ValueError, values that do not fit a parameter ``trace_robot.errors.ValueMismatchError``.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +25,13 @@ from trace_robot.trace.operation import Operation
 from trace_robot.trace.state import STOPPED, state
 
 _SEE_BELOW = "error raised in this call, see below"
+# Frames of this package and of the standard library are no news to whom the marked source is shown, a model
+# that rewrites the user's functions.
 _LIBRARIES = (str(Path(__file__).parent), str(Path(linecache.__file__).parent))
 
 
 class ExecutionError(TraceRobotError):
-    """An operation raised: ``exception_node`` tells where, ``__cause__`` is what was raised."""
+    """An operation raised. ``exception_node`` takes feedback, ``__cause__`` is the original."""
 
     def __init__(self, exception_node: ExceptionNode) -> None:
         self.exception_node = exception_node
@@ -36,11 +49,8 @@ class BackwardError(OrderError, AttributeError):
     """An output was given feedback twice without ``retain_graph``."""
 
 
-def original(error: BaseException) -> BaseException:
-    """Return the exception that started a chain of ExecutionErrors."""
-    while isinstance(error, ExecutionError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
+class RecordError(TraceRobotError, ValueError):
+    """Records that do not make a graph."""
 
 
 def failure(
@@ -50,16 +60,21 @@ def failure(
     parents: tuple[Node, ...],
     sources: Mapping[str, str] | None = None,
 ) -> ExecutionError:
-    """Return the ExecutionError of ``op``; its cause is set by ``raise failure(...) from original(error)``.
+    """Return the ExecutionError of a failed operation, to be raised ``from original(error)``.
 
-    sources: file name -> text, for code that no file holds.
+    Args:
+        error: what the operation raised, perhaps the ExecutionError of one within it.
+        op: the operation.
+        keys: names of its inputs.
+        parents: its inputs, then hidden dependencies; under ``stop_tracing`` they are not linked.
+        sources: file name -> text, for code that no file holds.
     """
     cause = original(error)
     message = describe(cause)
     info = {
         "fun_name": op.base,
         "doc": op.doc,
-        "error_comment": _comment(error, cause, message, sources or {}),
+        "error_comment": _marked_sources(error, cause, message, sources or {}),
         "traceback": "".join(traceback.format_exception(cause)),
         "exception": type(cause).__name__,
     }
@@ -72,8 +87,17 @@ def failure(
         info=info,
     )
     if not stopped:
-        exception_node._parents = parents
+        exception_node._parents = (
+            parents  # with the hidden dependencies, which the constructor knows nothing of
+        )
     return ExecutionError(exception_node)
+
+
+def original(error: BaseException) -> BaseException:
+    """Return the exception that started a chain of ExecutionErrors."""
+    while isinstance(error, ExecutionError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def describe(error: BaseException) -> str:
@@ -84,7 +108,12 @@ def describe(error: BaseException) -> str:
 
 
 def mark(source: str, comments: Mapping[int, str]) -> str:
-    """Return ``source`` with ``<--- comment`` behind the lines given (1-based)."""
+    """Return ``source`` with ``<--- comment`` at the end of some lines.
+
+    Args:
+        source: text of a function.
+        comments: line (1-based) -> comment; lines that are not there are left out.
+    """
     lines = source.split("\n")
     for line, comment in comments.items():
         if 0 < line <= len(lines):
@@ -92,12 +121,16 @@ def mark(source: str, comments: Mapping[int, str]) -> str:
     return "\n".join(lines)
 
 
-def _comment(error: BaseException, cause: BaseException, message: str, sources: Mapping[str, str]) -> str:
-    """Return the sources on the way to the exception, outermost first, each with its failing lines marked."""
+def _marked_sources(
+    error: BaseException, cause: BaseException, message: str, sources: Mapping[str, str]
+) -> str:
+    """Return the functions on the way to the exception, outermost first, failing lines marked."""
     inner = error.exception_node.info.get("error_comment", "") if isinstance(error, ExecutionError) else ""
     places = list(_places(error.__traceback__, sources))
+    # A SyntaxError is raised by compile(): its place in the text is not in the traceback.
     if isinstance(cause, SyntaxError) and cause.filename and cause.filename in sources:
         places.append((sources[cause.filename], cause.lineno or 1))
+    # Keyed by source, so that a recursive function is shown once, with every line it passed through.
     marks: dict[str, dict[int, str]] = {}
     for index, (source, line) in enumerate(places):
         is_last = index == len(places) - 1 and not inner
@@ -107,7 +140,7 @@ def _comment(error: BaseException, cause: BaseException, message: str, sources: 
 
 
 def _places(trace: TracebackType | None, sources: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Yield (source of the function, failing line in it) of every frame that is the user's own."""
+    """Yield (source of the function, failing line in it) of the frames of user code."""
     for frame, line in traceback.walk_tb(trace):
         code = frame.f_code
         if code.co_filename in sources:
@@ -119,7 +152,7 @@ def _places(trace: TracebackType | None, sources: Mapping[str, str]) -> Iterator
 
 
 def _function_text(code: CodeType) -> str:
-    """Return the lines of a function, "" where its text is not known or it belongs to an installed package."""
+    """Return the lines of a function, "" if unknown or part of an installed package."""
     if "site-packages" in code.co_filename or code.co_name == "<module>":
         return ""
     lines = linecache.getlines(code.co_filename)

@@ -72,6 +72,10 @@ class TrainableFunction(ParameterContainer):
     def parameter(self) -> ParameterNode | None:
         raise NotImplementedError
 
+    def bound_to(self, instance: Node) -> TrainableFunction:
+        """Return a copy with its own parameter and ``instance`` as its first argument."""
+        raise NotImplementedError
+
 
 class Module(ParameterContainer):
     """An object with parameters; subclasses define ``forward``."""

@@ -1,4 +1,8 @@
-"""Names of nodes: a base and a number, unique within the process; nothing here holds a node."""
+"""Names of nodes: a base and a number, unique within the process.
+
+Only counters are kept here, never nodes: the published package registers every node in a global graph by its
+name, and so frees none of them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,18 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
 
+TITLE = re.compile(r"^\[([^\[\]]+)\]")  # of a description: [title] text
 _NOT_IDENTIFIER = re.compile(r"\W")
 
 
 class Names:
-    """The numbers given out for one base; ``take()`` returns the next."""
+    """The counter of one base.
+
+    identifier: the base as a Python identifier.
+    take: returns the next number. It is a C function held in a slot, so a call costs no Python frame and two
+    threads
+        never get the same number.
+    """
 
     __slots__ = ("identifier", "take")
 
@@ -20,32 +31,41 @@ class Names:
         self.take: Callable[[], int] = count().__next__
 
 
-_names: dict[str, Names] = {}
+# Two dicts: several bases ("a b", "a-b") may give one identifier and must then share a counter, or two nodes
+# would have the same ``py_name``. ``_counters`` is keyed by identifier, ``_by_base`` spares the regular
+# expression the second time.
+_counters: dict[str, Names] = {}
 _by_base: dict[str, Names] = {}
 
 
 @lru_cache(maxsize=1024)
 def identifier(base: str) -> str:
-    """Return ``base`` as a Python identifier; a digit at its end is closed off, so that x1 + 0 is not x + 10."""
+    """Return ``base`` as a Python identifier that a number may follow.
+
+    An underscore closes off a digit at its end: number 0 of ``x1`` is ``x1_0``, since ``x10`` is number 10 of
+    ``x``.
+    """
     text = as_identifier(base)
     return text + "_" if text[-1].isdigit() else text
 
 
 def as_identifier(text: str) -> str:
+    """Return ``text`` as a Python identifier; what may not stand in one becomes an underscore."""
     text = _NOT_IDENTIFIER.sub("_", text) or "_"
     return "_" + text if text[0].isdigit() else text
 
 
 def names(base: str) -> Names:
-    """Return the counter of ``base``; bases that give one identifier share it."""
-    found = _by_base.get(base)
-    if found is None:
+    """Return the counter of ``base``."""
+    counter = _by_base.get(base)
+    if counter is None:
         key = identifier(base)
-        found = _by_base[base] = _names.setdefault(key, Names(key))
-    return found
+        # setdefault is atomic: two threads that meet a base for the first time get one counter
+        counter = _by_base[base] = _counters.setdefault(key, Names(key))
+    return counter
 
 
 def restart() -> None:
-    """Count from 0 again: nodes made from here on may carry names that older ones have."""
-    for each in _names.values():
-        each.take = count().__next__
+    """Count from 0 again: nodes made from here on may bear names that older ones bear."""
+    for counter in _counters.values():
+        counter.take = count().__next__

@@ -1,18 +1,26 @@
-"""The kinds of nodes: parameters, results and exceptions."""
+"""The kinds of nodes: ParameterNode, MessageNode and ExceptionNode.
+
+    Node            a root: a constant, an input
+    ParameterNode   a root that an optimizer may replace
+    MessageNode     the result of an operation, with its inputs
+    ExceptionNode   the result of an operation that raised
+
+The names are those of Trace (arXiv:2406.16218). ``link`` and ``unlinked`` are how the engine makes results:
+the public constructors check and name what they get, these two only fill slots.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from trace_robot.trace.naming import identifier
-from trace_robot.trace.node import CONTAINERS, TITLE, About, Node, adopt, constant, make
+from trace_robot.trace.naming import TITLE
+from trace_robot.trace.node import CONTAINERS, About, Node, adopt, constant, make
 from trace_robot.trace.operation import Operation
 from trace_robot.trace.state import state, tick
 
 __all__ = [
     "CONTAINERS",
-    "TITLE",
     "ExceptionNode",
     "MessageNode",
     "Node",
@@ -22,19 +30,20 @@ __all__ = [
     "unlinked",
 ]
 
-_state_of = state.get
+_state_of = state.get  # bound at import, as in node.py
 
 
 class ParameterNode(Node):
     """A root that an optimizer may replace: a constant, a text or a function's source.
 
     function: the name of the function if the value is its source, else "".
+    trainable: whether optimizers see it; it may be switched off and on.
     """
 
     __slots__ = ("function", "trainable")
 
     _title = "ParameterNode"
-    _says = "a value that may be changed"
+    _summary = "a value that may be changed"
 
     def __init__(
         self,
@@ -51,8 +60,10 @@ class ParameterNode(Node):
         self.trainable = trainable
         self.function = function
 
+    # The getter once more: for type checkers a property and its setter must stand in one class.
     @property
     def data(self) -> Any:
+        """The value. It may be set, unlike that of other nodes, since no operation made it."""
         scope = _state_of()
         if scope is not None:
             scope.read(self)
@@ -64,19 +75,22 @@ class ParameterNode(Node):
 
     @property
     def key(self) -> str:
-        """What the parameter is called across processes: the function's name, else the name without number."""
+        """The parameter's name across processes: its function's, else the name without number."""
         return self.function or self.base_name
 
     def _alone(self, data: Any) -> ParameterNode:
-        return _restore(data, self.base_name, self._about, self.trainable, self.function)
+        return _restore_parameter(data, self.base_name, self._about, self.trainable, self.function)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._data, self.base_name, self._about, self.trainable, self.function)
+        return _restore_parameter, (self._data, self.base_name, self._about, self.trainable, self.function)
 
 
 class MessageNode(Node):
-    """A result: made by an operation from its inputs."""
+    """The result of an operation on its inputs."""
 
+    # ``_parents`` holds the inputs and behind them the hidden dependencies, ``_keys`` the names of the inputs
+    # alone: its length is where the inputs end. One tuple, as nearly every walk over a graph wants both.
+    # ``_keys`` is the operation's own tuple and not a copy, where all arguments went by position.
     __slots__ = ("_keys", "_op", "_parents")
 
     _title = "MessageNode"
@@ -91,10 +105,10 @@ class MessageNode(Node):
         name: str | None = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
-        named = inputs if isinstance(inputs, Mapping) else {each.py_name: each for each in inputs}
-        for key, each in named.items():
-            if not isinstance(each, Node):
-                raise TypeError(f"input {key!r} must be a node, got {each!r}; wrap it with node(...)")
+        named = inputs if isinstance(inputs, Mapping) else {node.py_name: node for node in inputs}
+        for key, parent in named.items():
+            if not isinstance(parent, Node):
+                raise TypeError(f"input {key!r} must be a node, got {parent!r}; wrap it with node(...)")
         title = TITLE.match(description)
         base = title.group(1) if title else (name or "message")
         super().__init__(value, name=name or base, description=description, constraint=constraint, info=info)
@@ -103,42 +117,36 @@ class MessageNode(Node):
         self._parents = tuple(named.values())
         adopt(self, self._parents)
 
-    @property
-    def name(self) -> str:
-        name = self._number()
-        return f"{self._op.base}:{name}" if type(name) is int else f"{name[0]}:{name[1]}"
-
-    @property
-    def py_name(self) -> str:
-        name = self._number()
-        return (
-            f"{self._op.names.identifier}{name}" if type(name) is int else f"{identifier(name[0])}{name[1]}"
-        )
-
-    def _number(self) -> Any:
-        """Return the number among the results of the operation, or (base, number) of a name of its own."""
-        if self._name is None:
-            self._name = self._op.names.take()
-        return self._name
+    def _numbered(self) -> tuple[str, int]:
+        name = self._name
+        if name is None:
+            self._name = name = self._op.names.take()
+        # A bare int in place of a tuple saves 56 bytes a node. A tuple is there if the node was named by its
+        # maker.
+        return (self._op.base, name) if type(name) is int else name
 
     @property
     def parents(self) -> list[Node]:
+        """The inputs, without hidden dependencies."""
         return list(self._parents[: len(self._keys)])
 
     @property
     def inputs(self) -> dict[str, Node]:
         return dict(zip(self._keys, self._parents, strict=False))
 
-    _inputs = inputs
+    _inputs = inputs  # the published name
 
     @property
     def hidden_dependencies(self) -> set[Node]:
-        """Nodes that went into the result without being inputs; ``backward`` follows them too."""
+        """Nodes that the value depends on without having them as inputs.
+
+        ``backward`` follows them too.
+        """
         return set(self._parents[len(self._keys) :])
 
     def edges(self) -> list[tuple[str, Node]]:
-        """Return inputs and hidden dependencies, the latter under names of their own."""
-        keys = self._keys + tuple(each.py_name for each in self._parents[len(self._keys) :])
+        """Return inputs and hidden dependencies, the latter under their ``py_name``."""
+        keys = self._keys + tuple(parent.py_name for parent in self._parents[len(self._keys) :])
         return list(zip(keys, self._parents, strict=True))
 
     @property
@@ -151,19 +159,24 @@ class MessageNode(Node):
 
     @property
     def info(self) -> Mapping[str, Any]:
-        made = {"output": self._data, "inputs": self.inputs}
-        made["external_dependencies"] = list(self._parents[len(self._keys) :])
-        return {**self._op.details, **made, **(super().info or {})}
+        """What is known of the operation, this result and its inputs, put together when asked for."""
+        result = {"output": self._data, "inputs": self.inputs}
+        result["external_dependencies"] = list(self._parents[len(self._keys) :])
+        return {**self._op.details, **result, **(super().info or {})}
 
     def _alone(self, data: Any) -> Node:
         return link(data, self._op, (), ())
 
+    # The operation itself holds a function, which may not be picklable; name and description are text.
     def __reduce__(self) -> tuple[Any, ...]:
-        return _result, (self._data, self._op.base, self.description)
+        return _restore_result, (self._data, self._op.base, self.description)
 
 
 class ExceptionNode(MessageNode):
-    """What an operation raised: ``data`` is ``(Type) message``, ``info["error_comment"]`` the marked source."""
+    """What an operation raised, as a node that takes feedback like any output.
+
+    ``data`` is ``(Type) message``, ``info["error_comment"]`` the source with the failing lines marked.
+    """
 
     __slots__ = ()
 
@@ -185,7 +198,11 @@ class ExceptionNode(MessageNode):
         )
 
     def create_feedback(self, style: str = "simple") -> str:
-        """Return the message, or with style "full" the source with the failing line marked."""
+        """Return feedback on the failed operation.
+
+        Args:
+            style: "simple" for the message, "full" for the source with the failing line marked.
+        """
         if style not in ("simple", "full"):
             raise ValueError(f"style must be 'simple' or 'full', got {style!r}")
         marked = self.info.get("error_comment")
@@ -193,32 +210,48 @@ class ExceptionNode(MessageNode):
 
 
 def link(data: Any, op: Operation, keys: tuple[str, ...], parents: tuple[Node, ...]) -> MessageNode:
-    """Return the result of ``op`` on ``parents``."""
-    made: MessageNode = make(MessageNode)
-    made._data = data
-    made._op = op
-    made._keys = keys
-    made._parents = parents
-    made._order = tick()
-    made._name = op.names.take()
-    made._children = made._feedback = made._about = None
-    adopt(made, parents)
-    return made
+    """Return a result that knows its inputs, and that they know.
+
+    Args:
+        data: the value, plain.
+        op: the operation that made it.
+        keys: names of the inputs; at most as many as ``parents``.
+        parents: the inputs in the order of ``keys``, then the hidden dependencies.
+    """
+    result: MessageNode = make(MessageNode)
+    result._data = data
+    result._op = op
+    result._keys = keys
+    result._parents = parents
+    result._order = tick()
+    result._name = op.names.take()
+    result._children = result._feedback = result._about = None
+    adopt(result, parents)
+    return result
 
 
 def unlinked(data: Any, op: Operation) -> MessageNode:
-    """Return a result of ``op`` that does not know its inputs; numbered when its name is first asked for."""
-    made: MessageNode = make(MessageNode)
-    made._data = data
-    made._op = op
-    made._keys = made._parents = ()
-    made._order = tick()
-    made._name = made._children = made._feedback = made._about = None
-    return made
+    """Return a result that does not know its inputs, as under ``stop_tracing``.
+
+    Args:
+        data: the value, plain.
+        op: the operation that made it.
+    """
+    result: MessageNode = make(MessageNode)
+    result._data = data
+    result._op = op
+    result._keys = result._parents = ()
+    result._order = tick()
+    result._name = result._children = result._feedback = result._about = (
+        None  # numbered if its name is asked for
+    )
+    return result
 
 
-def _restore(data: Any, base: str, spec: About | None, trainable: bool, function: str) -> ParameterNode:
-    description, constraint, info = spec or (None, None, None)
+def _restore_parameter(
+    data: Any, base: str, about: About | None, trainable: bool, function: str
+) -> ParameterNode:
+    description, constraint, info = about or (None, None, None)
     return ParameterNode(
         data,
         name=base,
@@ -230,5 +263,5 @@ def _restore(data: Any, base: str, spec: About | None, trainable: bool, function
     )
 
 
-def _result(data: Any, base: str, description: str) -> MessageNode:
+def _restore_result(data: Any, base: str, description: str) -> MessageNode:
     return link(data, Operation(base, description), (), ())

@@ -1,4 +1,12 @@
-"""The operators as one table: name, function on plain values, what it gives in words."""
+"""The operators as one table: name, function of plain values, description of the result.
+
+Names, arguments and descriptions are what a language model reads in a prompt: ``y = add(x=..., y=...)`` and
+``[add] x + y``. A change here is a change of prompts.
+
+Lambdas throughout, also for ``x + y`` where ``operator.add`` is at hand: the names of the arguments in the
+graph are taken from their signatures. Node's own operators use the faster ones of ``operator`` (BINARY below)
+under the same names.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +21,14 @@ from trace_robot.trace.builtins import contains
 
 Row = tuple[str, Callable[..., Any], str]
 
+# The function behind ``call_llm``, as the only item. A list, so that setting it needs no ``global`` and
+# modules that imported the name see the change; ``trace_robot.llm`` puts in a model when it is imported,
+# since the engine knows none.
 ask_model: list[Callable[..., str]] = []
-"""The function behind ``call_llm``; see ``use_model``."""
 
 
 def use_model(ask: Callable[..., str]) -> None:
-    """Let ``call_llm`` answer with ``ask(messages, **options) -> text``."""
+    """Let the operator ``call_llm`` answer with ``ask(messages, **options) -> text``."""
     ask_model[:] = [ask]
 
 
@@ -26,12 +36,12 @@ def _call_llm(system_prompt: Any, *user_prompts: Any, **kwargs: Any) -> str:
     if not ask_model:
         raise MissingExtraError("call_llm needs a language model: import trace_robot.llm or call use_model")
     messages = [{"role": "system", "content": system_prompt}]
-    messages += [{"role": "user", "content": each} for each in user_prompts]
+    messages += [{"role": "user", "content": prompt} for prompt in user_prompts]
     return ask_model[0](messages, **kwargs)
 
 
 def _changed(x: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-    """Return a copy of ``x`` after ``method`` was called on it."""
+    """Return a copy of ``x`` on which ``method`` was called, so that ``x`` stays as it was recorded."""
     x = copy.copy(x)
     getattr(x, method)(*args, **kwargs)
     return x
@@ -151,6 +161,8 @@ TABLE: tuple[Row, ...] = (
     ("call_llm", _call_llm, "the answer of a language model to the prompts"),
 )
 
+# Python's two-sided operators: special method without underscores -> operator and function. The reflected
+# method has an r in front, as in ``__radd__``.
 BINARY: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "add": ("add", py.add),
     "sub": ("subtract", py.sub),
@@ -167,10 +179,9 @@ BINARY: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "or": ("or_", py.or_),
     "xor": ("xor", py.xor),
 }
-"""Python's two-sided operators: method name -> operator and function; the reflected one has an r before it."""
 
+# No "eq" and "ne": ``==`` of nodes is a plain bool, see builtins.py.
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {"lt": py.lt, "le": py.le, "gt": py.gt, "ge": py.ge}
 UNARY: tuple[str, ...] = ("pos", "neg", "abs", "invert", "floor", "ceil", "trunc")
-STRING_METHODS: tuple[str, ...] = (
-    "capitalize", "format", "lower", "replace", "split", "strip", "swapcase", "title", "upper",
-)  # fmt: skip
+# Methods of str that are operators of the table.
+STRING_METHODS = ("capitalize", "format", "lower", "replace", "split", "strip", "swapcase", "title", "upper")

@@ -1,4 +1,9 @@
-"""Handing feedback to the parameters: by whole Subgraphs (the default) or operation by operation."""
+"""``node.backward(feedback)``: handing feedback to the parameters, the published way.
+
+Feedback is handed on as whole Subgraphs (the default, the paper's Minimal Trace Propagator) or, with a
+Propagator of the user's, operation by operation: backward message passing, as of gradients in autodiff. The
+method is attached to Node here, since it needs everything that is built on nodes.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +14,52 @@ from trace_robot.trace.backward import Subgraph, backward, merge
 from trace_robot.trace.errors import BackwardError
 from trace_robot.trace.node import ancestors
 from trace_robot.trace.node_types import MessageNode, Node, ParameterNode
+from trace_robot.trace.visualize import Drawing, draw
 
-__all__ = ["GraphPropagator", "Propagator", "Subgraph", "SumPropagator", "TraceGraph", "propagate"]
+__all__ = ["GraphPropagator", "Propagator", "Subgraph", "SumPropagator", "TraceGraph", "node_backward"]
 
-TraceGraph = Subgraph
+TraceGraph = Subgraph  # the published name
 Feedback = dict[Node, Any]
 
 
 class Propagator:
-    """Gives the feedback of a result to its parents.
+    """The rule by which a result's feedback becomes its parents' feedback.
 
     Subclasses define ``init_feedback(node, feedback)`` and ``_propagate(child) -> {parent: feedback}``;
-    ``register`` puts a function of one's own in the place of ``_propagate`` for one operator.
+    ``register`` replaces ``_propagate`` for one operator.
     """
 
     def __init__(self) -> None:
         self.override: dict[str, Callable[[MessageNode], Feedback]] = {}
 
     def register(self, operator_name: str, propagate_function: Callable[[MessageNode], Feedback]) -> None:
+        """Use another rule for the results of one operator.
+
+        Args:
+            operator_name: base of the operator's name, such as "add".
+            propagate_function: child -> {parent: feedback}, for every parent.
+        """
         self.override[operator_name] = propagate_function
 
     def __call__(self, child: MessageNode) -> Feedback:
         """Return the feedback for every parent of ``child``."""
-        given = self.propagate(child)
-        missing = [parent.name for parent in child.parents if parent not in given]
+        feedback = self.propagate(child)
+        missing = [parent.name for parent in child.parents if parent not in feedback]
         if missing:
             raise ValueError(f"{type(self).__name__} gives no feedback for {', '.join(missing)}")
-        return given
+        return feedback
 
     def propagate(self, child: MessageNode) -> Feedback:
+        """Return what the rule for the operator of ``child`` gives."""
         return self.override.get(child.operation.base, self._propagate)(child)
 
     def init_feedback(self, node: Node, feedback: Any) -> Any:
-        """Return what is handed on for the user's ``feedback`` on ``node``."""
+        """Return what is handed on in the place of the user's feedback.
+
+        Args:
+            node: the output.
+            feedback: as the user gave it.
+        """
         raise NotImplementedError
 
     def _propagate(self, child: MessageNode) -> Feedback:
@@ -49,61 +67,114 @@ class Propagator:
 
 
 class GraphPropagator(Propagator):
-    """Hands on the Subgraph of the output."""
+    """Hands on the Subgraph of the output (Minimal Trace Propagator)."""
 
     def init_feedback(self, node: Node, feedback: Any) -> Subgraph:
+        """Return the Subgraph of ``node``.
+
+        Args:
+            node: the output.
+            feedback: as the user gave it.
+        """
         return backward(node, feedback)
 
     def _propagate(self, child: MessageNode) -> Feedback:
         return dict.fromkeys(child.parents, self.aggregate(child.feedback))
 
     def aggregate(self, feedback: Mapping[Any, list[Subgraph]]) -> Subgraph:
-        """Return the union of what a node's children brought; empty if there was nothing."""
-        return merge(each for brought in feedback.values() for each in brought)
+        """Return the union of the Subgraphs of a node's children, empty if there are none."""
+        return merge(subgraph for subgraphs in feedback.values() for subgraph in subgraphs)
 
 
 class SumPropagator(Propagator):
     """Hands on the sum of numbers, or the texts one after the other."""
 
     def init_feedback(self, node: Node, feedback: Any) -> Any:
+        """Return the feedback itself.
+
+        Args:
+            node: the output.
+            feedback: a number or text.
+        """
         return feedback
 
     def _propagate(self, child: MessageNode) -> Feedback:
-        brought = [each for given in child.feedback.values() for each in given]
-        total = "".join(brought) if isinstance(brought[0], str) else sum(brought[1:], brought[0])
+        terms = [feedback for entries in child.feedback.values() for feedback in entries]
+        total = "".join(terms) if isinstance(terms[0], str) else sum(terms[1:], terms[0])
         return dict.fromkeys(child.parents, total)
 
 
-class _Spent(dict[Any, list[Any]]):
-    """The feedback of an output that has been propagated."""
+class _Propagated(dict[Any, list[Any]]):
+    """In the place of an output's feedback: it was propagated, and is not kept."""
 
 
-def propagate(output: Node, feedback: Any, propagator: Propagator | None, retain_graph: bool) -> None:
-    """Store ``feedback`` in the parameters of ``output``; raises BackwardError if that was done before."""
-    if isinstance(output._feedback, _Spent):
+def node_backward(
+    self: Node,
+    feedback: Any = "",
+    propagator: Propagator | None = None,
+    retain_graph: bool = False,
+    visualize: bool = False,
+    simple_visualization: bool = True,
+    reverse_plot: bool = False,
+    print_limit: int = 100,
+) -> Drawing | None:
+    """Store ``feedback`` in the parameters that this node depends on.
+
+    This function is ``Node.backward``. Outputs that share nodes may each have their own feedback.
+
+    Args:
+        feedback: text or any value that the propagator understands.
+        propagator: how feedback is handed on; by default as the Subgraph of this node.
+        retain_graph: whether this node may be given feedback once more.
+        visualize: whether a drawing of the graph is returned.
+        simple_visualization: whether the drawing leaves clones out.
+        reverse_plot: whether the drawing has the output at the top.
+        print_limit: characters of a value or description that are drawn.
+
+    Returns:
+        A Drawing if ``visualize``, else None.
+
+    Raises:
+        BackwardError: this node was given feedback before, without ``retain_graph``.
+    """
+    _propagate_from(self, feedback, propagator, retain_graph)
+    if not visualize:
+        return None
+    return draw(self, skip_clones=simple_visualization, upwards=reverse_plot, max_chars=print_limit)
+
+
+Node.backward = node_backward  # type: ignore[assignment, method-assign]
+
+
+def _propagate_from(output: Node, feedback: Any, propagator: Propagator | None, retain_graph: bool) -> None:
+    if isinstance(output._feedback, _Propagated):
         raise BackwardError(f"{output.name} has been backwarded; use retain_graph=True to do it again")
+    # Without rules of the user's every parameter ends up with the Subgraph of the output. So it is made once
+    # and handed over; message passing would merge as many Subgraphs as there are edges, as the published
+    # package does.
     if propagator is None or (type(propagator) is GraphPropagator and not propagator.override):
-        _hand_over(backward(output, feedback), output)
+        _store_subgraph(backward(output, feedback), output)
     else:
-        _hand_down(output, feedback, propagator)
+        _pass_messages(output, feedback, propagator)
     if not retain_graph and isinstance(output, MessageNode):
-        output._feedback = _Spent()
+        output._feedback = _Propagated()
 
 
-def _hand_over(subgraph: Subgraph, output: Node) -> None:
-    for each in subgraph.operations:
-        for parent in dict.fromkeys(each._parents):
+def _store_subgraph(subgraph: Subgraph, output: Node) -> None:
+    for operation in subgraph.operations:
+        for parent in dict.fromkeys(operation._parents):  # once, if it is both operands
             if isinstance(parent, ParameterNode):
-                parent._add_feedback(each, subgraph)
+                parent._add_feedback(operation, subgraph)
     if not isinstance(output, MessageNode):
         output._add_feedback("user", subgraph)
 
 
-def _hand_down(output: Node, feedback: Any, propagator: Propagator) -> None:
+def _pass_messages(output: Node, feedback: Any, propagator: Propagator) -> None:
+    """Run backward message passing: every node after all of its children."""
     output._add_feedback("user", propagator.init_feedback(output, feedback))
-    for each in reversed(ancestors(output)):
-        if isinstance(each, MessageNode) and each._feedback:
-            given = propagator(each)
-            each.zero_feedback()
-            for parent in dict.fromkeys(each._parents):
-                parent._add_feedback(each, given[parent])
+    for node in reversed(ancestors(output)):
+        if isinstance(node, MessageNode) and node._feedback:
+            messages = propagator(node)
+            node.zero_feedback()  # results keep none, or parameters would keep the graph of every episode
+            for parent in dict.fromkeys(node._parents):
+                parent._add_feedback(node, messages[parent])

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.errors import TraceRobotError
+from trace_robot.trace.errors import RecordError
 from trace_robot.trace.node import ancestors
 from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode, constant, link
 from trace_robot.trace.operation import Operation
@@ -34,10 +34,6 @@ _FIELDS: dict[str, type] = {
     "value": str,
 }
 _NUMBER = re.compile(r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)")
-
-
-class RecordError(TraceRobotError, ValueError):
-    """Records that do not make a graph."""
 
 
 def to_records(

@@ -1,7 +1,12 @@
 """Whether this thread or task is tracing, and what the running bundle has read.
 
-The state is one context variable: None while tracing at top level, ``STOPPED`` inside ``stop_tracing``, a
-``Scope`` while a bundle runs. New threads start tracing; asyncio tasks inherit the state of their creator.
+The state is one context variable (PEP 567) with three kinds of values:
+
+    None       tracing at top level: operations are linked, nothing else is kept
+    Scope      a bundle is running: every older node that it reads is noted, so that undeclared inputs are found
+    STOPPED    inside ``stop_tracing``: results are nodes without inputs
+
+New threads start with None and trace; asyncio tasks inherit the state of the task that created them.
 """
 
 from __future__ import annotations
@@ -9,47 +14,56 @@ from __future__ import annotations
 from contextvars import ContextVar, Token
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from trace_robot.trace.node import Node
+# A Node. This module lies below node.py, which imports it; a type-only import back would close a circle.
+_Node: TypeAlias = Any
 
+# Order of creation of nodes. A node is made after its parents, so sorting by this number is a topological sort.
+# ``count().__next__`` runs in C without releasing the GIL: threads never get the same number, without a lock.
 tick = count().__next__
-"""Order of creation of nodes: parents are always older than their children."""
 
 
 class Scope:
-    """What a running bundle used of nodes that are older than its call.
+    """What a running bundle uses of nodes that are older than its call.
 
-    seen: by identity, with whether it was read, which must be declared; code of inner bundles is only linked.
+    start: the tick at which the call began; younger nodes were made within it and are its own affair.
+    seen: ``id(node) -> (node, was_read)``, None until there is an entry. A node whose value was read must be
+        declared as an input; the code of an inner bundle is noted with False and needs no declaration.
     """
 
+    # ``seen`` is keyed by identity, since ``==`` of nodes compares values. It is created with the first
+    # entry: most calls read nothing but their arguments, and None spares each of them a dict.
     __slots__ = ("seen", "start")
 
     start: int
-    seen: dict[int, tuple[Node, bool]] | None
+    seen: dict[int, tuple[_Node, bool]] | None
 
-    def read(self, node: Node) -> None:
+    def read(self, node: _Node) -> None:
+        """Note that the value of ``node`` was read, if it is older than the call."""
         if node._order < self.start:
             if self.seen is None:
                 self.seen = {}
             self.seen[id(node)] = node, True
 
-    def link(self, node: Node) -> None:
+    def link(self, node: _Node) -> None:
+        """Note ``node`` as a dependency that need not be declared; a read of it counts more."""
         if node._order < self.start:
             if self.seen is None:
                 self.seen = {}
             self.seen.setdefault(id(node), (node, False))
 
-    def besides(self, inputs: tuple[Node, ...]) -> list[tuple[Node, bool]]:
-        """Return what was seen and is not among ``inputs``."""
+    def besides(self, inputs: tuple[_Node, ...]) -> list[tuple[_Node, bool]]:
+        """Return the noted nodes that are not among ``inputs``, each with whether it was read."""
         if self.seen is None:
             return []
-        declared = {id(each) for each in inputs}
-        return [found for key, found in self.seen.items() if key not in declared]
+        declared = {id(parent) for parent in inputs}
+        return [entry for key, entry in self.seen.items() if key not in declared]
 
 
 def new_scope() -> Scope:
+    """Return the scope of a call that begins now."""
+    # No ``Scope.__init__``: it would be one more Python call in every call of a bundle.
     scope = Scope()
     scope.start = tick()
     scope.seen = None
@@ -57,12 +71,14 @@ def new_scope() -> Scope:
 
 
 class _Stopped(Scope):
+    """The scope that notes nothing."""
+
     __slots__ = ()
 
-    def read(self, node: Node) -> None:
+    def read(self, node: _Node) -> None:
         pass
 
-    def link(self, node: Node) -> None:
+    def link(self, node: _Node) -> None:
         pass
 
 
@@ -72,8 +88,12 @@ state: ContextVar[Scope | None] = ContextVar("trace_robot_state", default=None)
 
 
 class stop_tracing:  # noqa: N801 - the published name
-    """Within this context results are nodes without inputs; nests, and restores what was."""
+    """Context manager without tracing: results are nodes without inputs.
 
+    It nests, restores the state it found whatever is raised, and one instance may be entered more than once.
+    """
+
+    # A class and not ``@contextmanager``: that one makes a generator for each use, and cannot be entered twice.
     __slots__ = ("_tokens",)
 
     def __init__(self) -> None:
@@ -93,5 +113,5 @@ class stop_tracing:  # noqa: N801 - the published name
 
 
 def is_tracing() -> bool:
-    """Return whether operations on nodes are recorded here and now."""
+    """Return whether operations on nodes are recorded in this thread or task now."""
     return state.get() is not STOPPED

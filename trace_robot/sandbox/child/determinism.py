@@ -1,4 +1,4 @@
-"""Making a controller that draws random numbers do the same in every process."""
+"""Seeding the random generators, so that an episode is the same in every process."""
 
 from __future__ import annotations
 
@@ -8,39 +8,38 @@ from typing import Any
 import numpy as np
 
 
-def _draw() -> int:
-    """Return a seed from Python's global generator, which each episode starts at 0 and keeps to itself."""
-    return random.getrandbits(31)
-
-
 class _Random(random.Random):
     def seed(self, a: Any = None, version: int = 2) -> None:
-        super().seed(_draw() if a is None else a, version)
+        """Stand in for `random.Random.seed`; Args: as there."""
+        super().seed(_draw_seed() if a is None else a, version)
 
 
 class _RandomState(np.random.RandomState):
     def __init__(self, seed: Any = None) -> None:
-        super().__init__(_draw() if seed is None else seed)
+        super().__init__(_draw_seed() if seed is None else seed)
 
 
 def seed_all() -> None:
-    """Start the global generators anew, as every episode does."""
+    """Seed the global generators with 0, as at the start of every episode."""
     random.seed(0)
     np.random.seed(0)
 
 
 def replace_unseeded() -> None:
-    """Let generators that are made without a seed take one from the episode's, not from the machine."""
+    """Patch the generators: without a seed they take one from the episode, not from the system."""
     make, seed, numpy_seed = np.random.default_rng, random.seed, np.random.seed
 
-    def default_rng(given: Any = None) -> np.random.Generator:
-        return make(_draw() if given is None else given)
+    def default_rng(value: Any = None) -> np.random.Generator:
+        """Stand in for `numpy.random.default_rng`."""
+        return make(_draw_seed() if value is None else value)
 
     def reseed(a: Any = None, version: int = 2) -> None:
-        seed(_draw() if a is None else a, version)
+        """Stand in for `random.seed`; Args: as there."""
+        seed(_draw_seed() if a is None else a, version)
 
-    def reseed_numpy(given: Any = None) -> None:
-        numpy_seed(_draw() if given is None else given)
+    def reseed_numpy(value: Any = None) -> None:
+        """Stand in for `numpy.random.seed`."""
+        numpy_seed(_draw_seed() if value is None else value)
 
     patches: tuple[tuple[Any, dict[str, Any]], ...] = (
         (random, {"Random": _Random, "seed": reseed}),
@@ -49,3 +48,8 @@ def replace_unseeded() -> None:
     for module, values in patches:
         for name, value in values.items():
             setattr(module, name, value)
+
+
+def _draw_seed() -> int:
+    """Return a seed from Python's global generator, whose state is the episode's own."""
+    return random.getrandbits(31)

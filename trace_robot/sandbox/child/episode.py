@@ -1,4 +1,4 @@
-"""One episode of a controller inside the jail: a freshly executed module and what it keeps."""
+"""One episode of a controller inside the child: a freshly executed module, its memory and its actions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ import struct
 import sys
 from collections.abc import Callable
 from types import CodeType, ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from trace_robot.sandbox.child.determinism import seed_all
-from trace_robot.sandbox.child.faults import SOURCE_NAME, line_of
+from trace_robot.sandbox.child.faults import line_of
 from trace_robot.sandbox.protocol import all_finite
-from trace_robot.spec import Array
+from trace_robot.sandbox.source import SOURCE_NAME
 
-MODULE_NAME = "controller"
+if TYPE_CHECKING:
+    from trace_robot.sandbox.child.tracing import GraphRecorder
+    from trace_robot.spec import Array
+
+MODULE_NAME: Final = "controller"
+Refusal = tuple[Literal["wrong shape", "not finite"], str]
+_NUMBERS: Final = (float, int, np.float64, np.float32, bool)
+_NUMBER_TYPES: Final = frozenset(_NUMBERS)
 
 
-class Printed(io.TextIOBase):
+class CapturedOutput(io.TextIOBase):
     """Keeps the first ``limit`` characters of what is printed."""
 
     def __init__(self, limit: int) -> None:
@@ -31,9 +38,11 @@ class Printed(io.TextIOBase):
         self.parts: list[str] = []
 
     def writable(self) -> bool:
+        """Return True, as a text stream for writing must."""
         return True
 
     def write(self, text: str, /) -> int:
+        """Keep what still fits; the rest counts as written."""
         if self._left > 0:
             kept = str(text)[: self._left]
             self._left -= len(kept)
@@ -41,6 +50,7 @@ class Printed(io.TextIOBase):
         return len(text)
 
     def take(self) -> str:
+        """Return what was printed since the last call of this."""
         if not self.parts:
             return ""
         text = "".join(self.parts)
@@ -49,26 +59,30 @@ class Printed(io.TextIOBase):
 
 
 class ChildEpisode:
-    """Its module's ``act``, its memory, its random state and what it printed.
+    """A module's ``act``, its memory, its random state and what it printed.
 
     recorder: makes the records of a traced episode; None if it is not traced.
     """
 
-    def __init__(self, printed: Printed) -> None:
+    def __init__(self, printed: CapturedOutput) -> None:
         self.printed = printed
         self.memory: dict[str, Any] = {}
         self.act: Callable[..., Any] = lambda *_: None
         self.takes_memory = False
         self.random_state: tuple[Any, Any] | None = None
-        self.recorder: Any = None
+        self.recorder: GraphRecorder | None = None
 
     def start(self, code: CodeType) -> None:
-        """Execute the module and find its ``act``; raises whatever the controller raises."""
+        """Execute the module and find its ``act``.
+
+        Raises:
+            BaseException: whatever the controller raises.
+        """
         sys.stdout = sys.stderr = self.printed
         seed_all()
         module = ModuleType(MODULE_NAME)
         module.__dict__["__builtins__"] = builtins
-        sys.modules[MODULE_NAME] = module
+        sys.modules[MODULE_NAME] = module  # dataclasses and pickling look their class's module up
         exec(code, module.__dict__)
         owner: Any = module
         if not callable(getattr(module, "act", None)):
@@ -83,25 +97,32 @@ class ChildEpisode:
             reset()
 
     def call(self, observation: Any) -> Any:
-        sys.stdout = sys.stderr = self.printed
+        """Return what ``act`` returns, of any type."""
+        sys.stdout = sys.stderr = self.printed  # every time: the last call may have been another episode's
         if self.recorder is not None:
             return self.recorder.call(self.act, observation, takes_memory=self.takes_memory)
         return self.act(observation, self.memory) if self.takes_memory else self.act(observation)
 
     def take_records(self) -> bytes:
+        """Return the records of the last call, b"" if it was not traced."""
         return b"" if self.recorder is None else self.recorder.take()
 
     def keep_random(self) -> None:
+        """Keep the state of the global random generators for this episode's next call."""
         self.random_state = random.getstate(), np.random.get_state()
 
     def restore_random(self) -> None:
+        """Give the global random generators the state that was kept, if one was."""
         if self.random_state is not None:
             random.setstate(self.random_state[0])
             np.random.set_state(self.random_state[1])
 
 
 def _positional(function: Callable[..., Any], *, required: bool = False) -> int:
-    """Return how many positional arguments ``function`` takes, or must be given; 1 if it does not say."""
+    """Return how many positional arguments a function takes, or requires.
+
+    A function without a readable signature counts as one of the observation alone, whose ``reset`` may be called.
+    """
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -116,8 +137,16 @@ def _positional(function: Callable[..., Any], *, required: bool = False) -> int:
 
 
 def line_of_return(source: str, act: Any) -> int | None:
-    """Return the line of the only ``return`` of ``act``, or the line where it is defined; None if unknown."""
-    function = _definition(source)
+    """Return the line to show for an action that is refused.
+
+    Args:
+        source: the controller's text.
+        act: its ``act``, which the text may define otherwise than by ``def act``.
+
+    Returns:
+        The 1-based line of the only ``return`` of ``act``, else where it is defined; None if unknown.
+    """
+    function = _act_definition(source)
     if function is None:
         code = getattr(getattr(act, "__func__", act), "__code__", None)
         return code.co_firstlineno if isinstance(code, CodeType) and code.co_filename == SOURCE_NAME else None
@@ -125,79 +154,49 @@ def line_of_return(source: str, act: Any) -> int | None:
     return returns[0] if len(returns) == 1 else function.lineno
 
 
-def hands_memory_on(source: str) -> bool:
-    """Return whether ``act`` does nothing with its memory but pass it to functions, which may record it."""
-    function = _definition(source)
-    if function is None or len(named := function.args.args) < 2:
+def passes_memory_on(source: str) -> bool:
+    """Return whether ``act`` uses its memory only as an argument of calls.
+
+    It can then be a node of the graph: the functions that get it are operations, which may record it.
+    """
+    function = _act_definition(source)
+    if function is None or len(parameters := function.args.args) < 2:
         return True
-    name = named[-1].arg
+    name = parameters[-1].arg
     passed = set()
     for node in ast.walk(function):
         if isinstance(node, ast.Call):
-            passed |= {id(each) for each in [*node.args, *(keyword.value for keyword in node.keywords)]}
+            arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+            passed |= {id(argument) for argument in arguments}
     return all(
         id(node) in passed for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == name
     )
 
 
 def is_bundle(source: str) -> bool:
-    """Return whether ``act`` itself is one operation, which gets plain values whatever it is given."""
-    function = _definition(source)
-    return function is not None and any("bundle" in ast.unparse(each) for each in function.decorator_list)
+    """Return whether ``act`` itself is one operation, which gets plain values for nodes."""
+    function = _act_definition(source)
+    return function is not None and any("bundle" in ast.unparse(node) for node in function.decorator_list)
 
 
 def docstring(source: str) -> str:
-    function = _definition(source)
+    """Return the docstring of ``act``, "" if it has none."""
+    function = _act_definition(source)
     return "" if function is None else ast.get_docstring(function) or ""
 
 
-def _definition(source: str) -> ast.FunctionDef | None:
+def _act_definition(source: str) -> ast.FunctionDef | None:
+    """Return the last ``def act`` of a text, wherever it stands."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "act"]
-    return found[-1] if found else None
-
-
-_NUMBERS = (float, int, np.float64, np.float32, bool)
-_NUMBER_TYPES = frozenset(_NUMBERS)
-Refusal = tuple[Literal["wrong shape", "not finite"], str]
-
-
-def shown(value: Any) -> str:
-    """Return a repr where it is short, plain and the same every time; else the type and the length or shape."""
-    kind = type(value)
-    if value is None or kind in _NUMBERS or kind is complex:
-        return repr(value)
-    if kind is np.ndarray:
-        return (
-            f"array({value.tolist()})" if _plain(value.ravel()[:17]) else f"an array of shape {value.shape}"
-        )
-    if kind in (str, bytes):
-        return repr(value) if len(value) <= 40 else f"a {kind.__name__} of length {len(value)}"
-    if kind in (list, tuple, dict, set, frozenset):
-        return repr(value) if _plain(value) else f"a {kind.__name__} of length {len(value)}"
-    name = kind.__name__ if kind.__module__ in ("builtins", "numpy") else f"{kind.__name__} object"
-    return f"a value of type {name}"
-
-
-def _plain(values: Any) -> bool:
-    return len(values) <= 16 and all(
-        type(value) in _NUMBERS or (type(value) is str and len(value) < 20) for value in values
-    )
-
-
-def _refuse_shape(size: int, value: Any, why: str = "") -> Refusal:
-    return "wrong shape", f"act must return {size} numbers, got {shown(value)}{why}"
-
-
-def _refuse_number(value: Any) -> Refusal:
-    return "not finite", f"act must return finite float32 numbers, got {shown(value)}"
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "act"]
+    return functions[-1] if functions else None
 
 
 class Converter:
-    """Makes float32 bytes of an action of ``size`` numbers.
+    """Converts what ``act`` returns to the float32 bytes of an action of ``size`` numbers.
 
     unwrap: applied first to what is not a plain list or tuple of numbers; None for nothing.
     """
@@ -208,7 +207,13 @@ class Converter:
         self._numbers = struct.Struct(f"<{size}f")
 
     def __call__(self, value: Any) -> bytes | Refusal:
-        """Return ``4 * size`` bytes, or why ``value`` is no action; hooks of ``value`` may raise anything."""
+        """Return ``4 * size`` bytes, or why the value is no action.
+
+        A list or tuple of plain numbers, as most controllers return it, takes a fast lane past numpy.
+
+        Raises:
+            BaseException: whatever methods of the value's own raise.
+        """
         if self._is_numbers(value):
             return self._pack_numbers(value)
         if self.unwrap is not None and self._is_numbers(value := self.unwrap(value)):
@@ -234,13 +239,14 @@ class Converter:
         return packed if all_finite(self._numbers.unpack(packed)) else _refuse_number(value)
 
     def _too_long(self, value: Any) -> bool:
+        """Return whether the value is refused without being made an array, which could take all the memory."""
         return isinstance(value, (list, tuple, str, bytes)) and len(value) > max(self._size, 1)
 
     def _from_array(self, value: Any) -> bytes | Refusal:
         try:
             array: Array = np.asarray(value)
         except (TypeError, ValueError) as error:
-            if line_of(error.__traceback__) is not None:
+            if line_of(error.__traceback__) is not None:  # raised by a method of the controller's own
                 raise
             return _refuse_shape(self._size, value, f" ({error})")
         if array.shape == () and self._size == 1:
@@ -256,7 +262,7 @@ class Converter:
         return action.tobytes() if np.isfinite(action).all() else _refuse_number(value)
 
     def _from_objects(self, value: Any, array: Array) -> bytes | Refusal:
-        """Convert numbers that numpy has no type for, such as a Fraction, a Decimal or a huge int."""
+        """Convert numbers that numpy has no type for: a Fraction, a Decimal, a huge int."""
         if any(isinstance(number, (str, bytes, complex, type(None), np.ndarray)) for number in array):
             return _refuse_shape(self._size, value)
         try:
@@ -264,3 +270,37 @@ class Converter:
         except OverflowError:
             return _refuse_number(value)
         return self._pack_numbers(numbers)
+
+
+def _refuse_shape(size: int, value: Any, why: str = "") -> Refusal:
+    return "wrong shape", f"act must return {size} numbers, got {_shown(value)}{why}"
+
+
+def _refuse_number(value: Any) -> Refusal:
+    return "not finite", f"act must return finite float32 numbers, got {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text for a message.
+
+    Its repr where that is short, plain and the same every time (no address), else its type and its length or shape.
+    """
+    kind = type(value)
+    if value is None or kind in _NUMBERS or kind is complex:
+        return repr(value)
+    if kind is np.ndarray:
+        if _is_short(value.ravel()[:17]):
+            return f"array({value.tolist()})"
+        return f"an array of shape {value.shape}"
+    if kind in (str, bytes):
+        return repr(value) if len(value) <= 40 else f"a {kind.__name__} of length {len(value)}"
+    if kind in (list, tuple, dict, set, frozenset):
+        return repr(value) if _is_short(value) else f"a {kind.__name__} of length {len(value)}"
+    name = kind.__name__ if kind.__module__ in ("builtins", "numpy") else f"{kind.__name__} object"
+    return f"a value of type {name}"
+
+
+def _is_short(values: Any) -> bool:
+    return len(values) <= 16 and all(
+        type(value) in _NUMBERS or (type(value) is str and len(value) < 20) for value in values
+    )

@@ -1,4 +1,4 @@
-"""The controller's process after the fork: lock, then answer requests until the pipe ends."""
+"""The child after the fork: lock this process down, then answer requests until the pipe ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from trace_robot.sandbox import protocol
 from trace_robot.sandbox.child.determinism import replace_unseeded
 from trace_robot.sandbox.child.faults import BlockedImport
-from trace_robot.sandbox.child.lockdown import REPLY, REQUEST, TRACE, LockError, lock
+from trace_robot.sandbox.child.lockdown import REPLY, REQUEST, TRACE, LockdownError, lock_down
 from trace_robot.sandbox.child.runner import EpisodeRunner
 from trace_robot.sandbox.protocol import HEADER, REPLY_MAGIC, REQUEST_MAGIC, WireRecord
 
@@ -26,15 +26,95 @@ _SHORT_BYTES = 1 << 12  # what most requests fit in: asking for more makes Pytho
 
 
 class RefusingFinder:
-    """The last finder of imports: everything a controller may import is there before the locks close."""
+    """The last import finder: whatever a controller may import is there before the lockdown.
+
+    missing: modules that cannot be imported on this machine, so that a controller that tries to gets the error it
+    would get outside.
+    """
 
     def __init__(self, missing: frozenset[str]) -> None:
         self._missing = missing
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Refuse every module, as `importlib.abc.MetaPathFinder.find_spec` may.
+
+        Args:
+            name: the dotted name.
+            path: not used.
+            target: not used.
+
+        Raises:
+            ModuleNotFoundError: it is not installed.
+            BlockedImport: it was not imported before the lockdown.
+        """
         if name in self._missing or name.partition(".")[0] in self._missing:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         raise BlockedImport(f"import of {name!r} is not possible in the sandbox", name=name)
+
+
+def serve(config: Mapping[str, Any], progress: mmap.mmap, fork_server: int) -> NoReturn:
+    """Lock this process down and answer requests until the pipe ends.
+
+    Args:
+        config: memory_bytes, without, missing (modules that cannot be imported) and what `EpisodeRunner` takes.
+        progress: shared with the fork server: the episode of a lock-step call that is running.
+        fork_server: its process number.
+    """
+    os.environ.clear()  # no sooner: libraries that the fork server imports read the thread variables
+    sys.argv[:] = sys.orig_argv[:] = []
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, RefusingFinder(frozenset(config["missing"]))]
+    sys.path.clear()
+    sys.stdin = None
+    replace_unseeded()
+    faulthandler.enable(TRACE, all_threads=False)
+    faulthandler.register(signal.SIGUSR1, TRACE, all_threads=False)
+    runner = EpisodeRunner(config["interface"], config["printed_chars"], config["call_seconds"], progress)
+    gc.collect()
+    locks = _locks(config, fork_server)
+    _write_reply(protocol.READY, 0, 0, json.dumps(locks).encode())
+    while True:
+        kind, count, sequence, payload = _read_request()
+        reply_kind, body = _answer(runner, kind, count, payload)
+        _write_reply(reply_kind, 1 if kind == protocol.LOAD else count, sequence, body)
+
+
+def _locks(config: Mapping[str, Any], fork_server: int) -> dict[str, str]:
+    """Lock this process down; what fails is reported, and the host decides whether to go on."""
+    try:
+        return lock_down(config["memory_bytes"], fork_server, without=config["without"])
+    except LockdownError as error:
+        return {"failed": str(error)}
+
+
+def _answer(runner: EpisodeRunner, kind: int, count: int, payload: bytes) -> tuple[int, bytes]:
+    """Return the kind and the payload of the reply to a request."""
+    if kind == protocol.CALL:
+        if runner.alone:
+            return runner.call_only(payload)
+        actions, entries = runner.call(count, payload)
+        if entries is None:
+            return protocol.ACTIONS, actions
+        return protocol.ENTRIES, protocol.encode_entries(entries, actions)
+    if kind == protocol.LOAD:
+        fault = runner.load(payload.decode("utf-8", "surrogatepass"), trace=bool(count))
+        return protocol.ENTRIES, protocol.encode_entries([WireRecord(fault)])
+    return protocol.ENTRIES, protocol.encode_entries(runner.reset(count))
+
+
+def _read_request() -> tuple[int, int, int, bytes]:
+    """Return a request's kind, count, sequence number and payload."""
+    data = os.read(REQUEST, _SHORT_BYTES)
+    if not data:
+        os._exit(0)
+    if len(data) < HEADER.size:
+        data += _read(HEADER.size - len(data))
+    magic, kind, count, sequence, size = HEADER.unpack_from(data)
+    if magic != REQUEST_MAGIC:
+        os._exit(2)
+    payload = data[HEADER.size :]
+    return kind, count, sequence, payload if len(payload) == size else payload + _read(size - len(payload))
 
 
 def _read(size: int) -> bytes:
@@ -48,69 +128,9 @@ def _read(size: int) -> bytes:
     return b"".join(parts)
 
 
-def _request() -> tuple[int, int, int, bytes]:
-    data = os.read(REQUEST, _SHORT_BYTES)
-    if not data:
-        os._exit(0)
-    if len(data) < HEADER.size:
-        data += _read(HEADER.size - len(data))
-    magic, kind, count, sequence, size = HEADER.unpack_from(data)
-    if magic != REQUEST_MAGIC:
-        os._exit(2)
-    payload = data[HEADER.size :]
-    return kind, count, sequence, payload if len(payload) == size else payload + _read(size - len(payload))
-
-
-def _reply(kind: int, count: int, sequence: int, payload: bytes) -> None:
+def _write_reply(kind: int, count: int, sequence: int, payload: bytes) -> None:
     reply = HEADER.pack(REPLY_MAGIC, kind, count, sequence, len(payload)) + payload
     if (sent := os.write(REPLY, reply)) < len(reply):
         view = memoryview(reply)[sent:]
         while view:
             view = view[os.write(REPLY, view) :]
-
-
-def _answer(player: EpisodeRunner, kind: int, count: int, payload: bytes) -> tuple[int, bytes]:
-    if kind == protocol.CALL:
-        if player.alone:
-            return player.call_only(payload)
-        actions, entries = player.call(count, payload)
-        if entries is None:
-            return protocol.ACTIONS, actions
-        return protocol.ENTRIES, protocol.encode_entries(entries, actions)
-    if kind == protocol.LOAD:
-        fault = player.load(payload.decode("utf-8", "surrogatepass"), trace=bool(count))
-        return protocol.ENTRIES, protocol.encode_entries([WireRecord(fault)])
-    return protocol.ENTRIES, protocol.encode_entries(player.reset(count))
-
-
-def _close_locks(config: Mapping[str, Any], warden: int) -> dict[str, str]:
-    try:
-        return lock(config["memory_bytes"], warden, without=config["without"])
-    except LockError as error:
-        return {"failed": str(error)}
-
-
-def serve(config: Mapping[str, Any], progress: mmap.mmap, warden: int) -> NoReturn:
-    """Lock this process and answer requests for ever; REQUEST, REPLY and TRACE are its only descriptors.
-
-    config: memory_bytes, without, missing (modules that are not installed) and what `EpisodeRunner` takes.
-    progress: shared with the warden; the episode of a lock-step call that is running.
-    """
-    os.environ.clear()  # only now: libraries that the warden imports read the thread variables
-    sys.argv[:] = sys.orig_argv[:] = []
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
-    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, RefusingFinder(frozenset(config["missing"]))]
-    sys.path.clear()
-    sys.stdin = None
-    replace_unseeded()
-    faulthandler.enable(TRACE, all_threads=False)
-    faulthandler.register(signal.SIGUSR1, TRACE, all_threads=False)
-    player = EpisodeRunner(config["interface"], config["printed_chars"], config["call_seconds"], progress)
-    gc.collect()
-    told = _close_locks(config, warden)
-    _reply(protocol.READY, 0, 0, json.dumps(told).encode())
-    while True:
-        kind, count, sequence, payload = _request()
-        answer, body = _answer(player, kind, count, payload)
-        _reply(answer, 1 if kind == protocol.LOAD else count, sequence, body)

@@ -1,4 +1,4 @@
-"""Playing the episodes of one controller inside the jail: several in lock step, each with its own fresh module."""
+"""Running the episodes of one controller inside the child, each with its own freshly executed module."""
 
 from __future__ import annotations
 
@@ -7,52 +7,59 @@ import mmap
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trace_robot.fault import Fault
-from trace_robot.sandbox.child import episode as parts
-from trace_robot.sandbox.child.episode import ChildEpisode, Converter, Printed
-from trace_robot.sandbox.child.faults import OUT_OF_MEMORY, SOURCE_NAME, blame
+from trace_robot.sandbox.child.episode import (
+    CapturedOutput,
+    ChildEpisode,
+    Converter,
+    docstring,
+    is_bundle,
+    line_of_return,
+    passes_memory_on,
+)
+from trace_robot.sandbox.child.faults import OUT_OF_MEMORY, fault_of
+from trace_robot.sandbox.module_names import PACKAGE, TRACE
 from trace_robot.sandbox.protocol import ACTIONS, ENTRIES, RECORDED, WireRecord, encode_entries
-from trace_robot.spec import Array
+from trace_robot.sandbox.source import SOURCE_NAME
+
+if TYPE_CHECKING:
+    from trace_robot.sandbox.child.tracing import GraphRecorder
+    from trace_robot.spec import Array
 
 _INDEX = struct.Struct("<H")
 _FLOAT64 = np.dtype("<f8")  # made once: numpy reads the text each time
 _NOTHING = WireRecord()
-_RESERVE_BYTES = 1 << 20  # let go when memory runs out, so that the fault can be told
+_RESERVE_BYTES = 1 << 20  # freed when memory runs out, so that the fault can be reported
 
 
 class EpisodeRunner:
-    """Plays the episodes of one controller.
+    """Runs the episodes of one controller: one alone, or several in lock step.
 
-    interface: input_size, output_size, fields (name -> (start, stop), or None) as plain data.
-    progress: two bytes that say which episode of a lock-step call is running.
+    Args:
+        interface: input_size, output_size, fields (name -> (start, stop), or None) as plain data.
+        printed_chars: what an episode prints is kept up to here.
+        call_seconds: CPU time of one call in a lock step.
+        progress: two bytes for the number of the episode that is running, which the fork server reads after a crash.
     """
 
     def __init__(
         self, interface: Mapping[str, Any], printed_chars: int, call_seconds: float, progress: mmap.mmap
     ) -> None:
         self._input_size: int = interface["input_size"]
-        fields = interface["fields"]
-        self._fields = (
-            None
-            if fields is None
-            else [
-                (name, slice(start, stop), start if stop - start == 1 else -1)
-                for name, (start, stop) in fields.items()
-            ]
-        )
+        self._fields = _field_slices(interface["fields"])
         self._convert = Converter(interface["output_size"])
         self._printed_chars = printed_chars
         self._call_seconds = call_seconds
         self._progress = progress
         self._source = ""
         self._code: CodeType | None = None
-        self._traced = False
+        self._new_recorder: Callable[[], GraphRecorder] | None = None
         self._spare: ChildEpisode | None = None
         self.alone = False
         self._episodes: list[ChildEpisode] = []
@@ -60,25 +67,42 @@ class EpisodeRunner:
         self._no_action = bytes(4 * interface["output_size"])
 
     def load(self, source: str, *, trace: bool) -> Fault | None:
-        """Compile the text and execute it once; that episode is the first one that `reset` gives."""
+        """Compile the text and execute it once; that episode is the first one that `reset` gives.
+
+        Args:
+            source: the controller's text.
+            trace: whether to record its graphs; the host then had `child.tracing` imported before the fork.
+        """
         self._source = source
-        self._traced = trace
         linecache.cache[SOURCE_NAME] = (len(source), None, source.splitlines(True), SOURCE_NAME)
-        self._prepare_tracer()
         try:
+            self._prepare_tracer(trace)
             self._code = compile(source, SOURCE_NAME, "exec", dont_inherit=True)
             self._spare = self._fresh()
-        except BaseException as error:
-            return self._blame(error)
+        except BaseException as error:  # the controller's code may raise anything, SystemExit too
+            return self._fault(error)
         return None
 
-    def _prepare_tracer(self) -> None:
-        """If the tracer is there, turn it off unless it is wanted, and unwrap what it returns."""
-        if (tracer := sys.modules.get("trace_robot.trace")) is None:
+    def _prepare_tracer(self, trace: bool) -> None:
+        """Turn the tracer on or off, if it was imported, and unwrap what controllers return."""
+        if TRACE not in sys.modules and not trace:
             return
-        self._convert.unwrap = sys.modules["trace_robot.trace.wrapping"].plain
-        if not self._traced:
-            tracer.stop_tracing().__enter__()
+        # Not at the top: most controllers need no tracer, and it must not take the time and memory of a fresh child.
+        from trace_robot.trace import stop_tracing
+        from trace_robot.trace.wrapping import plain
+
+        self._convert.unwrap = plain
+        if not trace:
+            stop_tracing().__enter__()  # for good: this process never traces
+            return
+        from trace_robot.sandbox.child.tracing import GraphRecorder
+
+        source = self._source
+        self._new_recorder = lambda: GraphRecorder(
+            aware=PACKAGE in source,
+            doc=docstring(source),
+            memory_as_node=is_bundle(source) or passes_memory_on(source),
+        )
 
     def reset(self, count: int) -> list[WireRecord]:
         """Drop all episodes and start ``count`` fresh ones."""
@@ -91,29 +115,32 @@ class EpisodeRunner:
                 episode, self._spare = self._spare or self._fresh(), None
                 self._episodes.append(episode)
                 entries.append(WireRecord(None, episode.printed.take()))
-            except BaseException as error:
-                entries.append(WireRecord(self._blame(error)))
+            except BaseException as error:  # as in `load`
+                entries.append(WireRecord(self._fault(error)))
         return entries
 
     def _fresh(self) -> ChildEpisode:
+        """Return an episode whose module was just executed."""
         if self._code is None:
             raise RuntimeError("no controller was loaded")
-        episode = ChildEpisode(Printed(self._printed_chars))
+        episode = ChildEpisode(CapturedOutput(self._printed_chars))
         episode.start(self._code)
+        # The two states are kilobytes to copy at every call of a lock step, so only for a text that names a generator.
         if "random" in self._source:
             episode.keep_random()
-        if self._traced:
-            aware = "trace_robot" in self._source
-            episode.recorder = sys.modules["trace_robot.sandbox.child.tracing"].GraphRecorder(
-                aware=aware, doc=parts.docstring(self._source),
-                memory_as_node=parts.is_bundle(self._source) or parts.hands_memory_on(self._source),
-            )  # fmt: skip
+        if self._new_recorder is not None:
+            episode.recorder = self._new_recorder()
         return episode
 
     def call(self, count: int, payload: bytes) -> tuple[bytes, list[WireRecord] | None]:
-        """Return the actions, and entries where an episode has more to say.
+        """Call several episodes in lock step.
 
-        payload: (count, input_size) float64, then ``count`` uint16 episode numbers.
+        Args:
+            count: how many.
+            payload: (count, input_size) float64, then ``count`` uint16 episode numbers.
+
+        Returns:
+            Their actions, zeros where there was a fault, and their entries; None if every entry is empty.
         """
         width = 8 * self._input_size
         rows = np.frombuffer(payload, _FLOAT64, count * self._input_size).reshape(count, self._input_size)
@@ -123,7 +150,7 @@ class EpisodeRunner:
         quiet = True
         for (number,), row in zip(numbers, rows, strict=True):
             episode = self._episodes[number]
-            answer = self._one(episode, number, row.copy())
+            answer = self._call_one(episode, number, row.copy())
             fault = answer if isinstance(answer, Fault) else None
             actions.append(self._no_action if isinstance(answer, Fault) else answer)
             if fault is None and episode.recorder is None and not episode.printed.parts:
@@ -134,22 +161,24 @@ class EpisodeRunner:
         return b"".join(actions), None if quiet else entries
 
     def call_only(self, payload: bytes) -> tuple[int, bytes]:
-        """Return the reply's kind and payload of a call of the only episode there is.
+        """Call the only episode there is; return the reply's kind and payload.
 
-        There is nothing to tell apart, and its deadline is the caller's.
+        A fast lane beside `call`: no progress to note, no random state to exchange with other episodes', and no
+        clock to read, since the deadline of one call is the host's.
         """
         episode = self._episodes[0]
         try:
             answer = self._act(episode, np.frombuffer(bytearray(payload), _FLOAT64, self._input_size))
-        except BaseException as error:
-            answer = self._blame(error)
+        except BaseException as error:  # as in `load`
+            answer = self._fault(error)
         records = b"" if episode.recorder is None else episode.recorder.take()
         if type(answer) is bytes and not episode.printed.parts:
             return (RECORDED, answer + records) if records else (ACTIONS, answer)
         fault, action = (answer, self._no_action) if isinstance(answer, Fault) else (None, answer)
         return ENTRIES, encode_entries([WireRecord(fault, episode.printed.take(), records)], action)
 
-    def _one(self, episode: ChildEpisode, number: int, row: Array) -> bytes | Fault:
+    def _call_one(self, episode: ChildEpisode, number: int, row: Array) -> bytes | Fault:
+        """Call one episode of a lock step, which shares the global random generators with the others."""
         try:
             self._progress[:2] = number.to_bytes(2, "little")
             started = time.thread_time()
@@ -157,8 +186,9 @@ class EpisodeRunner:
             answer = self._act(episode, row)
             if episode.random_state is not None:
                 episode.keep_random()
-        except BaseException as error:
-            return self._blame(error)
+        except BaseException as error:  # as in `load`
+            return self._fault(error)
+        # The host's deadline is that of all calls together, so that each one's is checked here.
         if time.thread_time() - started > self._call_seconds:
             return Fault("timeout", f"one call took more than {self._call_seconds:g} s")
         return answer
@@ -173,14 +203,25 @@ class EpisodeRunner:
         action = self._convert(value)
         if isinstance(action, bytes):
             return action
-        return Fault(action[0], action[1], parts.line_of_return(self._source, episode.act))
+        return Fault(action[0], action[1], line_of_return(self._source, episode.act))
 
-    def _blame(self, error: BaseException) -> Fault:
+    def _fault(self, error: BaseException) -> Fault:
+        """Return the fault for an exception, with the reserve of memory freed meanwhile."""
         self._reserve = None
         try:
-            fault = blame(error)
+            fault = fault_of(error)
             del error
             self._reserve = bytearray(_RESERVE_BYTES)
         except MemoryError:
             return OUT_OF_MEMORY
         return fault
+
+
+def _field_slices(fields: Mapping[str, tuple[int, int]] | None) -> list[tuple[str, slice, int]] | None:
+    """Return name, slice and, for a field of one number, its index, else -1: worked out once, not each call."""
+    if fields is None:
+        return None
+    return [
+        (name, slice(start, stop), start if stop - start == 1 else -1)
+        for name, (start, stop) in fields.items()
+    ]

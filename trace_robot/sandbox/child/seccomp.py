@@ -1,7 +1,7 @@
-"""A seccomp-BPF allow-list, put together by hand and loaded through ctypes (x86-64 and aarch64).
+"""A seccomp-BPF allow-list of system calls, assembled by hand and loaded through ctypes.
 
-Every system call that is not listed answers EPERM, so that an attempt is an ordinary PermissionError with a
-line number; a call through a foreign architecture's table (32-bit, x32) kills the process.
+For x86-64 and aarch64. Every system call that is not listed answers EPERM, so that an attempt is an ordinary
+PermissionError with a line number; a call through a foreign architecture's table (32-bit, x32) kills the process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import errno
 import os
 import platform
 import struct
-import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -38,7 +37,7 @@ _AARCH64: Final = {
     "gettid": 178, "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
     "getrandom": 278,
 }  # fmt: skip
-# machine -> (AUDIT_ARCH_*, number of seccomp(2), allowed calls)
+# Machine, as in `kernel.MACHINES` -> (AUDIT_ARCH_*, number of seccomp(2), allowed calls).
 TABLES: Final = {
     "x86_64": (0xC000003E, 317, _X86_64),
     "aarch64": (0xC00000B7, 277, _AARCH64),
@@ -54,7 +53,11 @@ def _op(code: int, k: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
 
 
 def _argument(index: int) -> bytes:
-    """Load the low word of a system call's argument (both machines are little-endian)."""
+    """Load the low word of a system call's argument.
+
+    The offset is right for little-endian machines, which both are. The high word need not be looked at: descriptors
+    are 32-bit values, and the bits of protections and flags that are asked for are in the low word.
+    """
     return _op(_LOAD, _ARGUMENTS_AT + 8 * index)
 
 
@@ -66,7 +69,10 @@ def _one_of(index: int, values: Sequence[int]) -> list[bytes]:
 
 
 def _conditions(reads: Sequence[int], writes: Sequence[int]) -> dict[str, list[bytes]]:
-    """Return the blocks that decide on arguments: which descriptors, and no new executable or file memory."""
+    """Return the blocks that decide on arguments, by system call.
+
+    Only the given descriptors are read and written; no new memory is executable or backed by a file.
+    """
     refuse_exec = [_argument(2), _op(_JUMP_ANY_BIT, _PROT_EXEC, 0, 1), _op(_RETURN, _DENY)]
     anonymous = [_argument(3), _op(_JUMP_ANY_BIT, _MAP_ANONYMOUS, 1, 0), _op(_RETURN, _DENY)]
     return {
@@ -78,9 +84,16 @@ def _conditions(reads: Sequence[int], writes: Sequence[int]) -> dict[str, list[b
 
 
 def assemble(machine: str, reads: Sequence[int], writes: Sequence[int]) -> bytes:
-    """Return the filter's instructions; ``reads`` and ``writes`` are the descriptors that stay usable."""
+    """Return the filter's instructions.
+
+    Args:
+        machine: a key of TABLES.
+        reads: the descriptors that read(2) may use.
+        writes: the descriptors that write(2) may use.
+    """
     architecture, _, calls = TABLES[machine]
     conditions = _conditions(reads, writes)
+    # The architecture first: the same number is another system call in another machine's table.
     program = [_op(_LOAD, _ARCHITECTURE_AT), _op(_JUMP_EQUAL, architecture, 1, 0), _op(_RETURN, _KILL)]
     program.append(_op(_LOAD, _NUMBER_AT))
     if machine == "x86_64":
@@ -91,20 +104,15 @@ def assemble(machine: str, reads: Sequence[int], writes: Sequence[int]) -> bytes
     return b"".join([*program, _op(_RETURN, _DENY)])
 
 
-def unavailable() -> str:
-    """Return why this machine cannot be given a filter, "" if it can be tried."""
-    if sys.platform != "linux":
-        return f"seccomp is a Linux facility and this is {sys.platform}"
-    if platform.machine() not in TABLES or sys.byteorder != "little" or sys.maxsize < 2**32:
-        return f"there is no system call table for {platform.machine()!r}, only for {sorted(TABLES)}"
-    return ""
-
-
 def install(reads: Sequence[int], writes: Sequence[int]) -> None:
-    """Load the filter for every thread of this process; ``no_new_privs`` must be set before.
+    """Load the filter for every thread of this process.
+
+    Args:
+        reads: the descriptors that read(2) may use.
+        writes: the descriptors that write(2) may use.
 
     Raises:
-        OSError: the kernel refused it.
+        OSError: the kernel refused it, as it does unless ``no_new_privs`` is set.
     """
     machine = platform.machine()
     code = assemble(machine, reads, writes)

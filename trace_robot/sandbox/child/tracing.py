@@ -1,11 +1,12 @@
-"""Recording one episode of a traced controller, inside the jail; imported before the locks close.
+"""Recording the graphs of one episode of a traced controller, inside the child.
 
-Each call's graph is written down when the call ends and then let go, so that a long episode keeps no nodes. What
-leads from one call to the next is the memory: its record depends on its last record and on the operations that
-were given it in the calls between, and a new one is made only when its content has changed.
+Imported before the fork, and only for a controller that is traced. Each call's graph is written down when the call
+ends and then dropped, so that a long episode keeps no nodes. What leads from one call to the next is the memory: its
+record depends on its last record and on the operations that got it in the calls between, and a new one is made only
+when its content has changed.
 
 Most calls of a controller do the same operations on other values, so a call is a template, sent once, and texts to
-fill in; see `graph` for what is written.
+fill in; `sandbox.graph_records` has the format.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trace_robot.sandbox.graph_records import CALL_BYTES, MAX_CHARS, MAX_NODES
+from trace_robot.sandbox.protocol import CALL_BYTES, MAX_NODES, VALUE_CHARS
 from trace_robot.trace.errors import ExecutionError
 from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode, constant, link
 from trace_robot.trace.operation import Operation
@@ -28,13 +29,19 @@ _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Memory(dict[str, Any]):
-    """The controller's memory; a kind of its own, so that an operation is given it and not a copy."""
+    """The controller's memory.
+
+    A class apart, because the tracer passes a plain dict to operations as a copy.
+    """
 
 
 class GraphRecorder:
-    """One episode's records.
+    """Records the graphs of one episode.
 
-    aware: whether it takes nodes; else its whole call is one operation.
+    Args:
+        aware: whether the controller takes nodes; if not, its whole call is one operation.
+        memory_as_node: whether it gets its memory as a node.
+        doc: the docstring of ``act``.
     """
 
     def __init__(self, *, aware: bool, memory_as_node: bool, doc: str) -> None:
@@ -44,56 +51,66 @@ class GraphRecorder:
         self._op = Operation(_ACT, f"[{_ACT}] {doc}".rstrip())
         self._started = constant(None)._order  # nodes older than this belong to the module
         self._ids: dict[int, int] = {}  # a node's order -> its record, for nodes of the module
-        self._content = shorten(self._memory, MAX_CHARS)
-        self._remembered = ""
+        self._content = shorten(self._memory, VALUE_CHARS)
+        self._memory_content = ""  # as its last record has it
         self._memory_id: int | None = None
-        self._writers: dict[str, int] = {}  # operations that were given the memory since its last record
+        self._writers: dict[str, int] = {}  # operations that got the memory since its last record
         self._step = -1
         self._count = 0
         self._full = False
         self._forms: dict[tuple[Any, ...], _Form] = {}
         self._templates: dict[tuple[Any, ...], int] = {}
-        self._made = b""
+        self._written = b""
 
     def call(self, act: Callable[..., Any], observation: Any, *, takes_memory: bool) -> Any:
-        """Call ``act`` and return its plain value; raises what it raises. `take` has the records of both."""
+        """Call ``act`` and return its plain value; `take` has the records, also of a call that raised.
+
+        Args:
+            act: the controller's function.
+            observation: an array, or a dict of arrays and floats.
+            takes_memory: whether ``act`` has a second argument.
+
+        Raises:
+            BaseException: whatever ``act`` raises.
+        """
         self._step += 1
-        remembers = self._content
-        given = Node(observation, name=_OBSERVATION)
+        content = self._content
+        observed = Node(observation, name=_OBSERVATION)
         memory = constant(self._memory, "memory")
-        arguments: tuple[Any, ...] = (given, memory if self._memory_as_node else self._memory)
+        arguments: tuple[Any, ...] = (observed, memory if self._memory_as_node else self._memory)
         if not self._aware:
             arguments = (observation, self._memory)
-        parents = (given, memory) if takes_memory else (given,)
+        parents = (observed, memory) if takes_memory else (observed,)
         keys = ("observation", "memory")[: len(parents)]
         try:
             value = act(*arguments[: len(parents)])
             output = lift(value)
             if not isinstance(output, MessageNode):
                 output = link(output._data, self._op, keys, parents)
-            self._record(output, remembers)
+            self._record(output, content)
         except ExecutionError as error:
-            self._record(error.exception_node, remembers)
+            self._record(error.exception_node, content)
             raise
         except Exception as error:
             description = f"[exception] {_ACT} raised an exception; {self._op.doc}"
             inputs = dict(zip(keys, parents, strict=True))
             text = f"({type(error).__name__}) {shorten(str(error))}"
             self._record(
-                ExceptionNode(text, inputs=inputs, description=description, name="exception_act"), remembers
+                ExceptionNode(text, inputs=inputs, description=description, name="exception_act"), content
             )
             raise
         return plain(value)
 
     def take(self) -> bytes:
-        """Return what the last call wrote; b"" if nothing, or if it is too long to be sent."""
-        made, self._made = self._made, b""
-        if len(made) <= CALL_BYTES:
-            return made
+        """Return the records of the last call; b"" if there are none, or too many to be sent."""
+        records, self._written = self._written, b""
+        if len(records) <= CALL_BYTES:
+            return records
         self._full = True
         return b""
 
-    def _record(self, output: Node, remembers: str) -> None:
+    def _record(self, output: Node, content: str) -> None:
+        """Write down the graph of one call, which started with ``content`` in the memory."""
         ids = self._ids
         nodes = self._new(output)
         if self._full or self._count + len(nodes) > MAX_NODES:
@@ -105,7 +122,7 @@ class GraphRecorder:
         for node in nodes:
             order = node._order
             if node._data is self._memory and not isinstance(node, MessageNode):
-                local[order] = self._remember(remembers, call)
+                local[order] = self._record_memory(content, call)
                 continue
             form = self._form(node)
             number = call.number
@@ -117,35 +134,36 @@ class GraphRecorder:
                     writers[form.operation] = number
             (ids if order < self._started else local)[order] = number
             call.add(form, references, self._text(node))
-        self._made = self._written(call)
+        self._written = self._encoded(call)
         self._count = call.number
-        self._content = shorten(self._memory, MAX_CHARS)
-        if self._content != remembers:
+        self._content = shorten(self._memory, VALUE_CHARS)
+        if self._content != content:
             self._writers |= writers or {_ACT: local.get(output._order, ids.get(output._order, 0))}
 
     def _new(self, output: Node) -> list[Node]:
         """Return ``output`` and the nodes it came from that have no record yet, parents first."""
         ids, nodes = self._ids, [output]
         seen = {output._order}
-        for each in nodes:  # which grows on the way
-            for parent in each._parents:
+        for node in nodes:  # which grows on the way
+            for parent in node._parents:
                 order = parent._order
                 if order not in seen and order not in ids:
                     seen.add(order)
                     nodes.append(parent)
         nodes.sort(key=_order)
-        return nodes if output._order not in ids else [each for each in nodes if each is not output]
+        return nodes if output._order not in ids else [node for node in nodes if node is not output]
 
     def _text(self, node: Node) -> str:
-        """Return the value in short; whoever gave an observation has it."""
+        """Return a short text of the value; "" for an observation, which the host has."""
         if node._about is None and type(node) is Node and node.base_name == _OBSERVATION:
             return ""
         code = isinstance(node, ParameterNode) and node.function
-        return str(node._data) if code else shorten(node._data, MAX_CHARS)
+        return str(node._data) if code else shorten(node._data, VALUE_CHARS)
 
     def _form(self, node: Node) -> _Form:
         """Return what all nodes like this one have in common."""
         own = node._order < self._started
+        # Describing a node takes far longer than this look-up, and nearly all nodes are like one of the last call.
         if isinstance(node, MessageNode):
             hidden = len(node._parents) != len(node._keys)
             keys = tuple(key for key, _ in node.edges()) if hidden else node._keys
@@ -155,12 +173,12 @@ class GraphRecorder:
             key = (type(node), node.base_name, own, node._order if isinstance(node, ParameterNode) else 0)
         return self._forms.get(key) or self._forms.setdefault(key, _Form(node, own))
 
-    def _remember(self, content: str, call: _Call) -> int:
-        """Return the record of the memory as this call got it; a new one only if that is new."""
+    def _record_memory(self, content: str, call: _Call) -> int:
+        """Return the number of the memory's record, a new one only if its content is new."""
         number = call.number
         if self._memory_id is None:
             call.add(_MEMORY, (), content)
-        elif content != self._remembered:
+        elif content != self._memory_content:
             inputs = {"memory": self._memory_id, **self._writers}
             form = self._forms.get(("memory", *inputs)) or self._forms.setdefault(
                 ("memory", *inputs), _Form.of_memory(tuple(inputs))
@@ -168,10 +186,11 @@ class GraphRecorder:
             call.add(form, [parent - number for parent in inputs.values()], content)
         else:
             return self._memory_id
-        self._memory_id, self._remembered, self._writers = number, content, {}
+        self._memory_id, self._memory_content, self._writers = number, content, {}
         return number
 
-    def _written(self, call: _Call) -> bytes:
+    def _encoded(self, call: _Call) -> bytes:
+        """Return one call as JSON: step, template or the number of an earlier one, and texts."""
         key = tuple(call.shape)
         template: Any = self._templates.get(key)
         if template is None:
@@ -181,7 +200,7 @@ class GraphRecorder:
 
 
 class _Form:
-    """What nodes of one kind have in common, as plain data but for the references to their inputs."""
+    """What nodes of one kind have in common: plain data but for the references to their inputs."""
 
     __slots__ = ("data", "keys", "operation")
 
@@ -192,26 +211,38 @@ class _Form:
         self.keys = tuple(key for key, _ in node.edges()) if isinstance(node, MessageNode) else ()
         base = node.key if isinstance(node, ParameterNode) else self.operation or node.base_name
         self.data: dict[str, Any] = {
-            "name": base, "numbered": not known, "kind": kind_of(node), "op": self.operation,
-            "doc": node.description if message else "", "timeless": own,
-        }  # fmt: skip
+            "name": base,
+            "numbered": not known,
+            "kind": kind_of(node),
+            "op": self.operation,
+            "doc": node.description if message else "",
+            "timeless": own,
+        }
 
     @classmethod
     def of_memory(cls, keys: tuple[str, ...]) -> _Form:
-        made = cls.__new__(cls)
-        made.operation, made.keys = ("memory" if keys else ""), keys
-        made.data = {
-            "name": "memory", "numbered": True, "kind": "operation" if keys else "input",
-            "op": made.operation, "doc": _KEPT if keys else "", "timeless": False,
-        }  # fmt: skip
-        return made
+        """Return the form of the memory's records; ``keys`` are the names of its inputs."""
+        form = cls.__new__(cls)
+        form.operation, form.keys = ("memory" if keys else ""), keys
+        form.data = {
+            "name": "memory",
+            "numbered": True,
+            "kind": "operation" if keys else "input",
+            "op": form.operation,
+            "doc": _KEPT if keys else "",
+            "timeless": False,
+        }
+        return form
 
 
 _MEMORY = _Form.of_memory(())
 
 
 class _Call:
-    """The records of one call under construction: forms and references, which make its shape, and texts."""
+    """The records of one call under construction.
+
+    shape: forms and references, by which calls that did the same operations are recognized. texts: their values.
+    """
 
     __slots__ = ("_forms", "number", "shape", "texts")
 
@@ -222,6 +253,13 @@ class _Call:
         self._forms: list[tuple[_Form, Any]] = []
 
     def add(self, form: _Form, references: Any, text: str) -> None:
+        """Add a record.
+
+        Args:
+            form: what it has in common with others.
+            references: of its inputs, in the order of the form's keys.
+            text: its value.
+        """
         self.shape.append(form)
         self.shape += references
         self.texts.append(text)
@@ -229,6 +267,7 @@ class _Call:
         self.number += 1
 
     def template(self) -> list[Mapping[str, Any]]:
+        """Return the records without their values."""
         return [
             {**form.data, "inputs": dict(zip(form.keys, references, strict=True))}
             for form, references in self._forms

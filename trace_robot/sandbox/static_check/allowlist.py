@@ -6,6 +6,8 @@ import builtins
 import re
 from typing import Final
 
+from trace_robot.sandbox.module_names import PACKAGE, TRACE
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -22,22 +24,9 @@ MODULES: Final = _words(
     scipy scipy.cluster scipy.cluster.vq scipy.constants scipy.fft scipy.integrate scipy.interpolate scipy.linalg
     scipy.ndimage scipy.optimize scipy.signal scipy.sparse scipy.sparse.csgraph scipy.sparse.linalg scipy.spatial
     scipy.spatial.distance scipy.spatial.transform scipy.special scipy.stats
-    trace_robot trace_robot.trace
     """
-)
-# What numpy, a controller or an error message may import at any time; imported before anything is locked.
-COMMON: Final = _words(
-    """
-    _strptime abc array bisect calendar cmath collections collections.abc contextlib copy ctypes dataclasses datetime
-    decimal enum errno fractions functools gc heapq itertools json locale math numbers operator pickle queue random re
-    signal statistics string struct subprocess textwrap threading time traceback types typing unicodedata warnings
-    weakref encodings.ascii encodings.latin_1 encodings.unicode_escape encodings.utf_16
-    numpy numpy.char numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.random numpy.rec numpy.strings numpy.typing
-    """
-)
-# What these modules import no sooner than in a call.
-ALONG: Final = {"scipy.optimize": ("scipy._lib.pyprima", "multiprocessing", "multiprocessing.pool")}
-_TRACE: Final = _words(
+) | {PACKAGE, TRACE}
+_TRACE_NAMES: Final = _words(
     """
     Bounds Bundle Choices ExceptionNode ExecutionError Map MessageNode Module Node ParameterNode Seq apply_op bundle
     is_tracing model node stop_tracing to_data trace
@@ -48,8 +37,8 @@ ONLY: Final = {
     "numpy.lib": _words("stride_tricks"),
     "sys": _words("float_info maxsize stderr stdout version_info"),
     "types": _words("MappingProxyType SimpleNamespace"),
-    "trace_robot": _TRACE,
-    "trace_robot.trace": _TRACE,
+    PACKAGE: _TRACE_NAMES,
+    TRACE: _TRACE_NAMES,
 }
 # Names that may not be taken from these modules: they read or write files, run text, or are never the same twice.
 EXCEPT: Final = {

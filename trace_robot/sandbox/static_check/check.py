@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import ast
 import functools
-import re
 import sys
-import warnings
 from collections.abc import Iterator
 
 from trace_robot.fault import Fault
+from trace_robot.sandbox.module_names import CHILD_TRACING, PACKAGE, TRACE
+from trace_robot.sandbox.source import parse, refusal
 from trace_robot.sandbox.static_check import allowlist
 from trace_robot.sandbox.static_check.scope import NameScope, TooDeepError, harmless, literal
-
-MAX_CHARS = 200_000
-_MAX_BRACKETS = 60
-_PREFIXES = re.compile(r"(?:(?:[-+~]|\bnot\b|\blambda\b[^:\n]{0,80}:|\bawait\b)[ \t\\\n]*){100}")
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"()[]{}"))
 
 
 def check(source: str) -> list[Fault]:
@@ -30,15 +25,15 @@ def check(source: str) -> list[Fault]:
     scope = _read(source)
     if isinstance(scope, Fault):
         return [scope]
-    return [_blocked(why, line) for line, why in sorted(set(Rules(scope).refusals()))]
+    return [refusal(why, line) for line, why in sorted(set(Rules(scope).refusals()))]
 
 
 def modules_of(source: str, *, trace: bool = False) -> list[str]:
     """Return the modules to import before the locks close: those on the allow-list that a text names."""
     scope = _read(source)
-    found = set() if isinstance(scope, Fault) else scope.modules()
-    traces = trace or "trace_robot" in found
-    return sorted(found | {"trace_robot.trace", "trace_robot.sandbox.child.tracing"} if traces else found)
+    modules = set() if isinstance(scope, Fault) else scope.modules()
+    traces = trace or PACKAGE in modules
+    return sorted(modules | {TRACE, CHILD_TRACING} if traces else modules)
 
 
 @functools.lru_cache(maxsize=2)  # a text is checked and then asked for its modules
@@ -49,34 +44,7 @@ def _read(source: str) -> NameScope | Fault:
     try:
         return NameScope(tree)
     except (RecursionError, TooDeepError):
-        return _blocked("the source is nested too deeply", None)
-
-
-def _blocked(why: str, line: int | None) -> Fault:
-    return Fault("blocked", why, line, static=True)
-
-
-def parse(source: str) -> ast.Module | Fault:
-    """Return the tree; refuse first what could exhaust the parser's stack or time."""
-    if len(source) > MAX_CHARS:
-        return _blocked(f"the source has {len(source)} characters, more than {MAX_CHARS}", None)
-    depth = deepest = 0
-    for bracket in source.encode("utf-8", "replace").translate(None, _NOT_BRACKETS):
-        depth += 1 if bracket in b"([{" else -1
-        deepest = max(deepest, depth)
-    if deepest > _MAX_BRACKETS or (prefixes := _PREFIXES.search(source)):
-        line = source.count("\n", 0, prefixes.start()) + 1 if deepest <= _MAX_BRACKETS and prefixes else None
-        return _blocked("the source is nested too deeply", line)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except SyntaxError as error:
-        return Fault("exception", f"{type(error).__name__}: {error.msg}", error.lineno, static=True)
-    except ValueError as error:
-        return Fault("exception", f"SyntaxError: {error}", None, static=True)
-    except (RecursionError, MemoryError):
-        return _blocked("the source is nested too deeply", None)
+        return refusal("the source is nested too deeply", None)
 
 
 def _module(name: str) -> Iterator[str]:

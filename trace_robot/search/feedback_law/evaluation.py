@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search.base import Steps
 from trace_robot.search.feedback_law import FeedbackLaw
+from trace_robot.search.feedback_law.controller import LawController
 from trace_robot.search.feedback_law.structures import Shape, disturbed, halves, size, without
 from trace_robot.spec import Array
 
-Step = Generator[list[Candidate], Sequence[Outcome], None]
 Value = tuple[float, float]
-LOOK = "look"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,9 +32,6 @@ class LawScore:
         returns = np.concatenate((self.returns, other.returns))
         successes = np.concatenate((self.successes, other.successes))
         return LawScore(returns, successes, self.faulty or other.faulty)
-
-
-Scores = Generator[list[Candidate], Sequence[Outcome], list[LawScore]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +81,12 @@ class LawTrials:
         return self.count
 
     def run(
-        self, laws: Sequence[FeedbackLaw], conditions: Sequence[int], note: str = "", *, look: bool = False
-    ) -> Scores:
+        self, laws: Sequence[FeedbackLaw], conditions: Sequence[int], note: str = "", *, probe: bool = False
+    ) -> Steps[list[LawScore]]:
         """Run each law once on each of ``conditions``."""
         asked = []
         for law in laws:
-            data = {**law.to_data(), **({LOOK: True} if look else {})}
+            data = LawController(law, probe).to_data()
             asked.append(
                 Candidate(self.number(), None, {}, note, "search", program=data, seeds=tuple(conditions))
             )
@@ -108,8 +105,6 @@ POOL = 256  # conditions: the first half to climb on, others to choose on and to
 CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
 MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
 COPIES = 3
-
-Found = Generator[list[Candidate], Sequence[Outcome], "LawFinalist | None"]
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +144,9 @@ class Finalists:
         """The best on the conditions to choose on; one that did not hold on others comes last."""
         return max(self.list, key=lambda each: (not each.refused, self.value(each)), default=None)
 
-    def enter(self, laws: Sequence[FeedbackLaw], shapes: Sequence[Shape], vectors: Sequence[Array]) -> Any:
+    def enter(
+        self, laws: Sequence[FeedbackLaw], shapes: Sequence[Shape], vectors: Sequence[Array]
+    ) -> Steps[Sequence[LawFinalist]]:
         """Run laws on the conditions to choose on; return the finalists that they are."""
         scores = yield from self.trials.run(laws, self.seeds[CHOOSE], "on conditions to choose on")
         new = [
@@ -159,7 +156,7 @@ class Finalists:
         self.list += new
         return new
 
-    def solved(self) -> Found:
+    def solved(self) -> Steps[LawFinalist | None]:
         """Return a finalist that solves the task on conditions it was not chosen on, if there is one.
 
         Among several that may, those are preferred that bear to have their numbers disturbed.
@@ -174,7 +171,7 @@ class Finalists:
             steady.refused = True
         return None
 
-    def _steadiest(self, able: Sequence[LawFinalist]) -> Any:
+    def _steadiest(self, able: Sequence[LawFinalist]) -> Steps[LawFinalist]:
         """Return the law that succeeds most often with its numbers disturbed, the shortest of equals."""
         able = list(dict.fromkeys(able))
         noisy = [disturbed(each.law, self.random) for each in able for _ in range(COPIES)]
@@ -185,7 +182,7 @@ class Finalists:
         ]
         return able[max(range(len(able)), key=lambda k: (shares[k], -size(able[k].law)))]
 
-    def simplified(self, finalist: LawFinalist) -> Any:
+    def simplified(self, finalist: LawFinalist) -> Steps[LawFinalist]:
         """Leave out what a solution can do without; return the plainest law that still solves the task."""
         chain = [finalist]
         while (plainer := (yield from self._plainer(chain[-1].law, finalist.score))) is not None:
@@ -195,7 +192,7 @@ class Finalists:
             chain.pop()
         return chain[-1]
 
-    def _plainer(self, law: FeedbackLaw, score: LawScore) -> Any:
+    def _plainer(self, law: FeedbackLaw, score: LawScore) -> Steps[tuple[FeedbackLaw, LawScore] | None]:
         """Return a plainer law with its score, one that is worth nearly ``score``; None if there is none."""
         parts = yield from self._worth(halves(law), score)
         if parts:
@@ -209,7 +206,9 @@ class Finalists:
         together = yield from self._worth(bulk, score)
         return min(together, key=lambda pair: size(pair[0])) if together else singles[0]
 
-    def _worth(self, laws: Sequence[FeedbackLaw], score: LawScore) -> Any:
+    def _worth(
+        self, laws: Sequence[FeedbackLaw], score: LawScore
+    ) -> Steps[Sequence[tuple[FeedbackLaw, LawScore]]]:
         """Return those of ``laws`` that are worth nearly ``score``, with their scores; the best first."""
         if not laws:
             return []
@@ -218,7 +217,7 @@ class Finalists:
         fit = [pair for pair in zip(laws, scores, strict=True) if judge.worth(pair[1], score)]
         return sorted(fit, key=lambda pair: judge.value(pair[1]), reverse=True)
 
-    def _holds(self, finalist: LawFinalist) -> Any:
+    def _holds(self, finalist: LawFinalist) -> Steps[bool]:
         """Return whether a law solves the task on conditions that nothing was chosen on."""
         judge = self.trials.judge
         (score,) = yield from self.trials.run(

@@ -1,6 +1,6 @@
 """What the numbers of an observation are to one another, found in episodes and not in names.
 
-A worker notes what held in one episode (``look``); ``Features`` is what held in all of them.
+A worker notes what held in one episode (``probe_features``); ``Features`` is what held in all of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST = 0.6  # share of episodes in which something must hold
 LEAST = 8  # decisions of an episode that tells anything
 
 
-def look(spec: TaskSpec, observations: Array) -> dict[str, float]:
+def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
     """Return small numbers that say what the columns of ``observations``, (T + 1, observation_size), did.
 
     size_I: root mean square. moves_I: 1 if it changed. circle_I_J: 1 if the squares sum to 1 all the time.

@@ -85,11 +85,6 @@ class FeedbackLaw:
         return tuple(each for each in found if each is not None)
 
 
-def is_law(data: Mapping[str, Any]) -> bool:
-    """Return whether a candidate's data is a law, and not a staged program."""
-    return KEY in data
-
-
 def check(law: FeedbackLaw, spec: TaskSpec) -> None:
     """Raise PolicyError if ``law`` reads numbers that ``spec`` does not show, or its action does not fit."""
     for feedback in (law.usual, law.near):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count, product
-from typing import Any
 
 import numpy as np
 
-from trace_robot.errors import OrderError
-from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.optimizers.problem import Candidate
+from trace_robot.search.base import GeneratorSearch, Steps
 from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
-from trace_robot.search.feedback_law.evaluation import POOL, Finalists, LawFinalist, LawTrials, Step
+from trace_robot.search.feedback_law.evaluation import POOL, Finalists, LawFinalist, LawTrials
 from trace_robot.search.feedback_law.features import NOTES, Features
 from trace_robot.search.feedback_law.restart import CmaRestart
 from trace_robot.search.feedback_law.structures import Shape, rounded, shapes
@@ -27,7 +26,7 @@ MEASURED = 4  # laws that say how large numbers are when they are pushed well
 STALE = 2  # looks without a better law after which a race is given up
 
 
-class FeedbackLawSearch:
+class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
     """Races shapes of laws against one another, from simple to rich, each climbed by CMA-ES from two starts.
 
     The same for every environment; deterministic for ``seed`` and the outcomes told. ``done`` says why it
@@ -37,63 +36,24 @@ class FeedbackLawSearch:
     seeds: POOL training conditions.
     """
 
-    uses_graph = False
-    log = ()  # it asks no model
-
     def __init__(self, spec: TaskSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
         self.spec = spec
         self.seeds = tuple(seeds)
         self.random = np.random.default_rng(seed)
         self.trials = LawTrials(spec.return_threshold)
         self.finalists = Finalists(self.trials, self.seeds, self.random)
-        self.done = ""
-        self.phase = "explore"
         self.chosen: LawFinalist | None = None
-        self._steps = self._run()
-        self._waiting: list[Candidate] = next(self._steps)
-        self._told: list[list[dict[str, Any]]] = []
-
-    def ask(self) -> list[Candidate]:
-        return list(self._waiting)
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Raises OrderError unless there is an outcome for each candidate that was asked for."""
-        told = {outcome.candidate: outcome for outcome in outcomes}
-        missing = [candidate.id for candidate in self._waiting if candidate.id not in told]
-        if missing or not self._waiting:
-            raise OrderError(
-                f"tell wants an outcome for each candidate of the last ask, got none for {missing[:5]!r}"
-                if missing
-                else f"tell wants candidates that were asked for, but the search is done: {self.done}"
-            )
-        ordered = [told[candidate.id] for candidate in self._waiting]
-        self._told.append([outcome.to_data() for outcome in ordered])
-        try:
-            self._waiting = self._steps.send(ordered)
-        except StopIteration:
-            self._waiting = []
+        super().__init__()
 
     @property
     def champion(self) -> LawFinalist | None:
         """The best law so far on the conditions to choose on; once solved, the one that was settled on."""
         return self.chosen or self.finalists.champion
 
-    @property
-    def best(self) -> Candidate | None:
-        champion = self.champion
-        if champion is None:
-            return None
+    def _candidate(self, champion: LawFinalist) -> Candidate:
         return Candidate(champion.number, None, {}, champion.name, "search", champion.law.to_data())
 
-    def state(self) -> dict[str, Any]:
-        """Everything told so far; ``restore`` hears it again."""
-        return {"told": self._told}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        for round_ in state["told"]:
-            self.tell([Outcome.from_data(data) for data in round_])
-
-    def _run(self) -> Step:
+    def _search(self) -> Steps[None]:
         """The whole search as one text: what it yields is asked, what was told is sent back."""
         features = yield from explore(self.spec, self.trials, self.seeds[:2], self.random)
         found = shapes(features, self.spec.action_size)
@@ -118,13 +78,13 @@ class FeedbackLawSearch:
             found = yield from self._measured(features)
             climbs = self._from_best(found) if race % 2 else self._from_nothing(found)
 
-    def _measured(self, features: Features) -> Any:
+    def _measured(self, features: Features) -> Steps[list[Shape]]:
         """Return the shapes with the sizes that numbers have under the best laws."""
         laws = [each.law for each in self.finalists.ranked[:MEASURED]]
         features = yield from measured(self.spec, self.trials, self.seeds[:2], features, laws)
         return shapes(features, self.spec.action_size)
 
-    def _race(self, climbs: list[CmaRestart], race: int) -> Step:
+    def _race(self, climbs: list[CmaRestart], race: int) -> Steps[None]:
         """Let climbs go on and drop those that are behind, until none gets on or the task is solved."""
         stale, best = 0, self.finalists.champion
         for rung in count(1):
@@ -137,7 +97,7 @@ class FeedbackLawSearch:
             if not climbs or stale >= STALE:
                 return
 
-    def _rung(self, climbs: list[CmaRestart], race: int, rung: int) -> Any:
+    def _rung(self, climbs: list[CmaRestart], race: int, rung: int) -> Steps[list[CmaRestart]]:
         """Let climbs go on for some generations; settle on a law that solves the task, return them ranked."""
         self.phase = f"race {race}: {len(climbs)} climbs, {climbs[0].shape.name}"
         for _ in range(RUNGS[min(rung, len(RUNGS) - 1)]):
@@ -182,7 +142,7 @@ class FeedbackLawSearch:
             climbs += [CmaRestart(shape, self._seed(), np.zeros(shape.count)) for _ in range(STARTS - 1)]
         return climbs
 
-    def _generation(self, climbs: Sequence[CmaRestart], count: int) -> Step:
+    def _generation(self, climbs: Sequence[CmaRestart], count: int) -> Steps[None]:
         """One generation of each climb, all on the same ``count`` conditions, other ones each time."""
         conditions = [self.seeds[k] for k in self.random.choice(POOL // 2, count, replace=False)]
         climbs = [climb for climb in climbs if not climb.over]
@@ -213,7 +173,7 @@ class FeedbackLawSearch:
             for k in range(STARTS)
         ]
 
-    def _solved(self) -> Any:
+    def _solved(self) -> Steps[bool]:
         """Settle on a law if there is one that solves the task; return whether there is."""
         found = yield from self.finalists.solved()
         if found is None:
@@ -237,7 +197,7 @@ RANDOM = 18  # laws with numbers of all sizes
 
 def explore(
     spec: TaskSpec, trials: LawTrials, conditions: Sequence[int], random: np.random.Generator
-) -> Generator[list[Candidate], Sequence[Outcome], Features]:
+) -> Steps[Features]:
     shown = [i for field in spec.observation for i in range(field.start, field.stop)]
     quantities = tuple(Quantity("number", i) for i in shown)
     products = tuple((k,) for k in range(len(shown)))
@@ -254,7 +214,7 @@ def explore(
                 quantities, Feedback(tuple(Sum(products, tuple(map(rounded, row))) for row in weights))
             )
         )
-    scores = yield from trials.run(laws, conditions, "to see what the observation is made of", look=True)
+    scores = yield from trials.run(laws, conditions, "to see what the observation is made of", probe=True)
     return Features.of(spec, [notes for score in scores for notes in _notes(score.details)])
 
 
@@ -264,9 +224,9 @@ def measured(
     conditions: Sequence[int],
     features: Features,
     laws: Sequence[FeedbackLaw],
-) -> Generator[list[Candidate], Sequence[Outcome], Features]:
+) -> Steps[Features]:
     """Return the features with the sizes that numbers have under ``laws``, which do better than pushes at random."""
-    scores = yield from trials.run(laws, conditions, "to see how large the numbers are", look=True)
+    scores = yield from trials.run(laws, conditions, "to see how large the numbers are", probe=True)
     notes = [notes for score in scores for notes in _notes(score.details)]
     return replace(features, sizes=Features.of(spec, notes).sizes)
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search.base import Steps
 from trace_robot.search.staged import StagedProgram
 from trace_robot.search.staged.variants import disturbed
 from trace_robot.spec import TaskSpec
 
-Step = Generator[list[Candidate], Sequence[Outcome], None]
-Counts = Generator[list[Candidate], Sequence[Outcome], list[int]]
-Scores = Generator[list[Candidate], Sequence[Outcome], list[tuple[float, float]]]
 MEASURES = ("best", "last", "moved_", "raised_")
 FIRST = 10  # confirming conditions that all are tried on
 SPARED = 2  # failures there above which a program is not tried on the others
@@ -51,12 +49,12 @@ class ProgramEvaluation:
         self.count += 1
         return Individual(self.count, program, None if parent is None else parent.id, note)
 
-    def run(self, individuals: Sequence[Individual], conditions: Sequence[int] | None = None) -> Step:
+    def run(self, individuals: Sequence[Individual], conditions: Sequence[int] | None = None) -> Steps[None]:
         """Run each on those of ``conditions`` (the training ones if None) that it has no trial of."""
         wanted = self.conditions if conditions is None else conditions
         yield from self.run_each([(one, wanted) for one in individuals])
 
-    def run_each(self, pairs: Sequence[tuple[Individual, Sequence[int]]]) -> Step:
+    def run_each(self, pairs: Sequence[tuple[Individual, Sequence[int]]]) -> Steps[None]:
         """Run each individual on those of its own conditions that it has no trial of."""
         asked = []
         for one, conditions in pairs:
@@ -84,7 +82,7 @@ class ProgramEvaluation:
         """Return its mean value on ``conditions``; None: on all that it was tried on, confirming ones included."""
         return self.scale.mean(individual, tuple(individual.trials) if conditions is None else conditions)
 
-    def confirmed(self, individuals: Sequence[Individual]) -> Counts:
+    def confirmed(self, individuals: Sequence[Individual]) -> Steps[list[int]]:
         """Try each on the confirming conditions, starting over for ever; return how many of them it solves.
 
         What it did there is kept among its own trials. One that fails on many of the first is spared the rest,
@@ -98,7 +96,9 @@ class ProgramEvaluation:
             one.trials.update(copy.trials)
         return [one.successes(self.confirm) for one in lasting]
 
-    def robustness(self, programs: Sequence[StagedProgram], sigmas: Sequence[float], copies: int) -> Scores:
+    def robustness(
+        self, programs: Sequence[StagedProgram], sigmas: Sequence[float], copies: int
+    ) -> Steps[list[tuple[float, float]]]:
         """Return success and value of each program after a pass disturbed by noises, the same ones for all.
 
         Every noise comes with as many conditions as there are for training, in turn of all there are.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from trace_robot.errors import OrderError
-from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.optimizers.problem import Candidate
+from trace_robot.search.base import GeneratorSearch, Steps
 from trace_robot.search.staged import code
-from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, Step, diverse, trimmed
+from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, trimmed
 from trace_robot.search.staged.mutation import Changes, MotionPrimitives
 from trace_robot.search.staged.tuning import Tuning
 from trace_robot.spec import TaskSpec
@@ -19,7 +18,7 @@ from trace_robot.spec import TaskSpec
 POSE_STEPS = 15  # simulator steps that a decision usually takes in pose control
 
 
-class StagedSearch:
+class StagedSearch(GeneratorSearch[Individual]):
     """Explores programs until some solve every training condition, then seeks margin under noise.
 
     The same for every environment; deterministic for ``seed`` and the outcomes told. ``done`` says why it
@@ -29,8 +28,6 @@ class StagedSearch:
     steps that the caller will grant, of which the last are kept for making the best program plainer.
     """
 
-    uses_graph = False
-    log = ()  # it asks no model
     wanted = 6  # programs that solve every condition before exploring makes room for tuning
     patience = 4  # generations of exploring after the first such program at most
     margin = 0.9  # success under noise at which there is nothing left to tune
@@ -55,31 +52,7 @@ class StagedSearch:
         self.evaluation = ProgramEvaluation(spec, seeds, random, confirm)
         self.exploration = Exploration(self.evaluation, Changes(moves))
         self.tuning = Tuning(self.evaluation)
-        self.done = ""
-        self.phase = "explore"
-        self._steps = self._run()
-        self._waiting: list[Candidate] = next(self._steps)
-        self._told: list[list[dict[str, Any]]] = []
-
-    def ask(self) -> list[Candidate]:
-        return list(self._waiting)
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Raises OrderError unless there is an outcome for each candidate that was asked for."""
-        told = {outcome.candidate: outcome for outcome in outcomes}
-        missing = [candidate.id for candidate in self._waiting if candidate.id not in told]
-        if missing or not self._waiting:
-            raise OrderError(
-                f"tell wants an outcome for each candidate of the last ask, got none for {missing[:5]!r}"
-                if missing
-                else f"tell wants candidates that were asked for, but the search is done: {self.done}"
-            )
-        ordered = [told[candidate.id] for candidate in self._waiting]
-        self._told.append([dict(outcome.details) for outcome in ordered])
-        try:
-            self._waiting = self._steps.send(ordered)
-        except StopIteration:
-            self._waiting = []
+        super().__init__()
 
     @property
     def champion(self) -> Individual | None:
@@ -88,26 +61,13 @@ class StagedSearch:
             return self.tuning.finalists[0].individual
         return self.exploration.pool[0] if self.exploration.pool else None
 
-    @property
-    def best(self) -> Candidate | None:
+    def _candidate(self, champion: Individual) -> Candidate:
         """The champion, for ever starting over, with its code as the value of the parameter."""
-        champion = self.champion
-        if champion is None:
-            return None
         program = replace(champion.program, rounds=0)
         values = {self.parameter: code(program, self.spec)}
         return Candidate(champion.id, champion.parent, values, champion.note, "search", program.to_data())
 
-    def state(self) -> dict[str, Any]:
-        """Everything told so far; ``restore`` hears it again."""
-        return {"told": self._told}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        for round_ in state["told"]:
-            pairs = zip(self._waiting, round_, strict=True)
-            self.tell([Outcome(candidate.id, 0.0, details=details) for candidate, details in pairs])
-
-    def _run(self) -> Step:
+    def _search(self) -> Steps[None]:
         """The whole search as one text: what it yields is asked, what was told is sent back."""
         exploration, tuning = self.exploration, self.tuning
         while not self._explored():
@@ -179,7 +139,7 @@ class Exploration:
     def solved(self) -> list[Individual]:
         return [one for one in self.pool if self.evaluation.solves(one)]
 
-    def generation(self) -> Step:
+    def generation(self) -> Steps[None]:
         self.pool = self._ranked(self.pool)  # what was confirmed since ranks by that as well
         new = self._offspring()
         first, second = self._race()

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.search.base import Steps
 from trace_robot.search.staged import StagedProgram
-from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, Scores, Step, trimmed
+from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, trimmed
 from trace_robot.search.staged.variants import free, from_vector, simpler, to_vector
 from trace_robot.spec import Array
 
@@ -74,7 +75,7 @@ class Tuning:
     finalists: list[TuningFinalist] = field(default_factory=list)
     screened: set[int] = field(default_factory=set)
 
-    def screen(self, solved: Sequence[Individual]) -> Step:
+    def screen(self, solved: Sequence[Individual]) -> Steps[None]:
         """Measure those not measured yet, under noise only if they solve nearly as much as the best, keep the best."""
         new = trimmed([one for one in solved if one.id not in self.screened], self.size, alike=3)
         if not new:
@@ -88,7 +89,7 @@ class Tuning:
             self.finalists.append(TuningFinalist(one, count, *score, self._episodes(1)))
         self._sort()
 
-    def measure_again(self) -> Step:
+    def measure_again(self) -> Steps[None]:
         """Measure the first two again on new noises; afterwards the better one is first."""
         first = self.finalists[:2]
         scores = yield from self._robustness([f.individual.program for f in first], 2)
@@ -96,7 +97,7 @@ class Tuning:
             finalist.add(success, value, self._episodes(2))
         self._sort()
 
-    def generation(self) -> Step:
+    def generation(self) -> Steps[None]:
         """One generation of CMA-ES on the constants of the first finalist; its mean, if it solves all, a finalist."""
         first = self.finalists[0]
         if first.tuner is None:
@@ -116,7 +117,7 @@ class Tuning:
         self.finalists.append(TuningFinalist(tuned, count, success, value, self._episodes(2), tuner))
         self._sort()
 
-    def simplify(self) -> Step:
+    def simplify(self) -> Steps[None]:
         """Make the first finalist plainer as long as that costs neither success nor time under noise."""
         for _ in range(self.simplifications):
             first = self.finalists[0]
@@ -143,7 +144,7 @@ class Tuning:
         """How many noises of each sigma make up for few training conditions."""
         return -(-ENOUGH // len(self.evaluation.conditions))
 
-    def _robustness(self, programs: Sequence[StagedProgram], copies: int) -> Scores:
+    def _robustness(self, programs: Sequence[StagedProgram], copies: int) -> Steps[list[tuple[float, float]]]:
         return self.evaluation.robustness(programs, self.sigmas, copies * self._repeats)
 
     def _episodes(self, copies: int) -> int:

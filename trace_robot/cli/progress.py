@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a line an iteration, one live line below, a summary at the end."""
+"""Progress of a run: a line an iteration, a live line below, a summary."""
 
 from __future__ import annotations
 
@@ -7,62 +7,88 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-from trace_robot.cli.console import console as console
-from trace_robot.cli.console import write_json as write_json
-from trace_robot.cli.text import line, safe
+from trace_robot.cli.console import create_table, escape, line
 from trace_robot.run.events import Event, Iterated, Progressed, Started
 from trace_robot.settings import Result
 
-QUIET_SECONDS = 30.0  # without a word, where there is no live line, until one says that it goes on
+# Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
+# services kill it; a line in half a minute keeps the log short.
+QUIET_SECONDS = 30.0
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
 )
 
 
-class Screen:
-    """Shows a run's events."""
+def create_progress(out: Console, *columns: ProgressColumn | str) -> Progress:
+    """Return a live progress bar that vanishes at its end.
 
-    def __init__(self, out: Console, *, why: str = "", seconds: float | None = None) -> None:
+    Args:
+        out: where to draw; nothing is drawn if it is no terminal, or quiet.
+        columns: what the line shows; rich's own columns if none are given.
+    """
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal or out.quiet)
+
+
+def create_counter(out: Console, unit: str = "") -> Progress:
+    """Return a live line: description, bar, "done/total unit", ``note`` and time.
+
+    Args:
+        out: where to draw; nothing is drawn if it is no terminal, or quiet.
+        unit: what is counted; nothing is written after the numbers if empty.
+    """
+    return create_progress(
+        out,
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn(f"{{task.completed}}/{{task.total}} {unit}".strip()),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+    )
+
+
+class RunProgress:
+    """Printer of a run's events, a context manager that holds the live line.
+
+    ``began`` is true once the run has started: before that, an error concerns the options, not the run.
+    """
+
+    def __init__(self, out: Console) -> None:
+        """Prepare the live line on ``out``."""
         self.out = out
-        self.why = why
-        self.seconds = seconds
+        self.seconds: float | None = None  # the run's time limit, known when it has started
         self.began = False
-        self.told = time.monotonic()
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
-            TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=out, transient=True,
-            disable=not out.is_terminal or out.quiet,
-        )  # fmt: skip
-        self.bar = self.progress.add_task("rollouts", total=None, note="")
+        self._last_printed = time.monotonic()
+        self._progress = create_counter(out)
+        # Without a total the bar pulses: how many rollouts there will be is known only when a stage starts.
+        self._bar = self._progress.add_task("rollouts", total=None, note="")
 
-    def __enter__(self) -> Screen:
-        self.progress.start()
+    def __enter__(self) -> RunProgress:
+        self._progress.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self.progress.stop()
+        self._progress.stop()
 
     def show(self, event: Event) -> None:
+        """Print an event of the optimization loop, or update the live line."""
         if isinstance(event, Started):
-            self.began, self.why, self.seconds = True, event.why, event.settings.seconds
-            self._started(event)
+            self.began, self.seconds = True, event.settings.seconds
+            self._show_start(event)
         elif isinstance(event, Progressed):
-            self._progressed(event)
+            self._show_progress(event)
         elif isinstance(event, Iterated):
-            self._iterated(event)
+            self._show_iteration(event)
         else:
-            self.progress.stop()
-            summary(self.out, event.result, event.folder)
+            self._progress.stop()
+            print_summary(self.out, event.result, event.folder)
 
-    def _started(self, event: Started) -> None:
+    def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
-        self.out.print(f"optimizer  {settings.optimizer}: {escape(self.why)}")
+        self.out.print(f"optimizer  {settings.optimizer}: {escape(event.why)}")
         self.out.print(
             f"policy     {escape(policy.name)}, trainable: {escape(places)}; control {spec.control}"
         )
@@ -78,23 +104,23 @@ class Screen:
         self.out.print()
         self.out.print(HEAD, style="bold")
 
-    def _progressed(self, event: Progressed) -> None:
+    def _show_progress(self, event: Progressed) -> None:
         best = "" if event.best is None else f"best {event.best.outcome.success:.2f}  "
         left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
         note = f"{event.candidates} tried  {best}{left}" if event.stage == "training" else ""
-        if not self.out.is_terminal and time.monotonic() - self.told > QUIET_SECONDS:
-            self.told = time.monotonic()
+        if not self.out.is_terminal and time.monotonic() - self._last_printed > QUIET_SECONDS:
+            self._last_printed = time.monotonic()
             done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {event.total} episodes"
             self.out.print("; ".join(filter(None, (done, note.strip()))))
-        self.progress.update(
-            self.bar, description=event.stage, completed=event.done, total=event.total, note=note
+        self._progress.update(
+            self._bar, description=event.stage, completed=event.done, total=event.total, note=note
         )
 
-    def _iterated(self, event: Iterated) -> None:
+    def _show_iteration(self, event: Iterated) -> None:
         episodes = event.trial.episodes
         reward = sum(episode.total_reward for episode in episodes) / len(episodes)
         note = line(event.trial.candidate.note) if event.iteration else "the starting controller"
-        self.told = time.monotonic()
+        self._last_printed = time.monotonic()
         self.out.print(
             f"{event.iteration:>9}  {event.candidates:>6}  {event.trial.outcome.success:>7.2f}  {reward:>8.4g}  "
             f"{event.best.outcome.success:>5.2f}  {event.seconds:>5.0f}s  {escape(note)}",
@@ -102,12 +128,19 @@ class Screen:
         )
 
 
-def summary(out: Console, result: Result, folder: Path) -> None:
+def print_summary(out: Console, result: Result, folder: Path) -> None:
+    """Print held-out success with its interval, cost, and where the files are.
+
+    Args:
+        out: where to print.
+        result: of the finished run.
+        folder: the run's folder, with best.py, result.json and perhaps videos.
+    """
     low, high = result.held_out_interval
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = create_table(header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("ended", escape(safe(result.ended)))
+    table.add_row("ended", escape(result.ended))
     table.add_row(
         "held out",
         f"[bold]success {result.held_out_success:.2f}[/bold] of {result.held_out_episodes} episodes"

@@ -11,8 +11,7 @@ import time
 import pytest
 from rich.console import Console
 
-from trace_robot.cli.screen import Screen
-from trace_robot.cli.text import duration, line, safe
+from trace_robot.cli.progress import RunProgress
 from trace_robot.run.events import Progressed
 
 
@@ -22,17 +21,18 @@ def test_where_there_is_no_live_line_a_long_silence_is_broken_now_and_then(
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     out = Console(file=io.StringIO(), width=200)
-    screen = Screen(out, why="as asked", seconds=90)
+    progress = RunProgress(out)
+    progress.seconds = 90
     for second in range(0, 65, 5):
         now[0] = 1000.0 + second
-        screen.show(Progressed("training", second, 100, 7, None, float(second)))
-    told = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert told == ["35 s; training: 35 of 100 episodes; 7 tried  at most 55 s left"]
+        progress.show(Progressed("training", second, 100, 7, None, float(second)))
+    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines == ["35 s; training: 35 of 100 episodes; 7 tried  at most 55 s left"]
 
 
 INTERRUPTED = """
 import sys, time
-from trace_robot.cli.interrupt import interruptible
+from trace_robot.cli.console import interruptible
 with interruptible("stopped; go on"):
     try:
         print("ready", flush=True)
@@ -54,13 +54,3 @@ def test_the_first_interrupt_is_a_clean_stop_and_the_second_ends_the_process_at_
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "trace-robot: stopped; go on\n")
-
-
-def test_letters_that_act_on_a_terminal_are_written_out() -> None:
-    assert safe("a\tb\nc\x1b[2J\x9b\u202e\r") == "a\tb\nc\\x1b[2J\\x9b\\u202e\\r"
-    assert line("one\n two\x07  three", 12) == "one two\\x07…"
-
-
-@pytest.mark.parametrize(("seconds", "told"), [(9.4, "9 s"), (720, "12 min"), (11100, "3 h 05 min")])
-def test_a_time_is_told_as_a_person_would(seconds: float, told: str) -> None:
-    assert duration(seconds) == told

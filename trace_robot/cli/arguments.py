@@ -1,0 +1,295 @@
+"""Arguments that several commands share, and the parsers of their values.
+
+Every module that adds a command imports this one, so it imports nothing but argparse and ast: see ``main``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from typing import Any, TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands, name: str, help_text: str, description: str = ""
+) -> argparse.ArgumentParser:
+    """Add a subcommand and return its parser.
+
+    Args:
+        commands: the subparsers of ``trace-robot``.
+        name: what is typed.
+        help_text: its line in ``trace-robot --help``.
+        description: the head of the command's ``--help``, printed with its line breaks; ``help_text`` if empty.
+
+    Returns:
+        A parser that refuses abbreviated options, so that a new option cannot change what an old line means.
+    """
+    return commands.add_parser(
+        name,
+        help=help_text,
+        description=description or help_text,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+# Parsers of values. argparse turns the ValueError of a conversion and the ArgumentTypeError raised here into one
+# line and exit code 2; it names the function in "invalid positive_integer value: 'x'".
+
+
+def positive_integer(text: str) -> int:
+    """Return an integer of 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+    return value
+
+
+def non_negative_integer(text: str) -> int:
+    """Return an integer of 0 or more."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
+    return value
+
+
+def positive_number(text: str) -> float:
+    """Return a finite number above 0, refusing NaN too."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """Return a number from 0 to 1, such as a success rate."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return value
+
+
+def port_number(text: str) -> int:
+    """Return a TCP port, 0 for one that the system chooses."""
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
+    return value
+
+
+def seed_list(text: str) -> tuple[int, ...]:
+    """Return the seeds of "0,1,2", "0-9" or a mix of both, each once, in order."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(non_negative_integer(first), non_negative_integer(last or first) + 1)
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"must name at least one seed, got {text!r}")
+    return tuple(dict.fromkeys(seeds))
+
+
+def token_prices(text: str) -> tuple[float, float]:
+    """Return the prices of a million prompt and completion tokens, from "P,C"."""
+    prompt, _, completion = text.partition(",")
+    values = float(prompt), float(completion)
+    if not all(0 <= value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"must be two numbers of 0 or more, got {text}")
+    return values
+
+
+def _keyword_argument(text: str) -> tuple[str, Any]:
+    """Return key and value of "key=value", as text where it is no Python literal."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"must look like key=value, got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+# The environment and its episodes.
+
+
+def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> None:
+    """Add the environment by position or ``--env``, its instruction and arguments.
+
+    Args:
+        command: the parser to extend; ``options.task`` holds the environment's name.
+        metavar: the positional's name in the usage line.
+    """
+    either = command.add_mutually_exclusive_group(required=True)
+    what = "an environment: a name (see: trace-robot envs), a file in envs/, or a registered gymnasium id"
+    # Without SUPPRESS the one that was not typed would overwrite ``task`` with its default, None.
+    either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what)
+    either.add_argument(
+        "--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help="the same, written out"
+    )
+    command.add_argument(
+        "--task",
+        dest="instruction",
+        metavar="TEXT",
+        help="what to do in it, for a gymnasium id that no plug-in describes",
+    )
+    command.add_argument(
+        "--env-arg",
+        dest="env_args",
+        action="append",
+        type=_keyword_argument,
+        default=[],
+        metavar="KEY=VALUE",
+        help="an argument of the environment, also horizon and return_threshold; may be given again",
+    )
+
+
+def environment_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the typed keyword arguments of the environment.
+
+    The instruction is among them, under the name ``task``.
+    """
+    instruction = {} if options.instruction is None else {"task": options.instruction}
+    return {**instruction, **dict(options.env_args)}
+
+
+def add_episodes(command: argparse.ArgumentParser, default: int, what: str) -> None:
+    """Add ``--episodes`` and ``--seed``.
+
+    Args:
+        command: the parser to extend.
+        default: episodes without the option; 0 leaves the number to the optimizer.
+        what: what the episodes are for, in the help.
+    """
+    command.add_argument(
+        "--episodes",
+        type=positive_integer,
+        default=default,
+        metavar="N",
+        help=f"{what} (default {default or 'search 10, else 5'})",
+    )
+    command.add_argument(
+        "--seed",
+        type=non_negative_integer,
+        default=0,
+        metavar="S",
+        help="seed of the initial conditions and of the search (default 0)",
+    )
+
+
+def add_control(command: argparse.ArgumentParser) -> None:
+    """Add ``--control``: which kind of action a controller returns."""
+    command.add_argument(
+        "--control",
+        choices=("pose", "raw"),
+        help="pose: an action is a motion of the hand in metres, tracked for up to 20 simulator steps;"
+        " raw: the environment's own action (default: what the policy says, else pose; search: raw)",
+    )
+
+
+# Where and how long to compute.
+
+
+def add_workers(command: argparse.ArgumentParser) -> None:
+    """Add ``--workers`` and ``--trust``: the rollout processes and their sandbox."""
+    command.add_argument(
+        "--workers",
+        type=non_negative_integer,
+        metavar="N",
+        help="rollout processes; 0 for this one (default: one a processor)",
+    )
+    command.add_argument(
+        "--trust", action="store_true", help="run controllers even where this system cannot lock them in"
+    )
+
+
+def add_backend(command: argparse.ArgumentParser) -> None:
+    """Add ``--backend`` and ``--address``: this machine or a ray cluster."""
+    command.add_argument(
+        "--backend",
+        choices=("local", "ray"),
+        default="local",
+        help="where rollouts run: local, on this machine; ray, on a cluster (pip install 'trace-robot[ray]')",
+    )
+    command.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="ray: the cluster to join, or auto (default: a new one on this machine)",
+    )
+
+
+def add_budget(command: argparse.ArgumentParser) -> None:
+    """Add ``--seconds``, ``--steps`` and ``--feedback``: what a run may use."""
+    command.add_argument(
+        "--seconds",
+        type=positive_number,
+        metavar="T",
+        help="stop after this many seconds (default: search 240 unless --steps is given, optoprime none)",
+    )
+    command.add_argument(
+        "--steps",
+        type=positive_integer,
+        metavar="N",
+        help="stop after this many simulator steps, at the same candidate every time (default: no limit)",
+    )
+    command.add_argument(
+        "--feedback",
+        choices=("outcome", "terms", "hindsight", "expert"),
+        default="outcome",
+        help="what a model learns of an episode: outcome, the honest default; terms: also the reward's terms;"
+        " hindsight: also what came closer; expert: also what the scripted expert would do",
+    )
+
+
+def add_endpoint(command: argparse.ArgumentParser) -> None:
+    """Add ``--model`` and ``--base-url``: the language model."""
+    command.add_argument(
+        "--model", metavar="NAME", help="the model's name (default: OPENAI_MODEL, or the endpoint's only one)"
+    )
+    command.add_argument(
+        "--base-url", metavar="URL", help="an OpenAI-compatible endpoint (default: OPENAI_BASE_URL)"
+    )
+
+
+# Runs on disk, and the form of the output.
+
+
+def add_run(command: argparse.ArgumentParser) -> None:
+    """Add the positional RUN and ``--runs``."""
+    command.add_argument("run", metavar="RUN", help="a run's name, the beginning of its name, or its folder")
+    add_runs_folder(command)
+
+
+def add_runs_folder(command: argparse.ArgumentParser) -> None:
+    """Add ``--runs``: where runs are looked up by name."""
+    command.add_argument("--runs", metavar="DIR", help="the folder of runs (default: rollouts/runs)")
+
+
+def add_run_output(command: argparse.ArgumentParser) -> None:
+    """Add ``--out``, ``--overwrite`` and ``--no-video``: the folder of a new run."""
+    command.add_argument("--out", metavar="DIR", help="the run's folder (default: rollouts/runs/NAME-TIME)")
+    command.add_argument("--overwrite", action="store_true", help="replace an older run in --out")
+    command.add_argument("--no-video", action="store_true", help="make no videos")
+
+
+def add_require(command: argparse.ArgumentParser) -> None:
+    """Add ``--require``: the success rate below which the exit code is 3."""
+    command.add_argument(
+        "--require",
+        type=fraction,
+        metavar="RATE",
+        help="end with exit code 3 if held-out success is below this",
+    )
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """Add ``--json`` to a command whose only output is its result."""
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_output(command: argparse.ArgumentParser) -> None:
+    """Add ``--json`` and ``--quiet`` to a command that also shows its progress."""
+    command.add_argument(
+        "--json", action="store_true", help="print the result as JSON, and nothing else, on standard output"
+    )
+    command.add_argument("--quiet", action="store_true", help="print the result only")

@@ -1,0 +1,232 @@
+"""The workspace: ``envs``, ``policies``, ``init`` and ``check-env``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trace_robot.cli.arguments import (
+    Commands,
+    add_command,
+    add_environment,
+    add_json,
+    environment_options,
+    positive_number,
+)
+from trace_robot.cli.console import console, create_table, escape, write_json
+from trace_robot.errors import WorkspaceError, unknown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trace_robot.env.registry import CatalogEntry
+    from trace_robot.env_checker import Finding
+
+OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"
+RENAMED = {"gitignore": ".gitignore"}  # a name with a dot would be left out of the wheel
+# Padded to one width, with the blanks inside the markup so that the column after it lines up.
+MARKS = {
+    "good": "[green]good   [/green]",
+    "note": "[yellow]note   [/yellow]",
+    "problem": "[red]problem[/red]",
+}
+
+
+def add_envs(commands: Commands) -> None:
+    """Add ``envs``."""
+    command = add_command(commands, "envs", "list the environments that can be optimized in")
+    command.set_defaults(execute=execute_envs)
+    command.add_argument("word", nargs="?", default="", metavar="WORD", help="those with this word only")
+    add_json(command)
+
+
+def execute_envs(options: argparse.Namespace) -> int:
+    """Print the environments of the workspaces, with a word also gymnasium's."""
+    from dataclasses import asdict
+
+    from trace_robot.env.registry import catalogue
+
+    entries = catalogue()
+    if options.word:
+        entries = _with_word(options.word, entries)
+    if options.json:
+        write_json([asdict(entry) for entry in entries])
+        return 0
+    table = create_table("environment", "task")
+    for entry in entries:
+        table.add_row(escape(entry.name), escape(entry.instruction))
+    out = console()
+    out.print(table)
+    if not options.word:
+        out.print(f"\n{escape(OTHERS)}")
+    return 0
+
+
+def _with_word(word: str, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
+    """Return the environments with a word in name or task, also gymnasium's."""
+    from trace_robot.env.registry import CatalogEntry, gymnasium_ids
+
+    low = word.lower()
+    matches = [entry for entry in entries if low in f"{entry.name} {entry.instruction}".lower()]
+    # Packages such as Atari's register very many ids: they are searched with a word, not listed without one.
+    names = {entry.name for entry in entries}
+    ids = [name for name in _newest_versions(gymnasium_ids()) if name not in names]
+    matches += [
+        CatalogEntry(name, "give it a task: --task TEXT", "", "gymnasium")
+        for name in ids
+        if low in name.lower()
+    ]
+    if not matches:
+        raise unknown("environment", word, [*names, *ids])
+    return matches
+
+
+def _newest_versions(ids: Sequence[str]) -> list[str]:
+    """Return the gymnasium ids without those of which there is a newer version."""
+    newest: dict[str, tuple[int, str]] = {}
+    for name in ids:
+        family, _, version = name.rpartition("-v")
+        number = int(version) if family and version.isdigit() else -1
+        newest[family or name] = max(newest.get(family or name, (number, name)), (number, name))
+    return [name for _, name in newest.values()]
+
+
+def add_policies(commands: Commands) -> None:
+    """Add ``policies``."""
+    command = add_command(commands, "policies", "list the starting controllers")
+    command.set_defaults(execute=execute_policies)
+    add_json(command)
+
+
+def execute_policies(options: argparse.Namespace) -> int:
+    """Print the policies of the workspaces with what is trainable in them."""
+    import ast
+
+    from trace_robot.policy import load_policy
+    from trace_robot.workspace import policies
+
+    rows = []
+    for name in policies():
+        policy = load_policy(name)
+        # Parsed rather than imported: listing policies must not execute them.
+        summary = (ast.get_docstring(ast.parse(policy.text)) or "").split("\n")[0]
+        rows.append({"name": name, "about": summary, "trainable": [place.name for place in policy.places]})
+    if options.json:
+        write_json(rows)
+        return 0
+    table = create_table("policy", "what it does", "trainable")
+    for row in rows:
+        table.add_row(str(row["name"]), escape(str(row["about"])), ", ".join(row["trainable"]))
+    console().print(table)
+    return 0
+
+
+def add_init(commands: Commands) -> None:
+    """Add ``init``."""
+    command = add_command(
+        commands, "init", "make a workspace of your own, with one working example of each thing"
+    )
+    command.set_defaults(execute=execute_init)
+    command.add_argument("folder", metavar="DIR", help="an empty or a new folder")
+
+
+def execute_init(options: argparse.Namespace) -> int:
+    """Copy the template to a folder and print what to type next."""
+    folder = Path(options.folder)
+    written = _copy_template(folder)
+    out = console()
+    for path in written:
+        out.print(f"written  {escape(str(path))}")
+    if folder.resolve() != Path.cwd():
+        out.print(f"\ncd {escape(str(folder))}")
+    out.print("trace-robot check-env slider")
+    out.print("trace-robot optimize slider --policy slider --seconds 20 --out rollouts/runs/first")
+    return 0
+
+
+def _copy_template(folder: Path) -> list[Path]:
+    """Copy the template into a folder, refusing to replace a file."""
+    import trace_robot
+
+    template = Path(trace_robot.__file__).parent / "_template"
+    sources = sorted(
+        path for path in template.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+    targets = {}
+    for source in sources:
+        inside = source.relative_to(template)
+        targets[folder / inside.with_name(RENAMED.get(inside.name, inside.name))] = source
+    # All targets are looked at before the first is written, so that a refusal leaves the folder as it was.
+    existing = next((target for target in targets if target.exists()), None)
+    if existing is not None:
+        raise WorkspaceError(
+            f"{str(existing)!r} exists, and nothing is replaced; give an empty or a new folder"
+        )
+    try:
+        for target, source in targets.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+    except OSError as error:
+        raise WorkspaceError(
+            f"cannot make a workspace in {str(folder)!r}: {error.strerror or error}; give another folder"
+        ) from error
+    return list(targets)
+
+
+def add_check_env(commands: Commands) -> None:
+    """Add ``check-env``."""
+    command = add_command(
+        commands,
+        "check-env",
+        "check an environment: spaces, values, seeds, state, pictures, cost",
+        "Check an environment, or all of a plug-in file, in a separate process, and say how to mend what is wrong.\n"
+        "Exit code 1 if there is a problem.",
+    )
+    command.set_defaults(execute=execute_check_env)
+    add_environment(command, "NAME|FILE")
+    command.add_argument("--control", choices=("pose", "raw"), help="the control mode to check (default raw)")
+    command.add_argument(
+        "--seconds",
+        type=positive_number,
+        default=30.0,
+        metavar="T",
+        help="without an answer for this long it hangs (default 30)",
+    )
+    add_json(command)
+
+
+def execute_check_env(options: argparse.Namespace) -> int:
+    """Check environments in a child process, returning 1 if any has a problem."""
+    from dataclasses import asdict
+
+    from trace_robot.env.registry import named_in
+    from trace_robot.env_checker import examine
+
+    out = console(json=options.json)
+    arguments = environment_options(options)
+    if options.control is not None:
+        arguments["control"] = options.control
+    reports = []
+    for name in named_in(options.task):
+        report = examine(name, arguments, silence=options.seconds)
+        reports.append(report)
+        out.print(f"[bold]{escape(report.name)}[/bold]  {escape(report.file)}")
+        for finding in report.findings:
+            _print_finding(out, finding)
+    if options.json:
+        write_json([{**asdict(report), "problems": report.problems} for report in reports])
+    problems = sum(report.problems for report in reports)
+    if problems:
+        out.print(f"\n{problems} problem{'s' * (problems > 1)}; nothing is wrong with trace-robot itself")
+    return 1 if problems else 0
+
+
+def _print_finding(out: Console, finding: Finding) -> None:
+    field = f" ({finding.field})" if finding.field and finding.verdict == "problem" else ""
+    out.print(
+        f"  {MARKS[finding.verdict]}  {finding.check + field:10} {escape(finding.text)}", soft_wrap=True
+    )
+    if finding.remedy:
+        out.print(f"           [dim]{'':10} to mend it: {escape(finding.remedy)}[/dim]", soft_wrap=True)
