@@ -165,7 +165,7 @@ def run_of(level: str, endpoint: Any, out: Path) -> dict[str, Any]:
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Poison]:
     def pour() -> Poison:
         poison = Poison()
-        monkeypatch.setattr("trace_robot.env.traced.registry.expert", poison)
+        monkeypatch.setattr("trace_robot.env.registry.expert", poison)
         for name in [name for name in sys.modules if name.startswith("metaworld.policies")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "metaworld.policies", None)  # importing it now fails

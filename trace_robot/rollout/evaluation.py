@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.rollout.engine import OnEpisode
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import feedback, most_telling
 from trace_robot.rollout.seeds import SeedSplit
@@ -19,6 +18,7 @@ from trace_robot.settings import Settings
 from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:
+    from trace_robot.rollout.engine import OnEpisode
     from trace_robot.trace import Node, ParameterNode
 
 Records = tuple[Mapping[str, Any], ...]

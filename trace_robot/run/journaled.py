@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
     BudgetExceededError,
@@ -17,12 +17,14 @@ from trace_robot.fault import Limits
 from trace_robot.llm.metering import Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
-from trace_robot.rollout.engine import OnEpisode
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.evaluation import JobRunner
 from trace_robot.rollout.feedback import most_telling
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
+
+if TYPE_CHECKING:
+    from trace_robot.rollout.engine import OnEpisode
 
 NOT_KEPT = (
     BudgetExceededError,

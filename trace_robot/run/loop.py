@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from trace_robot.errors import RunError
 from trace_robot.optimizers.problem import Candidate, Optimizer
@@ -10,11 +11,13 @@ from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
 from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, is_better, is_new
 from trace_robot.run.events import Ended, Iterated, OnEvent, Progressed, Stage, Started
-from trace_robot.run.run import Run
 from trace_robot.search.controller import write_out
 from trace_robot.settings import Result
 from trace_robot.store.writer import Cost
 from trace_robot.versions import versions
+
+if TYPE_CHECKING:
+    from trace_robot.run.run import Run
 
 TUNING = ("tuning", "tuned")  # origins of CMA-ES on a model's proposal: not another iteration of the model
 
