@@ -146,9 +146,9 @@ def test_an_exception_of_a_plug_in_is_a_fault_of_the_environment_not_of_the_run(
 
 
 def test_a_worker_that_hangs_in_the_simulator_is_replaced_and_costs_one_episode() -> None:
-    with RolloutEngine(1, silence=5.0) as engine:
+    with RolloutEngine(1, timeout=5.0) as engine:
         engine.run([job(GOOD)])
-        engine._silence = 1.0
+        engine._timeout = 1.0
         hung, good = engine.run([job(GOOD, 0, "point-mass-that-hangs"), job(GOOD)])
     assert hung.fault is not None
     assert hung.fault.category == "crash"

@@ -189,7 +189,7 @@ def add_replay(commands: Commands) -> None:
 
 
 def execute_optimize(options: argparse.Namespace) -> int:
-    """Optimize a controller; with --dry-run print the first prompt."""
+    """Optimize a controller, or print the first prompt with --dry-run."""
     settings: dict[str, Any] = {
         "policy": options.policy,
         "iterations": options.iterations,
@@ -235,7 +235,10 @@ def _model(options: argparse.Namespace) -> ModelConfig:
 
 
 def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[str, Any]) -> int:
-    """Run ``optimize`` and show it; ``name`` is part of the folder's name where --out is left out."""
+    """Run ``optimize`` and show it.
+
+    ``name`` becomes part of the folder's name where --out is left out.
+    """
     from trace_robot.run.optimize import new_folder, optimize
 
     out = Path(options.out) if options.out else new_folder(name)
@@ -247,7 +250,7 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
 
 
 def execute_resume(options: argparse.Namespace) -> int:
-    """Go on with an interrupted run; show where to look at one that is finished."""
+    """Go on with an interrupted run, or name the command that shows a finished one."""
     from trace_robot.run.optimize import resume
 
     history, info = find_run(options.run, runs_folder(options))
@@ -290,7 +293,10 @@ def execute_replay(options: argparse.Namespace) -> int:
 
 
 def recordings() -> dict[str, Path]:
-    """Return the recordings in the workspaces' rollouts/recordings by name: NAME.json beside NAME.jsonl."""
+    """Return the workspaces' recordings by name.
+
+    A recording is rollouts/recordings/NAME.json beside NAME.jsonl.
+    """
     from trace_robot.workspace import workspaces
 
     paths: dict[str, Path] = {}
@@ -301,7 +307,10 @@ def recordings() -> dict[str, Path]:
 
 
 def _show(run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
-    """Show a run as it goes, and how to resume it if it is interrupted; return the exit code."""
+    """Show a run as it goes on, and return the exit code.
+
+    If it is interrupted, the command that resumes it is shown.
+    """
     from trace_robot.cli.progress import RunProgress
 
     screen = RunProgress(console(quiet=options.quiet, json=options.json))

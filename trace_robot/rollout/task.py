@@ -1,4 +1,4 @@
-"""What is rolled out: an environment with its options, and the policy that fits it."""
+"""A task: an environment with its options, and the policy that fits it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ DEFAULT_CONTROL = "pose"
 class Task:
     """An environment and a policy to run in it, resolved once.
 
-    env: the environment's name. options: its options, control included. spec: what it says of itself.
-    policy: fixed to the control mode, and to the environment's names and action size. source: the policy's text before
-    that, as its file has it.
+    Attributes:
+        env: the environment's name.
+        options: its options, control included.
+        spec: its description.
+        policy: fixed to the control mode, and to the environment's names and action size.
+        source: the policy's text before that, as in its file.
     """
 
     env: str
@@ -71,7 +74,7 @@ class Task:
 
     @classmethod
     def to_optimize(cls, settings: Settings, policy: Policy) -> Task:
-        """Return the task of a run, after all that can be refused before anything is rolled out or written.
+        """Return the task of a run, or refuse it before anything is written.
 
         Raises:
             PolicyError, UnknownNameError: see ``load``; the policy must also have something trainable.
@@ -90,5 +93,5 @@ class Task:
 
     @property
     def problem(self) -> Problem:
-        """The OPTO problem: the policy's parameters, with the environment described as text."""
+        """The OPTO problem: the policy's parameters and a description of the task."""
         return problem_of(self.policy, self.spec)

@@ -37,7 +37,7 @@ class OptimizationLoop:
         self._kept = -1  # id of the search's best program that is on disk
 
     def execute(self) -> Result:
-        """Iterate until the optimizer or the budget ends it, then score the best controller."""
+        """Iterate until the optimizer or the budget ends, then score the best."""
         run = self.run
         known = run.journal.known
         self.on_event(
@@ -130,14 +130,14 @@ class OptimizationLoop:
         self.on_event(Progressed(stage, done, total, self.evaluator.candidates, self.best, seconds))
 
     def _keep_program(self) -> None:
-        """Put the search's best program on disk, not scored as text yet, so that a run that is stopped has it."""
+        """Put the search's best program on disk, unscored, in case the run is stopped."""
         champion = self.optimizer.best
         if champion is not None and champion.program is not None and champion.id != self._kept:
             self._kept = champion.id
             self.run.recorder.keep(self.evaluator.text(write_out(champion, self.evaluator.task.spec)))
 
     def _write_program(self) -> None:
-        """Write the search's best program out as a controller, if it is a new one, and score that text."""
+        """Score the search's best program as a controller's text, if it is new."""
         champion = self.optimizer.best
         if champion is None or champion.program is None:
             return

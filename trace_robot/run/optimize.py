@@ -1,4 +1,4 @@
-"""A whole run in one call: from an environment's name to a scored controller, and on from an interruption."""
+"""A whole run in one call: ``optimize``, and ``resume`` after an interruption."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ def _execute(run: Run, engine: RolloutEngine | None, on_event: OnEvent) -> Resul
 
 
 def first_prompt(env: str, *, policy: str | Path | Policy = "do_nothing", **settings: Any) -> str:
-    """Roll the starting controller out and return what OptoPrime would ask a model; none is asked.
+    """Roll the starting controller out and return OptoPrime's first prompt.
+
+    No model is asked.
 
     Args:
         env: the environment.
@@ -130,13 +132,13 @@ def first_prompt(env: str, *, policy: str | Path | Policy = "do_nothing", **sett
 
 
 def _resolve(env: str, optimizer: str, source: Policy, settings: Mapping[str, Any]) -> tuple[Settings, Task]:
-    """Return complete settings and the task; all that can be refused is refused here."""
+    """Return complete settings and the task, or refuse them."""
     resolved = Settings.resolve(env, optimizer, policy=source.name, **settings)
     return resolved, Task.to_optimize(resolved, source)
 
 
 def new_folder(name: str) -> Path:
-    """Return a folder for a new run below rollouts/runs: NAME-TIME, numbered where that is taken."""
+    """Return the folder rollouts/runs/NAME-TIME, numbered where that is taken."""
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
     first = folder = RUNS / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
     number = 1

@@ -24,7 +24,7 @@ from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
 
 
 class Run:
-    """A run that this process holds: its folder and lock, its rows in the store, its journal.
+    """A run that this process holds: its folder, lock, rows and journal.
 
     ``create`` and ``open`` are context managers that release it. folder: absolute or relative, as it was given.
     """
@@ -107,7 +107,10 @@ class Run:
 
     @property
     def model(self) -> ChatModel | None:
-        """The model behind the journal; a replayed record is read again instead, as it costs nothing."""
+        """The model behind the journal, None where none is asked.
+
+        A replayed record is read again instead, as it costs nothing.
+        """
         connected = self.config.model
         if connected is None or isinstance(connected.meter.model, ReplayModel):
             return connected
@@ -115,7 +118,9 @@ class Run:
 
     @contextmanager
     def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
-        """Run the workers and the clock; an exception inside is noted in the store as the run's end.
+        """Start workers and clock for the block inside.
+
+        An exception inside is noted in the store as the reason why the run ended.
 
         Args:
             engine: one to use and leave open, None for a new one by the settings.
@@ -142,7 +147,12 @@ class Run:
             self.recorder.close()
 
     def cost(self, candidates: int, environment_steps: int) -> Cost:
-        """Return what the run has cost: the rollouts given, the clock, and the model's usage."""
+        """Return the run's cost: rollouts, time and the model's usage.
+
+        Args:
+            candidates: rolled out so far.
+            environment_steps: simulator steps so far.
+        """
         usage = self.config.usage
         return Cost(
             self.journal.seconds,
