@@ -51,8 +51,8 @@ class Evaluator:
         seeds: the training conditions.
         limits: time and memory of a controller.
         level: of the feedback.
-        confirm: further conditions, on which a controller that solved all of ``seeds`` is rolled out before it counts as
-            having solved anything; its outcome is then over both.
+        confirm: further conditions, on which a controller that solved all of ``seeds`` is rolled out before it counts
+            as having solved anything; its outcome is then over both.
         keep_observations: bring back what controllers observed.
         environment_steps, candidates: counts so far.
     """

@@ -76,6 +76,10 @@ class Task:
     def to_optimize(cls, settings: Settings, policy: Policy) -> Task:
         """Return the task of a run, or refuse it before anything is written.
 
+        Args:
+            settings: of the run.
+            policy: where it starts.
+
         Raises:
             PolicyError, UnknownNameError: see ``load``; the policy must also have something trainable.
             TraceRobotError: the seed or a number of conditions is out of range.
