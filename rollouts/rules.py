@@ -1,4 +1,4 @@
-"""Prompt optimization: find the instruction by which a model follows a hidden rule.
+"""Prompt optimization: find the instruction by which a model follows a rule.
 
 A model turns order lines into labels by the instruction, which is the parameter; checking is exact. The optimizer sees
 which labels were wrong and what was wanted. One call answers all lines, one call proposes the next instruction. At the

@@ -1,4 +1,4 @@
-"""A worker and its controller's process share a processor, until somebody else wants it too."""
+"""A worker and its controller's process share a CPU until it is contended."""
 
 import os
 import subprocess
@@ -44,13 +44,15 @@ def test_both_are_on_one_processor_and_free_again_afterwards(everywhere: set[int
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
 
 
-def test_a_closed_rig_leaves_its_processor(everywhere: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_runner_releases_its_processor(
+    everywhere: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
-    rig = EnvRunner(cpu=SharedCpu())
-    ((_, episode),) = rig.run([Job("mass", 0, controller="def act(observation):\n    return [0.0]\n")])
+    runner = EnvRunner(cpu=SharedCpu())
+    ((_, episode),) = runner.run([Job("mass", 0, controller="def act(observation):\n    return [0.0]\n")])
     assert episode.fault is None
     assert len(os.sched_getaffinity(0)) == 1
-    rig.close()
+    runner.close()
     assert os.sched_getaffinity(0) == everywhere
 
 

@@ -1,4 +1,4 @@
-"""Scores, intervals, conditions and feedback in words."""
+"""Scores, intervals, conditions and feedback as text."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def test_feedback_says_success_reward_how_each_episode_ended_and_marks_the_faili
     assert text.count(">>>") == 1
 
 
-def test_a_fault_on_a_line_that_is_not_there_is_told_without_a_mark() -> None:
+def test_a_fault_on_a_line_that_is_not_there_has_no_mark() -> None:
     assert describe(Fault("timeout", "too slow", 99), "a\nb") == "Error (timeout): too slow"
 
 
-def test_the_same_fault_in_every_episode_is_told_once() -> None:
+def test_the_same_fault_in_every_episode_is_written_once() -> None:
     assert feedback([BROKEN] * 5, "").count("ZeroDivisionError") == 1
 
 
