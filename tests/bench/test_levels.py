@@ -18,8 +18,9 @@ from trace_robot.env.registry import expert, make
 from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import LEVELS, FeedbackRecorder, feedback, words
+from trace_robot.rollout.feedback import FeedbackRecorder, feedback, words
 from trace_robot.run.optimize import optimize
+from trace_robot.settings import LEVELS
 
 ROOT = Path(trace_robot.__file__).parents[1]
 TOWARDS = """

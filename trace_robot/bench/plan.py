@@ -8,8 +8,7 @@ from typing import Any
 
 from trace_robot.env.registry import environments, sets
 from trace_robot.errors import UnknownNameError, UsageError, unknown
-from trace_robot.rollout.feedback import require_level
-from trace_robot.settings import SEARCH_SECONDS, Settings
+from trace_robot.settings import SEARCH_SECONDS, Settings, require_level
 
 OPTIMIZERS = ("search", "optoprime", "opro")
 Key = tuple[str, int]

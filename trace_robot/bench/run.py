@@ -17,10 +17,9 @@ from trace_robot.errors import ChangedRunError, EnvironmentFault
 from trace_robot.llm import ModelConfig, read_record
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
-from trace_robot.rollout.feedback import EXPERT
 from trace_robot.run.events import Event, OnEvent, Started
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.settings import Result
+from trace_robot.settings import EXPERT, Result
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.writer import Store
 from trace_robot.versions import versions

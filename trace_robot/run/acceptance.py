@@ -34,5 +34,10 @@ def is_better(
 
 
 def is_new(champion: Candidate, best: Evaluation | None) -> bool:
-    """Return whether the search's best candidate is another than the run's."""
+    """Return whether the search's best candidate is another than the run's.
+
+    Args:
+        champion: what the search ranks first.
+        best: the run's, None at its start.
+    """
     return best is None or champion.id != best.candidate.id

@@ -1,4 +1,4 @@
-"""The optimizers that a run can use: which one, why, and how it is created again when the run is resumed."""
+"""The registry of optimizers, and which of them a run uses."""
 
 from __future__ import annotations
 
@@ -34,9 +34,13 @@ PROTOCOL = ("ask", "tell", "best", "done", "uses_graph", "log")
 class OptimizerConfig:
     """Which optimizer a run uses, and what creates it.
 
-    name: of the registry, or of one's own factory. why: the reason, as text. stored: what creates the same one when
-    the run is resumed, None where that takes a Python object. model: None where none is asked. proposals: replies to
-    ask for at once.
+    Attributes:
+        name: of the registry, or of one's own factory.
+        why: the reason, as text.
+        stored: what creates the same one when the run is resumed; None where that takes a Python object.
+        model: None where none is asked.
+        proposals: replies of the model to ask for at once.
+        factory: of an optimizer of one's own.
     """
 
     name: str
@@ -114,6 +118,10 @@ class OptimizerConfig:
 
         A built-in one is created for that and dropped: this asks no model and rolls nothing out. One's own factory is
         called once only, when the run has begun.
+
+        Args:
+            settings: of the run.
+            task: what it optimizes.
         """
         if self.name in WITHOUT_MODEL and settings.feedback != "outcome":
             raise ValueMismatchError(
@@ -187,7 +195,7 @@ def _config(model: AnyModel) -> ModelConfig | None:
 
 
 def _connected(model: AnyModel) -> ConnectedModel:
-    """Return the model with its meter; one that counts nothing gets one."""
+    """Return the model with a meter."""
     if isinstance(model, ConnectedModel):
         return model
     if model is None or isinstance(model, str | ModelConfig):
@@ -227,7 +235,10 @@ def _opro(settings: Settings, task: Task, model: ChatModel | None, proposals: in
 
 
 def _refusals(code: str) -> list[str]:
-    """Return what the sandbox would refuse, so that the model is asked to repair its reply before a rollout."""
+    """Return what the static check refuses.
+
+    The model is then asked to repair its reply, before a rollout.
+    """
     return [f"line {fault.line}: {fault.message}" for fault in check(code)]
 
 

@@ -17,7 +17,7 @@ from trace_robot.errors import RunError
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluation
-from trace_robot.rollout.feedback import most_telling
+from trace_robot.rollout.feedback import representative
 from trace_robot.settings import Result, Settings
 from trace_robot.spec import TaskSpec
 from trace_robot.store.codec import Recording, encode_json, encode_recording
@@ -129,7 +129,7 @@ class RunWriter:
         self, number: int, trial: Evaluation, attempts: Sequence[Attempt], spent: Cost, *, better: bool
     ) -> None:
         """Enter an iteration; ``attempts``: what a model was asked on the way."""
-        telling = trial.episodes[most_telling(trial.episodes)]
+        telling = trial.episodes[representative(trial.episodes)]
         with self._writing(spent) as connection:
             row = {"run": self._run, "number": number, "better": better, **iteration_row(trial)}
             insert(connection, "iterations", row | dataclasses.asdict(spent))
