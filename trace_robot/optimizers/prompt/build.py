@@ -15,7 +15,7 @@ from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
 from trace_robot.optimizers.prompt.formatting import fence, one_line
 from trace_robot.optimizers.prompt.graph_text import render_graph
 from trace_robot.optimizers.prompt.reply import describe
-from trace_robot.optimizers.prompt.trial_text import feedback, fit_history, history_entries
+from trace_robot.optimizers.prompt.trial_text import feedback, fit_history, history_entries, rejected
 from trace_robot.optimizers.strategies import Trial
 
 HEADING_TOKENS = 4  # a part's name and the empty line before it
@@ -118,7 +118,8 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     sections = _whole_sections(instance)
     cuttable = _cuttable_sections(instance)
     history = history_entries(instance.problem, instance.parent, instance.history)
-    room = budget - message_tokens([head, _assemble(instance, sections)]) - FRAME_TOKENS
+    whole = [head, _assemble(instance, sections)]
+    room = budget - message_tokens(whole) - FRAME_TOKENS
     for name, (text, part, least) in cuttable.items():
         sections[name] = shorten(text, max(room // part, least))
         room -= token_bound(sections[name]) + HEADING_TOKENS if sections[name] else 0
@@ -202,8 +203,3 @@ def _constraint(spec: ParameterSpec, value: Any) -> str:
                 parts.append(f"at first it said: {one_line(docstring, 400)}")
     text = "; ".join(filter(None, parts))
     return f"({spec.kind}) {spec.name}: {text}" if text else ""
-
-
-def rejected(problems: Sequence[str]) -> str:
-    """Return #Rejected: a line for each reply that could not be used, with what was wrong with it."""
-    return "\n".join(f"- {one_line(text, 400)}" for text in problems)

@@ -6,9 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 
-from trace_robot.optimizers.prompt.values import Leaf
-
-CELL = 60
 MOST_RANGES = 6
 
 
@@ -48,23 +45,6 @@ def at_scale(value: float, scale: float) -> str:
     text = f"{value:.{decimals}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
-
-
-def cell(leaf: Leaf, scale: float) -> str:
-    """Return a value as a cell of a table with columns separated by ``|``.
-
-    Args:
-        leaf: a number, a truth value, a text, None, or a vector of numbers.
-        scale: as in ``at_scale``, for numbers and vectors.
-
-    Returns:
-        One line; vectors as numbers with spaces between them, texts with at most CELL characters.
-    """
-    if isinstance(leaf, tuple):
-        return " ".join(at_scale(value, scale) for value in leaf)
-    if isinstance(leaf, float):
-        return at_scale(leaf, scale)
-    return one_line(str(leaf), CELL).replace("|", "/")
 
 
 def one_line(text: str, length: int = 200) -> str:

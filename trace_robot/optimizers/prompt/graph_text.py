@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 
 from trace_robot.llm.tokens import shorten, token_bound
-from trace_robot.optimizers.prompt.formatting import at_scale, cell, number, one_line, step_ranges, step_span
+from trace_robot.optimizers.prompt.formatting import at_scale, number, one_line, step_ranges, step_span
 from trace_robot.optimizers.prompt.selection import MOST_RUNS, Run, Selection, select
 from trace_robot.optimizers.prompt.table import Entry, Record, Series, StepTable
+from trace_robot.optimizers.prompt.values import Leaf
 
 MOST_PATTERNS = 5
 MOST_FAILURES = 3
 MOST_VALUES = 6
+CELL = 60
 SHARES = {"#Documentation": 6, "#Code": 4, "#Inputs": 6, "#Outputs": 6}
 
 
@@ -114,82 +117,91 @@ def _outputs(table: StepTable, selection: Selection) -> str:
         lines.append(f"step {step}: {_value(exception, 400)}")
     for series in selection.outputs:
         last = table.steps[-1]
-        text = cell(series.values[last], selection.scales[series.name])
-        lines.append(f"{series.name} = {text}, at the last step {last}")
+        lines.append(f"{series.name} = {_at(series, last, selection)}, at the last step {last}")
     return "\n".join(lines)
 
 
 def _others(table: StepTable, selection: Selection) -> str:
-    """Return #Others but for its rows: the values of a graph without steps, or what takes one line a series."""
+    """Return #Others without its rows: what takes one line, or all values where there are no steps."""
     if not table.steps:
         return "\n".join(f"{e.name} = {_value(e, 160)}" for e in table.entries if e.call and not e.output)
     lines = [_constant(series, table, selection) for series in selection.constant]
     for series, reach in selection.steady:
-        last = cell(list(series.values.values())[-1], selection.scales[series.name])
-        lines.append(f"{series.name} = about {last}, changes by at most {at_scale(reach, reach * 10)}")
-    lines += [_plateau(name, runs) for name, runs in selection.plateaus]
+        last = _at(series, list(series.values)[-1], selection)
+        lines.append(f"{series.name} = about {last}, changes by at most {_cell(reach, reach * 10)}")
+    lines += [_plateaus(name, runs) for name, runs in selection.plateaus]
     lines += [_distance(series) for series in selection.distances]
     return "\n".join(lines)
+
+
+def _constant(series: Series, table: StepTable, selection: Selection) -> str:
+    steps = sorted(series.values)
+    everywhere = len(steps) == len(table.steps)
+    where = "in every step" if everywhere else f"wherever it is, step {step_ranges(steps)}"
+    return f"{series.name} = {_at(series, steps[0], selection)}, {where}"
+
+
+def _plateaus(name: str, runs: Sequence[Run]) -> str:
+    if len(runs) > MOST_RUNS:
+        values = list(dict.fromkeys(_cell(value, 0.0) for _, _, value in runs))
+        return f"{name}: {', '.join(values[:MOST_VALUES])}; changes {len(runs) - 1} times"
+    stretches = (f"{_cell(value, 0.0)} in {step_span(first, last)}" for first, last, value in runs)
+    return f"{name}: " + ", ".join(stretches)
+
+
+def _distance(series: Series) -> str:
+    values = {step: value for step, value in series.values.items() if isinstance(value, float)}
+    steps, reach = list(values), max(values.values())
+    nearest = min(steps, key=lambda step: values[step])
+    first, smallest, last = (_cell(values[step], reach) for step in (steps[0], nearest, steps[-1]))
+    return f"{series.name}: {first} at first, smallest {smallest} at step {nearest}, {last} at last"
+
+
+def _rows(selection: Selection) -> list[tuple[int, list[str]]]:
+    """Return the cells of each step that may get a row, the most important step first."""
+    return [
+        (step, [str(step), *(_at(series, step, selection) for series in selection.rows)])
+        for step in selection.ranking
+    ]
 
 
 def _value(entry: Entry, length: int) -> str:
     return number(entry.value, 4) if isinstance(entry.value, float) else one_line(entry.value, length)
 
 
-def _constant(series: Series, table: StepTable, selection: Selection) -> str:
-    steps = sorted(series.values)
-    where = "in every step"
-    if len(steps) < len(table.steps):
-        where = f"wherever it is, step {step_ranges(steps)}"
-    return f"{series.name} = {cell(series.values[steps[0]], selection.scales[series.name])}, {where}"
+def _at(series: Series, step: int, selection: Selection) -> str:
+    """Return a series' value at a step, "-" where it has none."""
+    return _cell(series.values[step], selection.scales[series.name]) if step in series.values else "-"
 
 
-def _plateau(name: str, runs: Sequence[Run]) -> str:
-    if len(runs) > MOST_RUNS:
-        values = list(dict.fromkeys(cell(value, 0.0) for _, _, value in runs))
-        return f"{name}: {', '.join(values[:MOST_VALUES])}; changes {len(runs) - 1} times"
-    return f"{name}: " + ", ".join(
-        f"{cell(value, 0.0)} in {step_span(first, last)}" for first, last, value in runs
-    )
-
-
-def _distance(series: Series) -> str:
-    values = {step: value for step, value in series.values.items() if isinstance(value, float)}
-    nearest, reach = min(values, key=lambda step: values[step]), max(values.values())
-    first, *_, last = (at_scale(value, reach) for value in values.values())
-    smallest = at_scale(values[nearest], reach)
-    return f"{series.name}: {first} at first, smallest {smallest} at step {nearest}, {last} at last"
-
-
-def _rows(selection: Selection) -> list[tuple[int, list[str]]]:
-    """Return the cells of each step that may get a row, the most important step first."""
-    rows = []
-    for step in selection.ranking:
-        cells = [
-            cell(series.values[step], selection.scales[series.name]) if step in series.values else "-"
-            for series in selection.rows
-        ]
-        rows.append((step, [str(step), *cells]))
-    return rows
+def _cell(leaf: Leaf, scale: float) -> str:
+    if isinstance(leaf, tuple):
+        return " ".join(at_scale(value, scale) for value in leaf)
+    if isinstance(leaf, float):
+        return at_scale(leaf, scale)
+    return one_line(str(leaf), CELL).replace("|", "/")  # a bar would end the cell
 
 
 def _fit_rows(header: Sequence[str], rows: Sequence[tuple[int, list[str]]], total: int, room: int) -> str:
     """Return as many rows as fit; columns are dropped from the right where not even two rows do."""
+    titles = [_title(count, total) for count in range(len(rows) + 1)]
     for width in range(len(header), 1, -1):
+        lines = [" | ".join(cells[:width]) for cells in (header, *(cells for _, cells in rows))]
+        # The bound of a text is the sum over its lines and line ends, so that every line is counted once.
+        tokens = list(itertools.accumulate(token_bound(line) + 1 for line in lines))
         low, high = 0, len(rows)
-        while low < high:  # bisection: more rows always take more tokens
+        while low < high:  # bisection over the number of rows
             middle = (low + high + 1) // 2
-            if token_bound(_table_text(header[:width], rows[:middle], total)) <= room:
+            if token_bound(titles[middle]) + tokens[middle] <= room:
                 low = middle
             else:
                 high = middle - 1
         if low >= min(2, len(rows)):
-            return _table_text(header[:width], rows[:low], total)
+            shown = sorted((step, line) for (step, _), line in zip(rows[:low], lines[1:], strict=False))
+            return "\n".join([titles[low], lines[0], *(line for _, line in shown)])
     return ""
 
 
-def _table_text(header: Sequence[str], rows: Sequence[tuple[int, list[str]]], total: int) -> str:
-    choice = "all are shown" if len(rows) == total else f"{len(rows)} are shown, the most telling"
-    lines = [f"Of {total} steps {choice}:", " | ".join(header)]
-    lines += [" | ".join(cells[: len(header)]) for _, cells in sorted(rows)]
-    return "\n".join(lines)
+def _title(count: int, total: int) -> str:
+    choice = "all are shown" if count == total else f"{count} are shown, the most telling"
+    return f"Of {total} steps {choice}:"

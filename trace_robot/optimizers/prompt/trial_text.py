@@ -1,4 +1,4 @@
-"""Trials as text: the feedback of the one that is worked on, and the history of the others."""
+"""Trials as text: feedback of the one worked on, history of the others, replies that became none."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ def scored(trial: Trial) -> str:
     if runs > 1:
         return f"{text}, success {round(outcome.success * runs)}/{runs}"
     return text + (", success" if outcome.success == 1 else "")
+
+
+def rejected(problems: Sequence[str]) -> str:
+    """Return #Rejected: a line for each reply that could not be used, with what was wrong with it."""
+    return "\n".join(f"- {one_line(text, 400)}" for text in problems)
 
 
 def history_entries(problem: Problem, parent: Trial | None, trials: Sequence[Trial]) -> list[tuple[str, str]]:
@@ -99,12 +104,10 @@ def _differences(problem: Problem, values: Mapping[str, Any], trial: Trial) -> s
     lines = []
     for spec in problem.parameters:
         here, there = values[spec.name], trial.candidate.values[spec.name]
-        if plain(here) == plain(there):
-            continue
         if spec.kind in ("code", "text"):
-            lines.append(_shorter(spec.name, str(here), str(there)))
-        else:
-            lines.append(f"{spec.name} = {plain(there)!r}")
+            lines += [] if here == there else [_shorter(spec.name, str(here), str(there))]
+        elif (value := plain(there)) != plain(here):
+            lines.append(f"{spec.name} = {value!r}")
     return "\n" + indented("\n".join(lines)) if lines else ""
 
 
