@@ -173,7 +173,7 @@ def test_what_a_stranger_wrote_is_shown_and_does_nothing_to_the_terminal(
         ("render reach-1 --contact-sheet --out sheet.mp4", "--out must name a .png file"),
         ("render reach-v3 --policy do_nothing --contact-sheet", "are for a run, which has no --policy"),
         ("runs --status done", "no status 'done'; known: running, stopped, failed, finished"),
-        ("runs --runs nowhere", "there is no store of runs in 'nowhere'"),
+        ("runs --runs nowhere", "file not found: 'nowhere/runs.sqlite', the store"),
         ("resume push-1", "has an optimizer that a program made"),
         ("resume nothing", "no run 'nothing' in"),
         ("optimize reach-v3 --money 3", "--money needs --prices"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trace_robot.env.registry import environments, sets
-from trace_robot.errors import TraceRobotError, UnknownNameError, unknown
+from trace_robot.errors import UnknownNameError, UsageError, unknown
 from trace_robot.rollout.feedback import require_level
 from trace_robot.run.optimizers import SEARCH_SECONDS
 from trace_robot.settings import Settings
@@ -156,5 +156,5 @@ def select(names: Iterable[str]) -> tuple[str, ...]:
         else:
             raise unknown("task or set of tasks", name, [*groups, *known])
     if not chosen:
-        raise TraceRobotError("a benchmark needs at least one task, got none")
+        raise UsageError("a benchmark needs at least one task, got none")
     return tuple(chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trace_robot.errors import TraceRobotError
+from trace_robot.errors import UsageError
 
 STRIDE = 100_000
 VALIDATION = 25_000
@@ -26,8 +26,8 @@ def held_out_seeds(seed: int, episodes: int) -> tuple[int, ...]:
 
 def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
     if seed < 0:
-        raise TraceRobotError(f"seed must be 0 or more, got {seed}")
+        raise UsageError(f"seed must be 0 or more, got {seed}")
     if not 0 < episodes <= VALIDATION:
-        raise TraceRobotError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
+        raise UsageError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
     start = seed * STRIDE + offset
     return tuple(range(start, start + episodes))

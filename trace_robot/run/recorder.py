@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.policy import Policy
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
@@ -131,7 +131,7 @@ class RunRecorder:
         try:
             self._studio.submit(job)
             self._note(self._studio.collect())
-        except RunError as error:
+        except RenderError as error:
             self._note([RenderFailure(job.path, str(error))])
 
     def _note(self, results: Sequence[VideoInfo | RenderFailure]) -> None:
