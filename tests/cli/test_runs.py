@@ -172,7 +172,7 @@ def test_text_of_a_run_is_shown_but_cannot_control_the_terminal(
         ("video reach-1", "has no recorded states to draw"),
         ("video reach-1 --contact-sheet --out sheet.mp4", "--out must name a .png file"),
         ("runs --status done", "no status 'done'; known: running, stopped, failed, finished"),
-        ("runs --runs nowhere", "there is no store of runs in 'nowhere'"),
+        ("runs --runs nowhere", "file not found: 'nowhere/runs.sqlite', the store"),
         ("resume push-1", "has an optimizer or a model that a program made"),
         ("resume nothing", "no run 'nothing' in"),
         ("optimize reach-v3 --money 3", "--money needs --prices"),
