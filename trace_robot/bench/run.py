@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trace_robot.bench.plan import Key, Plan
 from trace_robot.bench.results import ResultRow, Results
 from trace_robot.env.registry import require_expert
 from trace_robot.errors import ChangedRunError, EnvironmentFault
@@ -23,6 +23,9 @@ from trace_robot.settings import EXPERT, Result
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.writer import Store
 from trace_robot.versions import versions
+
+if TYPE_CHECKING:
+    from trace_robot.bench.plan import Key, Plan
 
 
 @dataclass(frozen=True, slots=True)

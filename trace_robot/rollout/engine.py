@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from trace_robot.errors import EnvironmentFault, OrderError, UsageError
 from trace_robot.fault import Fault
-from trace_robot.rollout.backends.base import Backend, InProcessBackend, Worker, WorkerMessage
+from trace_robot.rollout.backends.base import Backend, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch, Batches
 from trace_robot.rollout.episode import Episode, Job
 
@@ -148,6 +148,9 @@ class RolloutEngine:
 
     def _create_backend(self) -> Backend:
         if self._size == 0:
+            # Simulators and the sandbox are imported by the process that runs them, not by every user of the engine.
+            from trace_robot.rollout.backends.in_process import InProcessBackend
+
             return InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
         if self._name == "ray":
             from trace_robot.rollout.backends.ray import RayBackend

@@ -13,12 +13,12 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import feedback, representative
 from trace_robot.rollout.seeds import SeedSplit
-from trace_robot.rollout.task import Task
-from trace_robot.settings import Settings
 from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:
     from trace_robot.rollout.engine import OnEpisode
+    from trace_robot.rollout.task import Task
+    from trace_robot.settings import Settings
     from trace_robot.trace import Node, ParameterNode
 
 Records = tuple[Mapping[str, Any], ...]
@@ -202,7 +202,7 @@ def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
         episode: with its graph.
         parameters: the nodes in which the graph ends, matched by name.
     """
-    from trace_robot.trace import from_records
+    from trace_robot.trace.serialization import from_records
 
     by_name = {parameter.key: parameter for parameter in parameters}
     return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import controls, describe, require_expert
-from trace_robot.optimizers.problem import Problem
-from trace_robot.policy import Policy
 from trace_robot.policy.problem import problem_of
 from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.settings import EXPERT, LEVELS, Settings
-from trace_robot.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from trace_robot.optimizers.problem import Problem
+    from trace_robot.policy import Policy
+    from trace_robot.spec import TaskSpec
 
 DEFAULT_CONTROL = "pose"
 

@@ -17,17 +17,17 @@ from trace_robot.errors import (
     UnknownModelError,
 )
 from trace_robot.fault import Limits
-from trace_robot.llm.metering import Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
-from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.evaluation import JobRunner
 from trace_robot.rollout.feedback import representative
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 
 if TYPE_CHECKING:
+    from trace_robot.llm.metering import Usage
     from trace_robot.rollout.engine import OnEpisode
+    from trace_robot.rollout.episode import Episode, Job
+    from trace_robot.rollout.evaluation import JobRunner
 
 # Errors that end a run and that the user can mend: a resumed run asks again. Any other error of a model is an answer:
 # the optimizer goes on from it, and so must the replay.

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trace_robot.errors import PolicyError, RunError, ValueMismatchError, unknown
 from trace_robot.llm import ChatModel, ConnectedModel, MeteredModel, ModelConfig, Usage
 from trace_robot.optimizers import CMAES, OPRO, Optimizer, OptoPrime, Tuned
-from trace_robot.policy import Policy
 from trace_robot.rollout.seeds import training_seeds
-from trace_robot.rollout.task import Task
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search.controller import kind_for
-from trace_robot.settings import Settings
-from trace_robot.store.writer import RunHeader
+from trace_robot.search.create import create_search
+
+if TYPE_CHECKING:
+    from trace_robot.policy import Policy
+    from trace_robot.rollout.task import Task
+    from trace_robot.settings import Settings
+    from trace_robot.store.writer import RunHeader
 
 OptimizerFactory: TypeAlias = Callable[..., Optimizer]
 """A class or function that makes an optimizer of one's own.
@@ -210,7 +213,7 @@ def _built_in_search(settings: Settings, task: Task) -> Optimizer:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
-    return kind.search(
+    return create_search(
         task.spec,
         lambda count: training_seeds(settings.seed, count),
         episodes=settings.episodes,

@@ -6,18 +6,20 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import RenderError
-from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
-from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.evaluation import Evaluation
 from trace_robot.rollout.feedback import representative
-from trace_robot.rollout.task import Task
-from trace_robot.settings import Result
 from trace_robot.store.folder import RunFolder, difference
-from trace_robot.store.writer import Cost, RunWriter
+
+if TYPE_CHECKING:
+    from trace_robot.optimizers.optoprime import Attempt
+    from trace_robot.rollout.episode import Episode
+    from trace_robot.rollout.evaluation import Evaluation
+    from trace_robot.rollout.task import Task
+    from trace_robot.settings import Result
+    from trace_robot.store.writer import Cost, RunWriter
 
 log = logging.getLogger("trace_robot.run")
 

@@ -6,21 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trace_robot.errors import RunError, TraceRobotError
 from trace_robot.llm import ChatModel, ReplayModel
 from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.evaluation import JobRunner
 from trace_robot.rollout.task import Task
 from trace_robot.run.journaled import JournaledEngine, JournaledModel
 from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.recorder import RunRecorder
-from trace_robot.settings import Settings
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
-from trace_robot.store.history import Status
 from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
+
+if TYPE_CHECKING:
+    from trace_robot.rollout.evaluation import JobRunner
+    from trace_robot.settings import Settings
+    from trace_robot.store.history import Status
 
 
 class Run:

@@ -9,7 +9,7 @@ A worker imports this module, so nothing that is imported here may import a sear
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -22,7 +22,6 @@ from trace_robot.spec import Array, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
-    from trace_robot.search.base import GeneratorSearch
 
 
 class Runner(Protocol):
@@ -95,29 +94,6 @@ class DataController(Protocol):
     @classmethod
     def suits(cls, spec: TaskSpec) -> bool:
         """Return whether controllers of this kind can be searched for in an environment."""
-        ...
-
-    @classmethod
-    def search(
-        cls,
-        spec: TaskSpec,
-        conditions: Callable[[int], Sequence[int]],
-        *,
-        episodes: int,
-        confirm: int,
-        seed: int,
-        budget: int | None,
-    ) -> GeneratorSearch[Any]:
-        """Return the search for controllers of this kind, which may ignore arguments.
-
-        Args:
-            spec: the environment.
-            conditions: gives the first training conditions of a run, as many as it is asked for.
-            episodes: conditions that every controller is compared on.
-            confirm: further conditions to choose on.
-            seed: of all random choices.
-            budget: simulator steps that will be granted; None for no limit.
-        """
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,6 @@ from trace_robot.spec import Array, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
-    from trace_robot.search.feedback_law.search import FeedbackLawSearch
 
 Numbers = list[float]
 Compiled = tuple[tuple[float, tuple[int, ...]], ...]  # pairs of a weight and the places of its factors
@@ -150,29 +149,3 @@ class LawController:
     def suits(cls, spec: TaskSpec) -> bool:
         """Return True: a law reads numbers, and every environment shows some."""
         return True
-
-    @classmethod
-    def search(
-        cls,
-        spec: TaskSpec,
-        conditions: Callable[[int], Sequence[int]],
-        *,
-        episodes: int,
-        confirm: int,
-        seed: int,
-        budget: int | None,
-    ) -> FeedbackLawSearch:
-        """Return a search for feedback laws.
-
-        Args:
-            spec: the environment.
-            conditions: gives the first training conditions of a run, as many as it is asked for.
-            episodes: not used: rungs have their own numbers of conditions.
-            confirm: not used, for the same reason.
-            seed: of all random choices.
-            budget: not used: a race ends when a law solves the task.
-        """
-        from trace_robot.search.feedback_law.evaluation import POOL
-        from trace_robot.search.feedback_law.search import FeedbackLawSearch
-
-        return FeedbackLawSearch(spec, conditions(POOL), seed=seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +16,6 @@ from trace_robot.spec import Array, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
-    from trace_robot.search.staged.search import StagedSearch
 
 Point = tuple[float, float, float]
 NOWHERE = (
@@ -182,32 +181,6 @@ class StagedController:
     def suits(cls, spec: TaskSpec) -> bool:
         """Return whether a hand with a gripper has something to act on."""
         return len(spec.positions) >= 2 and spec.action_size == 4
-
-    @classmethod
-    def search(
-        cls,
-        spec: TaskSpec,
-        conditions: Callable[[int], Sequence[int]],
-        *,
-        episodes: int,
-        confirm: int,
-        seed: int,
-        budget: int | None,
-    ) -> StagedSearch:
-        """Return a search for staged programs.
-
-        Args:
-            spec: the environment.
-            conditions: gives the first training conditions of a run, as many as it is asked for.
-            episodes: how many of them every program is compared on.
-            confirm: how many further ones to choose on.
-            seed: of all random choices.
-            budget: simulator steps that will be granted; None for no limit.
-        """
-        from trace_robot.search.staged.search import StagedSearch
-
-        seeds = conditions(episodes + confirm)
-        return StagedSearch(spec, seeds[:episodes], confirm=seeds[episodes:], seed=seed, budget=budget)
 
 
 def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
