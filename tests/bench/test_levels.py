@@ -54,7 +54,7 @@ def test_each_level_begins_with_what_outcome_says_and_adds_its_own() -> None:
 def test_every_level_has_something_to_say_of_every_task(name: str) -> None:
     env = make(name, control="raw")
     watches = {
-        level: FeedbackRecorder(Job(name, 0, {"control": "raw"}, level=level), env.task_spec)
+        level: FeedbackRecorder(Job(name, 0, {"control": "raw"}, level=level), env.task_spec, expert)
         for level in LEVELS
     }
     observation, _ = env.reset(seed=0)

@@ -15,6 +15,7 @@ from trace_robot.errors import OrderError, PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import GeneratorSearch, Steps
 from trace_robot.search.controller import KINDS, DataController, kind_for, load_controller, write_out
+from trace_robot.search.create import create_search
 from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.controller import LawController
 from trace_robot.search.feedback_law.search import FeedbackLawSearch
@@ -114,8 +115,8 @@ def test_what_can_be_searched_for_is_asked_of_the_kinds() -> None:
         return range(count)
 
     for spec, search in ((SPEC, StagedSearch), (PLAIN, FeedbackLawSearch)):
-        kind = kind_for(spec)
-        assert isinstance(kind.search(spec, conditions, episodes=3, confirm=4, seed=0, budget=None), search)
+        found = create_search(spec, conditions, episodes=3, confirm=4, seed=0, budget=None)
+        assert isinstance(found, search)
     assert asked == [7, 256]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from trace_robot.env import registry
 from trace_robot.env.traced import load_env, make
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
@@ -20,9 +21,8 @@ from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.episode_graph import graph_of
 from trace_robot.rollout.episode_loop import Environment, run_episodes
 from trace_robot.sandbox import Sandbox
-from trace_robot.sandbox.module_names import TRACE
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
-from trace_robot.sandbox.types import Interface
+from trace_robot.sandbox.types import TRACE, Interface
 from trace_robot.search.controller import DataController, Runner, load_controller
 from trace_robot.spec import Array, TaskSpec
 
@@ -117,7 +117,7 @@ class EnvRunner:
         if self._cpu is not None:
             self._cpu.pin(box.pid)
         controller = _SandboxedController(box)
-        episodes = run_episodes(pool.take(len(jobs)), spec, controller, jobs)
+        episodes = run_episodes(pool.take(len(jobs)), spec, controller, jobs, registry.expert)
         pool.messages += controller.messages
         reused, self._used = controller.pid == self._used, controller.pid
         again = reused and not fresh

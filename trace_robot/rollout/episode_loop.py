@@ -13,7 +13,7 @@ import numpy as np
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import Fault
 from trace_robot.rollout.episode import Ended, Episode, Job
-from trace_robot.rollout.feedback import FeedbackRecorder
+from trace_robot.rollout.feedback import FeedbackRecorder, MakeExpert
 from trace_robot.spec import Array, Scene, States, TaskSpec
 
 log = logging.getLogger("trace_robot.rollout")
@@ -44,7 +44,11 @@ class Controller(Protocol):
 
 
 def run_episodes(
-    envs: Sequence[Environment], spec: TaskSpec, controller: Controller, jobs: Sequence[Job]
+    envs: Sequence[Environment],
+    spec: TaskSpec,
+    controller: Controller,
+    jobs: Sequence[Job],
+    make_expert: MakeExpert | None = None,
 ) -> list[Episode | None]:
     """Run one episode an environment, all in lock step.
 
@@ -56,13 +60,14 @@ def run_episodes(
         spec: of the environments.
         controller: of all episodes.
         jobs: their conditions, and what to record.
+        make_expert: see ``FeedbackRecorder``.
 
     Returns:
         One episode a job. None stands for one that must be run alone, because an episode beside it may have caused its
         fault.
     """
     started = time.perf_counter()
-    episodes = [_EpisodeState(env, spec, job) for env, job in zip(envs, jobs, strict=True)]
+    episodes = [_EpisodeState(env, spec, job, make_expert) for env, job in zip(envs, jobs, strict=True)]
     fault = controller.reset(len(episodes))
     if fault is not None:
         return [episode.failed(fault) if len(episodes) == 1 else None for episode in episodes]
@@ -110,7 +115,7 @@ class _EpisodeState:
     alone: it must be run again, without others in its process.
     """
 
-    def __init__(self, env: Environment, spec: TaskSpec, job: Job) -> None:
+    def __init__(self, env: Environment, spec: TaskSpec, job: Job, make_expert: MakeExpert | None) -> None:
         self.env, self.spec, self.job = env, spec, job
         self.actions: list[Array] = []
         self.rewards: list[float] = []
@@ -126,7 +131,7 @@ class _EpisodeState:
         except Exception as error:  # a plug-in is third-party code and may raise anything
             self._fail(_fault_of(error))
         self.observations = [self.observation]
-        self.feedback = FeedbackRecorder(job, spec)
+        self.feedback = FeedbackRecorder(job, spec, make_expert)
         self.feedback.observed(self.observation)
 
     def apply(self, answer: Array | Fault | None, *, doubtful: bool) -> None:

@@ -134,18 +134,26 @@ PHASES = 5  # phases of closer and farther in the feedback, at most
 COMPARED = 12  # decisions that are compared with the expert's, at most
 
 
+MakeExpert = Callable[..., Callable[[Array], Array]]
+
+
 class FeedbackRecorder:
     """Collects the series of a job's feedback level while its episode runs."""
 
-    def __init__(self, job: Job, spec: TaskSpec) -> None:
+    def __init__(self, job: Job, spec: TaskSpec, make_expert: MakeExpert | None = None) -> None:
+        """Prepare the series.
+
+        Args:
+            job: whose level decides what is recorded.
+            spec: of the environment.
+            make_expert: gives the scripted expert for a name and options; needed at level "expert" only.
+        """
         self._series: dict[str, list[Any]] = {}
         self._terms = job.level == "terms"
         self._pairs = _pairs(spec) if job.level == "hindsight" else {}
         self._expert: Callable[[Array], Array] | None = None
-        if job.level == EXPERT:
-            from trace_robot.env.registry import expert
-
-            self._expert = expert(job.env, **job.options)
+        if job.level == EXPERT and make_expert is not None:
+            self._expert = make_expert(job.env, **job.options)
 
     def observed(self, observation: Array) -> None:
         for name, (first, second) in self._pairs.items():

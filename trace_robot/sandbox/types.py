@@ -1,9 +1,17 @@
-"""The shape of a call: what a controller gets and what it must return."""
+"""What both processes agree on: the shape of a call, and modules that are imported by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+# The host must not import what runs in the child, and the child imports the tracing engine only for a controller that
+# uses it, so these modules are named and not imported. A test holds that each of them exists.
+PACKAGE: Final = "trace_robot"
+TRACE: Final = "trace_robot.trace"
+FORK_SERVER: Final = "trace_robot.sandbox.child.forkserver"
+CHILD_TRACING: Final = "trace_robot.sandbox.child.tracing"
 
 
 @dataclass(frozen=True, slots=True)
