@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trace_robot.optimizers import OptoPrime
+from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import Evaluator

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trace_robot.errors import PolicyError, RunError, ValueMismatchError, unknown
-from trace_robot.llm import ChatModel, ConnectedModel, MeteredModel, ModelConfig, Usage
-from trace_robot.optimizers import CMAES, OPRO, Optimizer, OptoPrime, Tuned
+from trace_robot.llm.config import ModelConfig
+from trace_robot.llm.connect import ConnectedModel
+from trace_robot.llm.metering import MeteredModel, Usage
+from trace_robot.llm.model import ChatModel
+from trace_robot.optimizers.cma_es import CMAES
+from trace_robot.optimizers.opro import OPRO
+from trace_robot.optimizers.optoprime import OptoPrime
+from trace_robot.optimizers.problem import Optimizer
+from trace_robot.optimizers.tuned import Tuned
 from trace_robot.rollout.seeds import training_seeds
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search.controller import kind_for

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.errors import RunError, TraceRobotError
-from trace_robot.llm import ChatModel, ReplayModel
+from trace_robot.llm.model import ChatModel
+from trace_robot.llm.recording import ReplayModel
 from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.task import Task
