@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Literal, get_args
 
-from trace_robot.errors import EnvironmentFault, OrderError, UsageError
+from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError, UsageError
 from trace_robot.fault import Fault
 from trace_robot.rollout.backends.base import Backend, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch, Batches
@@ -148,10 +148,7 @@ class RolloutEngine:
 
     def _create_backend(self) -> Backend:
         if self._size == 0:
-            # Simulators and the sandbox are imported by the process that runs them, not by every user of the engine.
-            from trace_robot.rollout.backends.in_process import InProcessBackend
-
-            return InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
+            return _InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
         if self._name == "ray":
             from trace_robot.rollout.backends.ray import RayBackend
 
@@ -309,3 +306,50 @@ def _crashed(job: Job, why: str) -> Episode:
     return failed_episode(
         job, None, Fault("crash", f"the rollout worker died twice running this episode: {why}")
     )
+
+
+class _InProcessBackend:
+    """One worker in the engine's process, for debugging."""
+
+    size = 1
+    ahead = 1
+
+    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
+        self._trusted, self._lock_step = trusted, lock_step
+
+    def start(self) -> Worker:
+        return _InProcessWorker(trusted=self._trusted, lock_step=self._lock_step)
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
+        return [(worker, worker.execute()) for worker in workers if isinstance(worker, _InProcessWorker)]
+
+    def close(self, idle: Sequence[Worker]) -> None:
+        for worker in idle:
+            worker.kill()
+
+
+class _InProcessWorker:
+    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
+        # Simulators and the sandbox are imported by the process that runs them, not by every user of the engine.
+        from trace_robot.rollout.env_runner import EnvRunner
+
+        self._runner = EnvRunner(trusted=trusted, lock_step=lock_step)
+        self._batches: deque[Batch] = deque()
+
+    def send(self, batch: Batch) -> None:
+        self._batches.append(batch)
+
+    def execute(self) -> WorkerMessage:
+        """Run the oldest batch. The message is empty where there is none."""
+        if not self._batches:
+            return WorkerMessage()
+        batch = self._batches.popleft()
+        jobs = [job for _, job in batch]
+        try:
+            episodes = [(batch[position][0], episode) for position, episode in self._runner.run(jobs)]
+        except TraceRobotError as error:
+            return WorkerMessage(error=error)
+        return WorkerMessage(episodes)
+
+    def kill(self) -> None:
+        self._runner.close()
