@@ -1,4 +1,4 @@
-"""Reading a policy's text and writing new values into it, without ever executing it."""
+"""A policy's text is read and gets new values without ever being executed."""
 
 from __future__ import annotations
 

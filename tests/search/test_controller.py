@@ -13,9 +13,9 @@ import pytest
 from helpers import fakes
 from trace_robot.errors import OrderError, PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search import search_for
 from trace_robot.search.base import GeneratorSearch, Steps
-from trace_robot.search.controller import KINDS, DataController, kind_for, load_controller, write_out
-from trace_robot.search.create import create_search
+from trace_robot.search.controller import KINDS, DataController, load_controller, write_out
 from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.controller import LawController
 from trace_robot.search.feedback_law.search import FeedbackLawSearch
@@ -105,18 +105,18 @@ def test_data_of_no_kind_is_refused_with_its_keys(data: dict[str, Any]) -> None:
         load_controller(data)
 
 
-def test_what_can_be_searched_for_is_asked_of_the_kinds() -> None:
-    assert kind_for(SPEC) is StagedController
-    assert kind_for(PLAIN) is LawController
+def test_which_search_suits_an_environment_is_asked_of_the_searches() -> None:
+    assert search_for(SPEC) is StagedSearch
+    assert search_for(PLAIN) is FeedbackLawSearch
     asked: list[int] = []
 
     def conditions(count: int) -> range:
         asked.append(count)
         return range(count)
 
-    for spec, search in ((SPEC, StagedSearch), (PLAIN, FeedbackLawSearch)):
-        found = create_search(spec, conditions, episodes=3, confirm=4, seed=0, budget=None)
-        assert isinstance(found, search)
+    for spec in (SPEC, PLAIN):
+        search = search_for(spec).begin(spec, conditions, episodes=3, confirm=4, seed=0, budget=None)
+        assert type(search) is search_for(spec)
     assert asked == [7, 256]
 
 
@@ -139,20 +139,30 @@ def test_running_controllers_as_data_loads_no_search() -> None:
 class _Counting(GeneratorSearch[int]):
     """Asks for one candidate, then for two, and is done."""
 
+    @classmethod
+    def suits(cls, spec: TaskSpec) -> bool:
+        return False
+
+    @classmethod
+    def begin(cls, spec: TaskSpec, conditions: Any, **options: Any) -> _Counting:
+        return cls()
+
     def __init__(self) -> None:
         self.scores: list[float] = []
         super().__init__()
 
     @property
     def champion(self) -> int | None:
-        return len(self.scores) or None
+        return len(self.scores) if len(self.scores) > 1 else None
 
     def _candidate(self, champion: int) -> Candidate:
         return Candidate(champion, None, {})
 
     def _search(self) -> Steps[None]:
         for count in (1, 2):
-            outcomes = yield [Candidate(10 * count + k, None, {}) for k in range(count)]
+            outcomes = yield [
+                Candidate(10 * count + k, None, {}, "tried", seeds=(1, 2)) for k in range(count)
+            ]
             self.scores += [outcome.score for outcome in outcomes]
         self.done = "counted"
 
@@ -168,6 +178,39 @@ def test_a_search_is_sent_outcomes_in_the_order_of_its_candidates() -> None:
     assert search.done == "counted"
     assert search.ask() == []
     assert search.best == Candidate(3, None, {})
+
+
+def test_until_a_search_compares_its_best_is_provisional_and_says_how_well_it_is_known() -> None:
+    search = _Counting()
+    search.tell([Outcome(10, 1.0)])
+    assert search.champion is None
+    best = search.best
+    assert best is not None
+    assert (best.id, best.seeds) == (10, (1, 2))
+    assert best.note == "tried: best so far, on 2 conditions alone"
+    search.tell([Outcome(20, 9.0), Outcome(21, 9.0)])
+    assert search.best == Candidate(3, None, {})
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([Outcome(1, 0.1), Outcome(2, 0.2)], 2),
+        ([Outcome(1, 0.9), Outcome(2, 0.2, success=0.5)], 2),
+        ([Outcome(1, 0.2), Outcome(2, 0.2)], 1),
+        ([Outcome(1, float("nan")), Outcome(2, -5.0)], 2),
+        ([Outcome(1, -5.0), Outcome(2, float("nan"))], 1),
+    ],
+)
+def test_a_provisional_best_has_the_highest_success_then_score_and_came_first(
+    outcomes: list[Outcome], expected: int
+) -> None:
+    search = _Counting()
+    for outcome in outcomes:
+        search._consider(Candidate(outcome.candidate, None, {}), outcome)
+    best = search.best
+    assert best is not None
+    assert best.id == expected
 
 
 def test_outcomes_that_are_missing_or_too_late_are_errors_that_say_so() -> None:

@@ -20,6 +20,20 @@ def _workspace(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def test_a_run_that_ends_before_the_first_rung_gives_the_best_that_was_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = f"optimize mass --optimizer search --steps 3000 --held-out 4 --no-video --out {out}"
+    assert main([*arguments.split(), "--workers", "1"]) == 0
+    result = json.loads((out / "result.json").read_text())
+    assert result["ended"] == "3000 simulator steps spent"
+    assert (result["iterations"], result["best_iteration"]) == (1, 1)
+    assert result["training_success"] > result["start_success"] == 0.0
+    assert "Found by search for mass" in (out / "best.py").read_text()
+    assert "best so far, on 2 conditions" in capsys.readouterr().out
+
+
 def test_where_nothing_has_a_position_the_search_finds_a_law_that_can_be_gone_on_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

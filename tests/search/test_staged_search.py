@@ -67,6 +67,23 @@ def test_another_seed_tries_other_programs() -> None:
     assert StagedSearch(SPEC, range(5), seed=0).ask() != StagedSearch(SPEC, range(5), seed=1).ask()
 
 
+def test_what_was_tried_best_is_at_hand_before_any_program_was_compared() -> None:
+    search = StagedSearch(SPEC, range(5), seed=0)
+    candidates = search.ask()
+    outcomes = [outcome(candidate) for candidate in candidates]
+    search.tell([replace(o, success=float(np.mean(o.details["success"]))) for o in outcomes])
+    assert search.champion is None
+    best = search.best
+    assert best is not None
+    wins = {
+        candidate.id for candidate, o in zip(candidates, outcomes, strict=True) if o.details["success"][0]
+    }
+    assert best.id in wins
+    assert StagedProgram.from_data(best.program or {}).passes == 0
+    assert "def act(" in best.values["act"]
+    assert best.seeds == candidates[0].seeds
+
+
 def test_ask_twice_gives_the_same_candidates() -> None:
     search = StagedSearch(SPEC, range(5))
     assert search.ask() == search.ask()

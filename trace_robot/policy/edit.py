@@ -1,4 +1,8 @@
-"""Writing new values into a policy's text."""
+"""Edits of a policy's text: new values in place of the old ones.
+
+Only what changes is edited, by offsets from the syntax tree, so that comments and layout of the rest stay and a
+difference between two candidates shows what was changed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,13 @@ from trace_robot.policy.parameters import FunctionDef, ParameterSite, first_line
 
 
 def rewrite(text: str, values: Mapping[ParameterSite, Any]) -> str:
-    """Return ``text`` with each place's new value; helpers around a function go above it, imports before the others."""
+    """Return a text with new values at trainable places.
+
+    Args:
+        text: of the policy.
+        values: a value for each place that changes, found in this same text. The value of a function may have imports
+            and helpers around it: these go before the other imports and above the function.
+    """
     edits: list[tuple[int, int, str]] = []
     imports = _imports(text)
     known = {line for line, _ in imports}
@@ -31,13 +41,14 @@ def rewrite(text: str, values: Mapping[ParameterSite, Any]) -> str:
         if parts.above:
             edits.append((place.above, place.above, f"{parts.above}\n\n\n"))
         edits.append((place.start, place.stop, textwrap.indent(parts.function, place.indent).lstrip()))
+    # From the end to the beginning, so that the offsets of edits that are still to be made stay true.
     for start, stop, new_text in sorted(edits, key=lambda edit: edit[:2], reverse=True):
         text = text[:start] + new_text + text[max(start, stop) :]
     return text
 
 
 def literal(value: Any) -> str:
-    """Return the text of a constant: numbers, text, booleans, None and lists, tuples, dicts of them."""
+    """Return the source of a constant: a literal, or a container of literals."""
     plain = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(plain, list | dict | tuple):
         return pprint.pformat(plain, width=100, sort_dicts=False)
@@ -46,7 +57,7 @@ def literal(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A code value taken apart: import lines, what else stands around the function, the bare function."""
+    """A code value in parts: import lines, helpers above the function, the function."""
 
     function: str
     imports: tuple[str, ...] = ()
@@ -54,7 +65,13 @@ class Parts:
 
 
 def split(name: str, source: str) -> Parts:
-    """Take a code value apart; what does not parse stays whole, for the sandbox to refuse with the line."""
+    """Split a code value into the function and what stands around it.
+
+    Args:
+        name: of the parameter, whose last part is the function's name.
+        source: as a model or a search wrote it. What does not parse stays whole, for the sandbox to refuse with
+            the line.
+    """
     wanted = name.rpartition(".")[2]
     try:
         body = ast.parse(source).body
@@ -71,7 +88,7 @@ def split(name: str, source: str) -> Parts:
 
 
 def _join(lines: list[str], statements: list[ast.stmt]) -> str:
-    """Return the statements' texts with the comments directly above them, spaced as in a module."""
+    """Return the texts of statements with the comments above them, spaced as usual."""
     text, previous = "", None
     for statement in statements:
         block = isinstance(statement, FunctionDef | ast.ClassDef)
@@ -91,20 +108,21 @@ def _join(lines: list[str], statements: list[ast.stmt]) -> str:
 
 def _imports(text: str) -> list[tuple[str, int]]:
     """Return the module's import statements, each with the line it begins on."""
-    found = [s for s in ast.parse(text).body if isinstance(s, ast.Import | ast.ImportFrom)]
-    free = [s for s in found if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
+    every = [s for s in ast.parse(text).body if isinstance(s, ast.Import | ast.ImportFrom)]
+    # Imports from __future__ must stay the first, so that no other may go before them.
+    free = [s for s in every if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
     return [(ast.unparse(s), s.lineno) for s in free]
 
 
 def _before_imports(text: str, place: ParameterSite, imports: list[tuple[str, int]]) -> int:
-    """Return the offset of the module's first import, or of ``place`` where there is none."""
+    """Return the offset of the module's first import, or else of ``place``."""
     if not imports:
         return place.above
     return sum(len(line) + 1 for line in text.split("\n")[: imports[0][1] - 1])
 
 
 def _grouped(lines: list[str]) -> str:
-    """Return import lines in two groups, the standard library's first, each followed by a blank line."""
+    """Return import lines as two paragraphs, those of the standard library first."""
     own = [line for line in lines if line.split()[1].partition(".")[0] in sys.stdlib_module_names]
     others = [line for line in lines if line not in own]
     return "".join("\n".join(group) + "\n\n" for group in (own, others) if group)

@@ -1,4 +1,7 @@
-"""Finding the trainable places in a policy's text."""
+"""The trainable places of a policy's text, read from its syntax tree.
+
+Nothing is executed: the text may be a model's or a stranger's.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from trace_robot.errors import PolicyError
 
 Kind = Literal["code", "number", "bool", "text", "array", "list", "dict"]
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
+# With the name of the published implementation, whose programs read alike.
 _PACKAGES = ("trace_robot", "trace_robot.trace", "opto.trace", "opto")
 
 
@@ -40,7 +44,16 @@ class ParameterSite:
 
 
 def find_places(tree: ast.Module, text: str, policy: str) -> tuple[ParameterSite, ...]:
-    """Return the trainable places of ``tree``, which was parsed from ``text``; names are unique."""
+    """Return the trainable places of a policy, in the order of its text.
+
+    Args:
+        tree: of the module.
+        text: that the tree was parsed from.
+        policy: its name, for error messages.
+
+    Raises:
+        PolicyError: where two places have one name, or a constant is not a literal that its constraint allows.
+    """
     finder = _Finder(text, policy, _aliases(tree))
     finder.scan(tree.body, owner=None, above=None)
     return tuple(finder.places)
@@ -55,6 +68,13 @@ class _Finder:
         self.places: list[ParameterSite] = []
 
     def scan(self, body: list[ast.stmt], owner: str | None, above: int | None) -> None:
+        """Add the places of some statements.
+
+        Args:
+            body: of a module or a class.
+            owner: the class, None for a module.
+            above: where helpers of its methods go; None for directly above each function.
+        """
         for statement in body:
             if isinstance(statement, FunctionDef) and self._trainable_decorator(statement):
                 self._add(self._code(statement, owner, above))
@@ -73,6 +93,7 @@ class _Finder:
         self.places.append(place)
 
     def _offset(self, line: int, byte_column: int) -> int:
+        # The syntax tree counts columns in bytes of UTF-8, offsets of the text are in characters.
         before = sum(map(len, self.lines[: line - 1]))
         current = self.lines[line - 1] if line <= len(self.lines) else ""
         return before + len(current.encode()[:byte_column].decode())
@@ -80,9 +101,8 @@ class _Finder:
     def _code(self, function: FunctionDef, owner: str | None, above: int | None) -> ParameterSite:
         start = self._offset(function.lineno, function.col_offset)
         stop = self._offset(function.end_lineno or function.lineno, function.end_col_offset or 0)
-        indent = self.lines[function.lineno - 1][
-            : len(self.lines[function.lineno - 1]) - len(self.lines[function.lineno - 1].lstrip())
-        ]
+        line = self.lines[function.lineno - 1]
+        indent = line[: len(line) - len(line.lstrip())]
         source = textwrap.dedent(indent + self.text[start:stop])
         if above is None:
             above = self._offset(first_line(function), 0)
@@ -105,11 +125,16 @@ class _Finder:
         if fault:
             raise PolicyError(f"policy {self.policy}, line {call.lineno}: {fault}")
         return ParameterSite(
-            str(name), _kind(value), value, self._keyword(call, "description") or "", constraint,
+            str(name),
+            _kind(value),
+            value,
+            self._keyword(call, "description") or "",
+            constraint,
             self._offset(argument.lineno, argument.col_offset),
-            self._offset(argument.end_lineno or argument.lineno, argument.end_col_offset or 0), 0,
+            self._offset(argument.end_lineno or argument.lineno, argument.end_col_offset or 0),
+            above=0,
             unnamed=None if self._keyword(call, "name") else self._offset(first.lineno, first.col_offset),
-        )  # fmt: skip
+        )
 
     def _literal(self, expression: ast.expr) -> Any:
         try:
@@ -131,13 +156,12 @@ class _Finder:
         return None
 
     def _structured(self, call: ast.Call) -> dict[str, Any]:
-        given = [self._literal(argument) for argument in call.args]
-        named = {keyword.arg: self._literal(keyword.value) for keyword in call.keywords}
+        arguments = [self._literal(argument) for argument in call.args]
+        named = {str(keyword.arg): self._literal(keyword.value) for keyword in call.keywords}
         if self._resolve(call.func) == "Choices":
-            return {
-                "choices": list(given[0] if len(given) == 1 and isinstance(given[0], list | tuple) else given)
-            }
-        return {**dict(zip(("low", "high"), given, strict=False)), **{str(k): v for k, v in named.items()}}
+            one = len(arguments) == 1 and isinstance(arguments[0], list | tuple)
+            return {"choices": list(arguments[0] if one else arguments)}
+        return {**dict(zip(("low", "high"), arguments, strict=False)), **named}
 
     def _trainable_decorator(self, function: FunctionDef) -> ast.Call | None:
         for decorator in function.decorator_list:
@@ -165,22 +189,23 @@ class _Finder:
 
 
 def _aliases(tree: ast.Module) -> dict[str, str]:
-    """Return {local name: library name}; a local name of the package itself stands for ""."""
-    found: dict[str, str] = {}
+    """Return {local name: library name}, in which the package itself is ""."""
+    aliases: dict[str, str] = {}
     for statement in ast.walk(tree):
         if isinstance(statement, ast.ImportFrom) and statement.module in _PACKAGES:
             if any(alias.name == "*" for alias in statement.names):
-                found.update({name: name for name in ("node", "bundle", "Bounds", "Choices")})
-            found.update({alias.asname or alias.name: "" if alias.name == "trace" else alias.name
-                          for alias in statement.names})  # fmt: skip
+                aliases.update({name: name for name in ("node", "bundle", "Bounds", "Choices")})
+            for alias in statement.names:
+                aliases[alias.asname or alias.name] = "" if alias.name == "trace" else alias.name
         elif isinstance(statement, ast.Import):
-            found.update(
+            aliases.update(
                 {alias.asname or alias.name: "" for alias in statement.names if alias.name in _PACKAGES}
             )
-    return found
+    return aliases
 
 
 def first_line(statement: FunctionDef | ast.ClassDef) -> int:
+    """Return the line on which a definition begins, that of its first decorator."""
     return min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from trace_robot.policy.parameters import ParameterSite, find_places
 
 if TYPE_CHECKING:
     from trace_robot.trace.node_types import ParameterNode
-from collections.abc import Iterator
 
 __all__ = ["ParameterSite", "Policy", "load_policy"]
 
@@ -39,7 +38,15 @@ class Policy:
 
     @classmethod
     def from_text(cls, text: str, name: str = "policy") -> Policy:
-        """Parse a controller; raise PolicyError with the line if it is not Python."""
+        """Parse a controller.
+
+        Args:
+            text: its source.
+            name: for error messages.
+
+        Raises:
+            PolicyError: with the line, if the text is not Python or a trainable place of it cannot be used.
+        """
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -50,11 +57,15 @@ class Policy:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The current value of every trainable place: source text for code, plain data for constants."""
+        """The current value of every place: source of functions, plain constants."""
         return {place.name: place.value for place in self.places}
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Return the text with ``values`` in their places; what is not named keeps its value."""
+        """Return the text with new values of the places that are named.
+
+        Raises:
+            PolicyError: where a name is of no trainable place.
+        """
         known = {place.name for place in self.places}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -65,12 +76,12 @@ class Policy:
         return rewrite(self.text, changed)
 
     def with_values(self, values: Mapping[str, Any]) -> Policy:
-        """Return the policy that ``render`` writes; its places keep the values as given."""
+        """Return the policy that ``render`` writes."""
         text = self.render(values)
         return Policy.from_text(text, self.name)
 
     def with_control(self, control: str) -> Policy:
-        """Return the policy with ``CONTROL`` set in its text, so that whoever runs it later runs it alike."""
+        """Return the policy with ``CONTROL`` set in its text, for all later runs of it."""
         if self.control == control:
             return self
         line = f"CONTROL = {control!r}".replace("'", '"')
@@ -85,20 +96,22 @@ class Policy:
         return Policy.from_text("\n".join(lines), self.name)
 
     def with_action_size(self, size: int) -> Policy:
-        """Return the policy with ``size`` zeros where its trainable ``act`` does nothing but return some zeros.
+        """Return the policy with ``size`` zeros where ``act`` only returns some zeros.
 
-        So that the controller that keeps still fits every environment.
+        So the controller that keeps still, from which most runs start, fits every environment.
         """
         act = next((place for place in self.places if place.name == "act" and place.kind == "code"), None)
-        found = None if act is None else re.fullmatch(r"(?s)(.*\n\s+return )\[(?:0\.0(?:, )?)+\]", act.value)
-        if act is None or found is None or len(ast.parse(act.value).body[0].body) > 2:
+        match = None if act is None else re.fullmatch(r"(?s)(.*\n\s+return )\[(?:0\.0(?:, )?)+\]", act.value)
+        # Two statements at most, the docstring and the return: more might compute something.
+        if act is None or match is None or len(ast.parse(act.value).body[0].body) > 2:
             return self
-        value = f"{found[1]}[{', '.join(['0.0'] * size)}]"
+        value = f"{match[1]}[{', '.join(['0.0'] * size)}]"
         return self if value == act.value else self.with_values({"act": value})
 
     def with_names(self) -> Policy:
-        """Return the policy with a ``name=`` in every trainable node, by which graphs know it."""
+        """Return the policy with a ``name=`` in every trainable node, as in graphs."""
         text = self.text
+        # From the end to the beginning, so that the offsets of the others stay true.
         for place in sorted(self.places, key=lambda place: place.stop, reverse=True):
             if place.unnamed is not None:
                 text = f'{text[: place.unnamed]}name="{place.name}", {text[place.unnamed :]}'
@@ -114,7 +127,7 @@ class Policy:
         return self
 
     def require_act(self) -> Policy:
-        """Return self, or raise PolicyError where the text cannot give a function ``act`` however it runs."""
+        """Return self, or raise PolicyError where the text can never define ``act``."""
         if not binds(ast.parse(self.text), "act"):
             raise PolicyError(
                 f"policy {self.name} defines no act: write def act(observation), or def act(observation, memory)"
@@ -138,7 +151,13 @@ class Policy:
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
-    """Read a policy by name (a workspace's policies/NAME.py) or by path, without executing it."""
+    """Read a policy by name or path, without executing it.
+
+    A name such as "zoo/reach_v3" is that of a file in a workspace's ``policies``.
+
+    Raises:
+        PolicyError: where the file cannot be read, or is no policy.
+    """
     path = _find(name_or_path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -152,7 +171,7 @@ def load_policy(name_or_path: str | Path) -> Policy:
 
 
 def _is_name(name_or_path: str | Path) -> bool:
-    """Say whether this is a name, such as "zoo/reach_v3", and not a path."""
+    """Return whether this is a name, such as "zoo/reach_v3", and not a path."""
     if not isinstance(name_or_path, str) or name_or_path.endswith(".py"):
         return False
     return "/" not in name_or_path or not (name_or_path[0] in "/.~" or Path(name_or_path).is_file())
@@ -188,12 +207,19 @@ SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 def binds(tree: ast.Module, name: str) -> bool:
-    """Return whether the module may have ``name`` once it is loaded; in doubt, such as after ``import *``, yes."""
+    """Return whether a module may have a name once it is loaded.
+
+    In doubt it may, as after ``import *``: a refusal must never be wrong, and the sandbox finds out anyway.
+
+    Args:
+        tree: of the module.
+        name: of a function or a variable.
+    """
     return any(_binds(node, name) for node in _outside_functions(tree))
 
 
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of the module's own scope; of a function the ``global`` statements."""
+    """Yield the nodes of the module's scope, and the ``global`` of its functions."""
     for child in ast.iter_child_nodes(node):
         yield child
         if isinstance(child, SCOPES):

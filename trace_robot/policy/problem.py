@@ -1,4 +1,8 @@
-"""What an environment says about itself, in the words of a prompt."""
+"""The OPTO problem of a policy: its parameters, and the environment as text.
+
+These texts are part of every prompt: journals and recordings hold hashes of prompts, so a text that changes ends the
+runs that were stored before.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,11 @@ POSE = (
     " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
     " then the next one is asked for. An episode has {episode} simulator steps."
 )
-DECISION_STEPS = 20
+DECISION_STEPS = 20  # simulator steps of a decision in pose control, where the environment sets no other
 
 
 def context_of(spec: TaskSpec) -> str:
-    """Return the task, the observation and the action in words."""
+    """Return the task, the observation and the action as text."""
     parts = [
         f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
         + (_pose(spec) if spec.control == "pose" else ""),
@@ -46,7 +50,7 @@ def _pose(spec: TaskSpec) -> str:
 
 
 def objective_of(spec: TaskSpec) -> str:
-    """Return in words what a candidate's score measures."""
+    """Return what a candidate's score measures, as text."""
     return (
         "The score of an episode is 1 for a success; without success it is below 0.5 and grows with the reward, and"
         " an error halves it. A candidate's score is the mean over its episodes, which start from different conditions."
@@ -65,7 +69,12 @@ def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[fl
 
 
 def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
-    """Return the OPTO problem: the policy's places, the environment in words."""
+    """Return the OPTO problem (arXiv:2406.16218) of a policy in an environment.
+
+    Args:
+        policy: whose trainable places are the parameters.
+        spec: the environment, which is the context as text.
+    """
     parameters = tuple(
         ParameterSpec(
             place.name,

@@ -68,7 +68,7 @@ class OptimizationLoop:
 
     def _finish(self, ended: str) -> Result:
         """Score the best controller on held-out conditions and write the result."""
-        self._write_program()
+        self._write_program(last=True)
         if self.best is None or self.start is None:
             raise RunError(f"no controller was tried: {ended}; allow more time or iterations")
         self.run.recorder.keep(self.best.text)
@@ -136,15 +136,22 @@ class OptimizationLoop:
             self._kept = champion.id
             self.run.recorder.keep(self.evaluator.text(write_out(champion, self.evaluator.task.spec)))
 
-    def _write_program(self) -> None:
+    def _write_program(self, *, last: bool = False) -> None:
         """Score the search's best program as a controller's text, if it is new."""
         champion = self.optimizer.best
         if champion is None or champion.program is None:
             return
         if not is_new(champion, self.best):
             return
+        # With seeds it is a provisional best, tried on these alone: good enough to end a run with, where it scores
+        # better than the start, and not for an iteration before.
+        provisional = champion.seeds is not None
+        if provisional and not last:
+            self._keep_program()
+            return
         self._write(
-            self.evaluator.evaluate([write_out(champion, self.evaluator.task.spec)])[0], search_ranks=True
+            self.evaluator.evaluate([write_out(champion, self.evaluator.task.spec)])[0],
+            search_ranks=not provisional,
         )
         self._written_at = self.evaluator.environment_steps
 

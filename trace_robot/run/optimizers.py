@@ -18,8 +18,7 @@ from trace_robot.optimizers.problem import Optimizer
 from trace_robot.optimizers.tuned import Tuned
 from trace_robot.rollout.seeds import training_seeds
 from trace_robot.sandbox.static_check.check import check
-from trace_robot.search.controller import kind_for
-from trace_robot.search.create import create_search
+from trace_robot.search import search_for
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy
@@ -215,12 +214,12 @@ def _connected(model: AnyModel) -> ConnectedModel:
 
 
 def _built_in_search(settings: Settings, task: Task) -> Optimizer:
-    kind = kind_for(task.spec)
-    if kind.parameter and kind.parameter not in task.problem.values:
+    search = search_for(task.spec)
+    if search.writes and search.writes not in task.problem.values:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
-    return create_search(
+    return search.begin(
         task.spec,
         lambda count: training_seeds(settings.seed, count),
         episodes=settings.episodes,

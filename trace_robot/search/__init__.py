@@ -10,11 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trace_robot.search.base import GeneratorSearch
     from trace_robot.search.controller import DataController, load_controller, write_out
     from trace_robot.search.feedback_law.search import FeedbackLawSearch
     from trace_robot.search.staged.search import StagedSearch
+    from trace_robot.spec import TaskSpec
 
-__all__ = ["DataController", "FeedbackLawSearch", "StagedSearch", "load_controller", "write_out"]
+__all__ = [
+    "DataController",
+    "FeedbackLawSearch",
+    "StagedSearch",
+    "load_controller",
+    "search_for",
+    "write_out",
+]
 
 _MODULES = {
     "DataController": "controller",
@@ -29,3 +38,13 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def search_for(spec: TaskSpec) -> type[GeneratorSearch[Any]]:
+    """Return the class of the built-in search for an environment."""
+    from trace_robot.search.feedback_law.search import FeedbackLawSearch
+    from trace_robot.search.staged.search import StagedSearch
+
+    # The more special kind is asked first; laws suit every environment.
+    searches: tuple[type[GeneratorSearch[Any]], ...] = (StagedSearch, FeedbackLawSearch)
+    return next(search for search in searches if search.suits(spec))

@@ -2,7 +2,8 @@
 
 A search tries thousands of controllers. As data they run in a worker's own process by an interpreter, which is
 faster than a text in the sandbox and as safe, since data names no code. The best one is written out as text.
-A new kind is a package beside ``staged`` and ``feedback_law`` with a class that is listed in ``KINDS``.
+A new kind is a package beside ``staged`` and ``feedback_law`` with a controller that is listed in ``KINDS``, and a
+search that is listed in ``trace_robot.search.search_for``.
 
 A worker imports this module, so nothing that is imported here may import a search or CMA-ES.
 """
@@ -40,12 +41,10 @@ class Runner(Protocol):
 class DataController(Protocol):
     """A controller as data, which an interpreter runs and a writer writes as Python.
 
-    kind: its name in the registry. parameter: the parameter of a policy that ``write_out`` gives a value for;
-    "" where it writes a whole policy.
+    kind: its name in the registry.
     """
 
     kind: ClassVar[str]
-    parameter: ClassVar[str]
 
     @classmethod
     def recognizes(cls, data: Mapping[str, Any]) -> bool:
@@ -91,13 +90,7 @@ class DataController(Protocol):
         """
         ...
 
-    @classmethod
-    def suits(cls, spec: TaskSpec) -> bool:
-        """Return whether controllers of this kind can be searched for in an environment."""
-        ...
 
-
-# In the order in which they are asked whether they suit an environment: the more special kind first.
 KINDS: Mapping[str, type[DataController]] = {kind.kind: kind for kind in (StagedController, LawController)}
 
 
@@ -115,11 +108,6 @@ def load_controller(data: Mapping[str, Any]) -> DataController:
     raise PolicyError(
         f"a controller as data must be of a kind in {', '.join(KINDS)}, got the keys {sorted(data)!r}"
     )
-
-
-def kind_for(spec: TaskSpec) -> type[DataController]:
-    """Return the kind of controller to search for in an environment."""
-    return next(kind for kind in KINDS.values() if kind.suits(spec))
 
 
 def write_out(candidate: Candidate, spec: TaskSpec) -> Candidate:

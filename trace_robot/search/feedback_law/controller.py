@@ -101,7 +101,6 @@ class LawController:
     law: FeedbackLaw
     probe: bool = False
     kind: ClassVar[str] = "law"
-    parameter: ClassVar[str] = ""
 
     @classmethod
     def recognizes(cls, data: Mapping[str, Any]) -> bool:
@@ -144,8 +143,3 @@ class LawController:
             spec: the environment that the text is for.
         """
         return replace(candidate, text=self.write(spec), program=None, seeds=None)
-
-    @classmethod
-    def suits(cls, spec: TaskSpec) -> bool:
-        """Return True: a law reads numbers, and every environment shows some."""
-        return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, product
 from typing import Any
@@ -55,6 +55,34 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         self.finalists = LawFinalists(self.evaluation, self.seeds, self.random)
         self.solution: LawFinalist | None = None
         super().__init__()
+
+    @classmethod
+    def suits(cls, spec: TaskSpec) -> bool:
+        """Return True: a law reads numbers, and every environment shows some."""
+        return True
+
+    @classmethod
+    def begin(
+        cls,
+        spec: TaskSpec,
+        conditions: Callable[[int], Sequence[int]],
+        *,
+        episodes: int,
+        confirm: int,
+        seed: int,
+        budget: int | None,
+    ) -> FeedbackLawSearch:
+        """Return a new search.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: not used: rungs have their own numbers of conditions.
+            confirm: not used, for the same reason.
+            seed: of all random choices.
+            budget: not used: a race ends when a law solves the task.
+        """
+        return cls(spec, conditions(POOL), seed=seed)
 
     @property
     def champion(self) -> LawFinalist | None:

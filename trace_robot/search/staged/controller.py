@@ -132,7 +132,6 @@ class StagedController:
 
     program: StagedProgram
     kind: ClassVar[str] = "staged"
-    parameter: ClassVar[str] = "act"
 
     @classmethod
     def recognizes(cls, data: Mapping[str, Any]) -> bool:
@@ -174,13 +173,8 @@ class StagedController:
         """
         stages = ", ".join(title.replace("_", " ") for title in names(self.program))
         note = f"{candidate.note}: {stages}" if candidate.note else stages
-        values = {self.parameter: code(self.program, spec)}
+        values = {"act": code(self.program, spec)}
         return replace(candidate, values=values, program=None, seeds=None, note=note)
-
-    @classmethod
-    def suits(cls, spec: TaskSpec) -> bool:
-        """Return whether a hand with a gripper has something to act on."""
-        return len(spec.positions) >= 2 and spec.action_size == 4
 
 
 def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:

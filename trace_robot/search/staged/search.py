@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from trace_robot.search.base import GeneratorSearch, Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
 from trace_robot.search.staged.mutation import Mutator
 from trace_robot.search.staged.primitives import MotionPrimitives
+from trace_robot.search.staged.program import StagedProgram
 from trace_robot.search.staged.tuning import Tuning
 from trace_robot.search.staged.writer import code
 from trace_robot.spec import TaskSpec
@@ -41,6 +42,7 @@ class StagedSearch(GeneratorSearch[Individual]):
             program plainer; None for no limit.
     """
 
+    writes = "act"
     wanted = 6  # programs that solve every condition before exploring makes room for tuning
     waiting = 4  # generations of exploring after the first such program at most
     margin = 0.9  # success under noise at which there is nothing left to tune
@@ -67,6 +69,35 @@ class StagedSearch(GeneratorSearch[Individual]):
         self.tuning = Tuning(self.evaluation)
         super().__init__()
 
+    @classmethod
+    def suits(cls, spec: TaskSpec) -> bool:
+        """Return whether a hand with a gripper has something to act on."""
+        return len(spec.positions) >= 2 and spec.action_size == 4
+
+    @classmethod
+    def begin(
+        cls,
+        spec: TaskSpec,
+        conditions: Callable[[int], Sequence[int]],
+        *,
+        episodes: int,
+        confirm: int,
+        seed: int,
+        budget: int | None,
+    ) -> StagedSearch:
+        """Return a new search.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: how many of them every program is compared on.
+            confirm: how many further ones to choose on.
+            seed: of all random choices.
+            budget: simulator steps that will be granted; None for no limit.
+        """
+        seeds = conditions(episodes + confirm)
+        return cls(spec, seeds[:episodes], confirm=seeds[episodes:], seed=seed, budget=budget)
+
     @property
     def champion(self) -> Individual | None:
         """The best program so far.
@@ -79,10 +110,14 @@ class StagedSearch(GeneratorSearch[Individual]):
         return self.exploration.pool[0] if self.exploration.pool else None
 
     def _candidate(self, champion: Individual) -> Candidate:
-        """Return the program, starting over for ever, and its code as a value."""
-        program = replace(champion.program, passes=0)
+        data = champion.program.to_data()
+        return self._lasting(Candidate(champion.id, champion.parent, {}, champion.note, "search", data))
+
+    def _lasting(self, candidate: Candidate) -> Candidate:
+        """Return the candidate starting over for ever, its code as the value of the parameter."""
+        program = replace(StagedProgram.from_data(candidate.program or {}), passes=0)
         values = {self.parameter: code(program, self.spec)}
-        return Candidate(champion.id, champion.parent, values, champion.note, "search", program.to_data())
+        return replace(candidate, values=values, program=program.to_data())
 
     def _search(self) -> Steps[None]:
         exploration, tuning = self.exploration, self.tuning
