@@ -1,4 +1,4 @@
-"""Feedback levels: what each says, and that the scripted experts reach nothing but the level that names them."""
+"""Feedback levels: what each says, and that experts reach one level only."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_terms_tell_first_lowest_highest_and_last() -> None:
     ]
 
 
-def test_a_long_episode_is_told_in_few_words() -> None:
+def test_the_feedback_of_a_long_episode_is_short() -> None:
     with RolloutEngine(0) as engine:
         jobs = [Job("push-v3", 0, {"control": "raw"}, controller=TOWARDS, level=level) for level in LEVELS]
         episodes = engine.run(jobs)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trace_robot.child_process import worker_environment
+from trace_robot.child_process import clean_environment
 from trace_robot.errors import MissingExtraError, OrderError, TraceRobotError, UnknownNameError
 from trace_robot.fault import Limits
 from trace_robot.rollout.engine import RolloutEngine
@@ -225,7 +225,7 @@ def test_no_worker_is_left_when_the_engine_is_closed() -> None:
 def test_keys_do_not_reach_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
-    assert "secret" not in "".join(worker_environment().values())
+    assert "secret" not in "".join(clean_environment().values())
     with RolloutEngine(1) as engine:
         engine.run([job(GOOD)])
         (pid,) = engine.worker_pids

@@ -1,4 +1,4 @@
-"""Which process a file runs in is where it says: the host, the fork server and child, or both."""
+"""A file runs in the process that its folder names: the host, the child, or both."""
 
 import ast
 import importlib.util
@@ -27,7 +27,7 @@ HOST = [path for path in SANDBOX.glob("*.py") if path.stem not in SHARED] + [
 
 
 def imports(path: Path) -> set[str]:
-    """Return every module of this package that a file imports, however deep in a function."""
+    """Return every module of this package that a file imports, also in functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -40,15 +40,23 @@ def imports(path: Path) -> set[str]:
 
 
 def importable(name: str) -> bool:
+    """Return whether a dotted name is a module and not what a module defines."""
     path = ROOT.parent.joinpath(*name.split("."))
     return path.is_dir() or path.with_suffix(".py").exists()
 
 
 def is_shared(name: str) -> bool:
+    """Return whether both sides may import a module."""
     return name in {f"trace_robot.sandbox.{stem}" for stem in SHARED}
 
 
 def may_be_in_child(name: str, others: set[str]) -> bool:
+    """Return whether a child may have a module.
+
+    Args:
+        name: the module.
+        others: that it may have besides its own, the shared ones and the tracer's.
+    """
     own = name.startswith("trace_robot.sandbox.child")
     return own or is_shared(name) or name in others or name.startswith("trace_robot.trace.")
 

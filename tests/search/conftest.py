@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.feedback_law import FeedbackLaw, start
+from trace_robot.search.feedback_law import FeedbackLaw, LawRunner
 from trace_robot.search.feedback_law.features import probe_features
 from trace_robot.spec import Array, Field, TaskSpec
 
@@ -83,7 +83,7 @@ class Swing:
 
 def play(plant: Plant, law: FeedbackLaw, seed: int) -> tuple[Array, float, bool]:
     """Return observations, return and success of one episode."""
-    runner = start(law, plant.spec)
+    runner = LawRunner(law, plant.spec)
     seen, total = [plant.reset(seed)], 0.0
     for _ in range(plant.spec.horizon):
         observation, reward, over = plant.step(runner(seen[-1]))

@@ -120,7 +120,7 @@ def test_what_can_be_searched_for_is_asked_of_the_kinds() -> None:
 
 
 def test_running_controllers_as_data_loads_no_search() -> None:
-    """A worker starts and ends often, and CMA-ES alone takes a third of a second to import."""
+    """A worker only interprets data, and CMA-ES is slow to import."""
     code = (
         "import json, sys\n"
         "from trace_robot.search.controller import load_controller\n"

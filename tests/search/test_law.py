@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trace_robot.errors import PolicyError
 from trace_robot.policy import Policy
 from trace_robot.sandbox import Interface, Limits, Sandbox
-from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum, start, write
+from trace_robot.search.feedback_law import Feedback, FeedbackLaw, LawRunner, Quantity, Sum, write
 from trace_robot.spec import Field, TaskSpec
 from trace_robot.trace import stop_tracing
 
@@ -46,15 +46,15 @@ def sums(draw: st.DrawFn) -> Sum:
     return Sum(found, tuple(draw(numbers) for _ in found))
 
 
-feedbacks = st.builds(Feedback, pushes=st.tuples(sums(), sums()), lack=st.none() | sums())
-plain_laws = st.builds(FeedbackLaw, quantities=st.just(QUANTITIES), usual=feedbacks)
+feedbacks = st.builds(Feedback, controls=st.tuples(sums(), sums()), energy_gain=st.none() | sums())
+plain_laws = st.builds(FeedbackLaw, quantities=st.just(QUANTITIES), outer=feedbacks)
 switched = st.builds(
     FeedbackLaw,
     st.just(QUANTITIES),
     feedbacks,
-    near=feedbacks,
-    nearness=sums(),
-    slack=st.floats(0, 3).map(abs),
+    inner=feedbacks,
+    switching_function=sums(),
+    hysteresis=st.floats(0, 3).map(abs),
 )
 laws = st.one_of(plain_laws, switched)
 PLAIN = FeedbackLaw((Quantity("number", 4),), Feedback((Sum(((0,),), (1.0,)), Sum(((),), (0.5,)))))
@@ -81,7 +81,7 @@ def test_written_controller_and_interpreter_give_the_same_actions(law: FeedbackL
     text = write(law, SPEC)
     linecache.cache["written"] = (len(text), None, text.splitlines(True), "written")
     exec(compile(text, "written", "exec"), names)
-    runner, memory = start(law, SPEC), {}  # type: ignore[var-annotated]
+    runner, memory = LawRunner(law, SPEC), {}  # type: ignore[var-annotated]
     for observation in observations(seed):
         action = runner(observation)
         assert action.dtype == np.float32
@@ -108,7 +108,7 @@ def test_written_controller_gives_the_same_actions_in_the_sandbox(
 ) -> None:
     assert box.load(write(law, SPEC), trace=traced) is None
     assert box.reset() is None
-    runner = start(law, SPEC)
+    runner = LawRunner(law, SPEC)
     for observation in observations(3):
         (answer,) = box.call(observation[None])
         assert isinstance(answer, np.ndarray), answer
@@ -123,7 +123,7 @@ def test_written_controller_is_a_policy_with_a_named_bounded_constant_for_each_n
     text = write(law, SPEC)
     places = Policy.from_text(text).places
     constants = [place for place in places if place.kind == "number"]
-    expected = sum(len(each.weights) for each in law.sums) + (law.near is not None)
+    expected = sum(len(each.weights) for each in law.sums) + (law.inner is not None)
     assert len(constants) == len({place.name for place in constants}) == expected
     assert all(place.description for place in constants)
     assert all(place.constraint["low"] <= place.value <= place.constraint["high"] for place in constants)
@@ -146,8 +146,8 @@ def test_constants_are_described_by_what_the_environment_says_of_its_fields() ->
 def test_a_law_that_is_near_stays_so_until_the_slack_is_used_up() -> None:
     still, push = Sum((), ()), Sum(((),), (1.0,))
     far, near = Feedback((still, still)), Feedback((push, push))
-    law = FeedbackLaw((Quantity("number", 4),), far, near, Sum(((0,),), (1.0,)), slack=0.5)
-    runner, seen = start(law, SPEC), np.zeros(9)
+    law = FeedbackLaw((Quantity("number", 4),), far, near, Sum(((0,),), (1.0,)), hysteresis=0.5)
+    runner, seen = LawRunner(law, SPEC), np.zeros(9)
     pushed = []
     for value in (-0.2, 0.1, -0.4, -0.6, -0.4):
         seen[4] = value
@@ -173,6 +173,6 @@ def test_what_is_no_law_is_refused(data: dict[str, Any]) -> None:
 
 def test_a_law_for_another_environment_is_refused() -> None:
     with pytest.raises(PolicyError, match="the action of 'arm' has 2 numbers, the law gives 1"):
-        start(FeedbackLaw((), Feedback((Sum((), ()),))), SPEC)
+        LawRunner(FeedbackLaw((), Feedback((Sum((), ()),))), SPEC)
     with pytest.raises(PolicyError, match="no field of 'arm' shows observation 11, which the law reads"):
-        start(FeedbackLaw((Quantity("number", 11),), PLAIN.usual), SPEC)
+        LawRunner(FeedbackLaw((Quantity("number", 11),), PLAIN.outer), SPEC)

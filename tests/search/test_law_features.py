@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trace_robot.search.feedback_law.features import Features, probe_features
-from trace_robot.search.feedback_law.structures import shapes
+from trace_robot.search.feedback_law.structures import structures
 from trace_robot.spec import Array, Field, TaskSpec
 
 SPEC = TaskSpec(
@@ -56,7 +56,7 @@ def test_two_numbers_that_are_on_the_circle_only_once_are_no_angle() -> None:
 
 
 def test_shapes_come_simple_ones_first_and_each_makes_laws_of_its_own_numbers() -> None:
-    found = shapes(features(), 2)
+    found = structures(features(), 2)
     counts = [shape.count for shape in found]
     assert counts[0] == 2 * 8
     assert len({shape.name for shape in found}) == len(found) >= 5
@@ -65,18 +65,21 @@ def test_shapes_come_simple_ones_first_and_each_makes_laws_of_its_own_numbers() 
         vector = random.standard_normal(shape.count)
         law = shape.build(vector)
         weights = sum(len(each.weights) for each in law.sums)
-        assert weights + (law.near is not None) == shape.count
+        assert weights + (law.inner is not None) == shape.count
         assert law.to_data() != shape.build(vector + 0.1).to_data()
 
 
 def test_a_richer_shape_begins_with_the_numbers_of_its_plainer_one() -> None:
-    found = {shape.name: shape for shape in shapes(features(), 2)}
+    found = {shape.name: shape for shape in structures(features(), 2)}
     richer = [shape for shape in found.values() if shape.plainer]
     assert len(richer) == 2
     for shape in richer:
         vector = np.random.default_rng(0).standard_normal(shape.count)
         plainer = found[shape.plainer]
         law, part = shape.build(vector), plainer.build(vector[: plainer.count])
-        assert [each.weights for each in law.usual.pushes] == [each.weights for each in part.usual.pushes]
-        assert (law.usual.lack and law.usual.lack.weights) == (part.usual.lack and part.usual.lack.weights)
-        assert law.near is not None
+        assert [each.weights for each in law.outer.controls] == [each.weights for each in part.outer.controls]
+        gains = [
+            feedback.energy_gain and feedback.energy_gain.weights for feedback in (law.outer, part.outer)
+        ]
+        assert gains[0] == gains[1]
+        assert law.inner is not None

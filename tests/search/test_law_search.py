@@ -16,10 +16,10 @@ import trace_robot.search.feedback_law
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.feedback_law import FeedbackLaw
-from trace_robot.search.feedback_law.evaluation import Judge, LawScore
+from trace_robot.search.feedback_law.evaluation import POOL, Judge, LawScore
 from trace_robot.search.feedback_law.features import Features
-from trace_robot.search.feedback_law.search import POOL, FeedbackLawSearch
-from trace_robot.search.feedback_law.structures import shapes
+from trace_robot.search.feedback_law.search import FeedbackLawSearch
+from trace_robot.search.feedback_law.structures import structures
 
 Run = Callable[..., list[Candidate]]
 Play = Callable[..., tuple[Any, float, bool]]
@@ -38,7 +38,7 @@ def test_a_mass_is_brought_to_rest_on_conditions_it_was_not_tried_on(
     assert search.done.startswith("solved on conditions that it was not tuned on: mean return")
     assert len(asked) < 1500
     law = FeedbackLaw.from_data(search.best.program)  # type: ignore[union-attr, arg-type]
-    assert law.near is None, "a plain law is enough"
+    assert law.inner is None, "a plain law is enough"
     played = [episode(mass, law, seed) for seed in range(5000, 5050)]
     assert np.mean([total for _, total, _ in played]) > -12.0
 
@@ -80,15 +80,15 @@ def test_success_counts_first_and_the_return_where_it_is_what_decides() -> None:
 def test_a_vector_in_other_units_or_of_a_richer_shape_builds_the_same_law() -> None:
     features = Features({0: 1.0, 1: 2.0, 2: 4.0}, pairs=(), rates=(2,), still=(), rest=(0, 1))
     finer = replace(features, sizes={0: 0.5, 1: 0.1, 2: 8.0})
-    (plain, *_), found = shapes(features, 2), {shape.name: shape for shape in shapes(finer, 2)}
+    (plain, *_), found = structures(features, 2), {shape.name: shape for shape in structures(finer, 2)}
     vector = np.arange(1.0, 1.0 + plain.count)
     again = found[plain.name]
     assert again.build(again.vector_of(plain, vector)) == plain.build(vector)
     richer = next(shape for shape in found.values() if shape.plainer == plain.name)
     law = richer.build(richer.vector_of(plain, vector))
-    assert law.usual == plain.build(vector).usual
-    assert law.nearness is not None
-    assert not any(law.nearness.weights), "never near"
+    assert law.outer == plain.build(vector).outer
+    assert law.switching_function is not None
+    assert not any(law.switching_function.weights), "never near"
 
 
 @pytest.mark.parametrize("threshold", [None, -5.0])

@@ -5,38 +5,38 @@ from __future__ import annotations
 import numpy as np
 
 from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
-from trace_robot.search.feedback_law.structures import disturbed, halves, size, without
+from trace_robot.search.feedback_law.structures import parts, perturbed, size, without_terms
 
 SEEN = (Quantity("number", 3), Quantity("number", 5), Quantity("angle", 0, 1))
 SHAPED = Feedback((Sum(((1,),), (2.0,)),), Sum(((), (0,), (1, 1)), (0.5, -1.0, 3.0)))
 LINEAR = Feedback((Sum(((2,), (1,)), (-4.0, -1.0)),))
-LAW = FeedbackLaw(SEEN, SHAPED, LINEAR, Sum(((0,),), (1.0,)), slack=0.1)
+LAW = FeedbackLaw(SEEN, SHAPED, LINEAR, Sum(((0,),), (1.0,)), hysteresis=0.1)
 
 
 def test_what_no_term_uses_is_no_longer_read() -> None:
-    plainer = without(LAW, {2, 6})
+    plainer = without_terms(LAW, {2, 6})
     assert size(plainer) == size(LAW) - 2 == 5
     assert plainer.quantities == (SEEN[1], SEEN[2])
-    assert plainer.usual.pushes[0].products == ((0,),)
-    assert plainer.near == Feedback((Sum(((1,), (0,)), (-4.0, -1.0)),))
-    assert plainer.nearness == Sum((), ())
+    assert plainer.outer.controls[0].products == ((0,),)
+    assert plainer.inner == Feedback((Sum(((1,), (0,)), (-4.0, -1.0)),))
+    assert plainer.switching_function == Sum((), ())
 
 
 def test_a_lack_that_is_always_the_same_becomes_part_of_the_gain() -> None:
-    plainer = without(FeedbackLaw(SEEN[:2], SHAPED), {2, 3})
+    plainer = without_terms(FeedbackLaw(SEEN[:2], SHAPED), {2, 3})
     assert plainer == FeedbackLaw((SEEN[1],), Feedback((Sum(((0,),), (1.0,)),)))
 
 
 def test_the_switch_and_the_lack_can_be_left_out() -> None:
-    plainer = halves(LAW)
-    assert [law.near for law in plainer] == [None, None, Feedback((Sum(((2,), (1,)), (-4.0, -1.0)),))]
-    assert plainer[0].usual.lack is not None
+    plainer = parts(LAW)
+    assert [law.inner for law in plainer] == [None, None, Feedback((Sum(((2,), (1,)), (-4.0, -1.0)),))]
+    assert plainer[0].outer.energy_gain is not None
     assert plainer[1].quantities == (SEEN[1], SEEN[2])
-    assert plainer[2].usual == Feedback(SHAPED.pushes)
+    assert plainer[2].outer == Feedback(SHAPED.controls)
 
 
 def test_a_disturbed_law_differs_a_little_in_each_number_and_in_nothing_else() -> None:
-    other = disturbed(LAW, np.random.default_rng(0))
+    other = perturbed(LAW, np.random.default_rng(0))
     for before, after in zip(LAW.sums, other.sums, strict=True):
         assert before.products == after.products
         for weight, changed in zip(before.weights, after.weights, strict=True):

@@ -41,8 +41,8 @@ def _outcome(candidate: Candidate, solves: Solves) -> Outcome:
 
 def reaching(gain: float) -> StagedProgram:
     """A program that its gain tells from others, also when its constants are shaken."""
-    stage = Stage("hand_position", Waypoint("goal_position"), patience=30)
-    return StagedProgram((stage,), gain, rounds=1)
+    stage = Stage("hand_position", Waypoint("goal_position"), max_decisions=30)
+    return StagedProgram((stage,), gain, passes=1)
 
 
 def evaluation() -> ProgramEvaluation:
@@ -59,12 +59,12 @@ def test_first_is_what_does_best_undisturbed_and_under_noise_taken_together() ->
     known = evaluation()
     tuning = Tuning(known)
     stage = reaching(10.0).stages
-    programs = [StagedProgram(stage * count, rounds=1) for count in (1, 2, 3)]
+    programs = [StagedProgram(stage * count, passes=1) for count in (1, 2, 3)]
     brittle, sound, lucky = (solved(known, program) for program in programs)
 
     def solves(program: StagedProgram, condition: int) -> bool:
         """The brittle one bears no noise, the lucky one fails on a condition without it."""
-        if program.rounds == 0:
+        if program.passes == 0:
             return len(program.stages) < 3 or condition != CONFIRM[-1]
         return len(program.stages) > 2
 

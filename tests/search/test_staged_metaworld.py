@@ -11,7 +11,7 @@ import pytest
 from trace_robot.env.registry import describe, make
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
-from trace_robot.search.staged import StagedProgram, code, start
+from trace_robot.search.staged import StagedProgram, StagedRunner, code
 from trace_robot.search.staged.controller import measure
 from trace_robot.spec import Array, TaskSpec
 
@@ -27,7 +27,7 @@ def env() -> Iterator[Any]:
 
 def play(env: Any, program: StagedProgram, seed: int) -> tuple[bool, Array, Array]:
     """Return success, observations and rewards of one episode."""
-    runner = start(program, SPEC)
+    runner = StagedRunner(program, SPEC)
     observation, _ = env.reset(seed=seed)
     seen, rewards, terminated, truncated = [observation], [], False, False
     while not (terminated or truncated):
@@ -70,7 +70,7 @@ def test_written_controller_gives_the_same_bytes_on_the_real_simulator(env: Any,
     assert winner.values["act"] == code(program, SPEC)
     names: dict[str, Any] = {}
     exec(winner.values["act"], names)
-    runner, memory = start(program, SPEC), {}  # type: ignore[var-annotated]
+    runner, memory = StagedRunner(program, SPEC), {}  # type: ignore[var-annotated]
     observation, _ = env.reset(seed=500)
     for _ in range(60):
         action = runner(observation)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers import fakes
 from trace_robot.errors import PolicyError
-from trace_robot.search.staged import Stage, StagedProgram, Waypoint, code, start, write
+from trace_robot.search.staged import Stage, StagedProgram, StagedRunner, Waypoint, code, write
 from trace_robot.spec import Array, TaskSpec
 
 POSITIONS = ("hand_position", "block_position", "goal_position")
@@ -28,20 +28,20 @@ places = st.builds(
 )
 stages = st.builds(
     Stage,
-    mover=st.sampled_from(POSITIONS),
+    tracked=st.sampled_from(POSITIONS),
     place=places,
     gripper=st.floats(-1, 1),
     speed=st.floats(0.1, 1),
-    close=st.sampled_from((0.0, 0.01, 0.05)),
-    patience=st.integers(1, 12),
-    hold=st.sampled_from(("", "block_position")),
-    slack=st.floats(0.02, 0.3),
+    tolerance=st.sampled_from((0.0, 0.01, 0.05)),
+    max_decisions=st.integers(1, 12),
+    grasp=st.sampled_from(("", "block_position")),
+    grasp_tolerance=st.floats(0.02, 0.3),
 )
 programs = st.builds(
     StagedProgram,
     stages=st.lists(stages, min_size=1, max_size=5).map(tuple),
     gain=st.floats(1, 20),
-    rounds=st.integers(0, 3),
+    passes=st.integers(0, 3),
 )
 
 
@@ -64,7 +64,7 @@ def test_written_text_and_interpreter_give_the_same_bytes(
     program: StagedProgram, control: str, seed: int
 ) -> None:
     spec = fakes.point_mass_spec(control)
-    first, second = start(program, spec), Written(code(program, spec), spec)
+    first, second = StagedRunner(program, spec), Written(code(program, spec), spec)
     world = fakes.PointMass(seed)
     observation = world.observe()
     for _ in range(40):
@@ -112,14 +112,16 @@ def test_a_position_that_is_not_there_is_named() -> None:
     with pytest.raises(
         PolicyError, match="no position 'drawer_position'; known: hand_position, block_position"
     ):
-        start(program, fakes.point_mass_spec())
+        StagedRunner(program, fakes.point_mass_spec())
 
 
 def test_a_lost_block_starts_the_program_over() -> None:
     spec = fakes.point_mass_spec()
-    carry = Stage("hand_position", Waypoint("goal_position"), hold="block_position", slack=0.05)
-    program = StagedProgram((Stage("hand_position", Waypoint("block_position"), close=0.01), carry), rounds=1)
-    runner = start(program, spec)
+    carry = Stage("hand_position", Waypoint("goal_position"), grasp="block_position", grasp_tolerance=0.05)
+    program = StagedProgram(
+        (Stage("hand_position", Waypoint("block_position"), tolerance=0.01), carry), passes=1
+    )
+    runner = StagedRunner(program, spec)
     world = fakes.PointMass(0, grasp=True)
     observation = world.observe()
     for _ in range(100):

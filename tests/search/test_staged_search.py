@@ -14,9 +14,10 @@ from helpers import fakes
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
-from trace_robot.search.staged import StagedProgram, start
+from trace_robot.search.staged import StagedProgram, StagedRunner
 from trace_robot.search.staged.controller import measure
-from trace_robot.search.staged.mutation import LONGEST, Changes, MotionPrimitives
+from trace_robot.search.staged.mutation import Mutator
+from trace_robot.search.staged.primitives import LONGEST, MotionPrimitives
 from trace_robot.search.staged.variants import free, from_vector, to_vector
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ def outcome(candidate: Candidate) -> Outcome:
     details: dict[str, list[float]] = {"success": [], "steps": []}
     for seed in candidate.seeds or ():
         assert candidate.program is not None
-        runner = start(StagedProgram.from_data(candidate.program), SPEC)
+        runner = StagedRunner(StagedProgram.from_data(candidate.program), SPEC)
         episode = fakes.play(runner, seed, steps=SPEC.horizon)
         details["success"].append(episode["success"])
         details["steps"].append(episode["steps"])
@@ -52,8 +53,8 @@ def test_search_finds_a_controller_that_works_on_conditions_it_never_saw() -> No
     assert search.best is not None
     assert search.best.program is not None
     program = StagedProgram.from_data(search.best.program)
-    assert program.rounds == 0
-    assert sum(fakes.play(start(program, SPEC), seed)["success"] for seed in range(100, 120)) >= 19
+    assert program.passes == 0
+    assert sum(fakes.play(StagedRunner(program, SPEC), seed)["success"] for seed in range(100, 120)) >= 19
 
 
 def test_same_seed_gives_the_same_program_in_whatever_order_outcomes_come() -> None:
@@ -90,19 +91,19 @@ def test_random_programs_fit_the_environment_and_end_by_themselves() -> None:
     for _ in range(100):
         program = moves.program()
         assert 1 <= len(program.stages) <= LONGEST
-        assert program.rounds == 1
-        assert fakes.play(start(program, SPEC), 0, steps=5000)["steps"] < 5000
+        assert program.passes == 1
+        assert fakes.play(StagedRunner(program, SPEC), 0, steps=5000)["steps"] < 5000
 
 
 def test_changed_programs_still_survive_json_and_run() -> None:
     moves = MotionPrimitives(SPEC, np.random.default_rng(1))
-    changes = Changes(moves)
+    changes = Mutator(moves)
     program, other = moves.program(), moves.program()
     for _ in range(200):
         program = changes.cross(program, other) if moves.chance(0.2) else changes.mutate(program)
         assert 1 <= len(program.stages) <= LONGEST
         assert StagedProgram.from_data(json.loads(json.dumps(program.to_data()))) == program
-        start(program, SPEC)(fakes.PointMass(0).observe())
+        StagedRunner(program, SPEC)(fakes.PointMass(0).observe())
 
 
 def test_constants_of_a_program_survive_the_vector_and_only_free_ones_move() -> None:
@@ -164,7 +165,7 @@ def test_written_winner_does_what_its_program_does() -> None:
     names: dict[str, object] = {}
     exec(best.values["act"], names)
     act, memory, world = names["act"], {}, fakes.PointMass(50)  # type: ignore[var-annotated]
-    runner = start(replace(StagedProgram.from_data(best.program), rounds=0), SPEC)
+    runner = StagedRunner(replace(StagedProgram.from_data(best.program), passes=0), SPEC)
     observation = world.observe()
     for _ in range(100):
         action = runner(observation)

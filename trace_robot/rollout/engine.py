@@ -13,7 +13,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import Literal, get_args
 
-from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
+from trace_robot.errors import EnvironmentFault, OrderError, UsageError
 from trace_robot.fault import Fault
 from trace_robot.rollout.backends.base import Backend, InProcessBackend, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch, Batches
@@ -290,13 +290,13 @@ def default_workers() -> int:
 
 def _check(workers: int | None, backend: str, address: str | None, lock_step: int | None) -> None:
     if workers is not None and workers < 0:
-        raise TraceRobotError(f"workers must be 0 (this process) or more, got {workers}")
+        raise UsageError(f"workers must be 0 (this process) or more, got {workers}")
     if backend not in get_args(BackendName):
-        raise TraceRobotError(f"backend must be one of {', '.join(get_args(BackendName))}, got {backend!r}")
+        raise UsageError(f"backend must be one of {', '.join(get_args(BackendName))}, got {backend!r}")
     if address is not None and backend != "ray":
-        raise TraceRobotError(f"an address is for backend 'ray' only, got {address!r} for {backend!r}")
+        raise UsageError(f"an address is for backend 'ray' only, got {address!r} for {backend!r}")
     if lock_step is not None and not 1 <= lock_step <= 64:
-        raise TraceRobotError(f"lock_step must be from 1 to 64, got {lock_step}")
+        raise UsageError(f"lock_step must be from 1 to 64, got {lock_step}")
 
 
 def _crashed(job: Job, why: str) -> Episode:

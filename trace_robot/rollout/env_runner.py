@@ -20,6 +20,7 @@ from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.episode_graph import graph_of
 from trace_robot.rollout.episode_loop import Environment, run_episodes
 from trace_robot.sandbox import Sandbox
+from trace_robot.sandbox.module_names import TRACE
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.sandbox.types import Interface
 from trace_robot.search.controller import DataController, Runner, load_controller
@@ -163,7 +164,7 @@ class EnvRunner:
             if self._box is not None:
                 self._box.close()
             interface = Interface(spec.observation_size, spec.action_size, fields)
-            self._box = Sandbox(interface, job.limits, preload=("trace_robot.trace",), trusted=self._trusted)
+            self._box = Sandbox(interface, job.limits, preload=(TRACE,), trusted=self._trusted)
             self._box_key = key
         return self._box
 

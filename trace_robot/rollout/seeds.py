@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trace_robot.errors import TraceRobotError
+from trace_robot.errors import UsageError
 from trace_robot.settings import Settings
 
 STRIDE = 100_000
@@ -72,7 +72,7 @@ class SeedSplit:
     def of(cls, settings: Settings) -> SeedSplit:
         """Return the conditions of a run.
 
-        Raises TraceRobotError for a seed or a number that is out of range.
+        Raises UsageError for a seed or a number that is out of range.
         """
         training = training_seeds(settings.seed, settings.episodes)
         both = training_seeds(settings.seed, settings.episodes + settings.confirm)
@@ -81,8 +81,8 @@ class SeedSplit:
 
 def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
     if seed < 0:
-        raise TraceRobotError(f"seed must be 0 or more, got {seed}")
+        raise UsageError(f"seed must be 0 or more, got {seed}")
     if not 0 < episodes <= VALIDATION:
-        raise TraceRobotError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
+        raise UsageError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
     start = seed * STRIDE + offset
     return tuple(range(start, start + episodes))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.episode import Episode
@@ -156,7 +156,7 @@ class RunRecorder:
         try:
             self._renderer.submit(job)
             self._note(self._renderer.collect())
-        except RunError as error:  # a video that fails must not end the run
+        except RenderError as error:  # a video that fails must not end the run
             self._note([RenderFailure(job.path, str(error))])
 
     def _note(self, results: Sequence[VideoInfo | RenderFailure]) -> None:

@@ -1,6 +1,6 @@
-"""Running code that no person has read: a locked process for it, and faults instead of crashes.
+"""Run untrusted controllers in a locked process (seccomp, Landlock, rlimits).
 
-The map for a security review. docs/safety.md has the promises; here is where each is kept.
+The text below is the map for a security review: docs/safety.md has the promises, here is where each is kept.
 
 Three kinds of process, and who trusts whom:
 

@@ -1,4 +1,4 @@
-"""Names of modules that another process imports, or must not import before it needs them.
+"""Names of modules that are imported by name, in the child or on demand.
 
 The host must not import what runs in the child, and the child imports the tracing engine only for a controller that
 uses it, so these modules can be named but not imported here. A test holds that each of them exists.

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """The shape of a call: ``input_size`` float64 numbers in, ``output_size`` float32 numbers out.
+    """The shape of a call.
 
-    fields: name -> (start, stop) of the input; the controller then gets a dict of arrays (a float where the
-    size is 1). None: it gets the flat array.
+    input_size: float64 numbers that the controller gets. output_size: float32 numbers that it returns. fields: name ->
+    (start, stop) of the input; the controller then gets a dict of arrays (a float where the size is 1). None: it gets
+    the flat array.
     """
 
     input_size: int

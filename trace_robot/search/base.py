@@ -30,14 +30,14 @@ class GeneratorSearch(ABC, Generic[Champion]):
     log = ()  # it asks no model
 
     def __init__(self) -> None:
-        """Run the generator to its first candidates; a subclass calls this when all its fields are there."""
+        """Run the generator to its first candidates, once a subclass has its fields."""
         self.done = ""
         self.phase = "explore"
         self._steps = self._search()
         self._waiting: list[Candidate] = next(self._steps)
 
     def ask(self) -> list[Candidate]:
-        """Return the candidates that wait for an outcome; the same ones until ``tell``."""
+        """Return the candidates that wait for an outcome, the same ones until ``tell``."""
         return list(self._waiting)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -63,14 +63,14 @@ class GeneratorSearch(ABC, Generic[Champion]):
 
     @property
     def best(self) -> Candidate | None:
-        """The champion as a candidate; None until there is one."""
+        """The champion as a candidate, None until there is one."""
         champion = self.champion
         return None if champion is None else self._candidate(champion)
 
     @property
     @abstractmethod
     def champion(self) -> Champion | None:
-        """The best controller so far as the search holds it; None until it can compare some."""
+        """The best controller so far, None until the search can compare some."""
 
     @abstractmethod
     def _candidate(self, champion: Champion) -> Candidate:

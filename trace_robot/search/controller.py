@@ -39,7 +39,7 @@ class Runner(Protocol):
 
 
 class DataController(Protocol):
-    """A controller that is data: JSON that an interpreter runs and a writer turns into Python.
+    """A controller as data, which an interpreter runs and a writer writes as Python.
 
     kind: its name in the registry. parameter: the parameter of a policy that ``write_out`` gives a value for;
     "" where it writes a whole policy.
@@ -55,19 +55,19 @@ class DataController(Protocol):
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> DataController:
-        """Return the controller; raise PolicyError on anything that ``to_data`` could not have given."""
+        """Return the controller that ``to_data`` gave, or raise PolicyError."""
         ...
 
     def to_data(self) -> dict[str, Any]:
-        """Return JSON-able data; journals hold its hash, so it may not change from version to version."""
+        """Return JSON-able data, the same in every version: journals hold its hash."""
         ...
 
     def start(self, spec: TaskSpec) -> Runner:
-        """Return what runs one episode; raise PolicyError if the controller does not fit ``spec``."""
+        """Return what runs one episode, or raise PolicyError if ``spec`` does not fit."""
         ...
 
     def measures(self, spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
-        """Return what the search wants to know of an episode beside its rewards and success.
+        """Return what the search measures of an episode beside reward and success.
 
         Args:
             spec: the environment.
@@ -84,7 +84,12 @@ class DataController(Protocol):
         ...
 
     def write_out(self, candidate: Candidate, spec: TaskSpec) -> Candidate:
-        """Return ``candidate`` with this controller as text instead of data, to run like any other."""
+        """Return a candidate with this controller as text instead of data.
+
+        Args:
+            candidate: one whose ``program`` is this controller.
+            spec: the environment that the text is for.
+        """
         ...
 
     @classmethod
@@ -103,7 +108,7 @@ class DataController(Protocol):
         seed: int,
         budget: int | None,
     ) -> GeneratorSearch[Any]:
-        """Return the search for controllers of this kind; what it does not need it leaves out.
+        """Return the search for controllers of this kind, which may ignore arguments.
 
         Args:
             spec: the environment.
@@ -137,12 +142,12 @@ def load_controller(data: Mapping[str, Any]) -> DataController:
 
 
 def kind_for(spec: TaskSpec) -> type[DataController]:
-    """Return the kind of controller that the built-in search looks for in an environment."""
+    """Return the kind of controller to search for in an environment."""
     return next(kind for kind in KINDS.values() if kind.suits(spec))
 
 
 def write_out(candidate: Candidate, spec: TaskSpec) -> Candidate:
-    """Return a candidate of a built-in search with its controller as text, to run like any other.
+    """Return a candidate of a built-in search with its controller as text.
 
     Args:
         candidate: one whose ``program`` is a controller as data.

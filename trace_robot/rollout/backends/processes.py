@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from trace_robot.child_process import worker_environment
+from trace_robot.child_process import ONE_THREAD, clean_environment, python_command
 from trace_robot.rollout.backends.base import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 
@@ -56,10 +55,10 @@ class ProcessWorker:
         ours, theirs = Pipe()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "trace_robot.rollout.worker", str(theirs.fileno()), *arguments],
+                python_command("trace_robot.rollout.worker", str(theirs.fileno()), *arguments),
                 pass_fds=[theirs.fileno()],
                 cwd=folder,
-                env=worker_environment(),
+                env=clean_environment(ONE_THREAD),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C at the terminal reaches the parent only, which decides
             )

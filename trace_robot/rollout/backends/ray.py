@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.child_process import is_secret, workspace_root
-from trace_robot.errors import MissingExtraError, TraceRobotError
+from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
 from trace_robot.rollout.backends.base import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
@@ -46,7 +46,7 @@ class RayBackend:
             _connect(self._ray, size, address)
             self._undo = _redirect_prints()
         elif address is not None:
-            raise TraceRobotError(
+            raise UsageError(
                 f"this process is connected to a Ray cluster already; leave the address {address!r} out"
             )
         self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
@@ -177,7 +177,7 @@ def _connect(ray: Any, size: int | None, address: str | None) -> None:
             ray.init(address=address or "local", **quiet, **start)
         except (OSError, ValueError, RuntimeError) as error:
             where = f"the Ray cluster at {address!r}" if address else "a Ray cluster on this machine"
-            raise TraceRobotError(f"{where} cannot be reached: {error}".partition("\n")[0]) from error
+            raise BackendError(f"{where} cannot be reached: {error}".partition("\n")[0]) from error
 
 
 def _reach(address: str | None) -> None:
@@ -227,7 +227,7 @@ def _plugins(root: Path) -> dict[str, bytes]:
     paths = [path for path in sorted((root / "envs").rglob("*")) if path.is_file()]
     kept = [path for path in paths if "__pycache__" not in path.parts]
     if sum(path.stat().st_size for path in kept) > LARGEST_PLUGIN_MB * 2**20:
-        raise TraceRobotError(
+        raise WorkspaceError(
             f"{root / 'envs'} has more than {LARGEST_PLUGIN_MB} MB, too much to send to every node;"
             " keep large files elsewhere, on a file system that all nodes see"
         )

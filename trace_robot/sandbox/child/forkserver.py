@@ -1,4 +1,4 @@
-"""The fork server: imports what controllers may need once, then forks a child for each controller.
+"""The fork server: import numpy once, then fork a child for each controller.
 
 It is trusted, runs no controller, and has an empty environment and one thread. It makes a fresh child in milliseconds
 instead of the time that importing numpy takes. A child that ends stays a zombie until the host asks for its end, so
@@ -22,7 +22,7 @@ from trace_robot.sandbox.protocol import receive_message, send_message
 
 
 class ForkServer:
-    """Serves one sandbox over a socket; it has at most one child."""
+    """Serves one sandbox over a socket, with at most one child at a time."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -92,7 +92,10 @@ def _wait(pid: int, grace: float) -> tuple[bool, int]:
 
 
 def main(descriptor: int) -> None:
-    """Run a fork server on an inherited socket; its greeting has why it cannot start, "" if it can."""
+    """Run a fork server on an inherited socket.
+
+    Its first message has why it cannot start, "" if it can.
+    """
     channel = socket.socket(fileno=descriptor)
     try:
         warm_up()

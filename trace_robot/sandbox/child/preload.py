@@ -1,4 +1,4 @@
-"""What the fork server imports before it forks: after the lockdown no file can be opened, so no module imported."""
+"""Imports of the fork server, since no module can be imported after the lockdown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def warm_up() -> None:
 
 
 def import_all(names: Sequence[str]) -> list[str]:
-    """Import each module and what it imports late; return those that cannot be imported."""
+    """Import modules and what they import late and return those that failed."""
     missing = []
     for name in [*names, *(late for early in names for late in _LATE_IMPORTS.get(early, ()))]:
         try:

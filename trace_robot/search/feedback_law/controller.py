@@ -1,14 +1,17 @@
-"""Feedback laws as a kind of controller that is data."""
+"""The interpreter of feedback laws, and feedback laws as a kind of controller."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from trace_robot.search.feedback_law.features import probe_features
-from trace_robot.search.feedback_law.interpreter import LawRunner
-from trace_robot.search.feedback_law.law import KEY, FeedbackLaw
+from trace_robot.search.feedback_law.law import KEY, PROBE, Feedback, FeedbackLaw, Sum, check
 from trace_robot.search.feedback_law.writer import write
 from trace_robot.spec import Array, TaskSpec
 
@@ -16,15 +19,84 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
     from trace_robot.search.feedback_law.search import FeedbackLawSearch
 
-PROBE = "look"  # the key under which stored runs hold ``probe``
+Numbers = list[float]
+Compiled = tuple[tuple[float, tuple[int, ...]], ...]  # pairs of a weight and the places of its factors
+
+
+class LawRunner:
+    """One episode of a law, called with the flat observation of each decision.
+
+    Plain Python floats, a few microseconds a decision, since a search runs millions of decisions. ``writer``
+    writes the same operations in the same order, so that the text that is written out gives the same actions;
+    change both together.
+
+    inner: whether the inner feedback was in charge at the last decision.
+    """
+
+    __slots__ = ("_angles", "_bounds", "_columns", "_hysteresis", "_inner", "_outer", "_switch", "inner")
+    finished = False
+
+    def __init__(self, law: FeedbackLaw, spec: TaskSpec) -> None:
+        """Begin an episode, or raise PolicyError if the law does not fit."""
+        check(law, spec)
+        self._columns = [quantity.index for quantity in law.quantities]
+        self._angles = [
+            (i, quantity.other) for i, quantity in enumerate(law.quantities) if quantity.kind == "angle"
+        ]
+        self._bounds = [
+            ((low + high) / 2, (high - low) / 2) for low, high in zip(spec.low, spec.high, strict=True)
+        ]
+        self._outer = _compiled(law.outer)
+        self._inner = None if law.inner is None else _compiled(law.inner)
+        self._switch = () if law.switching_function is None else _terms(law.switching_function)
+        self._hysteresis = law.hysteresis
+        self.inner = False
+
+    def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
+        """Return the action, (action_size,) float32, within the bounds."""
+        seen: Numbers = observation.tolist()
+        numbers = [seen[i] for i in self._columns]
+        for i, sine in self._angles:
+            numbers[i] = math.atan2(seen[sine], numbers[i])
+        controls, gain = self._outer
+        if self._inner is not None:
+            self.inner = _value(self._switch, numbers) > (-self._hysteresis if self.inner else 0.0)
+            if self.inner:
+                controls, gain = self._inner
+        action = []
+        factor = None if gain is None else _value(gain, numbers)
+        for control, (middle, reach) in zip(controls, self._bounds, strict=True):
+            unbounded = _value(control, numbers)
+            if factor is not None:
+                unbounded *= factor
+            action.append(middle + reach * min(max(unbounded, -1.0), 1.0))
+        return np.array(action, np.float32)
+
+
+def _compiled(feedback: Feedback) -> tuple[tuple[Compiled, ...], Compiled | None]:
+    gain = None if feedback.energy_gain is None else _terms(feedback.energy_gain)
+    return tuple(_terms(control) for control in feedback.controls), gain
+
+
+def _terms(total: Sum) -> Compiled:
+    return tuple(zip(total.weights, total.products, strict=True))
+
+
+def _value(terms: Compiled, numbers: Numbers) -> float:
+    total = 0.0
+    for weight, product in terms:
+        for i in product:
+            weight *= numbers[i]
+        total += weight
+    return total
 
 
 @dataclass(frozen=True, slots=True)
 class LawController:
-    """A feedback law behind the protocol that all controllers as data share.
+    """A feedback law behind the protocol ``search.controller.DataController``.
 
-    probe: whether its episodes bring back what tells the features of the observation, which costs too much
-    time to be done for every law.
+    probe: whether its episodes bring back what shows the features of the observation. Only a few do, since it
+    takes every pair of numbers into account.
     """
 
     law: FeedbackLaw
@@ -34,28 +106,44 @@ class LawController:
 
     @classmethod
     def recognizes(cls, data: Mapping[str, Any]) -> bool:
+        """Return whether the data holds a law."""
         return KEY in data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> LawController:
+        """Return the controller, or raise PolicyError."""
         return cls(FeedbackLaw.from_data(data), bool(data.get(PROBE)))
 
     def to_data(self) -> dict[str, Any]:
+        """Return the law's data, with one more key if it is a probe."""
         data = self.law.to_data()
         return {**data, PROBE: True} if self.probe else data
 
     def start(self, spec: TaskSpec) -> LawRunner:
+        """Begin an episode, or raise PolicyError."""
         return LawRunner(self.law, spec)
 
     def measures(self, spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
-        """Return the features of a probe; nothing of other episodes, whose return is all that counts."""
+        """Return the features of a probe, nothing of other episodes.
+
+        Args:
+            spec: the environment.
+            observations: (T + 1, observation_size), flat.
+            rewards: (T,), not used: their sum is in every outcome.
+        """
         return probe_features(spec, observations) if self.probe else {}
 
     def write(self, spec: TaskSpec) -> str:
+        """Return a whole policy file."""
         return write(self.law, spec)
 
     def write_out(self, candidate: Candidate, spec: TaskSpec) -> Candidate:
-        """Return the candidate with the law's text as the whole controller."""
+        """Return the candidate with the law's text as the whole controller.
+
+        Args:
+            candidate: one whose ``program`` is this one as data.
+            spec: the environment that the text is for.
+        """
         return replace(candidate, text=self.write(spec), program=None, seeds=None)
 
     @classmethod
@@ -74,7 +162,17 @@ class LawController:
         seed: int,
         budget: int | None,
     ) -> FeedbackLawSearch:
-        """Return the search; it divides conditions and steps by a scheme that leaves three arguments unused."""
-        from trace_robot.search.feedback_law.search import POOL, FeedbackLawSearch
+        """Return a search for feedback laws.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: not used: rungs have their own numbers of conditions.
+            confirm: not used, for the same reason.
+            seed: of all random choices.
+            budget: not used: a race ends when a law solves the task.
+        """
+        from trace_robot.search.feedback_law.evaluation import POOL
+        from trace_robot.search.feedback_law.search import FeedbackLawSearch
 
         return FeedbackLawSearch(spec, conditions(POOL), seed=seed)

@@ -1,9 +1,9 @@
-"""Asks for the episodes of laws, and says which of two did better."""
+"""Evaluation of laws: episodes to ask for, how scores compare, and finalists."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,22 +11,34 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import Steps
-from trace_robot.search.feedback_law import FeedbackLaw
-from trace_robot.search.feedback_law.controller import LawController
-from trace_robot.search.feedback_law.structures import Shape, disturbed, halves, size, without
+from trace_robot.search.feedback_law.law import PROBE, FeedbackLaw
+from trace_robot.search.feedback_law.structures import Structure, parts, perturbed, size, without_terms
 from trace_robot.spec import Array
 
 Value = tuple[float, float]
+Scored = Sequence[tuple[FeedbackLaw, "LawScore"]]
+# Conditions by purpose, so that nothing is chosen on what it was tuned on, and nothing confirmed on what it was
+# chosen on: the first half to tune on, others to choose on and to confirm on.
+POOL = 256
+CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
+MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
+COPIES = 3  # perturbations of a law
+PERTURBED = 16  # conditions that each of them runs on
+LEAD = 0.75  # of its lead over the threshold that a law must keep when it is simplified
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LawScore:
-    """What a law did, one number a condition. faulty: whether an episode of it ended with an error."""
+    """What a law did: one return and one success a condition.
+
+    faulty: whether an episode of it ended with an error, as when numbers grow without bounds. details: of the
+    outcome, with the numbers of a probe.
+    """
 
     returns: Array
     successes: Array
     faulty: bool = False
-    details: Any = field(default=None, compare=False, repr=False)
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __add__(self, other: LawScore) -> LawScore:
         returns = np.concatenate((self.returns, other.returns))
@@ -36,7 +48,7 @@ class LawScore:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Says which scores are better and which are good enough.
+    """Decides which score is better, and which is good enough.
 
     threshold: the return that counts as success; where there is one, the mean return decides. Without one the
     share of successes does, and the mean return between equals.
@@ -45,31 +57,45 @@ class Judge:
     threshold: float | None = None
 
     def value(self, score: LawScore) -> Value:
-        """What laws are ranked by; larger is better."""
+        """Return what laws are ranked by, larger is better, a faulty law is worst."""
         if score.faulty:
             return (-math.inf, -math.inf)
         mean = float(score.returns.mean())
         return (float(score.successes.mean()), mean) if self.threshold is None else (mean, 0.0)
 
     def solves(self, score: LawScore, margin: float) -> bool:
-        """Return whether all succeeded, or the mean return is ``margin`` standard errors above the threshold."""
+        """Return whether a score solves the task.
+
+        Args:
+            score: of some conditions.
+            margin: standard errors by which the mean return must be above the threshold; without a threshold
+                every episode must have succeeded.
+        """
         if score.faulty or self.threshold is None:
             return not score.faulty and bool(score.successes.all())
         error = float(score.returns.std()) / math.sqrt(len(score.returns))
         return float(score.returns.mean()) - margin * error >= self.threshold
 
-    def worth(self, score: LawScore, other: LawScore) -> bool:
-        """Return whether a score loses no success, and at most a quarter of what another is better than it must be."""
-        if not self.solves(score, 1.0) or score.successes.mean() < other.successes.mean():
+    def is_acceptable_loss(self, score: LawScore, original: LawScore) -> bool:
+        """Return whether a simplified law is good enough to replace the original.
+
+        It must solve the task, succeed as often, and keep at least LEAD of the original's margin over the return
+        threshold, if there is one.
+
+        Args:
+            score: of the simplified law.
+            original: of the law that it was made from, on the same conditions.
+        """
+        if not self.solves(score, 1.0) or score.successes.mean() < original.successes.mean():
             return False
         if self.threshold is None:
             return True
-        lead = float(other.returns.mean()) - self.threshold
-        return float(score.returns.mean()) >= self.threshold + 0.75 * lead
+        lead = float(original.returns.mean()) - self.threshold
+        return float(score.returns.mean()) >= self.threshold + LEAD * lead
 
 
-class LawTrials:
-    """Runs laws through candidates that are yielded and outcomes that are sent back."""
+class LawEvaluation:
+    """Runs laws on conditions: yields candidates and is sent their outcomes."""
 
     def __init__(self, threshold: float | None = None) -> None:
         self.judge = Judge(threshold)
@@ -83,10 +109,19 @@ class LawTrials:
     def run(
         self, laws: Sequence[FeedbackLaw], conditions: Sequence[int], note: str = "", *, probe: bool = False
     ) -> Steps[list[LawScore]]:
-        """Run each law once on each of ``conditions``."""
+        """Run each law once on each condition.
+
+        Args:
+            laws: what to run.
+            conditions: initial states, by their seeds.
+            note: why, for the record.
+            probe: whether to bring back the features of each episode, in ``details``.
+        """
         asked = []
         for law in laws:
-            data = LawController(law, probe).to_data()
+            data = law.to_data()
+            if probe:
+                data[PROBE] = True
             asked.append(
                 Candidate(self.number(), None, {}, note, "search", program=data, seeds=tuple(conditions))
             )
@@ -101,126 +136,134 @@ def _score(outcome: Outcome) -> LawScore:
     return LawScore(np.nan_to_num(returns), np.array(details["success"], bool), faulty, details)
 
 
-POOL = 256  # conditions: the first half to climb on, others to choose on and to confirm on
-CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
-MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
-COPIES = 3
-
-
 @dataclass(slots=True, eq=False)
 class LawFinalist:
     """A law with its score on the conditions to choose on.
 
-    vector: what the shape made it of, in units of the shape; refused: it did not hold on others.
+    vector: what the structure made it of. refused: it did not hold on other conditions.
     """
 
     number: int
     law: FeedbackLaw
     score: LawScore
     name: str
-    shape: Shape | None = None
+    structure: Structure | None = None
     vector: Array | None = None
     refused: bool = False
 
 
 @dataclass(slots=True)
-class Finalists:
-    """Keeps them, and says which is the best."""
+class LawFinalists:
+    """The laws that tuning ended with: their test, and their simplification."""
 
-    trials: LawTrials
+    evaluation: LawEvaluation
     seeds: tuple[int, ...]
     random: np.random.Generator
     list: list[LawFinalist] = field(default_factory=list)
 
     def value(self, finalist: LawFinalist) -> Value:
-        return self.trials.judge.value(finalist.score)
+        """Return what finalists are ranked by."""
+        return self.evaluation.judge.value(finalist.score)
 
     @property
     def ranked(self) -> Sequence[LawFinalist]:
+        """All finalists, best first."""
         return sorted(self.list, key=self.value, reverse=True)
 
     @property
     def champion(self) -> LawFinalist | None:
-        """The best on the conditions to choose on; one that did not hold on others comes last."""
-        return max(self.list, key=lambda each: (not each.refused, self.value(each)), default=None)
+        """The best finalist, a refused one only where all are, None without any."""
+        return max(self.list, key=lambda finalist: (not finalist.refused, self.value(finalist)), default=None)
 
     def enter(
-        self, laws: Sequence[FeedbackLaw], shapes: Sequence[Shape], vectors: Sequence[Array]
+        self, laws: Sequence[FeedbackLaw], structures: Sequence[Structure], vectors: Sequence[Array]
     ) -> Steps[Sequence[LawFinalist]]:
-        """Run laws on the conditions to choose on; return the finalists that they are."""
-        scores = yield from self.trials.run(laws, self.seeds[CHOOSE], "on conditions to choose on")
+        """Score laws on the conditions to choose on and return them as finalists.
+
+        Args:
+            laws: one from each restart.
+            structures: of each law.
+            vectors: that each structure made the law of.
+        """
+        scores = yield from self.evaluation.run(laws, self.seeds[CHOOSE], "on conditions to choose on")
         new = [
-            LawFinalist(self.trials.number(), law, score, shape.name, shape, vector.copy())
-            for law, score, shape, vector in zip(laws, scores, shapes, vectors, strict=True)
+            LawFinalist(self.evaluation.number(), law, score, structure.name, structure, vector.copy())
+            for law, score, structure, vector in zip(laws, scores, structures, vectors, strict=True)
         ]
         self.list += new
         return new
 
-    def solved(self) -> Steps[LawFinalist | None]:
-        """Return a finalist that solves the task on conditions it was not chosen on, if there is one.
+    def solution(self) -> Steps[LawFinalist | None]:
+        """Return a finalist that solves the task on conditions it was not chosen on.
 
-        Among several that may, those are preferred that bear to have their numbers disturbed.
+        Among those that may, the one that bears perturbation best is tried first; one that fails is refused, and
+        the next is tried. None if none is left.
         """
-        judge = self.trials.judge
-        while able := [each for each in self.ranked if not each.refused and judge.solves(each.score, 0.0)]:
-            steady: LawFinalist = yield from self._steadiest(
-                sorted(able, key=lambda each: size(each.law))[:3] + able[:1]
-            )
-            if (yield from self._holds(steady)):
-                return steady
-            steady.refused = True
+        judge = self.evaluation.judge
+        while able := [one for one in self.ranked if not one.refused and judge.solves(one.score, 0.0)]:
+            shortest = sorted(able, key=lambda finalist: size(finalist.law))[:3]
+            steadiest = yield from self._steadiest(shortest + able[:1])
+            if (yield from self._holds(steadiest)):
+                return steadiest
+            steadiest.refused = True
         return None
 
+    def simplified(self, finalist: LawFinalist) -> Steps[LawFinalist]:
+        """Return the plainest law that still solves the task.
+
+        Terms are left out greedily; where the result does not hold on other conditions, the steps are undone one
+        by one until it does.
+        """
+        chain = [finalist]
+        while (plainer := (yield from self._plainer(chain[-1].law, finalist.score))) is not None:
+            law, score = plainer
+            chain.append(LawFinalist(self.evaluation.number(), law, score, finalist.name))
+        while len(chain) > 1 and not (yield from self._holds(chain[-1])):
+            chain.pop()
+        return chain[-1]
+
     def _steadiest(self, able: Sequence[LawFinalist]) -> Steps[LawFinalist]:
-        """Return the law that succeeds most often with its numbers disturbed, the shortest of equals."""
+        """Return the law that succeeds most often when perturbed, the shortest of equals."""
         able = list(dict.fromkeys(able))
-        noisy = [disturbed(each.law, self.random) for each in able for _ in range(COPIES)]
-        scores = yield from self.trials.run(noisy, self.seeds[CHOOSE][:16], "its numbers disturbed")
+        noisy = [perturbed(finalist.law, self.random) for finalist in able for _ in range(COPIES)]
+        scores = yield from self.evaluation.run(
+            noisy, self.seeds[CHOOSE][:PERTURBED], "its numbers disturbed"
+        )
         shares = [
             sum(float(score.successes.mean()) for score in scores[k * COPIES : (k + 1) * COPIES])
             for k in range(len(able))
         ]
         return able[max(range(len(able)), key=lambda k: (shares[k], -size(able[k].law)))]
 
-    def simplified(self, finalist: LawFinalist) -> Steps[LawFinalist]:
-        """Leave out what a solution can do without; return the plainest law that still solves the task."""
-        chain = [finalist]
-        while (plainer := (yield from self._plainer(chain[-1].law, finalist.score))) is not None:
-            law, score = plainer
-            chain.append(LawFinalist(self.trials.number(), law, score, finalist.name))
-        while len(chain) > 1 and not (yield from self._holds(chain[-1])):
-            chain.pop()
-        return chain[-1]
-
-    def _plainer(self, law: FeedbackLaw, score: LawScore) -> Steps[tuple[FeedbackLaw, LawScore] | None]:
-        """Return a plainer law with its score, one that is worth nearly ``score``; None if there is none."""
-        parts = yield from self._worth(halves(law), score)
-        if parts:
-            return min(parts, key=lambda pair: size(pair[0]))
-        terms = {without(law, {k}): k for k in range(size(law))}
-        singles = yield from self._worth(list(terms), score)
+    def _plainer(self, law: FeedbackLaw, original: LawScore) -> Steps[tuple[FeedbackLaw, LawScore] | None]:
+        """Return a simpler law at an acceptable loss, with its score, if there is one."""
+        whole = yield from self._acceptable(parts(law), original)
+        if whole:
+            return min(whole, key=lambda pair: size(pair[0]))
+        terms = {without_terms(law, {k}): k for k in range(size(law))}
+        singles = yield from self._acceptable(list(terms), original)
         if not singles:
             return None
-        order = [terms[each] for each, _ in singles]
-        bulk = [without(law, set(order[:n])) for n in (2, 4, 8, 16, 32) if n <= len(order)]
-        together = yield from self._worth(bulk, score)
+        # Those that cost least, many at once: one by one would take a round of episodes for each of them.
+        order = [terms[plainer] for plainer, _ in singles]
+        bulk = [without_terms(law, set(order[:n])) for n in (2, 4, 8, 16, 32) if n <= len(order)]
+        together = yield from self._acceptable(bulk, original)
         return min(together, key=lambda pair: size(pair[0])) if together else singles[0]
 
-    def _worth(
-        self, laws: Sequence[FeedbackLaw], score: LawScore
-    ) -> Steps[Sequence[tuple[FeedbackLaw, LawScore]]]:
-        """Return those of ``laws`` that are worth nearly ``score``, with their scores; the best first."""
+    def _acceptable(self, laws: Sequence[FeedbackLaw], original: LawScore) -> Steps[Scored]:
+        """Return the laws that lose acceptably little, with their scores, the best first."""
         if not laws:
             return []
-        scores = yield from self.trials.run(laws, self.seeds[CHOOSE], "something left out")
-        judge = self.trials.judge
-        fit = [pair for pair in zip(laws, scores, strict=True) if judge.worth(pair[1], score)]
-        return sorted(fit, key=lambda pair: judge.value(pair[1]), reverse=True)
+        scores = yield from self.evaluation.run(laws, self.seeds[CHOOSE], "something left out")
+        judge = self.evaluation.judge
+        pairs = zip(laws, scores, strict=True)
+        acceptable = [pair for pair in pairs if judge.is_acceptable_loss(pair[1], original)]
+        return sorted(acceptable, key=lambda pair: judge.value(pair[1]), reverse=True)
 
     def _holds(self, finalist: LawFinalist) -> Steps[bool]:
         """Return whether a law solves the task on conditions that nothing was chosen on."""
-        judge = self.trials.judge
-        (score,) = yield from self.trials.run(
+        judge = self.evaluation.judge
+        (score,) = yield from self.evaluation.run(
             [finalist.law], self.seeds[CONFIRM], "on conditions to confirm on"
         )
         return judge.solves(finalist.score + score, MARGIN) and judge.solves(score, 0.0)

@@ -1,6 +1,7 @@
-"""What the numbers of an observation are to one another, found in episodes and not in names.
+"""System identification: what the numbers of an observation are to one another.
 
-A worker notes what held in one episode (``probe_features``); ``Features`` is what held in all of them.
+It is read from probe episodes and not from names, so that it holds for an environment that names nothing. A worker
+measures one episode (``probe_features``), the search puts several together (``Features``).
 """
 
 from __future__ import annotations
@@ -13,19 +14,25 @@ import numpy as np
 
 from trace_robot.spec import Array, TaskSpec
 
-ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
-LIKE = 0.95  # correlation of changes and rates
 NOTES = ("size_", "moves_", "circle_", "rate_")
-EVEN = 0.2  # deviation of these amounts between episodes, as a share
-MOST = 0.6  # share of episodes in which something must hold
-LEAST = 8  # decisions of an episode that tells anything
+ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
+LIKE = 0.95  # correlation of a number with the changes of another from which it may be its rate
+EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
+MOST = 0.6  # share of episodes in which that must hold: in some, little happens
+LEAST = 8  # decisions of an episode that is long enough for a correlation to mean something
 
 
 def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
-    """Return small numbers that say what the columns of ``observations``, (T + 1, observation_size), did.
+    """Return named numbers on what the columns of an episode's observations did.
 
-    size_I: root mean square. moves_I: 1 if it changed. circle_I_J: 1 if the squares sum to 1 all the time.
-    rate_J_I and rate_J_I_K: if J goes with the change of number I, or of the angle at I and K, by how much they do.
+    Args:
+        spec: the environment, whose fields say which numbers are shown.
+        observations: (T + 1, observation_size), flat.
+
+    Returns:
+        size_I: root mean square. moves_I: 1 if it changed. circle_I_J: 1 if the squares sum to 1 all the time.
+        rate_J_I and rate_J_I_K: where number J goes with the change of number I, or of the angle at I and K, the
+        change for each unit of J.
     """
     shown = [index for field in spec.observation for index in range(field.start, field.stop)]
     numbers: dict[str, float] = {}
@@ -49,7 +56,7 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
 
 
 def _slope(change: Array, rate: Array) -> float:
-    """Return change a unit of rate, 0 where the two do not go together."""
+    """Return the change for each unit of rate, 0 where the two do not correlate."""
     change, rate = change - change.mean(), rate - rate.mean()
     size = float(np.sqrt((change @ change) * (rate @ rate)))
     both = float(change @ rate)
@@ -58,9 +65,12 @@ def _slope(change: Array, rate: Array) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """sizes: root mean square of each shown number. pairs: (cosine, sine). rates: numbers that say how fast
+    """What several probe episodes show, by indices of the flat observation.
+
+    sizes: root mean square of each shown number. pairs: (cosine, sine). rates: numbers that say how fast
     another one, or an angle, changes. still: numbers that stay as they are during an episode, such as goals.
-    rest: all others."""
+    rest: all others.
+    """
 
     sizes: Mapping[int, float]
     pairs: tuple[tuple[int, int], ...]
@@ -70,16 +80,23 @@ class Features:
 
     @property
     def numbers(self) -> tuple[int, ...]:
+        """All numbers that a field shows."""
         return tuple(self.sizes)
 
     @property
     def seen(self) -> tuple[int, ...]:
-        """What says where things are: all but the rates."""
+        """The numbers that say where things are: all but the rates."""
         return tuple(i for i in self.sizes if i not in self.rates)
 
     @classmethod
     def of(cls, spec: TaskSpec, episodes: Sequence[Mapping[str, float]]) -> Features:
-        """Put together what was noted in several episodes, which should differ in conditions and controllers."""
+        """Return what holds in several episodes.
+
+        Args:
+            spec: the environment.
+            episodes: what ``probe_features`` gave, of different conditions and controllers: what holds under
+                one controller may be its doing.
+        """
         shown = [index for field in spec.observation for index in range(field.start, field.stop)]
         sizes = {i: _size(episode.get(f"size_{i}", 0.0) for episode in episodes) for i in shown}
         moves = {i for i in shown if any(episode.get(f"moves_{i}") for episode in episodes)}
@@ -92,35 +109,36 @@ class Features:
 
 
 def _size(sizes: Iterable[float]) -> float:
-    """The size in episodes where there was much of it: the upper quartile; 1 for what is always 0."""
+    """Return the upper quartile of sizes, that of busy episodes, 1 for a constant 0."""
     return float(np.quantile(list(sizes), 0.75)) or 1.0
 
 
 def _held(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> bool:
     """Return whether a pair lay on the circle in every episode in which both moved."""
     i, j = pair
-    moving = [each for each in episodes if each.get(f"moves_{i}") and each.get(f"moves_{j}")]
-    return len(moving) > 0 and all(each.get(f"circle_{i}_{j}") for each in moving)
+    moving = [episode for episode in episodes if episode.get(f"moves_{i}") and episode.get(f"moves_{j}")]
+    return len(moving) > 0 and all(episode.get(f"circle_{i}_{j}") for episode in moving)
 
 
 def _disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    chosen: list[tuple[int, int]] = []
+    disjoint: list[tuple[int, int]] = []
     for pair in pairs:
-        if not {i for each in chosen for i in each} & set(pair):
-            chosen.append(pair)
-    return tuple(chosen)
+        if not {i for earlier in disjoint for i in earlier} & set(pair):
+            disjoint.append(pair)
+    return tuple(disjoint)
 
 
 def _is_rate(episodes: Sequence[Mapping[str, float]], j: int, pairs: Sequence[tuple[int, int]]) -> bool:
-    """Return whether number j went with the changes of another one, or of an angle, in most episodes, and evenly."""
-    telling = [each for each in episodes if any(name.startswith("rate_") for name in each)]
+    """Return whether number j is mostly the rate of another one or of an angle."""
+    representative = [episode for episode in episodes if any(name.startswith("rate_") for name in episode)]
     circles = {str(i) for pair in pairs for i in pair}
     angles = {"_".join(map(str, ("rate", j, *pair))) for pair in pairs}
-    names = {name for each in telling for name in each if name.startswith(f"rate_{j}_")}
+    names = {name for episode in representative for name in episode if name.startswith(f"rate_{j}_")}
     for name in sorted(names):
-        slopes = np.array([each[name] for each in telling if name in each])
+        slopes = np.array([episode[name] for episode in representative if name in episode])
+        # A cosine or sine alone is no place: its change goes with the rate up to a factor that turns with the angle.
         plain = not circles & set(name.split("_")[2:]) and slopes.mean() > 0
         even = slopes.std() < EVEN * abs(slopes.mean())
-        if len(slopes) > MOST * len(telling) and even and (plain or name in angles):
+        if len(slopes) > MOST * len(representative) and even and (plain or name in angles):
             return True
     return False

@@ -1,4 +1,4 @@
-"""One ascent: CMA-ES (Hansen, arXiv:1604.00772) on the numbers of one shape of law."""
+"""One restart of CMA-ES (Hansen, arXiv:1604.00772) on the numbers of a structure."""
 
 from __future__ import annotations
 
@@ -7,54 +7,75 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.search.feedback_law import FeedbackLaw
 from trace_robot.search.feedback_law.evaluation import Value
-from trace_robot.search.feedback_law.structures import Shape
+from trace_robot.search.feedback_law.law import FeedbackLaw
+from trace_robot.search.feedback_law.structures import Structure
 from trace_robot.spec import Array
 
-WIDE = 2.0  # spread of the vectors drawn at first, in sizes of a term
+# Of a restart without a start: its first generation is drawn at random, with weights of very different sizes.
+WIDE = 2.0  # spread of the vectors, in sizes of a term
 DRAWN = 4  # times as many laws as later generations have
-DRAWS = 4  # first generations at most, while all laws do the same, such as nothing
-NARROW, WIDER = 0.5, 2.0  # of those around a start at nothing, of plain shapes and of richer ones
+DRAWS = 4  # such generations at most, while all laws do the same, such as nothing
+# The first step size of CMA-ES.
+NARROW, WIDER = 0.5, 2.0  # around doing nothing, for plain structures and for those with a switch
 SHARE = 0.3  # of the size of another start
 
 
 class CmaRestart:
-    """Asked for laws of a shape, told how good they are.
+    """Ask and tell of one structure.
 
-    start: where CMA-ES begins, such as at nothing; None for the best law of a first generation that is drawn
-    at random and wide, and drawn again while no law of it does better than another. known: numbers of
-    those that are drawn which a plainer shape has found already; 0 for the others.
+    Restarts from several points are how a local search copes with many optima (as in IPOP-CMA-ES, Auger and
+    Hansen, CEC 2005, but with starts chosen for what a law is, and raced against one another).
+
+    Args:
+        structure: of the laws.
+        seed: of all random choices.
+        start: where CMA-ES begins, such as at doing nothing, (structure.count,); None for the best law of a
+            generation that is drawn at random, and drawn again while no law of it does better than another.
+        known: those numbers of drawn vectors that a plainer structure has found already; 0 for the others.
     """
 
     def __init__(
-        self, shape: Shape, seed: int, start: Array | None = None, known: Array | None = None
+        self, structure: Structure, seed: int, start: Array | None = None, known: Array | None = None
     ) -> None:
-        self.shape = shape
+        self.structure = structure
         self.random = np.random.default_rng(seed)
         self.strategy: Any = None if start is None else self._start(start)
-        self.known = np.zeros(shape.count) if known is None else known
+        self.known = np.zeros(structure.count) if known is None else known
         self.generations = 0
         self._vectors: list[Array] = []
 
     @property
     def population(self) -> int:
-        return 8 + int(3 * np.log(self.shape.count + 1))
+        """Laws of a generation, four more than the usual 4 + 3 ln(n): returns are noisy."""
+        return 8 + int(3 * np.log(self.structure.count + 1))
+
+    @property
+    def mean(self) -> FeedbackLaw:
+        """The law at the mean of the distribution, steadier than a generation's best."""
+        return self.structure.build(self.strategy.mean)
+
+    @property
+    def over(self) -> bool:
+        """Whether CMA-ES has converged or given up."""
+        return bool(self.strategy is not None and self.strategy.stop())
 
     def ask(self) -> list[FeedbackLaw]:
+        """Return the laws of the next generation."""
         if self.strategy is None:
             count = DRAWN * self.population
-            wide = WIDE * self.random.standard_normal((count, self.shape.count))
+            wide = WIDE * self.random.standard_normal((count, self.structure.count))
             wide *= 10.0 ** self.random.uniform(-0.5, 0.5, (count, 1))
             wide = np.where(self.known != 0.0, self.known, wide)
             self._vectors = list(wide)
         else:
             self._vectors = list(self.strategy.ask())
-        return [self.shape.build(vector) for vector in self._vectors]
+        return [self.structure.build(vector) for vector in self._vectors]
 
     def tell(self, values: Sequence[Value]) -> None:
+        """Take the values of the laws of the last ``ask``, larger is better."""
         ordered = sorted(set(values), reverse=True)
-        losses = [float(ordered.index(value)) for value in values]
+        losses = [float(ordered.index(value)) for value in values]  # CMA-ES uses ranks alone
         if self.strategy is None:
             if len(ordered) > 1 or self.generations + 1 == DRAWS:
                 self.strategy = self._start(self._vectors[int(np.argmin(losses))])
@@ -62,28 +83,24 @@ class CmaRestart:
             self.strategy.tell(self._vectors, losses)
         self.generations += 1
 
-    @property
-    def mean(self) -> FeedbackLaw:
-        """The law in the middle of the present generation."""
-        return self.shape.build(self.strategy.mean)
-
-    @property
-    def over(self) -> bool:
-        return bool(self.strategy is not None and self.strategy.stop())
-
     def _start(self, vector: Array) -> Any:
+        # Here, because the package is slow to import.
         from trace_robot.optimizers.cma_es import cma
 
-        spread = SHARE * float(np.sqrt(np.mean(vector * vector))) or (WIDER if self.shape.plainer else NARROW)
+        start = NARROW if not self.structure.plainer else WIDER
+        spread = SHARE * float(np.sqrt(np.mean(vector * vector))) or start
         options = {
             "popsize": self.population,
-            "seed": float("nan"),
+            "seed": float(
+                "nan"
+            ),  # with randn: all numbers come from this restart's generator, none from numpy's
             "randn": lambda *shape: self.random.standard_normal(shape),
             "verbose": -9,
             "tolx": 1e-3,
+            "tolflatfitness": 20,  # generations in which all laws rank the same
+            # No other ends by the values: they are ranks, on other conditions in each generation.
             "tolfun": 0,
             "tolfunhist": 0,
-            "tolflatfitness": 20,
             "tolstagnation": float("inf"),
         }
         return cma.CMAEvolutionStrategy(vector, spread, options)

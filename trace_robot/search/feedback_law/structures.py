@@ -1,4 +1,7 @@
-"""Shapes of laws from simple to rich, each a map from a vector of numbers near 1 to a law."""
+"""Structures of laws, from simple to rich, and the simplification of a law.
+
+A structure maps a vector of numbers near 1 to a law, so that CMA-ES can begin with one step size for all of them.
+"""
 
 from __future__ import annotations
 
@@ -8,50 +11,52 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.features import Features
-from trace_robot.search.feedback_law.law import Product
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum
 from trace_robot.spec import Array
 
 Products = tuple[Product, ...]
 Term = tuple[str, int, tuple[Quantity, ...]]  # of which block, its place, and the product
-MOST = 160  # numbers to tune at most
+MOST = (
+    160  # numbers to tune at most: CMA-ES keeps a matrix of their squares, and needs generations to fill it
+)
 SWITCHED = ", another near"
+NOISE = 0.1  # disturbance of each number of a law, as a share of it
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Structure:
     """A law without its numbers.
 
-    plainer: the name of the shape of its usual feedback alone.
-    pushes, lack: the products of the usual feedback; near_pushes: of the one that takes its place where the
-    sum of ``nearness`` is positive. Without ``lack`` or ``nearness`` there is none.
+    controls, energy_gain: the products of the outer feedback. inner_controls: those of the one that takes its
+    place where the sum of ``switch`` is positive. Without ``energy_gain`` or ``switch`` there is none. sizes: of
+    each quantity, by which weights are scaled. plainer: the name of the structure of the outer feedback alone.
     """
 
     name: str
     quantities: tuple[Quantity, ...]
     sizes: tuple[float, ...]
     actions: int
-    pushes: Products
-    lack: Products = ()
-    near_pushes: Products = ()
-    nearness: Products = ()
+    controls: Products
+    energy_gain: Products = ()
+    inner_controls: Products = ()
+    switch: Products = ()
     plainer: str = ""
     _blocks: tuple[tuple[str, Products], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        blocks = [("push", self.pushes)] * self.actions + [("lack", self.lack)]
-        blocks += [("near", self.near_pushes)] * self.actions + [("nearness", self.nearness)]
+        blocks = [("outer", self.controls)] * self.actions + [("gain", self.energy_gain)]
+        blocks += [("inner", self.inner_controls)] * self.actions + [("switch", self.switch)]
         object.__setattr__(self, "_blocks", tuple((kind, block) for kind, block in blocks if block))
 
     @property
     def count(self) -> int:
         """How many numbers it has."""
-        return sum(len(block) for _, block in self._blocks) + bool(self.nearness)
+        return sum(len(block) for _, block in self._blocks) + bool(self.switch)
 
     def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
-        """Return the law whose weights are the vector's numbers in units of what makes each term 1 in size."""
-        sums: dict[str, list[Sum]] = {"push": [], "lack": [], "near": [], "nearness": []}
+        """Return the law of ``vector``, (count,), in units that make terms 1 in size."""
+        sums: dict[str, list[Sum]] = {"outer": [], "gain": [], "inner": [], "switch": []}
         place = 0
         for kind, products in self._blocks:
             weights = tuple(
@@ -59,14 +64,20 @@ class Shape:
             )
             sums[kind].append(Sum(products, weights))
             place += len(products)
-        usual = Feedback(tuple(sums["push"]), sums["lack"][0] if self.lack else None)
-        if not self.nearness:
-            return FeedbackLaw(self.quantities, usual)
-        slack = rounded(abs(float(vector[place])))
-        return FeedbackLaw(self.quantities, usual, Feedback(tuple(sums["near"])), sums["nearness"][0], slack)
+        outer = Feedback(tuple(sums["outer"]), sums["gain"][0] if self.energy_gain else None)
+        if not self.switch:
+            return FeedbackLaw(self.quantities, outer)
+        hysteresis = rounded(abs(float(vector[place])))
+        inner = Feedback(tuple(sums["inner"]))
+        return FeedbackLaw(self.quantities, outer, inner, sums["switch"][0], hysteresis)
 
-    def vector_of(self, other: Shape, vector: Array) -> Array:
-        """Return the vector that builds the law that ``vector`` builds with ``other``; 0 for terms it lacks."""
+    def vector_of(self, other: Structure, vector: Array) -> Array:
+        """Return the vector that builds the same law with this structure.
+
+        Args:
+            other: of which the vector is; terms that it lacks become 0, those that it has beyond are lost.
+            vector: (other.count,).
+        """
         weights = {term: number / size for (term, size), number in zip(other._terms(), vector, strict=True)}
         return np.array([weights.get(term, 0.0) * size for term, size in self._terms()])
 
@@ -77,7 +88,7 @@ class Shape:
             for place, (kind, products) in enumerate(self._blocks)
             for product in products
         ]
-        return [*terms, (("slack", 0, ()), 1.0)] if self.nearness else terms
+        return [*terms, (("hysteresis", 0, ()), 1.0)] if self.switch else terms
 
     def _size(self, product: Product) -> float:
         size = 1.0
@@ -87,36 +98,41 @@ class Shape:
 
 
 def rounded(number: float) -> float:
-    """Four digits are enough, and can be read."""
+    """Return a number with four digits: enough, and can be read."""
     return float(f"{number:.4g}")
 
 
-def shapes(features: Features, actions: int) -> list[Shape]:
-    """Return the shapes worth trying, simple ones first."""
+def structures(features: Features, actions: int) -> list[Structure]:
+    """Return the structures worth trying, simple ones first.
+
+    Args:
+        features: what the numbers of the observation are.
+        actions: how many numbers the action has.
+    """
     table = _Table(features)
     raw = table.single(features.numbers)
     rates, seen = table.single(features.rates), table.single(features.seen)
     squares = tuple(a + b for a, b in combinations_with_replacement(rates, 2))
-    found = [table.shape("linear feedback", actions, ((), *raw))]
+    every = [table.structure("linear feedback", actions, ((), *raw))]
     if features.pairs:
         angles = tuple((table.angle(pair),) for pair in features.pairs)
         others = table.single((*features.rest, *features.rates, *features.still))
-        found.append(table.shape("linear feedback of angles", actions, ((), *angles, *others)))
+        every.append(table.structure("linear feedback of angles", actions, ((), *angles, *others)))
     turned = table.crossed(features.rest, (*features.still, *(i for pair in features.pairs for i in pair)))
     if turned:
         products = (*table.single((*features.rest, *features.rates)), *turned)
-        found.append(table.shape("feedback that turns with what it sees", actions, products))
-    near, where = ((), *raw), ((), *seen, *squares)
+        every.append(table.structure("feedback that turns with what it sees", actions, products))
+    inner, where = ((), *raw), ((), *seen, *squares)
     if rates:
         energy = ((), *squares, *seen)
-        found.append(table.shape("energy shaping", actions, rates, energy))
-        found.append(table.shape(f"energy shaping{SWITCHED}", actions, rates, energy, near, where))
-    found.append(table.shape(f"linear feedback{SWITCHED}", actions, ((), *raw), (), near, where))
-    return [shape for shape in found if shape.count <= MOST]
+        every.append(table.structure("energy shaping", actions, rates, energy))
+        every.append(table.structure(f"energy shaping{SWITCHED}", actions, rates, energy, inner, where))
+    every.append(table.structure(f"linear feedback{SWITCHED}", actions, ((), *raw), (), inner, where))
+    return [structure for structure in every if structure.count <= MOST]
 
 
 class _Table:
-    """Makes shapes that hold no quantity that they do not use."""
+    """Makes structures that hold no quantity that they do not use."""
 
     def __init__(self, features: Features) -> None:
         self.features = features
@@ -125,39 +141,60 @@ class _Table:
         self.places = {i: place for place, i in enumerate(features.numbers)}
 
     def single(self, numbers: Sequence[int]) -> Products:
+        """Return a product of one factor for each number."""
         return tuple((self.places[i],) for i in numbers)
 
     def crossed(self, first: Sequence[int], second: Sequence[int]) -> Products:
+        """Return the products of each number with each.
+
+        Args:
+            first: numbers of the first factor.
+            second: of the second.
+        """
         return tuple((self.places[i], self.places[j]) for i in first for j in second)
 
     def angle(self, pair: tuple[int, int]) -> int:
+        """Add the angle of a cosine and a sine, and return its place."""
         self.quantities.append(Quantity("angle", *pair))
         self.sizes.append(1.0)
         return len(self.quantities) - 1
 
-    def shape(
+    def structure(
         self,
         name: str,
         actions: int,
-        pushes: Products,
-        lack: Products = (),
-        near_pushes: Products = (),
-        nearness: Products = (),
-    ) -> Shape:
-        blocks = (pushes, lack, near_pushes, nearness)
+        controls: Products,
+        energy_gain: Products = (),
+        inner_controls: Products = (),
+        switch: Products = (),
+    ) -> Structure:
+        """Return a structure of products of this table.
+
+        Args:
+            name: of its kind.
+            actions: how many numbers the action has.
+            controls: of the outer feedback.
+            energy_gain: what the controls are multiplied by.
+            inner_controls: of the inner feedback.
+            switch: of the function that switches between the two.
+        """
+        blocks = (controls, energy_gain, inner_controls, switch)
         used = sorted({i for block in blocks for product in block for i in product})
         places = {i: place for place, i in enumerate(used)}
-        pushes, lack, near_pushes, nearness = (
+        controls, energy_gain, inner_controls, switch = (
             tuple(tuple(places[i] for i in product) for product in block) for block in blocks
         )
-        quantities, sizes = [self.quantities[i] for i in used], [self.sizes[i] for i in used]
-        plainer = name.removesuffix(SWITCHED) if nearness else ""
-        return Shape(
-            name, tuple(quantities), tuple(sizes), actions, pushes, lack, near_pushes, nearness, plainer
+        return Structure(
+            name,
+            tuple(self.quantities[i] for i in used),
+            tuple(self.sizes[i] for i in used),
+            actions,
+            controls,
+            energy_gain,
+            inner_controls,
+            switch,
+            name.removesuffix(SWITCHED) if switch else "",
         )
-
-
-NOISE = 0.1  # disturbance of each number, as a share of it
 
 
 def size(law: FeedbackLaw) -> int:
@@ -165,70 +202,86 @@ def size(law: FeedbackLaw) -> int:
     return sum(len(total.weights) for total in law.sums)
 
 
-def without(law: FeedbackLaw, terms: Collection[int]) -> FeedbackLaw:
-    """Return the law without some of its terms, numbered in the order of its sums."""
+def without_terms(law: FeedbackLaw, terms: Collection[int]) -> FeedbackLaw:
+    """Return a law with some of its terms left out.
+
+    Args:
+        law: to be simplified.
+        terms: places of terms, counted over all sums in their order.
+    """
     places = iter(range(size(law)))
 
-    def cut(total: Sum) -> Sum:
+    def _cut(total: Sum) -> Sum:
         pairs = zip(total.products, total.weights, strict=True)
         kept = [pair for pair in pairs if next(places) not in terms]
         return Sum(tuple(product for product, _ in kept), tuple(weight for _, weight in kept))
 
-    return trimmed(_multiplied(_changed(law, cut)))
+    return _without_unused(_multiplied(_changed(law, _cut)))
 
 
-def halves(law: FeedbackLaw) -> list[FeedbackLaw]:
-    """Return the plainer laws without the switch, and without what the pushes are multiplied by."""
+def parts(law: FeedbackLaw) -> list[FeedbackLaw]:
+    """Return the laws of one feedback alone, and the one without an energy gain."""
     plainer = []
-    if law.near is not None:
-        plainer += [FeedbackLaw(law.quantities, law.usual), FeedbackLaw(law.quantities, law.near)]
-    if law.usual.lack is not None:
-        plainer.append(replace(law, usual=Feedback(law.usual.pushes)))
-    return [trimmed(each) for each in plainer]
+    if law.inner is not None:
+        plainer += [FeedbackLaw(law.quantities, law.outer), FeedbackLaw(law.quantities, law.inner)]
+    if law.outer.energy_gain is not None:
+        plainer.append(replace(law, outer=Feedback(law.outer.controls)))
+    return [_without_unused(part) for part in plainer]
 
 
-def disturbed(law: FeedbackLaw, random: np.random.Generator) -> FeedbackLaw:
-    """Return the law with each of its numbers a little larger or smaller."""
+def perturbed(law: FeedbackLaw, random: np.random.Generator) -> FeedbackLaw:
+    """Return a law with each of its numbers a little larger or smaller.
 
-    def shaken(total: Sum) -> Sum:
+    Args:
+        law: to be tested.
+        random: gives one number for each weight, in the order of the sums.
+    """
+
+    def _shaken(total: Sum) -> Sum:
         noise = 1.0 + NOISE * random.standard_normal(len(total.weights))
         return Sum(total.products, tuple(rounded(w * x) for w, x in zip(total.weights, noise, strict=True)))
 
-    return _changed(law, shaken)
+    return _changed(law, _shaken)
 
 
 def _multiplied(law: FeedbackLaw) -> FeedbackLaw:
-    """Return the law with a lack that is always the same multiplied into the pushes."""
-    lack = law.usual.lack
-    if lack is None or lack.products != ((),):
+    """Return the law with a constant energy gain multiplied into the controls."""
+    gain = law.outer.energy_gain
+    if gain is None or gain.products != ((),):
         return law
-    factor = lack.weights[0]
-    pushes = (
-        Sum(push.products, tuple(rounded(weight * factor) for weight in push.weights))
-        for push in law.usual.pushes
+    factor = gain.weights[0]
+    controls = (
+        Sum(control.products, tuple(rounded(weight * factor) for weight in control.weights))
+        for control in law.outer.controls
     )
-    return replace(law, usual=Feedback(tuple(pushes)))
+    return replace(law, outer=Feedback(tuple(controls)))
 
 
-def trimmed(law: FeedbackLaw) -> FeedbackLaw:
+def _without_unused(law: FeedbackLaw) -> FeedbackLaw:
     """Return the law without the quantities that it does not use."""
     used = sorted({i for total in law.sums for product in total.products for i in product})
     places = {i: k for k, i in enumerate(used)}
 
-    def moved(total: Sum) -> Sum:
+    def _moved(total: Sum) -> Sum:
         return Sum(tuple(tuple(places[i] for i in product) for product in total.products), total.weights)
 
-    return replace(_changed(law, moved), quantities=tuple(law.quantities[i] for i in used))
+    return replace(_changed(law, _moved), quantities=tuple(law.quantities[i] for i in used))
 
 
 def _changed(law: FeedbackLaw, change: Callable[[Sum], Sum]) -> FeedbackLaw:
     """Return the law with ``change`` made to each of its sums, in their order."""
 
-    def of(feedback: Feedback) -> Feedback:
-        pushes = tuple(change(push) for push in feedback.pushes)
-        return Feedback(pushes, None if feedback.lack is None else change(feedback.lack))
+    def _feedback_of(feedback: Feedback) -> Feedback:
+        controls = tuple(change(control) for control in feedback.controls)
+        gain = feedback.energy_gain
+        return Feedback(controls, None if gain is None else change(gain))
 
-    usual = of(law.usual)
-    if law.near is None or law.nearness is None:
-        return replace(law, usual=usual)
-    return replace(law, usual=usual, near=of(law.near), nearness=change(law.nearness))
+    outer = _feedback_of(law.outer)
+    if law.inner is None or law.switching_function is None:
+        return replace(law, outer=outer)
+    return replace(
+        law,
+        outer=outer,
+        inner=_feedback_of(law.inner),
+        switching_function=change(law.switching_function),
+    )

@@ -1,31 +1,23 @@
-"""Writes a feedback law as a controller that a person can read and go on with: every number a trainable constant.
+"""The writer of feedback laws: Python whose numbers are trainable constants.
 
 The text does the same float64 arithmetic in the same order as the interpreter, so that both give the same
-float32 actions.
+float32 actions. Journals hold hashes of these texts: where one changes, stored runs cannot resume.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trace_robot.search.feedback_law.law import (
-    Feedback,
-    FeedbackLaw,
-    Sum,
-    check,
-    expression,
-    names,
-    numbered,
-    sentence,
-)
-from trace_robot.search.feedback_law.law import product as product_name
-from trace_robot.search.feedback_law.law import said as describe_product
-from trace_robot.spec import TaskSpec
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum, check
+from trace_robot.spec import Field, TaskSpec
 
 WIDTH = 100
-ROOM = 10.0  # a constant may grow to so many times its size
+ROOM = 10.0  # times its size that a constant may grow to, either way
+TRIGONOMETRY = re.compile(r"(^|_)(cosines?|sines?|cos|sin)(_of)?(?=_|\d|$)")
 CLIP = '''\
 def clip(push):
     """No more than the actuator can do: 1 is all of it one way, -1 all of it the other way."""
@@ -37,6 +29,11 @@ def choose(near, hold, otherwise):
     """The action of hold while near, else the other one."""
     return hold if near else otherwise
 '''
+SAYS = {
+    "pump": "Push along with the motion while energy is lacking, against it when there is too much.",
+    "steer": "Push by what is seen, each number with its gain.",
+    "hold": "Keep it there: push by what is seen, each number with its gain.",
+}
 
 
 @dataclass(slots=True)
@@ -48,7 +45,7 @@ class _Constant:
 
 @dataclass(slots=True)
 class _Page:
-    """What has been written: functions, and the constants that they take."""
+    """A text that grows: functions, and the constants that they take."""
 
     law: FeedbackLaw
     spec: TaskSpec
@@ -57,7 +54,14 @@ class _Page:
     functions: list[str] = field(default_factory=list)
 
     def constant(self, name: str, value: float, description: str) -> str:
-        taken = {each.name for each in self.constants} | set(self.names)
+        """Add a constant and return its name, which is made to differ from all others.
+
+        Args:
+            name: wanted.
+            value: at first; it may grow to ROOM times that.
+            description: for people and models.
+        """
+        taken = {constant.name for constant in self.constants} | set(self.names)
         while name in taken:
             name += "_"
         self.constants.append(_Constant(name, value, description))
@@ -67,61 +71,62 @@ class _Page:
 def write(law: FeedbackLaw, spec: TaskSpec) -> str:
     """Return the text of a policy file.
 
-    Raises PolicyError if the law does not fit the environment.
+    Args:
+        law: what the policy does.
+        spec: the environment that it is for, whose fields name the constants.
+
+    Raises:
+        PolicyError: if the law does not fit the environment.
     """
     check(law, spec)
-    page = _Page(law, spec, names(law, spec))
-    usual = "pump" if law.usual.lack is not None else "steer"
-    calls = [_feedback(page, usual, law.usual, "" if law.near is None else f"{usual}_")]
-    if law.near is not None and law.nearness is not None:
-        near = _nearness(page, law.nearness)
-        calls = [near, _feedback(page, "hold", law.near, "hold_"), *calls]
+    page = _Page(law, spec, _names(law, spec))
+    outer = "pump" if law.outer.energy_gain is not None else "steer"
+    calls = [_feedback(page, outer, law.outer, "" if law.inner is None else f"{outer}_")]
+    if law.inner is not None and law.switching_function is not None:
+        switch = _switch(page, law.switching_function)
+        calls = [switch, _feedback(page, "hold", law.inner, "hold_"), *calls]
         page.functions.append(CHOOSE.rstrip())
-    title = textwrap.fill(f"Found by search for {spec.name}: {sentence(law)}.", WIDTH)
+    title = textwrap.fill(f"Found by search for {spec.name}: {_title(law)}.", WIDTH)
     angles = any(quantity.kind == "angle" for quantity in law.quantities)
     imports = ("import math\n\n" if angles else "") + "from trace_robot import Bounds, bundle, node"
     head = f'"""{title}"""\n\n{imports}\n\nCONTROL = "{spec.control}"'
-    constants = "\n".join(_node(each) for each in page.constants)
+    constants = "\n".join(_node(constant) for constant in page.constants)
     return "\n\n\n".join([f"{head}\n\n{constants}", CLIP.rstrip(), *page.functions, _act(calls)]) + "\n"
 
 
 def _feedback(page: _Page, title: str, feedback: Feedback, prefix: str) -> str:
-    """Write the function of one feedback; return the call of it."""
+    """Write the function of one feedback and return the call of it."""
     spec = page.spec
     first = len(page.constants)
-    sums = [*feedback.pushes, *([] if feedback.lack is None else [feedback.lack])]
-    body = _readings(page, sums)
-    if feedback.lack is not None:
-        body += _sum(page, "lack", feedback.lack, f"{prefix}lack", "energy that is lacking")
+    gain = feedback.energy_gain
+    body = _readings(page, [*feedback.controls, *([] if gain is None else [gain])])
+    if gain is not None:
+        body += _sum(page, "lack", gain, f"{prefix}lack", "energy that is lacking")
     actions = []
-    for j, push in enumerate(feedback.pushes):
-        action = numbered(j, spec.action)
-        alone = len(feedback.pushes) == 1
+    for j, control in enumerate(feedback.controls):
+        action = _name_of(j, spec.action)
+        alone = len(feedback.controls) == 1
         start = prefix if alone else f"{prefix}{action}_"
-        body += _sum(page, "push" if alone else f"push_{j + 1}", push, f"{start}gain", action)
-        wanted = ("push" if alone else f"push_{j + 1}") + ("" if feedback.lack is None else " * lack")
+        body += _sum(page, "push" if alone else f"push_{j + 1}", control, f"{start}gain", action)
+        wanted = ("push" if alone else f"push_{j + 1}") + ("" if gain is None else " * lack")
         actions.append(_scaled(f"clip({wanted})", spec.low[j], spec.high[j]))
     body.append(f"return [{', '.join(actions)}]")
-    taken = [each.name for each in page.constants[first:]]
-    says = {
-        "pump": "Push along with the motion while energy is lacking, against it when there is too much.",
-        "steer": "Push by what is seen, each number with its gain.",
-        "hold": "Keep it there: push by what is seen, each number with its gain.",
-    }[title]
-    page.functions.append(_function(title, ["observation", *taken], says, body))
+    taken = [constant.name for constant in page.constants[first:]]
+    page.functions.append(_function(title, ["observation", *taken], SAYS[title], body))
     return _call(title, ["observation", *taken])
 
 
-def _nearness(page: _Page, nearness: Sum) -> str:
+def _switch(page: _Page, function: Sum) -> str:
+    """Write the function that chooses between the feedbacks, return the call of it."""
     first = len(page.constants)
-    body = _readings(page, [nearness])
-    body += _sum(page, "nearness", nearness, "nearness", "nearness")
-    slack = page.constant("slack", page.law.slack, "how far nearness must fall below 0 to be far again")
+    body = _readings(page, [function])
+    body += _sum(page, "nearness", function, "nearness", "nearness")
+    slack = page.constant("slack", page.law.hysteresis, "how far nearness must fall below 0 to be far again")
     body += [
         f'memory["near"] = nearness > (-{slack} if memory.get("near") else 0.0)',
         'return memory["near"]',
     ]
-    taken = [each.name for each in page.constants[first:]]
+    taken = [constant.name for constant in page.constants[first:]]
     says = "Say whether to hold: while nearness is positive, and then until it is clearly negative."
     page.functions.append(_function("is_near", ["observation", "memory", *taken], says, body))
     return _call("is_near", ["observation", "memory", *taken])
@@ -129,17 +134,17 @@ def _nearness(page: _Page, nearness: Sum) -> str:
 
 def _readings(page: _Page, sums: list[Sum]) -> list[str]:
     used = sorted({i for total in sums for product in total.products for i in product})
-    return [f"{page.names[i]} = {expression(page.law.quantities[i], page.spec)}" for i in used]
+    return [f"{page.names[i]} = {_expression(page.law.quantities[i], page.spec)}" for i in used]
 
 
 def _sum(page: _Page, target: str, total: Sum, prefix: str, what: str) -> list[str]:
-    """Return the lines that add up a sum, a constant for each of its weights."""
+    """Return the lines that add up a sum, with a new constant for each of its weights."""
     terms = []
     for product, weight in zip(total.products, total.weights, strict=True):
-        name = product_name(product, page.names)
+        name = _product_name(product, page.names)
         if name:
-            told = describe_product(product, page.law, page.spec)
-            constant = page.constant(f"{prefix}_of_{name}", weight, f"{what} for each unit of {told}")
+            unit = _description(product, page.law, page.spec)
+            constant = page.constant(f"{prefix}_of_{name}", weight, f"{what} for each unit of {unit}")
         else:
             constant = page.constant(f"{prefix}_offset", weight, f"{what} whatever is seen")
         terms.append(" * ".join([constant, *(page.names[i] for i in product)]))
@@ -149,9 +154,9 @@ def _sum(page: _Page, target: str, total: Sum, prefix: str, what: str) -> list[s
     return [f"{target} = (", f"    {terms[0]}", *(f"    + {term}" for term in terms[1:]), ")"]
 
 
-def _scaled(push: str, low: float, high: float) -> str:
+def _scaled(control: str, low: float, high: float) -> str:
     middle, reach = (low + high) / 2, (high - low) / 2
-    scaled = push if reach == 1.0 else f"{reach!r} * {push}"
+    scaled = control if reach == 1.0 else f"{reach!r} * {control}"
     return scaled if middle == 0.0 else f"{middle!r} + {scaled}"
 
 
@@ -204,3 +209,80 @@ def _act(calls: list[str]) -> str:
 
 def _indented(call: str) -> str:
     return call.replace("\n", "\n    ")
+
+
+def _names(law: FeedbackLaw, spec: TaskSpec) -> list[str]:
+    """Return a Python name for each quantity of the law, all different."""
+    plain = [_name(quantity, spec) for quantity in law.quantities]
+    return [
+        f"{name}_{plain[:i].count(name) + 1}" if plain.count(name) > 1 else name
+        for i, name in enumerate(plain)
+    ]
+
+
+def _expression(quantity: Quantity, spec: TaskSpec) -> str:
+    """Return what reads the quantity from the observation by name."""
+    if quantity.kind == "angle":
+        return f"math.atan2({_seen(quantity.other, spec)}, {_seen(quantity.index, spec)})"
+    return _seen(quantity.index, spec)
+
+
+def _product_name(factors: Product, names: Sequence[str]) -> str:
+    """Return a name such as ``rate_squared``, "" for a product of no factors."""
+    parts = []
+    for i in dict.fromkeys(factors):
+        power = {1: "", 2: "_squared", 3: "_cubed"}.get(factors.count(i), f"_to_the_{factors.count(i)}")
+        parts.append(f"{names[i]}{power}")
+    return "_times_".join(parts)
+
+
+def _description(factors: Product, law: FeedbackLaw, spec: TaskSpec) -> str:
+    """Return what a product is made of, by what the environment says of its parts."""
+    return " times ".join(_meaning(law.quantities[i], spec) for i in factors)
+
+
+def _title(law: FeedbackLaw) -> str:
+    """Return what kind of law it is."""
+    kind = "energy shaping" if law.outer.energy_gain is not None else "linear feedback"
+    products = (product for control in law.outer.controls for product in control.products)
+    if law.outer.energy_gain is None and any(len(product) > 1 for product in products):
+        kind = "feedback on products"
+    return kind if law.inner is None else f"{kind}, and linear feedback when near"
+
+
+def _field_of(index: int, fields: Sequence[Field]) -> tuple[Field, int]:
+    """Return the field that shows number ``index`` of a flat vector, and where in it."""
+    for shown in fields:
+        if shown.start <= index < shown.stop:
+            return shown, index - shown.start
+    raise IndexError(f"no field shows number {index}")
+
+
+def _name_of(index: int, fields: Sequence[Field]) -> str:
+    """Return a name for number ``index``: the field's, and which of its numbers."""
+    field, k = _field_of(index, fields)
+    if field.size == 1:
+        return field.name
+    return f"{field.name}_{'xyz'[k] if field.unit == 'm' and field.size <= 3 else k + 1}"
+
+
+def _name(quantity: Quantity, spec: TaskSpec) -> str:
+    name = _name_of(quantity.index, spec.observation)
+    if quantity.kind == "number":
+        return name
+    # Named by what is left without the sine or cosine, so that it reads as the angle that it is.
+    rest = TRIGONOMETRY.sub("", name).strip("_")
+    return rest if "angle" in rest else f"angle_of_{rest}" if rest and not rest.isdigit() else f"angle{rest}"
+
+
+def _seen(index: int, spec: TaskSpec) -> str:
+    field, k = _field_of(index, spec.observation)
+    return f'observation["{field.name}"]' + ("" if field.size == 1 else f"[{k}]")
+
+
+def _meaning(quantity: Quantity, spec: TaskSpec) -> str:
+    field, _ = _field_of(quantity.index, spec.observation)
+    name = _name_of(quantity.index, spec.observation)
+    unit = f", {field.unit}" if field.unit else ""
+    number = f"{name} ({field.meaning}{unit})" if field.meaning else f"{name}{unit}"
+    return number if quantity.kind == "number" else f"the angle of {number}"

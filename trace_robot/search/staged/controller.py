@@ -1,26 +1,135 @@
-"""Staged programs as a kind of controller that is data."""
+"""The interpreter of staged programs, and staged programs as a kind of controller."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from trace_robot.search.staged.interpreter import StagedRunner
-from trace_robot.search.staged.program import StagedProgram, names
-from trace_robot.search.staged.writer import code, write
+from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Waypoint, check
+from trace_robot.search.staged.writer import code, names, write
 from trace_robot.spec import Array, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
     from trace_robot.search.staged.search import StagedSearch
 
+Point = tuple[float, float, float]
+NOWHERE = (
+    1e-6  # metres: between points nearer than this a direction is noise; the written text has the same number
+)
+
+
+class StagedRunner:
+    """One episode of a program, called with the flat observation of each decision.
+
+    Plain Python floats, a few microseconds a decision: arrays of three numbers would cost more than the
+    arithmetic, and a search runs millions of decisions. ``writer`` writes the same operations in the same order,
+    so that the text that is written out gives the same actions bit for bit; change both together.
+
+    finished: the program has made its last pass and stays still from now on.
+    """
+
+    __slots__ = (
+        "_bounds",
+        "_entry",
+        "_hand",
+        "_pass",
+        "_program",
+        "_scale",
+        "_stage",
+        "_start",
+        "_waited",
+        "_where",
+        "finished",
+    )
+
+    def __init__(self, program: StagedProgram, spec: TaskSpec) -> None:
+        """Begin an episode, or raise PolicyError if the program does not fit."""
+        check(program, spec)
+        starts = {part.name: part.start for part in spec.observation}
+        self._where = {name: starts[name] for name in spec.positions}
+        self._hand = self._where[spec.positions[0]]
+        self._program = program
+        self._scale = 1.0 if spec.control == "pose" else program.gain
+        self._bounds = tuple(zip(spec.low[:3], spec.high[:3], strict=True))
+        self._start: list[float] = []
+        self._entry: list[float] = []
+        self._stage = self._waited = self._pass = 0
+        self.finished = False
+
+    def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
+        """Return the action, (4,) float32: motion along x, y, z and the gripper."""
+        seen: list[float] = observation.tolist()
+        if not self._start:
+            self._start = self._entry = seen
+        stages = self._program.stages
+        stage = stages[self._stage]
+        x, y, z = self._error(stage, seen)
+        if stage.grasp and self._distance_to_hand(stage.grasp, seen) > stage.grasp_tolerance:
+            self._enter(len(stages), seen)
+        elif self._waited >= stage.max_decisions or math.hypot(x, y, z) <= stage.tolerance:
+            self._enter(self._stage + 1, seen)
+        if self._waited == 0:
+            stage = stages[self._stage]
+            x, y, z = self._error(stage, seen)
+        self._waited += 1
+        if self.finished:
+            return np.zeros(4, np.float32)
+        scale, speed = self._scale, stage.speed
+        (low_x, high_x), (low_y, high_y), (low_z, high_z) = self._bounds
+        return np.array(
+            (
+                min(max(scale * x, speed * low_x), speed * high_x),
+                min(max(scale * y, speed * low_y), speed * high_y),
+                min(max(scale * z, speed * low_z), speed * high_z),
+                stage.gripper,
+            ),
+            np.float32,
+        )
+
+    def _enter(self, stage: int, seen: list[float]) -> None:
+        """Begin a stage, the first one in another pass after the last."""
+        if stage == len(self._program.stages):
+            stage = 0
+            self._pass += 1
+            self.finished = 0 < self._program.passes <= self._pass
+        self._stage, self._waited, self._entry = stage, 0, seen
+
+    def _error(self, stage: Stage, seen: list[float]) -> Point:
+        x, y, z = self._point(stage.place, seen)
+        i = self._where[stage.tracked]
+        return x - seen[i], y - seen[i + 1], z - seen[i + 2]
+
+    def _point(self, place: Waypoint, seen: list[float]) -> Point:
+        remembered = seen if place.when == "now" else self._entry if place.when == "entry" else self._start
+        i = self._where[place.anchor]
+        x, y, z = remembered[i : i + 3]
+        if place.offset != HERE:
+            dx, dy, dz = place.offset
+            x, y, z = x + dx, y + dy, z + dz
+        if not place.toward:
+            return x, y, z
+        j = self._where[place.toward]
+        east, north = seen[j] - remembered[i], seen[j + 1] - remembered[i + 1]
+        length = math.hypot(east, north)
+        if length < NOWHERE:
+            return x + 0.0, y + 0.0, z + 0.0  # as the text adds a zero step: -0.0 becomes 0.0 there too
+        share = place.along / length
+        return x + share * east, y + share * north, z + 0.0
+
+    def _distance_to_hand(self, name: str, seen: list[float]) -> float:
+        i, j = self._where[name], self._hand
+        return math.hypot(seen[i] - seen[j], seen[i + 1] - seen[j + 1], seen[i + 2] - seen[j + 2])
+
 
 @dataclass(frozen=True, slots=True)
 class StagedController:
-    """A staged program behind the protocol that all controllers as data share."""
+    """A staged program behind the protocol ``search.controller.DataController``."""
 
     program: StagedProgram
     kind: ClassVar[str] = "staged"
@@ -28,26 +137,42 @@ class StagedController:
 
     @classmethod
     def recognizes(cls, data: Mapping[str, Any]) -> bool:
+        """Return whether the data has stages."""
         return "stages" in data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> StagedController:
+        """Return the controller, or raise PolicyError."""
         return cls(StagedProgram.from_data(data))
 
     def to_data(self) -> dict[str, Any]:
         return self.program.to_data()
 
     def start(self, spec: TaskSpec) -> StagedRunner:
+        """Begin an episode, or raise PolicyError."""
         return StagedRunner(self.program, spec)
 
     def measures(self, spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
+        """Return what ``measure`` gives.
+
+        Args:
+            spec: the environment.
+            observations: (T + 1, observation_size), flat.
+            rewards: (T,).
+        """
         return measure(spec, observations, rewards)
 
     def write(self, spec: TaskSpec) -> str:
+        """Return a whole policy file."""
         return write(self.program, spec)
 
     def write_out(self, candidate: Candidate, spec: TaskSpec) -> Candidate:
-        """Return the candidate with the program's code as the value of ``act``, its stages in the note."""
+        """Return the candidate with the program's code as ``act``, stages in the note.
+
+        Args:
+            candidate: one whose ``program`` is this one as data.
+            spec: the environment that the code is for.
+        """
         stages = ", ".join(title.replace("_", " ") for title in names(self.program))
         note = f"{candidate.note}: {stages}" if candidate.note else stages
         values = {self.parameter: code(self.program, spec)}
@@ -55,7 +180,7 @@ class StagedController:
 
     @classmethod
     def suits(cls, spec: TaskSpec) -> bool:
-        """Return whether there are a hand, a thing to move, and three numbers of motion and a gripper."""
+        """Return whether a hand with a gripper has something to act on."""
         return len(spec.positions) >= 2 and spec.action_size == 4
 
     @classmethod
@@ -69,6 +194,16 @@ class StagedController:
         seed: int,
         budget: int | None,
     ) -> StagedSearch:
+        """Return a search for staged programs.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: how many of them every program is compared on.
+            confirm: how many further ones to choose on.
+            seed: of all random choices.
+            budget: simulator steps that will be granted; None for no limit.
+        """
         from trace_robot.search.staged.search import StagedSearch
 
         seeds = conditions(episodes + confirm)
@@ -76,7 +211,7 @@ class StagedController:
 
 
 def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
-    """Return the few numbers of an episode by which the search ranks and sorts programs.
+    """Return the few numbers of an episode by which the search ranks programs.
 
     Args:
         spec: the environment; its first position is the hand's.

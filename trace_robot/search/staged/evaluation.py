@@ -1,4 +1,4 @@
-"""Asks for the trials of programs and keeps what they did."""
+"""Evaluation of programs: which episodes to ask for, and how programs compare."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import Steps
-from trace_robot.search.staged import StagedProgram
+from trace_robot.search.staged.program import StagedProgram
 from trace_robot.search.staged.variants import disturbed
 from trace_robot.spec import TaskSpec
 
 MEASURES = ("best", "last", "moved_", "raised_")
-FIRST = 10  # confirming conditions that all are tried on
+FIRST = 10  # confirming conditions that all programs are tried on
 SPARED = 2  # failures there above which a program is not tried on the others
-NOISES = 512  # numbers drawn for one noise, more than a program has constants
+NOISES = 512  # numbers drawn for one noise, more than twice as many as a program has constants
+MOVED = 0.01  # metres from which a thing counts as moved
+RAISED = 0.02  # metres from which it counts as raised
 
 
 class ProgramEvaluation:
-    """Runs programs on conditions through candidates that are yielded and outcomes that are sent back.
+    """Runs programs on conditions: yields candidates and is sent their outcomes.
 
-    conditions: those that every program is compared on. confirm: further ones, on which to choose among programs
-    that solve these. spent: simulator steps so far. part: of all conditions, the one that the next noise comes with.
+    A condition is an initial state, by its seed; a program has one trial on each, since episodes are
+    deterministic. conditions: those that every program is compared on. confirm: further ones, on which to
+    choose among programs that solve these. spent: simulator steps so far. part: of all conditions, the one
+    that the next noise comes with.
     """
 
     def __init__(
@@ -38,7 +42,7 @@ class ProgramEvaluation:
         self.spec = spec
         self.conditions, self.confirm = tuple(conditions), tuple(confirm)
         self.random = random
-        self.scale = Scale()
+        self.scale = RewardScale()
         self.count = 0
         self.spent = 0
         self.part = 0
@@ -46,62 +50,67 @@ class ProgramEvaluation:
     def individual(
         self, program: StagedProgram, parent: Individual | None = None, note: str = ""
     ) -> Individual:
+        """Return a program with the next number and no trials.
+
+        Args:
+            program: what it does.
+            parent: what the program was made from, None for nothing.
+            note: how it was made.
+        """
         self.count += 1
         return Individual(self.count, program, None if parent is None else parent.id, note)
 
     def run(self, individuals: Sequence[Individual], conditions: Sequence[int] | None = None) -> Steps[None]:
-        """Run each on those of ``conditions`` (the training ones if None) that it has no trial of."""
-        wanted = self.conditions if conditions is None else conditions
-        yield from self.run_each([(one, wanted) for one in individuals])
+        """Run programs on those conditions that they have no trial of.
 
-    def run_each(self, pairs: Sequence[tuple[Individual, Sequence[int]]]) -> Steps[None]:
-        """Run each individual on those of its own conditions that it has no trial of."""
-        asked = []
-        for one, conditions in pairs:
-            missing = tuple(condition for condition in conditions if condition not in one.trials)
-            if missing:
-                data = one.program.to_data()
-                asked.append(
-                    Candidate(one.id, one.parent, {}, one.note, "search", program=data, seeds=missing)
-                )
-        if not asked:
-            return
-        outcomes = yield asked
-        known = {one.id: one for one, _ in pairs}
-        for candidate, outcome in zip(asked, outcomes, strict=True):
-            self.spent += int(sum(outcome.details.get("simulator_steps", outcome.details["steps"])))
-            for condition, trial in zip(candidate.seeds or (), self._trials(outcome), strict=True):
-                known[candidate.id].trials[condition] = trial
-                self.scale.see(condition, trial)
+        Args:
+            individuals: the programs; their trials are added to.
+            conditions: None for the training ones.
+        """
+        wanted = self.conditions if conditions is None else conditions
+        yield from self._run_each([(individual, wanted) for individual in individuals])
 
     def solves(self, individual: Individual) -> bool:
         """Return whether it succeeded on every training condition."""
         return individual.successes(self.conditions) == len(self.conditions)
 
     def value(self, individual: Individual, conditions: Iterable[int] | None = None) -> float:
-        """Return its mean value on ``conditions``; None: on all that it was tried on, confirming ones included."""
+        """Return the mean value of a program's trials.
+
+        Args:
+            individual: a program.
+            conditions: of which trials; None for all that it has, also on confirming conditions.
+        """
         return self.scale.mean(individual, tuple(individual.trials) if conditions is None else conditions)
 
-    def confirmed(self, individuals: Sequence[Individual]) -> Steps[list[int]]:
-        """Try each on the confirming conditions, starting over for ever; return how many of them it solves.
+    def count_confirmed(self, individuals: Sequence[Individual]) -> Steps[list[int]]:
+        """Return how many confirming conditions each program solves.
 
-        What it did there is kept among its own trials. One that fails on many of the first is spared the rest,
-        which count as failed.
+        It starts over for ever there, as in the controller that is written; the trials are kept with its others.
+        A program that fails on many of the first conditions is spared the rest, which count as failed: most
+        programs are brittle, and these are seen early.
         """
-        lasting = [self.individual(replace(one.program, rounds=0), one, "confirmed") for one in individuals]
+        lasting = [self.individual(replace(one.program, passes=0), one, "confirmed") for one in individuals]
         yield from self.run(lasting, self.confirm[:FIRST])
         good = [one for one in lasting if len(one.trials) - one.successes(self.confirm) <= SPARED]
         yield from self.run(good, self.confirm)
-        for one, copy in zip(individuals, lasting, strict=True):
-            one.trials.update(copy.trials)
+        for individual, copy in zip(individuals, lasting, strict=True):
+            individual.trials.update(copy.trials)
         return [one.successes(self.confirm) for one in lasting]
 
     def robustness(
         self, programs: Sequence[StagedProgram], sigmas: Sequence[float], copies: int
     ) -> Steps[list[tuple[float, float]]]:
-        """Return success and value of each program after a pass disturbed by noises, the same ones for all.
+        """Measure programs with noise on their constants, the same noises for all.
 
-        Every noise comes with as many conditions as there are for training, in turn of all there are.
+        Args:
+            programs: to be compared. Common random numbers make differences between them visible in few episodes.
+            sigmas: sizes of noise, in units of the constants' vector.
+            copies: noises of each size. Each comes with as many conditions as there are for training, in turn
+                of all there are.
+
+        Returns:
+            The share of successes and the mean value of each program.
         """
         everywhere = self.conditions + self.confirm
         parts = -(-len(everywhere) // len(self.conditions))
@@ -118,34 +127,57 @@ class ProgramEvaluation:
             ]
             for program in programs
         ]
-        yield from self.run_each([pair for group in noisy for pair in group])
+        yield from self._run_each([pair for group in noisy for pair in group])
         scores = []
         for group in noisy:
             episodes = sum(len(conditions) for _, conditions in group)
-            success = sum(one.successes(conditions) for one, conditions in group)
-            value = sum(self.value(one) * len(conditions) for one, conditions in group)
+            success = sum(individual.successes(conditions) for individual, conditions in group)
+            value = sum(self.value(individual) * len(conditions) for individual, conditions in group)
             scores.append((success / episodes, value / episodes))
         return scores
 
+    def _run_each(self, pairs: Sequence[tuple[Individual, Sequence[int]]]) -> Steps[None]:
+        """Run each program on those conditions beside it that it has no trial of."""
+        asked = []
+        for individual, conditions in pairs:
+            missing = tuple(condition for condition in conditions if condition not in individual.trials)
+            if missing:
+                asked.append(
+                    Candidate(
+                        individual.id,
+                        individual.parent,
+                        {},
+                        individual.note,
+                        "search",
+                        program=individual.program.to_data(),
+                        seeds=missing,
+                    )
+                )
+        if not asked:
+            return
+        outcomes = yield asked
+        by_id = {individual.id: individual for individual, _ in pairs}
+        for candidate, outcome in zip(asked, outcomes, strict=True):
+            self.spent += int(sum(outcome.details.get("simulator_steps", outcome.details["steps"])))
+            for condition, trial in zip(candidate.seeds or (), self._trials(outcome), strict=True):
+                by_id[candidate.id].trials[condition] = trial
+                self.scale.add(condition, trial)
+
     def _trials(self, outcome: Outcome) -> list[ProgramTrial]:
-        """Read the episodes of an outcome; numbers that are not finite are left out."""
+        """Return the episodes of an outcome, without numbers that are not finite."""
         details: Mapping[str, Sequence[float]] = outcome.details
         names = [name for name in details if name.startswith(MEASURES)]
         trials = []
         for i, (success, steps) in enumerate(zip(details["success"], details["steps"], strict=True)):
             numbers = {name: float(details[name][i]) for name in names}
-            kept = {name: number for name, number in numbers.items() if math.isfinite(number)}
-            trials.append(ProgramTrial(bool(success), min(steps / self.spec.horizon, 1.0), kept))
+            finite = {name: number for name, number in numbers.items() if math.isfinite(number)}
+            trials.append(ProgramTrial(bool(success), min(steps / self.spec.horizon, 1.0), finite))
         return trials
-
-
-MOVED = 0.01  # metres from which a thing counts as moved
-RAISED = 0.02  # metres from which it counts as raised
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramTrial:
-    """One episode: whether it succeeded, its length as a share of the longest, and its measures."""
+    """One episode: success, length as a share of the longest, and measures."""
 
     success: bool
     time: float
@@ -153,12 +185,12 @@ class ProgramTrial:
 
     @property
     def reward(self) -> float:
-        """How far it came by its rewards: mostly the best one, a little the last one; NaN if it has none."""
+        """How far the episode came: mostly by its best reward, NaN without any."""
         return 0.7 * self.numbers.get("best", math.nan) + 0.3 * self.numbers.get("last", math.nan)
 
     @property
-    def behaviour(self) -> tuple[Any, ...]:
-        """Which things it moved and raised."""
+    def behavior(self) -> tuple[Any, ...]:
+        """Which things moved and rose: the descriptor that keeps a pool diverse."""
         moved = (k for k, v in self.numbers.items() if k.startswith("moved_") and v > MOVED)
         raised = (k for k, v in self.numbers.items() if k.startswith("raised_") and v > RAISED)
         return (*sorted(moved), *sorted(raised))
@@ -175,63 +207,93 @@ class Individual:
     trials: dict[int, ProgramTrial] = field(default_factory=dict)
 
     def successes(self, conditions: Iterable[int]) -> int:
-        """Return on how many of ``conditions`` it succeeded; one that it was not tried on counts as failed."""
+        """Return how many conditions it solved, of which one without a trial is not."""
         return sum(condition in self.trials and self.trials[condition].success for condition in conditions)
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """What stays of the program without its numbers."""
-        return tuple((s.mover, s.place.anchor, s.place.when, s.gripper > 0) for s in self.program.stages)
+        return tuple((s.tracked, s.place.anchor, s.place.when, s.gripper > 0) for s in self.program.stages)
 
 
-class Scale:
-    """Makes rewards of different conditions comparable: 0 the worst seen there, 1 the best, successes above 2."""
+class RewardScale:
+    """Makes rewards of different conditions comparable, by the range seen on each.
+
+    0 is the worst reward seen on a condition and 1 the best; a success is above 2, a quick one more.
+    """
 
     def __init__(self) -> None:
         self._ranges: dict[int, tuple[float, float]] = {}
 
-    def see(self, condition: int, trial: ProgramTrial) -> None:
+    def add(self, condition: int, trial: ProgramTrial) -> None:
+        """Widen the range of a condition.
+
+        Args:
+            condition: where the trial was.
+            trial: one without a reward changes nothing.
+        """
         if math.isnan(trial.reward):
             return
         low, high = self._ranges.get(condition, (trial.reward, trial.reward))
         self._ranges[condition] = (min(low, trial.reward), max(high, trial.reward))
 
-    def value(self, condition: int, trial: ProgramTrial) -> float:
+    def mean(self, individual: Individual, conditions: Iterable[int]) -> float:
+        """Return the mean value of trials, by the ranges as they are now.
+
+        Args:
+            individual: a program.
+            conditions: of which trials; it must have them all.
+        """
+        values = [self._value(condition, individual.trials[condition]) for condition in conditions]
+        return sum(values) / len(values)
+
+    def _value(self, condition: int, trial: ProgramTrial) -> float:
         if trial.success:
             return 3.0 - trial.time
         low, high = self._ranges.get(condition, (0.0, 0.0))
         return (trial.reward - low) / (high - low) if high > low and not math.isnan(trial.reward) else 0.0
 
-    def mean(self, individual: Individual, conditions: Iterable[int]) -> float:
-        values = [self.value(condition, individual.trials[condition]) for condition in conditions]
-        return sum(values) / len(values)
-
 
 def diverse(ranked: Sequence[Individual], count: int, condition: int, share: float = 0.5) -> list[Individual]:
-    """Return ``count`` of ``ranked``: first the best by rank, the rest the best of behaviours not yet among them."""
-    chosen = list(ranked[: max(1, round(count * share))])
-    seen = {individual.trials[condition].behaviour for individual in chosen}
-    for individual in ranked[len(chosen) :]:
-        if len(chosen) >= count:
+    """Return the best programs together with the best of other behaviors.
+
+    Rewards mislead on the way to some tasks; a program that moves what no better one moves is kept for that.
+
+    Args:
+        ranked: best first.
+        count: how many to return.
+        condition: the trial whose behavior counts.
+        share: of ``count`` that is taken by rank alone.
+    """
+    kept = list(ranked[: max(1, round(count * share))])
+    behaviors = {individual.trials[condition].behavior for individual in kept}
+    for individual in ranked[len(kept) :]:
+        if len(kept) >= count:
             break
-        behaviour = individual.trials[condition].behaviour
-        if behaviour not in seen:
-            seen.add(behaviour)
-            chosen.append(individual)
+        behavior = individual.trials[condition].behavior
+        if behavior not in behaviors:
+            behaviors.add(behavior)
+            kept.append(individual)
     for individual in ranked:
-        if len(chosen) >= count:
+        if len(kept) >= count:
             break
-        if individual not in chosen:
-            chosen.append(individual)
-    return chosen
+        if individual not in kept:
+            kept.append(individual)
+    return kept
 
 
-def trimmed(ranked: Sequence[Individual], count: int, alike: int = 2) -> list[Individual]:
-    """Return the first ``count`` of ``ranked``, at most ``alike`` of one shape."""
-    chosen: list[Individual] = []
+def first_of_shapes(ranked: Sequence[Individual], count: int, alike: int = 2) -> list[Individual]:
+    """Return the best programs, not many of one shape.
+
+    Args:
+        ranked: best first.
+        count: how many to return at most.
+        alike: how many of one shape at most.
+    """
+    kept: list[Individual] = []
     shapes: dict[tuple[Any, ...], int] = {}
     for individual in ranked:
         shapes[individual.shape] = shapes.get(individual.shape, 0) + 1
-        if shapes[individual.shape] <= alike and len(chosen) < count:
-            chosen.append(individual)
-    return chosen
+        if shapes[individual.shape] <= alike and len(kept) < count:
+            kept.append(individual)
+    return kept

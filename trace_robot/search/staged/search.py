@@ -1,4 +1,4 @@
-"""Search over staged programs as an optimizer: asked for candidates, told what they did."""
+"""The search over staged programs: evolution with racing, then tuning under noise."""
 
 from __future__ import annotations
 
@@ -9,31 +9,44 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Steps
-from trace_robot.search.staged import code
-from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, trimmed
-from trace_robot.search.staged.mutation import Changes, MotionPrimitives
+from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
+from trace_robot.search.staged.mutation import Mutator
+from trace_robot.search.staged.primitives import MotionPrimitives
 from trace_robot.search.staged.tuning import Tuning
+from trace_robot.search.staged.writer import code
 from trace_robot.spec import TaskSpec
 
 POSE_STEPS = 15  # simulator steps that a decision usually takes in pose control
+DRAWN = "made a" + "new"  # the note of a program that is drawn at random: stored runs have it
 
 
 class StagedSearch(GeneratorSearch[Individual]):
-    """Explores programs until some solve every training condition, then seeks margin under noise.
+    """An evolutionary search until all conditions are solved, then for margin.
 
-    The same for every environment; deterministic for ``seed`` and the outcomes told. ``done`` says why it
-    stopped. Each outcome's details must hold lists with one entry a condition of its candidate: "success",
-    "steps" and the numbers of ``measure``; may hold "simulator_steps", else a decision counts as one.
-    confirm: further conditions, on which programs that solve all of ``seeds`` are chosen among. budget: simulator
-    steps that the caller will grant, of which the last are kept for making the best program plainer.
+    Exploring is a genetic algorithm on lists of stages, with random newcomers. Its offspring are raced by
+    successive halving (Hyperband, arXiv:1603.06560, section 3): conditions are the budget, most programs are
+    dropped after one, and all conditions are spent on the few that may deserve it.
+
+    The same for every environment; deterministic for ``seed`` and the outcomes. Each outcome's details must
+    hold lists with one entry a condition of its candidate: "success", "steps" and the numbers of ``measure``;
+    and may hold "simulator_steps", else a decision counts as one.
+
+    Args:
+        spec: the environment, with positions of a hand and of things.
+        seeds: training conditions, on which every program is compared.
+        confirm: further conditions, on which programs that solve all of ``seeds`` are chosen among.
+        seed: of all random choices.
+        parameter: the parameter whose value the written program is.
+        budget: simulator steps that the caller will grant, of which the last are kept for making the best
+            program plainer; None for no limit.
     """
 
     wanted = 6  # programs that solve every condition before exploring makes room for tuning
-    patience = 4  # generations of exploring after the first such program at most
+    waiting = 4  # generations of exploring after the first such program at most
     margin = 0.9  # success under noise at which there is nothing left to tune
     polishing = 6  # turns of exploring and tuning for more margin, once a program solves everything
-    tunings = 64
-    share = 0.85  # of the budget, after which what was found is made plainer
+    tunings = 64  # turns in all: an end where neither the margin nor a budget gives one
+    share = 0.85  # of the budget, after which the best program is made plainer
 
     def __init__(
         self,
@@ -48,27 +61,30 @@ class StagedSearch(GeneratorSearch[Individual]):
         self.spec = spec
         self.parameter, self.budget = parameter, budget
         random = np.random.default_rng(seed)
-        moves = MotionPrimitives(spec, random, POSE_STEPS if spec.control == "pose" else 1)
+        primitives = MotionPrimitives(spec, random, POSE_STEPS if spec.control == "pose" else 1)
         self.evaluation = ProgramEvaluation(spec, seeds, random, confirm)
-        self.exploration = Exploration(self.evaluation, Changes(moves))
+        self.exploration = Exploration(self.evaluation, Mutator(primitives))
         self.tuning = Tuning(self.evaluation)
         super().__init__()
 
     @property
     def champion(self) -> Individual | None:
-        """The best so far: under noise once programs are tuned, before by rank among those tried on everything."""
+        """The best program so far.
+
+        Under noise once there are finalists; before that by rank among those tried on every condition, so that
+        there is none until the first generation is over.
+        """
         if self.tuning.finalists:
             return self.tuning.finalists[0].individual
         return self.exploration.pool[0] if self.exploration.pool else None
 
     def _candidate(self, champion: Individual) -> Candidate:
-        """The champion, for ever starting over, with its code as the value of the parameter."""
-        program = replace(champion.program, rounds=0)
+        """Return the program, starting over for ever, and its code as a value."""
+        program = replace(champion.program, passes=0)
         values = {self.parameter: code(program, self.spec)}
         return Candidate(champion.id, champion.parent, values, champion.note, "search", program.to_data())
 
     def _search(self) -> Steps[None]:
-        """The whole search as one text: what it yields is asked, what was told is sent back."""
         exploration, tuning = self.exploration, self.tuning
         while not self._explored():
             yield from exploration.generation()
@@ -80,6 +96,7 @@ class StagedSearch(GeneratorSearch[Individual]):
             if self._tuned() or polished >= self.polishing:
                 break
             polished += self._confirmed()
+            # In turn, because a program that lacks margin may need other constants or other stages.
             if turn % 2 == 0:
                 yield from exploration.generation()
                 yield from tuning.screen(exploration.solved)
@@ -102,7 +119,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         return self.tuning.finalists[0].confirmed == len(self.evaluation.confirm)
 
     def _tuned(self) -> bool:
-        """Whether the first finalist solves everything with margin, or the budget is nearly spent."""
+        """Return whether the first finalist has margin, or the budget is nearly spent."""
         if self.budget is not None and self.evaluation.spent >= self.share * self.budget:
             return True
         return self._confirmed() and self.tuning.finalists[0].success >= self.margin
@@ -111,20 +128,21 @@ class StagedSearch(GeneratorSearch[Individual]):
         exploration = self.exploration
         waited = exploration.generations - exploration.first_solved
         return len(exploration.solved) >= self.wanted or (
-            len(exploration.solved) > 0 and waited >= self.patience
+            len(exploration.solved) > 0 and waited >= self.waiting
         )
 
 
 @dataclass(slots=True)
 class Exploration:
-    """A pool of programs that grows by generations.
+    """A pool of programs that grows by generations, the survivors of a race each.
 
     batch: new programs a generation, twice that in the first. second, all: how many of them go on to a
-    second condition and to all. fresh, crossed: share that is made anew, and from two of the pool.
+    second condition and to all. size: of the pool. fresh, crossed: share of the new programs that is drawn at
+    random, and that is made from two of the pool.
     """
 
     evaluation: ProgramEvaluation
-    changes: Changes
+    mutator: Mutator
     batch: int = 96
     second: int = 24
     all: int = 8
@@ -137,51 +155,57 @@ class Exploration:
 
     @property
     def solved(self) -> list[Individual]:
-        return [one for one in self.pool if self.evaluation.solves(one)]
+        """The programs of the pool that solve every training condition, by rank."""
+        return [individual for individual in self.pool if self.evaluation.solves(individual)]
 
     def generation(self) -> Steps[None]:
+        """Race offspring over one, two and all training conditions into the pool."""
         self.pool = self._ranked(self.pool)  # what was confirmed since ranks by that as well
         new = self._offspring()
-        first, second = self._race()
+        first, second = self._hardest()
         yield from self.evaluation.run(new, [first])
         new = diverse(self._ranked(new, first), self.second, first)
         yield from self.evaluation.run(new, [second])
         new = diverse(self._ranked(new, first, second), self.all, first)
         yield from self.evaluation.run(new)
-        self.pool = trimmed(self._ranked(self.pool + new), self.size)
+        self.pool = first_of_shapes(self._ranked(self.pool + new), self.size)
         if not self.solved:
             self.first_solved = self.generations + 1
         self.generations += 1
 
     def _ranked(self, individuals: list[Individual], *conditions: int) -> list[Individual]:
-        """Sort by the value on ``conditions``, none: on all that each was tried on."""
+        """Sort by value on the conditions, or on all that each was tried on."""
         return sorted(individuals, key=lambda one: -self.evaluation.value(one, conditions or None))
 
-    def _race(self) -> tuple[int, int]:
-        """Two conditions to race on: those that the pool's best solve least often, in turn."""
+    def _hardest(self) -> tuple[int, int]:
+        """Return two conditions to race on: those that the pool's best solve least often.
+
+        Equals come in turn, so that a race is not always lost on the same initial state.
+        """
         conditions = self.evaluation.conditions
         order = [conditions[(self.generations + i) % len(conditions)] for i in range(len(conditions))]
         order.sort(key=lambda condition: sum(one.trials[condition].success for one in self.pool[:5]))
         return order[0], order[1 % len(order)]
 
     def _offspring(self) -> list[Individual]:
-        make, moves = self.evaluation.individual, self.changes.moves
+        make, primitives = self.evaluation.individual, self.mutator.primitives
         if not self.pool:
-            return [make(moves.program(), note="made anew") for _ in range(2 * self.batch)]
+            return [make(primitives.program(), note=DRAWN) for _ in range(2 * self.batch)]
         new = []
         for _ in range(self.batch):
-            kind, parent = moves.random.random(), self._parent()
+            kind, parent = primitives.random.random(), self._parent()
             if kind < self.fresh:
-                new.append(make(moves.program(), note="made anew"))
+                new.append(make(primitives.program(), note=DRAWN))
             elif kind < self.fresh + self.crossed:
                 other = self._parent()
-                program = self.changes.cross(parent.program, other.program)
+                program = self.mutator.cross(parent.program, other.program)
                 new.append(make(program, parent, f"its beginning, then the end of {other.id}"))
             else:
-                new.append(make(self.changes.mutate(parent.program), parent, "stages or constants changed"))
+                program = self.mutator.mutate(parent.program)
+                new.append(make(program, parent, "stages or constants changed"))
         return new
 
     def _parent(self) -> Individual:
-        """The better of two of the pool, by rank."""
-        i, j = self.changes.moves.random.integers(len(self.pool), size=2)
+        """Return the better of two of the pool by rank: a tournament of size two."""
+        i, j = self.mutator.primitives.random.integers(len(self.pool), size=2)
         return self.pool[min(int(i), int(j))]

@@ -1,4 +1,4 @@
-"""Chooses among programs that solve every training condition, and tunes constants.
+"""Choice among programs that solve every condition, and CMA-ES on their constants.
 
 What counts is how well a program does on all conditions, confirming ones included, and how well it does under noise:
 few conditions say little about others, and a program that works when all its constants are off by centimetres, or
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from trace_robot.search.base import Steps
-from trace_robot.search.staged import StagedProgram
-from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, trimmed
+from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, first_of_shapes
+from trace_robot.search.staged.program import StagedProgram
 from trace_robot.search.staged.variants import free, from_vector, simpler, to_vector
 from trace_robot.spec import Array
 
@@ -26,9 +26,10 @@ PLAINER = 8  # plainer programs measured under noise at a time
 
 
 class Tuner:
-    """CMA-ES on the constants of a program that have an effect."""
+    """CMA-ES (Hansen, arXiv:1604.00772) on the free constants of a program."""
 
     def __init__(self, program: StagedProgram, population: int, seed: int) -> None:
+        # Here, because the package is slow to import and not every search tunes.
         from trace_robot.optimizers.cma_es import cma
 
         self.program, self.origin, self.mask = program, to_vector(program), free(program)
@@ -36,13 +37,14 @@ class Tuner:
         self.strategy: Any = cma.CMAEvolutionStrategy(np.zeros(int(self.mask.sum())), 0.5, options)
 
     def build(self, vector: Array) -> StagedProgram:
+        """Return the program with ``vector`` added to its free constants."""
         full = self.origin.copy()
         full[self.mask] += vector
         return from_vector(self.program, full)
 
 
 @dataclass(slots=True, eq=False)
-class TuningFinalist:
+class ProgramFinalist:
     """A program that solves every training condition.
 
     confirmed: how many confirming conditions it solves. success, value: means over ``episodes`` under noise.
@@ -56,7 +58,13 @@ class TuningFinalist:
     tuner: Tuner | None = None
 
     def add(self, success: float, value: float, episodes: int) -> None:
-        """Take in more episodes under noise."""
+        """Take more episodes under noise into the means.
+
+        Args:
+            success: the share of successes in them.
+            value: their mean value.
+            episodes: how many there were.
+        """
         total = self.episodes + episodes
         self.success += (success - self.success) * episodes / total
         self.value += (value - self.value) * episodes / total
@@ -65,32 +73,43 @@ class TuningFinalist:
 
 @dataclass(slots=True)
 class Tuning:
-    """Keeps the finalists; sigmas: noise in units of the constants' vector (1 cm, 0.1 of the speed, ...)."""
+    """The finalists, best first.
+
+    They rank by their value undisturbed and under noise, added. Measured: the first program that solved the
+    training conditions of one task succeeded on 0.76 to 0.88 of 50 others, this choice on 1.00; ranking by the
+    confirming conditions alone took a program that solved 24 of 25 and 0.76 elsewhere.
+
+    sigmas: noise in units of the constants' vector (1 cm, 0.1 of the speed, ...).
+    """
 
     evaluation: ProgramEvaluation
     sigmas: tuple[float, ...] = (0.8, 1.6, 3.0)
     size: int = 8
     population: int = 9
     simplifications: int = 4
-    finalists: list[TuningFinalist] = field(default_factory=list)
+    finalists: list[ProgramFinalist] = field(default_factory=list)
     screened: set[int] = field(default_factory=set)
 
     def screen(self, solved: Sequence[Individual]) -> Steps[None]:
-        """Measure those not measured yet, under noise only if they solve nearly as much as the best, keep the best."""
-        new = trimmed([one for one in solved if one.id not in self.screened], self.size, alike=3)
+        """Make finalists of programs that were not screened before, keep the best.
+
+        Only those that solve nearly as many confirming conditions as the best are measured under noise, which
+        costs the most episodes.
+        """
+        new = first_of_shapes([one for one in solved if one.id not in self.screened], self.size, alike=3)
         if not new:
             return
-        self.screened |= {one.id for one in new}
-        counts = yield from self.evaluation.confirmed(new)
+        self.screened |= {individual.id for individual in new}
+        counts = yield from self.evaluation.count_confirmed(new)
         bar = max(*counts, *(finalist.confirmed for finalist in self.finalists), 0) - NEARLY
-        kept = [(one, count) for one, count in zip(new, counts, strict=True) if count >= bar]
-        scores = yield from self._robustness([one.program for one, _ in kept], 1)
-        for (one, count), score in zip(kept, scores, strict=True):
-            self.finalists.append(TuningFinalist(one, count, *score, self._episodes(1)))
+        kept = [(individual, count) for individual, count in zip(new, counts, strict=True) if count >= bar]
+        scores = yield from self._robustness([individual.program for individual, _ in kept], 1)
+        for (individual, count), score in zip(kept, scores, strict=True):
+            self.finalists.append(ProgramFinalist(individual, count, *score, self._episodes(1)))
         self._sort()
 
     def measure_again(self) -> Steps[None]:
-        """Measure the first two again on new noises; afterwards the better one is first."""
+        """Measure the first two again on new noises, which corrects for the winner's luck."""
         first = self.finalists[:2]
         scores = yield from self._robustness([f.individual.program for f in first], 2)
         for finalist, (success, value) in zip(first, scores, strict=True):
@@ -98,7 +117,11 @@ class Tuning:
         self._sort()
 
     def generation(self) -> Steps[None]:
-        """One generation of CMA-ES on the constants of the first finalist; its mean, if it solves all, a finalist."""
+        """Run one generation of CMA-ES on the constants of the first finalist.
+
+        Its mean becomes a finalist if it solves every training condition. The tuner goes with it, so that the
+        next generation goes on from here.
+        """
         first = self.finalists[0]
         if first.tuner is None:
             seed = int(self.evaluation.random.integers(1, 2**31))
@@ -112,13 +135,13 @@ class Tuning:
         yield from self.evaluation.run([tuned])
         if not self.evaluation.solves(tuned):
             return
-        (count,) = yield from self.evaluation.confirmed([tuned])
+        (count,) = yield from self.evaluation.count_confirmed([tuned])
         ((success, value),) = yield from self._robustness([program], 2)
-        self.finalists.append(TuningFinalist(tuned, count, success, value, self._episodes(2), tuner))
+        self.finalists.append(ProgramFinalist(tuned, count, success, value, self._episodes(2), tuner))
         self._sort()
 
     def simplify(self) -> Steps[None]:
-        """Make the first finalist plainer as long as that costs neither success nor time under noise."""
+        """Simplify the first finalist while that costs no success and little time."""
         for _ in range(self.simplifications):
             first = self.finalists[0]
             make = self.evaluation.individual
@@ -133,7 +156,7 @@ class Tuning:
             (success, value), *scores = yield from self._robustness(programs, 2)
             bar = value - SLOWER
             good = [one for one, score in zip(plainer, scores, strict=False) if score >= (success, bar)]
-            counts = yield from self.evaluation.confirmed(good)
+            counts = yield from self.evaluation.count_confirmed(good)
             good = [one for one, count in zip(good, counts, strict=True) if count >= first.confirmed]
             if not good:
                 return

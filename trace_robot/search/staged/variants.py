@@ -1,4 +1,4 @@
-"""The constants of a program as one vector, for CMA-ES and for noise."""
+"""Variants of a program: other constants as one vector, under noise, simplified."""
 
 from __future__ import annotations
 
@@ -7,84 +7,102 @@ from dataclasses import replace
 
 import numpy as np
 
-from trace_robot.search.staged import Stage, StagedProgram
-from trace_robot.search.staged.mutation import DECIMALS
-from trace_robot.search.staged.program import HERE, Vector
+from trace_robot.search.staged.primitives import DECIMALS
+from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector
 from trace_robot.spec import Array
 
-TOLERANCE = 0.6  # units of noise that every constant must bear
-METRE = 0.01  # an offset moves by about 1 cm a unit of the vector
-LONGEST_PATIENCE = 200
+# Units of the vector: what changes a program about as much as any other constant, so that one step size and one
+# noise fit all of them.
+METRE = 0.01  # an offset moves by 1 cm a unit
+SPEED, TOLERANCE, DECISIONS, GAIN = 0.1, 0.005, 0.2, 0.15  # the last two of a logarithm: shares
+MOST_DECISIONS = 200
+RETRY_NOISE = 0.6  # units of noise that every constant must bear in the pass that makes up for a failed one
+SMALL = 0.01  # metres below which an offset may be left out
+GRID = 0.005  # metres to which offsets are rounded at the end
 
 
 def to_vector(program: StagedProgram) -> Array:
-    """Return offsets (units of METRE), then along, speed, close, log patience of each stage, then log gain."""
+    """Return the constants of a program as one vector.
+
+    Returns:
+        (7 * stages + 1,): of each stage the offset (3), along, speed, tolerance and log of the decisions, then
+        the log of the gain, in units in which all of them matter about as much.
+    """
     numbers: list[float] = []
     for stage in program.stages:
         numbers += [part / METRE for part in stage.place.offset]
-        numbers += [stage.place.along / METRE, stage.speed / 0.1, stage.close / 0.005]
-        numbers += [np.log(stage.patience) / 0.2]
-    return np.array([*numbers, np.log(program.gain) / 0.15])
+        numbers += [stage.place.along / METRE, stage.speed / SPEED, stage.tolerance / TOLERANCE]
+        numbers += [np.log(stage.max_decisions) / DECISIONS]
+    return np.array([*numbers, np.log(program.gain) / GAIN])
 
 
 def from_vector(program: StagedProgram, vector: Array) -> StagedProgram:
-    """Return ``program`` with the constants of ``vector``, within their bounds."""
+    """Return a program with other constants.
+
+    Args:
+        program: gives all but the constants; those that have no effect in it stay without.
+        vector: as ``to_vector`` returns it; clipped to what makes sense.
+    """
     stages = []
     for stage, part in zip(program.stages, vector[:-1].reshape(-1, 7), strict=True):
         stages.append(_stage(stage, [float(number) for number in part]))
-    gain = round(float(np.clip(np.exp(0.15 * vector[-1]), 2.0, 40.0)), DECIMALS)
+    gain = round(float(np.clip(np.exp(GAIN * vector[-1]), 2.0, 40.0)), DECIMALS)
     return replace(program, stages=tuple(stages), gain=gain)
 
 
 def free(program: StagedProgram) -> Array:
-    """Return which entries of the vector have an effect."""
+    """Return which entries of the vector have an effect, booleans of its shape."""
     marks: list[bool] = []
     for stage in program.stages:
-        waits = stage.close == 0.0
-        marks += [True, True, True, bool(stage.place.toward), True, not waits, True]
+        only_waits = stage.tolerance == 0.0
+        marks += [True, True, True, bool(stage.place.toward), True, not only_waits, True]
     return np.array([*marks, True])
 
 
-def shaken(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
-    """Return ``program`` with ``sigma`` units of ``noise``, at least as long as the vector, on its constants."""
+def disturbed(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
+    """Return two passes under noise, a test of the margins that a program has.
+
+    The first pass shows how far off the constants may be; the second, under little noise and from wherever the
+    first has left things, whether the program makes up for a failure.
+
+    Args:
+        program: to be tested.
+        noise: standard normal, at least as long as the vector; its end disturbs the second pass.
+        sigma: units of noise in the first pass.
+    """
+    first = tuple(replace(stage, grasp="") for stage in _shaken(program, noise, sigma).stages)
+    second = _shaken(program, noise[::-1], RETRY_NOISE)
+    return replace(second, stages=first + second.stages, passes=1)
+
+
+def _shaken(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
+    """Return the program with ``sigma`` units of noise on its free constants."""
     vector = to_vector(program)
     return from_vector(program, vector + sigma * noise[: len(vector)] * free(program))
 
 
-def disturbed(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
-    """Return a pass of ``program`` shaken by ``sigma``, then one shaken by TOLERANCE: it must have margins for both.
-
-    noise: at least twice as long as the vector; its end shakes the second pass.
-    """
-    first = tuple(replace(stage, hold="") for stage in shaken(program, noise, sigma).stages)
-    second = shaken(program, noise[::-1], TOLERANCE)
-    return replace(second, stages=first + second.stages, rounds=1)
-
-
 def _stage(stage: Stage, part: list[float]) -> Stage:
-    x, y, z, along, speed, close, patience = part
+    x, y, z, along, speed, tolerance, decisions = part
     place = stage.place
     offset = (round(METRE * x, DECIMALS), round(METRE * y, DECIMALS), round(METRE * z, DECIMALS))
     return replace(
         stage,
         place=replace(place, offset=offset, along=round(METRE * along, DECIMALS) if place.toward else 0.0),
-        speed=round(min(max(0.1 * speed, 0.1), 1.0), DECIMALS),
-        close=round(min(max(0.005 * close, 0.003), 0.1), DECIMALS) if stage.close > 0 else 0.0,
-        patience=round(min(max(np.exp(0.2 * patience), 1.0), LONGEST_PATIENCE)),
+        speed=round(min(max(SPEED * speed, 0.1), 1.0), DECIMALS),
+        tolerance=round(min(max(TOLERANCE * tolerance, 0.003), 0.1), DECIMALS)
+        if stage.tolerance > 0
+        else 0.0,
+        max_decisions=round(min(max(np.exp(DECISIONS * decisions), 1.0), MOST_DECISIONS)),
     )
 
 
-SMALL = 0.01  # metres below which an offset may be left out
-GRID = 0.005  # metres
-
-
 def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
-    """Yield what was made simpler, and the result, largest changes first."""
+    """Yield one-step simplifications, each with what it is, largest changes first."""
     stages = program.stages
     for i in range(len(stages)):
         if len(stages) > 1:
             rest = stages[:i] + stages[i + 1 :]
-            yield f"stage {i + 1} left out", replace(program, stages=(replace(rest[0], hold=""), *rest[1:]))
+            yield f"stage {i + 1} left out", replace(program, stages=(replace(rest[0], grasp=""), *rest[1:]))
     rounder = replace(
         program, stages=tuple(_rounded(stage) for stage in stages), gain=float(round(program.gain))
     )
@@ -102,8 +120,8 @@ def _plainer(stage: Stage) -> Iterator[tuple[str, Stage]]:
     place = stage.place
     if place.offset != HERE and max(abs(part) for part in place.offset) < SMALL:
         yield "offset", replace(stage, place=replace(place, offset=HERE))
-    if stage.hold:
-        yield "hold", replace(stage, hold="", slack=0.1)
+    if stage.grasp:
+        yield "hold", replace(stage, grasp="", grasp_tolerance=0.1)
     if stage.speed != 1.0:
         yield "speed", replace(stage, speed=1.0)
     if place.toward:
@@ -111,12 +129,16 @@ def _plainer(stage: Stage) -> Iterator[tuple[str, Stage]]:
 
 
 def _rounded(stage: Stage) -> Stage:
+    """Return the stage with constants that a person might have written."""
     x, y, z = (round(round(part / GRID) * GRID, 4) for part in stage.place.offset)
     offset: Vector = (x, y, z)
-    place = replace(stage.place, offset=offset, along=round(round(stage.place.along / GRID) * GRID, 4))
-    patience = stage.patience if stage.patience < 10 else 5 * round(stage.patience / 5)
-    close = max(round(stage.close, 3), 0.003) if stage.close > 0 else 0.0
+    decisions = stage.max_decisions
     return replace(
-        stage, place=place, speed=round(stage.speed, 1), close=close, patience=patience,
-        gripper=1.0 if stage.gripper > 0 else -1.0, slack=round(stage.slack, 2),
-    )  # fmt: skip
+        stage,
+        place=replace(stage.place, offset=offset, along=round(round(stage.place.along / GRID) * GRID, 4)),
+        speed=round(stage.speed, 1),
+        tolerance=max(round(stage.tolerance, 3), 0.003) if stage.tolerance > 0 else 0.0,
+        max_decisions=decisions if decisions < 10 else 5 * round(decisions / 5),
+        gripper=1.0 if stage.gripper > 0 else -1.0,
+        grasp_tolerance=round(stage.grasp_tolerance, 2),
+    )

@@ -1,27 +1,19 @@
-"""Writes a staged program as a controller that a person can read and go on with.
+"""The writer of staged programs: Python to be read, and rewritten by a model.
 
 The text does the same float64 arithmetic in the same order as the interpreter, so that both give the same
-float32 actions, bit for bit.
+float32 actions, bit for bit. Journals hold hashes of these texts: where one changes, stored runs cannot resume.
 """
 
 from __future__ import annotations
 
 import textwrap
 
-from trace_robot.search.staged.program import (
-    HERE,
-    Stage,
-    StagedProgram,
-    Waypoint,
-    check,
-    names,
-    sentence,
-    short,
-    where,
-)
+from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Waypoint, check
 from trace_robot.spec import TaskSpec
 
-LONGEST = 96  # characters of a docstring
+WIDTH = 96  # characters of a docstring, which with its indent and quotes stays within a line of code
+DIRECTIONS = (("left", "right"), ("back", "forward"), ("lower", "lift"))
+ABOVE = 0.04  # metres beside its anchor from which a place is named by the side it is on
 IMPORTS = """\
 import math
 
@@ -60,25 +52,33 @@ def apart(here, there):
     """Distance in metres."""
     return math.hypot(*(here - there))
 '''
-TOWARDS = '''\
+TOWARDS = (
+    '''\
 def towards(here, there, metres):
-    """The level step of so many metres from here towards there (away from it if negative)."""
+    """The level step of so '''
+    '''many metres from here towards there (away from it if negative)."""
     east, north = there[0] - here[0], there[1] - here[1]
     length = math.hypot(east, north)
     if length < 1e-6:
         return np.zeros(3)
     return np.array([metres / length * east, metres / length * north, 0.0])
 '''
+)
 
 
 def write(program: StagedProgram, spec: TaskSpec) -> str:
     """Return the text of a policy file: the program's code, its ``act`` trainable.
 
-    Raises PolicyError if the program does not fit the environment.
+    Args:
+        program: what the policy does.
+        spec: the environment that it is for.
+
+    Raises:
+        PolicyError: if the program does not fit the environment.
     """
     titles = ", ".join(title.replace("_", " ") for title in names(program))
-    said = textwrap.fill(f"Found by search for {spec.name}: {titles}.", LONGEST)
-    head = f'"""{said}\n"""\n\n' if "\n" in said else f'"""{said}"""\n\n'
+    docstring = textwrap.fill(f"Found by search for {spec.name}: {titles}.", WIDTH)
+    head = f'"""{docstring}\n"""\n\n' if "\n" in docstring else f'"""{docstring}"""\n\n'
     imports = f'{IMPORTS}\nfrom trace_robot import bundle\n\nCONTROL = "{spec.control}"\n'
     rest = (
         code(program, spec).removeprefix(IMPORTS).replace("\ndef act(", "\n@bundle(trainable=True)\ndef act(")
@@ -87,7 +87,15 @@ def write(program: StagedProgram, spec: TaskSpec) -> str:
 
 
 def code(program: StagedProgram, spec: TaskSpec) -> str:
-    """Return ``act`` with the imports, constants and helper functions around it."""
+    """Return ``act`` with the imports, constants and helper functions around it.
+
+    Args:
+        program: what the code does.
+        spec: the environment that it is for.
+
+    Raises:
+        PolicyError: if the program does not fit the environment.
+    """
     check(program, spec)
     titles = names(program)
     blocks = [f"{IMPORTS}\n{_constants(program, spec, titles)}", APART.rstrip()]
@@ -108,8 +116,8 @@ def _constants(program: StagedProgram, spec: TaskSpec, titles: list[str]) -> str
         if set(spec.low[:3]) != {-1.0} or set(spec.high[:3]) != {1.0}:
             lines.append(f"LOW = np.array({list(spec.low[:3])!r})  # bounds of the action")
             lines.append(f"HIGH = np.array({list(spec.high[:3])!r})")
-    if program.rounds:
-        lines.append(f"ROUNDS = {program.rounds}  # passes after which it stays still")
+    if program.passes:
+        lines.append(f"ROUNDS = {program.passes}  # passes after which it stays still")
     for title, stage in zip(titles, program.stages, strict=True):
         place = stage.place
         x, y, z = (float(number) for number in place.offset)
@@ -121,6 +129,7 @@ def _constants(program: StagedProgram, spec: TaskSpec, titles: list[str]) -> str
 
 
 def _function(title: str, stage: Stage) -> str:
+    """Return the function of a stage: the error of what it tracks, metres."""
     place = stage.place
     shifted = "" if place.offset == HERE else f" + {title.upper()}"
     lines = [f"def {title}(observation, memory):", f'    """{_docstring(stage)}"""']
@@ -131,16 +140,16 @@ def _function(title: str, stage: Stage) -> str:
         lines.append(f"    target = here{shifted} + step")
     else:
         lines.append(f"    target = {_seen(place)}{shifted}")
-    lines.append(f'    return target - observation["{stage.mover}"]')
+    lines.append(f'    return target - observation["{stage.tracked}"]')
     return "\n".join(lines)
 
 
 def _docstring(stage: Stage) -> str:
     place = stage.place
-    mover = short(stage.mover)
-    text = f"From {mover} to {where(place)}."
-    if len(text) > LONGEST:
-        text = f"From {mover} to near {where(Waypoint(place.anchor, when=place.when))}."
+    tracked = _short(stage.tracked)
+    text = f"From {tracked} to {_where(place)}."
+    if len(text) > WIDTH:
+        text = f"From {tracked} to near {_where(Waypoint(place.anchor, when=place.when))}."
     return text
 
 
@@ -156,12 +165,12 @@ def _table(program: StagedProgram, titles: list[str]) -> str:
     )
     rows = []
     for i, (title, stage) in enumerate(zip(titles, program.stages, strict=True), 1):
-        said = f"{i}. {sentence(stage)}"
-        rows += [f"    # {line}\n" for line in textwrap.wrap(said, LONGEST + 8)]
-        hold = f'"hold": "{stage.hold}", "slack": {stage.slack!r}'
+        comment = f"{i}. {_sentence(stage)}"
+        rows += [f"    # {line}\n" for line in textwrap.wrap(comment, WIDTH + 8)]
+        grasp = f'"hold": "{stage.grasp}", "slack": {stage.grasp_tolerance!r}'
         rows.append(
-            f'    {{"go": {title}, "gripper": {stage.gripper!r}, "close": {float(stage.close)!r}, '
-            f'"patience": {stage.patience!r},\n     "speed": {stage.speed!r}, {hold}}},\n'
+            f'    {{"go": {title}, "gripper": {stage.gripper!r}, "close": {float(stage.tolerance)!r}, '
+            f'"patience": {stage.max_decisions!r},\n     "speed": {stage.speed!r}, {grasp}}},\n'
         )
     return head + "STAGES = [\n" + "".join(rows) + "]"
 
@@ -170,5 +179,84 @@ def _act(program: StagedProgram, spec: TaskSpec) -> str:
     error = "error" if spec.control == "pose" else "GAIN * error"
     plain = spec.control != "pose" and set(spec.low[:3]) == {-1.0} and set(spec.high[:3]) == {1.0}
     bounds = '-stage["speed"], stage["speed"]' if plain else 'stage["speed"] * LOW, stage["speed"] * HIGH'
-    rest = STILL if program.rounds else ""
+    rest = STILL if program.passes else ""
     return ACT.replace("__REST__", rest).replace("__MOTION__", f"{error}, {bounds}")
+
+
+def names(program: StagedProgram) -> list[str]:
+    """Return a function name for each stage: what it does, all different."""
+    pairs = zip(program.stages, (None, *program.stages[:-1]), strict=True)
+    plain = [_name(stage, previous) for stage, previous in pairs]
+    result: list[str] = []
+    for i, name in enumerate(plain):
+        earlier = plain[:i].count(name)
+        result.append(f"{name}_{earlier + 1}" if plain.count(name) > 1 else name)
+    return result
+
+
+def _sentence(stage: Stage) -> str:
+    """Return a comment on what a stage does and when it ends."""
+    ends = f"for {stage.max_decisions} decisions"
+    if stage.tolerance > 0:
+        ends = f"until within {_centimetres(stage.tolerance)} cm or for {stage.max_decisions} decisions"
+    kept = ""
+    if stage.grasp:
+        away = f"more than {_centimetres(stage.grasp_tolerance)} cm from the hand"
+        kept = f"; starts over if {_short(stage.grasp)} is {away}"
+    return f"{_short(stage.tracked)} to {_where(stage.place)}, {_grip(stage.gripper)}, {ends}{kept}"
+
+
+def _where(place: Waypoint) -> str:
+    """Return a phrase for the point that a place is."""
+    text = _short(place.anchor)
+    if place.when == "entry":
+        text = f"where {text} was when the stage began"
+    elif place.when == "start":
+        text = f"where {text} was at the start"
+    if any(place.offset):
+        text += " + (" + ", ".join(_centimetres(number) for number in place.offset) + ") cm"
+    if place.toward and place.along:
+        direction = "towards" if place.along > 0 else "away from"
+        text += f", {_centimetres(abs(place.along))} cm {direction} {_short(place.toward)}"
+    return text
+
+
+def _grip(gripper: float) -> str:
+    return "gripper open" if gripper <= -0.5 else "gripper closed" if gripper >= 0.5 else "gripper half open"
+
+
+def _short(position: str) -> str:
+    return position.removesuffix("_position")
+
+
+def _name(stage: Stage, previous: Stage | None) -> str:
+    place = stage.place
+    if stage.tracked != place.anchor and not stage.tracked.startswith("hand"):
+        return f"bring_{_short(stage.tracked)}_to_{_short(place.anchor)}"
+    if previous is not None and stage.gripper - previous.gripper >= 1.0 and stage.tolerance == 0:
+        return "close_gripper"
+    if previous is not None and stage.gripper - previous.gripper <= -1.0 and stage.tolerance == 0:
+        return "open_gripper"
+    if stage.tracked == place.anchor:
+        return _move(place, "" if stage.tracked.startswith("hand") else f"_{_short(stage.tracked)}")
+    side = max(abs(place.offset[0]), abs(place.offset[1]), abs(place.along))
+    if place.offset[2] >= ABOVE and side <= place.offset[2]:
+        return f"go_above_{_short(place.anchor)}"
+    if place.toward and abs(place.along) >= ABOVE:
+        return f"go_{'before' if place.along > 0 else 'behind'}_{_short(place.anchor)}"
+    return f"go_to_{_short(place.anchor)}"
+
+
+def _move(place: Waypoint, what: str) -> str:
+    """Name a motion relative to where something is or was by its largest part."""
+    if place.toward and abs(place.along) > max(abs(number) for number in place.offset):
+        return f"move{what}_{'towards' if place.along > 0 else 'away_from'}_{_short(place.toward)}"
+    axis = max(range(3), key=lambda i: abs(place.offset[i]))
+    direction = DIRECTIONS[axis][place.offset[axis] > 0]
+    if not any(place.offset):
+        return f"wait{what}"
+    return f"{direction}{what}" if axis == 2 else f"move{what}_{direction}"
+
+
+def _centimetres(metres: float) -> str:
+    return f"{100 * metres:.3g}"
