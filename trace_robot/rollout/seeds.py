@@ -74,9 +74,9 @@ class SeedSplit:
 
         Raises UsageError for a seed or a number that is out of range.
         """
-        seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
-        held_out = held_out_seeds(settings.seed, settings.held_out)
-        return cls(seeds[: settings.episodes], seeds[settings.episodes :], held_out)
+        training = training_seeds(settings.seed, settings.episodes)
+        both = training_seeds(settings.seed, settings.episodes + settings.confirm)
+        return cls(training, both[settings.episodes :], held_out_seeds(settings.seed, settings.held_out))
 
 
 def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
