@@ -21,7 +21,8 @@ from trace_robot.trace import (
     node,
     to_records,
 )
-from trace_robot.trace.serialization import KINDS, _numbers_text, _text, shorten
+from trace_robot.trace.serialization import KINDS
+from trace_robot.trace.shortening import _numbers_text, _text, shorten
 
 gain = node(4.0, name="gain", trainable=True)
 

@@ -15,7 +15,7 @@ from typing import Any
 from trace_robot.trace.errors import ExecutionError, TraceMissingInputsError, failure, original
 from trace_robot.trace.node_types import CONTAINERS, MessageNode, Node, link, unlinked
 from trace_robot.trace.operation import Operation
-from trace_robot.trace.serialization import shorten
+from trace_robot.trace.shortening import shorten
 from trace_robot.trace.state import STOPPED, Scope, state
 from trace_robot.trace.wrapping import held_nodes, holds_node, plain
 

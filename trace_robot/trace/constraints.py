@@ -24,7 +24,7 @@ import numpy as np
 from trace_robot.errors import ValueMismatchError
 from trace_robot.trace.builtins import equal
 from trace_robot.trace.node_types import Node, ParameterNode
-from trace_robot.trace.serialization import shorten
+from trace_robot.trace.shortening import shorten
 
 _NO_VALUE = object()  # None may be a value
 _ARRAY_TEXT = re.compile(r"^(?:np\.|numpy\.)?array\((.*?)(?:,\s*dtype=[\w.'\"]+)?\)$", re.DOTALL)

@@ -13,7 +13,7 @@ from pathlib import Path
 from trace_robot.errors import MissingExtraError
 from trace_robot.trace.node import ancestors
 from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode
-from trace_robot.trace.serialization import shorten
+from trace_robot.trace.shortening import shorten
 
 # Looked up in this order with isinstance, so the special kinds come first.
 _STYLES = (

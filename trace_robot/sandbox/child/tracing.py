@@ -19,7 +19,8 @@ from trace_robot.sandbox.protocol import CALL_BYTES, MAX_NODES, VALUE_CHARS
 from trace_robot.trace.errors import ExecutionError
 from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode, constant, link
 from trace_robot.trace.operation import Operation
-from trace_robot.trace.serialization import kind_of, shorten
+from trace_robot.trace.serialization import kind_of
+from trace_robot.trace.shortening import shorten
 from trace_robot.trace.wrapping import lift, plain
 
 _ACT = "act"
