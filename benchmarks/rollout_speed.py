@@ -106,7 +106,7 @@ def main() -> None:
 def sandbox(jobs: Sequence[Job], rounds: int) -> tuple[Rates, Rates]:
     widths = {"alone": 1, "lock step": 8, "traced": 1}
     rigs = {
-        name: EnvRunner(lock_step=width, seat=SharedCpu()) for name, width in widths.items()
+        name: EnvRunner(lock_step=width, cpu=SharedCpu()) for name, width in widths.items()
     }  # as in a worker
     traced = [Job(job.env, job.seed, job.options, controller=job.controller, trace=True) for job in jobs[:4]]
     ways: dict[str, Callable[[], int]] = {"in process": lambda: in_process(rigs["alone"], jobs)}

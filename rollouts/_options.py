@@ -1,4 +1,4 @@
-"""What the experiments in this folder share: their options and the optimizer that these name."""
+"""Options of the experiments in this folder, and the optimizer that they name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ MODELS = {"optoprime": OptoPrime, "opro": OPRO}
 def options(
     description: str | None, *, iterations: int = 10, more: Sequence[str] = ()
 ) -> argparse.ArgumentParser:
-    """Return the common options; ``more`` names for --optimizer; a script adds its own."""
+    """Return a parser of the common options, to which a script adds others.
+
+    Args:
+        description: of the script.
+        iterations: default of --iterations.
+        more: further names for --optimizer.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,16 +37,25 @@ def options(
     return parser
 
 
-def connection(given: argparse.Namespace) -> ConnectedModel | None:
-    """Return the model that the options name; None for an optimizer that needs none."""
-    if given.optimizer not in MODELS:
+def connection(arguments: argparse.Namespace) -> ConnectedModel | None:
+    """Return the model that the options name, None for an optimizer that needs none."""
+    if arguments.optimizer not in MODELS:
         return None
-    budget = Budget(calls=given.calls)
-    return connect(given.model, given.base_url, budget=budget, record=given.record, replay=given.replay)
+    budget = Budget(calls=arguments.calls)
+    return connect(
+        arguments.model, arguments.base_url, budget=budget, record=arguments.record, replay=arguments.replay
+    )
 
 
-def optimizer(given: argparse.Namespace, problem: Problem, model: ConnectedModel | None, **more: Any) -> Any:
-    """Return the optimizer that the options name, for ask and tell."""
-    if given.optimizer == "cma":
-        return CMAES(problem, seed=given.seed, evaluations=given.iterations, elitist=False)
-    return MODELS[given.optimizer](problem, model, **more)
+def create(arguments: argparse.Namespace, problem: Problem, model: ConnectedModel | None, **more: Any) -> Any:
+    """Return the optimizer that the options name, for ask and tell.
+
+    Args:
+        arguments: the parsed options.
+        problem: to optimize.
+        model: that the optimizer asks, if it asks one.
+        more: keyword arguments of that optimizer.
+    """
+    if arguments.optimizer == "cma":
+        return CMAES(problem, seed=arguments.seed, evaluations=arguments.iterations, elitist=False)
+    return MODELS[arguments.optimizer](problem, model, **more)

@@ -1,9 +1,9 @@
-"""Numerical optimization (arXiv:2406.16218, section 5.1): find the input of a random chain of operators.
+"""Numerical optimization: find the input of a random chain of operators.
 
-Each instance is a chain of operators on one number; the output it should have is known, the input that gives it
-is not. The optimizer sees the chain as a graph and is told which output is wanted. Shown is the mean distance of
-the best output from the wanted one, over all instances, after each proposal. On chains of its own the paper
-reports about 0.7 after 10 proposals for Trace and 0.4 for Adam.
+After arXiv:2406.16218, section 5.1. Each instance is a chain of operators on one number; the output it should have is
+known, the input that gives it is not. The optimizer sees the chain as a graph, and the wanted output in the feedback.
+Printed is the mean distance of the best output from the wanted one, over all instances, after each proposal. On other
+chains the paper reports about 0.7 after 10 proposals for Trace and 0.4 for Adam.
 
     python rollouts/chains.py --replay rollouts/recordings/chains.jsonl --instances 5
     python rollouts/chains.py --optimizer cma
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from _options import connection, optimizer, options
+from _options import connection, create, options
 
 from trace_robot import backward, node
 from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
@@ -33,7 +33,7 @@ STEPS: list[Callable[[Any, Any], Any]] = [
 
 
 class Instance:
-    """A chain of LENGTH operators, drawn by ``seed``, and the output it should have, which some input gives."""
+    """A random chain of LENGTH operators, and an output that some input gives."""
 
     steps: Sequence[tuple[Callable[[Any, Any], Any], float]] = ()
 
@@ -58,18 +58,22 @@ class Instance:
     def evaluate(self, candidate: Candidate) -> Outcome:
         x = node(float(candidate.values["x"]), name="x", trainable=True)
         output = self.output(x)
-        told = f"The last output is {output.data:.4g}; it should be {self.wanted:g}."
-        return Outcome(candidate.id, -abs(output.data - self.wanted), told, subgraph=backward(output, told))
+        feedback = f"The last output is {output.data:.4g}; it should be {self.wanted:g}."
+        subgraph = backward(output, feedback)
+        return Outcome(candidate.id, -abs(output.data - self.wanted), feedback, subgraph=subgraph)
 
 
 def proposed(instance: Instance, iterations: int, make: Callable[[Problem], Any]) -> list[float]:
-    """Return the smallest error so far after the start and after each proposal; below 0.001 is right."""
+    """Return the smallest error so far, after the start and after each proposal.
+
+    An error below 0.001 ends it: the input is found.
+    """
     spec = ParameterSpec("x", "number", instance.start, "the input of the chain", (-5, 5))
-    chosen = make(Problem((spec,), objective="minus the distance of the last output from the wanted one"))
+    optimizer = make(Problem((spec,), objective="minus the distance of the last output from the wanted one"))
     errors: list[float] = []
-    while len(errors) <= iterations and (asked := chosen.ask()):
-        outcomes = [instance.evaluate(candidate) for candidate in asked]
-        chosen.tell(outcomes)
+    while len(errors) <= iterations and (candidates := optimizer.ask()):
+        outcomes = [instance.evaluate(candidate) for candidate in candidates]
+        optimizer.tell(outcomes)
         for outcome in outcomes:
             errors.append(min([-outcome.score, *errors[-1:]]))
         if errors[-1] < 1e-3:
@@ -78,7 +82,10 @@ def proposed(instance: Instance, iterations: int, make: Callable[[Problem], Any]
 
 
 def adam(instance: Instance, iterations: int, rate: float = 1.0) -> list[float]:
-    """The same with Adam on a numerical gradient; of the rates 0.02, 0.05, ... 2 the one that ends lowest."""
+    """Return the same errors for Adam on a numerical gradient.
+
+    The rate is the one of 0.02, 0.05, ... 2 that ends lowest.
+    """
     x, mean, square, errors = instance.start, 0.0, 0.0, [instance.error(instance.start)]
     for step in range(1, iterations + 1):
         slope = (instance.error(x + 1e-5) - instance.error(x - 1e-5)) / 2e-5
@@ -91,14 +98,14 @@ def adam(instance: Instance, iterations: int, rate: float = 1.0) -> list[float]:
 def main() -> None:
     parser = options(__doc__, more=["adam"])
     parser.add_argument("--instances", type=int, default=30, help="chains")
-    given = parser.parse_args()
-    instances = [Instance(given.seed + number) for number in range(given.instances)]
-    if given.optimizer == "adam":
-        courses = [adam(instance, given.iterations) for instance in instances]
+    arguments = parser.parse_args()
+    instances = [Instance(arguments.seed + number) for number in range(arguments.instances)]
+    if arguments.optimizer == "adam":
+        courses = [adam(instance, arguments.iterations) for instance in instances]
     else:
-        make = partial(optimizer, given, model=connection(given))
-        courses = [proposed(instance, given.iterations, make) for instance in instances]
-    for step in range(given.iterations + 1):
+        make = partial(create, arguments, model=connection(arguments))
+        courses = [proposed(instance, arguments.iterations, make) for instance in instances]
+    for step in range(arguments.iterations + 1):
         print(f"proposal {step:2d}  mean error {sum(course[step] for course in courses) / len(courses):.4f}")
 
 

@@ -1,7 +1,7 @@
-"""Code debugging: buggy functions, each with tests; the optimizer sees what failed and rewrites the function.
+"""Code debugging: rewrite buggy functions until their tests pass.
 
-Suggested code runs in the sandbox, as a controller's would. Shown is for each function how many of its tests
-pass before and after, and how many proposals that took.
+The optimizer sees which tests failed, and how. Suggested code runs in the sandbox, as a controller does. Printed is,
+for each function, the fraction of its tests that pass before and after, and the number of proposals.
 
     python rollouts/debugging.py --replay rollouts/recordings/debugging.jsonl
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from _options import connection, optimizer, options
+from _options import connection, create, options
 
 from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
 from trace_robot.sandbox import Fault, Interface, Sandbox, check
@@ -21,7 +21,10 @@ ENTRY = "\n\ndef act(observation):\n    return [float(x) for x in {name}([float(
 
 @dataclass(frozen=True)
 class Task:
-    """A buggy function from ``size`` numbers to a list of numbers, and its tests: input -> output."""
+    """A buggy function and its tests, pairs of input and output.
+
+    It takes ``size`` numbers and returns a list of numbers.
+    """
 
     name: str
     code: str
@@ -78,27 +81,33 @@ TASKS = (
 def evaluate(candidate: Candidate, task: Task, box: Sandbox) -> Outcome:
     code = str(candidate.values[task.name])
     fault = box.load(code + ENTRY.format(name=task.name)) or box.reset(len(task.tests))
-    inputs = np.array([given for given, _ in task.tests], dtype=float)
+    inputs = np.array([numbers for numbers, _ in task.tests], dtype=float)
     results = [fault] * len(task.tests) if fault else box.call(inputs)
-    told = [
+    failures = [
         line for result, test in zip(results, task.tests, strict=True) if (line := failure(result, *test))
     ]
-    passed = 1 - len(told) / len(task.tests)
-    words = "\n".join(
-        [f"{len(task.tests) - len(told)} of {len(task.tests)} tests pass.", *dict.fromkeys(told)]
-    )
-    return Outcome(candidate.id, passed, words, passed)
+    passed = 1 - len(failures) / len(task.tests)
+    count = f"{len(task.tests) - len(failures)} of {len(task.tests)} tests pass."
+    return Outcome(candidate.id, passed, "\n".join([count, *dict.fromkeys(failures)]), passed)
 
 
-def failure(result: object, given: list[float], wanted: list[float]) -> str:
-    """Say what is wrong with a result, "" if nothing is."""
+def failure(result: object, numbers: list[float], wanted: list[float]) -> str:
+    """Describe what is wrong with a result, "" if it is right.
+
+    Args:
+        result: a fault, or the numbers that came out.
+        numbers: that were put in.
+        wanted: the right output.
+    """
     if isinstance(result, Fault):
-        return f"for {given} it failed: {result.message}" + (f" (line {result.line})" if result.line else "")
+        return f"for {numbers} it failed: {result.message}" + (
+            f" (line {result.line})" if result.line else ""
+        )
     got = np.round(np.asarray(result, dtype=float), 4).tolist()
     return (
         ""
         if np.allclose(got, wanted, atol=1e-3)
-        else f"for {given} it returned {got}, wanted {np.round(wanted, 4).tolist()}"
+        else f"for {numbers} it returned {got}, wanted {np.round(wanted, 4).tolist()}"
     )
 
 
@@ -107,20 +116,20 @@ def refused(code: str) -> list[str]:
 
 
 def main() -> None:
-    given = options(__doc__, iterations=4).parse_args()
-    model = connection(given)
+    arguments = options(__doc__, iterations=4).parse_args()
+    model = connection(arguments)
     for task in TASKS:
         problem = Problem(
             (ParameterSpec(task.name, "code", task.code),),
             context="A function has a bug, or several. It must do what its docstring says, not only pass these tests.",
             objective="the fraction of tests that pass",
         )
-        chosen = optimizer(given, problem, model, check_code=refused)
+        optimizer = create(arguments, problem, model, check_code=refused)
         scores: list[float] = []
         with Sandbox(Interface(task.size, len(task.tests[0][1]))) as box:
-            while len(scores) <= given.iterations and (candidates := chosen.ask()):
+            while len(scores) <= arguments.iterations and (candidates := optimizer.ask()):
                 outcomes = [evaluate(candidate, task, box) for candidate in candidates]
-                chosen.tell(outcomes)
+                optimizer.tell(outcomes)
                 scores += [outcome.score for outcome in outcomes]
         print(
             f"{task.name:16s} tests passed {scores[0]:.2f} -> {max(scores):.2f} in {len(scores) - 1} proposals"

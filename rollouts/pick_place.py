@@ -1,4 +1,4 @@
-"""From a controller that does nothing to one that picks and places, by the built-in search: the loop in the open.
+"""Optimize pick-and-place by the built-in search: the loop in the open.
 
 Run it with ``python rollouts/pick_place.py [TASK]``. ``trace-robot optimize TASK`` is the same loop with a folder to
 look at afterwards: videos, differences, scores.

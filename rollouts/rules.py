@@ -1,8 +1,8 @@
-"""Prompt optimization: find the instruction that makes a language model follow a rule nobody wrote down.
+"""Prompt optimization: find the instruction by which a model follows a rule.
 
-A model turns order lines into labels by the instruction, which is the parameter; checking is exact. The
-optimizer sees which labels were wrong and what was wanted. One call answers all lines, one call proposes the
-next instruction. At the end the best instruction is scored on lines that were never shown.
+A model turns order lines into labels by the instruction, which is the parameter; checking is exact. The optimizer sees
+which labels were wrong and what was wanted. One call answers all lines, one call proposes the next instruction. At the
+end the best instruction is scored on lines that were never shown.
 
     python rollouts/rules.py --replay rollouts/recordings/rules.jsonl
 """
@@ -12,26 +12,29 @@ from __future__ import annotations
 import random
 import re
 
-from _options import connection, optimizer, options
+from _options import connection, create, options
 
 from trace_robot import backward, bundle, node
 from trace_robot.llm import ChatModel
 from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
 
 THINGS = ["bolt", "nut", "washer", "screw", "hinge", "spring", "bracket", "axle"]
-COLOURS = ["red", "blue", "green", "black"]
+COLORS = ["red", "blue", "green", "black"]
 START = "Write the label for each order line."
 
 
 def lines(seed: int, count: int) -> list[str]:
     draw = random.Random(seed)
-    return [f"{draw.randint(1, 99)} x {draw.choice(THINGS)}, {draw.choice(COLOURS)}" for _ in range(count)]
+    return [f"{draw.randint(1, 99)} x {draw.choice(THINGS)}, {draw.choice(COLORS)}" for _ in range(count)]
 
 
 def label(line: str) -> str:
-    """The rule: first letter of the colour, the thing in capitals, three digits; "!" after more than 50."""
-    count, thing, colour = re.fullmatch(r"(\d+) x (\w+), (\w+)", line).groups()  # type: ignore[union-attr]
-    return f"{colour[0].upper()}-{thing.upper()}-{int(count):03d}" + ("!" if int(count) > 50 else "")
+    """Apply the rule: initial of the color, thing in capitals, three digits.
+
+    A count above 50 has "!" at the end.
+    """
+    count, thing, color = re.fullmatch(r"(\d+) x (\w+), (\w+)", line).groups()  # type: ignore[union-attr]
+    return f"{color[0].upper()}-{thing.upper()}-{int(count):03d}" + ("!" if int(count) > 50 else "")
 
 
 @bundle(trainable=False)
@@ -46,11 +49,17 @@ def build(instruction: str, numbered: str) -> str:
     return f"{instruction}\n\nAnswer with one numbered line for each, nothing else.\n\n{numbered}"
 
 
-def asked(model: ChatModel, prompt: str, count: int) -> list[str]:
-    """Return the model's answers to a prompt by number; "" where one is missing."""
+def answers_of(model: ChatModel, prompt: str, count: int) -> list[str]:
+    """Return a model's numbered answers, "" where one is missing.
+
+    Args:
+        model: to ask.
+        prompt: that asks for numbered lines.
+        count: of answers.
+    """
     text = model.chat([{"role": "user", "content": prompt}])[0].text
-    found = dict(re.findall(r"^\s*(\d+)[.)]\s*(.*?)\s*$", text, re.MULTILINE))
-    return [found.get(str(index), "") for index in range(1, count + 1)]
+    numbered = dict(re.findall(r"^\s*(\d+)[.)]\s*(.*?)\s*$", text, re.MULTILINE))
+    return [numbered.get(str(index), "") for index in range(1, count + 1)]
 
 
 def evaluate(candidate: Candidate, orders: list[str], model: ChatModel) -> Outcome:
@@ -60,7 +69,7 @@ def evaluate(candidate: Candidate, orders: list[str], model: ChatModel) -> Outco
     @bundle(trainable=False)
     def answer(prompt: str) -> list[str]:
         """A language model answers the prompt."""
-        return asked(model, prompt, len(orders))
+        return answers_of(model, prompt, len(orders))
 
     labels = answer(prompt)
     wrong = [
@@ -68,32 +77,32 @@ def evaluate(candidate: Candidate, orders: list[str], model: ChatModel) -> Outco
         for order, got in zip(orders, labels.data, strict=True)
         if got != label(order)
     ]
-    told = f"{len(orders) - len(wrong)} of {len(orders)} labels are right.\n" + "\n".join(wrong)
+    feedback = f"{len(orders) - len(wrong)} of {len(orders)} labels are right.\n" + "\n".join(wrong)
     right = 1 - len(wrong) / len(orders)
-    return Outcome(candidate.id, right, told, right, subgraph=backward(labels, told))
+    return Outcome(candidate.id, right, feedback, right, subgraph=backward(labels, feedback))
 
 
 def main() -> None:
-    given = options(__doc__, iterations=5).parse_args()
-    model = connection(given)
+    arguments = options(__doc__, iterations=5).parse_args()
+    model = connection(arguments)
     if model is None:
         raise SystemExit("rules.py needs a model to answer with: give --optimizer optoprime or opro")
-    told = "what a language model is told before the order lines; it sees nothing else"
+    description = "what a language model is told before the order lines; it sees nothing else"
     problem = Problem(
-        (ParameterSpec("instruction", "text", START, told),),
+        (ParameterSpec("instruction", "text", START, description),),
         context="A clerk turns order lines into labels by a rule that the instruction must state in full.",
         objective="the fraction of labels that are exactly right",
     )
-    chosen = optimizer(given, problem, model)
-    shown, hidden = lines(given.seed, 8), lines(given.seed + 1000, 12)
+    optimizer = create(arguments, problem, model)
+    shown, hidden = lines(arguments.seed, 8), lines(arguments.seed + 1000, 12)
     tried = 0
-    while tried <= given.iterations and (candidates := chosen.ask()):
+    while tried <= arguments.iterations and (candidates := optimizer.ask()):
         outcomes = [evaluate(candidate, shown, model) for candidate in candidates]
-        chosen.tell(outcomes)
+        optimizer.tell(outcomes)
         for outcome in outcomes:
             print(f"proposal {tried:2d}  right {outcome.score:.2f}")
             tried += 1
-    best = chosen.best
+    best = optimizer.best
     print(f"held out     right {evaluate(best, hidden, model).score:.2f}")
     print(best.values["instruction"])
 

@@ -1,8 +1,9 @@
-"""Hyper-parameter tuning: the green times of a crossing's two directions (after arXiv:2406.16218, section 5.2).
+"""Hyper-parameter tuning: the green times of a crossing's two directions.
 
-Cars arrive at random on a main and a side road, wait at red, and leave one every two seconds at green. The
-score is minus the mean waiting time, in seconds, over one hour. Compared with equal greens, and with Webster's
-rule for fixed-time signals (Webster, 1958), which knows the arrival rates that the optimizers do not.
+After arXiv:2406.16218, section 5.2. Cars arrive at random on a main and a side road, wait at red, and leave one every
+two seconds at green. The score is minus the mean waiting time, in seconds, over one hour. Compared with equal greens,
+and with Webster's rule for fixed-time signals (Webster, 1958), which knows the arrival rates that the optimizers do
+not.
 
     python rollouts/traffic.py --replay rollouts/recordings/traffic.jsonl
     python rollouts/traffic.py --optimizer cma --iterations 60
@@ -13,7 +14,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from _options import connection, optimizer, options
+from _options import connection, create, options
 
 from trace_robot import backward, bundle, node
 from trace_robot.optimizers import Candidate, Outcome, ParameterSpec, Problem
@@ -72,12 +73,15 @@ def evaluate(candidate: Candidate, cars: Arrivals) -> Outcome:
     ]
     traffic = node(cars, name="cars")
     wait = mean_wait(drive(*greens, traffic), traffic)
-    told = f"Cars waited {wait.data} seconds on average."
-    return Outcome(candidate.id, -wait.data, told, subgraph=backward(wait, told))
+    feedback = f"Cars waited {wait.data} seconds on average."
+    return Outcome(candidate.id, -wait.data, feedback, subgraph=backward(wait, feedback))
 
 
 def webster() -> tuple[int, int]:
-    """Return the greens of Webster's rule: cycle (1.5 L + 5) / (1 - Y), shared by the flow ratios."""
+    """Return the green times by Webster's rule (1958).
+
+    The cycle is (1.5 L + 5) / (1 - Y) seconds, with the lost time L and the sum Y of the flow ratios, which share it.
+    """
     ratios = {road: rate / SERVED for road, rate in RATES.items()}
     total = sum(ratios.values())
     cycle = (1.5 * 2 * CHANGE + 5) / (1 - total)
@@ -86,23 +90,25 @@ def webster() -> tuple[int, int]:
 
 
 def main() -> None:
-    given = options(__doc__, iterations=8).parse_args()
-    cars = arrivals(given.seed)
-    told = "Seconds of green for one road in every cycle of a crossing's signals."
+    arguments = options(__doc__, iterations=8).parse_args()
+    cars = arrivals(arguments.seed)
+    description = "Seconds of green for one road in every cycle of a crossing's signals."
     problem = Problem(
-        tuple(ParameterSpec(name, "number", 30, told, (5, 90)) for name in ("main_green", "side_green")),
+        tuple(
+            ParameterSpec(name, "number", 30, description, (5, 90)) for name in ("main_green", "side_green")
+        ),
         context="A crossing of a main and a side road with signals of fixed times.",
         objective="minus the mean waiting time in seconds",
     )
-    chosen = optimizer(given, problem, connection(given))
+    optimizer = create(arguments, problem, connection(arguments))
     tried = 0
-    while tried <= given.iterations and (asked := chosen.ask()):
-        outcomes = [evaluate(candidate, cars) for candidate in asked]
-        chosen.tell(outcomes)
-        for candidate, outcome in zip(asked, outcomes, strict=True):
+    while tried <= arguments.iterations and (candidates := optimizer.ask()):
+        outcomes = [evaluate(candidate, cars) for candidate in candidates]
+        optimizer.tell(outcomes)
+        for candidate, outcome in zip(candidates, outcomes, strict=True):
             print(f"proposal {tried:2d}  greens {dict(candidate.values)}  mean wait {-outcome.score:.2f} s")
             tried += 1
-    best = chosen.best_trial
+    best = optimizer.best_trial
     print(f"best       greens {dict(best.candidate.values)}  mean wait {-best.outcome.score:.2f} s")
     main_green, side_green = webster()
     rule = evaluate(Candidate(-1, None, {"main_green": main_green, "side_green": side_green}), cars)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import trace_robot
 import trace_robot.llm
 from trace_robot.cli.main import create_parser
 from trace_robot.llm import ScriptedModel
@@ -40,12 +41,29 @@ def test_the_loop_of_the_readme_turns_nothing_into_a_controller_that_reaches(
 ) -> None:
     loop = next(code for code in PYTHON if "OptoPrime" in code)
     model = ScriptedModel([REPLY])
-    monkeypatch.setattr(trace_robot.llm, "connect", lambda: model)
+    monkeypatch.setattr(trace_robot.llm, "connect", lambda **_: model)
     names: dict[str, object] = {}
     exec(compile(loop, "README.md", "exec"), names)
     assert names["rollout"].success == 1.0  # type: ignore[attr-defined]
-    assert names["iteration"] == 1
     assert len(model.history) == 1
+    lines = [line for line in loop.splitlines() if line.strip()]
+    assert len(lines) <= 8
+    assert sum(line.startswith(("from ", "import ")) for line in lines) <= 2
+
+
+def test_the_run_of_the_readme_reaches_and_leaves_a_folder_and_no_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    run = next(code for code in PYTHON if "trace_robot.optimize" in code)
+    exec(compile(run, "README.md", "exec"), names)
+    result = names["result"]
+    assert isinstance(result, trace_robot.Result)
+    assert result.held_out_success == 1.0
+    assert len(capfd.readouterr().out.splitlines()) == 1
+    (folder,) = (tmp_path / "rollouts" / "runs").glob("reach-v3-*")
+    assert (folder / "best.py").is_file()
 
 
 def test_the_controller_of_the_readme_is_a_policy_that_reaches() -> None:

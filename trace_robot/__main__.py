@@ -2,6 +2,6 @@
 
 import sys
 
-from trace_robot.cli import main
+from trace_robot.cli.main import main
 
 sys.exit(main())

@@ -1,24 +1,35 @@
 """The exception tree: every expected fault of the library derives from TraceRobotError.
 
 TraceRobotError
-├── UsageError                options of a command that are missing or do not go together
-├── UnknownNameError          a task, policy, environment or run that is not there
-├── WorkspaceError            a workspace file that cannot be read or does not say what it must
-├── PolicyError               a policy file that cannot be used
-├── ActionError               an action of the wrong shape or with a non-finite number
-├── EnvironmentFault          the environment raised, diverged or returned what it must not
-├── MissingExtraError         something optional is not installed; the message names the command
+├── UsageError                options that are wrong, or do not go together
+├── UnknownNameError          no task, policy, environment or run of that name
+├── WorkspaceError            a workspace file cannot be read, or lacks what it must declare
+├── PolicyError               a policy file cannot be used
+├── ActionError               an action of the wrong shape, or with a number that is not finite
+├── EnvironmentFault          an environment raised, diverged or returned what it must not
+├── BackendError              rollout workers cannot be started, or their cluster not reached
+├── MissingExtraError         an optional package is not installed; the message names the command
 ├── SandboxError              this machine cannot give the boundary that was asked for
-├── ValueMismatchError        a suggested value that does not fit its parameter
-├── ModelError                the language model could not be reached or would not answer
-│   ├── ModelAuthError        the key was refused
+├── ValueMismatchError        a suggested value does not fit its parameter
+├── ExecutionError            a traced operation raised                     trace_robot.trace.errors
+├── TraceMissingInputsError   a bundle read nodes that are not its inputs   trace_robot.trace.errors
+├── RecordError               records that make no graph                    trace_robot.trace.errors
+├── ModelError                the language model could not be reached, or did not answer
+│   ├── ModelAuthError        the endpoint refused the key
 │   ├── UnknownModelError     the endpoint does not know the model
 │   ├── BudgetExceededError   a limit on calls, tokens, money or time was reached
 │   └── ReplayMismatchError   a prompt differs from the recorded one
-├── ReplyError                a reply that is not what was asked
+│       └── PromptDiffersError    the same, with the difference             trace_robot.llm.recording
+├── ReplyError                a reply is not what was asked
+│   └── UnusableReplyError    the same, with every problem of it            trace_robot.optimizers.prompt.reply
 ├── OrderError                tell before ask, step before feedback
-└── RunError                  a run folder or the store of runs that cannot be written or read
-    └── ChangedRunError       a run that cannot go on, because it would not be the same run
+│   └── BackwardError         feedback twice for one output                 trace_robot.trace.errors
+├── RenderError               a picture or a video cannot be drawn or written
+└── RunError                  a run folder or the store, or what is made from them, cannot be read or written
+    └── ChangedRunError       a run cannot be resumed, because it would not be the same run
+
+Errors named with a module are defined there, beside the only code that raises them; all others are in this module.
+The command line shows the text of any of them as one line and exits with 1.
 """
 
 from __future__ import annotations
@@ -36,11 +47,11 @@ class UsageError(TraceRobotError):
 
 
 class UnknownNameError(TraceRobotError, LookupError):
-    """A name that no workspace knows."""
+    """A name is not known: of a task, a policy, an environment, a run."""
 
 
 class WorkspaceError(TraceRobotError):
-    """A workspace file cannot be read or does not say what it must."""
+    """A workspace file cannot be read, or lacks what it must declare."""
 
 
 class PolicyError(TraceRobotError):
@@ -53,6 +64,10 @@ class ActionError(TraceRobotError, ValueError):
 
 class EnvironmentFault(TraceRobotError):
     """The environment raised, diverged or returned what it must not."""
+
+
+class BackendError(TraceRobotError):
+    """Rollout workers cannot be started, or the cluster they run on cannot be reached."""
 
 
 class MissingExtraError(TraceRobotError, ImportError):
@@ -95,19 +110,33 @@ class OrderError(TraceRobotError, RuntimeError):
     """A method was called before the one it depends on."""
 
 
+class RenderError(TraceRobotError):
+    """A picture or a video cannot be drawn or written."""
+
+
 class RunError(TraceRobotError):
-    """A run folder, or the store of runs, cannot be written or read."""
+    """A run folder or the store of runs, or a file made from them, cannot be read or written."""
 
 
 class ChangedRunError(RunError):
-    """A run that is taken up again asks for something else than it did."""
+    """A resumed run asks for something else than its journal has: it would not be the same run."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for a name that is not there: one line, with what may have been meant."""
+    """Return the error for an unknown name, with the names that are most like it.
+
+    Args:
+        kind: what was looked for, as a noun: "task".
+        name: what was asked for.
+        known: every name that exists, in the order in which to list them.
+
+    Returns:
+        An error of one line: up to three names that are similar (``difflib``) or contain ``name``, else the first
+        six that are known.
+    """
     names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    near = near or [each for each in names if name.lower() in each.lower()][:3]
+    near = near or [candidate for candidate in names if name.lower() in candidate.lower()][:3]
     if near:
         return UnknownNameError(f"no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?")
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

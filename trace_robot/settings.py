@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from trace_robot.errors import unknown
+from trace_robot.errors import UnknownNameError, unknown
 from trace_robot.fault import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What an optimizer uses where a setting is left out; see ``Settings``."""
+    """What an optimizer uses where a setting is left out.
+
+    The fields are as in ``Settings``.
+    """
 
     episodes: int = 5
     iterations: int | None = None
@@ -20,6 +23,8 @@ class Defaults:
     control: str = "pose"
 
 
+LEVELS = ("outcome", "terms", "hindsight", "expert")  # of feedback, see ``trace_robot.rollout.feedback``
+EXPERT = "expert"
 SEARCH_SECONDS = 240.0
 
 # The search compares programs by racing, so that most of its ten conditions cost nothing; programs that were chosen on
@@ -36,17 +41,26 @@ DEFAULTS: Mapping[str, Defaults] = {
 class Settings:
     """What to optimize and how. The field names are those of stored runs.
 
-    task: the environment, by name, file or gymnasium id. policy: name or path of the controller to start from.
-    optimizer: "optoprime", "opro", "search", "cma", or the name of an optimizer of one's own.
-    iterations: controllers that a model proposes, or improvements of a search; None for no limit.
-    episodes: training conditions of every candidate. confirm: further ones for a candidate that solves these.
-    held_out: conditions of the final score. seed: which conditions, and the optimizer's random generator.
-    workers, backend, address: where rollouts run, see ``trace_robot.rollout.RolloutEngine``.
-    control: "pose" or "raw", None for what the policy says; usual_control where the policy says nothing.
-    options: of the environment, besides control. feedback: its level, see ``trace_robot.rollout.feedback``.
-    seconds: wall-clock budget of the optimization; steps: budget of simulator steps, which unlike the clock stops
-    every repetition at the same candidate. tune: CMA-ES on numbers between two proposals of a model.
-    trusted: run controllers without a sandbox where the system has none. limits: of one controller.
+    Attributes:
+        task: the environment: a name, a file in envs/, or a gymnasium id.
+        policy: name or path of the controller to start from.
+        optimizer: "optoprime", "opro", "search", "cma", or the name of an optimizer of one's own.
+        iterations: controllers that a model proposes, or improvements of a search; None for no limit.
+        episodes: training conditions of every candidate.
+        confirm: further ones for a candidate that solves these.
+        seed: which conditions, and the optimizer's random generator.
+        workers, backend, address: where rollouts run, see ``trace_robot.RolloutEngine``.
+        control: the control mode, "pose" or "raw"; None for what the policy says.
+        usual_control: where the policy says nothing.
+        held_out: conditions of the final score.
+        options: of the environment, besides control.
+        feedback: the level: "outcome", "terms", "hindsight" or "expert".
+        seconds: wall-clock budget of the optimization.
+        steps: budget of simulator steps, which unlike the clock stops every repetition at the same candidate.
+        tune: CMA-ES on numbers between two proposals of a model.
+        video: make videos of the iterations.
+        trusted: run controllers even where the system has no sandbox.
+        limits: time and memory of one controller.
     """
 
     task: str
@@ -73,7 +87,7 @@ class Settings:
 
     @classmethod
     def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
-        """Return complete settings: the one place where defaults of an optimizer are filled in.
+        """Return complete settings, with the optimizer's defaults filled in.
 
         Args:
             task: the environment.
@@ -81,12 +95,13 @@ class Settings:
             settings: other fields of Settings; None counts as left out.
 
         Raises:
-            UnknownNameError: a keyword is not a setting.
+            UnknownNameError: a keyword is not a setting, or the feedback level is unknown.
         """
         names = [field.name for field in fields(cls)]
         for name in settings:
             if name not in names:
                 raise unknown("setting", name, names)
+        require_level(settings.get("feedback") or "outcome")
         values = {name: value for name, value in settings.items() if value is not None}
         defaults = DEFAULTS.get(optimizer, Defaults())
         values.setdefault("episodes", defaults.episodes)
@@ -98,17 +113,42 @@ class Settings:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Settings:
-        """Return what ``dataclasses.asdict`` made plain; raise TypeError for a field that is not known."""
+        """Return the settings that ``dataclasses.asdict`` made plain.
+
+        Raises TypeError for an unknown field.
+        """
         return cls(**{**data, "limits": Limits(**data["limits"])})
+
+
+def require_level(level: str) -> str:
+    """Return the feedback level, or raise UnknownNameError."""
+    if level not in LEVELS:
+        raise UnknownNameError(f"no feedback level {level!r}; known: {', '.join(LEVELS)}")
+    return level
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished run's scores and costs; the fields of result.json.
+    """A finished run's scores and costs, as in result.json.
 
-    Successes are fractions of episodes, 0 to 1. held_out_interval: 95 % Wilson interval of the success;
-    held_out_return: mean total reward. candidates: how many were rolled out. seconds: of the optimization, without the
-    held-out episodes. ended: why it stopped. money: None where no prices were given.
+    Attributes:
+        task, optimizer, feedback_level, control, seed, policy: as in ``Settings``.
+        start_success: of the starting controller in training, 0 to 1.
+        training_success: of the best controller.
+        training_episodes: its number of training and confirmation conditions.
+        held_out_success: fraction of held-out episodes, 0 to 1.
+        held_out_return: mean total reward of these.
+        held_out_episodes: their number.
+        held_out_interval: 95 % Wilson interval of held_out_success.
+        iterations: without the starting controller.
+        best_iteration: the number of the best one.
+        candidates: how many were rolled out.
+        environment_steps: simulator steps of all rollouts.
+        model_calls, tokens: of the model, 0 without one.
+        seconds: of the optimization, without the held-out episodes.
+        ended: why it stopped.
+        versions: of this library and of what it ran with.
+        money: spent on the model, None where no prices were given.
     """
 
     task: str

@@ -1,4 +1,4 @@
-"""The point-mass workspace, a plan that takes a second, and a model on the loopback address."""
+"""The point-mass workspace, a plan of a second, and a model on the loopback."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ WORKSPACE = Path(__file__).parents[1] / "workspace"
 
 @pytest.fixture
 def point_mass(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tests' workspace, in use."""
     monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
     return WORKSPACE
 
@@ -30,6 +31,7 @@ def small(*tasks: str, **more: Any) -> Plan:
 
 @pytest.fixture
 def plan(point_mass: Path) -> Callable[..., Plan]:
+    """The maker of small plans, in the tests' workspace."""
     return small
 
 
@@ -51,7 +53,7 @@ def finished(finished_once: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def row() -> Callable[..., ResultRow]:
-    """Make a row of a results file; what is not given is as in a usual one."""
+    """The maker of rows of a results file, with usual values for what is not given."""
 
     def make(
         task: str = "reach-v3", seed: int = 0, wins: int = 45, episodes: int = 50, **more: Any
@@ -93,7 +95,10 @@ class _Endpoint(BaseHTTPRequestHandler):
 
 
 class Endpoint(ThreadingHTTPServer):
-    """Answers each request with a controller of another gain that goes to the goal; keeps the prompts."""
+    """A model that answers each request with a controller of another gain.
+
+    prompts: those that were asked, in order.
+    """
 
     daemon_threads = True
 
@@ -106,6 +111,7 @@ class Endpoint(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def answer(self, number: int) -> str:
+        """Return the reply with a controller of gain ``number``."""
         return f"""<reasoning>Go to the goal.</reasoning>
 <change>go to the goal</change>
 <variable name="act">
@@ -121,6 +127,7 @@ def act(observation, memory):
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    """The model, running, as the environment variables name it."""
     server = Endpoint()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)

@@ -1,4 +1,4 @@
-"""The benchmark itself: what a row says, going on after a kill, and what may share a folder."""
+"""The benchmark: what a row says, resuming after a kill, sharing a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feedback levels: what each says, and that the scripted experts reach nothing but the level that names them."""
+"""Feedback levels: what each says, and that experts reach one level only."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from trace_robot.env.registry import expert, make
 from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import LEVELS, FeedbackRecorder, feedback, words
+from trace_robot.rollout.feedback import FeedbackRecorder, feedback, words
 from trace_robot.run.optimize import optimize
+from trace_robot.settings import LEVELS
 
 ROOT = Path(trace_robot.__file__).parents[1]
 TOWARDS = """
@@ -53,7 +54,7 @@ def test_each_level_begins_with_what_outcome_says_and_adds_its_own() -> None:
 def test_every_level_has_something_to_say_of_every_task(name: str) -> None:
     env = make(name, control="raw")
     watches = {
-        level: FeedbackRecorder(Job(name, 0, {"control": "raw"}, level=level), env.task_spec)
+        level: FeedbackRecorder(Job(name, 0, {"control": "raw"}, level=level), env.task_spec, expert)
         for level in LEVELS
     }
     observation, _ = env.reset(seed=0)
@@ -91,7 +92,7 @@ def test_terms_tell_first_lowest_highest_and_last() -> None:
     ]
 
 
-def test_a_long_episode_is_told_in_few_words() -> None:
+def test_the_feedback_of_a_long_episode_is_short() -> None:
     with RolloutEngine(0) as engine:
         jobs = [Job("push-v3", 0, {"control": "raw"}, controller=TOWARDS, level=level) for level in LEVELS]
         episodes = engine.run(jobs)
@@ -164,7 +165,7 @@ def run_of(level: str, endpoint: Any, out: Path) -> dict[str, Any]:
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Poison]:
     def pour() -> Poison:
         poison = Poison()
-        monkeypatch.setattr("trace_robot.env.traced.registry.expert", poison)
+        monkeypatch.setattr("trace_robot.env.registry.expert", poison)
         for name in [name for name in sys.modules if name.startswith("metaworld.policies")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "metaworld.policies", None)  # importing it now fails

@@ -29,7 +29,7 @@ LAZY = "def act(observation, memory):\n    return [0.0] * 4\n"
 
 @pytest.fixture
 def workspace(point_mass: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace of its own with the point mass in it."""
+    """A new workspace with the point mass in it."""
     shutil.copytree(point_mass, tmp_path / "workspace", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(tmp_path / "workspace"))
     return tmp_path / "workspace"
@@ -40,10 +40,10 @@ def kept(row: Callable[..., ResultRow], tmp_path: Path) -> Callable[..., ResultR
     """Make a row together with its controller in the benchmark's folder."""
 
     def make(text: str, seed: int = 0, **more: Any) -> ResultRow:
-        made = row("point-mass", seed, **more)
-        (tmp_path / made.controller).parent.mkdir(exist_ok=True)
-        (tmp_path / made.controller).write_text(text)
-        return made
+        result = row("point-mass", seed, **more)
+        (tmp_path / result.controller).parent.mkdir(exist_ok=True)
+        (tmp_path / result.controller).write_text(text)
+        return result
 
     return make
 
@@ -75,7 +75,7 @@ def test_what_is_written_to_the_zoo_is_the_same_controller(finished: Path, works
     assert check(path.read_text()) == []
 
 
-def test_among_seeds_the_one_that_does_best_on_conditions_of_its_own_is_chosen(
+def test_among_seeds_the_best_on_validation_conditions_is_chosen(
     kept: Callable[..., ResultRow], workspace: Path, tmp_path: Path
 ) -> None:
     rows = [kept(LAZY, 0, wins=50), kept(GOOD, 1, wins=40)]  # the held-out results must not decide
@@ -91,7 +91,7 @@ def test_among_seeds_the_one_that_does_best_on_conditions_of_its_own_is_chosen(
         ({"protocol": "paper"}, "use --protocol standard"),
     ],
 )
-def test_the_zoo_refuses_what_was_told_more_or_ran_in_another_world(
+def test_the_zoo_refuses_rows_with_more_feedback_or_a_changed_environment(
     kept: Callable[..., ResultRow], more: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RunError, match=message):

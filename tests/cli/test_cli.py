@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, errors of one line, exit codes, JSON."""
+"""The command line: help, errors of one line, exit codes, JSON."""
 
 from __future__ import annotations
 
@@ -123,9 +123,7 @@ def test_evaluate_prints_json_and_nothing_else(capsys: pytest.CaptureFixture[str
     assert report["versions"]["mujoco"]
 
 
-def test_evaluate_tells_a_person_why_episodes_failed(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_evaluate_prints_why_episodes_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "nan.py").write_text("def act(observation):\n    return [float('nan')] * 4\n")
     assert (
         main(
@@ -148,7 +146,7 @@ def test_evaluate_tells_a_person_why_episodes_failed(
     assert "Error (not finite)" in shown
 
 
-def test_lists_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_envs_and_policies_list_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["envs", "--json"]) == 0
     names = {row["name"] for row in json.loads(capsys.readouterr().out)}
     assert {"point-mass", "pick-place-v3", "reach-v3"} <= names

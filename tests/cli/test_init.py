@@ -15,7 +15,8 @@ from trace_robot.cli.main import create_parser
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that init has filled, as working directory."""
     monkeypatch.delenv("TRACE_ROBOT_WORKSPACE", raising=False)
     folder = tmp_path / "robot"
     assert main(["init", str(folder)]) == 0
@@ -23,8 +24,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_workspace_has_one_example_of_each_thing(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert {path.name for path in made.iterdir()} == {
+def test_a_workspace_has_one_example_of_each_thing(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {path.name for path in workspace.iterdir()} == {
         "README.md",
         ".gitignore",
         "envs",
@@ -35,7 +38,9 @@ def test_a_workspace_has_one_example_of_each_thing(made: Path, capsys: pytest.Ca
     assert "Bring the cart to the mark" in capsys.readouterr().out
 
 
-def test_the_example_passes_the_check_and_its_controller_is_optimized(made: Path, tmp_path: Path) -> None:
+def test_the_example_passes_the_check_and_its_controller_is_optimized(
+    workspace: Path, tmp_path: Path
+) -> None:
     assert main(["check-env", "slider"]) == 0
     run = tmp_path / "run"
     arguments = "optimize slider --policy slider --steps 30000 --held-out 10 --workers 1 --no-video --quiet"
@@ -47,16 +52,16 @@ def test_the_example_passes_the_check_and_its_controller_is_optimized(made: Path
     assert (tmp_path / "slider.mp4").stat().st_size > 1000
 
 
-def test_the_example_in_python_runs(made: Path) -> None:
-    script = made / "rollouts" / "slider.py"
+def test_the_example_in_python_runs(workspace: Path) -> None:
+    script = workspace / "rollouts" / "slider.py"
     script.write_text(script.read_text().replace("seconds=20.0", "steps=30_000"))
-    done = subprocess.run([sys.executable, script], cwd=made, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, script], cwd=workspace, capture_output=True, text=True, check=True)
     before, after = (float(number) for number in re.findall(r"\d\.\d\d", done.stdout)[::-1])
     assert after > before
 
 
-def test_every_command_of_its_readme_can_be_typed(made: Path) -> None:
-    (block,) = re.findall(r"```sh\n(.*?)```", (made / "README.md").read_text(), re.S)
+def test_every_command_of_its_readme_can_be_typed(workspace: Path) -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", (workspace / "README.md").read_text(), re.S)
     commands = [line.partition("#")[0].split() for line in block.splitlines()]
     assert len(commands) == 4
     for program, *arguments in commands:
@@ -64,11 +69,11 @@ def test_every_command_of_its_readme_can_be_typed(made: Path) -> None:
         create_parser().parse_args(shlex.split(" ".join(arguments)))
 
 
-def test_nothing_that_exists_is_replaced(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (made / "policies" / "slider.py").write_text("mine")
-    assert main(["init", str(made)]) == 1
+def test_nothing_that_exists_is_replaced(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workspace / "policies" / "slider.py").write_text("mine")
+    assert main(["init", str(workspace)]) == 1
     assert "exists, and nothing is replaced; give an empty or a new folder" in capsys.readouterr().err
-    assert (made / "policies" / "slider.py").read_text() == "mine"
-    (made / "file").write_text("")
-    assert main(["init", str(made / "file")]) == 1
+    assert (workspace / "policies" / "slider.py").read_text() == "mine"
+    (workspace / "file").write_text("")
+    assert main(["init", str(workspace / "file")]) == 1
     assert "cannot make a workspace in" in capsys.readouterr().err

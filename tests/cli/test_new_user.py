@@ -1,4 +1,4 @@
-"""A new user, outside the checkout, with the wheel installed and a robot that is not shipped."""
+"""A new user: the installed wheel, no checkout, a robot that is not shipped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODEL = """
 </mujoco>
 """
 THEIRS = '''
-"""What somebody had before they heard of trace-robot."""
+"""An environment written before trace-robot was known."""
 import gymnasium, mujoco, numpy as np
 from pathlib import Path
 
@@ -98,9 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_an_environment_of_ones_own_is_plugged_in_and_optimized_in_few_lines(
-    site: Path, tmp_path: Path
-) -> None:
+def test_a_users_environment_is_plugged_in_and_optimized_in_few_lines(site: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(site)}
     for name in ("TRACE_ROBOT_WORKSPACE", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
         environment.pop(name, None)

@@ -34,7 +34,7 @@ def act(observation, memory):
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """Answers every chat request with the next of ``replies``; keeps what was asked."""
+    """Answers each chat request with the next of ``replies``, and keeps it."""
 
     asked: list[dict[str, Any]]
     replies: list[str]
@@ -166,7 +166,7 @@ def test_a_models_answer_becomes_the_next_controller_and_its_effect_is_seen(
     assert (tmp_path / "again" / "best.py").read_text() == (out / "best.py").read_text()
 
 
-def test_a_model_that_never_answers_as_asked_is_one_line_and_everything_it_said_is_kept(
+def test_a_model_that_never_answers_as_asked_is_one_line_and_all_its_replies_are_kept(
     tmp_path: Path, endpoint: type[Endpoint], capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.replies[:] = ["I would rather not."] * 6
@@ -216,7 +216,7 @@ def test_an_unreachable_endpoint_is_one_line_and_the_start_is_kept(
 
 
 @pytest.mark.usefixtures("no_model")
-def test_a_dry_run_prints_the_prompt_and_asks_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_the_prompt_and_asks_no_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["optimize", "reach-v3", "--episodes", "1", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "#Variables" in shown

@@ -31,7 +31,7 @@ def test_a_recorded_run_repeats_with_real_rollouts_and_without_a_key(
     assert result["feedback_level"] == "outcome"
 
 
-def test_a_prompt_that_differs_from_the_recorded_one_is_told_with_the_difference(
+def test_a_prompt_that_differs_from_the_recorded_one_is_an_error_with_the_difference(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = recordings()["reach"].with_suffix(".jsonl")

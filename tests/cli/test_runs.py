@@ -22,7 +22,7 @@ HOSTILE = "</pre><script>alert(1)</script> [bold]no[/bold] \x1b[31m \x07 \u202e 
 
 @pytest.fixture
 def runs(tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory whose rollouts/runs holds a finished, a stopped and a failed run."""
+    """A working directory with a finished, a stopped and a failed run."""
     monkeypatch.chdir(tmp_path)
     folder = Path("rollouts") / "runs"
     make_run(folder, "reach-1", iterations=4)
@@ -48,7 +48,7 @@ def test_runs_are_listed_and_filtered(runs: Path, capsys: pytest.CaptureFixture[
         assert [run["name"] for run in json.loads(capsys.readouterr().out)] == names
 
 
-def test_where_there_are_no_runs_yet_it_is_said(
+def test_where_there_are_no_runs_yet_a_line_says_how_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -60,7 +60,7 @@ def test_where_there_are_no_runs_yet_it_is_said(
     assert "no run 'demo': there are no runs in 'rollouts/runs' yet" in capsys.readouterr().err
 
 
-def test_show_tells_how_a_run_went_and_why_it_ended(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_how_a_run_went_and_why_it_ended(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "reach"]) == 0
     shown = capsys.readouterr().out
     assert "finished: 4 iterations done" in shown
@@ -120,7 +120,7 @@ def test_prompt_shows_what_was_asked_and_answered(runs: Path, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)[1]["reasoning"] == "It stood still."
 
 
-def test_graph_is_words_or_a_picture_of_folded_steps(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_graph_is_text_or_a_picture_of_folded_steps(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["graph", "reach", "1"]) == 0
     assert "observation = step(observation=observation of a step before" in capsys.readouterr().out
     assert main(["graph", "reach", "1", "--out", "graph.dot"]) == 0
@@ -145,7 +145,7 @@ def test_compare_says_whether_the_difference_may_be_chance(
 @pytest.mark.parametrize(
     "command", ["show push-1", "diff push-1 1", "prompt push-1 1", "graph push-1 1", "runs"]
 )
-def test_what_a_stranger_wrote_is_shown_and_does_nothing_to_the_terminal(
+def test_text_of_a_run_is_shown_but_cannot_control_the_terminal(
     command: str, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command.split()) == 0
@@ -172,8 +172,8 @@ def test_what_a_stranger_wrote_is_shown_and_does_nothing_to_the_terminal(
         ("video reach-1", "has no recorded states to draw"),
         ("video reach-1 --contact-sheet --out sheet.mp4", "--out must name a .png file"),
         ("runs --status done", "no status 'done'; known: running, stopped, failed, finished"),
-        ("runs --runs nowhere", "there is no store of runs in 'nowhere'"),
-        ("resume push-1", "has an optimizer that a program made"),
+        ("runs --runs nowhere", "file not found: 'nowhere/runs.sqlite', the store"),
+        ("resume push-1", "has an optimizer or a model that a program made"),
         ("resume nothing", "no run 'nothing' in"),
         ("optimize reach-v3 --money 3", "--money needs --prices"),
     ],
@@ -209,7 +209,7 @@ def test_tables_and_help_import_nothing_heavy(runs: Path) -> None:
         subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_colours_are_for_terminals_and_not_for_those_who_say_no(runs: Path) -> None:
+def test_colors_are_for_terminals_that_do_not_set_no_color(runs: Path) -> None:
     command = [str(Path(sys.executable).with_name("trace-robot")), "diff", "reach-1", "1"]
     plain = subprocess.run(command, capture_output=True, check=True).stdout
     assert b"\x1b[" not in plain

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.render.video import clip_of, render, render_picture
 from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.rollout.episode import Episode
@@ -72,6 +72,6 @@ def test_an_environment_that_does_not_repeat_is_not_drawn_as_if_it_did(own: Path
     (own / "envs" / "drifting.py").write_text(NEVER_THE_SAME)
     episode = recorded("drifting", [1.0])
     with pytest.raises(
-        RunError, match="the environment did not do again what it did: the reward of step 1 was"
+        RenderError, match="the environment did not do again what it did: the reward of step 1 was"
     ):
         render([clip_of(episode)], own / "drift.mp4")

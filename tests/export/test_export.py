@@ -1,4 +1,4 @@
-"""Runs for trackers: the event files are read back with tensorboard's own reader, the others with their clients."""
+"""Exports to trackers, read back with each tracker's own reader or client."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_event_files_hold_the_runs_numbers_texts_and_videos(
     pytest.importorskip("tensorboard")
     for _ in range(2):  # a second time takes the place of the first
         assert main(["export", str(run.folder), "--to", "tensorboard", "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
-    assert told["iterations"] == 5
-    read = events(Path(told["where"]))
+        output = json.loads(capsys.readouterr().out)
+    assert output["iterations"] == 5
+    read = events(Path(output["where"]))
     with History(run.folder.parent) as history:
         iterations = history.iterations(run)
     success = read.Scalars("success/training")

@@ -7,9 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trace_robot.llm.tokens import token_bound
+from trace_robot.optimizers.prompt.formatting import at_scale, fence
 from trace_robot.optimizers.prompt.graph_text import render_graph
-from trace_robot.optimizers.prompt.table import lay_out, minimal
-from trace_robot.optimizers.prompt.values import MOST_LEAVES, at_scale, fence, leaves, read_value
+from trace_robot.optimizers.prompt.table import StepTable, minimal
+from trace_robot.optimizers.prompt.values import MOST_LEAVES, leaves, parse_value
 from trace_robot.trace import ParameterNode, backward, node, to_records
 
 
@@ -36,13 +37,13 @@ from trace_robot.trace import ParameterNode, backward, node, to_records
     ],
 )
 def test_values_are_read_back_from_their_text(text: str, value: Any) -> None:
-    assert read_value(text) == value
+    assert parse_value(text) == value
 
 
 @example("[" * 14)
 @given(st.text(max_size=200) | st.text("[](){},:='\"ab1.e- ", max_size=200))
 def test_any_text_can_be_read(text: str) -> None:
-    parts = leaves(read_value(text))
+    parts = leaves(parse_value(text))
     assert len(parts) <= MOST_LEAVES
     for part in parts.values():
         assert part is None or isinstance(part, float | bool | str | tuple)
@@ -85,9 +86,9 @@ def loop(steps: int) -> tuple[dict[str, Any], ...]:
 
 @pytest.mark.parametrize("steps", [30, 50, 300])
 def test_steps_are_found_from_the_repetition_of_operations(steps: int) -> None:
-    layout = lay_out(loop(steps))
-    assert len(layout.steps) == pytest.approx(steps, abs=1)
-    assert max(len(step) for step in layout.patterns.values()) >= steps - 2
+    table = StepTable.from_records(loop(steps))
+    assert len(table.steps) == pytest.approx(steps, abs=1)
+    assert max(len(step) for step in table.patterns.values()) >= steps - 2
 
 
 def test_a_short_graph_is_shown_operation_by_operation() -> None:

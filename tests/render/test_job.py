@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.fault import Fault
 from trace_robot.render.job import moments_of, timeline
 from trace_robot.render.video import Clip, clip_of, outcome_of
@@ -82,6 +82,6 @@ def test_the_outcome_of_an_episode_is_told_in_words(clip: Clip) -> None:
 
 def test_an_episode_without_states_has_no_clip(clip: Clip) -> None:
     with pytest.raises(
-        RunError, match=r"the episode of seed 3 holds no states to draw; record them \(record=True\)"
+        RenderError, match=r"the episode of seed 3 holds no states to draw; record them \(record=True\)"
     ):
         clip_of(Episode(3, "time", 500, NONE, NONE, NONE, scene=clip.scene), "reach-v3")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.render.job import RenderJob, pack, unpack
 from trace_robot.render.process import (
     candidates,
@@ -48,7 +48,9 @@ def test_a_backend_that_does_not_draw_is_passed_over() -> None:
 
 def test_a_backend_asked_for_by_name_must_draw(clip: Clip, tmp_path: Path) -> None:
     absent = candidates("win32" if sys.platform != "win32" else "linux")[0]
-    with pytest.raises(RunError, match=rf"backend '{absent}' does not draw here \(.*\); choose auto or rays"):
+    with pytest.raises(
+        RenderError, match=rf"backend '{absent}' does not draw here \(.*\); choose auto or rays"
+    ):
         render([clip], tmp_path / "ball.mp4", backend=absent)
 
 

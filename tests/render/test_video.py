@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.render.process import Backend, probe
 from trace_robot.render.video import (
     Clip,
@@ -232,7 +232,7 @@ def test_states_that_stop_being_finite_end_the_video_with_a_note(
     ],
 )
 def test_a_wrong_option_is_named(clip: Clip, tmp_path: Path, change: dict[str, object], message: str) -> None:
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RenderError) as caught:
         render([clip], tmp_path / "x.mp4", **change)  # type: ignore[arg-type]
     assert str(caught.value) == message
 
@@ -241,15 +241,15 @@ def test_no_clips_no_states_and_a_wrong_ending_of_the_name_are_errors(clip: Clip
     none = replace(
         clip, states=States(np.empty((0, 7)), np.empty((0, 0, 3)), np.empty((0, 0, 4)), np.empty(0))
     )
-    with pytest.raises(RunError, match="a picture needs at least one clip, got none"):
+    with pytest.raises(RenderError, match="a picture needs at least one clip, got none"):
         render([], tmp_path / "x.mp4")
     with pytest.raises(
-        RunError, match="clip 2 holds no states to draw; roll the episode out with record=True"
+        RenderError, match="clip 2 holds no states to draw; roll the episode out with record=True"
     ):
         render([clip, none], tmp_path / "x.mp4")
-    with pytest.raises(RunError, match=r"the file's name must end with \.mp4, got '.*x\.gif'"):
+    with pytest.raises(RenderError, match=r"the file's name must end with \.mp4, got '.*x\.gif'"):
         render([clip], tmp_path / "x.gif")
-    with pytest.raises(RunError, match=r"moments must be a positive number or fractions .* got \(0, 2\)"):
+    with pytest.raises(RenderError, match=r"moments must be a positive number or fractions .* got \(0, 2\)"):
         render_picture([clip], tmp_path / "x.png", moments=(0, 2))
 
 
@@ -276,7 +276,10 @@ def _broken(clip: Clip, what: str, folder: Path) -> Clip:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("no file", "no model file 'nowhere.xml' to draw; record the scene again on this machine"),
+        (
+            "no file",
+            "file not found: the model 'nowhere.xml' to draw; record the scene again on this machine",
+        ),
         ("no model", "XML Error: Schema violation: unrecognized element"),
         ("no array", "the model wants none of that name for array 'nonsense', got (3,); record it again"),
         ("wrong array", "the model wants shape (1, 3) for array 'site_pos', got (4, 3); record it again"),
@@ -297,7 +300,7 @@ def test_a_broken_scene_is_one_line_and_leaves_what_was_there(
     target.write_bytes(b"an older video")
     job = video_job([_broken(clip, what, tmp_path)], target)
     if what == "objects":
-        with pytest.raises(RunError) as caught:
+        with pytest.raises(RenderError) as caught:
             studio.submit(job)
         reason = str(caught.value)
     else:
@@ -313,13 +316,13 @@ def test_a_broken_scene_is_one_line_and_leaves_what_was_there(
 
 def test_a_folder_that_cannot_be_made_is_an_error(clip: Clip, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"cannot write '.*ball\.mp4': .*; choose another place"):
+    with pytest.raises(RenderError, match=r"cannot write '.*ball\.mp4': .*; choose another place"):
         render([clip], tmp_path / "file" / "ball.mp4")
 
 
 def test_a_name_that_is_a_folder_is_an_error(clip: Clip, tmp_path: Path) -> None:
     (tmp_path / "ball.mp4").mkdir()
-    with pytest.raises(RunError, match=r"no ball\.mp4: cannot write it: Is a directory"):
+    with pytest.raises(RenderError, match=r"no ball\.mp4: cannot write it: Is a directory"):
         render([clip], tmp_path / "ball.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["ball.mp4"]
 

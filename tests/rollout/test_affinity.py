@@ -1,4 +1,4 @@
-"""A worker and its controller's process share a processor, until somebody else wants it too."""
+"""A worker and its controller's process share a CPU until it is contended."""
 
 import os
 import subprocess
@@ -36,35 +36,37 @@ def idle() -> Iterator[int]:
 
 
 def test_both_are_on_one_processor_and_free_again_afterwards(everywhere: set[int], idle: int) -> None:
-    seat = SharedCpu()
-    seat.take(idle)
+    cpu = SharedCpu()
+    cpu.pin(idle)
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle)
     assert len(os.sched_getaffinity(0)) == 1
-    seat.leave()
+    cpu.release()
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
 
 
-def test_a_closed_rig_leaves_its_processor(everywhere: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_runner_releases_its_processor(
+    everywhere: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
-    rig = EnvRunner(seat=SharedCpu())
-    ((_, episode),) = rig.run([Job("mass", 0, controller="def act(observation):\n    return [0.0]\n")])
+    runner = EnvRunner(cpu=SharedCpu())
+    ((_, episode),) = runner.run([Job("mass", 0, controller="def act(observation):\n    return [0.0]\n")])
     assert episode.fault is None
     assert len(os.sched_getaffinity(0)) == 1
-    rig.close()
+    runner.close()
     assert os.sched_getaffinity(0) == everywhere
 
 
 def test_a_new_process_is_brought_to_the_same_processor(idle: int) -> None:
-    seat = SharedCpu()
-    seat.take(os.getpid())
-    seat.take(idle)
+    cpu = SharedCpu()
+    cpu.pin(os.getpid())
+    cpu.pin(idle)
     assert os.sched_getaffinity(idle) == os.sched_getaffinity(0)
     assert len(os.sched_getaffinity(idle)) == 1
 
 
 def test_a_processor_that_others_want_is_given_up(everywhere: set[int], idle: int) -> None:
-    seat = SharedCpu()
-    seat.take(idle)
+    cpu = SharedCpu()
+    cpu.pin(idle)
     with subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         try:
@@ -73,7 +75,7 @@ def test_a_processor_that_others_want_is_given_up(everywhere: set[int], idle: in
             deadline = time.monotonic() + 60
             while os.sched_getaffinity(0) != everywhere and time.monotonic() < deadline:
                 sum(range(100_000))
-                seat.take(idle)
+                cpu.pin(idle)
         finally:
             other.kill()
     assert os.sched_getaffinity(0) == os.sched_getaffinity(idle) == everywhere
@@ -82,8 +84,8 @@ def test_a_processor_that_others_want_is_given_up(everywhere: set[int], idle: in
 def test_a_process_that_has_ended_is_no_error(everywhere: set[int]) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    seat = SharedCpu()
-    seat.take(process.pid)
+    cpu = SharedCpu()
+    cpu.pin(process.pid)
     assert len(os.sched_getaffinity(0)) == 1
-    seat.leave()
+    cpu.release()
     assert os.sched_getaffinity(0) == everywhere

@@ -1,4 +1,4 @@
-"""The rollout engine: the same jobs give the same episodes, whatever happens to a worker."""
+"""The engine: the same jobs give the same episodes, even if a worker dies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trace_robot.child_process import worker_environment
+from trace_robot.child_process import clean_environment
 from trace_robot.errors import MissingExtraError, OrderError, TraceRobotError, UnknownNameError
 from trace_robot.fault import Limits
 from trace_robot.rollout.engine import RolloutEngine
@@ -141,14 +141,14 @@ def test_an_exception_of_a_plug_in_is_a_fault_of_the_environment_not_of_the_run(
     broken, good = engine.run([job(GOOD, 0, "point-mass-that-breaks"), job(GOOD)])
     assert broken.fault is not None
     assert broken.fault.category == "environment"
-    assert broken.fault.message == "ZeroDivisionError: nobody expected this"
+    assert broken.fault.message == "ZeroDivisionError: a bug of the plug-in"
     assert good.success
 
 
 def test_a_worker_that_hangs_in_the_simulator_is_replaced_and_costs_one_episode() -> None:
-    with RolloutEngine(1, silence=5.0) as engine:
+    with RolloutEngine(1, timeout=5.0) as engine:
         engine.run([job(GOOD)])
-        engine._silence = 1.0
+        engine._timeout = 1.0
         hung, good = engine.run([job(GOOD, 0, "point-mass-that-hangs"), job(GOOD)])
     assert hung.fault is not None
     assert hung.fault.category == "crash"
@@ -186,7 +186,7 @@ def test_a_stream_that_is_left_is_cancelled_and_the_engine_goes_on(engine: Rollo
     assert all(episode.success for episode in engine.run([job(GOOD, seed) for seed in range(8)]))
 
 
-def test_an_error_of_whoever_listens_cancels_the_run_and_reaches_the_caller(engine: RolloutEngine) -> None:
+def test_an_error_of_a_callback_cancels_the_run_and_reaches_the_caller(engine: RolloutEngine) -> None:
     def stop(index: int, episode: Episode) -> None:
         raise KeyboardInterrupt
 
@@ -225,7 +225,7 @@ def test_no_worker_is_left_when_the_engine_is_closed() -> None:
 def test_keys_do_not_reach_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
-    assert "secret" not in "".join(worker_environment().values())
+    assert "secret" not in "".join(clean_environment().values())
     with RolloutEngine(1) as engine:
         engine.run([job(GOOD)])
         (pid,) = engine.worker_pids
@@ -253,7 +253,7 @@ def test_workers_end_when_the_process_that_started_them_is_killed() -> None:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process is there and is no zombie that somebody else has yet to collect."""
+    """Whether a process is there, and no zombie that init has yet to collect."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -286,6 +286,6 @@ def test_without_ray_the_error_names_the_command_that_installs_it(monkeypatch: p
         ({"lock_step": 0}, "lock_step must be from 1 to 64, got 0"),
     ],
 )
-def test_wrong_settings_are_refused_in_words(arguments: dict[str, object], message: str) -> None:
+def test_wrong_settings_are_refused_by_name(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(TraceRobotError, match=message):
         RolloutEngine(**arguments)  # type: ignore[arg-type]

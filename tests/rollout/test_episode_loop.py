@@ -1,4 +1,4 @@
-"""Lock step: several episodes of one text share messages, and are the same as one by one."""
+"""Lock step: episodes of one text share messages and are those of one by one."""
 
 from __future__ import annotations
 
@@ -94,9 +94,15 @@ def act(observation):
     return push(observation, gain)
 """
 TEXTS = {
-    "good": GOOD, "odd fails": ODD_FAILS, "random": RANDOM, "stateful": STATEFUL, "hangs later": HANGS_LATER,
-    "needs memory": NEEDS_MEMORY, "hides state": HIDES_STATE, "changes settings": CHANGES_SETTINGS,
-}  # fmt: skip
+    "good": GOOD,
+    "odd fails": ODD_FAILS,
+    "random": RANDOM,
+    "stateful": STATEFUL,
+    "hangs later": HANGS_LATER,
+    "needs memory": NEEDS_MEMORY,
+    "hides state": HIDES_STATE,
+    "changes settings": CHANGES_SETTINGS,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -106,26 +112,26 @@ def _workspace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[EnvRunner]:
-    yield from _rig(1)
+    yield from _runner(1)
 
 
 @pytest.fixture(scope="module")
 def together() -> Iterator[EnvRunner]:
-    yield from _rig(5)
+    yield from _runner(5)
 
 
-def _rig(width: int | None) -> Iterator[EnvRunner]:
-    rig = EnvRunner(lock_step=width)
-    yield rig
-    rig.close()
+def _runner(width: int | None) -> Iterator[EnvRunner]:
+    runner = EnvRunner(lock_step=width)
+    yield runner
+    runner.close()
 
 
 def jobs(text: str, count: int = 5, *, trace: bool = False) -> list[Job]:
     return [Job("point-mass", seed, controller=text, limits=QUICK, trace=trace) for seed in range(count)]
 
 
-def episodes(rig: EnvRunner, wanted: list[Job]) -> list[Episode]:
-    done = dict(rig.run(wanted))
+def episodes(runner: EnvRunner, wanted: list[Job]) -> list[Episode]:
+    done = dict(runner.run(wanted))
     return [done[position] for position in range(len(wanted))]
 
 
@@ -178,22 +184,30 @@ def test_what_shares_memory_with_others_is_not_refused_for_it(together: EnvRunne
     assert [episode.fault for episode in episodes(together, jobs(NEEDS_MEMORY))] == [None] * 5
 
 
-def test_a_rig_makes_more_environments_only_once_they_have_paid_for_themselves(
+def test_a_runner_makes_more_environments_only_once_they_have_paid_for_themselves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("trace_robot.rollout.env_runner.MESSAGES", 60)
-    for rig in _rig(None):
+    for runner in _runner(None):
         widths = []
         for _ in range(6):
-            episodes(rig, jobs(STATEFUL, 8))
-            widths.append(len(next(iter(rig._pools.values())).envs))
+            episodes(runner, jobs(STATEFUL, 8))
+            widths.append(len(next(iter(runner._pools.values())).envs))
         assert widths == sorted(widths)
         assert widths[0] < widths[-1] <= 8
 
 
-@pytest.mark.parametrize(("count", "workers", "sizes"), [
-    (5, 2, [3, 2]), (1, 2, [1]), (2, 2, [1, 1]), (16, 2, [8, 8]), (50, 2, [7, 7, 6, 6, 6, 6, 6, 6]), (5, 10, [1] * 5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "workers", "sizes"),
+    [
+        (5, 2, [3, 2]),
+        (1, 2, [1]),
+        (2, 2, [1, 1]),
+        (16, 2, [8, 8]),
+        (50, 2, [7, 7, 6, 6, 6, 6, 6, 6]),
+        (5, 10, [1] * 5),
+    ],
+)
 def test_every_worker_gets_an_equal_part_of_one_controllers_episodes(
     count: int, workers: int, sizes: list[int]
 ) -> None:
@@ -234,16 +248,21 @@ def test_parts_are_even_and_not_larger_than_asked(count: int, size: int, workers
 
 
 SHARE = [
-    GOOD, ODD_FAILS, RANDOM, STATEFUL, TRACED,
+    GOOD,
+    ODD_FAILS,
+    RANDOM,
+    STATEFUL,
+    TRACED,
     "import math\nimport numpy as np\ndef act(o, memory):\n    memory['x'] = np.float64(math.pi)\n    return [0] * 4\n",
     "import numpy as np\nfrom dataclasses import dataclass\n@dataclass\nclass S:\n    n: int = 0\ns = S()\n"
     "def act(o: np.ndarray):\n    s.n += 1\n    return np.zeros(4, dtype=np.float32)\n",
     "from enum import Enum\nclass Phase(Enum):\n    UP = 1\n"
     "def act(o, memory):\n    memory['p'] = Phase.UP\n    return [0] * 4\n",
     "def act(o):\n    return [",
-]  # fmt: skip
+]
 MAY_LEAVE = [
-    HIDES_STATE, CHANGES_SETTINGS,
+    HIDES_STATE,
+    CHANGES_SETTINGS,
     "import numpy as np\nm = np\ndef act(o):\n    m.x = 1\n    return [0] * 4\n",
     "import numpy as np\ndef act(o):\n    f = np.linalg.norm\n    f.count = 1\n    return [0] * 4\n",
     "import numpy as np\ndef put(m):\n    m.x = 1\ndef act(o):\n    put(np)\n    return [0] * 4\n",
@@ -252,7 +271,7 @@ MAY_LEAVE = [
     "import decimal\ndef act(o):\n    decimal.getcontext().prec += 1\n    return [0] * 4\n",
     "import numpy as np\ndef act(o):\n    setattr(np, 'x', 1)\n    return [0] * 4\n",
     "import numpy as np\ndef act(o):\n    np.core.stash.append(1)\n    return [0] * 4\n",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("text", SHARE)

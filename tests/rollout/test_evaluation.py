@@ -1,4 +1,4 @@
-"""Trying candidates in the real simulator, and the graph that leads from an outcome back to the parameters."""
+"""Candidates in the real simulator, and graphs from outcomes to parameters."""
 
 from __future__ import annotations
 

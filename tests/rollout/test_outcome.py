@@ -1,4 +1,4 @@
-"""Scores, intervals, conditions and feedback in words."""
+"""Scores, intervals, conditions and feedback as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trace_robot.fault import Fault
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.rollout.episode import Ended, Episode
 from trace_robot.rollout.evaluation import episode_score, outcome_of, wilson
-from trace_robot.rollout.feedback import describe, feedback, most_telling
+from trace_robot.rollout.feedback import describe, feedback, representative
 from trace_robot.rollout.seeds import held_out_seeds, training_seeds, validation_seeds
 
 
@@ -56,19 +56,19 @@ def test_feedback_says_success_reward_how_each_episode_ended_and_marks_the_faili
     assert text.count(">>>") == 1
 
 
-def test_a_fault_on_a_line_that_is_not_there_is_told_without_a_mark() -> None:
+def test_a_fault_on_a_line_that_is_not_there_has_no_mark() -> None:
     assert describe(Fault("timeout", "too slow", 99), "a\nb") == "Error (timeout): too slow"
 
 
-def test_the_same_fault_in_every_episode_is_told_once() -> None:
+def test_the_same_fault_in_every_episode_is_written_once() -> None:
     assert feedback([BROKEN] * 5, "").count("ZeroDivisionError") == 1
 
 
 def test_the_telling_episode_is_an_error_else_the_median_failure_else_the_slowest_success() -> None:
     slow = episode("success", [1.0] * 9)
-    assert most_telling([WON, LATE, BROKEN]) == 2
-    assert most_telling([episode("time", [9.0]), STUCK, LATE, WON]) == 2
-    assert most_telling([WON, slow, WON]) == 1
+    assert representative([WON, LATE, BROKEN]) == 2
+    assert representative([episode("time", [9.0]), STUCK, LATE, WON]) == 2
+    assert representative([WON, slow, WON]) == 1
 
 
 def test_the_wilson_interval_agrees_with_published_values() -> None:

@@ -1,4 +1,4 @@
-"""A run may come from another person: its store does not decide where the user's key goes."""
+"""A run may come from another person: its store cannot redirect the user's key."""
 
 from typing import Any
 

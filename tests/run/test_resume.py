@@ -1,4 +1,4 @@
-"""Going on with an interrupted run: it ends as it would have ended, and nothing is paid for twice."""
+"""A resumed run ends as it would have ended, and no answer is paid for twice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("point_mass")
 
 
 class Killed(BaseException):
-    """As abrupt as a test in one process can be: nobody expects it."""
+    """As abrupt as a test in one process can be: no handler catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,13 @@ def killing(wanted: type[Event], count: int) -> Callable[[Event], None]:
 def undisturbed(
     engine: RolloutEngine, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], int]:
-    """What an undisturbed search leaves, and how often it told that it had progressed."""
-    told: list[Event] = []
+    """What an undisturbed search leaves, and the number of its Progressed events."""
+    events: list[Event] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRACE_ROBOT_WORKSPACE", str(ROOT / "tests" / "workspace"))
         place = tmp_path_factory.mktemp("undisturbed") / "run"
-        search(place, engine=engine, on_event=told.append)
-    return crash.picture(place), sum(isinstance(event, Progressed) for event in told)
+        search(place, engine=engine, on_event=events.append)
+    return crash.picture(place), sum(isinstance(event, Progressed) for event in events)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_what_a_model_has_answered_is_not_asked_again(
     assert crash.picture(tmp_path / "run") == crash.picture(tmp_path / "whole" / "run")
 
 
-def test_a_run_that_failed_because_nobody_answered_asks_again(engine: RolloutEngine, tmp_path: Path) -> None:
+def test_a_run_that_failed_for_want_of_an_answer_asks_again(engine: RolloutEngine, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="gone"):
         ask(ScriptedModel([ModelError("gone")]), tmp_path / "run", engine=engine)
     with History(tmp_path) as history:
@@ -157,7 +157,7 @@ def test_time_that_was_spent_before_is_spent(engine: RolloutEngine, tmp_path: Pa
     assert result.seconds >= 50 + known - 1  # heard to its end all the same
 
 
-def test_a_run_whose_program_changed_is_told_so_and_keeps_what_it_had(
+def test_a_run_whose_program_changed_is_refused_and_keeps_what_it_had(
     engine: RolloutEngine, tmp_path: Path
 ) -> None:
     with pytest.raises(Killed):
@@ -232,7 +232,7 @@ def test_a_finished_run_has_nothing_left_to_do(engine: RolloutEngine, tmp_path: 
 
 
 class Fixed(Optimizer):
-    """Tries the start once; counts how often one was made."""
+    """Tries the start once, and counts how often one was made."""
 
     made: ClassVar[list[int]] = []
     best, done = None, ""

@@ -1,4 +1,6 @@
-"""Runs of 0.1.0 can be looked at and end as they would have ended then; tests/fixtures/store_0_1/README.md.
+"""Runs of 0.1.0 can be shown, and end as they would have ended then.
+
+tests/fixtures/store_0_1/README.md says how they were made.
 
 Only the command line, SQLite and JSON are used here, so that no move of a module touches this file.
 """
@@ -54,7 +56,7 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy for all tests that only look; SQLite leaves files beside a store that it reads."""
+    """A copy for all tests that only read. SQLite leaves files beside a store."""
     return Path(shutil.copytree(STORE / "runs", tmp_path_factory.mktemp("store") / "runs"))
 
 
@@ -65,7 +67,7 @@ def endpoint() -> Iterator[Any]:
 
 
 def trace_robot(folder: Path, *arguments: str, address: str | None = None) -> str:
-    """Return what a command prints; it must end with exit code 0 and complain of nothing."""
+    """Return what a command prints. It must end with exit code 0 and no traceback."""
     process = maker.start(list(arguments), folder, address)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors

@@ -1,4 +1,4 @@
-"""Every sample of the two corpora ends as it must, with the static check and without it."""
+"""Every sample of both corpora ends as it must, with the static check and without."""
 
 import json
 from pathlib import Path
@@ -13,11 +13,12 @@ CORPORA = ["controllers.json", "neighbours.json"]
 
 
 def quick(name: str) -> dict[str, Any]:
-    """Return a corpus with shorter deadlines, so that the samples that hang do not take the tests' time."""
+    """Return a corpus with shorter deadlines, for the samples that hang."""
     return read_corpus(HERE / name) | {"call_deadline_s": 0.25, "load_deadline_s": 0.5}
 
 
 def wrong(rows: list[SampleRow]) -> list[str]:
+    """Return a line of text for each row that ended otherwise than it must."""
     return [f"{row.id}: {row.got} ({row.message}), wanted {row.expected}" for row in rows if not row.ok]
 
 
@@ -26,7 +27,7 @@ def wrong(rows: list[SampleRow]) -> list[str]:
 def test_every_sample_ends_as_it_must(name: str, static_check: bool) -> None:
     data = quick(name)
     if name == "neighbours.json" and not static_check:  # the others never meet the static check
-        data["samples"] = [each for each in data["samples"] if each["id"].startswith(("st", "ev"))]
+        data["samples"] = [sample for sample in data["samples"] if sample["id"].startswith(("st", "ev"))]
     rows = list(run_corpus(data, static_check=static_check))
     assert wrong(rows) == []
     assert len(rows) == len(data["samples"]) > 50
@@ -34,11 +35,11 @@ def test_every_sample_ends_as_it_must(name: str, static_check: bool) -> None:
 
 def test_without_landlock_the_system_call_filter_holds_alone() -> None:
     data = quick("neighbours.json")
-    data["samples"] = [each for each in data["samples"] if each["id"].startswith(("ev", "st18"))]
+    data["samples"] = [sample for sample in data["samples"] if sample["id"].startswith(("ev", "st18"))]
     assert wrong(list(run_corpus(data, static_check=False, without=["landlock"]))) == []
 
 
-def test_a_wrong_expectation_and_a_touched_canary_are_told(tmp_path: Path) -> None:
+def test_a_wrong_expectation_and_a_touched_canary_are_reported(tmp_path: Path) -> None:
     samples = [
         {
             "id": "fine",

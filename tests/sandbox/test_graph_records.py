@@ -1,4 +1,4 @@
-"""A traced controller's graph comes back as data: bounded, checked, and the same actions as untraced."""
+"""A traced controller's graph comes back as bounded data and changes no action."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -41,42 +41,51 @@ ROWS = np.array([[1.0, 0, 0, 5, 5, 5], [1.0, 0, 0, 5, 5, 5], [0.5, 0, 0, 0.6, 0,
 
 
 @pytest.fixture(scope="module")
-def box() -> Iterator[Sandbox]:
-    with Sandbox(Interface(6, 3, FIELDS), Limits(call_seconds=0.5)) as made:
-        yield made
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(Interface(6, 3, FIELDS), Limits(call_seconds=0.5)) as sandbox:
+        yield sandbox
 
 
-def play(box: Sandbox, source: str, rows: Array, *, trace: bool = True) -> list[Array | Fault]:
-    assert box.load(source, trace=trace) is None
-    assert box.reset() is None
-    return [box.call(row[None])[0] for row in rows]
+def play(sandbox: Sandbox, source: str, rows: Array, *, trace: bool = True) -> list[Array | Fault]:
+    """Call a controller once with each row and return its answers.
+
+    Args:
+        sandbox: with the fields of FIELDS.
+        source: the controller.
+        rows: (n, 6).
+        trace: whether to record its graph.
+    """
+    assert sandbox.load(source, trace=trace) is None
+    assert sandbox.reset() is None
+    return [sandbox.call(row[None])[0] for row in rows]
 
 
 def named(records: Iterable[Record]) -> dict[str, Record]:
+    """Return the records by their names."""
     return {record["name"]: record for record in records}
 
 
-def test_tracing_does_not_change_the_actions(box: Sandbox) -> None:
+def test_tracing_does_not_change_the_actions(sandbox: Sandbox) -> None:
     traced, plain = (
-        [action(answer) for answer in play(box, STAGED, ROWS, trace=trace)] for trace in (True, False)
+        [action(answer) for answer in play(sandbox, STAGED, ROWS, trace=trace)] for trace in (True, False)
     )
     assert np.array_equal(traced, plain)
-    assert box.graph() == ()
+    assert sandbox.graph() == ()
 
 
-def test_feedback_on_the_last_action_reaches_code_and_constants_of_every_step(box: Sandbox) -> None:
-    play(box, STAGED, ROWS)
-    records = box.graph()
+def test_feedback_on_the_last_action_reaches_code_and_constants_of_every_step(sandbox: Sandbox) -> None:
+    play(sandbox, STAGED, ROWS)
+    records = sandbox.graph()
     own = {name: ParameterNode("new", name=name) for name in ("gain", "choose", "move")}
     nodes = from_records(records, own)
     last = [record for record in records if record["op"] == "move"][-1]
-    found = backward(nodes[last["id"]], "too fast")
-    assert set(found.parameters) == set(own.values())
+    flow = backward(nodes[last["id"]], "too fast")
+    assert set(flow.parameters) == set(own.values())
 
 
-def test_each_record_has_its_step_and_comes_after_its_inputs(box: Sandbox) -> None:
-    play(box, STAGED, ROWS)
-    records = box.graph()
+def test_each_record_has_its_step_and_comes_after_its_inputs(sandbox: Sandbox) -> None:
+    play(sandbox, STAGED, ROWS)
+    records = sandbox.graph()
     assert [record["id"] for record in records] == list(range(len(records)))
     assert all(parent < record["id"] for record in records for parent in record["inputs"].values())
     assert {record["step"] for record in records if record["op"] == "move"} == {0, 1, 2, 3}
@@ -84,9 +93,9 @@ def test_each_record_has_its_step_and_comes_after_its_inputs(box: Sandbox) -> No
     assert [record["step"] for record in records if record["name"].startswith("observation")] == [0, 1, 2, 3]
 
 
-def test_memory_flows_through_time_and_only_when_it_changes(box: Sandbox) -> None:
-    play(box, STAGED, ROWS)
-    records = named(box.graph())
+def test_memory_flows_through_time_and_only_when_it_changes(sandbox: Sandbox) -> None:
+    play(sandbox, STAGED, ROWS)
+    records = named(sandbox.graph())
     memories = [record for name, record in records.items() if name.startswith("memory")]
     assert [record["value"] for record in memories] == ["{}", "{'stage': 'far'}", "{'stage': 'near'}"]
     assert memories[1]["inputs"] == {"memory": memories[0]["id"], "choose": records["choose:0"]["id"]}
@@ -94,69 +103,72 @@ def test_memory_flows_through_time_and_only_when_it_changes(box: Sandbox) -> Non
     assert records["choose:3"]["inputs"]["memory"] == memories[2]["id"]
 
 
-def test_a_plain_controller_is_one_operation_a_call(box: Sandbox) -> None:
+def test_a_plain_controller_is_one_operation_a_call(sandbox: Sandbox) -> None:
     source = "def act(observation, memory):\n    'Count.'\n    memory['n'] = memory.get('n', 0) + 1\n"
     source += "    return [0, 0, 1]\n"
-    play(box, source, ROWS[:2])
-    records = named(box.graph())
+    play(sandbox, source, ROWS[:2])
+    records = named(sandbox.graph())
     assert set(records) == {"observation:0", "memory:0", "act:0", "observation:1", "memory:1", "act:1"}
     assert records["act:1"]["inputs"] == {"observation": 3, "memory": 4}
     assert records["memory:1"]["inputs"] == {"memory": 1, "act": 2}
     assert records["act:0"]["doc"] == "[act] Count."
 
 
-def test_a_controller_that_writes_its_memory_itself_keeps_a_dict(box: Sandbox) -> None:
+def test_a_controller_that_writes_its_memory_itself_keeps_a_dict(sandbox: Sandbox) -> None:
     source = STAGED.replace(
         "    return move(observation, choose(observation, memory), gain)",
         "    memory['n'] = memory.get('n', 0) + 1\n    return move(observation, choose(observation, memory), gain)",
     )
-    play(box, source, ROWS[:2])
-    values = [record["value"] for record in box.graph() if record["name"].startswith("memory")]
+    play(sandbox, source, ROWS[:2])
+    values = [record["value"] for record in sandbox.graph() if record["name"].startswith("memory")]
     assert values == ["{}", "{'stage': 'far', 'n': 1}"] or values == ["{}", "{'n': 1, 'stage': 'far'}"]
 
 
-def test_an_exception_in_traced_code_is_a_record_and_a_fault_with_the_line_of_the_file(box: Sandbox) -> None:
+def test_an_exception_in_traced_code_is_a_record_and_a_fault_with_the_line_of_the_file(
+    sandbox: Sandbox,
+) -> None:
     rows = ROWS.copy()
     rows[3] = [0, 0, 0, 0.1, 0, 0]
     source = STAGED.replace("1 / observation", "1 / (1 if observation['hand'][0] else {}['hand'])")
     source = source.replace("(1 if observation['hand'][0] else {}['hand'])[\"hand\"][0]", "len({}[0])")
-    answers = play(box, source, rows)
-    found = next(answer for answer in answers if isinstance(answer, Fault))
+    answers = play(sandbox, source, rows)
+    raised = next(answer for answer in answers if isinstance(answer, Fault))
     line = next(number for number, text in enumerate(source.splitlines(), 1) if "len({}[0])" in text)
-    assert (found.category, found.message, found.line) == ("exception", "KeyError: 0", line)
-    last = box.graph()[-1]
+    assert (raised.category, raised.message, raised.line) == ("exception", "KeyError: 0", line)
+    last = sandbox.graph()[-1]
     assert (last["kind"], last["value"], last["step"]) == ("exception", "(KeyError) 0", 2)
-    assert play(box, source, rows, trace=False)[2] == found
+    assert play(sandbox, source, rows, trace=False)[2] == raised
 
 
-def test_what_was_recorded_survives_a_hang_with_the_line_of_the_trainable_function(box: Sandbox) -> None:
+def test_what_was_recorded_survives_a_hang_with_the_line_of_the_trainable_function(sandbox: Sandbox) -> None:
     source = STAGED.replace("    step = gain", "    while stage == 'near': pass\n    step = gain")
-    answers = play(box, source, ROWS)
+    answers = play(sandbox, source, ROWS)
     line = next(number for number, text in enumerate(source.splitlines(), 1) if "while" in text)
     hung = fault(answers[2])
     assert (hung.category, hung.line) == ("timeout", line)
-    assert {record["step"] for record in box.graph() if record["op"] == "move"} == {0, 1}
+    assert {record["step"] for record in sandbox.graph() if record["op"] == "move"} == {0, 1}
 
 
-def test_lock_step_episodes_have_graphs_of_their_own(box: Sandbox) -> None:
-    assert box.load(STAGED, trace=True) is None
-    assert box.reset(2) is None
+def test_lock_step_episodes_have_graphs_of_their_own(sandbox: Sandbox) -> None:
+    assert sandbox.load(STAGED, trace=True) is None
+    assert sandbox.reset(2) is None
     for row in ROWS:
-        box.call(np.stack([row, ROWS[0]]))
-    together = box.graph(0)
-    play(box, STAGED, ROWS)
-    assert together == box.graph()
+        sandbox.call(np.stack([row, ROWS[0]]))
+    together = sandbox.graph(0)
+    play(sandbox, STAGED, ROWS)
+    assert together == sandbox.graph()
 
 
-def test_a_graph_stops_growing_at_its_bound(box: Sandbox) -> None:
+def test_a_graph_stops_growing_at_its_bound(sandbox: Sandbox) -> None:
     source = "from trace_robot import node\ndef act(observation):\n    x = node(0.0)\n"
     source += "    for _ in range(3000): x = x + 1\n    return [0, 0, x]\n"
-    play(box, source, np.repeat(ROWS[:1], 5, axis=0))
-    assert 5000 < len(box.graph()) <= 20_000
+    play(sandbox, source, np.repeat(ROWS[:1], 5, axis=0))
+    assert 5000 < len(sandbox.graph()) <= 20_000
 
 
 def entry(**changes: Any) -> Record:
-    made = {
+    """Return an entry as it is written."""
+    fields = {
         "name": "x",
         "numbered": True,
         "kind": "input",
@@ -165,11 +177,12 @@ def entry(**changes: Any) -> Record:
         "inputs": {},
         "timeless": False,
     }
-    return {**made, **changes}
+    return {**fields, **changes}
 
 
 def record(number: int, **changes: Any) -> Record:
-    made = {
+    """Return a record as it is read, of number ``number``."""
+    fields = {
         "id": number,
         "name": f"x:{number}",
         "kind": "input",
@@ -178,7 +191,7 @@ def record(number: int, **changes: Any) -> Record:
         "inputs": {},
         "value": "1",
     }
-    return {**made, "step": 0, **changes}
+    return {**fields, "step": 0, **changes}
 
 
 def test_a_call_like_an_earlier_one_is_read_from_its_template() -> None:
@@ -218,7 +231,7 @@ def test_a_call_like_an_earlier_one_is_read_from_its_template() -> None:
         ["name"],
     ],
 )
-def test_records_are_read_up_to_the_first_that_no_jail_writes(bad: object) -> None:
+def test_records_are_read_up_to_the_first_that_no_honest_child_writes(bad: object) -> None:
     parts = [json.dumps([0, [entry(), bad, entry()], ["1", "1", "1"]]).encode()]
     assert read_records([*parts, parts[0]]) == (record(0),)
 
@@ -239,7 +252,7 @@ def test_records_are_read_up_to_the_first_that_no_jail_writes(bad: object) -> No
         [0, 0],
     ],
 )
-def test_a_call_that_no_jail_writes_ends_the_graph(call: object) -> None:
+def test_a_call_that_no_honest_child_writes_ends_the_graph(call: object) -> None:
     good = json.dumps([0, [entry()], ["1"]]).encode()
     assert read_records([good, json.dumps(call).encode(), good]) == (record(0),)
 

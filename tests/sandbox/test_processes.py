@@ -1,4 +1,4 @@
-"""Which process a file runs in is where it says: the host, the fork server and child, or both."""
+"""A file runs in the process that its folder names: the host, the child, or both."""
 
 import ast
 import importlib.util
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import trace_robot
-from trace_robot.sandbox import kernel, module_names
+from trace_robot.sandbox import kernel, types
 from trace_robot.sandbox.child.seccomp import TABLES
 from trace_robot.sandbox.spawn import _import_paths
 
 ROOT = Path(trace_robot.__file__).parent
 SANDBOX = ROOT / "sandbox"
-SHARED = {"protocol", "source", "kernel", "module_names"}
+SHARED = {"protocol", "source", "kernel", "types"}
 # What else of the package a file in child/ may import; the tracer at run time only where a controller uses it.
 CHILD_ALLOWED = {"trace_robot.fault", "trace_robot.spec", "trace_robot.trace"}
 # What importing them brings along.
@@ -27,7 +27,7 @@ HOST = [path for path in SANDBOX.glob("*.py") if path.stem not in SHARED] + [
 
 
 def imports(path: Path) -> set[str]:
-    """Return every module of this package that a file imports, however deep in a function."""
+    """Return every module of this package that a file imports, also in functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -40,15 +40,23 @@ def imports(path: Path) -> set[str]:
 
 
 def importable(name: str) -> bool:
+    """Return whether a dotted name is a module and not what a module defines."""
     path = ROOT.parent.joinpath(*name.split("."))
     return path.is_dir() or path.with_suffix(".py").exists()
 
 
 def is_shared(name: str) -> bool:
+    """Return whether both sides may import a module."""
     return name in {f"trace_robot.sandbox.{stem}" for stem in SHARED}
 
 
 def may_be_in_child(name: str, others: set[str]) -> bool:
+    """Return whether a child may have a module.
+
+    Args:
+        name: the module.
+        others: that it may have besides its own, the shared ones and the tracer's.
+    """
     own = name.startswith("trace_robot.sandbox.child")
     return own or is_shared(name) or name in others or name.startswith("trace_robot.trace.")
 
@@ -73,20 +81,20 @@ def test_a_shared_file_imports_neither_side(stem: str) -> None:
 def test_a_running_fork_server_has_loaded_nothing_of_the_host(traced: bool) -> None:
     code = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
-        f"from {module_names.FORK_SERVER} import import_all, warm_up\n"
+        f"from {types.FORK_SERVER} import import_all, warm_up\n"
         "warm_up(); assert import_all(sys.argv[2:]) == []\n"
         "print(json.dumps([name for name in sys.modules if name.startswith('trace_robot')]))"
     )
-    preload = [module_names.CHILD_TRACING] if traced else []
+    preload = [types.CHILD_TRACING] if traced else []
     command = [sys.executable, "-s", "-S", "-c", code, json.dumps(_import_paths()), *preload]
     loaded = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert "trace_robot.sandbox.child.main" in loaded
-    assert (module_names.TRACE in loaded) == traced
+    assert (types.TRACE in loaded) == traced
     assert [name for name in loaded if not may_be_in_child(name, CHILD_LOADED)] == []
 
 
 def test_each_module_that_is_named_exists() -> None:
-    names = [value for name, value in vars(module_names).items() if name.isupper()]
+    names = [value for name, value in vars(types).items() if name.isupper()]
     assert names
     assert [name for name in names if importlib.util.find_spec(name) is None] == []
 

@@ -1,4 +1,4 @@
-"""What comes out of a jail is read without trust."""
+"""What comes out of a child is read without trust."""
 
 import pytest
 from hypothesis import given
@@ -26,22 +26,22 @@ entries = st.lists(st.builds(WireRecord, faults, plain_text, st.binary(max_size=
 
 
 @given(entries)
-def test_entries_come_back_as_they_went(given_entries: list[WireRecord]) -> None:
-    actions = b"abcd" * len(given_entries)
-    payload = encode_entries(given_entries, actions)
-    assert decode_entries(payload, len(given_entries), 4, SIZES) == (given_entries, actions)
-    assert len(payload) <= SIZES.of_reply(len(given_entries), 4)
+def test_entries_come_back_as_they_went(originals: list[WireRecord]) -> None:
+    actions = b"abcd" * len(originals)
+    payload = encode_entries(originals, actions)
+    assert decode_entries(payload, len(originals), 4, SIZES) == (originals, actions)
+    assert len(payload) <= SIZES.of_reply(len(originals), 4)
 
 
 @given(st.binary(max_size=400), st.integers(0, 6))
 def test_any_bytes_are_entries_or_a_frame_error(payload: bytes, count: int) -> None:
     try:
-        found, actions = decode_entries(payload, count, 16, SIZES)
+        decoded, actions = decode_entries(payload, count, 16, SIZES)
     except FrameError:
         return
-    assert len(found) == count
+    assert len(decoded) == count
     assert len(actions) == 16 * count
-    assert all(len(each.printed) <= 200 and len(each.records) <= 100 for each in found)
+    assert all(len(entry.printed) <= 200 and len(entry.records) <= 100 for entry in decoded)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_any_bytes_are_entries_or_a_frame_error(payload: bytes, count: int) -> N
         ((1, 5, 0, 0, 0), "the sizes in a reply do not add up"),
     ],
 )
-def test_an_entry_that_no_jail_writes_is_refused(head: tuple[int, ...], why: str) -> None:
+def test_an_entry_that_no_honest_child_writes_is_refused(head: tuple[int, ...], why: str) -> None:
     with pytest.raises(FrameError, match=why):
         decode_entries(ENTRY.pack(*head), 1, 0, SIZES)
 
 
-def test_a_jail_cannot_blame_the_environment() -> None:
+def test_a_child_cannot_fault_the_environment() -> None:
     assert "environment" not in CATEGORIES
 
 

@@ -156,7 +156,6 @@ def test_a_reader_sees_what_is_written_meanwhile(tmp_path: Path, make_run: MakeR
 
 
 def test_a_folder_without_a_store_says_where_it_should_be(tmp_path: Path) -> None:
-    with pytest.raises(
-        RunError, match=r"there is no store of runs in .*: runs\.sqlite lies beside the runs'"
-    ):
+    wanted = r"file not found: '.*runs\.sqlite', the store that lies beside the folders of runs"
+    with pytest.raises(RunError, match=wanted):
         History(tmp_path)

@@ -198,7 +198,7 @@ def test_a_propagator_of_ones_own_sees_every_operation_once_outputs_first() -> N
     assert product.feedback == {}
 
 
-def test_one_operator_can_have_a_rule_of_its_own() -> None:
+def test_one_operator_can_have_another_rule() -> None:
     x, y = node(3.0, trainable=True), node(4.0, trainable=True)
     propagator = Gradient()
     propagator.register("add", lambda child: dict.fromkeys(child.parents, 7.0))

@@ -131,7 +131,7 @@ def test_values_on_the_bounds_fit() -> None:
     assert convert(1e9, 1.0, Bounds()) == 1e9
 
 
-def test_a_constraint_in_words_is_for_the_reader() -> None:
+def test_a_constraint_that_is_text_is_for_the_reader() -> None:
     assert convert(-5, 1.0, "must be positive") == -5.0
 
 

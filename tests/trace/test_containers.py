@@ -87,7 +87,7 @@ def test_calling_a_module_is_its_forward() -> None:
         Module()(1)
 
 
-def test_a_model_keeps_its_name_and_words() -> None:
+def test_a_model_keeps_its_name_and_docstring() -> None:
     assert Decorated.__name__ == "Decorated"
     assert Decorated.__doc__ == "A controller."
     made = Decorated()

@@ -86,7 +86,7 @@ def test_a_new_thread_traces_whatever_its_creator_does() -> None:
 
 
 def chain(seed: int, x: Any, gain: Any, pause: Any) -> Any:
-    """Run a random program; every other part of it without tracing."""
+    """Run a random program, some parts of it without tracing."""
     chance = random.Random(seed)
     for _ in range(6):
         pause()

@@ -124,9 +124,7 @@ class Odd(Exception):
         (OSError(2, "gone"), "(FileNotFoundError) [Errno 2] gone"),
     ],
 )
-def test_whatever_was_raised_is_told_on_one_line_and_kept_as_the_cause(
-    raised: Exception, message: str
-) -> None:
+def test_an_exception_of_any_kind_is_one_line_and_kept_as_the_cause(raised: Exception, message: str) -> None:
     @bundle()
     def fails() -> None:
         raise raised
@@ -189,7 +187,7 @@ def test_frames_of_libraries_are_not_shown() -> None:
     assert "def decode" not in marked
 
 
-def test_exceptions_pass_as_they_are_if_told_so() -> None:
+def test_exceptions_pass_as_they_are_without_catch_execution_error() -> None:
     @bundle(catch_execution_error=False)
     def fails() -> None:
         raise KeyError("key")

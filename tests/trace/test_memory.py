@@ -1,4 +1,4 @@
-"""A graph lives as long as somebody holds its output."""
+"""A graph lives as long as its output is referenced."""
 
 import gc
 import tracemalloc
@@ -17,7 +17,7 @@ def learned(x: Any, gain: Any) -> Any:
 
 
 def growth(repeat: Callable[[], object], times: int) -> int:
-    """Return how many bytes are kept after ``repeat`` ran ``times`` times, collected without the cycle finder."""
+    """Return how many bytes ``times`` runs leave behind, without the cycle finder."""
     for _ in range(50):
         repeat()
     gc.collect()

@@ -294,7 +294,7 @@ def test_levels_count_the_longest_way_from_a_root() -> None:
     assert (y * x).is_leaf
 
 
-def test_children_are_those_that_somebody_holds() -> None:
+def test_children_are_those_that_are_still_referenced() -> None:
     x = node(1)
     kept = [x + 1 for _ in range(50)]
     for _ in range(100):
@@ -355,7 +355,7 @@ def test_a_named_operator_leaves_its_arguments_alone(name: str) -> None:
     assert equal(args, before)
 
 
-def test_every_operator_of_the_table_is_there_with_its_words() -> None:
+def test_every_operator_of_the_table_is_there_with_its_description() -> None:
     for name, _, doc in TABLE:
         found = getattr(operators, name)
         assert found.description == f"[{name}] {doc}"

@@ -1,4 +1,4 @@
-"""Random programs: traced they give what they give untraced, and backward knows what they depend on."""
+"""Random programs: the same values traced and untraced, the right dependencies."""
 
 import operator
 from collections.abc import Callable
@@ -80,7 +80,7 @@ OPERATIONS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
 
 @dataclass(frozen=True)
 class Program:
-    """Leaves, then operations on two values made before; the last value is the output."""
+    """Leaves, then operations on two earlier values. The last value is the output."""
 
     leaves: tuple[int, ...]
     steps: tuple[tuple[int, int, int], ...]

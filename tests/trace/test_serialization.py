@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trace_robot.trace import (
     ExceptionNode,
@@ -19,7 +21,8 @@ from trace_robot.trace import (
     node,
     to_records,
 )
-from trace_robot.trace.serialization import KINDS, shorten
+from trace_robot.trace.serialization import KINDS
+from trace_robot.trace.shortening import _numbers_text, _text, shorten
 
 gain = node(4.0, name="gain", trainable=True)
 
@@ -220,3 +223,14 @@ def test_what_is_shown_never_exceeds_the_limit() -> None:
     for _ in range(50):
         nested = [nested]
     assert len(shorten(nested, 60)) <= 60
+
+
+@given(st.lists(st.floats(), max_size=40), st.integers(4, 120), st.booleans())
+def test_the_fast_lane_for_numbers_gives_the_text_of_the_general_one(
+    numbers: list[float], limit: int, as_array: bool
+) -> None:
+    value: Any = np.array(numbers, dtype=np.float64) if as_array else numbers
+    text = _numbers_text(value, limit, ".4g")
+    if text and len(text) <= limit:
+        assert text == _text(value, limit, 4) == shorten(value, limit)
+    assert not _numbers_text([*numbers, 1], limit, ".4g")

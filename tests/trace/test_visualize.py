@@ -13,7 +13,7 @@ from trace_robot.trace.visualize import Drawing
 
 @bundle(allow_external_dependencies=True)
 def used(x: Any) -> Any:
-    """Use "quotes" and \\ in words."""
+    """Use "quotes" and \\ in docs."""
     return x
 
 

@@ -1,4 +1,4 @@
-"""The benchmark: many tasks and seeds under one protocol, resumable, as a results file, a table and a plot."""
+"""A resumable benchmark: tasks and seeds under one protocol, as table and plot."""
 
 from trace_robot.bench.plan import PAPER, PROTOCOLS, Plan, Protocol, select
 from trace_robot.bench.results import ResultRow, Results, read_rows

@@ -1,4 +1,4 @@
-"""What a benchmark is asked to do, and the settings of each of its runs."""
+"""The plan of a benchmark, its protocols, and the settings of each run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trace_robot.env.registry import environments, sets
-from trace_robot.errors import TraceRobotError, UnknownNameError, unknown
-from trace_robot.rollout.feedback import require_level
-from trace_robot.settings import SEARCH_SECONDS, Settings
+from trace_robot.errors import UnknownNameError, UsageError, unknown
+from trace_robot.settings import SEARCH_SECONDS, Settings, require_level
 
 OPTIMIZERS = ("search", "optoprime", "opro")
 Key = tuple[str, int]
@@ -17,10 +16,10 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One optimizer under one protocol on tasks × seeds; no seeds: those of the protocol.
+    """One optimizer under one protocol on tasks × seeds.
 
-    seconds, steps, iterations: budgets of a run, as in ``Settings``; iterations also in place of the protocol's.
-    policy: where every run starts.
+    seeds: empty for those of the protocol. seconds, steps, iterations: budgets of a run, as in ``Settings``;
+    iterations also in place of the protocol's. policy: where every run starts.
     """
 
     tasks: tuple[str, ...]
@@ -44,24 +43,34 @@ class Plan:
 
     @property
     def rules(self) -> Protocol:
+        """The protocol by its name."""
         return PROTOCOLS[self.protocol]
 
     @property
     def limit(self) -> float | None:
-        """Seconds of a run; without any budget the built-in search's own."""
+        """Seconds of a run, the built-in search's own where no budget is given."""
         unlimited = self.seconds is None and self.steps is None
         return SEARCH_SECONDS if unlimited and self.optimizer == "search" else self.seconds
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """What all rows of one results file have in common; tasks, seeds and workers may differ."""
+        """What all rows of one results file have in common.
+
+        Tasks, seeds and workers are not among it: rows of further ones may be added to the same file.
+        """
         return {
-            "optimizer": self.optimizer, "protocol": self.protocol, "feedback": self.feedback, "policy": self.policy,
-            "seconds": self.limit, "steps": self.steps, "iterations": self.iterations,
-        }  # fmt: skip
+            "optimizer": self.optimizer,
+            "protocol": self.protocol,
+            "feedback": self.feedback,
+            "policy": self.policy,
+            "seconds": self.limit,
+            "steps": self.steps,
+            "iterations": self.iterations,
+        }
 
     def keys(self) -> Iterator[Key]:
-        """Give every (task, seed), all tasks with the first seed before any with the second."""
+        """Yield every (task, seed), all tasks of the first seed before the second."""
+        # In this order a benchmark that is stopped early has a result for every task rather than all of a few.
         for seed in self.seeds or self.rules.seeds:
             for task in self.tasks:
                 yield task, seed
@@ -114,6 +123,7 @@ class Protocol:
     tune: bool = True
 
     def iterations_of(self, task: str) -> int | None:
+        """Return the limit on iterations for a task, None for the optimizer's own."""
         return self.iterations.get(task, self.default)
 
 
@@ -148,7 +158,15 @@ PROTOCOLS = {
 
 
 def select(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the tasks that names of tasks and of sets ("paper", "mt10", "mt50") stand for, each once."""
+    """Return the tasks that names stand for, each once, in order.
+
+    Args:
+        names: of tasks, and of sets of tasks such as "paper", "mt10" and "mt50".
+
+    Raises:
+        UnknownNameError: a name is neither.
+        UsageError: there are no names.
+    """
     known, groups = environments(), sets()
     chosen: dict[str, None] = {}
     for name in names:
@@ -159,5 +177,5 @@ def select(names: Iterable[str]) -> tuple[str, ...]:
         else:
             raise unknown("task or set of tasks", name, [*groups, *known])
     if not chosen:
-        raise TraceRobotError("a benchmark needs at least one task, got none")
+        raise UsageError("a benchmark needs at least one task, got none")
     return tuple(chosen)

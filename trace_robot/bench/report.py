@@ -1,4 +1,4 @@
-"""Writes the table and the plot of a benchmark's folder, and pastes them into documents."""
+"""The table and the plot of a benchmark, written to files and into documents."""
 
 from __future__ import annotations
 
@@ -21,22 +21,29 @@ SLOT = re.compile(r"(<!-- results: (?P<name>[\w./-]+) -->\n).*?(<!-- end of resu
 
 
 def write_report(out: Path) -> tuple[Path, Path]:
-    """Write table.md and plot.svg of all rows in ``out``; return their paths."""
+    """Write table.md and plot.svg of all rows in ``out`` and return their paths."""
     rows = read_rows(out / ROWS)
     folder = RunFolder(out)
     return folder.write(TABLE, markdown(rows)), folder.write(PLOT, svg(rows))
 
 
 def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], str]) -> str:
-    """Return a Markdown document with the table and plot of each results file put where it is named.
+    """Return a Markdown document with its tables and plots of results renewed.
 
-    A place is a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``; what was between
-    them is replaced, by "No results yet." where there is no such file. A name that ends with .json is that of what
-    ``trace-robot zoo --json`` printed. find: gives the results file of a name; picture: the address of its
-    plot.
+    A place for one is a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``; what was
+    between them is replaced, by "No results yet." where there is no such file. A name that ends with .json is
+    that of a file with the output of ``trace-robot zoo --json``.
+
+    Args:
+        document: its text.
+        find: gives the results file of a name.
+        picture: gives the address of a name's plot, as the document must write it.
+
+    Raises:
+        RunError: a results file is there, but cannot be read.
     """
 
-    def slot(match: re.Match[str]) -> str:
+    def render_slot(match: re.Match[str]) -> str:
         name = match["name"]
         if name.endswith(".json"):
             return f"{match[1]}\n{zoo_markdown(_json(find(name)))}\n{match[3]}"
@@ -44,7 +51,7 @@ def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], 
         plot = f"\n![Success by task]({picture(name)})\n" if rows else ""
         return f"{match[1]}\n{markdown(rows)}{plot}\n{match[3]}"
 
-    return SLOT.sub(slot, document)
+    return SLOT.sub(render_slot, document)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -59,40 +66,45 @@ def named(document: str) -> list[str]:
     return [match["name"] for match in SLOT.finditer(document)]
 
 
-GOOD = 0.90
+GOOD = 0.90  # success from which a task is counted as learned in a summary
 ABREAST = 2  # tasks in a line of the zoo's table
 NOTHING = "No results yet.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskScore:
-    """A task's rows put together: success and its 95 % Wilson interval over the episodes of all seeds."""
+    """The rows of one task: success and its interval over the episodes of all seeds."""
 
     task: str
     rows: tuple[ResultRow, ...]
 
     @property
     def episodes(self) -> int:
+        """Held-out episodes of all seeds."""
         return sum(row.episodes for row in self.rows)
 
     @property
     def successes(self) -> int:
+        """Those of them that succeeded."""
         return sum(round(row.success * row.episodes) for row in self.rows)
 
     @property
     def success(self) -> float:
+        """Success rate, from 0 to 1."""
         return self.successes / self.episodes
 
     @property
     def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of the success rate."""
         return wilson(self.successes, self.episodes)
 
     def mean(self, name: str) -> float:
+        """Return the mean of a field over the seeds."""
         return float(sum(getattr(row, name) for row in self.rows) / len(self.rows))
 
 
 def scores(rows: Sequence[ResultRow]) -> list[TaskScore]:
-    """Return the rows put together by task, in the order in which the tasks first occur."""
+    """Return the rows grouped by task, in the order in which tasks first occur."""
     by_task: dict[str, list[ResultRow]] = {}
     for row in rows:
         by_task.setdefault(row.task, []).append(row)
@@ -103,8 +115,8 @@ def markdown(rows: Sequence[ResultRow]) -> str:
     """Return the summary and the table of rows that share an optimizer and a protocol."""
     if not rows:
         return NOTHING
-    found = scores(rows)
-    published = _published(rows[0], found)
+    tasks = scores(rows)
+    published = _published(rows[0], tasks)
     asked = any(row.model_calls for row in rows)
     head = [
         "task",
@@ -117,13 +129,13 @@ def markdown(rows: Sequence[ResultRow]) -> str:
         "simulator steps",
     ]
     head += [*(["calls", "tokens"] if asked else []), "seconds", *published, "ended"]
-    lines = [_summary(rows, found), "", _line(head), "|---|" + "---:|" * (len(head) - 2) + "---|"]
-    lines += [_line(_cells(score, asked, published)) for score in found]
+    lines = [_summary(rows, tasks), "", _line(head), "|---|" + "---:|" * (len(head) - 2) + "---|"]
+    lines += [_line(_cells(score, asked, published)) for score in tasks]
     return "\n".join(lines) + "\n"
 
 
 def zoo_markdown(data: Mapping[str, Any]) -> str:
-    """Return the table of what ``trace-robot zoo --json`` printed, several tasks a line."""
+    """Return the table of the output of ``zoo --json``, several tasks a line."""
     if not data:
         return NOTHING
     cells = [
@@ -144,17 +156,17 @@ def zoo_markdown(data: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _summary(rows: Sequence[ResultRow], found: Sequence[TaskScore]) -> str:
+def _summary(rows: Sequence[ResultRow], tasks: Sequence[TaskScore]) -> str:
     first = rows[0]
-    mean = sum(score.success for score in found) / len(found)
-    good = sum(score.success >= GOOD for score in found)
+    mean = sum(score.success for score in tasks) / len(tasks)
+    good = sum(score.success >= GOOD for score in tasks)
     seeds = sorted({row.seed for row in rows})
     versions = ", ".join(
         f"{k} {v}" for k, v in first.versions.items() if k not in ("platform", "openai", "cma")
     )
     summary = PROTOCOLS[first.protocol].summary if first.protocol in PROTOCOLS else ""
     lines = [
-        f"**Mean success {mean:.3f}** over {len(found)} task{'s' * (len(found) != 1)}; {good} of them at"
+        f"**Mean success {mean:.3f}** over {len(tasks)} task{'s' * (len(tasks) != 1)}; {good} of them at"
         f" {GOOD:.2f} or better. Episodes that crashed count as failures"
         f" ({sum(row.crashes for row in rows)} of {sum(row.episodes for row in rows)}).",
         "",
@@ -173,11 +185,11 @@ def _budget(fixed: Mapping[str, Any]) -> str:
     return " or ".join(parts) or "the optimizer's own"
 
 
-def _published(row: ResultRow, found: Sequence[TaskScore]) -> dict[str, Mapping[str, float]]:
-    """Return the columns of published numbers, where this protocol has any for these tasks."""
+def _published(row: ResultRow, tasks: Sequence[TaskScore]) -> dict[str, Mapping[str, float]]:
+    """Return columns of published numbers, if the protocol has any for these tasks."""
     if row.protocol != "paper":
         return {}
-    known = {score.task for score in found}
+    known = {score.task for score in tasks}
     return {f"paper's {name}": numbers for name, numbers in PAPER.items() if known & set(numbers)}
 
 
@@ -199,34 +211,38 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
+# Of the plot, in pixels; the left margin holds the longest name of a task.
 LEFT, WIDTH, RIGHT = 190, 480, 60
 TOP, ROW, BOTTOM = 64, 20, 34
 BAR, INTERVAL, MARK, GRID, TEXT = "#4c78a8", "#1d3557", "#d1495b", "#dddddd", "#222222"
 
 
 def svg(rows: Sequence[ResultRow]) -> str:
-    """Return the picture of rows that share an optimizer and a protocol, the best task first."""
-    found = sorted(scores(rows), key=lambda score: -score.success)
+    """Return the bar chart of rows that share optimizer and protocol, as SVG.
+
+    The best task comes first. The text is the same for the same rows, so that a diff shows a change of results.
+    """
+    tasks = sorted(scores(rows), key=lambda score: -score.success)
     published = PAPER["optoprime"] if rows and rows[0].protocol == "paper" else {}
-    height = TOP + ROW * len(found) + BOTTOM
+    height = TOP + ROW * len(tasks) + BOTTOM
     width = LEFT + WIDTH + RIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
         f' viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="{TEXT}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        *_heading(rows, found, bool(published)),
+        *_heading(rows, tasks, bool(published)),
         *_axis(height),
     ]
-    for number, score in enumerate(found):
+    for number, score in enumerate(tasks):
         parts += _bar(score, TOP + ROW * number, published.get(score.task))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _heading(rows: Sequence[ResultRow], found: Sequence[TaskScore], published: bool) -> list[str]:
+def _heading(rows: Sequence[ResultRow], tasks: Sequence[TaskScore], published: bool) -> list[str]:
     if not rows:
         return [_text(10, 24, "no results yet")]
     first = rows[0]
-    mean = sum(score.success for score in found) / len(found)
+    mean = sum(score.success for score in tasks) / len(tasks)
     what = f"{first.optimizer}, protocol {first.protocol}, feedback level {first.feedback}"
     summary = "success on held-out conditions, 95 % interval" + (
         "; red: the paper's OptoPrime" if published else ""
@@ -265,8 +281,8 @@ def _text(x: float, y: float, text: str, more: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}"{" " + more if more else ""}>{escape(text)}</text>'
 
 
-def _line_of_plot(x1: float, y1: float, x2: float, y2: float, colour: str, width: int) -> str:
+def _line_of_plot(x1: float, y1: float, x2: float, y2: float, color: str, width: int) -> str:
     return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"'
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}"'
         f' stroke-width="{width}"/>'
     )

@@ -1,4 +1,4 @@
-"""The results of a benchmark: one line of JSON a finished run, on disk before the next run begins."""
+"""The results file of a benchmark: one line of JSON for each finished run."""
 
 from __future__ import annotations
 
@@ -54,16 +54,24 @@ class ResultRow:
 
     @property
     def key(self) -> Key:
+        """Task and seed, which occur once in a results file."""
         return self.task, self.seed
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ResultRow:
+        """Return the row of a line of JSON, raising KeyError for a field that is missing."""
         values = {name: data[name] for name in (part.name for part in fields(cls))}
         return cls(**{**values, "interval": tuple(data["interval"])})
 
 
 def read_rows(path: Path) -> list[ResultRow]:
-    """Read a results file, in its order; a last line that was being written when its process died is left out."""
+    """Return the rows of a results file, in its order, none if there is no file.
+
+    A last line without its end is left out: its process was killed while it wrote.
+
+    Raises:
+        RunError: the file cannot be read, or a line of it is no row.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -82,9 +90,18 @@ def read_rows(path: Path) -> list[ResultRow]:
 
 
 class Results:
-    """The results file of a folder, held by one process at a time; a context manager."""
+    """The results file of a folder, locked for one process, a context manager."""
 
     def __init__(self, folder: Path, fixed: Mapping[str, Any]) -> None:
+        """Open and lock the file, which is made if it is not there.
+
+        Args:
+            folder: of the benchmark.
+            fixed: what every row must agree with, see ``Plan.fixed``.
+
+        Raises:
+            RunError: another process holds the file, it cannot be written, or its rows have other settings.
+        """
         self.path = folder / ROWS
         self.fixed = fixed
         try:
@@ -94,7 +111,7 @@ class Results:
             raise RunError(
                 f"cannot write {str(self.path)!r}: {error.strerror}; give another --out"
             ) from error
-        try:
+        try:  # from here on the file must be closed if the object is not made
             self._lock()
             self._drop_torn_line()
             self.rows = {row.key: row for row in read_rows(self.path)}
@@ -104,11 +121,11 @@ class Results:
             raise
 
     def add(self, row: ResultRow) -> None:
-        """Append a row; when this returns it is on disk."""
+        """Append a row and wait until it is on disk."""
         try:
             self._file.write(json.dumps(asdict(row)) + "\n")
             self._file.flush()
-            os.fsync(self._file.fileno())
+            os.fsync(self._file.fileno())  # a run takes minutes: a power cut must not lose it
         except OSError as error:
             raise RunError(f"cannot write {str(self.path)!r}: {error.strerror}; free some space") from error
         self.rows[row.key] = row
@@ -123,6 +140,7 @@ class Results:
 
     def _lock(self) -> None:
         try:
+            # The lock goes with the process, however it ends; a lock file would outlive a kill.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunError(
@@ -130,6 +148,7 @@ class Results:
             ) from error
 
     def _drop_torn_line(self) -> None:
+        # Without this the next row would be appended to half a line, and both would be lost.
         text = self.path.read_bytes()
         whole = text.rfind(b"\n") + 1
         if whole < len(text):

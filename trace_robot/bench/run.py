@@ -1,4 +1,4 @@
-"""Runs what a plan asks for and is not yet among the results."""
+"""The benchmark's loop: do the runs of a plan that have no result yet."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trace_robot.bench.plan import Key, Plan
 from trace_robot.bench.results import ResultRow, Results
 from trace_robot.env.registry import require_expert
 from trace_robot.errors import ChangedRunError, EnvironmentFault
 from trace_robot.llm import ModelConfig, read_record
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
-from trace_robot.rollout.feedback import EXPERT
 from trace_robot.run.events import Event, OnEvent, Started
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.settings import Result
+from trace_robot.settings import EXPERT, Result
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.writer import Store
 from trace_robot.versions import versions
 
+if TYPE_CHECKING:
+    from trace_robot.bench.plan import Key, Plan
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A run is going on. number: of ``total``, from 1; event: what its loop tells."""
+    """A run is going on.
+
+    number: of ``total``, from 1. event: of the run's own loop.
+    """
 
     key: Key
     number: int
@@ -38,7 +43,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A row is on disk. done: rows of the plan that are; left: seconds to go, by what the rows so far took."""
+    """A row is on disk.
+
+    done: rows of the plan that are on disk. left: seconds to go, estimated from the runs done so far.
+    """
 
     row: ResultRow
     done: int
@@ -46,7 +54,7 @@ class Finished:
     left: float
 
 
-Watch = Callable[[Running | Finished], None]
+Observe = Callable[[Running | Finished], None]
 
 
 def bench(
@@ -55,11 +63,25 @@ def bench(
     *,
     model: str | None = None,
     base_url: str | None = None,
-    observe: Watch = lambda event: None,
+    observe: Observe = lambda event: None,
 ) -> list[ResultRow]:
-    """Do the runs of ``plan`` that are not in ``out`` yet; return the rows of the plan, in its order.
+    """Do the runs of a plan that have no row yet, and return the rows of the plan.
 
     Every finished row is on disk before the next run begins. A run that was killed goes on where it was.
+
+    Args:
+        plan: the runs and their settings.
+        out: the folder of the results file, the controllers and the runs.
+        model: name of the language model, None for that of the environment variables.
+        base_url: of the model's endpoint, None for that of the environment variables.
+        observe: called with every event of a run, and when a row is on disk.
+
+    Returns:
+        The rows, in the order of ``plan.keys``.
+
+    Raises:
+        RunError: the folder's rows were made with other settings, or another process writes to it.
+        UnknownNameError: the feedback level needs an expert that an environment does not have.
     """
     keys = list(plan.keys())
     if plan.feedback == EXPERT:
@@ -69,35 +91,43 @@ def bench(
         missing = [key for key in keys if key not in results.rows]
         if missing:
             with RolloutEngine(plan.workers, trusted=plan.trusted) as engine:
-                _Bench(plan, out, results, engine, observe, model, base_url).run(keys, missing)
+                _Bench(plan, out, results, engine, observe, model, base_url).execute(keys, missing)
         return [results.rows[key] for key in keys]
 
 
 @dataclass(slots=True)
 class _Bench:
+    """The runs of one plan in one rollout engine, whose workers are kept."""
+
     plan: Plan
     out: Path
     results: Results
     engine: RolloutEngine
-    observe: Watch
+    observe: Observe
     model: str | None
     base_url: str | None
 
-    def run(self, keys: list[Key], missing: list[Key]) -> None:
+    def execute(self, keys: list[Key], missing: list[Key]) -> None:
+        """Do the missing runs one after the other.
+
+        Args:
+            keys: all of the plan, for the numbers in events.
+            missing: those without a row.
+        """
         total, taken = len(keys), 0.0
         for count, key in enumerate(missing, 1):
             number = keys.index(key) + 1
-            row = self.one(key, partial(self._tell, key, number, total))
+            row = self._execute_run(key, partial(self._report, key, number, total))
             self.results.add(row)
             taken += row.wall_seconds
             left = taken / count * (len(missing) - count)
             self.observe(Finished(row, total - len(missing) + count, total, left))
 
-    def _tell(self, key: Key, number: int, total: int, event: Event) -> None:
+    def _report(self, key: Key, number: int, total: int, event: Event) -> None:
         self.observe(Running(key, number, total, event))
 
-    def one(self, key: Key, observe: Callable[[Event], None]) -> ResultRow:
-        """Do one run; an environment that breaks is a row of failures, everything else is the caller's."""
+    def _execute_run(self, key: Key, observe: Callable[[Event], None]) -> ResultRow:
+        """Do one run and return its row, of failures if the environment breaks."""
         started = time.monotonic()
         name = f"{key[0]}-s{key[1]}"
         folder = self.out / "runs" / name
@@ -126,7 +156,7 @@ class _Bench:
         return ModelConfig(self.model, self.base_url, record=self._record(name))
 
     def _go_on(self, name: str, folder: Path, on_event: OnEvent) -> Result | None:
-        """Take a run up again that was stopped; None if there is none, or it would not be the same run."""
+        """Resume a run that was stopped, None if there is none or it has changed."""
         with Store(folder.parent) as store:
             if not store.can_go_on(folder.name):
                 return None
@@ -137,7 +167,7 @@ class _Bench:
 
     def _begin(self, key: Key, name: str, folder: Path, on_event: OnEvent) -> Result:
         if folder.exists():
-            shutil.rmtree(folder)  # of a run that cannot go on, perhaps before it could be told for one
+            shutil.rmtree(folder)  # of a run that cannot go on, or was killed before it was in the store
         return optimize(
             key[0],
             optimizer=self.plan.optimizer,
@@ -150,7 +180,7 @@ class _Bench:
         )
 
     def _record(self, name: str) -> str | None:
-        """Return the file that keeps a model's answers, so that a killed run pays for none of them twice."""
+        """Return the file of a model's answers: a killed run pays for none of them twice."""
         if self.plan.optimizer == "search":
             return None
         folder = self.out / "answers"
@@ -159,7 +189,7 @@ class _Bench:
         return str(folder / f"{name}.jsonl")
 
     def _paid(self, name: str) -> tuple[int, int]:
-        """Return the calls and tokens of the recorded answers, those of an attempt that was killed included."""
+        """Return calls and tokens of the recorded answers, killed attempts included."""
         record = self._record(name)
         replies = [r for e in (read_record(record) if record else ()) for r in e.replies]
         tokens = sum(reply.prompt_tokens + reply.completion_tokens for reply in replies)
@@ -172,27 +202,60 @@ class _Bench:
         calls, tokens = max(result.model_calls, calls), max(result.tokens, tokens)
         held_out = json.loads((folder / "held_out.json").read_text())["episodes"]
         return ResultRow(
-            task=key[0], optimizer=result.optimizer, protocol=self.plan.protocol, seed=key[1],
-            feedback=result.feedback_level, control=result.control, success=result.held_out_success,
-            episodes=result.held_out_episodes, interval=result.held_out_interval,
+            task=key[0],
+            optimizer=result.optimizer,
+            protocol=self.plan.protocol,
+            seed=key[1],
+            feedback=result.feedback_level,
+            control=result.control,
+            success=result.held_out_success,
+            episodes=result.held_out_episodes,
+            interval=result.held_out_interval,
             crashes=sum(episode["ended"] == "error" for episode in held_out),
-            training_success=result.training_success, training_episodes=result.training_episodes,
-            candidates=result.candidates, iterations=result.iterations, environment_steps=result.environment_steps,
-            model_calls=calls, tokens=tokens, seconds=result.seconds,
-            wall_seconds=round(seconds, 2), workers=self.engine.workers, ended=result.ended,
-            model=why if calls else "", controller=controller.relative_to(self.out).as_posix(),
-            fixed=self.plan.fixed, versions=result.versions,
-        )  # fmt: skip
+            training_success=result.training_success,
+            training_episodes=result.training_episodes,
+            candidates=result.candidates,
+            iterations=result.iterations,
+            environment_steps=result.environment_steps,
+            model_calls=calls,
+            tokens=tokens,
+            seconds=result.seconds,
+            wall_seconds=round(seconds, 2),
+            workers=self.engine.workers,
+            ended=result.ended,
+            model=why if calls else "",
+            controller=controller.relative_to(self.out).as_posix(),
+            fixed=self.plan.fixed,
+            versions=result.versions,
+        )
 
     def _broken(self, key: Key, name: str, error: EnvironmentFault, seconds: float) -> ResultRow:
         rules, settings = self.plan.rules, self.plan.settings(key)
         calls, tokens = self._paid(name)
         return ResultRow(
-            task=key[0], optimizer=settings.optimizer, protocol=rules.name, seed=key[1], feedback=settings.feedback,
-            control=settings.control or settings.usual_control, success=0.0, episodes=rules.held_out,
-            interval=wilson(0, rules.held_out), crashes=rules.held_out, training_success=0.0,
-            training_episodes=rules.episodes, candidates=0, iterations=0, environment_steps=0,
-            model_calls=calls, tokens=tokens, seconds=round(seconds, 2),
-            wall_seconds=round(seconds, 2), workers=self.engine.workers, ended=f"the environment broke: {error}",
-            model="", controller="", fixed=self.plan.fixed, versions=versions(),
-        )  # fmt: skip
+            task=key[0],
+            optimizer=settings.optimizer,
+            protocol=rules.name,
+            seed=key[1],
+            feedback=settings.feedback,
+            control=settings.control or settings.usual_control,
+            success=0.0,
+            episodes=rules.held_out,
+            interval=wilson(0, rules.held_out),
+            crashes=rules.held_out,
+            training_success=0.0,
+            training_episodes=rules.episodes,
+            candidates=0,
+            iterations=0,
+            environment_steps=0,
+            model_calls=calls,
+            tokens=tokens,
+            seconds=round(seconds, 2),
+            wall_seconds=round(seconds, 2),
+            workers=self.engine.workers,
+            ended=f"the environment broke: {error}",
+            model="",
+            controller="",
+            fixed=self.plan.fixed,
+            versions=versions(),
+        )

@@ -1,4 +1,4 @@
-"""The zoo: the best controller found for each task, as policies/zoo/NAME.py with its result in its docstring."""
+"""The zoo: the best controller of each task, with its result in its docstring."""
 
 from __future__ import annotations
 
@@ -22,20 +22,33 @@ from trace_robot.rollout.task import Task
 from trace_robot.store.folder import RunFolder
 from trace_robot.workspace import policies
 
-LEVEL = "outcome"
+LEVEL = (
+    "outcome"  # controllers that learned from an expert would make the zoo look better than the optimizer is
+)
 PREFIX = "zoo/"
-COLUMNS = 100
-VALIDATION = 50
-LEFT_OUT = ("platform", "python", "openai")
+COLUMNS = 100  # of a docstring
+VALIDATION = 50  # conditions that decide between seeds
+LEFT_OUT = ("platform", "python", "openai")  # versions that a header leaves out, for brevity
 
 
 def write_zoo(
     rows: Sequence[ResultRow], out: Path, folder: Path, *, workers: int | None = None, trusted: bool = False
 ) -> list[Path]:
-    """Write one file a task to ``folder`` from the controllers in ``out``; return the files.
+    """Write the best controller of each task to a folder, and return the files.
 
     Among several seeds the one with the best success on validation conditions is chosen, which are neither
     trained on nor held out, so that the held-out result in the file stays an honest one.
+
+    Args:
+        rows: of a benchmark.
+        out: the benchmark's folder, with the controllers.
+        folder: for the files, such as policies/zoo.
+        workers: rollout processes of the validation, None for one a processor.
+        trusted: run controllers also where this machine has no sandbox.
+
+    Raises:
+        RunError: a row was trained with more feedback than "outcome" or in a changed environment, or a controller
+            cannot be read.
     """
     by_task: dict[str, list[ResultRow]] = {}
     for row in rows:
@@ -44,8 +57,10 @@ def write_zoo(
             by_task.setdefault(row.task, []).append(row)
     files = []
     with RolloutEngine(workers, trusted=trusted) as engine:
-        for task, found in by_task.items():
-            best = max(found, key=lambda row: _validated(row, out, engine)) if found[1:] else found[0]
+        for task, candidates in by_task.items():
+            # A single candidate needs no validation, which would cost 50 episodes.
+            several = len(candidates) > 1
+            best = max(candidates, key=lambda row: _validated(row, out, engine)) if several else candidates[0]
             text = with_header(_controller(best, out), best)
             files.append(RunFolder(folder).write(f"{file_name(task)}.py", text))
     return files
@@ -69,7 +84,25 @@ def evaluate_zoo(
     trusted: bool = False,
     on_report: Callable[[EvaluationReport], None] = lambda report: None,
 ) -> list[EvaluationReport]:
-    """Score the zoo's controllers, all or those of ``tasks``, on held-out conditions of ``seed``."""
+    """Score the zoo's controllers on held-out conditions.
+
+    Args:
+        tasks: whose controllers, empty for all.
+        episodes: held-out conditions of each controller.
+        seed: from which the conditions follow; another one gives conditions that no run has trained on or was
+            scored on.
+        workers: rollout processes, None for one a processor.
+        backend: where rollouts run, see ``RolloutEngine``.
+        address: of a ray cluster.
+        trusted: run controllers also where this machine has no sandbox.
+        on_report: called with every report as soon as it is there.
+
+    Returns:
+        One report a controller.
+
+    Raises:
+        UnknownNameError: the zoo is empty, or has no controller for a task.
+    """
     known = zoo()
     if not known:
         raise UnknownNameError(
@@ -88,11 +121,17 @@ def evaluate_zoo(
 
 
 def file_name(task: str) -> str:
+    """Return a task's name as a Python module can be called."""
     return task.replace("-", "_")
 
 
 def with_header(text: str, row: ResultRow) -> str:
-    """Return a controller's text with its imports in order and its docstring replaced by how it was found."""
+    """Return a controller's text with imports sorted and its result as docstring.
+
+    Args:
+        text: a controller as an optimizer wrote it.
+        row: its result.
+    """
     lines = text.split("\n")
     imports: dict[str, None] = {}
     for number, statement in enumerate(ast.parse(text).body):
@@ -107,7 +146,7 @@ def with_header(text: str, row: ResultRow) -> str:
 
 
 def _groups(imports: Iterable[str]) -> list[str]:
-    """Return import lines sorted and in groups: the standard library, others, this library."""
+    """Return import lines sorted in three groups: standard library, others, ours."""
     groups: tuple[list[str], ...] = ([], [], [])
     for line in sorted(imports, key=lambda line: (line.startswith("from"), line)):
         top = line.split()[1].partition(".")[0]
@@ -116,7 +155,7 @@ def _groups(imports: Iterable[str]) -> list[str]:
 
 
 def header(row: ResultRow) -> str:
-    """Return the docstring of a zoo's file: result, settings, cost, versions, and the command to make it again."""
+    """Return the docstring of a zoo's file, with the command that makes it again."""
     low, high = row.interval
     versions = ", ".join(
         f"{name} {version}" for name, version in row.versions.items() if name not in LEFT_OUT
@@ -138,9 +177,9 @@ def header(row: ResultRow) -> str:
 
 def _flags(fixed: Mapping[str, object]) -> str:
     usual = {"policy": "do_nothing", "feedback": LEVEL, "optimizer": "search", "protocol": "standard"}
-    given = {name: value for name, value in fixed.items() if value is not None and usual.get(name) != value}
-    return "".join(f"--{name} {value:g} " if isinstance(value, float) else f"--{name} {value} "
-                   for name, value in given.items())  # fmt: skip
+    typed = {name: value for name, value in fixed.items() if value is not None and usual.get(name) != value}
+    texts = {name: f"{value:g}" if isinstance(value, float) else value for name, value in typed.items()}
+    return "".join(f"--{name} {text} " for name, text in texts.items())
 
 
 def _check(row: ResultRow) -> None:
@@ -156,7 +195,7 @@ def _check(row: ResultRow) -> None:
 
 
 def _validated(row: ResultRow, out: Path, engine: RolloutEngine) -> float:
-    """Return the success of a row's controller on validation conditions, the same for all rows of a task."""
+    """Return the success of a row's controller on the validation conditions."""
     task = Task.load(row.task, Policy.from_text(_controller(row, out)), control=row.control)
     seeds = validation_seeds(0, VALIDATION)
     episodes = Evaluator(engine, task, seeds).score(task.policy.text, seeds)

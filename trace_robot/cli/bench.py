@@ -70,9 +70,9 @@ def execute_bench(options: argparse.Namespace) -> int:
     """Do the runs that are missing in the results, then write table, plot and zoo."""
     from dataclasses import asdict
 
-    from trace_robot.bench import bench
     from trace_robot.bench.report import markdown, write_report
     from trace_robot.bench.results import ROWS
+    from trace_robot.bench.run import bench
     from trace_robot.bench.zoo import write_zoo
 
     plan = _plan(options)
@@ -101,7 +101,7 @@ def execute_bench(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    from trace_robot.bench import PROTOCOLS, Plan, select
+    from trace_robot.bench.plan import PROTOCOLS, Plan, select
 
     return Plan(
         tasks=select(options.tasks.split(",")),
@@ -140,7 +140,7 @@ class _BenchProgress:
 
     def show(self, event: Running | Finished) -> None:
         """Print a finished run, or update the live line."""
-        from trace_robot.bench import Finished
+        from trace_robot.bench.run import Finished
         from trace_robot.run.events import Progressed
 
         if isinstance(event, Finished):

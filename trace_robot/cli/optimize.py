@@ -42,6 +42,7 @@ from trace_robot.errors import (
 )
 
 if TYPE_CHECKING:
+    from trace_robot.llm import ModelConfig
     from trace_robot.run.events import OnEvent
     from trace_robot.settings import Result
 
@@ -71,7 +72,7 @@ def add_optimize(commands: Commands) -> None:
         "With a model configured (OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own) OptoPrime asks it for\n"
         "the next controller; without one the built-in search runs, which needs no key.",
     )
-    command.set_defaults(execute=run)
+    command.set_defaults(execute=execute_optimize)
     add_environment(command)
     command.add_argument(
         "--policy",
@@ -166,7 +167,7 @@ def add_resume(commands: Commands) -> None:
         "Go on with a run that was interrupted by Ctrl-C, a kill or a power cut. Answers and episodes that are in its\n"
         "journal are not asked for or rolled out again, and it ends as it would have ended.",
     )
-    command.set_defaults(execute=run_resume)
+    command.set_defaults(execute=execute_resume)
     add_run(command)
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
     add_require(command)
@@ -180,17 +181,15 @@ def add_replay(commands: Commands) -> None:
         "run a recorded optimization again",
         "Run a recorded optimization again: the recorded answers of a language model, real rollouts, no key.",
     )
-    command.set_defaults(execute=run_replay)
+    command.set_defaults(execute=execute_replay)
     command.add_argument("recording", metavar="NAME", help="a file NAME.json in rollouts/recordings")
     add_run_output(command)
     add_workers(command)
     add_output(command)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Optimize a controller; with --dry-run print the first prompt."""
-    from trace_robot.llm import Budget, ModelConfig, Prices
-
+def execute_optimize(options: argparse.Namespace) -> int:
+    """Optimize a controller, or print the first prompt with --dry-run."""
     settings: dict[str, Any] = {
         "policy": options.policy,
         "iterations": options.iterations,
@@ -211,9 +210,19 @@ def run(options: argparse.Namespace) -> int:
     }
     if options.money is not None and options.prices is None:
         raise ValueMismatchError("--money needs --prices, which say what a token costs")
-    if options.dry_run:
-        return _dry_run(options.task, settings)
-    model = ModelConfig(
+    if not options.dry_run:
+        settings |= {"optimizer": options.optimizer, "model": _model(options)}
+        return _optimize(options, options.task, options.task, settings)
+    from trace_robot.run.optimize import first_prompt
+
+    console().print(first_prompt(options.task, **settings), markup=False)
+    return 0
+
+
+def _model(options: argparse.Namespace) -> ModelConfig:
+    from trace_robot.llm import Budget, ModelConfig, Prices
+
+    return ModelConfig(
         options.model,
         options.base_url,
         record=options.record,
@@ -223,32 +232,25 @@ def run(options: argparse.Namespace) -> int:
         budget=Budget(calls=options.calls, tokens=options.tokens, money=options.money),
         prices=None if options.prices is None else Prices(*options.prices),
     )
-    settings |= {"optimizer": options.optimizer, "model": model}
-    return _optimize(options, options.task, options.task, settings)
-
-
-def _dry_run(env: str, settings: dict[str, Any]) -> int:
-    from trace_robot.run.optimize import first_prompt
-
-    console().print(first_prompt(env, **settings), markup=False)
-    return 0
 
 
 def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[str, Any]) -> int:
-    """Run ``optimize`` and show it; ``name`` is part of the folder's name where --out is left out."""
-    from trace_robot.run.optimize import optimize
-    from trace_robot.run.run import new_folder
+    """Run ``optimize`` and show it.
+
+    ``name`` becomes part of the folder's name where --out is left out.
+    """
+    from trace_robot.run.optimize import new_folder, optimize
 
     out = Path(options.out) if options.out else new_folder(name)
 
-    def execute(on_event: OnEvent) -> Result:
+    def run(on_event: OnEvent) -> Result:
         return optimize(env, out=out, overwrite=options.overwrite, on_event=on_event, **settings)
 
-    return _show(execute, options, out)
+    return _show(run, options, out)
 
 
-def run_resume(options: argparse.Namespace) -> int:
-    """Go on with an interrupted run; show where to look at one that is finished."""
+def execute_resume(options: argparse.Namespace) -> int:
+    """Go on with an interrupted run, or name the command that shows a finished one."""
     from trace_robot.run.optimize import resume
 
     history, info = find_run(options.run, runs_folder(options))
@@ -262,13 +264,13 @@ def run_resume(options: argparse.Namespace) -> int:
             write_json(info.result)
         return 0
 
-    def execute(on_event: OnEvent) -> Result:
+    def run(on_event: OnEvent) -> Result:
         return resume(info.folder, base_url=options.base_url, on_event=on_event)
 
-    return _show(execute, options, info.folder)
+    return _show(run, options, info.folder)
 
 
-def run_replay(options: argparse.Namespace) -> int:
+def execute_replay(options: argparse.Namespace) -> int:
     """Optimize with the settings and the answers of a recording."""
     from trace_robot.llm import ModelConfig
 
@@ -291,7 +293,10 @@ def run_replay(options: argparse.Namespace) -> int:
 
 
 def recordings() -> dict[str, Path]:
-    """Return the recordings in the workspaces' rollouts/recordings by name: NAME.json beside NAME.jsonl."""
+    """Return the workspaces' recordings by name.
+
+    A recording is rollouts/recordings/NAME.json beside NAME.jsonl.
+    """
     from trace_robot.workspace import workspaces
 
     paths: dict[str, Path] = {}
@@ -301,15 +306,18 @@ def recordings() -> dict[str, Path]:
     return paths
 
 
-def _show(execute: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
-    """Show a run while it is executed, and how to resume it if it is interrupted; return the exit code."""
+def _show(run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
+    """Show a run as it goes on, and return the exit code.
+
+    If it is interrupted, the command that resumes it is shown.
+    """
     from trace_robot.cli.progress import RunProgress
 
     screen = RunProgress(console(quiet=options.quiet, json=options.json))
     again = f"go on with: trace-robot resume {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:
-            result = execute(screen.show)
+            result = run(screen.show)
     except KeyboardInterrupt:
         best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
         remedy = f"{again}{best}" if screen.began else "before it began"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trace_robot.child_process import worker_environment
+from trace_robot.child_process import ONE_THREAD, JsonLines, clean_environment, python_command
 
 SILENCE = 30.0  # seconds
 STAGES = {
@@ -49,74 +47,64 @@ def examine(name: str, options: Mapping[str, Any] | None = None, *, silence: flo
     file, stage = "", "load"
     with _Child(name, options or {}) as child:
         while stage != "done":
-            message = child.next(silence)
-            if message is None:
-                findings.append(child.fault(stage, silence))
+            message = child.message(stage, silence)
+            if isinstance(message, Finding):
+                findings.append(message)
                 break
             file, stage = message.get("file", file), message.get("stage", stage)
             if "finding" in message:
                 findings.append(Finding(**message["finding"]))
-    if any(each.check == "seeds" and each.verdict == "good" for each in findings):
+    if any(finding.check == "seeds" and finding.verdict == "good" for finding in findings):
         findings.append(_across(name, options or {}, silence))
     return Examined(name, file, tuple(findings))
 
 
 def _across(name: str, options: Mapping[str, Any], silence: float) -> Finding:
     """Compare one episode in two further processes, whose hashes and histories differ."""
-    told = []
+    digests = []
     for salt in ("1", "2"):
         with _Child(name, options, "--digest", PYTHONHASHSEED=salt) as child:
-            message = child.next(silence)
-            if message is None:
-                return child.fault("another process", silence)
-            told.append(message["digest"])
-    if told[0] != told[1]:
+            message = child.message("another process", silence)
+            if isinstance(message, Finding):
+                return message
+            digests.append(message["digest"])
+    if digests[0] != digests[1]:
         return problem("seeds", "the same seed and actions gave different episodes in two processes")
     return Finding("seeds", "good", "the same seed and actions give the same episode in another process")
 
 
 class _Child:
-    def __init__(self, name: str, options: Mapping[str, Any], *flags: str, **environment: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "trace_robot.env_checker.child",
-            name,
-            json.dumps(dict(options)),
-            *flags,
-        ]
+    """The checking process; a context manager that kills it and all it started."""
+
+    def __init__(self, name: str, options: Mapping[str, Any], *flags: str, **variables: str) -> None:
         self._process = subprocess.Popen(
-            command, env={**worker_environment(), **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+            python_command("trace_robot.env_checker.child", name, json.dumps(dict(options)), *flags),
+            env=clean_environment({**ONE_THREAD, **variables}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._messages = JsonLines(self._process.stdout)
         self._errors: list[bytes] = []
-        self._threads = [
-            threading.Thread(target=self._listen, daemon=True),
-            threading.Thread(target=self._collect, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._collector = threading.Thread(target=self._collect, daemon=True)
+        self._collector.start()
 
-    def next(self, seconds: float) -> dict[str, Any] | None:
-        """Return the next answer; None if there is none in time, or no process any more."""
-        try:
-            line = self._lines.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        return json.loads(line) if line else None
+    def message(self, stage: str, timeout: float) -> dict[str, Any] | Finding:
+        """Return the next message, or as a finding why there is none.
 
-    def fault(self, stage: str, silence: float) -> Finding:
-        """Say why there was no answer."""
+        Args:
+            stage: what the child is at, for the finding.
+            timeout: seconds after which the child counts as hung.
+        """
         where = STAGES.get(stage, stage)
-        if self._process.poll() is None and self._threads[0].is_alive():
-            return problem(stage, f"it hangs: {where} gave no answer within {silence:g} s")
-        code = self._process.wait()
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self._threads[1].join(timeout=1.0)
-        last = b"".join(self._errors).decode(errors="replace").strip().splitlines()
-        said = f"; it wrote: {last[-1][:200]}" if last else ""
-        return problem(stage, f"its process ended in {where} with {how}{said}")
+        try:
+            return self._messages.next(timeout)
+        except TimeoutError:
+            return problem(stage, f"it hangs: {where} gave no answer within {timeout:g} s")
+        except EOFError:
+            return problem(stage, f"its process ended in {where} with {self._end()}")
 
     def __enter__(self) -> _Child:
         return self
@@ -125,23 +113,24 @@ class _Child:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for thread in self._threads:
-            thread.join(timeout=1.0)
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        self._messages.join(1.0)
+        self._collector.join(1.0)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put(b"")
+    def _end(self) -> str:
+        """Return how the process ended, with the last line that it wrote to standard error."""
+        code = self._process.wait()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        self._collector.join(1.0)
+        lines = b"".join(self._errors).decode(errors="replace").strip().splitlines()
+        return f"{how}; it wrote: {lines[-1][:200]}" if lines else how
 
     def _collect(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._errors.append(line)
-            del self._errors[:-20]
+            del self._errors[:-20]  # the last line is shown; a plug-in may print without end
 
 
 Verdict = Literal["good", "note", "problem"]

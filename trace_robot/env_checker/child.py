@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.child_process import _private_output, _say
+from trace_robot.child_process import private_stdout
 from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
 from trace_robot.env_checker.checker import Finding, problem
 from trace_robot.errors import TraceRobotError
@@ -30,14 +30,14 @@ SEEDS = (0, 1, 2)
 
 
 def main(arguments: list[str]) -> int:
-    answers = _private_output()
+    send = private_stdout()
     name, options = arguments[0], json.loads(arguments[1])
     if "--digest" in arguments:
-        _say(answers, {"digest": digest(name, options)})
+        send({"digest": digest(name, options)})
         return 0
     for message in examination(name, options):
-        _say(answers, message)
-    _say(answers, {"stage": "done"})
+        send(message)
+    send({"stage": "done"})
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Hands a finished or running run over to an experiment tracker: scalars, texts and videos."""
+"""Export of a run's scalars, texts and videos to experiment trackers."""

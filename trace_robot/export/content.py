@@ -1,4 +1,4 @@
-"""What a tracker gets of a run: numbers by iteration, texts, videos, settings and results; the same for all."""
+"""What every experiment tracker gets of a run: numbers, texts, videos, settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A run as a tracker takes it. settings: flat, by dotted name; results: the numbers at the end."""
+    """A run as a tracker takes it.
+
+    settings: flat, by dotted name. results: the scores at the end, by name.
+    """
 
     name: str
     task: str
@@ -37,6 +40,12 @@ class Content:
 
 
 def content(history: History, run: RunInfo) -> Content:
+    """Return what trackers get of a run, which may still be running.
+
+    Args:
+        history: open, holding the run.
+        run: to export.
+    """
     attempts: dict[int | None, list[AttemptInfo]] = {}
     for attempt in history.attempts(run):
         attempts.setdefault(attempt.iteration, []).append(attempt)
@@ -56,32 +65,44 @@ def content(history: History, run: RunInfo) -> Content:
 
 def _step(run: RunInfo, iteration: IterationInfo, attempts: list[AttemptInfo], best: float) -> Step:
     scalars = {
-        "success/training": iteration.success, "success/best": best, "return": iteration.reward,
-        "spent/candidates": iteration.candidates, "spent/environment_steps": iteration.environment_steps,
+        "success/training": iteration.success,
+        "success/best": best,
+        "return": iteration.reward,
+        "spent/candidates": iteration.candidates,
+        "spent/environment_steps": iteration.environment_steps,
         "spent/seconds": iteration.seconds,
-    }  # fmt: skip
+    }
     if iteration.model_calls:
         scalars |= {"spent/model_calls": iteration.model_calls, "spent/tokens": iteration.tokens}
     if iteration.money is not None:
         scalars["spent/money"] = iteration.money
+    # Of several replies to one iteration the tracker gets that which became the candidate.
     used = next((each for each in attempts if each.candidate == iteration.candidate), None)
     texts = {
-        "controller": iteration.controller, "feedback": iteration.feedback, "note": iteration.note,
-        "difference": difference(iteration.parent_controller, iteration.controller) if iteration.number else "",
-        "reasoning": used.reasoning if used else "", "reply": used.reply if used else "",
+        "controller": iteration.controller,
+        "feedback": iteration.feedback,
+        "note": iteration.note,
+        "difference": difference(iteration.parent_controller, iteration.controller)
+        if iteration.number
+        else "",
+        "reasoning": used.reasoning if used else "",
+        "reply": used.reply if used else "",
         "prompt": "\n\n".join(f"{m['role']}:\n{m['content']}" for m in used.messages) if used else "",
-    }  # fmt: skip
-    film = iteration.video if iteration.video is not None and inside(iteration.video, run.folder) else None
+    }
+    # A link that leads out of the run's folder would send a file of somewhere else to a server.
+    video = iteration.video if iteration.video is not None and inside(iteration.video, run.folder) else None
     return Step(
         iteration.number,
         run.started + iteration.seconds,
+        # The return of a simulation that diverged can be infinite or NaN, which no chart can show.
         {name: float(value) for name, value in scalars.items() if math.isfinite(value)},
         {
+            # A model's reply may hold half a surrogate pair, which cannot be written as UTF-8.
             name: text.encode("utf-8", "backslashreplace").decode()
             for name, text in texts.items()
             if text.strip()
         },
-        film,
+        video,
     )
 
 

@@ -1,4 +1,4 @@
-"""A run as TensorBoard event files, by tensorboard's own writer."""
+"""Export to TensorBoard: an event file, by tensorboard's own writer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ FRAMES, RATE, WIDTH = 120, 10, 320  # of a video, which TensorBoard shows as an 
 
 
 def write(content: Content, out: Path) -> Path:
-    """Write the event file of a run to ``out``, in place of an older one, and return the folder."""
+    """Write the event file of a run, in place of an older one.
+
+    Args:
+        content: of the run.
+        out: the folder of event files.
+
+    Returns:
+        The folder.
+
+    Raises:
+        MissingExtraError: tensorboard is not installed.
+        RunError: the file cannot be written.
+    """
     try:
         from tensorboard.compat.proto import event_pb2
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -23,6 +35,7 @@ def write(content: Content, out: Path) -> Path:
         raise MissingExtraError(
             "event files need tensorboard: pip install 'trace-robot[tensorboard]'"
         ) from error
+    # TensorBoard merges all event files of a folder: an older export would show up as a second curve.
     for old in out.glob("events.out.tfevents.*"):
         old.unlink()
     writer = EventFileWriter(str(out))
@@ -49,8 +62,8 @@ def write(content: Content, out: Path) -> Path:
 def _values(step: Step) -> list[Any]:
     values = [_scalar(name, number) for name, number in step.scalars.items()]
     values += [_text(name, text) for name, text in step.texts.items()]
-    film = None if step.video is None else animated(step.video)
-    return values if film is None else [*values, _video("episode", film)]
+    gif = None if step.video is None else animated(step.video)
+    return values if gif is None else [*values, _video("episode", gif)]
 
 
 def _ends(content: Content) -> list[Any]:
@@ -68,7 +81,7 @@ def _scalar(tag: str, number: float) -> Any:
 
 
 def _text(tag: str, text: str) -> Any:
-    """Return a text as a block of code: TensorBoard reads texts as Markdown."""
+    """Return a text as an indented block, since TensorBoard reads Markdown."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.types_pb2 import DT_STRING
@@ -98,6 +111,9 @@ def animated(path: Path) -> bytes | None:
     command += ["-frames:v", str(FRAMES), "-f", "gif", "-"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=120)
-    except (OSError, subprocess.SubprocessError):
+    except (
+        OSError,
+        subprocess.SubprocessError,
+    ):  # a video that was cut short costs the picture, not the export
         return None
     return done.stdout

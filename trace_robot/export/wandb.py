@@ -1,4 +1,7 @@
-"""A run for Weights & Biases: uploaded where WANDB_MODE=online says so, else kept in a folder for ``wandb sync``."""
+"""Export to Weights & Biases: a folder for ``wandb sync``, or an upload.
+
+Nothing is uploaded unless WANDB_MODE=online says so.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,19 @@ from trace_robot.export.content import Content
 
 
 def write(content: Content, out: Path) -> Path:
-    """Write a run below ``out`` and return the folder."""
+    """Write a run below a folder.
+
+    Args:
+        content: of the run.
+        out: where wandb makes its own folders.
+
+    Returns:
+        The folder of the run, which ``wandb sync`` takes.
+
+    Raises:
+        MissingExtraError: wandb is not installed.
+        RunError: wandb or the file system refuses the run.
+    """
     try:
         import wandb
     except ImportError as error:
@@ -22,9 +37,15 @@ def write(content: Content, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     try:
         run = wandb.init(
-            project="trace-robot", name=content.name, group=content.task, mode=mode, dir=str(out),
-            config=dict(content.settings), settings=wandb.Settings(silent=True, console="off"),
-        )  # fmt: skip
+            project="trace-robot",
+            name=content.name,
+            group=content.task,
+            mode=mode,
+            dir=str(out),
+            config=dict(content.settings),
+            # wandb would otherwise print a banner and record this process's output.
+            settings=wandb.Settings(silent=True, console="off"),
+        )
         for step in content.steps:
             logged: dict[str, Any] = dict(step.scalars)
             logged |= {name: wandb.Html(_page(text), inject=False) for name, text in step.texts.items()}

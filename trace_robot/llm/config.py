@@ -1,4 +1,4 @@
-"""How a run reaches a language model, as data that a store keeps and a later process connects by."""
+"""How to reach a language model, as data that a run's store keeps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ TRUSTED_HOSTS = ("api.openai.com", "localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """A chat model's name and endpoint, what it may cost, and where its answers are recorded.
+    """A chat model's name and endpoint, its budget and its record.
 
-    model, base_url: None for what OPENAI_MODEL and OPENAI_BASE_URL say. record: file to append prompts and replies to.
-    replay: file of ``record`` to answer from, without a model. retries: requests after one that found the endpoint busy
-    or out of reach. proposals: replies to ask for at once. prices: None where money is not counted.
+    Attributes:
+        model: the name; None for OPENAI_MODEL, or the endpoint's only one.
+        base_url: an OpenAI-compatible endpoint; None for OPENAI_BASE_URL.
+        record: file to which prompts and replies are appended.
+        replay: file of ``record`` to answer from, without a model.
+        retries: further requests where the endpoint is busy or out of reach.
+        proposals: replies to ask for at once.
+        budget: limits on calls, tokens and money.
+        prices: None where money is not counted.
     """
 
     model: str | None = None
@@ -36,13 +42,19 @@ class ModelConfig:
 
     @property
     def reason(self) -> str:
-        """Which setting names a model, "" if none does; nothing is contacted."""
+        """The setting that names a model, "" without one.
+
+        Nothing is contacted.
+        """
         if self.replay is not None:
             return f"the record {self.replay} is replayed"
         return configured(self.model, self.base_url)
 
     def connect(self) -> ConnectedModel:
-        """Return the counted model; raise ModelError where no endpoint is named, RunError for a bad record."""
+        """Return the counted model.
+
+        Raises ModelError where no endpoint is named, and RunError for a record that cannot be read.
+        """
         return connect(
             self.model,
             self.base_url,
@@ -54,9 +66,10 @@ class ModelConfig:
         )
 
     def to_data(self, connected: ConnectedModel) -> dict[str, Any]:
-        """Return JSON-able data that reaches the same model, even if the environment variables change.
+        """Return JSON-able data that reaches the same model later.
 
-        The key is not part of it. Paths are absolute, as a run may be resumed from another folder.
+        It names the model and the endpoint of ``connected``, so that changed environment variables do not matter. The
+        key is not part of it. Paths are absolute, as a run may be resumed from another folder.
         """
         files = {"record": self.record, "replay": self.replay}
         return {
@@ -74,7 +87,7 @@ class ModelConfig:
         """Return the configuration that ``to_data`` wrote.
 
         A run's store may come from another person. An address in it is used without consent only if it is OpenAI's or
-        this machine's, because prompts and the user's API key go there.
+        this machine's, because prompts and the user's API key are sent there.
 
         Args:
             data: what ``to_data`` returned, read back from JSON.

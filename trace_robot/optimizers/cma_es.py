@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -11,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.errors import MissingExtraError, OrderError, ValueMismatchError
+from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.optimizers import code
+from trace_robot.optimizers.evolution import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome, ParameterSpec, Problem, plain
+from trace_robot.optimizers.prompt.formatting import number
 from trace_robot.optimizers.prompt.reply import bounds
-from trace_robot.optimizers.prompt.values import number
 from trace_robot.optimizers.strategies import Trial, best_of, forget_graphs
 
 FLAT = 12
@@ -150,14 +150,6 @@ class CMAES:
 
 
 def _strategy(dimensions: Dimensions, population: int | None, seed: int, precision: float) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # it warns where matplotlib is missing, which it is not asked to use
-            import cma
-    except ImportError as error:
-        raise MissingExtraError("tuning numbers needs the cma package: pip install cma") from error
     generator = np.random.default_rng(seed)
     idle = [0.0] if len(dimensions) == 1 else []  # the package needs two dimensions
     lows = [(d.low - d.value) / d.spread for d in dimensions.list] + [-math.inf for _ in idle]
@@ -175,7 +167,7 @@ def _strategy(dimensions: Dimensions, population: int | None, seed: int, precisi
     }
     if population is not None:
         options["popsize"] = population
-    return cma.CMAEvolutionStrategy([0.0] * len(dimensions) + idle, 1.0, options)
+    return load_cma().CMAEvolutionStrategy([0.0] * len(dimensions) + idle, 1.0, options)
 
 
 SPREAD = 0.2
@@ -259,10 +251,3 @@ def _rebuilt(spec: ParameterSpec, value: Any, numbers: list[float]) -> Any:
         return round(numbers[0]) if isinstance(value, int) else float(f"{numbers[0]:.6g}")
     array = np.asarray([float(f"{x:.6g}") for x in numbers]).reshape(np.shape(value))
     return array if isinstance(value, np.ndarray) else array.tolist()
-
-
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message="Could not import matplotlib")
-    import cma
-
-__all__ = ["cma"]

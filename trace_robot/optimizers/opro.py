@@ -7,8 +7,8 @@ from typing import Any
 from trace_robot.llm.model import Message, system, user
 from trace_robot.llm.tokens import message_tokens, shorten, token_bound
 from trace_robot.optimizers.optoprime import OptoPrime
-from trace_robot.optimizers.prompt.build import FORMAT, View, constraints, rejected, scored
-from trace_robot.optimizers.prompt.values import variable
+from trace_robot.optimizers.prompt.build import FORMAT, ProblemInstance, constraints, variable
+from trace_robot.optimizers.prompt.trial_text import rejected, scored
 from trace_robot.optimizers.strategies import Trial
 
 HEAD = """\
@@ -26,35 +26,36 @@ class OPRO(OptoPrime):
     def __init__(self, *given: Any, memory_size: int = 20, **options: Any) -> None:
         super().__init__(*given, memory_size=memory_size, **options)
 
-    def _build(self, view: View, budget: int) -> list[Message]:
+    def _build(self, instance: ProblemInstance, budget: int) -> list[Message]:
         head = system(HEAD + FORMAT.strip().replace(" in #Variables", " of the solutions"))
-        problem = view.problem
+        problem = instance.problem
+        obey = constraints(problem, problem.values)
         before = [
             "Problem\n" + shorten(problem.context, budget // 5) if problem.context else "",
             f"The score: {problem.objective}" if problem.objective else "",
-            "Constraints\n" + constraints(problem) if constraints(problem) else "",
+            "Constraints\n" + obey if obey else "",
         ]
         after = "Write a new solution that differs from all of these and scores higher."
-        if view.rejected:
-            after = "Recent replies that could not be used:\n" + rejected(view.rejected) + "\n\n" + after
+        if instance.rejected:
+            after = "Recent replies that could not be used:\n" + rejected(instance.rejected) + "\n\n" + after
         frame = "\n\n".join(filter(None, [*before, after]))
         room = budget - message_tokens([head, user(frame)])
         trials = sorted(
-            [*view.history, *([view.parent] if view.parent else [])], key=lambda trial: trial.rank
+            [*instance.history, *([instance.parent] if instance.parent else [])], key=lambda trial: trial.rank
         )
-        solutions = _solutions(view, trials, room)
+        solutions = _solutions(instance, trials, room)
         return [head, user("\n\n".join(filter(None, [*before, *solutions, after])))]
 
 
-def _solutions(view: View, trials: list[Trial], room: int) -> list[str]:
+def _solutions(instance: ProblemInstance, trials: list[Trial], room: int) -> list[str]:
     """The best that fit, worst first; without any trial, the starting values."""
     if not trials:
-        values = "\n".join(variable(spec, spec.value) for spec in view.problem.parameters)
+        values = "\n".join(variable(spec, spec.value) for spec in instance.problem.parameters)
         return [f"Solution, not tried yet\n{values}"]
     texts: list[str] = []
     for trial in reversed(trials):
         parts = [f"Solution {trial.candidate.id}: {scored(trial)}"]
-        parts += [variable(spec, trial.candidate.values[spec.name]) for spec in view.problem.parameters]
+        parts += [variable(spec, trial.candidate.values[spec.name]) for spec in instance.problem.parameters]
         if trial.outcome.feedback:
             parts.append("Feedback: " + shorten(trial.outcome.feedback, max(room // 8, 40)))
         text = "\n".join(parts)

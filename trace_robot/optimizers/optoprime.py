@@ -19,7 +19,7 @@ from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
 from trace_robot.llm.tokens import message_tokens, shorten, token_bound
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt import reply as replies
-from trace_robot.optimizers.prompt.build import View, build, checked_mask
+from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, fit
 from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
@@ -174,8 +174,8 @@ class OptoPrime(TorchStyleOptimizer):
     def messages(self, budget: int | None = None) -> list[Message]:
         """Return what the model would be asked next; needs no model."""
         if budget is not None:
-            return self._build(self._view(), budget)
-        messages = self._build(self._view(), self.token_budget)
+            return self._build(self._instance(), budget)
+        messages = self._build(self._instance(), self.token_budget)
         if message_tokens(messages) > self.token_budget:
             raise BudgetExceededError(
                 f"the variables alone take {message_tokens(messages)} of {self.token_budget} tokens; "
@@ -187,15 +187,15 @@ class OptoPrime(TorchStyleOptimizer):
         """Return the next prompt as one text, for reading."""
         return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in self.messages())
 
-    def _build(self, view: View, budget: int) -> list[Message]:
-        return build(view, budget)
+    def _build(self, instance: ProblemInstance, budget: int) -> list[Message]:
+        return build(instance, budget)
 
-    def _view(self) -> View:
+    def _instance(self) -> ProblemInstance:
         if not self.trials:
-            return View(self.problem, None, mask=self.mask)
+            return ProblemInstance(self.problem, None, mask=self.mask)
         parent = self.strategy.parent(self.trials)
         history = self.strategy.shown(self.trials, parent, self.memory_size)
-        return View(self.problem, parent, history, self._rejected[-2:], self.mask)
+        return ProblemInstance(self.problem, parent, history, self._rejected[-2:], self.mask)
 
     # --- asking the model
 

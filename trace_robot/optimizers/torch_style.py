@@ -20,7 +20,7 @@ def problem_of(
     parameters: Iterable[Node], context: str = "", objective: str = ""
 ) -> tuple[Problem, dict[str, ParameterNode]]:
     """Return the trainable nodes as a problem, and by the names they have in it."""
-    from trace_robot.trace import ParameterNode
+    from trace_robot.trace.node_types import ParameterNode
 
     found = list(dict.fromkeys(p for p in parameters if isinstance(p, ParameterNode) and p.trainable))
     keys = [node.key for node in found]
@@ -80,7 +80,7 @@ class TorchStyleOptimizer:
 
     def subgraph(self) -> Subgraph:
         """Return the union of what ``backward`` brought since ``zero_feedback``."""
-        from trace_robot.trace import merge
+        from trace_robot.trace.backward import merge
 
         brought = (given for node in self.nodes.values() for given in node.feedback.values())
         return merge(each for given in brought for each in given)

@@ -19,7 +19,7 @@ from trace_robot.policy.edit import rewrite
 from trace_robot.policy.parameters import ParameterSite, find_places
 
 if TYPE_CHECKING:
-    from trace_robot.trace import ParameterNode
+    from trace_robot.trace.node_types import ParameterNode
 
 __all__ = ["ParameterSite", "Policy", "load_policy"]
 
@@ -136,7 +136,7 @@ class Policy:
 
     def parameters(self) -> list[ParameterNode]:
         """Return a ParameterNode for each trainable place, named as the place."""
-        from trace_robot.trace import ParameterNode
+        from trace_robot.trace.node_types import ParameterNode
 
         return [
             ParameterNode(

@@ -7,10 +7,13 @@ runs that were stored before.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from trace_robot.optimizers.problem import ParameterSpec, Problem
-from trace_robot.policy import Policy
-from trace_robot.spec import Field, TaskSpec
+
+if TYPE_CHECKING:
+    from trace_robot.policy import Policy
+    from trace_robot.spec import Field, TaskSpec
 
 POSE = (
     " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"

@@ -12,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.spec import Array
 
 
@@ -32,12 +32,12 @@ def write_mp4(
     """Write pictures, each (height, width, 3) of 8 bits, and return how many there were.
 
     Raises:
-        RunError: there is no ffmpeg, or it could not write.
+        RenderError: there is no ffmpeg, or it could not write.
     """
     try:
         program = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
-        raise RunError("video needs ffmpeg: pip install imageio-ffmpeg, or apt install ffmpeg") from error
+        raise RenderError("video needs ffmpeg: pip install imageio-ffmpeg, or apt install ffmpeg") from error
     process = subprocess.Popen(
         _command(program, path, size, fps, rate_factor),
         stdin=subprocess.PIPE,
@@ -53,7 +53,7 @@ def write_mp4(
     complaint = process.communicate()[1].decode(errors="replace").strip().splitlines()
     if process.returncode:
         last = complaint[-1] if complaint else f"exit status {process.returncode}"
-        raise RunError(f"ffmpeg could not encode the video: {last}")
+        raise RenderError(f"ffmpeg could not encode the video: {last}")
     return count
 
 
@@ -63,7 +63,7 @@ def _feed(process: subprocess.Popen[bytes], pictures: Iterable[Array], size: tup
     count = 0
     for picture in pictures:
         if picture.shape != (size[1], size[0], 3):
-            raise RunError(f"a picture must have shape {(size[1], size[0], 3)}, got {picture.shape}")
+            raise RenderError(f"a picture must have shape {(size[1], size[0], 3)}, got {picture.shape}")
         try:
             process.stdin.write(np.ascontiguousarray(picture).data)
         except BrokenPipeError:

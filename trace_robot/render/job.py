@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.spec import Array, Scene, States
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def clip_of(episode: Episode, *caption: str) -> Clip:
     """Return the clip of an episode that was rolled out with ``record=True``.
 
     Raises:
-        RunError: the episode brought no states.
+        RenderError: the episode brought no states.
     """
     if episode.scene is None or episode.states is None or not len(episode.states):
-        raise RunError(
+        raise RenderError(
             f"the episode of seed {episode.seed} holds no states to draw; record them (record=True)"
         )
     return Clip(episode.scene, episode.states, caption, outcome_of(episode), episode.success)
@@ -185,7 +185,7 @@ def unpack(folder: Path) -> RenderJob:
 def _numbers(name: str, array: Array) -> Array:
     kind = np.asarray(array).dtype
     if kind.kind not in "biuf":
-        raise RunError(f"array {name!r} must hold numbers, got {kind}; record it again")
+        raise RenderError(f"array {name!r} must hold numbers, got {kind}; record it again")
     return np.asarray(array)
 
 

@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.render.job import QUALITIES, Clip, Quality, QualityName
 from trace_robot.render.raycast import RayCaster
 from trace_robot.render.replay import ReplayRenderer, ReplayScene
@@ -84,7 +84,7 @@ def describe_gl() -> str:
     """Draw a tiny scene, and return the name of what drew it.
 
     Raises:
-        RunError: the picture is blank.
+        RenderError: the picture is blank.
     """
     model: Any = mujoco.MjModel.from_xml_string(BALL)
     data = mujoco.MjData(model)
@@ -93,7 +93,7 @@ def describe_gl() -> str:
     try:
         renderer.update_scene(data)
         if not renderer.render().any():
-            raise RunError("the GL library draws blank pictures")
+            raise RenderError("the GL library draws blank pictures")
     finally:
         renderer.close()
     return f"mujoco {mujoco.__version__}"

@@ -6,23 +6,21 @@ import contextlib
 import functools
 import json
 import os
-import queue
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal
+from typing import Any, Literal
 
-from trace_robot.errors import RunError
+from trace_robot.child_process import JsonLines, clean_environment, python_command
+from trace_robot.errors import RenderError
 from trace_robot.render.job import RenderJob, VideoInfo, pack
-from trace_robot.workspace import root
 
 JOB_SECONDS = 600.0
 IN_FLIGHT = 64
@@ -59,7 +57,7 @@ class RenderProcess:
         """What draws; found out when first needed.
 
         Raises:
-            RunError: the backend asked for does not draw here.
+            RenderError: the backend asked for does not draw here.
         """
         if self._backend is None:
             self._backend = checked(self._wanted)
@@ -69,7 +67,7 @@ class RenderProcess:
         """Hand over a job; the folder it writes to is made if it is not there.
 
         Raises:
-            RunError: that folder or the job's data cannot be written, or the backend does not draw here.
+            RenderError: that folder or the job's data cannot be written, or the backend does not draw here.
         """
         _ = self.backend
         try:
@@ -77,7 +75,7 @@ class RenderProcess:
             folder = Path(tempfile.mkdtemp(dir=self._room()))
             pack(job, folder)
         except OSError as error:
-            raise RunError(
+            raise RenderError(
                 f"cannot write {str(job.path)!r}: {error.strerror}; choose another place"
             ) from error
         if not self._pending:
@@ -138,12 +136,12 @@ class RenderProcess:
         """Return the outcome of the oldest pending job, or None if there is none within ``wait`` seconds."""
         assert self._worker is not None
         try:
-            line = self._worker.lines.get(timeout=wait) if wait else self._worker.lines.get_nowait()
-        except queue.Empty:
+            answer = self._worker.answers.next(wait)
+        except TimeoutError:
             if time.monotonic() - self._since < self._job_seconds:
                 return None
             return self._lost(f"no picture within {self._job_seconds:g} seconds")
-        if line is None:
+        except EOFError:
             return self._died(f"the rendering process ended: {self._worker.complaint()}")
         job, folder = self._pending.popleft()
         self._sent -= 1
@@ -151,7 +149,7 @@ class RenderProcess:
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
         shutil.rmtree(folder, ignore_errors=True)
         self._feed()
-        return _result(job, line, self.backend, seconds)
+        return _result(job, answer, self.backend, seconds)
 
     def _died(self, reason: str) -> RenderFailure | None:
         """Try the job once more, since somebody else may have ended the process."""
@@ -177,7 +175,7 @@ class RenderProcess:
 
 
 class _Worker:
-    """One rendering process; ``lines`` holds its answers, then None once it has ended."""
+    """One rendering process: folders of jobs go in, an answer to each comes out."""
 
     def __init__(self, backend: Backend, folder: Path) -> None:
         self._errors = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed with the process
@@ -191,11 +189,8 @@ class _Worker:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self.lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._input = self._process.stdin
-        arguments = (self._process.stdout, self.lines)
-        self._reader = threading.Thread(target=_read_lines, args=arguments, daemon=True)
-        self._reader.start()
+        self.answers = JsonLines(self._process.stdout)
 
     def tell(self, folder: Path) -> None:
         try:
@@ -214,21 +209,15 @@ class _Worker:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._reader.join()
+        self.answers.join()
         with contextlib.suppress(BrokenPipeError):  # what was left unsent went with the process
             self._input.close()
         self._errors.close()
 
 
-def _read_lines(output: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
-    with output:
-        for line in output:
-            lines.put(line)
-    lines.put(None)
-
-
-def _result(job: RenderJob, line: bytes, backend: Backend, seconds: float) -> VideoInfo | RenderFailure:
-    answer = json.loads(line)
+def _result(
+    job: RenderJob, answer: dict[str, Any], backend: Backend, seconds: float
+) -> VideoInfo | RenderFailure:
     if "error" in answer:
         return RenderFailure(job.path, answer["error"])
     width, height = answer["size"]
@@ -280,29 +269,33 @@ def checked(backend: str) -> Backend:
     """Return the backend to use for that name, "auto" meaning the best there is.
 
     Raises:
-        RunError: no such backend, or it does not draw here.
+        RenderError: no such backend, or it does not draw here.
     """
     if backend == "auto":
         return choose_backend()
     if backend not in BACKENDS:
-        raise RunError(f"no backend {backend!r} for pictures; choose auto, {', '.join(BACKENDS)}")
+        raise RenderError(f"no backend {backend!r} for pictures; choose auto, {', '.join(BACKENDS)}")
     reason = probe(backend)
     if reason:
-        raise RunError(f"backend {backend!r} does not draw here ({reason}); choose auto or rays")
+        raise RenderError(f"backend {backend!r} does not draw here ({reason}); choose auto or rays")
     return backend
 
 
 def worker_command(backend: Backend, *options: str) -> list[str]:
-    return [sys.executable, "-m", "trace_robot.render.worker", backend, *options]
+    return python_command("trace_robot.render.worker", backend, *options)
 
 
 def worker_environment(backend: Backend) -> dict[str, str]:
-    """Return the environment of the process that renders: GL chosen there only, and no keys of models."""
+    """Return the environment of the rendering process; MuJoCo's GL library is chosen there alone.
+
+    PYTHONPATH names the folder of this library, since the process starts in another folder than the user's.
+    """
     library = str(Path(__file__).resolve().parents[2])
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
-    paths = [library, kept.get("PYTHONPATH", "")]
-    gl = "disable" if backend == "rays" else backend
-    return {
-        **kept, "MUJOCO_GL": gl, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1",
-        "TRACE_ROBOT_WORKSPACE": root(),
-    }  # fmt: skip
+    paths = [library, os.environ.get("PYTHONPATH", "")]
+    return clean_environment(
+        {
+            "MUJOCO_GL": "disable" if backend == "rays" else backend,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PYTHONUTF8": "1",
+        }
+    )

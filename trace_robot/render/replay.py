@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.render.caption import BACKGROUND
 from trace_robot.spec import Array, Scene, States
 
@@ -21,7 +21,7 @@ class ReplayScene:
     """An environment that is stepped with recorded actions: rows of ``states.qpos``, the reward last.
 
     Raises:
-        RunError: from ``pose``, the environment does not do again what it did.
+        RenderError: from ``pose``, the environment does not do again what it did.
     """
 
     turned = False
@@ -53,7 +53,7 @@ class ReplayScene:
             *action, recorded = self.states.qpos[self._at]
             _, reward, *_ = self._env.step(np.array(action, np.float32))
             if not math.isclose(reward, recorded, rel_tol=1e-6, abs_tol=1e-9):
-                raise RunError(
+                raise RenderError(
                     f"the environment did not do again what it did: the reward of step {self._at} was {recorded:g} and"
                     f" is now {reward:g}; see: trace-robot check-env"
                 )
@@ -66,7 +66,7 @@ class ReplayScene:
         drawn = self._env.picture()
         frame = np.asarray(drawn[-1] if isinstance(drawn, list) and drawn else drawn)
         if frame.ndim != 3 or frame.shape[2] != 3:
-            raise RunError(f"the environment's render() gave no picture but {type(drawn).__name__}")
+            raise RenderError(f"the environment's render() gave no picture but {type(drawn).__name__}")
         return frame.astype(np.uint8)
 
     def close(self) -> None:

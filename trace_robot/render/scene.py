@@ -10,7 +10,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.spec import Array, Scene, States
 
 AZIMUTH, ELEVATION = 150.0, -25.0
@@ -23,7 +23,7 @@ class SceneModel:
     """A model and its data, set up for one recording after another; no picture yet.
 
     Raises:
-        RunError: the model cannot be read; from ``set``, an array or the states do not fit it, or it has no such
+        RenderError: the model cannot be read; from ``set``, an array or the states do not fit it, or it has no such
             camera.
     """
 
@@ -43,7 +43,7 @@ class SceneModel:
             target = getattr(self.model, name, None)
             if not isinstance(target, np.ndarray) or target.shape != array.shape:
                 wanted = f"shape {target.shape}" if isinstance(target, np.ndarray) else "none of that name"
-                raise RunError(
+                raise RenderError(
                     f"the model wants {wanted} for array {name!r}, got {array.shape}; record it again"
                 )
             self._changed[name] = target.copy()
@@ -78,7 +78,9 @@ class SceneModel:
         number = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, name)
         if number < 0:
             known = ", ".join(self.model.camera(index).name for index in range(self.model.ncam)) or "none"
-            raise RunError(f"the model has no camera {name!r}; known: {known}; no name frames the workspace")
+            raise RenderError(
+                f"the model has no camera {name!r}; known: {known}; no name frames the workspace"
+            )
         camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         camera.fixedcamid = number
         return camera
@@ -134,11 +136,13 @@ def is_mark(site: str) -> bool:
 
 def _load(path: str) -> Any:
     if not Path(path).is_file():
-        raise RunError(f"no model file {path!r} to draw; record the scene again on this machine")
+        raise RenderError(
+            f"file not found: the model {path!r} to draw; record the scene again on this machine"
+        )
     try:
         return mujoco.MjModel.from_xml_path(path)
     except ValueError as error:
-        raise RunError(f"mujoco cannot read the model {path!r}: {_first_line(error)}") from error
+        raise RenderError(f"mujoco cannot read the model {path!r}: {_first_line(error)}") from error
 
 
 def _checked(states: States, model: Any) -> States:
@@ -152,12 +156,14 @@ def _checked(states: States, model: Any) -> States:
     }
     for name, (array, shape) in shapes.items():
         if math.prod(shape) and array.shape != shape:
-            raise RunError(f"states.{name} must have shape {shape}, got {array.shape}; record them again")
+            raise RenderError(f"states.{name} must have shape {shape}, got {array.shape}; record them again")
     rows = [np.asarray(array).reshape(count, -1) for array, shape in shapes.values() if math.prod(shape)]
     finite = np.isfinite(np.concatenate(rows, axis=1)).all(axis=1)
     good = count if finite.all() else int(np.argmin(finite))
     if not good:
-        raise RunError("there are no recorded states with finite numbers to draw; record the episode again")
+        raise RenderError(
+            "there are no recorded states with finite numbers to draw; record the episode again"
+        )
     return States(
         states.qpos[:good], states.mocap_pos[:good], states.mocap_quat[:good], states.seconds[:good]
     )

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RenderError
 from trace_robot.render.job import (
     QUALITIES,
     Clip,
@@ -48,7 +48,7 @@ def render(
         backend: "auto", or one of ``trace_robot.render.process.BACKENDS``.
 
     Raises:
-        RunError: nothing was written, and why.
+        RenderError: nothing was written, and why.
     """
     return _wait_for(video_job(clips, path, size=size, quality=quality, fps=fps), backend)
 
@@ -85,7 +85,7 @@ def render_picture(
         size: pixels of a tile, caption included.
 
     Raises:
-        RunError: nothing was written, and why.
+        RenderError: nothing was written, and why.
     """
     job = picture_job(clips, path, moments=moments, columns=columns, size=size, quality=quality)
     return _wait_for(job, backend)
@@ -102,7 +102,7 @@ def video_job(
 ) -> RenderJob:
     """Return the job of ``render`` or, with ``beside``, of ``render_side_by_side``, for a ``RenderProcess``."""
     if not 1 <= fps <= 120:
-        raise RunError(f"fps must be between 1 and 120, got {fps!r}")
+        raise RenderError(f"fps must be between 1 and 120, got {fps!r}")
     layout: Layout = "beside" if beside else "in turn"
     pixels = _size(size, quality, len(clips) if beside else 1)
     return RenderJob(_some(clips), _named(path, ".mp4"), layout, pixels, quality, fps)
@@ -121,11 +121,13 @@ def picture_job(
     fractions = moments if isinstance(moments, int) else tuple(float(moment) for moment in moments)
     each = fractions if isinstance(fractions, int) else len(fractions)
     if each < 1 or (not isinstance(fractions, int) and not all(0 <= moment <= 1 for moment in fractions)):
-        raise RunError(f"moments must be a positive number or fractions between 0 and 1, got {moments!r}")
+        raise RenderError(f"moments must be a positive number or fractions between 0 and 1, got {moments!r}")
     wide = columns if columns is not None else each if each > 1 else math.ceil(math.sqrt(len(clips)))
     pixels, tiles = _size(size, quality, 1), each * len(clips)
     if not 1 <= wide <= MOST_TILES or tiles > MOST_TILES:
-        raise RunError(f"a picture holds 1 to {MOST_TILES} tiles, got {tiles} in {wide} columns; show fewer")
+        raise RenderError(
+            f"a picture holds 1 to {MOST_TILES} tiles, got {tiles} in {wide} columns; show fewer"
+        )
     return RenderJob(_some(clips), _named(path, ".png"), "grid", pixels, quality, 25.0, fractions, wide)
 
 
@@ -134,31 +136,31 @@ def _wait_for(job: RenderJob, backend: str) -> VideoInfo:
         studio.submit(job)
         result = studio.finish()[0]
     if isinstance(result, RenderFailure):
-        raise RunError(f"no {result.path.name}: {result.reason}")
+        raise RenderError(f"no {result.path.name}: {result.reason}")
     return result
 
 
 def _some(clips: Sequence[Clip]) -> tuple[Clip, ...]:
     if not clips:
-        raise RunError("a picture needs at least one clip, got none; record an episode first")
+        raise RenderError("a picture needs at least one clip, got none; record an episode first")
     for number, clip in enumerate(clips, 1):
         if not len(clip.states):
-            raise RunError(f"clip {number} holds no states to draw; roll the episode out with record=True")
+            raise RenderError(f"clip {number} holds no states to draw; roll the episode out with record=True")
     return tuple(clips)
 
 
 def _named(path: str | Path, suffix: str) -> Path:
     if Path(path).suffix.lower() != suffix:
-        raise RunError(f"the file's name must end with {suffix}, got {str(path)!r}")
+        raise RenderError(f"the file's name must end with {suffix}, got {str(path)!r}")
     return Path(path)
 
 
 def _size(size: tuple[int, int] | None, quality: QualityName, across: int) -> tuple[int, int]:
     if quality not in QUALITIES:
-        raise RunError(f"quality must be one of {', '.join(QUALITIES)}, got {quality!r}")
+        raise RenderError(f"quality must be one of {', '.join(QUALITIES)}, got {quality!r}")
     width, height = size or QUALITIES[quality].size
     if width % 2 or height % 2 or not 64 <= width <= 4096 // across or not 64 <= height <= 4096:
-        raise RunError(
+        raise RenderError(
             f"size must be two even numbers from 64 to {4096 // across} and 4096, got {(width, height)}"
         )
     return width, height

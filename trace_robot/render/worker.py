@@ -12,8 +12,9 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
+from trace_robot.child_process import private_stdout
 from trace_robot.errors import TraceRobotError
 from trace_robot.render.job import QUALITIES, RenderJob, unpack
 
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    answers = _private_output()
+    send = private_stdout()
     if hasattr(os, "nice"):
         os.nice(10)  # rollouts come first
     backend = arguments[0]
     if "--probe" in arguments:
         from trace_robot.render.painters import describe_gl
 
-        _say(answers, {"drawn_by": describe_gl()})
+        send({"drawn_by": describe_gl()})
         return 0
     from trace_robot.render.painters import RendererPool
 
     try:
         with RendererPool() as workshop:
             for line in sys.stdin:
-                _say(answers, answer(Path(json.loads(line)), backend, workshop))
+                send(answer(Path(json.loads(line)), backend, workshop))
     finally:  # reached where whoever started this went without a word, else it was ended and all is tidy
         for folder in arguments[1:]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -79,18 +80,6 @@ def draw(job: RenderJob, folder: Path, backend: str, workshop: RendererPool) -> 
         frames = encode.write_mp4(draft, pictures, size=size, fps=job.fps, rate_factor=rate_factor)
     encode.publish(draft, job.path)
     return {"frames": frames, "size": size, "notes": canvas.notes}
-
-
-def _private_output() -> TextIO:
-    """Return the standard output for answers alone; what a library prints goes to standard error."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return answers
-
-
-def _say(answers: TextIO, message: dict[str, Any]) -> None:
-    answers.write(json.dumps(message) + "\n")
-    answers.flush()
 
 
 if __name__ == "__main__":

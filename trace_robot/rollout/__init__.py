@@ -1,4 +1,4 @@
-"""Rollouts: seeded episodes in worker processes, outcomes and feedback in words."""
+"""Rollouts: seeded episodes in worker processes, with scores and feedback."""
 
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job

@@ -1,4 +1,4 @@
-"""Cutting a stream of jobs into batches that a worker does in one go."""
+"""Batching: cuts a stream of jobs into groups that one worker runs together."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from trace_robot.rollout.episode import Job
 Numbered = tuple[int, Job]
 Batch = list[Numbered]
 LARGEST_GROUP = 8  # episodes of one controller, run in lock step
-LARGEST_CHUNK = 16  # episodes of programs, each a few milliseconds
-READ_AHEAD = 8  # largest groups a worker that are looked at together
+LARGEST_CHUNK = 16  # episodes of programs, each a few milliseconds: together, so that messages stay few
+READ_AHEAD = (
+    8  # largest groups a worker that are read at once, so that jobs of one controller are found and joined
+)
 
 
 class Batches:
-    """Batches of a stream of jobs, which is read as they are needed.
+    """Batches of a lazily read stream of jobs.
 
-    Jobs of one controller in one environment come together; programs of one environment too. A batch is small
-    enough that every worker gets one.
+    Jobs of one controller in one environment are joined; programs of one environment too. A batch is small enough that
+    every worker gets one.
     """
 
     def __init__(self, jobs: Iterable[Job], workers: int) -> None:
@@ -34,22 +36,23 @@ class Batches:
         self._options: dict[int, tuple[Mapping[str, Any], str]] = {}
 
     def __len__(self) -> int:
-        """Return how many batches can be had now; 0 only if there are no more jobs."""
+        """Return the number of batches that are ready, 0 only if there are no more jobs."""
         if not self._count and not self._again:
             self._read()
         return self._count + len(self._again)
 
     def next(self, known: Collection[str] = ()) -> Batch:
-        """Return a batch, of an environment in ``known`` if possible: a worker knows those that it has made.
+        """Return a batch, preferably of an environment that the worker has made already.
 
-        Raises IndexError if there is none.
+        ``known`` names those environments, the preferred first, as making one is slow. Raises IndexError if
+        there is no batch.
         """
         if not len(self):
             raise IndexError("there are no more jobs")
         if self._again:
             return self._again.popleft()
         name = next((name for name in known if name in self._waiting), None)
-        name = name or max(self._waiting, key=lambda each: len(self._waiting[each]))
+        name = name or max(self._waiting, key=lambda name: len(self._waiting[name]))
         batch = self._waiting[name].popleft()
         self._count -= 1
         if not self._waiting[name]:
@@ -57,11 +60,16 @@ class Batches:
         return batch
 
     def put_back(self, batch: Batch) -> None:
-        """Take back a batch that nobody has begun, or that must be run again."""
+        """Take back a batch that was not begun, or that must be run again."""
         self._again.append(batch)
 
     def environment(self, job: Job) -> str:
-        """Return a name for the environment with its options: jobs that share it share simulators."""
+        """Return a name for an environment with its options.
+
+        Jobs of one name share simulators.
+        """
+        # The jobs of a batch share one dict of options, so it is serialized once; the dict is kept, as the id of a
+        # freed one may be reused.
         kept = self._options.get(id(job.options))
         if kept is None or kept[0] is not job.options:
             if len(self._options) > 1000:
@@ -99,7 +107,14 @@ class Batches:
 
 
 def cut_evenly(batch: Batch, size: int, workers: int) -> list[Batch]:
-    """Cut into parts of nearly the same length, at most ``size``; as many for each worker where there are enough."""
+    """Cut a batch into parts of nearly equal length, the longer ones first.
+
+    Args:
+        batch: to cut.
+        size: jobs in a part at most.
+        workers: where there is more than one part, their number is rounded up to a multiple of this, so that no worker
+            is left with an extra part at the end.
+    """
     parts = -(-len(batch) // size)
     if parts > 1:
         parts = min(len(batch), -(-parts // workers) * workers)

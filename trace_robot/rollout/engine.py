@@ -1,4 +1,4 @@
-"""The rollout engine: jobs in, episodes out, over workers that live as long as the engine.
+"""The rollout engine: runs jobs as episodes in a pool of long-lived workers.
 
 The same jobs give the same episodes in any order, with any number of workers and on every backend.
 """
@@ -8,52 +8,80 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Literal, get_args
 
-from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
+from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError, UsageError
 from trace_robot.fault import Fault
-from trace_robot.rollout.backends.base import Backend, InProcessBackend, Worker, WorkerMessage
+from trace_robot.rollout.backends.base import Backend, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch, Batches
 from trace_robot.rollout.episode import Episode, Job
 
 OnEpisode = Callable[[int, Episode], None]
 BackendName = Literal["local", "ray"]
-GRACE_SECONDS = 60.0
-START_SECONDS = 120.0
-START_DEATHS = 3
-KNOWN_ENVIRONMENTS = 8
-WAIT_SECONDS = 1.0
+GRACE_SECONDS = 60.0  # beyond what the limits of a batch allow, for a machine that is busy with other work
+START_SECONDS = 120.0  # to import MuJoCo and an environment, on a cold disk and a busy machine
+START_DEATHS = 3  # in a row: then it is the installation, not chance, and every further worker would die too
+KNOWN_ENVIRONMENTS = 8  # as many as ``EnvRunner`` keeps
+WAIT_SECONDS = 1.0  # between two looks at the deadlines, where no message arrives
 
 
 class RolloutEngine:
-    """Runs jobs in ``workers`` processes, or in this one if ``workers`` is 0 (for debugging).
+    """Runs jobs in worker processes, or in this process for debugging.
 
-    backend: "local" for processes of this machine; "ray" for a Ray cluster, the one at ``address`` or, without, one
-    on this machine. workers: None for one a processor. lock_step: see ``EnvRunner``. silence: seconds without news
-    after which a worker counts as hung; None for what the limits of its jobs allow, with much to spare.
+    A worker that dies is replaced, and the jobs of its batch are run once more, one by one. A job that ends the next
+    worker too gives an episode with the fault "crash". Controllers run in a sandboxed process either way.
 
-    A worker that dies is replaced, and the jobs that it was at are run once more, one by one; one that ends the
-    next worker too gives an episode with the fault "crash". Controllers run in a sandbox of their own either way.
+    Args:
+        workers: number of processes; None for one a processor, 0 for this process.
+        backend: "local" for processes of this machine, "ray" for a Ray cluster.
+        address: of the cluster; None for a new one on this machine.
+        trusted: run controllers even where this machine has no sandbox.
+        lock_step: see ``EnvRunner``.
+        timeout: seconds without a message after which a worker counts as hung; None for what the limits of its jobs
+            allow, and more.
+
+    Raises:
+        TraceRobotError: an argument is out of range, or the cluster cannot be reached.
     """
 
     def __init__(
-        self, workers: int | None = None, *, backend: BackendName = "local", address: str | None = None,
-        trusted: bool = False, lock_step: int | None = None, silence: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        workers: int | None = None,
+        *,
+        backend: BackendName = "local",
+        address: str | None = None,
+        trusted: bool = False,
+        lock_step: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
         _check(workers, backend, address, lock_step)
-        self._wanted = workers
-        self._backend, self._address = backend, address
-        self._trusted, self._lock_step, self._silence = trusted, lock_step, silence
-        self._crew: Backend | None = None
-        self._members: list[_Member] = []
+        self._size = workers
+        self._name, self._address = backend, address
+        self._trusted, self._lock_step, self._timeout = trusted, lock_step, timeout
+        self._backend: Backend | None = (
+            None  # created by the first job, so that an unused engine costs nothing
+        )
+        self._pool: list[_PooledWorker] = []
         self._start_deaths = 0
         self._streaming = False
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]:
-        """Return the episodes in the order of ``jobs``; ``on_episode(index, episode)`` as each comes in."""
+        """Run jobs and return their episodes.
+
+        Args:
+            jobs: an iterable, which is read as workers need jobs.
+            on_episode: called with (index of the job, episode) as each episode ends, in any order.
+
+        Returns:
+            One episode a job, in the order of the jobs.
+
+        Raises:
+            EnvironmentFault: an environment cannot be made, or workers end before they are ready.
+            OrderError: a ``stream`` of this engine is open.
+        """
         episodes: dict[int, Episode] = {}
         with closing(self.stream(jobs)) as stream:
             for index, episode in stream:
@@ -63,49 +91,52 @@ class RolloutEngine:
         return [episodes[index] for index in range(len(episodes))]
 
     def stream(self, jobs: Iterable[Job]) -> Generator[tuple[int, Episode], None, None]:
-        """Yield (index of the job, episode) as episodes come in; jobs are read as workers need them.
+        """Yield (index of the job, episode) as episodes end, in any order.
 
-        Closing the generator, or leaving a loop over it, cancels what is under way. One stream at a time.
+        Jobs are read as workers need them. Closing the generator, or leaving a loop over it, cancels the jobs that are
+        running. One stream at a time: a second one raises OrderError.
         """
         if self._streaming:
             raise OrderError("the engine is running other jobs; finish or close that stream first")
         self._streaming = True
-        crew = self._crew = self._crew or self._hire()
-        queue = Batches(jobs, crew.size)
-        died: set[int] = set()
+        backend = self._backend = self._backend or self._create_backend()
+        queue = Batches(jobs, backend.size)
+        suspects: set[int] = set()
         try:
-            self._hand_out(crew, queue)
-            while len(queue) or any(member.batches for member in self._members):
-                episodes = self._listen(crew, queue, died)
-                self._hand_out(crew, queue)
+            self._dispatch(backend, queue)
+            while len(queue) or any(worker.batches for worker in self._pool):
+                episodes = self._receive(backend, queue, suspects)
+                self._dispatch(backend, queue)  # before the caller does anything with the episodes
                 yield from episodes
         finally:
             self._streaming = False
-            for member in [each for each in self._members if each.batches]:
-                self._bury(member)  # it would answer into the next stream
+            for worker in [worker for worker in self._pool if worker.batches]:
+                self._discard(worker)  # its answers would arrive in the next stream
 
     @property
     def workers(self) -> int:
-        """How many workers there are once there is enough to do; 0 for this process."""
-        if self._wanted == 0:
+        """Number of workers once there are enough jobs, 0 for this process."""
+        if self._size == 0:
             return 0
-        self._crew = self._crew or self._hire()
-        return self._crew.size
+        self._backend = self._backend or self._create_backend()
+        return self._backend.size
 
     @property
     def worker_pids(self) -> list[int]:
-        """The process numbers of the local workers."""
-        found = [getattr(member.worker, "process", None) for member in self._members]
-        return [process.pid for process in found if process is not None]
+        """Process ids of the local workers."""
+        processes = [
+            getattr(pooled.worker, "process", None) for pooled in self._pool
+        ]  # a Ray actor has none here
+        return [process.pid for process in processes if process is not None]
 
     def close(self) -> None:
-        """End the workers; a later ``run`` starts new ones."""
-        for member in [each for each in self._members if each.batches or not each.ready]:
-            self._bury(member)
-        if self._crew is not None:
-            self._crew.close([member.worker for member in self._members])
-            self._crew = None
-        self._members.clear()
+        """End the workers. A later ``run`` starts new ones."""
+        for worker in [worker for worker in self._pool if worker.batches or not worker.ready]:
+            self._discard(worker)
+        if self._backend is not None:
+            self._backend.close([pooled.worker for pooled in self._pool])
+            self._backend = None
+        self._pool.clear()
 
     def __enter__(self) -> RolloutEngine:
         return self
@@ -115,90 +146,99 @@ class RolloutEngine:
     ) -> None:
         self.close()
 
-    def _hire(self) -> Backend:
-        if self._wanted == 0:
-            return InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
-        if self._backend == "ray":
+    def _create_backend(self) -> Backend:
+        if self._size == 0:
+            return _InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
+        if self._name == "ray":
             from trace_robot.rollout.backends.ray import RayBackend
 
-            return RayBackend(self._wanted, self._address, trusted=self._trusted, lock_step=self._lock_step)
+            return RayBackend(self._size, self._address, trusted=self._trusted, lock_step=self._lock_step)
         from trace_robot.rollout.backends.processes import ProcessBackend
 
-        size = default_workers() if self._wanted is None else self._wanted
+        size = default_workers() if self._size is None else self._size
         return ProcessBackend(size, trusted=self._trusted, lock_step=self._lock_step)
 
-    def _hand_out(self, crew: Backend, queue: Batches) -> None:
-        """Give every worker something to do, and start more while there is work for them.
+    def _dispatch(self, backend: Backend, queue: Batches) -> None:
+        """Send batches to idle workers, and start workers while batches are left.
 
         A worker gets its next batch ahead of time only while that leaves one for each of the others.
         """
         while len(queue):
-            free = [member for member in self._members if member.ready and not member.batches]
-            starting = sum(not member.ready for member in self._members)
-            if len(self._members) < crew.size and len(queue) > len(free) + starting:
-                self._members.append(_Member(crew.start()))
+            idle = [worker for worker in self._pool if worker.ready and not worker.batches]
+            starting = sum(not worker.ready for worker in self._pool)
+            if len(self._pool) < backend.size and len(queue) > len(idle) + starting:
+                self._pool.append(_PooledWorker(backend.start()))
                 continue
-            if not free and len(queue) >= crew.size + starting:
-                free = [
-                    member for member in self._members if member.ready and len(member.batches) < crew.ahead
+            if not idle and len(queue) >= backend.size + starting:
+                idle = [
+                    worker for worker in self._pool if worker.ready and len(worker.batches) < backend.ahead
                 ]
-            if not free:
+            if not idle:
                 return
-            member = free[0]
-            batch = queue.next(member.known)
-            member.give(batch, queue.environment(batch[0][1]), self._silence)
+            worker = idle[0]
+            batch = queue.next(worker.known)
+            worker.send(batch, queue.environment(batch[0][1]), self._timeout)
 
-    def _listen(self, crew: Backend, queue: Batches, died: set[int]) -> list[tuple[int, Episode]]:
-        """Wait for news and return the episodes in it."""
-        by_worker = {id(member.worker): member for member in self._members}
+    def _receive(self, backend: Backend, queue: Batches, suspects: set[int]) -> list[tuple[int, Episode]]:
+        """Wait for messages and return their episodes.
+
+        Workers that died or hang lose their batches.
+        """
+        pooled_of = {id(pooled.worker): pooled for pooled in self._pool}
         episodes: list[tuple[int, Episode]] = []
-        for worker, news in crew.wait([member.worker for member in self._members], WAIT_SECONDS):
-            member = by_worker[id(worker)]
-            if news.error is not None:
-                self._bury(member)
-                raise news.error
-            if news.died:
-                episodes += self._lost(member, queue, died, news.died)
+        for worker, message in backend.wait([pooled.worker for pooled in self._pool], WAIT_SECONDS):
+            pooled = pooled_of[id(worker)]
+            if message.error is not None:
+                self._discard(pooled)
+                raise message.error
+            if message.died:
+                episodes += self._recover(pooled, queue, suspects, message.died)
                 continue
-            member.hear(news, self._silence)
+            pooled.receive(message, self._timeout)
             self._start_deaths = 0
-            episodes += news.episodes
-        for member in [each for each in self._members if each.overdue()]:
-            episodes += self._lost(member, queue, died, "it gave no sign of life")
+            episodes += message.episodes
+        for pooled in [pooled for pooled in self._pool if pooled.overdue()]:
+            episodes += self._recover(pooled, queue, suspects, "it gave no sign of life")
         return episodes
 
-    def _lost(self, member: _Member, queue: Batches, died: set[int], why: str) -> list[tuple[int, Episode]]:
-        """Bury a worker: the jobs of the batch it was at are suspects, those of the next merely run elsewhere."""
-        self._bury(member)
-        if not member.ready:
+    def _recover(
+        self, worker: _PooledWorker, queue: Batches, suspects: set[int], why: str
+    ) -> list[tuple[int, Episode]]:
+        """Discard a dead worker, requeue its jobs and return those that failed twice.
+
+        A job of the batch that it was running is a suspect, and runs in a batch alone, so that the job that kills
+        workers is found. Jobs of its next batch had not begun.
+        """
+        self._discard(worker)
+        if not worker.ready:
             self._start_deaths += 1
             if self._start_deaths >= START_DEATHS:
                 raise EnvironmentFault(
                     f"rollout workers end before they are ready: {why}; what they wrote to standard error says more"
                 )
         episodes: list[tuple[int, Episode]] = []
-        for place, pending in enumerate(member.batches):
-            if place > 0:
-                queue.put_back(list(pending.items()))
+        for position, batch in enumerate(worker.batches):
+            if position > 0:
+                queue.put_back(list(batch.items()))
                 continue
-            for index, job in pending.items():
-                if index in died:
+            for index, job in batch.items():
+                if index in suspects:
                     episodes.append((index, _crashed(job, why)))
                 else:
-                    died.add(index)
+                    suspects.add(index)
                     queue.put_back([(index, job)])
-        member.batches.clear()
+        worker.batches.clear()
         return episodes
 
-    def _bury(self, member: _Member) -> None:
-        member.worker.kill()
-        self._members.remove(member)
+    def _discard(self, worker: _PooledWorker) -> None:
+        worker.worker.kill()
+        self._pool.remove(worker)
 
 
-class _Member:
-    """One worker and what it still owes.
+class _PooledWorker:
+    """One worker, its outstanding batches and its deadline.
 
-    batches: jobs by index, in the order in which it does them. known: environments that it has made, latest first.
+    batches: jobs by index, in the order in which it runs them. known: environments that it has made, latest first.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -208,55 +248,108 @@ class _Member:
         self.known: deque[str] = deque(maxlen=KNOWN_ENVIRONMENTS)
         self._deadline = time.monotonic() + START_SECONDS
 
-    def give(self, batch: Batch, environment: str, silence: float | None) -> None:
+    def send(self, batch: Batch, environment: str, timeout: float | None) -> None:
         if environment in self.known:
             self.known.remove(environment)
         self.known.appendleft(environment)
         self.batches.append(dict(batch))
         if len(self.batches) == 1:
-            self._extend(silence)
+            self._extend(timeout)
         self.worker.send(batch)
 
-    def hear(self, news: WorkerMessage, silence: float | None) -> None:
+    def receive(self, message: WorkerMessage, timeout: float | None) -> None:
         self.ready = True
-        for index, _ in news.episodes:
+        for index, _ in message.episodes:
             self.batches[0].pop(index, None)
         while self.batches and not self.batches[0]:
             self.batches.popleft()
-        self._extend(silence)
+        self._extend(timeout)
 
     def overdue(self) -> bool:
         return (bool(self.batches) or not self.ready) and time.monotonic() > self._deadline
 
-    def _extend(self, silence: float | None) -> None:
-        """Give the batch at hand its time; the sandbox has the short deadlines, this is the backstop."""
+    def _extend(self, timeout: float | None) -> None:
+        """Set the deadline of the batch that runs now.
+
+        The sandbox has the short deadlines, of controllers; this one is for a simulator or a worker that hangs.
+        """
         if not self.batches:
             return
-        if silence is None:
+        if timeout is None:
             jobs = self.batches[0].values()
-            silence = GRACE_SECONDS + sum(
+            timeout = GRACE_SECONDS + sum(
                 10 * (job.limits.episode_seconds + job.limits.load_seconds) for job in jobs
             )
-        self._deadline = time.monotonic() + silence
+        self._deadline = time.monotonic() + timeout
 
 
 def default_workers() -> int:
-    """Return the number of processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(workers: int | None, backend: str, address: str | None, lock_step: int | None) -> None:
     if workers is not None and workers < 0:
-        raise TraceRobotError(f"workers must be 0 (this process) or more, got {workers}")
+        raise UsageError(f"workers must be 0 (this process) or more, got {workers}")
     if backend not in get_args(BackendName):
-        raise TraceRobotError(f"backend must be one of {', '.join(get_args(BackendName))}, got {backend!r}")
+        raise UsageError(f"backend must be one of {', '.join(get_args(BackendName))}, got {backend!r}")
     if address is not None and backend != "ray":
-        raise TraceRobotError(f"an address is for backend 'ray' only, got {address!r} for {backend!r}")
+        raise UsageError(f"an address is for backend 'ray' only, got {address!r} for {backend!r}")
     if lock_step is not None and not 1 <= lock_step <= 64:
-        raise TraceRobotError(f"lock_step must be from 1 to 64, got {lock_step}")
+        raise UsageError(f"lock_step must be from 1 to 64, got {lock_step}")
 
 
 def _crashed(job: Job, why: str) -> Episode:
-    from trace_robot.rollout.env_runner import failed
+    # Imported here, because it imports the simulators, which the parent does not need otherwise.
+    from trace_robot.rollout.env_runner import failed_episode
 
-    return failed(job, None, Fault("crash", f"the rollout worker died twice running this episode: {why}"))
+    return failed_episode(
+        job, None, Fault("crash", f"the rollout worker died twice running this episode: {why}")
+    )
+
+
+class _InProcessBackend:
+    """One worker in the engine's process, for debugging."""
+
+    size = 1
+    ahead = 1
+
+    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
+        self._trusted, self._lock_step = trusted, lock_step
+
+    def start(self) -> Worker:
+        return _InProcessWorker(trusted=self._trusted, lock_step=self._lock_step)
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
+        return [(worker, worker.execute()) for worker in workers if isinstance(worker, _InProcessWorker)]
+
+    def close(self, idle: Sequence[Worker]) -> None:
+        for worker in idle:
+            worker.kill()
+
+
+class _InProcessWorker:
+    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
+        # Simulators and the sandbox are imported by the process that runs them, not by every user of the engine.
+        from trace_robot.rollout.env_runner import EnvRunner
+
+        self._runner = EnvRunner(trusted=trusted, lock_step=lock_step)
+        self._batches: deque[Batch] = deque()
+
+    def send(self, batch: Batch) -> None:
+        self._batches.append(batch)
+
+    def execute(self) -> WorkerMessage:
+        """Run the oldest batch. The message is empty where there is none."""
+        if not self._batches:
+            return WorkerMessage()
+        batch = self._batches.popleft()
+        jobs = [job for _, job in batch]
+        try:
+            episodes = [(batch[position][0], episode) for position, episode in self._runner.run(jobs)]
+        except TraceRobotError as error:
+            return WorkerMessage(error=error)
+        return WorkerMessage(episodes)
+
+    def kill(self) -> None:
+        self._runner.close()

@@ -1,4 +1,4 @@
-"""The rig a worker works at: environments kept and reused, one sandbox; jobs in, episodes out."""
+"""Run jobs in cached environments with one sandboxed controller process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from trace_robot.env import registry
 from trace_robot.env.traced import load_env, make
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
@@ -21,47 +22,50 @@ from trace_robot.rollout.episode_graph import graph_of
 from trace_robot.rollout.episode_loop import Environment, run_episodes
 from trace_robot.sandbox import Sandbox
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
-from trace_robot.sandbox.types import Interface
+from trace_robot.sandbox.types import TRACE, Interface
 from trace_robot.search.controller import DataController, Runner, load_controller
 from trace_robot.spec import Array, TaskSpec
 
 KEPT_ENVIRONMENTS = 8  # 24 MB each
-LOCK_STEP = 8
-MESSAGES = 500  # one environment more costs about as much as so many messages to the controller's process
-NOTHING = "def act(observation):\n    return []\n"
+LOCK_STEP = 8  # docs/scale.md has what it saves
+MESSAGES = 500  # to the controller's process: about what one more environment costs
+EMPTY = "def act(observation):\n    return []\n"
 
 
 class EnvRunner:
-    """Runs jobs; nothing of one job reaches the next but what is kept for speed.
+    """Runs batches of jobs in cached environments and a cached sandbox.
 
-    Episodes of one text run in lock step, which saves messages to the sandbox: at most ``lock_step`` at once, each
-    in an environment of its own. None: as many as have paid for themselves by now, up to LOCK_STEP. The episodes
-    are the same either way.
-    trusted: run controllers even where this machine can give no boundary. seat: where this process and the
-    controller's sit together; left out, the system places them.
+    Episodes of one controller run in lock step, which saves messages to the sandbox. They are the same as one by one.
+
+    Args:
+        trusted: run controllers even where this machine has no sandbox.
+        lock_step: episodes of one controller at once, each in an environment for itself; None for as many as have paid
+            for themselves by now, up to LOCK_STEP.
+        cpu: pins this process and the controller's to one processor; None leaves that to the scheduler.
     """
 
     def __init__(
-        self, *, trusted: bool = False, lock_step: int | None = None, seat: SharedCpu | None = None
+        self, *, trusted: bool = False, lock_step: int | None = None, cpu: SharedCpu | None = None
     ) -> None:
         self._trusted = trusted
-        self._seat = seat
+        self._cpu = cpu
         self._lock_step = lock_step
         self._pools: OrderedDict[str, _Pool] = OrderedDict()
         self._box: Sandbox | None = None
-        self._fitted: tuple[Any, ...] = ()
-        self._used = 0  # the last process that ran an episode
-        self._refused: tuple[tuple[Any, ...], Fault] | None = None
+        self._box_key: tuple[Any, ...] = ()  # the sizes, fields and limits that the sandbox was made for
+        self._used = 0  # the id of the last process that ran an episode
+        self._refused: tuple[tuple[Any, ...], Fault] | None = None  # the last controller that failed to load
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Episode]]:
-        """Run jobs that ``batches.alike`` put together; yield (position in ``jobs``, episode) as they end.
+        """Run one batch and yield (position in ``jobs``, episode) as episodes end.
 
-        What a controller does wrong is an episode that ended with "error".
+        The jobs are of one environment and one controller, as ``Batches`` joins them. A fault of the controller is an
+        episode that ended with "error", not an exception.
         """
         pool = self._pool(jobs[0])
         if jobs[0].program is not None:
-            if self._seat is not None:
-                self._seat.leave()
+            if self._cpu is not None:
+                self._cpu.release()  # no controller's process takes part
             for position, job in enumerate(jobs):
                 yield position, _run_program(pool, job)
             return
@@ -74,8 +78,8 @@ class EnvRunner:
             place += width
 
     def close(self) -> None:
-        if self._seat is not None:
-            self._seat.leave()  # or what this process starts later would share its one processor
+        if self._cpu is not None:
+            self._cpu.release()  # or what this process starts later would inherit the one processor
         if self._box is not None:
             self._box.close()
             self._box = None
@@ -89,35 +93,46 @@ class EnvRunner:
             yield episode or self._run_alone(pool, job)
 
     def _run_alone(self, pool: _Pool, job: Job) -> Episode:
-        """Run an episode in a process of its own, because its fault may have been another's."""
+        """Run an episode in a fresh process.
+
+        Its fault may have been caused by another episode.
+        """
         (episode,) = self._try_group(pool, [job], fresh=True)
         if episode is None:
             raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
         return episode
 
     def _try_group(self, pool: _Pool, jobs: Sequence[Job], *, fresh: bool = False) -> list[Episode | None]:
-        """Run one group in lock step; None for an episode that must be run alone, in a fresh process."""
+        """Run one group in lock step.
+
+        None stands for an episode that must be run again, alone.
+        """
         first, spec = jobs[0], pool.spec
         box = self._sandbox(spec, first)
         if fresh or needs_own_process(first.controller or ""):
-            box.load(NOTHING)  # another text ends the process that the last episode had
+            box.load(EMPTY)  # loading another text ends the process of the last episode
         fault = self._load(box, first)
         if fault is not None:
-            return [failed(job, spec, fault) for job in jobs]
-        if self._seat is not None:
-            self._seat.take(box.pid)
-        boxed = _Boxed(box)
-        episodes = run_episodes(pool.take(len(jobs)), spec, boxed, jobs)
-        pool.messages += boxed.messages
-        used, self._used = boxed.pid == self._used, boxed.pid
+            return [failed_episode(job, spec, fault) for job in jobs]
+        if self._cpu is not None:
+            self._cpu.pin(box.pid)
+        controller = _SandboxedController(box)
+        episodes = run_episodes(pool.take(len(jobs)), spec, controller, jobs, registry.expert)
+        pool.messages += controller.messages
+        reused, self._used = controller.pid == self._used, controller.pid
+        again = reused and not fresh
         return [
-            None if episode is None or (used and not fresh and _may_be_left_over(episode))
+            None
+            if episode is None or (again and _may_be_left_over(episode))
             else self._finished(episode, number, box, spec, first)
             for number, episode in enumerate(episodes)
-        ]  # fmt: skip
+        ]
 
     def _load(self, box: Sandbox, job: Job) -> Fault | None:
-        """Load a controller, but not again one that was refused just now: that may have taken seconds."""
+        """Load a controller, unless it is the one that was refused last.
+
+        A refusal may have taken seconds, until a deadline, and all jobs of a candidate have the same text.
+        """
         text = (job.controller, job.trace, job.limits)
         if self._refused is None or self._refused[0] != text:
             fault = box.load(job.controller or "", trace=job.trace)
@@ -134,30 +149,30 @@ class EnvRunner:
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = _Pool(job)
-        self._pools.move_to_end(key)
+        self._pools.move_to_end(key)  # least recently used first
         while (
-            len(self._pools) > 1 and sum(len(each.envs) for each in self._pools.values()) > KEPT_ENVIRONMENTS
+            len(self._pools) > 1 and sum(len(pool.envs) for pool in self._pools.values()) > KEPT_ENVIRONMENTS
         ):
             self._pools.popitem(last=False)[1].close()
-            gc.collect()  # upstream's environments hold one another: 24 MB each would wait for a rare collection
+            gc.collect()  # Meta-World's environments are reference cycles of 24 MB, which are collected rarely
         return pool
 
     def _sandbox(self, spec: TaskSpec, job: Job) -> Sandbox:
         fields = {part.name: (part.start, part.stop) for part in spec.observation}
-        fitted = (spec.observation_size, spec.action_size, tuple(fields.items()), job.limits)
-        if self._box is None or self._fitted != fitted:
+        key = (spec.observation_size, spec.action_size, tuple(fields.items()), job.limits)
+        if self._box is None or self._box_key != key:
             if self._box is not None:
                 self._box.close()
             interface = Interface(spec.observation_size, spec.action_size, fields)
-            self._box = Sandbox(interface, job.limits, preload=("trace_robot.trace",), trusted=self._trusted)
-            self._fitted = fitted
+            self._box = Sandbox(interface, job.limits, preload=(TRACE,), trusted=self._trusted)
+            self._box_key = key
         return self._box
 
 
 class _Pool:
-    """Environments of one task under the same options, all alike.
+    """Equal environments of one task and one set of options.
 
-    messages: how many the sandbox got for them since the last one was made.
+    messages: sent to the sandbox for them since the last one was made.
     """
 
     def __init__(self, job: Job) -> None:
@@ -166,7 +181,7 @@ class _Pool:
             traced = load_env(self._name, **self._options)
         except TraceRobotError:
             raise
-        except Exception as error:  # a plug-in is somebody else's code: it may raise anything
+        except Exception as error:  # a plug-in is third-party code and may raise anything
             raise EnvironmentFault(
                 f"environment {self._name!r} cannot be made: {type(error).__name__}: {error}"
             ) from error
@@ -175,9 +190,10 @@ class _Pool:
         self.messages = 0
 
     def width(self, wanted: int | None) -> int:
-        """Return how many episodes to run at once."""
+        """Return the number of episodes to run at once."""
         if wanted is not None:
             return wanted
+        # Amortized: a further environment is made once the messages sent since the last would have paid for it.
         grown = self.messages >= MESSAGES * len(self.envs)
         return min(LOCK_STEP, len(self.envs) + grown)
 
@@ -197,8 +213,11 @@ def _made(name: str, options: dict[str, Any]) -> Environment:
     return env
 
 
-class _Boxed:
-    """A controller behind the boundary. messages: how many were sent; pid: the process in which it began."""
+class _SandboxedController:
+    """A controller's text in the sandbox.
+
+    messages: sent to it. pid: of the process in which it began.
+    """
 
     def __init__(self, box: Sandbox) -> None:
         self._box = box
@@ -217,8 +236,11 @@ class _Boxed:
         return self._box.call(observations, None if every else numbers)
 
 
-class _Programmed:
-    """A controller that is data, run by its interpreter in this process: it holds no code to guard against."""
+class _InterpretedController:
+    """A controller as data, run by its interpreter in this process.
+
+    It holds no code, so there is nothing to isolate.
+    """
 
     def __init__(self, controller: DataController, spec: TaskSpec) -> None:
         self._controller, self._spec = controller, spec
@@ -236,9 +258,9 @@ class _Programmed:
 
 
 def _run_program(pool: _Pool, job: Job) -> Episode:
-    """Run one job whose controller is data, and take from its episode what the search asks for."""
+    """Run one job whose controller is data, and compute the search's measures."""
     controller = load_controller(job.program or {})
-    (episode,) = run_episodes(pool.take(1), pool.spec, _Programmed(controller, pool.spec), [job])
+    (episode,) = run_episodes(pool.take(1), pool.spec, _InterpretedController(controller, pool.spec), [job])
     if episode is None:
         raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
     if job.measure:
@@ -247,19 +269,31 @@ def _run_program(pool: _Pool, job: Job) -> Episode:
     return _trimmed(episode, job)
 
 
-def failed(job: Job, spec: TaskSpec | None, fault: Fault) -> Episode:
-    """Return the episode of a job that took no step."""
+def failed_episode(job: Job, spec: TaskSpec | None, fault: Fault) -> Episode:
+    """Return the episode of a job that took no step.
+
+    Args:
+        job: that failed.
+        spec: of the environment, None where it is not known.
+        fault: that ended it.
+    """
     width = 0 if spec is None else spec.action_size
-    nothing = np.zeros((0,))
-    return Episode(job.seed, "error", 0, nothing, np.zeros((0, width), np.float32), np.zeros((0, 0)), fault)
+    rewards, actions, observations = np.zeros((0,)), np.zeros((0, width), np.float32), np.zeros((0, 0))
+    return Episode(job.seed, "error", 0, rewards, actions, observations, fault)
 
 
 def _may_be_left_over(episode: Episode) -> bool:
-    """Return whether the fault may be the work of earlier episodes of the same process, which used its memory."""
+    """Return whether earlier episodes may have caused the fault.
+
+    They shared the process, and so its memory.
+    """
     return episode.fault is not None and episode.fault.category in ("memory", "crash", "protocol")
 
 
 def _trimmed(episode: Episode, job: Job) -> Episode:
-    """Drop the observations unless they were asked for: they are most of what crosses to the parent."""
-    kept = job.observe or job.trace
-    return episode if kept else dataclasses.replace(episode, observations=episode.observations[:0])
+    """Drop the observations unless they were asked for.
+
+    They are most of what is sent to the parent.
+    """
+    keep = job.observe or job.trace
+    return episode if keep else dataclasses.replace(episode, observations=episode.observations[:0])

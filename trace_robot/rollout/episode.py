@@ -1,4 +1,4 @@
-"""What goes into a rollout and what comes out, as plain data that crosses processes."""
+"""Job and Episode: a rollout's input and output, as data that crosses processes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ Ended = Literal["success", "terminated", "time", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One episode to run.
+    """One episode to run. The fields are hashed into journals of runs, in this order.
 
-    env: the name that ``load_env`` takes, options its keyword arguments (``control``, ``horizon``, ...).
-    seed: the initial condition. controller: policy text, run in the sandbox; program: a staged program as
-    plain data, run in the worker (exactly one of the two).
-    trace: bring the graph back; record: bring states for rendering back; observe: bring observations back;
-    rewards: compute the reward. measure: numbers that the program search takes from the episode, in the worker.
-    level: the feedback level, which decides what ``series`` the episode brings back.
+    Attributes:
+        env: the name that ``load_env`` takes.
+        seed: the initial condition.
+        options: keyword arguments of ``load_env`` (``control``, ``horizon``, ...).
+        controller: a policy's text, run in the sandbox.
+        program: in place of it, a controller as data, run in the worker.
+        trace: return the graph.
+        record: return simulator states, for rendering.
+        observe: return observations.
+        rewards: compute the reward.
+        measure: compute the measures of the built-in search, in the worker.
+        level: of the feedback, which decides the ``series`` of the episode.
+        limits: time and memory of the controller.
     """
 
     env: str
@@ -40,15 +47,24 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """What one rollout left behind; T is the number of decisions taken.
+    """One rollout's trajectory and how it ended. T is the number of decisions taken.
 
-    observations: (T + 1, obs_dim), the last row seen after the last action; empty unless asked for.
-    actions: (T, act_dim), as the environment applied them. rewards: (T,), unscaled.
-    ended: "success", "terminated" (by the environment, without success), "time" or "error"; for "error",
-    ``fault`` says which and where. return_threshold: the total reward that counts as success, where one does.
-    steps: simulator control steps. infos: named numbers of the last step; measures: what the job asked for.
-    series: what the feedback level asks for, by name (see ``trace_robot.rollout.feedback``).
-    graph: the traced episode as records (see ``trace_robot.trace.serialization``), empty unless traced.
+    Attributes:
+        seed: the initial condition.
+        ended: "success", "terminated" (by the environment, without success), "time" or "error".
+        steps: simulator control steps; with pose control several a decision.
+        rewards: (T,), unscaled.
+        actions: (T, act_dim), as the environment applied them.
+        observations: (T + 1, obs_dim), the last row seen after the last action; empty unless asked for.
+        fault: which error, and on which line; None unless ended is "error".
+        infos: named numbers of the last step.
+        measures: what the built-in search asked for.
+        series: what the feedback level asks for, by name (see ``trace_robot.rollout.feedback``).
+        graph: the traced episode as records (see ``trace_robot.trace.serialization``), empty unless traced.
+        scene, states: for rendering, None unless recorded.
+        printed: what the controller printed.
+        seconds: wall clock.
+        return_threshold: the total reward that counts as success, None where the environment reports success.
     """
 
     seed: int

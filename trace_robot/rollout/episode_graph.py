@@ -1,4 +1,4 @@
-"""The graph of a whole episode: the environment's nodes joined with those the controller's process sent."""
+"""The graph of an episode: the controller's records, joined by environment steps."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ OUTCOME_DOC = "[outcome] how the episode ended, from its last observation."
 
 @dataclass(eq=False)
 class EpisodeGraph(Sequence[Record]):
-    """The records of one graph in which each step's observation comes from the step before it.
+    """Records of one graph, each observation linked to the step before it.
 
-    The last one is the episode's outcome: the output that gets the feedback. They are put together when they are
-    first looked at, since few graphs are. written: by the controller's process, see `sandbox.graph.read_records`.
-    observations: (T + 1, obs_dim). ended: how the episode did; failed: whether the controller did.
+    The last record is the episode's outcome, the output that gets the feedback. Records are joined when they are first
+    read, since few graphs are read at all.
+
+    Attributes:
+        written: by the controller's process, for ``trace_robot.sandbox.graph_records.read_records``.
+        observations: (T + 1, obs_dim).
+        fields: names of parts of an observation.
+        ended: how the episode ended.
+        failed: whether the controller had a fault.
     """
 
     written: tuple[bytes, ...]
@@ -55,12 +61,18 @@ class EpisodeGraph(Sequence[Record]):
     __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_records": None}
+        return {**self.__dict__, "_records": None}  # the bytes are smaller than the records that they give
 
 
 def graph_of(written: tuple[bytes, ...], episode: Any, spec: TaskSpec) -> EpisodeGraph:
-    """Return the graph of an `Episode`; of ``written`` the input called "observation" of step t is what the
-    environment gave, and the last operation of step t the action."""
+    """Return the graph of an episode.
+
+    Args:
+        written: the records of the controller's process. The input called "observation" of step t stands for what the
+            environment gave, and the last operation of step t for the action.
+        episode: with its observations.
+        spec: of the environment, which names the fields of the observation.
+    """
     return EpisodeGraph(
         written, episode.observations, spec.observation, episode.ended, episode.fault is not None
     )
@@ -73,20 +85,20 @@ def _join(graph: EpisodeGraph) -> tuple[Record, ...]:
         step = record["step"]
         (timeless if step is None else by_step.setdefault(step, [])).append(record)
     joined = _Joined()
-    for each in timeless:
-        joined.copy(each)
+    for root in timeless:  # parameters and constants, which every step may read
+        joined.copy(root)
     observations = graph.observations
-    seen = joined.add(
+    observation = joined.add(
         "observation", "operation", "reset", RESET_DOC, {}, _named(graph.fields, observations[0]), 0
     )
     for step in sorted(by_step):
-        action = joined.copy_step(by_step[step], seen)
+        action = joined.copy_step(by_step[step], observation)
         if action is None or step + 1 >= len(observations):
             break
         value = _named(graph.fields, observations[step + 1])
-        inputs = {"observation": seen, "action": action}
-        seen = joined.add("observation", "operation", "step", STEP_DOC, inputs, value, step + 1)
-    last = {"observation": seen}
+        inputs = {"observation": observation, "action": action}
+        observation = joined.add("observation", "operation", "step", STEP_DOC, inputs, value, step + 1)
+    last = {"observation": observation}
     if graph.failed and joined.last is not None:
         last["failed"] = joined.last
     joined.add("outcome", "operation", "outcome", OUTCOME_DOC, last, graph.ended, None)
@@ -94,7 +106,7 @@ def _join(graph: EpisodeGraph) -> tuple[Record, ...]:
 
 
 class _Joined:
-    """Records under construction, with ids of their own."""
+    """Records under construction, renumbered from 0."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -107,9 +119,17 @@ class _Joined:
         number = len(self.records)
         numbered = name if step is None else f"{name}{step}"
         self.records.append(
-            {"id": number, "name": numbered, "kind": kind, "op": op, "doc": doc, "inputs": dict(inputs),
-             "value": value, "step": step}
-        )  # fmt: skip
+            {
+                "id": number,
+                "name": numbered,
+                "kind": kind,
+                "op": op,
+                "doc": doc,
+                "inputs": dict(inputs),
+                "value": value,
+                "step": step,
+            }
+        )
         return number
 
     def copy(self, record: Record) -> int:
@@ -119,15 +139,20 @@ class _Joined:
         self.records.append({**record, "id": number, "inputs": inputs})
         return number
 
-    def copy_step(self, records: Sequence[Record], seen: int) -> int | None:
-        """Copy one step's records, the observation replaced by ``seen``; return the action's id."""
+    def copy_step(self, records: Sequence[Record], observation: int) -> int | None:
+        """Copy one step's records and return the action's id, None without an action.
+
+        Args:
+            records: of one step.
+            observation: id of the record that stands for the step's observation.
+        """
         action = None
         for record in records:
             if record["kind"] == "input" and record["name"].startswith("observation"):
-                self._ids[record["id"]] = seen
+                self._ids[record["id"]] = observation
                 continue
             number = self.copy(record)
-            self.last = number
+            self.last = number  # where the controller failed, the outcome depends on what it computed last
             if record["kind"] == "operation" and not record["name"].startswith("memory"):
                 action = number
         return action

@@ -1,4 +1,4 @@
-"""Seeded episodes in lock step: the environments in this process, the controller behind whatever runs it."""
+"""Seeded episodes in lock step: many environments, one controller."""
 
 from __future__ import annotations
 
@@ -13,73 +13,109 @@ import numpy as np
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import Fault
 from trace_robot.rollout.episode import Ended, Episode, Job
-from trace_robot.rollout.feedback import FeedbackRecorder
+from trace_robot.rollout.feedback import FeedbackRecorder, MakeExpert
 from trace_robot.spec import Array, Scene, States, TaskSpec
 
 log = logging.getLogger("trace_robot.rollout")
 Environment = gymnasium.Env[Array, Array]
-SHARED = ("memory", "crash", "protocol", "timeout")  # what one episode can do to those beside it
+SHARED = (
+    "memory",
+    "crash",
+    "protocol",
+    "timeout",
+)  # faults that one episode can cause in others of its process
 
 
 class Controller(Protocol):
-    """What episodes ask for actions; a fault ends an episode, and so does None: it has given up."""
+    """Gives the actions of several episodes that run in lock step."""
 
-    def reset(self, episodes: int) -> Fault | None: ...
+    def reset(self, episodes: int) -> Fault | None:
+        """Begin this number of episodes, or return the fault that prevents it."""
+        ...
 
     def act(self, numbers: Sequence[int], observations: Array) -> Sequence[Array | Fault | None]:
-        """Answer for the episodes ``numbers``; observations: (len(numbers), obs_dim)."""
+        """Return an action, a fault that ends the episode, or None to give up, for each.
+
+        Args:
+            numbers: which episodes ask.
+            observations: (len(numbers), obs_dim).
+        """
         ...
 
 
 def run_episodes(
-    envs: Sequence[Environment], spec: TaskSpec, controller: Controller, jobs: Sequence[Job]
+    envs: Sequence[Environment],
+    spec: TaskSpec,
+    controller: Controller,
+    jobs: Sequence[Job],
+    make_expert: MakeExpert | None = None,
 ) -> list[Episode | None]:
-    """Run one episode an environment, all at once; each ends at its first success, at the horizon or with a fault.
+    """Run one episode an environment, all in lock step.
 
-    Where ``spec.return_threshold`` decides, an episode runs to its end, and the sum of its rewards is looked at then.
+    An episode ends at its first success, at the horizon or with a fault. Where ``spec.return_threshold`` decides, it
+    runs to its end, and the sum of its rewards is compared then.
 
-    None stands for an episode that must be run alone, because its fault may be the work of those beside it.
-    The first decision is asked for one by one: a controller that never returns is mostly found there, and each
-    episode then has its own deadline.
+    Args:
+        envs: one for each job, equal ones.
+        spec: of the environments.
+        controller: of all episodes.
+        jobs: their conditions, and what to record.
+        make_expert: see ``FeedbackRecorder``.
+
+    Returns:
+        One episode a job. None stands for one that must be run alone, because an episode beside it may have caused its
+        fault.
     """
     started = time.perf_counter()
-    running = [_Running(env, spec, job) for env, job in zip(envs, jobs, strict=True)]
-    fault = controller.reset(len(running))
+    episodes = [_EpisodeState(env, spec, job, make_expert) for env, job in zip(envs, jobs, strict=True)]
+    fault = controller.reset(len(episodes))
     if fault is not None:
-        return [each.failed(fault) if len(running) == 1 else None for each in running]
-    rows = np.empty((len(running), spec.observation_size))
+        return [episode.failed(fault) if len(episodes) == 1 else None for episode in episodes]
+    rows = np.empty((len(episodes), spec.observation_size))
+    # The first decision is asked for one by one: a controller that never returns is mostly found there, and each
+    # episode then has a deadline for itself.
     together = False
-    while alive := [number for number, each in enumerate(running) if each.goes_on]:
-        for row, number in enumerate(alive):
-            rows[row] = running[number].observation
+    while running := [number for number, episode in enumerate(episodes) if episode.running]:
+        for row, number in enumerate(running):
+            rows[row] = episodes[number].observation
         if together:
-            answers = controller.act(alive, rows[: len(alive)])
+            answers = controller.act(running, rows[: len(running)])
         else:
-            answers = [controller.act((k,), rows[row : row + 1])[0] for row, k in enumerate(alive)]
-        shared = len(running) > 1
-        for number, answer in zip(alive, answers, strict=True):
-            running[number].apply(answer, doubtful=shared and (together or _may_be_shared(answer)))
+            answers = [controller.act((k,), rows[row : row + 1])[0] for row, k in enumerate(running)]
+        shared = len(episodes) > 1
+        for number, answer in zip(running, answers, strict=True):
+            episodes[number].apply(answer, doubtful=shared and (together or _may_be_shared(answer)))
         together = True
-        started = _share(running, alive, started)
-    return [each.episode() for each in running]
+        started = _share_time(episodes, running, started)
+    return [episode.finish() for episode in episodes]
 
 
 def _may_be_shared(answer: Array | Fault | None) -> bool:
-    """Return whether an answer to one row may depend on the others: memory is shared, deadlines are not."""
+    """Return whether other episodes may have caused an answer to one request.
+
+    They share the process's memory, but not the deadline.
+    """
     return isinstance(answer, Fault) and answer.category != "timeout"
 
 
-def _share(running: Sequence[_Running], alive: Sequence[int], started: float) -> float:
+def _share_time(episodes: Sequence[_EpisodeState], running: Sequence[int], started: float) -> float:
+    """Share the time since ``started`` among the running episodes.
+
+    Returns the time now.
+    """
     now = time.perf_counter()
-    for number in alive:
-        running[number].seconds += (now - started) / len(alive)
+    for number in running:
+        episodes[number].seconds += (now - started) / len(running)
     return now
 
 
-class _Running:
-    """One episode under way."""
+class _EpisodeState:
+    """One episode while it runs.
 
-    def __init__(self, env: Environment, spec: TaskSpec, job: Job) -> None:
+    alone: it must be run again, without others in its process.
+    """
+
+    def __init__(self, env: Environment, spec: TaskSpec, job: Job, make_expert: MakeExpert | None) -> None:
         self.env, self.spec, self.job = env, spec, job
         self.actions: list[Array] = []
         self.rewards: list[float] = []
@@ -87,52 +123,61 @@ class _Running:
         self.observation: Array = np.zeros(spec.observation_size)
         self.ended: Ended = "time"
         self.fault: Fault | None = None
-        self.goes_on, self.alone = True, False
+        self.running, self.alone = True, False
         self.seconds = 0.0
         env.unwrapped.record_states = job.record  # type: ignore[attr-defined]
         try:
             self.observation, self.info = env.reset(seed=job.seed)
-        except Exception as error:  # a plug-in is somebody else's code: it may raise anything
-            self._end(_blame(error))
-        self.seen = [self.observation]
-        self.watch = FeedbackRecorder(job, spec)
-        self.watch.observed(self.observation)
+        except Exception as error:  # a plug-in is third-party code and may raise anything
+            self._fail(_fault_of(error))
+        self.observations = [self.observation]
+        self.feedback = FeedbackRecorder(job, spec, make_expert)
+        self.feedback.observed(self.observation)
 
     def apply(self, answer: Array | Fault | None, *, doubtful: bool) -> None:
-        """Take one decision; ``doubtful``: a fault may be the work of the episodes beside this one."""
+        """Take one decision.
+
+        Args:
+            answer: an action, the fault that ends the episode, or None to give up.
+            doubtful: an episode beside this one may have caused the fault.
+        """
         if isinstance(answer, Fault):
             self.alone = doubtful and answer.category in SHARED
-            self._end(answer)
+            self._fail(answer)
             return
         if answer is None:
-            self.goes_on = False
+            self.running = False
             return
         try:
             self.observation, reward, terminated, truncated, self.info = self.env.step(answer)
         except Exception as error:  # as above
-            self._end(_blame(error))
+            self._fail(_fault_of(error))
             return
-        self.watch.acted(self.seen[-1], self.info)
-        self.watch.observed(self.observation)
-        self.seen.append(self.observation)
+        self.feedback.acted(self.observations[-1], self.info)
+        self.feedback.observed(self.observation)
+        self.observations.append(self.observation)
         self.actions.append(answer)
         self.rewards.append(float(reward))
         if self.spec.return_threshold is None and self.info.get("success"):
-            self.ended, self.goes_on = "success", False
+            self.ended, self.running = "success", False
         elif terminated or truncated:
-            self._over("terminated" if terminated else "time")
+            self._end("terminated" if terminated else "time")
 
-    def _over(self, ended: Ended) -> None:
-        """Take note that the environment ended the episode, or its time is up."""
+    def _end(self, ended: Ended) -> None:
+        """End the episode without a fault.
+
+        It is a success if its total reward reaches the threshold.
+        """
         threshold = self.spec.return_threshold
         reached = threshold is not None and float(np.sum(self.rewards)) >= threshold
-        self.ended, self.goes_on = "success" if reached else ended, False
+        self.ended, self.running = "success" if reached else ended, False
 
     def failed(self, fault: Fault) -> Episode | None:
-        self._end(fault)
-        return self.episode()
+        self._fail(fault)
+        return self.finish()
 
-    def episode(self) -> Episode | None:
+    def finish(self) -> Episode | None:
+        """Return the episode, None if it must be run alone."""
         if self.alone:
             return None
         actions = np.array(self.actions, dtype=np.float32).reshape(-1, self.spec.action_size)
@@ -144,9 +189,9 @@ class _Running:
             steps=int(self.info.get("steps", len(actions))),
             rewards=np.array(self.rewards),
             actions=np.clip(actions, self.spec.low, self.spec.high).astype(np.float32),
-            observations=np.array(self.seen),
+            observations=np.array(self.observations),
             infos=_numbers(self.info),
-            series=self.watch.series(),
+            series=self.feedback.series(),
             seconds=self.seconds,
             scene=scene,
             states=states,
@@ -154,7 +199,10 @@ class _Running:
         )
 
     def _recorded(self) -> tuple[Scene | None, States | None]:
-        """Return what a picture is drawn from; none, with a line in the log, where the plug-in's code fails."""
+        """Return scene and states for rendering.
+
+        A failure of the plug-in is a line in the log: a picture is not worth an episode.
+        """
         if not (self.job.record and self.info):
             return None, None
         recorder: Any = self.env.unwrapped
@@ -164,11 +212,11 @@ class _Running:
             log.warning("no picture of %s: %s: %s", self.spec.name, type(error).__name__, error)
             return None, None
 
-    def _end(self, fault: Fault) -> None:
-        self.fault, self.ended, self.goes_on = fault, "error", False
+    def _fail(self, fault: Fault) -> None:
+        self.fault, self.ended, self.running = fault, "error", False
 
 
-def _blame(error: Exception) -> Fault:
+def _fault_of(error: Exception) -> Fault:
     known = isinstance(error, TraceRobotError)
     return Fault("environment", str(error) if known else f"{type(error).__name__}: {error}")
 

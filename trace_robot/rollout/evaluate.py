@@ -1,4 +1,4 @@
-"""Scoring one controller on held-out conditions."""
+"""Score a controller on held-out conditions, or roll it out in a custom loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluator, output_of, wilson
-from trace_robot.rollout.feedback import most_telling, require_level
+from trace_robot.rollout.feedback import representative
 from trace_robot.rollout.seeds import held_out_seeds, training_seeds
 from trace_robot.rollout.task import Task
+from trace_robot.settings import require_level
 from trace_robot.versions import versions
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """A controller's episodes on held-out conditions. interval: 95 % Wilson interval of the success rate."""
+    """A controller's episodes on held-out conditions, and its success rate."""
 
     task: str
     policy: str
@@ -46,11 +48,12 @@ class EvaluationReport:
 
     @property
     def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the success rate."""
         return wilson(self.successes, len(self.episodes))
 
     @property
     def faults(self) -> list[tuple[Fault, int]]:
-        """The different faults, most frequent first, with how many episodes each ended."""
+        """The different faults with the number of their episodes, most frequent first."""
         return Counter(e.fault for e in self.episodes if e.fault is not None).most_common()
 
     def to_data(self) -> dict[str, Any]:
@@ -120,10 +123,11 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What a policy did on its conditions.
+    """A policy's episodes on its training conditions.
 
-    output: the outcome of the most telling episode, a node whose graph leads back to the parameters; None
-    where the controller could not even be loaded. feedback: all episodes in words. score: see ``episode_score``.
+    output: the outcome of one representative episode, a node whose graph leads back to the parameters; None where the
+    controller could not be loaded. feedback: on all episodes, as text. success: fraction of the episodes.
+    score: the mean of ``episode_score``.
     """
 
     output: Node | None
@@ -134,30 +138,62 @@ class Rollout:
 
 
 class Rollouts:
-    """Rolls a policy out in worker processes, its controller behind the sandbox; a context manager.
+    """Rolls a policy out in worker processes for a custom optimization loop.
 
-    ``rollouts(parameters)`` runs the policy with the present data of the parameters that ``policy.parameters()`` gave.
+    A context manager. ``rollouts(parameters)`` runs the policy with the present data of the nodes.
+
+    Args:
+        env: the environment: a name, a file in envs/, or a gymnasium id.
+        policy: a name, a file, or what ``load_policy`` returned; it must have something trainable.
+        episodes: number of training conditions.
+        seed: which conditions.
+        control: the control mode, "pose" or "raw"; None for what the policy says.
+        feedback: the level, see ``trace_robot.rollout.feedback``.
+        workers: processes, see ``RolloutEngine``.
+        limits: time and memory of the controller.
+        trusted: run controllers even where this machine has no sandbox.
+
+    Raises:
+        PolicyError: the policy has no act, or nothing trainable.
+        UnknownNameError: there is no such environment, policy or level.
     """
 
     def __init__(
-        self, env: str, policy: Policy, *, episodes: int = 5, seed: int = 0, control: str | None = None,
-        feedback: str = "outcome", workers: int | None = None, limits: Limits | None = None, trusted: bool = False,
-    ) -> None:  # fmt: skip
-        task = Task.load(env, policy.require_trainable(), control=control)
+        self,
+        env: str,
+        policy: str | Path | Policy,
+        *,
+        episodes: int = 5,
+        seed: int = 0,
+        control: str | None = None,
+        feedback: str = "outcome",
+        workers: int | None = None,
+        limits: Limits | None = None,
+        trusted: bool = False,
+    ) -> None:
+        level = require_level(feedback)
+        policy = policy if isinstance(policy, Policy) else load_policy(policy)
+        task = Task.load(env, policy.require_trainable(), control=control, feedback=level)
         self.policy, self.spec = task.policy, task.spec
         self.engine = RolloutEngine(workers, trusted=trusted)
         seeds = training_seeds(seed, episodes)
-        self._evaluator = Evaluator(self.engine, task, seeds, limits or Limits(), require_level(feedback))
+        self._evaluator = Evaluator(self.engine, task, seeds, limits or Limits(), level)
+
+    @cached_property
+    def parameters(self) -> list[ParameterNode]:
+        """The policy's parameters as nodes, which an optimizer changes in place."""
+        return self.policy.parameters()
 
     def __call__(self, parameters: Sequence[ParameterNode]) -> Rollout:
         values: dict[str, Any] = {parameter.key: parameter.data for parameter in parameters}
-        (trial,) = self._evaluator.evaluate([Candidate(0, None, values)])
-        telling = trial.episodes[most_telling(trial.episodes)]
-        job = dataclasses.replace(self._evaluator.job(trial.text, telling.seed), trace=True)
+        (evaluation,) = self._evaluator.evaluate([Candidate(0, None, values)])
+        episode = evaluation.episodes[representative(evaluation.episodes)]
+        # Tracing slows an episode down, so the one to learn from is known first and run a second time.
+        job = dataclasses.replace(self._evaluator.job(evaluation.text, episode.seed), trace=True)
         (traced,) = self.engine.run([job])
         output = output_of(traced, parameters) if traced.graph else None
-        outcome = trial.outcome
-        return Rollout(output, outcome.feedback, outcome.success, outcome.score, trial.episodes)
+        outcome = evaluation.outcome
+        return Rollout(output, outcome.feedback, outcome.success, outcome.score, evaluation.episodes)
 
     def close(self) -> None:
         self.engine.close()

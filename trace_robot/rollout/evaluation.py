@@ -1,4 +1,4 @@
-"""Trying candidates: their episodes on given conditions, their outcomes, and the graph of a telling one."""
+"""Evaluate candidates: episodes on equal conditions, scores, feedback, a graph."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.rollout.engine import OnEpisode
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import feedback, most_telling
+from trace_robot.rollout.feedback import feedback, representative
 from trace_robot.rollout.seeds import SeedSplit
-from trace_robot.rollout.task import Task
-from trace_robot.settings import Settings
 from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:
+    from trace_robot.rollout.engine import OnEpisode
+    from trace_robot.rollout.task import Task
+    from trace_robot.settings import Settings
     from trace_robot.trace import Node, ParameterNode
 
 Records = tuple[Mapping[str, Any], ...]
@@ -26,14 +26,14 @@ OnProgress = Callable[[int, int], None]
 
 
 class JobRunner(Protocol):
-    """What runs jobs: an engine, or something that remembers what an engine gave."""
+    """Runs jobs: an engine, or a journal before an engine."""
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A candidate, the text that ran, its episodes and what they amount to."""
+    """A candidate with the controller text that ran, its episodes and its outcome."""
 
     candidate: Candidate
     text: str
@@ -45,9 +45,16 @@ class Evaluation:
 class Evaluator:
     """Rolls candidates of a task out, all on the same conditions, and scores them.
 
-    seeds: the training conditions. confirm: further ones, on which a controller's text that solved all of ``seeds`` is
-    tried before it counts as having solved anything; its outcome is then over both. level: of the feedback.
-    keep_observations: bring back what controllers observed. environment_steps, candidates: counts so far.
+    Attributes:
+        engine: runs the jobs.
+        task: environment and policy.
+        seeds: the training conditions.
+        limits: time and memory of a controller.
+        level: of the feedback.
+        confirm: further conditions, on which a controller that solved all of ``seeds`` is rolled out before it counts
+            as having solved anything; its outcome is then over both.
+        keep_observations: bring back what controllers observed.
+        environment_steps, candidates: counts so far.
     """
 
     engine: JobRunner
@@ -62,7 +69,13 @@ class Evaluator:
 
     @classmethod
     def of(cls, engine: JobRunner, task: Task, settings: Settings) -> Evaluator:
-        """Return the evaluator of a run: its training conditions, with observations kept for the store."""
+        """Return the evaluator of a run, which keeps observations for the store.
+
+        Args:
+            engine: runs the jobs.
+            task: environment and policy.
+            settings: name the conditions, the limits and the feedback level.
+        """
         split = SeedSplit.of(settings)
         return cls(
             engine,
@@ -77,7 +90,16 @@ class Evaluator:
     def evaluate(
         self, candidates: Sequence[Candidate], *, graph: bool = False, on_progress: OnProgress | None = None
     ) -> list[Evaluation]:
-        """Roll out every candidate on its conditions; with ``graph`` the telling episode's is brought back."""
+        """Roll every candidate out on its conditions.
+
+        Args:
+            candidates: to evaluate, all jobs in one batch.
+            graph: trace one representative episode of each once more, and put its graph into the outcome.
+            on_progress: called with the number of episodes done and of all.
+
+        Returns:
+            One evaluation a candidate, in their order.
+        """
         texts = [self.text(candidate) for candidate in candidates]
         jobs = [
             self._job(candidate, text, seed)
@@ -86,18 +108,19 @@ class Evaluator:
         ]
         episodes = self._episodes(jobs, on_progress)
         self.candidates += len(candidates)
-        trials = []
+        evaluations = []
         for candidate, text in zip(candidates, texts, strict=True):
             mine = tuple(next(episodes) for _ in candidate.seeds or self.seeds)
+            # Sequential testing: most candidates fail on the first conditions, and only the rest costs more.
             if candidate.program is None and all(episode.success for episode in mine):
                 mine += tuple(self._episodes([self.job(text, seed) for seed in self.confirm], on_progress))
             records = self._graph(text, mine) if graph and candidate.program is None else ()
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
-            trials.append(Evaluation(candidate, text, mine, outcome))
-        return trials
+            evaluations.append(Evaluation(candidate, text, mine, outcome))
+        return evaluations
 
     def text(self, candidate: Candidate) -> str:
-        """Return the controller that runs for a candidate; "" where a program does."""
+        """Return the controller's text of a candidate, "" where its program runs as data."""
         if candidate.program is not None:
             return ""
         return candidate.text or self.task.policy.render(candidate.values)
@@ -110,7 +133,17 @@ class Evaluator:
         *,
         keep_states: bool = False,
     ) -> list[Episode]:
-        """Roll out a controller's text on ``seeds``, e.g. held-out ones; keep_states: for videos."""
+        """Roll a controller's text out on conditions of any split.
+
+        Args:
+            text: the controller.
+            seeds: the conditions.
+            on_progress: called with the number of episodes done and of all.
+            keep_states: bring simulator states back, for videos.
+
+        Returns:
+            One episode a seed, in their order.
+        """
         observe = keep_states and self.keep_observations
         jobs = [
             dataclasses.replace(self.job(text, seed), record=keep_states, observe=observe, level="outcome")
@@ -119,11 +152,22 @@ class Evaluator:
         return list(self._episodes(jobs, on_progress))
 
     def job(self, text: str, seed: int) -> Job:
-        """Return the job that rolls ``text`` out on one condition and records its states."""
+        """Return the job that rolls a controller out on a training condition.
+
+        Args:
+            text: the controller.
+            seed: the condition.
+        """
         return Job(
-            self.task.env, seed, self.task.options, controller=text, record=True, observe=self.keep_observations,
-            level=self.level, limits=self.limits,
-        )  # fmt: skip
+            self.task.env,
+            seed,
+            self.task.options,
+            controller=text,
+            record=True,
+            observe=self.keep_observations,
+            level=self.level,
+            limits=self.limits,
+        )
 
     def _job(self, candidate: Candidate, text: str, seed: int) -> Job:
         if candidate.program is None:
@@ -143,27 +187,32 @@ class Evaluator:
         return iter(self.engine.run(jobs, on_episode=count))
 
     def _graph(self, text: str, episodes: Sequence[Episode]) -> Records:
-        """Run the most telling episode again, traced, and return its graph."""
-        telling = episodes[most_telling(episodes)]
-        job = dataclasses.replace(self.job(text, telling.seed), trace=True, record=False, observe=False)
+        """Run the representative episode again, traced, and return its graph."""
+        episode = episodes[representative(episodes)]
+        job = dataclasses.replace(self.job(text, episode.seed), trace=True, record=False, observe=False)
         (traced,) = self.engine.run([job])
         self.environment_steps += traced.steps
         return tuple(traced.graph)
 
 
 def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
-    """Return the outcome of a traced episode as a node whose graph ends in ``parameters``, matched by name."""
-    from trace_robot.trace import from_records
+    """Return the outcome of a traced episode as a node of this process.
+
+    Args:
+        episode: with its graph.
+        parameters: the nodes in which the graph ends, matched by name.
+    """
+    from trace_robot.trace.serialization import from_records
 
     by_name = {parameter.key: parameter for parameter in parameters}
     return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
 
 
 def episode_score(episode: Episode) -> float:
-    """Return 1 for a success; below 0.5 for a failure, growing with the reward a step; below 0.25 for an error.
+    """Return 1 for a success, below 0.5 for a failure, below 0.25 for an error.
 
     A failure is ranked by its mean reward a simulator step, squashed to (0, 0.5), so that no amount of reward
-    is worth a success; where a total reward counts as success, by how far it is from that.
+    is worth a success. Where a total reward counts as success, it is ranked by its distance from that.
     """
     if episode.success:
         return 1.0
@@ -184,7 +233,15 @@ def outcome_of(
     *,
     level: str = "outcome",
 ) -> Outcome:
-    """Return the outcome of ``candidate`` over ``episodes``, which ran ``controller``; graph: of a telling one."""
+    """Return the outcome of a candidate over its episodes.
+
+    Args:
+        candidate: that was rolled out.
+        episodes: at least one.
+        controller: the text that ran, to mark failing lines in.
+        graph: of one representative episode, as records.
+        level: of the feedback.
+    """
     scores = tuple(episode_score(episode) for episode in episodes)
     return Outcome(
         candidate=candidate.id,

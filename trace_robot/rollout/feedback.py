@@ -1,8 +1,8 @@
-"""What happened, in words: the feedback that an optimizer reads.
+"""Feedback as text: what an optimizer reads about the episodes of a candidate.
 
-Level "outcome" is the default and the honest one: success, reward, how each episode ended, and the error
-with its line where there was one. What the controller saw on the way is in the graph. The other levels
-(``trace_robot.rollout.feedback``) say more.
+Level "outcome", the default, has success, reward, how each episode ended, and an error with its line. What the
+controller observed is in the graph. "terms" adds the reward's named terms, "hindsight" what came closer or moved apart,
+"expert" what the scripted expert would have done; each is help that a real task may not offer.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trace_robot.errors import UnknownNameError
 from trace_robot.fault import Fault
 from trace_robot.rollout.episode import Episode
+from trace_robot.settings import EXPERT
 from trace_robot.spec import Array, TaskSpec
 
 if TYPE_CHECKING:
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
 
 CONTEXT_LINES = 2
-DETAILED = 3  # episodes that a level above "outcome" tells of at most
+DETAILED = 3  # episodes with details at a level above "outcome", at most: a prompt is to stay small
 
 
 def feedback(episodes: Sequence[Episode], controller: str = "", level: str = "outcome") -> str:
-    """Return the feedback at ``level`` on a candidate's episodes, which were run with jobs of that level.
+    """Return the feedback on a candidate's episodes as text.
 
-    controller: the candidate's full text, to mark the failing line in.
+    Args:
+        episodes: of jobs of this level.
+        controller: the candidate's full text, to mark the failing line in.
+        level: "outcome", "terms", "hindsight" or "expert".
     """
     wins = sum(episode.success for episode in episodes)
     rewards = [episode.total_reward for episode in episodes]
@@ -46,20 +49,25 @@ def feedback(episodes: Sequence[Episode], controller: str = "", level: str = "ou
 
 
 def _details(episodes: Sequence[Episode], level: str) -> list[str]:
-    """Return what the level adds: on the most telling episode, then on others that failed."""
+    """Return the level's lines on the representative episode, then on failed ones."""
     if level == "outcome":
         return []
-    telling = most_telling(episodes)
-    failing = [i for i, episode in enumerate(episodes) if i != telling and not episode.success]
+    shown = representative(episodes)
+    failing = [i for i, episode in enumerate(episodes) if i != shown and not episode.success]
     lines = []
-    for index in [telling, *failing][:DETAILED]:
-        told = words(level, episodes[index])
-        lines += [f"\nEpisode {index + 1}, {level}:", *told] if told else []
+    for index in [shown, *failing][:DETAILED]:
+        details = words(level, episodes[index])
+        lines += [f"\nEpisode {index + 1}, {level}:", *details] if details else []
     return lines
 
 
 def describe(fault: Fault, controller: str = "") -> str:
-    """Return a fault in words, its line marked in the controller's text."""
+    """Return a fault as text, its line marked.
+
+    Args:
+        fault: of a controller.
+        controller: its full text; "" where it is not known.
+    """
     text = f"Error ({fault.category}): {fault.message}"
     lines = controller.split("\n")
     if fault.line is None or not 0 < fault.line <= len(lines):
@@ -72,10 +80,11 @@ def describe(fault: Fault, controller: str = "") -> str:
     return "\n".join([text, *shown])
 
 
-def most_telling(episodes: Sequence[Episode]) -> int:
-    """Return the index of the episode to look at: a failing one, with an error first, else the slowest.
+def representative(episodes: Sequence[Episode]) -> int:
+    """Return the index of the episode to learn from.
 
-    Among episodes that ran out of time the median one by reward, so that one odd case does not decide.
+    It is the first with an error; else, of those that failed, the median by reward, so that one outlier does not
+    decide; else the slowest success.
     """
     faulty = [index for index, episode in enumerate(episodes) if episode.ended == "error"]
     if faulty:
@@ -119,33 +128,32 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-LEVELS = ("outcome", "terms", "hindsight", "expert")
-NOT_TERMS = ("success", "steps", "unscaled_reward")  # told already: the last is the reward again
+NOT_TERMS = ("success", "steps", "unscaled_reward")  # in the feedback already; the last is the reward
 STILL = 0.002  # metres a decision below which a distance counts as unchanged
-PHASES = 5  # at most so many runs of closer and farther are told
-COMPARED = 12  # at most so many decisions are compared with the expert's
-EXPERT = "expert"
+PHASES = 5  # phases of closer and farther in the feedback, at most
+COMPARED = 12  # decisions that are compared with the expert's, at most
 
 
-def require_level(level: str) -> str:
-    """Return ``level``; raise UnknownNameError unless it is one of LEVELS."""
-    if level not in LEVELS:
-        raise UnknownNameError(f"no feedback level {level!r}; known: {', '.join(LEVELS)}")
-    return level
+MakeExpert = Callable[..., Callable[[Array], Array]]
 
 
 class FeedbackRecorder:
-    """Collects what a job's feedback level asks for while its episode runs; at level "outcome" nothing."""
+    """Collects the series of a job's feedback level while its episode runs."""
 
-    def __init__(self, job: Job, spec: TaskSpec) -> None:
+    def __init__(self, job: Job, spec: TaskSpec, make_expert: MakeExpert | None = None) -> None:
+        """Prepare the series.
+
+        Args:
+            job: whose level decides what is recorded.
+            spec: of the environment.
+            make_expert: gives the scripted expert for a name and options; needed at level "expert" only.
+        """
         self._series: dict[str, list[Any]] = {}
         self._terms = job.level == "terms"
         self._pairs = _pairs(spec) if job.level == "hindsight" else {}
         self._expert: Callable[[Array], Array] | None = None
-        if job.level == EXPERT:
-            from trace_robot.env.registry import expert
-
-            self._expert = expert(job.env, **job.options)
+        if job.level == EXPERT and make_expert is not None:
+            self._expert = make_expert(job.env, **job.options)
 
     def observed(self, observation: Array) -> None:
         for name, (first, second) in self._pairs.items():
@@ -153,7 +161,12 @@ class FeedbackRecorder:
             self._series.setdefault(name, []).append(float(np.linalg.norm(between)))
 
     def acted(self, observation: Array, info: Mapping[str, Any]) -> None:
-        """Note one decision: the observation it was taken on, the information it led to."""
+        """Record one decision.
+
+        Args:
+            observation: on which it was taken, (obs_dim,).
+            info: of the step that it led to.
+        """
         if self._terms:
             for name, value in info.items():
                 if name not in NOT_TERMS and isinstance(value, bool | int | float | np.number):
@@ -162,12 +175,20 @@ class FeedbackRecorder:
             self._series.setdefault(EXPERT, []).append(self._expert(observation.copy()))
 
     def series(self) -> dict[str, Array]:
-        """Return the series by name: (T,) for a term, (T + 1,) for a distance, (T, act_dim) for the expert."""
+        """Return the series by name.
+
+        (T,) for a term, (T + 1,) for a distance, (T, act_dim) for the expert.
+        """
         return {name: np.array(values) for name, values in self._series.items()}
 
 
 def words(level: str, episode: Episode) -> list[str]:
-    """Return the level's lines on one episode."""
+    """Return the level's lines on one episode, none at level "outcome".
+
+    Args:
+        level: of the feedback.
+        episode: with the series of that level.
+    """
     if level == "terms":
         return [_term(name, values) for name, values in episode.series.items()]
     if level == "hindsight":
@@ -178,7 +199,10 @@ def words(level: str, episode: Episode) -> list[str]:
 
 
 def _pairs(spec: TaskSpec) -> dict[str, tuple[int, int]]:
-    """Return the distances to watch: where the two positions of each pair start in the flat observation."""
+    """Return the distances between named positions.
+
+    Each is two indices: where the positions start in the flat observation.
+    """
     starts = {part.name: part.start for part in spec.observation}
     names = {name: name.removesuffix("_position") for name in spec.positions}
     return {
@@ -208,7 +232,7 @@ def _distance(name: str, values: Array) -> str:
 
 
 def _course(values: Array) -> str:
-    """Say in which decisions a distance shrank and grew, the longest runs only, in order."""
+    """Describe when a distance shrank and grew: the longest phases only, in order."""
     kinds = np.sign(np.where(np.abs(np.diff(values)) < STILL, 0.0, np.diff(values)))
     runs, start = [], 1
     for kind, group in groupby(kinds.tolist()):
@@ -216,11 +240,11 @@ def _course(values: Array) -> str:
         runs.append((length, start, kind))
         start += length
     moving = sorted((run for run in runs if run[2]), reverse=True)[:PHASES]
-    told = [
+    phases = [
         f"{'closer' if kind < 0 else 'farther'} in {_span(start, start + length - 1)}"
         for length, start, kind in sorted(moving, key=lambda run: run[1])
     ]
-    return f"; {', '.join(told)}" if told else ""
+    return f"; {', '.join(phases)}" if phases else ""
 
 
 def _span(first: int, last: int) -> str:
@@ -228,15 +252,15 @@ def _span(first: int, last: int) -> str:
 
 
 def _comparison(actions: Array, expert: Array) -> list[str]:
-    """Set actions side by side, at decisions spread over the episode; what repeats itself is told once."""
+    """Compare actions at decisions spread over the episode, without repetitions."""
     count = min(len(actions), len(expert))
-    chosen = np.linspace(0, count - 1, min(count, COMPARED)).round().astype(int).tolist()
-    lines, told = [], ""
-    for i in chosen:
-        words = f"the action was {_vector(actions[i])}, the expert's would be {_vector(expert[i])}"
-        if words != told:
-            lines.append(f"- decision {i + 1}: {words}")
-        told = words
+    decisions = np.linspace(0, count - 1, min(count, COMPARED)).round().astype(int).tolist()
+    lines, last = [], ""
+    for i in decisions:
+        line = f"the action was {_vector(actions[i])}, the expert's would be {_vector(expert[i])}"
+        if line != last:
+            lines.append(f"- decision {i + 1}: {line}")
+        last = line
     return lines
 
 

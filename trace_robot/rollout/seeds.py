@@ -1,10 +1,13 @@
-"""Which conditions are for training, for choosing and held out: disjoint for every seed, by construction."""
+"""The split of initial conditions: training, validation and held out.
+
+A run's seed owns STRIDE conditions, cut into four ranges, so that splits are disjoint for every pair of seeds.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trace_robot.errors import TraceRobotError
+from trace_robot.errors import UsageError
 from trace_robot.settings import Settings
 
 STRIDE = 100_000
@@ -13,23 +16,53 @@ HELD_OUT = 50_000
 
 
 def training_seeds(seed: int, episodes: int) -> tuple[int, ...]:
-    """Return the conditions that candidates are compared on."""
+    """Return the conditions that candidates are compared on.
+
+    Args:
+        seed: of the run, 0 or more.
+        episodes: number of conditions, 1 to 25,000; the first n are the same for every number.
+
+    Raises:
+        TraceRobotError: an argument is out of range.
+    """
     return _range(seed, episodes, 0)
 
 
 def validation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
-    """Return conditions to choose among finished controllers on, neither trained on nor held out."""
+    """Return conditions for choosing among finished controllers.
+
+    They are neither trained on nor held out.
+
+    Args:
+        seed: of the run, 0 or more.
+        episodes: number of conditions, 1 to 25,000.
+
+    Raises:
+        TraceRobotError: an argument is out of range.
+    """
     return _range(seed, episodes, VALIDATION)
 
 
 def held_out_seeds(seed: int, episodes: int) -> tuple[int, ...]:
-    """Return conditions that no candidate of any run with any seed was trained on."""
+    """Return conditions that no candidate of any run with any seed was trained on.
+
+    Args:
+        seed: of the run, 0 or more.
+        episodes: number of conditions, 1 to 25,000.
+
+    Raises:
+        TraceRobotError: an argument is out of range.
+    """
     return _range(seed, episodes, HELD_OUT)
 
 
 @dataclass(frozen=True, slots=True)
 class SeedSplit:
-    """The conditions of one run: to compare candidates on, to confirm one that solves these, and held out."""
+    """The conditions of one run.
+
+    training: to compare candidates on. confirmation: for a candidate that solves these. held_out: of the final
+    score.
+    """
 
     training: tuple[int, ...]
     confirmation: tuple[int, ...]
@@ -37,16 +70,19 @@ class SeedSplit:
 
     @classmethod
     def of(cls, settings: Settings) -> SeedSplit:
-        """Return the conditions of a run; raise TraceRobotError for a seed or a number that is out of range."""
-        seeds = training_seeds(settings.seed, settings.episodes + settings.confirm)
-        held_out = held_out_seeds(settings.seed, settings.held_out)
-        return cls(seeds[: settings.episodes], seeds[settings.episodes :], held_out)
+        """Return the conditions of a run.
+
+        Raises UsageError for a seed or a number that is out of range.
+        """
+        training = training_seeds(settings.seed, settings.episodes)
+        both = training_seeds(settings.seed, settings.episodes + settings.confirm)
+        return cls(training, both[settings.episodes :], held_out_seeds(settings.seed, settings.held_out))
 
 
 def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
     if seed < 0:
-        raise TraceRobotError(f"seed must be 0 or more, got {seed}")
+        raise UsageError(f"seed must be 0 or more, got {seed}")
     if not 0 < episodes <= VALIDATION:
-        raise TraceRobotError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
+        raise UsageError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
     start = seed * STRIDE + offset
     return tuple(range(start, start + episodes))

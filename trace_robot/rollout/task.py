@@ -1,19 +1,20 @@
-"""What is rolled out: an environment with its options, and the policy that fits it."""
+"""A task: an environment with its options, and the policy that fits it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import controls, describe, require_expert
-from trace_robot.optimizers.problem import Problem
-from trace_robot.policy import Policy
 from trace_robot.policy.problem import problem_of
-from trace_robot.rollout.feedback import EXPERT, require_level
 from trace_robot.rollout.seeds import SeedSplit
-from trace_robot.settings import Settings
-from trace_robot.spec import TaskSpec
+from trace_robot.settings import EXPERT, LEVELS, Settings
+
+if TYPE_CHECKING:
+    from trace_robot.optimizers.problem import Problem
+    from trace_robot.policy import Policy
+    from trace_robot.spec import TaskSpec
 
 DEFAULT_CONTROL = "pose"
 
@@ -22,9 +23,12 @@ DEFAULT_CONTROL = "pose"
 class Task:
     """An environment and a policy to run in it, resolved once.
 
-    env: the environment's name. options: its options, control included. spec: what it says of itself.
-    policy: fixed to the control mode, and to the environment's names and action size. source: the policy's text before
-    that, as its file has it.
+    Attributes:
+        env: the environment's name.
+        options: its options, control included.
+        spec: its description.
+        policy: fixed to the control mode, and to the environment's names and action size.
+        source: the policy's text before that, as in its file.
     """
 
     env: str
@@ -42,6 +46,7 @@ class Task:
         control: str | None = None,
         default_control: str = DEFAULT_CONTROL,
         options: Mapping[str, Any] | None = None,
+        feedback: str = LEVELS[0],
     ) -> Task:
         """Look the environment up and fit the policy to it.
 
@@ -53,12 +58,15 @@ class Task:
             control: the control mode, "pose" or "raw"; None for what the policy says.
             default_control: where the policy says nothing; if the environment lacks that mode, its only one is used.
             options: others of the environment.
+            feedback: the level; "expert" needs an environment with a scripted expert.
 
         Raises:
             PolicyError: the policy has no act, or does not fit the control mode.
-            UnknownNameError: there is no such environment, option or control mode.
+            UnknownNameError: there is no such environment, option or control mode, or it has no expert.
         """
         policy.require_act()
+        if feedback == EXPERT:
+            require_expert(env)
         modes = controls(env)
         default = default_control if default_control in modes else modes[-1]
         options = {"control": control or policy.control or default, **(options or {})}
@@ -68,16 +76,17 @@ class Task:
 
     @classmethod
     def to_optimize(cls, settings: Settings, policy: Policy) -> Task:
-        """Return the task of a run, after all that can be refused before anything is rolled out or written.
+        """Return the task of a run, or refuse it before anything is written.
+
+        Args:
+            settings: of the run.
+            policy: where it starts.
 
         Raises:
-            PolicyError: the policy has nothing trainable.
-            UnknownNameError: the feedback level is unknown, or is "expert" where the environment has none.
+            PolicyError, UnknownNameError: see ``load``; the policy must also have something trainable.
             TraceRobotError: the seed or a number of conditions is out of range.
         """
         policy.require_trainable()
-        if require_level(settings.feedback) == EXPERT:
-            require_expert(settings.task)
         SeedSplit.of(settings)
         return cls.load(
             settings.task,
@@ -85,9 +94,10 @@ class Task:
             control=settings.control,
             default_control=settings.usual_control,
             options=settings.options,
+            feedback=settings.feedback,
         )
 
     @property
     def problem(self) -> Problem:
-        """The OPTO problem: the policy's parameters, with the environment described as text."""
+        """The OPTO problem: the policy's parameters and a description of the task."""
         return problem_of(self.policy, self.spec)

@@ -1,4 +1,4 @@
-"""A rollout worker's process: owns simulators and a sandbox, is trusted, and holds no key.
+"""The rollout worker's process: trusted, with simulators, without keys.
 
 It is started with ``python -m trace_robot.rollout.worker FD`` where FD is one end of a socket pair; both
 ends are ours, so what travels on it may be pickled. It ends when the other end is closed.
@@ -21,14 +21,14 @@ from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode
 
-TOLD_EVERY = 0.1  # seconds
+SEND_EVERY = 0.1  # seconds between two messages at least: episodes of programs take milliseconds
 END_SECONDS = 2.0
 
 
 class Inbox:
-    """Takes batches off the connection while the worker is busy, so that whoever sends never has to wait.
+    """Reads batches in a thread, so that the sender never blocks.
 
-    Once the other end is closed nobody wants what is being done, and the process ends at the latest in END_SECONDS.
+    Once the other end is closed the results are not wanted, and the process exits after at most END_SECONDS.
     """
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
@@ -49,23 +49,29 @@ class Inbox:
         os._exit(0)
 
 
-def serve(connection: Connection[Any, Any], rig: EnvRunner) -> None:
-    """Answer batches with ``("episodes", [(index, episode), ...])`` or ``("error", text, class)``."""
+def serve(connection: Connection[Any, Any], runner: EnvRunner) -> None:
+    """Answer batches until the connection is closed.
+
+    Args:
+        connection: gets an empty list of episodes when the worker is ready; then for each batch one or more of
+            ``("episodes", [(index, episode), ...])``, or ``("error", text, class)``.
+        runner: runs the jobs.
+    """
     inbox = Inbox(connection)
     connection.send(("episodes", []))
     while (batch := inbox.next()) is not None:
-        done: list[tuple[int, Episode]] = []
-        told = time.monotonic()
+        episodes: list[tuple[int, Episode]] = []
+        sent = time.monotonic()
         try:
-            for position, episode in rig.run([job for _, job in batch]):
-                done.append((batch[position][0], episode))
-                if time.monotonic() - told > TOLD_EVERY and len(done) < len(batch):
-                    connection.send(("episodes", done))
-                    done, told = [], time.monotonic()
+            for position, episode in runner.run([job for _, job in batch]):
+                episodes.append((batch[position][0], episode))
+                if time.monotonic() - sent > SEND_EVERY and len(episodes) < len(batch):
+                    connection.send(("episodes", episodes))
+                    episodes, sent = [], time.monotonic()
         except TraceRobotError as error:
             connection.send(("error", f"{error}", type(error).__name__))
         else:
-            connection.send(("episodes", done))
+            connection.send(("episodes", episodes))
 
 
 def main() -> None:
@@ -75,13 +81,13 @@ def main() -> None:
     parser.add_argument("--trusted", action="store_true")
     parser.add_argument("--lock-step", type=int)
     options = parser.parse_args()
-    rig = EnvRunner(trusted=options.trusted, lock_step=options.lock_step, seat=SharedCpu())
+    runner = EnvRunner(trusted=options.trusted, lock_step=options.lock_step, cpu=SharedCpu())
     try:
-        serve(Connection(options.descriptor), rig)
+        serve(Connection(options.descriptor), runner)
     except BrokenPipeError:
-        pass  # the parent is gone: nobody is left to answer
+        pass  # the parent is gone
     finally:
-        rig.close()
+        runner.close()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from trace_robot.optimizers.problem import Candidate
-from trace_robot.rollout.evaluation import Evaluation
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trace_robot.optimizers.problem import Candidate
+    from trace_robot.rollout.evaluation import Evaluation
 
 # Simulator steps between two improvements of a search that become iterations. A search improves up to hundreds of
 # times, mostly by little; each iteration costs an evaluation of the written controller, a difference and a video.
@@ -34,5 +37,10 @@ def is_better(
 
 
 def is_new(champion: Candidate, best: Evaluation | None) -> bool:
-    """Return whether the search's best candidate is another than the run's."""
+    """Return whether the search's best candidate is another than the run's.
+
+    Args:
+        champion: what the search ranks first.
+        best: the run's, None at its start.
+    """
     return best is None or champion.id != best.candidate.id

@@ -19,7 +19,7 @@ Stage = Literal["training", "held out"]
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The run is about to roll out the starting controller.
+    """The run is about to roll out its first candidate.
 
     why: the reason for this optimizer, as text. known: entries of the journal from before an interruption, which are
     batches of episodes and answers of a model.
@@ -35,7 +35,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """``done`` of ``total`` episodes of a batch are in. stage: "training" or "held out"; seconds since the start."""
+    """A number of a batch's episodes are done.
+
+    Attributes:
+        stage: "training" or "held out".
+        done, total: episodes of the batch.
+        candidates: rolled out since the start of the run.
+        best: the best evaluation so far.
+        seconds: since the start of the run, over all processes that ran it.
+    """
 
     stage: Stage
     done: int
@@ -47,7 +55,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Iterated:
-    """An iteration is written down. better: it is the best so far."""
+    """An iteration is on disk. better: it is the best so far."""
 
     iteration: int
     trial: Evaluation

@@ -1,10 +1,13 @@
-"""A model and an engine that a run remembers: what they gave is on disk before it is used, and is given again."""
+"""Write-ahead journaling of a model and an engine, for deterministic replay.
+
+An answer is on disk before it is used. A run that is resumed asks for the same again and gets it from the journal.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
     BudgetExceededError,
@@ -14,28 +17,27 @@ from trace_robot.errors import (
     UnknownModelError,
 )
 from trace_robot.fault import Limits
-from trace_robot.llm.metering import Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
-from trace_robot.rollout.engine import OnEpisode
-from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.evaluation import JobRunner
-from trace_robot.rollout.feedback import most_telling
+from trace_robot.rollout.feedback import representative
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 
-NOT_KEPT = (
-    BudgetExceededError,
-    ModelAuthError,
-    UnknownModelError,
-    ReplayMismatchError,
-)  # they end the asking
+if TYPE_CHECKING:
+    from trace_robot.llm.metering import Usage
+    from trace_robot.rollout.engine import OnEpisode
+    from trace_robot.rollout.episode import Episode, Job
+    from trace_robot.rollout.evaluation import JobRunner
+
+# Errors that end a run and that the user can mend: a resumed run asks again. Any other error of a model is an answer:
+# the optimizer goes on from it, and so must the replay.
+NOT_JOURNALED = (BudgetExceededError, ModelAuthError, UnknownModelError, ReplayMismatchError)
 
 
 class JournaledModel:
-    """Answers from the journal while it has answers, then asks the model and writes its replies down.
+    """Answers from the journal while it has entries, then from the model.
 
-    usage: the model's. An answer from the journal counts in it what it cost when it came.
+    usage: the model's. An answer from the journal counts in it what it cost when it was given.
     """
 
     def __init__(self, model: ChatModel, usage: Usage, journal: Journal) -> None:
@@ -45,13 +47,15 @@ class JournaledModel:
         request = request_hash(messages, n)
         entry = self.journal.take(("replies", "no answer"), request)
         if entry is not None:
-            if isinstance(self.model, RecordingModel):
+            if isinstance(
+                self.model, RecordingModel
+            ):  # its file has the exchange too, and would answer with it next
                 self.model.skip(messages, n)
-            return self._again(decode_json(entry.data))
+            return self._replay(decode_json(entry.data))
         before = self.usage.to_data()
         try:
             replies = self.model.chat(messages, n)
-        except NOT_KEPT:
+        except NOT_JOURNALED:
             raise
         except ModelError as error:
             self.journal.put("no answer", request, self._data(before, error=str(error)))
@@ -60,13 +64,16 @@ class JournaledModel:
         self.journal.put("replies", request, data)
         return replies
 
-    def _data(self, before: dict[str, Any], **what: Any) -> bytes:
-        """Return what came with what it cost; the clock is the journal's."""
+    def _data(self, before: dict[str, Any], **answer: Any) -> bytes:
+        """Return replies or an error together with their cost.
+
+        Seconds are left out, as the journal has a clock.
+        """
         after = self.usage.to_data()
         cost = {name: after[name] - before[name] for name in after if name != "seconds"}
-        return encode_json({**what, "cost": cost})
+        return encode_json({**answer, "cost": cost})
 
-    def _again(self, data: dict[str, Any]) -> list[Reply]:
+    def _replay(self, data: dict[str, Any]) -> list[Reply]:
         for name, amount in data["cost"].items():
             setattr(self.usage, name, getattr(self.usage, name) + amount)
         if "error" in data:
@@ -75,10 +82,10 @@ class JournaledModel:
 
 
 class JournaledEngine:
-    """Episodes from the journal while it has some, then from ``engine``, a batch on disk before it is used.
+    """Episodes from the journal while it has entries, then from the engine.
 
-    Of the episodes of one controller that were recorded only the most telling keeps its states and observations.
-    What is returned is always what was written down, so that it is the same when it is heard again.
+    What ``run`` returns has always been encoded and decoded, so that a replay returns the same to the last bit. Of a
+    controller's recorded episodes only the representative one keeps its states and observations.
     """
 
     def __init__(self, engine: JobRunner, journal: Journal) -> None:
@@ -100,42 +107,70 @@ class JournaledEngine:
 
 
 def request_hash(messages: Sequence[Message], n: int) -> str:
+    """Return a hash of a request to a model.
+
+    Args:
+        messages: the prompt.
+        n: replies that it asks for.
+    """
     return hash_of([[[message["role"], message["content"]] for message in messages], n])
 
 
 def jobs_hash(jobs: Sequence[Job]) -> str:
-    """Return a hash of the jobs; what many of them share is hashed once."""
-    known: dict[int, str] = {}
+    """Return a hash of a batch of jobs.
 
+    The rows below are what journals of older runs were hashed from: their order and their content stay.
+    """
+    hashes: dict[int, str] = {}
+
+    # Texts and options are shared by many jobs of a batch. By identity, each is hashed once.
     def short(part: Any) -> str:
-        if id(part) not in known:
-            known[id(part)] = hash_of(dataclasses.asdict(part) if isinstance(part, Limits) else part)
-        return known[id(part)]
+        if id(part) not in hashes:
+            hashes[id(part)] = hash_of(dataclasses.asdict(part) if isinstance(part, Limits) else part)
+        return hashes[id(part)]
 
     rows = [
-        [job.env, job.seed, short(job.options), short(job.controller), short(job.program), job.trace, job.record,
-         job.observe, job.rewards, job.measure, job.level, short(job.limits)]
+        [
+            job.env,
+            job.seed,
+            short(job.options),
+            short(job.controller),
+            short(job.program),
+            job.trace,
+            job.record,
+            job.observe,
+            job.rewards,
+            job.measure,
+            job.level,
+            short(job.limits),
+        ]
         for job in jobs
-    ]  # fmt: skip
+    ]
     return hash_of(rows)
 
 
 def _trimmed(jobs: Sequence[Job], episodes: Sequence[Episode]) -> list[Episode]:
-    """Drop states and observations of all but the most telling of the recorded episodes of each controller."""
+    """Keep states and observations of one episode a controller, the representative.
+
+    They are most of an episode's bytes, and only that one is shown.
+    """
     kept = list(episodes)
     for group in _by_controller(jobs):
-        telling = group[most_telling([episodes[index] for index in group])]
+        shown = group[representative([episodes[index] for index in group])]
         for index in group:
-            if index != telling or not jobs[index].record:
-                nothing = episodes[index].observations[:0]
+            if index != shown or not jobs[index].record:
+                episode = episodes[index]
                 kept[index] = dataclasses.replace(
-                    episodes[index], states=None, scene=None, observations=nothing
+                    episode, states=None, scene=None, observations=episode.observations[:0]
                 )
     return kept
 
 
 def _by_controller(jobs: Sequence[Job]) -> list[list[int]]:
-    """Return the indices of the jobs of each candidate's controller: one text, each condition once."""
+    """Return the indices of each candidate's jobs.
+
+    They have one controller text, and each condition once.
+    """
     groups: list[list[int]] = []
     text, seeds = "", set[int]()
     for index, job in enumerate(jobs):

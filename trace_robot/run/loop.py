@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from trace_robot.errors import RunError
 from trace_robot.optimizers.problem import Candidate, Optimizer
@@ -10,11 +11,13 @@ from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
 from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, is_better, is_new
 from trace_robot.run.events import Ended, Iterated, OnEvent, Progressed, Stage, Started
-from trace_robot.run.run import Run
 from trace_robot.search.controller import write_out
 from trace_robot.settings import Result
 from trace_robot.store.writer import Cost
 from trace_robot.versions import versions
+
+if TYPE_CHECKING:
+    from trace_robot.run.run import Run
 
 TUNING = ("tuning", "tuned")  # origins of CMA-ES on a model's proposal: not another iteration of the model
 
@@ -34,7 +37,7 @@ class OptimizationLoop:
         self._kept = -1  # id of the search's best program that is on disk
 
     def execute(self) -> Result:
-        """Iterate until the optimizer or the budget ends it, then score the best controller."""
+        """Iterate until the optimizer or the budget ends, then score the best."""
         run = self.run
         known = run.journal.known
         self.on_event(
@@ -127,14 +130,14 @@ class OptimizationLoop:
         self.on_event(Progressed(stage, done, total, self.evaluator.candidates, self.best, seconds))
 
     def _keep_program(self) -> None:
-        """Put the search's best program on disk, not scored as text yet, so that a run that is stopped has it."""
+        """Put the search's best program on disk, unscored, in case the run is stopped."""
         champion = self.optimizer.best
         if champion is not None and champion.program is not None and champion.id != self._kept:
             self._kept = champion.id
             self.run.recorder.keep(self.evaluator.text(write_out(champion, self.evaluator.task.spec)))
 
     def _write_program(self, *, last: bool = False) -> None:
-        """Write the search's best program out as a controller, if it is a new one, and score that text."""
+        """Score the search's best program as a controller's text, if it is new."""
         champion = self.optimizer.best
         if champion is None or champion.program is None:
             return

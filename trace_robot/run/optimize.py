@@ -1,11 +1,13 @@
-"""A whole run in one call: from an environment's name to a scored controller, and on from an interruption."""
+"""A whole run in one call: ``optimize``, and ``resume`` after an interruption."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trace_robot.optimizers import OptoPrime
+from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import Evaluator
@@ -13,10 +15,12 @@ from trace_robot.rollout.task import Task
 from trace_robot.run.events import OnEvent, ignore
 from trace_robot.run.loop import OptimizationLoop
 from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory, create_optimizer
-from trace_robot.run.run import Run, new_folder
+from trace_robot.run.run import Run
 from trace_robot.settings import Result, Settings
 
-__all__ = ["first_prompt", "optimize", "resume"]
+RUNS = Path("rollouts") / "runs"
+
+__all__ = ["first_prompt", "new_folder", "optimize", "resume"]
 
 
 def optimize(
@@ -61,10 +65,9 @@ def optimize(
     """
     source = policy if isinstance(policy, Policy) else load_policy(policy)
     config = OptimizerConfig.select(optimizer, model, source)
-    resolved = Settings.resolve(env, config.name, policy=source.name, **settings)
-    task = Task.to_optimize(resolved, source)
-    config.require(resolved, task)
     folder = new_folder(env) if out is None else Path(out)
+    resolved, task = _resolve(env, config.name, source, settings)
+    config.require(resolved, task)
     with Run.create(folder, resolved, task, config, overwrite=overwrite) as run:
         return _execute(run, engine, on_event)
 
@@ -107,7 +110,9 @@ def _execute(run: Run, engine: RolloutEngine | None, on_event: OnEvent) -> Resul
 
 
 def first_prompt(env: str, *, policy: str | Path | Policy = "do_nothing", **settings: Any) -> str:
-    """Roll the starting controller out and return what OptoPrime would ask a model; none is asked.
+    """Roll the starting controller out and return OptoPrime's first prompt.
+
+    No model is asked.
 
     Args:
         env: the environment.
@@ -115,8 +120,7 @@ def first_prompt(env: str, *, policy: str | Path | Policy = "do_nothing", **sett
         settings: other fields of ``Settings``.
     """
     source = policy if isinstance(policy, Policy) else load_policy(policy)
-    resolved = Settings.resolve(env, "optoprime", policy=source.name, **settings)
-    task = Task.to_optimize(resolved, source)
+    resolved, task = _resolve(env, "optoprime", source, settings)
     optimizer = OptoPrime(task.problem)
     with RolloutEngine(
         resolved.workers, backend=resolved.backend, address=resolved.address, trusted=resolved.trusted
@@ -125,3 +129,20 @@ def first_prompt(env: str, *, policy: str | Path | Policy = "do_nothing", **sett
         trials = evaluator.evaluate(optimizer.ask(), graph=True)
         optimizer.tell([trial.outcome for trial in trials])
     return optimizer.prompt()
+
+
+def _resolve(env: str, optimizer: str, source: Policy, settings: Mapping[str, Any]) -> tuple[Settings, Task]:
+    """Return complete settings and the task, or refuse them."""
+    resolved = Settings.resolve(env, optimizer, policy=source.name, **settings)
+    return resolved, Task.to_optimize(resolved, source)
+
+
+def new_folder(name: str) -> Path:
+    """Return the folder rollouts/runs/NAME-TIME, numbered where that is taken."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    first = folder = RUNS / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    return folder

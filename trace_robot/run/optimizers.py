@@ -1,21 +1,30 @@
-"""The optimizers that a run can use: which one, why, and how it is created again when the run is resumed."""
+"""The registry of optimizers, and which of them a run uses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trace_robot.errors import PolicyError, RunError, ValueMismatchError, unknown
-from trace_robot.llm import ChatModel, ConnectedModel, MeteredModel, ModelConfig, Usage
-from trace_robot.optimizers import CMAES, OPRO, Optimizer, OptoPrime, Tuned
-from trace_robot.policy import Policy
+from trace_robot.llm.config import ModelConfig
+from trace_robot.llm.connect import ConnectedModel
+from trace_robot.llm.metering import MeteredModel, Usage
+from trace_robot.llm.model import ChatModel
+from trace_robot.optimizers.cma_es import CMAES
+from trace_robot.optimizers.opro import OPRO
+from trace_robot.optimizers.optoprime import OptoPrime
+from trace_robot.optimizers.problem import Optimizer
+from trace_robot.optimizers.tuned import Tuned
 from trace_robot.rollout.seeds import training_seeds
-from trace_robot.rollout.task import Task
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
-from trace_robot.settings import Settings
-from trace_robot.store.writer import RunHeader
+
+if TYPE_CHECKING:
+    from trace_robot.policy import Policy
+    from trace_robot.rollout.task import Task
+    from trace_robot.settings import Settings
+    from trace_robot.store.writer import RunHeader
 
 OptimizerFactory: TypeAlias = Callable[..., Optimizer]
 """A class or function that makes an optimizer of one's own.
@@ -34,9 +43,13 @@ PROTOCOL = ("ask", "tell", "best", "done", "uses_graph", "log")
 class OptimizerConfig:
     """Which optimizer a run uses, and what creates it.
 
-    name: of the registry, or of one's own factory. why: the reason, as text. stored: what creates the same one when
-    the run is resumed, None where that takes a Python object. model: None where none is asked. proposals: replies to
-    ask for at once.
+    Attributes:
+        name: of the registry, or of one's own factory.
+        why: the reason, as text.
+        stored: what creates the same one when the run is resumed; None where that takes a Python object.
+        model: None where none is asked.
+        proposals: replies of the model to ask for at once.
+        factory: of an optimizer of one's own.
     """
 
     name: str
@@ -114,6 +127,10 @@ class OptimizerConfig:
 
         A built-in one is created for that and dropped: this asks no model and rolls nothing out. One's own factory is
         called once only, when the run has begun.
+
+        Args:
+            settings: of the run.
+            task: what it optimizes.
         """
         if self.name in WITHOUT_MODEL and settings.feedback != "outcome":
             raise ValueMismatchError(
@@ -187,7 +204,7 @@ def _config(model: AnyModel) -> ModelConfig | None:
 
 
 def _connected(model: AnyModel) -> ConnectedModel:
-    """Return the model with its meter; one that counts nothing gets one."""
+    """Return the model with a meter."""
     if isinstance(model, ConnectedModel):
         return model
     if model is None or isinstance(model, str | ModelConfig):
@@ -227,7 +244,10 @@ def _opro(settings: Settings, task: Task, model: ChatModel | None, proposals: in
 
 
 def _refusals(code: str) -> list[str]:
-    """Return what the sandbox would refuse, so that the model is asked to repair its reply before a rollout."""
+    """Return what the static check refuses.
+
+    The model is then asked to repair its reply, before a rollout.
+    """
     return [f"line {fault.line}: {fault.message}" for fault in check(code)]
 
 

@@ -1,4 +1,4 @@
-"""Writes a run down while it goes on: iterations, the best controller, videos, the result."""
+"""Records a run: iterations, the best controller, videos, the result."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trace_robot.errors import RunError
-from trace_robot.optimizers.optoprime import Attempt
+from trace_robot.errors import RenderError
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
-from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.evaluation import Evaluation
-from trace_robot.rollout.feedback import most_telling
-from trace_robot.rollout.task import Task
-from trace_robot.settings import Result
+from trace_robot.rollout.feedback import representative
 from trace_robot.store.folder import RunFolder, difference
-from trace_robot.store.writer import Cost, RunWriter
+
+if TYPE_CHECKING:
+    from trace_robot.optimizers.optoprime import Attempt
+    from trace_robot.rollout.episode import Episode
+    from trace_robot.rollout.evaluation import Evaluation
+    from trace_robot.rollout.task import Task
+    from trace_robot.settings import Result
+    from trace_robot.store.writer import Cost, RunWriter
 
 log = logging.getLogger("trace_robot.run")
 
 
 class RunRecorder:
-    """Writes a run's files, its rows in the store, and videos of recorded states in a background process.
+    """Writes a run's files, rows and, in a background process, videos.
 
     A video that cannot be made is a line in the run's notes.txt, never the end of a run.
     """
@@ -36,18 +38,14 @@ class RunRecorder:
         self._notes: list[str] = []
 
     def log(self, trials: Sequence[Evaluation], spent: Cost) -> None:
-        """Append one line a candidate; a candidate's text is kept with its iteration, a program with its line."""
+        """Append one line a candidate to log.jsonl, and its rows.
+
+        Args:
+            trials: the evaluated candidates of one ``ask``.
+            spent: what the run has cost so far.
+        """
         self.writer.log(trials, spent)
-        self.folder.log(
-            [
-                {
-                    "id": trial.candidate.id, "parent": trial.candidate.parent, "origin": trial.candidate.origin,
-                    "note": trial.candidate.note, "success": trial.outcome.success, "score": trial.outcome.score,
-                    "program": trial.candidate.program, "seeds": [episode.seed for episode in trial.episodes],
-                }
-                for trial in trials
-            ]
-        )  # fmt: skip
+        self.folder.log([_log_line(trial) for trial in trials])
         self._catch_up()
 
     def iteration(
@@ -86,10 +84,13 @@ class RunRecorder:
                 self.folder.write(f"{name}/reply.md", attempt.reply.text)
         self._attempts(f"{name}/attempts.json", attempts)
         self.folder.write_json(f"{name}/scores.json", _scores(trial, parent))
-        self._film(trial, self.folder.path / name / "episode.mp4", f"iteration {number}")
+        self._render(trial, self.folder.path / name / "episode.mp4", f"iteration {number}")
 
     def keep(self, text: str) -> None:
-        """Write the best controller so far; while a run hears again what it did, the one it had stays."""
+        """Write the best controller so far to best.py.
+
+        During replay it is held back: the file has a later one.
+        """
         self._best = text
         self._catch_up()
 
@@ -120,7 +121,7 @@ class RunRecorder:
         self.writer.finish(result, held_out, attempts, spent)
 
     def close(self) -> None:
-        """End the rendering process; videos that are not done are given up."""
+        """End the rendering process, without the videos that are not done."""
         if self._renderer is not None:
             self._renderer.close()
 
@@ -130,7 +131,7 @@ class RunRecorder:
         return attempts
 
     def _catch_up(self) -> None:
-        """Write what was held back while the run heard again what it did, if that is over."""
+        """Write what was held back during replay, once that is over."""
         if self.writer.journal.replaying:
             return
         self.folder.caught_up()
@@ -139,12 +140,12 @@ class RunRecorder:
             self._best = None
 
     def _attempts(self, name: str, attempts: Sequence[Attempt]) -> None:
-        """Write every attempt, those that came to nothing too."""
+        """Write every attempt, the unusable ones too."""
         if attempts:
             self.folder.write_json(name, {"attempts": [attempt.to_data() for attempt in attempts]})
 
-    def _film(self, trial: Evaluation, path: Path, title: str) -> None:
-        episode = trial.episodes[most_telling(trial.episodes)]
+    def _render(self, trial: Evaluation, path: Path, title: str) -> None:
+        episode = trial.episodes[representative(trial.episodes)]
         if self._renderer is None or episode.states is None or not len(episode.states) or path.is_file():
             return
         self._submit(
@@ -157,7 +158,7 @@ class RunRecorder:
         try:
             self._renderer.submit(job)
             self._note(self._renderer.collect())
-        except RunError as error:
+        except RenderError as error:  # a video that fails must not end the run
             self._note([RenderFailure(job.path, str(error))])
 
     def _note(self, results: Sequence[VideoInfo | RenderFailure]) -> None:
@@ -167,18 +168,38 @@ class RunRecorder:
                 log.warning("%s", self._notes[-1])
 
 
+def _log_line(trial: Evaluation) -> dict[str, Any]:
+    # A candidate's text is kept with its iteration only; a program is small and has no other place.
+    return {
+        "id": trial.candidate.id,
+        "parent": trial.candidate.parent,
+        "origin": trial.candidate.origin,
+        "note": trial.candidate.note,
+        "success": trial.outcome.success,
+        "score": trial.outcome.score,
+        "program": trial.candidate.program,
+        "seeds": [episode.seed for episode in trial.episodes],
+    }
+
+
 def _scores(trial: Evaluation, parent: Evaluation | None) -> dict[str, Any]:
     return {
         "candidate": trial.candidate.id,
-        "parent": trial.candidate.parent if trial.candidate.parent is not None else None,
+        "parent": trial.candidate.parent,
         "compared_with": None if parent is None else parent.candidate.id,
         "origin": trial.candidate.origin,
         "note": trial.candidate.note,
         "success": trial.outcome.success,
         "score": trial.outcome.score,
         "episodes": [
-            {"seed": e.seed, "ended": e.ended, "steps": e.steps, "decisions": e.decisions, "reward": e.total_reward,
-             "fault": None if e.fault is None else asdict(e.fault)}
-            for e in trial.episodes
+            {
+                "seed": episode.seed,
+                "ended": episode.ended,
+                "steps": episode.steps,
+                "decisions": episode.decisions,
+                "reward": episode.total_reward,
+                "fault": None if episode.fault is None else asdict(episode.fault),
+            }
+            for episode in trial.episodes
         ],
-    }  # fmt: skip
+    }

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trace_robot.errors import RunError, TraceRobotError
-from trace_robot.llm import ChatModel, ReplayModel
+from trace_robot.llm.model import ChatModel
+from trace_robot.llm.recording import ReplayModel
 from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.evaluation import JobRunner
 from trace_robot.rollout.task import Task
 from trace_robot.run.journaled import JournaledEngine, JournaledModel
 from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.recorder import RunRecorder
-from trace_robot.settings import Settings
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
-from trace_robot.store.history import Status
 from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
 
-RUNS = Path("rollouts") / "runs"
-
-
-def new_folder(name: str) -> Path:
-    """Return a folder for a new run below rollouts/runs: NAME-TIME, numbered where that is taken."""
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-    first = folder = RUNS / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = first.with_name(f"{first.name}-{number}")
-    return folder
+if TYPE_CHECKING:
+    from trace_robot.rollout.evaluation import JobRunner
+    from trace_robot.settings import Settings
+    from trace_robot.store.history import Status
 
 
 class Run:
-    """A run that this process holds: its folder and lock, its rows in the store, its journal.
+    """A run that this process holds: its folder, lock, rows and journal.
 
     ``create`` and ``open`` are context managers that release it. folder: absolute or relative, as it was given.
     """
@@ -121,7 +111,10 @@ class Run:
 
     @property
     def model(self) -> ChatModel | None:
-        """The model behind the journal; a replayed record is read again instead, as it costs nothing."""
+        """The model behind the journal, None where none is asked.
+
+        A replayed record is read again instead, as it costs nothing.
+        """
         connected = self.config.model
         if connected is None or isinstance(connected.meter.model, ReplayModel):
             return connected
@@ -129,7 +122,9 @@ class Run:
 
     @contextmanager
     def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
-        """Run the workers and the clock; an exception inside is noted in the store as the run's end.
+        """Start workers and clock for the block inside.
+
+        An exception inside is noted in the store as the reason why the run ended.
 
         Args:
             engine: one to use and leave open, None for a new one by the settings.
@@ -156,7 +151,12 @@ class Run:
             self.recorder.close()
 
     def cost(self, candidates: int, environment_steps: int) -> Cost:
-        """Return what the run has cost: the rollouts given, the clock, and the model's usage."""
+        """Return the run's cost: rollouts, time and the model's usage.
+
+        Args:
+            candidates: rolled out so far.
+            environment_steps: simulator steps so far.
+        """
         usage = self.config.usage
         return Cost(
             self.journal.seconds,

@@ -1,6 +1,6 @@
-"""Running code that no person has read: a locked process for it, and faults instead of crashes.
+"""Run untrusted controllers in a locked process (seccomp, Landlock, rlimits).
 
-The map for a security review. docs/safety.md has the promises; here is where each is kept.
+The text below is the map for a security review: docs/safety.md has the promises, here is where each is kept.
 
 Three kinds of process, and who trusts whom:
 
@@ -16,11 +16,11 @@ Which file runs where:
   host_process.py (pipes, deadlines, the end of a child), spawn.py (starting the fork server), graph_records.py
   (reading records without trust), selftest.py (``trace-robot sandbox``), types.py, static_check/ (refusals before the
   text runs: no boundary).
-- Fork server: child/forkserver.py, child/preload.py.
+- Fork server: child/forkserver.py, child/forkserver.py.
 - Child: child/main.py (requests), child/lockdown.py and child/seccomp.py (the boundary), child/runner.py and
   child/episode.py (executing the text), child/faults.py, child/determinism.py, child/tracing.py.
 - Shared: protocol.py (frames and messages), source.py (parsing text, never running it), kernel.py (what this machine
-  offers), module_names.py. Files in child/ import these, `trace_robot.fault` and `trace_robot.trace`, nothing of the
+  offers), types.py. Files in child/ import these, `trace_robot.fault` and `trace_robot.trace`, nothing of the
   host's; the host imports nothing from child/. A test holds both, for the files and for a running fork server.
 
 What crosses:

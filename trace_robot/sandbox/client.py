@@ -1,4 +1,4 @@
-"""The host's requests to a controller's process: each numbered, each reply bounded in size and checked."""
+"""The host's requests to a controller's process, with numbered, checked replies."""
 
 from __future__ import annotations
 
@@ -35,11 +35,16 @@ class ControllerText:
     modules: tuple[str, ...] = ()
 
     def is_same(self, source: str, trace: bool) -> bool:
-        """Return whether this is the text ``source``, traced or not as ``trace`` has it."""
+        """Return whether this is the text ``source``, and traced if ``trace`` says so.
+
+        Args:
+            source: a controller's text.
+            trace: whether its graphs are to be recorded.
+        """
         return self.trace == trace and self.source == source
 
     def checked(self, fault: Fault) -> Fault:
-        """Return a fault that the child reported without a line that the text does not have."""
+        """Drop the line of a fault if the text does not have it: the child may forge one."""
         if fault.line is None:
             return fault
         lines = self.source.count("\n") + self.source.count("\r") + 1
@@ -86,7 +91,7 @@ class ControllerClient:
         return self.process.alive and not self.tainted
 
     def start(self, text: ControllerText) -> Fault | None:
-        """Load a text in a fresh process; return the fault that this ended with.
+        """Load a text in a fresh process and return the fault, if that failed.
 
         Raises:
             SandboxError: no process can be started, or it has no boundary and is not trusted.
@@ -107,7 +112,7 @@ class ControllerClient:
         return None if entry.fault is None else text.checked(entry.fault)
 
     def reset(self, episodes: int) -> list[WireRecord]:
-        """Start episodes of the loaded text; return an entry for each.
+        """Start episodes of the loaded text and return an entry for each.
 
         Raises:
             ChildDiedError: there is no process any more.

@@ -1,4 +1,4 @@
-"""Reading the graph records of a controller without trust: bounded, and checked to the last field.
+"""Reading the graph records of a controller: bounded, and without trust.
 
 A call is written as ``[step, template, texts]``. The template is a list with one entry for each new record of the call,
 or, if an earlier call had the same one, that one's number; the texts are the values. An entry is
@@ -6,7 +6,7 @@ or, if an earlier call had the same one, that one's number; the texts are the va
     {"name": str, "numbered": bool, "kind": str, "op": str, "doc": str, "inputs": {argument: reference},
      "timeless": bool}
 
-A reference is the id of a record, or less than 0, counted back from the record that has it. What is read are the
+A reference is the id of a record or, below 0, counted back from the record that it stands in. What is read are the
 records of `trace_robot.trace.serialization`, with ids that count from 0; numbered names get a number of their own.
 """
 
@@ -52,7 +52,7 @@ class _Reader:
         self._counts: dict[str, int] = {}
 
     def read(self, call: Any) -> bool:
-        """Read one call; return whether all of it was as an honest child writes it."""
+        """Read one call and return whether all of it was as an honest child writes it."""
         if type(call) is not list or len(call) != 3:
             return False
         step, template, texts = call

@@ -1,4 +1,4 @@
-"""The host's side of a controller's process: starting and ending it, and one exchange within its time."""
+"""The host's side of a controller's process: pipes, deadlines and its end."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class ControllerProcess:
         return self._receive(sequence, seconds, late, largest)
 
     def settle(self) -> float:
-        """Return the child's CPU seconds since the last call of this, and count from now on."""
+        """Return the child's CPU seconds since the last call of this."""
         before = self._settled
         # Not by `_cpu`: this is on the way of every exchange.
         try:
@@ -145,7 +145,7 @@ class ControllerProcess:
         return now - before
 
     def refuse(self, why: str) -> ChildDiedError:
-        """Kill the child for a reply that its code does not write, and return the error to raise."""
+        """Kill the child for a forged reply and return the error to raise."""
         return self._killed(Fault("protocol", why))
 
     def stop(self) -> None:
@@ -201,7 +201,7 @@ class ControllerProcess:
         return kind, count, data[HEADER.size :]
 
     def _left(self, seconds: float, started: float) -> float:
-        """Return how long the child may still take: CPU time or wall clock, whichever ends first."""
+        """Return the seconds that are left, of CPU time or of the wall clock."""
         return min(seconds - (self._cpu() - self._settled), BACKSTOP * seconds - (time.monotonic() - started))
 
     def _read_more(self, seconds: float, started: float, late: str) -> bytes:
@@ -240,7 +240,7 @@ class ControllerProcess:
         return self._killed(Fault("timeout", late), self._interrupted_location())
 
     def _interrupted_location(self) -> CodeLocation | None:
-        """Make the child's faulthandler write a traceback, and return where the controller is."""
+        """Make the child's faulthandler write where the controller is, and return it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, signal.SIGUSR1)
         text, deadline = b"", time.monotonic() + _TRACE_SECONDS
@@ -274,7 +274,10 @@ class ControllerProcess:
         return ChildDiedError(fault, int(end["at"]), location)
 
     def _end(self, grace: float) -> dict[str, Any]:
-        """Let the child end within ``grace`` seconds or be killed; return the fork server's report."""
+        """Let the child end within ``grace`` seconds or be killed.
+
+        Returns the fork server's report, as `ForkServer` makes it.
+        """
         if self.pid == 0 or self._fork_server is None:
             return {"own": True, "status": 0, "at": 0}
         self.pid = 0
@@ -291,7 +294,7 @@ class ControllerProcess:
 
 
 def parse_locks(payload: bytes) -> dict[str, str]:
-    """Return the locks of a READY reply, which is written before the child gets any code."""
+    """Return the locks of a READY reply, written before the child gets any code."""
     locks: dict[str, str] = json.loads(payload)
     return locks
 

@@ -1,4 +1,4 @@
-"""What the kernel of this machine offers for a boundary: a seccomp filter and Landlock.
+"""What this machine's kernel offers for a boundary: seccomp and Landlock.
 
 Runs in both processes: the host reports it, the child locks itself down by it.
 """

@@ -1,4 +1,4 @@
-"""Episodes of one controller that are called in lock step, and their replay when one ends the process.
+"""Episodes in lock step, and their replay when one of them ends the process.
 
 All episodes of a reset share one process, since one message for all of them is cheaper than one for each. When an
 episode kills the process (a timeout, a crash), the others are replayed: a new process gets every input since the reset
@@ -38,6 +38,7 @@ class LockstepEpisodes:
 
     def __init__(self, client: ControllerClient, text: ControllerText, count: int) -> None:
         limits = client.limits
+        self.count = count
         self.faults: dict[int, Fault] = {}
         self.printed = [""] * count
         self._client = client
@@ -53,26 +54,20 @@ class LockstepEpisodes:
         self._late_call = f"one call took more than {limits.call_seconds:g} s"
         self._late_episode = f"the episode took more than {limits.episode_seconds:g} s"
 
-    @property
-    def only_one(self) -> bool:
-        """Whether there is one episode, alive, and a process: what `call_only` asks for."""
-        return len(self.printed) == 1 and not self.faults and self._client.process.alive
-
     def records(self, episode: int) -> tuple[bytes, ...]:
         """Return what an episode recorded, as `graph_records.read_records` reads it."""
         return tuple(self._records[episode])
 
     def reset(self) -> Fault | None:
-        """Start the episodes in the process; return the first fault."""
-        count = len(self.printed)
+        """Start the episodes in the process and return the first fault."""
         try:
-            entries = self._client.reset(count)
+            entries = self._client.reset(self.count)
         except ChildDiedError as died:
             return self._text.fault_of(died)
-        return self._note(range(count), entries)
+        return self._note(range(self.count), entries)
 
     def call_only(self, row: Array) -> Array | Fault:
-        """Call the only episode there is.
+        """Call the only episode there is, which is alive, in a process that is there.
 
         A fast lane beside `call` for what nearly every call of a rollout is. It does the same in fewer steps: no
         history, because there is no other episode to replay, and a reply that is an action and perhaps records needs
@@ -88,23 +83,23 @@ class LockstepEpisodes:
         if left <= seconds:
             seconds, late = max(left, _LEAST_SECONDS), self._late_episode
         try:
-            reply = client.exchange(CALL, 1, row.tobytes() + _FIRST, seconds, late, self._largest)
-            kind, count, body = reply
+            payload = row.tobytes() + _FIRST
+            kind, count, body = client.exchange(CALL, 1, payload, seconds, late, self._largest)
             if kind == RECORDED and self._text.trace and size < len(body) <= size + CALL_BYTES:
                 self._keep_records(0, body[size:])
             elif kind != ACTIONS or count != 1 or len(body) != size:
-                entries, body = client.decode(reply, 1, size, self._sizes)
+                entries, body = client.decode((kind, count, body), 1, size, self._sizes)
                 self._note((0,), entries)
             if not all_finite(self._unpack(body)):
                 raise client.process.refuse("the controller's process wrote an action that is not finite")
         except ChildDiedError as died:
             self.faults[0] = fault = self._text.fault_of(died)
             return fault
-        action: Array = np.frombuffer(bytearray(body), _FLOAT32, client.interface.output_size)
+        action: Array = np.frombuffer(bytearray(body), _FLOAT32, size // 4)
         return self.faults.get(0, action) if self.faults else action
 
     def call(self, numbers: Sequence[int], rows: Array) -> list[Array | Fault]:
-        """Call episodes; one that kills the process leaves the others where they were.
+        """Call episodes, and replay the others if one kills the process.
 
         Args:
             numbers: of the episodes.
@@ -135,7 +130,7 @@ class LockstepEpisodes:
             ChildDiedError: the process ended; all episodes are gone.
         """
         client, count, size = self._client, len(numbers), self._action_bytes
-        left = len(self.printed) * client.limits.episode_seconds - client.spent
+        left = self.count * client.limits.episode_seconds - client.spent
         seconds = min(count * client.limits.call_seconds, left)
         late = self._late_episode if seconds == left else self._late_call
         payload = rows.tobytes() + struct.pack(f"<{count}H", *numbers)
@@ -154,11 +149,11 @@ class LockstepEpisodes:
         return [self.faults.get(number, action) for number, action in zip(numbers, actions, strict=True)]
 
     def _replay(self) -> None:
-        """If the process is gone, start one and bring the live episodes to where they were."""
+        """If the process is gone, start one and repeat the history of live episodes."""
         if self._client.process.alive:
             return
         # What they print and record a second time is in the copy, which is dropped.
-        copy = LockstepEpisodes(self._client, self._text, len(self.printed))
+        copy = LockstepEpisodes(self._client, self._text, self.count)
         fault = self._client.start(self._text) or copy.reset()
         for numbers, rows in self._history:
             kept = [index for index, number in enumerate(numbers) if number not in self.faults]
@@ -166,7 +161,7 @@ class LockstepEpisodes:
                 copy._call_once([numbers[index] for index in kept], rows[kept])
 
     def _note(self, numbers: Sequence[int], entries: Sequence[WireRecord]) -> Fault | None:
-        """Keep what was printed and recorded, and faults as the end of their episodes; return the first fault."""
+        """Keep what entries report, and return the first fault."""
         first = None
         limit = self._client.limits.printed_chars
         for number, entry in zip(numbers, entries, strict=True):

@@ -1,4 +1,4 @@
-"""What the processes of a sandbox say to each other: frames for the child, messages for the fork server.
+"""The wire formats: frames for the child, messages for the fork server.
 
 A frame is a header of fixed size and a payload of bounded size, over pipes between the host and the child. Whatever
 the child writes may be forged, so a reply takes nothing on trust: `host_process` checks its header and size,
@@ -100,7 +100,7 @@ def clean(text: str, limit: int = MESSAGE_CHARS) -> str:
 
 
 def encode_entries(entries: Sequence[WireRecord], actions: bytes = b"") -> bytes:
-    """Return the payload of an ENTRIES reply: all entry headers, the actions, then the texts.
+    """Return the payload of an ENTRIES reply: entry headers, actions, then texts.
 
     Args:
         entries: one an episode, in the request's order.

@@ -1,4 +1,4 @@
-"""`Sandbox`: run a controller's text in a locked process; it answers with actions or faults."""
+"""`Sandbox`: run a controller's text in a locked process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLOAT64 = np.dtype("<f8")  # made once: numpy reads the text each time
 
 
 class Sandbox:
-    """A controller's process, or one after the other, behind load, reset, call and close.
+    """A locked process for a controller: load its text, reset episodes, call it.
 
     A text that was not loaded last always gets a fresh process; the same text again keeps its process and gets freshly
     executed modules. The inputs of lock-step calls are kept until the next reset, so that an episode that kills the
@@ -75,7 +75,7 @@ class Sandbox:
 
     @property
     def locks(self) -> dict[str, str]:
-        """Lock -> how it went, of the last process; "failed" where there is no boundary."""
+        """Lock -> how it went, of the last process, or "failed" -> why."""
         return self._client.locks
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Sandbox:
         return fault
 
     def reset(self, episodes: int = 1) -> Fault | None:
-        """Start fresh episodes of the loaded controller; return the first fault.
+        """Start fresh episodes of the loaded controller and return the first fault.
 
         Raises:
             OrderError: no controller is loaded.
@@ -148,28 +148,36 @@ class Sandbox:
             ValueError: ``inputs`` has another shape.
         """
         current = self._episodes
-        if current is not None and current.only_one and inputs.shape == (1, self._input_size):
+        # The fast lane's conditions stand here and not in properties, with which a call took 11.7 us of processor time
+        # instead of 10.4 (a controller that returns a list, median of 7 and 15 rounds).
+        if (
+            current is not None
+            and current.count == 1
+            and not current.faults
+            and self._client.process.pid
+            and inputs.shape == (1, self._input_size)
+        ):
             return [current.call_only(np.asarray(inputs, _FLOAT64))]
         rows = np.ascontiguousarray(inputs, _FLOAT64)
         if current is None or self._loaded is None or self._client.interrupted:
             raise OrderError("call needs episodes: reset first")
-        numbers = tuple(range(len(current.printed))) if episodes is None else tuple(episodes)
+        numbers = tuple(range(current.count)) if episodes is None else tuple(episodes)
         if rows.shape != (len(numbers), self._input_size):
             raise ValueError(f"inputs must have shape {(len(numbers), self._input_size)}, got {rows.shape}")
         return current.call(numbers, rows)
 
     def printed(self, episode: int = 0) -> str:
-        """Return what the controller has printed in this episode, cut at ``Limits.printed_chars``."""
+        """Return what an episode has printed, cut at ``Limits.printed_chars``."""
         current = self._episodes
-        return current.printed[episode] if current is not None and episode < len(current.printed) else ""
+        return current.printed[episode] if current is not None and episode < current.count else ""
 
     def written(self, episode: int = 0) -> tuple[bytes, ...]:
-        """Return an episode's records as `graph_records.read_records` reads them, () if it was not traced.
+        """Return an episode's records as `graph_records.read_records` reads them.
 
-        They are cheaper to keep than what `graph` returns, where few graphs are looked at.
+        () if it was not traced. They are cheaper to keep than what `graph` returns, where few graphs are looked at.
         """
         current = self._episodes
-        return current.records(episode) if current is not None and episode < len(current.printed) else ()
+        return current.records(episode) if current is not None and episode < current.count else ()
 
     def graph(self, episode: int = 0) -> tuple[dict[str, Any], ...]:
         """Return the trace records of an episode so far, () if it was not traced."""

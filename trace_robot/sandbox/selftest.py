@@ -1,4 +1,4 @@
-"""What this machine gives a sandbox, found out by making one and knocking at its walls."""
+"""The self-test behind ``trace-robot sandbox``: attempts to escape, and corpora."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _LOCKS = {
 
 @dataclass(frozen=True, slots=True)
 class SelfTestReport:
-    """What a sandbox on this machine is worth.
+    """What a sandbox on this machine holds.
 
-    boundary: whether a controller that wants out is held; ``reason`` says why not. locks: lock -> a word on it.
-    attempts: what was tried -> whether it was blocked. first_seconds, next_seconds: time to a first answer with a new
-    sandbox, and with another source in the same one.
+    boundary: whether every attempt to escape was blocked; ``reason`` says why not. locks: lock -> how it went.
+    attempts: what was tried -> whether it was blocked. landlock: version of the kernel's ABI, 0 if it has none.
+    first_seconds, next_seconds: time to load with a new sandbox, and another text in the same one.
     """
 
     system: str
@@ -67,7 +67,7 @@ class SelfTestReport:
 
     def __str__(self) -> str:
         lines = [f"{self.system}", f"boundary: {'yes' if self.boundary else 'no: ' + self.reason}"]
-        lines += [f"  {_LOCKS.get(name, name)}: {word}" for name, word in self.locks.items()]
+        lines += [f"  {_LOCKS.get(name, name)}: {result}" for name, result in self.locks.items()]
         lines += [f"  {name}: {'blocked' if held else 'NOT BLOCKED'}" for name, held in self.attempts.items()]
         if self.boundary:
             lines.append(
@@ -79,7 +79,7 @@ class SelfTestReport:
 
 
 def report() -> SelfTestReport:
-    """Make a sandbox, try to get out of it and return what held."""
+    """Make a sandbox, try to escape from it, and return what was blocked."""
     system = (
         f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}"
     )
@@ -87,24 +87,24 @@ def report() -> SelfTestReport:
     reason = seccomp_unavailable()
     if reason:
         return SelfTestReport(system, False, reason, {}, {}, version, 0.0, 0.0)
-    with Sandbox(Interface(1, 1), static_check=False, preload=["socket"]) as box:
+    with Sandbox(Interface(1, 1), static_check=False, preload=["socket"]) as sandbox:
         started = time.perf_counter()
         try:
-            box.load("def act(observation):\n    return [0.0]\n")
+            sandbox.load("def act(observation):\n    return [0.0]\n")
         except SandboxError as error:
-            return SelfTestReport(system, False, str(error), box.locks, {}, version, 0.0, 0.0)
+            return SelfTestReport(system, False, str(error), sandbox.locks, {}, version, 0.0, 0.0)
         first = time.perf_counter() - started
-        attempts = {name: _is_blocked(box, text) for name, text in ATTEMPTS.items()}
+        attempts = {name: _is_blocked(sandbox, text) for name, text in ATTEMPTS.items()}
         started = time.perf_counter()
-        box.load("def act(observation):\n    return [1.0]\n")
+        sandbox.load("def act(observation):\n    return [1.0]\n")
         following = time.perf_counter() - started
         held = all(attempts.values())
         reason = "" if held else "not everything that was tried was blocked"
-        return SelfTestReport(system, held, reason, dict(box.locks), attempts, version, first, following)
+        return SelfTestReport(system, held, reason, dict(sandbox.locks), attempts, version, first, following)
 
 
-def _is_blocked(box: Sandbox, text: str) -> bool:
-    fault: Fault | None = box.load(f"{text}\ndef act(observation):\n    return [0.0]\n")
+def _is_blocked(sandbox: Sandbox, text: str) -> bool:
+    fault: Fault | None = sandbox.load(f"{text}\ndef act(observation):\n    return [0.0]\n")
     return fault is not None and fault.category == "blocked"
 
 
@@ -121,7 +121,10 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """What one sample did; ``expected`` holds the outcomes that count as right, ``message`` the fault's text."""
+    """How one sample of a corpus ended.
+
+    expected: the outcomes that count as right. message, line: of the fault, or what was damaged.
+    """
 
     id: str
     expected: tuple[str, ...]
@@ -148,7 +151,13 @@ def run_corpus(
 ) -> Iterator[SampleRow]:
     """Run every sample in a sandbox and yield its row, in the corpus's order.
 
-    without: locks left open on purpose, as `Sandbox` takes them.
+    Args:
+        corpus: a path, or what `read_corpus` returned.
+        static_check: whether the texts are checked first; without, the kernel's locks must hold alone.
+        without: locks that are left open, as `Sandbox` takes them.
+
+    Raises:
+        ValueError: it is not a corpus.
     """
     data = corpus if isinstance(corpus, Mapping) else read_corpus(corpus)
     with (
@@ -156,14 +165,17 @@ def run_corpus(
         _Listener(data.get("loopback_port")) as listener,
     ):
         os.chmod(folder, 0o777)
-        trial = _Trial(data, Path(folder), listener, static_check, tuple(without))
-        with contextlib.closing(trial):
+        runner = _CorpusRunner(data, Path(folder), listener, static_check, tuple(without))
+        with contextlib.closing(runner):
             for sample in data["samples"]:
-                yield trial.run(sample)
+                yield runner.run(sample)
 
 
 class _Listener:
-    """A port on this machine that nobody should reach; a taken port is left alone."""
+    """A port on this machine that no sample must reach.
+
+    A port that is taken is left alone.
+    """
 
     def __init__(self, port: int | None) -> None:
         self._port = port
@@ -187,7 +199,7 @@ class _Listener:
             self._socket = None
 
     def reached(self) -> bool:
-        """Return whether somebody connected since the last call."""
+        """Return whether a connection was made since the last call."""
         try:
             if self._socket is not None:
                 self._socket.accept()[0].close()
@@ -197,7 +209,7 @@ class _Listener:
         return False
 
 
-class _Trial:
+class _CorpusRunner:
     def __init__(
         self,
         data: Mapping[str, Any],
@@ -212,26 +224,30 @@ class _Trial:
         self._static_check = static_check
         self._without = without
         self._interface = Interface(int(data.get("obs_dim", 39)), int(data.get("act_dim", 4)))
-        self._boxes: dict[Any, Sandbox] = {}
+        self._sandboxes: dict[Any, Sandbox] = {}
         self._benign = _BENIGN.format(self._interface.output_size)
 
     def close(self) -> None:
-        for box in self._boxes.values():
-            box.close()
+        """Close every sandbox."""
+        for sandbox in self._sandboxes.values():
+            sandbox.close()
 
     def run(self, sample: Mapping[str, Any]) -> SampleRow:
-        """Run one sample, then look for damage and let a benign controller work in the same sandbox."""
+        """Run one sample, then look for damage and run a benign controller.
+
+        It runs in the same sandbox, which the sample must not have spoiled.
+        """
         name = str(sample["id"])
         expected = self._expected(sample)
         absent = [module for module in sample.get("needs", ()) if importlib.util.find_spec(module) is None]
         if absent:
             return SampleRow(name, expected, "skipped", True, f"needs {', '.join(absent)}")
-        box = self._box(sample)
-        self._play(box, self._benign, 1)
+        sandbox = self._sandbox(sample)
+        self._run(sandbox, self._benign, 1)
         descriptors = _descriptors()
-        fault = self._play(box, self._source(sample), int(sample.get("calls", _CALLS)))
+        fault = self._run(sandbox, self._source(sample), int(sample.get("calls", _CALLS)))
         got = "pass" if fault is None else self._name(fault)
-        after = self._play(box, self._benign, 1)
+        after = self._run(sandbox, self._benign, 1)
         damage = self._damage()
         if after is not None:
             damage = f"the next controller failed: {after.message}"
@@ -252,7 +268,7 @@ class _Trial:
             source = str(sample["source"])
         return source.replace("{CANARY}", str(self._canary))
 
-    def _box(self, sample: Mapping[str, Any]) -> Sandbox:
+    def _sandbox(self, sample: Mapping[str, Any]) -> Sandbox:
         """Return the sandbox with this sample's limits and modules."""
         values = {
             "call_seconds": float(self._data.get("call_deadline_s", 0.5)),
@@ -261,20 +277,23 @@ class _Trial:
         } | {_OPTIONS[key]: value for key, value in sample.get("opts", {}).items() if key in _OPTIONS}
         preload = () if self._static_check else tuple(sample.get("preload", ()))
         key = (tuple(sorted(values.items())), preload)
-        if key not in self._boxes:
-            self._boxes[key] = Sandbox(
-                self._interface, Limits(**values), static_check=self._static_check, preload=preload,
+        if key not in self._sandboxes:
+            self._sandboxes[key] = Sandbox(
+                self._interface,
+                Limits(**values),
+                static_check=self._static_check,
+                preload=preload,
                 without=self._without,
-            )  # fmt: skip
-        return self._boxes[key]
+            )
+        return self._sandboxes[key]
 
-    def _play(self, box: Sandbox, source: str, calls: int) -> Fault | None:
+    def _run(self, sandbox: Sandbox, source: str, calls: int) -> Fault | None:
         rows = np.random.default_rng(0).normal(size=(1, self._interface.input_size))
-        fault = box.load(source) or box.reset()
+        fault = sandbox.load(source) or sandbox.reset()
         for _ in range(calls):
             if fault is not None:
                 break
-            answer = box.call(rows)[0]
+            answer = sandbox.call(rows)[0]
             fault = answer if isinstance(answer, Fault) else None
         return fault
 

@@ -1,4 +1,4 @@
-"""Reading a controller's text without running it: a bounded parse, and the lines of its code.
+"""Reading a controller's text without running it: a bounded parse, and lines.
 
 Runs in both processes: the static check and the host's timeouts need it, and so do faults inside the child.
 """
@@ -78,7 +78,7 @@ def line_in_source(file: str, line: int, source: str) -> int | None:
 
 
 def _line_above_function(name: str, source: str) -> int | None:
-    """Return the line above a trainable function's text: the last of its ``bundle`` decorator."""
+    """Return the line above a trainable function's text, its decorator's last."""
     tree = parse(source)
     if isinstance(tree, Fault):
         return None

@@ -40,7 +40,9 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
     """
     path = folder / FILE
     if not path.is_file():
-        raise RunError(f"there is no store of runs in {str(folder)!r}: {FILE} lies beside the runs' folders")
+        raise RunError(
+            f"file not found: {str(path)!r}, the store that lies beside the folders of runs; give their folder"
+        )
     with faults(path):
         for option in ("mode=ro", "immutable=1"):  # the second where no index of the log may be made
             connection = _connect(f"{_uri(path)}?{option}")

@@ -11,21 +11,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import RunError
-from trace_robot.optimizers.optoprime import Attempt
-from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.evaluation import Evaluation
-from trace_robot.rollout.feedback import most_telling
+from trace_robot.rollout.feedback import representative
 from trace_robot.settings import Result, Settings
 from trace_robot.spec import TaskSpec
 from trace_robot.store.codec import Recording, encode_json, encode_recording
 from trace_robot.store.database import FILE, faults, open_to_write, transaction
 from trace_robot.store.folder import held, plain_json
-from trace_robot.store.history import Status
 from trace_robot.store.journal import Journal
 from trace_robot.versions import versions
+
+if TYPE_CHECKING:
+    from trace_robot.optimizers.optoprime import Attempt
+    from trace_robot.rollout.episode import Episode
+    from trace_robot.rollout.evaluation import Evaluation
+    from trace_robot.store.history import Status
 
 __all__ = ["Cost", "RunHeader", "RunWriter", "Store"]
 
@@ -129,7 +131,7 @@ class RunWriter:
         self, number: int, trial: Evaluation, attempts: Sequence[Attempt], spent: Cost, *, better: bool
     ) -> None:
         """Enter an iteration; ``attempts``: what a model was asked on the way."""
-        telling = trial.episodes[most_telling(trial.episodes)]
+        telling = trial.episodes[representative(trial.episodes)]
         with self._writing(spent) as connection:
             row = {"run": self._run, "number": number, "better": better, **iteration_row(trial)}
             insert(connection, "iterations", row | dataclasses.asdict(spent))

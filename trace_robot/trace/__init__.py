@@ -1,9 +1,17 @@
-"""Tracing: nodes, operators, bundles, modules and backward.
+"""The tracing engine of Trace (arXiv:2406.16218).
 
-``node(value)`` makes a value traced, ``@bundle()`` a function; ``backward(output, feedback)`` returns the part of
-the graph between the parameters and an output (see ``trace_robot.trace.backward``).
+``node(value)`` makes a value traced, ``@bundle()`` a function; ``backward(output, feedback)`` returns the
+part of the graph between the parameters and an output, for an optimizer.
+
+To read the engine, begin with node.py (a value and its record), node_types.py (the kinds of nodes) and
+operators.py (how a function of values becomes an operation of nodes); then bundle.py and call.py (a user's
+function as one operation), and backward.py (what an optimizer gets). state.py says whether and what is
+traced. The others stand around these: names, source code as a parameter, containers, conversion of values,
+records, drawings.
 """
 
+# These two also attach their methods to Node. An import of any module here runs this one first, so a Node is
+# complete.
 from trace_robot.trace import operators, propagators
 from trace_robot.trace.backward import Subgraph, Summary, backward, merge
 from trace_robot.trace.bundle import Bundle, bundle

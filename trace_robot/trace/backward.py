@@ -1,4 +1,4 @@
-"""``backward(output, feedback) -> Subgraph``: the part of the graph that an optimizer is shown.
+"""``backward(output, feedback)``: the part of the graph for an optimizer.
 
 Back-propagation in autodiff passes gradients; Trace (arXiv:2406.16218) passes graphs. A Subgraph is what the
 paper's Minimal
@@ -36,7 +36,9 @@ _by_order = attrgetter("_order")  # ticks of creation: sorting by them is a topo
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A Subgraph as an optimizer reads it. Every value comes as (value, constraint or None).
+    """A Subgraph as an optimizer reads it.
+
+    Every value comes as (value, constraint or None).
 
     code: ``name = operator(argument=name, ...)``, in order of execution.
     documentation: operator -> what it does. variables: the trainable parameters by name.
@@ -54,7 +56,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subgraph:
-    """The operations between parameters and outputs; see the head of the module.
+    """The operations between parameters and outputs, as the module describes.
 
     outputs: (node, feedback) pairs; an empty Subgraph has none.
     parameters, operations, inputs: each sorted parents first.
@@ -158,7 +160,7 @@ class Subgraph:
         return Subgraph(((inner, ""),), parameters, operations, inputs)
 
     def to_records(self, *, max_nodes: int = 10_000, max_chars: int = 200) -> tuple[Record, ...]:
-        """Return all the outputs came from as plain data; see ``serialization.to_records``.
+        """Return all ancestors of the outputs as plain data (serialization.py).
 
         Args:
             max_nodes: how many nodes are kept, the newest.

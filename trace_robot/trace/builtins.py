@@ -87,7 +87,7 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def contains(container: Any, value: Any) -> bool:
-    """Return whether ``value`` is in ``container``, also where that means comparing arrays.
+    """Return whether a value is in a container, comparing arrays too.
 
     Args:
         container: what stands on the right of ``in``.

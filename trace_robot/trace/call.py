@@ -1,4 +1,4 @@
-"""One call of a traced function: reads are noted, exceptions marked, the result linked.
+"""One call of a traced function: reads, exceptions, the result.
 
 ``Binder`` says which argument is which input; ``Call`` is the call itself. Bundles take a shorter way for
 plain results and
@@ -15,7 +15,7 @@ from typing import Any
 from trace_robot.trace.errors import ExecutionError, TraceMissingInputsError, failure, original
 from trace_robot.trace.node_types import CONTAINERS, MessageNode, Node, link, unlinked
 from trace_robot.trace.operation import Operation
-from trace_robot.trace.serialization import shorten
+from trace_robot.trace.shortening import shorten
 from trace_robot.trace.state import STOPPED, Scope, state
 from trace_robot.trace.wrapping import held_nodes, holds_node, plain
 
@@ -83,8 +83,9 @@ class Call:
 
     def finish(self, data: Any) -> Any:
         """Return the result of the call as a node, or an awaitable of one."""
-        # Coroutines and generators run after the call has returned. A generator runs in turns with its caller, so the
-        # scope is set around each of its steps: one that stayed set would take the caller's reads for the generator's.
+        # Coroutines and generators run after the call has returned. A generator runs in turns with its
+        # caller, so the scope is set around each of its steps: one that stayed set would take the caller's
+        # reads for the generator's.
         if type(data) not in _LAZY:
             return self.result(data)
         if isinstance(data, CoroutineType):
@@ -104,7 +105,7 @@ class Call:
         return self.result(data)
 
     def _items(self, items: Iterator[Any]) -> Iterator[Any]:
-        """Yield plain items; operators that iterate over the node link them."""
+        """Yield plain items. Operators that iterate over the node link them."""
         while True:
             token = _set_state(self.scope)
             try:
@@ -155,7 +156,7 @@ class Call:
         return node
 
     def _dependencies(self) -> tuple[Node, ...]:
-        """Return the nodes that were noted besides the inputs, or raise if they must be inputs."""
+        """Return the noted nodes besides the inputs, raising if they must be inputs."""
         more = self.scope.besides(self.parents)
         missing = [f"{node.name} = {shorten(node._data)}" for node, was_read in more if was_read]
         if missing and not self.allow:

@@ -1,4 +1,8 @@
-"""The published ``GRAPH``: here it holds no nodes, and can only restart their names."""
+"""GRAPH and three helpers that users of the published package import.
+
+There GRAPH is a global registry that holds every node. Here no registry exists; what is left is to restart
+the names.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,14 @@ from trace_robot.trace.state import is_tracing
 
 
 class Graph:
-    """``clear()`` lets names count from 0 again; graphs live as long as somebody holds their outputs."""
+    """The published GRAPH. A graph lives as long as its output is referenced."""
 
     @property
     def TRACE(self) -> bool:  # noqa: N802 - the published name
         return is_tracing()
 
     def clear(self) -> None:
+        """Let the numbers in names begin at 0 again."""
         restart()
 
 
@@ -26,13 +31,18 @@ GRAPH = Graph()
 
 
 def contain(container: Iterable[Any], node: Any) -> bool:
-    """Return whether ``node`` itself, not an equal one, is in ``container``."""
-    return any(each is node for each in container)
+    """Return whether a node is in a container, by identity.
+
+    Args:
+        container: nodes or other objects.
+        node: an equal one is not enough; ``in`` would compare values.
+    """
+    return any(item is node for item in container)
 
 
 def sum_feedback(nodes: Iterable[Node]) -> Subgraph:
     """Return the union of the Subgraphs that ``backward`` brought to ``nodes``."""
-    return merge(each for node in nodes for brought in node.feedback.values() for each in brought)
+    return merge(subgraph for node in nodes for subgraphs in node.feedback.values() for subgraph in subgraphs)
 
 
 def for_all_methods(decorator: Callable[[Any], Any]) -> Callable[[type], type]:

@@ -1,7 +1,12 @@
-"""From what somebody suggests, often text, to a value of the right type; what does not fit is an error.
+"""Bounds, Choices and ``convert``: a suggestion as a value of the right type.
 
-convert("False", like=True) -> False;  convert("[1, 2]", like=[0.5]) -> [1.0, 2.0]
-convert(30, like=4.0, constraint=Bounds(0, 20)) -> ValueMismatchError
+    convert("False", like=True) -> False              bool("False") would be True
+    convert("[1, 2]", like=[0.5]) -> [1.0, 2.0]
+    convert(30, like=4.0, constraint=Bounds(0, 20)) -> ValueMismatchError
+
+A suggestion that does not fit is an error with a reason, which the model that made it reads and repairs.
+Nothing is rounded,
+clipped or cut: the model would not learn that its value was never tried.
 """
 
 from __future__ import annotations
@@ -19,15 +24,17 @@ import numpy as np
 from trace_robot.errors import ValueMismatchError
 from trace_robot.trace.builtins import equal
 from trace_robot.trace.node_types import Node, ParameterNode
-from trace_robot.trace.serialization import shorten
+from trace_robot.trace.shortening import shorten
 
-_NO_VALUE = object()
+_NO_VALUE = object()  # None may be a value
 _ARRAY_TEXT = re.compile(r"^(?:np\.|numpy\.)?array\((.*?)(?:,\s*dtype=[\w.'\"]+)?\)$", re.DOTALL)
+
+_GAP = re.compile(r"(?<=[\d.\]])\s+(?=[-+\d.\[])")  # between two numbers or two rows
 
 
 @runtime_checkable
 class Constraint(Protocol):
-    """What a value must be, so that it can be checked; ``str()`` is what a model reads."""
+    """A condition on a value: ``str()`` is what a model reads."""
 
     def check(self, value: Any) -> str:
         """Return "" if ``value`` fits, else what it must be."""
@@ -35,7 +42,10 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Every number of a value lies between ``low`` and ``high``, both included; None is no bound."""
+    """Every number of a value lies between ``low`` and ``high``, both included.
+
+    None is no bound.
+    """
 
     low: float | None = None
     high: float | None = None
@@ -46,6 +56,7 @@ class Bounds:
         return f"at least {self.low}" if self.high is None else f"between {self.low} and {self.high}"
 
     def check(self, value: Any) -> str:
+        """Return "" if all numbers are within the bounds. NaN is within none."""
         numbers = np.asarray(value)
         if numbers.dtype.kind not in "biuf":
             return f"a number {self}"
@@ -56,56 +67,83 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Choices:
-    """A value is one of ``options``: ``Choices("open", "close")`` or ``Choices(["open", "close"])``."""
+    """A value is one of ``options``, in type too: True is not the choice 1.
+
+    ``Choices("open", "close")`` or ``Choices(["open", "close"])``.
+    """
 
     options: tuple[Any, ...]
 
     def __init__(self, *options: Any) -> None:
-        only = options[0] if len(options) == 1 and isinstance(options[0], (list, tuple)) else options
-        object.__setattr__(self, "options", tuple(only))
+        listed = options[0] if len(options) == 1 and isinstance(options[0], (list, tuple)) else options
+        object.__setattr__(self, "options", tuple(listed))
 
     def __str__(self) -> str:
         return f"one of {', '.join(map(repr, self.options))}"
 
     def check(self, value: Any) -> str:
-        return (
-            ""
-            if any(type(value) is type(each) and equal(value, each) for each in self.options)
-            else str(self)
-        )
+        """Return "" if ``value`` is one of the options."""
+        is_option = any(type(value) is type(option) and equal(value, option) for option in self.options)
+        return "" if is_option else str(self)
 
 
 def convert(value: Any, like: Any, constraint: Any = None) -> Any:
-    """Return ``value`` as a value of ``like``'s type; arrays keep shape and dtype, lists the type of their items.
+    """Return a suggested value as a value of another's type.
 
-    Nothing is rounded, clipped or cut: raises ValueMismatchError, with the reason, for what does not fit the
-    type or a ``Constraint``. A constraint in words is not checked.
+    Args:
+        value: the suggestion; text is read as Python, as JSON or as numpy prints arrays, where ``like`` is no
+        text.
+        like: the value to be replaced. Arrays keep its shape and dtype, lists the type of its items.
+        constraint: a ``Constraint``, which is checked. One that is text is for the reader alone.
+
+    Raises:
+        ValueMismatchError: the value does not fit; nothing is rounded, clipped or cut.
     """
-    made = _convert(_plain(value), like)
-    reason = constraint.check(made) if isinstance(constraint, Constraint) else ""
+    converted = _convert(_plain(value), like)
+    reason = constraint.check(converted) if isinstance(constraint, Constraint) else ""
     if reason:
-        raise ValueMismatchError(f"the value must be {reason}, got {shorten(made, digits=None)}")
-    return made
+        raise ValueMismatchError(f"the value must be {reason}, got {shorten(converted, digits=None)}")
+    return converted
 
 
 def convert_for(parameter: ParameterNode, value: Any) -> Any:
-    """Return ``value`` as a new value of ``parameter``; for code, text that defines its function."""
+    """Return a suggestion as a new value of a parameter.
+
+    Args:
+        parameter: its value and constraint decide; for code, the name of its function.
+        value: the suggestion; for code, text that defines the function.
+
+    Raises:
+        ValueMismatchError: the value does not fit.
+    """
     if parameter.function:
         return check_code(_plain(value), parameter.function)
     return convert(value, parameter._data, parameter.constraint)
 
 
 def check_code(text: Any, function: str) -> str:
-    """Return ``text`` if it is Python that defines ``function``; raises ValueMismatchError."""
+    """Return suggested code that defines a function. It is parsed, not run.
+
+    Args:
+        text: Python source.
+        function: the name it must define at its top level.
+
+    Raises:
+        ValueMismatchError: it is no text, not Python or defines other names only.
+    """
     if not isinstance(text, str):
         raise ValueMismatchError(f"the code of {function} must be text, got {shorten(text)}")
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a null byte; nesting beyond the parser's stack
         line = getattr(error, "lineno", None)
         where = f" in line {line}" if line else ""
         raise ValueMismatchError(f"the code of {function} is not Python{where}: {error.args[0]}") from error
-    defined = [each.name for each in tree.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    defined = [item.name for item in tree.body if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))]
     if function not in defined:
         got = ", ".join(defined) or "no function"
         raise ValueMismatchError(f"the code must define the function {function}, it defines {got}")
@@ -117,6 +155,7 @@ def _plain(value: Any) -> Any:
 
 
 def _convert(value: Any, like: Any) -> Any:
+    """Dispatch on the type of ``like``, by _KINDS at the end."""
     if isinstance(like, Node):
         like = like._data
     for kind, to_kind in _KINDS:
@@ -134,7 +173,7 @@ def _mismatch(wanted: str, got: Any) -> ValueMismatchError:
 
 
 def _literal(value: Any, otherwise: Any = _NO_VALUE) -> Any:
-    """Return what a text writes down in Python or JSON, any other value as it is."""
+    """Return the value of a Python or JSON literal, and what is no text as it is."""
     if not isinstance(value, str):
         return value
     for read in (ast.literal_eval, json.loads):
@@ -176,16 +215,19 @@ def _to_int(value: Any, like: Any) -> Any:
 def _to_float(value: Any, like: Any) -> Any:
     number = _number(value, "a number")
     try:
-        made = float(number)
-    except OverflowError:
-        made = math.inf
-    if not math.isfinite(made) and math.isfinite(like):
+        converted = float(number)
+    except OverflowError:  # an integer of more than 308 digits
+        converted = math.inf
+    if not math.isfinite(converted) and math.isfinite(like):  # inf means "no limit" only where it did before
         raise _mismatch("a finite number", value)
-    return _in_dtype(made, like, value)
+    return _in_dtype(converted, like, value)
 
 
 def _in_dtype(number: Any, like: Any, value: Any) -> Any:
-    """Return ``number`` as the numpy scalar type of ``like``, if it has one and it can hold the number."""
+    """Return ``number`` as numpy scalar if ``like`` is one.
+
+    Integers must be in the range of its type.
+    """
     if not isinstance(like, np.generic):
         return number
     if isinstance(like, np.integer):
@@ -211,46 +253,48 @@ def _to_text(value: Any, like: Any) -> str:
 
 
 def _to_array(value: Any, like: Any) -> Any:
-    given = _array_literal(value) if isinstance(value, str) else value
+    literal = _array_literal(value) if isinstance(value, str) else value
     try:
-        made = np.asarray(given)
-    except ValueError:
+        array = np.asarray(literal)
+    except ValueError:  # rows of different lengths
         raise _mismatch(f"an array of shape {like.shape}", value) from None
-    if made.dtype.kind not in "biufc" or (like.dtype.kind in "biuf" and made.dtype.kind == "c"):
+    if array.dtype.kind not in "biufc" or (like.dtype.kind in "biuf" and array.dtype.kind == "c"):
         raise _mismatch(f"an array of numbers of shape {like.shape}", value)
-    if made.shape != like.shape:
-        raise _mismatch(f"an array of shape {like.shape}, not {made.shape}", value)
-    if np.isfinite(like).all() and not np.isfinite(made).all():
+    if array.shape != like.shape:
+        raise _mismatch(f"an array of shape {like.shape}, not {array.shape}", value)
+    if np.isfinite(like).all() and not np.isfinite(array).all():
         raise _mismatch("an array of finite numbers", value)
-    with np.errstate(all="ignore"):
-        cast = made.astype(like.dtype)
-    exact = like.dtype.kind in "fc" or np.array_equal(cast, made)
-    if not exact or not np.isfinite(cast[np.isfinite(made)]).all():
+    with np.errstate(all="ignore"):  # overflows are found below
+        cast = array.astype(like.dtype)
+    exact = like.dtype.kind in "fc" or np.array_equal(cast, array)  # floats may lose digits, integers may not
+    if not exact or not np.isfinite(cast[np.isfinite(array)]).all():
         raise _mismatch(f"an array of {like.dtype}", value)
     return cast
 
 
 def _array_literal(text: str) -> Any:
-    """Return the list that a text writes down, also in numpy's own ways: ``array([1., 2.])`` and ``[1. 2.]``."""
+    """Return the list that a text holds, as Python or as numpy prints it.
+
+    numpy's ``repr`` is ``array([1., 2.])``, its ``str`` is ``[1. 2.]`` without commas.
+    """
     inner = _ARRAY_TEXT.match(text.strip())
     text = inner.group(1) if inner else text.strip()
-    found = _literal(text)
-    return (
-        found if not isinstance(found, str) else _literal(re.sub(r"(?<=[\d.\]])\s+(?=[-+\d.\[])", ", ", text))
-    )
+    literal = _literal(text)
+    return literal if not isinstance(literal, str) else _literal(_GAP.sub(", ", text))
 
 
 def _to_sequence(value: Any, like: Any) -> Any:
-    given = _literal(value)
-    if isinstance(given, np.ndarray):
-        given = given.tolist()
-    if not isinstance(given, (list, tuple, set, frozenset)):
+    literal = _literal(value)
+    if isinstance(literal, np.ndarray):
+        literal = literal.tolist()
+    if not isinstance(literal, (list, tuple, set, frozenset)):
         raise _mismatch(f"a {type(like).__name__}", value)
-    kinds = {type(each) for each in like}
-    items: Sequence[Any] = list(given)
+    items: Sequence[Any] = list(literal)
+    # Items are converted where the old ones agree on a simple type: [1, 2] in the place of [0.5] is [1.0, 2.0].
+    kinds = {type(item) for item in like}
     if len(kinds) == 1 and next(iter(kinds)) in (bool, int, float, str):
-        items = [_convert(each, next(iter(like))) for each in items]
-    if hasattr(like, "_fields"):
+        items = [_convert(item, next(iter(like))) for item in items]
+    if hasattr(like, "_fields"):  # a namedtuple
         if len(items) != len(like):
             raise _mismatch(f"a {type(like).__name__} of {len(like)} items", value)
         return type(like)(*items)
@@ -258,15 +302,16 @@ def _to_sequence(value: Any, like: Any) -> Any:
 
 
 def _to_dict(value: Any, like: Any) -> Any:
-    given = _literal(value)
-    if not isinstance(given, dict):
+    literal = _literal(value)
+    if not isinstance(literal, dict):
         raise _mismatch("a dict", value)
-    missing = [str(key) for key in like if key not in given]
+    missing = [str(key) for key in like if key not in literal]
     if missing:
         raise _mismatch(f"a dict with {', '.join(missing)}", value)
-    return {key: _convert(each, like[key]) if key in like else each for key, each in given.items()}
+    return {key: _convert(item, like[key]) if key in like else item for key, item in literal.items()}
 
 
+# In this order: bool is an int and np.float64 a float, and the first row that fits counts.
 _KINDS: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
     ((bool, np.bool_), _to_bool),
     ((int, np.integer), _to_int),

@@ -1,7 +1,7 @@
-"""The errors of the tracing engine, and how an exception becomes a node that takes feedback.
+"""The engine's errors, and how an exception becomes a node for feedback.
 
 TraceRobotError
-├── ExecutionError (failed operation)       what it raised is the cause, ``exception_node`` takes feedback
+├── ExecutionError                          an operation raised
 ├── TraceMissingInputsError                 a bundle read nodes that are not among its inputs
 ├── RecordError (also ValueError)           records that do not make a graph
 └── OrderError
@@ -31,7 +31,10 @@ _LIBRARIES = (str(Path(__file__).parent), str(Path(linecache.__file__).parent))
 
 
 class ExecutionError(TraceRobotError):
-    """An operation raised. ``exception_node`` takes feedback, ``__cause__`` is the original."""
+    """An operation raised.
+
+    ``exception_node`` takes feedback like any output, ``__cause__`` is what was raised.
+    """
 
     def __init__(self, exception_node: ExceptionNode) -> None:
         self.exception_node = exception_node
@@ -60,7 +63,9 @@ def failure(
     parents: tuple[Node, ...],
     sources: Mapping[str, str] | None = None,
 ) -> ExecutionError:
-    """Return the ExecutionError of a failed operation, to be raised ``from original(error)``.
+    """Return the ExecutionError of a failed operation.
+
+    It is to be raised ``from original(error)``, which sets its cause.
 
     Args:
         error: what the operation raised, perhaps the ExecutionError of one within it.
@@ -124,7 +129,10 @@ def mark(source: str, comments: Mapping[int, str]) -> str:
 def _marked_sources(
     error: BaseException, cause: BaseException, message: str, sources: Mapping[str, str]
 ) -> str:
-    """Return the functions on the way to the exception, outermost first, failing lines marked."""
+    """Return the functions on the way to the exception, failing lines marked.
+
+    The outermost comes first.
+    """
     inner = error.exception_node.info.get("error_comment", "") if isinstance(error, ExecutionError) else ""
     places = list(_places(error.__traceback__, sources))
     # A SyntaxError is raised by compile(): its place in the text is not in the traceback.

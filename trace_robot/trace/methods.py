@@ -1,4 +1,4 @@
-"""Methods: the bundles of one instance, since every instance has trainable parameters of its own.
+"""Bundles as methods: every instance has its own trainable parameters.
 
 A bundle in a class body is shared by all instances, as any function there. Reading ``instance.act`` calls the
 bundle's ``__get__`` (the descriptor protocol), which looks here for the copy that is bound to the instance.
@@ -73,7 +73,7 @@ class Methods:
 
 
 def methods_of(instance: Any) -> Methods:
-    """Return the Methods of ``instance``; new at every call if it has no ``__dict__``."""
+    """Return the Methods of an instance, new ones if it has no ``__dict__``."""
     namespace = getattr(instance, "__dict__", {})
     methods = namespace.get(_KEY)
     if methods is None:

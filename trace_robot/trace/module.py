@@ -1,4 +1,13 @@
-"""Modules: objects with parameters that can be saved as text."""
+"""Module and other containers of parameters, as in torch.nn.
+
+    NodeContainer         an object whose attributes may hold nodes
+    └── ParameterContainer    finds the parameters in its attributes
+        ├── Module                has ``forward``, ``save`` and ``load``; ``@model`` makes one of any class
+        ├── TrainableFunction     what a Bundle is to this module
+        └── Seq, Map              a list and a dict
+
+``apply_op`` and ``to_data`` walk through containers of nodes leaf by leaf.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +29,7 @@ T = TypeVar("T")
 
 
 class NodeContainer:
-    """An object whose attributes may hold nodes; ``apply_op`` and ``to_data`` look into it."""
+    """An object whose attributes may hold nodes, for ``apply_op`` and ``to_data``."""
 
 
 class ParameterContainer(NodeContainer):
@@ -28,27 +37,33 @@ class ParameterContainer(NodeContainer):
 
     def parameters(self) -> list[ParameterNode]:
         """Return every parameter in here once, also those of containers within."""
-        found: dict[int, ParameterNode] = {}
-        for each in self.parameters_dict().values():
-            inner = [each] if isinstance(each, ParameterNode) else each.parameters()
-            found.update((id(parameter), parameter) for parameter in inner)
-        return list(found.values())
+        parameters: dict[int, ParameterNode] = {}  # by identity, since ``==`` of nodes compares values
+        for entry in self.parameters_dict().values():
+            inner = [entry] if isinstance(entry, ParameterNode) else entry.parameters()
+            parameters.update((id(parameter), parameter) for parameter in inner)
+        return list(parameters.values())
 
     def parameters_dict(self) -> dict[str, Any]:
-        """Return the parameters and the containers of parameters among the attributes, sorted by name."""
-        spaces = [*map(vars, type(self).__mro__), getattr(self, "__dict__", {})]
-        names = {name for space in spaces for name, each in space.items() if _is_of_interest(each)}
+        """Return the parameters and containers of parameters among the attributes.
+
+        They are sorted by name; functions that are not trainable are left out.
+        """
+        # The namespaces are read instead of ``dir`` and ``getattr``, so that no property of a user's class is
+        # run.
+        namespaces = [*map(vars, type(self).__mro__), getattr(self, "__dict__", {})]
+        names = {name for space in namespaces for name, value in space.items() if _is_of_interest(value)}
+        # But then getattr: a bundle in the class stands for the one of this instance.
         entries = ((name, _entry(getattr(self, name))) for name in sorted(names))
-        return {name: each for name, each in entries if each is not None}
+        return {name: entry for name, entry in entries if entry is not None}
 
     def _set(self, values: Mapping[str, Any] | ParameterContainer) -> None:
-        """Give the parameters in here the values of those of the same names, which must all be there."""
-        given = values.parameters_dict() if isinstance(values, ParameterContainer) else values
+        """Give the parameters the values of those of the same names."""
+        new_values = values.parameters_dict() if isinstance(values, ParameterContainer) else values
         mine = self.parameters_dict()
-        missing = sorted(mine.keys() - given.keys())
+        missing = sorted(mine.keys() - new_values.keys())
         if missing:
             raise UnknownNameError(f"no value for the parameters {', '.join(missing)}")
-        for name, value in given.items():
+        for name, value in new_values.items():
             if name in mine:
                 mine[name]._set(value)
             else:
@@ -56,18 +71,23 @@ class ParameterContainer(NodeContainer):
 
 
 def _is_of_interest(value: Any) -> bool:
-    return isinstance(
-        getattr(value, "__func__", value) if isinstance(value, staticmethod) else value, _OF_INTEREST
-    )
+    """Return whether a value in a namespace is a parameter, or may hold some."""
+    held = value.__func__ if isinstance(value, staticmethod) else value
+    return isinstance(held, _OF_INTEREST)
 
 
 def _entry(value: Any) -> Any:
+    """Return a function's parameter, None if it has none, and any other value itself."""
     return value.parameter if isinstance(value, TrainableFunction) else value
 
 
 class TrainableFunction(ParameterContainer):
-    """A function; ``parameter`` is its source, None if it is not trainable."""
+    """A function whose source may be a parameter. Bundle is the only one.
 
+    parameter: the source, None if it is not trainable.
+    """
+
+    # Declared here so that this module and methods.py know what a bundle can do without importing bundle.py.
     @property
     def parameter(self) -> ParameterNode | None:
         raise NotImplementedError
@@ -78,23 +98,40 @@ class TrainableFunction(ParameterContainer):
 
 
 class Module(ParameterContainer):
-    """An object with parameters; subclasses define ``forward``."""
+    """An object with parameters. Subclasses define ``forward``."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the result of a call of the module.
+
+        Args:
+            args: those of the call.
+            kwargs: those of the call.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
     def save(self, file_name: str | os.PathLike[str]) -> None:
-        """Write the values of the parameters as JSON, making the folder if needed."""
+        """Write the values of the parameters as JSON, making the folder if needed.
+
+        JSON and not pickle, as in the published package: a stored agent can be read, and loading one runs no
+        code.
+
+        Raises:
+            TypeError: a value is not made of numbers, texts, lists, dicts, tuples, sets, bytes and arrays.
+        """
         path = Path(file_name)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"parameters": _values(self)}, indent=2, ensure_ascii=False)
         path.write_text(text + "\n", encoding="utf-8")
 
     def load(self, file_name: str | os.PathLike[str]) -> None:
-        """Set the parameters to what ``save`` wrote and add those that are new; UnknownNameError if one is missing."""
+        """Set the parameters to what ``save`` wrote, and add those that are new.
+
+        Raises:
+            UnknownNameError: a parameter of this module is not in the file.
+        """
         stored = json.loads(Path(file_name).read_text(encoding="utf-8"))
         _restore(self, stored["parameters"])
 
@@ -103,14 +140,16 @@ def model(cls: type[T]) -> type[T]:
     """Return the class as a Module too, under its own name."""
     body = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     bases = (cls,) if issubclass(cls, Module) else (cls, Module)
-    made: type[T] = new_class(cls.__name__, bases, exec_body=lambda namespace: namespace.update(body))
-    return made
+    module: type[T] = new_class(cls.__name__, bases, exec_body=lambda namespace: namespace.update(body))
+    return module
 
 
 def _values(container: ParameterContainer) -> dict[str, Any]:
     return {
-        name: {"value": encode(each._data)} if isinstance(each, ParameterNode) else {"inside": _values(each)}
-        for name, each in _stable(container).items()
+        name: {"value": encode(entry._data)}
+        if isinstance(entry, ParameterNode)
+        else {"inside": _values(entry)}
+        for name, entry in _stable(container).items()
     }
 
 
@@ -119,34 +158,38 @@ def _restore(container: ParameterContainer, stored: dict[str, Any]) -> None:
     missing = sorted(mine.keys() - stored.keys())
     if missing:
         raise UnknownNameError(f"no value for the parameters {', '.join(missing)}")
-    for name, each in mine.items():
-        if isinstance(each, ParameterNode):
-            each._set(decode(stored[name]["value"]))
+    for name, entry in mine.items():
+        if isinstance(entry, ParameterNode):
+            entry._set(decode(stored[name]["value"]))
         else:
-            _restore(each, stored[name]["inside"])
+            _restore(entry, stored[name]["inside"])
     for name in stored.keys() - mine.keys():
         if "value" in stored[name] and name.isidentifier() and not hasattr(container, name):
             setattr(container, name, ParameterNode(decode(stored[name]["value"]), name=name))
 
 
 def _stable(container: ParameterContainer) -> dict[str, Any]:
-    """Return the entries under names that do not depend on how many nodes were made before."""
-    named: dict[str, Any] = {}
-    for name, each in container.parameters_dict().items():
-        key = each.base_name if isinstance(each, ParameterNode) and name == each.name else name
+    """Return the entries under names that are the same in every process.
+
+    Seq and Map call parameters ``base:number``, and the number counts the nodes made before. In a file they
+    are ``base``, ``base#2`` and so on.
+    """
+    entries: dict[str, Any] = {}
+    for name, entry in container.parameters_dict().items():
+        key = entry.base_name if isinstance(entry, ParameterNode) and name == entry.name else name
         number = 1
-        while key in named:
+        while key in entries:
             number += 1
             key = f"{key.rpartition('#')[0] or key}#{number}"
-        named[key] = each
-    return named
+        entries[key] = entry
+    return entries
 
 
 _OF_INTEREST = (ParameterNode, ParameterContainer)
 
 
 class Seq(UserList[Any], ParameterContainer):
-    """A list of nodes and containers; ``Seq(a, b)`` or ``Seq([a, b])``."""
+    """A list of nodes and containers: ``Seq(a, b)`` or ``Seq([a, b])``."""
 
     def __init__(self, *items: Any) -> None:
         only = items[0] if len(items) == 1 else items
@@ -154,19 +197,21 @@ class Seq(UserList[Any], ParameterContainer):
         super().__init__(only if is_sequence else items)
 
     def parameters_dict(self) -> dict[str, Any]:
-        return _named((str(index), each) for index, each in enumerate(self.data))
+        """Return the parameters by their names, and the containers by their indices."""
+        return _named((str(index), item) for index, item in enumerate(self.data))
 
 
 class Map(UserDict[Any, Any], ParameterContainer):
-    """A dict of nodes and containers; its keys may be parameters too."""
+    """A dict of nodes and containers, whose keys may be parameters too."""
 
     def __init__(self, mapping: Mapping[Any, Any] | None = None) -> None:
         super().__init__(mapping or {})
 
     def parameters_dict(self) -> dict[str, Any]:
+        """Return the parameters by their names, and the containers by their keys."""
         if any(isinstance(key, ParameterContainer) for key in self.data):
             raise TypeError("a key of a Map must not be a container of parameters")
-        values = _named((str(_plain(key)), each) for key, each in self.data.items())
+        values = _named((str(_plain(key)), item) for key, item in self.data.items())
         keys = {key.name: key for key in self.data if isinstance(key, ParameterNode)}
         return {**values, **keys}
 
@@ -176,69 +221,76 @@ def _plain(key: Any) -> Any:
 
 
 def _named(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found = ((name, _entry(each)) for name, each in items if isinstance(each, _OF_INTEREST))
-    named: dict[str, Any] = {}
-    for name, each in found:
-        if each is not None:
-            named[each.name if isinstance(each, ParameterNode) else name] = each
-    return named
-
-
-def convert(value: Any, node_to: Callable[[Node], Any], other_to: Callable[[Any], Any]) -> Any:
-    """Return ``value`` with its nodes and its other leaves replaced.
-
-    Lists, tuples, sets, dicts and NodeContainers are gone through.
-    """
-
-    def visit(each: Any) -> Any:
-        if isinstance(each, Node):
-            return node_to(each)
-        if isinstance(each, tuple) and hasattr(each, "_fields"):
-            return type(each)(*map(visit, each))
-        if isinstance(each, (list, tuple, set, frozenset)):
-            return type(each)(map(visit, each))
-        if isinstance(each, dict):
-            return {key: visit(item) for key, item in each.items()}
-        if isinstance(each, NodeContainer):
-            made = copy.copy(each)
-            for name, item in vars(each).items():
-                setattr(made, name, visit(item))
-            return made
-        return other_to(each)
-
-    return visit(value)
+    entries = ((name, _entry(item)) for name, item in items if isinstance(item, _OF_INTEREST))
+    return {
+        entry.name if isinstance(entry, ParameterNode) else name: entry
+        for name, entry in entries
+        if entry is not None
+    }
 
 
 def to_data(value: Any) -> Any:
-    """Return ``value`` with every node in it replaced by what it holds."""
-    return convert(value, lambda node: node.data, lambda other: other)
+    """Return ``value`` with every node in it replaced by its value.
+
+    Lists, tuples, sets, dicts and the attributes of NodeContainers are gone through.
+    """
+    # Unlike ``wrapping.plain`` it takes subclasses, looks into objects, and counts as a read of the nodes.
+    if isinstance(value, Node):
+        return value.data
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a namedtuple
+        return type(value)(*map(to_data, value))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return type(value)(map(to_data, value))
+    if isinstance(value, dict):
+        return {key: to_data(item) for key, item in value.items()}
+    if isinstance(value, NodeContainer):
+        duplicate = copy.copy(value)
+        for name, item in vars(value).items():
+            setattr(duplicate, name, to_data(item))
+        return duplicate
+    return value
 
 
 def apply_op(op: Callable[..., Any], output: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return ``output`` with ``op`` applied leaf by leaf; arguments are nodes or of ``output``'s type and shape."""
-    inputs = (*args, *kwargs.values())
-    if all(isinstance(each, Node) for each in inputs):
-        return op(*args, **kwargs)
-    for each in inputs:
-        if not isinstance(each, Node) and type(each) is not type(output):
-            raise TypeError(f"arguments must be nodes or {type(output).__name__}, got {each!r}")
+    """Apply an operator to the leaves of containers (broadcasting).
 
-    def at(get: Callable[[Any], Any], inner: Any) -> Any:
-        taken = [each if isinstance(each, Node) else get(each) for each in args]
-        named = {key: each if isinstance(each, Node) else get(each) for key, each in kwargs.items()}
-        return apply_op(op, inner, *taken, **named)
+    Args:
+        op: takes nodes and returns a node.
+        output: a container of nodes. Lists, dicts and NodeContainers are changed in place.
+        args: containers of ``output``'s type and shape, or nodes, which are used for every leaf.
+        kwargs: the same, by name.
+
+    Returns:
+        ``output``, or a new tuple if it is one, with the results in the place of its leaves.
+
+    Raises:
+        TypeError: an argument is neither a node nor of ``output``'s type.
+        ValueError: a sequence has another length than ``output``.
+    """
+    inputs = (*args, *kwargs.values())
+    if all(isinstance(argument, Node) for argument in inputs):
+        return op(*args, **kwargs)
+    for argument in inputs:
+        if not isinstance(argument, Node) and type(argument) is not type(output):
+            raise TypeError(f"arguments must be nodes or {type(output).__name__}, got {argument!r}")
+
+    def apply_to(part: Callable[[Any], Any], inner: Any) -> Any:
+        # ``part`` takes the item for ``inner`` out of a container
+        parts = [item if isinstance(item, Node) else part(item) for item in args]
+        named = {key: item if isinstance(item, Node) else part(item) for key, item in kwargs.items()}
+        return apply_op(op, inner, *parts, **named)
 
     if isinstance(output, (list, tuple, UserList)):
-        if any(not isinstance(each, Node) and len(each) != len(output) for each in inputs):
+        if any(not isinstance(argument, Node) and len(argument) != len(output) for argument in inputs):
             raise ValueError(f"arguments must all have {len(output)} items, as the output has")
-        items = [at(itemgetter(index), inner) for index, inner in enumerate(output)]
+        items = [apply_to(itemgetter(index), inner) for index, inner in enumerate(output)]
         if isinstance(output, tuple):
             return tuple(items)
         output[:] = items
     elif isinstance(output, (dict, UserDict)):
         for key, inner in list(output.items()):
-            output[key] = at(itemgetter(key), inner)
+            output[key] = apply_to(itemgetter(key), inner)
     elif isinstance(output, NodeContainer):
         for name, inner in list(vars(output).items()):
-            setattr(output, name, at(attrgetter(name), inner))
+            setattr(output, name, apply_to(attrgetter(name), inner))
     return output

@@ -50,7 +50,7 @@ def identifier(base: str) -> str:
 
 
 def as_identifier(text: str) -> str:
-    """Return ``text`` as a Python identifier; what may not stand in one becomes an underscore."""
+    """Return ``text`` as a Python identifier, with underscores for other characters."""
     text = _NOT_IDENTIFIER.sub("_", text) or "_"
     return "_" + text if text[0].isdigit() else text
 

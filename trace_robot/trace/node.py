@@ -42,7 +42,7 @@ _by_order = attrgetter("_order")
 
 
 class AttachedMethods:
-    """Mix-in of Node that declares, for type checkers, the methods that are attached later."""
+    """Mix-in of Node: the methods that are attached later, for type checkers."""
 
     __slots__ = ()
 
@@ -79,7 +79,7 @@ class AttachedMethods:
 
 
 class Node(PlainMethods, AttachedMethods):
-    """A traced value. ``node(value)`` makes roots; results of operations are MessageNodes.
+    """A traced value. The base class is a root, made by ``node(value)``.
 
     ``==`` compares values and gives a plain bool; ``hash`` goes by identity. ``bool``, ``len``, ``in``,
     ``float`` and ``int`` give plain values, which leave the graph; everything else gives linked nodes.
@@ -131,7 +131,7 @@ class Node(PlainMethods, AttachedMethods):
 
     @property
     def data(self) -> Any:
-        """The value. Inside a bundle the read is noted: a node that is read must be an input."""
+        """The value. A bundle that reads it must have the node as an input."""
         scope = _state_of()
         if scope is not None:
             scope.read(self)
@@ -214,7 +214,7 @@ class Node(PlainMethods, AttachedMethods):
 
     @property
     def description(self) -> str:
-        """``[title] text``; a text without a title gets that of the kind of node."""
+        """``[title] text``, where the title may be that of the kind of node."""
         text = self._about[0] if self._about is not None else None
         if not text:
             return f"[{self._title}] {self._summary}"
@@ -234,7 +234,7 @@ class Node(PlainMethods, AttachedMethods):
 
     @property
     def parameter_dependencies(self) -> set[Node]:
-        """The trainable parameters that this value depends on, hidden dependencies left out."""
+        """The trainable parameters among the ancestors, without hidden ones."""
         return {node for node in ancestors(self, hidden=False) if node.trainable}
 
     @property
@@ -244,7 +244,7 @@ class Node(PlainMethods, AttachedMethods):
 
     @property
     def feedback(self) -> dict[Any, list[Any]]:
-        """Feedback that ``node.backward`` stored: child -> feedback, until ``zero_feedback``."""
+        """What ``backward`` stored: child -> feedback, until ``zero_feedback``."""
         if self._feedback is None:
             self._feedback = {}
         return self._feedback
@@ -351,7 +351,9 @@ def _restore(kind: type[Node], data: Any, base: str, about: About | None) -> Nod
 
 
 def ancestors(*outputs: Node, hidden: bool = True) -> list[Node]:
-    """Return ``outputs`` and all nodes they depend on, in topological order, parents first.
+    """Return nodes and all that they depend on, in topological order.
+
+    Parents come first.
 
     Args:
         outputs: any nodes; one that is given twice counts once.

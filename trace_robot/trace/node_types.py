@@ -63,7 +63,7 @@ class ParameterNode(Node):
     # The getter once more: for type checkers a property and its setter must stand in one class.
     @property
     def data(self) -> Any:
-        """The value. It may be set, unlike that of other nodes, since no operation made it."""
+        """The value. Unlike that of other nodes it may be set."""
         scope = _state_of()
         if scope is not None:
             scope.read(self)
@@ -75,7 +75,7 @@ class ParameterNode(Node):
 
     @property
     def key(self) -> str:
-        """The parameter's name across processes: its function's, else the name without number."""
+        """The name across processes: the function's, or the name without number."""
         return self.function or self.base_name
 
     def _alone(self, data: Any) -> ParameterNode:
@@ -159,7 +159,7 @@ class MessageNode(Node):
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What is known of the operation, this result and its inputs, put together when asked for."""
+        """What is known of the operation, this result and its inputs."""
         result = {"output": self._data, "inputs": self.inputs}
         result["external_dependencies"] = list(self._parents[len(self._keys) :])
         return {**self._op.details, **result, **(super().info or {})}

@@ -1,4 +1,4 @@
-"""Operation: what an operator is called, does and takes, kept once and shared by all its results.
+"""Operation: the part of a node that all results of an operator share.
 
 In autograd's words this is the primitive, and a MessageNode is one application of it. What all applications
 share stands
@@ -15,7 +15,7 @@ from trace_robot.trace.naming import TITLE, Names, as_identifier, names
 
 
 class Operation:
-    """An operator: the name of its results, its description, and the names of its arguments.
+    """An operator: its name, its description and its arguments.
 
     base: the name, as in ``base:number`` of its results. called: the name as code shows it.
     doc: the description; a ``[title]`` in front is added by ``description`` if it is missing.
@@ -80,7 +80,7 @@ class Operation:
 
 
 def _source_details(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return file, line, source and signature of ``function``, {} if it is not written in Python."""
+    """Return file, line, source and signature, {} for a built-in function."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         return {}

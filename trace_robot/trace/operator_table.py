@@ -1,4 +1,4 @@
-"""The operators as one table: name, function of plain values, description of the result.
+"""The operators as one table: name, function of values, description.
 
 Names, arguments and descriptions are what a language model reads in a prompt: ``y = add(x=..., y=...)`` and
 ``[add] x + y``. A change here is a change of prompts.
@@ -41,7 +41,7 @@ def _call_llm(system_prompt: Any, *user_prompts: Any, **kwargs: Any) -> str:
 
 
 def _changed(x: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-    """Return a copy of ``x`` on which ``method`` was called, so that ``x`` stays as it was recorded."""
+    """Return a copy of ``x`` after a call of its ``method``."""
     x = copy.copy(x)
     getattr(x, method)(*args, **kwargs)
     return x

@@ -97,7 +97,7 @@ class Operator:
 def _by_position(
     function: Callable[..., Any], by_position: int, keywords: tuple[str, ...]
 ) -> Callable[..., Any]:
-    """Return ``function`` such that it takes all its arguments by position, as ``apply`` gives them."""
+    """Return ``function`` with all arguments by position, as ``apply`` gives them."""
     if not keywords:
         return function
     return lambda *values: function(
@@ -156,7 +156,10 @@ def _is_python(function: Any) -> bool:
 
 
 def _binary(op: Operation, function: Callable[[Any, Any], Any], text_op: Operation | None = None) -> Any:
-    """Return the method of a two-sided operator; ``text_op`` names results on texts differently."""
+    """Return the method of a two-sided operator.
+
+    ``text_op`` is the operation if the left operand is a text.
+    """
     keys = op.keys
 
     # The commonest operation of all, so it does by hand what Operator and apply do in general: no binding of
@@ -256,7 +259,7 @@ class Entries:
 
 
 def _attribute(self: Node, name: str) -> Any:
-    """Return ``node.name`` where Node has no such attribute: that of the value, linked.
+    """Return an attribute of the value, linked, where Node has none.
 
     Methods of texts, dicts and lists that are operators of the table become those operators, so that the
     graph shows ``lower(x)`` and not the call of an attribute.
@@ -320,7 +323,7 @@ def _apply_numpy(name: str, function: Any, args: tuple[Any, ...], kwargs: dict[s
 
 
 def _attach_operators() -> None:
-    """Give Node its operators. They are declared for type checkers in ``node.AttachedMethods``."""
+    """Give Node its operators, as ``node.AttachedMethods`` declares them."""
     methods: dict[str, Any] = {}
     for short, (name, function) in BINARY.items():
         text_op = OPERATORS["concat"].operation if name == "add" else None

@@ -1,4 +1,4 @@
-"""``node.backward(feedback)``: handing feedback to the parameters, the published way.
+"""``node.backward(feedback)``: storing feedback in the parameters.
 
 Feedback is handed on as whole Subgraphs (the default, the paper's Minimal Trace Propagator) or, with a
 Propagator of the user's, operation by operation: backward message passing, as of gradients in autodiff. The

@@ -1,17 +1,26 @@
-"""A graph as plain data that any process can hold, and back; children come after their parents.
+"""A graph as plain data, values as JSON, and values as short text.
+
+    to_records(outputs) -> records       a graph that any process can hold, children after their parents
+    from_records(records) -> nodes       and back
+    encode(value) / decode(stored)       values of parameters as JSON, for ``Module.save``
+    shorten(value) -> text               what records, prompts and errors show of a value
 
     Record = {"id": int, "name": str, "kind": str, "op": str, "doc": str, "inputs": {argument: id},
               "value": str, "step": int | None}
 
 kind: "parameter" (name: ``ParameterNode.key``), "constant", "input", "operation" or "exception".
 value: the value in short, for code its text. step: the index of the first output that the node leads to.
+
+Records cross a trust boundary: those of a sandboxed controller were written by its process. So they are plain
+data and not pickles, and ``from_records`` checks every field. The fields are stored with runs and read in
+prompts.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +29,7 @@ from trace_robot.trace.errors import RecordError
 from trace_robot.trace.node import ancestors
 from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode, constant, link
 from trace_robot.trace.operation import Operation
+from trace_robot.trace.shortening import shorten
 
 Record = dict[str, Any]
 
@@ -39,39 +49,45 @@ _NUMBER = re.compile(r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)")
 def to_records(
     outputs: Sequence[Node], *, max_nodes: int = 10_000, max_chars: int = 200
 ) -> tuple[Record, ...]:
-    """Return the graph of ``outputs``, one for each step.
+    """Return the graph of some outputs as plain data.
 
-    Of more than ``max_nodes`` nodes the newest are kept, and all parameters. Values are shortened to
-    ``max_chars`` characters, the text of code is not. Numbers in names count from 0 for each base.
+    Args:
+        outputs: one for each step of an episode, or any nodes.
+        max_nodes: of more nodes the newest are kept, and all parameters.
+        max_chars: how long a value's text may be; that of code is not shortened.
+
+    Returns:
+        The records, parents first. Numbers in names count from 0 for each base, so that the same episode
+        gives the same records in any process.
     """
     steps = _steps(outputs)
     nodes = ancestors(*outputs)
     if len(nodes) > max_nodes:
-        kept = {id(each) for each in nodes[-max_nodes:]}
-        nodes = [each for each in nodes if id(each) in kept or isinstance(each, ParameterNode)]
-    ids = {id(each): index for index, each in enumerate(nodes)}
+        kept = {id(node) for node in nodes[-max_nodes:]}
+        nodes = [node for node in nodes if id(node) in kept or isinstance(node, ParameterNode)]
+    ids = {id(node): index for index, node in enumerate(nodes)}
     counts: dict[str, int] = {}
-    documented: dict[int, str] = {}
+    documented: dict[int, str] = {}  # one text object per operation: pickled and stored once
     records = []
-    for each in nodes:
-        base = each._op.base if isinstance(each, MessageNode) else each.base_name
+    for node in nodes:
+        base = node._op.base if isinstance(node, MessageNode) else node.base_name
         number = counts[base] = counts.get(base, -1) + 1
         operation, inputs, doc = "", {}, ""
-        if isinstance(each, MessageNode):
+        if isinstance(node, MessageNode):
             operation = base
-            inputs = {key: ids[id(parent)] for key, parent in each.edges() if id(parent) in ids}
-            doc = documented.get(id(each._op)) or documented.setdefault(id(each._op), each.description)
-        is_code = isinstance(each, ParameterNode) and bool(each.function)
+            inputs = {key: ids[id(parent)] for key, parent in node.edges() if id(parent) in ids}
+            doc = documented.get(id(node._op)) or documented.setdefault(id(node._op), node.description)
+        is_code = isinstance(node, ParameterNode) and bool(node.function)
         records.append(
             {
-                "id": ids[id(each)],
-                "name": each.key if isinstance(each, ParameterNode) else f"{base}:{number}",
-                "kind": kind_of(each),
+                "id": ids[id(node)],
+                "name": node.key if isinstance(node, ParameterNode) else f"{base}:{number}",
+                "kind": kind_of(node),
                 "op": operation,
                 "doc": doc,
                 "inputs": inputs,
-                "value": each._data if is_code else shorten(each._data, max_chars),
-                "step": None if isinstance(each, ParameterNode) else steps.get(id(each)),
+                "value": node._data if is_code else shorten(node._data, max_chars),
+                "step": None if isinstance(node, ParameterNode) else steps.get(id(node)),
             }
         )
     return tuple(records)
@@ -84,20 +100,30 @@ def from_records(
     max_nodes: int = 100_000,
     max_chars: int = 100_000,
 ) -> dict[int, Node]:
-    """Return the nodes by id; ``parameters`` stand in for the records of kind "parameter" of their names.
+    """Return the nodes that records describe, by id.
 
-    Parameters that are not given are plain values; with None all are made new. Values are texts, or numbers where
-    the text is one; names are the records' own. Raises RecordError for anything that ``to_records`` would not
-    have made.
+    Args:
+        records: as ``to_records`` made them, perhaps in another process; every field is checked.
+        parameters: stand in for the records of kind "parameter", by ``key`` or base of the name; records of
+        others
+            become plain values. With None all parameters are made new.
+        max_nodes: how many records there may be.
+        max_chars: how long a text in a record may be.
+
+    Returns:
+        id -> node. Values are texts, or numbers where the text is one; names are the records' own.
+
+    Raises:
+        RecordError: something that ``to_records`` would not have made.
     """
     if len(records) > max_nodes:
         raise RecordError(f"records must hold at most {max_nodes} nodes, got {len(records)}")
-    made: dict[int, Node] = {}
+    nodes: dict[int, Node] = {}
     operations: dict[tuple[str, str], Operation] = {}
     for record in records:
-        _check(record, made, max_chars)
-        made[record["id"]] = _node(record, made, parameters, operations)
-    return made
+        _check(record, nodes, max_chars)
+        nodes[record["id"]] = _node(record, nodes, parameters, operations)
+    return nodes
 
 
 def _steps(outputs: Sequence[Node]) -> dict[int, int]:
@@ -106,15 +132,18 @@ def _steps(outputs: Sequence[Node]) -> dict[int, int]:
     for step, output in enumerate(outputs):
         stack = [output]
         while stack:
-            each = stack.pop()
-            if id(each) not in steps:
-                steps[id(each)] = step
-                stack += each._parents if isinstance(each, MessageNode) else ()
+            node = stack.pop()
+            if id(node) not in steps:
+                steps[id(node)] = step
+                stack += node._parents if isinstance(node, MessageNode) else ()
     return steps
 
 
 def kind_of(node: Node) -> str:
-    """Return the kind of record of a node."""
+    """Return the kind of record of a node.
+
+    A root that was given a name is an input, one that is called like its type a constant.
+    """
     if isinstance(node, ExceptionNode):
         return "exception"
     if isinstance(node, MessageNode):
@@ -152,7 +181,7 @@ def _check(record: Mapping[str, Any], known: Mapping[int, Node], max_chars: int)
 
 def _node(
     record: Mapping[str, Any],
-    made: Mapping[int, Node],
+    nodes: Mapping[int, Node],
     parameters: Mapping[str, ParameterNode] | None,
     operations: dict[tuple[str, str], Operation],
 ) -> Node:
@@ -164,7 +193,7 @@ def _node(
         known = parameters.get(name, parameters.get(base))
         return known if known is not None else constant(_value(value), base)
     base, _, number = name.rpartition(":")
-    parents = {key: made[parent] for key, parent in record["inputs"].items()}
+    parents = {key: nodes[parent] for key, parent in record["inputs"].items()}
     if kind == "exception":
         return ExceptionNode(value, inputs=parents, description=record["doc"] or f"[{base}]", name=base)
     if kind == "operation":
@@ -174,7 +203,10 @@ def _node(
     else:
         result = constant(_value(value))
     if number.isdigit():
-        result._name = (base, int(number[:9]))
+        result._name = (
+            base,
+            int(number[:9]),
+        )  # the record's own; nine digits, as int() of long texts is slow
     return result
 
 
@@ -186,7 +218,14 @@ def _value(text: str) -> Any:
 
 
 def encode(value: Any) -> Any:
-    """Return ``value`` as JSON data; raises TypeError for what has no safe form."""
+    """Return ``value`` as JSON data.
+
+    Values that JSON does not know become objects with a ``$type``; a dict with such a key, or with keys that
+    are not texts, becomes a list of pairs.
+
+    Raises:
+        TypeError: the value has no form that is safe to load.
+    """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
@@ -199,31 +238,35 @@ def encode(value: Any) -> Any:
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
         return {"$type": "number", "dtype": value.dtype.str, "item": value.item()}
     if isinstance(value, list):
-        return [encode(each) for each in value]
+        return [encode(item) for item in value]
     if isinstance(value, (tuple, set, frozenset)):
-        return {"$type": type(value).__name__, "items": [encode(each) for each in value]}
+        return {"$type": type(value).__name__, "items": [encode(item) for item in value]}
     if isinstance(value, bytes):
         return {"$type": "bytes", "base64": base64.b64encode(value).decode()}
     if isinstance(value, complex):
         return {"$type": "complex", "items": [value.real, value.imag]}
     if isinstance(value, dict):
         if all(isinstance(key, str) for key in value) and "$type" not in value:
-            return {key: encode(each) for key, each in value.items()}
-        return {"$type": "dict", "items": [[encode(key), encode(each)] for key, each in value.items()]}
+            return {key: encode(item) for key, item in value.items()}
+        return {"$type": "dict", "items": [[encode(key), encode(item)] for key, item in value.items()]}
     raise TypeError(
         f"only plain values can be saved, got {value!r}; make it from numbers, text, lists or arrays"
     )
 
 
 def decode(stored: Any) -> Any:
-    """Return the value that ``encode`` was given; raises ValueError for an unknown "$type"."""
+    """Return the value that ``encode`` was given.
+
+    Raises:
+        ValueError: an unknown "$type".
+    """
     if isinstance(stored, list):
-        return [decode(each) for each in stored]
+        return [decode(item) for item in stored]
     if not isinstance(stored, dict):
         return stored
     kind = stored.get("$type")
     if kind is None:
-        return {key: decode(each) for key, each in stored.items()}
+        return {key: decode(item) for key, item in stored.items()}
     if kind == "array":
         return np.array(stored["items"], dtype=np.dtype(stored["dtype"])).reshape(stored["shape"])
     if kind == "number":
@@ -233,75 +276,7 @@ def decode(stored: Any) -> Any:
     if kind == "complex":
         return complex(*stored["items"])
     if kind == "dict":
-        return {decode(key): decode(each) for key, each in stored["items"]}
+        return {decode(key): decode(item) for key, item in stored["items"]}
     if kind not in ("tuple", "set", "frozenset"):
         raise ValueError(f"no value of type {kind!r} can be loaded")
     return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(decode, stored["items"]))
-
-
-_FLOATS = frozenset((float, np.float64))
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-
-
-def shorten(value: Any, max_chars: int = 200, digits: int | None = 4) -> str:
-    """Return ``value`` as text of at most ``max_chars`` characters.
-
-    Floating-point numbers keep ``digits`` significant digits, with None all of them.
-    """
-    if digits is not None and (text := _quick(value, max_chars, f".{digits}g")) and len(text) <= max_chars:
-        return text
-    text = _text(value, max_chars, digits)
-    return text if len(text) <= max_chars else text[: max(0, max_chars - 3)] + "..."
-
-
-def _quick(value: Any, max_chars: int, style: str) -> str:
-    """Return what `_text` returns for what there is most of, short arrays and lists of floats; "" for the rest."""
-    kind = type(value)
-    if kind is np.ndarray and value.ndim == 1 and value.dtype == np.float64 and len(value) < max_chars:
-        value = value.tolist()
-    elif kind is not list or not all(type(each) in _FLOATS for each in value):
-        return ""
-    return "[" + ", ".join([format(each, style) for each in value]) + "]"
-
-
-def _text(value: Any, budget: int, digits: int | None) -> str:
-    if type(value) is float:
-        return repr(value) if digits is None else f"{value:.{digits}g}"
-    if value is None or isinstance(value, (bool, int)):
-        return repr(value)
-    if isinstance(value, (float, np.floating)):
-        return repr(float(value)) if digits is None else f"{float(value):.{digits}g}"
-    if isinstance(value, str):
-        return value if len(value) <= budget else value[:budget] + "..."
-    if isinstance(value, np.ndarray):
-        return _text(value[:budget].tolist() if value.ndim else value.item(), budget, digits)
-    if isinstance(value, dict):
-        return _joined((f"{_quoted(k)}: {_item(v, budget, digits)}" for k, v in value.items()), "{}", budget)
-    if isinstance(value, list):
-        return _joined((_item(each, budget, digits) for each in value), "[]", budget)
-    if isinstance(value, tuple):
-        return _joined((_item(each, budget, digits) for each in value), "()", budget)
-    try:
-        return _ADDRESS.sub("", repr(value))
-    except Exception as error:
-        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
-
-
-def _item(value: Any, budget: int, digits: int | None) -> str:
-    return _quoted(value) if isinstance(value, str) else _text(value, budget, digits)
-
-
-def _quoted(value: Any) -> str:
-    return repr(value[:200]) if isinstance(value, str) else shorten(value)
-
-
-def _joined(parts: Iterable[str], brackets: str, budget: int) -> str:
-    """Join until ``budget`` is used up; what is left out shows as three dots."""
-    kept: list[str] = []
-    for each in parts:
-        if budget < 0:
-            kept.append("...")
-            break
-        kept.append(each)
-        budget -= len(each) + 2
-    return brackets[0] + ", ".join(kept) + brackets[1]

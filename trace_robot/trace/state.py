@@ -47,14 +47,14 @@ class Scope:
             self.seen[id(node)] = node, True
 
     def link(self, node: _Node) -> None:
-        """Note ``node`` as a dependency that need not be declared; a read of it counts more."""
+        """Note a dependency that need not be declared, unless it is read too."""
         if node._order < self.start:
             if self.seen is None:
                 self.seen = {}
             self.seen.setdefault(id(node), (node, False))
 
     def besides(self, inputs: tuple[_Node, ...]) -> list[tuple[_Node, bool]]:
-        """Return the noted nodes that are not among ``inputs``, each with whether it was read."""
+        """Return the noted nodes besides ``inputs``, each with whether it was read."""
         if self.seen is None:
             return []
         declared = {id(parent) for parent in inputs}

@@ -153,7 +153,7 @@ def gather(container: Any) -> MessageNode:
 
 
 def _gather_dict(container: dict[Any, Any]) -> MessageNode:
-    """Return the node of a dict; keys that are nodes are inputs too, called ``key_`` and their name."""
+    """Return the node of a dict. Keys that are nodes are inputs ``key_NAME``."""
     names = tuple(str(key.py_name if isinstance(key, Node) else key) for key in container)
     items = [lift(item) for item in container.values()]
     value = {_plain_key(key): item._data for key, item in zip(container, items, strict=True)}

@@ -69,7 +69,7 @@ class PointMass(gymnasium.Env[Any, Any]):
 
             raise EnvironmentFault("the simulation diverged")
         if self.name.endswith("breaks") and self.steps == 3:
-            raise ZeroDivisionError("nobody expected this")
+            raise ZeroDivisionError("a bug of the plug-in")
         if self.name.endswith("hangs") and self.steps == 3:
             import time
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trace_robot.optimizers.prompt.table import Record, base, outputs_of, with_steps
-from trace_robot.optimizers.prompt.values import one_line
+from trace_robot.optimizers.prompt.formatting import one_line
+from trace_robot.optimizers.prompt.table import Record, base_name, outputs_of, step_numbers
 from trace_robot.trace.visualize import Drawing
 
 STYLES = {
@@ -34,13 +34,13 @@ class Folded:
 
 def fold(records: Sequence[Record]) -> dict[Key, Folded]:
     """Return the nodes of the folded graph, in the order of their first record."""
-    steps, outputs = with_steps(records), outputs_of(records)
+    steps, outputs = step_numbers(records), outputs_of(records)
     seen: Counter[tuple[int | None, str]] = Counter()
     keys: dict[int, Key] = {}
     nodes: dict[Key, Folded] = {}
     for record in records:
         step, name = steps.get(record["id"]), str(record["name"])
-        label = name if step is None else base(name)
+        label = name if step is None else base_name(name)
         seen[step, label] += 1
         if seen[step, label] > 1:
             label = f"{label}#{seen[step, label]}"

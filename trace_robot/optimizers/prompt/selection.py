@@ -1,41 +1,164 @@
-"""Which steps of a long course are worth showing: ends, failures, changes, jumps, turning points."""
+"""The second pass: which values and steps of a table are shown, and in which form.
+
+Nothing here is text yet, and nothing depends on how many tokens there are.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
-from trace_robot.optimizers.prompt.table import Column, Layout
+from trace_robot.optimizers.prompt.table import Series, StepTable
+from trace_robot.optimizers.prompt.values import Leaf
 
 FEW = 4
 SMALL_PART = 0.01
-Course = tuple[list[int], list[float]]
+MOST_RUNS = 12
+MOST_DISTANCES = 6
+MOST_ROWS = 40
+FEW_ROWS = 20
+MASK = {"input": "#Inputs", "output": "#Outputs"}
+Run = tuple[int, int, Leaf]
 
 
-def weights(layout: Layout, columns: Sequence[Column]) -> dict[int, float]:
-    """Return how telling each step is by ``columns``; steps that are not in it are as dull as their neighbours."""
-    steps = layout.steps
-    found: dict[int, float] = {steps[0]: 100.0, steps[-1]: 99.0}
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The series of a table by the form in which they are shown, and its steps by importance.
 
-    def note(step: int, weight: float) -> None:
-        found[step] = max(found.get(step, 0.0), weight)
+    Args:
+        constant_inputs: inputs that never change.
+        outputs: outputs shown by their value at the last step; none where an exception ended the episode.
+        constant: other series that never change.
+        steady: series that hardly change, each with the largest difference of two of its values.
+        plateaus: series, and components of vectors, that hold few values for a while each, by name.
+        distances: between vectors of the same length, as series.
+        rows: series shown step by step, as the columns of rows.
+        ranking: the steps that may get a row, the most informative first.
+        scales: for the series above but ``distances``, by name: the size of the differences that matter.
+    """
 
-    for step in layout.failures:
-        note(step, 101.0)
-        note(step - 1, 95.0)
-    for step, weight in _pattern_changes(layout):
-        note(step, weight)
-    for column in columns:
-        for step, weight in _events(column):
-            note(step, weight)
-    present = set(steps)
-    return {step: weight for step, weight in found.items() if step in present}
+    constant_inputs: Sequence[Series] = ()
+    outputs: Sequence[Series] = ()
+    constant: Sequence[Series] = ()
+    steady: Sequence[tuple[Series, float]] = ()
+    plateaus: Sequence[tuple[str, list[Run]]] = ()
+    distances: Sequence[Series] = ()
+    rows: Sequence[Series] = ()
+    ranking: Sequence[int] = ()
+    scales: dict[str, float] = field(default_factory=dict)
 
 
-def fill(steps: Sequence[int]) -> Iterator[int]:
-    """The steps in an order in which any first few are evenly spread: halves, quarters, eighths."""
+def select(table: StepTable, mask: Collection[str] = ()) -> Selection:
+    """Decide how each series of a table is shown, and rank the steps.
+
+    Args:
+        table: the first pass.
+        mask: names of parts that are left out; "#Inputs" and "#Outputs" take their series along.
+
+    Returns:
+        The selection; empty where the table has no steps.
+    """
+    if not table.steps:
+        return Selection()
+    series = [s for s in table.series if MASK.get(s.role) not in mask]
+    constant = [s for s in series if s.constant]
+    names = {s.name for s in constant}
+    single = len(table.steps) == 1  # then nothing varies, and the values are better shown as a row
+    varying = series if single else [s for s in series if s.name not in names]
+    steady = [(s, _size_and_reach(s)[1]) for s in varying if len(s.values) > 2 and _is_steady(s)]
+    names = {s.name for s, _ in steady}
+    plateaus, rows = _plateaus_and_rows([s for s in varying if s.name not in names])
+    return Selection(
+        constant_inputs=[s for s in constant if s.role == "input" and len(s.values) > 1],
+        outputs=[
+            s for s in series if s.role == "output" and table.steps[-1] in s.values and not table.failures
+        ],
+        constant=[s for s in constant if s.role != "input" and not single],
+        steady=steady,
+        plateaus=plateaus,
+        distances=_distances(table.steps, series),
+        rows=rows,
+        ranking=_ranking(table, rows),
+        scales={s.name: _scale(s) for s in series},
+    )
+
+
+def _plateaus_and_rows(series: Sequence[Series]) -> tuple[list[tuple[str, list[Run]]], list[Series]]:
+    """Return what is shown by its runs, and what step by step; discrete series with many runs are both."""
+    plateaus: list[tuple[str, list[Run]]] = []
+    rows: list[Series] = []
+    for one in series:
+        if not _is_discrete(one):
+            plateaus.extend(_component_plateaus(one))
+            rows.append(one)
+            continue
+        runs = _runs(list(one.values), list(one.values.values()))
+        plateaus.append((one.name, runs))
+        if len(runs) > MOST_RUNS:
+            rows.append(one)
+    return plateaus, rows
+
+
+def _component_plateaus(series: Series) -> Iterator[tuple[str, list[Run]]]:
+    """Yield the components of a vector that hold few values, such as its gripper, unless they hardly move."""
+    if not any(isinstance(value, tuple) for value in series.values.values()):
+        return
+    size, _ = _size_and_reach(series)
+    for index, (steps, numbers) in enumerate(_components(series)):
+        finite = [number for number in numbers if math.isfinite(number)]
+        reach = max(finite) - min(finite) if finite else 0.0
+        if len(numbers) > 2 and _holds(numbers) and reach > SMALL_PART * size:
+            yield f"{series.name}[{index}]", _runs(steps, numbers)
+
+
+def _distances(steps: Sequence[int], series: Sequence[Series]) -> list[Series]:
+    """Return the distance over the steps of each two vectors in the plane or in space, as far as they vary."""
+    vectors = [s for s in series if "." in s.name and len(s.values) > 2 and _dimension(s) in (2, 3)]
+    distances = []
+    for one, other in itertools.combinations(vectors[:4], 2):
+        shared = [step for step in steps if step in one.values and step in other.values]
+        if _dimension(one) != _dimension(other) or len(shared) < 3 or (one.constant and other.constant):
+            continue
+        values = {s: math.dist(one.values[s], other.values[s]) for s in shared}  # type: ignore[arg-type]
+        distances.append(Series(f"distance of {one.name} and {other.name}", "other", dict(values)))
+    return distances[:MOST_DISTANCES]
+
+
+def _dimension(series: Series) -> int:
+    """Return the length of all vectors of a series, 0 where they differ or are none."""
+    lengths = {len(value) if isinstance(value, tuple) else 0 for value in series.values.values()}
+    return lengths.pop() if len(lengths) == 1 else 0
+
+
+def _ranking(table: StepTable, rows: Sequence[Series]) -> list[int]:
+    """Return the steps with an event by its weight, then others evenly spread, as many as may get a row."""
+    weights = _weights(table, rows)
+    ranking = sorted(weights, key=lambda step: (-weights[step], step))
+    ranking += [step for step in _evenly_spread(table.steps) if step not in weights]
+    return ranking[: max(FEW_ROWS, min(MOST_ROWS, len(weights) + FEW_ROWS // 2))]
+
+
+def _weights(table: StepTable, rows: Sequence[Series]) -> dict[int, float]:
+    """Return how informative each step is; steps that are not in it are like their neighbors.
+
+    The order: a failure, the first and the last step, the step before a failure, changes of what is called, then the
+    events of each series. The weights only rank; they were set by reading prompts.
+    """
+    steps = set(table.steps)
+    weights: dict[int, float] = {table.steps[0]: 100.0, table.steps[-1]: 99.0}
+    events = [event for step in table.failures for event in ((step, 101.0), (step - 1, 95.0))]
+    for step, weight in itertools.chain(events, _pattern_changes(table), *map(_events, rows)):
+        if step in steps:
+            weights[step] = max(weights.get(step, 0.0), weight)
+    return weights
+
+
+def _evenly_spread(steps: Sequence[int]) -> Iterator[int]:
+    """Yield the steps so that the first few are evenly spread: halves, quarters, eighths (van der Corput)."""
     parts = 2
     seen: set[int] = set()
     while len(seen) < len(steps):
@@ -50,87 +173,103 @@ def fill(steps: Sequence[int]) -> Iterator[int]:
         parts *= 2
 
 
-def is_discrete(column: Column) -> bool:
-    """True for texts and truth values, and for numbers that take few different values, each held for a while."""
-    values = list(column.values.values())
+def _is_discrete(series: Series) -> bool:
+    """Return whether it has texts, truth values, or numbers that take few values for a while each."""
+    values = list(series.values.values())
     if any(isinstance(value, tuple) for value in values):
         return False
     if any(isinstance(value, bool | str) or value is None for value in values):
         return True
-    return _held([float(value) for value in values])  # type: ignore[arg-type]
+    return _holds([float(value) for value in values])  # type: ignore[arg-type]
 
 
-def _held(numbers: Sequence[float]) -> bool:
+def _holds(numbers: Sequence[float]) -> bool:
+    """Return whether numbers take at most FEW values, each twice or more in the mean."""
     different = len(set(numbers))
     return different <= FEW and len(numbers) >= 2 * different
 
 
-def size_and_reach(column: Column) -> tuple[float, float]:
-    """The largest number of a column, and how far any of its components goes; zeros if it is not of numbers."""
-    parts = [[n for n in numbers if math.isfinite(n)] for _, numbers in courses(column)]
+def _is_steady(series: Series) -> bool:
+    """Return whether it has finite numbers that change by no more than a hundredth of the largest."""
+    parts = list(_components(series))
+    size, reach = _size_and_reach(series)
+    finite = bool(parts) and all(math.isfinite(n) for _, numbers in parts for n in numbers)
+    return finite and reach <= SMALL_PART * size
+
+
+def _size_and_reach(series: Series) -> tuple[float, float]:
+    """Return the largest absolute number, and how far any component goes; zeros if it has no numbers."""
+    parts = [[n for n in numbers if math.isfinite(n)] for _, numbers in _components(series)]
     size = max((abs(n) for numbers in parts for n in numbers), default=0.0)
     return size, max((max(numbers) - min(numbers) for numbers in parts if numbers), default=0.0)
 
 
-def is_steady(column: Column) -> bool:
-    """True for numbers that hardly change: by no more than a hundredth of the largest."""
-    parts = list(courses(column))
-    size, reach = size_and_reach(column)
-    whole = bool(parts) and all(math.isfinite(n) for _, numbers in parts for n in numbers)
-    return whole and reach <= SMALL_PART * size
+def _scale(series: Series) -> float:
+    """Return the range of all numbers of a series, but at least a hundredth of their size, to round by."""
+    numbers = [
+        number
+        for value in series.values.values()
+        for number in (value if isinstance(value, tuple) else (value,))
+        if isinstance(number, float) and math.isfinite(number)
+    ]
+    if not numbers:
+        return 0.0
+    size = max(map(abs, numbers))
+    return min(size, max(max(numbers) - min(numbers), size / 100))
 
 
-def courses(column: Column) -> Iterator[Course]:
-    """Yield each numeric component of a column as steps and numbers."""
-    sizes = {len(v) for v in column.values.values() if isinstance(v, tuple)}
-    if len(sizes) == 1 and all(isinstance(v, tuple) for v in column.values.values()):
+def _components(series: Series) -> Iterator[tuple[list[int], list[float]]]:
+    """Yield each numeric component of a series as steps and numbers."""
+    sizes = {len(v) for v in series.values.values() if isinstance(v, tuple)}
+    if len(sizes) == 1 and all(isinstance(v, tuple) for v in series.values.values()):
         for index in range(sizes.pop()):
-            yield list(column.values), [v[index] for v in column.values.values() if isinstance(v, tuple)]
+            yield list(series.values), [v[index] for v in series.values.values() if isinstance(v, tuple)]
     elif not sizes:
-        pairs = [(s, float(v)) for s, v in column.values.items() if isinstance(v, float)]
+        pairs = [(s, float(v)) for s, v in series.values.items() if isinstance(v, float)]
         if pairs:
             yield [step for step, _ in pairs], [value for _, value in pairs]
 
 
-def runs(steps: Sequence[int], values: Sequence[object]) -> list[tuple[int, int, object]]:
-    """Return (first step, last step, value) for each stretch of equal values."""
-    found: list[tuple[int, int, object]] = []
+def _runs(steps: Sequence[int], values: Sequence[Leaf]) -> list[Run]:
+    """Return (first step, last step, value) for each stretch of equal values: run-length encoding."""
+    runs: list[Run] = []
     for step, value in zip(steps, values, strict=True):
-        if found and repr(found[-1][2]) == repr(value):
-            found[-1] = (found[-1][0], step, value)
+        if runs and repr(runs[-1][2]) == repr(value):  # by repr, where nan equals nan and 1.0 is not True
+            runs[-1] = (runs[-1][0], step, value)
         else:
-            found.append((step, step, value))
-    return found
+            runs.append((step, step, value))
+    return runs
 
 
-def _pattern_changes(layout: Layout) -> Iterator[tuple[int, float]]:
-    which = {step: index for index, steps in enumerate(layout.patterns.values()) for step in steps}
-    ordered = sorted(which)
-    yield from _changes(ordered, [which[step] for step in ordered], 70.0)
+def _pattern_changes(table: StepTable) -> Iterator[tuple[int, float]]:
+    pattern = {step: index for index, steps in enumerate(table.patterns.values()) for step in steps}
+    steps = sorted(pattern)
+    yield from _changes(steps, [float(pattern[step]) for step in steps], 70.0)
 
 
-def _changes(steps: Sequence[int], values: Sequence[object], top: float) -> Iterator[tuple[int, float]]:
-    """The first step of each new stretch and the last one before it; the rarer, the more telling."""
-    stretches = runs(steps, values)
-    weight = 20.0 + (top - 20.0) / max(1, len(stretches) - 1)
-    for before, after in pairwise(stretches):
+def _changes(steps: Sequence[int], values: Sequence[Leaf], top: float) -> Iterator[tuple[int, float]]:
+    """Yield the first step of each new run and the last one before it; the rarer, the higher the weight."""
+    runs = _runs(steps, values)
+    weight = 20.0 + (top - 20.0) / max(1, len(runs) - 1)
+    for before, after in pairwise(runs):
         yield after[0], weight
         yield before[1], weight - 1.0
 
 
-def _events(column: Column) -> Iterator[tuple[int, float]]:
-    if is_discrete(column):
-        yield from _changes(list(column.values), list(column.values.values()), 60.0)
+def _events(series: Series) -> Iterator[tuple[int, float]]:
+    """Yield the steps at which a series does something, with their weights: change points and extrema."""
+    if _is_discrete(series):
+        yield from _changes(list(series.values), list(series.values.values()), 60.0)
         return
-    size, _ = size_and_reach(column)
-    for steps, numbers in courses(column):
+    size, _ = _size_and_reach(series)
+    for steps, numbers in _components(series):
         strange = [step for step, value in zip(steps, numbers, strict=True) if not math.isfinite(value)]
         if strange:
             yield strange[0], 98.0
             continue
         if max(numbers) - min(numbers) <= SMALL_PART * size:
             continue
-        if _held(numbers):
+        if _holds(numbers):
             yield from _changes(steps, numbers, 60.0)
         elif len(numbers) > 2:
             yield from _jumps(steps, numbers)

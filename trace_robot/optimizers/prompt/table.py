@@ -1,15 +1,15 @@
-"""A recorded graph laid out by steps: which operations each step made, and each value's course over them."""
+"""The first pass over a recorded graph: a table of numbers with a row for each step of the episode."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from trace_robot.optimizers.prompt.values import Leaf, leaves, read_value
+from trace_robot.optimizers.prompt.values import Leaf, leaves, parse_value
 
 Record = Mapping[str, Any]
 CALLS = ("operation", "exception")
@@ -18,8 +18,14 @@ SHORT = 40
 
 
 @dataclass(slots=True)
-class Column:
-    """One value over the steps. role: "input", "other" or "output"; values: by step, where it was read."""
+class Series:
+    """One value over the steps: a column of the table.
+
+    Args:
+        name: as #Code calls it, with the path inside it, such as ``observation.hand[2]``.
+        role: "input", "other" or "output".
+        values: by step, where the value was recorded, in the order of the records.
+    """
 
     name: str
     role: str
@@ -27,46 +33,179 @@ class Column:
 
     @property
     def constant(self) -> bool:
-        first = next(iter(self.values.values()))
-        return all(repr(value) == repr(first) for value in self.values.values())
+        """Whether all values are the same; compared by ``repr``, where nan equals nan."""
+        texts = map(repr, self.values.values())
+        first = next(texts)
+        return all(text == first for text in texts)
 
 
-@dataclass(slots=True)
-class Layout:
-    """columns: in the order of the program. patterns: for each distinct sequence of calls, its steps.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record that stands alone: it belongs to no step, or it is the exception that ended one.
 
-    static: records that belong to no step. failures: records of kind "exception", by step.
-    names: what each record that belongs to a step is called outside of it, by id.
+    Args:
+        name: as #Code calls it.
+        base: the recorded name without its running number.
+        kind: "parameter", "input", "constant", "operation" or "exception".
+        value: a float where the record's text is one number, else the text.
+        call: the call as a line of code, "" for a kind that is none.
+        output: whether nothing else uses the record.
+    """
+
+    name: str
+    base: str
+    kind: str
+    value: float | str
+    call: str = ""
+    output: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepTable:
+    """A recorded graph by steps; without steps, every record is an entry.
+
+    Args:
+        steps: in ascending order.
+        series: the columns, in the order of the program.
+        patterns: for each distinct sequence of calls, as lines of code, the steps that made it.
+        failures: the exceptions, by step.
+        entries: the records that belong to no step, in their order.
+        documentation: the docstring of each function that was called, by its name.
     """
 
     steps: list[int]
-    columns: list[Column]
+    series: list[Series]
     patterns: dict[tuple[str, ...], list[int]]
-    static: list[Record]
-    failures: dict[int, Record]
-    names: dict[int, str]
+    failures: dict[int, Entry]
+    entries: list[Entry]
+    documentation: dict[str, str]
+
+    @classmethod
+    def from_records(cls, records: Sequence[Record]) -> StepTable:
+        """Return the table of ``records``, which come parents before children."""
+        steps, outputs = step_numbers(records), outputs_of(records)
+        names = _names(records, steps)
+        full_names = {
+            **names,
+            **{number: f"{names[number]} of step {step}" for number, step in steps.items()},
+        }
+        inside = [record for record in records if record["id"] in steps]
+        outside = [record for record in records if record["id"] not in steps]
+        raised = [record for record in inside if record["kind"] == "exception"]
+        return cls(
+            steps=sorted(set(steps.values())),
+            series=_series(inside, steps, names, outputs),
+            patterns=_patterns(inside, steps, names),
+            failures={steps[record["id"]]: _entry(record, full_names, outputs) for record in raised},
+            entries=[_entry(record, full_names, outputs) for record in outside],
+            documentation=_documentation(records),
+        )
 
 
-def base(name: str) -> str:
-    """Return a node's name without its running number."""
-    return re.sub(r"[:_]?\d+$", "", name) or name
+def _series(
+    inside: Sequence[Record], steps: Mapping[int, int], names: Mapping[int, str], outputs: Collection[int]
+) -> list[Series]:
+    series: dict[str, Series] = {}
+    for record in inside:
+        if record["kind"] == "exception":
+            continue  # its value is a message
+        number = record["id"]
+        role = "output" if number in outputs else "other" if record["kind"] in CALLS else "input"
+        for path, leaf in leaves(parse_value(str(record["value"]))).items():
+            name = names[number] + path
+            series.setdefault(name, Series(name, role)).values[steps[number]] = leaf
+    return list(series.values())
 
 
-def plain_names(records: Iterable[Record]) -> dict[int, str]:
-    """Names by id, as identifiers; numbered only where several records share a base."""
-    listed = list(records)
-    functions = {str(record["op"]) for record in listed}
-    named = [str(r["name"]) for r in listed if r["kind"] != "parameter" or r["name"] not in functions]
-    shared = Counter(map(base, named))
-    names = {}
-    for record in listed:
-        name = str(record["name"])
-        names[record["id"]] = base(name) if shared[base(name)] <= 1 else name.replace(":", "")
+def _patterns(
+    inside: Sequence[Record], steps: Mapping[int, int], names: Mapping[int, str]
+) -> dict[tuple[str, ...], list[int]]:
+    calls: dict[int, list[str]] = {step: [] for step in sorted(set(steps.values()))}
+    for record in inside:
+        if record["kind"] in CALLS:
+            step = steps[record["id"]]
+            line = call_text(record, _names_near(record, steps, names, step), names[record["id"]])
+            calls[step].append(line)
+    patterns: dict[tuple[str, ...], list[int]] = {}
+    for step, lines in calls.items():
+        patterns.setdefault(tuple(lines), []).append(step)
+    return patterns
+
+
+def _names_near(
+    record: Record, steps: Mapping[int, int], names: Mapping[int, str], step: int
+) -> dict[int, str]:
+    """Return the names of what went into ``record``, as they are called in its own step."""
+    near = {}
+    for parent in record["inputs"].values():
+        same = steps.get(parent, step) == step
+        near[parent] = names.get(parent, "?") + ("" if same else " of a step before")
+    return near
+
+
+def _entry(record: Record, names: Mapping[int, str], outputs: Collection[int]) -> Entry:
+    number, text = record["id"], str(record["value"])
+    value = parse_value(text)
+    return Entry(
+        name=names[number],
+        base=base_name(str(record["name"])),
+        kind=str(record["kind"]),
+        value=value if isinstance(value, float) else text,
+        call=call_text(record, names, names[number]) if record["kind"] in CALLS else "",
+        output=number in outputs,
+    )
+
+
+def _documentation(records: Iterable[Record]) -> dict[str, str]:
+    documentation: dict[str, str] = {}
+    for record in records:
+        if record["kind"] in CALLS and record.get("doc"):
+            function = str(record["op"])
+            documentation.setdefault(function, str(record["doc"]).removeprefix(f"[{function}]"))
+    return documentation
+
+
+def _names(records: Sequence[Record], steps: Mapping[int, int]) -> dict[int, str]:
+    """Return a name for each id; one that comes again within a step is numbered from 2 there."""
+    seen: Counter[tuple[int, str]] = Counter()
+    names = _names_outside([record for record in records if record["id"] not in steps])
+    for record in records:
+        number = record["id"]
+        if number in steps:
+            name = base_name(str(record["name"]))
+            seen[steps[number], name] += 1
+            count = seen[steps[number], name]
+            names[number] = name if count == 1 else f"{name}#{count}"
     return names
 
 
+def _names_outside(records: Sequence[Record]) -> dict[int, str]:
+    """Return identifiers by id, numbered only where records share a base name."""
+    functions = {str(record["op"]) for record in records}
+    # The parameter that holds a function's source does not count: calls never show it as an argument.
+    named = [str(r["name"]) for r in records if r["kind"] != "parameter" or r["name"] not in functions]
+    shared = Counter(map(base_name, named))
+    names = {}
+    for record in records:
+        name = str(record["name"])
+        base = base_name(name)
+        names[record["id"]] = base if shared[base] <= 1 else name.replace(":", "")
+    return names
+
+
+def base_name(name: str) -> str:
+    """Return a node's name without its running number: "act" for "act:17"."""
+    return re.sub(r"[:_]?\d+$", "", name) or name
+
+
 def call_text(record: Record, names: Mapping[int, str], label: str) -> str:
-    """One call as a line of code; a function's own source is not shown among its arguments."""
+    """Return one call as a line of code; a function's own source is not shown among its arguments.
+
+    Args:
+        record: of a kind in CALLS.
+        names: what the records that went into it are called, by id; "?" for those not in it.
+        label: what the result is called.
+    """
     pairs = [(key, names.get(parent, "?")) for key, parent in record["inputs"].items()]
     arguments = ", ".join(f"{key}={name}" for key, name in pairs if name != record["op"])
     return f"{label} = {record['op']}({arguments})"
@@ -75,7 +214,8 @@ def call_text(record: Record, names: Mapping[int, str], label: str) -> str:
 def minimal(records: Sequence[Record]) -> tuple[Record, ...]:
     """Return the operations that a parameter leads to and what went into them; all where there are none.
 
-    What went in from operations that no parameter leads to becomes an input.
+    The minimal subgraph of the paper (arXiv:2406.16218, section 3.2). What went in from operations that no parameter
+    leads to becomes an input.
     """
     connected = {record["id"] for record in records if record["kind"] == "parameter"}
     used: set[int] = set()
@@ -95,12 +235,12 @@ def _as_input(record: Record) -> Record:
 
 
 def outputs_of(records: Sequence[Record]) -> set[int]:
-    """The ids of records that nothing else uses."""
+    """Return the ids of records that nothing else uses."""
     used = {parent for record in records for parent in record["inputs"].values()}
     return {record["id"] for record in records if record["id"] not in used}
 
 
-def with_steps(records: Sequence[Record]) -> dict[int, int]:
+def step_numbers(records: Sequence[Record]) -> dict[int, int]:
     """Return each record's step by id: as recorded, else found from the repetition of the operations."""
     recorded = {r["id"]: int(r["step"]) for r in records if r.get("step") is not None}
     if len(set(recorded.values())) < 2:
@@ -168,59 +308,3 @@ def _spread(records: Sequence[Record], steps: dict[int, int]) -> dict[int, int]:
             if step is not None:
                 steps[record["id"]] = step
     return steps
-
-
-def lay_out(records: Sequence[Record]) -> Layout:
-    """Return ``records`` (parents before children) by steps; without steps everything is static."""
-    steps = with_steps(records)
-    outputs = outputs_of(records)
-    labels, names = _labels(records, steps)
-    columns: dict[str, Column] = {}
-    lines: dict[int, list[str]] = {}
-    for record in records:
-        step = steps.get(record["id"])
-        if step is None:
-            continue
-        if record["kind"] in CALLS:
-            near = _relative(record, steps, names, step)
-            lines.setdefault(step, []).append(call_text(record, near, labels[record["id"]]))
-        role = "output" if record["id"] in outputs else "other" if record["kind"] in CALLS else "input"
-        if record["kind"] == "exception":
-            continue
-        for path, leaf in leaves(read_value(str(record["value"]))).items():
-            name = labels[record["id"]] + path
-            columns.setdefault(name, Column(name, role)).values[step] = leaf
-    patterns: dict[tuple[str, ...], list[int]] = {}
-    for step in sorted(set(steps.values())):
-        patterns.setdefault(tuple(lines.get(step, ())), []).append(step)
-    failures = {steps[r["id"]]: r for r in records if r["kind"] == "exception" and r["id"] in steps}
-    static = [record for record in records if record["id"] not in steps]
-    outside = {number: f"{labels[number]} of step {step}" for number, step in steps.items()}
-    return Layout(sorted(set(steps.values())), list(columns.values()), patterns, static, failures, outside)
-
-
-def _labels(records: Sequence[Record], steps: Mapping[int, int]) -> tuple[dict[int, str], dict[int, str]]:
-    """Return for each id its label within its step (numbered from 2), and its full name."""
-    seen: Counter[tuple[int | None, str]] = Counter()
-    static = plain_names(record for record in records if record["id"] not in steps)
-    labels, names = {}, {}
-    for record in records:
-        identifier, step = record["id"], steps.get(record["id"])
-        if step is None:
-            labels[identifier] = names[identifier] = static[identifier]
-            continue
-        name = base(str(record["name"]))
-        seen[step, name] += 1
-        count = seen[step, name]
-        labels[identifier] = names[identifier] = name if count == 1 else f"{name}#{count}"
-    return labels, names
-
-
-def _relative(
-    record: Record, steps: Mapping[int, int], names: Mapping[int, str], step: int
-) -> dict[int, str]:
-    near = {}
-    for parent in record["inputs"].values():
-        there = steps.get(parent, step)
-        near[parent] = names.get(parent, "?") + ("" if there == step else " of a step before")
-    return near

@@ -1,13 +1,13 @@
-"""Reading values back from their shortened text: whatever can be read of it, numbers above all."""
+"""Parse the text of a record's value: numbers, texts, lists and dicts, also where its end is cut off.
+
+A record crosses the boundary of the sandbox as short text. This is the one place where that text becomes numbers again.
+"""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
-
-from trace_robot.optimizers.problem import ParameterSpec, plain
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|nan)(?![\w.])")
 NAME = re.compile(r"[A-Za-z_][\w.]*")
@@ -25,7 +25,7 @@ class _End(Exception):
     """The text ends before the value does."""
 
 
-def read_value(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """Return numbers, texts, lists and dicts as written in a ``repr``; the cut-off end of it is left out.
 
     ``array(...)`` and ``np.float64(...)`` are read as what is inside; what cannot be read stays text.
@@ -142,49 +142,3 @@ def _walk(path: str, value: Any, depth: int) -> Iterator[tuple[str, Leaf]]:
                 yield from _walk(f"{path}[{index}]", item, depth + 1)
     elif not isinstance(value, dict | list):  # below DEEPEST, nothing is in them
         yield path, value
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Return ``value`` with ``digits`` significant digits; whole numbers up to six digits stay whole."""
-    if isinstance(value, bool) or not math.isfinite(value):
-        return str(value)
-    if value == int(value) and abs(value) < 1e6:
-        return str(int(value))
-    return f"{value:.{digits}g}"
-
-
-def at_scale(value: float, scale: float) -> str:
-    """Return ``value`` rounded to a thousandth of ``scale``, the size of what it is compared with."""
-    if not math.isfinite(value):
-        return str(value)
-    if scale <= 0:
-        return number(value, 4)
-    decimals = min(max(0, 3 - math.ceil(math.log10(scale))), 9)
-    text = f"{value:.{decimals}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in ("-0", "") else text
-
-
-def fence(source: str, language: str = "python") -> str:
-    """Return ``source`` between fences with more backticks than any run inside it."""
-    longest = max((len(run) for run in re.findall(r"`{3,}", source)), default=2)
-    mark = "`" * (longest + 1)
-    return f"{mark}{language}\n{source.strip(chr(10))}\n{mark}"
-
-
-def variable(spec: ParameterSpec, value: Any) -> str:
-    """One entry of #Variables; exact, so that what is repeated unchanged stays unchanged."""
-    if spec.kind == "code":
-        return f"(code) {spec.name} =\n{fence(str(value))}"
-    if spec.kind == "text":
-        return f"(text) {spec.name} =\n{fence(str(value), '')}"
-    return f"({spec.kind}) {spec.name} = {plain(value)!r}"
-
-
-def one_line(text: str, length: int = 200) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 3] + "..."
-
-
-def indented(text: str, by: str = "  ") -> str:
-    return "\n".join(by + line if line else line for line in text.split("\n"))

@@ -1,8 +1,7 @@
-"""What the engine asks of those who do the work, and the crew of one that works in this process."""
+"""The protocol between engine and workers, and a backend without processes."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,9 +14,10 @@ from trace_robot.rollout.episode import Episode
 
 @dataclass(frozen=True, slots=True)
 class WorkerMessage:
-    """What comes from a worker; its first news, if only empty, says that it is ready for work.
+    """Episodes or an error from a worker.
 
-    episodes: (index of the job, episode). error: nothing can be run, and why. died: why it is gone.
+    The first message, even if empty, means that the worker is ready. episodes: (index of the job, episode). error: why
+    nothing can be run at all. died: why the worker is gone, "" if it lives.
     """
 
     episodes: Sequence[tuple[int, Episode]] = ()
@@ -26,17 +26,20 @@ class WorkerMessage:
 
 
 class Worker(Protocol):
-    """Does batches in the order in which they are sent."""
+    """Runs batches in the order in which they are sent."""
 
     def send(self, batch: Batch) -> None: ...
 
     def kill(self) -> None:
-        """End it whatever it does; it owes nothing any more."""
+        """Terminate the worker at once and drop its outstanding batches."""
         ...
 
 
 class Backend(Protocol):
-    """Starts workers and listens to them. size: how many there should be; ahead: batches a worker may hold."""
+    """Starts workers and receives their messages.
+
+    size: number of workers. ahead: batches that one worker may hold, more than one to hide the latency of sending.
+    """
 
     size: int
     ahead: int
@@ -44,63 +47,29 @@ class Backend(Protocol):
     def start(self) -> Worker: ...
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
-        """Return what came in; wait for it at most ``seconds``."""
+        """Return the messages that have arrived, after waiting for a first one.
+
+        Args:
+            workers: to wait for.
+            seconds: to wait at most.
+        """
         ...
 
     def close(self, idle: Sequence[Worker]) -> None:
-        """End everything; ``idle`` workers owe nothing and may end in good order."""
+        """Shut down.
+
+        Workers in ``idle`` have no outstanding batches and may exit by themselves.
+        """
         ...
-
-
-class InProcessBackend:
-    """A crew of one, in this process."""
-
-    size = 1
-    ahead = 1
-
-    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
-        self._trusted, self._lock_step = trusted, lock_step
-
-    def start(self) -> Worker:
-        return _Self(trusted=self._trusted, lock_step=self._lock_step)
-
-    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
-        return [(worker, worker.work()) for worker in workers if isinstance(worker, _Self)]
-
-    def close(self, idle: Sequence[Worker]) -> None:
-        for worker in idle:
-            worker.kill()
-
-
-class _Self:
-    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
-        from trace_robot.rollout.env_runner import EnvRunner
-
-        self._rig = EnvRunner(trusted=trusted, lock_step=lock_step)
-        self._batches: deque[Batch] = deque()
-
-    def send(self, batch: Batch) -> None:
-        self._batches.append(batch)
-
-    def work(self) -> WorkerMessage:
-        if not self._batches:
-            return WorkerMessage()
-        batch = self._batches.popleft()
-        try:
-            done = [
-                (batch[position][0], episode)
-                for position, episode in self._rig.run([job for _, job in batch])
-            ]
-        except TraceRobotError as error:
-            return WorkerMessage(error=error)
-        return WorkerMessage(done)
-
-    def kill(self) -> None:
-        self._rig.close()
 
 
 def error_of(name: str, text: str) -> TraceRobotError:
-    """Return an error that another process raised, by the name of its class."""
+    """Rebuild an exception that a worker sent as its class's name and its text.
+
+    Args:
+        name: of a class in ``trace_robot.errors``; EnvironmentFault stands for any other.
+        text: the message.
+    """
     kind = getattr(errors, name, EnvironmentFault)
     error: TraceRobotError = kind(text)
     return error

@@ -1,16 +1,15 @@
-"""A crew of local processes."""
+"""Workers as local processes, one socket pair each."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from trace_robot.child_process import worker_environment
+from trace_robot.child_process import ONE_THREAD, clean_environment, python_command
 from trace_robot.rollout.backends.base import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 
@@ -18,9 +17,9 @@ END_SECONDS = 5.0
 
 
 class ProcessBackend:
-    """Local worker processes, in a folder of their own and without keys in their environment."""
+    """Local worker processes, in an empty folder and without keys."""
 
-    ahead = 2
+    ahead = 2  # the next batch is in the worker's inbox while the answer to the last one travels
 
     def __init__(self, size: int, *, trusted: bool, lock_step: int | None) -> None:
         self.size = size
@@ -34,39 +33,39 @@ class ProcessBackend:
         return ProcessWorker(self._folder.name, self._arguments)
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
-        by_connection = {each.connection: each for each in workers if isinstance(each, ProcessWorker)}
-        ready = wait(list(by_connection), timeout=seconds)
-        return [(by_connection[each], by_connection[each].receive()) for each in ready]  # type: ignore[index]
+        by_connection = {worker.connection: worker for worker in workers if isinstance(worker, ProcessWorker)}
+        ready = [by_connection[connection] for connection in wait(list(by_connection), timeout=seconds)]  # type: ignore[index]
+        return [(worker, worker.receive()) for worker in ready]
 
     def close(self, idle: Sequence[Worker]) -> None:
-        mine = [worker for worker in idle if isinstance(worker, ProcessWorker)]
-        for worker in mine:
+        processes = [worker for worker in idle if isinstance(worker, ProcessWorker)]
+        for worker in processes:  # all first, so that they end side by side
             worker.connection.close()
-        for worker in mine:
-            worker.end()
+        for worker in processes:
+            worker.join()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
 
 class ProcessWorker:
-    """One process and the connection to it."""
+    """One worker process and the connection to it."""
 
     def __init__(self, folder: str, arguments: Sequence[str]) -> None:
         ours, theirs = Pipe()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "trace_robot.rollout.worker", str(theirs.fileno()), *arguments],
+                python_command("trace_robot.rollout.worker", str(theirs.fileno()), *arguments),
                 pass_fds=[theirs.fileno()],
                 cwd=folder,
-                env=worker_environment(),
+                env=clean_environment(ONE_THREAD),
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C at the terminal reaches the parent only, which decides
             )
         self.connection: Connection[Any, Any] = ours
 
     def send(self, batch: Batch) -> None:
-        with contextlib.suppress(ConnectionError):  # it died; the next look at its connection says so
+        with contextlib.suppress(ConnectionError):  # it died: ``receive`` reports that
             self.connection.send(batch)
 
     def receive(self) -> WorkerMessage:
@@ -83,8 +82,8 @@ class ProcessWorker:
         self.process.kill()
         self.process.wait()
 
-    def end(self) -> None:
-        """Wait until it has put its things away, but not for long."""
+    def join(self) -> None:
+        """Wait until the process has exited, or kill it after END_SECONDS."""
         try:
             self.process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:

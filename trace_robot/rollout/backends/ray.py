@@ -1,4 +1,4 @@
-"""A crew of Ray actors, each with a rig of its own. The only file that imports Ray, and only when asked to."""
+"""Workers as Ray actors. The only module that imports Ray, when it is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.child_process import is_secret, workspace_root
-from trace_robot.errors import MissingExtraError, TraceRobotError
+from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
 from trace_robot.rollout.backends.base import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
@@ -29,9 +29,10 @@ Answer = tuple[str, Any, str]
 
 
 class RayBackend:
-    """Ray actors, one a processor. The cluster that is there is used; one that is started here ends with the crew.
+    """Ray actors, one a processor, on an existing or a new cluster.
 
-    The plug-ins of the user's workspace (its folder envs/) travel to every node; trace_robot must be installed there.
+    A cluster that is started here ends with the backend. The plug-ins of the user's workspace (its folder envs/) are
+    sent to every node; trace_robot must be installed there.
     """
 
     ahead = 2
@@ -43,9 +44,9 @@ class RayBackend:
         self._own = not self._ray.is_initialized()
         if self._own:
             _connect(self._ray, size, address)
-            self._loud = _hush()
+            self._undo = _redirect_prints()
         elif address is not None:
-            raise TraceRobotError(
+            raise UsageError(
                 f"this process is connected to a Ray cluster already; leave the address {address!r} out"
             )
         self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
@@ -58,59 +59,66 @@ class RayBackend:
         return _RayWorker(self._ray, actor)
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
-        owed = {ref: worker for worker in workers if isinstance(worker, _RayWorker) for ref in worker.owed}
-        if not owed:
+        outstanding = {
+            ref: worker for worker in workers if isinstance(worker, _RayWorker) for ref in worker.outstanding
+        }
+        if not outstanding:
             return []
-        refs = list(owed)
+        refs = list(outstanding)
+        # First block for one answer, then collect every other one that is there: one call with num_returns=1 would
+        # return one answer a round, and num_returns=len(refs) would wait for the slowest worker.
         self._ray.wait(refs, num_returns=1, timeout=seconds, fetch_local=False)
         ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
         arrived = set(ready)
-        news: list[tuple[Worker, WorkerMessage]] = []
-        for worker in dict.fromkeys(owed[ref] for ref in ready):
-            while worker.owed and worker.owed[0] in arrived:
-                news.append((worker, worker.receive()))
-                if news[-1][1].died:
+        messages: list[tuple[Worker, WorkerMessage]] = []
+        for worker in dict.fromkeys(outstanding[ref] for ref in ready):
+            while worker.outstanding and worker.outstanding[0] in arrived:
+                messages.append((worker, worker.receive()))
+                if messages[-1][1].died:
                     break
-        return news
+        return messages
 
     def close(self, idle: Sequence[Worker]) -> None:
-        mine = [worker for worker in idle if isinstance(worker, _RayWorker)]
+        actors = [worker for worker in idle if isinstance(worker, _RayWorker)]
         with contextlib.suppress(self._ray.exceptions.RayError):
-            leaving = [worker.actor.leave.remote() for worker in mine]
+            leaving = [worker.actor.leave.remote() for worker in actors]
             if leaving:
                 self._ray.wait(leaving, num_returns=len(leaving), timeout=END_SECONDS)
-        for worker in mine:
+        for worker in actors:
             worker.kill()
         if self._own:
             self._ray.shutdown()
-            self._loud()
+            self._undo()
 
 
 class _RayWorker:
-    """One actor and the answers that it owes, the first of them that it is ready."""
+    """One actor and references to its outstanding answers.
+
+    The first of them says that it is ready.
+    """
 
     def __init__(self, ray: Any, actor: Any) -> None:
         self._ray, self.actor = ray, actor
-        self.owed: deque[Any] = deque([actor.ready.remote()])
+        self.outstanding: deque[Any] = deque([actor.ready.remote()])
 
     def send(self, batch: Batch) -> None:
-        self.owed.append(self.actor.run.remote(batch))
+        self.outstanding.append(self.actor.run.remote(batch))
 
     def receive(self) -> WorkerMessage:
         """Return the oldest answer, which has come in."""
         try:
-            kind, said, name = self._ray.get(self.owed.popleft())
+            kind, content, name = self._ray.get(self.outstanding.popleft())
         except self._ray.exceptions.RayError as error:
             return WorkerMessage(died=str(error).strip().partition("\n")[0] or type(error).__name__)
-        return WorkerMessage(said) if kind == "episodes" else WorkerMessage(error=error_of(name, said))
+        return WorkerMessage(content) if kind == "episodes" else WorkerMessage(error=error_of(name, content))
 
     def kill(self) -> None:
-        self.owed.clear()
+        self.outstanding.clear()
         self._ray.kill(self.actor)
 
 
 class Actor:
-    """A rollout worker on Ray: the same rig as everywhere, in a folder of its own, without keys."""
+    """A rollout worker on Ray: an EnvRunner in a new folder, without keys."""
 
     def __init__(self, plugins: Mapping[str, bytes], *, trusted: bool, lock_step: int | None) -> None:
         for name in [name for name in os.environ if is_secret(name)]:
@@ -126,22 +134,22 @@ class Actor:
         from trace_robot.rollout.affinity import SharedCpu
         from trace_robot.rollout.env_runner import EnvRunner
 
-        self._rig = EnvRunner(trusted=trusted, lock_step=lock_step, seat=SharedCpu())
+        self._env_runner = EnvRunner(trusted=trusted, lock_step=lock_step, cpu=SharedCpu())
 
     def ready(self) -> Answer:
         return "episodes", [], ""
 
     def run(self, batch: Batch) -> Answer:
-        done: list[tuple[int, Episode]] = []
+        episodes: list[tuple[int, Episode]] = []
         try:
-            for position, episode in self._rig.run([job for _, job in batch]):
-                done.append((batch[position][0], episode))
+            for position, episode in self._env_runner.run([job for _, job in batch]):
+                episodes.append((batch[position][0], episode))
         except TraceRobotError as error:
             return "error", f"{error}", type(error).__name__
-        return "episodes", done, ""
+        return "episodes", episodes, ""
 
     def leave(self) -> None:
-        self._rig.close()
+        self._env_runner.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -159,7 +167,7 @@ def _ray() -> Any:
 
 
 def _connect(ray: Any, size: int | None, address: str | None) -> None:
-    """Join the cluster at ``address``, or start one on this machine, which hears nothing of this process's keys."""
+    """Join the cluster at ``address``, or start one here without the user's keys."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     start = {} if address else {"num_cpus": size, "include_dashboard": False}
     with warnings.catch_warnings(), _without_keys():
@@ -169,31 +177,34 @@ def _connect(ray: Any, size: int | None, address: str | None) -> None:
             ray.init(address=address or "local", **quiet, **start)
         except (OSError, ValueError, RuntimeError) as error:
             where = f"the Ray cluster at {address!r}" if address else "a Ray cluster on this machine"
-            raise TraceRobotError(f"{where} cannot be reached: {error}".partition("\n")[0]) from error
+            raise BackendError(f"{where} cannot be reached: {error}".partition("\n")[0]) from error
 
 
 def _reach(address: str | None) -> None:
-    """Raise OSError if nobody listens at ``address``, where Ray itself would try for minutes."""
+    """Raise OSError if nothing listens at ``address``.
+
+    Ray itself would try for minutes.
+    """
     host, _, port = (address or "").rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
 
 
-def _hush() -> Callable[[], None]:
-    """Send to the log what Ray prints on standard output when a worker dies; return what undoes it.
+def _redirect_prints() -> Callable[[], None]:
+    """Redirect Ray's prints about dead workers to the log, and return the undo.
 
-    Ray offers no setting for this, and standard output may be somebody's JSON.
+    Ray offers no setting for this, and standard output may be the JSON of ``--json``.
     """
     module = sys.modules.get("ray._private.worker")
-    loud = getattr(module, "print_to_stdstream", None)
-    if module is None or loud is None:
+    original = getattr(module, "print_to_stdstream", None)
+    if module is None or original is None:  # a version of Ray without this private function
         return lambda: None
 
     def log(data: Mapping[str, Any], *_: Any, **__: Any) -> None:
         logging.getLogger("trace_robot.ray").info("%s", " ".join(map(str, data.get("lines", ()))))
 
     def undo() -> None:
-        module.print_to_stdstream = loud  # type: ignore[attr-defined]
+        module.print_to_stdstream = original  # type: ignore[attr-defined]
 
     module.print_to_stdstream = log  # type: ignore[attr-defined]
     return undo
@@ -201,7 +212,7 @@ def _hush() -> Callable[[], None]:
 
 @contextlib.contextmanager
 def _without_keys() -> Iterator[None]:
-    """Hide keys from the processes that Ray starts, and tell them to report nothing to anybody."""
+    """Hide keys from the processes that Ray starts, and switch its reports off."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if is_secret(name)}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -216,7 +227,7 @@ def _plugins(root: Path) -> dict[str, bytes]:
     paths = [path for path in sorted((root / "envs").rglob("*")) if path.is_file()]
     kept = [path for path in paths if "__pycache__" not in path.parts]
     if sum(path.stat().st_size for path in kept) > LARGEST_PLUGIN_MB * 2**20:
-        raise TraceRobotError(
+        raise WorkspaceError(
             f"{root / 'envs'} has more than {LARGEST_PLUGIN_MB} MB, too much to send to every node;"
             " keep large files elsewhere, on a file system that all nodes see"
         )

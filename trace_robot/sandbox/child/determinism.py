@@ -10,7 +10,12 @@ import numpy as np
 
 class _Random(random.Random):
     def seed(self, a: Any = None, version: int = 2) -> None:
-        """Stand in for `random.Random.seed`; Args: as there."""
+        """Stand in for `random.Random.seed`.
+
+        Args:
+            a: the seed, None to take one from the episode.
+            version: of the algorithm that makes a seed of a str.
+        """
         super().seed(_draw_seed() if a is None else a, version)
 
 
@@ -26,20 +31,26 @@ def seed_all() -> None:
 
 
 def replace_unseeded() -> None:
-    """Patch the generators: without a seed they take one from the episode, not from the system."""
-    make, seed, numpy_seed = np.random.default_rng, random.seed, np.random.seed
+    """Patch the generators to take a seed from the episode where none is given."""
+    make, python_seed, numpy_seed = np.random.default_rng, random.seed, np.random.seed
 
-    def default_rng(value: Any = None) -> np.random.Generator:
+    # Their parameters have the names of those they stand in for: controllers pass them by keyword too.
+    def default_rng(seed: Any = None) -> np.random.Generator:
         """Stand in for `numpy.random.default_rng`."""
-        return make(_draw_seed() if value is None else value)
+        return make(_draw_seed() if seed is None else seed)
 
     def reseed(a: Any = None, version: int = 2) -> None:
-        """Stand in for `random.seed`; Args: as there."""
-        seed(_draw_seed() if a is None else a, version)
+        """Stand in for `random.seed`.
 
-    def reseed_numpy(value: Any = None) -> None:
+        Args:
+            a: the seed, None to take one from the episode.
+            version: of the algorithm that makes a seed of a str.
+        """
+        python_seed(_draw_seed() if a is None else a, version)
+
+    def reseed_numpy(seed: Any = None) -> None:
         """Stand in for `numpy.random.seed`."""
-        numpy_seed(_draw_seed() if value is None else value)
+        numpy_seed(_draw_seed() if seed is None else seed)
 
     patches: tuple[tuple[Any, dict[str, Any]], ...] = (
         (random, {"Random": _Random, "seed": reseed}),

@@ -1,4 +1,4 @@
-"""One episode of a controller inside the child: a freshly executed module, its memory and its actions."""
+"""One episode inside the child: a fresh module, its memory and its actions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CapturedOutput(io.TextIOBase):
         return True
 
     def write(self, text: str, /) -> int:
-        """Keep what still fits; the rest counts as written."""
+        """Keep what still fits, and count the rest as written."""
         if self._left > 0:
             kept = str(text)[: self._left]
             self._left -= len(kept)
@@ -174,7 +174,7 @@ def passes_memory_on(source: str) -> bool:
 
 
 def is_bundle(source: str) -> bool:
-    """Return whether ``act`` itself is one operation, which gets plain values for nodes."""
+    """Return whether ``act`` itself is an operation, which gets plain values."""
     function = _act_definition(source)
     return function is not None and any("bundle" in ast.unparse(node) for node in function.decorator_list)
 
@@ -196,7 +196,7 @@ def _act_definition(source: str) -> ast.FunctionDef | None:
 
 
 class Converter:
-    """Converts what ``act`` returns to the float32 bytes of an action of ``size`` numbers.
+    """Converts what ``act`` returns to an action of ``size`` float32 numbers.
 
     unwrap: applied first to what is not a plain list or tuple of numbers; None for nothing.
     """
@@ -239,7 +239,7 @@ class Converter:
         return packed if all_finite(self._numbers.unpack(packed)) else _refuse_number(value)
 
     def _too_long(self, value: Any) -> bool:
-        """Return whether the value is refused without being made an array, which could take all the memory."""
+        """Return whether to refuse without making an array, which could take all memory."""
         return isinstance(value, (list, tuple, str, bytes)) and len(value) > max(self._size, 1)
 
     def _from_array(self, value: Any) -> bytes | Refusal:

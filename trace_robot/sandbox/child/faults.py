@@ -1,4 +1,4 @@
-"""Turning a controller's exception into a fault: a category, one line of text and a line of its source."""
+"""Faults from exceptions: a category, one line of text, a line of the source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _REFUSED_TEXTS: Final = ("Operation not permitted", "Permission denied", "can't 
 
 
 class BlockedImport(ImportError):
-    """A module that was not imported before the lockdown; its name stands in the fault's message."""
+    """A module that was not imported before the lockdown.
+
+    Without "Error" at its end, because faults that are stored show its name.
+    """
 
 
 def fault_of(error: BaseException) -> Fault:

@@ -1,4 +1,4 @@
-"""The fork server: imports what controllers may need once, then forks a child for each controller.
+"""The fork server: import numpy once, then fork a child for each controller.
 
 It is trusted, runs no controller, and has an empty environment and one thread. It makes a fresh child in milliseconds
 instead of the time that importing numpy takes. A child that ends stays a zombie until the host asks for its end, so
@@ -9,20 +9,62 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import mmap
 import os
 import signal
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from trace_robot.sandbox.child.preload import import_all, warm_up
 from trace_robot.sandbox.protocol import receive_message, send_message
+
+# Imports, since no module can be imported after the lockdown.
+
+# What numpy, a controller or an error message may import at any time. The last line is imported by nothing else here;
+# it is there because the child of every earlier version had it.
+_COMMON: Final = """
+    _strptime abc array bisect calendar cmath collections collections.abc contextlib copy ctypes dataclasses datetime
+    decimal enum errno fractions functools gc heapq itertools json locale math numbers operator pickle queue random re
+    signal statistics string struct subprocess textwrap threading time traceback types typing unicodedata warnings
+    weakref encodings.ascii encodings.latin_1 encodings.unicode_escape encodings.utf_16
+    numpy numpy.char numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.random numpy.rec numpy.strings numpy.typing
+    difflib fnmatch ipaddress ntpath pathlib urllib urllib.parse
+"""
+# What these modules import no sooner than in a call.
+_LATE_IMPORTS: Final = {
+    "scipy.optimize": ("scipy._lib.pyprima", "multiprocessing", "multiprocessing.pool"),
+}
+
+
+def warm_up() -> None:
+    """Import the common modules and run what imports more on its first use."""
+    for name in sorted(_COMMON.split()):
+        importlib.import_module(name)
+    import numpy as np
+
+    np.linalg.svd(np.eye(3) @ np.eye(3))
+    np.array_str(np.linspace(0.0, 1.0, 3))
+    np.random.default_rng(0).normal()
+    np.fft.rfft(np.ones(4))
+    # Not at the top of a module: a broken numpy must be a message of the fork server, not the end of it.
+    from trace_robot.sandbox.child import main  # noqa: F401
+
+
+def import_all(names: Sequence[str]) -> list[str]:
+    """Import modules and what they import late and return those that failed."""
+    missing = []
+    for name in [*names, *(late for early in names for late in _LATE_IMPORTS.get(early, ()))]:
+        try:
+            importlib.import_module(name)
+        except Exception:  # a broken installation may raise anything; the controller's own import reports it
+            missing.append(name)
+    return missing
 
 
 class ForkServer:
-    """Serves one sandbox over a socket; it has at most one child."""
+    """Serves one sandbox over a socket, with at most one child at a time."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -92,7 +134,10 @@ def _wait(pid: int, grace: float) -> tuple[bool, int]:
 
 
 def main(descriptor: int) -> None:
-    """Run a fork server on an inherited socket; its greeting has why it cannot start, "" if it can."""
+    """Run a fork server on an inherited socket.
+
+    Its first message has why it cannot start, "" if it can.
+    """
     channel = socket.socket(fileno=descriptor)
     try:
         warm_up()

@@ -1,4 +1,6 @@
-"""The locks that a child puts on itself, in an order that lets each later one still be put on.
+"""Locking the child down: descriptors, user, Landlock, rlimits, seccomp.
+
+The order lets each later lock still be put on:
 
 1. `keep_descriptors`: three pipes stay open, everything else is closed.
 2. `lock_down`: offer itself to the out-of-memory killer, drop root (needs its capabilities), become undumpable and
@@ -48,7 +50,9 @@ def keep_descriptors(request: int, reply: int, trace: int) -> None:
 
 
 def lock_down(memory_bytes: int, parent: int, *, without: Collection[str] = ()) -> dict[str, str]:
-    """Put on every lock that this machine has; only REQUEST, REPLY and TRACE stay usable.
+    """Put on every lock that this machine has.
+
+    Only REQUEST, REPLY and TRACE stay usable.
 
     Args:
         memory_bytes: address space beyond what is mapped now.
@@ -97,7 +101,7 @@ def _mapped_bytes() -> int:
 
 
 def _limit_resources(memory_bytes: int) -> None:
-    """Limit the address space; forbid files, processes, locked memory and core dumps."""
+    """Limit the address space and forbid files, processes and core dumps (setrlimit)."""
     limits = {
         "RLIMIT_CORE": 0,
         "RLIMIT_FSIZE": 0,
@@ -122,7 +126,7 @@ def _offer_to_kill_first() -> None:
 
 
 def _drop_root() -> str:
-    """Change from root to the unprivileged user (uid 65534); return how it went."""
+    """Drop privileges to the unprivileged user (uid 65534) and return how it went."""
     if os.geteuid() != 0:
         return "not root"
     try:
@@ -153,9 +157,9 @@ def _die_with(parent: int) -> None:
 
 
 def _restrict_files() -> str:
-    """Drop every right on files, TCP ports and outside signals by Landlock; return how it went.
+    """Drop every right on files, TCP ports and outside signals (Landlock).
 
-    Needs ``no_new_privs``.
+    Needs ``no_new_privs``. Returns how it went.
     """
     version = landlock_version()
     if version == 0:

@@ -1,4 +1,4 @@
-"""The child after the fork: lock this process down, then answer requests until the pipe ends."""
+"""The child after the fork: lock down, then answer requests until the pipe ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHORT_BYTES = 1 << 12  # what most requests fit in: asking for more makes Pytho
 
 
 class RefusingFinder:
-    """The last import finder: whatever a controller may import is there before the lockdown.
+    """Import finder that refuses what was not imported before the lockdown.
 
     missing: modules that cannot be imported on this machine, so that a controller that tries to gets the error it
     would get outside.
@@ -81,7 +81,10 @@ def serve(config: Mapping[str, Any], progress: mmap.mmap, fork_server: int) -> N
 
 
 def _locks(config: Mapping[str, Any], fork_server: int) -> dict[str, str]:
-    """Lock this process down; what fails is reported, and the host decides whether to go on."""
+    """Lock this process down.
+
+    A failure is reported and not raised: the host decides whether to go on.
+    """
     try:
         return lock_down(config["memory_bytes"], fork_server, without=config["without"])
     except LockdownError as error:

@@ -1,4 +1,4 @@
-"""Running the episodes of one controller inside the child, each with its own freshly executed module."""
+"""Running the episodes of one controller, each in a freshly executed module."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from trace_robot.sandbox.child.episode import (
     passes_memory_on,
 )
 from trace_robot.sandbox.child.faults import OUT_OF_MEMORY, fault_of
-from trace_robot.sandbox.module_names import PACKAGE, TRACE
 from trace_robot.sandbox.protocol import ACTIONS, ENTRIES, RECORDED, WireRecord, encode_entries
 from trace_robot.sandbox.source import SOURCE_NAME
+from trace_robot.sandbox.types import PACKAGE, TRACE
 
 if TYPE_CHECKING:
     from trace_robot.sandbox.child.tracing import GraphRecorder
@@ -67,7 +67,9 @@ class EpisodeRunner:
         self._no_action = bytes(4 * interface["output_size"])
 
     def load(self, source: str, *, trace: bool) -> Fault | None:
-        """Compile the text and execute it once; that episode is the first one that `reset` gives.
+        """Compile the text and execute it once.
+
+        `reset` uses this first episode, so that loading a text for one episode executes it once.
 
         Args:
             source: the controller's text.
@@ -84,7 +86,7 @@ class EpisodeRunner:
         return None
 
     def _prepare_tracer(self, trace: bool) -> None:
-        """Turn the tracer on or off, if it was imported, and unwrap what controllers return."""
+        """Turn the tracer on or off, if it was imported, and unwrap actions."""
         if TRACE not in sys.modules and not trace:
             return
         # Not at the top: most controllers need no tracer, and it must not take the time and memory of a fresh child.
@@ -161,7 +163,7 @@ class EpisodeRunner:
         return b"".join(actions), None if quiet else entries
 
     def call_only(self, payload: bytes) -> tuple[int, bytes]:
-        """Call the only episode there is; return the reply's kind and payload.
+        """Call the only episode there is and return the reply's kind and payload.
 
         A fast lane beside `call`: no progress to note, no random state to exchange with other episodes', and no
         clock to read, since the deadline of one call is the host's.
@@ -178,7 +180,7 @@ class EpisodeRunner:
         return ENTRIES, encode_entries([WireRecord(fault, episode.printed.take(), records)], action)
 
     def _call_one(self, episode: ChildEpisode, number: int, row: Array) -> bytes | Fault:
-        """Call one episode of a lock step, which shares the global random generators with the others."""
+        """Call one episode of a lock step, with its own state of the random generators."""
         try:
             self._progress[:2] = number.to_bytes(2, "little")
             started = time.thread_time()
@@ -218,7 +220,10 @@ class EpisodeRunner:
 
 
 def _field_slices(fields: Mapping[str, tuple[int, int]] | None) -> list[tuple[str, slice, int]] | None:
-    """Return name, slice and, for a field of one number, its index, else -1: worked out once, not each call."""
+    """Return name, slice and index of each field, so that no call works them out.
+
+    The index is that of a field of one number, -1 for others.
+    """
     if fields is None:
         return None
     return [

@@ -1,4 +1,4 @@
-"""A seccomp-BPF allow-list of system calls, assembled by hand and loaded through ctypes.
+"""A seccomp-BPF allow-list of system calls, assembled and loaded by ctypes.
 
 For x86-64 and aarch64. Every system call that is not listed answers EPERM, so that an attempt is an ordinary
 PermissionError with a line number; a call through a foreign architecture's table (32-bit, x32) kills the process.

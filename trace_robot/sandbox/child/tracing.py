@@ -19,7 +19,8 @@ from trace_robot.sandbox.protocol import CALL_BYTES, MAX_NODES, VALUE_CHARS
 from trace_robot.trace.errors import ExecutionError
 from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode, constant, link
 from trace_robot.trace.operation import Operation
-from trace_robot.trace.serialization import kind_of, shorten
+from trace_robot.trace.serialization import kind_of
+from trace_robot.trace.shortening import shorten
 from trace_robot.trace.wrapping import lift, plain
 
 _ACT = "act"
@@ -52,7 +53,7 @@ class GraphRecorder:
         self._started = constant(None)._order  # nodes older than this belong to the module
         self._ids: dict[int, int] = {}  # a node's order -> its record, for nodes of the module
         self._content = shorten(self._memory, VALUE_CHARS)
-        self._memory_content = ""  # as its last record has it
+        self._memory_content = ""  # in its last record
         self._memory_id: int | None = None
         self._writers: dict[str, int] = {}  # operations that got the memory since its last record
         self._step = -1
@@ -63,7 +64,9 @@ class GraphRecorder:
         self._written = b""
 
     def call(self, act: Callable[..., Any], observation: Any, *, takes_memory: bool) -> Any:
-        """Call ``act`` and return its plain value; `take` has the records, also of a call that raised.
+        """Call ``act`` and return its plain value.
+
+        `take` has the records, also of a call that raised.
 
         Args:
             act: the controller's function.
@@ -102,7 +105,7 @@ class GraphRecorder:
         return plain(value)
 
     def take(self) -> bytes:
-        """Return the records of the last call; b"" if there are none, or too many to be sent."""
+        """Return the records of the last call, b"" if none or too many to be sent."""
         records, self._written = self._written, b""
         if len(records) <= CALL_BYTES:
             return records
@@ -141,7 +144,7 @@ class GraphRecorder:
             self._writers |= writers or {_ACT: local.get(output._order, ids.get(output._order, 0))}
 
     def _new(self, output: Node) -> list[Node]:
-        """Return ``output`` and the nodes it came from that have no record yet, parents first."""
+        """Return ``output`` and its ancestors that have no record yet, parents first."""
         ids, nodes = self._ids, [output]
         seen = {output._order}
         for node in nodes:  # which grows on the way
@@ -154,7 +157,7 @@ class GraphRecorder:
         return nodes if output._order not in ids else [node for node in nodes if node is not output]
 
     def _text(self, node: Node) -> str:
-        """Return a short text of the value; "" for an observation, which the host has."""
+        """Return a short text of the value, "" for an observation, which the host knows."""
         if node._about is None and type(node) is Node and node.base_name == _OBSERVATION:
             return ""
         code = isinstance(node, ParameterNode) and node.function
@@ -190,7 +193,7 @@ class GraphRecorder:
         return number
 
     def _encoded(self, call: _Call) -> bytes:
-        """Return one call as JSON: step, template or the number of an earlier one, and texts."""
+        """Return one call as JSON: step, template (or its number), texts."""
         key = tuple(call.shape)
         template: Any = self._templates.get(key)
         if template is None:
@@ -200,7 +203,7 @@ class GraphRecorder:
 
 
 class _Form:
-    """What nodes of one kind have in common: plain data but for the references to their inputs."""
+    """What nodes of one kind have in common: all but their values and references."""
 
     __slots__ = ("data", "keys", "operation")
 
@@ -221,7 +224,7 @@ class _Form:
 
     @classmethod
     def of_memory(cls, keys: tuple[str, ...]) -> _Form:
-        """Return the form of the memory's records; ``keys`` are the names of its inputs."""
+        """Return the form of a memory's record whose inputs are called ``keys``."""
         form = cls.__new__(cls)
         form.operation, form.keys = ("memory" if keys else ""), keys
         form.data = {

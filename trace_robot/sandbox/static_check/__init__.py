@@ -1,1 +1,1 @@
-"""The static check of a controller's text: runs in the host, executes nothing, and is no boundary."""
+"""The static check of a controller's text, in the host: no boundary."""

@@ -1,4 +1,4 @@
-"""What a controller's text may name: the lists of the static check."""
+"""The lists of the static check: what a controller's text may name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import builtins
 import re
 from typing import Final
 
-from trace_robot.sandbox.module_names import PACKAGE, TRACE
+from trace_robot.sandbox.types import PACKAGE, TRACE
 
 
 def _words(text: str) -> frozenset[str]:
@@ -77,7 +77,8 @@ NEVER: Final = _words("eval exec __import__ __builtins__")
 LOOKED_UP_BY_LITERAL: Final = _words("globals locals vars")  # as in `"t" in globals()` and `globals()["t"]`
 NAMED_BY_LITERAL: Final = _words("getattr setattr hasattr delattr")
 
-# Attributes that lead from an ordinary object to frames, code, memory or files.
+# Attributes that lead from an ordinary object to frames, code, memory or files: the known ways out of a Python-level
+# sandbox.
 HIDDEN: Final = _words(
     """
     ag_await ag_code ag_frame cr_await cr_code cr_frame cr_origin f_back f_builtins f_code f_globals f_lasti f_lineno
@@ -85,7 +86,7 @@ HIDDEN: Final = _words(
     """
 ) | frozenset(name for name in dir((lambda: 0).__code__) if name.startswith("co_"))
 LEADS_TO_FRAMES: Final = re.compile(r"(ag|co|cr|f|func|gi|tb)(_[a-z]?|$)")
-# The same, unless the source uses the name for something of its own.
+# The same, unless the source itself defines the name.
 HIDDEN_UNLESS_OWN: Final = _words("ctypes ctypeslib dump dumps f2py memmap")
 
 _OPERATORS: Final = _words("add and divmod floordiv lshift matmul mod mul or pow rshift sub truediv xor")

@@ -1,6 +1,7 @@
-"""The static check: an allow-list over the syntax tree, for clear refusals with a line number.
+"""The static check: an allow-list over the syntax tree.
 
-It is hygiene and no boundary. It must let ordinary controllers through and must survive any text.
+It is no boundary (`child.lockdown` is); it gives clear refusals with a line number before anything runs. It must let
+ordinary controllers through and must survive any text.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import sys
 from collections.abc import Iterator
 
 from trace_robot.fault import Fault
-from trace_robot.sandbox.module_names import CHILD_TRACING, PACKAGE, TRACE
 from trace_robot.sandbox.source import parse, refusal
 from trace_robot.sandbox.static_check import allowlist
 from trace_robot.sandbox.static_check.scope import NameScope, TooDeepError, harmless, literal
+from trace_robot.sandbox.types import CHILD_TRACING, PACKAGE, TRACE
 
 
 def check(source: str) -> list[Fault]:
-    """Return why a controller's text is refused, in the order of its lines; [] if it is not.
+    """Return why a controller's text is refused, in the order of its lines.
 
-    A text that is no Python has category "exception", every other refusal "blocked".
+    [] if it is not. A text that is no Python has category "exception", every other refusal "blocked".
     """
     scope = _read(source)
     if isinstance(scope, Fault):
@@ -29,7 +30,12 @@ def check(source: str) -> list[Fault]:
 
 
 def modules_of(source: str, *, trace: bool = False) -> list[str]:
-    """Return the modules to import before the locks close: those on the allow-list that a text names."""
+    """Return the allowed modules that a text names, to import before the fork.
+
+    Args:
+        source: a controller's text.
+        trace: whether its graphs are recorded, which needs the tracer even if the text does not name it.
+    """
     scope = _read(source)
     modules = set() if isinstance(scope, Fault) else scope.modules()
     traces = trace or PACKAGE in modules
@@ -77,7 +83,7 @@ def _is_self(node: ast.expr) -> bool:
 
 
 def _starts_plain(node: ast.expr) -> bool:
-    """Return whether a computed name starts with literal letters, as f"do_{phase}" does."""
+    """Return whether a computed name starts with letters, as f"do_{phase}" does."""
     if isinstance(node, ast.JoinedStr) and node.values:
         start = literal(node.values[0])
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -88,12 +94,13 @@ def _starts_plain(node: ast.expr) -> bool:
 
 
 class Rules:
-    """Says why the text that ``scope`` was read from is refused."""
+    """The rules, applied to the text that ``scope`` was read from."""
 
     def __init__(self, scope: NameScope) -> None:
         self._scope = scope
 
     def refusals(self) -> Iterator[tuple[int, str]]:
+        """Yield the line of each refusal and why."""
         for node in self._scope.nodes:
             for why in self._why(node):
                 yield getattr(node, "lineno", 1), why
@@ -202,11 +209,11 @@ class Rules:
         ):
             yield "define a class with a class statement, not with type()"
         if self._scope.path(function) in allowlist.LITERAL_ONLY:
-            given = [literal(argument) for argument in node.args]
-            parts = [part for text in given if text is not None for part in text.split(".")]
+            names = [literal(argument) for argument in node.args]
+            parts = [part for name in names if name is not None for part in name.split(".")]
             if (
-                None in given[: None if self._scope.path(function) == "operator.attrgetter" else 1]
-                or not given
+                None in names[: None if self._scope.path(function) == "operator.attrgetter" else 1]
+                or not names
             ):
                 yield "the attribute's name must be written out in quotes"
             for part in parts:

@@ -1,4 +1,4 @@
-"""What the names of a controller's text stand for, as far as it can be read off."""
+"""What the names of a controller's text stand for, as far as the text shows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from trace_robot.sandbox.static_check import allowlist
 
-MAX_DEPTH = 300
+MAX_DEPTH = 300  # levels: the compiler recurses over them
 
 
 class TooDeepError(Exception):
@@ -17,11 +17,12 @@ class TooDeepError(Exception):
 
 
 def literal(node: ast.expr | None) -> str | None:
+    """Return the value of a string literal, None for any other expression."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _binds(node: ast.AST) -> set[str]:
-    """Return the names that a node gives a value of the source's own."""
+    """Return the names that a node binds."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         return {node.id}
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -38,7 +39,7 @@ def _binds(node: ast.AST) -> set[str]:
 
 
 def harmless(text: str) -> bool:
-    """Return whether a format string reads no attribute that the source itself might not read."""
+    """Return whether a format string reads no attribute that code may not read."""
     try:
         fields = [part[1] or "" for part in string.Formatter().parse(text)]
         nested = [part[2] or "" for part in string.Formatter().parse(text)]
@@ -51,19 +52,23 @@ def harmless(text: str) -> bool:
 
 def _nodes(tree: ast.AST) -> list[ast.AST]:
     """Return every node, parents first, without recursion."""
-    found, stack = [], [(tree, 0)]
+    nodes, stack = [], [(tree, 0)]
     while stack:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise TooDeepError
-        found.append(node)
+        nodes.append(node)
         stack.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
-    return found
+    return nodes
 
 
 @dataclass(slots=True)
 class NameScope:
-    """One tree with what its names stand for; raises TooDeepError."""
+    """One syntax tree with what its names stand for.
+
+    Raises:
+        TooDeepError: it is nested too deeply.
+    """
 
     tree: ast.Module
     nodes: list[ast.AST] = field(init=False)
@@ -100,7 +105,10 @@ class NameScope:
             del self.texts[name]
 
     def _assign(self, node: ast.Assign, other: set[str]) -> None:
-        """Note what the targets stand for; names given anything but a text go to ``other``."""
+        """Note what the targets of an assignment stand for.
+
+        Names that get anything but a string literal go to ``other``.
+        """
         targets = {target.id for target in node.targets if isinstance(target, ast.Name)}
         text = literal(node.value)
         if text is None:
@@ -129,6 +137,7 @@ class NameScope:
                 self.aliases[alias.name.partition(".")[0]] = alias.name.partition(".")[0]
 
     def modules(self) -> set[str]:
+        """Return the modules of the allow-list that the text names, and their parents."""
         wanted = set()
         for node in self.nodes:
             paths: list[str] = []
@@ -144,7 +153,7 @@ class NameScope:
         return wanted
 
     def path(self, node: ast.expr) -> str | None:
-        """Return the dotted path that a chain of attributes on an imported name stands for."""
+        """Return the dotted path of a chain of attributes on an imported name."""
         parts = []
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)

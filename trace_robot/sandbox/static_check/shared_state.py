@@ -1,8 +1,9 @@
-"""Which controllers may leave something behind in the modules they import, where the next episode would find it.
+"""Which controllers may change the modules that they import.
 
-Episodes of one text share a process, which is what makes them fast: each gets a freshly executed module, but
-numpy is imported once. A text that seems to change what it imported gets a process for each episode instead.
-This is about equal results, not about safety, and errs on the side of a process too many.
+Episodes of one text share a process, which is what makes them fast: each gets a freshly executed module, but numpy is
+imported once, and the next episode would see what was changed there. A text that seems to change what it imported gets
+a process for each episode instead. This is about equal results, not about safety, and errs on the side of a process too
+many.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ CONSTANTS = frozenset({
 })  # fmt: skip
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # asked for every group of episodes, and a text comes back often
 def needs_own_process(source: str) -> bool:
-    """Return whether an episode of this text might find what an earlier one left behind."""
+    """Return whether an episode might see what an earlier one of the text changed."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -72,7 +73,7 @@ def _unclear(root: ast.expr) -> bool:
 
 
 def _sets(node: ast.AST, imported: set[str]) -> bool:
-    """Return whether ``node`` names a function that changes a module's settings, or changes a module's list."""
+    """Return whether ``node`` names a setter or a method that changes a module."""
     if isinstance(node, ast.Name):
         return node.id in SETTERS
     if not isinstance(node, ast.Attribute):
@@ -82,8 +83,8 @@ def _sets(node: ast.AST, imported: set[str]) -> bool:
 
 
 def _escapes(nodes: list[ast.AST], imported: set[str]) -> bool:
-    """Return whether something imported is used otherwise than by calling it, as ``m = np`` does."""
-    plain = {id(each) for node in nodes for each in _harmless(node)}
+    """Return whether something imported is passed on uncalled, as in ``m = np``."""
+    plain = {id(part) for node in nodes for part in _harmless(node)}
     for node in nodes:
         if not isinstance(node, ast.Attribute | ast.Name) or not isinstance(node.ctx, ast.Load):
             continue
@@ -95,7 +96,7 @@ def _escapes(nodes: list[ast.AST], imported: set[str]) -> bool:
 
 
 def _harmless(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the parts of ``node`` that may be something imported without passing it on."""
+    """Yield the parts of ``node`` that may be imported and are not passed on."""
     if isinstance(node, ast.Attribute):
         yield node.value
     elif isinstance(node, ast.Call):

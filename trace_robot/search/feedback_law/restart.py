@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.optimizers.evolution import load_cma
 from trace_robot.search.feedback_law.evaluation import Value
 from trace_robot.search.feedback_law.law import FeedbackLaw
 from trace_robot.search.feedback_law.structures import Structure
@@ -84,9 +85,6 @@ class CmaRestart:
         self.generations += 1
 
     def _start(self, vector: Array) -> Any:
-        # Here, because the package is slow to import.
-        from trace_robot.optimizers.cma_es import cma
-
         start = NARROW if not self.structure.plainer else WIDER
         spread = SHARE * float(np.sqrt(np.mean(vector * vector))) or start
         options = {
@@ -103,4 +101,4 @@ class CmaRestart:
             "tolfunhist": 0,
             "tolstagnation": float("inf"),
         }
-        return cma.CMAEvolutionStrategy(vector, spread, options)
+        return load_cma().CMAEvolutionStrategy(vector, spread, options)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.optimizers.evolution import load_cma
 from trace_robot.search.base import Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, first_of_shapes
 from trace_robot.search.staged.program import StagedProgram
@@ -29,12 +30,9 @@ class Tuner:
     """CMA-ES (Hansen, arXiv:1604.00772) on the free constants of a program."""
 
     def __init__(self, program: StagedProgram, population: int, seed: int) -> None:
-        # Here, because the package is slow to import and not every search tunes.
-        from trace_robot.optimizers.cma_es import cma
-
         self.program, self.origin, self.mask = program, to_vector(program), free(program)
         options = {"popsize": population, "seed": seed, "verbose": -9}
-        self.strategy: Any = cma.CMAEvolutionStrategy(np.zeros(int(self.mask.sum())), 0.5, options)
+        self.strategy: Any = load_cma().CMAEvolutionStrategy(np.zeros(int(self.mask.sum())), 0.5, options)
 
     def build(self, vector: Array) -> StagedProgram:
         """Return the program with ``vector`` added to its free constants."""
