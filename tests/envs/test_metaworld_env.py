@@ -59,7 +59,7 @@ def test_an_environment_conforms(name: str, control: str) -> None:
 
 def test_a_seed_gives_the_same_condition_in_every_process_and_mode_of_control(raw: Any) -> None:
     code = (
-        "import numpy; numpy.random.seed(1); from trace_robot.workspace import make; env = make('pick-place-v3');"
+        "import numpy; numpy.random.seed(1); from trace_robot.env.registry import make; env = make('pick-place-v3');"
         "env.reset(seed=9); print(env.reset(seed=4)[0].tobytes().hex())"
     )
     other = subprocess.run(
@@ -345,7 +345,7 @@ def test_only_the_plug_in_imports_upstream() -> None:
 
 def test_the_working_directory_stays_clean_when_a_process_diverges(tmp_path: Path) -> None:
     code = (
-        "import numpy as np; from trace_robot.workspace import make; env = make('reach-v3', control='raw');"
+        "import numpy as np; from trace_robot.env.registry import make; env = make('reach-v3', control='raw');"
         "env.reset(seed=0); env.simulation.data.qvel[:] = np.inf\n"
         "try: env.step(np.zeros(4))\nexcept Exception as error: print(type(error).__name__)"
     )

@@ -26,7 +26,7 @@ def test_all_fifty_tasks_of_upstream_are_there(upstream: SimpleNamespace) -> Non
 
 def test_nothing_is_imported_to_describe_a_task() -> None:
     code = (
-        "import sys; from trace_robot.workspace import describe; describe('push-v3');"
+        "import sys; from trace_robot.env.registry import describe; describe('push-v3');"
         "print([name for name in ('mujoco', 'metaworld', 'scipy') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
