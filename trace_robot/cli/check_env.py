@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from trace_robot.cli.options.shared import environment_options
 from trace_robot.cli.screen import console, write_json
-from trace_robot.env.registry import named_in
+from trace_robot.env.registry import expand_name
 from trace_robot.env_checker import Examined, Finding, examine
 
 MARKS = {
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     if options.control is not None:
         given["control"] = options.control
     done = []
-    for name in named_in(options.task):
+    for name in expand_name(options.task):
         done.append(examine(name, given, silence=options.seconds))
         _print(out, done[-1])
     if options.json:

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from trace_robot.cli.screen import console, write_json
-from trace_robot.env.registry import CatalogEntry, catalogue, gymnasium_ids
+from trace_robot.env.gymnasium_ids import gymnasium_ids
+from trace_robot.env.registry import CatalogEntry, catalogue
 from trace_robot.errors import unknown
 
 OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"

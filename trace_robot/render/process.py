@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal
 
+from trace_robot.child_process import workspace_root
 from trace_robot.errors import RunError
 from trace_robot.render.job import RenderJob, VideoInfo, pack
-from trace_robot.workspace import root
 
 JOB_SECONDS = 600.0
 IN_FLIGHT = 64
@@ -304,5 +304,5 @@ def worker_environment(backend: Backend) -> dict[str, str]:
     gl = "disable" if backend == "rays" else backend
     return {
         **kept, "MUJOCO_GL": gl, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1",
-        "TRACE_ROBOT_WORKSPACE": root(),
+        "TRACE_ROBOT_WORKSPACE": workspace_root(),
     }  # fmt: skip
