@@ -30,7 +30,8 @@ def is_secret(name: str) -> bool:
 
 def workspace_root() -> str:
     """Return the folder of the user's workspace: TRACE_ROBOT_WORKSPACE, else the current folder."""
-    return os.environ.get("TRACE_ROBOT_WORKSPACE") or os.getcwd()
+    # Absolute, since children of ours start in other folders.
+    return os.path.abspath(os.environ.get("TRACE_ROBOT_WORKSPACE") or os.getcwd())
 
 
 def clean_environment(extra: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:

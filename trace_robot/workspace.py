@@ -1,7 +1,8 @@
-"""Finding and loading envs/ and policies/: the same door for what ships and for a user's own files.
+"""Module discovery in envs/ and policies/, for what ships and for a user's own files.
 
 A name is looked up in the working directory's workspace, then in the checkout's, then in the copy that an
-installed wheel carries. TRACE_ROBOT_WORKSPACE names another directory than the working directory.
+installed wheel carries. TRACE_ROBOT_WORKSPACE names another directory than the working directory. What a file
+means is not known here: ``trace_robot.env.registry`` finds environments, ``trace_robot.policy`` reads policies.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.machinery
-import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from trace_robot.child_process import workspace_root
 from trace_robot.errors import WorkspaceError, unknown
+
+KINDS = {"policies": "policy", "envs": "environment file"}  # what an error calls one file of a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +30,24 @@ class Workspace:
     root: Path
 
     def files(self, folder: str) -> dict[str, Path]:
-        """Return the Python files below ``folder`` by name; policies may lie in subfolders ("zoo/reach-v3")."""
+        """Return the Python files below ``folder`` by name, without those that begin with "_" or ".".
+
+        Policies may lie in subfolders and are then called "zoo/reach-v3". Subfolders of envs/ hold the modules
+        that plug-ins import, so only the files directly in it have a name.
+        """
         top = self.root / folder
         pattern = "*.py" if folder == "envs" else "**/*.py"
         paths = sorted(path for path in top.glob(pattern) if path.is_file())
-        named = {path.relative_to(top).with_suffix("").as_posix(): path for path in paths}
-        return {name: path for name, path in named.items() if not path.name.startswith(("_", "."))}
+        by_name = {path.relative_to(top).with_suffix("").as_posix(): path for path in paths}
+        return {name: path for name, path in by_name.items() if not path.name.startswith(("_", "."))}
 
 
 def workspaces() -> tuple[Workspace, ...]:
-    """Return the workspaces in the order in which names are looked up; each directory once."""
+    """Return the workspaces in the order in which names are looked up, each directory once."""
     package = Path(__file__).resolve().parent
-    roots = [Path(root())]
+    roots = [Path(workspace_root())]
+    # A checkout has pyproject.toml beside the package. In site-packages the package's neighbors are strangers,
+    # and a folder envs/ among them must not be taken for ours.
     if (package.parent / "pyproject.toml").is_file():
         roots.append(package.parent)
     roots.append(package / "_workspace")
@@ -47,19 +58,30 @@ def workspaces() -> tuple[Workspace, ...]:
 
 
 def files(folder: str) -> dict[str, Path]:
-    """Return every file of ``folder`` by name; what comes first in the order of look-up wins."""
-    found: dict[str, Path] = {}
+    """Return every file of ``folder`` by name; the first workspace with a name wins."""
+    paths: dict[str, Path] = {}
     for workspace in workspaces():
         for name, path in workspace.files(folder).items():
-            found.setdefault(name, path)
-    return found
+            paths.setdefault(name, path)
+    return paths
 
 
 def find(folder: str, name: str) -> Path:
-    """Return the file called ``name`` in ``folder`` of the first workspace that has it."""
+    """Look up a file by name in all workspaces.
+
+    Args:
+        folder: "envs" or "policies".
+        name: the file without ".py", with its subfolder before it: "zoo/reach-v3".
+
+    Returns:
+        The path in the first workspace that has the name.
+
+    Raises:
+        UnknownNameError: no workspace has it; the message suggests similar names.
+    """
     known = files(folder)
     if name not in known:
-        raise unknown({"policies": "policy", "envs": "environment file"}.get(folder, folder), name, known)
+        raise unknown(KINDS.get(folder, folder), name, known)
     return known[name]
 
 
@@ -69,24 +91,47 @@ def policies() -> tuple[str, ...]:
 
 
 def load(path: Path) -> ModuleType:
-    """Execute a workspace's Python file, once: the same file gives the same module object.
+    """Import a workspace's Python file, once: the same file gives the same module object.
 
-    The file can import its neighbours with ``from .folder import thing``.
+    The file can import its neighbors with ``from .folder import thing``.
+
+    Raises:
+        WorkspaceError: the file raises an exception, with its line.
     """
+    # Symbolic links are resolved first, or one file under two paths would be two modules with two sets of classes.
     path = path.resolve()
     package = _package(path.parent)
     try:
         return importlib.import_module(f"{package}.{path.stem}")
-    except Exception as error:
+    except Exception as error:  # a user's file may raise anything
         sys.modules.pop(f"{package}.{path.stem}", None)
-        place = _place(error, path)
         raise WorkspaceError(
-            f"{path} cannot be loaded: {type(error).__name__}: {error}{place}; mend or move the file"
+            f"{path} cannot be loaded: {type(error).__name__}: {error}{_line(error, path)}; mend or move the file"
         ) from error
 
 
+@contextmanager
+def importable(root: str) -> Iterator[None]:
+    """Append a workspace's folder to ``sys.path`` for a while, so that its modules can be imported.
+
+    It comes last: a user's file called numpy.py must not take the place of an installed package. An empty
+    ``root`` changes nothing.
+    """
+    if not root or root in sys.path:
+        yield
+        return
+    sys.path.append(root)
+    try:
+        yield
+    finally:
+        sys.path.remove(root)
+
+
 def _package(folder: Path) -> str:
-    """Return the name of a package whose modules are the files of ``folder``; nothing of it is executed."""
+    """Return the name of a package whose modules are the files of ``folder``, executing none of them.
+
+    The name has a hash of the path in it, because two workspaces may both have envs/mine.py.
+    """
     name = f"trace_robot_workspace_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     if name not in sys.modules:
         module = ModuleType(name)
@@ -98,7 +143,8 @@ def _package(folder: Path) -> str:
     return name
 
 
-def _place(error: Exception, path: Path) -> str:
+def _line(error: Exception, path: Path) -> str:
+    """Return " (line N)", the innermost line of ``path`` in the traceback, or nothing."""
     if isinstance(error, SyntaxError):
         return f" (line {error.lineno})" if error.lineno else ""
     frame, line = error.__traceback__, 0
@@ -107,8 +153,3 @@ def _place(error: Exception, path: Path) -> str:
             line = frame.tb_lineno
         frame = frame.tb_next
     return f" (line {line})" if line else ""
-
-
-def root() -> str:
-    """Return the folder in which the user's workspace is looked for."""
-    return str(Path(os.environ.get("TRACE_ROBOT_WORKSPACE") or os.getcwd()))

@@ -12,11 +12,11 @@ import pytest
 from gymnasium import spaces
 
 from trace_robot import Environment
-from trace_robot.env.declared import Declared
+from trace_robot.env.declared import DeclaredPlugin
 
 
 class Echo(gymnasium.Env[Any, Any]):
-    """Shows what ``see`` gives and remembers the actions it was given; 9 steps, then it says that it is over."""
+    """Shows what ``see`` returns and keeps the actions; after ``ends`` steps it terminates."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
@@ -30,7 +30,7 @@ class Echo(gymnasium.Env[Any, Any]):
     ) -> None:
         self.observation_space = observation or spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.action_space = action or spaces.Box(-1.0, 1.0, (1,), np.float32)
-        self.see, self.told, self.ends = see, info, ends
+        self.see, self.info, self.ends = see, info, ends
         self.actions: list[Any] = []
 
     def _seen(self) -> Any:
@@ -44,22 +44,22 @@ class Echo(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.actions.append(action)
-        info = self.told(self) if callable(self.told) else self.told or {}
+        info = self.info(self) if callable(self.info) else self.info or {}
         return self._seen(), float(len(self.actions)), len(self.actions) >= self.ends, False, info
 
 
-def plug(*environments: Environment) -> Declared:
-    return Declared("mine.py", environments)
+def plug(*environments: Environment) -> DeclaredPlugin:
+    return DeclaredPlugin("mine.py", environments)
 
 
 def echo(**what: Any) -> Environment:
-    """Return the declaration of an Echo; what its space, and what the file says of it, may be given."""
-    made = {
+    """Return the declaration of an Echo; some arguments are the Echo's own, all others the declaration's."""
+    own = {
         key: what.pop(key)
         for key in ("observation_space", "action_space", "see", "info", "ends")
         if key in what
     }
-    renamed = {key.removesuffix("_space"): value for key, value in made.items()}
+    renamed = {key.removesuffix("_space"): value for key, value in own.items()}
     return Environment("echo", "Say it again.", make=lambda **_: Echo(**renamed), **what)
 
 

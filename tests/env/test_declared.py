@@ -41,8 +41,8 @@ class Still:
 
 def episode(environment: Environment, **options: Any) -> Any:
     plugin = plug(environment)
-    spec = plugin.describe(environment.called, **options)
-    env = plugin.make(environment.called, **options)
+    spec = plugin.describe(environment.env_name, **options)
+    env = plugin.make(environment.env_name, **options)
     (done,) = run_episodes([env], spec, Still(np.zeros(spec.action_size, np.float32)), [Job(spec.name, 0)])
     return done
 
@@ -215,7 +215,7 @@ def test_a_snapshot_continues_exactly_where_the_environment_allows_it() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"task": " "}, "task must say in words what a controller must do, got ' '"),
+        ({"task": " "}, "task must be a text that says what a controller must do, got ' '"),
         ({"id": ""}, "id must be a gymnasium id such as 'Pusher-v5', or a name, got ''"),
         ({"make": 3}, "make must be a class or a function that returns the environment, got 3"),
         ({"success": 1.0}, "success must name an entry of info or be a function of a step, got 1.0"),

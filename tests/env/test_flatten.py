@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from trace_robot import part, skip
-from trace_robot.env.flatten import acted, observed
+from trace_robot.env.flatten import action_layout, observation_layout
 from trace_robot.errors import EnvironmentFault, WorkspaceError
 
 BOX = spaces.Box(-2.0, 2.0, (3,), np.float32)
@@ -30,7 +30,7 @@ SPACES = [
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_an_observation_of_any_space_is_one_vector_that_its_fields_use_up(space: Any) -> None:
     space.seed(3)
-    layout = observed(space, None)
+    layout = observation_layout(space, None)
     vector = layout.flat(space.sample())
     assert vector.dtype == np.float64
     assert vector.shape == (layout.size,)
@@ -41,7 +41,7 @@ def test_an_observation_of_any_space_is_one_vector_that_its_fields_use_up(space:
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_every_vector_between_the_bounds_is_an_action_of_the_space(space: Any) -> None:
-    layout = acted(space, None)
+    layout = action_layout(space, None)
     generator = np.random.default_rng(0)
     for _ in range(50):
         vector = generator.uniform(layout.low, layout.high).astype(np.float32)
@@ -51,7 +51,7 @@ def test_every_vector_between_the_bounds_is_an_action_of_the_space(space: Any) -
 
 
 def test_the_flat_order_is_that_of_the_keys_and_nested_keys_are_joined() -> None:
-    layout = observed(NESTED, None)
+    layout = observation_layout(NESTED, None)
     assert [(field.name, field.start, field.stop) for field in layout.fields] == [
         ("arm_angles", 0, 3),
         ("arm_touch", 3, 5),
@@ -62,7 +62,7 @@ def test_the_flat_order_is_that_of_the_keys_and_nested_keys_are_joined() -> None
 
 
 def test_a_discrete_action_is_rounded_to_the_nearest_and_says_so() -> None:
-    layout = acted(spaces.Discrete(3, start=1), None)
+    layout = action_layout(spaces.Discrete(3, start=1), None)
     assert (layout.low, layout.high) == ((1.0,), (3.0,))
     assert [int(layout.action(np.array([x]))) for x in (1.4, 1.6, 2.9, 3.0)] == [1, 2, 3, 3]
     assert layout.fields[0].whole
@@ -70,24 +70,24 @@ def test_a_discrete_action_is_rounded_to_the_nearest_and_says_so() -> None:
 
 
 def test_a_scale_turns_the_sign_of_what_the_environment_gets() -> None:
-    layout = acted(spaces.Box(-1.0, 3.0, (1,), np.float32), [part("gripper", scale=-1.0)])
+    layout = action_layout(spaces.Box(-1.0, 3.0, (1,), np.float32), [part("gripper", scale=-1.0)])
     assert (layout.low, layout.high) == ((-3.0,), (1.0,))
     assert layout.action(np.array([-2.0])).tolist() == [2.0]
 
 
 def test_bounds_can_be_given_to_an_action_that_has_none() -> None:
     free = spaces.Box(-np.inf, np.inf, (2,), np.float32)
-    layout = acted(free, [part("force", 2, "N", low=-4.0, high=5.0)])
+    layout = action_layout(free, [part("force", 2, "N", low=-4.0, high=5.0)])
     assert (layout.low, layout.high) == ((-4.0, -4.0), (5.0, 5.0))
     with pytest.raises(
         WorkspaceError,
         match=r"^action: 'force' has no bounds in its space; give them: part\('force', 2, low=\.\.\., high=\.\.\.\)$",
     ):
-        acted(free, [part("force", 2)])
+        action_layout(free, [part("force", 2)])
 
 
 def test_parts_name_a_vector_and_skip_leaves_numbers_out() -> None:
-    layout = observed(BOX, [part("angle", 1, "rad"), skip(), part("speed", 1)])
+    layout = observation_layout(BOX, [part("angle", 1, "rad"), skip(), part("speed", 1)])
     assert [(field.name, field.start, field.stop) for field in layout.fields] == [
         ("angle", 0, 1),
         ("speed", 2, 3),
@@ -96,7 +96,7 @@ def test_parts_name_a_vector_and_skip_leaves_numbers_out() -> None:
 
 def test_a_mapping_names_the_parts_of_a_key_and_none_hides_one() -> None:
     space = spaces.Dict({"a": BOX, "b": BOX, "c": spaces.Discrete(2)})
-    layout = observed(space, {"a": [part("x", 2), part("y")], "b": None})
+    layout = observation_layout(space, {"a": [part("x", 2), part("y")], "b": None})
     assert [(field.name, field.start, field.stop) for field in layout.fields] == [
         ("x", 0, 2),
         ("y", 2, 3),
@@ -134,7 +134,7 @@ def test_a_mapping_names_the_parts_of_a_key_and_none_hides_one() -> None:
 )
 def test_a_space_that_does_not_fit_is_told_with_its_remedy(space: Any, parts: Any, message: str) -> None:
     with pytest.raises(WorkspaceError, match=message):
-        observed(space, parts)
+        observation_layout(space, parts)
 
 
 @pytest.mark.parametrize(
@@ -160,4 +160,4 @@ def test_a_space_that_does_not_fit_is_told_with_its_remedy(space: Any, parts: An
 )
 def test_an_observation_that_is_not_of_its_space_is_a_fault(value: Any, message: str) -> None:
     with pytest.raises(EnvironmentFault, match=message):
-        observed(NESTED, None).flat(value)
+        observation_layout(NESTED, None).flat(value)

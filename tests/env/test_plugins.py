@@ -55,7 +55,7 @@ def test_a_declared_environment_is_found_by_its_name_by_its_file_s_name_and_by_i
     path.rename(path.with_name("pendulums.py"))
     names = ["swing", "pendulums", "envs/pendulums.py", str(own / "envs" / "pendulums.py")]
     assert {registry.describe(name).name for name in names} == {"swing"}
-    assert registry.named_in("pendulums") == ["pendulums"]
+    assert registry.expand_name("pendulums") == ["pendulums"]
 
 
 def test_a_file_with_several_environments_must_be_told_which(own: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_file_with_several_environments_must_be_told_which(own: Path) -> None:
     path.write_text(path.read_text() + "ENVIRONMENTS += [Environment('CartPole-v1', 'Stand.', name='two')]\n")
     with pytest.raises(WorkspaceError, match=r"one\.py has 2 environments; name one: one, two$"):
         registry.describe("envs/one.py")
-    assert registry.named_in("envs/one.py") == ["one", "two"]
+    assert registry.expand_name("envs/one.py") == ["one", "two"]
 
 
 def test_an_id_that_gymnasium_knows_works_with_a_task_in_words(own: Path) -> None:
@@ -74,7 +74,7 @@ def test_an_id_that_gymnasium_knows_works_with_a_task_in_words(own: Path) -> Non
     env.reset(seed=0)
     env.step([1.0])
     with pytest.raises(
-        ValueMismatchError, match=r"no plug-in says what to do in it: add --task 'in words', or write"
+        ValueMismatchError, match=r"no plug-in says what to do in it: add --task 'as text', or write"
     ):
         load_env("MountainCar-v0")
 
@@ -152,7 +152,7 @@ def test_a_name_that_exists_twice_is_an_error_that_names_both_files(own: Path) -
         ("from trace_robot import Environment\nENVIRONMENTS = [Environment('Pendulum-v1')]",
          r"mine\.py cannot be loaded: TypeError: .*missing 1 required positional argument: 'task' \(line 2\)"),
         ("from trace_robot import Environment\nENVIRONMENTS = [Environment('Pendulum-v1', '')]",
-         r"mine\.py cannot be loaded: WorkspaceError: Environment 'Pendulum-v1': task must say in words .* \(line 2\)"),
+         r"mine\.py cannot be loaded: WorkspaceError: Environment 'Pendulum-v1': task must be a text .* \(line 2\)"),
     ],
 )  # fmt: skip
 def test_a_broken_declaration_is_named_with_its_file(own: Path, text: str, message: str) -> None:

@@ -71,8 +71,8 @@ def test_a_file_that_is_loaded_twice_gives_the_same_module(own: Path) -> None:
     path.write_text(plugin())
     (own / "link").symlink_to(own / "envs")
     assert workspace.load(path) is workspace.load(own / "link" / "mine.py")
-    found: object = registry.plugin("mine")
-    assert workspace.load(path) is found
+    assert registry.plugin("mine") is registry.plugin("mine")
+    assert registry.plugin("mine").file == str(path)
 
 
 def test_a_plug_in_can_import_a_module_that_lies_in_a_folder_beside_it(own: Path) -> None:

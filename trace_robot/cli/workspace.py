@@ -66,7 +66,8 @@ def execute_envs(options: argparse.Namespace) -> int:
 
 def _with_word(word: str, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
     """Return the environments with a word in name or task, also gymnasium's."""
-    from trace_robot.env.registry import CatalogEntry, gymnasium_ids
+    from trace_robot.env.gymnasium_ids import gymnasium_ids
+    from trace_robot.env.registry import CatalogEntry
 
     low = word.lower()
     matches = [entry for entry in entries if low in f"{entry.name} {entry.instruction}".lower()]
@@ -201,7 +202,7 @@ def execute_check_env(options: argparse.Namespace) -> int:
     """Check environments in a child process, returning 1 if any has a problem."""
     from dataclasses import asdict
 
-    from trace_robot.env.registry import named_in
+    from trace_robot.env.registry import expand_name
     from trace_robot.env_checker import examine
 
     out = console(json=options.json)
@@ -209,7 +210,7 @@ def execute_check_env(options: argparse.Namespace) -> int:
     if options.control is not None:
         arguments["control"] = options.control
     reports = []
-    for name in named_in(options.task):
+    for name in expand_name(options.task):
         report = examine(name, arguments, silence=options.seconds)
         reports.append(report)
         out.print(f"[bold]{escape(report.name)}[/bold]  {escape(report.file)}")

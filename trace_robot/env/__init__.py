@@ -1,6 +1,6 @@
-"""Plugging in an environment: what a file in envs/ says of it, and what is made of that.
+"""Environments: what a file in envs/ declares, and the adapters made of it.
 
-from trace_robot.env import Environment, part
+from trace_robot import Environment, part
 
 ENVIRONMENTS = [Environment("Pusher-v5", "Push the cylinder to the goal.")]
 """

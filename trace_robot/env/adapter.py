@@ -1,30 +1,33 @@
-"""A gymnasium environment as the rest of the program knows one: flat vectors, a success flag, recordings."""
+"""Adapter of a gymnasium environment: flat vectors, a success flag, snapshots and recordings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
 from trace_robot.env import recording
-from trace_robot.env.declaration import Environment, Transition
-from trace_robot.env.flatten import ActionLayout, ObservationLayout, all_finite, cut
+from trace_robot.env.declaration import Transition
+from trace_robot.env.flatten import all_finite, clip
 from trace_robot.env.recording import StateRecorder
-from trace_robot.env.tracking import Tracking
 from trace_robot.errors import ActionError, EnvironmentFault, OrderError
-from trace_robot.spec import Array, Scene, States, TaskSpec
+from trace_robot.spec import Array, Scene, States
 
-UNTOLD = ("success", "is_success", "steps")
+if TYPE_CHECKING:
+    from trace_robot.env.description import EnvDescription
+    from trace_robot.env.tracking import Tracking
+
+NOT_TERMS = ("success", "is_success", "steps")  # entries of info that are no reward terms
 
 
 @dataclass(frozen=True, slots=True)
 class EnvSnapshot:
-    """Everything that the rest of an episode depends on."""
+    """Everything that the rest of an episode depends on; see ``EnvAdapter`` for steps and decisions."""
 
     inner: recording.StateSnapshot
     observation: Array
@@ -33,99 +36,130 @@ class EnvSnapshot:
 
 
 class EnvAdapter(gymnasium.Env[Array, Array]):
-    """One environment behind flat vectors; see ``trace_robot.Environment`` for what decides.
+    """One environment behind flat vectors; its ``trace_robot.Environment`` says what success is.
 
-    ``info["success"]``, ``info["steps"]`` (simulator steps so far) and numbers of the environment's own ``info``.
-    ``terminated``: success, failure, or the environment's own end. Raises ActionError for an action of the wrong
-    shape or with a number that is not finite, EnvironmentFault for an observation or reward that is not finite,
-    OrderError for a step outside an episode.
+    Observations are float64 of shape (observation_size,), actions float32 of shape (act_dim,), clipped to the
+    bounds. ``info`` has "success", "steps" (simulator steps so far) and numbers of the environment's own ``info``.
+    ``terminated``: success, failure, or the environment's own end. ``truncated``: the horizon. In control mode
+    "pose" one step of this class, a decision, is several of the environment.
+
+    Raises (in ``step``):
+        ActionError: an action of the wrong shape or with a number that is not finite.
+        EnvironmentFault: an observation or reward that is not finite or not of its space.
+        OrderError: a step outside an episode.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(
-        self,
-        env: Any,
-        said: Environment,
-        spec: TaskSpec,
-        observed: ObservationLayout,
-        acted: ActionLayout,
-        tracking: Tracking | None,
-    ) -> None:
+    def __init__(self, env: Any, description: EnvDescription) -> None:
+        """Wrap an environment.
+
+        Args:
+            env: the gymnasium environment.
+            description: what ``describe_env`` found of it; its spec's control mode decides whether it is tracked.
+        """
+        declaration, spec = description.declaration, description.spec
         self.task_spec = spec
         self.record_states = False
-        self.observation_space = Box(-np.inf, np.inf, (observed.size,), np.float64)
+        size = description.observation.size
+        self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         self.action_space = Box(np.array(spec.low, np.float32), np.array(spec.high, np.float32))
         self.inner = env
-        self._said, self._observed, self._acted, self._tracking = said, observed, acted, tracking
+        self._declaration = declaration
+        self._observation_layout, self._action_layout = description.observation, description.action
+        self._tracking = declaration.pose if spec.control == "pose" else None
         self._horizon = spec.simulator_steps or spec.horizon
-        self._flag = said.success if isinstance(said.success, str) else ""
-        self._raw_low, self._raw_high = np.array(acted.low), np.array(acted.high)
+        self._flag = declaration.success if isinstance(declaration.success, str) else ""
+        # Whether the user's functions must see each step as a ``Transition``. Most environments have no such
+        # function, and then no step copies its observation into a dict.
+        self._judges = (
+            declaration.reward is not None or callable(declaration.success) or callable(declaration.failure)
+        )
+        self._raw_low = np.array(self._action_layout.low)
+        self._raw_high = np.array(self._action_layout.high)
         self._low, self._high = self.action_space.low, self.action_space.high
-        self._recorder = StateRecorder(env, said.camera, said.marks)
-        self._observation: Array = np.zeros(observed.size)
-        self._steps, self._decisions, self._going = -1, 0, False
+        self._recorder = StateRecorder(env, declaration.camera, declaration.marks)
+        self._observation: Array = np.zeros(size)
+        self._steps, self._decisions, self._in_episode = -1, 0, False
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Start an episode from the condition that the environment makes of ``seed``."""
+        """Start an episode from the condition that the environment makes of ``seed``.
+
+        Args:
+            seed: of the condition; None for the next of the environment's own generator.
+            options: handed to the environment.
+
+        Returns:
+            The observation, (observation_size,), and the info.
+        """
         super().reset(seed=seed)
-        given = None if seed is None else int(seed)
-        begun = self.inner.reset(seed=given, options=dict(options) if options else None)
-        if not isinstance(begun, tuple) or len(begun) != 2 or not isinstance(begun[1], Mapping):
-            raise EnvironmentFault(f"reset must return (observation, info), got {_kind(begun)}")
-        observation, info = begun
-        self._observation = self._observed.flat(observation)
-        self._steps, self._decisions, self._going = 0, 0, True
-        self._recorder.start(given, self.record_states, self.task_spec.action_size + 1)
+        seed = None if seed is None else int(seed)  # gymnasium refuses numpy's integers
+        result = self.inner.reset(seed=seed, options=dict(options) if options else None)
+        if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
+            raise EnvironmentFault(f"reset must return (observation, info), got {_kind(result)}")
+        observation, info = result
+        self._observation = self._observation_layout.flat(observation)
+        self._steps, self._decisions, self._in_episode = 0, 0, True
+        self._recorder.start(seed, self.record_states, self.task_spec.action_size + 1)
         return self._observation.copy(), {**self._numbers(info), "success": False, "steps": 0}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        wanted = self._checked(action)
+        """Apply one action, (act_dim,): observation, reward, terminated, truncated, info."""
+        vector = self._checked(action)
         if self._tracking is None:
-            reward, terminated, truncated, success, info = self._advance(wanted)
+            reward, terminated, truncated, success, info = self._advance(vector)
         else:
-            reward, terminated, truncated, success, info = self._track(wanted, self._tracking)
+            reward, terminated, truncated, success, info = self._track(vector, self._tracking)
         self._decisions += 1
         if self.record_states:
-            self._recorder.decided(self._steps, np.append(wanted, reward))
+            self._recorder.record_decision(self._steps, np.append(vector, reward))
         over = self._steps >= self._horizon or self._decisions >= self.task_spec.horizon
         truncated = (truncated or over) and not (terminated or success)
-        self._going = not (terminated or truncated or success)
-        told = {**self._numbers(info), "success": success, "steps": self._steps}
-        return self._observation.copy(), reward, terminated or success, truncated, told
+        self._in_episode = not (terminated or truncated or success)
+        numbers = {**self._numbers(info), "success": success, "steps": self._steps}
+        return self._observation.copy(), reward, terminated or success, truncated, numbers
 
     def snapshot(self) -> EnvSnapshot:
-        """Return a value from which :meth:`restore` of this object continues; check-env tries whether exactly."""
+        """Return a value from which :meth:`restore` of this object continues.
+
+        Whether it continues exactly depends on the environment, and check-env tries it.
+        """
         return EnvSnapshot(
             recording.snapshot(self.inner), self._observation.copy(), self._steps, self._decisions
         )
 
     def restore(self, snapshot: EnvSnapshot) -> Array:
-        """Continue from a snapshot; return the observation at that moment."""
+        """Continue from a snapshot and return the observation at that moment, (observation_size,)."""
         recording.restore(self.inner, snapshot.inner)
-        self._observation, self._going = snapshot.observation.copy(), True
+        self._observation, self._in_episode = snapshot.observation.copy(), True
         self._steps, self._decisions = snapshot.steps, snapshot.decisions
         return self._observation.copy()
 
     def scene(self) -> Scene | None:
-        """Return what another process needs to draw this episode; None where nothing can draw it."""
+        """Return what another process needs to draw this episode, None where nothing can draw it."""
         options = {key: value for key, value in self.task_spec.options.items() if key != "decision_steps"}
         return self._recorder.scene({"env": self.task_spec.name, "options": options})
 
     def recorded(self) -> States | None:
+        """Return the states recorded since the reset, None if ``record_states`` was off or nothing can draw them."""
         return self._recorder.states(max(self._steps, 0))
 
     def picture(self) -> Any:
-        """Return what the environment draws of itself, (height, width, 3), made with ``render_mode="rgb_array"``."""
+        """Return the environment's own picture, uint8 of shape (height, width, 3).
+
+        It must have been made with ``render_mode="rgb_array"``.
+        """
         return self.inner.render()
 
     def close(self) -> None:
+        """Close the environment."""
         self.inner.close()
 
     def _checked(self, action: Array) -> Array:
-        if not self._going:
+        """Return the action as float32, clipped to the bounds; raise for one that cannot be."""
+        if not self._in_episode:
             raise OrderError(
                 "step before the first reset; call reset() first"
                 if self._steps < 0
@@ -133,18 +167,19 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             )
         size = self.task_spec.action_size
         try:
-            wanted = np.asarray(action, dtype=np.float32)
+            vector = np.asarray(action, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise ActionError(f"action must be {size} numbers, got {action!r}") from error
-        if wanted.shape != (size,):
-            raise ActionError(f"action must have shape ({size},), got {wanted.shape}")
-        if not all_finite(wanted):
-            raise ActionError(f"action must be finite, got {wanted.tolist()}")
-        return cut(wanted, self._low, self._high)
+        if vector.shape != (size,):
+            raise ActionError(f"action must have shape ({size},), got {vector.shape}")
+        if not all_finite(vector):
+            raise ActionError(f"action must be finite, got {vector.tolist()}")
+        return clip(vector, self._low, self._high)
 
     def _advance(self, raw: Array) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
         """Take one simulator step: reward, terminated, truncated, success, info."""
-        result = self.inner.step(self._acted.action(cut(raw, self._raw_low, self._raw_high)))
+        # Clipped again: a tracking controller's raw action may be out of bounds.
+        result = self.inner.step(self._action_layout.action(clip(raw, self._raw_low, self._raw_high)))
         if not isinstance(result, tuple) or len(result) != 5:
             raise EnvironmentFault(
                 f"step must return (observation, reward, terminated, truncated, info), got {_kind(result)}"
@@ -154,54 +189,59 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             raise EnvironmentFault(
                 f"step must give a number as the reward and a dict as info, got {reward!r} and {_kind(info)}"
             )
-        self._observation = self._observed.flat(observation)
+        self._observation = self._observation_layout.flat(observation)
         self._steps += 1
         if self.record_states:
-            self._recorder.stepped(self._steps)
-        said = self._said
-        if said.reward is None and not callable(said.success) and not callable(said.failure):
+            self._recorder.record_step(self._steps)
+        declared = self._declaration
+        if not self._judges:
             number, success = float(reward), bool(self._flag and info.get(self._flag))
-            failure = bool(said.failure and info.get(said.failure))
+            failure = bool(declared.failure and info.get(declared.failure))
         else:
-            seen = self.task_spec.named(self._observation)
-            step = Transition(seen, float(reward), bool(terminated), info, observation, self.inner.unwrapped)
-            number = float(reward if said.reward is None else said.reward(step))
-            success = bool(
-                said.success(step) if callable(said.success) else self._flag and info.get(self._flag)
-            )
-            failure = bool(_holds(said.failure, step))
+            named = self.task_spec.named(self._observation)
+            step = Transition(named, float(reward), bool(terminated), info, observation, self.inner.unwrapped)
+            number = float(reward if declared.reward is None else declared.reward(step))
+            success, failure = _holds(declared.success, step), _holds(declared.failure, step)
         if not math.isfinite(number):
             raise EnvironmentFault(f"the reward is not finite: {number}")
         return number, bool(terminated) or failure, bool(truncated), success, info
 
-    def _track(self, wanted: Array, tracking: Tracking) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
-        """Bring the robot towards a target for one decision; rewards are summed over simulator steps."""
-        seen = self.task_spec.named(self._observation)
-        target = tracking.target(seen, wanted)
+    def _track(self, action: Array, tracking: Tracking) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
+        """Track a target for one decision; rewards are summed over simulator steps."""
+        observation = self.task_spec.named(self._observation)
+        target = tracking.target(observation, action)
         total = 0.0
-        for done in range(1, min(tracking.steps, self._horizon - self._steps) + 1):
-            reward, terminated, truncated, success, info = self._advance(tracking.raw(seen, target, wanted))
+        for steps in range(1, min(tracking.steps, self._horizon - self._steps) + 1):
+            raw = tracking.raw(observation, target, action)
+            reward, terminated, truncated, success, info = self._advance(raw)
             total += reward
-            before, seen = seen, self.task_spec.named(self._observation)
+            before, observation = observation, self.task_spec.named(self._observation)
             if terminated or truncated or success:
                 break
-            if done >= tracking.least and tracking.there(before, seen, target):
+            if steps >= tracking.least and tracking.there(before, observation, target):
                 break
         return total, terminated, truncated, success, info
 
     def _numbers(self, info: Mapping[str, Any]) -> dict[str, float]:
-        names = self._said.terms or [name for name in info if name not in UNTOLD and name != self._flag]
-        found = {name: info.get(name) for name in names}
+        """Return the reward terms of the environment's info; entries that are no numbers are left out."""
+        names = self._declaration.terms or [
+            name for name in info if name not in NOT_TERMS and name != self._flag
+        ]
+        values = {name: info.get(name) for name in names}
         return {
             name: float(value)
-            for name, value in found.items()
+            for name, value in values.items()
             if isinstance(value, bool | int | float | np.number | np.bool_)
         }
 
 
-def _holds(said: Any, step: Transition) -> bool:
-    return bool(step.info.get(said)) if isinstance(said, str) else bool(said is not None and said(step))
+def _holds(condition: Any, step: Transition) -> bool:
+    """Return whether an entry of info or a function of the step is true; None never is."""
+    if isinstance(condition, str):
+        return bool(step.info.get(condition))
+    return bool(condition is not None and condition(step))
 
 
 def _kind(result: Any) -> str:
+    """Return what came instead of a tuple of the right size, for a message."""
     return f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__

@@ -1,4 +1,4 @@
-"""What every environment must keep to: what it says of itself is what it does."""
+"""Conformance checks: whether an environment is as its ``TaskSpec`` describes it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,24 @@ Env = gymnasium.Env[Array, Array]
 
 
 def require(file: str, spec: TaskSpec, env: Env) -> None:
-    """Raise WorkspaceError, naming the plug-in's file, for the first thing that does not fit."""
+    """Compare an environment with its description, without an episode.
+
+    Args:
+        file: of the plug-in, for the message.
+        spec: the description.
+        env: the environment.
+
+    Raises:
+        WorkspaceError: the first thing that does not fit.
+    """
     for problem in (*spec_problems(spec), *space_problems(spec, env)):
         raise WorkspaceError(f"{file}: {spec.name}: {problem}")
 
 
 def spec_problems(spec: TaskSpec) -> Iterator[str]:
-    """Yield what is wrong with a description, each as one line that says what to do."""
+    """Yield what is wrong with a description, each as one line with its remedy."""
     if not spec.instruction.strip():
-        yield "the instruction is empty; say in words what the task is"
+        yield "the instruction is empty; write what the task is"
     if len(spec.low) != len(spec.high) or not np.all(np.less(spec.low, spec.high)):
         yield f"each bound of the action must be low < high, got {spec.low} and {spec.high}"
     if spec.horizon < 1:
@@ -45,37 +54,55 @@ def unused(spec: TaskSpec) -> list[int]:
 
 
 def space_problems(spec: TaskSpec, env: Env) -> Iterator[str]:
-    """Yield where the environment's spaces are not those that were described."""
-    wanted = (("observation", spec.observation_size, np.float64), ("action", spec.action_size, np.float32))
-    for what, size, dtype in wanted:
+    """Yield where the environment's spaces are not those of its description.
+
+    Args:
+        spec: the description.
+        env: must have Box spaces, float64 for the observation and float32 for the action.
+    """
+    expected = (("observation", spec.observation_size, np.float64), ("action", spec.action_size, np.float32))
+    for what, size, dtype in expected:
         space = getattr(env, f"{what}_space")
         if not isinstance(space, gymnasium.spaces.Box) or space.shape != (size,) or space.dtype != dtype:
             yield f"the {what} space must be a Box of shape ({size},) and {np.dtype(dtype)}, got {space}"
 
 
 def run_problems(spec: TaskSpec, fresh: Callable[[], Env], *, steps: int = 20) -> Iterator[str]:
-    """Yield what goes wrong in short episodes: types, values that are not finite, seeds that do not repeat.
+    """Run short episodes with the same seed and random actions, and yield what goes wrong.
 
-    fresh: makes a new environment object; two of them must agree.
+    Args:
+        spec: the description.
+        fresh: makes a new environment object.
+        steps: of an episode at most.
+
+    Yields:
+        Wrong types and shapes, values that are not finite, and episodes that differ: in two objects, which
+        shows a generator that is not seeded, and in the second episode of one, which shows state that a reset
+        leaves.
     """
     first, second = fresh(), fresh()
     try:
-        runs = [_run(env, spec, steps) for env in (first, second, first)]
+        episodes = [_episode(env, spec, steps) for env in (first, second, first)]
     finally:
         first.close()
         second.close()
-    for observation in runs[0][0]:
+    observations, rewards = episodes[0]
+    for observation in observations:
         yield from _observation_problems(spec, observation)
-    for other, what in ((1, "two objects"), (2, "two episodes of one object")):
-        if [each.tobytes() for each in runs[0][0]] != [each.tobytes() for each in runs[other][0]]:
+    for (others, other_rewards), what in zip(
+        episodes[1:], ("two objects", "two episodes of one object"), strict=True
+    ):
+        # Bytes, not values: episodes must be equal bit for bit, and NaN equal to itself.
+        if [one.tobytes() for one in observations] != [other.tobytes() for other in others]:
             yield f"the same seed and actions gave different observations in {what}"
-        if runs[0][1] != runs[other][1]:
+        if rewards != other_rewards:
             yield f"the same seed and actions gave different rewards in {what}"
-    if not all(np.isfinite(runs[0][1])):
+    if not all(np.isfinite(rewards)):
         yield "a reward is not finite"
 
 
-def _run(env: Env, spec: TaskSpec, steps: int) -> tuple[list[Array], list[float]]:
+def _episode(env: Env, spec: TaskSpec, steps: int) -> tuple[list[Array], list[float]]:
+    """Return observations and rewards of an episode with random actions from seed 0."""
     generator = np.random.default_rng(0)
     observation, _ = env.reset(seed=0)
     observations, rewards = [observation], []

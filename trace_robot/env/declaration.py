@@ -1,8 +1,8 @@
-"""What a plug-in file says of an environment: plain data, and nothing is imported or started for it."""
+"""What a plug-in file declares about an environment: plain data, and nothing is imported or started for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,21 @@ if TYPE_CHECKING:
     from trace_robot.env.tracking import Tracking
 
 Parts = Sequence["Part"]
-Says = Callable[["Transition"], Any]
+OfTransition = Callable[["Transition"], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A named run of numbers of an observation or an action.
+    """A named run of numbers of an observation or an action; ``part`` makes and checks one.
 
-    scale: of an action; the environment gets ``scale`` times what the controller says, so that -1 turns a sign.
-    low, high: of an action, bounds in the controller's numbers, for an environment that has none.
+    Attributes:
+        name: a Python name; "" for numbers that ``skip`` leaves out.
+        size: how many numbers.
+        unit: such as "m" or "rad/s".
+        meaning: what the numbers are, for a model to read.
+        scale: of an action: the environment gets ``scale`` times the controller's number, so -1 turns a sign.
+        low: of an action: a lower bound in the controller's numbers, for an environment that has none.
+        high: an upper bound, likewise.
     """
 
     name: str
@@ -42,7 +48,22 @@ def part(
     low: float | None = None,
     high: float | None = None,
 ) -> Part:
-    """Name the next ``size`` numbers of an observation or an action."""
+    """Name the next ``size`` numbers of an observation or an action.
+
+    Args:
+        name: a Python name such as "joint_angles"; a controller reads ``observation["joint_angles"]``.
+        size: how many numbers, at least 1. One number is a float to the controller, more are an array.
+        unit: such as "m" or "rad/s".
+        meaning: what the numbers are, for a model to read.
+        scale: of an action: the environment gets ``scale`` times the controller's number, so -1 turns a sign.
+        low: of an action: a lower bound in the controller's numbers. It can narrow the bounds of the space, and
+            is needed where the space has none.
+        high: an upper bound, likewise.
+
+    Raises:
+        WorkspaceError: the name is no Python name, the size is not a whole number of at least 1, or the scale
+            is 0.
+    """
     if not isinstance(name, str) or not name.isidentifier():
         raise WorkspaceError(f"the name of a part must be a Python name such as 'joint_angles', got {name!r}")
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
@@ -59,10 +80,15 @@ def skip(size: int = 1) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step as ``success``, ``failure`` and ``reward`` of an ``Environment`` see it.
+    """One step as the functions ``success``, ``failure`` and ``reward`` of an ``Environment`` see it.
 
-    observation: the named values that a controller sees. raw: the environment's own observation. env: the
-    environment itself, unwrapped.
+    Attributes:
+        observation: the named values that a controller sees after the step.
+        reward: the environment's own reward of the step.
+        terminated: whether the environment itself ended the episode.
+        info: the environment's own info.
+        raw: the environment's own observation.
+        env: the environment itself, unwrapped.
     """
 
     observation: Mapping[str, Any]
@@ -75,32 +101,39 @@ class Transition:
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment in words; everything but the task has a default.
+    """An environment and its task; everything but ``id`` and ``task`` has a default.
 
-    id: a registered gymnasium id, with "module:" before it where a module must be imported to register it; or,
-        with ``make``, any name.
-    task: what a controller must do, in words.
-    make: a class or function that returns the gymnasium environment, instead of ``gymnasium.make(id)``; it is
-        given ``arguments``, and ``render_mode`` where pictures are asked for.
-    name: what is typed for it; the id without its module where left out.
-    observation, action: the parts, in order. For a Dict space a mapping from key to a part or parts, or to None
-        for a key that the controller need not see. Left out, a Dict gives one part a key, a Tuple numbered parts,
-        and a Box ``observation_0`` and so on.
-    positions: names of the parts that are points in metres in the world frame; the hand first.
-    success: an entry of ``info`` or a function of a ``Transition``; it ends the episode. Left out: "success" or
-        "is_success" where ``info`` has it. success_when: the same in words.
-    return_threshold: where success is a sum of rewards; it is looked at when the episode is over. Left out: the
-        reward threshold that gymnasium knows of the id, where nothing else says what success is.
-    failure: an entry of ``info`` or a function that ends the episode without success. failure_when: in words, also
-        of an environment that terminates by itself.
-    reward: a function that gives the reward instead of the environment's own.
-    terms: entries of ``info`` worth telling; all numbers in it where left out.
-    horizon: steps of an episode; what gymnasium knows of the id where left out, else 1000.
-    camera: a camera of the model, or a view: "distance", "azimuth", "elevation", "x", "y", "z".
-    marks: a function of the unwrapped environment that says where sites of its model are to be drawn: world
-        positions by name, for goals that it moves only when it draws itself.
-    pose: a tracking controller, which gives control mode "pose" beside "raw": an action is a target position.
-    needs: the extra of trace-robot that installs what it needs.
+    Attributes:
+        id: a registered gymnasium id, with "module:" before it where a module must be imported to register it;
+            or, with ``make``, any name.
+        task: what a controller must do, as text for people and models.
+        make: a class or function that returns the gymnasium environment, instead of ``gymnasium.make(id)``; it
+            gets ``arguments``, and ``render_mode`` where pictures are asked for.
+        name: what is typed for it; the id without its module where left out.
+        arguments: keyword arguments of ``make`` or ``gymnasium.make``.
+        observation: the parts, in order. For a Dict space a mapping from key to a part or parts, or to None for a
+            key that the controller need not see. Left out, a Dict gives one part a key, a Tuple numbered parts,
+            and a Box ``observation_0`` and so on.
+        action: likewise; every number needs a name.
+        positions: names of the parts that are points in meters in the world frame, the hand first.
+        success: an entry of ``info`` or a function of a ``Transition``; it ends the episode. Left out: "success"
+            or "is_success" where ``info`` has one of them.
+        success_when: the same as text.
+        return_threshold: where success is a sum of rewards; it is compared when the episode is over. Left out:
+            the reward threshold that gymnasium knows of the id, where nothing else decides success.
+        failure: an entry of ``info`` or a function that ends the episode without success.
+        failure_when: the same as text, also of an environment that terminates by itself.
+        reward: a function that gives the reward instead of the environment's own.
+        terms: entries of ``info`` that feedback shows; all numbers in it where left out.
+        horizon: steps of an episode; what gymnasium knows of the id where left out, else 1000.
+        camera: a camera of the model, or a view: "distance", "azimuth", "elevation" (degrees), "x", "y", "z".
+        marks: a function of the unwrapped environment that returns where sites of its model are to be drawn:
+            world positions by name, for goals that it moves only when it draws itself.
+        pose: a tracking controller, which adds control mode "pose" to "raw": an action is a target position.
+        needs: the extra of trace-robot that installs what it needs.
+
+    Raises:
+        WorkspaceError: a field has a value that cannot be right; the message names the field.
     """
 
     id: str
@@ -111,12 +144,12 @@ class Environment:
     observation: Parts | Mapping[str, Part | Parts | None] | None = None
     action: Parts | Mapping[str, Part | Parts] | None = None
     positions: Sequence[str] = ()
-    success: str | Says | None = None
+    success: str | OfTransition | None = None
     success_when: str = ""
     return_threshold: float | None = None
-    failure: str | Says | None = None
+    failure: str | OfTransition | None = None
     failure_when: str = ""
-    reward: Says | None = None
+    reward: OfTransition | None = None
     terms: Sequence[str] = ()
     horizon: int | None = None
     camera: str | Mapping[str, float] = ""
@@ -134,56 +167,59 @@ class Environment:
             raise WorkspaceError(f"Environment {self.id!r}: {problem}")
 
     @property
-    def called(self) -> str:
+    def env_name(self) -> str:
+        """The name to type: ``name``, or the id without its module."""
         return self.name or self.id.rpartition(":")[2]
 
     @property
     def controls(self) -> tuple[str, ...]:
+        """The control modes: "pose" comes with a tracking controller."""
         return ("raw",) if self.pose is None else ("pose", "raw")
 
 
-def _problems(spec: Environment) -> Any:
+def _problems(declared: Environment) -> Iterator[str]:
     """Yield what cannot be right in a declaration, without looking at the environment."""
-    if not isinstance(spec.task, str) or not spec.task.strip():
-        yield f"task must say in words what a controller must do, got {spec.task!r}"
-    if spec.make is not None and not callable(spec.make):
-        yield f"make must be a class or a function that returns the environment, got {spec.make!r}"
-    for name in ("success", "failure"):
-        value = getattr(spec, name)
+    if not isinstance(declared.task, str) or not declared.task.strip():
+        yield f"task must be a text that says what a controller must do, got {declared.task!r}"
+    if declared.make is not None and not callable(declared.make):
+        yield f"make must be a class or a function that returns the environment, got {declared.make!r}"
+    for name, value in (("success", declared.success), ("failure", declared.failure)):
         if value is not None and not isinstance(value, str) and not callable(value):
             yield f"{name} must name an entry of info or be a function of a step, got {value!r}"
-    if spec.reward is not None and not callable(spec.reward):
-        yield f"reward must be a function of a step, got {spec.reward!r}"
-    if spec.success is not None and spec.return_threshold is not None:
+    if declared.reward is not None and not callable(declared.reward):
+        yield f"reward must be a function of a step, got {declared.reward!r}"
+    if declared.success is not None and declared.return_threshold is not None:
         yield "success and return_threshold both say what success is; leave one out"
-    if spec.return_threshold is not None and not isinstance(spec.return_threshold, int | float):
-        yield f"return_threshold must be a number, got {spec.return_threshold!r}"
-    horizon = spec.horizon
+    if declared.return_threshold is not None and not isinstance(declared.return_threshold, int | float):
+        yield f"return_threshold must be a number, got {declared.return_threshold!r}"
+    horizon = declared.horizon
     if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
         yield f"horizon must be a whole number of at least 1, got {horizon!r}"
-    for name in ("positions", "terms"):
-        value = getattr(spec, name)
-        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
-            yield f"{name} must be a tuple of names, got {value!r}"
-    for name in ("observation", "action"):
-        yield from _part_problems(name, getattr(spec, name))
+    for name, names in (("positions", declared.positions), ("terms", declared.terms)):
+        # A text is a sequence of texts too: positions="hand" would be four names of one letter.
+        if isinstance(names, str) or not all(isinstance(entry, str) for entry in names):
+            yield f"{name} must be a tuple of names, got {names!r}"
+    for name, parts in (("observation", declared.observation), ("action", declared.action)):
+        yield from _part_problems(name, parts)
 
 
-def _part_problems(name: str, parts: Any) -> Any:
+def _part_problems(name: str, parts: Any) -> Iterator[str]:
     if parts is None:
         return
     groups = parts.values() if isinstance(parts, Mapping) else [parts]
     for group in groups:
-        each = [group] if isinstance(group, Part) or group is None else group
-        if isinstance(each, str) or not isinstance(each, Sequence):
-            yield f"{name} must be a list of parts, or a mapping from key to parts for a Dict space, got {each!r}"
+        members = [group] if isinstance(group, Part) or group is None else group
+        if isinstance(members, str) or not isinstance(members, Sequence):
+            yield f"{name} must be a list of parts, or a mapping from key to parts for a Dict space, got {members!r}"
             return
-        for one in each:
-            if one is None and isinstance(parts, Mapping) and name == "observation":
+        for member in members:
+            if member is None and isinstance(parts, Mapping) and name == "observation":
                 continue
-            if not isinstance(one, Part):
-                yield f"{name}: each part must be part(name, size, unit, meaning), got {one!r}"
-            elif name == "action" and not one.name:
+            if not isinstance(member, Part):
+                yield f"{name}: each part must be part(name, size, unit, meaning), got {member!r}"
+            elif name == "action" and not member.name:
                 yield "action: an action cannot leave numbers out; name them all with part(...)"
-            elif name == "observation" and (one.scale != 1.0 or one.low is not None or one.high is not None):
-                yield f"observation: part {one.name!r} has scale, low or high, which are for actions only"
+            elif name == "observation" and (
+                member.scale != 1.0 or member.low is not None or member.high is not None
+            ):
+                yield f"observation: part {member.name!r} has scale, low or high, which are for actions only"

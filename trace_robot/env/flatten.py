@@ -1,4 +1,4 @@
-"""Spaces as flat vectors with named fields, both ways.
+"""Flattening of spaces: observations and actions as vectors with named fields, and back.
 
 To controllers and searches an observation is one float64 vector and an action one float32 vector between bounds,
 whatever space the environment has: Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these.
@@ -21,12 +21,15 @@ from trace_robot.errors import EnvironmentFault, WorkspaceError, unknown
 from trace_robot.spec import Array, Field
 
 LARGEST = 4096  # numbers; what is larger is a picture, which a controller cannot read
-KNOWN = "Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
+SPACES = "Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A space without parts, at ``[start:stop]`` of the flat vector; path: the keys that lead to it."""
+    """A space that holds no other spaces, at ``[start:stop]`` of the flat vector.
+
+    path: the keys of Dict and numbers of Tuple spaces that lead to it.
+    """
 
     path: tuple[Any, ...]
     space: Any
@@ -35,19 +38,30 @@ class Leaf:
 
     @property
     def name(self) -> str:
+        """The path as a Python name, or nearly one: a key may begin with a digit."""
         return "_".join(re.sub(r"\W", "_", str(key)) for key in self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class ObservationLayout:
-    """How an observation becomes a flat vector of ``size`` numbers, of which ``fields`` are shown."""
+    """How an observation becomes a vector.
+
+    Attributes:
+        leaves: the spaces in it, in the vector's order.
+        fields: the numbers that a controller sees; there may be gaps between them.
+        size: how many numbers the vector has.
+    """
 
     leaves: tuple[Leaf, ...]
     fields: tuple[Field, ...]
     size: int
 
     def flat(self, observation: Any) -> Array:
-        """Return the vector, float64; raise EnvironmentFault for anything that is not of the space."""
+        """Return the vector, float64 of shape (size,).
+
+        Raises:
+            EnvironmentFault: a key is missing, a value has another size or is no number, or one is not finite.
+        """
         vector = np.empty(self.size)
         for leaf in self.leaves:
             value = observation
@@ -62,7 +76,7 @@ class ObservationLayout:
                 numbers = np.asarray(value, dtype=np.float64).reshape(-1)
             except (TypeError, ValueError) as error:
                 raise EnvironmentFault(
-                    f"the observation{_of(leaf)} must be numbers, got {_shown(value)}"
+                    f"the observation{_of(leaf)} must be numbers, got {_short_repr(value)}"
                 ) from error
             if numbers.size != leaf.stop - leaf.start:
                 raise EnvironmentFault(
@@ -82,7 +96,16 @@ class ObservationLayout:
 
 @dataclass(frozen=True, slots=True)
 class ActionLayout:
-    """How a flat vector becomes an action. scales: what the environment gets is so many times the vector."""
+    """How a vector becomes an action.
+
+    Attributes:
+        leaves: the spaces in it, in the vector's order.
+        fields: the vector's numbers by name.
+        low: (size,) bounds in the controller's numbers.
+        high: (size,) likewise.
+        scales: (size,) the environment gets the vector times these.
+        space: the environment's own.
+    """
 
     leaves: tuple[Leaf, ...]
     fields: tuple[Field, ...]
@@ -90,20 +113,30 @@ class ActionLayout:
     high: tuple[float, ...]
     scales: tuple[float, ...]
     space: Any
+    # ``scales`` is a tuple, so that layouts can be compared; this is the same as an array, made once and not a step.
     _scales: Array = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_scales", np.array(self.scales))
 
     def action(self, vector: Array) -> Any:
-        """Return the action; vector: (size,), within the bounds."""
+        """Return the action of the space for a vector of shape (size,) within the bounds."""
         numbers = np.asarray(vector, np.float64) * self._scales
-        built = {leaf.path: _value(leaf.space, numbers[leaf.start : leaf.stop]) for leaf in self.leaves}
-        return _assembled(self.space, (), built)
+        values = {leaf.path: _value(leaf.space, numbers[leaf.start : leaf.stop]) for leaf in self.leaves}
+        return _assembled(self.space, (), values)
 
 
-def observed(space: Any, parts: Any) -> ObservationLayout:
-    """Lay an observation space out; parts: as ``Environment.observation``. Raises WorkspaceError, without a file."""
+def observation_layout(space: Any, parts: Any) -> ObservationLayout:
+    """Lay out an observation space.
+
+    Args:
+        space: a gymnasium space.
+        parts: as ``Environment.observation``.
+
+    Raises:
+        WorkspaceError: the space has a kind or size that a controller cannot use, or the parts do not fit it;
+            the message names no file.
+    """
     leaves = tuple(_leaves(space, (), "observation"))
     size = leaves[-1].stop if leaves else 0
     if not 0 < size <= LARGEST:
@@ -114,11 +147,19 @@ def observed(space: Any, parts: Any) -> ObservationLayout:
     return ObservationLayout(leaves, tuple(_fields("observation", space, leaves, parts)), size)
 
 
-def acted(space: Any, parts: Any) -> ActionLayout:
-    """Lay an action space out, as ``observed``."""
+def action_layout(space: Any, parts: Any) -> ActionLayout:
+    """Lay out an action space.
+
+    Args:
+        space: a gymnasium space.
+        parts: as ``Environment.action``; their ``low`` and ``high`` narrow the bounds of the space.
+
+    Raises:
+        WorkspaceError: as of ``observation_layout``, or a number has no bounds.
+    """
     leaves = tuple(_leaves(space, (), "action"))
     named = list(_fields("action", space, leaves, parts))
-    found = {each.name: each for each in _parts(parts)}
+    by_name = {part.name: part for part in _parts(parts)}
     size = leaves[-1].stop if leaves else 0
     low, high, scales, whole = np.empty(size), np.empty(size), np.ones(size), np.zeros(size, bool)
     for leaf in leaves:
@@ -126,11 +167,12 @@ def acted(space: Any, parts: Any) -> ActionLayout:
         low[here], high[here] = _bounds(leaf.space)
         whole[here] = not (isinstance(leaf.space, spaces.Box) and leaf.space.dtype.kind == "f")
     for field in named:
-        here, said = slice(field.start, field.stop), found.get(field.name, Part(field.name))
-        scales[here] = said.scale
-        ends = np.sort([low[here] / said.scale, high[here] / said.scale], axis=0)
-        low[here] = ends[0] if said.low is None else np.maximum(said.low, ends[0])
-        high[here] = ends[1] if said.high is None else np.minimum(said.high, ends[1])
+        here, part = slice(field.start, field.stop), by_name.get(field.name, Part(field.name))
+        scales[here] = part.scale
+        # Sorted, because a negative scale swaps the bounds.
+        ends = np.sort([low[here] / part.scale, high[here] / part.scale], axis=0)
+        low[here] = ends[0] if part.low is None else np.maximum(part.low, ends[0])
+        high[here] = ends[1] if part.high is None else np.minimum(part.high, ends[1])
         if not (np.isfinite(low[here]).all() and np.isfinite(high[here]).all()):
             raise WorkspaceError(
                 f"action: {field.name!r} has no bounds in its space; give them: part({field.name!r},"
@@ -143,10 +185,11 @@ def acted(space: Any, parts: Any) -> ActionLayout:
 
 
 def _leaves(space: Any, path: tuple[Any, ...], what: str, start: int = 0) -> Iterator[Leaf]:
+    """Yield the spaces in a space depth first, from number ``start``; what: "observation" or "action"."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         inner = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
-        for key, each in inner:
-            for leaf in _leaves(each, (*path, key), what, start):
+        for key, child in inner:
+            for leaf in _leaves(child, (*path, key), what, start):
                 yield leaf
                 start = leaf.stop
         return
@@ -155,12 +198,12 @@ def _leaves(space: Any, path: tuple[Any, ...], what: str, start: int = 0) -> Ite
         return
     where = f" {'_'.join(map(str, path))!r}" if path else ""
     raise WorkspaceError(
-        f"{what}: the space{where} is {type(space).__name__}, and a controller can use {KNOWN}; wrap the environment"
+        f"{what}: the space{where} is {type(space).__name__}, and a controller can use {SPACES}; wrap the environment"
     )
 
 
 def _fields(what: str, space: Any, leaves: Sequence[Leaf], parts: Any) -> Iterator[Field]:
-    """Yield the fields that ``parts`` name; where nothing is named, those that the space gives by itself."""
+    """Yield the fields that ``parts`` name, and the default ones of what they leave out."""
     if isinstance(parts, Mapping):
         if not isinstance(space, spaces.Dict):
             raise WorkspaceError(f"{what}: a mapping is for a Dict space, got {space}; give a list of parts")
@@ -172,53 +215,58 @@ def _fields(what: str, space: Any, leaves: Sequence[Leaf], parts: Any) -> Iterat
         for key in space.spaces:
             inner = [leaf for leaf in leaves if leaf.path[0] == key]
             if key not in parts:
-                yield from _own(what, inner)
+                yield from _default_fields(what, inner)
             elif parts[key] is not None:
-                yield from _named(f"{what} {key!r}", inner, _parts({key: parts[key]}))
+                yield from _named_fields(f"{what} {key!r}", inner, _parts({key: parts[key]}))
     elif parts is not None:
-        yield from _named(what, leaves, _parts(parts))
+        yield from _named_fields(what, leaves, _parts(parts))
     else:
-        yield from _own(what, leaves)
+        yield from _default_fields(what, leaves)
 
 
-def _named(what: str, leaves: Sequence[Leaf], parts: Sequence[Part]) -> Iterator[Field]:
+def _named_fields(what: str, leaves: Sequence[Leaf], parts: Sequence[Part]) -> Iterator[Field]:
+    """Yield a field for each part, one after the other; together they must use up the numbers of the leaves."""
     start, stop = leaves[0].start, leaves[-1].stop
-    used = sum(each.size for each in parts)
+    used = sum(part.size for part in parts)
     if used != stop - start:
-        sizes = " + ".join(str(each.size) for each in parts) or "0"
+        sizes = " + ".join(str(part.size) for part in parts) or "0"
         raise WorkspaceError(
             f"{what}: the parts name {sizes} = {used} numbers, and the space has {stop - start};"
             f" {'name the others too, or skip(n)' if used < stop - start else 'make them smaller'}"
         )
-    for each in parts:
-        if each.name:
-            yield Field(each.name, start, start + each.size, each.unit, each.meaning)
-        start += each.size
+    for part in parts:
+        if part.name:
+            yield Field(part.name, start, start + part.size, part.unit, part.meaning)
+        start += part.size
 
 
-def _own(what: str, leaves: Sequence[Leaf]) -> Iterator[Field]:
-    """Yield the fields of a space that nobody named: a key each, or a number each for a bare vector."""
+def _default_fields(what: str, leaves: Sequence[Leaf]) -> Iterator[Field]:
+    """Yield the fields of a space without parts: one for each key, or for each number of a bare vector."""
     for leaf in leaves:
         if not leaf.path and leaf.stop - leaf.start > 1:
-            yield from (Field(f"{what}_{i}", i, i + 1, "", _values(leaf.space)) for i in range(leaf.stop))
+            yield from (
+                Field(f"{what}_{i}", i, i + 1, "", _whole_numbers(leaf.space)) for i in range(leaf.stop)
+            )
         elif leaf.stop > leaf.start:
             name = leaf.name if leaf.name.isidentifier() else f"{what}_{leaf.name}" if leaf.path else what
-            yield Field(name, leaf.start, leaf.stop, "", _values(leaf.space))
+            yield Field(name, leaf.start, leaf.stop, "", _whole_numbers(leaf.space))
 
 
 def _parts(parts: Any) -> list[Part]:
+    """Return the parts of a list, or of all keys of a mapping, in order."""
     if parts is None:
         return []
     groups = parts.values() if isinstance(parts, Mapping) else [parts]
     return [
-        one
+        part
         for group in groups
-        for one in ([group] if isinstance(group, Part) else group or [])
-        if one is not None
+        for part in ([group] if isinstance(group, Part) else group or [])
+        if part is not None
     ]
 
 
 def _bounds(space: Any) -> tuple[Array, Array]:
+    """Return the lowest and highest value of each number, flat and float64."""
     if isinstance(space, spaces.Box):
         return space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
     if isinstance(space, spaces.Discrete):
@@ -234,8 +282,8 @@ def _count(space: Any) -> int:
     return int(np.prod(space.shape))
 
 
-def _values(space: Any) -> str:
-    """Say which whole numbers a discrete space takes, nothing of other spaces."""
+def _whole_numbers(space: Any) -> str:
+    """Return which whole numbers a discrete space takes, as text; "" for a Box."""
     if isinstance(space, spaces.Box):
         return ""
     low, high = _bounds(space)
@@ -243,23 +291,33 @@ def _values(space: Any) -> str:
     return "a whole number, " + " or ".join(f"{a} to {b}" for a, b in ends)
 
 
-def cut(numbers: Array, low: Array, high: Array) -> Array:
-    """What numpy's clip does, in a third of its time for a few numbers."""
+def clip(numbers: Array, low: Array, high: Array) -> Array:
+    """Clip like ``numpy.clip``, in a third of its time for a few numbers: it runs in every step.
+
+    Args:
+        numbers: (n,).
+        low: (n,).
+        high: (n,), nowhere below ``low``.
+    """
     between: Array = np.minimum(np.maximum(numbers, low), high)
     return between
 
 
 def all_finite(numbers: Array) -> bool:
-    """Return whether all are, looking closer only where their sum of squares is not."""
+    """Return whether all numbers are finite."""
+    # One dot product is faster than a mask for a few numbers. It overflows for numbers beyond 1e154, which are
+    # finite all the same; only then is each looked at.
     return math.isfinite(numbers.dot(numbers)) or bool(np.isfinite(numbers).all())
 
 
 def _value(space: Any, numbers: Array) -> Any:
+    """Return a value of a space without others in it, rounded to whole numbers where it takes only these."""
     if isinstance(space, spaces.Box):
         low, high = space.low, space.high
         if space.dtype.kind != "f":
             numbers = np.rint(numbers)
-        return cut(numbers.reshape(space.shape).astype(space.dtype), low, high)
+        # Clipped after the cast: rounding to float32 may step over a bound.
+        return clip(numbers.reshape(space.shape).astype(space.dtype), low, high)
     low, high = _bounds(space)
     whole = np.clip(np.rint(numbers), low, high)
     if isinstance(space, spaces.Discrete):
@@ -267,12 +325,13 @@ def _value(space: Any, numbers: Array) -> Any:
     return whole.reshape(space.shape).astype(space.dtype)
 
 
-def _assembled(space: Any, path: tuple[Any, ...], built: Mapping[tuple[Any, ...], Any]) -> Any:
+def _assembled(space: Any, path: tuple[Any, ...], values: Mapping[tuple[Any, ...], Any]) -> Any:
+    """Put the values of all leaves, by path, together to a value of the space at ``path``."""
     if isinstance(space, spaces.Dict):
-        return {key: _assembled(each, (*path, key), built) for key, each in space.spaces.items()}
+        return {key: _assembled(child, (*path, key), values) for key, child in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
-        return tuple(_assembled(each, (*path, i), built) for i, each in enumerate(space.spaces))
-    return built[path]
+        return tuple(_assembled(child, (*path, i), values) for i, child in enumerate(space.spaces))
+    return values[path]
 
 
 def _tuple(numbers: Array) -> tuple[float, ...]:
@@ -283,6 +342,6 @@ def _of(leaf: Leaf) -> str:
     return f" {leaf.name!r}" if leaf.path else ""
 
 
-def _shown(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 60 else f"a {type(value).__name__}"

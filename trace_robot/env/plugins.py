@@ -1,134 +1,264 @@
-"""Which Python files are plug-ins, which packages bring some, and what they have in them."""
+"""Plug-ins: which Python files and installed packages are some, and the functions that each offers."""
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
+from weakref import WeakKeyDictionary
 
 from trace_robot.env.declaration import Environment
-from trace_robot.env.declared import Declared
+from trace_robot.env.declared import DeclaredPlugin
 from trace_robot.errors import WorkspaceError
-from trace_robot.spec import TaskSpec
+from trace_robot.spec import Array, TaskSpec
+from trace_robot.workspace import importable, load
 
-PLUGIN_NAMES = ("names", "describe", "make")
-DECLARED = "ENVIRONMENTS"
-GROUP = "trace_robot.envs"
-Kind = Literal["", "functions", "declared"]
+FUNCTIONS = ("names", "describe", "make")
+DECLARATIONS = "ENVIRONMENTS"
+GROUP = "trace_robot.envs"  # of entry points
+Expert = Callable[[Array], Array]
+PluginKind = Literal["", "functions", "declared"]
 
 
 class Plugin(Protocol):
-    """What a file in envs/ offers; one that has ENVIRONMENTS, a list of ``Environment``, gets these functions.
+    """The functions of one plug-in, with a default for each that its file leaves out.
 
-    names: the environments it knows. describe: one of them in words and sizes, without starting anything.
-    make: the gymnasium environment itself, with float64 observations and float32 actions.
-
-    A file may also offer ``sets()``, named lists of its environments ("mt10"), ``controls(name)``, the control modes
-    of one (without it: "pose" and "raw"), and ``expert(name, **options)``: a function from a flat observation to the
-    action that the environment's scripted expert would take.
+    A file either declares ENVIRONMENTS, a list of ``Environment``, or defines ``names``, ``describe`` and
+    ``make``. Beside these three it may define ``sets``, ``controls``, ``summary`` and ``expert``.
     """
 
-    __name__: str
-    __file__: str
+    @property
+    def file(self) -> str:
+        """Where it is, for messages and lists."""
+        ...
 
-    def names(self) -> Sequence[str]: ...
+    def names(self) -> Sequence[str]:
+        """Return the names of its environments."""
+        ...
 
-    def describe(self, name: str, /, **options: Any) -> TaskSpec: ...
+    def describe(self, name: str, /, **options: Any) -> TaskSpec:
+        """Return what an environment is under these options; nothing is simulated."""
+        ...
 
-    def make(self, name: str, /, **options: Any) -> Any: ...
+    def make(self, name: str, /, **options: Any) -> Any:
+        """Return the gymnasium environment, with float64 observations and float32 actions."""
+        ...
+
+    def sets(self) -> Mapping[str, Sequence[str]]:
+        """Return named lists of its environments, such as "mt10"; none by default."""
+        ...
+
+    def controls(self, name: str, /) -> Sequence[str]:
+        """Return the control modes of an environment; "pose" and "raw" by default."""
+        ...
+
+    def summary(self, name: str, /) -> tuple[str, str]:
+        """Return the task and what success is as text; from ``describe`` by default."""
+        ...
+
+    @property
+    def expert(self) -> Callable[..., Expert] | None:
+        """A function of a name and options that returns the scripted expert; None by default.
+
+        The expert maps a flat observation, (observation_size,), to the action it would take, (act_dim,).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: one file is one plug-in
+class ModulePlugin:
+    """A plug-in whose file defines functions; see ``Plugin`` for each.
+
+    They are looked up once, when the file is loaded. ``describe`` and ``make`` are the file's own functions,
+    not wrapped, because misspelt options are found by their signatures.
+    """
+
+    file: str
+    names: Callable[[], Sequence[str]]
+    describe: Callable[..., TaskSpec]
+    make: Callable[..., Any]
+    sets: Callable[[], Mapping[str, Sequence[str]]]
+    controls: Callable[[str], Sequence[str]]
+    summary: Callable[[str], tuple[str, str]]
+    expert: Callable[..., Expert] | None
+
+    @classmethod
+    def from_module(cls, module: Any, file: str) -> ModulePlugin:
+        """Look up a module's functions and fill in the defaults.
+
+        Args:
+            module: has at least ``names``, ``describe`` and ``make``.
+            file: where it is.
+        """
+
+        def summary(name: str) -> tuple[str, str]:
+            spec = module.describe(name)
+            return spec.instruction, spec.success
+
+        return cls(
+            file=file,
+            names=module.names,
+            describe=module.describe,
+            make=module.make,
+            sets=getattr(module, "sets", dict),
+            controls=getattr(module, "controls", lambda name: ("pose", "raw")),
+            summary=getattr(module, "summary", summary),
+            expert=getattr(module, "expert", None),
+        )
+
+
+# One plug-in a module, as long as the module lives: a DeclaredPlugin remembers what its environments are, and that
+# took making them. Keyed by the module object, so a file that is loaded again after an error gets a new one.
+_PLUGINS: WeakKeyDictionary[ModuleType, Plugin] = WeakKeyDictionary()
 
 
 @lru_cache(maxsize=256)
-def kind_of(path: Path, modified: int) -> Kind:
-    """Say whether a file means to be a plug-in: it binds ``names`` or ENVIRONMENTS. Other files are left alone."""
+def kind_of(path: Path, modified: int) -> PluginKind:
+    """Find out whether a file means to be a plug-in, by parsing it and executing nothing.
+
+    Other people's folders are called envs/ too, and their scripts must not run because a name is looked up.
+
+    Args:
+        path: a Python file.
+        modified: its time of change in nanoseconds; part of the cache's key.
+
+    Returns:
+        "declared" if it binds ENVIRONMENTS, "functions" if it binds ``names``, else "".
+
+    Raises:
+        WorkspaceError: it is not Python, or has ``names`` without ``describe`` or ``make``.
+    """
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, SyntaxError, ValueError) as error:
         raise WorkspaceError(f"{path} cannot be read as Python: {error}; mend or move the file") from error
-    bound = {name for statement in tree.body for name in _bound(statement)}
-    if DECLARED in bound:
+    bound = {name for statement in tree.body for name in _bound_names(statement)}
+    if DECLARATIONS in bound:
         return "declared"
     if "names" not in bound:
         return ""
-    missing = [name for name in PLUGIN_NAMES if name not in bound]
+    missing = [name for name in FUNCTIONS if name not in bound]
     if missing:
-        raise WorkspaceError(f"{path} lacks {' and '.join(missing)}; a plug-in has {', '.join(PLUGIN_NAMES)}")
+        raise WorkspaceError(f"{path} lacks {' and '.join(missing)}; a plug-in has {', '.join(FUNCTIONS)}")
     return "functions"
 
 
+def plugin_at(path: Path, root: Path) -> Plugin | None:
+    """Load the plug-in that a file is.
+
+    Args:
+        path: a Python file.
+        root: the workspace's folder, from which the file may import modules.
+
+    Returns:
+        The same object each time; None if the file means to be no plug-in.
+
+    Raises:
+        WorkspaceError: the file cannot be loaded, or what it declares cannot be right.
+    """
+    if not kind_of(path, path.stat().st_mtime_ns):
+        return None
+    with importable(str(root)):
+        return plugin_of(load(path), str(path), str(root))
+
+
 def plugin_of(module: ModuleType, file: str, root: str) -> Plugin:
-    """Return the plug-in that a loaded module is; the same object each time."""
-    if not hasattr(module, DECLARED):
-        return cast(Plugin, module)
-    made = vars(module).get("__trace_robot_plugin__")
-    if made is None:
-        made = Declared(file, _declared(getattr(module, DECLARED), file), root)
-        vars(module)["__trace_robot_plugin__"] = made
-    return cast(Plugin, made)
+    """Return the plug-in that a loaded module is, the same object each time.
+
+    Args:
+        module: has ENVIRONMENTS, or ``names``, ``describe`` and ``make``.
+        file: where it is, for messages.
+        root: the folder from which its environments may import modules; "" for none.
+
+    Raises:
+        WorkspaceError: ENVIRONMENTS is no list of ``Environment``, or has a name twice.
+    """
+    plugin = _PLUGINS.get(module)
+    if plugin is None:
+        if hasattr(module, DECLARATIONS):
+            plugin = DeclaredPlugin(file, _declarations(getattr(module, DECLARATIONS), file), root)
+        else:
+            plugin = ModulePlugin.from_module(module, file)
+        _PLUGINS[module] = plugin
+    return plugin
 
 
-def names_of(plugin: Plugin, file: str) -> list[str]:
+def names_of(plugin: Plugin) -> list[str]:
+    """Return the names of a plug-in's environments; raise WorkspaceError unless they are a sequence of texts."""
     names = plugin.names()
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise WorkspaceError(f"names() of {file} must return a sequence of names, got {names!r}")
+        raise WorkspaceError(f"names() of {plugin.file} must return a sequence of names, got {names!r}")
     return list(names)
 
 
 def packaged() -> dict[str, Plugin]:
-    """Return the plug-in of every environment that an installed package registers as ``trace_robot.envs``."""
-    found: dict[str, Plugin] = {}
-    for file, plugin in _packaged(tuple(sys.path)):
-        for name in names_of(plugin, file):
-            if name in found:
-                raise twice(name, found[name].__file__, file)
-            found[name] = plugin
-    return found
+    """Return the plug-in of every environment that installed packages bring by entry points."""
+    plugins: dict[str, Plugin] = {}
+    for plugin in _packaged(tuple(sys.path)):
+        for name in names_of(plugin):
+            if name in plugins:
+                raise duplicate_name(name, plugins[name].file, plugin.file)
+            plugins[name] = plugin
+    return plugins
 
 
+def duplicate_name(name: str, first: str, second: str) -> WorkspaceError:
+    """Return the error for a name that two plug-ins of one workspace, or two packages, claim.
+
+    Args:
+        name: of the environment.
+        first: the file of one plug-in.
+        second: the file of the other.
+    """
+    return WorkspaceError(f"environment {name!r} exists twice: in {first} and {second}; rename one of them")
+
+
+# entry_points reads the metadata of every installed package, and names are looked up often. ``path`` is the key, so
+# that a package on a changed sys.path is found.
 @lru_cache(maxsize=4)
-def _packaged(path: tuple[str, ...]) -> tuple[tuple[str, Plugin], ...]:
+def _packaged(path: tuple[str, ...]) -> tuple[Plugin, ...]:
     plugins = []
     for point in entry_points(group=GROUP):
-        said = f"entry point {point.name!r} of package {point.dist.name if point.dist else point.value}"
+        package = f"package {point.dist.name}" if point.dist else f"package {point.value}"
+        origin = f"entry point {point.name!r} of {package}"
         try:
             module = point.load()
         except Exception as error:  # a package's module may do anything when it is imported
             raise WorkspaceError(
-                f"{said} cannot be loaded: {type(error).__name__}: {error}; mend or uninstall the package"
+                f"{origin} cannot be loaded: {type(error).__name__}: {error}; mend or uninstall the package"
             ) from error
-        missing = [name for name in PLUGIN_NAMES if not hasattr(module, name)]
-        if missing and not hasattr(module, DECLARED):
+        missing = [name for name in FUNCTIONS if not hasattr(module, name)]
+        if missing and not hasattr(module, DECLARATIONS):
             raise WorkspaceError(
-                f"{said} must be a module with {DECLARED}, or with {', '.join(PLUGIN_NAMES)}"
+                f"{origin} must be a module with {DECLARATIONS}, or with {', '.join(FUNCTIONS)}"
             )
-        plugins.append((said, plugin_of(module, str(getattr(module, "__file__", said)), "")))
+        plugins.append(plugin_of(module, str(getattr(module, "__file__", origin)), ""))
     return tuple(plugins)
 
 
-def twice(name: str, one: str, other: str) -> WorkspaceError:
-    return WorkspaceError(f"environment {name!r} exists twice: in {one} and {other}; rename one of them")
-
-
-def _declared(said: Any, file: str) -> tuple[Environment, ...]:
-    if isinstance(said, Environment):
-        said = [said]
-    if not isinstance(said, list | tuple) or not all(isinstance(each, Environment) for each in said):
-        raise WorkspaceError(f"{file}: {DECLARED} must be a list of Environment(...), got {said!r}")
-    names = [each.called for each in said]
+def _declarations(value: Any, file: str) -> tuple[Environment, ...]:
+    """Check what a file binds to ENVIRONMENTS; a single ``Environment`` stands for a list of one."""
+    if isinstance(value, Environment):
+        value = [value]
+    if not isinstance(value, list | tuple) or not all(isinstance(entry, Environment) for entry in value):
+        raise WorkspaceError(f"{file}: {DECLARATIONS} must be a list of Environment(...), got {value!r}")
+    names = [declaration.env_name for declaration in value]
     for name in names:
         if names.count(name) > 1:
             raise WorkspaceError(
-                f"{file}: environment {name!r} stands in {DECLARED} twice; give one another name="
+                f"{file}: environment {name!r} stands in {DECLARATIONS} twice; give one another name="
             )
-    return tuple(said)
+    return tuple(value)
 
 
-def _bound(statement: ast.stmt) -> list[str]:
+def _bound_names(statement: ast.stmt) -> list[str]:
+    """Return the names that a statement of a module's top level binds."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.Assign):

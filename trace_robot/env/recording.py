@@ -1,4 +1,4 @@
-"""What of an environment can be saved, restored and drawn: MuJoCo's state where it has one, else its actions."""
+"""Snapshots of an environment, and recordings from which an episode is drawn."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ import numpy as np
 
 from trace_robot.spec import Array, Scene, States
 
+# Arrays of a MuJoCo model that resets change, to show goals and objects in other places or colors.
 MOVED = ("body_pos", "body_quat", "site_pos", "geom_pos", "geom_size", "geom_rgba", "site_rgba")
-FRAMES_A_SECOND = 30.0
+FRAMES_PER_SECOND = 30.0
 SIMULATOR = ("mujoco", "gymnasium.envs.mujoco")  # modules whose objects are handles, not values
+# Attributes that hold windows and contexts of a GL library, as gymnasium's own environments call them.
 DRAWING = frozenset({"screen", "clock", "surf", "window", "viewer", "isopen", "mujoco_renderer"})
 
 
 @dataclass(frozen=True, slots=True)
 class StateSnapshot:
-    """attributes: of each wrapper and the environment, the outermost first; physics: MuJoCo's state, or None;
-    computed: what MuJoCo computes from it and an environment may read before the next step, a step old or not.
+    """The state of an environment and its wrappers.
+
+    Attributes:
+        attributes: of each wrapper and the environment, the outermost first.
+        physics: MuJoCo's integration state, (n,), or None without MuJoCo.
+        computed: arrays that MuJoCo derives from the state. An environment may read them before the next step,
+            and then they must be as stale as they were.
     """
 
     attributes: tuple[Mapping[str, Any], ...]
@@ -30,44 +37,55 @@ class StateSnapshot:
 
 
 def simulation(env: Any) -> tuple[Any, Any] | None:
-    """Return the MuJoCo model and data of an unwrapped environment, if it keeps them where most do."""
+    """Return the MuJoCo model and data of an unwrapped environment from its attributes ``model``, ``data``."""
     model, data = getattr(env, "model", None), getattr(env, "data", None)
+    # Compared by name, so that mujoco is not imported for an environment without it.
     if type(model).__name__ == "MjModel" and type(data).__name__ == "MjData":
         return model, data
     return None
 
 
 def snapshot(env: Any) -> StateSnapshot:
-    """Return copies of everything that a later step may depend on; whether it is exact can only be tried."""
-    attributes = tuple(_values(each) for each in _chain(env))
-    found = simulation(env.unwrapped)
-    if found is None:
+    """Return copies of everything that a later step may depend on.
+
+    Whether it is complete can only be tested: ``trace-robot check-env`` does.
+    """
+    attributes = tuple(_attributes(layer) for layer in _layers(env))
+    physics = simulation(env.unwrapped)
+    if physics is None:
         return StateSnapshot(attributes, None, {})
     import mujoco
 
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
-    state = np.empty(mujoco.mj_stateSize(found[0], kind))
-    mujoco.mj_getState(*found, state, kind)
-    return StateSnapshot(attributes, state, {name: array.copy() for name, array in _arrays(found[1])})
+    state = np.empty(mujoco.mj_stateSize(physics[0], kind))
+    mujoco.mj_getState(*physics, state, kind)
+    return StateSnapshot(attributes, state, {name: array.copy() for name, array in _arrays(physics[1])})
 
 
 def restore(env: Any, saved: StateSnapshot) -> None:
-    """Continue from a snapshot of the same object."""
-    for each, attributes in zip(_chain(env), saved.attributes, strict=True):
-        vars(each).update(copy.deepcopy(dict(attributes)))
-    found = simulation(env.unwrapped)
-    if found is not None and saved.physics is not None:
+    """Put an environment back into a saved state.
+
+    Args:
+        env: the object of which the snapshot was taken, with the same wrappers.
+        saved: the snapshot; it may be restored any number of times.
+    """
+    for layer, attributes in zip(_layers(env), saved.attributes, strict=True):
+        # Copied again, or the next step would change the snapshot.
+        vars(layer).update(copy.deepcopy(dict(attributes)))
+    physics = simulation(env.unwrapped)
+    if physics is not None and saved.physics is not None:
         import mujoco
 
-        mujoco.mj_setState(*found, saved.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
-        for name, array in _arrays(found[1]):
-            kept = saved.computed.get(name)
-            if kept is not None and kept.shape == array.shape:
-                array[:] = kept
+        mujoco.mj_setState(*physics, saved.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+        for name, array in _arrays(physics[1]):
+            values = saved.computed.get(name)
+            # Arrays of contacts and constraints have another length in another state; mj_step computes them first.
+            if values is not None and values.shape == array.shape:
+                array[:] = values
 
 
 def _arrays(data: Any) -> Iterator[tuple[str, Array]]:
-    """Yield what MuJoCo's data shows of itself as arrays of numbers that can be written."""
+    """Yield the arrays of numbers of MuJoCo's data that can be written, by name."""
     for name in dir(data):
         value = None if name.startswith("_") else getattr(data, name, None)
         if isinstance(value, np.ndarray) and value.flags.writeable and value.dtype.kind in "fiu":
@@ -75,10 +93,11 @@ def _arrays(data: Any) -> Iterator[tuple[str, Array]]:
 
 
 class StateRecorder:
-    """Collects what a picture of an episode needs, about ``FRAMES_A_SECOND`` of simulated time.
+    """Record what the pictures of an episode need, about ``FRAMES_PER_SECOND`` of simulated time.
 
-    With a MuJoCo model that lies in a file its states are recorded, for any camera and without stepping again;
-    else the actions, each with its reward, with which the environment is stepped once more to draw itself.
+    With a MuJoCo model that lies in a file its states are recorded, for any camera and without stepping again.
+    Otherwise it records the actions, each with its reward, and the environment is stepped once more with them
+    to draw itself; the rewards show whether the second episode is the first.
     """
 
     def __init__(
@@ -87,42 +106,65 @@ class StateRecorder:
         camera: str | Mapping[str, float],
         marks: Callable[[Any], Mapping[str, Any]] | None,
     ) -> None:
+        """Look up the model's file and the time of a step.
+
+        Args:
+            env: the gymnasium environment.
+            camera: as ``Environment.camera``.
+            marks: as ``Environment.marks``.
+        """
         self._env, self._camera, self._marks = env, camera, marks
         inner = env.unwrapped
-        found = simulation(inner)
+        physics = simulation(inner)
         path = getattr(inner, "fullpath", None) or getattr(inner, "xml_file", None)
-        self.model_path = str(Path(path).resolve()) if found and path and Path(path).is_file() else ""
+        self.model_path = str(Path(path).resolve()) if physics and path and Path(path).is_file() else ""
         self.draws_itself = "rgb_array" in (getattr(env, "metadata", None) or {}).get("render_modes", ())
         self.dt = float(getattr(inner, "dt", 0.0) or 0.0) or _frame_seconds(env)
-        self._original = {name: getattr(found[0], name).copy() for name in MOVED} if found else {}
-        self._every = max(1, round(1.0 / (FRAMES_A_SECOND * self.dt))) if self.model_path else 1
+        self._original = {name: getattr(physics[0], name).copy() for name in MOVED} if physics else {}
+        self._every = max(1, round(1.0 / (FRAMES_PER_SECOND * self.dt))) if self.model_path else 1
+        # Each: qpos or action and reward, mocap positions, mocap quaternions, seconds.
         self._frames: list[tuple[Array, Array, Array, float]] = []
         self.seed: int | None = None
 
     @property
     def can_draw(self) -> bool:
+        """Whether pictures can be made of what is recorded."""
         return bool(self.model_path) or self.draws_itself
 
     def start(self, seed: int | None, recording: bool, width: int) -> None:
-        """Begin an episode. width: numbers of what ``decided`` is told."""
+        """Begin an episode.
+
+        Args:
+            seed: with which it can be started again; None if it cannot.
+            recording: whether to record its first state.
+            width: length of the vectors of ``record_decision``.
+        """
         self.seed, self._frames = seed, []
         if recording:
             self._frames.append(self._frame(0, np.zeros(width)))
 
-    def stepped(self, steps: int) -> None:
-        """Note a simulator step, of a model."""
+    def record_step(self, steps: int) -> None:
+        """Record the model's state after ``steps`` simulator steps, if a frame is due; nothing without a model."""
         if self.model_path and steps % self._every == 0:
             self._frames.append(self._frame(steps, np.empty(0)))
 
-    def decided(self, steps: int, told: Array) -> None:
-        """Note a decision and its reward, of an environment that is stepped again."""
+    def record_decision(self, steps: int, decision: Array) -> None:
+        """Record a decision; nothing with a model, whose states are recorded.
+
+        Args:
+            steps: simulator steps so far.
+            decision: (act_dim + 1,), the action and its reward.
+        """
         if not self.model_path:
-            self._frames.append(self._frame(steps, told))
+            self._frames.append(self._frame(steps, decision))
 
     def scene(self, replay: Mapping[str, Any]) -> Scene | None:
-        """Return what draws the episode; None where nothing can."""
+        """Return what draws the episode, None where nothing can.
+
+        replay: name and options of the environment, for one that is stepped again.
+        """
         if self.model_path:
-            moved = self._moved()
+            moved = self._moved_arrays()
             named = isinstance(self._camera, str)
             view = {} if named and self._camera else _view(self._env.unwrapped)
             if not named:
@@ -133,6 +175,7 @@ class StateRecorder:
         return None
 
     def states(self, steps: int) -> States | None:
+        """Return what was recorded in the ``steps`` simulator steps so far, and the state now; None for nothing."""
         if not self._frames or not self.can_draw:
             return None
         frames = list(self._frames)
@@ -140,15 +183,15 @@ class StateRecorder:
             frames.append(self._frame(steps, np.empty(0)))
         first = frames[0]
         columns = [np.array([frame[i] for frame in frames]) for i in range(4)]
-        return States(*(each.reshape(len(frames), *np.shape(first[i])) for i, each in enumerate(columns)))
+        return States(*(column.reshape(len(frames), *np.shape(first[i])) for i, column in enumerate(columns)))
 
-    def _moved(self) -> dict[str, Array]:
-        """Return the arrays of the model that are not as its file says, and the sites where they are to be drawn."""
+    def _moved_arrays(self) -> dict[str, Array]:
+        """Return the arrays of the model that differ from its file, with sites moved to the marks."""
         inner = self._env.unwrapped
-        found = simulation(inner)
-        if found is None:
+        physics = simulation(inner)
+        if physics is None:
             return {}
-        model, data = found
+        model, data = physics
         moved = {
             name: getattr(model, name).copy()
             for name, before in self._original.items()
@@ -158,24 +201,27 @@ class StateRecorder:
             sites = moved.setdefault("site_pos", model.site_pos.copy())
             site = model.site(name).id
             body = model.site_bodyid[site]
-            turned = data.xmat[body].reshape(3, 3)
-            sites[site] = turned.T @ (np.asarray(position, float) - data.xpos[body])
+            # A site's position is in its body's frame, a mark in the world's.
+            rotation = data.xmat[body].reshape(3, 3)
+            sites[site] = rotation.T @ (np.asarray(position, float) - data.xpos[body])
         return moved
 
-    def _frame(self, steps: int, told: Array) -> tuple[Array, Array, Array, float]:
-        found = simulation(self._env.unwrapped)
-        if not self.model_path or found is None:
-            return np.array(told, float), np.empty((0, 3)), np.empty((0, 4)), steps * self.dt
-        data = found[1]
+    def _frame(self, steps: int, decision: Array) -> tuple[Array, Array, Array, float]:
+        """Return the model's state, or the decision in the place of ``qpos``."""
+        physics = simulation(self._env.unwrapped)
+        if not self.model_path or physics is None:
+            return np.array(decision, float), np.empty((0, 3)), np.empty((0, 4)), steps * self.dt
+        data = physics[1]
         return data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy(), steps * self.dt
 
 
 def _frame_seconds(env: Any) -> float:
+    """Return the seconds of a step as the environment's own pictures show it, 1/30 where it does not say."""
     return 1.0 / float((getattr(env, "metadata", None) or {}).get("render_fps") or 30.0)
 
 
 def _view(env: Any) -> dict[str, float]:
-    """Return the free camera that a gymnasium MuJoCo environment gives itself."""
+    """Return the free camera of gymnasium's MuJoCo environments, as ``Scene.view``; {} for one that follows a body."""
     config = getattr(getattr(env, "mujoco_renderer", None), "default_cam_config", None) or {}
     view = {name: float(config[name]) for name in ("distance", "azimuth", "elevation") if name in config}
     if "lookat" in config:
@@ -183,7 +229,7 @@ def _view(env: Any) -> dict[str, float]:
     return view if config.get("type", 0) == 0 and "trackbodyid" not in config else {}
 
 
-def _chain(env: Any) -> Iterator[Any]:
+def _layers(env: Any) -> Iterator[Any]:
     """Yield the wrappers, the outermost first, then the environment."""
     while True:
         yield env
@@ -192,10 +238,13 @@ def _chain(env: Any) -> Iterator[Any]:
         env = env.env
 
 
-def _values(each: Any) -> dict[str, Any]:
-    """Return deep copies of an object's attributes, without what draws and what is a view into the simulator."""
-    values = {}
-    for name, value in vars(each).items():
+def _attributes(layer: Any) -> dict[str, Any]:
+    """Return deep copies of an object's attributes that are values.
+
+    What draws and what belongs to the simulator is left out: its state is saved by itself.
+    """
+    attributes = {}
+    for name, value in vars(layer).items():
         if (
             name in DRAWING
             or name == "env"
@@ -204,16 +253,14 @@ def _values(each: Any) -> dict[str, Any]:
         ):
             continue
         try:
-            values[name] = copy.deepcopy(value)
-        except (
-            Exception
-        ):  # handles of files, windows, generators: nothing that a step changes can be copied so
+            attributes[name] = copy.deepcopy(value)
+        except Exception:  # handles of files and windows, generators: they raise what they like
             continue
-    return values
+    return attributes
 
 
 def _is_view(value: Any) -> bool:
-    """Say whether an array's memory belongs to something that is not an array: to the simulator."""
+    """Return whether an array's memory belongs to no array, and so to the simulator."""
     if not isinstance(value, np.ndarray):
         return False
     base: Any = value

@@ -1,4 +1,7 @@
-"""To be named."""
+"""Environments by name: descriptions, environments and experts of all plug-ins.
+
+A name is an environment's; or a plug-in file's, or the path of one; or a gymnasium id.
+"""
 
 from __future__ import annotations
 
@@ -6,70 +9,30 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from trace_robot.env.declared import importable, registered
-from trace_robot.env.plugins import Plugin, kind_of, names_of, packaged, plugin_of, twice
+from trace_robot.child_process import workspace_root
+from trace_robot.env.declared import plugin_of_id
+from trace_robot.env.gymnasium_ids import gymnasium_ids
+from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
 from trace_robot.errors import UnknownNameError, WorkspaceError, unknown
 from trace_robot.spec import TaskSpec
-from trace_robot.workspace import files, load, root, workspaces
+from trace_robot.workspace import Workspace, files, workspaces
 
-IS_NONE = "it has neither ENVIRONMENTS nor names, describe and make; see docs/environments.md"
-
-
-def environments() -> tuple[str, ...]:
-    """Return the names of all environments of all plug-ins, each once."""
-    return tuple(_environments())
-
-
-def describe(name: str, /, **options: Any) -> TaskSpec:
-    """Return what an environment says of itself under these options; nothing is simulated."""
-    return _call(name, "describe", options)  # type: ignore[no-any-return]
-
-
-def make(name: str, /, **options: Any) -> Any:
-    """Return the plain gymnasium environment called ``name``."""
-    return _call(name, "make", options)
-
-
-def sets() -> dict[str, tuple[str, ...]]:
-    """Return the named lists of environments that the plug-ins offer; the first workspace that has one wins."""
-    found: dict[str, tuple[str, ...]] = {}
-    for module in {id(module): module for module in _environments().values()}.values():
-        for name, members in getattr(module, "sets", dict)().items():
-            found.setdefault(name, tuple(members))
-    return found
-
-
-def expert(name: str, /, **options: Any) -> Callable[[Any], Any]:
-    """Return the scripted expert of an environment, asked for at feedback level "expert" only."""
-    require_expert(name)
-    return _call(name, "expert", options)  # type: ignore[no-any-return]
-
-
-def require_expert(name: str) -> None:
-    """Raise UnknownNameError if the environment comes with no scripted expert; none is loaded."""
-    if not hasattr(plugin(name), "expert"):
-        raise UnknownNameError(
-            f"{name} has no scripted expert, which feedback level 'expert' asks; use outcome, terms or hindsight"
-        )
-
-
-def plugin(name: str) -> Plugin:
-    """Return the plug-in that knows the environment ``name``."""
-    return _lookup(name, {"task": name})[0]
-
-
-def controls(name: str) -> tuple[str, ...]:
-    """Return the control modes that an environment has."""
-    module, name = _lookup(name, {"task": name})
-    modes = getattr(module, "controls", None)
-    return ("pose", "raw") if modes is None else tuple(modes(name))
+NOT_A_PLUGIN = "it has neither ENVIRONMENTS nor names, describe and make; see docs/environments.md"
+ANY_TASK = {"task": "any"}  # for questions about a plug-in: a bare gymnasium id has none without a task
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """What a list of environments shows of one. file: of its plug-in; success: in words, empty where found later."""
+    """What a list of environments shows of one.
+
+    Attributes:
+        name: of the environment.
+        instruction: what a controller must do, as text.
+        success: what success is, as text; empty where only the environment itself can tell.
+        file: of its plug-in.
+    """
 
     name: str
     instruction: str
@@ -77,109 +40,204 @@ class CatalogEntry:
     file: str
 
 
+def environments() -> tuple[str, ...]:
+    """Return the names of all environments of all plug-ins, each once."""
+    return tuple(_plugins())
+
+
 def catalogue() -> list[CatalogEntry]:
-    """Return every environment of every plug-in; those that are merely declared are not made for it."""
-    entries = []
-    for name, module in _environments().items():
-        told = getattr(module, "told", None)
-        if told is not None:
-            instruction, success = told(name)
-        else:
-            spec = module.describe(name)
-            instruction, success = spec.instruction, spec.success
-        entries.append(CatalogEntry(name, instruction, success, module.__file__))
-    return entries
+    """Return every environment of every plug-in, without making those that are declared."""
+    return [CatalogEntry(name, *plugin.summary(name), plugin.file) for name, plugin in _plugins().items()]
 
 
-def _environments() -> dict[str, Plugin]:
-    """Return the plug-in of every environment; the first workspace that knows a name wins, packages come last."""
-    found: dict[str, Plugin] = {}
-    for workspace in workspaces():
-        here: dict[str, Plugin] = {}
-        for path in workspace.files("envs").values():
-            module = _plugin_at(path, workspace.root)
-            for name in () if module is None else names_of(module, str(path)):
-                if name in here:
-                    raise twice(name, here[name].__file__, str(path))
-                here[name] = cast(Plugin, module)
-        for name, module in here.items():
-            found.setdefault(name, module)
-    for name, module in packaged().items():
-        found.setdefault(name, module)
-    return found
+def sets() -> dict[str, tuple[str, ...]]:
+    """Return the named lists of environments; of two lists of one name the first workspace's wins."""
+    lists: dict[str, tuple[str, ...]] = {}
+    for plugin in dict.fromkeys(_plugins().values()):
+        for name, members in plugin.sets().items():
+            lists.setdefault(name, tuple(members))
+    return lists
 
 
-def _plugin_at(path: Path, root: Path) -> Plugin | None:
-    """Return the plug-in that a file is, None if it means to be none."""
-    if not kind_of(path, path.stat().st_mtime_ns):
-        return None
-    with importable(str(root)):
-        return plugin_of(load(path), str(path), str(root))
+def describe(name: str, /, **options: Any) -> TaskSpec:
+    """Return what an environment is under these options, without simulating it.
+
+    Args:
+        name: of an environment, a plug-in file with one, or a gymnasium id.
+        options: of its plug-in, such as ``control="raw"``; for a bare gymnasium id ``task`` is needed.
+
+    Raises:
+        UnknownNameError: no plug-in has the name or takes an option; the message suggests similar ones.
+        WorkspaceError: a plug-in cannot be loaded, or declares what does not fit.
+    """
+    plugin, name = _lookup_checked(name, options)
+    return plugin.describe(name, **options)
 
 
-def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
-    """Return who knows the environment called ``name``, and the name under which.
+def make(name: str, /, **options: Any) -> Any:
+    """Return the gymnasium environment, without nodes; ``load_env`` returns one that is traced.
 
-    A name is an environment's; or a plug-in file's, or the path of one, that has a single environment; or a
-    gymnasium id, with "module:" before it where a module registers it.
+    Args:
+        name: as of ``describe``.
+        options: as of ``describe``.
+
+    Raises:
+        UnknownNameError: as of ``describe``.
+        WorkspaceError: as of ``describe``.
+    """
+    plugin, name = _lookup_checked(name, options)
+    return plugin.make(name, **options)
+
+
+def task_spec_of(env: Any) -> TaskSpec | None:
+    """Return the spec that an environment carries as ``task_spec``, None if it carries none.
+
+    It is what the environment really is, where ``describe`` is what was asked for: Meta-World's falls back to
+    upstream's engine when versions differ.
+    """
+    spec = getattr(env.unwrapped, "task_spec", None)
+    return spec if isinstance(spec, TaskSpec) else None
+
+
+def expert(name: str, /, **options: Any) -> Expert:
+    """Return the scripted expert of an environment, used at feedback level "expert" only.
+
+    Args:
+        name: as of ``describe``.
+        options: as of ``describe``.
+
+    Returns:
+        A function from a flat observation, (observation_size,), to the expert's action, (act_dim,).
+
+    Raises:
+        UnknownNameError: the environment comes with no scripted expert, or as of ``describe``.
+    """
+    scripted = _expert(name)
+    _, name = _lookup_checked(name, options)
+    return scripted(name, **options)
+
+
+def require_expert(name: str) -> None:
+    """Raise UnknownNameError if the environment comes with no scripted expert; the expert is not loaded."""
+    _expert(name)
+
+
+def plugin(name: str) -> Plugin:
+    """Return the plug-in that knows the environment ``name``."""
+    return _lookup(name, ANY_TASK)[0]
+
+
+def controls(name: str) -> tuple[str, ...]:
+    """Return the control modes that an environment has, such as ("pose", "raw")."""
+    plugin, name = _lookup(name, ANY_TASK)
+    return tuple(plugin.controls(name))
+
+
+def expand_name(name: str) -> list[str]:
+    """Return the environments that a name stands for: all of a plug-in file, else the name itself.
+
+    Raises:
+        WorkspaceError: the path of a file that is not there, or of one that is no plug-in.
     """
     if name.endswith(".py"):
-        return only(Path(root(), name))
-    known = _environments()
-    if name in known:
-        return known[name], name
-    if name in files("envs") and _plugin_at(path := files("envs")[name], path.parent.parent) is not None:
-        return only(path)
-    try:
-        return cast(Plugin, registered(name, options, root())), name
-    except UnknownNameError as error:
-        if ":" in name:
-            raise
-        raise unknown("environment", name, [*known, *gymnasium_ids()]) from error
-
-
-def only(path: Path) -> tuple[Plugin, str]:
-    """Return the plug-in of a file and its single environment's name; raise WorkspaceError where it has more."""
-    if not path.is_file():
-        raise WorkspaceError(f"no plug-in file {str(path)!r}; see: trace-robot envs")
-    module = _plugin_at(path.resolve(), path.resolve().parent.parent)
-    if module is None:
-        raise WorkspaceError(f"{path} is no plug-in: {IS_NONE}")
-    names = names_of(module, str(path))
-    if len(names) != 1:
-        raise WorkspaceError(f"{path} has {len(names)} environments; name one: {', '.join(names)}")
-    return module, names[0]
-
-
-def named_in(name: str) -> list[str]:
-    """Return the environments that ``name`` stands for: all of a file in envs/ or at a path, else itself."""
-    path = Path(root(), name) if name.endswith(".py") else files("envs").get(name)
-    if path is None or (not name.endswith(".py") and name in _environments()):
+        path = Path(workspace_root(), name)
+    elif name in files("envs") and name not in _plugins():
+        path = files("envs")[name]
+    else:
         return [name]
-    if not path.is_file():
-        raise WorkspaceError(f"no plug-in file {str(path)!r}; see: trace-robot envs")
-    module = _plugin_at(path.resolve(), path.resolve().parent.parent)
-    if module is None:
-        raise WorkspaceError(f"{path} is no plug-in: {IS_NONE}")
-    names = names_of(module, str(path))
+    names = names_of(_plugin_file(path))
     return [name] if len(names) == 1 else names
 
 
-def gymnasium_ids() -> list[str]:
-    """Return the ids that gymnasium knows of by itself."""
-    from gymnasium.envs.registration import registry
+def _plugins() -> dict[str, Plugin]:
+    """Return the plug-in of every environment; the first workspace with a name wins, packages come last."""
+    plugins: dict[str, Plugin] = {}
+    for workspace in workspaces():
+        for name, plugin in _plugins_of(workspace).items():
+            plugins.setdefault(name, plugin)
+    for name, plugin in packaged().items():
+        plugins.setdefault(name, plugin)
+    return plugins
 
-    return list(registry)
+
+def _plugins_of(workspace: Workspace) -> dict[str, Plugin]:
+    plugins: dict[str, Plugin] = {}
+    for path in workspace.files("envs").values():
+        plugin = plugin_at(path, workspace.root)
+        if plugin is None:
+            continue
+        for name in names_of(plugin):
+            if name in plugins:
+                raise duplicate_name(name, plugins[name].file, str(path))
+            plugins[name] = plugin
+    return plugins
 
 
-def _call(name: str, function: str, options: dict[str, Any]) -> Any:
-    """Call a plug-in's function; an option that it does not take is an error of one line."""
-    module, name = _lookup(name, options)
-    for called in (module.describe, module.make):
-        parameters = list(inspect.signature(called).parameters.values())
+def _expert(name: str) -> Callable[..., Expert]:
+    scripted = plugin(name).expert
+    if scripted is None:
+        raise UnknownNameError(
+            f"{name} has no scripted expert, which feedback level 'expert' asks; use outcome, terms or hindsight"
+        )
+    return scripted
+
+
+def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
+    """Return the plug-in that knows an environment, and the plug-in's name for it.
+
+    Args:
+        name: an environment's; or a plug-in file's, or the path of one, that has a single environment; or a
+            gymnasium id, with "module:" before it where a module registers it. They are tried in this order,
+            so that a plug-in may take the place of a gymnasium id.
+        options: of the environment; a gymnasium id needs ``task``.
+    """
+    if name.endswith(".py"):
+        return _single_environment(Path(workspace_root(), name))
+    plugins = _plugins()
+    if name in plugins:
+        return plugins[name], name
+    path = files("envs").get(name)
+    if path is not None and plugin_at(path, path.parent.parent) is not None:
+        return _single_environment(path)
+    try:
+        return plugin_of_id(name, options, workspace_root()), name
+    except UnknownNameError as error:
+        if ":" in name:
+            raise
+        raise unknown("environment", name, [*plugins, *gymnasium_ids()]) from error
+
+
+def _lookup_checked(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
+    """Look up an environment, and refuse options that its plug-in does not take.
+
+    They are compared with the signatures before the call, because a TypeError of the call could as well be an
+    error in the plug-in's own code.
+    """
+    plugin, name = _lookup(name, options)
+    for function in (plugin.describe, plugin.make):
+        parameters = list(inspect.signature(function).parameters.values())
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            allowed = [parameter.name for parameter in parameters[1:]]
+            known = [parameter.name for parameter in parameters[1:]]
             for option in options:
-                if option not in allowed:
-                    raise unknown(f"option of {name}", option, allowed)
-    return getattr(module, function)(name, **options)
+                if option not in known:
+                    raise unknown(f"option of {name}", option, known)
+    return plugin, name
+
+
+def _single_environment(path: Path) -> tuple[Plugin, str]:
+    """Return the plug-in of a file and its only environment's name; raise WorkspaceError where it has more."""
+    plugin = _plugin_file(path)
+    names = names_of(plugin)
+    if len(names) != 1:
+        raise WorkspaceError(f"{path} has {len(names)} environments; name one: {', '.join(names)}")
+    return plugin, names[0]
+
+
+def _plugin_file(path: Path) -> Plugin:
+    """Return the plug-in of a file that the user named; raise WorkspaceError if it is none."""
+    if not path.is_file():
+        raise WorkspaceError(f"no plug-in file {str(path)!r}; see: trace-robot envs")
+    plugin = plugin_at(path.resolve(), path.resolve().parent.parent)
+    if plugin is None:
+        raise WorkspaceError(f"{path} is no plug-in: {NOT_A_PLUGIN}")
+    return plugin

@@ -1,4 +1,4 @@
-"""Control mode "pose": an action says where to be, and a controller brings the robot there in several steps."""
+"""Control mode "pose": an action is a target, and a proportional controller tracks it for several steps."""
 
 from __future__ import annotations
 
@@ -13,36 +13,75 @@ from trace_robot.spec import Array, Field, TaskSpec
 
 
 class Tracking(Protocol):
-    """How a target becomes raw actions; a decision is at most ``steps`` of them and at least ``least``."""
+    """A tracking controller: how a target becomes raw actions.
+
+    An ``observation`` is the dict of named values that a controller sees; an ``action`` is the controller's,
+    float32 of shape (act_dim,), clipped to the bounds.
+    """
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Simulator steps of a decision at most."""
+        ...
 
     @property
-    def least(self) -> int: ...
+    def least(self) -> int:
+        """Simulator steps of a decision at least, so that it does not end before the robot moves."""
+        ...
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
-        """Return the fields and bounds of an action; raise WorkspaceError where ``raw`` does not fit."""
+        """Return fields, lower and upper bounds of an action in mode "pose".
+
+        raw: the environment in mode "raw"; WorkspaceError is raised where it does not fit.
+        """
         ...
 
-    def target(self, seen: Mapping[str, Any], wanted: Array) -> Array:
-        """Return where to be, given the observation on which a decision was taken."""
+    def target(self, observation: Mapping[str, Any], action: Array) -> Array:
+        """Return the target of a decision, in the units of the tracked part.
+
+        Args:
+            observation: on which the decision was taken.
+            action: the decision.
+        """
         ...
 
-    def raw(self, seen: Mapping[str, Any], target: Array, wanted: Array) -> Array:
-        """Return the next raw action, not clipped."""
+    def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
+        """Return the next raw action, not clipped.
+
+        Args:
+            observation: of this simulator step.
+            target: of the decision.
+            action: the decision; what is not tracked, such as a gripper, is passed on.
+        """
         ...
 
-    def there(self, before: Mapping[str, Any], seen: Mapping[str, Any], target: Array) -> bool: ...
+    def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
+        """Return whether the decision may end early.
+
+        Args:
+            before: the observation one simulator step ago.
+            observation: of now.
+            target: of the decision.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class HandTracking:
-    """For an environment whose first three action numbers move a hand: an action is a displacement in metres.
+    """Proportional control of a hand that the first three action numbers move.
 
-    hand: the observation part that is its position. gain: raw action per metre of error. reach: metres a decision.
-    still: an observation part, such as a gripper's opening, that must change by less than ``change`` a step before
-    a decision ends early, which it does once the hand is within ``near`` metres of its target on each axis.
+    An action is then a displacement of the hand in meters, and the numbers after it. A decision ends early once
+    the hand is near its target and ``still`` has come to rest.
+
+    Attributes:
+        hand: the observation part that is its position, meters.
+        gain: raw action per meter of error.
+        reach: meters of a decision at most, on each axis.
+        steps: simulator steps of a decision at most.
+        least: simulator steps of a decision at least.
+        near: meters from the target, on each axis, at which a decision may end.
+        still: an observation part, such as a gripper's opening, that must have come to rest; "" for none.
+        change: change of ``still`` in a step below which it rests, in its own unit.
     """
 
     hand: str
@@ -55,6 +94,7 @@ class HandTracking:
     change: float = 0.002
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
+        """Return fields and bounds of an action; raise WorkspaceError for parts that do not fit."""
         sizes = {part.name: part.size for part in raw.observation}
         if sizes.get(self.hand) != 3 or raw.action_size < 3 or (self.still and self.still not in sizes):
             raise WorkspaceError(
@@ -68,27 +108,43 @@ class HandTracking:
                 "pose: HandTracking needs the first three action numbers in a part of their own"
             )
         motion = Field("displacement", 0, 3, "m", "where the hand must go, seen from where it is")
+        # Displacement and not position: the bounds are the same wherever the hand is.
         return (motion, *rest), (-self.reach,) * 3 + raw.low[3:], (self.reach,) * 3 + raw.high[3:]
 
-    def target(self, seen: Mapping[str, Any], wanted: Array) -> Array:
-        target: Array = seen[self.hand] + wanted[:3]
+    def target(self, observation: Mapping[str, Any], action: Array) -> Array:
+        """Return the hand's target position, (3,), meters, world frame."""
+        target: Array = observation[self.hand] + action[:3]
         return target
 
-    def raw(self, seen: Mapping[str, Any], target: Array, wanted: Array) -> Array:
-        return np.concatenate([self.gain * (target - seen[self.hand]), wanted[3:]])
+    def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
+        """Return ``gain`` times the hand's error, and the rest of the action as it is; (act_dim,), not clipped."""
+        return np.concatenate([self.gain * (target - observation[self.hand]), action[3:]])
 
-    def there(self, before: Mapping[str, Any], seen: Mapping[str, Any], target: Array) -> bool:
-        if float(np.abs(target - seen[self.hand]).max()) >= self.near:
+    def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
+        """Return whether the hand is near its target on each axis and ``still`` rests."""
+        if float(np.abs(target - observation[self.hand]).max()) >= self.near:
             return False
-        return not self.still or bool(np.all(np.abs(seen[self.still] - before[self.still]) < self.change))
+        return not self.still or bool(
+            np.all(np.abs(observation[self.still] - before[self.still]) < self.change)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class JointTracking:
-    """For an environment whose actions are joint torques: an action is the angles that the joints must have.
+    """Proportional-derivative control of joints whose raw actions are torques.
 
-    angles, velocities: observation parts, one number a torque. stiffness: raw action per radian of error;
-    damping: per radian a second. low, high: bounds of an angle, one for all or one a joint.
+    An action is then the angles that the joints must reach, in radians.
+
+    Attributes:
+        angles: the observation part with the angles, radians, one number for each torque.
+        velocities: the observation part with their velocities, radians per second.
+        stiffness: raw action per radian of error.
+        damping: raw action per radian per second.
+        low: lower bound of an angle, radians; one for all or one for each joint.
+        high: upper bound, likewise.
+        steps: simulator steps of a decision at most.
+        least: simulator steps of a decision at least.
+        near: radians from the target at which a decision may end.
     """
 
     angles: str
@@ -102,6 +158,7 @@ class JointTracking:
     near: float = 0.01
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
+        """Return fields and bounds of an action; raise WorkspaceError for parts that do not fit."""
         sizes = {part.name: part.size for part in raw.observation}
         count = raw.action_size
         if sizes.get(self.angles) != count or sizes.get(self.velocities) != count:
@@ -110,18 +167,21 @@ class JointTracking:
                 f" {self.angles!r} of {sizes.get(self.angles, 0)} and {self.velocities!r} of"
                 f" {sizes.get(self.velocities, 0)}"
             )
-        low, high = (np.broadcast_to(np.asarray(each, float), (count,)) for each in (self.low, self.high))
+        low, high = (np.broadcast_to(np.asarray(bound, float), (count,)) for bound in (self.low, self.high))
         field = Field("angles", 0, count, "rad", "the angles that the joints must have")
         return (field,), tuple(low.tolist()), tuple(high.tolist())
 
-    def target(self, seen: Mapping[str, Any], wanted: Array) -> Array:
-        return wanted.astype(np.float64)
+    def target(self, observation: Mapping[str, Any], action: Array) -> Array:
+        """Return the angles, (act_dim,), radians."""
+        return action.astype(np.float64)
 
-    def raw(self, seen: Mapping[str, Any], target: Array, wanted: Array) -> Array:
-        raw: Array = self.stiffness * (target - seen[self.angles]) - self.damping * np.asarray(
-            seen[self.velocities]
+    def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
+        """Return the torques, (act_dim,), in the environment's units, not clipped."""
+        raw: Array = self.stiffness * (target - observation[self.angles]) - self.damping * np.asarray(
+            observation[self.velocities]
         )
         return np.atleast_1d(raw)
 
-    def there(self, before: Mapping[str, Any], seen: Mapping[str, Any], target: Array) -> bool:
-        return bool(np.abs(target - seen[self.angles]).max() < self.near)
+    def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
+        """Return whether each joint is near its target."""
+        return bool(np.abs(target - observation[self.angles]).max() < self.near)

@@ -43,11 +43,11 @@ def main(arguments: list[str]) -> int:
 
 def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield ``{"stage": ...}`` before each stage, and what was found; stop where nothing further can be tried."""
-    from trace_robot.env.registry import describe, make, plugin
+    from trace_robot.env.registry import describe, make, plugin, task_spec_of
 
     yield {"stage": "load"}
     try:
-        file = plugin(name).__file__
+        file = plugin(name).file
         yield {"file": file, "stage": "make"}
         started = time.perf_counter()
         spec = describe(name, **options)
@@ -56,7 +56,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     except Exception as error:  # whatever a plug-in does is a finding
         yield _found(problem("make", _told(error), _field_of(error)))
         return
-    spec = getattr(env.unwrapped, "task_spec", spec)
+    spec = task_spec_of(env) or spec
     faults = [*spec_problems(spec), *space_problems(spec, env)]
     yield from (_found(problem("spec", text, _field_of(text))) for text in faults)
     if faults:
@@ -88,10 +88,10 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def digest(name: str, options: dict[str, Any]) -> str:
     """Return a fingerprint of the observations and rewards of one episode."""
-    from trace_robot.env.registry import describe, make
+    from trace_robot.env.registry import describe, make, task_spec_of
 
     env = make(name, **options)
-    spec = getattr(env.unwrapped, "task_spec", None) or describe(name, **options)
+    spec = task_spec_of(env) or describe(name, **options)
     told = hashlib.sha256()
     observation, _ = env.reset(seed=SEEDS[1])
     told.update(observation.tobytes())

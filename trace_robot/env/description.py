@@ -1,0 +1,128 @@
+"""From a declaration and the environment's spaces to a ``TaskSpec``, and what is left out is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from trace_robot.env.declaration import Environment
+from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
+from trace_robot.env.gymnasium_ids import quiet, registration
+from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
+from trace_robot.spec import TaskSpec
+
+HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
+SUCCESS_FLAGS = ("success", "is_success")  # what environments call it in info: Meta-World, gymnasium-robotics
+
+
+@dataclass(frozen=True, slots=True)
+class EnvDescription:
+    """What ``EnvAdapter`` needs to know about an environment.
+
+    Attributes:
+        declaration: with ``success``, ``return_threshold`` and ``success_when`` filled in.
+        spec: what controllers, prompts and optimizers see of it.
+        observation: how its observations become vectors.
+        action: how vectors become its actions, in control mode "raw" whatever the mode of ``spec`` is.
+    """
+
+    declaration: Environment
+    spec: TaskSpec
+    observation: ObservationLayout
+    action: ActionLayout
+
+
+def describe_env(
+    declaration: Environment, env: Any, control: str, options: Mapping[str, Any]
+) -> EnvDescription:
+    """Derive the description of an environment from its declaration and spaces; it is stepped once.
+
+    Args:
+        declaration: with the user's options in it.
+        env: the gymnasium environment.
+        control: "raw" or "pose".
+        options: what the user asked for; kept in the spec, so that the environment can be made again.
+
+    Raises:
+        WorkspaceError: the declaration does not fit the spaces; the message does not name the file.
+        EnvironmentFault: the environment raises in its first step.
+    """
+    for attribute in ("observation_space", "action_space"):
+        if getattr(env, attribute, None) is None:
+            raise WorkspaceError(f"the environment has no {attribute}; set it in its __init__")
+    observation = observation_layout(env.observation_space, declaration.observation)
+    action = action_layout(env.action_space, declaration.action)
+    known = registration(declaration.id) if declaration.make is None else getattr(env, "spec", None)
+    declaration = _with_success(declaration, env, getattr(known, "reward_threshold", None), action)
+    horizon = declaration.horizon or getattr(known, "max_episode_steps", None) or HORIZON
+    spec = TaskSpec(
+        name=declaration.env_name,
+        instruction=declaration.task,
+        observation=observation.fields,
+        action=action.fields,
+        observation_size=observation.size,
+        low=action.low,
+        high=action.high,
+        horizon=horizon,
+        success=declaration.success_when,
+        control=control,
+        positions=tuple(declaration.positions),
+        options={**options, "control": control},
+        failure=declaration.failure_when,
+        return_threshold=declaration.return_threshold,
+        terms=tuple(declaration.terms),
+        simulator_steps=horizon,
+    )
+    if control == "pose" and declaration.pose is not None:
+        fields, low, high = declaration.pose.action(spec)
+        options = {**spec.options, "decision_steps": declaration.pose.steps}
+        spec = replace(spec, action=fields, low=low, high=high, options=options)
+    return EnvDescription(declaration, spec, observation, action)
+
+
+def threshold_text(threshold: float) -> str:
+    """Return what success by ``return_threshold`` is, as text for people and models."""
+    return f"the sum of the rewards of the episode is at least {threshold:g} when it is over"
+
+
+def _with_success(
+    declaration: Environment, env: Any, threshold: float | None, action: ActionLayout
+) -> Environment:
+    """Fill in what success is, and its text, from what the environment shows in one step."""
+    if declaration.success is None and declaration.return_threshold is None:
+        info = _first_info(env, action)
+        flag = next((name for name in SUCCESS_FLAGS if name in info), None)
+        if flag is not None:
+            declaration = replace(declaration, success=flag)
+        else:
+            declaration = replace(declaration, return_threshold=threshold)
+    if declaration.success_when:
+        return declaration
+    return replace(declaration, success_when=_success_text(declaration))
+
+
+def _success_text(declaration: Environment) -> str:
+    if declaration.return_threshold is not None:
+        return threshold_text(declaration.return_threshold)
+    if isinstance(declaration.success, str):
+        return f"the environment says so (its info has {declaration.success!r})"
+    return "" if declaration.success is None else "the plug-in's function success says so"
+
+
+def _first_info(env: Any, action: ActionLayout) -> Mapping[str, Any]:
+    """Return the info of a first step with an action in the middle of the bounds."""
+    try:
+        with quiet():
+            env.reset(seed=0)
+            middle = (np.array(action.low) + np.array(action.high)) / 2
+            result = env.step(action.action(middle))
+        return result[4] if isinstance(result[4], Mapping) else {}
+    except TraceRobotError:
+        raise
+    except Exception as error:  # a user's or a package's environment may raise anything
+        raise EnvironmentFault(
+            f"{type(env.unwrapped).__name__} fails in its first step: {type(error).__name__}: {error}"
+        ) from error

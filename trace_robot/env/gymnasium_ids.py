@@ -1,0 +1,90 @@
+"""Environments that gymnasium's own registry knows, also those that a module registers when it is imported."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import import_module
+from typing import Any
+
+from trace_robot.errors import UnknownNameError, unknown
+from trace_robot.workspace import importable
+
+
+def gymnasium_ids() -> list[str]:
+    """Return the ids that are registered now, without importing any module for more."""
+    from gymnasium.envs.registration import registry
+
+    return list(registry)
+
+
+def registration(name: str) -> Any:
+    """Return gymnasium's ``EnvSpec`` of an id, or None; a "module:" before it is ignored."""
+    from gymnasium.envs.registration import registry
+
+    return registry.get(name.rpartition(":")[2])
+
+
+def require_registered(name: str, root: str) -> None:
+    """Import the module that registers an id, and check that it does.
+
+    Args:
+        name: a gymnasium id, with "module:" before it where a module registers it.
+        root: the folder from which that module may be imported.
+
+    Raises:
+        UnknownNameError: the module cannot be imported, or gymnasium does not know the id.
+    """
+    module = name.rpartition(":")[0]
+    if module:
+        with importable(root):
+            try:
+                import_module(module)
+            except ImportError as error:
+                raise UnknownNameError(
+                    f"{name}: module {module!r} cannot be imported: {error}; install it, or put it into {root}"
+                ) from error
+    if registration(name) is None:
+        known: Iterable[str] = gymnasium_ids()
+        raise unknown("environment", name, [f"{module}:{each}" for each in known] if module else known)
+
+
+def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | None) -> Any:
+    """Make an environment from gymnasium's registry, without its time limit and checker.
+
+    ``EnvAdapter`` counts the steps and checks every value itself; ``horizon`` may be longer than gymnasium's limit.
+
+    Args:
+        name: a gymnasium id, with "module:" before it where a module registers it.
+        arguments: keyword arguments of the environment.
+        render_mode: handed to the environment unless it is None.
+    """
+    import gymnasium
+
+    module, _, name = name.rpartition(":")
+    if module:
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):  # packages greet and advertise
+            import_module(module)
+    extra = {} if render_mode is None else {"render_mode": render_mode}
+    return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **arguments, **extra)
+
+
+def entry_point(name: str) -> Any:
+    """Return the class or function that makes a registered environment."""
+    point = registration(name).entry_point
+    if callable(point):
+        return point
+    module, _, attribute = point.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep other packages' warnings and greetings out of what the user reads."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
