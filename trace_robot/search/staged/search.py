@@ -114,7 +114,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         return self._lasting(Candidate(champion.id, champion.parent, {}, champion.note, "search", data))
 
     def _lasting(self, candidate: Candidate) -> Candidate:
-        """Return the candidate starting over for ever, its code as the value of the parameter."""
+        """Return the candidate starting over for ever, with its code as a value."""
         program = replace(StagedProgram.from_data(candidate.program or {}), passes=0)
         values = {self.parameter: code(program, self.spec)}
         return replace(candidate, values=values, program=program.to_data())
