@@ -10,6 +10,7 @@ import pytest
 from trace_robot.fault import Fault
 from trace_robot.llm.tokens import message_tokens
 from trace_robot.optimizers import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers.prompt.wording import FIRST_DOCSTRING
 
 CODE = '''def act(observation, gain):
     """Return the velocity and the hold."""
@@ -147,15 +148,15 @@ def test_parameters_that_leave_no_room_in_the_budget_are_an_error() -> None:
         OptoPrime(big, token_budget=2000).messages()
 
 
-def test_what_the_first_code_said_it_does_is_not_lost_with_its_docstring() -> None:
+def test_a_docstring_of_the_first_code_is_quoted_once_the_code_lacks_it() -> None:
     bare = "def act(observation, gain):\n    return [0.0, 1.0]\n"
     optimizer = OptoPrime(PROBLEM)
-    assert "at first it said" not in optimizer.prompt()
+    assert FIRST_DOCSTRING not in optimizer.prompt()
     long = Problem((ParameterSpec("act", "code", CODE.replace("hold.", "hold, " + "and more, " * 30)),))
-    assert "at first it said" not in OptoPrime(long).prompt()
+    assert FIRST_DOCSTRING not in OptoPrime(long).prompt()
     changed = Candidate(1, None, {**PROBLEM.values, "act": bare}, "shorter", "model")
     optimizer.learn(changed, Outcome(1, 1.0))
     assert (
-        "keep act(observation, gain); at first it said: Return the velocity and the hold."
+        f"keep act(observation, gain); {FIRST_DOCSTRING}Return the velocity and the hold."
         in optimizer.prompt()
     )

@@ -7,7 +7,7 @@ import pytest
 
 from trace_robot.errors import ValueMismatchError
 from trace_robot.optimizers import ParameterSpec, Problem
-from trace_robot.optimizers.prompt.reply import convert, describe, fit
+from trace_robot.optimizers.prompt.reply import describe, fit, fit_value
 
 
 def spec(value: Any, kind: str = "number", constraint: Any = None) -> ParameterSpec:
@@ -33,13 +33,13 @@ def spec(value: Any, kind: str = "number", constraint: Any = None) -> ParameterS
     ],
 )
 def test_a_raw_value_becomes_one_that_fits(parameter: ParameterSpec, raw: Any, value: Any) -> None:
-    converted = convert(parameter, raw)
+    converted = fit_value(parameter, raw)
     assert converted == value
     assert type(converted) is type(value)
 
 
 def test_an_array_stays_an_array() -> None:
-    converted = convert(spec(np.zeros(2), "array"), "[1, 2]")
+    converted = fit_value(spec(np.zeros(2), "array"), "[1, 2]")
     assert isinstance(converted, np.ndarray)
     assert converted.tolist() == [1.0, 2.0]
 
@@ -75,13 +75,13 @@ def test_a_value_that_does_not_fit_says_what_was_wanted(
     parameter: ParameterSpec, raw: Any, words: str
 ) -> None:
     with pytest.raises(ValueMismatchError) as caught:
-        convert(parameter, raw)
+        fit_value(parameter, raw)
     assert str(caught.value) == words
 
 
-def test_a_constraint_in_words_is_shown_and_not_enforced() -> None:
+def test_a_constraint_as_text_is_shown_and_not_enforced() -> None:
     assert describe("in metres") == "in metres"
-    assert convert(spec(1.0, constraint="in metres"), "1e9") == 1e9
+    assert fit_value(spec(1.0, constraint="in metres"), "1e9") == 1e9
 
 
 def test_code_may_be_given_by_the_name_of_its_function() -> None:

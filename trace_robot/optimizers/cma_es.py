@@ -14,8 +14,8 @@ from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.optimizers import code
 from trace_robot.optimizers.evolution import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome, ParameterSpec, Problem, plain
-from trace_robot.optimizers.prompt.formatting import number
 from trace_robot.optimizers.prompt.reply import bounds
+from trace_robot.optimizers.prompt.values import number
 from trace_robot.optimizers.strategies import Trial, best_of, forget_graphs
 
 FLAT = 12

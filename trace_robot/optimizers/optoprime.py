@@ -18,9 +18,8 @@ from trace_robot.errors import (
 from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
 from trace_robot.llm.tokens import message_tokens, shorten, token_bound
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
-from trace_robot.optimizers.prompt import reply as replies
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
-from trace_robot.optimizers.prompt.reply import CheckCode, fit
+from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
 from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
@@ -214,7 +213,7 @@ class OptoPrime(TorchStyleOptimizer):
         kind = "proposal" if repair else "repair"
         try:
             suggestion, values = self._read(parent, answer)
-        except replies.UnusableReplyError as error:
+        except UnusableReplyError as error:
             self.counts["rejected"] += 1
             self.log.append(Attempt(kind, tuple(messages), answer, error.problems))
             if repair:
@@ -232,7 +231,7 @@ class OptoPrime(TorchStyleOptimizer):
         self.log.append(attempt)
         return candidate is None
 
-    def _repair(self, parent: Trial, answer: Reply, error: replies.UnusableReplyError) -> bool:
+    def _repair(self, parent: Trial, answer: Reply, error: UnusableReplyError) -> bool:
         complaint = user(REPAIR.format(problems="\n".join(f"- {p}" for p in error.problems)))
         free = self.token_budget - message_tokens([*self.messages(0), complaint])
         quoted = assistant(shorten(answer.text, min(free - 30, self.token_budget // 4)) or "(empty)")
@@ -244,10 +243,10 @@ class OptoPrime(TorchStyleOptimizer):
             return False
         return self._take(parent, messages, answers[0], repair=False)
 
-    def _read(self, parent: Trial, answer: Reply) -> tuple[replies.Suggestion, dict[str, Any] | None]:
+    def _read(self, parent: Trial, answer: Reply) -> tuple[Suggestion, dict[str, Any] | None]:
         """Return the suggestion and whole values for a candidate, None where it only says stop."""
         names = {spec.name: spec.function for spec in self.problem.parameters if spec.kind == "code"}
-        suggestion = replies.read(answer, names)
+        suggestion = parse_reply(answer, names)
         if suggestion.stop and not suggestion.values:
             return suggestion, None
         changed, faults = fit(self.problem, suggestion.values, self.check_code)
@@ -255,11 +254,11 @@ class OptoPrime(TorchStyleOptimizer):
         if not faults and size > self.token_budget // 2:
             faults = [f"the values take about {size} tokens, at most {self.token_budget // 2} are taken"]
         if faults:
-            raise replies.UnusableReplyError(faults)
+            raise UnusableReplyError(faults)
         values = {**parent.candidate.values, **changed}
         same = self._seen(values)
         if same is not None:
-            raise replies.UnusableReplyError([f"these are the values of trial {same}; change something"])
+            raise UnusableReplyError([f"these are the values of trial {same}; change something"])
         return suggestion, values
 
     def _seen(self, values: Mapping[str, Any]) -> int | None:

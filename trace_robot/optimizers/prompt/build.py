@@ -1,4 +1,7 @@
-"""What OptoPrime shows a model: the parts of the paper's problem instance, within a budget of tokens."""
+"""Build OptoPrime's prompt, a problem instance within a budget of tokens.
+
+The parts are those of arXiv:2406.16218, section 4, and a history of other trials.
+"""
 
 from __future__ import annotations
 
@@ -12,67 +15,31 @@ from trace_robot.llm.model import Message, system, user
 from trace_robot.llm.tokens import message_tokens, shorten, token_bound
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
-from trace_robot.optimizers.prompt.formatting import fence, one_line
-from trace_robot.optimizers.prompt.graph_text import render_graph
+from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_graph
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.optimizers.prompt.trial_text import feedback, fit_history, history_entries, rejected
+from trace_robot.optimizers.prompt.values import fence, one_line
+from trace_robot.optimizers.prompt.wording import FIRST_DOCSTRING, FORMAT, INSTRUCTION, PARTS
 from trace_robot.optimizers.strategies import Trial
 
-HEADING_TOKENS = 4  # a part's name and the empty line before it
-FRAME_TOKENS = 20  # kept free: the headings of the parts that are not there when the first count is made
-
-PARTS = {
-    "#Instruction": "what to do",
-    "#Context": "what is known of the problem",
-    "#Code": "the calls that the program made, in order; repeated steps are folded",
-    "#Documentation": "what the functions in #Code do",
-    "#Variables": "what you can change, with the present values",
-    "#Constraints": "what each new value must obey",
-    "#Inputs": "values that went in and cannot be changed",
-    "#Others": "values on the way, by step where steps repeat; rounded",
-    "#Outputs": "what came out",
-    "#Feedback": "what came of it; a larger score is better",
-    "#History": "other trials: what was changed and what came of it",
-    "#Rejected": "recent replies that could not be used, and why",
-}
+MARGIN = 20  # tokens that stay free
 
 
 def checked_mask(mask: Collection[str]) -> tuple[str, ...]:
-    """Return ``mask`` as a tuple. Raises UnknownNameError for a part that is not in PARTS."""
+    """Return the names of parts to leave out as a tuple.
+
+    Raises:
+        UnknownNameError: a name is not in PARTS.
+    """
     for name in mask:
         if name not in PARTS:
             raise UnknownNameError(f"no part {name!r} in the prompt; known: {', '.join(PARTS)}")
     return tuple(mask)
 
 
-INSTRUCTION = (
-    "Change the values of the variables in #Variables so that the score rises, in accordance with #Feedback."
-)
-
-FORMAT = """\
-Answer in exactly this form, with nothing after it:
-
-<reasoning>
-What the feedback means, which cause in the variables explains it, and what the change will do. Be brief.
-</reasoning>
-<change>one line: what is changed and why</change>
-<variable name="NAME">
-the new value
-</variable>
-<stop>no</stop>
-
-Rules:
-- One <variable> block for each variable that you change; leave out the others. Only names in #Variables.
-- The value of a (code) variable is the whole new source in a ```python block. Keep the name and the
-  parameters of its function. Imports, constants and helper functions may stand before it.
-- A (text) value is written as it is; any other value as a Python literal.
-- Write <stop>yes</stop>, and no variable, only if nothing can be improved.
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class ProblemInstance:
-    """What a prompt is made from: a problem in the paper's sense and the trials so far.
+    """What a prompt is made from: a problem and the trials so far.
 
     Args:
         problem: the parameters, the context and the objective.
@@ -95,7 +62,7 @@ class ProblemInstance:
 
 
 def system_prompt(mask: Collection[str] = ()) -> str:
-    """Return the system message: what the parts of a problem are, but for ``mask``, and how to answer."""
+    """Return the system message: the parts of a problem, and the form of an answer."""
     parts = "\n".join(f"{name}: {meaning}" for name, meaning in PARTS.items() if name not in mask)
     head = "You improve a program by choosing new values for its variables. A problem has these parts:"
     return f"{head}\n\n{parts}\n\nValues are written as (type) name = value.\n\n{FORMAT.strip()}"
@@ -119,7 +86,7 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     cuttable = _cuttable_sections(instance)
     history = history_entries(instance.problem, instance.parent, instance.history)
     whole = [head, _assemble(instance, sections)]
-    room = budget - message_tokens(whole) - FRAME_TOKENS
+    room = budget - message_tokens(whole) - MARGIN
     for name, (text, part, least) in cuttable.items():
         sections[name] = shorten(text, max(room // part, least))
         room -= token_bound(sections[name]) + HEADING_TOKENS if sections[name] else 0
@@ -142,7 +109,10 @@ def _whole_sections(instance: ProblemInstance) -> dict[str, str]:
 
 
 def _cuttable_sections(instance: ProblemInstance) -> dict[str, tuple[str, int, int]]:
-    """Return texts that may lose their middle: the text, the part of the room it may take, the least tokens."""
+    """Return the sections that may lose their middle.
+
+    Each is its text, the part of the room that it may take (3 for a third), and the tokens it gets in any case.
+    """
     return {
         "#Feedback": (feedback(instance.parent), 3, 60),
         "#Context": (instance.problem.context, 3, 60),
@@ -163,7 +133,9 @@ def _assemble(instance: ProblemInstance, sections: Mapping[str, str]) -> Message
 
 
 def variable(spec: ParameterSpec, value: Any) -> str:
-    """Return one entry of #Variables, exact: what a reply repeats unchanged stays unchanged.
+    """Return one entry of #Variables.
+
+    It is exact, not rounded: what a reply repeats unchanged stays unchanged.
 
     Args:
         spec: the parameter.
@@ -181,7 +153,7 @@ def constraints(problem: Problem, values: Mapping[str, Any]) -> str:
 
     Args:
         problem: the parameters with their constraints and descriptions.
-        values: the present values; a function whose docstring is no longer in its source has it quoted.
+        values: the present values. The docstring of a starting value is quoted where the present one lacks it.
 
     Returns:
         The lines of the variables of which something is asked.
@@ -198,8 +170,8 @@ def _constraint(spec: ParameterSpec, value: Any) -> str:
         if function is not None:
             parts.insert(0, f"keep {spec.function}({code.signature(function)})")
             docstring = ast.get_docstring(function) or ""
-            # A rewritten function often loses the docstring that said what it is for.
+            # A rewritten function often lacks the docstring that states its purpose.
             if " ".join(docstring.split())[:60] not in " ".join(str(value).split()):
-                parts.append(f"at first it said: {one_line(docstring, 400)}")
+                parts.append(FIRST_DOCSTRING + one_line(docstring, 400))
     text = "; ".join(filter(None, parts))
     return f"({spec.kind}) {spec.name}: {text}" if text else ""

@@ -1,4 +1,4 @@
-"""A recorded graph as a picture, folded: what is the same operation in every step is drawn once."""
+"""Draw a recorded graph folded: one node for the same operation of all steps."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trace_robot.optimizers.prompt.formatting import one_line
 from trace_robot.optimizers.prompt.table import Record, base_name, outputs_of, step_numbers
+from trace_robot.optimizers.prompt.values import one_line
 from trace_robot.trace.visualize import Drawing
 
 STYLES = {
@@ -21,8 +21,17 @@ Key = tuple[str, str, str]
 
 
 @dataclass(slots=True)
-class Folded:
-    """One node of the picture: the same operation of so many steps. parents: with the argument's name and how often."""
+class FoldedNode:
+    """One node of the picture: the same operation in all steps that make it.
+
+    Args:
+        name: the recorded name without its running number.
+        kind: as recorded.
+        steps: the steps in which it comes.
+        values: its values as text, in the order of the records.
+        parents: how often each node went into it, by that node's key and the argument's name.
+        output: whether nothing else uses it in some step.
+    """
 
     name: str
     kind: str
@@ -32,12 +41,12 @@ class Folded:
     output: bool = False
 
 
-def fold(records: Sequence[Record]) -> dict[Key, Folded]:
+def fold(records: Sequence[Record]) -> dict[Key, FoldedNode]:
     """Return the nodes of the folded graph, in the order of their first record."""
     steps, outputs = step_numbers(records), outputs_of(records)
     seen: Counter[tuple[int | None, str]] = Counter()
     keys: dict[int, Key] = {}
-    nodes: dict[Key, Folded] = {}
+    nodes: dict[Key, FoldedNode] = {}
     for record in records:
         step, name = steps.get(record["id"]), str(record["name"])
         label = name if step is None else base_name(name)
@@ -45,7 +54,7 @@ def fold(records: Sequence[Record]) -> dict[Key, Folded]:
         if seen[step, label] > 1:
             label = f"{label}#{seen[step, label]}"
         key = keys[record["id"]] = (label, str(record["kind"]), str(record["op"]))
-        node = nodes.setdefault(key, Folded(label, str(record["kind"])))
+        node = nodes.setdefault(key, FoldedNode(label, str(record["kind"])))
         node.values.append(str(record["value"]))
         node.output = node.output or record["id"] in outputs
         if step is not None:
@@ -57,10 +66,10 @@ def fold(records: Sequence[Record]) -> dict[Key, Folded]:
 
 
 def draw_folded(records: Sequence[Record]) -> Drawing:
-    """Return a drawing of the records of an episode (parents before children), however long it was.
+    """Return a drawing of the records of an episode, parents before children.
 
-    An edge from a later step to an earlier one closes a circle: it is the next step's. What nothing else uses has a
-    double border.
+    Its size does not grow with the episode. An edge that closes a circle leads to the next step. What nothing else uses
+    has a double border.
     """
     nodes = fold(records)
     names = {key: f"n{number}" for number, key in enumerate(nodes)}
@@ -75,13 +84,14 @@ def draw_folded(records: Sequence[Record]) -> Drawing:
     order = {key: number for number, key in enumerate(nodes)}
     for key, node in nodes.items():
         for (parent, argument), times in node.parents.items():
+            # Without constraint=false, graphviz would rank the nodes of a circle by its backward edge too.
             back = ", constraint=false" if order[parent] >= order[key] else ""
             text = argument if times == 1 else f"{argument} ×{times}"
             lines.append(f"  {names[parent]} -> {names[key]} [label={_quoted([text])}{back}];")
     return Drawing("digraph {\n" + "\n".join(lines) + "\n}\n")
 
 
-def _label(node: Folded) -> str:
+def _label(node: FoldedNode) -> str:
     lines = [node.name]
     if len(node.steps) > 1:
         lines.append(f"in {len(node.steps)} steps, {min(node.steps)} to {max(node.steps)}")
@@ -95,6 +105,6 @@ def _label(node: Folded) -> str:
 
 
 def _quoted(lines: Sequence[str]) -> str:
-    """Return a label that graphviz takes as text, whatever it holds."""
+    """Return a label that graphviz takes as text, as values may hold any characters."""
     plain = ["".join(c if c.isprintable() else "�" for c in line) for line in lines]
     return '"' + "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in plain) + '"'

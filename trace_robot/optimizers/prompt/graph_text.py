@@ -1,6 +1,7 @@
-"""The third pass: a table and a selection of it as text, within any number of tokens.
+"""Render a recorded graph within any number of tokens, in three passes.
 
-``render_graph`` makes all three passes: records become a table of numbers, of which a selection becomes text.
+Records become a table of numbers, a selection of the table is made, and only then text. The first two passes are in
+``table`` and ``selection``; this module is the third.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ import itertools
 from collections.abc import Collection, Sequence
 
 from trace_robot.llm.tokens import shorten, token_bound
-from trace_robot.optimizers.prompt.formatting import at_scale, number, one_line, step_ranges, step_span
 from trace_robot.optimizers.prompt.selection import MOST_RUNS, Run, Selection, select
 from trace_robot.optimizers.prompt.table import Entry, Record, Series, StepTable
-from trace_robot.optimizers.prompt.values import Leaf
+from trace_robot.optimizers.prompt.values import Leaf, at_scale, number, one_line, step_ranges, step_span
 
+HEADING_TOKENS = 4  # a part's name and the empty line before it
+SHARES = {"#Documentation": 6, "#Code": 4, "#Inputs": 6, "#Outputs": 6}  # a sixth of the tokens, a quarter
 MOST_PATTERNS = 5
 MOST_FAILURES = 3
 MOST_VALUES = 6
-CELL = 60
-SHARES = {"#Documentation": 6, "#Code": 4, "#Inputs": 6, "#Outputs": 6}
+CELL = 60  # characters
 
 
 def render_graph(
@@ -48,12 +49,12 @@ def render(
     variables: Collection[str] = (),
     mask: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return the parts of the problem instance; the last pass of ``render_graph``, with the same arguments.
+    """Return a table and a selection of it as parts of the problem instance.
 
     Args:
         table: the first pass.
         selection: the second pass over ``table``, with the same mask.
-        tokens: upper bound for all parts together. #Others takes what the shares of the others leave.
+        tokens: upper bound for all parts together; #Others takes what the others leave.
         variables: names of parameters, which are shown elsewhere.
         mask: names of parts to leave out.
 
@@ -71,7 +72,7 @@ def render(
         name: shorten(texts[name], tokens // share) for name, share in SHARES.items() if name not in mask
     }
     parts = {name: text for name, text in parts.items() if text}
-    room = tokens - sum(token_bound(text) + 4 for text in parts.values()) - 4
+    room = tokens - sum(token_bound(text) + HEADING_TOKENS for text in parts.values()) - HEADING_TOKENS
     if table.steps:
         summary = shorten(others, room // 2)
         room -= token_bound(summary) + 2
@@ -87,7 +88,7 @@ def _documentation(table: StepTable) -> str:
 
 
 def _code(table: StepTable) -> str:
-    """Return the calls of the most frequent patterns, in the order of their first steps, then the others."""
+    """Return the most frequent patterns by their first step, then the other calls."""
     frequent = sorted(table.patterns.items(), key=lambda item: -len(item[1]))
     lines = []
     for calls, steps in sorted(frequent[:MOST_PATTERNS], key=lambda item: item[1][0]):
@@ -122,7 +123,7 @@ def _outputs(table: StepTable, selection: Selection) -> str:
 
 
 def _others(table: StepTable, selection: Selection) -> str:
-    """Return #Others without its rows: what takes one line, or all values where there are no steps."""
+    """Return #Others without its rows, or all values of a graph without steps."""
     if not table.steps:
         return "\n".join(f"{e.name} = {_value(e, 160)}" for e in table.entries if e.call and not e.output)
     lines = [_constant(series, table, selection) for series in selection.constant]
@@ -183,7 +184,10 @@ def _cell(leaf: Leaf, scale: float) -> str:
 
 
 def _fit_rows(header: Sequence[str], rows: Sequence[tuple[int, list[str]]], total: int, room: int) -> str:
-    """Return as many rows as fit; columns are dropped from the right where not even two rows do."""
+    """Return as many rows as fit, of fewer columns where not even two rows do.
+
+    Columns are dropped from the right: they come in the order of the program.
+    """
     titles = [_title(count, total) for count in range(len(rows) + 1)]
     for width in range(len(header), 1, -1):
         lines = [" | ".join(cells[:width]) for cells in (header, *(cells for _, cells in rows))]

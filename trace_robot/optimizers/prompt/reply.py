@@ -1,4 +1,8 @@
-"""From the text of a reply to the raw values it suggests: tags and fences, or the older JSON form."""
+"""Parse a model's reply into suggested values, and fit these to the parameters.
+
+Models leave out tags, forget fences and wrap their answers in prose. So several forms are tried: tags, the JSON form of
+the published implementation, bare code blocks. No reply makes the parser raise anything but UnusableReplyError.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,14 @@ from trace_robot.errors import ReplyError, ValueMismatchError
 from trace_robot.llm.model import Reply
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem
-from trace_robot.trace import constraints as trace_values
-from trace_robot.trace.constraints import Bounds, Choices
+from trace_robot.optimizers.prompt.values import one_line
+from trace_robot.trace.constraints import Bounds, Choices, convert
 
+# Bounds on what is read, so that no reply takes more than a moment: pairs of fences are tried, each by a parse.
 MOST_CHARACTERS = 200_000
 MOST_FENCES = 40
+MOST_TRIES = 50
+LONGEST_LINE = 300
 OPENING = re.compile(r"<variable\s+name\s*=\s*[\"']?([^\"'>]+?)[\"']?\s*>", re.IGNORECASE)
 CLOSING = re.compile(r"</variable\s*>", re.IGNORECASE)
 FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+-]*)[ \t]*$", re.MULTILINE)
@@ -27,7 +34,14 @@ FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+-]*)[ \t]*$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What a reply says; values are still texts, or JSON values from the older form."""
+    """What a reply suggests.
+
+    Args:
+        values: by variable, still as text, or as JSON values from the published form.
+        reasoning: why, as the model explains it.
+        change: one line on what is changed.
+        stop: whether nothing can be improved.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     reasoning: str = ""
@@ -36,21 +50,35 @@ class Suggestion:
 
 
 class UnusableReplyError(ReplyError):
-    """``problems`` lists everything that is wrong, each in one line for the model to read."""
+    """A reply that cannot become a candidate.
+
+    Args:
+        problems: everything that is wrong, each in one line for the model to read.
+    """
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(self.problems))
 
 
-def read(reply: Reply, code_names: Mapping[str, str]) -> Suggestion:
-    """Read a reply; ``code_names`` maps each code variable to the function it defines.
+def parse_reply(reply: Reply, code_names: Mapping[str, str]) -> Suggestion:
+    """Parse a reply.
 
-    Raises UnusableReplyError for a reply that is empty, declined, cut off, too long or without a suggestion.
+    Args:
+        reply: as the model gave it.
+        code_names: for each code variable, the function that it defines.
+
+    Returns:
+        The first suggestion that one of the forms finds; "TERMINATE" alone, from the published form, is a stop.
+
+    Raises:
+        UnusableReplyError: the reply is empty, declined, cut off, too long or without a suggestion.
     """
     text = reply.text.strip()
     if reply.declined:
-        raise UnusableReplyError([f"the model declined: {_line(text) or reply.finish_reason}"])
+        raise UnusableReplyError(
+            [f"the model declined: {one_line(text, LONGEST_LINE) or reply.finish_reason}"]
+        )
     if not reply.complete:
         raise UnusableReplyError(["the reply was cut off before its end; answer more briefly"])
     if not text:
@@ -59,6 +87,7 @@ def read(reply: Reply, code_names: Mapping[str, str]) -> Suggestion:
         raise UnusableReplyError(
             [f"the reply has {len(text):,} characters, at most {MOST_CHARACTERS:,} are read"]
         )
+    # Some servers leave the scratch pad of a reasoning model in the text.
     text = re.sub(r"^<think>.*?</think>", "", text, flags=re.DOTALL).strip()
     if text.strip("\"'`. ") == "TERMINATE":
         return Suggestion(stop=True)
@@ -82,18 +111,23 @@ def _tagged(text: str, code_names: Mapping[str, str]) -> Suggestion | None:
     stop, _ = _cut(outside, "stop")
     if not values and not stop:
         return None
-    return Suggestion(values, reasoning, _line(change), stop.strip().lower() in ("yes", "true"))
+    return Suggestion(
+        values, reasoning, one_line(change, LONGEST_LINE), stop.strip().lower() in ("yes", "true")
+    )
 
 
 def _body(text: str, start: int, is_code: bool) -> tuple[str, int]:
-    """Return the text of a block and where it ends: at the first closing tag where code can be parsed."""
+    """Return the text of a block and where it ends.
+
+    A closing tag may stand in a string of the code: the first one up to which the code parses is meant.
+    """
     closings = list(CLOSING.finditer(text, start))
     if not closings:
         following = OPENING.search(text, start)
         end = following.start() if following else len(text)
         return text[start:end], end
     if is_code:
-        for closing in closings[:50]:
+        for closing in closings[:MOST_TRIES]:
             body = text[start : closing.start()]
             if not isinstance(code.parse(code.tidy(unfenced(body, is_code=True), "")), str):
                 return body, closing.end()
@@ -101,9 +135,11 @@ def _body(text: str, start: int, is_code: bool) -> tuple[str, int]:
 
 
 def unfenced(body: str, *, is_code: bool) -> str:
-    """Return what is inside the outermost fence, or the body itself where there is none.
+    """Return what is inside the outermost fence, or the body where there is none.
 
-    Words before the fence are dropped from code, and make it a part of any other value.
+    Args:
+        body: the text of a block.
+        is_code: drop words before the fence; in any other value, they make the fence a part of it.
     """
     fences = list(FENCE.finditer(body))
     before = body[: fences[0].start()].strip() if fences else ""
@@ -117,7 +153,7 @@ def unfenced(body: str, *, is_code: bool) -> str:
 
 
 def _fenced(text: str, code_names: Mapping[str, str]) -> Suggestion | None:
-    """Code blocks without tags, each given to the variable whose function it defines."""
+    """Assign code blocks without tags to the variables whose functions they define."""
     values: dict[str, Any] = {}
     for source, defined in _blocks(text):
         owners = [name for name, function in code_names.items() if function in defined]
@@ -140,11 +176,11 @@ def _blocks(text: str) -> Iterator[tuple[str, set[str]]]:
 
 
 def _json(text: str) -> Suggestion | None:
-    """The published form: {"reasoning": ..., "answer": ..., "suggestion": {...}}."""
-    for start in [match.start() for match in re.finditer(r"\{", text)][:50]:
+    """Parse the published form: {"reasoning": ..., "suggestion": {...}}."""
+    for start in [match.start() for match in re.finditer(r"\{", text)][:MOST_TRIES]:
         data = _object(text, start)
         if isinstance(data, dict) and isinstance(data.get("suggestion"), dict):
-            change = _line(str(data.get("change") or ""))
+            change = one_line(str(data.get("change") or ""), LONGEST_LINE)
             values = {_plain_name(str(name)): value for name, value in data["suggestion"].items()}
             return Suggestion(values, str(data.get("reasoning") or ""), change, data.get("stop") is True)
     return None
@@ -166,16 +202,11 @@ def _plain_name(name: str) -> str:
 
 
 def _cut(text: str, tag: str) -> tuple[str, str]:
-    """Return the first ``tag`` element's text and the rest without it; "" where there is none."""
+    """Return the first ``tag`` element's text, "" without one, and the other text."""
     match = re.search(rf"<{tag}\s*>(.*?)</{tag}\s*>", text, re.DOTALL | re.IGNORECASE)
     if not match:
         return "", text
     return match.group(1).strip(), text[: match.start()] + text[match.end() :]
-
-
-def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else line[:297] + "..."
 
 
 CheckCode = Callable[[str], list[str]]
@@ -184,37 +215,58 @@ CheckCode = Callable[[str], list[str]]
 def fit(
     problem: Problem, raw: Mapping[str, Any], check_code: CheckCode | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the values that fit, and in words what is wrong with the others."""
+    """Convert suggested values to those of the parameters.
+
+    Args:
+        problem: the parameters.
+        raw: values by variable, or for code also by the name of its function.
+        check_code: returns further problems of suggested source, such as what a sandbox would refuse.
+
+    Returns:
+        The values that could be converted, and everything that is wrong, each in one line.
+    """
     values: dict[str, Any] = {}
     faults: list[str] = []
     specs = {spec.name: spec for spec in problem.parameters}
     aliases = {spec.function: spec.name for spec in problem.parameters if spec.kind == "code"}
-    for given, value in raw.items():
-        name = given if given in specs else aliases.get(given, given)
+    for variable, value in raw.items():
+        name = variable if variable in specs else aliases.get(variable, variable)
         if name not in specs:
-            faults.append(f"no variable {given!r}; the variables are {', '.join(specs)}")
+            faults.append(f"no variable {variable!r}; the variables are {', '.join(specs)}")
             continue
         try:
-            values[name] = convert(specs[name], value)
+            values[name] = fit_value(specs[name], value)
         except ValueMismatchError as error:
             faults.append(str(error))
             continue
         if specs[name].kind == "code":
             faults.extend(
-                f"{name}: {fault}" for fault in code_faults(problem, name, values[name], check_code)
+                f"{name}: {fault}" for fault in _code_faults(problem, name, values[name], check_code)
             )
     return values, faults
 
 
-def code_faults(problem: Problem, name: str, source: str, check_code: CheckCode | None) -> list[str]:
+def _code_faults(problem: Problem, name: str, source: str, check_code: CheckCode | None) -> list[str]:
     spec = problem[name]
+    # A definition of another variable's name would hide the value that the optimizer puts there.
     reserved = [other.name for other in problem.parameters if other.name != name]
     faults = code.problems(source, spec.function, str(spec.value), reserved)
     return faults or (check_code(source) if check_code else [])
 
 
-def convert(spec: ParameterSpec, raw: Any) -> Any:
-    """Return ``raw``, a text or a JSON value, as a value for ``spec``. Raises ValueMismatchError."""
+def fit_value(spec: ParameterSpec, raw: Any) -> Any:
+    """Convert a suggested value to the kind of a parameter.
+
+    Args:
+        spec: the parameter; its present value says the type and, of an array, the shape.
+        raw: a text or a JSON value.
+
+    Returns:
+        The value, within the constraint.
+
+    Raises:
+        ValueMismatchError: the value is of another kind or shape, or against the constraint.
+    """
     if spec.kind == "code":
         if not isinstance(raw, str):
             raise ValueMismatchError(f"{spec.name}: must be Python source, got {raw!r}")
@@ -223,7 +275,7 @@ def convert(spec: ParameterSpec, raw: Any) -> Any:
         raw = _right_side(spec.name, raw)
     like = np.asarray(spec.value, dtype=float) if spec.kind == "array" else spec.value
     try:
-        value = trace_values.convert(raw, like, checkable(spec.constraint))
+        value = convert(raw, like, checkable(spec.constraint))
     except ValueMismatchError as error:
         raise ValueMismatchError(f"{spec.name}: {str(error).removeprefix('the value ')}") from error
     return value.tolist() if spec.kind == "array" and not isinstance(spec.value, np.ndarray) else value
@@ -236,7 +288,7 @@ def _right_side(name: str, text: str) -> str:
 
 
 def checkable(constraint: Any) -> Any:
-    """Return bounds and choices written as plain data as Bounds and Choices, anything else as it is."""
+    """Return a constraint that is plain data as Bounds or Choices, any other as it is."""
     if isinstance(constraint, Mapping) and "choices" in constraint:
         return Choices(*constraint["choices"])
     if isinstance(constraint, Mapping):
@@ -249,11 +301,11 @@ def checkable(constraint: Any) -> Any:
 
 
 def bounds(spec: ParameterSpec) -> tuple[float | None, float | None]:
-    """Return the lower and upper bound in ``spec.constraint``; None where there is none."""
+    """Return the lower and the upper bound of a parameter, None where it has none."""
     constraint = checkable(spec.constraint)
     return (constraint.low, constraint.high) if isinstance(constraint, Bounds) else (None, None)
 
 
 def describe(constraint: Any) -> str:
-    """Return a constraint in words, "" for None."""
+    """Return a constraint as text, "" for None."""
     return "" if constraint is None else str(checkable(constraint))

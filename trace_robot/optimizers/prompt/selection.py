@@ -1,6 +1,8 @@
-"""The second pass: which values and steps of a table are shown, and in which form.
+"""Select what a prompt shows of a table: which values and steps, in which form.
 
-Nothing here is text yet, and nothing depends on how many tokens there are.
+Nothing here is text yet, and nothing depends on the number of tokens. A value that never changes takes one line, one
+that holds for a while takes its runs (run-length encoding), and only the others take rows. Rows show the steps at
+which something happens.
 """
 
 from __future__ import annotations
@@ -15,19 +17,19 @@ from itertools import pairwise
 from trace_robot.optimizers.prompt.table import Series, StepTable
 from trace_robot.optimizers.prompt.values import Leaf
 
-FEW = 4
-SMALL_PART = 0.01
-MOST_RUNS = 12
+FEW = 4  # so few different numbers make a series discrete
+SMALL_PART = 0.01  # of a series' size: changes below it are not worth a row
+MOST_RUNS = 12  # a series with more of them gets rows
 MOST_DISTANCES = 6
 MOST_ROWS = 40
 FEW_ROWS = 20
-MASK = {"input": "#Inputs", "output": "#Outputs"}
+MASKED_BY = {"input": "#Inputs", "output": "#Outputs"}
 Run = tuple[int, int, Leaf]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The series of a table by the form in which they are shown, and its steps by importance.
+    """The series of a table by the form of showing them, and its steps by importance.
 
     Args:
         constant_inputs: inputs that never change.
@@ -64,7 +66,7 @@ def select(table: StepTable, mask: Collection[str] = ()) -> Selection:
     """
     if not table.steps:
         return Selection()
-    series = [s for s in table.series if MASK.get(s.role) not in mask]
+    series = [s for s in table.series if MASKED_BY.get(s.role) not in mask]
     constant = [s for s in series if s.constant]
     names = {s.name for s in constant}
     single = len(table.steps) == 1  # then nothing varies, and the values are better shown as a row
@@ -88,7 +90,10 @@ def select(table: StepTable, mask: Collection[str] = ()) -> Selection:
 
 
 def _plateaus_and_rows(series: Sequence[Series]) -> tuple[list[tuple[str, list[Run]]], list[Series]]:
-    """Return what is shown by its runs, and what step by step; discrete series with many runs are both."""
+    """Return what is shown by its runs and what step by step.
+
+    Discrete series with many runs are in both: the values are listed, and rows show when they change.
+    """
     plateaus: list[tuple[str, list[Run]]] = []
     rows: list[Series] = []
     for one in series:
@@ -104,7 +109,7 @@ def _plateaus_and_rows(series: Sequence[Series]) -> tuple[list[tuple[str, list[R
 
 
 def _component_plateaus(series: Series) -> Iterator[tuple[str, list[Run]]]:
-    """Yield the components of a vector that hold few values, such as its gripper, unless they hardly move."""
+    """Yield components of vectors that hold few values, such as an action's gripper."""
     if not any(isinstance(value, tuple) for value in series.values.values()):
         return
     size, _ = _size_and_reach(series)
@@ -116,7 +121,7 @@ def _component_plateaus(series: Series) -> Iterator[tuple[str, list[Run]]]:
 
 
 def _distances(steps: Sequence[int], series: Sequence[Series]) -> list[Series]:
-    """Return the distance over the steps of each two vectors in the plane or in space, as far as they vary."""
+    """Return the distances of each two vectors over the steps, in the plane or space."""
     vectors = [s for s in series if "." in s.name and len(s.values) > 2 and _dimension(s) in (2, 3)]
     distances = []
     for one, other in itertools.combinations(vectors[:4], 2):
@@ -135,7 +140,7 @@ def _dimension(series: Series) -> int:
 
 
 def _ranking(table: StepTable, rows: Sequence[Series]) -> list[int]:
-    """Return the steps with an event by its weight, then others evenly spread, as many as may get a row."""
+    """Return the steps with an event by its weight, then others evenly spread."""
     weights = _weights(table, rows)
     ranking = sorted(weights, key=lambda step: (-weights[step], step))
     ranking += [step for step in _evenly_spread(table.steps) if step not in weights]
@@ -143,10 +148,10 @@ def _ranking(table: StepTable, rows: Sequence[Series]) -> list[int]:
 
 
 def _weights(table: StepTable, rows: Sequence[Series]) -> dict[int, float]:
-    """Return how informative each step is; steps that are not in it are like their neighbors.
+    """Return the weight of each step at which something happens.
 
-    The order: a failure, the first and the last step, the step before a failure, changes of what is called, then the
-    events of each series. The weights only rank; they were set by reading prompts.
+    A failure comes first, then the first and the last step, a value that is not finite and the step before a failure.
+    Changes of what is called and the events of the series follow. The weights do nothing but rank.
     """
     steps = set(table.steps)
     weights: dict[int, float] = {table.steps[0]: 100.0, table.steps[-1]: 99.0}
@@ -158,7 +163,10 @@ def _weights(table: StepTable, rows: Sequence[Series]) -> dict[int, float]:
 
 
 def _evenly_spread(steps: Sequence[int]) -> Iterator[int]:
-    """Yield the steps so that the first few are evenly spread: halves, quarters, eighths (van der Corput)."""
+    """Yield all steps, any first few of them evenly spread: halves, quarters, eighths.
+
+    A low-discrepancy order, much as the van der Corput sequence.
+    """
     parts = 2
     seen: set[int] = set()
     while len(seen) < len(steps):
@@ -174,7 +182,7 @@ def _evenly_spread(steps: Sequence[int]) -> Iterator[int]:
 
 
 def _is_discrete(series: Series) -> bool:
-    """Return whether it has texts, truth values, or numbers that take few values for a while each."""
+    """Return whether a series has texts, truth values or numbers that take few values."""
     values = list(series.values.values())
     if any(isinstance(value, tuple) for value in values):
         return False
@@ -190,7 +198,7 @@ def _holds(numbers: Sequence[float]) -> bool:
 
 
 def _is_steady(series: Series) -> bool:
-    """Return whether it has finite numbers that change by no more than a hundredth of the largest."""
+    """Return whether finite numbers change by no more than a hundredth of the largest."""
     parts = list(_components(series))
     size, reach = _size_and_reach(series)
     finite = bool(parts) and all(math.isfinite(n) for _, numbers in parts for n in numbers)
@@ -198,14 +206,17 @@ def _is_steady(series: Series) -> bool:
 
 
 def _size_and_reach(series: Series) -> tuple[float, float]:
-    """Return the largest absolute number, and how far any component goes; zeros if it has no numbers."""
+    """Return the largest absolute number and the largest range of a component."""
     parts = [[n for n in numbers if math.isfinite(n)] for _, numbers in _components(series)]
     size = max((abs(n) for numbers in parts for n in numbers), default=0.0)
     return size, max((max(numbers) - min(numbers) for numbers in parts if numbers), default=0.0)
 
 
 def _scale(series: Series) -> float:
-    """Return the range of all numbers of a series, but at least a hundredth of their size, to round by."""
+    """Return the size of the differences that matter, to round by.
+
+    It is the range of all numbers of a series, at least a hundredth of their size and at most their size.
+    """
     numbers = [
         number
         for value in series.values.values()
@@ -231,7 +242,7 @@ def _components(series: Series) -> Iterator[tuple[list[int], list[float]]]:
 
 
 def _runs(steps: Sequence[int], values: Sequence[Leaf]) -> list[Run]:
-    """Return (first step, last step, value) for each stretch of equal values: run-length encoding."""
+    """Return the run-length encoding: (first step, last step, value) of each stretch."""
     runs: list[Run] = []
     for step, value in zip(steps, values, strict=True):
         if runs and repr(runs[-1][2]) == repr(value):  # by repr, where nan equals nan and 1.0 is not True
@@ -248,7 +259,13 @@ def _pattern_changes(table: StepTable) -> Iterator[tuple[int, float]]:
 
 
 def _changes(steps: Sequence[int], values: Sequence[Leaf], top: float) -> Iterator[tuple[int, float]]:
-    """Yield the first step of each new run and the last one before it; the rarer, the higher the weight."""
+    """Yield the first step of each new run and the last one before it: change points.
+
+    Args:
+        steps: ascending.
+        values: one for each step.
+        top: the weight of the only change. The more changes there are, the nearer the weight of each is to 20.
+    """
     runs = _runs(steps, values)
     weight = 20.0 + (top - 20.0) / max(1, len(runs) - 1)
     for before, after in pairwise(runs):
@@ -257,7 +274,7 @@ def _changes(steps: Sequence[int], values: Sequence[Leaf], top: float) -> Iterat
 
 
 def _events(series: Series) -> Iterator[tuple[int, float]]:
-    """Yield the steps at which a series does something, with their weights: change points and extrema."""
+    """Yield the steps at which a series does something, with their weights."""
     if _is_discrete(series):
         yield from _changes(list(series.values), list(series.values.values()), 60.0)
         return
@@ -265,7 +282,7 @@ def _events(series: Series) -> Iterator[tuple[int, float]]:
     for steps, numbers in _components(series):
         strange = [step for step, value in zip(steps, numbers, strict=True) if not math.isfinite(value)]
         if strange:
-            yield strange[0], 98.0
+            yield strange[0], 98.0  # where nan or infinity begins is all that matters of such a series
             continue
         if max(numbers) - min(numbers) <= SMALL_PART * size:
             continue
@@ -277,6 +294,7 @@ def _events(series: Series) -> Iterator[tuple[int, float]]:
 
 
 def _jumps(steps: Sequence[int], numbers: Sequence[float]) -> Iterator[tuple[int, float]]:
+    """Yield both sides of changes that are eight times the median change."""
     changes = [abs(b - a) for a, b in pairwise(numbers)]
     reach = max(numbers) - min(numbers)
     usual = statistics.median(changes)
@@ -287,7 +305,7 @@ def _jumps(steps: Sequence[int], numbers: Sequence[float]) -> Iterator[tuple[int
 
 
 def _turning_points(steps: Sequence[int], numbers: Sequence[float]) -> Iterator[tuple[int, float]]:
-    """Highest and lowest point, and every reversal by at least a fifth of the whole reach."""
+    """Yield the extrema, and every reversal by a fifth of the range."""
     reach = max(numbers) - min(numbers)
     if reach <= 0:
         return

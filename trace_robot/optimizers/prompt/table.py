@@ -1,4 +1,7 @@
-"""The first pass over a recorded graph: a table of numbers with a row for each step of the episode."""
+"""Lay a recorded graph out as a table of numbers: a row for each step.
+
+It also holds what else works on records alone: names, the minimal subgraph, and the steps that each belongs to.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from trace_robot.optimizers.prompt.values import Leaf, leaves, parse_value
 
 Record = Mapping[str, Any]
 CALLS = ("operation", "exception")
-LONGEST_PERIOD = 200
-SHORT = 40
+LONGEST_PERIOD = 200  # calls in a step
+SHORT = 40  # a graph of up to this many calls is shown call by call
 
 
 @dataclass(slots=True)
@@ -33,7 +36,7 @@ class Series:
 
     @property
     def constant(self) -> bool:
-        """Whether all values are the same; compared by ``repr``, where nan equals nan."""
+        """Whether all values are the same, compared by ``repr``, where nan equals nan."""
         texts = map(repr, self.values.values())
         first = next(texts)
         return all(text == first for text in texts)
@@ -41,7 +44,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record that stands alone: it belongs to no step, or it is the exception that ended one.
+    """A record that stands alone: it belongs to no step or is the exception of one.
 
     Args:
         name: as #Code calls it.
@@ -62,7 +65,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class StepTable:
-    """A recorded graph by steps; without steps, every record is an entry.
+    """A recorded graph by steps.
+
+    Without steps, every record is an entry.
 
     Args:
         steps: in ascending order.
@@ -135,7 +140,7 @@ def _patterns(
 def _names_near(
     record: Record, steps: Mapping[int, int], names: Mapping[int, str], step: int
 ) -> dict[int, str]:
-    """Return the names of what went into ``record``, as they are called in its own step."""
+    """Return what the parents of ``record`` are called in its own step."""
     near = {}
     for parent in record["inputs"].values():
         same = steps.get(parent, step) == step
@@ -166,7 +171,7 @@ def _documentation(records: Iterable[Record]) -> dict[str, str]:
 
 
 def _names(records: Sequence[Record], steps: Mapping[int, int]) -> dict[int, str]:
-    """Return a name for each id; one that comes again within a step is numbered from 2 there."""
+    """Return a name for each id, numbered from 2 where it comes again within a step."""
     seen: Counter[tuple[int, str]] = Counter()
     names = _names_outside([record for record in records if record["id"] not in steps])
     for record in records:
@@ -199,7 +204,9 @@ def base_name(name: str) -> str:
 
 
 def call_text(record: Record, names: Mapping[int, str], label: str) -> str:
-    """Return one call as a line of code; a function's own source is not shown among its arguments.
+    """Return one call as a line of code.
+
+    The parameter that holds the function's source is not shown among its arguments.
 
     Args:
         record: of a kind in CALLS.
@@ -212,10 +219,10 @@ def call_text(record: Record, names: Mapping[int, str], label: str) -> str:
 
 
 def minimal(records: Sequence[Record]) -> tuple[Record, ...]:
-    """Return the operations that a parameter leads to and what went into them; all where there are none.
+    """Return the operations that a parameter leads to and what went into them.
 
-    The minimal subgraph of the paper (arXiv:2406.16218, section 3.2). What went in from operations that no parameter
-    leads to becomes an input.
+    What went in from operations that no parameter leads to becomes an input. Exceptions stay in any case. Without any
+    such operation, all records are returned.
     """
     connected = {record["id"] for record in records if record["kind"] == "parameter"}
     used: set[int] = set()
@@ -241,7 +248,7 @@ def outputs_of(records: Sequence[Record]) -> set[int]:
 
 
 def step_numbers(records: Sequence[Record]) -> dict[int, int]:
-    """Return each record's step by id: as recorded, else found from the repetition of the operations."""
+    """Return each record's step by id, as recorded or from the period of operations."""
     recorded = {r["id"]: int(r["step"]) for r in records if r.get("step") is not None}
     if len(set(recorded.values())) < 2:
         recorded = _repetition([record for record in records if record["kind"] in CALLS])
@@ -249,9 +256,10 @@ def step_numbers(records: Sequence[Record]) -> dict[int, int]:
 
 
 def _repetition(calls: Sequence[Record]) -> dict[int, int]:
-    """Number the repeats of the shortest period that explains most calls; {} if none does or all is short.
+    """Number the repeats of the shortest period that explains 60 % of the calls.
 
-    A step begins at an operation that comes once in a period, so that irregular steps are numbered too.
+    A step begins at an operation that comes once in a period, so that irregular steps are numbered too. Without such a
+    period, a step begins at each call of the commonest operation; a graph of few calls has no steps.
     """
     sequence = [str(record["op"]) for record in calls]
     if len(calls) <= SHORT:
@@ -270,12 +278,12 @@ def _repetition(calls: Sequence[Record]) -> dict[int, int]:
 
 
 def _sums(places: Sequence[int]) -> set[int]:
-    """Distances of the first few places from the first: periods in which the commonest call comes twice."""
+    """Return distances from the first place, for periods that hold several of them."""
     return {place - places[0] for place in places[1:12] if place - places[0] <= LONGEST_PERIOD}
 
 
 def _longest_run(sequence: Sequence[Any], period: int) -> tuple[int, int]:
-    """Where, and for how long, each item equals the one ``period`` places later."""
+    """Return where, and how long, each item equals the one ``period`` places later."""
     best, start = (0, 0), 0
     for index in range(len(sequence) - period + 1):
         if index < len(sequence) - period and sequence[index] == sequence[index + period]:

@@ -1,4 +1,4 @@
-"""Trials as text: feedback of the one worked on, history of the others, replies that became none."""
+"""Write trials as text: feedback, history, and replies that became no trial."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from trace_robot.llm.tokens import token_bound
 from trace_robot.optimizers.problem import Problem, plain
-from trace_robot.optimizers.prompt.formatting import indented, number, one_line
+from trace_robot.optimizers.prompt.values import indented, number, one_line
 from trace_robot.optimizers.strategies import Trial
 
 
@@ -40,12 +40,12 @@ def scored(trial: Trial) -> str:
 
 
 def rejected(problems: Sequence[str]) -> str:
-    """Return #Rejected: a line for each reply that could not be used, with what was wrong with it."""
+    """Return #Rejected: a line for each reply that could not be used."""
     return "\n".join(f"- {one_line(text, 400)}" for text in problems)
 
 
 def history_entries(problem: Problem, parent: Trial | None, trials: Sequence[Trial]) -> list[tuple[str, str]]:
-    """Return each trial of the history in one line, and with its differences from the present values.
+    """Return each trial of the history in two lengths.
 
     Args:
         problem: whose parameters the trials chose.
@@ -53,9 +53,9 @@ def history_entries(problem: Problem, parent: Trial | None, trials: Sequence[Tri
         trials: the history, the most useful first.
 
     Returns:
-        (one line, the line with the differences below it) for each of ``trials``.
+        For each of ``trials`` one line, and that line with what its values had other than the present ones below.
     """
-    values = problem.values if parent is None else parent.candidate.values
+    values = problem.values if parent is None else parent.candidate.values  # as #Variables shows them
     known = {trial.candidate.id: trial for trial in (*trials, *([parent] if parent else []))}
     lines = [_line(trial, known) for trial in trials]
     return [
@@ -112,7 +112,7 @@ def _differences(problem: Problem, values: Mapping[str, Any], trial: Trial) -> s
 
 
 def _shorter(name: str, here: str, there: str) -> str:
-    """Return the difference between two texts, or the other text itself where that is shorter."""
+    """Return the changes from ``here`` to ``there``, or ``there`` where it is shorter."""
     changes, whole = _diff(here, there), there.strip("\n")
     if token_bound(whole) <= token_bound(changes):
         return f"{name} =\n{whole}"

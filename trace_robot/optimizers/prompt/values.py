@@ -1,12 +1,14 @@
-"""Parse the text of a record's value: numbers, texts, lists and dicts, also where its end is cut off.
+"""Between values and text: parse what a record holds, format what a model reads.
 
-A record crosses the boundary of the sandbox as short text. This is the one place where that text becomes numbers again.
+Values leave the sandbox as short text: their ``repr``, cut off after some characters. Only ``parse_value`` makes
+numbers of it again. The passes over a graph work with numbers; ``number`` and the functions below it make text of them.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|nan)(?![\w.])")
@@ -14,40 +16,52 @@ NAME = re.compile(r"[A-Za-z_][\w.]*")
 STRING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 OTHER = re.compile(r"[^,\]\[(){}:]+")
 WORDS = {"True": True, "False": False, "None": None}
-DEEPEST = 12
-VECTOR = 8
+DEEPEST = 12  # the text may come from a controller: no nesting exhausts the stack
+VECTOR = 8  # longer lists of numbers, such as images and rays, come apart
 MOST_LEAVES = 64
+MOST_RANGES = 6
 
 Leaf = float | bool | str | None | tuple[float, ...]
 
 
-class _End(Exception):
-    """The text ends before the value does."""
+class _TextEndsError(Exception):
+    """The text ends before the value does, or nests too deep."""
 
 
 def parse_value(text: str) -> Any:
-    """Return numbers, texts, lists and dicts as written in a ``repr``; the cut-off end of it is left out.
+    """Parse a ``repr`` whose end may be cut off, by recursive descent.
 
-    ``array(...)`` and ``np.float64(...)`` are read as what is inside; what cannot be read stays text.
+    ``ast.literal_eval`` would refuse the cut-off texts, arrays and nan.
+
+    Returns:
+        Numbers as floats, texts, truth values, None, and lists and dicts of them without what was cut off;
+        ``array(...)`` and ``np.float64(...)`` as what is inside. Text that cannot be parsed is returned as it is.
     """
-    reader = _Reader(text)
+    parser = _Parser(text)
     try:
-        value = reader.value(0)
-    except _End:
+        value = parser.value(0)
+    except _TextEndsError:
         return text
-    rest = text[reader.at :].strip()
+    rest = text[parser.at :].strip()
     return text if rest and not isinstance(value, dict | list) else value
 
 
-class _Reader:
+class _Parser:
+    """A position in a text: each method parses what begins there and moves behind it."""
+
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
 
     def value(self, depth: int) -> Any:
+        """Return the next value.
+
+        Raises:
+            _TextEndsError: there is none.
+        """
         self._space()
         if self.at >= len(self.text) or depth > DEEPEST:
-            raise _End
+            raise _TextEndsError
         if self.text[self.at] in "[(":
             return self._items(depth)
         if self.text[self.at] == "{":
@@ -56,7 +70,7 @@ class _Reader:
             match = pattern.match(self.text, self.at)
             if match:
                 return self._atom(pattern, match, depth)
-        raise _End
+        raise _TextEndsError
 
     def _atom(self, pattern: re.Pattern[str], match: re.Match[str], depth: int) -> Any:
         self.at = match.end()
@@ -76,10 +90,12 @@ class _Reader:
         while not self._closed("])"):
             try:
                 item = self.value(depth + 1)
-            except _End:
+            except _TextEndsError:
                 return items
             self._space()
-            if self.text[self.at : self.at + 1] == "=":
+            if (
+                self.text[self.at : self.at + 1] == "="
+            ):  # that was a keyword, as in array([1.0], dtype=float32)
                 self.at += 1
                 continue
             items.append(item)
@@ -93,15 +109,16 @@ class _Reader:
                 key = self.value(depth + 1)
                 self._space()
                 if self.text[self.at : self.at + 1] != ":":
-                    raise _End
+                    raise _TextEndsError
                 self.at += 1
                 pairs[str(key)] = self.value(depth + 1)
-            except _End:
+            except _TextEndsError:
                 self.at = len(self.text)
                 return pairs
         return pairs
 
     def _closed(self, ends: str) -> bool:
+        """Skip commas and a closing bracket, and return whether the bracket or text ends."""
         while True:
             self._space()
             if self.at >= len(self.text):
@@ -115,18 +132,24 @@ class _Reader:
             self.at += 1
 
     def _space(self) -> None:
+        # Called some hundred thousand times for an episode of 500 steps: as a loop faster than by a pattern.
         while self.at < len(self.text) and self.text[self.at].isspace():
             self.at += 1
 
 
 def leaves(value: Any) -> dict[str, Leaf]:
-    """Return the parts of ``value`` by path ("" for itself); short lists of numbers stay together."""
-    found: dict[str, Leaf] = {}
+    """Flatten a parsed value.
+
+    Returns:
+        Its first MOST_LEAVES parts by path, such as ``.hand[0]``, or "" for the value itself. Lists of up to VECTOR
+        numbers stay together as tuples.
+    """
+    parts: dict[str, Leaf] = {}
     for path, leaf in _walk("", value, 0):
-        found[path] = leaf
-        if len(found) >= MOST_LEAVES:
+        parts[path] = leaf
+        if len(parts) >= MOST_LEAVES:
             break
-    return found
+    return parts
 
 
 def _walk(path: str, value: Any, depth: int) -> Iterator[tuple[str, Leaf]]:
@@ -142,3 +165,91 @@ def _walk(path: str, value: Any, depth: int) -> Iterator[tuple[str, Leaf]]:
                 yield from _walk(f"{path}[{index}]", item, depth + 1)
     elif not isinstance(value, dict | list):  # below DEEPEST, nothing is in them
         yield path, value
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number with few significant digits.
+
+    Args:
+        value: any float; a bool, an infinity or nan is written as Python does.
+        digits: significant digits. Whole numbers below a million stay whole, however many digits they have.
+
+    Returns:
+        The text, in exponent form where that is shorter.
+    """
+    if isinstance(value, bool) or not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.{digits}g}"
+
+
+def at_scale(value: float, scale: float) -> str:
+    """Return a number rounded to a thousandth of a scale.
+
+    Args:
+        value: any float.
+        scale: the size of the differences that matter, in the unit of ``value``; 0 or less for unknown, which gives
+            four significant digits.
+
+    Returns:
+        The text without trailing zeros and never in exponent form.
+    """
+    if not math.isfinite(value):
+        return str(value)
+    if scale <= 0:
+        return number(value, 4)
+    decimals = min(max(0, 3 - math.ceil(math.log10(scale))), 9)
+    text = f"{value:.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text
+
+
+def one_line(text: str, length: int = 200) -> str:
+    """Return a text on one line, cut off with "..." after ``length`` characters.
+
+    Args:
+        text: any text; every run of white space becomes one space.
+        length: most characters of the line, the dots included.
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def indented(text: str) -> str:
+    """Return a text with two spaces before each line that is not empty."""
+    return "\n".join("  " + line if line else line for line in text.split("\n"))
+
+
+def fence(source: str, language: str = "python") -> str:
+    """Return a Markdown code block, its fence longer than any run of backticks inside.
+
+    Args:
+        source: the text of the block; empty lines at both ends are dropped.
+        language: the info string behind the opening fence.
+    """
+    longest = max((len(run) for run in re.findall(r"`{3,}", source)), default=2)
+    mark = "`" * (longest + 1)
+    return f"{mark}{language}\n{source.strip(chr(10))}\n{mark}"
+
+
+def step_span(first: int, last: int) -> str:
+    """Return a stretch of steps as "step 3" or "3-7".
+
+    Args:
+        first: its first step.
+        last: its last step, which belongs to it.
+    """
+    return f"step {first}" if first == last else f"{first}-{last}"
+
+
+def step_ranges(steps: Sequence[int]) -> str:
+    """Return ascending steps as ranges such as "0-4, 7", at most MOST_RANGES of them."""
+    spans: list[tuple[int, int]] = []
+    for step in steps:
+        if spans and spans[-1][1] == step - 1:
+            spans[-1] = (spans[-1][0], step)
+        else:
+            spans.append((step, step))
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in spans]
+    return ", ".join(texts[:MOST_RANGES]) + (", ..." if len(texts) > MOST_RANGES else "")
