@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.child_process import workspace_root
+from trace_robot.env.conformance import require
 from trace_robot.env.declared import plugin_of_id
 from trace_robot.env.gymnasium_ids import gymnasium_ids
 from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
@@ -87,6 +88,24 @@ def make(name: str, /, **options: Any) -> Any:
     """
     plugin, name = _lookup_checked(name, options)
     return plugin.make(name, **options)
+
+
+def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
+    """Return an environment with its description, after checking one against the other.
+
+    Args:
+        name: of an environment ("reach-v3"), a plug-in file or its path, or a gymnasium id.
+        options: of its plug-in.
+
+    Raises:
+        UnknownNameError: no plug-in has the name or takes an option.
+        WorkspaceError: a plug-in cannot be loaded, or its environment differs from its description.
+    """
+    spec = describe(name, **options)
+    env = make(name, **options)
+    spec = task_spec_of(env) or spec
+    require(plugin(name).file, spec, env)
+    return env, spec
 
 
 def task_spec_of(env: Any) -> TaskSpec | None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import gymnasium
 
-from trace_robot.env.conformance import require
-from trace_robot.env.registry import describe, environments, make, plugin, task_spec_of
+from trace_robot.env.registry import describe, environments, make, make_described
 from trace_robot.errors import OrderError
 from trace_robot.spec import Array, TaskSpec
 from trace_robot.trace.errors import failure
@@ -107,8 +106,4 @@ def load_env(name: str, /, **options: Any) -> TracedEnv:
         UnknownNameError: no plug-in has the name or takes an option; the message suggests similar ones.
         WorkspaceError: a plug-in cannot be loaded, or its environment differs from its description.
     """
-    spec = describe(name, **options)
-    env = make(name, **options)
-    spec = task_spec_of(env) or spec
-    require(plugin(name).file, spec, env)
-    return TracedEnv(env, spec)
+    return TracedEnv(*make_described(name, **options))

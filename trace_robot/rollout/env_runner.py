@@ -13,7 +13,6 @@ import gymnasium
 import numpy as np
 
 from trace_robot.env import registry
-from trace_robot.env.traced import load_env, make
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
 from trace_robot.rollout.affinity import SharedCpu
@@ -178,15 +177,14 @@ class _Pool:
     def __init__(self, job: Job) -> None:
         self._name, self._options = job.env, dict(job.options)
         try:
-            traced = load_env(self._name, **self._options)
+            env, self.spec = registry.make_described(self._name, **self._options)
         except TraceRobotError:
             raise
         except Exception as error:  # a plug-in is third-party code and may raise anything
             raise EnvironmentFault(
                 f"environment {self._name!r} cannot be made: {type(error).__name__}: {error}"
             ) from error
-        self.spec = traced.task_spec
-        self.envs: list[Environment] = [traced.env]
+        self.envs: list[Environment] = [env]
         self.messages = 0
 
     def width(self, wanted: int | None) -> int:
@@ -209,7 +207,7 @@ class _Pool:
 
 
 def _made(name: str, options: dict[str, Any]) -> Environment:
-    env: gymnasium.Env[Array, Array] = make(name, **options)
+    env: gymnasium.Env[Array, Array] = registry.make(name, **options)
     return env
 
 
