@@ -1,4 +1,4 @@
-"""A run's folder: whole files or none, and never somebody else's folder."""
+"""A run's folder: atomic files, and no folder of another kind is touched."""
 
 from __future__ import annotations
 
