@@ -33,7 +33,7 @@ from typing import Any
 
 from trace_robot.run.journaled import request_hash
 from trace_robot.store.database import FILE
-from trace_robot.store.folder import held
+from trace_robot.store.folder import is_locked
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_KILLS = 6
@@ -191,7 +191,7 @@ class Crashes:
 
     def _wait_for(self, process: subprocess.Popen[bytes], run: Path) -> None:
         """Wait until the process has the run."""
-        while process.poll() is None and not held(run):
+        while process.poll() is None and not is_locked(run):
             time.sleep(0.002)
 
     def _kill(self, process: subprocess.Popen[bytes], run: Path, moment: float) -> bool:

@@ -1,4 +1,4 @@
-"""The store's file: made, brought up to date, shared; and one line that says what to do where it cannot be used."""
+"""The SQLite file of runs: creation, migration, many processes, short errors."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_damaged_store_is_one_line_and_the_folders_stay(
     assert (run.folder / "best.py").is_file()
 
 
-def test_a_store_that_somebody_holds_is_waited_for_and_then_one_line(
+def test_a_locked_store_is_waited_for_and_then_an_error_of_one_line(
     tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(tmp_path)
@@ -194,7 +194,7 @@ except RunError as error:
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "setuid") or os.getuid() != 0, reason="needs root, to become somebody else"
+    not hasattr(os, "setuid") or os.getuid() != 0, reason="needs root, to become another user"
 )
 def test_a_store_where_nothing_may_be_written_can_be_read_and_says_so_to_who_would_write(
     tmp_path: Path, make_run: MakeRun
@@ -206,13 +206,13 @@ def test_a_store_where_nothing_may_be_written_can_be_read_and_says_so_to_who_wou
         for name in (f"{FILE}-wal", f"{FILE}-shm"):
             (place / name).unlink(missing_ok=True)
 
-        def said(code: str) -> str:
+        def output(code: str) -> str:
             done = subprocess.run(
                 [sys.executable, "-c", code, str(place)], capture_output=True, text=True, check=False
             )
             return done.stdout + done.stderr
 
-        assert said(READ) == "4\n"
-        assert "check its permissions and those of its folder" in said(WRITE)
+        assert output(READ) == "4\n"
+        assert "check its permissions and those of its folder" in output(WRITE)
     finally:
         shutil.rmtree(place)

@@ -1,4 +1,4 @@
-"""A run's folder: whole files or none, and never somebody else's folder."""
+"""A run's folder: atomic files, and no folder of another kind is touched."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_broken_result_is_an_error_of_one_line(tmp_path: Path, text: str, mess
 
 
 def test_a_folder_without_a_result_says_what_that_means(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"has no result\.json: the run did not finish"):
+    with pytest.raises(RunError, match=r"file not found: .*result\.json.; the run did not finish"):
         read_result(tmp_path)
 
 

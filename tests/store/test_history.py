@@ -1,15 +1,18 @@
-"""Looking at runs: what the loop wrote comes back, whoever else writes; what cannot be read is one line."""
+"""Reading runs: what was written comes back, also while others write."""
 
 from __future__ import annotations
 
 import math
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from trace_robot import store
 from trace_robot.errors import RunError, UnknownNameError
 from trace_robot.store.folder import RunLock
 from trace_robot.store.history import History, RunInfo, Score
@@ -20,9 +23,8 @@ MakeRun = Callable[..., RunInfo]
 def test_a_finished_run_comes_back_with_all_that_was_written(tmp_path: Path, make_run: MakeRun) -> None:
     run = make_run(tmp_path, "demo", iterations=4, candidates=2)
     assert (run.name, run.status, run.ended) == ("demo", "finished", "4 iterations done")
-    assert (run.folder, run.task, run.optimizer, run.control) == (
-        tmp_path / "demo", "point-mass", "optoprime", "raw",
-    )  # fmt: skip
+    assert run.folder == tmp_path / "demo"
+    assert (run.task, run.optimizer, run.control) == ("point-mass", "optoprime", "raw")
     assert (run.iterations, run.best_iteration, run.candidates) == (4, 4, 10)
     assert (run.model_calls, run.tokens, run.prompt_tokens) == (5 - 1, 4400, 4000)
     assert run.money == pytest.approx(0.012)
@@ -38,17 +40,18 @@ def test_a_finished_run_comes_back_with_all_that_was_written(tmp_path: Path, mak
         assert history.candidates(run)[3].origin == "model"
 
 
-def test_an_iteration_is_told_with_its_parent_its_words_and_its_episodes(
-    tmp_path: Path, make_run: MakeRun
-) -> None:
+def test_an_iteration_has_its_parent_its_feedback_and_its_episodes(tmp_path: Path, make_run: MakeRun) -> None:
     run = make_run(tmp_path)
     with History(tmp_path) as history:
         first, _, second, third, _ = history.iterations(run)
         assert (first.parent, first.parent_controller, first.better) == (None, "", True)
         assert (second.number, second.parent, second.better) == (2, 1, False)
         assert second.episodes[0].fault == {
-            "category": "exception", "message": "ZeroDivisionError: division by zero", "line": 6, "static": False,
-        }  # fmt: skip
+            "category": "exception",
+            "message": "ZeroDivisionError: division by zero",
+            "line": 6,
+            "static": False,
+        }
         assert "Error (exception): ZeroDivisionError" in second.feedback
         assert third.parent == 1
         assert "return [0.1, 0.1" in third.parent_controller
@@ -71,7 +74,9 @@ def test_what_a_model_was_asked_is_with_the_iteration_it_led_to(tmp_path: Path, 
         assert len(history.attempts(run)) == 5
 
 
-def test_the_path_of_the_telling_episode_and_its_graph_come_back(tmp_path: Path, make_run: MakeRun) -> None:
+def test_the_path_of_the_representative_episode_and_its_graph_come_back(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
     run = make_run(tmp_path)
     with History(tmp_path) as history:
         recording = history.recording(run, 1)
@@ -159,3 +164,17 @@ def test_a_folder_without_a_store_says_where_it_should_be(tmp_path: Path) -> Non
     wanted = r"file not found: '.*runs\.sqlite', the store that lies beside the folders of runs"
     with pytest.raises(RunError, match=wanted):
         History(tmp_path)
+
+
+def test_every_name_of_the_package_is_there_and_a_misspelt_one_is_an_error() -> None:
+    assert {each for each in store.__all__ if getattr(store, each) is None} == set()
+    assert set(store.__all__) <= set(dir(store))
+    name = "Histroy"
+    with pytest.raises(AttributeError, match=r"module 'trace_robot\.store' has no attribute 'Histroy'"):
+        getattr(store, name)
+
+
+def test_reading_runs_loads_no_numpy() -> None:
+    code = "import sys; from trace_robot.store import History; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""What a run hears again: in order, once, the same; and what it does not hear again."""
+"""The journal: entries are replayed in order, once, and for the same requests."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_run_that_asks_for_something_else_than_it_did_is_stopped(
         journal(store).take((kind,), request_)  # type: ignore[arg-type]
 
 
-def test_the_clock_goes_on_from_where_it_was_and_hearing_costs_no_time(store: Store) -> None:
+def test_the_clock_goes_on_from_where_it_was_and_a_replay_costs_no_time(store: Store) -> None:
     clock = [100.0]
     first = journal(store, clock)
     clock[0] = 105.0
@@ -98,24 +98,24 @@ def test_time_that_was_over_once_is_over_at_the_same_place_again(store: Store) -
     assert again.take(("episodes",), "held out") is not None
 
 
-def test_answers_are_heard_again_with_what_they_cost_and_nobody_is_asked(store: Store) -> None:
+def test_answers_are_replayed_with_their_cost_and_no_model_is_asked(store: Store) -> None:
     reply = Reply("half \ud83e of a pair", "stop", 1000, 10)
     meter = MeteredModel(ScriptedModel([reply, "second"]), prices=Prices(1, 2))
     model = JournaledModel(meter, meter.usage, journal(store))
     assert model.chat(ask("a")) == [reply]
     model.chat(ask("b"))
-    nobody = MeteredModel(ScriptedModel(), Budget(calls=2), prices=Prices(1, 2))
-    again = JournaledModel(nobody, nobody.usage, journal(store))
+    silent = MeteredModel(ScriptedModel(), Budget(calls=2), prices=Prices(1, 2))
+    again = JournaledModel(silent, silent.usage, journal(store))
     assert again.chat(ask("a")) == [reply]
-    assert (nobody.usage.calls, nobody.usage.prompt_tokens) == (1, 1000)
-    assert nobody.usage.money == pytest.approx(0.00102)
+    assert (silent.usage.calls, silent.usage.prompt_tokens) == (1, 1000)
+    assert silent.usage.money == pytest.approx(0.00102)
     assert again.chat(ask("b"))[0].text == "second"
-    assert nobody.usage.to_data() | {"seconds": 0} == meter.usage.to_data() | {"seconds": 0}
+    assert silent.usage.to_data() | {"seconds": 0} == meter.usage.to_data() | {"seconds": 0}
     with pytest.raises(BudgetExceededError, match="budget of 2 calls"):
         again.chat(ask("c"))
 
 
-def test_a_call_without_an_answer_is_heard_again_only_if_the_run_went_on_from_it(store: Store) -> None:
+def test_a_call_without_an_answer_is_replayed_only_if_the_run_went_on_from_it(store: Store) -> None:
     meter = MeteredModel(ScriptedModel([ModelError("busy"), "answer", ModelError("gone")]))
     model = JournaledModel(meter, meter.usage, journal(store))
     for _ in range(3):
@@ -148,9 +148,8 @@ def test_an_episode_comes_back_as_it_was_to_the_last_bit(point_mass_trials: obje
     (trial,) = trials.evaluate([Candidate(0, None, trials.task.policy.values)], graph=True)  # type: ignore[attr-defined]
     again = decode_episodes(encode_episodes(trial.episodes))
     for before, after in zip(trial.episodes, again, strict=True):
-        assert (before.seed, before.ended, before.steps, before.fault) == (
-            after.seed, after.ended, after.steps, after.fault,
-        )  # fmt: skip
+        for name in ("seed", "ended", "steps", "fault"):
+            assert getattr(before, name) == getattr(after, name)
         assert before.rewards.tobytes() == after.rewards.tobytes()
         assert before.actions.tobytes() == after.actions.tobytes()
         assert before.infos == after.infos

@@ -1,4 +1,7 @@
-"""Episodes and recordings as bytes, and back: arrays beside JSON in one compressed file; nothing is pickled."""
+"""Serialization of episodes and recordings: JSON and arrays in a compressed npz.
+
+Nothing is pickled. A store may come from another machine or person, and unpickling it would run what they put there.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,18 @@ from trace_robot.rollout.episode import Episode
 from trace_robot.spec import Array, Scene, States
 
 STATES = ("qpos", "mocap_pos", "mocap_quat", "seconds")
-QUICK = 1  # of zlib's levels: a search waits for it, and the higher ones save little
+# zlib's quickest level: an optimizer waits while its batch of episodes is written, about 35 ms for the 600 of a
+# search (docs/runs.md); the slower levels save little on numbers.
+ZLIB_LEVEL = 1
 Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What an episode looked like, F frames and T decisions.
+    """How an episode of T decisions and F recorded frames looked.
 
-    positions: (T + 1, 3) metres, world frame, by the name of the observation's field, at the start and after each
-    decision; the hand's comes first. scene, states: what is needed to draw it, None where the environment has none.
+    positions: {field of the observation: (T + 1, 3)} in metres, world frame, at the start and after each decision;
+    the hand's comes first. scene, states (F frames): what is needed to draw it, None where the environment gives none.
     """
 
     seed: int
@@ -35,86 +40,125 @@ class Recording:
 
 
 def encode_episodes(episodes: Sequence[Episode]) -> bytes:
-    """Write episodes; of those of programs, which are many, only what is read of them: sums and measures."""
+    """Serialize episodes, those of staged programs and laws without their steps.
+
+    A built-in search rolls out thousands and reads their sums and measures only, so no more of these is kept.
+    """
     arrays: Arrays = {}
-    return _file([_episode_data(f"{number}.", each, arrays) for number, each in enumerate(episodes)], arrays)
+    headers = [_episode_header(f"{number}.", episode, arrays) for number, episode in enumerate(episodes)]
+    return _pack(headers, arrays)
 
 
 def decode_episodes(data: bytes) -> list[Episode]:
-    header, arrays = _opened(data)
-    return [_episode(f"{number}.", each, arrays) for number, each in enumerate(header)]
+    """Deserialize what ``encode_episodes`` wrote.
+
+    All comes back bit for bit, but for observations and states, which were written in single precision.
+    """
+    headers, arrays = _unpack(data)
+    return [_episode(f"{number}.", header, arrays) for number, header in enumerate(headers)]
 
 
 def encode_recording(recording: Recording) -> bytes:
-    arrays = {f"positions.{name}": single(array) for name, array in recording.positions.items()}
+    """Serialize a recording."""
+    arrays = {f"positions.{name}": _single(array) for name, array in recording.positions.items()}
     header = {"seed": recording.seed, "positions": list(recording.positions)}
-    return _file({**header, **_picture_data("", recording.scene, recording.states, arrays)}, arrays)
+    return _pack({**header, **_scene_header("", recording.scene, recording.states, arrays)}, arrays)
 
 
 def decode_recording(data: bytes) -> Recording:
-    header, arrays = _opened(data)
+    """Deserialize what ``encode_recording`` wrote."""
+    header, arrays = _unpack(data)
     positions = {name: arrays[f"positions.{name}"] for name in header["positions"]}
-    return Recording(header["seed"], positions, *_picture("", header, arrays))
+    return Recording(header["seed"], positions, *_scene("", header, arrays))
 
 
 def encode_json(value: Any) -> bytes:
-    return zlib.compress(json.dumps(value).encode(), QUICK)
+    """Serialize plain data as compressed JSON."""
+    return zlib.compress(json.dumps(value).encode(), ZLIB_LEVEL)
 
 
 def decode_json(data: bytes) -> Any:
+    """Deserialize what ``encode_json`` wrote."""
     return json.loads(zlib.decompress(data))
 
 
-def single(array: Array) -> Array:
-    """Return numbers for looking at in half the room: a recorded path needs no sixteen digits."""
+def _single(array: Array) -> Array:
+    """Return an array in single precision.
+
+    Seven digits draw a path as well as sixteen do, in half the space.
+    """
     return np.asarray(array, np.float32)
 
 
-def _episode_data(at: str, episode: Episode, arrays: Arrays) -> dict[str, Any]:
+def _episode_header(prefix: str, episode: Episode, arrays: Arrays) -> dict[str, Any]:
+    """Return an episode's JSON part, and add its arrays to ``arrays``."""
     header: dict[str, Any] = {
-        "seed": episode.seed, "ended": episode.ended, "steps": episode.steps, "printed": episode.printed,
-        "fault": None if episode.fault is None else asdict(episode.fault), "measures": dict(episode.measures),
+        "seed": episode.seed,
+        "ended": episode.ended,
+        "steps": episode.steps,
+        "printed": episode.printed,
+        "fault": None if episode.fault is None else asdict(episode.fault),
+        "measures": dict(episode.measures),
         "return_threshold": episode.return_threshold,
-    }  # fmt: skip
+    }
     if episode.measures:
         return header | {"decisions": episode.decisions, "reward": episode.total_reward}
-    arrays |= {f"{at}rewards": episode.rewards, f"{at}actions": episode.actions}
-    arrays |= {f"{at}series.{name}": array for name, array in episode.series.items()}
+    arrays |= {f"{prefix}rewards": episode.rewards, f"{prefix}actions": episode.actions}
+    arrays |= {f"{prefix}series.{name}": array for name, array in episode.series.items()}
     if episode.observations.size:
-        arrays[f"{at}observations"] = single(episode.observations)
+        arrays[f"{prefix}observations"] = _single(episode.observations)
     header |= {
         "infos": dict(episode.infos),
         "series": list(episode.series),
         "graph": [dict(record) for record in episode.graph],
     }
-    return header | _picture_data(at, episode.scene, episode.states, arrays)
+    return header | _scene_header(prefix, episode.scene, episode.states, arrays)
 
 
-def _episode(at: str, header: Mapping[str, Any], arrays: Arrays) -> Episode:
+def _episode(prefix: str, header: Mapping[str, Any], arrays: Arrays) -> Episode:
     fault = None if header["fault"] is None else Fault(**header["fault"])
-    nothing = np.zeros((0, 0))
-    if "reward" in header:
+    empty = np.zeros((0, 0))
+    if "reward" in header:  # only the sum was kept: it stands in the first of as many rewards as there were
         rewards = np.zeros(header["decisions"])
         rewards[:1] = header["reward"]
         return Episode(
-            header["seed"], header["ended"], header["steps"], rewards, nothing, nothing, fault,
-            measures=header["measures"], return_threshold=header.get("return_threshold"),
-        )  # fmt: skip
-    scene, states = _picture(at, header, arrays)
+            seed=header["seed"],
+            ended=header["ended"],
+            steps=header["steps"],
+            rewards=rewards,
+            actions=empty,
+            observations=empty,
+            fault=fault,
+            measures=header["measures"],
+            return_threshold=header.get("return_threshold"),  # absent in early stores
+        )
+    scene, states = _scene(prefix, header, arrays)
     return Episode(
-        header["seed"], header["ended"], header["steps"], arrays[f"{at}rewards"], arrays[f"{at}actions"],
-        arrays.get(f"{at}observations", nothing), fault, header["infos"], header["measures"],
-        {name: arrays[f"{at}series.{name}"] for name in header["series"]}, tuple(header["graph"]),
-        scene, states, header["printed"], return_threshold=header.get("return_threshold"),
-    )  # fmt: skip
+        seed=header["seed"],
+        ended=header["ended"],
+        steps=header["steps"],
+        rewards=arrays[f"{prefix}rewards"],
+        actions=arrays[f"{prefix}actions"],
+        observations=arrays.get(f"{prefix}observations", empty),
+        fault=fault,
+        infos=header["infos"],
+        measures=header["measures"],
+        series={name: arrays[f"{prefix}series.{name}"] for name in header["series"]},
+        graph=tuple(header["graph"]),
+        scene=scene,
+        states=states,
+        printed=header["printed"],
+        return_threshold=header.get("return_threshold"),
+    )
 
 
-def _picture_data(at: str, scene: Scene | None, states: States | None, arrays: Arrays) -> dict[str, Any]:
+def _scene_header(prefix: str, scene: Scene | None, states: States | None, arrays: Arrays) -> dict[str, Any]:
+    """Return the JSON part of a scene, and add its arrays to ``arrays``."""
     if scene is None or states is None:
         return {"scene": None}
-    arrays |= {f"{at}states.{name}": single(getattr(states, name)) for name in STATES}
-    arrays[f"{at}states.seconds"] = states.seconds
-    arrays |= {f"{at}scene.{name}": np.asarray(array) for name, array in scene.model_arrays.items()}
+    arrays |= {f"{prefix}states.{name}": _single(getattr(states, name)) for name in STATES}
+    arrays[f"{prefix}states.seconds"] = states.seconds  # in full: frames are chosen by comparing times
+    arrays |= {f"{prefix}scene.{name}": np.asarray(array) for name, array in scene.model_arrays.items()}
     return {
         "scene": {
             "model_path": scene.model_path,
@@ -127,23 +171,25 @@ def _picture_data(at: str, scene: Scene | None, states: States | None, arrays: A
     }
 
 
-def _picture(at: str, header: Mapping[str, Any], arrays: Arrays) -> tuple[Scene | None, States | None]:
+def _scene(prefix: str, header: Mapping[str, Any], arrays: Arrays) -> tuple[Scene | None, States | None]:
     scene = header["scene"]
     if scene is None:
         return None, None
-    model_arrays = {name: arrays[f"{at}scene.{name}"] for name in scene["model_arrays"]}
-    states = States(*(arrays[f"{at}states.{name}"] for name in STATES))
+    model_arrays = {name: arrays[f"{prefix}scene.{name}"] for name in scene["model_arrays"]}
+    states = States(*(arrays[f"{prefix}states.{name}"] for name in STATES))
     return Scene(**{**scene, "model_arrays": model_arrays}), states
 
 
-def _file(header: Any, arrays: Mapping[str, Array]) -> bytes:
+def _pack(header: Any, arrays: Mapping[str, Array]) -> bytes:
+    """Return JSON, as the array "about", and arrays as one compressed npz file."""
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     file = io.BytesIO()
     np.savez(file, about=text, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the bool of allow_pickle
-    return zlib.compress(file.getvalue(), QUICK)
+    # Compressed as a whole: savez_compressed would compress each array apart, at zlib's default level.
+    return zlib.compress(file.getvalue(), ZLIB_LEVEL)
 
 
-def _opened(data: bytes) -> tuple[Any, Arrays]:
+def _unpack(data: bytes) -> tuple[Any, Arrays]:
     with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as stored:
         arrays = dict(stored)
     return json.loads(arrays.pop("about").tobytes()), arrays

@@ -1,4 +1,7 @@
-"""Opening the store of a folder of runs: one SQLite file, checked, and brought up to date when it is written to."""
+"""The SQLite database of runs: opening, transactions, migrations, schema.
+
+Every column is a published format: to change one is to add a script to ``MIGRATIONS``.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,18 @@ from pathlib import Path
 from trace_robot.errors import RunError
 
 FILE = "runs.sqlite"
-APPLICATION = 0x54726F62  # "Trob", in the file's header
-BUSY_SECONDS = 10.0
+APPLICATION = 0x54726F62  # "Trob", SQLite's application_id in the file's header
+BUSY_SECONDS = 10.0  # a writer's transaction takes milliseconds; who holds the store for longer is stuck
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:
-    """Return a connection to the store of ``folder``, made if there is none; many processes may have one each.
+    """Open the store of ``folder`` for writing, created or migrated if need be.
 
-    What a transaction wrote is on disk when it ends (write-ahead log, synchronous=FULL).
+    Many processes may write, each with a connection of theirs. SQLite's write-ahead log with synchronous=FULL has
+    a transaction on disk when it ends, and lets readers read meanwhile.
+
+    Raises:
+        RunError: the file cannot be written, is damaged, or is no store of this version.
     """
     path = folder / FILE
     with faults(path):
@@ -34,9 +41,12 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
 
 
 def open_to_read(folder: Path) -> sqlite3.Connection:
-    """Return a connection that cannot change anything; also where nothing may be written beside the file.
+    """Open the store of ``folder`` read-only, even in a folder that is read-only.
 
-    A store of an earlier format is brought up to date first; one that was only just made is empty.
+    A store of an earlier format is migrated first. One that another process is creating this moment reads as empty.
+
+    Raises:
+        RunError: the file is not there, cannot be read, is damaged, or is no store of this version.
     """
     path = folder / FILE
     if not path.is_file():
@@ -44,7 +54,9 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
             f"file not found: {str(path)!r}, the store that lies beside the folders of runs; give their folder"
         )
     with faults(path):
-        for option in ("mode=ro", "immutable=1"):  # the second where no index of the log may be made
+        # Even a reader of a write-ahead log makes its index (runs.sqlite-shm) beside the file; where it may not,
+        # "immutable" reads the file without the log.
+        for option in ("mode=ro", "immutable=1"):
             connection = _connect(f"{_uri(path)}?{option}")
             try:
                 version = _check(connection, path)
@@ -67,28 +79,38 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
-    """All of it or nothing, and on disk at the end."""
+    """Run the block as one transaction: all of it or nothing, and on disk at the end.
+
+    Args:
+        connection: one of ``open_to_write``.
+        path: the store's file, for messages.
+
+    Raises:
+        RunError: the store is locked, full, damaged or not writable.
+    """
     with faults(path):
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "BEGIN IMMEDIATE"
+        )  # waits for another writer here, rather than fails at the first write
         try:
             yield connection
             connection.execute("COMMIT")
         except BaseException:
-            if connection.in_transaction:
+            if connection.in_transaction:  # SQLite itself rolls back where the disk is full
                 connection.execute("ROLLBACK")
             raise
 
 
 @contextmanager
 def faults(path: Path) -> Iterator[None]:
-    """Turn what SQLite complains about into one line that says what to do."""
+    """Turn an error of SQLite in the block into a RunError that says what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise RunError(_words(error, path)) from error
+        raise RunError(_advice(error, path)) from error
 
 
-def _words(error: sqlite3.DatabaseError, path: Path) -> str:
+def _advice(error: sqlite3.DatabaseError, path: Path) -> str:
     text, name = str(error), f"the store {str(path)!r}"
     if "locked" in text or "busy" in text:
         return f"{name} has been held by another process for {BUSY_SECONDS:g} seconds; wait for it, or end it"
@@ -123,8 +145,12 @@ def _empty() -> sqlite3.Connection:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the format, 0 for none yet; raise RunError for a database of something else, or a later version's."""
-    connection.execute("BEGIN")  # all from one moment: another process may be making it
+    """Return the format's version, 0 for a file without tables.
+
+    Raises:
+        RunError: the database is of another program, or of a later version of this one.
+    """
+    connection.execute("BEGIN")  # three reads of one moment: another process may be creating the tables
     try:
         application, version = (_pragma(connection, name) for name in ("application_id", "user_version"))
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -141,11 +167,12 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the store up to date, in one transaction; another process may have been quicker."""
+    """Run the migrations that are missing, in one transaction."""
     if _pragma(connection, "user_version") == len(MIGRATIONS):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
+        # The version is read again inside of the transaction: another process may have migrated meanwhile.
         for script in MIGRATIONS[_pragma(connection, "user_version") :]:
             for statement in _statements(script):
                 connection.execute(statement)
@@ -159,7 +186,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Yield one statement after another; ``executescript`` would end the transaction first."""
+    """Yield a script's statements.
+
+    sqlite3's own ``executescript`` would commit the open transaction first.
+    """
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -172,7 +202,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-FIRST = """
+VERSION_1 = """
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,           -- of the run's folder, which lies beside this file
@@ -182,10 +212,10 @@ CREATE TABLE runs (
     feedback TEXT NOT NULL,
     control TEXT NOT NULL,
     seed NOT NULL,
-    why TEXT NOT NULL,                   -- this optimizer, in words
+    why TEXT NOT NULL,                   -- the reason for this optimizer
     settings TEXT NOT NULL,              -- JSON
-    choice TEXT,                         -- JSON: how to make the optimizer again; NULL if it was given by a program
-    environment TEXT NOT NULL,           -- JSON: what the environment says about itself
+    choice TEXT,                         -- JSON: how to make the optimizer again; NULL if a program handed it over
+    environment TEXT NOT NULL,           -- JSON: the TaskSpec
     versions TEXT NOT NULL,              -- JSON
     source TEXT NOT NULL,                -- the starting controller's file as it was read
     status TEXT NOT NULL CHECK (status IN ('running', 'stopped', 'failed', 'finished')),
@@ -283,7 +313,7 @@ CREATE TABLE graphs (
     PRIMARY KEY (run, iteration)
 );
 
-CREATE TABLE journal (                   -- all that came from outside, in order: what a resumed run hears again
+CREATE TABLE journal (                   -- all that came from outside, in order, for deterministic replay
     run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     number INTEGER NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('episodes', 'replies', 'no answer', 'time over')),
@@ -294,4 +324,4 @@ CREATE TABLE journal (                   -- all that came from outside, in order
 );
 """
 
-MIGRATIONS = (FIRST,)
+MIGRATIONS = (VERSION_1,)  # the version of a store, its user_version, is how many of these it has run

@@ -1,4 +1,4 @@
-"""A run's folder: everything asked, answered and measured, as files a person can read.
+"""A run's folder: prompts, replies, controllers and scores as readable files.
 
     RUN/
       settings.json             what was asked for
@@ -7,10 +7,11 @@
                                 prompt.md and reply.md where a model was asked, episode.mp4
       best.py                   the best controller so far
       result.json               written last
-      .lock                     held by the process that has the run
+      .lock                     locked by the process that executes the run
 
-Every file is written under a temporary name, synced and renamed, so that a run that is killed leaves whole
-files only. A run that goes on writes the same again, and the log beside the old one until it has caught up.
+Every file is written atomically: under a temporary name, synced, renamed. So a run that is killed leaves whole files
+only. A resumed run writes the same files again while it replays its journal; its log goes to a file beside the old one,
+which it replaces once the replay is over.
 """
 
 from __future__ import annotations
@@ -28,25 +29,42 @@ from typing import Any
 
 from trace_robot.errors import RunError
 
-NAME = ".lock"
-MARK, LOG, AGAIN = "settings.json", "log.jsonl", ".log.jsonl.part"
-USUAL = {MARK, NAME, "iterations"}  # in the folder of a run that has not begun
+try:
+    import fcntl
+except ImportError:  # Windows, where the sandbox cannot confine a controller either
+    fcntl = None  # type: ignore[assignment]
+
+LOCK, MARK, LOG, REPLAYED_LOG = ".lock", "settings.json", "log.jsonl", ".log.jsonl.part"
+UNUSED = {MARK, LOCK, "iterations"}  # all that is in the folder of a run that has not begun
+TRIES, PAUSE = 5, 0.05  # seconds; ``is_locked`` holds a lock for microseconds
 
 
 class RunFolder:
-    """Writes one run; every method raises RunError where the disk says no."""
+    """Writes one run's files.
+
+    Raises:
+        RunError: from every method, a file cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._log = LOG
-        self._again = False
+        self._replaying = False
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
-        """Make an empty folder; one that holds an older run is replaced only with ``overwrite``."""
+        """Create a run's folder, empty.
+
+        Args:
+            path: the folder; a link to one is followed.
+            overwrite: whether to remove an older run from it.
+
+        Raises:
+            RunError: there is something else, or an older run that is not to be overwritten.
+        """
         path = path.resolve() if path.is_symlink() else path
         cls.require_room(path, overwrite=overwrite)
-        with _making(path):
+        with _creating(path):
             if path.exists():
                 shutil.rmtree(path)
             (path / "iterations").mkdir(parents=True)
@@ -54,8 +72,16 @@ class RunFolder:
 
     @staticmethod
     def require_room(path: Path, *, overwrite: bool = False) -> None:
-        """Raise RunError if ``create`` would."""
-        with _making(path):
+        """Check that ``create`` with these arguments would succeed.
+
+        Args:
+            path: the folder.
+            overwrite: whether to remove an older run from it.
+
+        Raises:
+            RunError: it would not.
+        """
+        with _creating(path):
             if path.exists() and not path.is_dir():
                 raise RunError(f"{str(path)!r} is a file, not a folder; give another --out")
             if not path.exists() or not any(path.iterdir()) or _is_unused(path):
@@ -67,37 +93,46 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
-        """Take a run's folder up again, made anew if it is gone; half-written files are cleared away."""
-        with _telling(path):
+        """Open a run's folder to resume the run.
+
+        The folder is created if it is gone, and files that were half written are removed.
+        """
+        with _writing(path):
             (path / "iterations").mkdir(parents=True, exist_ok=True)
             for draft in path.rglob(".*.part"):
                 draft.unlink(missing_ok=True)
         folder = cls(path)
-        folder._log, folder._again = AGAIN, True
+        folder._log, folder._replaying = REPLAYED_LOG, True
         return folder
 
     def caught_up(self) -> None:
-        """Put the log that was written again in its place; from now on what is written is new."""
-        if self._again:
-            with _telling(self.path / LOG):
-                (self.path / AGAIN).touch()
-                _sync(self.path / AGAIN)
-                os.replace(self.path / AGAIN, self.path / LOG)
-        self._log, self._again = LOG, False
+        """End the replay: the log that it wrote replaces the old one."""
+        if self._replaying:
+            with _writing(self.path / LOG):
+                (self.path / REPLAYED_LOG).touch()
+                _sync(self.path / REPLAYED_LOG)
+                os.replace(self.path / REPLAYED_LOG, self.path / LOG)
+        self._log, self._replaying = LOG, False
 
     def iteration(self, number: int) -> Path:
-        """Return the folder of an iteration, made if it is not there."""
+        """Return the folder of an iteration, created if need be."""
         folder = self.path / "iterations" / f"{number:03d}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def write(self, name: str, text: str) -> Path:
-        """Write ``text`` to a file of this folder, all of it or nothing."""
+        """Write a file of this folder atomically, on disk when this returns.
+
+        Args:
+            name: its path in this folder.
+            text: may hold half surrogate pairs, as a model's reply can; they are written as backslash escapes.
+        """
         path = self.path / name
         temporary = path.with_name(f".{path.name}.part")
         data = text.encode("utf-8", "backslashreplace")
-        with _telling(path):
-            if self._again and path.is_file() and path.read_bytes() == data:
+        with _writing(path):
+            # A replay writes every file of the run again; to read an unchanged one is cheaper than an fsync.
+            if self._replaying and path.is_file() and path.read_bytes() == data:
                 return path
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(temporary, "wb") as file:
@@ -109,30 +144,39 @@ class RunFolder:
         return path
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
+        """Write a file of JSON atomically.
+
+        Args:
+            name: its path in this folder.
+            data: what ``plain_json`` takes.
+        """
         return self.write(name, plain_json(data, indent=2) + "\n")
 
     def log(self, lines: list[Mapping[str, Any]]) -> None:
-        """Append one line of JSON a candidate."""
-        with _telling(self.path / LOG), open(self.path / self._log, "a", encoding="utf-8") as file:
+        """Append a line of JSON for each candidate.
+
+        It is synced by ``finish`` alone, since the store has the same.
+        """
+        with _writing(self.path / LOG), open(self.path / self._log, "a", encoding="utf-8") as file:
             file.writelines(plain_json(line) + "\n" for line in lines)
 
     def finish(self) -> None:
-        """Have all that was logged on disk."""
+        """Sync the log."""
         self.caught_up()
-        with _telling(self.path / LOG):
+        with _writing(self.path / LOG):
             if (self.path / LOG).exists():
                 _sync(self.path / LOG)
 
 
 def _is_unused(path: Path) -> bool:
-    """Return whether a run's folder holds nothing but the settings of a run that never began."""
-    names = {inside.name for inside in path.iterdir()}
+    """Return whether a folder holds at most the settings of a run that never began."""
+    names = {entry.name for entry in path.iterdir()}
     begun = "iterations" in names and any((path / "iterations").iterdir())
-    return names <= USUAL and not names.isdisjoint({MARK, NAME}) and not begun
+    return names <= UNUSED and not names.isdisjoint({MARK, LOCK}) and not begun
 
 
 @contextmanager
-def _making(path: Path) -> Iterator[None]:
+def _creating(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -142,8 +186,8 @@ def _making(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Turn what the disk says into one line."""
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an OSError in the block into a RunError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -153,7 +197,7 @@ def _telling(path: Path) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk."""
+    """Sync a file, or a folder: a rename is on disk when its folder is."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -162,18 +206,34 @@ def _sync(path: Path) -> None:
 
 
 def difference(before: str, after: str, names: tuple[str, str] = ("before", "after")) -> str:
-    """Return the unified difference of two texts, empty if they are the same."""
+    """Return the unified diff of two texts.
+
+    Args:
+        before: the older text.
+        after: the newer text.
+        names: what to call them in the diff's header.
+
+    Returns:
+        The diff, with three lines of context around each change; "" if the texts are the same.
+    """
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="")
     return "\n".join(lines) + "\n" if before != after else ""
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Return a run's result.json; raise RunError where it is missing or not what it must be."""
+    """Return what a run's result.json holds.
+
+    Args:
+        path: the run's folder.
+
+    Raises:
+        RunError: the file is missing, cannot be read, or holds no JSON object.
+    """
     try:
         data = json.loads((path / "result.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(
-            f"{str(path)!r} has no result.json: the run did not finish, or this is no run's folder"
+            f"file not found: {str(path / 'result.json')!r}; the run did not finish, or this is no run's folder"
         ) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{str(path / 'result.json')!r} cannot be read: {error}") from error
@@ -183,31 +243,38 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def plain_json(data: Any, *, indent: int | None = None) -> str:
-    """Return data as JSON: arrays as lists, anything else as its text."""
+    """Return data as JSON, arrays as lists, and anything unknown as its text.
+
+    For the store and the run's files. It must never fail, since what it is given was paid for: an ``info`` entry of
+    an environment may be any object. The command line's ``plain`` is for readers of JSON instead, and has null for
+    what is no number.
+
+    Args:
+        data: mappings, sequences, arrays, numbers and texts.
+        indent: spaces for each level; None writes one line.
+    """
     return json.dumps(data, indent=indent, default=_plain)
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist"):  # numpy arrays and numbers, without importing numpy
         return value.tolist()
     if isinstance(value, tuple | set | frozenset):
         return list(value)
     return str(value)
 
 
-try:
-    import fcntl
-except ImportError:  # Windows, where controllers cannot be locked in either
-    fcntl = None  # type: ignore[assignment]
-
-TRIES, PAUSE = 5, 0.05
-
-
 class RunLock:
-    """Holds a run's folder; raises RunError if another process does."""
+    """An exclusive lock (flock) on a run's folder, as a context manager.
+
+    The kernel releases it when the process ends, however it ends.
+
+    Raises:
+        RunError: another process holds it, or the folder cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / NAME
+        path = folder / LOCK
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -215,11 +282,12 @@ class RunLock:
             raise RunError(
                 f"cannot write {str(path)!r}: {error.strerror}; check its permissions, or give another --out"
             ) from error
-        if not _take_soon(self._descriptor):
+        if not _lock_soon(self._descriptor):
             os.close(self._descriptor)
             raise RunError(f"another process is at work on the run {str(folder)!r}; wait for it, or end it")
 
     def release(self) -> None:
+        """Release the lock, if it is held."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -233,28 +301,28 @@ class RunLock:
         self.release()
 
 
-def held(folder: Path) -> bool:
-    """Return whether a process has the run in ``folder``; also this one."""
+def is_locked(folder: Path) -> bool:
+    """Return whether a process, this one included, executes the run in ``folder``."""
     try:
-        descriptor = os.open(folder / NAME, os.O_RDONLY)
+        descriptor = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
         return False
     try:
-        return fcntl is not None and not _take(descriptor, shared=True)
+        return fcntl is not None and not _lock(descriptor, shared=True)
     finally:
         os.close(descriptor)
 
 
-def _take_soon(descriptor: int) -> bool:
-    """Take the lock, past somebody who only looks whether it is held."""
+def _lock_soon(descriptor: int) -> bool:
+    """Take the lock, past the moment for which ``is_locked`` elsewhere may hold it."""
     for _ in range(TRIES):
-        if _take(descriptor):
+        if _lock(descriptor):
             return True
         time.sleep(PAUSE)
     return False
 
 
-def _take(descriptor: int, *, shared: bool = False) -> bool:
+def _lock(descriptor: int, *, shared: bool = False) -> bool:
     if fcntl is None:
         return True
     try:

@@ -1,7 +1,10 @@
-"""All that came to a run from outside, in order, on disk before it is used: episodes, replies, the clock's verdict.
+"""The write-ahead journal, from which a run resumes by deterministic replay.
 
-A run is the same computation whenever it hears the same. So going on with one that was interrupted is to begin it
-again, hear the journal to its end, and live on from there.
+All that comes to a run from outside is written here before it is used: episodes, replies of a model, the moment at
+which the time was over. Everything else follows from these and from the run's settings. So a run resumes as in event
+sourcing: it starts again from its settings, takes what it asks for from the journal, in the same order, and goes on
+with real rollouts and calls where the journal ends. Requests are hashed: a run that asks for something else than it
+did is not the same run, and is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +26,13 @@ Kind = Literal["episodes", "replies", "no answer", "time over"]
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """What came. request: a hash of what was asked for; seconds: spent when it came."""
+    """One event from outside.
+
+    Attributes:
+        request: the hash of what it answers.
+        seconds: what the run had spent by then.
+        data: the answer, in the bytes of ``trace_robot.store.codec``.
+    """
 
     kind: Kind
     request: str
@@ -32,7 +41,17 @@ class JournalEntry:
 
 
 class Journal:
-    """Hears the entries that are there, then writes further ones."""
+    """Replays a run's journal in its order, then appends to it.
+
+    Args:
+        connection: one of ``trace_robot.store.database.open_to_write``.
+        path: the store's file, for messages.
+        run: the id of the run.
+        clock: seconds; its zero does not matter.
+
+    Attributes:
+        known: the number of entries.
+    """
 
     def __init__(
         self,
@@ -53,22 +72,30 @@ class Journal:
 
     @property
     def replaying(self) -> bool:
-        """Whether there is still something to hear."""
+        """Whether entries are left to replay."""
         return self._next < self.known
 
     @property
     def seconds(self) -> float:
-        """Seconds spent, over all processes; while hearing, those at which the last entry came."""
+        """Seconds spent over all processes, during a replay by the last entry."""
         return self._spent if self.replaying else self._spent + self._clock() - self._since
 
     def begin(self) -> None:
-        """Let the clock run from now, rather than from when the journal was opened."""
+        """Count time from now on, rather than from when the journal was opened."""
         self._since = self._clock()
 
     def take(self, kinds: tuple[Kind, ...], request: str) -> JournalEntry | None:
-        """Return what came for the request, None where it must be got now.
+        """Return the next entry to replay.
 
-        Raises ChangedRunError where something else was asked for at this point.
+        Args:
+            kinds: what may answer the request.
+            request: its hash.
+
+        Returns:
+            The entry; None where the journal has ended and the request must be answered now.
+
+        Raises:
+            ChangedRunError: the next entry answers another request: the run would not be the same.
         """
         if not self.replaying:
             return None
@@ -77,13 +104,19 @@ class Journal:
             raise ChangedRunError(
                 f"the run cannot go on as it began: at entry {self._next + 1} of {self.known} of its journal it asked"
                 f" for {entry.kind} that are not asked for now; the program, its libraries, the environment or an"
-                " option has changed since: use what it was started with, or start it anew"
+                " option has changed since: use what it was started with, or start a new run"
             )
-        self._heard(entry)
+        self._advance(entry)
         return entry
 
     def put(self, kind: Kind, request: str, data: bytes) -> None:
-        """Write down what came; it is on disk when this returns."""
+        """Append an entry, which is on disk when this returns.
+
+        Args:
+            kind: what came.
+            request: the hash of what it answers, "" for the clock.
+            data: the answer.
+        """
         seconds = self.seconds
         with transaction(self._connection, self._path) as connection:
             connection.execute(
@@ -94,11 +127,15 @@ class Journal:
         self.known = self._next
 
     def time_over(self, limit: float) -> bool:
-        """Return whether more than ``limit`` seconds are spent; what it answered once it will answer again."""
+        """Return whether more than ``limit`` seconds are spent.
+
+        The moment they were is journaled and replayed. The clock is an input like any other: without an entry a
+        resumed run would stop elsewhere than it did.
+        """
         if self.replaying:
             entry = self._peek()
             if entry.kind == "time over":
-                self._heard(entry)
+                self._advance(entry)
                 return True
             return False
         over = self.seconds > limit
@@ -114,13 +151,17 @@ class Journal:
             raise RunError(f"the journal of the run lacks entry {self._next + 1}; the store is damaged")
         return JournalEntry(row["kind"], row["request"], row["seconds"], row["data"])
 
-    def _heard(self, entry: JournalEntry) -> None:
+    def _advance(self, entry: JournalEntry) -> None:
         self._next += 1
         self._spent = entry.seconds
         self._since = self._clock()
 
     def _drop_unanswered(self) -> None:
-        """Forget calls without an answer that nothing came after: going on, they are made again."""
+        """Delete the failed calls that end the journal.
+
+        The run stopped at them, and makes them again. Failed calls that other entries follow are kept: the run went
+        on from them.
+        """
         with transaction(self._connection, self._path) as connection:
             connection.execute(
                 "DELETE FROM journal WHERE run = :run AND kind = 'no answer' AND number > coalesce("
@@ -130,6 +171,9 @@ class Journal:
 
 
 def hash_of(request: Any) -> str:
-    """Return a hash of plain data; what is not plain counts as its text."""
+    """Return the SHA-256 of plain data as JSON with sorted keys.
+
+    What JSON has no type for counts as its text.
+    """
     text = json.dumps(request, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,39 +1,55 @@
-"""Writes runs into the store: what ``trace_robot.store.history`` reads, and the journal a run can go on from."""
+"""Writing runs into the store: headers, candidates, iterations, results."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import RunError
 from trace_robot.rollout.feedback import representative
-from trace_robot.settings import Result, Settings
+from trace_robot.settings import Result
 from trace_robot.spec import TaskSpec
 from trace_robot.store.codec import Recording, encode_json, encode_recording
 from trace_robot.store.database import FILE, faults, open_to_write, transaction
-from trace_robot.store.folder import held, plain_json
+from trace_robot.store.folder import is_locked, plain_json
 from trace_robot.store.journal import Journal
-from trace_robot.versions import versions
+from trace_robot.store.records import Status
+from trace_robot.store.rows import (
+    Cost,
+    RunHeader,
+    attempt_row,
+    candidate_row,
+    episode_row,
+    header_of,
+    insert,
+    iteration_row,
+    run_row,
+    storable,
+)
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.optoprime import Attempt
     from trace_robot.rollout.episode import Episode
     from trace_robot.rollout.evaluation import Evaluation
-    from trace_robot.store.history import Status
 
 __all__ = ["Cost", "RunHeader", "RunWriter", "Store"]
 
 
 class Store:
-    """The store beside ``folder``'s runs, open for writing; a context manager."""
+    """The store of a folder of runs, open for writing, as a context manager.
+
+    Args:
+        folder: the folder that holds the runs' folders; created if need be.
+
+    Raises:
+        RunError: the folder or the store cannot be created or written; also from the methods.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -46,12 +62,22 @@ class Store:
         self._connection = open_to_write(folder)
 
     def require_room(self, name: str, *, overwrite: bool = False) -> None:
-        """Raise RunError if a new run would take the place of one that goes on, or of one whose folder is gone."""
+        """Check that a new run would not replace one that is still wanted.
+
+        That is one that another process executes, and one whose folder is gone, so that nothing else is left of it.
+
+        Args:
+            name: of the new run's folder.
+            overwrite: whether an older run of that name may be replaced.
+
+        Raises:
+            RunError: it would.
+        """
         folder = self.folder / name
-        if held(folder):
+        if is_locked(folder):
             raise RunError(f"another process is at work on the run {str(folder)!r}; give another --out")
         if overwrite or folder.exists():
-            return  # what is in a folder is looked at by whoever makes it
+            return  # ``RunFolder.create`` decides about what is in a folder
         sql = "SELECT EXISTS (SELECT 1 FROM iterations WHERE run = runs.id) FROM runs WHERE name = ?"
         row = self._first(sql, name)
         if row is not None and row[0]:
@@ -60,22 +86,37 @@ class Store:
                 " show, give another --out, or --overwrite"
             )
 
-    def begin(self, name: str, beginning: RunHeader) -> RunWriter:
-        """Enter a run, in place of an older one of that name."""
+    def begin(self, name: str, header: RunHeader) -> RunWriter:
+        """Enter a new run in place of an older one of that name.
+
+        Args:
+            name: of the run's folder.
+            header: what it begins with.
+        """
         with transaction(self._connection, self.path) as connection:
             connection.execute("DELETE FROM runs WHERE name = ?", (name,))
-            run = insert(connection, "runs", run_row(name, beginning))
-        return RunWriter(self._connection, self.path, run, beginning)
+            run = insert(connection, "runs", run_row(name, header))
+        return RunWriter(self._connection, self.path, run, header)
 
     def reopen(self, name: str) -> tuple[RunWriter, RunHeader]:
-        """Take a run up again; whoever does holds its ``RunLock``."""
+        """Return the writer of a run to resume, and what the run began with.
+
+        The caller holds the run's ``RunLock``.
+
+        Raises:
+            RunError: there is no such run, it is finished, or this version does not know its settings.
+        """
         self.require_open(name)
         row = self._first("SELECT * FROM runs WHERE name = ?", name)
-        beginning = beginning_of(row)
-        return RunWriter(self._connection, self.path, row["id"], beginning), beginning
+        header = header_of(row)
+        return RunWriter(self._connection, self.path, row["id"], header), header
 
     def require_open(self, name: str) -> None:
-        """Raise RunError unless the run was begun and is not finished."""
+        """Check that a run was begun and is not finished.
+
+        Raises:
+            RunError: it was not, or is.
+        """
         row = self._first("SELECT status, ended FROM runs WHERE name = ?", name)
         if row is None:
             raise RunError(f"{str(self.path)!r} has no run {name!r}; see: trace-robot runs")
@@ -88,11 +129,12 @@ class Store:
         return row is not None and row["status"] != "finished"
 
     def forget(self, name: str) -> None:
-        """Take a run out of the store."""
+        """Delete a run and its journal from the store, not its folder."""
         with transaction(self._connection, self.path) as connection:
             connection.execute("DELETE FROM runs WHERE name = ?", (name,))
 
     def close(self) -> None:
+        """Close the connection."""
         self._connection.close()
 
     def __enter__(self) -> Store:
@@ -109,61 +151,96 @@ class Store:
 
 
 class RunWriter:
-    """One run's rows. What a method was given is on disk when it returns; given again, it is left as it was."""
+    """Writes one run's rows.
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, run: int, beginning: RunHeader) -> None:
-        self._connection, self._path, self._run, self._spec = connection, path, run, beginning.spec
-        self.versions = beginning.versions
+    What a method got is on disk when it returns. Every method may be called again with the same, as a replay does: a
+    row that is there is left as it is.
+
+    Attributes:
+        journal: the run's journal.
+        versions: of the packages the run was begun with.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, run: int, header: RunHeader) -> None:
+        self._connection, self._path, self._run, self._spec = connection, path, run, header.spec
+        self.versions = header.versions
         self.journal = Journal(connection, path, run)
         self._candidates = self._attempts = 0
 
     def log(self, trials: Sequence[Evaluation], spent: Cost) -> None:
-        """Enter what was tried."""
+        """Enter candidates that were evaluated.
+
+        Args:
+            trials: in the order of evaluation.
+            spent: the run's cost so far.
+        """
         with self._writing(spent) as connection:
             for position, trial in enumerate(trials, self._candidates):
-                insert(
-                    connection, "candidates", {"run": self._run, "position": position, **candidate_row(trial)}
-                )
-                self._enter_episodes("candidate", position, trial.episodes)
+                row = {"run": self._run, "position": position, **candidate_row(trial)}
+                insert(connection, "candidates", row)
+                self._insert_episodes("candidate", position, trial.episodes)
         self._candidates += len(trials)
 
     def iteration(
         self, number: int, trial: Evaluation, attempts: Sequence[Attempt], spent: Cost, *, better: bool
     ) -> None:
-        """Enter an iteration; ``attempts``: what a model was asked on the way."""
-        telling = trial.episodes[representative(trial.episodes)]
+        """Enter an iteration, with its representative episode's recording and graph.
+
+        Args:
+            number: 0 for the starting controller.
+            trial: the controller and its episodes.
+            attempts: the prompts to a model since the last iteration, with their replies.
+            spent: the run's cost so far.
+            better: whether the controller became the best so far.
+        """
+        shown = trial.episodes[representative(trial.episodes)]
         with self._writing(spent) as connection:
             row = {"run": self._run, "number": number, "better": better, **iteration_row(trial)}
             insert(connection, "iterations", row | dataclasses.asdict(spent))
-            self._enter_episodes("iteration", number, trial.episodes)
-            self._enter_attempts(attempts, number)
-            recording = Recording(telling.seed, paths(telling, self._spec), telling.scene, telling.states)
-            if recording.positions or recording.states is not None:
-                data = encode_recording(recording)
-                insert(connection, "recordings", {"run": self._run, "iteration": number, "data": data})
+            self._insert_episodes("iteration", number, trial.episodes)
+            self._insert_attempts(attempts, number)
+            positions = _positions(shown, self._spec)
+            if positions or shown.states is not None:
+                recording = Recording(shown.seed, positions, shown.scene, shown.states)
+                self._insert_blob("recordings", number, encode_recording(recording))
             if trial.outcome.graph:
-                data = encode_json([dict(record) for record in trial.outcome.graph])
-                insert(connection, "graphs", {"run": self._run, "iteration": number, "data": data})
+                graph = [dict(record) for record in trial.outcome.graph]
+                self._insert_blob("graphs", number, encode_json(graph))
         self._attempts += len(attempts)
 
     def finish(
         self, result: Result, held_out: Sequence[Episode], attempts: Sequence[Attempt], spent: Cost
     ) -> None:
-        """Enter the end; the journal, of which everything is in its place by now, is done with."""
+        """Enter the result and delete the journal: nothing is left to resume.
+
+        Args:
+            result: what result.json gets.
+            held_out: the episodes of the final score.
+            attempts: the prompts to a model since the last iteration.
+            spent: the run's whole cost.
+        """
         with self._writing(spent) as connection:
-            self._enter_episodes("held out", 0, held_out)
-            self._enter_attempts(attempts, None)
+            self._insert_episodes("held out", 0, held_out)
+            self._insert_attempts(attempts, None)
             connection.execute("DELETE FROM journal WHERE run = ?", (self._run,))
             self._set(status="finished", ended=result.ended, result=plain_json(dataclasses.asdict(result)))
 
     def enter(self, status: Status, ended: str = "") -> None:
-        """Enter that the run goes on, or that it did not come to its end: "stopped" or "failed", and why."""
+        """Set the run's status.
+
+        Args:
+            status: "running" for a run that is resumed, "stopped" or "failed".
+            ended: why.
+        """
         with transaction(self._connection, self._path):
             self._set(status=status, ended=ended, updated=time.time())
 
     @contextmanager
     def _writing(self, spent: Cost) -> Iterator[sqlite3.Connection]:
-        """A transaction; it also brings the run's totals up to date, unless they are still being heard again."""
+        """Run the block in a transaction that also updates the run's totals.
+
+        During a replay the totals stay: they are those of the run when it was interrupted, which is further on.
+        """
         with transaction(self._connection, self._path) as connection:
             yield connection
             if not self.journal.replaying:
@@ -174,128 +251,27 @@ class RunWriter:
         row = [storable(value) for value in values.values()]
         self._connection.execute(f"UPDATE runs SET {names} WHERE id = ?", [*row, self._run])
 
-    def _enter_episodes(self, owner: str, number: int, episodes: Iterable[Episode]) -> None:
+    def _insert_episodes(self, owner: str, number: int, episodes: Iterable[Episode]) -> None:
+        # One executemany: a built-in search enters hundreds of episodes at a time.
         rows = [
-            (self._run, owner, number, position, storable(e.seed), e.ended, e.steps, e.decisions, e.total_reward,
-             None if e.fault is None else json.dumps(dataclasses.asdict(e.fault)))
-            for position, e in enumerate(episodes)
-        ]  # fmt: skip
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
-        )
+            (self._run, owner, number, position, *episode_row(episode))
+            for position, episode in enumerate(episodes)
+        ]
+        sql = "INSERT OR IGNORE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._connection.executemany(sql, rows)
 
-    def _enter_attempts(self, attempts: Sequence[Attempt], iteration: int | None) -> None:
+    def _insert_attempts(self, attempts: Sequence[Attempt], iteration: int | None) -> None:
         for position, attempt in enumerate(attempts, self._attempts):
             row = {"run": self._run, "position": position, "iteration": iteration, **attempt_row(attempt)}
             insert(self._connection, "attempts", row)
 
-
-LARGEST = 2**63
-
-
-@dataclass(frozen=True, slots=True)
-class RunHeader:
-    """What a run begins with, enough to begin it again.
-
-    source: the text of the policy's file. why: this optimizer, in words. choice: how it was made, None where a
-    program handed it over. versions: of what it was begun with.
-    """
-
-    settings: Settings
-    spec: TaskSpec
-    source: str
-    why: str = ""
-    choice: Mapping[str, Any] | None = None
-    versions: Mapping[str, str] = field(default_factory=versions)
+    def _insert_blob(self, table: str, iteration: int, data: bytes) -> None:
+        insert(self._connection, table, {"run": self._run, "iteration": iteration, "data": data})
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a run has cost so far. money: None where no prices were given."""
-
-    seconds: float = 0.0
-    candidates: int = 0
-    environment_steps: int = 0
-    model_calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    money: float | None = None
-
-
-def paths(episode: Episode, spec: TaskSpec) -> dict[str, Any]:
-    """Return the path of every named position, (T + 1, 3), from an episode that brought its observations."""
+def _positions(episode: Episode, spec: TaskSpec) -> dict[str, Any]:
+    """Return {field: its path, (T + 1, 3) metres}, if observations were kept."""
     if not episode.observations.size:
         return {}
     starts = {part.name: part.start for part in spec.observation}
     return {name: episode.observations[:, starts[name] : starts[name] + 3] for name in spec.positions}
-
-
-def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
-    """Insert a row, unless it is there; return its id."""
-    names, marks = ", ".join(row), ", ".join("?" * len(row))
-    sql = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
-    return connection.execute(sql, [storable(value) for value in row.values()]).lastrowid or 0
-
-
-def storable(value: Any) -> Any:
-    """Return what SQLite can keep: no half characters, no integer of more than 64 bits."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, int) and not -LARGEST <= value < LARGEST:
-        return str(value)
-    return value
-
-
-def run_row(name: str, beginning: RunHeader) -> dict[str, Any]:
-    settings, now = beginning.settings, time.time()
-    return {
-        "name": name, "task": settings.task, "policy": settings.policy, "optimizer": settings.optimizer,
-        "feedback": settings.feedback, "control": beginning.spec.control, "seed": settings.seed,
-        "why": beginning.why, "settings": plain_json(dataclasses.asdict(settings)),
-        "choice": None if beginning.choice is None else plain_json(beginning.choice),
-        "environment": plain_json(dataclasses.asdict(beginning.spec)), "versions": plain_json(beginning.versions),
-        "source": beginning.source, "status": "running", "started": now, "updated": now,
-    }  # fmt: skip
-
-
-def beginning_of(row: sqlite3.Row) -> RunHeader:
-    """Read back what ``run_row`` wrote."""
-    try:
-        settings = Settings.from_data(json.loads(row["settings"]))
-        spec = TaskSpec.from_data(json.loads(row["environment"]))
-    except (TypeError, ValueError, KeyError) as error:
-        raise RunError(
-            f"the run {row['name']!r} has settings that this version of trace-robot does not know: {error}"
-        ) from error
-    choice = None if row["choice"] is None else json.loads(row["choice"])
-    return RunHeader(settings, spec, row["source"], row["why"], choice, json.loads(row["versions"]))
-
-
-def candidate_row(trial: Evaluation) -> dict[str, Any]:
-    program = trial.candidate.program
-    return {
-        "id": trial.candidate.id, "parent": trial.candidate.parent, "origin": trial.candidate.origin,
-        "note": trial.candidate.note, "success": trial.outcome.success, "score": trial.outcome.score,
-        "controller": trial.text if program is None else None,
-        "program": None if program is None else encode_json(program),
-    }  # fmt: skip
-
-
-def iteration_row(trial: Evaluation) -> dict[str, Any]:
-    return {
-        "candidate": trial.candidate.id, "candidate_parent": trial.candidate.parent,
-        "origin": trial.candidate.origin, "note": trial.candidate.note, "success": trial.outcome.success,
-        "score": trial.outcome.score,
-        "reward": sum(episode.total_reward for episode in trial.episodes) / len(trial.episodes),
-        "controller": trial.text, "feedback": trial.outcome.feedback,
-    }  # fmt: skip
-
-
-def attempt_row(attempt: Attempt) -> dict[str, Any]:
-    reply = attempt.reply
-    return {
-        "kind": attempt.kind, "messages": json.dumps([dict(message) for message in attempt.messages]),
-        "reply": reply.text, "finish_reason": reply.finish_reason, "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens, "problems": json.dumps(list(attempt.problems)),
-        "candidate": attempt.candidate, "reasoning": attempt.reasoning,
-    }  # fmt: skip

@@ -1,0 +1,181 @@
+"""Rows of the store: what each record of a run becomes in its table.
+
+Column names, and the JSON and bytes in them, are a published format; see ``trace_robot.store.database``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trace_robot.errors import RunError
+from trace_robot.optimizers.optoprime import Attempt
+from trace_robot.rollout.episode import Episode
+from trace_robot.rollout.evaluation import Evaluation
+from trace_robot.settings import Settings
+from trace_robot.spec import TaskSpec
+from trace_robot.store.codec import encode_json
+from trace_robot.store.folder import plain_json
+from trace_robot.versions import versions
+
+LARGEST = 2**63  # SQLite's integers have 64 bits with a sign
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What a run begins with, which is all that it takes to begin it again.
+
+    Attributes:
+        source: the text of the policy's file; a later edit of the file does not matter.
+        why: the reason for this optimizer.
+        choice: how the optimizer was made, as plain data; None where a program handed it over.
+        versions: of the packages it was begun with.
+    """
+
+    settings: Settings
+    spec: TaskSpec
+    source: str
+    why: str = ""
+    choice: Mapping[str, Any] | None = None
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run has cost so far, money where prices were given."""
+
+    seconds: float = 0.0
+    candidates: int = 0
+    environment_steps: int = 0
+    model_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    money: float | None = None
+
+
+def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+    """Insert a row, unless one with its key is there.
+
+    Args:
+        connection: one of ``open_to_write``, in a transaction.
+        table: a table of the schema.
+        row: {column: value}; the names are not escaped.
+
+    Returns:
+        The row's id, where the table has one.
+    """
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    sql = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
+    return connection.execute(sql, [storable(value) for value in row.values()]).lastrowid or 0
+
+
+def storable(value: Any) -> Any:
+    """Return a value that SQLite can store.
+
+    Half surrogate pairs, which a model's reply can hold, are escaped. Integers beyond 64 bits, as a seed can be, become
+    text.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and not -LARGEST <= value < LARGEST:
+        return str(value)
+    return value
+
+
+def run_row(name: str, header: RunHeader) -> dict[str, Any]:
+    """Return the row of a run that begins now.
+
+    Args:
+        name: of the run's folder.
+        header: what it begins with.
+    """
+    settings, now = header.settings, time.time()
+    return {
+        "name": name,
+        "task": settings.task,
+        "policy": settings.policy,
+        "optimizer": settings.optimizer,
+        "feedback": settings.feedback,
+        "control": header.spec.control,
+        "seed": settings.seed,
+        "why": header.why,
+        "settings": plain_json(dataclasses.asdict(settings)),
+        "choice": None if header.choice is None else plain_json(header.choice),
+        "environment": plain_json(dataclasses.asdict(header.spec)),
+        "versions": plain_json(header.versions),
+        "source": header.source,
+        "status": "running",
+        "started": now,
+        "updated": now,
+    }
+
+
+def header_of(row: sqlite3.Row) -> RunHeader:
+    """Return the header that ``run_row`` stored."""
+    try:
+        settings = Settings.from_data(json.loads(row["settings"]))
+        spec = TaskSpec.from_data(json.loads(row["environment"]))
+    except (TypeError, ValueError, KeyError) as error:
+        raise RunError(
+            f"the run {row['name']!r} has settings that this version of trace-robot does not know: {error}"
+        ) from error
+    choice = None if row["choice"] is None else json.loads(row["choice"])
+    return RunHeader(settings, spec, row["source"], row["why"], choice, json.loads(row["versions"]))
+
+
+def candidate_row(trial: Evaluation) -> dict[str, Any]:
+    """Return a candidate's row: its text, or its data for a program or a law."""
+    program = trial.candidate.program
+    return {
+        "id": trial.candidate.id,
+        "parent": trial.candidate.parent,
+        "origin": trial.candidate.origin,
+        "note": trial.candidate.note,
+        "success": trial.outcome.success,
+        "score": trial.outcome.score,
+        "controller": trial.text if program is None else None,
+        "program": None if program is None else encode_json(program),
+    }
+
+
+def iteration_row(trial: Evaluation) -> dict[str, Any]:
+    """Return the row of an iteration, without its number and its cost."""
+    return {
+        "candidate": trial.candidate.id,
+        "candidate_parent": trial.candidate.parent,
+        "origin": trial.candidate.origin,
+        "note": trial.candidate.note,
+        "success": trial.outcome.success,
+        "score": trial.outcome.score,
+        "reward": sum(episode.total_reward for episode in trial.episodes) / len(trial.episodes),
+        "controller": trial.text,
+        "feedback": trial.outcome.feedback,
+    }
+
+
+def episode_row(episode: Episode) -> tuple[Any, ...]:
+    """Return the columns of an episode from ``seed`` on, in the order of the table."""
+    fault = None if episode.fault is None else json.dumps(dataclasses.asdict(episode.fault))
+    seed = storable(episode.seed)
+    return seed, episode.ended, episode.steps, episode.decisions, episode.total_reward, fault
+
+
+def attempt_row(attempt: Attempt) -> dict[str, Any]:
+    """Return the row of a prompt and its reply."""
+    reply = attempt.reply
+    return {
+        "kind": attempt.kind,
+        "messages": json.dumps([dict(message) for message in attempt.messages]),
+        "reply": reply.text,
+        "finish_reason": reply.finish_reason,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "problems": json.dumps(list(attempt.problems)),
+        "candidate": attempt.candidate,
+        "reasoning": attempt.reasoning,
+    }
