@@ -44,7 +44,7 @@ class TaskSpec:
     positions: names of observation fields that are points in metres, world frame, shape (3,); the hand's
         comes first, empty where the environment has none.
     horizon: decisions after which an episode ends with "time".
-    success: in words, what ``info["success"]`` means, or what the return must be.
+    success: as text, what ``info["success"]`` means, or what the return must be.
     failure: in words, why the environment itself may end an episode that has not succeeded.
     return_threshold: an episode succeeds if the sum of its rewards is at least this when it ends; None where
         ``info["success"]`` decides, as soon as it is true.

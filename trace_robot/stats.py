@@ -1,4 +1,4 @@
-"""The confidence interval that success rates are told with."""
+"""Confidence intervals of success rates (Wilson, 1927)."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def find(folder: str, name: str) -> Path:
         The path in the first workspace that has the name.
 
     Raises:
-        UnknownNameError: no workspace has it; the message suggests similar names.
+        UnknownNameError: it is in no workspace; the message suggests similar names.
     """
     known = files(folder)
     if name not in known:

@@ -117,7 +117,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         return EnvironmentSnapshot(self.simulation.snapshot(), self._steps, self._decisions)
 
     def restore(self, snapshot: EnvironmentSnapshot) -> Array:
-        """Continue from a snapshot; return the observation at that moment. Recording starts anew."""
+        """Continue from a snapshot and return its observation; recording starts again."""
         observation = self.simulation.restore(snapshot.simulation)
         self._steps, self._decisions, self._frames = snapshot.steps, snapshot.decisions, []
         self._going = self._steps < self._horizon and self._decisions < self._limit

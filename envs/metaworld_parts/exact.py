@@ -109,7 +109,7 @@ def quick_numpy() -> SimpleNamespace:
 
 
 def with_globals(function: Any, replaced: dict[str, Any]) -> FunctionType:
-    """Return the same function with some of its global names bound to other things; nobody else sees it."""
+    """Return a copy of a function with some of its global names bound to other things."""
     function = undecorated(function)
     names = {**function.__globals__, **{k: v for k, v in replaced.items() if k in function.__globals__}}
     copy = FunctionType(

@@ -1,6 +1,6 @@
 """Where each task's observation comes from in the simulator, and when it has succeeded, without its reward.
 
-Upstream says both in code, once a task; here they are said once a line, so that they can be read out in
+Upstream has both in code, once a task; here they stand once a line, so that they can be read out in
 microseconds. Every line is tested against upstream's code, bit for bit.
 """
 

@@ -127,8 +127,8 @@ class Simulation:
         """Raise EnvironmentFault if the simulator warned, as it does when it diverges and starts over."""
         if self._warnings.tobytes() != QUIET:
             counts = enumerate(self._warnings.tolist())
-            said = ", ".join(mujoco.mju_warningText(index, 0) for index, count in counts if count)
-            raise EnvironmentFault(f"the simulation is no longer valid: {said}; start a new episode")
+            warnings = ", ".join(mujoco.mju_warningText(index, 0) for index, count in counts if count)
+            raise EnvironmentFault(f"the simulation is no longer valid: {warnings}; start a new episode")
 
     def snapshot(self) -> Snapshot:
         self._stepper.store()

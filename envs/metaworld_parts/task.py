@@ -23,7 +23,7 @@ Box = tuple[Point, Point]
 
 @dataclass(frozen=True)
 class Task:
-    """One task in words and numbers.
+    """One task as text and numbers.
 
     hand: the box (low, high) in which upstream keeps the hand's target.
     starts: the box (low, high) in which a position lies when an episode starts, by field.
@@ -70,7 +70,7 @@ class Task:
                 return variation
 
     def checked(self, variation: Sequence[float] | Array) -> Array:
-        """Return a variation that somebody gave, as an array, or raise ValueMismatchError."""
+        """Return a given variation as an array, or raise ValueMismatchError."""
         vector = np.array(variation, dtype=np.float64)
         if vector.shape != (len(self.low),) or not np.isfinite(vector).all():
             raise ValueMismatchError(
@@ -122,7 +122,7 @@ def _field(name: str, data: Mapping[str, Any], hand: Sequence[Sequence[float]]) 
 
 
 def _box(low: Sequence[float], high: Sequence[float]) -> str:
-    """Say a box in words, to the centimetre: "x -0.1 to 0.1, y 0.6 to 0.7, z 0.02"."""
+    """Return a box as text, to the centimetre: "x -0.1 to 0.1, y 0.6 to 0.7, z 0.02"."""
     sides = []
     for axis, start, end in zip("xyz", low, high, strict=True):
         middle = f"{(start + end) / 2:.2f}"

@@ -132,7 +132,7 @@ def test_a_mapping_names_the_parts_of_a_key_and_none_hides_one() -> None:
         ),
     ],
 )
-def test_a_space_that_does_not_fit_is_told_with_its_remedy(space: Any, parts: Any, message: str) -> None:
+def test_a_space_that_does_not_fit_is_reported_with_its_remedy(space: Any, parts: Any, message: str) -> None:
     with pytest.raises(WorkspaceError, match=message):
         observation_layout(space, parts)
 

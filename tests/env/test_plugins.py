@@ -58,7 +58,7 @@ def test_a_declared_environment_is_found_by_its_name_by_its_file_s_name_and_by_i
     assert registry.expand_name("pendulums") == ["pendulums"]
 
 
-def test_a_file_with_several_environments_must_be_told_which(own: Path) -> None:
+def test_a_file_with_several_environments_needs_the_name_of_one(own: Path) -> None:
     path = write(own, "one")
     path.write_text(path.read_text() + "ENVIRONMENTS += [Environment('CartPole-v1', 'Stand.', name='two')]\n")
     with pytest.raises(WorkspaceError, match=r"one\.py has 2 environments; name one: one, two$"):
@@ -66,7 +66,7 @@ def test_a_file_with_several_environments_must_be_told_which(own: Path) -> None:
     assert registry.expand_name("envs/one.py") == ["one", "two"]
 
 
-def test_an_id_that_gymnasium_knows_works_with_a_task_in_words(own: Path) -> None:
+def test_an_id_that_gymnasium_knows_works_with_a_task_as_text(own: Path) -> None:
     env = load_env("MountainCar-v0", task="Drive up the hill.", horizon=30)
     spec = env.task_spec
     assert (spec.instruction, spec.horizon, spec.return_threshold) == ("Drive up the hill.", 30, -110.0)
@@ -161,7 +161,7 @@ def test_a_broken_declaration_is_named_with_its_file(own: Path, text: str, messa
         registry.environments()
 
 
-def test_a_path_that_is_no_plug_in_is_told_what_one_is(own: Path) -> None:
+def test_a_path_that_is_no_plug_in_is_answered_with_what_one_is(own: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"no plug-in file '.*nothing\.py'"):
         registry.describe("envs/nothing.py")
     (own / "envs" / "other.py").write_text("x = 1\n")

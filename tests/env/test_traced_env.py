@@ -118,7 +118,7 @@ def test_nothing_is_linked_while_tracing_is_stopped(env: TracedEnv) -> None:
     assert after.parents == []
 
 
-def test_the_graph_of_an_episode_goes_when_nobody_holds_its_end(env: TracedEnv) -> None:
+def test_the_graph_of_an_episode_goes_when_its_end_is_not_held(env: TracedEnv) -> None:
     import gc
     import weakref
 

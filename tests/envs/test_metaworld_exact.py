@@ -23,7 +23,7 @@ Step = tuple[bytes, float, Any]
 
 @dataclass
 class Pair:
-    """One task twice: as upstream has it, and with quick insides; and an episode as upstream steps it.
+    """One task twice: as upstream builds it, and with quick insides; and an episode as upstream steps it.
 
     taken: the actions, (STEPS, 4); expected: observation bytes, reward and terms, after the reset and each.
     """
@@ -132,7 +132,7 @@ def test_the_goal_is_where_upstream_measures_from_the_first_observation_on(pair:
         assert np.array_equal(seen[36:39], simulation.upstream._target_pos)
 
 
-def test_success_in_words_is_the_rule_that_is_applied(pair: Pair) -> None:
+def test_success_as_text_is_the_rule_that_is_applied(pair: Pair) -> None:
     rule = part("layout").RULES[pair.name]
     named = re.search(r"(?:within|more than) ([\d.]+) cm", pair.task.success)
     if named:

@@ -190,7 +190,7 @@ def test_numbers_of_a_better_proposal_are_tuned_without_the_model() -> None:
     assert optimizer.done.startswith("solved")
 
 
-def test_the_model_is_told_what_tuning_found() -> None:
+def test_the_model_hears_what_tuning_found() -> None:
     optimizer, model = tuned([proposal(LINE, "a line"), proposal(LINE.replace("0.5", "9.5"))], evaluations=8)
     while len(model.history) < 2:
         optimizer.tell([slope(candidate) for candidate in optimizer.ask()])

@@ -18,7 +18,7 @@ from trace_robot.trace.operator_table import ask_model
 
 @dataclass(slots=True)
 class ConnectedModel:
-    """A chat model together with its meter; ``described`` says in words what answers.
+    """A chat model with its meter; ``described`` names what answers.
 
     name, address: of the model and its endpoint, without anything secret; empty for a record.
     """
@@ -38,7 +38,7 @@ class ConnectedModel:
 
 
 def configured(model: str | None = None, base_url: str | None = None) -> str:
-    """Return in words which setting names a model, "" if none does; nothing is contacted."""
+    """Return which setting names a model, as text; "" if none does."""
     if base_url or os.environ.get("OPENAI_BASE_URL"):
         return "a base URL is given" if base_url else "OPENAI_BASE_URL is set"
     if os.environ.get("OPENAI_API_KEY"):

@@ -96,7 +96,7 @@ class RecordingModel:
         return replies
 
     def skip(self, messages: Sequence[Message], n: int = 1) -> None:
-        """Count an answer in the file as given, because somebody else remembered it too."""
+        """Mark an answer of the file as used: a journal has replayed it."""
         with self._lock:
             waiting = self._waiting.get(key(messages))
             if waiting and len(waiting[0].replies) == n:

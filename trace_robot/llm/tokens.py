@@ -17,7 +17,7 @@ LONG_WORD = 16
 def token_bound(text: str) -> int:
     """Return a number of tokens that common byte-pair tokenizers stay under, without a tokenizer.
 
-    One token for every four letters begun (two in words too long to be words), for every digit and the
+    One token for every four letters begun (two in strings too long to be words), for every digit and the
     space before it, for every punctuation character, and for every byte of other scripts. On prompts, code
     and prose this is 1.3 to 1.9 times what cl100k and o200k count, which keep three digits together.
     """
