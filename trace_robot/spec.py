@@ -14,7 +14,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named part ``[start:stop]`` of a flat observation or action; one number is shown as a float.
+    """A named part ``[start:stop]`` of a flat observation or action.
+
+    One number is shown as a float.
 
     whole: of an action, that the environment takes whole numbers only; what comes is rounded to the nearest.
     """
@@ -31,7 +33,10 @@ class Field:
         return self.stop - self.start
 
     def of(self, vector: Array) -> Any:
-        """Return this field of ``vector``: a float if its size is 1, else a copy of shape (size,)."""
+        """Return this field of ``vector``.
+
+        A float if its size is 1, else a copy of shape (size,).
+        """
         return float(vector[self.start]) if self.size == 1 else vector[self.start : self.stop].copy()
 
 

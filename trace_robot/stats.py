@@ -6,7 +6,10 @@ import math
 
 
 def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a success rate; z = 1.96 for 95 % (Wilson, 1927)."""
+    """Return the Wilson score interval of a success rate.
+
+    Z = 1.96 for 95 % (Wilson, 1927).
+    """
     if episodes <= 0:
         return 0.0, 1.0
     rate = successes / episodes
@@ -17,7 +20,7 @@ def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, f
 
 
 def difference(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, float]:
-    """Return the 95 % interval of the second success rate minus the first, each (successes, episodes).
+    """Return the interval of a difference of two success rates (Newcombe).
 
     From the Wilson intervals of both (Newcombe, 1998, method 10).
     """

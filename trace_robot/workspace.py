@@ -1,4 +1,4 @@
-"""Module discovery in envs/ and policies/, for what ships and for a user's own files.
+"""Module discovery in envs/ and policies/, of what ships and of a user's files.
 
 A name is looked up in the working directory's workspace, then in the checkout's, then in the copy that an
 installed wheel carries. TRACE_ROBOT_WORKSPACE names another directory than the working directory. What a file
@@ -30,7 +30,9 @@ class Workspace:
     root: Path
 
     def files(self, folder: str) -> dict[str, Path]:
-        """Return the Python files below ``folder`` by name, without those that begin with "_" or ".".
+        """Return the Python files below ``folder`` by name.
+
+        Without those that begin with "_" or ".".
 
         Policies may lie in subfolders and are then called "zoo/reach-v3". Subfolders of envs/ hold the modules
         that plug-ins import, so only the files directly in it have a name.
@@ -43,7 +45,7 @@ class Workspace:
 
 
 def workspaces() -> tuple[Workspace, ...]:
-    """Return the workspaces in the order in which names are looked up, each directory once."""
+    """Return the workspaces in the order of look-up, each directory once."""
     package = Path(__file__).resolve().parent
     roots = [Path(workspace_root())]
     # A checkout has pyproject.toml beside the package. In site-packages the package's neighbors are strangers,
@@ -58,7 +60,10 @@ def workspaces() -> tuple[Workspace, ...]:
 
 
 def files(folder: str) -> dict[str, Path]:
-    """Return every file of ``folder`` by name; the first workspace with a name wins."""
+    """Return every file of ``folder`` by name.
+
+    The first workspace with a name wins.
+    """
     paths: dict[str, Path] = {}
     for workspace in workspaces():
         for name, path in workspace.files(folder).items():
@@ -91,7 +96,9 @@ def policies() -> tuple[str, ...]:
 
 
 def load(path: Path) -> ModuleType:
-    """Import a workspace's Python file, once: the same file gives the same module object.
+    """Import a workspace's Python file once.
+
+    The same file gives the same module object.
 
     The file can import its neighbors with ``from .folder import thing``.
 
@@ -112,7 +119,9 @@ def load(path: Path) -> ModuleType:
 
 @contextmanager
 def importable(root: str) -> Iterator[None]:
-    """Append a workspace's folder to ``sys.path`` for a while, so that its modules can be imported.
+    """Append a workspace's folder to ``sys.path`` for a while.
+
+    Its modules can then be imported.
 
     It comes last: a user's file called numpy.py must not take the place of an installed package. An empty
     ``root`` changes nothing.
@@ -128,7 +137,9 @@ def importable(root: str) -> Iterator[None]:
 
 
 def _package(folder: Path) -> str:
-    """Return the name of a package whose modules are the files of ``folder``, executing none of them.
+    """Return the name of a package whose modules are the files of ``folder``.
+
+    None of them is executed.
 
     The name has a hash of the path in it, because two workspaces may both have envs/mine.py.
     """

@@ -1,4 +1,7 @@
-"""Adapter of a gymnasium environment: flat vectors, a success flag, snapshots and recordings."""
+"""Adapter of a gymnasium environment.
+
+It gives flat vectors, a success flag, snapshots and recordings.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ NOT_TERMS = ("success", "is_success", "steps")  # entries of info that are no re
 
 @dataclass(frozen=True, slots=True)
 class EnvSnapshot:
-    """Everything that the rest of an episode depends on; see ``EnvAdapter`` for steps and decisions."""
+    """Everything that the rest of an episode depends on.
+
+    See ``EnvAdapter`` for steps and decisions.
+    """
 
     inner: recording.StateSnapshot
     observation: Array
@@ -36,7 +42,9 @@ class EnvSnapshot:
 
 
 class EnvAdapter(gymnasium.Env[Array, Array]):
-    """One environment behind flat vectors; its ``trace_robot.Environment`` says what success is.
+    """One environment behind flat vectors.
+
+    Its ``trace_robot.Environment`` says what success is.
 
     Observations are float64 of shape (observation_size,), actions float32 of shape (act_dim,), clipped to the
     bounds. ``info`` has "success", "steps" (simulator steps so far) and numbers of the environment's own ``info``.
@@ -131,19 +139,22 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         )
 
     def restore(self, snapshot: EnvSnapshot) -> Array:
-        """Continue from a snapshot and return the observation at that moment, (observation_size,)."""
+        """Continue from a snapshot and return its observation, (observation_size,)."""
         recording.restore(self.inner, snapshot.inner)
         self._observation, self._in_episode = snapshot.observation.copy(), True
         self._steps, self._decisions = snapshot.steps, snapshot.decisions
         return self._observation.copy()
 
     def scene(self) -> Scene | None:
-        """Return what another process needs to draw this episode, None where nothing can draw it."""
+        """Return what another process needs to draw this episode, None if it cannot be drawn."""
         options = {key: value for key, value in self.task_spec.options.items() if key != "decision_steps"}
         return self._recorder.scene({"env": self.task_spec.name, "options": options})
 
     def recorded(self) -> States | None:
-        """Return the states recorded since the reset, None if ``record_states`` was off or nothing can draw them."""
+        """Return the states recorded since the reset.
+
+        None if ``record_states`` was off, or if they cannot be drawn.
+        """
         return self._recorder.states(max(self._steps, 0))
 
     def picture(self) -> Any:
@@ -158,7 +169,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self.inner.close()
 
     def _checked(self, action: Array) -> Array:
-        """Return the action as float32, clipped to the bounds; raise for one that cannot be."""
+        """Return the action as float32, clipped to the bounds.
+
+        Raise for one that cannot be.
+        """
         if not self._in_episode:
             raise OrderError(
                 "step before the first reset; call reset() first"
@@ -207,7 +221,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         return number, bool(terminated) or failure, bool(truncated), success, info
 
     def _track(self, action: Array, tracking: Tracking) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
-        """Track a target for one decision; rewards are summed over simulator steps."""
+        """Track a target for one decision.
+
+        Rewards are summed over simulator steps.
+        """
         observation = self.task_spec.named(self._observation)
         target = tracking.target(observation, action)
         total = 0.0
@@ -223,7 +240,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         return total, terminated, truncated, success, info
 
     def _numbers(self, info: Mapping[str, Any]) -> dict[str, float]:
-        """Return the reward terms of the environment's info; entries that are no numbers are left out."""
+        """Return the reward terms of the environment's info.
+
+        Entries that are no numbers are left out.
+        """
         names = self._declaration.terms or [
             name for name in info if name not in NOT_TERMS and name != self._flag
         ]
@@ -236,7 +256,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
 
 
 def _holds(condition: Any, step: Transition) -> bool:
-    """Return whether an entry of info or a function of the step is true; None never is."""
+    """Return whether an entry of info or a function of the step is true.
+
+    None never is.
+    """
     if isinstance(condition, str):
         return bool(step.info.get(condition))
     return bool(condition is not None and condition(step))

@@ -68,7 +68,7 @@ def space_problems(spec: TaskSpec, env: Env) -> Iterator[str]:
 
 
 def run_problems(spec: TaskSpec, fresh: Callable[[], Env], *, steps: int = 20) -> Iterator[str]:
-    """Run short episodes with the same seed and random actions, and yield what goes wrong.
+    """Run short episodes with one seed and random actions and yield what goes wrong.
 
     Args:
         spec: the description.

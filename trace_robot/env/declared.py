@@ -1,4 +1,7 @@
-"""A plug-in made of declarations: the list ENVIRONMENTS of a file, or a gymnasium id without a file."""
+"""A plug-in made of declarations.
+
+They are the list ENVIRONMENTS of a file, or a gymnasium id without a file.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ class DeclaredPlugin:
         return self._declaration(name).controls
 
     def summary(self, name: str, /) -> tuple[str, str]:
-        """Return the task and what success is, as far as both are declared: the environment is not made."""
+        """Return the task and what success is, as far as both are declared.
+
+        The environment is not made for it.
+        """
         from trace_robot.env.description import threshold_text
 
         declaration = self._declaration(name)
@@ -85,7 +91,10 @@ class DeclaredPlugin:
         return self._describe(name, options).spec
 
     def make(self, name: str, /, **options: Any) -> Any:
-        """Return the environment as an ``EnvAdapter``; options as of ``describe``, and ``render_mode``."""
+        """Return the environment as an ``EnvAdapter``.
+
+        Options as of ``describe``, and ``render_mode``.
+        """
         from trace_robot.env.adapter import EnvAdapter
 
         description = self._describe(name, options)
@@ -116,7 +125,10 @@ class DeclaredPlugin:
     def _make_env(
         self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
     ) -> Any:
-        """Make the environment itself, without gymnasium's own checks and time limit: both are done here."""
+        """Make the environment without gymnasium's checks and time limit.
+
+        Both are done here.
+        """
         arguments = {**declaration.arguments, **arguments}
         try:
             with quiet(), importable(self.root):
@@ -201,7 +213,7 @@ def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _argument_names(declaration: Environment) -> str:
-    """Name the arguments of what makes the environment, where its signature can be read."""
+    """Name the arguments of an environment's factory, if its signature can be read."""
     try:
         target: Any = entry_point(declaration.id) if declaration.make is None else declaration.make
         parameters = inspect.signature(target).parameters.values()

@@ -1,4 +1,7 @@
-"""From a declaration and the environment's spaces to a ``TaskSpec``, and what is left out is found out."""
+"""From a declaration and the environment's spaces to a ``TaskSpec``.
+
+What the declaration leaves out is taken from the environment.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ class EnvDescription:
 def describe_env(
     declaration: Environment, env: Any, control: str, options: Mapping[str, Any]
 ) -> EnvDescription:
-    """Derive the description of an environment from its declaration and spaces; it is stepped once.
+    """Derive the description of an environment from its declaration and spaces.
+
+    It is stepped once.
 
     Args:
         declaration: with the user's options in it.
@@ -91,7 +96,7 @@ def threshold_text(threshold: float) -> str:
 def _with_success(
     declaration: Environment, env: Any, threshold: float | None, action: ActionLayout
 ) -> Environment:
-    """Fill in what success is, and its text, from what the environment shows in one step."""
+    """Complete what success is, and its text, from one step of the environment."""
     if declaration.success is None and declaration.return_threshold is None:
         info = _first_info(env, action)
         flag = next((name for name in SUCCESS_FLAGS if name in info), None)

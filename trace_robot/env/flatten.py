@@ -1,4 +1,4 @@
-"""Flattening of spaces: observations and actions as vectors with named fields, and back.
+"""Flattening of spaces: vectors with named fields, and back.
 
 To controllers and searches an observation is one float64 vector and an action one float32 vector between bounds,
 whatever space the environment has: Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these.
@@ -185,7 +185,10 @@ def action_layout(space: Any, parts: Any) -> ActionLayout:
 
 
 def _leaves(space: Any, path: tuple[Any, ...], what: str, start: int = 0) -> Iterator[Leaf]:
-    """Yield the spaces in a space depth first, from number ``start``; what: "observation" or "action"."""
+    """Yield the spaces in a space depth first, from number ``start``.
+
+    What: "observation" or "action".
+    """
     if isinstance(space, spaces.Dict | spaces.Tuple):
         inner = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         for key, child in inner:
@@ -203,7 +206,7 @@ def _leaves(space: Any, path: tuple[Any, ...], what: str, start: int = 0) -> Ite
 
 
 def _fields(what: str, space: Any, leaves: Sequence[Leaf], parts: Any) -> Iterator[Field]:
-    """Yield the fields that ``parts`` name, and the default ones of what they leave out."""
+    """Yield the fields that ``parts`` name, and default ones for the rest."""
     if isinstance(parts, Mapping):
         if not isinstance(space, spaces.Dict):
             raise WorkspaceError(f"{what}: a mapping is for a Dict space, got {space}; give a list of parts")
@@ -225,7 +228,10 @@ def _fields(what: str, space: Any, leaves: Sequence[Leaf], parts: Any) -> Iterat
 
 
 def _named_fields(what: str, leaves: Sequence[Leaf], parts: Sequence[Part]) -> Iterator[Field]:
-    """Yield a field for each part, one after the other; together they must use up the numbers of the leaves."""
+    """Yield a field for each part, one after the other.
+
+    Together they must use up the numbers of the leaves.
+    """
     start, stop = leaves[0].start, leaves[-1].stop
     used = sum(part.size for part in parts)
     if used != stop - start:
@@ -241,7 +247,10 @@ def _named_fields(what: str, leaves: Sequence[Leaf], parts: Sequence[Part]) -> I
 
 
 def _default_fields(what: str, leaves: Sequence[Leaf]) -> Iterator[Field]:
-    """Yield the fields of a space without parts: one for each key, or for each number of a bare vector."""
+    """Yield the fields of a space without parts.
+
+    There is one for each key, or for each number of a bare vector.
+    """
     for leaf in leaves:
         if not leaf.path and leaf.stop - leaf.start > 1:
             yield from (
@@ -283,7 +292,10 @@ def _count(space: Any) -> int:
 
 
 def _whole_numbers(space: Any) -> str:
-    """Return which whole numbers a discrete space takes, as text; "" for a Box."""
+    """Return which whole numbers a discrete space takes, as text.
+
+    "" for a Box.
+    """
     if isinstance(space, spaces.Box):
         return ""
     low, high = _bounds(space)
@@ -292,7 +304,9 @@ def _whole_numbers(space: Any) -> str:
 
 
 def clip(numbers: Array, low: Array, high: Array) -> Array:
-    """Clip like ``numpy.clip``, in a third of its time for a few numbers: it runs in every step.
+    """Clip like ``numpy.clip``, in a third of its time for a few numbers.
+
+    It runs in every step.
 
     Args:
         numbers: (n,).
@@ -311,7 +325,10 @@ def all_finite(numbers: Array) -> bool:
 
 
 def _value(space: Any, numbers: Array) -> Any:
-    """Return a value of a space without others in it, rounded to whole numbers where it takes only these."""
+    """Return a value of an elementary space.
+
+    It is rounded where the space takes whole numbers only.
+    """
     if isinstance(space, spaces.Box):
         low, high = space.low, space.high
         if space.dtype.kind != "f":
@@ -326,7 +343,7 @@ def _value(space: Any, numbers: Array) -> Any:
 
 
 def _assembled(space: Any, path: tuple[Any, ...], values: Mapping[tuple[Any, ...], Any]) -> Any:
-    """Put the values of all leaves, by path, together to a value of the space at ``path``."""
+    """Assemble the values of all leaves, by path, to a value of the space at ``path``."""
     if isinstance(space, spaces.Dict):
         return {key: _assembled(child, (*path, key), values) for key, child in space.spaces.items()}
     if isinstance(space, spaces.Tuple):

@@ -1,4 +1,7 @@
-"""Plug-ins: which Python files and installed packages are some, and the functions that each offers."""
+"""Plug-in discovery in Python files and installed packages.
+
+And the functions that a plug-in offers.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ class Plugin(Protocol):
         ...
 
     def describe(self, name: str, /, **options: Any) -> TaskSpec:
-        """Return what an environment is under these options; nothing is simulated."""
+        """Return what an environment is under these options.
+
+        Nothing is simulated.
+        """
         ...
 
     def make(self, name: str, /, **options: Any) -> Any:
@@ -51,20 +57,31 @@ class Plugin(Protocol):
         ...
 
     def sets(self) -> Mapping[str, Sequence[str]]:
-        """Return named lists of its environments, such as "mt10"; none by default."""
+        """Return named lists of its environments, such as "mt10".
+
+        None by default.
+        """
         ...
 
     def controls(self, name: str, /) -> Sequence[str]:
-        """Return the control modes of an environment; "pose" and "raw" by default."""
+        """Return the control modes of an environment.
+
+        "pose" and "raw" by default.
+        """
         ...
 
     def summary(self, name: str, /) -> tuple[str, str]:
-        """Return the task and what success is as text; from ``describe`` by default."""
+        """Return the task and what success is as text.
+
+        From ``describe`` by default.
+        """
         ...
 
     @property
     def expert(self) -> Callable[..., Expert] | None:
-        """A function of a name and options that returns the scripted expert; None by default.
+        """A function of a name and options that returns the scripted expert.
+
+        None by default.
 
         The expert maps a flat observation, (observation_size,), to the action it would take, (act_dim,).
         """
@@ -73,7 +90,9 @@ class Plugin(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared by identity: one file is one plug-in
 class ModulePlugin:
-    """A plug-in whose file defines functions; see ``Plugin`` for each.
+    """A plug-in whose file defines functions.
+
+    See ``Plugin`` for each.
 
     They are looked up once, when the file is loaded. ``describe`` and ``make`` are the file's own functions,
     not wrapped, because misspelt options are found by their signatures.
@@ -120,7 +139,9 @@ _PLUGINS: WeakKeyDictionary[ModuleType, Plugin] = WeakKeyDictionary()
 
 @lru_cache(maxsize=256)
 def kind_of(path: Path, modified: int) -> PluginKind:
-    """Find out whether a file means to be a plug-in, by parsing it and executing nothing.
+    """Find out by parsing whether a file means to be a plug-in.
+
+    Nothing of it is executed.
 
     Other people's folders are called envs/ too, and their scripts must not run because a name is looked up.
 
@@ -190,7 +211,10 @@ def plugin_of(module: ModuleType, file: str, root: str) -> Plugin:
 
 
 def names_of(plugin: Plugin) -> list[str]:
-    """Return the names of a plug-in's environments; raise WorkspaceError unless they are a sequence of texts."""
+    """Return the names of a plug-in's environments.
+
+    Raise WorkspaceError unless they are a sequence of texts.
+    """
     names = plugin.names()
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise WorkspaceError(f"names() of {plugin.file} must return a sequence of names, got {names!r}")
@@ -198,7 +222,7 @@ def names_of(plugin: Plugin) -> list[str]:
 
 
 def packaged() -> dict[str, Plugin]:
-    """Return the plug-in of every environment that installed packages bring by entry points."""
+    """Return the plug-in of every environment of installed packages (entry points)."""
     plugins: dict[str, Plugin] = {}
     for plugin in _packaged(tuple(sys.path)):
         for name in names_of(plugin):
@@ -209,7 +233,9 @@ def packaged() -> dict[str, Plugin]:
 
 
 def duplicate_name(name: str, first: str, second: str) -> WorkspaceError:
-    """Return the error for a name that two plug-ins of one workspace, or two packages, claim.
+    """Return the error for a name that two plug-ins claim.
+
+    They are of one workspace, or two packages.
 
     Args:
         name: of the environment.
@@ -243,7 +269,10 @@ def _packaged(path: tuple[str, ...]) -> tuple[Plugin, ...]:
 
 
 def _declarations(value: Any, file: str) -> tuple[Environment, ...]:
-    """Check what a file binds to ENVIRONMENTS; a single ``Environment`` stands for a list of one."""
+    """Check what a file binds to ENVIRONMENTS.
+
+    A single ``Environment`` stands for a list of one.
+    """
     if isinstance(value, Environment):
         value = [value]
     if not isinstance(value, list | tuple) or not all(isinstance(entry, Environment) for entry in value):

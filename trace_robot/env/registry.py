@@ -47,12 +47,15 @@ def environments() -> tuple[str, ...]:
 
 
 def catalogue() -> list[CatalogEntry]:
-    """Return every environment of every plug-in, without making those that are declared."""
+    """Return every environment of every plug-in without making the declared ones."""
     return [CatalogEntry(name, *plugin.summary(name), plugin.file) for name, plugin in _plugins().items()]
 
 
 def sets() -> dict[str, tuple[str, ...]]:
-    """Return the named lists of environments; of two lists of one name the first workspace's wins."""
+    """Return the named lists of environments.
+
+    Of two lists of one name the first workspace's wins.
+    """
     lists: dict[str, tuple[str, ...]] = {}
     for plugin in dict.fromkeys(_plugins().values()):
         for name, members in plugin.sets().items():
@@ -76,7 +79,9 @@ def describe(name: str, /, **options: Any) -> TaskSpec:
 
 
 def make(name: str, /, **options: Any) -> Any:
-    """Return the gymnasium environment, without nodes; ``load_env`` returns one that is traced.
+    """Return the gymnasium environment, without nodes.
+
+    ``load_env`` returns one that is traced.
 
     Args:
         name: as of ``describe``.
@@ -91,7 +96,7 @@ def make(name: str, /, **options: Any) -> Any:
 
 
 def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
-    """Return an environment with its description, after checking one against the other.
+    """Return an environment and its description, checked against each other.
 
     Args:
         name: of an environment ("reach-v3"), a plug-in file or its path, or a gymnasium id.
@@ -109,7 +114,7 @@ def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
 
 
 def task_spec_of(env: Any) -> TaskSpec | None:
-    """Return the spec that an environment carries as ``task_spec``, None if it carries none.
+    """Return the spec that an environment carries as ``task_spec``, None without one.
 
     It is what the environment really is, where ``describe`` is what was asked for: Meta-World's falls back to
     upstream's engine when versions differ.
@@ -119,7 +124,7 @@ def task_spec_of(env: Any) -> TaskSpec | None:
 
 
 def expert(name: str, /, **options: Any) -> Expert:
-    """Return the scripted expert of an environment, used at feedback level "expert" only.
+    """Return an environment's scripted expert, used at feedback level "expert" only.
 
     Args:
         name: as of ``describe``.
@@ -137,7 +142,10 @@ def expert(name: str, /, **options: Any) -> Expert:
 
 
 def require_expert(name: str) -> None:
-    """Raise UnknownNameError if the environment comes with no scripted expert; the expert is not loaded."""
+    """Raise UnknownNameError if the environment comes with no scripted expert.
+
+    The expert is not loaded.
+    """
     _expert(name)
 
 
@@ -153,7 +161,9 @@ def controls(name: str) -> tuple[str, ...]:
 
 
 def expand_name(name: str) -> list[str]:
-    """Return the environments that a name stands for: all of a plug-in file, else the name itself.
+    """Return the environments that a name stands for.
+
+    They are all of a plug-in file, else the name itself.
 
     Raises:
         WorkspaceError: the path of a file that is not there, or of one that is no plug-in.
@@ -169,7 +179,10 @@ def expand_name(name: str) -> list[str]:
 
 
 def _plugins() -> dict[str, Plugin]:
-    """Return the plug-in of every environment; the first workspace with a name wins, packages come last."""
+    """Return the plug-in of every environment.
+
+    The first workspace with a name wins, packages come last.
+    """
     plugins: dict[str, Plugin] = {}
     for workspace in workspaces():
         for name, plugin in _plugins_of(workspace).items():
@@ -244,7 +257,10 @@ def _lookup_checked(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]
 
 
 def _single_environment(path: Path) -> tuple[Plugin, str]:
-    """Return the plug-in of a file and its only environment's name; raise WorkspaceError where it has more."""
+    """Return the plug-in of a file and its only environment's name.
+
+    Raise WorkspaceError where it has more.
+    """
     plugin = _plugin_file(path)
     names = names_of(plugin)
     if len(names) != 1:
@@ -253,7 +269,10 @@ def _single_environment(path: Path) -> tuple[Plugin, str]:
 
 
 def _plugin_file(path: Path) -> Plugin:
-    """Return the plug-in of a file that the user named; raise WorkspaceError if it is none."""
+    """Return the plug-in of a file that the user named.
+
+    Raise WorkspaceError if it is none.
+    """
     if not path.is_file():
         raise WorkspaceError(f"no plug-in file {str(path)!r}; see: trace-robot envs")
     plugin = plugin_at(path.resolve(), path.resolve().parent.parent)

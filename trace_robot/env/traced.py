@@ -86,7 +86,10 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
         return seen, made(float(reward), REWARD, INPUTS[:1], (seen,)), terminated, truncated, info
 
     def _named(self, observation: Array) -> dict[str, Any]:
-        """Return what ``spec.named`` returns, as views: the environment copied this observation for the caller."""
+        """Return what ``spec.named`` returns, as views.
+
+        The environment has copied this observation for the caller.
+        """
         named: dict[str, Any] = self._names.copy()  # in the order of the fields
         for name, part in self._arrays:
             named[name] = observation[part]

@@ -1,4 +1,7 @@
-"""Control mode "pose": an action is a target, and a proportional controller tracks it for several steps."""
+"""Control mode "pose": an action is a target that is tracked for several steps.
+
+The tracker is a proportional controller.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ class Tracking(Protocol):
 
     @property
     def least(self) -> int:
-        """Simulator steps of a decision at least, so that it does not end before the robot moves."""
+        """Simulator steps of a decision at least.
+
+        It does not end before the robot moves.
+        """
         ...
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
@@ -94,7 +100,10 @@ class HandTracking:
     change: float = 0.002
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
-        """Return fields and bounds of an action; raise WorkspaceError for parts that do not fit."""
+        """Return fields and bounds of an action.
+
+        Raise WorkspaceError for parts that do not fit.
+        """
         sizes = {part.name: part.size for part in raw.observation}
         if sizes.get(self.hand) != 3 or raw.action_size < 3 or (self.still and self.still not in sizes):
             raise WorkspaceError(
@@ -117,7 +126,10 @@ class HandTracking:
         return target
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return ``gain`` times the hand's error, and the rest of the action as it is; (act_dim,), not clipped."""
+        """Return ``gain`` times the hand's error, and the rest of the action as it is.
+
+        (act_dim,), not clipped.
+        """
         return np.concatenate([self.gain * (target - observation[self.hand]), action[3:]])
 
     def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
@@ -158,7 +170,10 @@ class JointTracking:
     near: float = 0.01
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
-        """Return fields and bounds of an action; raise WorkspaceError for parts that do not fit."""
+        """Return fields and bounds of an action.
+
+        Raise WorkspaceError for parts that do not fit.
+        """
         sizes = {part.name: part.size for part in raw.observation}
         count = raw.action_size
         if sizes.get(self.angles) != count or sizes.get(self.velocities) != count:

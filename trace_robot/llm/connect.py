@@ -18,7 +18,9 @@ from trace_robot.trace.operator_table import ask_model
 
 @dataclass(slots=True)
 class ConnectedModel:
-    """A chat model with its meter; ``described`` names what answers.
+    """A chat model with its meter.
+
+    ``described`` names what answers.
 
     name, address: of the model and its endpoint, without anything secret; empty for a record.
     """
@@ -38,7 +40,10 @@ class ConnectedModel:
 
 
 def configured(model: str | None = None, base_url: str | None = None) -> str:
-    """Return which setting names a model, as text; "" if none does."""
+    """Return which setting names a model, as text.
+
+    "" if none does.
+    """
     if base_url or os.environ.get("OPENAI_BASE_URL"):
         return "a base URL is given" if base_url else "OPENAI_BASE_URL is set"
     if os.environ.get("OPENAI_API_KEY"):
@@ -57,7 +62,7 @@ def connect(
     replay: Path | str | None = None,
     **options: Any,
 ) -> ConnectedModel:
-    """Return a counted model: from the record ``replay``, or an endpoint whose exchanges go to ``record``.
+    """Return a metered model of an endpoint, or of a record.
 
     options: keyword arguments of OpenAIModel. Answers taken from a record cost nothing and are not counted
     against the budget, except in a replay, which counts what was paid when it was recorded.
@@ -74,7 +79,10 @@ def connect(
 
 
 def answer_with(model: ChatModel) -> None:
-    """Let ``call_llm`` ask ``model``; options given to a call are then left out."""
+    """Let ``call_llm`` ask ``model``.
+
+    Options given to a call are then left out.
+    """
 
     def ask(messages: list[Message], **_: Any) -> str:
         return model.chat(messages)[0].text
