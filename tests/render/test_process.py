@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from trace_robot.errors import RenderError
-from trace_robot.render.job import RenderJob, pack, unpack
-from trace_robot.render.process import (
+from trace_robot.render.backend import (
     candidates,
     choose_backend,
     probe,
     worker_command,
     worker_environment,
 )
+from trace_robot.render.job import RenderJob
 from trace_robot.render.video import (
     Clip,
     RenderFailure,
@@ -64,11 +64,11 @@ def without(libraries: list[str], folder: Path) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names Linux libraries")
 def test_egl_comes_before_osmesa_and_rays_come_where_neither_loads(clip: Clip, tmp_path: Path) -> None:
-    pack(picture_job([clip], tmp_path / "ball.png"), tmp_path)
+    picture_job([clip], tmp_path / "ball.png").save(tmp_path)
     code = "from trace_robot.render.video import choose_backend; print(choose_backend())"
     draw = (
-        "import sys; from pathlib import Path; from trace_robot.render.job import unpack;"
-        "from trace_robot.render.video import render_picture; job = unpack(Path(sys.argv[1]));"
+        "import sys; from pathlib import Path; from trace_robot.render.job import RenderJob;"
+        "from trace_robot.render.video import render_picture; job = RenderJob.load(Path(sys.argv[1]));"
         "print(render_picture(job.clips, job.path).backend)"
     )
     egl, osmesa = ["libEGL.so", "libEGL.so.1"], ["libOSMesa.so", "libOSMesa.so.6", "libOSMesa.so.8"]
@@ -114,16 +114,16 @@ def test_importing_the_module_loads_nothing_heavy() -> None:
 RENDER = """
 import sys
 from pathlib import Path
-from trace_robot.render.job import unpack
+from trace_robot.render.job import RenderJob
 from trace_robot.render.video import RenderProcess
 with RenderProcess() as studio:
-    studio.submit(unpack(Path(sys.argv[1])))
+    studio.submit(RenderJob.load(Path(sys.argv[1])))
     {then}
 """
 
 
 def test_nothing_is_said_at_exit_and_no_file_is_left(clip: Clip, tmp_path: Path) -> None:
-    pack(video_job([clip], tmp_path / "ball.mp4"), tmp_path)
+    video_job([clip], tmp_path / "ball.mp4").save(tmp_path)
     (tmp_path / "temporary").mkdir()
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RENDER.format(then="studio.finish()"), str(tmp_path)],
@@ -137,7 +137,7 @@ def test_nothing_is_said_at_exit_and_no_file_is_left(clip: Clip, tmp_path: Path)
 
 
 def test_a_caller_that_is_killed_leaves_no_process_and_no_file(clip: Clip, tmp_path: Path) -> None:
-    pack(video_job([clip] * 3, tmp_path / "ball.mp4"), tmp_path)
+    video_job([clip] * 3, tmp_path / "ball.mp4").save(tmp_path)
     (tmp_path / "temporary").mkdir()
     code = RENDER.format(then="import os; print('ready', flush=True); os.kill(os.getpid(), 9)")
     done = subprocess.run(
@@ -154,7 +154,7 @@ def test_a_caller_that_is_killed_leaves_no_process_and_no_file(clip: Clip, tmp_p
 
 
 def test_the_process_that_draws_ends_quietly_by_itself(clip: Clip, tmp_path: Path, backend: str) -> None:
-    pack(video_job([clip], tmp_path / "ball.mp4"), tmp_path)
+    video_job([clip], tmp_path / "ball.mp4").save(tmp_path)
     done = subprocess.run(
         worker_command(backend),  # type: ignore[arg-type]
         env=worker_environment(backend),  # type: ignore[arg-type]
@@ -250,8 +250,8 @@ def test_a_studio_that_was_given_nothing_starts_nothing() -> None:
 
 def test_a_job_survives_its_folder(clip: Clip, tmp_path: Path) -> None:
     job = RenderJob((clip, clip), tmp_path / "x.png", "grid", (96, 80), "high", 30.0, (0.0, 0.5), 2)
-    pack(job, tmp_path)
-    back = unpack(tmp_path)
+    job.save(tmp_path)
+    back = RenderJob.load(tmp_path)
     assert (back.path, back.layout, back.size, back.quality) == (job.path, job.layout, job.size, job.quality)
     assert (back.fps, back.moments, back.columns) == (job.fps, job.moments, job.columns)
     for one, other in zip(job.clips, back.clips, strict=True):

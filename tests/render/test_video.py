@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import RenderError
-from trace_robot.render.process import Backend, probe
+from trace_robot.render.backend import RenderBackend, probe
 from trace_robot.render.video import (
     Clip,
     RenderFailure,
@@ -101,7 +101,7 @@ def test_turning_a_headlong_camera_gives_the_upright_picture(
 
 
 def test_egl_and_osmesa_draw_the_same_picture(clip: Clip, tmp_path: Path, frames_of: Reader) -> None:
-    both: tuple[Backend, ...] = ("egl", "osmesa")
+    both: tuple[RenderBackend, ...] = ("egl", "osmesa")
     for name in both:
         if probe(name):
             pytest.skip(f"{probe(name)}: needs both")
