@@ -146,7 +146,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         return self._observation.copy()
 
     def scene(self) -> Scene | None:
-        """Return what another process needs to draw this episode, None if it cannot be drawn."""
+        """Return what another process needs to draw this episode, None without a model."""
         options = {key: value for key, value in self.task_spec.options.items() if key != "decision_steps"}
         return self._recorder.scene({"env": self.task_spec.name, "options": options})
 

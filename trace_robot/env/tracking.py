@@ -121,19 +121,36 @@ class HandTracking:
         return (motion, *rest), (-self.reach,) * 3 + raw.low[3:], (self.reach,) * 3 + raw.high[3:]
 
     def target(self, observation: Mapping[str, Any], action: Array) -> Array:
-        """Return the hand's target position, (3,), meters, world frame."""
+        """Return the hand's target position, (3,), meters, world frame.
+
+        Args:
+            observation: named fields at the beginning of the decision.
+            action: the displacement in meters, then the environment's other numbers.
+        """
         target: Array = observation[self.hand] + action[:3]
         return target
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return ``gain`` times the hand's error, and the rest of the action as it is.
+        """Return the environment's action for one step, (act_dim,), not clipped.
 
-        (act_dim,), not clipped.
+        Args:
+            observation: named fields now.
+            target: see ``target``.
+            action: of the decision; its numbers after the displacement are passed on.
+
+        Returns:
+            ``gain`` times the hand's error, and the rest of the action as it is.
         """
         return np.concatenate([self.gain * (target - observation[self.hand]), action[3:]])
 
     def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
-        """Return whether the hand is near its target on each axis and ``still`` rests."""
+        """Return whether the hand is near its target on each axis and ``still`` rests.
+
+        Args:
+            before: named fields one step ago.
+            observation: named fields now.
+            target: see ``target``.
+        """
         if float(np.abs(target - observation[self.hand]).max()) >= self.near:
             return False
         return not self.still or bool(
@@ -187,16 +204,33 @@ class JointTracking:
         return (field,), tuple(low.tolist()), tuple(high.tolist())
 
     def target(self, observation: Mapping[str, Any], action: Array) -> Array:
-        """Return the angles, (act_dim,), radians."""
+        """Return the angles that the joints must have, (act_dim,), radians.
+
+        Args:
+            observation: named fields; not used.
+            action: the angles, (act_dim,), radians.
+        """
         return action.astype(np.float64)
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return the torques, (act_dim,), in the environment's units, not clipped."""
+        """Return the torques of a PD controller, (act_dim,), not clipped.
+
+        Args:
+            observation: named fields now.
+            target: angles, (act_dim,), radians.
+            action: of the decision; not used.
+        """
         raw: Array = self.stiffness * (target - observation[self.angles]) - self.damping * np.asarray(
             observation[self.velocities]
         )
         return np.atleast_1d(raw)
 
     def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
-        """Return whether each joint is near its target."""
+        """Return whether each joint is near its target.
+
+        Args:
+            before: named fields one step ago; not used.
+            observation: named fields now.
+            target: angles, (act_dim,), radians.
+        """
         return bool(np.abs(target - observation[self.angles]).max() < self.near)

@@ -40,9 +40,14 @@ class ConnectedModel:
 
 
 def configured(model: str | None = None, base_url: str | None = None) -> str:
-    """Return which setting names a model, as text.
+    """Return which setting names a model, as text, contacting none.
 
-    "" if none does.
+    Args:
+        model: a name that the caller has.
+        base_url: an endpoint that the caller has.
+
+    Returns:
+        The reason, such as "OPENAI_BASE_URL is set", "" if no model is configured.
     """
     if base_url or os.environ.get("OPENAI_BASE_URL"):
         return "a base URL is given" if base_url else "OPENAI_BASE_URL is set"
@@ -64,8 +69,18 @@ def connect(
 ) -> ConnectedModel:
     """Return a metered model of an endpoint, or of a record.
 
-    options: keyword arguments of OpenAIModel. Answers taken from a record cost nothing and are not counted
-    against the budget, except in a replay, which counts what was paid when it was recorded.
+    Args:
+        model: its name; None for the setting OPENAI_MODEL, or the only one that the endpoint offers.
+        base_url: of the endpoint; None for OPENAI_BASE_URL, else OpenAI's.
+        budget: limits; the call beyond one raises BudgetExceededError.
+        prices: what a token costs.
+        used: usage of an earlier session that counts against the budget.
+        record: a file to which exchanges are appended. Answers that are in it already cost nothing.
+        replay: a file that answers in place of an endpoint. It counts what was paid when it was recorded.
+        options: keyword arguments of OpenAIModel.
+
+    Raises:
+        ModelError: the settings of the endpoint cannot be used, or the file cannot be read.
     """
     if replay is not None:
         source = ReplayModel(replay)

@@ -97,7 +97,20 @@ class OpenAIModel:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
-        """Raises ModelAuthError, UnknownModelError, or ModelError when every retry failed."""
+        """Ask the model, again after a failure that may pass.
+
+        Args:
+            messages: the conversation.
+            n: how many replies to ask for.
+
+        Returns:
+            At least one reply, at most ``n``.
+
+        Raises:
+            ModelAuthError: the endpoint refused the key.
+            UnknownModelError: it does not know the model.
+            ModelError: every retry failed.
+        """
         if not self.model:
             self.model = self._only_model()
         replies = [] if self.parallel and n > 1 else self._request(messages, n)

@@ -102,7 +102,12 @@ class RecordingModel:
         return replies
 
     def skip(self, messages: Sequence[Message], n: int = 1) -> None:
-        """Mark an answer of the file as used: a journal has replayed it."""
+        """Mark an answer of the file as used, because a journal has replayed it.
+
+        Args:
+            messages: the prompt.
+            n: the number of replies that were asked for.
+        """
         with self._lock:
             waiting = self._waiting.get(key(messages))
             if waiting and len(waiting[0].replies) == n:

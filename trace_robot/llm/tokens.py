@@ -43,7 +43,12 @@ def _tokens(piece: str) -> int:
 
 
 def shorten(text: str, tokens: int) -> str:
-    """Return a text's head and tail, the middle replaced by a note."""
+    """Return a text's head and tail, the middle replaced by a note.
+
+    Args:
+        text: any text; it comes back whole if it fits.
+        tokens: bound of the result, by ``token_bound``; "" where not even the note fits.
+    """
     if token_bound(text) <= tokens:
         return text
     note = f"\n[... {len(text):,} characters, shortened ...]\n"
