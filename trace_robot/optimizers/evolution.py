@@ -1,6 +1,6 @@
-"""Lazy import of the cma package.
+"""Import the cma package when a strategy starts.
 
-It is slow to import, and most commands never tune a number.
+Its import takes half a second, and most commands never tune a number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from trace_robot.errors import MissingExtraError
 def load_cma() -> Any:
     """Return the module ``cma``.
 
-    Raise MissingExtraError with the command where it is not installed.
+    Raises:
+        MissingExtraError: it is not installed.
     """
     try:
         with warnings.catch_warnings():
