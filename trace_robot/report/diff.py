@@ -131,7 +131,7 @@ def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int
 
 
 def _words(before: str, after: str) -> tuple[list[tuple[int, int]], ...]:
-    """Return the ranges of characters that differ, none for lines with little in common."""
+    """Return the ranges of characters that differ, none in dissimilar lines."""
     if max(len(before), len(after)) > WORDS_COMPARED:
         return [], []
     old, new = _WORD.findall(before), _WORD.findall(after)

@@ -1,4 +1,4 @@
-"""Escaping of untrusted text against stored XSS, hidden characters and oversized lines.
+"""Escape untrusted text: stored XSS, hidden characters, oversized lines.
 
 Controllers, prompts, replies and notes come from a language model or a stranger. HTML escaping is the templates'
 (``html.environment``); here is what HTML escaping does not cover: invisible characters, JSON inside a script

@@ -120,14 +120,14 @@ def environment() -> Environment:
     from markupsafe import Markup
 
     # As the finalizer, so that no template can forget it: invisible characters are spelled out before escaping.
-    def spelled(value: Any) -> Any:
+    def _finalize(value: Any) -> Any:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=spelled,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -1,4 +1,4 @@
-"""View models of the report's list of iterations: rows, their bodies, folded groups.
+"""View models of the list of iterations: rows, their bodies, folded groups.
 
 Plain strings and numbers, ready for the templates, which escape them.
 """
@@ -21,7 +21,7 @@ from trace_robot.report.escape import data_address, visible
 from trace_robot.store.history import AttemptInfo, EpisodeInfo, IterationInfo
 
 FEW = 4  # consecutive candidates, not kept, that are still shown one by one
-MOST_CELLS = 30  # squares of a row, one an episode; more would wrap the row
+MOST_CELLS = 30  # squares of a row, one an episode
 LONGEST_TITLE = 200  # characters; the whole note is in the row's body
 Source = Callable[[Path], str | None]  # from a video's path to its address in the page, None to leave it out
 
@@ -85,7 +85,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRow:
-    """One training episode in a row's table: start condition, end, simulator steps, return, fault."""
+    """One training episode in the table of a row's body."""
 
     seed: int
     ended: str
@@ -96,7 +96,7 @@ class EpisodeRow:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One call of a model: its prompt's messages, the reply, and why the reply was refused."""
+    """One call of a model: prompt, reply, and the reasons it was refused."""
 
     title: str
     messages: tuple[dict[str, str], ...]
@@ -120,7 +120,7 @@ class Body:
         feedback: text that the optimizer got about the episode.
         episodes: training episodes.
         attempts: calls of a model.
-        film: the episode's video, where the page has it.
+        film: the episode's video, where the page contains it.
         no_film: where the video is instead.
     """
 
@@ -143,7 +143,7 @@ def row(iteration: IterationInfo, html: str | None = None) -> TableRow:
     """Return the list's row of an iteration.
 
     Args:
-        iteration: as the store has it.
+        iteration: an entry of the store.
         html: the row's body, None if the page gets it later.
     """
     wins = sum(episode.success for episode in iteration.episodes)
@@ -165,7 +165,7 @@ def row(iteration: IterationInfo, html: str | None = None) -> TableRow:
 
 
 def title(iteration: IterationInfo) -> str:
-    """Return one line of what was changed, at most ``LONGEST_TITLE`` characters, unescaped."""
+    """Return one unescaped line of what was changed, cut at ``LONGEST_TITLE``."""
     if iteration.number == 0:
         return "the starting controller"
     note = " ".join(iteration.note.split()) or iteration.origin
@@ -185,7 +185,7 @@ def body(iteration: IterationInfo, attempts: Sequence[AttemptInfo], source: Sour
     """Return what the row of an iteration opens.
 
     Args:
-        iteration: as the store has it.
+        iteration: an entry of the store.
         attempts: the calls of a model in this iteration; the reasoning shown is that of the accepted one.
         source: the address of a video in the page, None to leave it out.
     """
@@ -257,7 +257,7 @@ def _attempt(attempt: AttemptInfo, candidate: int) -> AttemptRow:
     )
 
 
-TOKENS = 3_000  # budget of the graph as text, as in a prompt
+TOKENS = 3_000  # budget of the graph as text, folded as for a prompt
 Records = Sequence[Mapping[str, Any]]
 
 

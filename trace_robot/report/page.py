@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trace_robot.report.iterations import Film, Group, Source, groups, number, row, show
-from trace_robot.report.plots import AXES, Figure, Plot, chosen, courses, curves
+from trace_robot.report.plots import AXES, Figure
+from trace_robot.report.run_plots import Plot, chosen, courses, curves
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo, Score
 
 Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
@@ -21,7 +22,7 @@ Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
 
 @dataclass(frozen=True, slots=True)
 class GraphView:
-    """The trace graph of one episode: picture as a data: URL, "" without Graphviz, and text."""
+    """The trace graph of one episode, as text and as the data: URL of a picture."""
 
     note: str
     picture: str = ""
@@ -169,7 +170,7 @@ def _films(iterations: Sequence[IterationInfo], source: Source) -> tuple[Film, .
 
 
 def _graph(history: History, run: RunInfo, iterations: Sequence[IterationInfo]) -> GraphView | None:
-    """Return the latest graph: searches record none, and a model's run may end without one."""
+    """Return the graph of the latest iteration that recorded one, None without any."""
     for iteration in reversed(iterations):
         records = history.graph(run, iteration.number)
         if records:
