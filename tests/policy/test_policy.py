@@ -1,4 +1,4 @@
-"""Reading a policy's text and writing new values into it, without ever executing it."""
+"""Policies: static discovery of parameters and rewriting, without execution."""
 
 from __future__ import annotations
 

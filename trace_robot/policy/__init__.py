@@ -1,4 +1,4 @@
-"""Policies: a controller as text, its trainable parameters, and the OPTO problem they pose."""
+"""Policies: controllers as text, their trainable parameters, the OPTO problem."""
 
 from trace_robot.policy.parameters import ParameterSite
 from trace_robot.policy.policy import Policy, load_policy

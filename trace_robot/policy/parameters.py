@@ -1,4 +1,8 @@
-"""Finding the trainable places in a policy's text."""
+"""Static discovery of trainable parameters in a policy's AST.
+
+Nothing is executed: calls of ``node`` and ``bundle`` are recognized by name through the module's imports, and their
+arguments must be literals.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +18,25 @@ from trace_robot.errors import PolicyError
 
 Kind = Literal["code", "number", "bool", "text", "array", "list", "dict"]
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
+# What a policy may import node and bundle from; opto is the Trace library, whose programs run unchanged.
 _PACKAGES = ("trace_robot", "trace_robot.trace", "opto.trace", "opto")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParameterSite:
-    """A trainable place of a text.
+    """A trainable place of a policy's text. Offsets are in characters.
 
-    value: source text of the function for "code", else the literal as plain data. constraint: text, or a
-    mapping ``{"low": ..., "high": ...}`` or ``{"choices": [...]}``; None where there is none.
-    start, stop: character offsets of what a new value replaces; above: where helpers of a new code go.
-    unnamed: for a constant called after the variable it is assigned to, the offset where a ``name=`` goes.
+    Attributes:
+        name: unique in the policy; "Class.method" for a method.
+        kind: of the value.
+        value: source text of the function for "code", else the literal as plain data.
+        description: the author's, for a prompt.
+        constraint: text, or a mapping ``{"low": ..., "high": ...}`` or ``{"choices": [...]}``, or None.
+        start: where the text begins that a new value replaces.
+        stop: where it ends.
+        above: where helpers of new code go.
+        indent: of a method.
+        unnamed: for a constant named after the variable it is assigned to, the offset for a ``name=``.
     """
 
     name: str
@@ -40,21 +52,40 @@ class ParameterSite:
 
 
 def find_places(tree: ast.Module, text: str, policy: str) -> tuple[ParameterSite, ...]:
-    """Return the trainable places of ``tree``, which was parsed from ``text``; names are unique."""
+    """Return the trainable places of a policy, in the order of its text.
+
+    Args:
+        tree: parsed from ``text``.
+        text: the policy.
+        policy: its name, for messages.
+
+    Raises:
+        PolicyError: a value is not a literal, is not finite or violates its bounds, or two places share a name.
+    """
     finder = _Finder(text, policy, _aliases(tree))
     finder.scan(tree.body, owner=None, above=None)
     return tuple(finder.places)
 
 
 class _Finder:
+    """Collector of the trainable places of one text."""
+
     def __init__(self, text: str, policy: str, aliases: Mapping[str, str]) -> None:
         self.policy = policy
         self.aliases = aliases
+        # Not splitlines(), which splits at form feeds and U+2028 too: Python's parser counts line feeds.
         self.lines = [line + "\n" for line in text.split("\n")]
         self.text = text
         self.places: list[ParameterSite] = []
 
     def scan(self, body: list[ast.stmt], owner: str | None, above: int | None) -> None:
+        """Collect the places of a module's or a class's statements.
+
+        Args:
+            body: its statements.
+            owner: name of the class.
+            above: offset of the class, where helpers of its methods go.
+        """
         for statement in body:
             if isinstance(statement, FunctionDef) and self._trainable_decorator(statement):
                 self._add(self._code(statement, owner, above))
@@ -73,6 +104,7 @@ class _Finder:
         self.places.append(place)
 
     def _offset(self, line: int, byte_column: int) -> int:
+        """Return a character offset, where the AST counts columns in UTF-8 bytes."""
         before = sum(map(len, self.lines[: line - 1]))
         current = self.lines[line - 1] if line <= len(self.lines) else ""
         return before + len(current.encode()[:byte_column].decode())
@@ -80,9 +112,8 @@ class _Finder:
     def _code(self, function: FunctionDef, owner: str | None, above: int | None) -> ParameterSite:
         start = self._offset(function.lineno, function.col_offset)
         stop = self._offset(function.end_lineno or function.lineno, function.end_col_offset or 0)
-        indent = self.lines[function.lineno - 1][
-            : len(self.lines[function.lineno - 1]) - len(self.lines[function.lineno - 1].lstrip())
-        ]
+        line = self.lines[function.lineno - 1]
+        indent = line[: len(line) - len(line.lstrip())]
         source = textwrap.dedent(indent + self.text[start:stop])
         if above is None:
             above = self._offset(first_line(function), 0)
@@ -105,11 +136,16 @@ class _Finder:
         if fault:
             raise PolicyError(f"policy {self.policy}, line {call.lineno}: {fault}")
         return ParameterSite(
-            str(name), _kind(value), value, self._keyword(call, "description") or "", constraint,
+            str(name),
+            _kind(value),
+            value,
+            self._keyword(call, "description") or "",
+            constraint,
             self._offset(argument.lineno, argument.col_offset),
-            self._offset(argument.end_lineno or argument.lineno, argument.end_col_offset or 0), 0,
+            self._offset(argument.end_lineno or argument.lineno, argument.end_col_offset or 0),
+            0,  # a constant has no helpers
             unnamed=None if self._keyword(call, "name") else self._offset(first.lineno, first.col_offset),
-        )  # fmt: skip
+        )
 
     def _literal(self, expression: ast.expr) -> Any:
         try:
@@ -131,13 +167,17 @@ class _Finder:
         return None
 
     def _structured(self, call: ast.Call) -> dict[str, Any]:
-        given = [self._literal(argument) for argument in call.args]
+        """Return ``Bounds`` or ``Choices`` as data, since the call is not executed."""
+        arguments = [self._literal(argument) for argument in call.args]
         named = {keyword.arg: self._literal(keyword.value) for keyword in call.keywords}
         if self._resolve(call.func) == "Choices":
-            return {
-                "choices": list(given[0] if len(given) == 1 and isinstance(given[0], list | tuple) else given)
-            }
-        return {**dict(zip(("low", "high"), given, strict=False)), **{str(k): v for k, v in named.items()}}
+            # Choices("a", "b") and Choices(["a", "b"]) mean the same.
+            as_list = len(arguments) == 1 and isinstance(arguments[0], list | tuple)
+            return {"choices": list(arguments[0] if as_list else arguments)}
+        return {
+            **dict(zip(("low", "high"), arguments, strict=False)),
+            **{str(k): v for k, v in named.items()},
+        }
 
     def _trainable_decorator(self, function: FunctionDef) -> ast.Call | None:
         for decorator in function.decorator_list:
@@ -165,26 +205,29 @@ class _Finder:
 
 
 def _aliases(tree: ast.Module) -> dict[str, str]:
-    """Return {local name: library name}; a local name of the package itself stands for ""."""
-    found: dict[str, str] = {}
+    """Return {local name: library name}, "" for a name of the package itself."""
+    names: dict[str, str] = {}
     for statement in ast.walk(tree):
         if isinstance(statement, ast.ImportFrom) and statement.module in _PACKAGES:
+            # A star import binds what only execution would show; these four are all that is looked up.
             if any(alias.name == "*" for alias in statement.names):
-                found.update({name: name for name in ("node", "bundle", "Bounds", "Choices")})
-            found.update({alias.asname or alias.name: "" if alias.name == "trace" else alias.name
-                          for alias in statement.names})  # fmt: skip
+                names.update({name: name for name in ("node", "bundle", "Bounds", "Choices")})
+            for alias in statement.names:
+                names[alias.asname or alias.name] = "" if alias.name == "trace" else alias.name
         elif isinstance(statement, ast.Import):
-            found.update(
+            names.update(
                 {alias.asname or alias.name: "" for alias in statement.names if alias.name in _PACKAGES}
             )
-    return found
+    return names
 
 
 def first_line(statement: FunctionDef | ast.ClassDef) -> int:
+    """Return the line of the first decorator, which the AST leaves out of ``lineno``."""
     return min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
 
 
 def _kind(value: Any) -> Kind:
+    # First, because a bool is an int.
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
@@ -195,7 +238,7 @@ def _kind(value: Any) -> Kind:
 
 
 def _is_numeric(value: Any) -> bool:
-    """Return whether a literal is numbers in a rectangle, so that it can be an array."""
+    """Return whether a literal is a rectangle of numbers, which can be an array."""
     try:
         return bool(np.asarray(value, dtype=float).size)
     except (TypeError, ValueError):
@@ -203,7 +246,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _fault(value: Any, constraint: Any) -> str:
-    """Return what is wrong with a trainable constant, nothing where it is fine."""
+    """Return what is wrong with a trainable constant, "" if nothing."""
     if value is None:
         return "a trainable node needs a number, text, list or dict, got None"
     bounds = constraint if isinstance(constraint, dict) else {}

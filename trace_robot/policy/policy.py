@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,16 +20,19 @@ from trace_robot.policy.parameters import ParameterSite, find_places
 
 if TYPE_CHECKING:
     from trace_robot.trace import ParameterNode
-from collections.abc import Iterator
 
 __all__ = ["ParameterSite", "Policy", "load_policy"]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A controller's text and its trainable places, in the order of the text.
+    """A controller's text and its trainable places.
 
-    control: what the module constant ``CONTROL`` says ("pose" or "raw"), None where there is none.
+    Attributes:
+        text: Python source.
+        name: for messages.
+        places: in the order of the text.
+        control: value of the module constant ``CONTROL`` ("pose" or "raw"), None without one.
     """
 
     text: str
@@ -39,9 +42,18 @@ class Policy:
 
     @classmethod
     def from_text(cls, text: str, name: str = "policy") -> Policy:
-        """Parse a controller; raise PolicyError with the line if it is not Python."""
+        """Parse a controller without executing it.
+
+        Args:
+            text: Python source.
+            name: for messages.
+
+        Raises:
+            PolicyError: the text is not valid Python, or a trainable place is wrong; the message names the line.
+        """
         try:
             tree = ast.parse(text)
+        # ValueError: null bytes. RecursionError, MemoryError: nesting too deep for the parser.
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             reason = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -50,11 +62,15 @@ class Policy:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The current value of every trainable place: source text for code, plain data for constants."""
+        """Current values by place: source text for code, plain data for constants."""
         return {place.name: place.value for place in self.places}
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Return the text with ``values`` in their places; what is not named keeps its value."""
+        """Return the text with ``values`` in their places, the others unchanged.
+
+        Raises:
+            PolicyError: a name is not that of a trainable place.
+        """
         known = {place.name for place in self.places}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -65,12 +81,12 @@ class Policy:
         return rewrite(self.text, changed)
 
     def with_values(self, values: Mapping[str, Any]) -> Policy:
-        """Return the policy that ``render`` writes; its places keep the values as given."""
+        """Return the policy that ``render`` writes, parsed again for its new offsets."""
         text = self.render(values)
         return Policy.from_text(text, self.name)
 
     def with_control(self, control: str) -> Policy:
-        """Return the policy with ``CONTROL`` set in its text, so that whoever runs it later runs it alike."""
+        """Return the policy with ``CONTROL`` in its text, so that it runs alike anywhere."""
         if self.control == control:
             return self
         line = f"CONTROL = {control!r}".replace("'", '"')
@@ -85,20 +101,22 @@ class Policy:
         return Policy.from_text("\n".join(lines), self.name)
 
     def with_action_size(self, size: int) -> Policy:
-        """Return the policy with ``size`` zeros where its trainable ``act`` does nothing but return some zeros.
+        """Return the policy with an action of ``size`` zeros, if all it does is rest.
 
-        So that the controller that keeps still fits every environment.
+        The starting controller that keeps still thereby fits every environment; any other is returned unchanged.
         """
         act = next((place for place in self.places if place.name == "act" and place.kind == "code"), None)
-        found = None if act is None else re.fullmatch(r"(?s)(.*\n\s+return )\[(?:0\.0(?:, )?)+\]", act.value)
-        if act is None or found is None or len(ast.parse(act.value).body[0].body) > 2:
+        # Matched as text: docstring and comments before the return stay.
+        match = None if act is None else re.fullmatch(r"(?s)(.*\n\s+return )\[(?:0\.0(?:, )?)+\]", act.value)
+        if act is None or match is None or len(ast.parse(act.value).body[0].body) > 2:
             return self
-        value = f"{found[1]}[{', '.join(['0.0'] * size)}]"
+        value = f"{match[1]}[{', '.join(['0.0'] * size)}]"
         return self if value == act.value else self.with_values({"act": value})
 
     def with_names(self) -> Policy:
-        """Return the policy with a ``name=`` in every trainable node, by which graphs know it."""
+        """Return the policy with ``name=`` in every trainable node, for trace graphs."""
         text = self.text
+        # From the end, so that the offsets before stay true.
         for place in sorted(self.places, key=lambda place: place.stop, reverse=True):
             if place.unnamed is not None:
                 text = f'{text[: place.unnamed]}name="{place.name}", {text[place.unnamed :]}'
@@ -114,8 +132,8 @@ class Policy:
         return self
 
     def require_act(self) -> Policy:
-        """Return self, or raise PolicyError where the text cannot give a function ``act`` however it runs."""
-        if not binds(ast.parse(self.text), "act"):
+        """Return self, or raise PolicyError where the text can never define ``act``."""
+        if not _may_bind(ast.parse(self.text), "act"):
             raise PolicyError(
                 f"policy {self.name} defines no act: write def act(observation), or def act(observation, memory)"
             )
@@ -138,9 +156,17 @@ class Policy:
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
-    """Read a policy by name (a workspace's policies/NAME.py) or by path, without executing it."""
+    """Read a policy without executing it.
+
+    Args:
+        name_or_path: a name, such as "zoo/reach_v3", of a workspace's policies/NAME.py, or a path.
+
+    Raises:
+        PolicyError: the file is missing, not UTF-8 or not a valid policy.
+    """
     path = _find(name_or_path)
     try:
+        # -sig: some editors write a byte order mark, which Python accepts in a file.
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise PolicyError(
@@ -152,7 +178,7 @@ def load_policy(name_or_path: str | Path) -> Policy:
 
 
 def _is_name(name_or_path: str | Path) -> bool:
-    """Say whether this is a name, such as "zoo/reach_v3", and not a path."""
+    """Return whether this is a name, such as "zoo/reach_v3", and not a path."""
     if not isinstance(name_or_path, str) or name_or_path.endswith(".py"):
         return False
     return "/" not in name_or_path or not (name_or_path[0] in "/.~" or Path(name_or_path).is_file())
@@ -184,19 +210,22 @@ def _assigns(statement: ast.stmt, name: str) -> bool:
     )
 
 
-SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
-def binds(tree: ast.Module, name: str) -> bool:
-    """Return whether the module may have ``name`` once it is loaded; in doubt, such as after ``import *``, yes."""
+def _may_bind(tree: ast.Module, name: str) -> bool:
+    """Return whether loading the module may bind ``name``.
+
+    In doubt, such as after ``import *`` or with ``exec``, True: the sandbox finds out by loading it.
+    """
     return any(_binds(node, name) for node in _outside_functions(tree))
 
 
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of the module's own scope; of a function the ``global`` statements."""
+    """Yield the nodes of the module scope, and ``global`` statements of functions."""
     for child in ast.iter_child_nodes(node):
         yield child
-        if isinstance(child, SCOPES):
+        if isinstance(child, _SCOPES):
             yield from (inside for inside in ast.walk(child) if isinstance(inside, ast.Global))
         else:
             yield from _outside_functions(child)

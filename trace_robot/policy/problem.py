@@ -1,4 +1,8 @@
-"""What an environment says about itself, in the words of a prompt."""
+"""The OPTO problem of a policy in an environment: parameters, context, objective.
+
+The texts are parts of prompts. Recorded replies are keyed by the whole prompt, so that a changed letter here makes
+recordings unusable.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,11 @@ POSE = (
     " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
     " then the next one is asked for. An episode has {episode} simulator steps."
 )
-DECISION_STEPS = 20
+DECISION_STEPS = 20  # simulator steps a pose is followed at most, unless the environment has an option for it
 
 
 def context_of(spec: TaskSpec) -> str:
-    """Return the task, the observation and the action in words."""
+    """Return task, observation and action as text."""
     parts = [
         f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
         + (_pose(spec) if spec.control == "pose" else ""),
@@ -43,7 +47,7 @@ def _pose(spec: TaskSpec) -> str:
 
 
 def objective_of(spec: TaskSpec) -> str:
-    """Return in words what a candidate's score measures."""
+    """Return what a candidate's score measures as text, for a prompt."""
     return (
         "The score of an episode is 1 for a success; without success it is below 0.5 and grows with the reward, and"
         " an error halves it. A candidate's score is the mean over its episodes, which start from different conditions."
@@ -62,7 +66,12 @@ def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[fl
 
 
 def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
-    """Return the OPTO problem: the policy's places, the environment in words."""
+    """Return the OPTO problem of a policy.
+
+    Args:
+        policy: its places become the parameters.
+        spec: of the environment, whose context and objective it describes.
+    """
     parameters = tuple(
         ParameterSpec(
             place.name,
