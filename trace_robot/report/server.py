@@ -1,4 +1,4 @@
-"""Read-only HTTP server of the reports, bound to loopback and safe from DNS rebinding.
+"""Read-only HTTP server of reports, on loopback, safe from DNS rebinding.
 
 It knows runs, iterations and videos by number, never paths, so that there is none to traverse. It has no state: every
 answer reads the store, and an open page polls ``/state`` once a second for another version.
@@ -38,7 +38,7 @@ HEADERS = {
 
 
 class Watch(ThreadingHTTPServer):
-    """Threading server on the loopback address; ``serve_forever`` runs it.
+    """Threading server on the loopback address, run by ``serve_forever``.
 
     Args:
         folder: the folder of the runs, with or without a store yet.
@@ -63,7 +63,7 @@ class Watch(ThreadingHTTPServer):
         return f"http://{ADDRESS}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a browser that closed its connection early; the base class prints.
+        """Ignore a browser that closed its connection early.
 
         Args:
             request: the connection.
@@ -72,7 +72,7 @@ class Watch(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """GET and HEAD; the base class answers 501 to every other method."""
+    """Handler of GET and HEAD. The base class answers 501 to other methods."""
 
     server: Watch
     protocol_version = "HTTP/1.1"
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.content)
 
     def _is_own_host(self) -> bool:
-        """Return whether the Host header names this server; refuses DNS rebinding."""
+        """Return whether the Host header names this server, against DNS rebinding."""
         # Against a site that lets its name resolve to 127.0.0.1: its scripts would read this server as their own
         # origin. The browser still sends the site's name in Host.
         names, port = (ADDRESS, "localhost"), self.server.server_port

@@ -1,4 +1,4 @@
-"""Write a report: a folder with its videos beside the page, or one self-contained file.
+"""Write a report as a folder with videos, or as one self-contained file.
 
 Both open from disk (file:) without a server. Pages are replaced atomically, and nothing but a report is overwritten.
 """
@@ -71,14 +71,14 @@ def _folder(history: History, run: RunInfo, out: Path) -> Written:
     out.mkdir(parents=True, exist_ok=True)
     films: dict[Path, str] = {}
 
-    def address(video: Path) -> str | None:
+    def _address(video: Path) -> str | None:
         if not inside(video, run.folder):
             return None
         name = films[video] = f"videos/{video.parent.name}.mp4"
         return name
 
-    # file: for Firefox, to which 'self' is no file beside a page opened from disk.
-    html = _html(history, run, address, media="'self' file:")
+    # file: as well, since a page opened from disk has an opaque origin, which 'self' need not match.
+    html = _html(history, run, _address, media="'self' file:")
     if films:
         (out / "videos").mkdir(exist_ok=True)
     for video, name in films.items():
@@ -95,7 +95,7 @@ def _single(history: History, run: RunInfo, out: Path) -> Written:
         raise RunError(f"{str(out)!r} is a folder; with --single-file, --out names a file")
     films: dict[Path, str] = {}
 
-    def address(video: Path) -> str | None:
+    def _address(video: Path) -> str | None:
         # Asked for twice where a video is shown both above and in its row; it counts and is read once.
         if (video not in films and len(films) >= MOST_FILMS) or not inside(video, run.folder):
             return None
@@ -104,7 +104,7 @@ def _single(history: History, run: RunInfo, out: Path) -> Written:
         return films[video]
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    _write(out, _html(history, run, address, media="data:", single=True))
+    _write(out, _html(history, run, _address, media="data:", single=True))
     return Written(out, out.stat().st_size, len(films))
 
 
@@ -112,14 +112,14 @@ def _html(history: History, run: RunInfo, source: Source, *, media: str, single:
     bodies: dict[int, str] = {}
     many = run.iterations >= INLINE
 
-    def row_body(iteration: IterationInfo, attempts: Sequence[AttemptInfo]) -> str | None:
+    def _body(iteration: IterationInfo, attempts: Sequence[AttemptInfo]) -> str | None:
         text = iteration_html(iteration, attempts, source)
         if many:
             bodies[iteration.number] = packed(text)
             return None
         return markup(text)
 
-    page = page_of(history, run, source=source, html=row_body)
+    page = page_of(history, run, source=source, html=_body)
     return render(page, bodies=bodies, media=media, single=single)
 
 
