@@ -50,7 +50,7 @@ class TaskSpec:
         comes first, empty where the environment has none.
     horizon: decisions after which an episode ends with "time".
     success: as text, what ``info["success"]`` means, or what the return must be.
-    failure: in words, why the environment itself may end an episode that has not succeeded.
+    failure: as text, why the environment itself may end an episode that has not succeeded.
     return_threshold: an episode succeeds if the sum of its rewards is at least this when it ends; None where
         ``info["success"]`` decides, as soon as it is true.
     terms: entries of ``info`` that are worth telling, in this order; empty for every number in it.

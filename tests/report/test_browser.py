@@ -61,7 +61,7 @@ def scroll_through(seen: Any) -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, make_run: MakeRun) -> RunInfo:
     folder = tmp_path_factory.mktemp("runs")
-    injected = make_run(folder, "demo", iterations=6, candidates=3)
+    made = make_run(folder, "demo", iterations=6, candidates=3)
     film(made, 0)
     film(made, 6)
     return made
