@@ -1,4 +1,4 @@
-"""A ball that falls past a wall, recorded by the real simulator, and what reads pictures back."""
+"""A ball that falls past a wall, recorded with MuJoCo, and a shared renderer."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def clip(model_path: Path, states: States) -> Clip:
 
 
 @pytest.fixture(scope="session")
-def studio() -> Iterator[RenderProcess]:
+def process() -> Iterator[RenderProcess]:
     """One process that draws for all the tests that need nothing special."""
     with RenderProcess() as shared:
         yield shared

@@ -1,4 +1,4 @@
-"""Which recorded frames are shown, and what is said about an episode."""
+"""Which recorded frames are shown, and how an episode is described."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_moments_are_spread_from_first_to_last_and_one_is_the_last() -> None:
     assert key_frames(1, 3) == [0, 0, 0]
 
 
-def test_the_outcome_text_an_episode_is_told_in_words(clip: Clip) -> None:
+def test_the_outcome_of_an_episode_is_described(clip: Clip) -> None:
     episode = Episode(3, "success", 61, NONE, NONE, NONE, scene=clip.scene, states=clip.states)
     fault = Fault("timeout", "too slow")
     assert outcome_text(episode) == "success after 61 steps"
