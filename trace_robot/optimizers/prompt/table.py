@@ -25,7 +25,7 @@ class Series:
     """One value over the steps: a column of the table.
 
     Args:
-        name: as #Code calls it, with the path inside it, such as ``observation.hand[2]``.
+        name: as #Code calls it, with the path inside it, such as ``state.speed[2]``.
         role: "input", "other" or "output".
         values: by step, where the value was recorded, in the order of the records.
     """
