@@ -109,7 +109,7 @@ class MeteredModel:
         self.prices = prices
         self.usage = Usage(**(used or {}))
         self._clock = clock
-        self._started = clock() - self.usage.seconds
+        self._started = clock() - self.usage.seconds  # a resumed run goes on counting
         self._lock = threading.Lock()
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
@@ -154,6 +154,7 @@ class MeteredModel:
                 )
 
     def _count(self, replies: Sequence[Reply], expected: int) -> None:
+        # Some endpoints report no usage: then the bounds stand in for it.
         prompt = sum(reply.prompt_tokens for reply in replies) or expected
         completion = sum(reply.completion_tokens or token_bound(reply.text) for reply in replies)
         self.usage.prompt_tokens += prompt

@@ -98,7 +98,7 @@ class OpenAIModel:
         self.parallel = parallel
         self.options = dict(options or {})
         self._sleep = sleep
-        self._random = random.Random(0)
+        self._random = random.Random(0)  # of the jitter, so that the global generator stays as it is
         self._client: Any = None
 
     def __repr__(self) -> str:
@@ -126,7 +126,7 @@ class OpenAIModel:
         if not self.model:
             self.model = self._only_model()
         replies = [] if self.parallel and n > 1 else self._request(messages, n)
-        missing = n - len(replies)
+        missing = n - len(replies)  # some endpoints ignore the field ``n``
         if missing > 0:
             with ThreadPoolExecutor(missing) as pool:
                 answers = pool.map(lambda _: self._request(messages, 1)[0], range(missing))
@@ -153,7 +153,7 @@ class OpenAIModel:
         except _Failed as failed:
             if failed.status in (401, 403):
                 raise self._error(failed, 1) from failed
-            names = []
+            names = []  # an endpoint need not list its models
         if len(names) == 1:
             return names[0]
         offered = f"; {self.address} offers {_listed(names)}" if names else ""
@@ -237,6 +237,7 @@ class OpenAIModel:
         inner = body.get("error", body) if isinstance(body, dict) else body
         message = inner.get("message", inner) if isinstance(inner, dict) else inner
         code = inner.get("code") if isinstance(inner, dict) else None
+        # 429 is both "slow down" and "your money is used up"; only the first passes.
         again = (status in (408, 409, 429) or status >= 500) and code != "insufficient_quota"
         return _Failed(
             status, self._clean(str(message or "no reason given")), _retry_after(headers), again=again
@@ -319,10 +320,11 @@ def _replies(body: bytes) -> list[Reply]:
     """
     text = body.decode("utf-8", errors="replace")
     try:
-        data = json.loads(text, strict=False)
+        data = json.loads(text, strict=False)  # some endpoints leave line ends in strings as they are
     except (ValueError, RecursionError):
         raise _Failed(200, f"the answer is not JSON: {text[:80]!r}") from None
     if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
+        # Some proxies report an error with status 200.
         error = data.get("error") if isinstance(data, dict) else None
         reason = error.get("message", error) if isinstance(error, dict) else error
         raise _Failed(200, str(reason or f"the answer has no choices: {text[:80]!r}"))

@@ -119,7 +119,7 @@ class RecordingModel:
             waiting = self._waiting.get(_key(messages))
             if waiting and len(waiting[0].replies) == n:
                 return list(waiting.popleft().replies)
-        replies = self.model.chat(messages, n)
+        replies = self.model.chat(messages, n)  # without the lock: requests may run at the same time
         with self._lock:
             self._number += 1
             self._append(Exchange(self._number, tuple(messages), tuple(replies)))
@@ -143,7 +143,7 @@ class RecordingModel:
             with self.path.open("a", encoding="utf-8", errors="replace") as file:
                 file.write(exchange.line() + "\n")
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.fileno())  # what was paid for survives a crash of the machine
         except OSError as error:
             raise RunError(f"cannot write the record {self.path}: {error}") from error
 
