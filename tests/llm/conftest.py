@@ -1,4 +1,4 @@
-"""A real HTTP server on the loopback address that misbehaves as the test asks."""
+"""A real HTTP server on the loopback address that misbehaves on request."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def model(self, **options: Any) -> OpenAIModel:
-        """A client with little patience; its pauses are noted in ``sleeps`` and not slept."""
+        """Return a client with little patience, whose pauses are noted, not slept."""
         self.sleeps: list[float] = []
         settings: dict[str, Any] = {"api_key": KEY, "seconds": 5.0, "retries": 2, "sleep": self.sleeps.append}
         return OpenAIModel("small", self.url, **{**settings, **options})
@@ -118,7 +118,7 @@ def hangs_up(handler: Handler, _: dict[str, Any]) -> None:
 
 
 class Answers:
-    """The misbehaviours, handed to tests as one fixture since test folders are no packages."""
+    """The misbehaviors as one fixture, since test folders are no packages."""
 
     key = KEY
     says = staticmethod(says)

@@ -1,4 +1,4 @@
-"""A search over a real connection goes on, whatever the server does, and keeps what happened."""
+"""A search over a real connection goes on, whatever the server does."""
 
 from __future__ import annotations
 

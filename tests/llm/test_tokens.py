@@ -35,3 +35,8 @@ def test_shortening_keeps_head_and_tail() -> None:
     assert short.startswith("first line")
     assert short.endswith("last line")
     assert "characters, shortened" in short
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"]), min_size=1), min_size=1))
+def test_the_bound_of_a_text_without_empty_lines_is_the_sum_over_its_lines(lines: list[str]) -> None:
+    assert token_bound("\n".join(lines)) == sum(token_bound(line) + 1 for line in lines) - 1

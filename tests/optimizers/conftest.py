@@ -14,7 +14,10 @@ Check = Callable[[str, str], None]
 
 @pytest.fixture
 def golden() -> Check:
-    """Compare a text with golden/NAME byte for byte; GOLDEN=write in the environment writes the files again."""
+    """Compare a text with golden/NAME, byte for byte.
+
+    GOLDEN=write in the environment writes the files instead, so that the difference can be read.
+    """
 
     def check(name: str, text: str) -> None:
         path = GOLDEN / name
@@ -29,7 +32,7 @@ def golden() -> Check:
 
 @pytest.fixture
 def episode() -> Callable[..., tuple[dict[str, Any], ...]]:
-    """Records of a point that goes to one place and then to another, as a traced loop leaves them.
+    """Records of a point that goes to one place and then to another, by a traced loop.
 
     switch: the step at which it turns. fault_at: the step whose operation raised.
     jump_at: the step at which ``thing`` is suddenly elsewhere.

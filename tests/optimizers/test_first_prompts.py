@@ -1,4 +1,4 @@
-"""The prompt after real rollouts, at every level of feedback: what the room of prompts makes of real environments."""
+"""The first prompt of real environments, at every level of feedback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def test_the_first_prompt_of_a_dry_run(golden: Golden, name: str, asked: str) ->
     command = f"-m trace_robot optimize {asked} --dry-run --episodes 2 --workers 1"
     done = subprocess.run(
         [sys.executable, *command.split()],
-        env=environment, cwd=ROOT, capture_output=True, check=False, timeout=120,
-    )  # fmt: skip
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr.decode()
     golden(name, done.stdout.decode())

@@ -164,7 +164,7 @@ LINE = "def act(x):\n    return 0.5 * x\n"
 
 
 def slope(candidate: Candidate) -> Outcome:
-    """The score falls with the distance of the code's number from 0.8, and of gain from 2."""
+    """Score by the distance of the code's number from 0.8, and of gain from 2."""
     number = find_literals(str(candidate.values["act"]))
     if not number:
         return Outcome(candidate.id, -100.0, "no slope in it")
@@ -194,7 +194,7 @@ def test_numbers_of_a_better_proposal_are_tuned_without_the_model() -> None:
     assert optimizer.done.startswith("solved")
 
 
-def test_the_model_hears_what_tuning_found() -> None:
+def test_the_model_sees_which_numbers_tuning_changed() -> None:
     optimizer, model = tuned([proposal(LINE, "a line"), proposal(LINE.replace("0.5", "9.5"))], evaluations=8)
     while len(model.history) < 2:
         optimizer.tell([slope(candidate) for candidate in optimizer.ask()])

@@ -1,4 +1,4 @@
-"""The experiments under rollouts/ run from their recordings, and nothing in optimize/ knows what a robot is."""
+"""The experiments under rollouts/ run from their recordings, without robots."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_numbers_are_tuned_without_a_model() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "trace_robot" / "optimize").glob("*.py")), ids=lambda path: path.stem
+    "path", sorted((ROOT / "trace_robot" / "optimizers").rglob("*.py")), ids=lambda path: path.name
 )
 def test_the_optimizers_know_nothing_of_robots(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace("trace_robot", "").lower()

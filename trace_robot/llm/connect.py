@@ -18,11 +18,14 @@ from trace_robot.trace.operator_table import ask_model
 
 @dataclass(slots=True)
 class ConnectedModel:
-    """A chat model with its meter.
+    """A chat model together with its meter.
 
-    ``described`` names what answers.
-
-    name, address: of the model and its endpoint, without anything secret; empty for a record.
+    Args:
+        model: what answers.
+        meter: the part of it that counts.
+        described: what answers, as text for people.
+        name: of the model; empty for a record.
+        address: of its endpoint, without anything secret; empty for a record.
     """
 
     model: ChatModel
@@ -32,22 +35,28 @@ class ConnectedModel:
     address: str = ""
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        """Ask ``model``.
+
+        Args:
+            messages: the prompt.
+            n: how many replies to ask for.
+        """
         return self.model.chat(messages, n)
 
     @property
     def usage(self) -> Usage:
+        """What was used so far."""
         return self.meter.usage
 
 
 def configured(model: str | None = None, base_url: str | None = None) -> str:
-    """Return which setting names a model, as text, contacting none.
+    """Return which setting names a model, as text, "" if none does.
+
+    Nothing is contacted.
 
     Args:
-        model: a name that the caller has.
-        base_url: an endpoint that the caller has.
-
-    Returns:
-        The reason, such as "OPENAI_BASE_URL is set", "" if no model is configured.
+        model: a name that was given, or None.
+        base_url: an endpoint that was given, or None for that of the environment.
     """
     if base_url or os.environ.get("OPENAI_BASE_URL"):
         return "a base URL is given" if base_url else "OPENAI_BASE_URL is set"
@@ -67,20 +76,23 @@ def connect(
     replay: Path | str | None = None,
     **options: Any,
 ) -> ConnectedModel:
-    """Return a metered model of an endpoint, or of a record.
+    """Return a counted model: an endpoint, or a record of one.
 
     Args:
-        model: its name; None for the setting OPENAI_MODEL, or the only one that the endpoint offers.
-        base_url: of the endpoint; None for OPENAI_BASE_URL, else OpenAI's.
-        budget: limits; the call beyond one raises BudgetExceededError.
-        prices: what a token costs.
-        used: usage of an earlier session that counts against the budget.
-        record: a file to which exchanges are appended. Answers that are in it already cost nothing.
-        replay: a file that answers in place of an endpoint. It counts what was paid when it was recorded.
-        options: keyword arguments of OpenAIModel.
+        model: its name; from the environment, or the endpoint's only one, if None.
+        base_url: the endpoint; from the environment if None.
+        budget: limits on calls, tokens, money and time.
+        prices: of tokens, to count money.
+        used: what an earlier part of a run had used, as ``Usage.to_data`` returned it.
+        record: a file to which exchanges are appended. Requests that it holds are answered from it; these answers
+            cost nothing and are not counted.
+        replay: a file to answer from, without an endpoint. Counted is what was paid when it was recorded.
+        options: other keyword arguments of OpenAIModel.
 
     Raises:
-        ModelError: the settings of the endpoint cannot be used, or the file cannot be read.
+        ModelAuthError: there is neither a key nor a base URL.
+        ModelError: the base URL is none.
+        RunError: the file to replay or to go on with cannot be read.
     """
     if replay is not None:
         source = ReplayModel(replay)
@@ -94,10 +106,7 @@ def connect(
 
 
 def answer_with(model: ChatModel) -> None:
-    """Let ``call_llm`` ask ``model``.
-
-    Options given to a call are then left out.
-    """
+    """Let the traced operator ``call_llm`` ask ``model``, whatever a call's options."""
 
     def ask(messages: list[Message], **_: Any) -> str:
         return model.chat(messages)[0].text
@@ -109,5 +118,6 @@ def _ask_endpoint(messages: list[Message], **options: Any) -> str:
     return OpenAIModel(options=options).chat(messages)[0].text
 
 
+# A traced program may call a model without a word of set-up; one that was chosen before this import stays.
 if not ask_model:
     operators.use_model(_ask_endpoint)

@@ -1,4 +1,4 @@
-"""Counting what a model costs, and stopping in time."""
+"""Count what a model costs, and stop at a budget."""
 
 from __future__ import annotations
 
@@ -15,20 +15,35 @@ from trace_robot.llm.tokens import message_tokens, token_bound
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Money for a million tokens, in one currency."""
+    """Money for a million tokens, in one currency.
+
+    Args:
+        prompt: for a million tokens of prompts.
+        completion: for a million tokens of replies.
+    """
 
     prompt: float
     completion: float
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the money for a request.
+
+        Args:
+            prompt_tokens: of its prompt.
+            completion_tokens: of all its replies.
+        """
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits.
+    """Limits of a meter, None for no limit.
 
-    None for no limit. seconds: wall clock since the meter was made.
+    Args:
+        calls: requests, those without an answer included.
+        tokens: of prompts and replies together.
+        money: in the currency of the prices, without which there is no such limit.
+        seconds: of wall clock since the meter was made.
     """
 
     calls: int | None = None
@@ -41,7 +56,13 @@ class Budget:
 class Usage:
     """What was used so far.
 
-    ``failed`` calls got no answer. money stays 0 without prices.
+    Args:
+        calls: requests, those without an answer included.
+        failed: requests without an answer.
+        prompt_tokens: of all prompts.
+        completion_tokens: of all replies.
+        money: 0 without prices.
+        seconds: of wall clock.
     """
 
     calls: int = 0
@@ -53,17 +74,25 @@ class Usage:
 
     @property
     def tokens(self) -> int:
+        """Those of prompts and of replies together."""
         return self.prompt_tokens + self.completion_tokens
 
     def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data, for the argument ``used`` of a meter."""
         return asdict(self)
 
 
 class MeteredModel:
-    """A model with counted use and a budget, checked before each call.
+    """A chat model with counted use and a budget, checked before each call.
 
-    used: what an earlier part of the run had used (``Usage.to_data``). Where an endpoint counts no tokens,
-    the upper bound of the texts is counted. Several threads may share it.
+    Where an endpoint counts no tokens, the upper bound of the texts is counted. Several threads may share a meter.
+
+    Args:
+        model: what answers.
+        budget: limits; none if None.
+        prices: of tokens, to count money.
+        used: what an earlier part of a run had used, as ``Usage.to_data`` returned it.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -80,17 +109,26 @@ class MeteredModel:
         self.prices = prices
         self.usage = Usage(**(used or {}))
         self._clock = clock
-        self._started = clock() - self.usage.seconds
+        self._started = clock() - self.usage.seconds  # a resumed run goes on counting
         self._lock = threading.Lock()
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        """Ask ``model`` if the budget covers the prompt, and count the replies.
+
+        Args:
+            messages: the prompt.
+            n: how many replies to ask for.
+
+        Raises:
+            BudgetExceededError: the budget does not cover another call. The model is not asked.
+        """
         expected = message_tokens(messages)
         with self._lock:
             self._check(expected)
             self.usage.calls += 1
         try:
             replies = self.model.chat(messages, n)
-        except BaseException:
+        except BaseException:  # an interruption by the user is a call without an answer, too
             with self._lock:
                 self.usage.failed += 1
             raise
@@ -116,6 +154,7 @@ class MeteredModel:
                 )
 
     def _count(self, replies: Sequence[Reply], expected: int) -> None:
+        # Some endpoints report no usage: then the bounds stand in for it.
         prompt = sum(reply.prompt_tokens for reply in replies) or expected
         completion = sum(reply.completion_tokens or token_bound(reply.text) for reply in replies)
         self.usage.prompt_tokens += prompt

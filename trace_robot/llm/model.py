@@ -1,4 +1,4 @@
-"""What a chat model is: messages in, replies out."""
+"""The chat model: a protocol of one method, its messages and replies."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ Message = Mapping[str, str]
 class Reply:
     """One answer of a model.
 
-    finish_reason: "stop" when complete, "length" when cut off, "refusal" or "content_filter" when declined;
-    otherwise as the endpoint gave it. prompt_tokens: of the whole request, on its first reply only.
+    Args:
+        text: the answer.
+        finish_reason: "stop" when complete, "length" when cut off, "refusal" or "content_filter" when declined,
+            otherwise as the endpoint gave it.
+        prompt_tokens: of the whole request, on its first reply only; 0 where the endpoint counts none.
+        completion_tokens: as the endpoint counts them, for all replies to a request on the first of them.
     """
 
     text: str
@@ -32,9 +36,11 @@ class Reply:
 
     @property
     def declined(self) -> bool:
+        """True where the model or a filter refused an answer."""
         return self.finish_reason in ("refusal", "content_filter")
 
     def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data, the keyword arguments of a Reply."""
         return {
             "text": self.text,
             "finish_reason": self.finish_reason,
@@ -44,25 +50,36 @@ class Reply:
 
 
 class ChatModel(Protocol):
-    """A chat model: messages in, replies out.
+    """Anything with this method ``chat`` is a chat model."""
 
-    ``messages`` are dicts with "role" ("system", "user", "assistant") and "content".
+    def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        """Answer a prompt.
 
-    ``chat`` returns ``n`` replies. Raises ModelError where there is no answer.
-    """
+        Args:
+            messages: dicts with "role" ("system", "user" or "assistant") and "content", the last one from the user.
+            n: how many replies to give.
 
-    def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]: ...
+        Returns:
+            ``n`` replies.
+
+        Raises:
+            ModelError: there is no answer.
+        """
+        ...
 
 
 def user(content: str) -> Message:
+    """Return a message of the user."""
     return {"role": "user", "content": content}
 
 
 def system(content: str) -> Message:
+    """Return a message that sets the model's task."""
     return {"role": "system", "content": content}
 
 
 def assistant(content: str) -> Message:
+    """Return a message that quotes an earlier reply of the model."""
     return {"role": "assistant", "content": content}
 
 
@@ -70,11 +87,13 @@ Answer = str | Reply | ModelError | Callable[[Sequence[Message]], str]
 
 
 class ScriptedModel:
-    """Answers from a queue.
+    """A chat model for tests that answers from a queue.
 
-    ``history`` holds every list of messages it was asked with.
+    Args:
+        answers: texts, Replies, functions of the messages that return a text, or ModelErrors to raise.
 
-    An answer is a text, a Reply, a function of the messages, or a ModelError to raise.
+    Attributes:
+        history: every list of messages that it was asked with.
     """
 
     def __init__(self, answers: Iterable[Answer] = ()) -> None:
@@ -82,6 +101,15 @@ class ScriptedModel:
         self.history: list[list[Message]] = []
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        """Return the next answers of the queue.
+
+        Args:
+            messages: kept in ``history``, and given to answers that are functions.
+            n: how many answers to take.
+
+        Raises:
+            ModelError: the queue is empty, or the next answer is this error.
+        """
         self.history.append([dict(message) for message in messages])
         return [self._next(messages) for _ in range(n)]
 

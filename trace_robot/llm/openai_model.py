@@ -22,14 +22,19 @@ from trace_robot.llm.model import Message, Reply
 log = logging.getLogger("trace_robot.llm")
 
 OFFICIAL = "https://api.openai.com/v1"
-LONGEST_WAIT = 120.0
+LONGEST_WAIT = 120.0  # seconds that an endpoint may ask to wait; a spent quota asks for hours
 MOST_BYTES = 16_000_000
 
 
 class _Failed(Exception):
-    """A request without an answer. status 0: no answer at all.
+    """A request without an answer.
 
-    Wait: what Retry-After asks for, seconds.
+    Args:
+        status: of HTTP; 0 for no answer at all.
+        message: the reason, without the key.
+        wait: seconds that Retry-After asks for, None where it asks for none.
+        again: whether another request may help.
+        slow: whether the time was over.
     """
 
     def __init__(
@@ -44,13 +49,22 @@ class _Failed(Exception):
 
 
 class OpenAIModel:
-    """A chat model behind ``base_url``.
+    """A chat model behind an OpenAI-compatible endpoint.
 
-    Arguments left out come from OPENAI_BASE_URL, OPENAI_API_KEY and TRACE_ROBOT_MODEL or OPENAI_MODEL; an
-    endpoint that offers a single model needs no name. seconds: a whole answer may take this long, however
-    slowly it trickles in. retries: after 408, 409, 429, 5xx and connection errors, with growing pauses or
-    as Retry-After says; a time-out is retried once. parallel: ask for several replies in concurrent requests
-    rather than with ``n``. options: further fields of the request, such as temperature.
+    Args:
+        model: its name; TRACE_ROBOT_MODEL or OPENAI_MODEL if None. An endpoint that offers a single model needs none.
+        base_url: the endpoint; OPENAI_BASE_URL, or OpenAI's, if None.
+        api_key: the key; OPENAI_API_KEY if None. An endpoint other than OpenAI's needs none.
+        seconds: a whole answer may take this long, however slowly it trickles in.
+        retries: further requests after 408, 409, 429, 5xx and connection errors, with exponential backoff or as
+            Retry-After asks. A time-out is retried once.
+        parallel: ask for several replies in concurrent requests rather than with ``n``.
+        options: further fields of the request, such as temperature.
+        sleep: waits the given seconds; tests replace it.
+
+    Raises:
+        ModelError: the base URL is none.
+        ModelAuthError: there is neither a key nor a base URL.
     """
 
     def __init__(
@@ -84,7 +98,7 @@ class OpenAIModel:
         self.parallel = parallel
         self.options = dict(options or {})
         self._sleep = sleep
-        self._random = random.Random(0)
+        self._random = random.Random(0)  # of the jitter, so that the global generator stays as it is
         self._client: Any = None
 
     def __repr__(self) -> str:
@@ -97,24 +111,22 @@ class OpenAIModel:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
-        """Ask the model, again after a failure that may pass.
+        """Ask for replies.
 
         Args:
-            messages: the conversation.
-            n: how many replies to ask for.
-
-        Returns:
-            At least one reply, at most ``n``.
+            messages: the prompt.
+            n: how many replies to ask for. Those that an endpoint left out are asked for one by one.
 
         Raises:
-            ModelAuthError: the endpoint refused the key.
-            UnknownModelError: it does not know the model.
-            ModelError: every retry failed.
+            ModelAuthError: the endpoint refuses the key.
+            UnknownModelError: the endpoint does not know the model, or none is named and it does not offer just one.
+            ModelError: no request was answered.
+            MissingExtraError: the package ``openai`` is not installed.
         """
         if not self.model:
             self.model = self._only_model()
         replies = [] if self.parallel and n > 1 else self._request(messages, n)
-        missing = n - len(replies)
+        missing = n - len(replies)  # some endpoints ignore the field ``n``
         if missing > 0:
             with ThreadPoolExecutor(missing) as pool:
                 answers = pool.map(lambda _: self._request(messages, 1)[0], range(missing))
@@ -122,10 +134,7 @@ class OpenAIModel:
         return replies[:n]
 
     def models(self) -> list[str]:
-        """The names of the models that the endpoint offers.
-
-        Empty where it does not say.
-        """
+        """Return the names of the models that the endpoint offers, [] if it lists none."""
         try:
             return self._offered()
         except _Failed:
@@ -144,7 +153,7 @@ class OpenAIModel:
         except _Failed as failed:
             if failed.status in (401, 403):
                 raise self._error(failed, 1) from failed
-            names = []
+            names = []  # an endpoint need not list its models
         if len(names) == 1:
             return names[0]
         offered = f"; {self.address} offers {_listed(names)}" if names else ""
@@ -153,7 +162,7 @@ class OpenAIModel:
     def _request(self, messages: Sequence[Message], n: int) -> list[Reply]:
         fields: dict[str, Any] = {"model": self.model, "messages": [dict(m) for m in messages]}
         fields["extra_body"] = {**self.options, **({"n": n} if n > 1 else {})}
-        slow = False
+        slow = False  # a second time-out is final: each may take ten minutes
         for attempt in range(self.retries + 1):
             try:
                 return _replies(
@@ -170,12 +179,16 @@ class OpenAIModel:
         raise AssertionError("unreachable")
 
     def _pause(self, attempt: int) -> float:
+        """Return seconds: exponential backoff with jitter."""
         return float(min(2.0**attempt, 30.0) * (0.75 + 0.5 * self._random.random()))
 
     def _send(self, call: Callable[[Any], Any]) -> bytes:
         """Return the body of a successful answer.
 
-        Raises _Failed.
+        It is read in pieces, as a time-out of the HTTP library begins again with every byte that arrives.
+
+        Raises:
+            _Failed: there is none, or it takes too long or too many bytes.
         """
         client = self._connect()
         deadline = time.monotonic() + self.seconds
@@ -192,19 +205,19 @@ class OpenAIModel:
     def _connect(self) -> Any:
         if self._client is None:
             try:
-                import openai
+                import openai  # slow to import, and most commands ask no model
             except ImportError as error:
                 raise MissingExtraError(
                     "language models need the openai package: pip install openai"
                 ) from error
             self._client = openai.OpenAI(
                 api_key=self._key, base_url=self.base_url, timeout=self.seconds, max_retries=0
-            )
+            )  # its own retries know neither the time limit of a whole answer nor LONGEST_WAIT
         return self._client
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Turn the client's exceptions into _Failed, with the key taken out of the text."""
+        """Turn what the client raises into _Failed, with the key taken out of its text."""
         import openai
 
         try:
@@ -214,7 +227,7 @@ class OpenAIModel:
         except openai.APITimeoutError as error:
             raise _Failed(0, f"no answer within {self.seconds:g} s", slow=True) from error
         except _transport_errors() as error:
-            slow = "Timeout" in type(error).__name__
+            slow = "Timeout" in type(error).__name__  # the HTTP library has several such classes
             cause = error.__cause__ or error
             raise _Failed(0, self._clean(str(cause) or type(cause).__name__), slow=slow) from error
         except (openai.OpenAIError, UnicodeError) as error:
@@ -224,17 +237,17 @@ class OpenAIModel:
         inner = body.get("error", body) if isinstance(body, dict) else body
         message = inner.get("message", inner) if isinstance(inner, dict) else inner
         code = inner.get("code") if isinstance(inner, dict) else None
+        # 429 is both "slow down" and "your money is used up"; only the first passes.
         again = (status in (408, 409, 429) or status >= 500) and code != "insufficient_quota"
         return _Failed(
             status, self._clean(str(message or "no reason given")), _retry_after(headers), again=again
         )
 
     def _clean(self, text: str) -> str:
-        text = (
-            " ".join(text.replace(self._key, "[key]").split())
-            if len(self._key) >= 8
-            else " ".join(text.split())
-        )
+        if len(self._key) >= 8:  # a short one, such as "none", may be a word of the text
+            text = text.replace(self._key, "[key]")
+        text = " ".join(text.split())
+        # Endpoints quote keys with stars in the middle, which the exact key does not match.
         text = re.sub(r"\b(sk|key)-[\w*.-]{6,}", "[key]", text)
         return text if len(text) <= 300 else text[:300] + "..."
 
@@ -278,9 +291,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """Return the exceptions of a broken connection.
+    """Return what a broken connection raises.
 
-    They are openai's, and those of the HTTP library under it, which has two names.
+    While an answer is streamed, that is an error of the HTTP library below openai, which goes by two names.
     """
     import openai
 
@@ -300,16 +313,18 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _replies(body: bytes) -> list[Reply]:
-    """Read a chat completion.
+    """Parse a chat completion, with U+FFFD for invalid UTF-8.
 
-    Invalid UTF-8 becomes U+FFFD. Raises _Failed if it is none.
+    Raises:
+        _Failed: it is none.
     """
     text = body.decode("utf-8", errors="replace")
     try:
-        data = json.loads(text, strict=False)
+        data = json.loads(text, strict=False)  # some endpoints leave line ends in strings as they are
     except (ValueError, RecursionError):
         raise _Failed(200, f"the answer is not JSON: {text[:80]!r}") from None
     if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
+        # Some proxies report an error with status 200.
         error = data.get("error") if isinstance(data, dict) else None
         reason = error.get("message", error) if isinstance(error, dict) else error
         raise _Failed(200, str(reason or f"the answer has no choices: {text[:80]!r}"))
@@ -330,5 +345,6 @@ def _reply(choice: Any) -> Reply:
         return Reply(str(message["refusal"]), "refusal")
     content = message.get("content")
     if isinstance(content, list):
+        # Some endpoints return a list of parts.
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return Reply(str(content or ""), str(choice.get("finish_reason") or "stop"))

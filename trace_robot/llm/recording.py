@@ -1,4 +1,4 @@
-"""Record and replay of exchanges with a model, in a file of JSON lines."""
+"""Record exchanges with a model in a file of JSON lines, and replay them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ Key = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request and its replies, in the order of the record (from 1)."""
+    """A request and its replies.
+
+    Args:
+        number: in the order of the record, from 1.
+        messages: the prompt.
+        replies: all of them.
+    """
 
     number: int
     messages: tuple[Message, ...]
@@ -28,10 +34,11 @@ class Exchange:
 
     @property
     def key(self) -> Key:
-        return key(self.messages)
+        """What finds the exchange: its prompt, hashable."""
+        return _key(self.messages)
 
     def line(self) -> str:
-        """One JSON line.
+        """Return one line of JSON.
 
         Long texts are lists of lines, so that people and version control can read them.
         """
@@ -43,14 +50,15 @@ class Exchange:
         return json.dumps(data, ensure_ascii=False)
 
 
-def key(messages: Sequence[Message]) -> Key:
+def _key(messages: Sequence[Message]) -> Key:
     return tuple((message["role"], message["content"]) for message in messages)
 
 
 def read_record(path: Path | str) -> list[Exchange]:
-    """Raises RunError where the file is missing or not a record.
+    """Return the exchanges of a record, without a last line that was written in part.
 
-    A half-written last line is left out.
+    Raises:
+        RunError: the file cannot be read or is no record.
     """
     path = Path(path)
     try:
@@ -69,16 +77,23 @@ def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
             replies = tuple(Reply(**{**reply, "text": _join(reply["text"])}) for reply in data["replies"])
         except (ValueError, KeyError, TypeError) as error:
             if position == len(filled) and isinstance(error, ValueError):
-                return
+                return  # an interruption cut it
             raise RunError(f"line {number} of the record {path} is not an exchange: {error!r}") from error
         yield Exchange(position, messages, replies)
 
 
 class RecordingModel:
-    """A model whose exchanges are appended to a file before they are used.
+    """A chat model whose exchanges are written to a file before they are used.
 
-    Requests that the file already holds are answered from it, each recorded answer once, so that an
+    A write-ahead log: requests that the file already holds are answered from it, each recorded answer once, so that an
     interrupted run pays for none twice.
+
+    Args:
+        model: answers what the file does not hold.
+        path: the file; made if there is none, else exchanges are appended.
+
+    Raises:
+        RunError: the file is no record.
     """
 
     def __init__(self, model: ChatModel, path: Path | str) -> None:
@@ -91,25 +106,34 @@ class RecordingModel:
         self._drop_half_line()
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        """Return recorded replies, else those of ``model`` once they are on disk.
+
+        Args:
+            messages: the prompt.
+            n: how many replies to ask for; an exchange with another number does not count as the same.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
         with self._lock:
-            waiting = self._waiting.get(key(messages))
+            waiting = self._waiting.get(_key(messages))
             if waiting and len(waiting[0].replies) == n:
                 return list(waiting.popleft().replies)
-        replies = self.model.chat(messages, n)
+        replies = self.model.chat(messages, n)  # without the lock: requests may run at the same time
         with self._lock:
             self._number += 1
             self._append(Exchange(self._number, tuple(messages), tuple(replies)))
         return replies
 
     def skip(self, messages: Sequence[Message], n: int = 1) -> None:
-        """Mark an answer of the file as used, because a journal has replayed it.
+        """Mark a recorded answer as used, because a run's journal has given the same one.
 
         Args:
             messages: the prompt.
-            n: the number of replies that were asked for.
+            n: how many replies it had.
         """
         with self._lock:
-            waiting = self._waiting.get(key(messages))
+            waiting = self._waiting.get(_key(messages))
             if waiting and len(waiting[0].replies) == n:
                 waiting.popleft()
 
@@ -119,7 +143,7 @@ class RecordingModel:
             with self.path.open("a", encoding="utf-8", errors="replace") as file:
                 file.write(exchange.line() + "\n")
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.fileno())  # what was paid for survives a crash of the machine
         except OSError as error:
             raise RunError(f"cannot write the record {self.path}: {error}") from error
 
@@ -135,7 +159,9 @@ class RecordingModel:
 class PromptDiffersError(ReplayMismatchError):
     """A prompt is not in the record.
 
-    ``difference`` is the unified diff to the next recorded one.
+    Args:
+        message: where it differs from the next recorded prompt.
+        difference: the unified diff from that one.
     """
 
     def __init__(self, message: str, difference: str) -> None:
@@ -144,7 +170,14 @@ class PromptDiffersError(ReplayMismatchError):
 
 
 class ReplayModel:
-    """Answers from a record. Raises PromptDiffersError for a prompt that is not in it."""
+    """A chat model that answers from a record, each exchange once, in any order.
+
+    Args:
+        path: the record.
+
+    Raises:
+        RunError: the file cannot be read or is no record.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -154,10 +187,21 @@ class ReplayModel:
 
     @property
     def remaining(self) -> int:
+        """How many exchanges are not used yet."""
         return len(self._left)
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
-        wanted = key(messages)
+        """Return the replies that were recorded for a prompt.
+
+        Args:
+            messages: the prompt, equal to the recorded one in every character.
+            n: how many replies were asked for.
+
+        Raises:
+            PromptDiffersError: the record does not hold the prompt.
+            ReplayMismatchError: all exchanges of the record are used.
+        """
+        wanted = _key(messages)
         with self._lock:
             for position, exchange in enumerate(self._left):
                 if exchange.key == wanted and len(exchange.replies) == n:

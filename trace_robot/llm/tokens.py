@@ -1,4 +1,4 @@
-"""How many tokens a text takes, estimated from above."""
+"""Bound the number of tokens that a text takes, without a tokenizer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from trace_robot.llm.model import Message
 PIECE = re.compile(
     r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^\S\n]+|\n+|[\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]+|[^\x00-\x7f]+"
 )
-MESSAGE_TOKENS = 8
-LONG_WORD = 16
+MESSAGE_TOKENS = 8  # for its role and its ends
+LONG_WORD = 16  # letters; what is longer is no word, such as base64
 
 
 def token_bound(text: str) -> int:
-    """Return an upper bound on the tokens of common byte-pair tokenizers.
+    """Return an upper bound of the tokens of common byte-pair encodings.
 
-    One token for every four letters begun (two in strings too long to be words), for every digit and the
-    space before it, for every punctuation character, and for every byte of other scripts. On prompts, code
-    and prose this is 1.3 to 1.9 times what cl100k and o200k count, which keep three digits together.
+    Counted is one token for every four letters begun (two in runs too long to be words), for every digit and the space
+    before it, for every punctuation character, and for every byte of other scripts. On prompts, code and prose this is
+    1.3 to 1.9 times what cl100k and o200k count, which keep three digits together.
+
+    The bound of a text without empty lines is the sum over its lines and line ends.
     """
     tokens, space = 0, False
     for match in PIECE.finditer(text):
@@ -30,6 +32,7 @@ def token_bound(text: str) -> int:
 
 
 def message_tokens(messages: Iterable[Message]) -> int:
+    """Return an upper bound of the tokens of a prompt."""
     return sum(token_bound(message["content"]) + MESSAGE_TOKENS for message in messages)
 
 
@@ -43,11 +46,15 @@ def _tokens(piece: str) -> int:
 
 
 def shorten(text: str, tokens: int) -> str:
-    """Return a text's head and tail, the middle replaced by a note.
+    """Return a text within some tokens, with a note for its middle if it is longer.
 
     Args:
-        text: any text; it comes back whole if it fits.
-        tokens: bound of the result, by ``token_bound``; "" where not even the note fits.
+        text: any text.
+        tokens: most tokens of the result, by the upper bound.
+
+    Returns:
+        The text itself if it fits, else its head (two thirds of what is kept), a note and its tail. It is "" where not
+        even the note fits.
     """
     if token_bound(text) <= tokens:
         return text
@@ -55,8 +62,8 @@ def shorten(text: str, tokens: int) -> str:
     room = tokens - token_bound(note)
     if room <= 0:
         return ""
-    low, high = 0, min(len(text), room * 16)
-    while low < high:
+    low, high = 0, min(len(text), room * 16)  # no token is counted for more characters
+    while low < high:  # bisection over the number of characters kept
         middle = (low + high + 1) // 2
         if token_bound(_ends(text, middle, note)) <= tokens:
             low = middle

@@ -1,4 +1,4 @@
-"""Optimizers of any traced program, by ask and tell. They know nothing of robots."""
+"""Optimizers of any traced program, by ask and tell."""
 
 from trace_robot.optimizers.cma_es import CMAES
 from trace_robot.optimizers.opro import OPRO

@@ -158,12 +158,14 @@ class CMAES:
 
     def _finish_generation(self) -> None:
         ranks = {trial.candidate.id: trial.rank for trial in self.trials}
+        # Losses are ranks, as success comes before any score.
         ordered = sorted({ranks[number] for number, _ in self._generation}, reverse=True)
         losses = [float(ordered.index(ranks[number])) for number, _ in self._generation]
         self._strategy.tell([vector for _, vector in self._generation], losses)
         self._generation = []
         best = best_of(self.trials)
         kept = best.candidate.id if best else -1
+        # Only the elite is needed from now on.
         self._vectors = {id_: vector for id_, vector in self._vectors.items() if id_ == kept}
         if self.asked >= FLAT and len(set(ranks.values())) == 1:
             self._done = self._done or f"the numbers made no difference in {self.asked} evaluations"
@@ -285,6 +287,7 @@ def _rebuilt(spec: ParameterSpec, value: Any, numbers: list[float]) -> Any:
     if spec.kind == "code":
         return code.replace_literals(str(value), numbers)
     if spec.kind == "number":
+        # Six significant digits, so that what a model reads is short.
         return round(numbers[0]) if isinstance(value, int) else float(f"{numbers[0]:.6g}")
     array = np.asarray([float(f"{x:.6g}") for x in numbers]).reshape(np.shape(value))
     return array if isinstance(value, np.ndarray) else array.tolist()

@@ -20,7 +20,7 @@ def parse(source: str) -> ast.Module | str:
     except SyntaxError as error:
         line = (error.text or "").strip()
         return f"syntax error on line {error.lineno}: {error.msg}" + (f", at {line!r}" if line else "")
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, nesting too deep for the parser
         return f"cannot be parsed: {str(error) or type(error).__name__}"
 
 
@@ -181,9 +181,9 @@ def _floats(tree: ast.AST) -> Iterator[tuple[ast.expr, float]]:
             if _tunable(node):
                 yield node, float(node.value)  # type: ignore[arg-type]
         elif isinstance(node, ast.Subscript):
-            yield from _floats(ast.Expr(node.value))
+            yield from _floats(ast.Expr(node.value))  # not its index
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-            yield from _floats(ast.Expr(node.left))
+            yield from _floats(ast.Expr(node.left))  # not its exponent
         elif not isinstance(node, ast.JoinedStr):
             yield from _floats(node)
 

@@ -267,7 +267,7 @@ class OptoPrime(TorchStyleOptimizer):
                 return self._repair(parent, answer, error)
             self._rejected.append(str(error))
             return False
-        self.counts["repaired"] += not repair
+        self.counts["repaired"] += not repair  # that is, a repair that could be used
         candidate = None
         if values is not None:
             candidate = Candidate(self.new_id(), parent.candidate.id, values, suggestion.change, "model")
@@ -303,12 +303,13 @@ class OptoPrime(TorchStyleOptimizer):
             return suggestion, None
         changed, faults = fit(self.problem, suggestion.values, self.check_code)
         size = sum(token_bound(str(plain(value))) for value in changed.values())
+        # Variables are shown whole: larger ones would leave the next prompt no room for anything else.
         if not faults and size > self.token_budget // 2:
             faults = [f"the values take about {size} tokens, at most {self.token_budget // 2} are taken"]
         if faults:
             raise UnusableReplyError(faults)
         values = {**parent.candidate.values, **changed}
-        same = self._seen(values)
+        same = self._seen(values)  # evaluations are costly, and a repeated one would show nothing new
         if same is not None:
             raise UnusableReplyError([f"these are the values of trial {same}; change something"])
         return suggestion, values
@@ -327,7 +328,7 @@ class OptoPrime(TorchStyleOptimizer):
         except (ModelAuthError, UnknownModelError, ReplayMismatchError):
             raise  # asking again would not help
         except BudgetExceededError as error:
-            self._done = str(error)
+            self._done = str(error)  # a regular end: the best so far is the result
             return []
         except ModelError as error:
             self.counts["unanswered"] += 1

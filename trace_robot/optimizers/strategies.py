@@ -92,6 +92,7 @@ class BestFirst:
         for trial in trials:
             if trial.candidate.parent in tries:
                 tries[trial.candidate.parent] += 1
+        # ``min`` takes the first of equals: the best until it has had ``patience`` children, then the next.
         return min(ranked[:3], key=lambda trial: tries[trial.candidate.id] // self.patience)
 
     def shown(self, trials: Sequence[Trial], parent: Trial, size: int) -> list[Trial]:

@@ -54,7 +54,7 @@ def _spec(name: str, node: ParameterNode) -> ParameterSpec:
 
 def _kind(value: Any) -> Kind:
     kinds: tuple[tuple[Any, Kind], ...] = (
-        (bool, "bool"),
+        (bool, "bool"),  # before int, of which it is a subclass
         ((int, float, np.number), "number"),
         (str, "text"),
         (np.ndarray, "array"),
@@ -134,7 +134,7 @@ class TorchStyleOptimizer:
             raise OrderError(
                 "step needs feedback; call backward(output, feedback) on the optimizer before it"
             )
-        self._done = ""
+        self._done = ""  # feedback from outside overrules an end
         candidate = self._present()
         value = _score(score, [feedback for _, feedback in subgraph.outputs])
         self.learn(candidate, Outcome(candidate.id, value, subgraph.feedback, subgraph=subgraph))
@@ -142,6 +142,7 @@ class TorchStyleOptimizer:
         if not asked:
             return {}
         before = candidate.values
+        # By repr: arrays have no single truth value, and nan is to equal nan.
         changed = {n: v for n, v in asked[0].values.items() if repr(plain(v)) != repr(plain(before[n]))}
         for name, value in changed.items():
             self.nodes[name].data = value
@@ -150,6 +151,7 @@ class TorchStyleOptimizer:
     def _present(self) -> Candidate:
         """Return the candidate whose values the nodes have, a new one for other values."""
         values = {name: node.data for name, node in self.nodes.items()}
+        # The user may have assigned to the nodes since the last step.
         asked = self._waiting.pop() if self._waiting else self.problem.start()
         self._waiting.clear()
         if repr(plain(asked.values)) == repr(plain(values)):

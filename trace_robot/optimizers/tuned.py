@@ -108,6 +108,7 @@ class Tuned:
 
     def _begin(self) -> None:
         best = self.inner.best_trial
+        # Only a new best is tuned: tuning the same one again would sample the same numbers.
         if best is None or self.inner.done or (self._tuned is not None and best.rank <= self._tuned):
             return
         self._tuned = best.rank
@@ -134,7 +135,7 @@ class Tuned:
             return
         note = f"numbers tuned in {tuner.asked} evaluations: {tuner.describe(best.candidate)}"
         self._tuned = best.rank
-        if tuner.solved:
+        if tuner.solved:  # no model is asked any more, so that no graph is needed
             self.inner.learn(replace(best.candidate, note=note, origin="tuned"), best.outcome)
         else:
             self._winner = replace(best.candidate, id=self.inner.new_id(), note=note, origin="tuned")

@@ -191,7 +191,7 @@ def _fit_rows(header: Sequence[str], rows: Sequence[tuple[int, list[str]]], tota
     titles = [_title(count, total) for count in range(len(rows) + 1)]
     for width in range(len(header), 1, -1):
         lines = [" | ".join(cells[:width]) for cells in (header, *(cells for _, cells in rows))]
-        # The bound of a text is the sum over its lines and line ends, so that every line is counted once.
+        # No line is empty, so that the bound of all is the sum over lines and line ends: each is counted once.
         tokens = list(itertools.accumulate(token_bound(line) + 1 for line in lines))
         low, high = 0, len(rows)
         while low < high:  # bisection over the number of rows

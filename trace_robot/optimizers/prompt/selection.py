@@ -109,7 +109,7 @@ def _plateaus_and_rows(series: Sequence[Series]) -> tuple[list[tuple[str, list[R
 
 
 def _component_plateaus(series: Series) -> Iterator[tuple[str, list[Run]]]:
-    """Yield components of vectors that hold few values, such as an action's gripper."""
+    """Yield components of vectors that hold few values for a while each."""
     if not any(isinstance(value, tuple) for value in series.values.values()):
         return
     size, _ = _size_and_reach(series)

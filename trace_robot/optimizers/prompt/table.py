@@ -25,7 +25,7 @@ class Series:
     """One value over the steps: a column of the table.
 
     Args:
-        name: as #Code calls it, with the path inside it, such as ``observation.hand[2]``.
+        name: as #Code calls it, with the path inside it, such as ``state.speed[2]``.
         role: "input", "other" or "output".
         values: by step, where the value was recorded, in the order of the records.
     """
@@ -143,7 +143,7 @@ def _names_near(
     """Return what the parents of ``record`` are called in its own step."""
     near = {}
     for parent in record["inputs"].values():
-        same = steps.get(parent, step) == step
+        same = steps.get(parent, step) == step  # what belongs to no step is the same in all
         near[parent] = names.get(parent, "?") + ("" if same else " of a step before")
     return near
 
@@ -250,7 +250,7 @@ def outputs_of(records: Sequence[Record]) -> set[int]:
 def step_numbers(records: Sequence[Record]) -> dict[int, int]:
     """Return each record's step by id, as recorded or from the period of operations."""
     recorded = {r["id"]: int(r["step"]) for r in records if r.get("step") is not None}
-    if len(set(recorded.values())) < 2:
+    if len(set(recorded.values())) < 2:  # a program that is a loop, traced in one graph
         recorded = _repetition([record for record in records if record["kind"] in CALLS])
     return _spread(records, recorded)
 

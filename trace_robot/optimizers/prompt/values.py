@@ -141,7 +141,7 @@ def leaves(value: Any) -> dict[str, Leaf]:
     """Flatten a parsed value.
 
     Returns:
-        Its first MOST_LEAVES parts by path, such as ``.hand[0]``, or "" for the value itself. Lists of up to VECTOR
+        Its first MOST_LEAVES parts by path, such as ``.speed[0]``, or "" for the value itself. Lists of up to VECTOR
         numbers stay together as tuples.
     """
     parts: dict[str, Leaf] = {}
