@@ -1,4 +1,4 @@
-"""Module discovery in envs/ and policies/, for what ships and for a user's own files.
+"""Discovery of files in envs/ and policies/: the user's own and those that ship.
 
 A name is looked up in the working directory's workspace, then in the checkout's, then in the copy that an
 installed wheel carries. TRACE_ROBOT_WORKSPACE names another directory than the working directory. What a file
@@ -30,10 +30,11 @@ class Workspace:
     root: Path
 
     def files(self, folder: str) -> dict[str, Path]:
-        """Return the Python files below ``folder`` by name, without those that begin with "_" or ".".
+        """Return the Python files below ``folder`` by name.
 
-        Policies may lie in subfolders and are then called "zoo/reach-v3". Subfolders of envs/ hold the modules
-        that plug-ins import, so only the files directly in it have a name.
+        Those that begin with "_" or "." are left out. Policies may lie in subfolders and are then called
+        "zoo/reach-v3". Subfolders of envs/ hold the modules that plug-ins import, so only the files directly in it
+        have a name.
         """
         top = self.root / folder
         pattern = "*.py" if folder == "envs" else "**/*.py"
@@ -43,7 +44,7 @@ class Workspace:
 
 
 def workspaces() -> tuple[Workspace, ...]:
-    """Return the workspaces in the order in which names are looked up, each directory once."""
+    """Return the workspaces in the order of look-up, each directory once."""
     package = Path(__file__).resolve().parent
     roots = [Path(workspace_root())]
     # A checkout has pyproject.toml beside the package. In site-packages the package's neighbors are strangers,
@@ -58,7 +59,7 @@ def workspaces() -> tuple[Workspace, ...]:
 
 
 def files(folder: str) -> dict[str, Path]:
-    """Return every file of ``folder`` by name; the first workspace with a name wins."""
+    """Return every file of ``folder`` by name, of equal names the first workspace's."""
     paths: dict[str, Path] = {}
     for workspace in workspaces():
         for name, path in workspace.files(folder).items():
@@ -77,7 +78,7 @@ def find(folder: str, name: str) -> Path:
         The path in the first workspace that has the name.
 
     Raises:
-        UnknownNameError: no workspace has it; the message suggests similar names.
+        UnknownNameError: no workspace has this name; the message suggests similar names.
     """
     known = files(folder)
     if name not in known:
@@ -91,7 +92,7 @@ def policies() -> tuple[str, ...]:
 
 
 def load(path: Path) -> ModuleType:
-    """Import a workspace's Python file, once: the same file gives the same module object.
+    """Import a workspace's Python file, or return its module if it was imported.
 
     The file can import its neighbors with ``from .folder import thing``.
 
@@ -112,7 +113,7 @@ def load(path: Path) -> ModuleType:
 
 @contextmanager
 def importable(root: str) -> Iterator[None]:
-    """Append a workspace's folder to ``sys.path`` for a while, so that its modules can be imported.
+    """Append a workspace's folder to ``sys.path`` while the context is open.
 
     It comes last: a user's file called numpy.py must not take the place of an installed package. An empty
     ``root`` changes nothing.
@@ -128,9 +129,9 @@ def importable(root: str) -> Iterator[None]:
 
 
 def _package(folder: Path) -> str:
-    """Return the name of a package whose modules are the files of ``folder``, executing none of them.
+    """Return the name of a package whose modules are the files of ``folder``.
 
-    The name has a hash of the path in it, because two workspaces may both have envs/mine.py.
+    Nothing is executed. The name has a hash of the path in it, because two workspaces may both have envs/mine.py.
     """
     name = f"trace_robot_workspace_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     if name not in sys.modules:

@@ -1,4 +1,7 @@
-"""What a plug-in file declares about an environment: plain data, and nothing is imported or started for it."""
+"""Declarations: what a plug-in file says about an environment, as plain data.
+
+Nothing is imported or started for a declaration.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ OfTransition = Callable[["Transition"], Any]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A named run of numbers of an observation or an action; ``part`` makes and checks one.
+    """A named run of numbers of an observation or an action, made by ``part``.
 
     Attributes:
         name: a Python name; "" for numbers that ``skip`` leaves out.
@@ -74,13 +77,15 @@ def part(
 
 
 def skip(size: int = 1) -> Part:
-    """Leave the next ``size`` numbers of an observation out: the controller does not see them."""
+    """Hide the next ``size`` numbers of an observation from the controller."""
     return Part("", size)
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step as the functions ``success``, ``failure`` and ``reward`` of an ``Environment`` see it.
+    """One step, as an ``Environment``'s own functions see it.
+
+    These are ``success``, ``failure`` and ``reward``.
 
     Attributes:
         observation: the named values that a controller sees after the step.
@@ -101,7 +106,9 @@ class Transition:
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment and its task; everything but ``id`` and ``task`` has a default.
+    """Declaration of an environment and its task.
+
+    Everything but ``id`` and ``task`` has a default.
 
     Attributes:
         id: a registered gymnasium id, with "module:" before it where a module must be imported to register it;

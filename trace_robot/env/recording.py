@@ -37,7 +37,7 @@ class StateSnapshot:
 
 
 def simulation(env: Any) -> tuple[Any, Any] | None:
-    """Return the MuJoCo model and data of an unwrapped environment from its attributes ``model``, ``data``."""
+    """Return MuJoCo's model and data of an unwrapped environment, None without them."""
     model, data = getattr(env, "model", None), getattr(env, "data", None)
     # Compared by name, so that mujoco is not imported for an environment without it.
     if type(model).__name__ == "MjModel" and type(data).__name__ == "MjData":
@@ -93,11 +93,12 @@ def _arrays(data: Any) -> Iterator[tuple[str, Array]]:
 
 
 class StateRecorder:
-    """Record what the pictures of an episode need, about ``FRAMES_PER_SECOND`` of simulated time.
+    """Record what the pictures of an episode need.
 
-    With a MuJoCo model that lies in a file its states are recorded, for any camera and without stepping again.
-    Otherwise it records the actions, each with its reward, and the environment is stepped once more with them
-    to draw itself; the rewards show whether the second episode is the first.
+    There are about ``FRAMES_PER_SECOND`` of them in simulated time. With a MuJoCo model that lies in a file its
+    states are recorded, for any camera and without stepping again. Otherwise it records the actions, each with its
+    reward, and the environment is stepped once more with them to draw itself; the rewards show whether the second
+    episode is the first.
     """
 
     def __init__(
@@ -144,12 +145,15 @@ class StateRecorder:
             self._frames.append(self._frame(0, np.zeros(width)))
 
     def record_step(self, steps: int) -> None:
-        """Record the model's state after ``steps`` simulator steps, if a frame is due; nothing without a model."""
+        """Record the model's state after ``steps`` simulator steps if a frame is due.
+
+        Nothing is recorded without a model.
+        """
         if self.model_path and steps % self._every == 0:
             self._frames.append(self._frame(steps, np.empty(0)))
 
     def record_decision(self, steps: int, decision: Array) -> None:
-        """Record a decision; nothing with a model, whose states are recorded.
+        """Record a decision, unless a model's states are recorded.
 
         Args:
             steps: simulator steps so far.
@@ -166,6 +170,7 @@ class StateRecorder:
         if self.model_path:
             moved = self._moved_arrays()
             named = isinstance(self._camera, str)
+            # Without a camera's name the environment's own view is the default, and a declared view changes it.
             view = {} if named and self._camera else _view(self._env.unwrapped)
             if not named:
                 view |= dict(self._camera)  # type: ignore[arg-type]
@@ -175,10 +180,14 @@ class StateRecorder:
         return None
 
     def states(self, steps: int) -> States | None:
-        """Return what was recorded in the ``steps`` simulator steps so far, and the state now; None for nothing."""
+        """Return the recorded states, and the last one after ``steps`` simulator steps.
+
+        None where nothing was recorded, or nothing can draw it.
+        """
         if not self._frames or not self.can_draw:
             return None
         frames = list(self._frames)
+        # An episode seldom ends on a frame; its last state is what people look for.
         if self.model_path and frames[-1][3] < steps * self.dt:
             frames.append(self._frame(steps, np.empty(0)))
         first = frames[0]
@@ -186,7 +195,7 @@ class StateRecorder:
         return States(*(column.reshape(len(frames), *np.shape(first[i])) for i, column in enumerate(columns)))
 
     def _moved_arrays(self) -> dict[str, Array]:
-        """Return the arrays of the model that differ from its file, with sites moved to the marks."""
+        """Return the model's arrays that differ from its file, sites moved to the marks."""
         inner = self._env.unwrapped
         physics = simulation(inner)
         if physics is None:
@@ -216,12 +225,15 @@ class StateRecorder:
 
 
 def _frame_seconds(env: Any) -> float:
-    """Return the seconds of a step as the environment's own pictures show it, 1/30 where it does not say."""
+    """Return the seconds of a step by the environment's ``render_fps``, or 1/30."""
     return 1.0 / float((getattr(env, "metadata", None) or {}).get("render_fps") or 30.0)
 
 
 def _view(env: Any) -> dict[str, float]:
-    """Return the free camera of gymnasium's MuJoCo environments, as ``Scene.view``; {} for one that follows a body."""
+    """Return the default free camera of gymnasium's MuJoCo environments.
+
+    As ``Scene.view``; {} for a camera that follows a body.
+    """
     config = getattr(getattr(env, "mujoco_renderer", None), "default_cam_config", None) or {}
     view = {name: float(config[name]) for name in ("distance", "azimuth", "elevation") if name in config}
     if "lookat" in config:

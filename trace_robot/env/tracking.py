@@ -1,4 +1,4 @@
-"""Control mode "pose": an action is a target, and a proportional controller tracks it for several steps."""
+"""Control mode "pose": an action is a target for a tracking controller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tracking(Protocol):
 
     @property
     def least(self) -> int:
-        """Simulator steps of a decision at least, so that it does not end before the robot moves."""
+        """Simulator steps of a decision at least: the robot must start to move."""
         ...
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
@@ -94,7 +94,7 @@ class HandTracking:
     change: float = 0.002
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
-        """Return fields and bounds of an action; raise WorkspaceError for parts that do not fit."""
+        """Return fields and bounds of an action, as ``Tracking`` defines it."""
         sizes = {part.name: part.size for part in raw.observation}
         if sizes.get(self.hand) != 3 or raw.action_size < 3 or (self.still and self.still not in sizes):
             raise WorkspaceError(
@@ -112,16 +112,33 @@ class HandTracking:
         return (motion, *rest), (-self.reach,) * 3 + raw.low[3:], (self.reach,) * 3 + raw.high[3:]
 
     def target(self, observation: Mapping[str, Any], action: Array) -> Array:
-        """Return the hand's target position, (3,), meters, world frame."""
+        """Return the hand's target position, (3,), meters, world frame.
+
+        Args:
+            observation: has the hand's position.
+            action: its first three numbers are the displacement.
+        """
         target: Array = observation[self.hand] + action[:3]
         return target
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return ``gain`` times the hand's error, and the rest of the action as it is; (act_dim,), not clipped."""
+        """Return ``gain`` times the hand's error, and the rest of the action as it is.
+
+        Args:
+            observation: has the hand's position.
+            target: (3,), meters.
+            action: (act_dim,); its numbers after the third are passed on.
+        """
         return np.concatenate([self.gain * (target - observation[self.hand]), action[3:]])
 
     def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
-        """Return whether the hand is near its target on each axis and ``still`` rests."""
+        """Return whether the hand is near its target on each axis and ``still`` rests.
+
+        Args:
+            before: the observation one simulator step ago.
+            observation: of now.
+            target: (3,), meters.
+        """
         if float(np.abs(target - observation[self.hand]).max()) >= self.near:
             return False
         return not self.still or bool(
@@ -158,7 +175,7 @@ class JointTracking:
     near: float = 0.01
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
-        """Return fields and bounds of an action; raise WorkspaceError for parts that do not fit."""
+        """Return fields and bounds of an action, as ``Tracking`` defines it."""
         sizes = {part.name: part.size for part in raw.observation}
         count = raw.action_size
         if sizes.get(self.angles) != count or sizes.get(self.velocities) != count:
@@ -172,16 +189,33 @@ class JointTracking:
         return (field,), tuple(low.tolist()), tuple(high.tolist())
 
     def target(self, observation: Mapping[str, Any], action: Array) -> Array:
-        """Return the angles, (act_dim,), radians."""
+        """Return the target angles, (act_dim,), radians.
+
+        Args:
+            observation: not used: angles are absolute.
+            action: the angles.
+        """
         return action.astype(np.float64)
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return the torques, (act_dim,), in the environment's units, not clipped."""
+        """Return the torques, (act_dim,), in the environment's units, not clipped.
+
+        Args:
+            observation: has the angles and their velocities.
+            target: (act_dim,), radians.
+            action: not used: every number is tracked.
+        """
         raw: Array = self.stiffness * (target - observation[self.angles]) - self.damping * np.asarray(
             observation[self.velocities]
         )
         return np.atleast_1d(raw)
 
     def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
-        """Return whether each joint is near its target."""
+        """Return whether each joint is near its target.
+
+        Args:
+            before: not used.
+            observation: of now.
+            target: (act_dim,), radians.
+        """
         return bool(np.abs(target - observation[self.angles]).max() < self.near)
