@@ -86,10 +86,11 @@ class TaskSpec:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> TaskSpec:
-        """Return the spec of which ``dataclasses.asdict`` gave ``data``."""
+        """Return the spec of which ``dataclasses.asdict`` gave ``data``, also after JSON."""
         fields = {name: tuple(Field(**part) for part in data[name]) for name in ("observation", "action")}
-        ranges = {name: tuple(data[name]) for name in ("low", "high", "positions")}
-        return cls(**{**data, **fields, **ranges})
+        # JSON has no tuples; as lists they would make a spec that is read unequal to the one that was written.
+        tuples = {name: tuple(data[name]) for name in ("low", "high", "positions", "terms") if name in data}
+        return cls(**{**data, **fields, **tuples})
 
     @property
     def action_size(self) -> int:

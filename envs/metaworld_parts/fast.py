@@ -167,11 +167,11 @@ def _turned(place: Array, matrix: Array) -> Callable[[], None]:
     return read
 
 
-def _dial(place: Array, centre: Array, angle: Array) -> Callable[[], None]:
+def _dial(place: Array, center: Array, angle: Array) -> Callable[[], None]:
     def read() -> None:
         mark = np.array([np.sin(angle).item(), -np.cos(angle).item(), 0.0])
         mark *= 0.05
-        np.add(centre, mark, place)
+        np.add(center, mark, place)
 
     return read
 

@@ -1,4 +1,4 @@
-"""What is said of the fifty tasks is true, and is said without starting a simulator."""
+"""The descriptions of the fifty tasks are true, and need no simulator."""
 
 from __future__ import annotations
 
