@@ -20,7 +20,7 @@ from trace_robot.child_process import (
     workspace_root,
 )
 from trace_robot.env_checker import examine
-from trace_robot.render.process import RenderProcess, probe
+from trace_robot.render import RenderProcess, probe
 from trace_robot.render.video import Clip, picture_job
 from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.sandbox import Interface, Sandbox

@@ -23,6 +23,7 @@ WORD = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
 FOLDERS = ("trace_robot", "envs", "policies", "rollouts", "benchmarks", "tests", "docs")
 # Written by the search or by a model, or kept byte for byte as 0.1.0 left it; and this list.
 LEFT_OUT = (
+    "rollouts/rules.py",  # its texts are part of a recorded prompt, byte for byte
     "policies/zoo/",
     "rollouts/recordings/",
     "rollouts/runs/",

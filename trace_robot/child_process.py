@@ -1,4 +1,6 @@
-"""Child processes of the library: their environment, their standard output, JSON lines from them.
+"""Child processes of the library, started in one way.
+
+Their environment variables, their standard output, and JSON lines from them.
 
 Rollout workers, the environment checker and the renderer are started with what is defined here. The sandbox is not:
 it shares no variable with this process and has its own protocol (``trace_robot.sandbox.host_process``).
@@ -29,13 +31,16 @@ def is_secret(name: str) -> bool:
 
 
 def workspace_root() -> str:
-    """Return the folder of the user's workspace: TRACE_ROBOT_WORKSPACE, else the current folder."""
+    """Return the folder of the user's workspace.
+
+    It is TRACE_ROBOT_WORKSPACE, else the current folder.
+    """
     # Absolute, since children of ours start in other folders.
     return os.path.abspath(os.environ.get("TRACE_ROBOT_WORKSPACE") or os.getcwd())
 
 
 def clean_environment(extra: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """Return the environment variables for a child process: those of this one without secrets.
+    """Return the environment variables for a child process, without secrets.
 
     A child runs environments that users wrote, or draws them, and needs no key for either. It may have another
     current folder, so it is given this process's workspace by name.
@@ -51,7 +56,7 @@ def clean_environment(extra: Mapping[str, str] = MappingProxyType({})) -> dict[s
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module of this library with this process's Python.
+    """Return the command that runs a module of this library with this Python.
 
     Args:
         module: the dotted name, as for ``python -m``.
@@ -61,7 +66,9 @@ def python_command(module: str, *arguments: str) -> list[str]:
 
 
 def private_stdout() -> Callable[[Mapping[str, Any]], None]:
-    """Keep standard output for messages; return the function that writes one, as a JSON line.
+    """Keep standard output for messages.
+
+    Return the function that writes one, as a JSON line.
 
     From now on what anything in this process prints, C libraries included, goes to standard error: a print in a
     user's environment would otherwise stand between two messages. To be called once, at the start of a child.
@@ -109,7 +116,10 @@ class JsonLines:
         return message
 
     def join(self, seconds: float | None = None) -> None:
-        """Wait until the child has closed its end, at most ``seconds``; None waits without a limit."""
+        """Wait until the child has closed its end, at most ``seconds``.
+
+        None waits without a limit.
+        """
         self._thread.join(seconds)
 
     def _read(self, output: IO[bytes]) -> None:

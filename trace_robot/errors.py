@@ -1,4 +1,4 @@
-"""The exception tree: every expected fault of the library derives from TraceRobotError.
+"""The exception tree: every expected fault derives from TraceRobotError.
 
 TraceRobotError
 ├── UsageError                options that are wrong, or do not go together
@@ -39,11 +39,14 @@ from collections.abc import Iterable
 
 
 class TraceRobotError(Exception):
-    """Base of every expected fault; its text is one line that says what to do."""
+    """Base of every expected fault.
+
+    Its text is one line that says what to do.
+    """
 
 
 class UsageError(TraceRobotError):
-    """Options of a command are missing, do not go together, or name a file of the wrong kind."""
+    """Options are missing, do not go together, or name a file of the wrong kind."""
 
 
 class UnknownNameError(TraceRobotError, LookupError):
@@ -103,7 +106,10 @@ class ReplayMismatchError(ModelError):
 
 
 class ReplyError(TraceRobotError):
-    """A reply is not what was asked; kept, and shown to the model once for repair."""
+    """A reply is not what was asked.
+
+    Kept, and shown to the model once for repair.
+    """
 
 
 class OrderError(TraceRobotError, RuntimeError):
@@ -115,11 +121,14 @@ class RenderError(TraceRobotError):
 
 
 class RunError(TraceRobotError):
-    """A run folder or the store of runs, or a file made from them, cannot be read or written."""
+    """A run folder, the store, or a file made from them cannot be read or written."""
 
 
 class ChangedRunError(RunError):
-    """A resumed run asks for something else than its journal has: it would not be the same run."""
+    """A resumed run asks for something else than its journal has.
+
+    It would not be the same run.
+    """
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

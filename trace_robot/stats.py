@@ -1,4 +1,4 @@
-"""The confidence interval that success rates are told with."""
+"""Confidence intervals of success rates (Wilson, 1927)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import math
 
 
 def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a success rate; z = 1.96 for 95 % (Wilson, 1927)."""
+    """Return the Wilson score interval of a success rate (Wilson, 1927).
+
+    Args:
+        successes: how many.
+        episodes: of how many; (0, 1) is returned for none.
+        z: standard normal quantile, 1.96 for 95 %.
+    """
     if episodes <= 0:
         return 0.0, 1.0
     rate = successes / episodes
@@ -17,9 +23,13 @@ def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, f
 
 
 def difference(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, float]:
-    """Return the 95 % interval of the second success rate minus the first, each (successes, episodes).
+    """Return the 95 % interval of the second success rate minus the first.
 
     From the Wilson intervals of both (Newcombe, 1998, method 10).
+
+    Args:
+        first: (successes, episodes).
+        second: (successes, episodes).
     """
     (low_1, high_1), (low_2, high_2) = wilson(*first), wilson(*second)
     rate_1, rate_2 = (wins / max(1, episodes) for wins, episodes in (first, second))

@@ -9,7 +9,10 @@ PACKAGES = ("trace-robot", "metaworld", "mujoco", "gymnasium", "numpy", "cma", "
 
 
 def versions() -> dict[str, str]:
-    """Return {package: version} of the packages a result depends on, those that are installed, and Python's."""
+    """Return {package: version} of the installed packages a result depends on.
+
+    And that of Python.
+    """
     found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
     for package in PACKAGES:
         try:

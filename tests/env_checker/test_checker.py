@@ -1,4 +1,4 @@
-"""The conformance suite: every environment that ships passes it, and each kind of broken one is told what is wrong."""
+"""The conformance suite: every environment that ships passes it, and each kind of broken one learns what is wrong."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Point(gymnasium.Env):
         self.at = 0.9 * self.at + 0.1 * action[0]
         return self.at, -1.0, False, False, {{"success": False}}
 {more}
-ENVIRONMENTS = [Environment("point", "Stay.", make=Point, {said})]
+ENVIRONMENTS = [Environment("point", "Stay.", make=Point, {entry})]
 """
 
 
-def broken(own: Path, *, step: str = "pass", more: str = "", said: str = "") -> Path:
+def broken(own: Path, *, step: str = "pass", more: str = "", entry: str = "") -> Path:
     (own / "envs").mkdir(exist_ok=True)
     path = own / "envs" / "mine.py"
-    path.write_text(ENVIRONMENT.format(broken=step, more=more, said=said))
+    path.write_text(ENVIRONMENT.format(broken=step, more=more, entry=entry))
     return path
 
 
@@ -92,23 +92,23 @@ def test_seeds_are_compared_across_processes() -> None:
         ),
         ({"step": "self.at = self.at * np.nan if self.steps > 3 else self.at"}, "values",
          "the observation is not finite at observation_0, observation_1", "give finite numbers"),
-        ({"step": "return self.at, float('nan') if self.steps > 3 else 0.0, False, False, {}", "said": "success='won'"},
+        ({"step": "return self.at, float('nan') if self.steps > 3 else 0, False, False, {}", "entry": "success='won'"},
          "values", "the reward is not finite: nan", "give finite numbers"),
         ({"step": "self.at = self.at + np.random.random()"}, "seeds",
          "the same seed and actions gave different observations in two objects", "from self.np_random"),
-        ({"step": "return self.at, 0.0, False, {}", "said": "success='won'"}, "step",
+        ({"step": "return self.at, 0.0, False, {}", "entry": "success='won'"}, "step",
          "step must return (observation, reward, terminated, truncated, info), got 4 values", "step(action)"),
-        ({"step": "return self.at, None, False, False, {}", "said": "success='won'"}, "step",
+        ({"step": "return self.at, None, False, False, {}", "entry": "success='won'"}, "step",
          "step must give a number as the reward and a dict as info, got None and dict", "step(action)"),
         ({"step": "return self.at, 0.0, False, False, {}"}, "success", "nothing says what success is", "success="),
-        ({"said": "observation=[part('a', 1)]"}, "make",
+        ({"entry": "observation=[part('a', 1)]"}, "make",
          "{file}: point: observation: the parts name 1 = 1 numbers, and the space has 2; name the others too", "make"),
-        ({"said": "positions=('a',)"}, "spec", "position 'a' must be an observation field of 3 numbers", "this field"),
+        ({"entry": "positions=('a',)"}, "spec", "position 'a' must be an observation field of 3 numbers", "this field"),
         ({"more": "Point.action_space = spaces.Text(3)"}, "make", "action: the space is Text, and a controller", ""),
         ({"more": "Point.action_space = spaces.Box(-np.inf, np.inf, (1,))"}, "make",
          "action: 'action' has no bounds in its space; give them: part('action', 1, low=..., high=...)", ""),
         ({"more": "Point.observation_space = None"}, "make", "the environment has no observation_space; set it", ""),
-        ({"more": "Point.reset = lambda self, seed=None, options=None: np.zeros(2)",  "said": "success='won'"}, "reset",
+        ({"more": "Point.reset = lambda self, seed=None, options=None: np.zeros(2)", "entry": "success='won'"}, "reset",
          "reset must return (observation, info), got ndarray", "reset(seed=..., options=...)"),
         ({"step": "os._exit(3) if self.steps > 3 else None"}, "step",
          "its process ended in step() with exit code 3", "step(action)"),
@@ -118,7 +118,7 @@ def test_seeds_are_compared_across_processes() -> None:
          "{file} cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_this_name' (line {line})", ""),
     ],
 )  # fmt: skip
-def test_a_broken_environment_is_told_what_is_wrong_and_how_to_mend_it(
+def test_a_broken_environment_learns_what_is_wrong_and_how_to_mend_it(
     own: Path, what: dict[str, str], check: str, message: str, remedy: str
 ) -> None:
     path = broken(own, **what)
@@ -150,7 +150,7 @@ def test_a_file_is_checked_with_all_its_environments_and_the_exit_code_says_whet
     assert "good     seeds" in capsys.readouterr().out
 
 
-def test_a_missing_package_is_told_with_the_command_that_installs_it(own: Path) -> None:
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(own: Path) -> None:
     (own / "envs").mkdir()
     (own / "envs" / "mine.py").write_text(
         "from trace_robot import Environment\n"

@@ -1,4 +1,4 @@
-"""A real HTTP server on the loopback address that misbehaves as told."""
+"""A real HTTP server on the loopback address that misbehaves as the test asks."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_without_settings_no_model_is_configured() -> None:
     assert configured() == ""
 
 
-def test_the_setting_that_names_a_model_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_setting_that_names_a_model_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert configured(base_url="http://127.0.0.1:1/v1") == "a base URL is given"
     assert configured("some-model") == "a model is named"
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")

@@ -106,7 +106,7 @@ REPLIES = {
 
 
 @pytest.mark.parametrize("name", REPLIES)
-def test_an_unusable_reply_is_told_to_the_model_and_kept(
+def test_an_unusable_reply_is_shown_to_the_model_and_kept(
     server: Any, answers: Any, name: str, tmp_path: Path
 ) -> None:
     text, how, problem = REPLIES[name]

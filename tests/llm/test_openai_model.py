@@ -241,7 +241,7 @@ def test_an_answer_without_text_is_an_empty_reply(server: Any, answers: Any, bod
     assert server.model().chat(ASK)[0].text == ""
 
 
-def test_a_refusal_is_told_apart_from_an_answer(server: Any, answers: Any) -> None:
+def test_a_refusal_is_distinguished_from_an_answer(server: Any, answers: Any) -> None:
     server.answers.append(answers.says("", refusal="I cannot help with that."))
     reply = server.model().chat(ASK)[0]
     assert reply.declined

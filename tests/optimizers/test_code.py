@@ -50,18 +50,18 @@ def test_code_that_keeps_name_and_parameters_is_fine(source: str) -> None:
         ),
         (
             "speed = 3\ndef act(observation, memory, gain=1.0):\n    return 1\n",
-            "must not define 'speed', which is a variable of its own; suggest it separately",
+            "must not define 'speed', which is another variable; suggest it separately",
         ),
         ("\0", "cannot be parsed: source code string cannot contain null bytes"),
     ],
 )
 def test_code_that_cannot_take_the_place_says_why(source: str, problem: str) -> None:
-    found = problems(source, "act", PRESENT, ["speed"])
+    listed = problems(source, "act", PRESENT, ["speed"])
     if source == "\0":
-        assert len(found) == 1
-        assert "null bytes" in found[0]
+        assert len(listed) == 1
+        assert "null bytes" in listed[0]
     else:
-        assert found == [problem]
+        assert listed == [problem]
 
 
 def test_code_nested_too_deeply_to_parse_is_a_problem_and_no_crash() -> None:

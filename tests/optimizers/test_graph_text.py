@@ -113,7 +113,7 @@ def test_what_no_parameter_leads_to_is_left_out() -> None:
     assert render_graph(records, 1000)["#Code"].startswith("multiply = multiply(")
 
 
-def test_phases_are_told_by_what_is_held_and_changes(episode: Any) -> None:
+def test_phases_are_described_by_what_is_held_and_changes(episode: Any) -> None:
     others = render_graph(episode(40), 2000)["#Others"]
     assert "observation.open: True in 0-19, False in 20-39" in others
     assert "act[1]: 1 in 0-19, -1 in 20-39" in others
@@ -137,7 +137,7 @@ def test_a_value_that_is_not_finite_is_shown_where_it_first_comes(episode: Any) 
     assert "\n137 | " in render_graph(records, 1500)["#Others"]
 
 
-def test_branches_of_the_program_are_told_apart(episode: Any) -> None:
+def test_branches_of_the_program_are_distinguished(episode: Any) -> None:
     records = [dict(record) for record in episode(60)]
     for record in records:
         if record["kind"] == "operation" and 20 <= record["step"] < 33:

@@ -14,7 +14,7 @@ from helpers.randomness import global_numbers
 from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
 from trace_robot.optimizers import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
-from trace_robot.optimizers.code import find, replace
+from trace_robot.optimizers.code import find_literals, replace_literals
 
 CODE = '''def act(x):
     """Ignore 3.5 here."""
@@ -25,11 +25,15 @@ CODE = '''def act(x):
 
 
 def test_floats_that_carry_meaning_are_found_and_structure_is_left_out() -> None:
-    assert [(literal.value, literal.line) for literal in find(CODE)] == [(0.05, 3), (-0.25, 4), (4.2, 5)]
+    assert [(literal.value, literal.line) for literal in find_literals(CODE)] == [
+        (0.05, 3),
+        (-0.25, 4),
+        (4.2, 5),
+    ]
 
 
 def test_new_numbers_go_to_the_places_of_the_old() -> None:
-    changed = replace(CODE, [0.125, 0.5, -3.0])
+    changed = replace_literals(CODE, [0.125, 0.5, -3.0])
     assert "LIMIT = 0.125\n" in changed
     assert "low = 0.5 if x[2.0] > 1.0 else 0.0" in changed
     assert "[x * -3.0 ** 2.0," in changed
@@ -37,11 +41,11 @@ def test_new_numbers_go_to_the_places_of_the_old() -> None:
 
 def test_places_are_right_behind_letters_of_several_bytes() -> None:
     source = "def act(x):\n    größe = 'ü' ; y = 0.5\n    return y\n"
-    assert replace(source, [0.75]) == source.replace("0.5", "0.75")
+    assert replace_literals(source, [0.75]) == source.replace("0.5", "0.75")
 
 
 def test_code_that_cannot_be_parsed_has_no_numbers() -> None:
-    assert find("def act(x:\n  return 0.5") == []
+    assert find_literals("def act(x:\n  return 0.5") == []
 
 
 @given(st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=3, max_size=3))
@@ -51,7 +55,7 @@ def test_code_with_any_new_numbers_runs_with_them(numbers: list[float]) -> None:
             return key
 
     names: dict[str, Any] = {}
-    exec(replace(CODE, numbers), names)
+    exec(replace_literals(CODE, numbers), names)
     limit, low, gain = numbers
     power, difference, *rest = names["act"](Observation(1.0))
     assert power == pytest.approx(math.copysign(gain * gain, gain), rel=1e-4)  # -3.0 ** 2.0 is -9.0
@@ -161,7 +165,7 @@ LINE = "def act(x):\n    return 0.5 * x\n"
 
 def slope(candidate: Candidate) -> Outcome:
     """The score falls with the distance of the code's number from 0.8, and of gain from 2."""
-    number = find(str(candidate.values["act"]))
+    number = find_literals(str(candidate.values["act"]))
     if not number:
         return Outcome(candidate.id, -100.0, "no slope in it")
     off = abs(number[0].value - 0.8) + abs(candidate.values["gain"] - 2.0)
@@ -186,11 +190,11 @@ def test_numbers_of_a_better_proposal_are_tuned_without_the_model() -> None:
         optimizer.tell([slope(candidate) for candidate in optimizer.ask()])
     assert len(model.history) == 1
     assert optimizer.best is not None
-    assert find(optimizer.best.values["act"])[0].value == pytest.approx(0.8, abs=0.02)
+    assert find_literals(optimizer.best.values["act"])[0].value == pytest.approx(0.8, abs=0.02)
     assert optimizer.done.startswith("solved")
 
 
-def test_the_model_is_told_what_tuning_found() -> None:
+def test_the_model_hears_what_tuning_found() -> None:
     optimizer, model = tuned([proposal(LINE, "a line"), proposal(LINE.replace("0.5", "9.5"))], evaluations=8)
     while len(model.history) < 2:
         optimizer.tell([slope(candidate) for candidate in optimizer.ask()])
@@ -200,7 +204,7 @@ def test_the_model_is_told_what_tuning_found() -> None:
     assert best.candidate.origin == "tuned"
     assert "numbers tuned in " in best.candidate.note
     assert "act line 2: 0.5 to " in best.candidate.note
-    tuned_to = find(best.candidate.values["act"])[0].value
+    tuned_to = find_literals(best.candidate.values["act"])[0].value
     assert f"return {tuned_to} * x" in prompt
 
 

@@ -68,7 +68,7 @@ def test_the_best_is_kept_when_later_ones_are_worse() -> None:
     assert optimizer.best.values["gain"] == 5.0
 
 
-def test_the_next_proposal_is_made_from_the_best_and_told_of_the_failure() -> None:
+def test_the_next_proposal_is_made_from_the_best_and_hears_of_the_failure() -> None:
     model = ScriptedModel([gain(5), gain(6, "much faster"), gain(7)])
     optimizer = OptoPrime(PROBLEM, model)
     scores(optimizer, 1.0, 9.0, 3.0)
@@ -86,7 +86,7 @@ def test_several_proposals_come_from_one_request() -> None:
     assert len(model.history) == 1
 
 
-def test_outcomes_may_be_told_one_by_one_in_any_order() -> None:
+def test_outcomes_may_be_reported_one_by_one_in_any_order() -> None:
     optimizer = OptoPrime(PROBLEM, ScriptedModel([gain(5), gain(6)]), proposals=2)
     scores(optimizer, 1.0)
     first, second = optimizer.ask()
@@ -161,8 +161,8 @@ def test_an_unusable_reply_is_kept_and_shown_to_the_model_once_for_repair(name: 
     optimizer = OptoPrime(PROBLEM, model, check_code=check)
     scores(optimizer, 1.0)
     assert optimizer.ask()[0].values["gain"] == 5.0
-    told = model.history[1][-1]["content"]
-    assert f"Your reply cannot be used:\n- {problem}\n" in told
+    repair = model.history[1][-1]["content"]
+    assert f"Your reply cannot be used:\n- {problem}\n" in repair
     first, second = optimizer.log
     assert (first.kind, first.problems, first.candidate) == ("proposal", (problem,), None)
     assert (second.kind, second.problems, second.candidate) == ("repair", (), 1)

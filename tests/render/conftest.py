@@ -1,4 +1,4 @@
-"""A ball that falls past a wall, recorded by the real simulator, and what reads pictures back."""
+"""A ball that falls past a wall, recorded with MuJoCo, and a shared renderer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from trace_robot.render.process import probe
+from trace_robot.render.backend import probe
 from trace_robot.render.video import Clip, RenderProcess
 from trace_robot.spec import Array, Scene, States
 
@@ -65,7 +65,7 @@ def clip(model_path: Path, states: States) -> Clip:
 
 
 @pytest.fixture(scope="session")
-def studio() -> Iterator[RenderProcess]:
+def process() -> Iterator[RenderProcess]:
     """One process that draws for all the tests that need nothing special."""
     with RenderProcess() as shared:
         yield shared

@@ -1,4 +1,4 @@
-"""Captions: readable, coloured and in words, and harmless whatever the text is."""
+"""Captions: readable, colored, and harmless whatever the text is."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def test_bands_of_different_texts_differ_and_those_of_the_same_text_do_not(clip:
 
 
 def test_the_outcome_is_green_or_red_or_neither(clip: Clip) -> None:
-    def colour(success: bool | None) -> tuple[bool, bool]:
+    def color(success: bool | None) -> tuple[bool, bool]:
         pixels = band(replace(clip, success=success), WIDTH, 40, LETTERS).astype(int)
         green = bool((pixels[..., 1] > pixels[..., 0] + 60).any())
         return green, bool((pixels[..., 0] > pixels[..., 1] + 60).any())
 
-    assert colour(True) == (True, False)
-    assert colour(False) == (False, True)
-    assert colour(None) == (False, False)
+    assert color(True) == (True, False)
+    assert color(False) == (False, True)
+    assert color(None) == (False, False)
 
 
-def test_the_outcome_is_told_in_words_too(clip: Clip) -> None:
+def test_the_outcome_is_text_too(clip: Clip) -> None:
     won, lost = (band(replace(clip, outcome=text), WIDTH, 40, LETTERS) for text in ("success", "no success"))
     assert not np.array_equal(won, lost)
 

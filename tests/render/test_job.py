@@ -1,4 +1,4 @@
-"""Which recorded frames are shown, and what is said about an episode."""
+"""Which recorded frames are shown, and how an episode is described."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as some
 
 from trace_robot.errors import RenderError
 from trace_robot.fault import Fault
-from trace_robot.render.job import moments_of, timeline
-from trace_robot.render.video import Clip, clip_of, outcome_of
+from trace_robot.render.layout import key_frames, timeline
+from trace_robot.render.video import Clip, clip_of, outcome_text
 from trace_robot.rollout.episode import Episode
 
 NONE = np.empty(0)
@@ -60,22 +60,22 @@ def test_frames_never_go_back_and_lag_less_than_a_state(gaps: list[float], fps: 
 
 
 def test_moments_are_spread_from_first_to_last_and_one_is_the_last() -> None:
-    assert moments_of(11, 1) == [10]
-    assert moments_of(11, 3) == [0, 5, 10]
-    assert moments_of(11, (0.0, 0.25)) == [0, 2]
-    assert moments_of(1, 3) == [0, 0, 0]
+    assert key_frames(11, 1) == [10]
+    assert key_frames(11, 3) == [0, 5, 10]
+    assert key_frames(11, (0.0, 0.25)) == [0, 2]
+    assert key_frames(1, 3) == [0, 0, 0]
 
 
-def test_the_outcome_of_an_episode_is_told_in_words(clip: Clip) -> None:
+def test_the_outcome_of_an_episode_is_described(clip: Clip) -> None:
     episode = Episode(3, "success", 61, NONE, NONE, NONE, scene=clip.scene, states=clip.states)
     fault = Fault("timeout", "too slow")
-    assert outcome_of(episode) == "success after 61 steps"
-    assert outcome_of(replace(episode, ended="time", steps=500)) == "no success in 500 steps"
-    assert outcome_of(replace(episode, ended="error", fault=fault)) == "error: timeout"
+    assert outcome_text(episode) == "success after 61 steps"
+    assert outcome_text(replace(episode, ended="time", steps=500)) == "no success in 500 steps"
+    assert outcome_text(replace(episode, ended="error", fault=fault)) == "error: timeout"
     made = clip_of(episode, "reach-v3", "iteration 1")
     assert (made.caption, made.outcome, made.success) == (
         ("reach-v3", "iteration 1"),
-        outcome_of(episode),
+        outcome_text(episode),
         True,
     )
 

@@ -1,4 +1,4 @@
-"""Pictures of real tasks: upright, with the goal in sight, by every backend and from every camera."""
+"""Pictures of Meta-World: the scene is upright, and its goal and table are visible."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pick_place() -> Clip:
     return recorded("pick-place-v3")
 
 
-def coloured(picture: Array, channel: int) -> Array:
+def colored(picture: Array, channel: int) -> Array:
     """Where a picture is strongly red (0), green (1) or blue (2)."""
     pixels = picture.astype(int)
     return np.asarray(pixels[..., channel] > np.delete(pixels, channel, axis=2).max(axis=2) + 60)
@@ -45,9 +45,9 @@ def wood(picture: Array) -> Array:
     return np.asarray((red > green + 10) & (green > blue + 5) & (red < green + 60))
 
 
-def view(clip: Clip, studio: RenderProcess, path: Path, frames_of: Reader) -> Array:
-    studio.submit(picture_job([replace(clip, caption=(), outcome="", success=None)], path, moments=[0.0]))
-    (info,) = studio.finish()
+def view(clip: Clip, process: RenderProcess, path: Path, frames_of: Reader) -> Array:
+    process.submit(picture_job([replace(clip, caption=(), outcome="", success=None)], path, moments=[0.0]))
+    (info,) = process.finish()
     assert isinstance(info, VideoInfo), info
     return np.asarray(frames_of(path)[0])
 
@@ -60,13 +60,13 @@ def test_the_goal_is_in_sight_and_the_table_is_below_for_every_backend(
     )
     info = render_picture([free], tmp_path / "a.png", moments=[0.0], backend=backend)
     picture = frames_of(info.path)[0]
-    assert coloured(picture, 2).sum() >= 15
+    assert colored(picture, 2).sum() >= 15
     assert np.argwhere(wood(picture))[:, 0].mean() > 120
     assert wood(picture)[120:].mean() > 0.4 > 0.1 > wood(picture)[:60].mean()
 
 
 def test_the_goal_of_another_condition_is_drawn_elsewhere(
-    pick_place: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    pick_place: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     env = make("pick-place-v3")
     env.reset(seed=2)
@@ -74,7 +74,7 @@ def test_the_goal_of_another_condition_is_drawn_elsewhere(
     env.close()
     scenes = [replace(clip, scene=replace(clip.scene, camera="topview")) for clip in (pick_place, other)]
     places = [
-        np.argwhere(coloured(view(clip, studio, tmp_path / "a.png", frames_of), 2)).mean(axis=0)
+        np.argwhere(colored(view(clip, process, tmp_path / "a.png", frames_of), 2)).mean(axis=0)
         for clip in scenes
     ]
     assert np.linalg.norm(places[0] - places[1]) > 2
@@ -82,12 +82,12 @@ def test_the_goal_of_another_condition_is_drawn_elsewhere(
 
 @pytest.mark.parametrize("camera", ["corner", "corner2", "corner3", "corner4"])
 def test_upstream_s_cameras_are_turned_upright(
-    pick_place: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess, camera: str
+    pick_place: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess, camera: str
 ) -> None:
     heights = []
     for upside_down in (True, False):
         scene = replace(pick_place.scene, camera=camera, upside_down=upside_down)
-        picture = view(replace(pick_place, scene=scene), studio, tmp_path / "a.png", frames_of)
+        picture = view(replace(pick_place, scene=scene), process, tmp_path / "a.png", frames_of)
         heights.append(np.argwhere(wood(picture))[:, 0].mean())
     assert heights[0] > heights[1]
     assert heights[0] + heights[1] == pytest.approx(239, abs=1)
@@ -95,14 +95,14 @@ def test_upstream_s_cameras_are_turned_upright(
 
 @pytest.mark.parametrize("task", ["door-open-v3", "reach-v3"])
 def test_a_task_s_video_shows_the_arm_move(
-    task: str, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    task: str, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     clip = recorded(task)
-    studio.submit(video_job([replace(clip, scene=replace(clip.scene, camera=""))], tmp_path / "a.mp4"))
-    (info,) = studio.finish()
+    process.submit(video_job([replace(clip, scene=replace(clip.scene, camera=""))], tmp_path / "a.mp4"))
+    (info,) = process.finish()
     assert isinstance(info, VideoInfo), info
     pictures = frames_of(info.path)[:, :180].astype(int)
     assert len(pictures) == info.frames > 10
     moved = np.abs(pictures[-12] - pictures[0]).max(axis=2) > 60
     assert 0.005 < moved.mean() < 0.5
-    assert coloured(pictures[0], 0).mean() > 0.02
+    assert colored(pictures[0], 0).mean() > 0.02

@@ -1,4 +1,4 @@
-"""The process that renders: quiet, alone with its GL library, and no loss when it fails."""
+"""The rendering process: quiet, alone with its GL library, restarted when it dies."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from trace_robot.errors import RenderError
-from trace_robot.render.job import RenderJob, pack, unpack
-from trace_robot.render.process import (
+from trace_robot.render.backend import (
     candidates,
     choose_backend,
     probe,
     worker_command,
     worker_environment,
 )
+from trace_robot.render.job import RenderJob
 from trace_robot.render.video import (
     Clip,
     RenderFailure,
@@ -55,7 +55,7 @@ def test_a_backend_asked_for_by_name_must_draw(clip: Clip, tmp_path: Path) -> No
 
 
 def without(libraries: list[str], folder: Path) -> dict[str, str]:
-    """Return an environment whose loader finds empty files in place of the named libraries."""
+    """Return variables with which a loader finds empty files in place of libraries."""
     folder.mkdir()
     for name in libraries:
         (folder / name).touch()
@@ -64,11 +64,11 @@ def without(libraries: list[str], folder: Path) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names Linux libraries")
 def test_egl_comes_before_osmesa_and_rays_come_where_neither_loads(clip: Clip, tmp_path: Path) -> None:
-    pack(picture_job([clip], tmp_path / "ball.png"), tmp_path)
+    picture_job([clip], tmp_path / "ball.png").save(tmp_path)
     code = "from trace_robot.render.video import choose_backend; print(choose_backend())"
     draw = (
-        "import sys; from pathlib import Path; from trace_robot.render.job import unpack;"
-        "from trace_robot.render.video import render_picture; job = unpack(Path(sys.argv[1]));"
+        "import sys; from pathlib import Path; from trace_robot.render.job import RenderJob;"
+        "from trace_robot.render.video import render_picture; job = RenderJob.load(Path(sys.argv[1]));"
         "print(render_picture(job.clips, job.path).backend)"
     )
     egl, osmesa = ["libEGL.so", "libEGL.so.1"], ["libOSMesa.so", "libOSMesa.so.6", "libOSMesa.so.8"]
@@ -106,7 +106,7 @@ def test_the_choice_of_a_library_stays_in_the_process_that_draws(monkeypatch: py
 
 def test_importing_the_module_loads_nothing_heavy() -> None:
     heavy = "{'mujoco', 'PIL', 'imageio', 'imageio_ffmpeg', 'metaworld', 'gymnasium'}"
-    code = f"import sys, trace_robot.render.video; print({heavy} & set(sys.modules))"
+    code = f"import sys, trace_robot.render; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -114,19 +114,19 @@ def test_importing_the_module_loads_nothing_heavy() -> None:
 RENDER = """
 import sys
 from pathlib import Path
-from trace_robot.render.job import unpack
+from trace_robot.render.job import RenderJob
 from trace_robot.render.video import RenderProcess
-with RenderProcess() as studio:
-    studio.submit(unpack(Path(sys.argv[1])))
+with RenderProcess() as process:
+    process.submit(RenderJob.load(Path(sys.argv[1])))
     {then}
 """
 
 
-def test_nothing_is_said_at_exit_and_no_file_is_left(clip: Clip, tmp_path: Path) -> None:
-    pack(video_job([clip], tmp_path / "ball.mp4"), tmp_path)
+def test_nothing_is_printed_at_exit_and_no_file_is_left(clip: Clip, tmp_path: Path) -> None:
+    video_job([clip], tmp_path / "ball.mp4").save(tmp_path)
     (tmp_path / "temporary").mkdir()
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RENDER.format(then="studio.finish()"), str(tmp_path)],
+        [sys.executable, "-W", "error", "-c", RENDER.format(then="process.finish()"), str(tmp_path)],
         env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
         capture_output=True,
         check=False,
@@ -137,7 +137,7 @@ def test_nothing_is_said_at_exit_and_no_file_is_left(clip: Clip, tmp_path: Path)
 
 
 def test_a_caller_that_is_killed_leaves_no_process_and_no_file(clip: Clip, tmp_path: Path) -> None:
-    pack(video_job([clip] * 3, tmp_path / "ball.mp4"), tmp_path)
+    video_job([clip] * 3, tmp_path / "ball.mp4").save(tmp_path)
     (tmp_path / "temporary").mkdir()
     code = RENDER.format(then="import os; print('ready', flush=True); os.kill(os.getpid(), 9)")
     done = subprocess.run(
@@ -154,7 +154,7 @@ def test_a_caller_that_is_killed_leaves_no_process_and_no_file(clip: Clip, tmp_p
 
 
 def test_the_process_that_draws_ends_quietly_by_itself(clip: Clip, tmp_path: Path, backend: str) -> None:
-    pack(video_job([clip], tmp_path / "ball.mp4"), tmp_path)
+    video_job([clip], tmp_path / "ball.mp4").save(tmp_path)
     done = subprocess.run(
         worker_command(backend),  # type: ignore[arg-type]
         env=worker_environment(backend),  # type: ignore[arg-type]
@@ -168,22 +168,22 @@ def test_the_process_that_draws_ends_quietly_by_itself(clip: Clip, tmp_path: Pat
 
 
 def test_jobs_are_drawn_while_the_caller_goes_on(clip: Clip, tmp_path: Path) -> None:
-    with RenderProcess() as studio:
+    with RenderProcess() as process:
         for number in range(4):
-            studio.submit(picture_job([clip], tmp_path / "deep" / "folder" / f"{number}.png"))
-        results = studio.collect()
+            process.submit(picture_job([clip], tmp_path / "deep" / "folder" / f"{number}.png"))
+        results = process.collect()
         assert len(results) < 4
-        results += studio.finish()
-        assert studio.collect() == studio.finish() == []
+        results += process.finish()
+        assert process.collect() == process.finish() == []
     assert [result.path.name for result in results] == ["0.png", "1.png", "2.png", "3.png"]
     assert all(isinstance(result, VideoInfo) and result.path.is_file() for result in results)
 
 
-def test_one_bad_job_does_not_stop_the_others(clip: Clip, tmp_path: Path, studio: RenderProcess) -> None:
+def test_one_bad_job_does_not_stop_the_others(clip: Clip, tmp_path: Path, process: RenderProcess) -> None:
     bad = replace(clip, scene=replace(clip.scene, camera="nonsense"))
     for name, each in (("a", clip), ("b", bad), ("c", clip)):
-        studio.submit(picture_job([each], tmp_path / f"{name}.png"))
-    kinds = [type(result) for result in studio.finish()]
+        process.submit(picture_job([each], tmp_path / f"{name}.png"))
+    kinds = [type(result) for result in process.finish()]
     assert kinds == [VideoInfo, RenderFailure, VideoInfo]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "c.png"]
 
@@ -196,37 +196,37 @@ def kill_the_worker(before: set[int]) -> int:
 
 def test_a_process_that_dies_costs_nothing(clip: Clip, tmp_path: Path) -> None:
     before = children()
-    with RenderProcess() as studio:
+    with RenderProcess() as process:
         for name in ("a", "b"):
-            studio.submit(picture_job([clip], tmp_path / f"{name}.png"))
+            process.submit(picture_job([clip], tmp_path / f"{name}.png"))
         kill_the_worker(before)
-        results = studio.finish()
+        results = process.finish()
         kill_the_worker(before)
-        studio.submit(picture_job([clip], tmp_path / "c.png"))
-        results += studio.finish()
+        process.submit(picture_job([clip], tmp_path / "c.png"))
+        results += process.finish()
     assert [type(result) for result in results] == [VideoInfo] * 3
     assert children() == before
 
 
 def test_a_job_during_which_the_process_dies_twice_costs_that_picture(clip: Clip, tmp_path: Path) -> None:
     before = children()
-    with RenderProcess() as studio:
-        studio.submit(video_job([clip] * 40, tmp_path / "slow.mp4", quality="high"))
-        studio.submit(picture_job([clip], tmp_path / "next.png"))
+    with RenderProcess() as process:
+        process.submit(video_job([clip] * 40, tmp_path / "slow.mp4", quality="high"))
+        process.submit(picture_job([clip], tmp_path / "next.png"))
         first = kill_the_worker(before)
         while children() - before == {first}:
-            assert studio.collect(wait_seconds=0.01) == []
+            assert process.collect(wait_seconds=0.01) == []
         kill_the_worker(before)
-        lost, drawn = studio.finish()
+        lost, drawn = process.finish()
     assert lost == RenderFailure(tmp_path / "slow.mp4", "the rendering process ended: exit status -9")
     assert isinstance(drawn, VideoInfo)
     assert [path.name for path in tmp_path.iterdir()] == ["next.png"]
 
 
 def test_a_picture_that_takes_too_long_is_given_up(clip: Clip, tmp_path: Path) -> None:
-    with RenderProcess(job_seconds=0.05) as studio:
-        studio.submit(video_job([clip] * 40, tmp_path / "slow.mp4", quality="high"))
-        (result,) = studio.finish()
+    with RenderProcess(job_seconds=0.05) as process:
+        process.submit(video_job([clip] * 40, tmp_path / "slow.mp4", quality="high"))
+        (result,) = process.finish()
     assert result == RenderFailure(tmp_path / "slow.mp4", "no picture within 0.05 seconds")
 
 
@@ -235,23 +235,23 @@ def test_closing_early_leaves_no_process_and_no_file(
 ) -> None:
     before = children()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with RenderProcess() as studio:
-        studio.submit(video_job([clip] * 40, tmp_path / "videos" / "slow.mp4", quality="high"))
+    with RenderProcess() as process:
+        process.submit(video_job([clip] * 40, tmp_path / "videos" / "slow.mp4", quality="high"))
     assert children() == before
     assert [path.name for path in tmp_path.rglob("*")] == ["videos"]
 
 
-def test_a_studio_that_was_given_nothing_starts_nothing() -> None:
+def test_a_process_that_was_given_nothing_starts_nothing() -> None:
     before = children()
-    with RenderProcess() as studio:
-        assert studio.finish() == []
+    with RenderProcess() as process:
+        assert process.finish() == []
         assert children() == before
 
 
 def test_a_job_survives_its_folder(clip: Clip, tmp_path: Path) -> None:
     job = RenderJob((clip, clip), tmp_path / "x.png", "grid", (96, 80), "high", 30.0, (0.0, 0.5), 2)
-    pack(job, tmp_path)
-    back = unpack(tmp_path)
+    job.save(tmp_path)
+    back = RenderJob.load(tmp_path)
     assert (back.path, back.layout, back.size, back.quality) == (job.path, job.layout, job.size, job.quality)
     assert (back.fps, back.moments, back.columns) == (job.fps, job.moments, job.columns)
     for one, other in zip(job.clips, back.clips, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import RenderError
-from trace_robot.render.process import Backend, probe
+from trace_robot.render.backend import RenderBackend, probe
 from trace_robot.render.video import (
     Clip,
     RenderFailure,
@@ -27,15 +27,15 @@ from trace_robot.spec import Array, Scene, States
 Reader = Callable[[Path], Array]
 
 
-def drawn(studio: RenderProcess, job: object) -> VideoInfo:
-    studio.submit(job)  # type: ignore[arg-type]
-    (result,) = studio.finish()
+def drawn(process: RenderProcess, job: object) -> VideoInfo:
+    process.submit(job)  # type: ignore[arg-type]
+    (result,) = process.finish()
     assert isinstance(result, VideoInfo), result
     return result
 
 
 def place_of(picture: Array, channel: int) -> Array:
-    """The mean (row, column) of what is mostly red (0), green (1) or blue (2); rows count downwards."""
+    """Return the mean (row, column) of what is mostly red (0), green (1) or blue (2)."""
     pixels = picture.astype(int)
     others = np.delete(pixels, channel, axis=2).max(axis=2)
     places = np.argwhere(pixels[..., channel] > others + 50)
@@ -73,35 +73,35 @@ def test_the_ball_falls_down_in_the_pictures_of_every_backend(
 
 @pytest.mark.parametrize("camera", ["headlong", ""])
 def test_an_upside_down_camera_is_turned_and_a_free_one_is_not(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess, camera: str
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess, camera: str
 ) -> None:
     turned = replace(clip, scene=replace(clip.scene, camera=camera, upside_down=True))
-    info = drawn(studio, picture_job([turned], tmp_path / "fall.png", moments=2))
+    info = drawn(process, picture_job([turned], tmp_path / "fall.png", moments=2))
     first, last = np.split(frames_of(info.path)[0, :200], 2, axis=1)
     assert red_height(first) < red_height(last)
 
 
-def test_the_ball_rises_for_a_camera_that_nobody_said_is_upside_down(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+def test_the_ball_rises_for_a_camera_that_is_not_declared_upside_down(
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     headlong = replace(clip, scene=replace(clip.scene, camera="headlong"))
-    info = drawn(studio, picture_job([headlong], tmp_path / "fall.png", moments=2))
+    info = drawn(process, picture_job([headlong], tmp_path / "fall.png", moments=2))
     first, last = np.split(frames_of(info.path)[0, :200], 2, axis=1)
     assert red_height(first) > red_height(last)
 
 
 def test_turning_a_headlong_camera_gives_the_upright_picture(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
-    upright = drawn(studio, picture_job([clip], tmp_path / "a.png", moments=[0.5]))
+    upright = drawn(process, picture_job([clip], tmp_path / "a.png", moments=[0.5]))
     scene = replace(clip.scene, camera="headlong", upside_down=True)
-    turned = drawn(studio, picture_job([replace(clip, scene=scene)], tmp_path / "b.png", moments=[0.5]))
+    turned = drawn(process, picture_job([replace(clip, scene=scene)], tmp_path / "b.png", moments=[0.5]))
     difference = np.abs(frames_of(upright.path).astype(int) - frames_of(turned.path).astype(int))
     assert difference.mean() < 1.0
 
 
 def test_egl_and_osmesa_draw_the_same_picture(clip: Clip, tmp_path: Path, frames_of: Reader) -> None:
-    both: tuple[Backend, ...] = ("egl", "osmesa")
+    both: tuple[RenderBackend, ...] = ("egl", "osmesa")
     for name in both:
         if probe(name):
             pytest.skip(f"{probe(name)}: needs both")
@@ -110,21 +110,21 @@ def test_egl_and_osmesa_draw_the_same_picture(clip: Clip, tmp_path: Path, frames
 
 
 def test_the_ray_caster_shows_the_same_things_in_the_same_places(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
-    if studio.backend == "rays":
+    if process.backend == "rays":
         pytest.skip("nothing to compare with: no GL library here")
-    fine = frames_of(drawn(studio, picture_job([clip], tmp_path / "gl.png", moments=[0.5])).path)[0]
+    fine = frames_of(drawn(process, picture_job([clip], tmp_path / "gl.png", moments=[0.5])).path)[0]
     coarse = frames_of(render_picture([clip], tmp_path / "rays.png", moments=[0.5], backend="rays").path)[0]
     for channel, name in enumerate(("the ball", "the wall", "the goal")):
         assert place_of(coarse[:190], channel) == pytest.approx(place_of(fine[:190], channel), abs=2), name
 
 
 def test_the_ending_stands_still_in_the_colour_of_the_outcome(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     for success, channel in ((True, 1), (False, 0)):
-        info = drawn(studio, video_job([replace(clip, success=success)], tmp_path / f"{success}.mp4"))
+        info = drawn(process, video_job([replace(clip, success=success)], tmp_path / f"{success}.mp4"))
         pictures = frames_of(info.path).astype(int)
         assert np.abs(pictures[-1] - pictures[-8]).mean() < 1
         edge, before = pictures[-1, 60, 1], pictures[5, 60, 1]
@@ -133,9 +133,9 @@ def test_the_ending_stands_still_in_the_colour_of_the_outcome(
 
 
 def test_clips_follow_one_another_in_the_order_given(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
-    info = drawn(studio, video_job([clip, replace(clip, success=False)], tmp_path / "two.mp4"))
+    info = drawn(process, video_job([clip, replace(clip, success=False)], tmp_path / "two.mp4"))
     pictures = frames_of(info.path).astype(int)
     assert len(pictures) == 2 * (13 + 10)
     assert pictures[22, 60, 1, 1] > pictures[22, 60, 1, 0]
@@ -155,11 +155,11 @@ def test_side_by_side_is_as_wide_as_its_clips_and_the_shorter_one_waits(
 
 
 def test_a_grid_holds_a_tile_for_every_clip_and_moment(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     def shape(clips: int, **layout: object) -> tuple[int, ...]:
         job = picture_job([clip] * clips, tmp_path / "grid.png", size=(96, 80), **layout)  # type: ignore[arg-type]
-        return frames_of(drawn(studio, job).path).shape[1:3]
+        return frames_of(drawn(process, job).path).shape[1:3]
 
     assert shape(1) == (80, 96)
     assert shape(1, moments=4) == (80, 4 * 96)
@@ -169,20 +169,20 @@ def test_a_grid_holds_a_tile_for_every_clip_and_moment(
 
 
 def test_a_strip_goes_from_the_first_state_to_the_last(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
-    info = drawn(studio, picture_job([clip], tmp_path / "strip.png", moments=3))
+    info = drawn(process, picture_job([clip], tmp_path / "strip.png", moments=3))
     tiles = np.split(frames_of(info.path)[0, :190], 3, axis=1)
     heights = [red_height(tile) for tile in tiles]
     assert heights == sorted(heights)
 
 
 def test_arrays_of_a_scene_change_its_picture_and_leave_the_next_one_alone(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     goal = Scene(clip.scene.model_path, {"site_pos": np.array([[0.8, 0.0, 1.5]])}, "upright")
     clips = [clip, replace(clip, scene=goal), clip]
-    info = drawn(studio, picture_job(clips, tmp_path / "goals.png", moments=[0.0], columns=3))
+    info = drawn(process, picture_job(clips, tmp_path / "goals.png", moments=[0.0], columns=3))
     before, moved, after = np.split(frames_of(info.path)[0, :190].astype(int), 3, axis=1)
     assert np.array_equal(before, after)
     columns = [
@@ -197,25 +197,25 @@ def test_high_quality_is_larger_and_has_shadows(clip: Clip, tmp_path: Path, fram
     assert frames_of(info.path).shape == (1, 480, 640, 3)
 
 
-def test_the_same_clip_gives_the_same_bytes(clip: Clip, tmp_path: Path, studio: RenderProcess) -> None:
+def test_the_same_clip_gives_the_same_bytes(clip: Clip, tmp_path: Path, process: RenderProcess) -> None:
     for name in ("a.mp4", "b.mp4", "a.png", "b.png"):
         job = (
             video_job([clip], tmp_path / name)
             if name.endswith("mp4")
             else picture_job([clip], tmp_path / name)
         )
-        drawn(studio, job)
+        drawn(process, job)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_states_that_stop_being_finite_end_the_video_with_a_note(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     qpos = clip.states.qpos.copy()
     qpos[11:] = np.nan
     info = drawn(
-        studio, video_job([replace(clip, states=replace(clip.states, qpos=qpos))], tmp_path / "nan.mp4")
+        process, video_job([replace(clip, states=replace(clip.states, qpos=qpos))], tmp_path / "nan.mp4")
     )
     assert info.frames == len(frames_of(info.path)) == 3 + 10
     assert "a clip ends after 11 states: the next is not finite" in info.notes
@@ -293,7 +293,7 @@ def _broken(clip: Clip, what: str, folder: Path) -> Clip:
     ],
 )
 def test_a_broken_scene_is_one_line_and_leaves_what_was_there(
-    clip: Clip, tmp_path: Path, studio: RenderProcess, what: str, message: str
+    clip: Clip, tmp_path: Path, process: RenderProcess, what: str, message: str
 ) -> None:
     target = tmp_path / "videos" / "ball.mp4"
     target.parent.mkdir()
@@ -301,11 +301,11 @@ def test_a_broken_scene_is_one_line_and_leaves_what_was_there(
     job = video_job([_broken(clip, what, tmp_path)], target)
     if what == "objects":
         with pytest.raises(RenderError) as caught:
-            studio.submit(job)
+            process.submit(job)
         reason = str(caught.value)
     else:
-        studio.submit(job)
-        (result,) = studio.finish()
+        process.submit(job)
+        (result,) = process.finish()
         assert isinstance(result, RenderFailure)
         reason = result.reason
     assert message in reason
@@ -328,11 +328,11 @@ def test_a_name_that_is_a_folder_is_an_error(clip: Clip, tmp_path: Path) -> None
 
 
 def test_a_scene_that_stands_still_gives_the_frames_of_its_time_and_one_picture(
-    clip: Clip, tmp_path: Path, frames_of: Reader, studio: RenderProcess
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     still = np.repeat(clip.states.qpos[:1], len(clip.states), axis=0)
     noise = 1e-4 * np.sin(np.arange(still.size)).reshape(still.shape)
     quiet = replace(clip, states=replace(clip.states, qpos=still + noise), success=None)
-    pictures = frames_of(drawn(studio, video_job([quiet], tmp_path / "still.mp4")).path).astype(int)
+    pictures = frames_of(drawn(process, video_job([quiet], tmp_path / "still.mp4")).path).astype(int)
     assert len(pictures) == 23
     assert np.abs(pictures[:, :190] - pictures[0, :190]).max() < 12

@@ -1,4 +1,4 @@
-"""A real browser: the system's Chromium, driven by Playwright, and a page that tells what happens in it."""
+"""Fixtures: the system's Chromium, driven by Playwright, with its events recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLAGS = (
 
 @dataclass
 class Seen:
-    """What a page did. requests: addresses; errors: of its scripts; dialogs: that it opened."""
+    """A page with the requests, script errors and dialogs that it caused."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
@@ -54,10 +54,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def look(browser: Browser) -> Iterator[Callable[..., Seen]]:
-    """Open an address in a browser of its own: ``look(url, width=1280, dark=False)``."""
+    """Open an address in a browser context apart: ``look(url, width=1280, dark=False)``."""
     contexts = []
 
-    def opened(url: str, *, width: int = 1280, dark: bool = False) -> Seen:
+    def _open(url: str, *, width: int = 1280, dark: bool = False) -> Seen:
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
         )
@@ -71,6 +71,6 @@ def look(browser: Browser) -> Iterator[Callable[..., Seen]]:
         page.goto(url)
         return seen
 
-    yield opened
+    yield _open
     for context in contexts:
         context.close()

@@ -1,4 +1,4 @@
-"""The report in a real browser: from disk, by keyboard, in the dark, and with all that a stranger could write in it."""
+"""The report in Chromium: from disk, by keyboard, dark, with hostile texts (XSS)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def report(run: RunInfo, out: Path | None = None, *, single: bool = False) -> st
 
 
 def until(seen: Any, condition: str) -> None:
-    """Wait for an expression to become true; playwright's own way to wait needs eval, which the page forbids."""
+    """Wait for a JavaScript expression to become true.
+
+    Playwright's wait_for_function needs eval, which the page's CSP forbids.
+    """
     for _ in range(1200):
         if seen.page.evaluate(condition):
             return
@@ -105,7 +108,7 @@ def test_the_videos_play(run: RunInfo, look: Look, single: bool) -> None:
     ]
 
 
-def test_a_change_of_the_controller_is_shown_beside_what_was_said_of_it(run: RunInfo, look: Look) -> None:
+def test_a_change_of_the_controller_is_shown_beside_the_models_reasoning(run: RunInfo, look: Look) -> None:
     seen = look(report(run))
     row = seen.page.locator("#iteration-3")
     assert not row.locator(".code").first.is_visible()
@@ -212,7 +215,7 @@ def test_a_thousand_iterations_are_folded_and_opened_one_by_one(
 
 @pytest.mark.parametrize("single", [False, True], ids=["folder", "single file"])
 @pytest.mark.parametrize("many", [False, True], ids=["in the page", "opened later"])
-def test_whatever_strangers_write_is_shown_and_none_of_it_runs(
+def test_hostile_texts_are_shown_and_run_nowhere(
     tmp_path: Path, make_run: MakeRun, look: Look, hostile: str, single: bool, many: bool
 ) -> None:
     task = f"point-mass{hostile}".replace("\ud800", "")
@@ -228,8 +231,8 @@ def test_whatever_strangers_write_is_shown_and_none_of_it_runs(
     seen.page.wait_for_timeout(300)
     assert " ".join(seen.page.title().split()) == " ".join(f"{visible(task)} · run".split())
     assert (seen.dialogs, seen.errors, seen.left_the_machine) == ([], [], [])
-    made = "script, iframe, img[onerror], svg[onload], a[href^='javascript']"
-    assert seen.page.locator("main").locator(made).count() == 0
+    injected = "script, iframe, img[onerror], svg[onload], a[href^='javascript']"
+    assert seen.page.locator("main").locator(injected).count() == 0
     if shutil.which("dot"):
         assert seen.page.locator(".graph img").evaluate("image => image.naturalWidth") > 50
     shown = visible(hostile)

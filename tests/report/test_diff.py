@@ -1,4 +1,4 @@
-"""Differences of controllers: the lines, their numbers and the words that changed, checked against the texts."""
+"""Diffs of controllers: lines, numbers, changed words, checked against the texts."""
 
 from __future__ import annotations
 

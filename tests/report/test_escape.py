@@ -1,4 +1,4 @@
-"""Untrusted text: what cannot be seen is spelled out, what is endless is cut, what is data stays data."""
+"""Escaping: hidden characters spelled out, oversized text cut, JSON kept as data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_cannot_be_seen_is_spelled_out_and_the_rest_is_left(text: str, show
     visible(text).encode()
 
 
-def test_an_endless_line_and_an_endless_text_are_cut_where_it_is_said_how_much() -> None:
+def test_an_endless_line_and_an_endless_text_are_cut_with_a_count() -> None:
     line = visible("x" * (LONGEST_LINE + 1234) + "\nnext")
     assert line == "x" * LONGEST_LINE + " [1,234 more characters are not shown]\nnext"
     text = visible("y\n" * LONGEST_TEXT)

@@ -1,4 +1,4 @@
-"""The plots' data: intervals against independent numbers, figures against plotly's own rules."""
+"""Plots: intervals against printed tables, figures against plotly's validation."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def point(number: int, value: float, *, kept: bool = True, label: str = "") -> P
 
 
 def drawn(figure: Figure, axis: str = "iteration") -> Any:
-    """Do to a figure what the page does, and have plotly check it."""
+    """Return a figure as the page would draw it, validated by plotly."""
     graph_objects = pytest.importorskip("plotly.graph_objects")
 
-    def put_in(value: Any, key: str = "") -> Any:
+    def _resolved(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
-            return {name: put_in(each, name) for name, each in value.items()}
+            return {name: _resolved(each, name) for name, each in value.items()}
         if isinstance(value, list):
-            return [put_in(each) for each in value]
+            return [_resolved(each) for each in value]
         return "#123456" if key.endswith("color") and str(value).startswith("--") else value
 
-    figure = put_in(json.loads(script_json(figure)))
+    figure = _resolved(json.loads(script_json(figure)))
     for trace in figure["data"]:
         if "axes" in trace:
             trace["x"] = trace.pop("axes")[axis]

@@ -77,8 +77,8 @@ def test_the_page_says_where_it_ended_what_it_cost_and_how_to_do_it_again(
 ) -> None:
     run = make_run(tmp_path, "demo", iterations=4)
     assert main(["report", str(run.folder), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    text = str(Words(Path(told["report"])))
+    printed = json.loads(capsys.readouterr().out)
+    text = str(Words(Path(printed["report"])))
     assert "Start 0.00 in training, 5 episodes" in text
     assert "Held out 0.80 10 conditions never trained on; 95 % interval 0.49 to 0.94" in text
     assert "5,000 in prompts, 500 in replies" in text
@@ -113,7 +113,7 @@ def test_a_run_that_goes_on_has_a_report_too(tmp_path: Path, make_run: MakeRun) 
     assert "running" in str(Words(run.folder / "report" / "index.html"))
 
 
-def test_without_graphviz_the_graph_is_told_as_text(
+def test_without_graphviz_the_graph_is_shown_as_text(
     tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

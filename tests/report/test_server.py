@@ -1,4 +1,4 @@
-"""The server of watch: what it answers, whom it does not, and a page that follows its run."""
+"""The server of watch: routes, refused hosts and paths, live updates in a browser."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[Watch]:
 
 
 def ask(server: Watch, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-    """Ask as a client of any kind would, the path as it is written here."""
+    """Send a raw request: the path is not normalized, as a browser would."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     try:
         connection.putrequest(method, path, skip_host="Host" in headers)
@@ -129,14 +129,14 @@ def test_no_method_but_reading_is_known(server: Watch, method: str) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1", "", "localhost.x:{port}"]
 )
-def test_a_name_that_was_made_to_lead_here_gets_nothing(server: Watch, host: str) -> None:
+def test_a_host_of_dns_rebinding_is_refused(server: Watch, host: str) -> None:
     status, _, body = ask(server, "/", Host=host.format(port=server.server_port))
     assert status == 421
     assert b"Runs" not in body
     assert ask(server, "/", Host=f"localhost:{server.server_port}")[0] == 200
 
 
-def test_a_damaged_store_is_told_in_words(server: Watch, tmp_path: Path) -> None:
+def test_a_damaged_store_is_reported_as_text(server: Watch, tmp_path: Path) -> None:
     (tmp_path / "runs.sqlite").write_bytes(b"not a database at all" * 100)
     status, _, body = ask(server, "/")
     assert status == 500
@@ -151,7 +151,7 @@ def test_a_port_that_is_taken_is_one_line(server: Watch, tmp_path: Path) -> None
 def test_a_page_follows_its_run_and_keeps_what_is_open(
     server: Watch, tmp_path: Path, look: Look, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A real run in a process of its own, watched in a real browser while it goes on."""
+    """A run in another process, watched in Chromium while it goes on."""
     asked = f"reach-v3 --optimizer cma --policy {policy(tmp_path)} --iterations 25 --episodes 2 --held-out 5"
     command = f"optimize {asked} --workers 1 --no-video --out {tmp_path / 'live'}".split()
     errors = tmp_path / "errors"
@@ -206,9 +206,9 @@ def test_the_command_serves_until_ctrl_c_and_the_page_says_that_it_ended(
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
-        assert found is not None
-        seen = look(f"{found[0]}run/demo/")
+        address = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+        assert address is not None
+        seen = look(f"{address[0]}run/demo/")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, "")

@@ -1,4 +1,7 @@
-"""Checking an environment from outside: in a process of its own, with a deadline, each finding with its remedy."""
+"""Check an environment from outside: in a separate process with a deadline.
+
+Each finding comes with its remedy.
+"""
 
 from trace_robot.env_checker.checker import Examined, Finding, Verdict, examine
 

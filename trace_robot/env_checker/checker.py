@@ -1,4 +1,4 @@
-"""Runs the check of an environment in another process and listens, until it is done, dies or hangs."""
+"""Run the check of an environment in another process, and read it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,13 @@ class Examined:
 
 
 def examine(name: str, options: Mapping[str, Any] | None = None, *, silence: float = SILENCE) -> Examined:
-    """Check an environment; silence: seconds without an answer after which it counts as hung."""
+    """Check an environment in a child process.
+
+    Args:
+        name: of the environment, a plug-in file or a gymnasium id.
+        options: of its plug-in.
+        silence: seconds without a message after which the child counts as hung.
+    """
     findings: list[Finding] = []
     file, stage = "", "load"
     with _Child(name, options or {}) as child:
@@ -74,7 +80,10 @@ def _across(name: str, options: Mapping[str, Any], silence: float) -> Finding:
 
 
 class _Child:
-    """The checking process; a context manager that kills it and all it started."""
+    """The checking process.
+
+    A context manager that kills it and all it started.
+    """
 
     def __init__(self, name: str, options: Mapping[str, Any], *flags: str, **variables: str) -> None:
         self._process = subprocess.Popen(
@@ -119,7 +128,7 @@ class _Child:
             self._process.stderr.close()
 
     def _end(self) -> str:
-        """Return how the process ended, with the last line that it wrote to standard error."""
+        """Return how the process ended, with its last line on standard error."""
         code = self._process.wait()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         self._collector.join(1.0)
@@ -149,7 +158,10 @@ REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. field: of the plug-in, where one is meant; remedy: what to do, of a problem."""
+    """One thing that was looked at. field: of the plug-in, where one is meant.
+
+    Remedy: what to do, of a problem.
+    """
 
     check: str
     verdict: Verdict
@@ -159,4 +171,11 @@ class Finding:
 
 
 def problem(check: str, text: str, field: str = "") -> Finding:
+    """Return a finding of a fault, with the remedy of its check.
+
+    Args:
+        check: the check that failed.
+        text: what is wrong.
+        field: of the plug-in, where one is meant.
+    """
     return Finding(check, "problem", text, field, REMEDIES.get(check, ""))

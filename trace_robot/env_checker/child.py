@@ -1,4 +1,6 @@
-"""The process in which an environment is checked: it may raise, hang, print or die, and nobody else is harmed.
+"""The process in which an environment is checked.
+
+The environment may raise, hang, print or die here without harm to the command.
 
 ``python -m trace_robot.env_checker.child NAME OPTIONS`` writes one JSON line before each stage and one a finding;
 ``--digest`` writes what an episode comes to instead, to compare with another process.
@@ -30,6 +32,7 @@ SEEDS = (0, 1, 2)
 
 
 def main(arguments: list[str]) -> int:
+    """Check the environment that the command line names, one JSON line a message."""
     send = private_stdout()
     name, options = arguments[0], json.loads(arguments[1])
     if "--digest" in arguments:
@@ -42,7 +45,15 @@ def main(arguments: list[str]) -> int:
 
 
 def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield ``{"stage": ...}`` before each stage, and what was found; stop where nothing further can be tried."""
+    """Yield ``{"stage": ...}`` before each stage, and each finding.
+
+    Args:
+        name: of the environment.
+        options: of its plug-in.
+
+    Yields:
+        JSON-able messages; the last ones where a stage fails that all others need.
+    """
     from trace_robot.env.registry import describe, make, plugin, task_spec_of
 
     yield {"stage": "load"}
@@ -54,7 +65,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
         env = make(name, **options)
         seconds = time.perf_counter() - started
     except Exception as error:  # whatever a plug-in does is a finding
-        yield _found(problem("make", _told(error), _field_of(error)))
+        yield _found(problem("make", _error_text(error), _field_of(error)))
         return
     spec = task_spec_of(env) or spec
     faults = [*spec_problems(spec), *space_problems(spec, env)]
@@ -87,20 +98,25 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def digest(name: str, options: dict[str, Any]) -> str:
-    """Return a fingerprint of the observations and rewards of one episode."""
+    """Return a fingerprint of the observations and rewards of one episode.
+
+    Args:
+        name: of the environment.
+        options: of its plug-in.
+    """
     from trace_robot.env.registry import describe, make, task_spec_of
 
     env = make(name, **options)
     spec = task_spec_of(env) or describe(name, **options)
-    told = hashlib.sha256()
+    fingerprint = hashlib.sha256()
     observation, _ = env.reset(seed=SEEDS[1])
-    told.update(observation.tobytes())
+    fingerprint.update(observation.tobytes())
     for action in _actions(spec):
         observation, reward, terminated, truncated, _ = env.step(action)
-        told.update(observation.tobytes() + np.float64(reward).tobytes())
+        fingerprint.update(observation.tobytes() + np.float64(reward).tobytes())
         if terminated or truncated:
             break
-    return told.hexdigest()
+    return fingerprint.hexdigest()
 
 
 def _success(spec: TaskSpec) -> Iterator[dict[str, Any]]:
@@ -132,7 +148,7 @@ def _repeats(
         texts = list(run_problems(spec, lambda: make(name, **options), steps=STEPS))
         starts = {_start(make(name, **options), seed) for seed in SEEDS}
     except Exception as error:
-        yield _found(problem("step", _told(error)))
+        yield _found(problem("step", _error_text(error)))
         return
     yield from (_found(problem("values" if "finite" in text else "seeds", text)) for text in texts)
     if not texts:
@@ -163,7 +179,7 @@ def _snapshot(env: Any, spec: TaskSpec) -> Finding:
         env.restore(saved)
         again = _trajectory(env, actions[1:9])
     except Exception as error:
-        return Finding("state", "note", f"its state cannot be saved and restored: {_told(error)}")
+        return Finding("state", "note", f"its state cannot be saved and restored: {_error_text(error)}")
     if first != again:
         return Finding(
             "state", "note", "its state cannot be saved exactly: a restored episode goes on otherwise"
@@ -229,7 +245,7 @@ def _picture(env: Any, spec: TaskSpec) -> Finding:
         with tempfile.TemporaryDirectory() as folder:
             render_picture([Clip(scene, states)], Path(folder) / "frame.png")
     except Exception as error:  # no picture is no reason not to optimize
-        return Finding("picture", "note", f"it cannot be drawn: {_told(error)}", "", _remedy("picture"))
+        return Finding("picture", "note", f"it cannot be drawn: {_error_text(error)}", "", _remedy("picture"))
     how = (
         "from recorded states of its model"
         if scene.model_path
@@ -255,13 +271,13 @@ def _corners(spec: TaskSpec) -> list[Any]:
 def _attempt(trial: Callable[[], Any]) -> str | None:
     try:
         trial()
-    except Exception as error:  # somebody else's code may raise anything
-        return _told(error)
+    except Exception as error:  # third-party code may raise anything
+        return _error_text(error)
     return None
 
 
-def _told(error: Exception) -> str:
-    """Return an error in one line, with the place in the user's own code where it came from."""
+def _error_text(error: Exception) -> str:
+    """Return an error in one line, with the line of the user's code that raised it."""
     text = " ".join(str(error).split())
     if isinstance(error, TraceRobotError):
         return text
@@ -272,9 +288,9 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {text}{place}"
 
 
-def _field_of(said: object) -> str:
+def _field_of(message: object) -> str:
     """Return the field of the plug-in that a message is about, if it names one."""
-    words = str(said).replace(":", " ").replace(",", " ").split()
+    words = str(message).replace(":", " ").replace(",", " ").split()
     known = (
         "observation",
         "action",

@@ -18,7 +18,9 @@ from trace_robot.trace.operator_table import ask_model
 
 @dataclass(slots=True)
 class ConnectedModel:
-    """A chat model together with its meter; ``described`` says in words what answers.
+    """A chat model with its meter.
+
+    ``described`` names what answers.
 
     name, address: of the model and its endpoint, without anything secret; empty for a record.
     """
@@ -38,7 +40,15 @@ class ConnectedModel:
 
 
 def configured(model: str | None = None, base_url: str | None = None) -> str:
-    """Return in words which setting names a model, "" if none does; nothing is contacted."""
+    """Return which setting names a model, as text, contacting none.
+
+    Args:
+        model: a name that the caller has.
+        base_url: an endpoint that the caller has.
+
+    Returns:
+        The reason, such as "OPENAI_BASE_URL is set", "" if no model is configured.
+    """
     if base_url or os.environ.get("OPENAI_BASE_URL"):
         return "a base URL is given" if base_url else "OPENAI_BASE_URL is set"
     if os.environ.get("OPENAI_API_KEY"):
@@ -57,10 +67,20 @@ def connect(
     replay: Path | str | None = None,
     **options: Any,
 ) -> ConnectedModel:
-    """Return a counted model: from the record ``replay``, or an endpoint whose exchanges go to ``record``.
+    """Return a metered model of an endpoint, or of a record.
 
-    options: keyword arguments of OpenAIModel. Answers taken from a record cost nothing and are not counted
-    against the budget, except in a replay, which counts what was paid when it was recorded.
+    Args:
+        model: its name; None for the setting OPENAI_MODEL, or the only one that the endpoint offers.
+        base_url: of the endpoint; None for OPENAI_BASE_URL, else OpenAI's.
+        budget: limits; the call beyond one raises BudgetExceededError.
+        prices: what a token costs.
+        used: usage of an earlier session that counts against the budget.
+        record: a file to which exchanges are appended. Answers that are in it already cost nothing.
+        replay: a file that answers in place of an endpoint. It counts what was paid when it was recorded.
+        options: keyword arguments of OpenAIModel.
+
+    Raises:
+        ModelError: the settings of the endpoint cannot be used, or the file cannot be read.
     """
     if replay is not None:
         source = ReplayModel(replay)
@@ -74,7 +94,10 @@ def connect(
 
 
 def answer_with(model: ChatModel) -> None:
-    """Let ``call_llm`` ask ``model``; options given to a call are then left out."""
+    """Let ``call_llm`` ask ``model``.
+
+    Options given to a call are then left out.
+    """
 
     def ask(messages: list[Message], **_: Any) -> str:
         return model.chat(messages)[0].text

@@ -26,7 +26,10 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits; None for no limit. seconds: wall clock since the meter was made."""
+    """Limits.
+
+    None for no limit. seconds: wall clock since the meter was made.
+    """
 
     calls: int | None = None
     tokens: int | None = None
@@ -36,7 +39,10 @@ class Budget:
 
 @dataclass(slots=True)
 class Usage:
-    """What was used so far; ``failed`` calls got no answer. money stays 0 without prices."""
+    """What was used so far.
+
+    ``failed`` calls got no answer. money stays 0 without prices.
+    """
 
     calls: int = 0
     failed: int = 0

@@ -44,7 +44,9 @@ class Reply:
 
 
 class ChatModel(Protocol):
-    """``messages`` are dicts with "role" ("system", "user", "assistant") and "content".
+    """A chat model: messages in, replies out.
+
+    ``messages`` are dicts with "role" ("system", "user", "assistant") and "content".
 
     ``chat`` returns ``n`` replies. Raises ModelError where there is no answer.
     """
@@ -68,7 +70,9 @@ Answer = str | Reply | ModelError | Callable[[Sequence[Message]], str]
 
 
 class ScriptedModel:
-    """Answers from a queue; ``history`` holds every list of messages it was asked with.
+    """Answers from a queue.
+
+    ``history`` holds every list of messages it was asked with.
 
     An answer is a text, a Reply, a function of the messages, or a ModelError to raise.
     """

@@ -27,7 +27,10 @@ MOST_BYTES = 16_000_000
 
 
 class _Failed(Exception):
-    """A request without an answer. status 0: no answer at all; wait: what Retry-After asks for, seconds."""
+    """A request without an answer. status 0: no answer at all.
+
+    Wait: what Retry-After asks for, seconds.
+    """
 
     def __init__(
         self, status: int, message: str, wait: float | None = None, *, again: bool = True, slow: bool = False
@@ -94,7 +97,20 @@ class OpenAIModel:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
-        """Raises ModelAuthError, UnknownModelError, or ModelError when every retry failed."""
+        """Ask the model, again after a failure that may pass.
+
+        Args:
+            messages: the conversation.
+            n: how many replies to ask for.
+
+        Returns:
+            At least one reply, at most ``n``.
+
+        Raises:
+            ModelAuthError: the endpoint refused the key.
+            UnknownModelError: it does not know the model.
+            ModelError: every retry failed.
+        """
         if not self.model:
             self.model = self._only_model()
         replies = [] if self.parallel and n > 1 else self._request(messages, n)
@@ -106,7 +122,10 @@ class OpenAIModel:
         return replies[:n]
 
     def models(self) -> list[str]:
-        """The names of the models that the endpoint offers; empty where it does not say."""
+        """The names of the models that the endpoint offers.
+
+        Empty where it does not say.
+        """
         try:
             return self._offered()
         except _Failed:
@@ -154,7 +173,10 @@ class OpenAIModel:
         return float(min(2.0**attempt, 30.0) * (0.75 + 0.5 * self._random.random()))
 
     def _send(self, call: Callable[[Any], Any]) -> bytes:
-        """Return the body of a successful answer; raises _Failed."""
+        """Return the body of a successful answer.
+
+        Raises _Failed.
+        """
         client = self._connect()
         deadline = time.monotonic() + self.seconds
         body = bytearray()
@@ -182,7 +204,7 @@ class OpenAIModel:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Turn whatever the client raises into _Failed, with the key taken out of its text."""
+        """Turn the client's exceptions into _Failed, with the key taken out of the text."""
         import openai
 
         try:
@@ -256,7 +278,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """What a broken connection raises: openai's error, or that of the HTTP library under it (two names)."""
+    """Return the exceptions of a broken connection.
+
+    They are openai's, and those of the HTTP library under it, which has two names.
+    """
     import openai
 
     modules = [sys.modules.get(name) for name in ("httpx", "httpx2")]
@@ -275,7 +300,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _replies(body: bytes) -> list[Reply]:
-    """Read a chat completion; invalid UTF-8 becomes U+FFFD. Raises _Failed if it is none."""
+    """Read a chat completion.
+
+    Invalid UTF-8 becomes U+FFFD. Raises _Failed if it is none.
+    """
     text = body.decode("utf-8", errors="replace")
     try:
         data = json.loads(text, strict=False)

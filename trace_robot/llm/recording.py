@@ -1,4 +1,4 @@
-"""Exchanges with a model in one readable file, JSON lines: kept as they happen, and replayed."""
+"""Record and replay of exchanges with a model, in a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class Exchange:
         return key(self.messages)
 
     def line(self) -> str:
-        """One JSON line; long texts are lists of lines, so that people and version control can read them."""
+        """One JSON line.
+
+        Long texts are lists of lines, so that people and version control can read them.
+        """
         data = {
             "number": self.number,
             "messages": [{"role": m["role"], "content": _split(m["content"])} for m in self.messages],
@@ -45,7 +48,10 @@ def key(messages: Sequence[Message]) -> Key:
 
 
 def read_record(path: Path | str) -> list[Exchange]:
-    """Raises RunError where the file is missing or not a record; a half-written last line is left out."""
+    """Raises RunError where the file is missing or not a record.
+
+    A half-written last line is left out.
+    """
     path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -69,7 +75,7 @@ def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
 
 
 class RecordingModel:
-    """A model whose exchanges are appended to ``path`` and flushed to disk before they are used.
+    """A model whose exchanges are appended to a file before they are used.
 
     Requests that the file already holds are answered from it, each recorded answer once, so that an
     interrupted run pays for none twice.
@@ -96,7 +102,12 @@ class RecordingModel:
         return replies
 
     def skip(self, messages: Sequence[Message], n: int = 1) -> None:
-        """Count an answer in the file as given, because somebody else remembered it too."""
+        """Mark an answer of the file as used, because a journal has replayed it.
+
+        Args:
+            messages: the prompt.
+            n: the number of replies that were asked for.
+        """
         with self._lock:
             waiting = self._waiting.get(key(messages))
             if waiting and len(waiting[0].replies) == n:
@@ -122,7 +133,10 @@ class RecordingModel:
 
 
 class PromptDiffersError(ReplayMismatchError):
-    """A prompt is not in the record; ``difference`` is the unified diff to the next recorded one."""
+    """A prompt is not in the record.
+
+    ``difference`` is the unified diff to the next recorded one.
+    """
 
     def __init__(self, message: str, difference: str) -> None:
         super().__init__(message)

@@ -15,9 +15,9 @@ LONG_WORD = 16
 
 
 def token_bound(text: str) -> int:
-    """Return a number of tokens that common byte-pair tokenizers stay under, without a tokenizer.
+    """Return an upper bound on the tokens of common byte-pair tokenizers.
 
-    One token for every four letters begun (two in words too long to be words), for every digit and the
+    One token for every four letters begun (two in strings too long to be words), for every digit and the
     space before it, for every punctuation character, and for every byte of other scripts. On prompts, code
     and prose this is 1.3 to 1.9 times what cl100k and o200k count, which keep three digits together.
     """
@@ -43,7 +43,12 @@ def _tokens(piece: str) -> int:
 
 
 def shorten(text: str, tokens: int) -> str:
-    """Return ``text`` within ``tokens``: head and tail kept, the middle replaced by a note."""
+    """Return a text's head and tail, the middle replaced by a note.
+
+    Args:
+        text: any text; it comes back whole if it fits.
+        tokens: bound of the result, by ``token_bound``; "" where not even the note fits.
+    """
     if token_bound(text) <= tokens:
         return text
     note = f"\n[... {len(text):,} characters, shortened ...]\n"

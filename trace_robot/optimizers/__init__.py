@@ -1,4 +1,4 @@
-"""Optimizers of any traced program: ask for candidates, evaluate them, tell the outcomes."""
+"""Optimizers of any traced program, by ask and tell. They know nothing of robots."""
 
 from trace_robot.optimizers.cma_es import CMAES
 from trace_robot.optimizers.opro import OPRO

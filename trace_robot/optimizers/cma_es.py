@@ -1,4 +1,8 @@
-"""CMA-ES (Hansen, arXiv:1604.00772) on the numbers of a problem; costs evaluations and no tokens."""
+"""Tune the numbers of a problem with CMA-ES (Hansen, arXiv:1604.00772).
+
+It costs evaluations and no tokens. The ``cma`` package has the algorithm; here are the search space, the ranking of
+candidates and the reasons to stop.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +22,30 @@ from trace_robot.optimizers.prompt.reply import bounds
 from trace_robot.optimizers.prompt.values import number
 from trace_robot.optimizers.strategies import Trial, best_of, forget_graphs
 
-FLAT = 12
+FLAT = 12  # evaluations, all with one result, after which the numbers are held to have no effect
 
 
 class CMAES:
-    """Ask and tell over numeric parameters, and with ``literals`` the floats written in code.
+    """Ask and tell over numeric parameters, by CMA-ES.
 
-    start: a trial to begin from; without one, the starting values are asked for first. evaluations: how many
-    candidates to ask for at most. population: candidates a generation, None for the package's choice.
-    precision: stop when steps are this part of the first spread. new_id: gives ids, for use inside another
-    optimizer. Candidates rank by success, then score. elitist: the best so far takes part in every
-    generation, which pays where evaluations are exact and few.
+    Candidates rank by success, then score; CMA-ES uses nothing but their order.
+
+    Args:
+        problem: what is optimized; parameters that are no numbers stay as they are.
+        start: a trial to begin from; without one, the starting values are asked for first.
+        literals: tune the floats written in code, too.
+        evaluations: most candidates to ask for; None for no limit.
+        population: candidates in a generation; None for the package's choice, 4 + 3 log(n).
+        seed: of the generator of all samples; numpy's global one is left alone.
+        precision: stop when steps are this part of the first ones.
+        elitist: let the best so far take part in every generation, which pays where evaluations are exact and few
+            (measured in docs/problems.md).
+        origin: of the candidates.
+        new_id: gives ids, for use inside another optimizer; counts from 1 if None.
+
+    Raises:
+        ValueMismatchError: the problem has no number to tune.
+        MissingExtraError: the package ``cma`` is not installed.
     """
 
     uses_graph = False
@@ -55,18 +72,18 @@ class CMAES:
         self.origin = origin
         self._start = start.candidate if start else problem.start()
         self._new_id = new_id or count(1).__next__
-        self._dimensions = Dimensions(problem, self._start.values, code=literals)
-        if not len(self._dimensions):
+        self._space = SearchSpace(problem, self._start.values, literals=literals)
+        if not self._space.dimensions:
             raise ValueMismatchError(
                 "CMA-ES needs a number to change, got a problem without numeric parameters"
             )
-        self._strategy = _strategy(self._dimensions, population, seed, precision)
+        self._strategy = _strategy(self._space.dimensions, population, seed, precision)
         self._vectors: dict[int, Any] = {self._start.id: np.zeros(self._strategy.N)}
         self._waiting: list[Candidate] = []
         self._generation: list[tuple[int, Any]] = []
         self.asked = 0
         self.solved = False
-        self._heard = False  # an outcome, so that there is something for the elite to be
+        self._has_outcome = False  # an elite needs one
         self._done = ""
 
     @property
@@ -83,10 +100,11 @@ class CMAES:
         return "" if self._waiting else self._done
 
     def describe(self, candidate: Candidate) -> str:
-        """Say what the tuning changed in a candidate that it made."""
-        return self._dimensions.changes(self._values_of(self._vectors[candidate.id]))
+        """Return as text what changed in a candidate of the generation, or in the best."""
+        return self._space.describe(self._numbers(self._vectors[candidate.id]))
 
     def ask(self) -> list[Candidate]:
+        """Return the candidates that wait for their outcomes, none once ``done``."""
         if not self._waiting and not self.trials:
             self._waiting = [self._start]
         while not self._waiting and not self._done:
@@ -95,13 +113,13 @@ class CMAES:
 
     def _next_generation(self) -> None:
         best = self.best
-        if self.elitist and self._heard and best is not None:
+        if self.elitist and self._has_outcome and best is not None:
             self._strategy.inject([self._vectors[best.id]])
         vectors = self._strategy.ask()
         for vector in vectors:
-            values = self._dimensions.apply(self._values_of(vector))
+            values = self._space.apply(self._numbers(vector))
             if best is not None and plain(values) == plain(best.values):
-                self._generation.append((best.id, vector))
+                self._generation.append((best.id, vector))  # the elite: its outcome is known
                 continue
             candidate = Candidate(self._new_id(), self._start.id, values, "numbers varied", self.origin)
             self._generation.append((candidate.id, vector))
@@ -111,17 +129,23 @@ class CMAES:
         if not self._waiting:
             self._finish_generation()
 
-    def _values_of(self, vector: Any) -> list[float]:
-        return [d.value + float(x) * d.spread for d, x in zip(self._dimensions.list, vector, strict=False)]
+    def _numbers(self, vector: Any) -> list[float]:
+        # Not strict: a problem with one number has a second, idle coordinate.
+        return [d.value + float(x) * d.spread for d, x in zip(self._space.dimensions, vector, strict=False)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of candidates that were asked for, in any order or number.
+
+        Raises:
+            OrderError: an outcome is of no candidate that waits for one.
+        """
         for outcome in outcomes:
             candidate = next((c for c in self._waiting if c.id == outcome.candidate), None)
             if candidate is None:
                 raise OrderError(f"no candidate {outcome.candidate} waits for an outcome")
             self._waiting.remove(candidate)
             self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)], keep=1)
-            self._heard = True
+            self._has_outcome = True
             self._check_solved(outcome)
         if self._generation and not self._waiting:
             self._finish_generation()
@@ -149,17 +173,19 @@ class CMAES:
             self._done = self._done or f"CMA-ES converged: {', '.join(self._strategy.stop())}"
 
 
-def _strategy(dimensions: Dimensions, population: int | None, seed: int, precision: float) -> Any:
+def _strategy(dimensions: Sequence[Dimension], population: int | None, seed: int, precision: float) -> Any:
+    """Return the package's strategy, in units of the spread around each value."""
     generator = np.random.default_rng(seed)
     idle = [0.0] if len(dimensions) == 1 else []  # the package needs two dimensions
-    lows = [(d.low - d.value) / d.spread for d in dimensions.list] + [-math.inf for _ in idle]
-    highs = [(d.high - d.value) / d.spread for d in dimensions.list] + [math.inf for _ in idle]
+    lows = [(d.low - d.value) / d.spread for d in dimensions] + [-math.inf for _ in idle]
+    highs = [(d.high - d.value) / d.spread for d in dimensions] + [math.inf for _ in idle]
     options = {
         "bounds": [lows, highs],
-        "seed": float("nan"),
+        "seed": float("nan"),  # leaves numpy's global generator alone; samples come from ``randn``
         "randn": lambda *shape: generator.standard_normal(shape),
         "verbose": -9,
         "tolx": precision,
+        # Losses are ranks, so that none of the tests on their size or their course means anything.
         "tolfun": 0,
         "tolfunhist": 0,
         "tolflatfitness": float("inf"),
@@ -171,39 +197,51 @@ def _strategy(dimensions: Dimensions, population: int | None, seed: int, precisi
 
 
 SPREAD = 0.2
+NOTABLE = 0.05  # of a spread; a smaller change is not described
+MOST_CHANGES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One number. place: how it is named to people; spread: by how much to vary it at first."""
+    """One number of a search space.
+
+    Args:
+        parameter: the name of the parameter that holds it.
+        label: its name for people, such as ``act line 3``.
+        value: the number at the start.
+        spread: the standard deviation of the first samples.
+        low: lower bound.
+        high: upper bound.
+    """
 
     parameter: str
-    place: str
+    label: str
     value: float
     spread: float
     low: float = -math.inf
     high: float = math.inf
 
 
-class Dimensions:
-    """The numbers of ``values``; ``apply`` gives the values with others in their place."""
+class SearchSpace:
+    """The numbers in the values of a problem's parameters, as dimensions.
 
-    def __init__(self, problem: Problem, values: Mapping[str, Any], *, code: bool) -> None:
+    Args:
+        problem: the parameters.
+        values: the value of each, around which is searched.
+        literals: whether the floats written in code belong to it.
+    """
+
+    def __init__(self, problem: Problem, values: Mapping[str, Any], *, literals: bool) -> None:
         self.problem = problem
         self.values = dict(values)
-        self.code = code
-        self.list = [d for spec in problem.parameters for d in self._of(spec, values[spec.name])]
-
-    def __len__(self) -> int:
-        return len(self.list)
+        self.literals = literals
+        self.dimensions = [d for spec in problem.parameters for d in self._of(spec, values[spec.name])]
 
     def _of(self, spec: ParameterSpec, value: Any) -> list[Dimension]:
-        if spec.kind == "code" and self.code:
+        if spec.kind == "code" and self.literals:
             return [
-                Dimension(
-                    spec.name, f"{spec.name} line {literal.line}", literal.value, _spread(literal.value)
-                )
-                for literal in code.find(str(value))
+                Dimension(spec.name, f"{spec.name} line {x.line}", x.value, _spread(x.value))
+                for x in code.find_literals(str(value))
             ]
         if spec.kind not in ("number", "array"):
             return []
@@ -217,28 +255,27 @@ class Dimensions:
         ]
 
     def apply(self, vector: Sequence[float]) -> dict[str, Any]:
-        """Return all values, with the numbers of ``vector``, clipped to their bounds."""
-        given: dict[str, list[float]] = {}
-        for dimension, x in zip(self.list, vector, strict=True):
-            given.setdefault(dimension.parameter, []).append(
+        """Return all values with the numbers of ``vector``, clipped to their bounds."""
+        clipped: dict[str, list[float]] = {}
+        for dimension, x in zip(self.dimensions, vector, strict=True):
+            clipped.setdefault(dimension.parameter, []).append(
                 min(max(float(x), dimension.low), dimension.high)
             )
         values = dict(self.values)
-        for name, numbers in given.items():
+        for name, numbers in clipped.items():
             values[name] = _rebuilt(self.problem[name], values[name], numbers)
         return values
 
-    def changes(self, vector: Sequence[float], most: int = 6) -> str:
-        """Say which numbers ``vector`` changed most, by their spread."""
-        moved = [(abs(x - d.value) / d.spread, d, x) for d, x in zip(self.list, vector, strict=True)]
-        told = sorted((m for m in moved if m[0] > 0.05), key=lambda m: -m[0])[:most]
-        return (
-            ", ".join(f"{d.place}: {number(d.value)} to {number(x)}" for _, d, x in told) or "nothing moved"
-        )
+    def describe(self, vector: Sequence[float]) -> str:
+        """Return as text which numbers ``vector`` changes most, measured by their spread."""
+        changes = [(abs(x - d.value) / d.spread, d, x) for d, x in zip(self.dimensions, vector, strict=True)]
+        largest = sorted((c for c in changes if c[0] > NOTABLE), key=lambda c: -c[0])[:MOST_CHANGES]
+        texts = [f"{d.label}: {number(d.value)} to {number(x)}" for _, d, x in largest]
+        return ", ".join(texts) or "nothing moved"
 
 
 def _spread(value: float, low: float = -math.inf, high: float = math.inf) -> float:
-    """A fifth of the range between bounds, else of the number itself; a tenth for a number that is 0."""
+    """Return a fifth of the range between bounds, else of the number itself."""
     if math.isfinite(low) and math.isfinite(high) and high > low:
         return SPREAD * (high - low)
     return SPREAD * abs(value) or SPREAD / 2
@@ -246,7 +283,7 @@ def _spread(value: float, low: float = -math.inf, high: float = math.inf) -> flo
 
 def _rebuilt(spec: ParameterSpec, value: Any, numbers: list[float]) -> Any:
     if spec.kind == "code":
-        return code.replace(str(value), numbers)
+        return code.replace_literals(str(value), numbers)
     if spec.kind == "number":
         return round(numbers[0]) if isinstance(value, int) else float(f"{numbers[0]:.6g}")
     array = np.asarray([float(f"{x:.6g}") for x in numbers]).reshape(np.shape(value))

@@ -1,4 +1,4 @@
-"""Checks of suggested code by its syntax tree alone; nothing is executed here."""
+"""Check and edit suggested code by its syntax tree: nothing is executed here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trace_robot.optimizers import code
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def parse(source: str) -> ast.Module | str:
-    """Return the tree, or in words why there is none."""
+    """Return the syntax tree, or as text why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strings such as "\\d", which run
@@ -27,12 +25,12 @@ def parse(source: str) -> ast.Module | str:
 
 
 def functions(tree: ast.Module) -> dict[str, Function]:
-    """The top-level functions by name, the last of each name."""
+    """Return the top-level functions by name, the last of each name."""
     return {node.name: node for node in tree.body if isinstance(node, Function)}
 
 
 def bound_names(tree: ast.Module) -> set[str]:
-    """Names that the top level of the code defines or assigns."""
+    """Return the names that the top level of the code defines or assigns."""
     names: set[str] = set()
     for node in tree.body:
         if isinstance(node, Function | ast.ClassDef):
@@ -44,7 +42,10 @@ def bound_names(tree: ast.Module) -> set[str]:
 
 
 def signature(function: Function) -> str:
-    """The parameters as text, without annotations; a default shows as "=..." whatever its value."""
+    """Return the parameters as text, without annotations, every default as "=...".
+
+    Two functions with the same text can be called in the same way.
+    """
     arguments = function.args
     positional = [*arguments.posonlyargs, *arguments.args]
     optional = len(positional) - len(arguments.defaults)
@@ -63,7 +64,14 @@ def signature(function: Function) -> str:
 
 
 def tidy(source: str, name: str) -> str:
-    """Return ``source`` dedented, ending in a newline, without bundle decorators on the function ``name``."""
+    """Return source dedented, ending in a newline, without bundle decorators.
+
+    A model that knows ``@bundle(trainable=True)`` may write it above a function, which is already bundled.
+
+    Args:
+        source: Python source; what cannot be parsed is dedented only.
+        name: the function whose decorators are removed.
+    """
     source = textwrap.dedent(source.replace("\r\n", "\n")).strip("\n").rstrip() + "\n"
     tree = parse(source)
     if isinstance(tree, str) or name not in functions(tree):
@@ -77,36 +85,50 @@ def tidy(source: str, name: str) -> str:
 
 
 def problems(source: str, name: str, present: str, reserved: Iterable[str] = ()) -> list[str]:
-    """Return in words what keeps ``source`` from replacing ``present``, the code of the function ``name``.
+    """Return what keeps suggested source from replacing the present one.
 
-    reserved: names of other parameters, which the code must not define.
+    Args:
+        source: the suggestion.
+        name: the function that it must define, with the same signature.
+        present: the source that it would replace.
+        reserved: names of other parameters, which the code must not define.
+
+    Returns:
+        The problems as text, each in one line for the model to read.
     """
     tree = parse(source)
     if isinstance(tree, str):
         return [tree]
-    found = functions(tree)
-    if name not in found:
-        there = ", ".join(found) or "no function"
+    defined = functions(tree)
+    if name not in defined:
+        there = ", ".join(defined) or "no function"
         return [f"must define a function named {name!r}, got {there}; keep its name"]
-    if not isinstance(found[name], ast.FunctionDef):
+    if not isinstance(defined[name], ast.FunctionDef):
         return [f"{name!r} must be an ordinary function, got an async one"]
     faults = []
     before = parse(present)
     if not isinstance(before, str) and name in functions(before):
-        wanted, came = signature(functions(before)[name]), signature(found[name])
-        if wanted != came:
-            faults.append(f"must keep the signature {name}({wanted}), got {name}({came})")
+        wanted, suggested = signature(functions(before)[name]), signature(defined[name])
+        if wanted != suggested:
+            faults.append(f"must keep the signature {name}({wanted}), got {name}({suggested})")
     for taken in sorted(bound_names(tree) & set(reserved) - {name}):
-        faults.append(f"must not define {taken!r}, which is a variable of its own; suggest it separately")
+        faults.append(f"must not define {taken!r}, which is another variable; suggest it separately")
     return faults
 
 
-SMALLEST = 1e-6
+SMALLEST = 1e-6  # a smaller number is a tolerance or guards a division
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A number in source. line: 1-based; start, end: character offsets in the whole text, its minus included."""
+    """A float in source.
+
+    Args:
+        value: the number, negative with a minus before it.
+        line: counted from 1.
+        start: offset of its first character in the whole text, that of the minus if there is one.
+        end: offset behind its last character.
+    """
 
     value: float
     line: int
@@ -114,30 +136,37 @@ class Literal:
     end: int
 
 
-def find(source: str) -> list[Literal]:
-    """Return the floats of ``source`` that are worth tuning, in order; [] for code that cannot be parsed.
+def find_literals(source: str) -> list[Literal]:
+    """Return the floats of ``source`` that are worth tuning, in their order.
 
-    Whole numbers, 0.0, 1.0 and -1.0, exponents, indices, and numbers below a millionth are structure and
-    left out.
+    Whole numbers, 0.0, 1.0 and -1.0, exponents, indices, and numbers below a millionth are structure and left out.
+    Source that cannot be parsed has none.
     """
-    tree = code.parse(source)
+    tree = parse(source)
     if isinstance(tree, str):
         return []
     offsets = _line_offsets(source)
     lines = source.split("\n")
-    found = []
+    literals = []
     for node, value in _floats(tree):
         start = offsets[node.lineno - 1] + _characters(lines[node.lineno - 1], node.col_offset)
         end = offsets[(node.end_lineno or 1) - 1] + _characters(
             lines[(node.end_lineno or 1) - 1], node.end_col_offset or 0
         )
-        found.append(Literal(value, node.lineno, start, end))
-    return sorted(found, key=lambda literal: literal.start)
+        literals.append(Literal(value, node.lineno, start, end))
+    return sorted(literals, key=lambda literal: literal.start)
 
 
-def replace(source: str, values: Sequence[float]) -> str:
-    """Return ``source`` with ``values`` in the places that ``find`` gives, rounded to six digits."""
-    for literal, value in reversed(list(zip(find(source), values, strict=True))):
+def replace_literals(source: str, values: Sequence[float]) -> str:
+    """Return source with other numbers, all else as it was.
+
+    Args:
+        source: Python source.
+        values: one number for each of ``find_literals(source)``; six significant digits of it are written.
+    """
+    for literal, value in reversed(
+        list(zip(find_literals(source), values, strict=True))
+    ):  # offsets stay valid
         if value != literal.value:
             source = source[: literal.start] + _written(value) + source[literal.end :]
     return source
@@ -181,5 +210,5 @@ def _line_offsets(source: str) -> list[int]:
 
 
 def _characters(line: str, column: int) -> int:
-    """A column in UTF-8 bytes as a column in characters."""
+    """Return a column in characters from one in UTF-8 bytes, as ``ast`` counts."""
     return len(line.encode()[:column].decode(errors="ignore"))

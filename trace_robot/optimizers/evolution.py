@@ -1,4 +1,7 @@
-"""The cma package, imported when a strategy starts: it is slow to import, and most commands never tune a number."""
+"""Import the cma package when a strategy starts.
+
+Its import takes half a second, and most commands never tune a number.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ from trace_robot.errors import MissingExtraError
 
 
 def load_cma() -> Any:
-    """Return the module ``cma``; raise MissingExtraError with the command where it is not installed."""
+    """Return the module ``cma``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         with warnings.catch_warnings():
             # It warns where matplotlib is missing, which is used by none of its functions that are called here.

@@ -1,4 +1,4 @@
-"""OPRO (arXiv:2309.03409): past solutions with their scores, worst first, and no graph."""
+"""OPRO (arXiv:2309.03409): a model sees past solutions and their scores."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ than all of them. Each solution is a value for every variable, written as (type)
 
 
 class OPRO(OptoPrime):
-    """As OptoPrime, but the model sees the past solutions, their scores and feedback alone."""
+    """Ask and tell as OptoPrime, with past solutions instead of a graph.
+
+    The model sees the best solutions that fit, with their scores and feedback, in ascending order as in the paper.
+
+    Args:
+        arguments: ``parameters`` and ``model``, as those of OptoPrime.
+        memory_size: most solutions to show.
+        options: the other arguments of OptoPrime.
+    """
 
     uses_graph = False
 
-    def __init__(self, *given: Any, memory_size: int = 20, **options: Any) -> None:
-        super().__init__(*given, memory_size=memory_size, **options)
+    def __init__(self, *arguments: Any, memory_size: int = 20, **options: Any) -> None:
+        super().__init__(*arguments, memory_size=memory_size, **options)
 
     def _build(self, instance: ProblemInstance, budget: int) -> list[Message]:
         head = system(HEAD + FORMAT.strip().replace(" in #Variables", " of the solutions"))
@@ -49,7 +57,7 @@ class OPRO(OptoPrime):
 
 
 def _solutions(instance: ProblemInstance, trials: list[Trial], room: int) -> list[str]:
-    """The best that fit, worst first; without any trial, the starting values."""
+    """Return the best that fit, the worst of them first, or the starting values."""
     if not trials:
         values = "\n".join(variable(spec, spec.value) for spec in instance.problem.parameters)
         return [f"Solution, not tried yet\n{values}"]

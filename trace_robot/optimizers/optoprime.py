@@ -1,4 +1,4 @@
-"""OptoPrime (arXiv:2406.16218, section 4): a language model proposes, the best proposal so far is kept."""
+"""OptoPrime (arXiv:2406.16218, section 4): a language model proposes new values."""
 
 from __future__ import annotations
 
@@ -36,9 +36,15 @@ Answer again in the form asked for, complete, with this corrected."""
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One reply and what became of it: a candidate, or the problems that made it unusable.
+    """One reply of a model, and the candidate or the problems that it led to.
 
-    kind: "proposal", "repair" (second chance) or "no answer" (the error of the model is in ``problems``).
+    Args:
+        kind: "proposal", "repair" (the second chance of an unusable reply) or "no answer".
+        messages: the prompt.
+        reply: the reply, empty without an answer.
+        problems: why it could not be used; without an answer, the error of the model.
+        candidate: the id of the candidate that it suggests, None for one that is unusable or says stop.
+        reasoning: why, as the model explains it.
     """
 
     kind: str
@@ -49,6 +55,7 @@ class Attempt:
     reasoning: str = ""
 
     def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data, as stored in a run's ``attempts.json``."""
         return {
             "kind": self.kind,
             "messages": [dict(message) for message in self.messages],
@@ -60,16 +67,32 @@ class Attempt:
 
 
 class OptoPrime(TorchStyleOptimizer):
-    """Ask and tell over a Problem; made from parameter nodes, also ``zero_feedback``, ``backward`` and ``step``.
+    """Ask and tell by a language model that reads graphs and feedback.
 
-    parameters: a Problem, or trainable nodes, for which ``context`` and ``objective`` say what they are for.
-    model: None is enough for everything but ``ask`` after the first outcome. proposals: candidates a step.
-    token_budget: upper bound for every prompt, repairs included. check_code: further problems of suggested
-    source, in words. mask: parts left out of the prompt, such as "#History". attempts: requests in a row that
-    may fail or bring nothing usable before ``done`` says so.
+    The first candidate has the starting values. A reply that cannot be used is sent back once, with its problems, for
+    repair. An optimizer made from parameter nodes has ``zero_feedback``, ``backward`` and ``step``, too.
 
-    log: every reply with what became of it. counts: requests, answered, proposals, rejected, repaired,
-    unanswered.
+    Args:
+        parameters: a Problem, or trainable nodes of a traced program.
+        model: the chat model; None is enough for everything but ``ask`` after the first outcome.
+        memory_size: most trials in the history of a prompt.
+        proposals: replies to ask for at once, each of which may become a candidate.
+        token_budget: upper bound for the tokens of every prompt, those of repairs included.
+        check_code: returns further problems of suggested source as text, such as what a sandbox would refuse.
+        mask: names of parts to leave out of the prompt, such as "#History".
+        strategy: chooses the trial to improve on and the history; BestFirst if None.
+        attempts: requests in a row that may fail, or bring nothing usable, before ``done`` states that.
+        context: what is known of the problem, where ``parameters`` are nodes.
+        objective: what the score measures, where ``parameters`` are nodes.
+
+    Attributes:
+        trials: the candidates with their outcomes, in the order of evaluation.
+        log: every reply with the candidate or the problems that it led to.
+        counts: of "requests", "answered", "proposals", "rejected", "repaired" and "unanswered".
+
+    Raises:
+        UnknownNameError: ``mask`` has a name that is no part of a prompt.
+        OrderError: ``proposals`` is not 1 although ``parameters`` are nodes, which are changed in place.
     """
 
     uses_graph = True
@@ -114,26 +137,33 @@ class OptoPrime(TorchStyleOptimizer):
 
     @property
     def best(self) -> Candidate | None:
+        """The candidate of ``best_trial``."""
         trial = best_of(self.trials)
         return trial.candidate if trial else None
 
     @property
     def waiting(self) -> list[Candidate]:
-        """The candidates whose outcomes are still to be told."""
+        """The candidates without an outcome yet."""
         return list(self._waiting)
 
     @property
     def best_trial(self) -> Trial | None:
+        """The trial that ranks highest so far, None before the first one."""
         return best_of(self.trials)
 
     @property
     def done(self) -> str:
+        """Why there is nothing more to ask for, "" while there is."""
         return "" if self._waiting else self._done
 
     def ask(self) -> list[Candidate]:
-        """Return the candidates to evaluate; the first are the starting values. Empty once ``done``.
+        """Return the candidates to evaluate, none once ``done``.
 
-        Raises ModelError when the model never answered at all, or its settings are wrong.
+        Raises:
+            OrderError: a proposal is needed, and there is no model.
+            ModelError: the model has not answered at all yet, refuses the key, or is unknown.
+            ReplayMismatchError: the model is a record that does not have this prompt.
+            BudgetExceededError: the variables alone leave no room in the token budget.
         """
         if not self._waiting and not self.trials:
             self._waiting = [self.problem.start()]
@@ -147,7 +177,11 @@ class OptoPrime(TorchStyleOptimizer):
         return list(self._waiting)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Take the outcomes of candidates that were asked for, in any order or number."""
+        """Take the outcomes of candidates that were asked for, in any order or number.
+
+        Raises:
+            OrderError: an outcome is of no candidate that waits for one.
+        """
         for outcome in outcomes:
             candidate = next((c for c in self._waiting if c.id == outcome.candidate), None)
             if candidate is None:
@@ -157,7 +191,12 @@ class OptoPrime(TorchStyleOptimizer):
             self.learn(candidate, outcome)
 
     def learn(self, candidate: Candidate, outcome: Outcome) -> None:
-        """Add a trial, asked for or made elsewhere (by tuning, by hand) with an id from ``new_id``."""
+        """Add a trial.
+
+        Args:
+            candidate: asked for, or made elsewhere (by tuning, by hand) with an id from ``new_id``.
+            outcome: what it did.
+        """
         self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)])
         self.next_id = max(self.next_id, candidate.id + 1)
         enough = self.problem.enough
@@ -165,13 +204,21 @@ class OptoPrime(TorchStyleOptimizer):
             self._done = f"solved: candidate {candidate.id} has success {outcome.success:g}"
 
     def new_id(self) -> int:
+        """Return an id for a candidate that is made elsewhere."""
         self.next_id += 1
         return self.next_id - 1
 
     # --- the prompt
 
     def messages(self, budget: int | None = None) -> list[Message]:
-        """Return what the model would be asked next; needs no model."""
+        """Return what the model is asked next, without asking it.
+
+        Args:
+            budget: most tokens; ``token_budget`` if None.
+
+        Raises:
+            BudgetExceededError: the variables alone take more than ``token_budget``. A ``budget`` raises nothing.
+        """
         if budget is not None:
             return self._build(self._instance(), budget)
         messages = self._build(self._instance(), self.token_budget)
@@ -183,7 +230,7 @@ class OptoPrime(TorchStyleOptimizer):
         return messages
 
     def prompt(self) -> str:
-        """Return the next prompt as one text, for reading."""
+        """Return the next prompt as one text, for people."""
         return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in self.messages())
 
     def _build(self, instance: ProblemInstance, budget: int) -> list[Message]:
@@ -209,7 +256,7 @@ class OptoPrime(TorchStyleOptimizer):
             self._done = "the model sees nothing to improve"
 
     def _take(self, parent: Trial, messages: Sequence[Message], answer: Reply, *, repair: bool) -> bool:
-        """Make a candidate of a reply, or keep its problems and ask once more; True if it says stop."""
+        """Make a candidate of a reply or ask for its repair. Return whether it says stop."""
         kind = "proposal" if repair else "repair"
         try:
             suggestion, values = self._read(parent, answer)
@@ -233,6 +280,7 @@ class OptoPrime(TorchStyleOptimizer):
 
     def _repair(self, parent: Trial, answer: Reply, error: UnusableReplyError) -> bool:
         complaint = user(REPAIR.format(problems="\n".join(f"- {p}" for p in error.problems)))
+        # The reply is quoted only as far as the parts of the prompt that are always whole leave room.
         free = self.token_budget - message_tokens([*self.messages(0), complaint])
         quoted = assistant(shorten(answer.text, min(free - 30, self.token_budget // 4)) or "(empty)")
         room = self.token_budget - message_tokens([quoted, complaint])
@@ -244,7 +292,11 @@ class OptoPrime(TorchStyleOptimizer):
         return self._take(parent, messages, answers[0], repair=False)
 
     def _read(self, parent: Trial, answer: Reply) -> tuple[Suggestion, dict[str, Any] | None]:
-        """Return the suggestion and whole values for a candidate, None where it only says stop."""
+        """Return the suggestion and all values of its candidate, None if it says stop.
+
+        Raises:
+            UnusableReplyError: something is wrong with it.
+        """
         names = {spec.name: spec.function for spec in self.problem.parameters if spec.kind == "code"}
         suggestion = parse_reply(answer, names)
         if suggestion.stop and not suggestion.values:
@@ -262,6 +314,7 @@ class OptoPrime(TorchStyleOptimizer):
         return suggestion, values
 
     def _seen(self, values: Mapping[str, Any]) -> int | None:
+        """Return the id of a candidate with these values, None without one."""
         known = [*(trial.candidate for trial in self.trials), *self._waiting]
         return next((c.id for c in known if plain(c.values) == plain(values)), None)
 
@@ -272,7 +325,7 @@ class OptoPrime(TorchStyleOptimizer):
         try:
             answers = self.model.chat(messages, n)
         except (ModelAuthError, UnknownModelError, ReplayMismatchError):
-            raise
+            raise  # asking again would not help
         except BudgetExceededError as error:
             self._done = str(error)
             return []
@@ -285,5 +338,5 @@ class OptoPrime(TorchStyleOptimizer):
 
     def _unanswered(self, messages: Sequence[Message], error: ModelError) -> None:
         if not self.counts["answered"]:
-            raise error
+            raise error  # likely a wrong setting; later, a fault of the connection, worth another request
         self.log.append(Attempt("no answer", tuple(messages), Reply("", "none"), (str(error),)))

@@ -1,4 +1,7 @@
-"""The OPTO instance (arXiv:2406.16218, section 3) and what every optimizer takes and gives, as plain data."""
+"""Problems (OPTO, arXiv:2406.16218, section 3), candidates and outcomes.
+
+They are plain data, so that they pass process boundaries and stores.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,19 @@ Kind = Literal["code", "number", "text", "bool", "array", "list", "dict"]
 
 @dataclass(frozen=True, slots=True)
 class ParameterSpec:
-    """One parameter: its name, what kind of value it takes, its present value and what is said about it.
+    """One parameter of a problem.
 
-    kind "code": value is the source of the function called ``name`` (or ``entry``, where the two differ).
-    constraint: None, or what the trace engine takes as a constraint (text, bounds or choices).
+    Args:
+        name: unique in the problem.
+        kind: of its value. The value of "code" is the source of a function.
+        value: at the start.
+        description: what it does, with its unit.
+        constraint: None, a text, (low, high) or {"low": ..., "high": ...} with None for no bound, a list of choices, or
+            a constraint of the trace engine. A text is shown and not checked.
+        entry: the name of the function in code, where it is not ``name``.
+
+    Raises:
+        ValueMismatchError: ``kind`` is not one of Kind.
     """
 
     name: str
@@ -47,10 +59,15 @@ class ParameterSpec:
 class Candidate:
     """One choice of values for all parameters.
 
-    parent: id of the candidate it was made from. note: one line saying what was changed and why.
-    origin: who made it ("start", "model", "search", "cma", "literals", ...).
-    program: a data twin that runs in place of the values (built-in search). seeds: initial conditions to use,
-    None for all of them. text: a whole controller that runs in place of the policy with the values in it.
+    Args:
+        id: unique within an optimizer.
+        parent: id of the candidate that it was made from.
+        values: by the name of the parameter.
+        note: what was changed and why, in one line.
+        origin: what made it: "start", "model", "search", "cma", "tuning", "tuned", "given" and so on.
+        program: a controller as data, which runs in place of the values (built-in search).
+        seeds: initial conditions to use, None for all of them.
+        text: a whole controller that runs in place of the policy with the values in it.
     """
 
     id: int
@@ -63,7 +80,7 @@ class Candidate:
     text: str = ""
 
     def to_data(self) -> dict[str, Any]:
-        """Return JSON-able data; values must themselves be JSON-able (arrays become lists)."""
+        """Return JSON-able data, if the values are, with lists for arrays."""
         return {
             "id": self.id,
             "parent": self.parent,
@@ -77,18 +94,25 @@ class Candidate:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Candidate:
+        """Return the candidate that ``to_data`` wrote."""
         seeds = data.get("seeds")
         return cls(**{**data, "seeds": None if seeds is None else tuple(seeds)})
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a candidate did; a larger score is better.
+    """What a candidate did.
 
-    candidate: its id. success: fraction of its episodes that succeeded, 0 to 1. scores: one an episode.
-    feedback: the words given to the output. subgraph: of the most telling episode; graph: the same as
-    records, where it came from another process; neither is in the JSON form.
-    details: small named numbers, or sequences of them with one entry an episode.
+    Args:
+        candidate: its id.
+        score: larger is better; nan for none.
+        feedback: text for a model.
+        success: fraction of its episodes that succeeded, 0 to 1.
+        scores: one an episode.
+        subgraph: of the most informative episode.
+        faults: of its episodes that a controller's error ended.
+        details: small named numbers, or sequences of them with one entry an episode.
+        graph: the same as ``subgraph``, as records, from another process. Neither is in the JSON form.
     """
 
     candidate: int
@@ -102,6 +126,7 @@ class Outcome:
     graph: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
 
     def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data without the graph."""
         return {
             "candidate": self.candidate,
             "score": float(self.score),
@@ -117,20 +142,28 @@ class Outcome:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that ``to_data`` wrote."""
         faults = tuple(Fault(**fault) for fault in data.get("faults", ()))
         return cls(**{**data, "scores": tuple(data.get("scores", ())), "faults": faults})
 
     def without_graph(self) -> Outcome:
+        """Return the outcome without its graph, which is by far its largest part."""
         return replace(self, subgraph=None, graph=())
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Parameters, context in words, and (where there is one in reach) the trace oracle.
+    """Parameters, a context, and the trace oracle where one is at hand.
 
-    objective: what the score measures, in words; larger is always better.
-    enough: fraction of successful episodes at which the problem counts as solved; None for never.
-    oracle: evaluates one candidate; None where a loop outside does it.
+    Args:
+        parameters: at least one, with different names.
+        context: what is known of the problem, as text.
+        objective: what the score measures, as text. A larger score is better.
+        enough: fraction of successful episodes at which the problem counts as solved; None for never.
+        oracle: evaluates one candidate; None where a loop outside does it.
+
+    Raises:
+        ValueMismatchError: there is no parameter, or two have the same name.
     """
 
     parameters: tuple[ParameterSpec, ...]
@@ -165,11 +198,11 @@ class Problem:
 
 
 class Optimizer(Protocol):
-    """Ask for candidates, evaluate each, tell the outcomes; repeat until ``done`` says why to stop.
+    """Ask for candidates, evaluate them, tell the outcomes, until ``done`` says why.
 
     ``ask`` twice without ``tell`` gives the candidates that still wait for their outcome.
-    ``best`` is the best candidate told so far. ``done`` is "" while going on, else the reason.
-    ``uses_graph``: whether the next outcomes should carry the graph of a telling episode.
+    ``best`` is the best candidate with an outcome. ``done`` is "" while going on, else the reason.
+    ``uses_graph``: whether the next outcomes should carry the graph of the most informative episode.
     ``log``: every reply of a model so far, empty where none is asked. A class that derives from this one inherits
     ``uses_graph`` False and an empty ``log``.
     """
@@ -194,8 +227,8 @@ class Optimizer(Protocol):
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` with arrays and numpy numbers replaced by lists and Python numbers."""
-    if hasattr(value, "tolist"):
+    """Return a value with lists and Python numbers for arrays and numpy numbers."""
+    if hasattr(value, "tolist"):  # arrays and numpy scalars alike
         return value.tolist()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}

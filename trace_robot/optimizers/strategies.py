@@ -1,4 +1,4 @@
-"""Evaluated candidates, which of them is worked on next, and which are shown to the model."""
+"""Trials, and strategies that choose the one to improve on and those to show."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.optimizers.prompt.table import minimal
 
 Records = tuple[Mapping[str, Any], ...]
-MOST_CHARACTERS = 800
+MOST_CHARACTERS = 800  # of the text of a value in a graph
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A candidate with its outcome; graph: the subgraph of its most telling episode, as records."""
+    """A candidate with its outcome.
+
+    Args:
+        candidate: what was evaluated.
+        outcome: what it did, without its graph.
+        graph: the minimal subgraph of its most informative episode, as records.
+    """
 
     candidate: Candidate
     outcome: Outcome
@@ -24,6 +30,12 @@ class Trial:
 
     @classmethod
     def of(cls, candidate: Candidate, outcome: Outcome) -> Trial:
+        """Return the trial of an outcome, its graph cut down to what a parameter leads to.
+
+        Args:
+            candidate: what was evaluated.
+            outcome: what it did, with its graph.
+        """
         graph: Records = outcome.graph
         if not graph and outcome.subgraph is not None:
             graph = tuple(outcome.subgraph.to_records(max_chars=MOST_CHARACTERS))
@@ -31,39 +43,48 @@ class Trial:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Success first, then score; what is not a number ranks last."""
+        """Success first, then score, where nan ranks last."""
         score = float(self.outcome.score)
         return (self.outcome.success, -math.inf if math.isnan(score) else score)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The trial that ranks highest, the earlier one of equals."""
+    """Return the trial that ranks highest, the earlier one of equals."""
     return max(trials, key=lambda trial: trial.rank, default=None)
 
 
 class Strategy(Protocol):
-    """Chooses; ``trials`` is never empty and in the order of evaluation."""
+    """Chooses among trials, which are never none and in the order of evaluation."""
 
     def parent(self, trials: Sequence[Trial]) -> Trial:
-        """Return the trial whose values, graph and feedback the model is shown to improve on."""
+        """Return the trial to improve on, whose values, graph and feedback are shown."""
         ...
 
     def shown(self, trials: Sequence[Trial], parent: Trial, size: int) -> list[Trial]:
-        """Return at most ``size`` further trials for the history, the most useful first."""
+        """Return further trials for the history, the most useful first.
+
+        Args:
+            trials: all trials.
+            parent: the one to improve on, which is not part of the history.
+            size: most trials to return.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BestFirst:
-    """Work on the best trial; after ``patience`` children of it that are no better, on the next best in turn.
+    """Work on the best of the trials, or on one of the next two after some failures.
 
-    A latest trial without a score (not a number) is worked on at once. The history holds the best and the
-    latest trials in turn.
+    A latest trial without a score (nan) is worked on at once. The history holds the best and the latest trials in turn.
+
+    Args:
+        patience: candidates made from a trial before it is the next one's turn.
     """
 
     patience: int = 4
 
     def parent(self, trials: Sequence[Trial]) -> Trial:
+        """Return the one of the three best that was tried for the fewest rounds."""
         if math.isnan(trials[-1].outcome.score):
             return trials[-1]
         ranked = sorted(trials, key=lambda trial: trial.rank, reverse=True)
@@ -74,6 +95,13 @@ class BestFirst:
         return min(ranked[:3], key=lambda trial: tries[trial.candidate.id] // self.patience)
 
     def shown(self, trials: Sequence[Trial], parent: Trial, size: int) -> list[Trial]:
+        """Return the latest trial, the best, the one before the latest, and so on.
+
+        Args:
+            trials: all trials.
+            parent: the one to improve on, which is not part of the history.
+            size: most trials to return.
+        """
         others = [trial for trial in trials if trial.candidate.id != parent.candidate.id]
         ranked = sorted(others, key=lambda trial: trial.rank, reverse=True)
         chosen: list[Trial] = []
@@ -84,17 +112,33 @@ class BestFirst:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """A single chain, as published: always the last trial, whatever it scored."""
+    """Work on the last trial, whatever it scored: a single chain, as published."""
 
     def parent(self, trials: Sequence[Trial]) -> Trial:
+        """Return the last trial."""
         return trials[-1]
 
     def shown(self, trials: Sequence[Trial], parent: Trial, size: int) -> list[Trial]:
+        """Return the trials before the last, the latest first.
+
+        Args:
+            trials: all trials.
+            parent: the last of them.
+            size: most trials to return.
+        """
         return list(reversed(trials[:-1]))[:size]
 
 
 def forget_graphs(trials: Sequence[Trial], keep: int = 4) -> list[Trial]:
-    """Drop the graphs of all but the ``keep`` best and the ``keep`` latest trials."""
+    """Drop the graphs of trials that no strategy works on any more, to bound memory.
+
+    Args:
+        trials: in the order of evaluation.
+        keep: how many of the best, and as many of the latest, keep their graphs.
+
+    Returns:
+        All trials, in the same order.
+    """
     ranked = sorted(trials, key=lambda trial: trial.rank, reverse=True)
     kept = {trial.candidate.id for trial in (*ranked[:keep], *trials[-keep:])}
     return [t if t.candidate.id in kept or not t.graph else replace(t, graph=()) for t in trials]

@@ -1,4 +1,7 @@
-"""The published way to use an optimizer: zero_feedback, backward, step, on parameter nodes changed in place."""
+"""Use an optimizer as in PyTorch: zero_feedback, backward, step.
+
+This is the published way (arXiv:2406.16218, section 2), on top of ask and tell.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,40 @@ import numpy as np
 
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Kind, Outcome, ParameterSpec, Problem, plain
-
-if TYPE_CHECKING:
-    from trace_robot.trace import Node, ParameterNode, Subgraph
+from trace_robot.trace.backward import Subgraph, merge
+from trace_robot.trace.node import Node
+from trace_robot.trace.node_types import ParameterNode
 
 
 def problem_of(
     parameters: Iterable[Node], context: str = "", objective: str = ""
 ) -> tuple[Problem, dict[str, ParameterNode]]:
-    """Return the trainable nodes as a problem, and by the names they have in it."""
-    from trace_robot.trace.node_types import ParameterNode
+    """Return nodes as a problem.
 
-    found = list(dict.fromkeys(p for p in parameters if isinstance(p, ParameterNode) and p.trainable))
-    keys = [node.key for node in found]
+    Args:
+        parameters: nodes; those that are not trainable parameters are left out, doubles counted once.
+        context: what is known of the problem.
+        objective: what the score measures.
+
+    Returns:
+        The problem, which no success solves, and its nodes by the names they have in it.
+
+    Raises:
+        ValueMismatchError: no node is a trainable parameter.
+    """
+    trainable = list(dict.fromkeys(p for p in parameters if isinstance(p, ParameterNode) and p.trainable))
+    keys = [node.key for node in trainable]
+    # The short name where it is unique, else the one with a running number.
     nodes = {
-        node.py_name if keys.count(key) > 1 else key: node for key, node in zip(keys, found, strict=True)
+        node.py_name if keys.count(key) > 1 else key: node for key, node in zip(keys, trainable, strict=True)
     }
     specs = tuple(_spec(name, node) for name, node in nodes.items())
     return Problem(specs, context, objective, enough=None), nodes
 
 
 def _spec(name: str, node: ParameterNode) -> ParameterSpec:
-    told = node._about is not None and bool(node._about[0])
-    description = node.description.partition("] ")[2] if told else ""
+    described = node._about is not None and bool(node._about[0])  # else the node makes a description up
+    description = node.description.partition("] ")[2] if described else ""
     kind: Kind = "code" if node.function else _kind(node.data)
     return ParameterSpec(name, kind, node.data, description, node.constraint, node.function)
 
@@ -50,9 +64,13 @@ def _kind(value: Any) -> Kind:
 
 
 class TorchStyleOptimizer:
-    """The trio on top of ask and tell, for optimizers made from parameter nodes.
+    """``zero_feedback``, ``backward`` and ``step`` for optimizers made from nodes.
 
     Without a score, from ``step(score=...)`` or a number as feedback, the last values are worked on next.
+
+    Attributes:
+        problem: the parameters.
+        nodes: those of the parameters, by their names in ``problem``; empty for an optimizer made from a problem.
     """
 
     problem: Problem
@@ -68,31 +86,48 @@ class TorchStyleOptimizer:
 
     @property
     def parameters(self) -> list[ParameterNode]:
+        """The nodes whose values ``step`` changes."""
         return list(self.nodes.values())
 
     def zero_feedback(self) -> None:
+        """Forget the feedback of the parameters, as before each round."""
         for node in self.nodes.values():
             node.zero_feedback()
 
     def backward(self, node: Node, feedback: Any, **options: Any) -> Any:
-        """Hand ``feedback`` on ``node`` to the parameters; options as for ``node.backward``."""
+        """Propagate feedback on a node to the parameters.
+
+        Args:
+            node: the output of the traced program.
+            feedback: a text, or a number that is also the score.
+            options: as for ``node.backward``.
+
+        Returns:
+            What ``node.backward`` returns.
+        """
         return node.backward(feedback, **options)
 
     def subgraph(self) -> Subgraph:
-        """Return the union of what ``backward`` brought since ``zero_feedback``."""
-        from trace_robot.trace.backward import merge
-
-        brought = (given for node in self.nodes.values() for given in node.feedback.values())
-        return merge(each for given in brought for each in given)
+        """Return the union of what ``backward`` propagated since ``zero_feedback``."""
+        feedback = (subgraphs for node in self.nodes.values() for subgraphs in node.feedback.values())
+        return merge(subgraph for subgraphs in feedback for subgraph in subgraphs)
 
     def summarize(self) -> Any:
-        """Return the present feedback's Summary; needs no model."""
+        """Return the Summary of the present feedback, without asking the model."""
         return self.subgraph().summary()
 
     def step(self, score: float | None = None) -> dict[str, Any]:
-        """Learn from the feedback, ask for new values and put them into the nodes; return what changed.
+        """Learn from the feedback, ask for new values and put them into the nodes.
 
-        Raises OrderError without feedback, ModelError without an answer; the nodes are then as before.
+        Args:
+            score: of the present values; None takes the mean of the numbers among the feedback.
+
+        Returns:
+            The new values of the parameters that changed, by name.
+
+        Raises:
+            OrderError: there is no feedback. The nodes are then as before.
+            ModelError: the model does not answer. The nodes are then as before.
         """
         subgraph = self.subgraph()
         if not subgraph:
@@ -101,10 +136,8 @@ class TorchStyleOptimizer:
             )
         self._done = ""
         candidate = self._present()
-        given = [feedback for _, feedback in subgraph.outputs]
-        self.learn(
-            candidate, Outcome(candidate.id, _score(score, given), subgraph.feedback, subgraph=subgraph)
-        )
+        value = _score(score, [feedback for _, feedback in subgraph.outputs])
+        self.learn(candidate, Outcome(candidate.id, value, subgraph.feedback, subgraph=subgraph))
         asked = self.ask()
         if not asked:
             return {}
@@ -115,7 +148,7 @@ class TorchStyleOptimizer:
         return changed
 
     def _present(self) -> Candidate:
-        """Return the candidate whose values the nodes have, a new one if somebody else changed them."""
+        """Return the candidate whose values the nodes have, a new one for other values."""
         values = {name: node.data for name, node in self.nodes.items()}
         asked = self._waiting.pop() if self._waiting else self.problem.start()
         self._waiting.clear()
@@ -125,13 +158,13 @@ class TorchStyleOptimizer:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Copy everything but the nodes and the model, which stay the same objects."""
-        made = copy.copy(self)
-        memo[id(self)] = made
+        duplicate = copy.copy(self)
+        memo[id(self)] = duplicate
         shared = ("nodes", "model", "problem", "strategy", "check_code")
         for name, value in vars(self).items():
             if name not in shared:
-                setattr(made, name, copy.deepcopy(value, memo))
-        return made
+                setattr(duplicate, name, copy.deepcopy(value, memo))
+        return duplicate
 
 
 def _score(score: float | None, feedback: Iterable[Any]) -> float:
@@ -142,9 +175,17 @@ def _score(score: float | None, feedback: Iterable[Any]) -> float:
 
 
 def as_problem(
-    given: Problem | Iterable[Node], told: Mapping[str, str]
+    parameters: Problem | Iterable[Node], texts: Mapping[str, str]
 ) -> tuple[Problem, dict[str, ParameterNode]]:
-    """Return a problem as it is, or made from nodes with ``told`` context and objective."""
-    if isinstance(given, Problem):
-        return given, {}
-    return problem_of(given, **told)
+    """Return a problem as it is, or make one from nodes.
+
+    Args:
+        parameters: a problem or nodes.
+        texts: "context" and "objective" of a problem made from nodes.
+
+    Returns:
+        As ``problem_of``, without nodes for a problem.
+    """
+    if isinstance(parameters, Problem):
+        return parameters, {}
+    return problem_of(parameters, **texts)

@@ -1,4 +1,4 @@
-"""Structure by model, numbers by search: CMA-ES between the proposals of another optimizer."""
+"""Structure by model, numbers by search: CMA-ES between OptoPrime's proposals."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trace_robot.errors import OrderError
-from trace_robot.optimizers.cma_es import CMAES, Dimensions
+from trace_robot.optimizers.cma_es import CMAES, SearchSpace
 from trace_robot.optimizers.optoprime import Attempt, OptoPrime
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem
 from trace_robot.optimizers.strategies import Trial
 
 
 class Tuned:
-    """Ask and tell like ``inner``; whenever its best gets better, tune that one's numbers for ``evaluations``.
+    """Ask and tell as ``inner``, and tune the numbers of each new best candidate.
 
-    Tuned are numeric parameters and, with ``literals``, the floats written in code. The winner is asked for
-    once more, for its graph, and becomes a trial of ``inner``, with a note that tells what was changed. The
-    origin of its candidates is "tuning", of winners "tuned".
+    The best tuned candidate is evaluated once more, for its graph, and becomes a trial of ``inner`` with a note on what
+    was changed. The origin of candidates is "tuning", that of the best "tuned".
+
+    Args:
+        inner: the optimizer that proposes.
+        evaluations: most candidates that a tuning asks for.
+        population: candidates in a generation; None for the package's choice. Four, and the best so far in each
+            generation, did best in 48 evaluations (measured in docs/problems.md).
+        literals: tune the floats written in code, not only numeric parameters.
+        seed: of the samples.
     """
 
     def __init__(
@@ -41,31 +48,38 @@ class Tuned:
 
     @property
     def problem(self) -> Problem:
+        """The problem of ``inner``."""
         return self.inner.problem
 
     @property
     def best_trial(self) -> Trial | None:
+        """The trial that ranks highest, those of a present tuning included."""
         trials = [self.inner.best_trial, self._tuner.best_trial if self._tuner else None]
         return max((trial for trial in trials if trial), key=lambda trial: trial.rank, default=None)
 
     @property
     def best(self) -> Candidate | None:
+        """The candidate of ``best_trial``."""
         trial = self.best_trial
         return trial.candidate if trial else None
 
     @property
     def uses_graph(self) -> bool:
+        """Whether the next outcomes should carry a graph, which tuning does not need."""
         return self._tuner is None and self.inner.uses_graph
 
     @property
     def log(self) -> list[Attempt]:
+        """Every reply of the model so far."""
         return self.inner.log
 
     @property
     def done(self) -> str:
+        """Why there is nothing more to ask for, "" while there is."""
         return "" if self._tuner or self._winner else self.inner.done
 
     def ask(self) -> list[Candidate]:
+        """Return the candidates of ``inner`` or of a tuning. Raises as ``inner.ask``."""
         if self._winner is not None:
             return [self._winner]
         if self._tuner is not None:
@@ -73,6 +87,13 @@ class Tuned:
         return self.inner.ask()
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of candidates that were asked for.
+
+        A tuning begins where they give ``inner`` a new best, and ends with its last generation.
+
+        Raises:
+            OrderError: an outcome is of no candidate that waits for one.
+        """
         if self._winner is not None:
             self._learn(self._winner, outcomes)
             return
@@ -90,7 +111,7 @@ class Tuned:
         if best is None or self.inner.done or (self._tuned is not None and best.rank <= self._tuned):
             return
         self._tuned = best.rank
-        if len(Dimensions(self.problem, best.candidate.values, code=self.literals)):
+        if SearchSpace(self.problem, best.candidate.values, literals=self.literals).dimensions:
             self._from = best
             self._tuner = self._start(best)
 

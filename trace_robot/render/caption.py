@@ -1,6 +1,10 @@
-"""Captions: a band of text below a picture, and a coloured frame around its ending.
+"""Captions: a band of text below a picture, and a colored frame around its ending.
 
-The texts may come from a model: they are drawn and nothing else, without control characters, and shortened.
+Texts may come from a model. There are four places that make untrusted text safe, each for its medium. Here it becomes
+one short line of ASCII: a picture has no room to spell characters out, and the font no letters for them. Pages
+(``trace_robot.report.escape``) and terminals (``trace_robot.cli``) spell out what cannot be seen, so that a reader sees
+all of it and none acts. The message of a controller's fault (``trace_robot.sandbox.protocol``) becomes one bounded
+line of printable characters of any script, since prompts and logs quote it.
 """
 
 from __future__ import annotations
@@ -24,15 +28,15 @@ DRAWABLE = frozenset(map(chr, range(32, 127))) | {"·"}
 DASHES_AND_QUOTES = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "ß": "ss", "…": "..."}
 )
-MAX_CHARACTERS = 200
+MAX_CHARACTERS = 200  # more than the widest picture has room for
 MAX_CAPTION_LINES = 3
 
 
 def plain(text: str) -> str:
-    """Return the text as one line of letters that the font has.
+    """Return a text as one line of at most 200 letters that the font has.
 
-    Control and format characters and line ends become spaces, accents go, and what is left without a letter
-    becomes a question mark.
+    Control and format characters and line ends become spaces, letters lose their accents (Unicode's NFKD), and what
+    has no letter in the font becomes a question mark.
     """
     start = unicodedata.normalize("NFKD", text[: 4 * MAX_CHARACTERS].translate(DASHES_AND_QUOTES))
     return " ".join("".join(map(_letter, start)).split())[:MAX_CHARACTERS]
@@ -44,17 +48,24 @@ def _letter(char: str) -> str:
     return {"C": " ", "Z": " ", "M": ""}.get(unicodedata.category(char)[0], "?")
 
 
-def colour_of(success: bool | None) -> tuple[int, int, int]:
+def color_of(success: bool | None) -> tuple[int, int, int]:
+    """Return the color of an outcome as red, green and blue, from 0 to 255."""
     return TEXT if success is None else GOOD if success else BAD
 
 
 def font_size(height: int) -> int:
-    """Return the height of letters, in pixels, for a picture of that height."""
+    """Return the height of letters for a picture of that height, both in pixels."""
     return max(9, round(height / 19))
 
 
 def lines_of(clip: Clip, width: int, size: int) -> list[str]:
-    """Return the lines to write, without the outcome; short ones share a line as long as they fit."""
+    """Return the lines of a caption without its outcome, short ones joined.
+
+    Args:
+        clip: whose caption it is.
+        width: of the band, in pixels.
+        size: height of letters, in pixels.
+    """
     font, lines = ImageFont.load_default(size), list[str]()
     for text in filter(None, map(plain, clip.caption[:MAX_CAPTION_LINES])):
         joined = f"{lines[-1]} · {text}" if lines else text
@@ -66,7 +77,15 @@ def lines_of(clip: Clip, width: int, size: int) -> list[str]:
 
 
 def band_height(clips: Sequence[Clip], size: tuple[int, int]) -> int:
-    """Return the height of the band that serves all clips in pictures of that size; even, at most half."""
+    """Return the height of a caption that has room for the lines of each clip.
+
+    Args:
+        clips: all clips of a video, which share one height.
+        size: of the pictures: width and height in pixels.
+
+    Returns:
+        Pixels, an even number, at most half of the picture's height.
+    """
     letters = font_size(size[1])
     counts = [len(lines_of(clip, size[0], letters)) + bool(plain(clip.outcome)) for clip in clips]
     wanted = max(counts) * (letters + 3) + 5 if any(counts) else 0
@@ -74,7 +93,17 @@ def band_height(clips: Sequence[Clip], size: tuple[int, int]) -> int:
 
 
 def band(clip: Clip, width: int, rows: int, size: int) -> Array:
-    """Return the drawn band, shape (rows, width, 3), with letters ``size`` pixels high."""
+    """Return the drawn caption of a clip.
+
+    Args:
+        clip: whose caption it is.
+        width: in pixels.
+        rows: the height in pixels; 0 gives an empty array.
+        size: height of letters, in pixels.
+
+    Returns:
+        (rows, width, 3), 8 bits.
+    """
     image = Image.new("RGB", (width, rows), BACKGROUND)
     if not rows:
         return np.asarray(image)
@@ -86,10 +115,10 @@ def band(clip: Clip, width: int, rows: int, size: int) -> Array:
     left, top = margin, 2 + len(lines) * (size + 3)
     if clip.success is not None:
         side = size * 2 // 3
-        draw.rectangle((left, top + size // 3, left + side, top + size // 3 + side), colour_of(clip.success))
+        draw.rectangle((left, top + size // 3, left + side, top + size // 3 + side), color_of(clip.success))
         left += side + margin
-    words = _fitting(plain(clip.outcome), font, width - left - margin)
-    draw.text((left, top), words, colour_of(clip.success), font=font)
+    outcome = _fitting(plain(clip.outcome), font, width - left - margin)
+    draw.text((left, top), outcome, color_of(clip.success), font=font)
     return np.asarray(image)
 
 
@@ -106,7 +135,13 @@ def _fitting(line: str, font: Font, width: int) -> str:
 
 
 def with_band(picture: Array, below: Array, progress: float) -> Array:
-    """Return picture and band as one, a thin line between them showing how much of the clip has passed."""
+    """Return a picture with its caption, and a line between them as a progress bar.
+
+    Args:
+        picture: (height, width, 3).
+        below: (rows, width, 3), the caption; without rows the picture is returned as it is.
+        progress: the share of the clip that has passed, from 0 to 1.
+    """
     if not len(below):
         return picture
     frame = np.concatenate([picture, below])
@@ -116,11 +151,16 @@ def with_band(picture: Array, below: Array, progress: float) -> Array:
 
 
 def ending(picture: Array, success: bool | None) -> Array:
-    """Return the picture with a frame in the colour of the outcome; as it is where there is none."""
+    """Return a copy of a picture with a frame in the color of the outcome.
+
+    Args:
+        picture: (height, width, 3).
+        success: the outcome; for None the picture is returned as it is.
+    """
     if success is None:
         return picture
     framed = picture.copy()
     edge = max(2, picture.shape[0] // 60)
     for part in (framed[:edge], framed[-edge:], framed[:, :edge], framed[:, -edge:]):
-        part[:] = colour_of(success)
+        part[:] = color_of(success)
     return framed

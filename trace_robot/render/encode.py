@@ -1,4 +1,4 @@
-"""Writing pictures: mp4 through ffmpeg, png through Pillow; and putting them in their place."""
+"""Encoding pictures: mp4 with ffmpeg, png with Pillow, and atomic publication."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from trace_robot.spec import Array
 
 
 def publish(draft: Path, path: Path) -> None:
-    """Put a finished file in its place, whole or not at all."""
+    """Put a finished file in its place atomically.
+
+    Args:
+        draft: the file, which may lie on another file system.
+        path: its place.
+    """
     beside = path.with_name(f".{path.name}.part")
     try:
         shutil.copyfile(draft, beside)
@@ -29,10 +34,20 @@ def publish(draft: Path, path: Path) -> None:
 def write_mp4(
     path: Path, pictures: Iterable[Array], *, size: tuple[int, int], fps: float, rate_factor: int
 ) -> int:
-    """Write pictures, each (height, width, 3) of 8 bits, and return how many there were.
+    """Encode pictures as H.264 in mp4, the same pictures as the same bytes.
+
+    Args:
+        path: the file to write.
+        pictures: each (height, width, 3) of 8 bits.
+        size: their width and height, even numbers.
+        fps: pictures a second.
+        rate_factor: x264's constant rate factor.
+
+    Returns:
+        The number of pictures.
 
     Raises:
-        RenderError: there is no ffmpeg, or it could not write.
+        RenderError: ffmpeg is not installed or could not write, or a picture has another shape.
     """
     try:
         program = imageio_ffmpeg.get_ffmpeg_exe()
@@ -50,15 +65,18 @@ def write_mp4(
         process.kill()
         process.communicate()
         raise
-    complaint = process.communicate()[1].decode(errors="replace").strip().splitlines()
+    errors = process.communicate()[1].decode(errors="replace").strip().splitlines()
     if process.returncode:
-        last = complaint[-1] if complaint else f"exit status {process.returncode}"
+        last = errors[-1] if errors else f"exit status {process.returncode}"
         raise RenderError(f"ffmpeg could not encode the video: {last}")
     return count
 
 
 def _feed(process: subprocess.Popen[bytes], pictures: Iterable[Array], size: tuple[int, int]) -> int:
-    """Hand the pictures over; ffmpeg that ends early is left for its exit status to explain."""
+    """Write the pictures to ffmpeg and return their number.
+
+    Where ffmpeg ends early, this stops, and its exit status will say why.
+    """
     assert process.stdin is not None
     count = 0
     for picture in pictures:
@@ -76,11 +94,18 @@ def _command(program: str, path: Path, size: tuple[int, int], fps: float, rate_f
     shape = ["-s", f"{size[0]}x{size[1]}", "-r", f"{fps:g}"]
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", *shape, "-i", "-"]
     coded = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", str(rate_factor), "-pix_fmt", "yuv420p"]
+    # One thread and no metadata: otherwise the bytes would depend on the machine and on ffmpeg's version string.
     same_bytes = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]
+    # faststart puts the index first, so that a browser plays before all is loaded; "file:" takes any name as it is.
     target = ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{path}"]
     return [program, "-loglevel", "error", "-nostdin", *source, *coded, *same_bytes, *target]
 
 
 def write_png(path: Path, picture: Array) -> None:
-    """Write one picture, (height, width, 3) of 8 bits."""
+    """Write one picture as png.
+
+    Args:
+        path: the file to write.
+        picture: (height, width, 3) of 8 bits.
+    """
     Image.fromarray(np.ascontiguousarray(picture)).save(path, optimize=True)

@@ -1,4 +1,7 @@
-"""From clips to pictures: one after another, side by side, or key frames in a grid."""
+"""Composition: which frames of clips are shown when, and beside what.
+
+Clips play one after another, or side by side; or their key frames form a grid.
+"""
 
 from __future__ import annotations
 
@@ -10,48 +13,108 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from trace_robot.render import caption
-from trace_robot.render.job import Clip, QualityName, moments_of, timeline
-from trace_robot.render.painters import AnyStage, Renderer, RendererPool
+from trace_robot.render.job import Clip, QualityName
+from trace_robot.render.renderers import AnyScene, Renderer, RendererPool
 from trace_robot.spec import Array
+
+HOLD_SECONDS = 0.4  # for which the framed ending stands still
+LONGEST_SECONDS = 60.0  # of a clip's video; a longer recording is played faster
+SLACK = 1e-6  # seconds, far below a simulator's step: times are sums of steps and have rounding errors
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """The size of one clip's pictures, caption included, how they are drawn, and what a viewer should know."""
+    """How each clip of a job is drawn.
+
+    Attributes:
+        size: of one clip's pictures, caption included: width and height in pixels.
+        band: height of the caption in pixels.
+        pool: where renderers come from.
+        notes: what a viewer should know; added to while clips are drawn.
+    """
 
     size: tuple[int, int]
     band: int
     quality: QualityName
     fps: float
     backend: str
-    workshop: RendererPool
+    pool: RendererPool
     notes: list[str] = field(default_factory=list)
 
     @property
     def scene_size(self) -> tuple[int, int]:
+        """The size of a picture without its caption."""
         return self.size[0], self.size[1] - self.band
 
     @contextmanager
-    def lend(self, clip: Clip) -> Iterator[tuple[AnyStage, Renderer]]:
-        with self.workshop.lend(clip, self.scene_size, self.quality, self.backend) as (stage, brush):
-            if len(stage.states) < len(clip.states):
-                self.notes.append(f"a clip ends after {len(stage.states)} states: the next is not finite")
-            yield stage, brush
+    def renderer(self, clip: Clip) -> Iterator[tuple[AnyScene, Renderer]]:
+        """Yield a scene that is set up for a clip, and its renderer."""
+        with self.pool.acquire(clip, self.scene_size, self.quality, self.backend) as (scene, renderer):
+            if len(scene.states) < len(clip.states):
+                self.notes.append(f"a clip ends after {len(scene.states)} states: the next is not finite")
+            yield scene, renderer
 
     def caption(self, clip: Clip) -> Array:
+        """Return the drawn caption of a clip, (band, width, 3)."""
         return caption.band(clip, self.size[0], self.band, caption.font_size(self.size[1]))
 
 
+def timeline(seconds: Array, fps: float, *, hold: float = HOLD_SECONDS) -> tuple[list[int], int, float]:
+    """Choose the recorded frames of a video that plays at the speed of the recording.
+
+    A recording of more than ``LONGEST_SECONDS`` is played faster.
+
+    Args:
+        seconds: (F,) simulated time of each recorded frame.
+        fps: pictures a second.
+        hold: seconds for which the last frame stands still.
+
+    Returns:
+        The index of the frame for each picture; how many of them, at the end, hold the last frame; the speed, 1 for
+        that of the recording.
+    """
+    elapsed = np.maximum.accumulate(seconds - seconds[0])
+    span = float(elapsed[-1])
+    speed = max(1.0, span / LONGEST_SECONDS)
+    ticks = np.arange(int(np.floor(span / speed * fps + SLACK)) + 1) * speed / fps
+    shown = np.searchsorted(elapsed, ticks - SLACK).clip(0, len(elapsed) - 1).tolist()
+    last = len(elapsed) - 1
+    held = max(1, round(hold * fps))
+    return [*shown, *[last] * held], held, speed
+
+
+def key_frames(frames: int, moments: int | Sequence[float]) -> list[int]:
+    """Return the indices of key frames.
+
+    Args:
+        frames: the number of recorded frames.
+        moments: how many, evenly spread, 1 being the last; or fractions from 0 (first) to 1 (last).
+    """
+    if isinstance(moments, int):
+        moments = [1.0] if moments == 1 else np.linspace(0.0, 1.0, moments).tolist()
+    return [round(float(moment) * (frames - 1)) for moment in moments]
+
+
 def in_turn(clips: Sequence[Clip], canvas: Canvas) -> Iterator[Array]:
-    """Give the pictures of one clip after another."""
+    """Yield the pictures of one clip after another.
+
+    Args:
+        clips: in their order.
+        canvas: how to draw them.
+    """
     for clip in clips:
-        yield from moving(clip, canvas)
+        yield from _play(clip, canvas)
 
 
 def beside(clips: Sequence[Clip], canvas: Canvas) -> Iterator[Array]:
-    """Give pictures of all clips at once, left to right; those that have ended stand still."""
+    """Yield pictures of all clips at once, where ended ones stand still.
+
+    Args:
+        clips: from left to right.
+        canvas: how to draw each.
+    """
     with ExitStack() as stack:
-        players = [stack.enter_context(closing(moving(clip, canvas))) for clip in clips]
+        players = [stack.enter_context(closing(_play(clip, canvas))) for clip in clips]
         shown: list[Array | None] = [None] * len(clips)
         while True:
             fresh = [next(player, None) for player in players]
@@ -61,25 +124,18 @@ def beside(clips: Sequence[Clip], canvas: Canvas) -> Iterator[Array]:
             yield np.concatenate([picture for picture in shown if picture is not None], axis=1)
 
 
-def moving(clip: Clip, canvas: Canvas) -> Generator[Array, None, None]:
-    """Give the pictures of a clip in the time of its recording, then its ending, framed, for a moment."""
-    below = canvas.caption(clip)
-    with canvas.lend(clip) as (stage, brush):
-        indices, held, speed = timeline(stage.states.seconds, canvas.fps)
-        if speed > 1:
-            canvas.notes.append(f"a clip is played {speed:.1f} times as fast as recorded")
-        picture, drawn = np.empty(0), None
-        for number, index in enumerate(indices):
-            if drawn is None or stage.moved(drawn, index):
-                stage.pose(index)
-                picture, drawn = brush.paint(), index
-            ended = number >= len(indices) - held
-            framed = caption.ending(picture, clip.success) if ended else picture
-            yield caption.with_band(framed, below, (number + 1) / (len(indices) - held))
-
-
 def grid(clips: Sequence[Clip], canvas: Canvas, *, moments: int | Sequence[float], columns: int) -> Array:
-    """Return key frames of all clips as one picture, clip by clip, ``columns`` of them a row."""
+    """Return key frames of all clips as one picture, clip by clip.
+
+    Args:
+        clips: in their order.
+        canvas: how to draw each.
+        moments: see ``key_frames``.
+        columns: tiles in a row; places that are left over are white.
+
+    Returns:
+        (rows * height, columns * width, 3), 8 bits.
+    """
     tiles = [tile for clip in clips for tile in _stills(clip, canvas, moments)]
     rows = math.ceil(len(tiles) / columns)
     tiles += [np.full_like(tiles[0], 255)] * (rows * columns - len(tiles))
@@ -87,14 +143,32 @@ def grid(clips: Sequence[Clip], canvas: Canvas, *, moments: int | Sequence[float
     return np.concatenate(lines)
 
 
+def _play(clip: Clip, canvas: Canvas) -> Generator[Array, None, None]:
+    """Yield a clip's pictures at the speed of its recording, the framed ending last."""
+    below = canvas.caption(clip)
+    with canvas.renderer(clip) as (scene, renderer):
+        indices, held, speed = timeline(scene.states.seconds, canvas.fps)
+        if speed > 1:
+            canvas.notes.append(f"a clip is played {speed:.1f} times as fast as recorded")
+        picture, drawn = np.empty(0), None
+        for number, index in enumerate(indices):
+            # To render is by far the dearest step, and many scenes stand still for a while.
+            if drawn is None or scene.moved(drawn, index):
+                scene.pose(index)
+                picture, drawn = renderer.render(), index
+            ended = number >= len(indices) - held
+            framed = caption.ending(picture, clip.success) if ended else picture
+            yield caption.with_band(framed, below, (number + 1) / (len(indices) - held))
+
+
 def _stills(clip: Clip, canvas: Canvas, moments: int | Sequence[float]) -> list[Array]:
     below = canvas.caption(clip)
     tiles = []
-    with canvas.lend(clip) as (stage, brush):
-        last = len(stage.states) - 1
-        for index in moments_of(last + 1, moments):
-            stage.pose(index)
-            picture = brush.paint()
+    with canvas.renderer(clip) as (scene, renderer):
+        last = len(scene.states) - 1
+        for index in key_frames(last + 1, moments):
+            scene.pose(index)
+            picture = renderer.render()
             framed = caption.ending(picture, clip.success) if index == last else picture
             tiles.append(caption.with_band(framed, below, index / max(last, 1)))
     return tiles

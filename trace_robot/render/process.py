@@ -1,50 +1,56 @@
-"""The process that renders, seen from the run: hand over jobs, go on working, collect what came of them."""
+"""The rendering process, seen from a run: submit jobs, go on, collect the results.
+
+Rendering is a process of its kind for three reasons: GL may abort the process it runs in, MuJoCo chooses its GL library
+for the whole life of a process, and a run must not wait for its videos.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
-from trace_robot.child_process import JsonLines, clean_environment, python_command
+from trace_robot.child_process import JsonLines
 from trace_robot.errors import RenderError
-from trace_robot.render.job import RenderJob, VideoInfo, pack
+from trace_robot.render.backend import RenderBackend, require_backend, worker_command, worker_environment
+from trace_robot.render.job import RenderJob, VideoInfo
 
 JOB_SECONDS = 600.0
+# Jobs named to the process ahead of their turn: it never waits for the next, and the pipe, of 64 KB, never fills up.
 IN_FLIGHT = 64
 RAYS_NOTE = "drawn by ray casting; a GL library draws finer pictures: apt install libosmesa6"
 
 
 @dataclass(frozen=True, slots=True)
 class RenderFailure:
-    """A job that came to nothing, and why in one line."""
+    """A job that wrote nothing, and why in one line."""
 
     path: Path
     reason: str
 
 
 class RenderProcess:
-    """Renders jobs in the order they were handed over, in one process of low priority; a context manager.
+    """Renders jobs in their order, in one process of low priority.
 
-    ``submit`` returns at once, ``collect`` gives what is finished, ``finish`` waits for the rest. A job that
-    fails or hangs, or during which the process dies twice, becomes a ``RenderFailure`` and the next one goes on.
+    ``submit`` returns at once, ``collect`` gives what is finished, ``finish`` waits for the rest. A job that fails
+    or hangs, or during which the process dies twice, becomes a ``RenderFailure``, and the next one goes on.
+
+    Args:
+        backend: "auto", or one of ``trace_robot.render.backend.BACKENDS``.
+        job_seconds: wall-clock time after which a job counts as hung.
     """
 
     def __init__(self, *, backend: str = "auto", job_seconds: float = JOB_SECONDS) -> None:
-        self._wanted, self._job_seconds = backend, job_seconds
-        self._backend: Backend | None = None
+        self._backend_name, self._job_seconds = backend, job_seconds
+        self._backend: RenderBackend | None = None
         self._worker: _Worker | None = None
         self._folder: Path | None = None
         self._pending: deque[tuple[RenderJob, Path]] = deque()
@@ -53,18 +59,18 @@ class RenderProcess:
         self._since = time.monotonic()
 
     @property
-    def backend(self) -> Backend:
-        """What draws; found out when first needed.
+    def backend(self) -> RenderBackend:
+        """What draws, which is probed when it is first needed.
 
         Raises:
             RenderError: the backend asked for does not draw here.
         """
         if self._backend is None:
-            self._backend = checked(self._wanted)
+            self._backend = require_backend(self._backend_name)
         return self._backend
 
     def submit(self, job: RenderJob) -> None:
-        """Hand over a job; the folder it writes to is made if it is not there.
+        """Queue a job, and the folder that it writes to is created if need be.
 
         Raises:
             RenderError: that folder or the job's data cannot be written, or the backend does not draw here.
@@ -72,8 +78,8 @@ class RenderProcess:
         _ = self.backend
         try:
             job.path.parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self._room()))
-            pack(job, folder)
+            folder = Path(tempfile.mkdtemp(dir=self._jobs_folder()))
+            job.save(folder)
         except OSError as error:
             raise RenderError(
                 f"cannot write {str(job.path)!r}: {error.strerror}; choose another place"
@@ -84,7 +90,11 @@ class RenderProcess:
         self._feed()
 
     def collect(self, *, wait_seconds: float = 0.0) -> list[VideoInfo | RenderFailure]:
-        """Return what has finished since the last call, waiting at most so long for the first of it."""
+        """Return what has finished since the last call.
+
+        Args:
+            wait_seconds: how long to wait for the first result; 0 does not wait.
+        """
         finished: list[VideoInfo | RenderFailure] = []
         deadline = time.monotonic() + wait_seconds
         while self._pending:
@@ -97,14 +107,14 @@ class RenderProcess:
         return finished
 
     def finish(self) -> list[VideoInfo | RenderFailure]:
-        """Wait for everything handed over and return what has not been collected yet."""
+        """Wait for every job, and return the results that have not been collected yet."""
         finished: list[VideoInfo | RenderFailure] = []
         while self._pending:
             finished += self.collect(wait_seconds=self._job_seconds + 1.0)
         return finished
 
     def close(self) -> None:
-        """End the process and remove what was handed over; jobs not finished are given up."""
+        """End the process, give up unfinished jobs and remove their folders."""
         self._stop()
         self._pending.clear()
         if self._folder is not None:
@@ -119,21 +129,21 @@ class RenderProcess:
     ) -> None:
         self.close()
 
-    def _room(self) -> Path:
+    def _jobs_folder(self) -> Path:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="trace_robot_render_"))
         return self._folder
 
     def _feed(self) -> None:
-        """Tell the process of pending jobs, starting it if there is none."""
+        """Name pending jobs to the process, starting it if there is none."""
         if self._worker is None and self._pending:
-            self._worker = _Worker(self.backend, self._room())
+            self._worker = _Worker(self.backend, self._jobs_folder())
         while self._worker is not None and self._sent < min(len(self._pending), IN_FLIGHT):
-            self._worker.tell(self._pending[self._sent][1])
+            self._worker.send(self._pending[self._sent][1])
             self._sent += 1
 
     def _next_result(self, wait: float) -> VideoInfo | RenderFailure | None:
-        """Return the outcome of the oldest pending job, or None if there is none within ``wait`` seconds."""
+        """Return the oldest pending job's result, None if none comes in ``wait`` seconds."""
         assert self._worker is not None
         try:
             answer = self._worker.answers.next(wait)
@@ -142,7 +152,7 @@ class RenderProcess:
                 return None
             return self._lost(f"no picture within {self._job_seconds:g} seconds")
         except EOFError:
-            return self._died(f"the rendering process ended: {self._worker.complaint()}")
+            return self._died(f"the rendering process ended: {self._worker.last_error()}")
         job, folder = self._pending.popleft()
         self._sent -= 1
         self._deaths = 0
@@ -152,7 +162,7 @@ class RenderProcess:
         return _result(job, answer, self.backend, seconds)
 
     def _died(self, reason: str) -> RenderFailure | None:
-        """Try the job once more, since somebody else may have ended the process."""
+        """Try the job once more: something else may have killed the process."""
         self._deaths += 1
         if self._deaths > 1:
             return self._lost(reason)
@@ -177,7 +187,7 @@ class RenderProcess:
 class _Worker:
     """One rendering process: folders of jobs go in, an answer to each comes out."""
 
-    def __init__(self, backend: Backend, folder: Path) -> None:
+    def __init__(self, backend: RenderBackend, folder: Path) -> None:
         self._errors = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed with the process
         self._process = subprocess.Popen(
             worker_command(backend, str(folder)),
@@ -192,14 +202,15 @@ class _Worker:
         self._input = self._process.stdin
         self.answers = JsonLines(self._process.stdout)
 
-    def tell(self, folder: Path) -> None:
+    def send(self, folder: Path) -> None:
+        """Name the folder of a job to the process."""
         try:
             self._input.write(json.dumps(str(folder)).encode() + b"\n")
             self._input.flush()
         except BrokenPipeError:
-            return  # it has ended; the reader says so
+            return  # it has ended, which ``answers`` will raise
 
-    def complaint(self) -> str:
+    def last_error(self) -> str:
         """Return the last line it wrote to standard error, or its exit status."""
         status = self._process.wait()
         self._errors.seek(0)
@@ -207,16 +218,19 @@ class _Worker:
         return lines[-1][:300] if lines else f"exit status {status}"
 
     def close(self) -> None:
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
         self.answers.join()
-        with contextlib.suppress(BrokenPipeError):  # what was left unsent went with the process
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # closing flushes what was unsent, to a process that is gone
             self._input.close()
         self._errors.close()
 
 
 def _result(
-    job: RenderJob, answer: dict[str, Any], backend: Backend, seconds: float
+    job: RenderJob, answer: dict[str, Any], backend: RenderBackend, seconds: float
 ) -> VideoInfo | RenderFailure:
     if "error" in answer:
         return RenderFailure(job.path, answer["error"])
@@ -225,77 +239,4 @@ def _result(
     size = job.path.stat().st_size
     return VideoInfo(
         job.path, (width, height), answer["frames"], job.fps, backend, size, seconds, tuple(notes)
-    )
-
-
-Backend = Literal["egl", "osmesa", "cgl", "wgl", "rays"]
-BACKENDS: tuple[Backend, ...] = ("egl", "osmesa", "cgl", "wgl", "rays")
-PROBE_SECONDS = 30.0
-
-
-def candidates(platform: str = sys.platform) -> tuple[Backend, ...]:
-    """Return the GL libraries worth trying on a platform, the best first."""
-    return {"darwin": ("cgl",), "win32": ("wgl",)}.get(platform, ("egl", "osmesa"))  # type: ignore[return-value]
-
-
-def choose_backend(tried: Sequence[Backend] | None = None) -> Backend:
-    """Return the first of the backends that draws, else "rays"."""
-    return next((backend for backend in tried or candidates() if not probe(backend)), "rays")
-
-
-@functools.cache
-def probe(backend: Backend) -> str:
-    """Return why a backend does not draw here, or nothing; each is tried once in the life of this process."""
-    if backend == "rays":
-        return ""
-    try:
-        done = subprocess.run(
-            worker_command(backend, "--probe"),
-            env=worker_environment(backend),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PROBE_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{backend}: {error}"
-    if done.returncode == 0 and b"drawn_by" in done.stdout:
-        return ""
-    complaint = done.stderr.decode(errors="replace").strip().splitlines()
-    return f"{backend}: {complaint[-1] if complaint else f'exit status {done.returncode}'}"
-
-
-def checked(backend: str) -> Backend:
-    """Return the backend to use for that name, "auto" meaning the best there is.
-
-    Raises:
-        RenderError: no such backend, or it does not draw here.
-    """
-    if backend == "auto":
-        return choose_backend()
-    if backend not in BACKENDS:
-        raise RenderError(f"no backend {backend!r} for pictures; choose auto, {', '.join(BACKENDS)}")
-    reason = probe(backend)
-    if reason:
-        raise RenderError(f"backend {backend!r} does not draw here ({reason}); choose auto or rays")
-    return backend
-
-
-def worker_command(backend: Backend, *options: str) -> list[str]:
-    return python_command("trace_robot.render.worker", backend, *options)
-
-
-def worker_environment(backend: Backend) -> dict[str, str]:
-    """Return the environment of the rendering process; MuJoCo's GL library is chosen there alone.
-
-    PYTHONPATH names the folder of this library, since the process starts in another folder than the user's.
-    """
-    library = str(Path(__file__).resolve().parents[2])
-    paths = [library, os.environ.get("PYTHONPATH", "")]
-    return clean_environment(
-        {
-            "MUJOCO_GL": "disable" if backend == "rays" else backend,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "PYTHONUTF8": "1",
-        }
     )

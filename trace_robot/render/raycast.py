@@ -1,4 +1,4 @@
-"""Pictures without any GL library: one ray a pixel, the geoms' own colours, Lambert shading."""
+"""Ray casting on the CPU: one ray for each pixel, Lambert shading, no GL library."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from trace_robot.render.scene import camera_pose, is_mark
 from trace_robot.spec import Array
 
+# Shading is by eye, for Meta-World's scenes: a sun from above so that faces differ, a light at the camera so that none
+# is black.
 SKY = np.array([0.50, 0.50, 0.48])
 SUN = np.array([0.35, -0.25, 0.90]) / np.linalg.norm([0.35, -0.25, 0.90])
 AMBIENT, HEADLIGHT, SUNLIGHT = 0.35, 0.30, 0.45
@@ -18,7 +20,12 @@ AMBIENT, HEADLIGHT, SUNLIGHT = 0.35, 0.30, 0.45
 class RayCaster:
     """Draws a model's geoms of the groups that MuJoCo shows by default, and its sites.
 
-    Sites called a goal, a target or a hole shine through what hides them, so that they can always be seen.
+    Sites named a goal, a target or a hole shine through what hides them, so that they can always be seen.
+
+    Args:
+        model: an ``mjModel``.
+        width: of the pictures, in pixels.
+        height: of the pictures, in pixels.
     """
 
     def __init__(self, model: Any, width: int, height: int) -> None:
@@ -31,7 +38,15 @@ class RayCaster:
         self._groups = np.ascontiguousarray(self._option.geomgroup, dtype=np.uint8)
 
     def picture(self, data: Any, camera: Any) -> Array:
-        """Return the view of the posed data, shape (height, width, 3), 8 bits."""
+        """Return the picture of the posed data.
+
+        Args:
+            data: an ``mjData`` with its kinematics computed.
+            camera: an ``mjvCamera``.
+
+        Returns:
+            (height, width, 3), 8 bits.
+        """
         mujoco.mjv_updateScene(
             self._model, data, self._option, self._perturb, camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
@@ -39,10 +54,10 @@ class RayCaster:
         rays = self._rays(forward, up, slope)
         geoms, depths = self._cast(data, position, rays)
         points = position + rays * depths[..., None]
-        own = self._colours()[geoms] * shade(points, rays)[..., None]
-        colours = np.where((geoms >= 0)[..., None], own, SKY)
-        self._mark(colours, depths, position, rays, 2 * slope / self._shape[0])
-        return np.asarray((colours.clip(0, 1) * 255).astype(np.uint8))
+        own = self._colors()[geoms] * shade(points, rays)[..., None]
+        colors = np.where((geoms >= 0)[..., None], own, SKY)
+        self._mark(colors, depths, position, rays, 2 * slope / self._shape[0])
+        return np.asarray((colors.clip(0, 1) * 255).astype(np.uint8))
 
     def _rays(self, forward: Array, up: Array, slope: float) -> Array:
         height, width = self._shape
@@ -58,19 +73,19 @@ class RayCaster:
         mujoco.mj_multiRay(
             self._model, data, position, rays.reshape(-1), self._groups, 1, -1, geoms, depths, count, 1e3
         )
-        depths[geoms < 0] = 1e3
+        depths[geoms < 0] = 1e3  # the sky: as far as a ray was cast
         return geoms.reshape(self._shape), depths.reshape(self._shape)
 
-    def _colours(self) -> Array:
-        """Return the geoms' colours in the updated scene, shape (ngeom, 3)."""
-        colours = np.array(self._textures)
+    def _colors(self) -> Array:
+        """Return the geoms' colors in the updated scene, (ngeom, 3)."""
+        colors = np.array(self._textures)
         for shape in self._scene.geoms[: self._scene.ngeom]:
             if shape.objtype == mujoco.mjtObj.mjOBJ_GEOM:
-                colours[shape.objid] = self._textures[shape.objid] * shape.rgba[:3]
-        return colours
+                colors[shape.objid] = self._textures[shape.objid] * shape.rgba[:3]
+        return colors
 
-    def _mark(self, colours: Array, depths: Array, position: Array, rays: Array, pixel: float) -> None:
-        """Draw the sites as balls over the picture, in place; ``pixel`` is a pixel's side at distance 1."""
+    def _mark(self, colors: Array, depths: Array, position: Array, rays: Array, pixel: float) -> None:
+        """Draw the sites as balls over the picture, in place."""
         for shape in self._scene.geoms[: self._scene.ngeom]:
             if shape.objtype != mujoco.mjtObj.mjOBJ_SITE or shape.rgba[3] <= 0:
                 continue
@@ -81,11 +96,21 @@ class RayCaster:
             hidden = np.linalg.norm(offset) > depths + float(shape.size[0])
             opacity = coverage * np.where(hidden, 0.6 if marked else 0.0, 1.0) * float(shape.rgba[3])
             lit = np.asarray(shape.rgba[:3], dtype=float) * (0.5 + 0.5 * facing)[..., None]
-            colours += opacity[..., None] * (lit - colours)
+            colors += opacity[..., None] * (lit - colors)
 
 
 def shade(points: Array, rays: Array) -> Array:
-    """Return the brightness of each pixel from the surface through its neighbours; shape (height, width)."""
+    """Return Lambert shading, with normals estimated from neighboring pixels.
+
+    MuJoCo's rays give no normals; two neighbors on the same surface do.
+
+    Args:
+        points: (height, width, 3), where each ray ends.
+        rays: (height, width, 3), unit vectors from the eye.
+
+    Returns:
+        (height, width), 1 for a surface in full light.
+    """
     across, down = _slope(points, 1), _slope(points, 0)
     normals = np.cross(across, down)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
@@ -95,7 +120,7 @@ def shade(points: Array, rays: Array) -> Array:
 
 
 def _slope(points: Array, axis: int) -> Array:
-    """Return the smaller of the steps to the two neighbours, so that an edge takes the side it belongs to."""
+    """Return the smaller step to a neighbor, at an edge that on the same surface."""
     step = np.diff(points, axis=axis)
     first, last = step.take([0], axis=axis), step.take([-1], axis=axis)
     before, after = np.concatenate([first, step], axis=axis), np.concatenate([step, last], axis=axis)
@@ -104,9 +129,17 @@ def _slope(points: Array, axis: int) -> Array:
 
 
 def ball(rays: Array, offset: Array, radius: float, pixel: float, *, at_least: float) -> tuple[Array, Array]:
-    """Return how much of each pixel a ball covers, and the cosine between its surface and the ray.
+    """Return how much of each pixel a ball covers, and how it faces the eye.
 
-    offset: (3,) from the eye to the centre; at_least: the smallest radius to draw it with, in pixels.
+    Args:
+        rays: (height, width, 3), unit vectors from the eye.
+        offset: (3,) from the eye to the ball's center, in metres.
+        radius: in metres.
+        pixel: side of a pixel at distance 1.
+        at_least: the smallest radius to draw it with, in pixels.
+
+    Returns:
+        Coverage from 0 to 1, and the cosine between surface and ray, both (height, width).
     """
     along = rays @ offset
     side = pixel * np.maximum(along, 1e-6)
@@ -117,7 +150,10 @@ def ball(rays: Array, offset: Array, radius: float, pixel: float, *, at_least: f
 
 
 def texture_means(model: Any) -> Array:
-    """Return the factor that a geom's texture has on its colour on the whole, shape (ngeom, 3)."""
+    """Return the mean color of each geom's texture, (ngeom, 3), 1 where it has none.
+
+    A ray says which geom it meets, not where on its texture.
+    """
     factors = np.ones((model.ngeom, 3))
     for geom, material in enumerate(model.geom_matid):
         texture = int(model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB]) if material >= 0 else -1

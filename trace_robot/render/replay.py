@@ -1,6 +1,7 @@
-"""Pictures of an environment that no model file describes: it is stepped again, and draws itself.
+"""Pictures of an environment without a model file, by replaying its actions.
 
-A ``ReplayScene`` stands where a ``Stage`` does, and a ``ReplayRenderer`` where the other painters do.
+The environment is stepped with the recorded actions and draws itself. A ``ReplayScene`` takes the place of a
+``SceneModel``, and a ``ReplayRenderer`` that of the other renderers.
 """
 
 from __future__ import annotations
@@ -18,51 +19,74 @@ from trace_robot.spec import Array, Scene, States
 
 
 class ReplayScene:
-    """An environment that is stepped with recorded actions: rows of ``states.qpos``, the reward last.
+    """An environment that is stepped with recorded actions.
 
-    Raises:
-        RenderError: from ``pose``, the environment does not do again what it did.
+    Attributes:
+        states: each row of ``qpos`` is an action and, last, the reward that followed.
+        turned: never: an environment draws itself upright.
     """
 
     turned = False
 
     def __init__(self) -> None:
         self._env: Any = None
-        self._made = ""
+        self._key = ""
         self._seed = 0
-        self._at = -1
+        self._position = -1
 
     def set(self, scene: Scene, states: States) -> None:
+        """Set up a recording.
+
+        Args:
+            scene: its ``replay`` names the environment, its options and the seed.
+            states: actions and rewards.
+        """
         from trace_robot.env.registry import make
 
-        made = json.dumps([scene.replay["env"], scene.replay["options"]], sort_keys=True)
-        if made != self._made:
+        key = json.dumps([scene.replay["env"], scene.replay["options"]], sort_keys=True)
+        if key != self._key:
             self.close()
             self._env = make(scene.replay["env"], render_mode="rgb_array", **scene.replay["options"])
-            self._made = made
-        self._seed, self._at = int(scene.replay["seed"]), -1
+            self._key = key
+        self._seed, self._position = int(scene.replay["seed"]), -1
         self.states = states
 
     def pose(self, index: int) -> None:
-        """Bring the environment to where it was after that many recorded decisions."""
-        if self._at < 0 or index < self._at:
+        """Step the environment to its state after ``index`` decisions.
+
+        It is reset first if it is past them.
+
+        Raises:
+            RenderError: a reward differs from the recorded one, so that the picture would show another episode.
+        """
+        if self._position < 0 or index < self._position:
             self._env.reset(seed=self._seed)
-            self._at = 0
-        while self._at < index:
-            self._at += 1
-            *action, recorded = self.states.qpos[self._at]
+            self._position = 0
+        while self._position < index:
+            self._position += 1
+            *action, recorded = self.states.qpos[self._position]
             _, reward, *_ = self._env.step(np.array(action, np.float32))
             if not math.isclose(reward, recorded, rel_tol=1e-6, abs_tol=1e-9):
                 raise RenderError(
-                    f"the environment did not do again what it did: the reward of step {self._at} was {recorded:g} and"
-                    f" is now {reward:g}; see: trace-robot check-env"
+                    f"the environment did not do again what it did: the reward of step {self._position} was"
+                    f" {recorded:g} and is now {reward:g}; see: trace-robot check-env"
                 )
 
     def moved(self, one: int, other: int) -> bool:
+        """Return whether two frames may differ, as any two may.
+
+        Args:
+            one: an index of a frame.
+            other: another one.
+        """
         return one != other
 
     def picture(self) -> Array:
-        """Return what the environment draws, (height, width, 3), 8 bits."""
+        """Return what the environment draws, (height, width, 3), 8 bits.
+
+        Raises:
+            RenderError: its ``render()`` returned something else.
+        """
         drawn = self._env.picture()
         frame = np.asarray(drawn[-1] if isinstance(drawn, list) and drawn else drawn)
         if frame.ndim != 3 or frame.shape[2] != 3:
@@ -70,25 +94,28 @@ class ReplayScene:
         return frame.astype(np.uint8)
 
     def close(self) -> None:
+        """Close the environment."""
         if self._env is not None:
             self._env.close()
-            self._env, self._made = None, ""
+            self._env, self._key = None, ""
 
 
 class ReplayRenderer:
-    """Fits what the environment draws into pictures of that width and height."""
+    """Scales what the environment draws to a size, with bars where shapes differ."""
 
-    def __init__(self, stage: ReplayScene, size: tuple[int, int]) -> None:
-        self._stage, self._size = stage, size
+    def __init__(self, scene: ReplayScene, size: tuple[int, int]) -> None:
+        self._scene, self._size = scene, size
 
-    def paint(self) -> Array:
-        frame = Image.fromarray(self._stage.picture())
+    def render(self) -> Array:
+        """Return the picture, (height, width, 3), 8 bits."""
+        frame = Image.fromarray(self._scene.picture())
         scale = min(self._size[0] / frame.width, self._size[1] / frame.height)
         width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
         picture = Image.new("RGB", self._size, BACKGROUND)
-        place = ((self._size[0] - width) // 2, (self._size[1] - height) // 2)
-        picture.paste(frame.resize((width, height), Image.Resampling.LANCZOS), place)
+        corner = ((self._size[0] - width) // 2, (self._size[1] - height) // 2)
+        picture.paste(frame.resize((width, height), Image.Resampling.LANCZOS), corner)
         return np.asarray(picture)
 
     def close(self) -> None:
-        self._stage.close()
+        """Close the environment."""
+        self._scene.close()

@@ -1,4 +1,4 @@
-"""The model of a scene, posed as recorded, and the camera that looks at it."""
+"""A MuJoCo model posed as recorded, and the camera that looks at it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ from trace_robot.errors import RenderError
 from trace_robot.spec import Array, Scene, States
 
 AZIMUTH, ELEVATION = 150.0, -25.0
+# Of the free camera that frames the workspace: its least distance, what is added for each metre that things are apart,
+# and how far from the hand a thing may be to count; metres.
 NEAREST, SPREAD, REACH = 0.95, 0.6, 1.0
 STILL = 1e-3  # metres or radians: less than a pixel at arm's length
 MARKS = ("goal", "target", "hole")
 
 
 class SceneModel:
-    """A model and its data, set up for one recording after another; no picture yet.
+    """A MuJoCo model and its data, set up for one recording after another.
+
+    Loading is slow, so one object serves all clips of a model.
+
+    Args:
+        model_path: an MJCF file.
+
+    Attributes:
+        states: the recording, up to the first state that is not finite.
+        camera: MuJoCo's, fixed or free.
+        turned: whether the camera is mounted upside down, so that its pictures must be turned.
 
     Raises:
-        RenderError: the model cannot be read; from ``set``, an array or the states do not fit it, or it has no such
-            camera.
+        RenderError: the model cannot be read.
     """
 
     def __init__(self, model_path: str) -> None:
@@ -35,7 +46,15 @@ class SceneModel:
         self._changed: dict[str, Array] = {}
 
     def set(self, scene: Scene, states: States) -> None:
-        """Take over a scene's arrays and camera, and the states up to the first that is not finite."""
+        """Set up a recording.
+
+        Args:
+            scene: of this model; its arrays replace the model's until the next call.
+            states: F frames.
+
+        Raises:
+            RenderError: an array or the states do not fit the model, or it has no such camera.
+        """
         for name, original in self._changed.items():
             getattr(self.model, name)[:] = original
         self._changed = {}
@@ -57,6 +76,7 @@ class SceneModel:
 
     def pose(self, index: int) -> None:
         """Move everything to where it was in that recorded frame."""
+        # What mj_forward does for a picture, without the dynamics: they would cost more and could diverge.
         self.data.qpos[:] = self.states.qpos[index]
         if self.model.nmocap:
             self.data.mocap_pos[:] = self.states.mocap_pos[index]
@@ -67,7 +87,12 @@ class SceneModel:
         mujoco.mj_tendon(self.model, self.data)
 
     def moved(self, one: int, other: int) -> bool:
-        """Tell whether two recorded frames differ by what an eye could see."""
+        """Return whether two recorded frames differ visibly, by more than ``STILL``.
+
+        Args:
+            one: an index of a frame.
+            other: another one.
+        """
         recorded = (self.states.qpos, self.states.mocap_pos, self.states.mocap_quat)
         return any(np.abs(part[one] - part[other]).max(initial=0.0) > STILL for part in recorded)
 
@@ -86,7 +111,7 @@ class SceneModel:
         return camera
 
     def _look(self, view: Mapping[str, float]) -> None:
-        """Turn the free camera to where the environment wants it; what it leaves out stays as chosen."""
+        """Apply a scene's view to the free camera where it says one."""
         for name in ("distance", "azimuth", "elevation"):
             if name in view:
                 setattr(self.camera, name, float(view[name]))
@@ -95,7 +120,7 @@ class SceneModel:
                 self.camera.lookat[axis] = float(view[name])
 
     def _overview(self, camera: Any) -> Any:
-        """Frame the hand, the things and the goals of the first state; the whole model where nothing says which."""
+        """Aim a free camera at the hand, objects and goals, else at the whole model."""
         camera.type = mujoco.mjtCamera.mjCAMERA_FREE
         camera.azimuth, camera.elevation = AZIMUTH, ELEVATION
         self.pose(0)
@@ -111,9 +136,12 @@ class SceneModel:
 
 
 def _points_of_interest(model: Any, data: Any) -> Array:
-    """Return where a hand driven by mocap is, and near it the goals and the bodies that can move but are not it.
+    """Return where a mocap-driven hand is, and the objects and goals near it.
 
-    Shape (points, 3); none where the model has no mocap.
+    Objects are bodies with joints that are not part of the arm, whose root is welded to the mocap body.
+
+    Returns:
+        (points, 3) metres; no points where the model has no mocap body.
     """
     if not model.nmocap:
         return np.empty((0, 3))
@@ -122,15 +150,15 @@ def _points_of_interest(model: Any, data: Any) -> Array:
         int(body) for pair in (model.eq_obj1id, model.eq_obj2id) for body in pair if 0 <= body < model.nbody
     }
     arms = {int(model.body_rootid[body]) for body in driven}
-    things = [body for body in range(1, model.nbody) if model.body_jntnum[body]]
-    points = [data.xpos[body] for body in things if int(model.body_rootid[body]) not in arms]
+    objects = [body for body in range(1, model.nbody) if model.body_jntnum[body]]
+    points = [data.xpos[body] for body in objects if int(model.body_rootid[body]) not in arms]
     points += [data.site_xpos[site] for site in range(model.nsite) if is_mark(model.site(site).name)]
     near = [point for point in points if np.linalg.norm(point - hand) < REACH]
     return np.array([hand, *near])
 
 
 def is_mark(site: str) -> bool:
-    """Tell whether a site of that name says where something must go."""
+    """Return whether a site of that name marks where something must go."""
     return any(mark in site.lower() for mark in MARKS)
 
 
@@ -174,7 +202,11 @@ def _first_line(error: Exception) -> str:
 
 
 def camera_pose(view: Any) -> tuple[Array, Array, Array, float]:
-    """Return where the camera of an updated scene is, its forward, its up, and its half-height at depth 1."""
+    """Return the pose of the camera of an updated ``mjvScene``.
+
+    Returns:
+        Its position, forward and up, each (3,) in the world frame, and half the height of its picture at distance 1.
+    """
     left, right = view.camera[0], view.camera[1]
     position = (np.asarray(left.pos, dtype=float) + np.asarray(right.pos, dtype=float)) / 2
     slope = float(left.frustum_top) / float(left.frustum_near)

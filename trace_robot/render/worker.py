@@ -1,7 +1,7 @@
-"""The process that renders: folders of jobs come in by standard input, one JSON line each goes out.
+"""The rendering process: folders of jobs on standard input, JSON lines out.
 
-``python -m trace_robot.render.worker BACKEND [FOLDER]`` serves jobs until the input ends, then removes the
-folder of jobs; with ``--probe`` it draws one small picture instead. MUJOCO_GL is set by whoever starts it.
+``python -m trace_robot.render.worker BACKEND [FOLDER]`` serves jobs until the input ends, then removes the folder of
+jobs; with ``--probe`` it draws one small picture instead. MUJOCO_GL is set by the process that starts it.
 """
 
 from __future__ import annotations
@@ -16,56 +16,85 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import private_stdout
 from trace_robot.errors import TraceRobotError
-from trace_robot.render.job import QUALITIES, RenderJob, unpack
+from trace_robot.render.job import QUALITIES, RenderJob
 
 if TYPE_CHECKING:
-    from trace_robot.render.painters import RendererPool
+    from trace_robot.render.renderers import RendererPool
 
 
 def main(arguments: list[str]) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    """Serve jobs, or probe the GL library, and return the exit code."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches both processes; the parent decides when to stop
     send = private_stdout()
     if hasattr(os, "nice"):
         os.nice(10)  # rollouts come first
     backend = arguments[0]
-    if "--probe" in arguments:
-        from trace_robot.render.painters import describe_gl
+    from trace_robot.render.renderers import (
+        RendererPool,
+        describe_gl,
+    )  # MuJoCo, whose GL library may fail to load
 
+    if "--probe" in arguments:
         send({"drawn_by": describe_gl()})
         return 0
-    from trace_robot.render.painters import RendererPool
-
     try:
-        with RendererPool() as workshop:
+        with RendererPool() as pool:
             for line in sys.stdin:
-                send(answer(Path(json.loads(line)), backend, workshop))
-    finally:  # reached where whoever started this went without a word, else it was ended and all is tidy
+                send(answer(Path(json.loads(line)), backend, pool))
+    finally:  # the input also ends where the parent was killed, which then cannot remove the folder
         for folder in arguments[1:]:
             shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
-def answer(folder: Path, backend: str, workshop: RendererPool) -> dict[str, Any]:
-    """Do the job in the folder and return what came of it: an ``error`` in one line, or what was drawn."""
+def answer(folder: Path, backend: str, pool: RendererPool) -> dict[str, Any]:
+    """Do a job and return what was drawn, or what went wrong.
+
+    Args:
+        folder: where the job was saved.
+        backend: what draws in this process.
+        pool: where renderers come from.
+
+    Returns:
+        ``{"error": one line}``, or what ``draw`` returns.
+    """
     try:
-        return draw(unpack(folder), folder, backend, workshop)
+        return draw(RenderJob.load(folder), folder, backend, pool)
     except TraceRobotError as error:
         return {"error": str(error)}
     except OSError as error:
         return {"error": f"cannot write it: {error.strerror or error}"}
     except MemoryError:
         return {"error": "not enough memory to draw this; choose a smaller size"}
-    except Exception as error:  # the job's data may be anything; the next job must still be served
+    except (
+        Exception
+    ) as error:  # a model, or an environment that draws itself, may raise anything; the next job waits
         return {"error": f"rendering failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 
-def draw(job: RenderJob, folder: Path, backend: str, workshop: RendererPool) -> dict[str, Any]:
-    """Draw the job's picture or video, write it, and return its ``frames``, ``size`` and ``notes``."""
+def draw(job: RenderJob, folder: Path, backend: str, pool: RendererPool) -> dict[str, Any]:
+    """Draw a job's picture or video, and put the file in its place.
+
+    Args:
+        job: what to draw.
+        folder: for a draft, so that a failure leaves an older file as it was.
+        backend: what draws in this process.
+        pool: where renderers come from.
+
+    Returns:
+        The number of ``frames``, the ``size`` in pixels and the ``notes`` for a viewer.
+
+    Raises:
+        RenderError: something of the job cannot be drawn.
+        OSError: the file cannot be written.
+    """
     from trace_robot.render import encode, layout
     from trace_robot.render.caption import band_height
 
     band = band_height(job.clips, job.size)
-    canvas = layout.Canvas(job.size, band, job.quality, job.fps, backend, workshop)
+    canvas = layout.Canvas(job.size, band, job.quality, job.fps, backend, pool)
     draft = folder / f"draft{job.path.suffix}"
     frames, size = 1, job.size
     if job.layout == "grid":
@@ -73,9 +102,9 @@ def draw(job: RenderJob, folder: Path, backend: str, workshop: RendererPool) -> 
         size = (picture.shape[1], picture.shape[0])
         encode.write_png(draft, picture)
     else:
-        together = job.layout == "beside"
-        size = (job.size[0] * len(job.clips), job.size[1]) if together else job.size
-        pictures = layout.beside(job.clips, canvas) if together else layout.in_turn(job.clips, canvas)
+        beside = job.layout == "beside"
+        size = (job.size[0] * len(job.clips), job.size[1]) if beside else job.size
+        pictures = layout.beside(job.clips, canvas) if beside else layout.in_turn(job.clips, canvas)
         rate_factor = QUALITIES[job.quality].rate_factor
         frames = encode.write_mp4(draft, pictures, size=size, fps=job.fps, rate_factor=rate_factor)
     encode.publish(draft, job.path)

@@ -1,4 +1,8 @@
-"""Two versions of a controller as lines to look at: highlighted, numbered, and marked where they differ."""
+"""Syntax-highlighted line diff of two versions of a controller.
+
+Lines are compared by ``difflib``, changed lines once more word by word, and colored by Pygments' Python lexer.
+The result is plain data, which the templates escape.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,23 @@ from typing import Any
 
 from trace_robot.report.escape import visible
 
-CONTEXT = 3
-SIMILAR = 0.4  # lines less alike than this are not compared word by word
-WORDS_COMPARED = 400  # characters of a line up to which words are compared
+CONTEXT = 3  # unchanged lines around a change, as in a unified diff
+# Below this ratio of equal words a line was replaced rather than edited, and marking words would mark nearly all.
+SIMILAR = 0.4
+WORDS_COMPARED = 400  # characters: matching words is quadratic, and a model may write endless lines
 Span = tuple[str, str]
 _WORD = re.compile(r"[\w.]+|\s+|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class DiffPart:
-    """A stretch of a line. kind: "k" keyword, "s" text, "c" comment, "m" number, "f" name defined, "d" decorator,
-    "b" built-in, "" anything else. changed: it is what differs from the line it replaces, or that replaces it.
+    """A stretch of a line of one syntax color.
+
+    Attributes:
+        kind: "k" keyword, "s" string, "c" comment, "m" number, "f" name defined, "d" decorator, "b" built-in,
+            "" anything else.
+        text: its characters, not escaped for HTML.
+        changed: whether it differs from the line it replaces, or that replaces it.
     """
 
     kind: str
@@ -32,7 +42,14 @@ class DiffPart:
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """mark: " " in both, "-" before only, "+" after only; before, after: line numbers, from 1."""
+    """One row of a diff.
+
+    Attributes:
+        mark: " " in both versions, "-" before only, "+" after only.
+        before: line number in the old version, from 1; None for an added line.
+        after: line number in the new version, from 1; None for a removed line.
+        parts: the line, left to right.
+    """
 
     mark: str
     before: int | None
@@ -48,10 +65,20 @@ class DiffGap:
 
 
 def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[DiffLine | DiffGap, ...]:
-    """Return the lines around every change from ``before`` to ``after``; nothing where there is none."""
+    """Return the lines around every change, as a unified diff shows them.
+
+    Args:
+        before: source of the old controller; it need not be valid Python.
+        after: source of the new one.
+        context: unchanged lines shown around a change.
+
+    Returns:
+        Lines in order, a ``DiffGap`` where unchanged ones are left out; empty for equal sources.
+    """
     if before == after:
         return ()
     old, new = _lines(before), _lines(after)
+    # autojunk would ignore lines that are frequent in a long text, blank ones first, and miss their matches.
     matcher = SequenceMatcher(
         None, [_plain(line) for line in old], [_plain(line) for line in new], autojunk=False
     )
@@ -66,12 +93,12 @@ def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[DiffLin
 
 
 def listing(source: str) -> tuple[DiffLine, ...]:
-    """Return a whole controller, highlighted."""
+    """Return a whole controller with syntax highlighting, without a comparison."""
     return tuple(_same(_lines(source), 0, None, 0))
 
 
 def count(rows: Sequence[DiffLine | DiffGap]) -> tuple[int, int]:
-    """Return how many lines were added and how many taken away."""
+    """Return the numbers of lines added and of lines removed."""
     marks = [row.mark for row in rows if isinstance(row, DiffLine)]
     return marks.count("+"), marks.count("-")
 
@@ -89,13 +116,14 @@ def _same(old: Sequence[Sequence[Span]], i: int, i_end: int | None, j: int) -> l
 
 
 def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int, j: int) -> list[DiffLine]:
-    """Return the lines taken away, then those added, each pair compared word by word."""
+    """Return the removed lines, then the added ones, each pair compared word by word."""
+    # The n-th removed line is taken for the n-th added one, and lines without a partner have no marked words.
     pairs = [_words(_plain(a), _plain(b)) for a, b in zip(old, new, strict=False)]
-    alone: tuple[list[tuple[int, int]], ...] = ([], [])
+    unpaired: tuple[list[tuple[int, int]], ...] = ([], [])
     lines = []
     for side, (texts, first) in enumerate(((old, i), (new, j))):
         for n, line in enumerate(texts):
-            ranges = (pairs[n] if n < len(pairs) else alone)[side]
+            ranges = (pairs[n] if n < len(pairs) else unpaired)[side]
             number = first + n + 1
             parts = tuple(_marked(line, ranges))
             lines.append(DiffLine("+", None, number, parts) if side else DiffLine("-", number, None, parts))
@@ -103,7 +131,7 @@ def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int
 
 
 def _words(before: str, after: str) -> tuple[list[tuple[int, int]], ...]:
-    """Return which ranges of characters differ in two lines; none where they have little in common."""
+    """Return the ranges of characters that differ, none in dissimilar lines."""
     if max(len(before), len(after)) > WORDS_COMPARED:
         return [], []
     old, new = _WORD.findall(before), _WORD.findall(after)
@@ -119,7 +147,7 @@ def _words(before: str, after: str) -> tuple[list[tuple[int, int]], ...]:
 
 
 def _marked(spans: Sequence[Span], ranges: Sequence[tuple[int, int]]) -> Iterator[DiffPart]:
-    """Cut the spans of a line at the borders of ``ranges``, which become the changed parts."""
+    """Cut the spans of a line at the borders of ``ranges``, the changed characters."""
     borders = sorted({border for pair in ranges for border in pair})
     start = 0
     for kind, text in spans:
@@ -134,13 +162,17 @@ def _plain(line: Sequence[Span]) -> str:
     return "".join(text for _, text in line)
 
 
-@lru_cache(maxsize=256)  # a controller is compared with its parent and with its children
+# A controller is compared with its parent and with its children: each source is lexed once. Bounded, because
+# ``watch`` serves until it is stopped.
+@lru_cache(maxsize=256)
 def _lines(source: str) -> tuple[tuple[Span, ...], ...]:
-    """Return each line as (kind, text) spans; neighbours of one kind are one span."""
+    """Return each line as (kind, text) spans, adjacent tokens of one kind merged."""
+    # Imported late: Pygments is only needed for a page.
     from pygments import lex
     from pygments.lexers import PythonLexer
 
     lines: list[list[Span]] = [[]]
+    # Before lexing, so that line numbers agree with what is displayed.
     shown = visible(source).rstrip("\n")
     for token, value in lex(shown, PythonLexer(stripnl=False, ensurenl=False)):
         kind = _kind(token)
@@ -154,7 +186,7 @@ def _lines(source: str) -> tuple[tuple[Span, ...], ...]:
     return tuple(map(tuple, lines)) if shown else ()
 
 
-@cache
+@cache  # asked for at every token, of few types
 def _kind(token: Any) -> str:
     from pygments.token import Comment, Keyword, Literal, Name, Operator
 

@@ -1,4 +1,9 @@
-"""Untrusted text made fit to be looked at: what cannot be seen is spelled out, what is endless is cut."""
+"""Escape untrusted text: stored XSS, hidden characters, oversized lines.
+
+Controllers, prompts, replies and notes come from a language model or a stranger. HTML escaping is the templates'
+(``html.environment``); here is what HTML escaping does not cover: invisible characters, JSON inside a script
+element, plotly's pseudo-HTML, and links that lead out of a run.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +13,29 @@ import re
 from pathlib import Path
 from typing import Any
 
-LONGEST_TEXT = 100_000
-LONGEST_LINE = 2_000
-# Control characters, what reverses the direction of text or hides in it, and halves of surrogate pairs.
+LONGEST_TEXT = 100_000  # characters of one text; prompts have some 20,000
+LONGEST_LINE = 2_000  # characters of one line, against one that a browser takes long to lay out
+# Against hidden code ("Trojan Source", CVE-2021-42574): control characters, bidirectional overrides, zero-width
+# characters, and lone surrogates, which UTF-8 cannot encode. The zero-width joiner stays: emoji and scripts need it.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _LONG = re.compile(f"([^\n]{{{LONGEST_LINE}}})([^\n]+)")
+# Against "</script>" and "<!--" in a string, which end or confuse a script element whatever JSON says; U+2028 and
+# U+2029 end a line in older JavaScript.
 _IN_SCRIPT = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 
 
 def visible(text: str, longest: int = LONGEST_TEXT) -> str:
-    r"""Return ``text`` with unseen characters as ``\x1b`` or ``\u202e``, and endless lines and texts cut.
+    r"""Return ``text`` with invisible characters spelled out and oversized parts cut.
 
-    What was cut is counted where it stood. The result can be encoded as UTF-8; it is not escaped for HTML.
+    Args:
+        text: any string, lone surrogates included.
+        longest: characters kept of the whole; a line keeps at most ``LONGEST_LINE``.
+
+    Returns:
+        Text with ``\x1b`` or ``\u202e`` for what cannot be seen, and a count where something was cut. It can be
+        encoded as UTF-8; it is not escaped for HTML.
     """
     if len(text) > longest:
         text = f"{text[:longest]}\n[{len(text) - longest:,} more characters are not shown]"
@@ -30,9 +44,9 @@ def visible(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def script_json(data: Any) -> str:
-    """Return ``data`` as JSON that may stand inside a script element, whatever strings are in it.
+    """Return ``data`` as JSON that is safe inside a script element.
 
-    Numbers that JSON has no word for become null.
+    No string in it can end the element. NaN and infinities, which JSON lacks, become null.
     """
     return json.dumps(_finite(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).translate(
         _IN_SCRIPT
@@ -40,26 +54,38 @@ def script_json(data: Any) -> str:
 
 
 def plot_text(text: str, longest: int = 120) -> str:
-    """Return one line for a label of a plot, where plotly would read tags and entities as its own."""
+    """Return a one-line plot label, escaped for plotly's pseudo-HTML.
+
+    Args:
+        text: untrusted; line breaks become spaces.
+        longest: characters kept, before escaping.
+    """
+    # Against plotly's own markup: it draws <a href> and <b> of a label as elements, wherever the label comes from.
     line = " ".join(visible(text).split())
     line = line if len(line) <= longest else f"{line[: longest - 1]}…"
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def markup(text: str) -> str:
-    """Mark text that was made here, and is safe in a page as it is: neither escaped nor cut."""
+    """Mark trusted text, made by the report itself, so that it is not escaped."""
     from markupsafe import Markup
 
     return Markup(text)
 
 
 def data_address(kind: str, content: bytes) -> str:
-    """Return the address that holds ``content`` itself."""
+    """Return a data: URL of ``content`` (RFC 2397), base64-encoded.
+
+    Args:
+        kind: media type, e.g. "video/mp4".
+        content: the file's bytes.
+    """
+    # Trusted: base64 has no character that HTML gives a meaning, and a video must not be cut.
     return markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
 
 
-def _spelled(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _spelled(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
@@ -74,8 +100,16 @@ def _finite(data: Any) -> Any:
 
 
 def inside(video: Path, folder: Path) -> bool:
-    """Return whether ``video`` is a file in ``folder``, links followed."""
+    """Return whether a video really lies in a run's folder, against symlink traversal.
+
+    Args:
+        video: a path below ``folder`` by name; it may be a symbolic link, or missing.
+        folder: the run's folder.
+
+    Returns:
+        True for a regular file inside after all links are resolved.
+    """
     try:
         return video.resolve(strict=True).is_relative_to(folder.resolve(strict=True)) and video.is_file()
-    except (OSError, RuntimeError):  # RuntimeError: links that go round in circles
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
         return False

@@ -1,35 +1,38 @@
-"""From a page's data to HTML: templates that escape, a policy that runs nothing but the report's own script."""
+"""Rendering of the report's pages: autoescaped Jinja templates under a strict CSP.
+
+Two defenses against stored XSS, each enough alone: every text is escaped when the page is made, and the page's
+Content Security Policy runs no script without this page's nonce and loads nothing from a network.
+"""
 
 from __future__ import annotations
 
 import base64
+import datetime
 import gzip
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from trace_robot.errors import MissingExtraError
 from trace_robot.report.escape import markup, script_json, visible
 from trace_robot.report.iterations import Source, body
-from trace_robot.report.page import Page
+from trace_robot.report.page import Page, duration
 from trace_robot.report.plots import AXES
-from trace_robot.store.history import AttemptInfo, IterationInfo
+from trace_robot.store.history import AttemptInfo, IterationInfo, RunInfo, Score
 from trace_robot.versions import versions
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-import datetime
-from dataclasses import dataclass
-from urllib.parse import quote
-
-from trace_robot.report.page import duration
-from trace_robot.store.history import RunInfo, Score
 
 TEMPLATES = Path(__file__).with_name("templates")
 PLOTLY = "plotly.min.js"
+# Plotly and the page set styles on elements, hence 'unsafe-inline' for styles alone; blob: is plotly's download of
+# a plot as a picture. base-uri and form-action are not covered by default-src.
 POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data: blob:;"
     " media-src {media}; connect-src {connect}; base-uri 'none'; form-action 'none'"
@@ -45,56 +48,101 @@ def render(
     live: str = "",
     plotly: str = PLOTLY,
 ) -> str:
-    """Return a page as HTML. live: the version of what is shown, where a server can tell of a later one."""
+    """Return the page of a run as HTML.
+
+    Args:
+        page: what is shown.
+        bodies: the compressed HTML of iterations that is unpacked when a row is opened, by number (``packed``).
+        media: CSP sources of videos, e.g. "'self'".
+        single: whether plotly's script is written into the page.
+        live: version of the run's data, polled for a later one; "" for a page that no server keeps current.
+        plotly: address of plotly's script, where it is not in the page.
+    """
     data = {"figures": page.figures, "paths": page.path_figures, "axes": AXES, "bodies": bodies, "live": live}
     return _fill("page.html", data, media=media, single=single, page=page, plotly=plotly)
 
 
 def render_runs(rows: Sequence[RunRow], folder: Path, *, live: str) -> str:
-    """Return the list of runs as HTML, for a server."""
+    """Return the list of runs as HTML, for a server.
+
+    Args:
+        rows: of ``run_rows``.
+        folder: the folder of the runs, shown as the title's path.
+        live: version of the list, polled for a later one.
+    """
     return _fill("runs.html", {"live": live}, media="'none'", rows=rows, folder=str(folder), plotly="")
 
 
 def _fill(template: str, data: Mapping[str, Any], *, media: str, single: bool = False, **shown: Any) -> str:
     text, live = script_json(data), str(data["live"])
-    nonce = secrets.token_urlsafe(16)  # what no text in the page could know
+    nonce = secrets.token_urlsafe(16)  # new for each page, so that no stored text can name it
     policy = POLICY.format(nonce=nonce, media=media, connect="'self'" if live else "'none'")
-    return environment().get_template(template).render(
-        **shown, data=markup(text), nonce=nonce, policy=policy, style=_own("style.css"), glue=_own("page.js"),
-        plotly_inline=markup(plotly_script()) if single else "", single=single, live=live,
-        version=versions()["trace-robot"],
-    )  # fmt: skip
+    # Whatever is not escaped is named here: the data (script_json), our own style and script, and plotly's.
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            **shown,
+            data=markup(text),
+            nonce=nonce,
+            policy=policy,
+            style=_own("style.css"),
+            glue=_own("page.js"),
+            plotly_inline=markup(plotly_script()) if single else "",
+            single=single,
+            live=live,
+            version=versions()["trace-robot"],
+        )
+    )
 
 
 def iteration_html(iteration: IterationInfo, attempts: Sequence[AttemptInfo], source: Source) -> str:
+    """Return what the row of an iteration opens, as HTML.
+
+    Args:
+        iteration: the one of the row.
+        attempts: the calls of a model that led to it, failed ones included.
+        source: maps the path of a video to its address in the page, None to leave it out.
+    """
     return environment().get_template("iteration.html").render(body=body(iteration, attempts, source))
 
 
 def packed(html: str) -> str:
-    """Return text as the page's data carries it: compressed, base64."""
+    """Return HTML gzipped and base64-encoded, as the page's data carries it."""
+    # mtime=0: the same run gives the same bytes.
     return base64.b64encode(gzip.compress(html.encode(), mtime=0)).decode()
 
 
 @cache
 def environment() -> Environment:
-    """Templates that escape whatever they are given, after what cannot be seen in it was spelled out."""
+    """Return the Jinja environment, which escapes every value it prints."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    def shown(value: Any) -> Any:
+    # As the finalizer, so that no template can forget it: invisible characters are spelled out before escaping.
+    def _finalize(value: Any) -> Any:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     return Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=shown,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 @cache
 def plotly_path() -> Path:
-    """Return plotly's own bundle of its JavaScript."""
-    found = find_spec("plotly")
-    path = Path(found.origin).with_name("package_data") / PLOTLY if found and found.origin else None
+    """Return the JavaScript bundle that the plotly package carries.
+
+    Raises:
+        MissingExtraError: plotly is not installed, or without the bundle.
+    """
+    # Found without importing plotly, of which the report needs nothing else.
+    spec = find_spec("plotly")
+    path = Path(spec.origin).with_name("package_data") / PLOTLY if spec and spec.origin else None
     if path is None or not path.is_file():
         raise MissingExtraError("a report needs plotly: pip install plotly")
     return path
@@ -102,6 +150,7 @@ def plotly_path() -> Path:
 
 @cache
 def plotly_script() -> str:
+    """Return the text of plotly's bundle, 4.8 MB, read once."""
     return plotly_path().read_text(encoding="utf-8")
 
 
@@ -112,7 +161,17 @@ def _own(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """numbers: success at the start, of the best, held out; candidates, time, money."""
+    """One run in the list of runs.
+
+    Attributes:
+        name: the run's.
+        address: path of its page on the server, quoted.
+        task: environment.
+        optimizer: its name.
+        state: "running", "finished", "stopped" or "failed".
+        numbers: success at the start, of the best, held out, then candidates, time, money; "" for unknown.
+        started: local time.
+    """
 
     name: str
     address: str
@@ -124,6 +183,7 @@ class RunRow:
 
 
 def run_rows(runs: Sequence[RunInfo]) -> tuple[RunRow, ...]:
+    """Return the rows of the list of runs, in the order of ``runs``."""
     return tuple(map(_row, runs))
 
 

@@ -1,4 +1,7 @@
-"""Iterations as the report shows them: a row each, what the row opens, and the rows that are folded away."""
+"""View models of the list of iterations: rows, their bodies, folded groups.
+
+Plain strings and numbers, ready for the templates, which escape them.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ from trace_robot.report.diff import DiffGap, DiffLine, compare, count, listing
 from trace_robot.report.escape import data_address, visible
 from trace_robot.store.history import AttemptInfo, EpisodeInfo, IterationInfo
 
-FEW = 4  # so many tries in a row that were not kept are shown one by one
-MOST_CELLS = 30
-LONGEST_TITLE = 200
-Source = Callable[[Path], str | None]
+FEW = 4  # consecutive candidates, not kept, that are still shown one by one
+MOST_CELLS = 30  # squares of a row, one an episode
+LONGEST_TITLE = 200  # characters; the whole note is in the row's body
+Source = Callable[[Path], str | None]  # from a video's path to its address in the page, None to leave it out
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A video; source: what the page's video element loads."""
+    """A video and its caption, ``source`` being the address its element loads."""
 
     source: str
     caption: str
@@ -33,9 +36,17 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One iteration in the list. cells: how each episode ended; html: what it opens, None where that comes later.
+    """One iteration in the list.
 
-    digest: differs when anything that the row opens does.
+    Attributes:
+        number: of the iteration, 0 for the starting controller.
+        rate: success rate in training, 0 to 1, as text.
+        wins: successful training episodes.
+        cells: "success", "error" or "time" for each of the first ``MOST_CELLS`` episodes.
+        title: one line of what was changed.
+        kept: whether it became the best.
+        digest: hash of what the row opens, by which an open page notices a change.
+        html: the row's body, None if the page fetches or unpacks it later.
     """
 
     number: int
@@ -50,26 +61,32 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Neighbouring rows; folded: tries that were not kept, behind one line."""
+    """Adjacent rows, ``folded`` behind one line if they were not kept."""
 
     items: tuple[TableRow, ...]
     folded: bool
 
     @property
     def first(self) -> int:
+        """Number of the first iteration."""
         return self.items[0].number
 
     @property
     def last(self) -> int:
+        """Number of the last iteration."""
         return self.items[-1].number
 
     @property
     def best(self) -> str:
+        """Highest success rate of the group, as text."""
+        # As text too the largest is the best: all have the same digits.
         return max(row.rate for row in self.items)
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRow:
+    """One training episode in the table of a row's body."""
+
     seed: int
     ended: str
     steps: str
@@ -79,6 +96,8 @@ class EpisodeRow:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
+    """One call of a model: prompt, reply, and the reasons it was refused."""
+
     title: str
     messages: tuple[dict[str, str], ...]
     reply: str
@@ -87,7 +106,23 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a row opens. rows: the difference from the controller it is compared with; listing: the whole of it."""
+    """What the row of an iteration opens.
+
+    Attributes:
+        number: of the iteration.
+        compared: heading of the diff.
+        rows: diff against the parent, the best controller until then; empty without a parent or a change.
+        listing: the whole controller.
+        added: lines added.
+        removed: lines removed.
+        note: the optimizer's note on the change.
+        reasoning: the model's, of the call that gave this controller.
+        feedback: text that the optimizer got about the episode.
+        episodes: training episodes.
+        attempts: calls of a model.
+        film: the episode's video, where the page contains it.
+        no_film: where the video is instead.
+    """
 
     number: int
     compared: str
@@ -105,18 +140,32 @@ class Body:
 
 
 def row(iteration: IterationInfo, html: str | None = None) -> TableRow:
+    """Return the list's row of an iteration.
+
+    Args:
+        iteration: an entry of the store.
+        html: the row's body, None if the page gets it later.
+    """
     wins = sum(episode.success for episode in iteration.episodes)
-    told = (iteration.controller, iteration.feedback, iteration.better, iteration.video, iteration.note)
+    content = (iteration.controller, iteration.feedback, iteration.better, iteration.video, iteration.note)
     return TableRow(
-        number=iteration.number, rate=number(iteration.success), wins=wins,
-        cells=tuple(episode.ended if episode.ended in ("success", "error") else "time"
-                    for episode in iteration.episodes[:MOST_CELLS]),
-        title=title(iteration), kept=iteration.better,
-        digest=hashlib.sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()[:16], html=html,
-    )  # fmt: skip
+        number=iteration.number,
+        rate=number(iteration.success),
+        wins=wins,
+        cells=tuple(
+            episode.ended if episode.ended in ("success", "error") else "time"
+            for episode in iteration.episodes[:MOST_CELLS]
+        ),
+        title=title(iteration),
+        kept=iteration.better,
+        # backslashreplace: a model's text may hold lone surrogates, which UTF-8 refuses.
+        digest=hashlib.sha256(repr(content).encode("utf-8", "backslashreplace")).hexdigest()[:16],
+        html=html,
+    )
 
 
 def title(iteration: IterationInfo) -> str:
+    """Return one unescaped line of what was changed, cut at ``LONGEST_TITLE``."""
     if iteration.number == 0:
         return "the starting controller"
     note = " ".join(iteration.note.split()) or iteration.origin
@@ -124,32 +173,54 @@ def title(iteration: IterationInfo) -> str:
 
 
 def groups(rows: Sequence[TableRow]) -> tuple[Group, ...]:
-    """Fold what was not kept where it is much, so that a thousand tries are no longer than what came of them."""
-    found = []
-    for kept, several in itertools.groupby(rows, key=lambda each: each.kept):
-        items = tuple(several)
-        found.append(Group(items, folded=not kept and len(items) > FEW))
-    return tuple(found)
+    """Fold long sequences of rejected candidates, so that a thousand fit one page."""
+    sections = []
+    for kept, members in itertools.groupby(rows, key=lambda item: item.kept):
+        items = tuple(members)
+        sections.append(Group(items, folded=not kept and len(items) > FEW))
+    return tuple(sections)
 
 
 def body(iteration: IterationInfo, attempts: Sequence[AttemptInfo], source: Source) -> Body:
-    """Return what the row of an iteration opens; source: the address of a video, None where it is left out."""
+    """Return what the row of an iteration opens.
+
+    Args:
+        iteration: an entry of the store.
+        attempts: the calls of a model in this iteration; the reasoning shown is that of the accepted one.
+        source: the address of a video in the page, None to leave it out.
+    """
     rows = () if iteration.parent is None else compare(iteration.parent_controller, iteration.controller)
     added, removed = count(rows)
     address = None if iteration.video is None else source(iteration.video)
-    used = next((each for each in attempts if each.candidate == iteration.candidate), None)
+    accepted = next((call for call in attempts if call.candidate == iteration.candidate), None)
     return Body(
-        number=iteration.number, compared=_compared(iteration, bool(rows)), rows=rows,
-        listing=listing(iteration.controller), added=added, removed=removed,
-        note=iteration.note if iteration.number else "", reasoning=used.reasoning.strip() if used else "",
-        feedback=iteration.feedback.strip(), episodes=tuple(map(_episode, iteration.episodes)),
-        attempts=tuple(_attempt(each, iteration.candidate) for each in attempts),
-        film=None if address is None else Film(address, f"The most telling episode of iteration {iteration.number}"),
-        no_film="Its video is in the run's folder." if iteration.video is not None and address is None else "",
-    )  # fmt: skip
+        number=iteration.number,
+        compared=_compared(iteration, bool(rows)),
+        rows=rows,
+        listing=listing(iteration.controller),
+        added=added,
+        removed=removed,
+        note=iteration.note if iteration.number else "",
+        reasoning=accepted.reasoning.strip() if accepted else "",
+        feedback=iteration.feedback.strip(),
+        episodes=tuple(map(_episode, iteration.episodes)),
+        attempts=tuple(_attempt(call, iteration.candidate) for call in attempts),
+        film=None
+        if address is None
+        else Film(address, f"The most telling episode of iteration {iteration.number}"),
+        no_film="Its video is in the run's folder."
+        if iteration.video is not None and address is None
+        else "",
+    )
 
 
 def number(value: float, digits: int = 2) -> str:
+    """Format a number with fixed digits, a dash for NaN and infinities.
+
+    Args:
+        value: any float; an episode that failed may have no finite return.
+        digits: after the decimal point.
+    """
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
 
@@ -171,11 +242,13 @@ def _episode(episode: EpisodeInfo) -> EpisodeRow:
 
 
 def _attempt(attempt: AttemptInfo, candidate: int) -> AttemptRow:
-    became = (
-        "became this controller" if attempt.candidate == candidate
-        else f"became candidate {attempt.candidate}" if attempt.candidate is not None
-        else "came to nothing"
-    )  # fmt: skip
+    # A reply may have become another iteration's candidate, or none: it did not parse, or the sandbox refused it.
+    if attempt.candidate is None:
+        became = "came to nothing"
+    elif attempt.candidate == candidate:
+        became = "became this controller"
+    else:
+        became = f"became candidate {attempt.candidate}"
     tokens = f"{attempt.prompt_tokens:,} + {attempt.completion_tokens:,} tokens"
     messages = tuple({"role": m.get("role", ""), "content": m.get("content", "")} for m in attempt.messages)
     kind = attempt.kind.capitalize()
@@ -184,12 +257,12 @@ def _attempt(attempt: AttemptInfo, candidate: int) -> AttemptRow:
     )
 
 
-TOKENS = 3_000
+TOKENS = 3_000  # budget of the graph as text, folded as for a prompt
 Records = Sequence[Mapping[str, Any]]
 
 
 def show(records: Records) -> tuple[str, str]:
-    """Return the picture as a data address, "" where there is none, and the text."""
+    """Return a trace graph as a data: URL of an SVG, "" without Graphviz, and as text."""
     parts = render_graph(records, TOKENS)
     return _picture(records), "\n\n".join(f"{name}\n{text}" for name, text in parts.items())
 
@@ -201,4 +274,5 @@ def _picture(records: Records) -> str:
         svg = draw_folded(records).svg()
     except (TraceRobotError, subprocess.SubprocessError, OSError):
         return ""  # no graphviz, or nothing that it can draw: the text says the same
+    # As an image and not inline: a browser runs no script of an SVG that an <img> loads. Not cut, only spelled out.
     return data_address("image/svg+xml", visible(svg, len(svg)).encode())

@@ -1,4 +1,7 @@
-"""A run as one page: what was asked, where it ended, and everything in between, as data that the templates show."""
+"""View model of a run's page: a ``Page`` of strings and figures from the store.
+
+Nothing here is HTML; the templates escape and lay out. The folder, the single file and the server show the same page.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,57 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trace_robot.report import page
-from trace_robot.report.iterations import Film, Group, Source, groups, number, row
-from trace_robot.report.plots import AXES, Figure, Plot, chosen, courses, curves
+from trace_robot.report.iterations import Film, Group, Source, groups, number, row, show
+from trace_robot.report.plots import AXES, Figure
+from trace_robot.report.run_plots import Plot, chosen, courses, curves
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo, Score
+
+Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
 
 
 @dataclass(frozen=True, slots=True)
 class GraphView:
+    """The trace graph of one episode, as text and as the data: URL of a picture."""
+
     note: str
     picture: str = ""
     text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
+class PageStage:
+    """A success rate at one stage of the run, with the marks of its bar.
+
+    Attributes:
+        title: of the stage.
+        value: success rate, 0 to 1, as text.
+        note: episodes, interval.
+        at: position of the rate on the bar, in percent.
+        low: where the 95 % interval begins, in percent; None without one.
+        width: of the interval, in percent.
+    """
+
+    title: str
+    value: str
+    note: str
+    at: float | None = None
+    low: float | None = None
+    width: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """Everything that the page shows; figures and path_figures go into its data."""
+    """Everything that the page shows, in the templates' names.
+
+    Attributes:
+        parts: anchor and heading of each section, for the navigation.
+        way: success rates at the start, of the best, held out.
+        figures: plotly figures by name, drawn from the page's data.
+        path_figures: figures of the paths, by iteration, then by view ("space", "above", "side").
+        groups: rows of the iterations, folded.
+        command: command line that repeats the run.
+        repeatable: how far it repeats it.
+    """
 
     name: str
     task: str
@@ -57,86 +95,92 @@ def page_of(
     source: Source,
     html: Callable[[IterationInfo, Sequence[AttemptInfo]], str | None],
 ) -> Page:
-    """Return the page of a run.
+    """Return the page of a run, as far as it has gone.
 
-    source: the address that a video has on the page, None to leave it out. html: what an iteration's row opens, or
-    None if the page gets it later.
+    Args:
+        history: the open store.
+        run: one of its runs.
+        source: the address that a video has on the page, None to leave it out.
+        html: the body of an iteration's row, None if the page gets it later.
     """
     iterations = history.iterations(run)
-    attempts = by_iteration(history.attempts(run))
-    films = _films(iterations, source)  # asked for first: a single file holds so many and no more
-    rows = [row(each, html(each, attempts.get(each.number, ()))) for each in iterations]
+    attempts = _by_iteration(history.attempts(run))
+    # Before the rows: a single file holds MOST_FILMS videos, first come, and these two must be among them.
+    films = _films(iterations, source)
+    rows = [row(item, html(item, attempts.get(item.number, ()))) for item in iterations]
     figures, plots = curves(history, run, iterations)
     paths_, path_figures = courses(history, run, iterations)
     graph = _graph(history, run, iterations)
-    parts = [("result", "Result"), ("learning", "Learning"), ("iterations", "Iterations"), ("costs", "Costs"),
-             ("settings", "Settings")]  # fmt: skip
-    if films or paths_:
-        parts.insert(2, ("episodes", "How it moves"))
-    if graph:
-        parts.insert(-2, ("graph", "Graph"))
     return Page(
-        name=run.name, task=run.task, instruction=str(run.environment.get("instruction", "")), state=run.status,
-        when=page.when(run), parts=tuple(parts), way=page.way(run), facts=page.facts(run), plots=plots,
-        axes=tuple(AXES.items()), figures=figures, films=films, paths=paths_, path_figures=path_figures,
-        groups=groups(rows), graph=graph, costs=page.costs(run), command=page.command(run),
-        repeatable=page.repeatable(run),
-        settings=page.table(run.settings), versions=page.table(run.versions), notes=page.notes(run),
-    )  # fmt: skip
+        name=run.name,
+        task=run.task,
+        instruction=str(run.environment.get("instruction", "")),
+        state=run.status,
+        when=_when(run),
+        parts=_parts(moves=bool(films or paths_), graph=graph is not None),
+        way=_way(run),
+        facts=_facts(run),
+        plots=plots,
+        axes=tuple(AXES.items()),
+        figures=figures,
+        films=films,
+        paths=paths_,
+        path_figures=path_figures,
+        groups=groups(rows),
+        graph=graph,
+        costs=_costs(run),
+        command=_command(run),
+        repeatable=_repeatable(run),
+        settings=_table(run.settings),
+        versions=_table(run.versions),
+        notes=_notes(run),
+    )
 
 
-def by_iteration(attempts: Sequence[AttemptInfo]) -> dict[int | None, list[AttemptInfo]]:
-    found: dict[int | None, list[AttemptInfo]] = {}
+def _parts(*, moves: bool, graph: bool) -> Rows:
+    """Return the sections that this page has, in their order."""
+    parts = [("result", "Result"), ("learning", "Learning")]
+    if moves:
+        parts.append(("episodes", "How it moves"))
+    parts.append(("iterations", "Iterations"))
+    if graph:
+        parts.append(("graph", "Graph"))
+    return (*parts, ("costs", "Costs"), ("settings", "Settings"))
+
+
+def _by_iteration(attempts: Sequence[AttemptInfo]) -> dict[int | None, list[AttemptInfo]]:
+    calls: dict[int | None, list[AttemptInfo]] = {}
     for attempt in attempts:
-        found.setdefault(attempt.iteration, []).append(attempt)
-    return found
+        calls.setdefault(attempt.iteration, []).append(attempt)
+    return calls
 
 
 def _films(iterations: Sequence[IterationInfo], source: Source) -> tuple[Film, ...]:
     """Return the start's video beside the best one's."""
     kept = chosen(iterations, 2)
     films = []
-    for each, what in zip(kept[:1] + kept[1:][-1:], ("Before", "After"), strict=False):
-        address = None if each.video is None else source(each.video)
+    for iteration, what in zip(kept[:1] + kept[1:][-1:], ("Before", "After"), strict=False):
+        address = None if iteration.video is None else source(iteration.video)
         if address is not None:
+            success = number(iteration.success)
             films.append(
-                Film(address, f"{what}: iteration {each.number}, success {number(each.success)} in training")
+                Film(address, f"{what}: iteration {iteration.number}, success {success} in training")
             )
     return tuple(films)
 
 
 def _graph(history: History, run: RunInfo, iterations: Sequence[IterationInfo]) -> GraphView | None:
-    from trace_robot.report.iterations import show
-
-    for each in reversed(iterations):
-        records = history.graph(run, each.number)
+    """Return the graph of the latest iteration that recorded one, None without any."""
+    for iteration in reversed(iterations):
+        records = history.graph(run, iteration.number)
         if records:
-            picture, text = show(records)
-            return GraphView(
-                f"Of the most telling episode of iteration {each.number}, as the optimizer saw it.",
-                picture,
-                text,
-            )
+            note = f"Of the most telling episode of iteration {iteration.number}, as the optimizer saw it."
+            return GraphView(note, *show(records))
     return None
 
 
-Rows = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PageStage:
-    """A success rate on the way. at, low, width: per cent of the bar below it."""
-
-    title: str
-    value: str
-    note: str
-    at: float | None = None
-    low: float | None = None
-    width: float = 0.0
-
-
-def command(run: RunInfo) -> str:
-    """Return the command line that does the same again, as far as settings decide it."""
+def _command(run: RunInfo) -> str:
+    """Return the command line that repeats the run, as far as its settings decide it."""
     settings = run.settings
     words = ["trace-robot", "optimize", run.task, "--policy", run.policy, "--optimizer", run.optimizer]
     words += ["--seed", str(run.seed), "--control", run.control, "--feedback", run.feedback]
@@ -146,10 +190,12 @@ def command(run: RunInfo) -> str:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     if settings.get("tune") is False:
         words.append("--no-tune")
+    # Quoted for a shell: names of policies and environments may hold spaces, and are not ours.
     return " ".join(shlex.quote(word) for word in words)
 
 
-def repeatable(run: RunInfo) -> str:
+def _repeatable(run: RunInfo) -> str:
+    """Return how far the command line gives the same result again."""
     if run.model_calls:
         return (
             "A language model's answers differ from one time to the next; with --record FILE they are kept, and"
@@ -160,11 +206,11 @@ def repeatable(run: RunInfo) -> str:
     return "With the versions below it ends with the same controllers and scores."
 
 
-def way(run: RunInfo) -> tuple[PageStage, ...]:
+def _way(run: RunInfo) -> tuple[PageStage, ...]:
     held = run.held_out
     return (
         _stage("Start", run.start, "in training, {} episodes"),
-        _stage("Best in training", run.training, "iteration " + str(run.best_iteration) + ", {} episodes"),
+        _stage("Best in training", run.training, f"iteration {run.best_iteration}, {{}} episodes"),
         _stage("Held out", held, "{} conditions never trained on; 95 % interval ", interval=True),
     )
 
@@ -175,18 +221,26 @@ def _stage(name: str, score: Score | None, note: str, *, interval: bool = False)
     low, high = score.interval
     note = note.format(score.episodes)
     return PageStage(
-        name, f"{score.success:.2f}", f"{note}{low:.2f} to {high:.2f}" if interval else note,
-        at=round(100 * score.success, 2), low=round(100 * low, 2) if interval else None,
+        name,
+        f"{score.success:.2f}",
+        f"{note}{low:.2f} to {high:.2f}" if interval else note,
+        at=round(100 * score.success, 2),
+        # Only the held-out rate has an interval: the best in training was selected, so that its interval would lie.
+        low=round(100 * low, 2) if interval else None,
         width=round(100 * (high - low), 2),
-    )  # fmt: skip
+    )
 
 
-def facts(run: RunInfo) -> Rows:
+def _facts(run: RunInfo) -> Rows:
     shown = [
-        ("Optimizer", run.optimizer), ("Told of an episode", f"feedback level {run.feedback}"),
-        ("Control", run.control), ("Started from", run.policy), ("Controllers tried", f"{run.candidates:,}"),
-        ("Simulator steps", f"{run.environment_steps:,}"), ("Time", duration(run.seconds)),
-    ]  # fmt: skip
+        ("Optimizer", run.optimizer),
+        ("Feedback on an episode", f"level {run.feedback}"),
+        ("Control", run.control),
+        ("Started from", run.policy),
+        ("Controllers tried", f"{run.candidates:,}"),
+        ("Simulator steps", f"{run.environment_steps:,}"),
+        ("Time", duration(run.seconds)),
+    ]
     if run.model_calls:
         shown.append(("Model", f"{run.model_calls:,} calls, {run.tokens:,} tokens"))
     if run.money is not None:
@@ -196,23 +250,27 @@ def facts(run: RunInfo) -> Rows:
     return tuple(shown)
 
 
-def costs(run: RunInfo) -> Rows:
+def _costs(run: RunInfo) -> Rows:
     rows = [
-        ("Time optimizing", duration(run.seconds)), ("Controllers tried", f"{run.candidates:,}"),
-        ("Iterations written down", f"{run.iterations:,}"), ("Simulator steps", f"{run.environment_steps:,}"),
+        ("Time optimizing", duration(run.seconds)),
+        ("Controllers tried", f"{run.candidates:,}"),
+        ("Iterations written down", f"{run.iterations:,}"),
+        ("Simulator steps", f"{run.environment_steps:,}"),
         ("Calls of a model", f"{run.model_calls:,}"),
-    ]  # fmt: skip
+    ]
     if run.model_calls:
         rows.append(("Tokens", f"{run.prompt_tokens:,} in prompts, {run.completion_tokens:,} in replies"))
         rows.append(("Money", "no prices were given" if run.money is None else f"${run.money:.4f}"))
     return tuple(rows)
 
 
-def table(data: Mapping[str, Any], prefix: str = "") -> Rows:
+def _table(data: Mapping[str, Any], prefix: str = "") -> Rows:
+    """Return nested settings as rows with dotted names, unset ones left out."""
     rows: list[tuple[str, str]] = []
     for name, value in data.items():
         if isinstance(value, Mapping) and value:
-            rows += table(value, f"{prefix}{name}.")
+            rows += _table(value, f"{prefix}{name}.")
+        # Versions have a table apart. default=str: a store of another version may hold other types.
         elif name != "versions" and value not in (None, {}, ()):
             rows.append(
                 (f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, default=str))
@@ -220,19 +278,22 @@ def table(data: Mapping[str, Any], prefix: str = "") -> Rows:
     return tuple(rows)
 
 
-def notes(run: RunInfo) -> str:
+def _notes(run: RunInfo) -> str:
+    """Return the user's notes.txt, "" without one."""
     try:
+        # backslashreplace: an editor may have written another encoding, and a report must not fail for it.
         return (run.folder / "notes.txt").read_text(encoding="utf-8", errors="backslashreplace").strip()
     except OSError:
         return ""
 
 
-def when(run: RunInfo) -> str:
+def _when(run: RunInfo) -> str:
     started = datetime.datetime.fromtimestamp(run.started).astimezone()
     return f"started {started:%Y-%m-%d %H:%M %Z}"
 
 
 def duration(seconds: float) -> str:
+    """Return seconds as text in the two largest units, e.g. "3 min 20 s"."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s"

@@ -1,4 +1,8 @@
-"""Serves the pages of ``trace_robot.report.server`` to this machine's own browser, and to nobody else."""
+"""Read-only HTTP server of reports, on loopback, safe from DNS rebinding.
+
+It knows runs, iterations and videos by number, never paths, so that there is none to traverse. It has no state: every
+answer reads the store, and an open page polls ``/state`` once a second for another version.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,10 @@ from trace_robot.report.page import page_of
 from trace_robot.store.database import FILE
 from trace_robot.store.history import History, RunInfo
 
-ADDRESS = "127.0.0.1"
-BLOCK = 64 * 1024
-IDLE_SECONDS = 30  # after which a connection that says nothing is closed
+ADDRESS = "127.0.0.1"  # never all interfaces: prompts and controllers are private, and there is no password
+BLOCK = 64 * 1024  # bytes of a video in memory at once
+IDLE_SECONDS = 30  # after which a silent connection is closed, as each keeps a thread
+# Against other sites in the same browser: content sniffing, framing (clickjacking), leaking addresses, embedding.
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -33,9 +38,17 @@ HEADERS = {
 
 
 class Watch(ThreadingHTTPServer):
-    """A server on the loopback address that reads the store of ``folder``; ``serve_forever`` runs it."""
+    """Threading server on the loopback address, run by ``serve_forever``.
 
-    daemon_threads = True
+    Args:
+        folder: the folder of the runs, with or without a store yet.
+        port: TCP port, 0 for any that is free.
+
+    Raises:
+        RunError: the port is taken or not allowed.
+    """
+
+    daemon_threads = True  # Ctrl-C ends the program while a browser keeps a connection open
 
     def __init__(self, folder: Path, port: int) -> None:
         self.site = Site(folder)
@@ -46,16 +59,25 @@ class Watch(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """Address of the list of runs."""
         return f"http://{ADDRESS}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that left in the middle."""
+        """Ignore a browser that closed its connection early.
+
+        Args:
+            request: the connection.
+            client_address: its other end.
+        """
 
 
 class _Handler(BaseHTTPRequestHandler):
+    """Handler of GET and HEAD. The base class answers 501 to other methods."""
+
     server: Watch
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
+    # No versions in the Server header, which would name Python's.
     server_version, sys_version = "trace-robot", ""
 
     def do_GET(self) -> None:
@@ -65,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._respond(body=False)
 
     def _respond(self, *, body: bool) -> None:
-        if not self._is_ours():
+        if not self._is_own_host():
             answer = Answer(
                 b"this server answers to its own address only", "text/plain", HTTPStatus.MISDIRECTED_REQUEST
             )
@@ -79,14 +101,16 @@ class _Handler(BaseHTTPRequestHandler):
         if body:
             self.wfile.write(answer.content)
 
-    def _is_ours(self) -> bool:
-        """Return whether the browser was told this address: a name that leads here is somebody's trick."""
+    def _is_own_host(self) -> bool:
+        """Return whether the Host header names this server, against DNS rebinding."""
+        # Against a site that lets its name resolve to 127.0.0.1: its scripts would read this server as their own
+        # origin. The browser still sends the site's name in Host.
         names, port = (ADDRESS, "localhost"), self.server.server_port
         hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
         return self.headers.get("Host", "").lower() in hosts
 
     def _send_file(self, answer: Answer, path: Path, *, body: bool) -> None:
-        """Send a file, or the one range of bytes that was asked for, as players of videos do."""
+        """Send a file, or one byte range of it (RFC 9110), as video players request."""
         with open(path, "rb") as file:
             size = file.seek(0, 2)
             first, last = self._range(size)
@@ -108,11 +132,12 @@ class _Handler(BaseHTTPRequestHandler):
             left -= len(block)
 
     def _range(self, size: int) -> tuple[int, int]:
-        """Return the first and last byte to send: all of them for any range that is not plain."""
-        found = re.fullmatch(r"bytes=(\d{1,12})-(\d{0,12})", self.headers.get("Range", ""))
-        if found is None:
+        """Return the first and last byte to send, all for ranges not of one part."""
+        # A server may ignore Range (RFC 9110, 14.2); twelve digits bound what int() has to read.
+        match = re.fullmatch(r"bytes=(\d{1,12})-(\d{0,12})", self.headers.get("Range", ""))
+        if match is None:
             return 0, size - 1
-        first, last = int(found[1]), min(int(found[2] or size - 1), size - 1)
+        first, last = int(match[1]), min(int(match[2] or size - 1), size - 1)
         return (first, last) if first <= last else (0, size - 1)
 
     def _begin(self, answer: Answer, status: HTTPStatus, length: int) -> None:
@@ -124,10 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Only the command line prints."""
+        """Print nothing: standard error belongs to the command line."""
 
 
 HTML, JSON = "text/html; charset=utf-8", "application/json"
+# The whole address space of a run. Digits are bounded, since int() of a long number takes quadratic time.
 _RUN = re.compile(
     r"/run/(?P<name>[^/]+)/(?P<rest>state|iteration/(?P<row>\d{1,9})|video/(?P<film>\d{1,9})\.mp4|)"
 )
@@ -135,7 +161,15 @@ _RUN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """kind: the content's type; path: a file to send in place of ``content``; keep: seconds it may be kept."""
+    """Response to one request.
+
+    Attributes:
+        content: the body.
+        kind: media type.
+        status: HTTP status.
+        path: a file to send in place of ``content``.
+        keep: seconds that the browser may cache it.
+    """
 
     content: bytes = b""
     kind: str = HTML
@@ -145,21 +179,23 @@ class Answer:
 
 
 class Site:
-    """Answers to the paths of addresses, from the store of a folder as it is at that moment."""
+    """Router from URL paths to answers, read from the store at that moment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def answer(self, path: str) -> Answer:
+        """Return the response to a URL path, an error page as text for expected faults."""
         try:
             return self._answer(path)
         except UnknownNameError as error:
-            return _words(HTTPStatus.NOT_FOUND, str(error))
+            return _text(HTTPStatus.NOT_FOUND, str(error))
         except TraceRobotError as error:
-            return _words(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
     def _answer(self, path: str) -> Answer:
         if path == f"/{PLOTLY}":
+            # The one thing that is cached: 4.8 MB that change with an installation only.
             return Answer(kind="text/javascript", path=plotly_path(), keep=3600)
         if path in ("/", "/state"):
             runs = self._runs()
@@ -167,20 +203,22 @@ class Site:
             if path == "/state":
                 return _state(version)
             return _html(render_runs(run_rows(runs), self.folder, live=version))
-        found = _RUN.fullmatch(path)
-        if found is None:
-            return _words(HTTPStatus.NOT_FOUND, "there is no such page")
+        match = _RUN.fullmatch(path)
+        if match is None:
+            return _text(HTTPStatus.NOT_FOUND, "there is no such page")
+        # Opened per request: SQLite connections belong to one thread, and each request has another.
         with History(self.folder) as history:
-            run = _named(history, unquote(found["name"]))
-            if found["rest"] == "state":
+            run = _named(history, unquote(match["name"]))
+            if match["rest"] == "state":
                 return _state(_version([run]))
-            if found["film"]:
-                return _film(history, run, int(found["film"]))
-            if found["row"]:
-                return _iteration(history, run, int(found["row"]))
+            if match["film"]:
+                return _film(history, run, int(match["film"]))
+            if match["row"]:
+                return _iteration(history, run, int(match["row"]))
             return _page(history, run)
 
     def _runs(self) -> list[RunInfo]:
+        # ``watch`` may be started before the first run; opening a store that is missing is an error.
         if not (self.folder / FILE).is_file():
             return []
         with History(self.folder) as history:
@@ -188,6 +226,7 @@ class Site:
 
 
 def _page(history: History, run: RunInfo) -> Answer:
+    # Before the page: data that come in between are then newer than the version, and the next poll fetches them.
     version = _version([run])
     page = page_of(history, run, source=_address, html=lambda iteration, attempts: None)
     return _html(render(page, bodies={}, media="'self'", live=version, plotly=f"/{PLOTLY}"))
@@ -201,6 +240,7 @@ def _iteration(history: History, run: RunInfo, number: int) -> Answer:
 
 
 def _film(history: History, run: RunInfo, number: int) -> Answer:
+    """Return a video of the run, not one that is a link out of its folder."""
     for iteration in history.iterations(run):
         if iteration.number == number and iteration.video is not None and inside(iteration.video, run.folder):
             return Answer(kind="video/mp4", path=iteration.video)
@@ -219,13 +259,20 @@ def _named(history: History, name: str) -> RunInfo:
 
 
 def _version(runs: Sequence[RunInfo]) -> str:
-    """Return a text that differs when anything shown of these runs does, videos included."""
-    told = [
-        (run.name, run.status, run.updated, run.iterations, run.candidates,
-         sum(1 for _ in run.folder.glob("iterations/*/episode.mp4")))
+    """Return a hash of the state of runs, by which a page notices changes."""
+    # Videos are counted on disk: they are rendered after the store was written.
+    state = [
+        (
+            run.name,
+            run.status,
+            run.updated,
+            run.iterations,
+            run.candidates,
+            sum(1 for _ in run.folder.glob("iterations/*/episode.mp4")),
+        )
         for run in runs
-    ]  # fmt: skip
-    return hashlib.sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    ]
+    return hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def _state(version: str) -> Answer:
@@ -236,5 +283,5 @@ def _html(text: str) -> Answer:
     return Answer(text.encode())
 
 
-def _words(status: HTTPStatus, text: str) -> Answer:
+def _text(status: HTTPStatus, text: str) -> Answer:
     return Answer(text.encode("utf-8", "backslashreplace"), "text/plain; charset=utf-8", status)
