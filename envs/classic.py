@@ -1,6 +1,7 @@
-"""Gymnasium's classic control, which is drawn with trace-robot[classic], and its small MuJoCo arms and pendulums.
+"""Gymnasium's classic control, and its small MuJoCo arms and pendulums.
 
-A controller of most of these succeeds by the sum of its rewards, at the threshold that counts as solved.
+Classic control is drawn with the extra trace-robot[classic]. A controller of most of these succeeds by the sum of its
+rewards, at the threshold that counts as solved.
 """
 
 import numpy as np

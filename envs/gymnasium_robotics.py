@@ -1,6 +1,7 @@
-"""Gymnasium-Robotics' Fetch arm: reach, push, slide, pick and place. Needs the extra trace-robot[fetch].
+"""Gymnasium-Robotics' Fetch arm: reach, push, slide, pick and place.
 
-The ids without "Dense" give their sparse reward: -1 a step until the goal is reached.
+They need the extra trace-robot[fetch]. The ids without "Dense" give their sparse reward: -1 a step until the goal is
+reached.
 """
 
 from trace_robot import Environment, HandTracking, part

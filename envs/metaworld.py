@@ -1,4 +1,4 @@
-"""Meta-World: the fifty v3 tasks, with named fields, conditions by number, and two modes of control."""
+"""Meta-World's fifty v3 tasks: named fields, numbered conditions, pose control."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from trace_robot.spec import Field, TaskSpec
 from .metaworld_parts.task import OBSERVATION_SIZE, Task, tasks
 
 HORIZON = 500
+# The fast engine equals upstream bit for bit with these versions; other ones may compute otherwise.
 CHECKED = {"metaworld": "3.1.1", "mujoco": "3.3.0"}
 REACH = 0.5
 PAPER = ("reach-v3", "push-v3", "pick-place-v3")
@@ -85,7 +86,7 @@ def describe(
 
 
 def make(name: str, **options: Any) -> Any:
-    """Return the gymnasium environment that ``describe`` with the same options describes."""
+    """Return the gymnasium environment, with the options of ``describe``."""
     from .metaworld_parts.environment import MetaWorldEnv, Tracking
     from .metaworld_parts.simulation import Simulation
 
@@ -98,14 +99,21 @@ def make(name: str, **options: Any) -> Any:
 
 
 def sets() -> Mapping[str, Sequence[str]]:
-    """Return Meta-World's own sets of tasks, and the three tasks of the paper's experiment."""
+    """Return Meta-World's own sets of tasks, and the three of the paper's experiment."""
     return {"paper": PAPER, "mt10": MT10, "mt50": names()}
 
 
 def expert(name: str, **options: Any) -> Callable[[Any], Any]:
-    """Return what Meta-World's scripted policy would do on a flat observation, in the control mode's own terms.
+    """Return Meta-World's scripted policy of a task, in the units of the control mode.
 
-    It is written by hand and knows the task: for feedback at level "expert" only, to compare with others.
+    It is written by hand and knows the task: for feedback at level "expert" only, to compare with other levels.
+
+    Args:
+        name: one of ``names()``.
+        options: as of ``describe``.
+
+    Returns:
+        A function from a flat observation, (39,), to the policy's action, (4,).
     """
     from .metaworld_parts.expert import scripted
 
@@ -114,10 +122,10 @@ def expert(name: str, **options: Any) -> Callable[[Any], Any]:
 
 
 def _engine(wanted: str) -> str:
-    """Return the engine to use: the fast one is exact only with the versions it was checked against."""
-    found = {name: version(name) for name in CHECKED}
-    if wanted == "fast" and found != CHECKED:
-        here, there = (" and ".join(f"{k} {v}" for k, v in each.items()) for each in (found, CHECKED))
+    """Return the engine to use: "reference" for versions not checked."""
+    installed = {name: version(name) for name in CHECKED}
+    if wanted == "fast" and installed != CHECKED:
+        here, there = (" and ".join(f"{k} {v}" for k, v in each.items()) for each in (installed, CHECKED))
         warnings.warn(
             f"the fast engine was checked with {there}, not with {here}; using engine='reference'",
             RuntimeWarning,

@@ -1,4 +1,4 @@
-"""What an environment says about itself, as plain data that any process can hold."""
+"""Descriptions of environments and recorded states, as plain data for any process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ Array = npt.NDArray[Any]
 class Field:
     """A named part ``[start:stop]`` of a flat observation or action.
 
-    One number is shown as a float.
-
-    whole: of an action, that the environment takes whole numbers only; what comes is rounded to the nearest.
+    Attributes:
+        name: a Python name; a controller reads ``observation[name]``.
+        start: index of its first number.
+        stop: index after its last number.
+        unit: such as "m" or "rad/s"; "" where it has none.
+        meaning: what the numbers are, for a model to read.
+        whole: of an action: whether the environment takes whole numbers only; others are rounded to the nearest.
     """
 
     name: str
@@ -30,13 +34,11 @@ class Field:
 
     @property
     def size(self) -> int:
+        """How many numbers it has."""
         return self.stop - self.start
 
     def of(self, vector: Array) -> Any:
-        """Return this field of ``vector``.
-
-        A float if its size is 1, else a copy of shape (size,).
-        """
+        """Return this field of a vector: a float, or a copy of shape (size,) for more."""
         return float(vector[self.start]) if self.size == 1 else vector[self.start : self.stop].copy()
 
 
@@ -44,17 +46,25 @@ class Field:
 class TaskSpec:
     """Everything an optimizer, a prompt or a sandbox may know of an environment.
 
-    observation: the fields a controller sees, in the order of the flat vector; fields may leave gaps.
-    action: the fields of the action, which use it up; ``low`` and ``high`` are its bounds, shape (act_dim,).
-    positions: names of observation fields that are points in metres, world frame, shape (3,); the hand's
-        comes first, empty where the environment has none.
-    horizon: decisions after which an episode ends with "time".
-    success: as text, what ``info["success"]`` means, or what the return must be.
-    failure: as text, why the environment itself may end an episode that has not succeeded.
-    return_threshold: an episode succeeds if the sum of its rewards is at least this when it ends; None where
-        ``info["success"]`` decides, as soon as it is true.
-    terms: entries of ``info`` that are worth telling, in this order; empty for every number in it.
-    simulator_steps: of an episode at most, where a decision may take several; 0 for as many as the horizon.
+    Attributes:
+        name: of the environment.
+        instruction: what a controller must do, as text.
+        observation: the fields a controller sees, in the order of the flat vector; fields may leave gaps.
+        action: the fields of the action, which use it up.
+        observation_size: how many numbers the flat observation has, with those in gaps.
+        low: lower bounds of the action, (act_dim,).
+        high: upper bounds of the action, (act_dim,).
+        horizon: decisions after which an episode ends with "time".
+        success: what ``info["success"]`` means, or what the return must be, as text.
+        control: "raw" for the environment's own actions, "pose" for targets that are tracked.
+        positions: names of observation fields that are points in meters, world frame, shape (3,); the hand's
+            comes first, empty where the environment has none.
+        options: with which the environment can be made again.
+        failure: why the environment itself may end an episode that has not succeeded, as text.
+        return_threshold: an episode succeeds if the sum of its rewards is at least this when it ends; None where
+            ``info["success"]`` decides, as soon as it is true.
+        terms: entries of ``info`` that feedback shows, in this order; empty for every number in it.
+        simulator_steps: of an episode at most, where a decision may take several; 0 for as many as the horizon.
     """
 
     name: str
@@ -76,13 +86,15 @@ class TaskSpec:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> TaskSpec:
-        """Return what ``dataclasses.asdict`` made plain."""
+        """Return the spec of which ``dataclasses.asdict`` gave ``data``, also after JSON."""
         fields = {name: tuple(Field(**part) for part in data[name]) for name in ("observation", "action")}
-        ranges = {name: tuple(data[name]) for name in ("low", "high", "positions")}
-        return cls(**{**data, **fields, **ranges})
+        # JSON has no tuples; as lists they would make a spec that is read unequal to the one that was written.
+        tuples = {name: tuple(data[name]) for name in ("low", "high", "positions", "terms") if name in data}
+        return cls(**{**data, **fields, **tuples})
 
     @property
     def action_size(self) -> int:
+        """How many numbers an action has: act_dim."""
         return len(self.low)
 
     def named(self, observation: Array) -> dict[str, Any]:
@@ -94,12 +106,15 @@ class TaskSpec:
 class Scene:
     """What is needed to draw recorded states in another process.
 
-    model_path: the MJCF file; model_arrays: arrays of the model that the reset changed (``body_pos``, ...).
-    camera: a fixed camera's name; upside_down: whether its picture must be turned by 180 degrees.
-    view: of a free camera, where no name is given: "distance", "azimuth" and "elevation" (degrees), and the point
-        "x", "y", "z" it looks at; what is left out is chosen.
-    replay: for an environment that no model file describes: its name and options and the seed of the episode. It
-        draws itself, being stepped again with the recorded actions, which are then the states' ``qpos``.
+    Attributes:
+        model_path: the MJCF file; "" where the environment draws itself.
+        model_arrays: arrays of the model that the reset changed (``body_pos``, ...), by name.
+        camera: a fixed camera's name; "" for a free one.
+        upside_down: whether its picture must be turned by 180 degrees.
+        view: of a free camera: "distance" (meters), "azimuth" and "elevation" (degrees), and the point "x", "y",
+            "z" (meters) it looks at; what is left out is chosen.
+        replay: for an environment that no model file describes: its name and options and the seed of the episode.
+            It draws itself, being stepped again with the recorded actions, which are then the states' ``qpos``.
     """
 
     model_path: str
@@ -114,7 +129,12 @@ class Scene:
 class States:
     """Recorded simulator states, F frames.
 
-    qpos: (F, nq); mocap_pos: (F, nmocap, 3); mocap_quat: (F, nmocap, 4); seconds: (F,) simulated time.
+    Attributes:
+        qpos: (F, nq) MuJoCo's positions of the joints; or (F, act_dim + 1) actions and rewards for a
+            ``Scene.replay``.
+        mocap_pos: (F, nmocap, 3) positions of mocap bodies, meters.
+        mocap_quat: (F, nmocap, 4) their quaternions, w first.
+        seconds: (F,) simulated time.
     """
 
     qpos: Array

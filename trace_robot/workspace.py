@@ -1,4 +1,4 @@
-"""Module discovery in envs/ and policies/, of what ships and of a user's files.
+"""Discovery of files in envs/ and policies/: the user's own and those that ship.
 
 A name is looked up in the working directory's workspace, then in the checkout's, then in the copy that an
 installed wheel carries. TRACE_ROBOT_WORKSPACE names another directory than the working directory. What a file
@@ -32,10 +32,9 @@ class Workspace:
     def files(self, folder: str) -> dict[str, Path]:
         """Return the Python files below ``folder`` by name.
 
-        Without those that begin with "_" or ".".
-
-        Policies may lie in subfolders and are then called "zoo/reach-v3". Subfolders of envs/ hold the modules
-        that plug-ins import, so only the files directly in it have a name.
+        Those that begin with "_" or "." are left out. Policies may lie in subfolders and are then called
+        "zoo/reach-v3". Subfolders of envs/ hold the modules that plug-ins import, so only the files directly in it
+        have a name.
         """
         top = self.root / folder
         pattern = "*.py" if folder == "envs" else "**/*.py"
@@ -60,10 +59,7 @@ def workspaces() -> tuple[Workspace, ...]:
 
 
 def files(folder: str) -> dict[str, Path]:
-    """Return every file of ``folder`` by name.
-
-    The first workspace with a name wins.
-    """
+    """Return every file of ``folder`` by name, of equal names the first workspace's."""
     paths: dict[str, Path] = {}
     for workspace in workspaces():
         for name, path in workspace.files(folder).items():
@@ -82,7 +78,7 @@ def find(folder: str, name: str) -> Path:
         The path in the first workspace that has the name.
 
     Raises:
-        UnknownNameError: it is in no workspace; the message suggests similar names.
+        UnknownNameError: no workspace has this name; the message suggests similar names.
     """
     known = files(folder)
     if name not in known:
@@ -96,9 +92,7 @@ def policies() -> tuple[str, ...]:
 
 
 def load(path: Path) -> ModuleType:
-    """Import a workspace's Python file once.
-
-    The same file gives the same module object.
+    """Import a workspace's Python file, or return its module if it was imported.
 
     The file can import its neighbors with ``from .folder import thing``.
 
@@ -119,9 +113,7 @@ def load(path: Path) -> ModuleType:
 
 @contextmanager
 def importable(root: str) -> Iterator[None]:
-    """Append a workspace's folder to ``sys.path`` for a while.
-
-    Its modules can then be imported.
+    """Append a workspace's folder to ``sys.path`` while the context is open.
 
     It comes last: a user's file called numpy.py must not take the place of an installed package. An empty
     ``root`` changes nothing.
@@ -139,9 +131,7 @@ def importable(root: str) -> Iterator[None]:
 def _package(folder: Path) -> str:
     """Return the name of a package whose modules are the files of ``folder``.
 
-    None of them is executed.
-
-    The name has a hash of the path in it, because two workspaces may both have envs/mine.py.
+    Nothing is executed. The name has a hash of the path in it, because two workspaces may both have envs/mine.py.
     """
     name = f"trace_robot_workspace_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     if name not in sys.modules:

@@ -1,4 +1,4 @@
-"""The gymnasium environment: checks, horizon, two modes of control, recording, snapshots."""
+"""The gymnasium environment: checks, horizon, control modes, recording, snapshots."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ KEPT_CONDITIONS = 4096
 
 @dataclass(frozen=True)
 class Tracking:
-    """How a target of the hand becomes simulator steps.
+    """Proportional control of the hand: how a target becomes simulator steps.
 
-    gain: action per metre of error. steps: simulator steps of a decision at most. A decision ends early once
-    the hand is within ``near`` metres of the target in each direction and the gripper's opening changed by
-    less than ``still`` in the last step; not before ``least`` steps, so that a gripper has begun to move.
+    A decision ends early once the hand is near its target and the gripper is still.
+
+    Attributes:
+        relative: whether a target is a displacement of the hand or a position.
+        gain: action per meter of error.
+        steps: simulator steps of a decision at most.
+        near: meters from the target, on each axis, at which a decision may end.
+        still: change of the gripper's opening in a step below which it is still.
+        least: simulator steps of a decision at least, so that a gripper has begun to move.
     """
 
     relative: bool = True
@@ -51,12 +57,11 @@ class EnvironmentSnapshot:
 
 
 class MetaWorldEnv(gymnasium.Env[Array, Array]):
-    """One task; ``step`` takes float32 actions and returns the 39 numbers of upstream's observation.
+    """One Meta-World task.
 
+    ``step`` takes float32 actions, (4,), and returns the 39 numbers of upstream's observation.
     ``info["success"]``: whether the task succeeded in this step, which also ends the episode.
     ``info["steps"]``: simulator steps so far. The reward terms are upstream's, as floats.
-    Raises ActionError for an action of the wrong shape or with a number that is not finite, EnvironmentFault
-    if the simulation diverges, OrderError for a step before the first reset or after the horizon.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
@@ -99,6 +104,13 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         return observation.copy(), {"success": False, "steps": 0}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Apply one action, (4,), and return gymnasium's five values.
+
+        Raises:
+            ActionError: an action of the wrong shape or with a number that is not finite.
+            EnvironmentFault: the simulation diverges.
+            OrderError: a step before the first reset or after the horizon.
+        """
         wanted = self._checked(action)
         if self._tracking is None:
             observation, reward, terms = self._advance(wanted)
@@ -113,11 +125,17 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         return observation.copy(), reward, success, not (self._going or success), info
 
     def snapshot(self) -> EnvironmentSnapshot:
-        """Return a value from which :meth:`restore` continues bit for bit, in any object of this task."""
+        """Return a value from which :meth:`restore` continues bit for bit.
+
+        Any object of this task can restore it.
+        """
         return EnvironmentSnapshot(self.simulation.snapshot(), self._steps, self._decisions)
 
     def restore(self, snapshot: EnvironmentSnapshot) -> Array:
-        """Continue from a snapshot and return its observation; recording starts again."""
+        """Continue from a snapshot and return its observation, (39,).
+
+        What was recorded is dropped.
+        """
         observation = self.simulation.restore(snapshot.simulation)
         self._steps, self._decisions, self._frames = snapshot.steps, snapshot.decisions, []
         self._going = self._steps < self._horizon and self._decisions < self._limit
@@ -131,13 +149,16 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         return Scene(str(Path(self.simulation.upstream.fullpath).resolve()), moved)
 
     def state_frame(self) -> tuple[Array, Array, Array, float]:
-        """Return copies of qpos, mocap positions, mocap quaternions, and the simulated seconds."""
+        """Return copies of qpos, mocap positions and quaternions, and simulated seconds."""
         data = self.simulation.data
         seconds = max(self._steps, 0) / CONTROL_RATE
         return data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy(), seconds
 
     def recorded(self) -> States:
-        """Return the frames since the last reset, about 27 a simulated second; empty unless record_states."""
+        """Return the frames since the last reset, about 27 a simulated second.
+
+        There are none unless ``record_states`` is set.
+        """
         frames = list(self._frames)
         if frames and frames[-1][3] < self._steps / CONTROL_RATE:
             frames.append(self.state_frame())
@@ -158,7 +179,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         return known
 
     def _another(self) -> int:
-        """Return the seed of a reset without one: drawn from a stream that the last given seed began."""
+        """Draw the seed of a reset without one, from a stream that the last seed began."""
         if self._last_seed is not None:
             self._np_random, self._np_random_seed = seeding.np_random(self._last_seed)
         return int(self.np_random.integers(2**31))
@@ -173,9 +194,10 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             raise ActionError(f"action must be 4 numbers, got {action!r}") from error
         if wanted.shape != (4,):
             raise ActionError(f"action must have shape (4,), got {wanted.shape}")
-        numbers = wanted.tolist()
+        numbers = wanted.tolist()  # four Python floats are checked faster than an array
         if not math.isfinite(sum(numbers)):
             raise ActionError(f"action must be finite, got {numbers}")
+        # Most actions are within the bounds, and two comparisons of floats cost less than clipping an array.
         if max(numbers) <= self._inside and min(numbers) >= -self._inside:
             return wanted
         wanted = np.maximum(wanted, self._low)
@@ -190,7 +212,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         return result
 
     def _track(self, wanted: Array, tracking: Tracking) -> tuple[Array, float, Mapping[str, Any]]:
-        """Move the hand towards a target for one decision; rewards are summed over simulator steps."""
+        """Track a target for one decision and sum the rewards of its simulator steps."""
         hand = self.simulation.observation[:3]
         target = hand + wanted[:3] if tracking.relative else wanted[:3].astype(np.float64)
         opening = float(self.simulation.observation[3])

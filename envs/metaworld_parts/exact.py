@@ -1,7 +1,8 @@
-"""Quicker equals of what upstream's rewards call: for every input the same number, the same type, the same bits.
+"""Fast equivalents of the functions that upstream's rewards call, bit for bit.
 
-Squares are written ``** 2`` because numpy computes them with pow(), which rounds differently from ``x * x``
-now and then; distances use ``x.dot(x)`` because BLAS may fuse multiply and add.
+For every input they return the same number of the same type. Squares are written ``** 2`` because numpy computes them
+with pow(), which rounds differently from ``x * x`` now and then; distances use ``x.dot(x)`` because BLAS may fuse
+multiply and add.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ _sqrt = math.sqrt
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
-    """Equal ``numpy.linalg.norm``; quick for vectors and numbers of float64."""
+    """Equal ``numpy.linalg.norm``, with a fast lane for float64.
+
+    Args:
+        x: a vector or number for the fast lane; anything else goes to numpy.
+        ord: as of numpy.
+        axis: as of numpy.
+        keepdims: as of numpy.
+    """
     if (ord is None or ord == 2) and axis is None and not keepdims:
         if type(x) is np.ndarray and x.ndim == 1 and x.dtype is FLOAT64:
             return np.float64(_sqrt(x.dot(x)))
@@ -35,7 +43,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 def quaternion(matrix: Array) -> tuple[float, float, float, float]:
-    """Equal scipy's ``Rotation.from_matrix(matrix.reshape(3, 3)).as_quat()`` for a rotation of shape (9,)."""
+    """Equal scipy's ``Rotation.from_matrix(...).as_quat()`` for a rotation, (9,)."""
     a, b, c, d, e, f, g, h, i = matrix.tolist()
     trace = a + e + i
     if trace > a and trace > e and trace > i:
@@ -52,12 +60,14 @@ def quaternion(matrix: Array) -> tuple[float, float, float, float]:
 
 @cache
 def matrix_reader() -> Callable[[Array], Any]:
-    """Return ``quaternion``, or scipy's own way if this machine's scipy rounds differently."""
+    """Return ``quaternion``, or scipy's own way if its build here rounds differently."""
     from scipy.spatial.transform import Rotation
 
     def reference(matrix: Array) -> Any:
+        """Return the quaternion as upstream computes it."""
         return Rotation.from_matrix(matrix.reshape(3, 3)).as_quat()
 
+    # Half of them anywhere, half near the axes, where ``quaternion`` takes each of its four branches.
     numbers = np.random.default_rng(0).normal(size=(100, 4)) * np.repeat((1.0, 0.01), 50)[:, None]
     numbers[50:] += np.eye(4)[np.arange(50) % 4]
     matrices = Rotation.from_quat(numbers).as_matrix().reshape(-1, 9)
@@ -66,7 +76,10 @@ def matrix_reader() -> Callable[[Array], Any]:
 
 
 def quick_tolerance(reference: Any) -> Any:
-    """Return an equal of ``reward_utils.tolerance``; what is unusual is left to ``reference``."""
+    """Return a fast equivalent of ``reward_utils.tolerance``.
+
+    What upstream's rewards seldom ask, and every error, is left to ``reference``.
+    """
 
     def tolerance(
         x: Any,
@@ -75,6 +88,15 @@ def quick_tolerance(reference: Any) -> Any:
         sigmoid: str = "gaussian",
         value_at_margin: float = 0.1,
     ) -> Any:
+        """Equal ``reward_utils.tolerance``.
+
+        Args:
+            x: the value to grade.
+            bounds: within which the grade is 1.
+            margin: distance from the bounds at which the grade is ``value_at_margin``.
+            sigmoid: shape of the grade between.
+            value_at_margin: see ``margin``.
+        """
         lower, upper = bounds
         if not (type(x) is float or type(x) is np.float64) or lower > upper or not margin > 0:
             return reference(x, bounds, margin, sigmoid, value_at_margin)
@@ -93,8 +115,20 @@ def quick_tolerance(reference: Any) -> Any:
 
 
 def hamacher_product(a: Any, b: Any) -> Any:
-    """Equal ``reward_utils.hamacher_product``: (a * b) / (a + b - a * b), or the integer 0."""
+    """Equal ``reward_utils.hamacher_product``: the Hamacher t-norm of two grades.
+
+    Args:
+        a: between 0 and 1.
+        b: between 0 and 1.
+
+    Returns:
+        a * b / (a + b - a * b), or the integer 0 where both are 0.
+
+    Raises:
+        ValueError: a grade out of its range, with upstream's message.
+    """
     if not ((0.0 <= a <= 1.0) and (0.0 <= b <= 1.0)):
+        # Upstream's message names b twice, and so does this one.
         raise ValueError(f"a ({b}) and b ({b}) must range between 0 and 1")
     product = a * b
     denominator = a + b - product
@@ -109,7 +143,14 @@ def quick_numpy() -> SimpleNamespace:
 
 
 def with_globals(function: Any, replaced: dict[str, Any]) -> FunctionType:
-    """Return a copy of a function with some of its global names bound to other things."""
+    """Return a copy of a function with some of its global names rebound.
+
+    The original and its module stay as they are.
+
+    Args:
+        function: one of upstream's, also a decorated one.
+        replaced: the new values; names that its module does not have are left out.
+    """
     function = undecorated(function)
     names = {**function.__globals__, **{k: v for k, v in replaced.items() if k in function.__globals__}}
     copy = FunctionType(

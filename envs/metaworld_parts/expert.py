@@ -1,4 +1,7 @@
-"""Meta-World's scripted policies, asked what they would do; nothing else in this project imports them."""
+"""Meta-World's scripted policies as experts.
+
+No other module of the project imports them.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,17 @@ from trace_robot.spec import Array, TaskSpec
 
 
 def scripted(name: str, spec: TaskSpec) -> Callable[[Array], Array]:
-    """Return a function from a flat observation to the expert's action, (4,), clipped to ``spec``'s bounds.
+    """Return a function from a flat observation to the expert's action.
 
     A scripted policy finds a target for the hand and calls ``move``, which makes a raw action of it. In pose
-    control it is given another ``move``, which returns the target or the displacement to it.
+    control it gets another ``move``, which returns the target or the displacement to it.
+
+    Args:
+        name: of the task.
+        spec: its description; the control mode decides on ``move``.
+
+    Returns:
+        A function of an observation, (39,), whose result, (4,), is clipped to ``spec``'s bounds.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -28,6 +38,7 @@ def scripted(name: str, spec: TaskSpec) -> Callable[[Array], Array]:
     policy, get_action = kind(), types.FunctionType(kind.get_action.__code__, names)
 
     def act(observation: Array) -> Array:
+        """Return the expert's action, (4,) float32."""
         action = get_action(policy, np.array(observation, dtype=np.float64))
         return np.clip(np.asarray(action, np.float64)[:4], spec.low, spec.high).astype(np.float32)
 
@@ -35,15 +46,17 @@ def scripted(name: str, spec: TaskSpec) -> Callable[[Array], Array]:
 
 
 def _move(spec: TaskSpec) -> Callable[..., Array]:
-    def raw(from_xyz: Array, to_xyz: Array, p: float) -> Array:
+    """Return what takes the place of upstream's ``move``, with its three arguments."""
+
+    def _raw(from_xyz: Array, to_xyz: Array, p: float) -> Array:
         return p * (to_xyz - from_xyz)
 
-    def displacement(from_xyz: Array, to_xyz: Array, p: float) -> Array:
+    def _displacement(from_xyz: Array, to_xyz: Array, p: float) -> Array:
         return to_xyz - from_xyz
 
-    def target(from_xyz: Array, to_xyz: Array, p: float) -> Array:
+    def _target(from_xyz: Array, to_xyz: Array, p: float) -> Array:
         return to_xyz
 
     if spec.control == "raw":
-        return raw
-    return displacement if spec.options["relative"] else target
+        return _raw
+    return _displacement if spec.options["relative"] else _target

@@ -1,4 +1,7 @@
-"""A control step without what upstream looks up, copies and computes for nothing; the same numbers."""
+"""The fast engine: upstream's control step, bit for bit, without its detours.
+
+Upstream looks names up, copies arrays and computes values that no result depends on.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,7 @@ class FastStep:
         mj_step, mj_forward = mujoco.mj_step, mujoco.mj_forward
 
         def step(action: Array) -> tuple[Array, float, Mapping[str, Any]]:
+            """Advance one control step and return observation, reward and terms."""
             push(action)
             mj_step(model, data, frames)
             mj_forward(model, data)
@@ -80,6 +84,7 @@ class FastStep:
         pack, unpack = THREE_FLOATS.pack, THREE_FLOATS.unpack
 
         def push(action: Array) -> None:
+            """Apply an action, (4,), to the simulator's inputs."""
             dx, dy, dz, grip = action.tolist()
             dx, dy, dz = unpack(pack(dx * scale, dy * scale, dz * scale))
             x, y, z = mocap.tolist()
@@ -129,7 +134,7 @@ class FastStep:
         return observe
 
     def _read(self, name: str, thing: Thing, at: int) -> None:
-        """Arrange that one object's position and orientation are read into the observation."""
+        """Arrange that an object's position and orientation are read in every step."""
         data, place, turn = self.upstream.data, self._raw[at : at + 3], self._raw[at + 3 : at + 7]
         position = getattr(data, thing.kind)(thing.name).xpos
         if name == "dial-turn-v3":
@@ -162,17 +167,18 @@ def _turned(place: Array, matrix: Array) -> Callable[[], None]:
     return read
 
 
-def _dial(place: Array, centre: Array, angle: Array) -> Callable[[], None]:
+def _dial(place: Array, center: Array, angle: Array) -> Callable[[], None]:
     def read() -> None:
         mark = np.array([np.sin(angle).item(), -np.cos(angle).item(), 0.0])
         mark *= 0.05
-        np.add(centre, mark, place)
+        np.add(center, mark, place)
 
     return read
 
 
 def _rule(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
-    """Return what says whether an observation is a success; ``_target_pos`` may be replaced by a reset."""
+    """Return the function that decides whether an observation is a success."""
+    # It looks ``_target_pos`` up in every call: a reset may bind it to another array.
     if rule.what in ("x", "y", "z"):
         axis = "xyz".index(rule.what)
         return lambda seen: bool(abs(seen[4 + axis] - upstream._target_pos[axis]) <= rule.radius)
@@ -186,11 +192,12 @@ def _length(vector: Array) -> float:
 
 
 def _distance(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
-    """Return the commonest rule; most steps are so far off that one look at three floats is enough."""
+    """Return the most frequent rule: the distance of object and target."""
+    # In most steps the object is far off, and three comparisons of floats decide without a norm.
     radius, shift = rule.radius, None if rule.shift is None else np.array(rule.shift)
     far = radius * 1.001 + (0.0 if rule.shift is None else max(map(abs, rule.shift)))
 
-    def succeeded(seen: Array) -> bool:
+    def _succeeded(seen: Array) -> bool:
         target, place = upstream._target_pos, seen[4:7]
         (x, y, z), (to_x, to_y, to_z) = place.tolist(), target.tolist()
         if not (-far < x - to_x < far and -far < y - to_y < far and -far < z - to_z < far):
@@ -198,7 +205,7 @@ def _distance(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
         distance = _length((place if shift is None else place + shift) - target)
         return distance < radius if rule.strict else distance <= radius
 
-    return succeeded
+    return _succeeded
 
 
 def _fingertips(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
@@ -214,30 +221,30 @@ def _peg_head(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
 def _above_hoop(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
     scale = np.array(rule.scale)
 
-    def succeeded(seen: Array) -> bool:
+    def _succeeded(seen: Array) -> bool:
         target = upstream._target_pos.copy()
         target[2] = 0.3
         return _length((seen[4:7] - target) * scale) <= rule.radius
 
-    return succeeded
+    return _succeeded
 
 
 def _seen_from_above(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
-    def succeeded(seen: Array) -> bool:
+    def _succeeded(seen: Array) -> bool:
         target = upstream._target_pos
         return _length(seen[4:7] - np.array([target[0], target[1], seen[6]])) <= rule.radius
 
-    return succeeded
+    return _succeeded
 
 
 def _nut_on_peg(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
     nut = upstream.data.site("RoundNut").xpos
 
-    def succeeded(seen: Array) -> bool:
+    def _succeeded(seen: Array) -> bool:
         away = upstream._target_pos - nut
         return _length(away[:2]) < rule.radius and bool(away[2] > 0.0)
 
-    return succeeded
+    return _succeeded
 
 
 def _higher(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
@@ -255,7 +262,7 @@ def _lever(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
 
 
 def _stick_holds(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
-    def succeeded(seen: Array) -> bool:
+    def _succeeded(seen: Array) -> bool:
         return (
             _length(seen[11:14] - upstream._target_pos) <= rule.radius
             and bool(seen[3] > 0)
@@ -263,18 +270,18 @@ def _stick_holds(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
             and upstream.touching_main_object
         )
 
-    return succeeded
+    return _succeeded
 
 
 def _stick_inserted(rule: Rule, upstream: Any) -> Callable[[Array], bool]:
     end = upstream.data.site("stick_end").xpos
 
-    def succeeded(seen: Array) -> bool:
+    def _succeeded(seen: Array) -> bool:
         handle = seen[11:14]
         near = _length(handle - upstream._target_pos) <= rule.radius
         return near and bool(upstream._stick_is_inserted(handle, end))
 
-    return succeeded
+    return _succeeded
 
 
 _SPECIAL: Mapping[str, Callable[[Rule, Any], Callable[[Array], bool]]] = {

@@ -1,4 +1,4 @@
-"""Upstream's classes with quicker insides: subclasses, so that upstream itself stays as it was for others."""
+"""Fast subclasses of upstream's environments, with upstream left as it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REBOUND = ("evaluate_state", "compute_reward", "_gripper_caging_reward", "_stick
 
 @cache
 def quick_class(upstream: type) -> type:
-    """Return a subclass of one of upstream's environments that gives the same numbers in less time."""
+    """Return a subclass of an environment that gives the same numbers in less time."""
     quick = type(f"Quick{upstream.__name__}", (_Quick, upstream), {})
     numpy = quick_numpy()
     for name, (owner, member) in _members(upstream).items():
@@ -34,7 +34,7 @@ def quick_class(upstream: type) -> type:
 
 
 def _quick_names(owner: type, quick: type, numpy: SimpleNamespace) -> dict[str, Any]:
-    """Return what the functions of a class shall find under their global names."""
+    """Return the new values of the global names that a class's functions use."""
     used = vars(sys.modules[owner.__module__])
     utils = used.get("reward_utils")
     reference = used["tolerance"] if utils is None else utils.tolerance
@@ -49,16 +49,16 @@ def _quick_names(owner: type, quick: type, numpy: SimpleNamespace) -> dict[str, 
 
 
 def _members(upstream: type) -> dict[str, tuple[type, Any]]:
-    """Return the functions that a reward is made of, each with the class that defines it."""
-    found: dict[str, tuple[type, Any]] = {}
+    """Return the functions of a reward, each with the class that defines it."""
+    members: dict[str, tuple[type, Any]] = {}
     for owner in reversed(upstream.__mro__):
         if not owner.__module__.startswith("metaworld."):
             continue
         for name, member in vars(owner).items():
             function = member.__func__ if isinstance(member, staticmethod) else member
             if (name in REBOUND or name.startswith("_reward")) and isinstance(function, FunctionType):
-                found[name] = (owner, member)
-    return found
+                members[name] = (owner, member)
+    return members
 
 
 class _Quick:
@@ -70,18 +70,26 @@ class _Quick:
     _tolerance: Any
 
     def view(self, kind: str, name: str, attribute: str = "xpos") -> Array:
-        """Return the live array of a body's, site's or geom's position, matrix (9,) or quaternion."""
+        """Return a live array of the simulator, looked up by name once.
+
+        Args:
+            kind: "body", "site" or "geom".
+            name: of the body, site or geom.
+            attribute: "xpos" (3,), "xmat" (9,) or "xquat" (4,).
+        """
         views = self.__dict__.setdefault("_views", {})
         key = (kind + attribute, name)
-        found = views.get(key)
-        if found is None:
-            found = views[key] = getattr(getattr(self.data, kind)(name), attribute)
-        return found  # type: ignore[no-any-return]
+        array = views.get(key)
+        if array is None:
+            array = views[key] = getattr(getattr(self.data, kind)(name), attribute)
+        return array  # type: ignore[no-any-return]
 
     def get_endeff_pos(self) -> Array:
+        """Return the hand's position, (3,)."""
         return self.view("body", "hand")
 
     def get_body_com(self, body_name: str) -> Array:
+        """Return a body's position, (3,), by upstream's name for it."""
         return self.view("body", body_name)
 
     def _get_site_pos(self, site_name: str) -> Array:
@@ -100,7 +108,7 @@ class _Quick:
         return self.touching_object(known)
 
     def touching_object(self, object_geom_id: int) -> bool:
-        """Say whether both fingers' pads press on a geom."""
+        """Return whether both fingers' pads press on a geom."""
         if self.data.ncon == 0:
             return False
         contact = self.data.contact
@@ -136,7 +144,7 @@ class _Quick:
         high_density: bool = False,
         medium_density: bool = False,
     ) -> Any:
-        """Return upstream's reward for closing the gripper around a thing, number for number."""
+        """Return upstream's reward for closing the gripper around an object, bit for bit."""
         start, first_tcp, tolerance = self.obj_init_pos, self.init_tcp, self._tolerance
         y, first_y = float(obj_pos[1]), float(start[1])
         sides = []

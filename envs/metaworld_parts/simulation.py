@@ -1,4 +1,4 @@
-"""One of upstream's environments, driven exactly: conditions set by vector, resets cached, states saved."""
+"""One of upstream's environments: given conditions, cached resets, snapshots."""
 
 from __future__ import annotations
 
@@ -24,11 +24,17 @@ CHANGES_IN_EPISODE = ("_prev_obs", "_last_stable_obs", "curr_path_length", "_tar
 class Stepper(Protocol):
     """What advances upstream's environment by one control step."""
 
-    def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]: ...
+    def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
+        """Return observation, (39,), reward and terms after an action, (4,)."""
+        ...
 
-    def load(self) -> None: ...
+    def load(self) -> None:
+        """Take over what upstream remembers, after a reset or a restored snapshot."""
+        ...
 
-    def store(self) -> None: ...
+    def store(self) -> None:
+        """Give upstream what it would remember, before a snapshot."""
+        ...
 
 
 class ReferenceStep:
@@ -39,6 +45,7 @@ class ReferenceStep:
         upstream.max_path_length = np.inf
 
     def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
+        """Advance one control step by upstream's own ``step``."""
         observation, reward, _, _, terms = self._upstream.step(action)
         if self._rewards:
             return observation, reward, terms
@@ -53,10 +60,13 @@ class ReferenceStep:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that the next steps depend on; restoring it continues bit for bit.
+    """Everything that the next steps depend on.
 
-    variation: the initial condition it grew from. physics: MuJoCo's integration state.
-    attributes: what upstream keeps between steps. observation: the last one, shape (39,).
+    Attributes:
+        variation: the initial condition of the episode.
+        physics: MuJoCo's integration state.
+        attributes: what upstream keeps between steps.
+        observation: the last one, (39,).
     """
 
     variation: Array
@@ -74,13 +84,15 @@ class _Start:
 
 
 class Simulation:
-    """Upstream's environment object and what upstream leaves to chance.
-
-    upstream: an instance of one of ``metaworld.ALL_V3_ENVIRONMENTS``, which this object takes over.
-    stepper: makes what advances it.
-    """
+    """Upstream's environment object, with its random choices set from outside."""
 
     def __init__(self, upstream: Any, stepper: Callable[[Any], Stepper] = ReferenceStep) -> None:
+        """Take over an environment.
+
+        Args:
+            upstream: an instance of one of ``metaworld.ALL_V3_ENVIRONMENTS``.
+            stepper: makes what advances it.
+        """
         self.upstream = upstream
         self.model, self.data = upstream.model, upstream.data
         self.observation: Array = np.zeros(0)
@@ -88,6 +100,8 @@ class Simulation:
         self._warnings = self.data.warning.number
         self._starts: OrderedDict[bytes, _Start] = OrderedDict()
         self._size = mujoco.mj_stateSize(self.model, STATE)
+        # What upstream's train and test classes set from a pickled task: the goal is visible, and the random vector is
+        # the one that ``reset`` below writes.
         upstream._set_task_called = True
         upstream._freeze_rand_vec = True
         upstream._partially_observable = False
@@ -95,7 +109,10 @@ class Simulation:
         self._stepper = stepper(upstream)
 
     def reset(self, variation: Array) -> Array:
-        """Go to an initial condition; the second time it costs microseconds and gives the same bytes."""
+        """Go to an initial condition and return the observation, (39,).
+
+        The second time it takes microseconds, and gives the same bytes.
+        """
         if self._warnings.tobytes() != QUIET:
             mujoco.mj_resetData(self.model, self.data)
         key = variation.tobytes()
@@ -113,10 +130,10 @@ class Simulation:
         return self.observation
 
     def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
-        """Advance one control step (1/80 s); the action has shape (4,), float32, within [-1, 1]."""
+        """Advance one control step, 1/80 s, by a float32 action, (4,), within [-1, 1]."""
         try:
             self.observation, reward, terms = self._stepper.step(action)
-        except Exception as error:
+        except Exception as error:  # a diverged simulation makes upstream's code raise anything
             self.check()
             raise EnvironmentFault(f"the environment failed: {type(error).__name__}: {error}") from error
         if self._warnings.tobytes() != QUIET:
@@ -124,13 +141,14 @@ class Simulation:
         return self.observation, float(reward), terms
 
     def check(self) -> None:
-        """Raise EnvironmentFault if the simulator warned, as it does when it diverges and starts over."""
+        """Raise EnvironmentFault if the simulator warned, as it does when it diverges."""
         if self._warnings.tobytes() != QUIET:
             counts = enumerate(self._warnings.tolist())
             warnings = ", ".join(mujoco.mju_warningText(index, 0) for index, count in counts if count)
             raise EnvironmentFault(f"the simulation is no longer valid: {warnings}; start a new episode")
 
     def snapshot(self) -> Snapshot:
+        """Return a value from which :meth:`restore` continues bit for bit."""
         self._stepper.store()
         kept = {name: value for name, value in vars(self.upstream).items() if name in CHANGES_IN_EPISODE}
         return Snapshot(self.variation.copy(), self._physics(), _copied(kept), self.observation.copy())
@@ -165,13 +183,13 @@ class Simulation:
         return {name: getattr(self.model, name).copy() for name in MOVED_BY_RESET}
 
     def _attributes(self) -> dict[str, Any]:
-        """Return copies of upstream's plain attributes, but not of its live views into the simulation."""
+        """Return copies of upstream's plain attributes, without views into the simulator."""
         plain = {name: value for name, value in vars(self.upstream).items() if isinstance(value, KEPT_TYPES)}
         return _copied({name: value for name, value in plain.items() if not _is_view(value)})
 
 
 def _is_view(value: Any) -> bool:
-    """Say whether an array's memory belongs to something that is not an array: to the simulator."""
+    """Return whether an array's memory belongs to no array, and so to the simulator."""
     while isinstance(value, np.ndarray) and value.base is not None:
         value = value.base
     return not isinstance(value, KEPT_TYPES)

@@ -1,4 +1,4 @@
-"""What is known of a task without starting it: its words, its fields, its initial conditions."""
+"""What is known of a task without a simulator: texts, fields, initial conditions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,20 @@ Box = tuple[Point, Point]
 
 @dataclass(frozen=True)
 class Task:
-    """One task as text and numbers.
+    """One task as data.
 
-    hand: the box (low, high) in which upstream keeps the hand's target.
-    starts: the box (low, high) in which a position lies when an episode starts, by field.
-    low, high: bounds of the variation, the vector that fixes the initial condition, shape (3,) or (6,).
-    apart: metres that the first two numbers of a variation must keep from ``apart_from``, or from the first
-        two of its second half.
+    Attributes:
+        name: such as "reach-v3".
+        instruction: what a controller must do, as text.
+        success: what ``info["success"]`` means, as text.
+        observation: the fields of the flat observation that a controller sees.
+        hand: the box (low, high) in which upstream keeps the hand's target, meters.
+        starts: the box (low, high) in which a position lies when an episode starts, by field.
+        low: lower bounds of the variation, the vector that fixes the initial condition, (3,) or (6,).
+        high: its upper bounds.
+        apart: meters that the first two numbers of a variation must keep from ``apart_from``, or from the first
+            two of its second half.
+        apart_from: a point in the plane, meters.
     """
 
     name: str
@@ -45,17 +52,18 @@ class Task:
 
     @property
     def positions(self) -> tuple[str, ...]:
+        """Names of the fields that are points, the hand's first."""
         return tuple(field.name for field in self.observation if field.name.endswith("_position"))
 
     def accepts(self, variation: Array) -> bool:
-        """Say whether upstream's own rule about the distance of object and goal lets this variation pass."""
+        """Return whether object and goal are as far apart as upstream wants them."""
         if not self.apart:
             return True
         other = variation[-3:-1] if self.apart_from is None else np.array(self.apart_from)
         return bool(np.linalg.norm(variation[:2] - other) >= self.apart)
 
     def variation(self, seed: int) -> Array:
-        """Return the initial condition number ``seed``: a function of the task's name and the seed alone.
+        """Return the initial condition number ``seed``, a function of name and seed alone.
 
         Built on PCG64's raw stream, which numpy promises never to change; its distributions may change.
         """
@@ -63,6 +71,7 @@ class Task:
             raise ValueMismatchError(f"seed must be a whole number of at least 0, got {seed!r}")
         stream = np.random.PCG64(np.random.SeedSequence((zlib.crc32(self.name.encode()), int(seed))))
         low, high = np.array(self.low), np.array(self.high)
+        # Rejection sampling, as upstream does it: a draw that puts object and goal too near is drawn again.
         while True:
             fractions = (stream.random_raw(low.size) >> np.uint64(11)) * 2.0**-53
             variation: Array = low + fractions * (high - low)
@@ -70,7 +79,11 @@ class Task:
                 return variation
 
     def checked(self, variation: Sequence[float] | Array) -> Array:
-        """Return a given variation as an array, or raise ValueMismatchError."""
+        """Return a user's variation as an array.
+
+        Raises:
+            ValueMismatchError: the wrong size, a number that is not finite, or object and goal too near.
+        """
         vector = np.array(variation, dtype=np.float64)
         if vector.shape != (len(self.low),) or not np.isfinite(vector).all():
             raise ValueMismatchError(
@@ -122,7 +135,7 @@ def _field(name: str, data: Mapping[str, Any], hand: Sequence[Sequence[float]]) 
 
 
 def _box(low: Sequence[float], high: Sequence[float]) -> str:
-    """Return a box as text, to the centimetre: "x -0.1 to 0.1, y 0.6 to 0.7, z 0.02"."""
+    """Return a box as text, to the centimeter: "x -0.10 to 0.10, y 0.60, z 0.02"."""
     sides = []
     for axis, start, end in zip("xyz", low, high, strict=True):
         middle = f"{(start + end) / 2:.2f}"

@@ -16,7 +16,7 @@ from trace_robot.env.declared import DeclaredPlugin
 
 
 class Echo(gymnasium.Env[Any, Any]):
-    """Shows what ``see`` returns and keeps the actions; after ``ends`` steps it terminates."""
+    """Shows what ``see`` returns, keeps the actions, terminates after ``ends`` steps."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
@@ -53,7 +53,10 @@ def plug(*environments: Environment) -> DeclaredPlugin:
 
 
 def echo(**what: Any) -> Environment:
-    """Return the declaration of an Echo; some arguments are the Echo's own, all others the declaration's."""
+    """Return the declaration of an Echo.
+
+    what: arguments of the Echo, and fields of the declaration.
+    """
     own = {
         key: what.pop(key)
         for key in ("observation_space", "action_space", "see", "info", "ends")

@@ -66,7 +66,7 @@ def test_a_good_description_has_no_problems() -> None:
         ({"positions": ("speed",)}, "position 'speed' must be an observation field of 3 numbers"),
     ],
 )
-def test_a_bad_description_is_reported_with_its_fault(changed: dict[str, Any], problem: str) -> None:
+def test_a_bad_description_is_named_with_what_is_wrong(changed: dict[str, Any], problem: str) -> None:
     assert any(problem in found for found in spec_problems(replace(GOOD, **changed)))
 
 
@@ -86,7 +86,7 @@ def test_a_space_of_another_type_is_found() -> None:
         ("noise", np.random.default_rng(0).random, "the same seed and actions gave different observations"),
     ],
 )
-def test_a_bad_run_is_reported_with_its_fault(attribute: str, value: Any, problem: str) -> None:
+def test_a_bad_episode_is_named_with_what_is_wrong(attribute: str, value: Any, problem: str) -> None:
     kind = type(
         "Bad",
         (Point,),

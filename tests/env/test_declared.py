@@ -1,4 +1,4 @@
-"""What a plug-in file says of an environment is what the rest of the program gets."""
+"""What a plug-in file declares is what controllers, searches and prompts get."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_return_threshold_is_looked_at_when_the_episode_is_over_and_ends_none(
     assert (missed.ended, missed.decisions) == ("terminated", 9)
 
 
-def test_an_episode_that_the_environment_ends_without_success_has_its_own_word() -> None:
+def test_an_episode_that_the_environment_ends_without_success_ends_by_failure() -> None:
     assert episode(echo(ends=5)).ended == "terminated"
     assert episode(echo(ends=50), horizon=7).ended == "time"
 
@@ -95,7 +95,7 @@ def test_a_reward_of_the_plug_in_takes_the_place_of_the_environments() -> None:
     assert episode(echo(reward=lambda e: -e.reward)).rewards.tolist() == [-float(i) for i in range(1, 10)]
 
 
-def test_only_the_terms_worth_showing_are_shown() -> None:
+def test_info_has_the_declared_terms_only() -> None:
     env = plug(echo(info={"near": 0.5, "far": 1, "label": "x"}, terms=["near"])).make("echo")
     env.reset(seed=0)
     assert env.step(ZERO)[4] == {"near": 0.5, "success": False, "steps": 1}
@@ -104,7 +104,7 @@ def test_only_the_terms_worth_showing_are_shown() -> None:
     assert env.step(ZERO)[4] == {"near": 0.5, "far": 1.0, "flag": 1.0, "success": False, "steps": 1}
 
 
-def test_what_the_environment_gets_is_an_action_of_its_space() -> None:
+def test_the_environment_gets_an_action_that_is_in_its_space() -> None:
     env = plug(
         echo(action_space=spaces.Dict({"move": spaces.Discrete(3), "turn": spaces.MultiBinary(2)}))
     ).make("echo")
@@ -152,7 +152,7 @@ def test_options_change_the_task_the_horizon_and_the_threshold_and_the_rest_goes
     assert given == {"loud": True, "far": 2}
 
 
-def test_an_argument_that_the_environment_does_not_take_is_reported_with_those_it_takes() -> None:
+def test_an_unknown_argument_of_the_environment_is_an_error_that_names_the_known_ones() -> None:
     plugin = plug(Environment("echo", "Say it.", make=Echo))
     with pytest.raises(
         ValueMismatchError,
@@ -195,7 +195,7 @@ def test_joints_are_brought_to_the_angles_of_an_action() -> None:
     assert 1 < info["steps"] <= 80
 
 
-def test_a_tracking_controller_that_does_not_fit_is_reported_with_the_file() -> None:
+def test_a_tracking_controller_that_does_not_fit_is_an_error_that_names_the_file() -> None:
     environment = echo(pose=JointTracking("angle", "speed", stiffness=1.0, damping=1.0))
     with pytest.raises(
         WorkspaceError, match=r"^mine\.py: echo: pose: JointTracking needs one angle and one velocity"
@@ -213,7 +213,7 @@ def test_a_snapshot_continues_exactly_where_the_environment_allows_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "message"),
+    ("fields", "message"),
     [
         ({"task": " "}, "task must be a text that says what a controller must do, got ' '"),
         ({"id": ""}, "id must be a gymnasium id such as 'Pusher-v5', or a name, got ''"),
@@ -232,11 +232,9 @@ def test_a_snapshot_continues_exactly_where_the_environment_allows_it() -> None:
         ({"reward": 2}, "reward must be a function of a step, got 2"),
     ],
 )
-def test_a_declaration_that_cannot_be_right_is_refused_at_once(
-    declared: dict[str, Any], message: str
-) -> None:
+def test_a_declaration_that_cannot_be_right_is_an_error_at_once(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkspaceError, match=re.escape(message)):
-        Environment(**{"id": "echo", "task": "Say it.", **declared})
+        Environment(**{"id": "echo", "task": "Say it.", **fields})
 
 
 @pytest.mark.parametrize(
@@ -247,6 +245,6 @@ def test_a_declaration_that_cannot_be_right_is_refused_at_once(
         (("angle", "rad"), "the size must be a whole number of at least 1, got 'rad'"),
     ],
 )
-def test_a_part_that_cannot_be_is_refused_at_once(arguments: Any, message: str) -> None:
+def test_a_part_that_cannot_be_is_an_error_at_once(arguments: Any, message: str) -> None:
     with pytest.raises(WorkspaceError, match=re.escape(message)):
         part(*arguments)

@@ -1,4 +1,4 @@
-"""Every kind of space becomes one vector with named fields, and an action of the space comes back of one."""
+"""Every kind of space becomes a vector with named fields, and a vector an action."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_mapping_names_the_parts_of_a_key_and_none_hides_one() -> None:
         ),
     ],
 )
-def test_a_space_that_does_not_fit_is_reported_with_its_remedy(space: Any, parts: Any, message: str) -> None:
+def test_a_space_that_does_not_fit_is_an_error_with_its_remedy(space: Any, parts: Any, message: str) -> None:
     with pytest.raises(WorkspaceError, match=message):
         observation_layout(space, parts)
 

@@ -1,4 +1,4 @@
-"""One door: plug-in files, files by path, ids that gymnasium knows, modules that register some, installed packages."""
+"""Plug-in files, by name and path, gymnasium ids, and installed packages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,62 @@ def test_a_declared_environment_is_found_by_its_name_by_its_file_s_name_and_by_i
     assert registry.expand_name("pendulums") == ["pendulums"]
 
 
-def test_a_file_with_several_environments_needs_the_name_of_one(own: Path) -> None:
+def test_a_file_that_is_looked_up_twice_gives_the_same_plug_in_with_the_same_environments(own: Path) -> None:
+    path = write(own, "swing")
+    first = registry.plugin("swing")
+    assert registry.plugin(str(path)) is first
+    assert registry.describe("swing") is registry.describe("envs/swing.py")
+
+
+FUNCTIONS = """
+def names(): return ["mine", "other"]
+def describe(name):
+    from trace_robot import Field, TaskSpec
+    angle, torque = Field("angle", 0, 1), Field("torque", 0, 1)
+    return TaskSpec(name, f"Do {name}.", (angle,), (torque,), 1, (-1.0,), (1.0,), 9, success="it is done")
+def make(name): raise RuntimeError("not made")
+"""
+MORE = """
+def sets(): return {"both": names()}
+def controls(name): return ["raw"]
+def summary(name): return f"In short, {name}.", ""
+def expert(name): return lambda observation: observation + 1
+"""
+
+
+def entry(name: str) -> tuple[str, str]:
+    (entry,) = [entry for entry in registry.catalogue() if entry.name == name]
+    return entry.instruction, entry.success
+
+
+def test_functions_that_a_plug_in_leaves_out_have_defaults(own: Path) -> None:
+    (own / "envs" / "mine.py").write_text(FUNCTIONS)
+    assert registry.controls("mine") == ("pose", "raw")
+    assert entry("mine") == ("Do mine.", "it is done")
+    assert "both" not in registry.sets()
+    with pytest.raises(
+        UnknownNameError, match=r"^mine has no scripted expert, which feedback level 'expert'"
+    ):
+        registry.require_expert("mine")
+
+
+def test_functions_that_a_plug_in_has_are_used(own: Path) -> None:
+    (own / "envs" / "mine.py").write_text(FUNCTIONS + MORE)
+    assert registry.controls("mine") == ("raw",)
+    assert entry("mine") == ("In short, mine.", "")
+    assert registry.sets()["both"] == ("mine", "other")
+    assert registry.expert("mine")(np.ones(1)) == 2.0
+
+
+def test_an_attribute_task_spec_that_is_no_spec_is_not_taken_for_one() -> None:
+    env = registry.make("CartPole-v1")
+    assert registry.task_spec_of(env) is env.task_spec
+    env.task_spec = "balance the pole"
+    assert registry.task_spec_of(env) is None
+    env.close()
+
+
+def test_a_file_with_several_environments_does_not_stand_for_one(own: Path) -> None:
     path = write(own, "one")
     path.write_text(path.read_text() + "ENVIRONMENTS += [Environment('CartPole-v1', 'Stand.', name='two')]\n")
     with pytest.raises(WorkspaceError, match=r"one\.py has 2 environments; name one: one, two$"):
@@ -66,7 +121,7 @@ def test_a_file_with_several_environments_needs_the_name_of_one(own: Path) -> No
     assert registry.expand_name("envs/one.py") == ["one", "two"]
 
 
-def test_an_id_that_gymnasium_knows_works_with_a_task_as_text(own: Path) -> None:
+def test_an_id_that_gymnasium_knows_works_with_a_task(own: Path) -> None:
     env = load_env("MountainCar-v0", task="Drive up the hill.", horizon=30)
     spec = env.task_spec
     assert (spec.instruction, spec.horizon, spec.return_threshold) == ("Drive up the hill.", 30, -110.0)
@@ -161,7 +216,7 @@ def test_a_broken_declaration_is_named_with_its_file(own: Path, text: str, messa
         registry.environments()
 
 
-def test_a_path_that_is_no_plug_in_is_answered_with_what_one_is(own: Path) -> None:
+def test_a_path_that_is_no_plug_in_is_an_error_that_says_what_one_is(own: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"no plug-in file '.*nothing\.py'"):
         registry.describe("envs/nothing.py")
     (own / "envs" / "other.py").write_text("x = 1\n")

@@ -1,4 +1,4 @@
-"""Episodes of plugged-in environments are drawn: from their model's states, or by being stepped again."""
+"""Episodes are drawn from their model's states, or by stepping the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observations and rewards are nodes that know the action and the observation they came from."""
+"""Observations and rewards are nodes whose parents are what they came from."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_nothing_is_linked_while_tracing_is_stopped(env: TracedEnv) -> None:
     assert after.parents == []
 
 
-def test_the_graph_of_an_episode_goes_when_its_end_is_not_held(env: TracedEnv) -> None:
+def test_the_graph_of_an_episode_is_freed_when_nothing_holds_its_end(env: TracedEnv) -> None:
     import gc
     import weakref
 

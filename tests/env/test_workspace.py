@@ -1,4 +1,4 @@
-"""Names are found in the right place, files load once, and mistakes are one line that helps."""
+"""Names are found in the right place, files load once, mistakes are one line."""
 
 from __future__ import annotations
 
@@ -95,21 +95,21 @@ def test_other_peoples_files_in_a_folder_called_envs_are_not_executed(own: Path)
     assert "reach-v3" in registry.environments()
 
 
-def test_a_misspelt_environment_is_told_what_was_meant() -> None:
+def test_a_misspelled_environment_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(
         UnknownNameError, match=r"^no environment 'pick-plce-v3'; did you mean 'pick-place-v3' or "
     ):
         load_env("pick-plce-v3")
 
 
-def test_an_environment_like_no_other_is_told_some_names() -> None:
+def test_an_environment_like_no_other_is_an_error_with_some_names() -> None:
     with pytest.raises(
         UnknownNameError, match=r"^no environment 'qqq'; known: CartPole-v1, .* and \d+ more$"
     ):
         load_env("qqq")
 
 
-def test_a_misspelt_option_is_told_what_was_meant() -> None:
+def test_a_misspelled_option_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(UnknownNameError, match=r"^no option of reach-v3 'contrl'; did you mean 'control'\?$"):
         load_env("reach-v3", contrl="raw")
 

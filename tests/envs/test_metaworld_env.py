@@ -1,4 +1,4 @@
-"""A Meta-World environment as a user sees it: conditions, control, ends, faults, recordings."""
+"""A Meta-World environment as users see it: conditions, control, faults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reach() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def fresh(raw: Any, reach: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test starts an episode, in an empty directory that stays free of MuJoCo's log."""
+    """Start an episode in an empty directory, which stays free of MuJoCo's log."""
     monkeypatch.chdir(tmp_path)
     for env in (raw, reach):
         env.record_states = False

@@ -1,4 +1,4 @@
-"""The fast engine, cached resets and snapshots give upstream's numbers, bit for bit, on all fifty tasks."""
+"""Fast engine, resets and snapshots equal upstream bit for bit on all tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Step = tuple[bytes, float, Any]
 
 @dataclass
 class Pair:
-    """One task twice: as upstream builds it, and with quick insides; and an episode as upstream steps it.
+    """One task twice, by upstream and by the fast engine, and an episode of upstream.
 
     taken: the actions, (STEPS, 4); expected: observation bytes, reward and terms, after the reset and each.
     """
@@ -59,7 +59,7 @@ def pair(request: pytest.FixtureRequest, upstream: SimpleNamespace) -> Iterator[
 
 
 def demonstrated(simulation: Any, variation: Array, expert: Any) -> tuple[list[Array], list[Step]]:
-    """Let the scripted expert act, somewhat disturbed, so that things are touched and moved."""
+    """Let the scripted expert act with noise, so that things are touched and moved."""
     generator, taken = np.random.default_rng(1), []
     observation = simulation.reset(variation)
     steps: list[Step] = [(observation.tobytes(), 0.0, {})]
@@ -132,7 +132,7 @@ def test_the_goal_is_where_upstream_measures_from_the_first_observation_on(pair:
         assert np.array_equal(seen[36:39], simulation.upstream._target_pos)
 
 
-def test_success_as_text_is_the_rule_that_is_applied(pair: Pair) -> None:
+def test_the_text_of_success_is_the_rule_that_is_applied(pair: Pair) -> None:
     rule = part("layout").RULES[pair.name]
     named = re.search(r"(?:within|more than) ([\d.]+) cm", pair.task.success)
     if named:

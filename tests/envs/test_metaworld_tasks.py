@@ -1,4 +1,4 @@
-"""The descriptions of the fifty tasks are true, and are given without starting a simulator."""
+"""The descriptions of the fifty tasks are true, and need no simulator."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Adapter of a gymnasium environment.
-
-It gives flat vectors, a success flag, snapshots and recordings.
-"""
+"""Adapter of a gymnasium environment: flat vectors, success, snapshots, states."""
 
 from __future__ import annotations
 
@@ -16,8 +13,8 @@ from gymnasium.spaces import Box
 
 from trace_robot.env import recording
 from trace_robot.env.declaration import Transition
-from trace_robot.env.flatten import all_finite, clip
 from trace_robot.env.recording import StateRecorder
+from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, EnvironmentFault, OrderError
 from trace_robot.spec import Array, Scene, States
 
@@ -30,10 +27,7 @@ NOT_TERMS = ("success", "is_success", "steps")  # entries of info that are no re
 
 @dataclass(frozen=True, slots=True)
 class EnvSnapshot:
-    """Everything that the rest of an episode depends on.
-
-    See ``EnvAdapter`` for steps and decisions.
-    """
+    """Everything that the rest of an episode depends on."""
 
     inner: recording.StateSnapshot
     observation: Array
@@ -44,17 +38,11 @@ class EnvSnapshot:
 class EnvAdapter(gymnasium.Env[Array, Array]):
     """One environment behind flat vectors.
 
-    Its ``trace_robot.Environment`` says what success is.
-
-    Observations are float64 of shape (observation_size,), actions float32 of shape (act_dim,), clipped to the
-    bounds. ``info`` has "success", "steps" (simulator steps so far) and numbers of the environment's own ``info``.
-    ``terminated``: success, failure, or the environment's own end. ``truncated``: the horizon. In control mode
-    "pose" one step of this class, a decision, is several of the environment.
-
-    Raises (in ``step``):
-        ActionError: an action of the wrong shape or with a number that is not finite.
-        EnvironmentFault: an observation or reward that is not finite or not of its space.
-        OrderError: a step outside an episode.
+    Its ``trace_robot.Environment`` defines success. Observations are float64 of shape (observation_size,), actions
+    float32 of shape (act_dim,), clipped to the bounds. ``info`` has "success", "steps" (simulator steps so far) and
+    numbers of the environment's own ``info``. ``terminated``: success, failure, or the environment's own end;
+    ``truncated``: the horizon. In control mode "pose" one step of this class, a decision, is several of the
+    environment.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
@@ -76,6 +64,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._declaration = declaration
         self._observation_layout, self._action_layout = description.observation, description.action
         self._tracking = declaration.pose if spec.control == "pose" else None
+        # The horizon of decisions ends an episode too, but tracked decisions take several simulator steps each.
         self._horizon = spec.simulator_steps or spec.horizon
         self._flag = declaration.success if isinstance(declaration.success, str) else ""
         # Whether the user's functions must see each step as a ``Transition``. Most environments have no such
@@ -114,7 +103,13 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         return self._observation.copy(), {**self._numbers(info), "success": False, "steps": 0}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """Apply one action, (act_dim,): observation, reward, terminated, truncated, info."""
+        """Apply one action, (act_dim,), and return gymnasium's five values.
+
+        Raises:
+            ActionError: an action of the wrong shape or with a number that is not finite.
+            EnvironmentFault: an observation or reward that is not finite or not of its space.
+            OrderError: a step outside an episode.
+        """
         vector = self._checked(action)
         if self._tracking is None:
             reward, terminated, truncated, success, info = self._advance(vector)
@@ -123,6 +118,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._decisions += 1
         if self.record_states:
             self._recorder.record_decision(self._steps, np.append(vector, reward))
+        # Success and failure win over the time limit, so that an episode has one reason for its end.
         over = self._steps >= self._horizon or self._decisions >= self.task_spec.horizon
         truncated = (truncated or over) and not (terminated or success)
         self._in_episode = not (terminated or truncated or success)
@@ -146,15 +142,12 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         return self._observation.copy()
 
     def scene(self) -> Scene | None:
-        """Return what another process needs to draw this episode, None without a model."""
+        """Return what another process needs to draw this episode, None if nothing can."""
         options = {key: value for key, value in self.task_spec.options.items() if key != "decision_steps"}
         return self._recorder.scene({"env": self.task_spec.name, "options": options})
 
     def recorded(self) -> States | None:
-        """Return the states recorded since the reset.
-
-        None if ``record_states`` was off, or if they cannot be drawn.
-        """
+        """Return the states since the reset, None without ``record_states`` or a picture."""
         return self._recorder.states(max(self._steps, 0))
 
     def picture(self) -> Any:
@@ -169,10 +162,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self.inner.close()
 
     def _checked(self, action: Array) -> Array:
-        """Return the action as float32, clipped to the bounds.
-
-        Raise for one that cannot be.
-        """
+        """Return the action as float32, clipped to the bounds."""
         if not self._in_episode:
             raise OrderError(
                 "step before the first reset; call reset() first"
@@ -221,10 +211,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         return number, bool(terminated) or failure, bool(truncated), success, info
 
     def _track(self, action: Array, tracking: Tracking) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
-        """Track a target for one decision.
-
-        Rewards are summed over simulator steps.
-        """
+        """Track a target for one decision and sum the rewards of its simulator steps."""
         observation = self.task_spec.named(self._observation)
         target = tracking.target(observation, action)
         total = 0.0
@@ -240,10 +227,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         return total, terminated, truncated, success, info
 
     def _numbers(self, info: Mapping[str, Any]) -> dict[str, float]:
-        """Return the reward terms of the environment's info.
-
-        Entries that are no numbers are left out.
-        """
+        """Return the reward terms in the environment's info, without what is no number."""
         names = self._declaration.terms or [
             name for name in info if name not in NOT_TERMS and name != self._flag
         ]
@@ -256,10 +240,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
 
 
 def _holds(condition: Any, step: Transition) -> bool:
-    """Return whether an entry of info or a function of the step is true.
-
-    None never is.
-    """
+    """Return whether an entry of info or a function of the step is true."""
     if isinstance(condition, str):
         return bool(step.info.get(condition))
     return bool(condition is not None and condition(step))

@@ -42,6 +42,7 @@ def spec_problems(spec: TaskSpec) -> Iterator[str]:
     if sum(field.size for field in spec.action) != spec.action_size:
         yield f"the action's fields must use up its {spec.action_size} numbers"
     sizes = {field.name: field.size for field in spec.observation}
+    # Searches and pictures compute distances between positions, so they must be points.
     for name in spec.positions:
         if sizes.get(name) != 3:
             yield f"position {name!r} must be an observation field of 3 numbers"
@@ -68,7 +69,7 @@ def space_problems(spec: TaskSpec, env: Env) -> Iterator[str]:
 
 
 def run_problems(spec: TaskSpec, fresh: Callable[[], Env], *, steps: int = 20) -> Iterator[str]:
-    """Run short episodes with one seed and random actions and yield what goes wrong.
+    """Run short episodes from one seed with random actions, and yield what differs.
 
     Args:
         spec: the description.

@@ -1,6 +1,6 @@
-"""What a plug-in file declares about an environment, as plain data.
+"""Declarations: what a plug-in file says about an environment, as plain data.
 
-Nothing is imported or started for it.
+Nothing is imported or started for a declaration.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ OfTransition = Callable[["Transition"], Any]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A named run of numbers of an observation or an action.
-
-    ``part`` makes and checks one.
+    """A named run of numbers of an observation or an action, made by ``part``.
 
     Attributes:
         name: a Python name; "" for numbers that ``skip`` leaves out.
@@ -85,9 +83,9 @@ def skip(size: int = 1) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step of an environment, as its own functions see it.
+    """One step, as an ``Environment``'s own functions see it.
 
-    They are ``success``, ``failure`` and ``reward`` of an ``Environment``.
+    These are ``success``, ``failure`` and ``reward``.
 
     Attributes:
         observation: the named values that a controller sees after the step.
@@ -108,7 +106,7 @@ class Transition:
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment and its task.
+    """Declaration of an environment and its task.
 
     Everything but ``id`` and ``task`` has a default.
 

@@ -1,7 +1,4 @@
-"""A plug-in made of declarations.
-
-They are the list ENVIRONMENTS of a file, or a gymnasium id without a file.
-"""
+"""Plug-ins made of declarations: a file's ENVIRONMENTS, or a bare gymnasium id."""
 
 from __future__ import annotations
 
@@ -62,10 +59,7 @@ class DeclaredPlugin:
         return self._declaration(name).controls
 
     def summary(self, name: str, /) -> tuple[str, str]:
-        """Return the task and what success is, as far as both are declared.
-
-        The environment is not made for it.
-        """
+        """Return task and success as declared, without making the environment."""
         from trace_robot.env.description import threshold_text
 
         declaration = self._declaration(name)
@@ -93,7 +87,9 @@ class DeclaredPlugin:
     def make(self, name: str, /, **options: Any) -> Any:
         """Return the environment as an ``EnvAdapter``.
 
-        Options as of ``describe``, and ``render_mode``.
+        Args:
+            name: one of ``names()``.
+            options: as of ``describe``, and ``render_mode``.
         """
         from trace_robot.env.adapter import EnvAdapter
 
@@ -108,6 +104,7 @@ class DeclaredPlugin:
         # Imported here: numpy and gymnasium's spaces take longer to load than a list of environments to print.
         from trace_robot.env.description import describe_env
 
+        # What is drawn is the same environment: no second description for render_mode.
         options = {key: value for key, value in options.items() if key != "render_mode"}
         key = json.dumps([name, options], sort_keys=True, default=repr)
         if key not in self._descriptions:
@@ -125,10 +122,7 @@ class DeclaredPlugin:
     def _make_env(
         self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
     ) -> Any:
-        """Make the environment without gymnasium's checks and time limit.
-
-        Both are done here.
-        """
+        """Make the environment itself, and name file and remedy where it cannot be made."""
         arguments = {**declaration.arguments, **arguments}
         try:
             with quiet(), importable(self.root):
@@ -155,6 +149,8 @@ class DeclaredPlugin:
             needs = declaration.needs
             command = f"pip install 'trace-robot[{needs}]'" if needs else "pip install it"
             return MissingExtraError(f"{where} needs a package that is missing ({reason}): {command}")
+        # "got an unexpected keyword argument 'x'", "missing 1 required positional argument": the user's options. Any
+        # other TypeError is an error in the constructor's own code.
         if isinstance(error, TypeError) and "argument" in reason:
             takes = f"; it takes {names}" if (names := _argument_names(declaration)) else ""
             return ValueMismatchError(f"{where}: the environment refuses its arguments: {reason}{takes}")
@@ -190,6 +186,7 @@ def _with_options(declaration: Environment, options: Mapping[str, Any]) -> Envir
         changes["task"] = str(options["task"])
     if options.get("horizon") is not None:
         changes["horizon"] = options["horizon"]
+    # The threshold takes the place of the declared success, or both would decide.
     if options.get("return_threshold") is not None:
         changes |= {"return_threshold": options["return_threshold"], "success": None, "success_when": ""}
     return replace(declaration, **changes) if changes else declaration
@@ -213,7 +210,7 @@ def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _argument_names(declaration: Environment) -> str:
-    """Name the arguments of an environment's factory, if its signature can be read."""
+    """Name the arguments of what makes the environment, if its signature is readable."""
     try:
         target: Any = entry_point(declaration.id) if declaration.make is None else declaration.make
         parameters = inspect.signature(target).parameters.values()

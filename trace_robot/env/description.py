@@ -1,7 +1,4 @@
-"""From a declaration and the environment's spaces to a ``TaskSpec``.
-
-What the declaration leaves out is taken from the environment.
-"""
+"""Derivation of a ``TaskSpec`` from a declaration and the environment's spaces."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ import numpy as np
 from trace_robot.env.declaration import Environment
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
 from trace_robot.env.gymnasium_ids import quiet, registration
+from trace_robot.env.tracking import Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
 from trace_robot.spec import TaskSpec
 
@@ -43,7 +41,7 @@ def describe_env(
 ) -> EnvDescription:
     """Derive the description of an environment from its declaration and spaces.
 
-    It is stepped once.
+    Where the declaration does not define success, the environment is stepped once to look for a flag in ``info``.
 
     Args:
         declaration: with the user's options in it.
@@ -60,6 +58,7 @@ def describe_env(
             raise WorkspaceError(f"the environment has no {attribute}; set it in its __init__")
     observation = observation_layout(env.observation_space, declaration.observation)
     action = action_layout(env.action_space, declaration.action)
+    # An environment that a class makes may carry a gymnasium spec as well, if its class sets one.
     known = registration(declaration.id) if declaration.make is None else getattr(env, "spec", None)
     declaration = _with_success(declaration, env, getattr(known, "reward_threshold", None), action)
     horizon = declaration.horizon or getattr(known, "max_episode_steps", None) or HORIZON
@@ -82,10 +81,17 @@ def describe_env(
         simulator_steps=horizon,
     )
     if control == "pose" and declaration.pose is not None:
-        fields, low, high = declaration.pose.action(spec)
-        options = {**spec.options, "decision_steps": declaration.pose.steps}
-        spec = replace(spec, action=fields, low=low, high=high, options=options)
+        spec = _tracked(spec, declaration.pose)
     return EnvDescription(declaration, spec, observation, action)
+
+
+def _tracked(spec: TaskSpec, pose: Tracking) -> TaskSpec:
+    """Replace the environment's own action by a tracking controller's target."""
+    fields, low, high = pose.action(spec)
+    # A prompt says how long a decision may be followed; ``EnvAdapter.scene`` takes the entry out again, because it is
+    # no option of ``make``.
+    options = {**spec.options, "decision_steps": pose.steps}
+    return replace(spec, action=fields, low=low, high=high, options=options)
 
 
 def threshold_text(threshold: float) -> str:
@@ -96,8 +102,9 @@ def threshold_text(threshold: float) -> str:
 def _with_success(
     declaration: Environment, env: Any, threshold: float | None, action: ActionLayout
 ) -> Environment:
-    """Complete what success is, and its text, from one step of the environment."""
+    """Fill in what success is: a flag of info, or the reward threshold of the id."""
     if declaration.success is None and declaration.return_threshold is None:
+        # A flag comes before gymnasium's threshold: the flag is about the task, the threshold about training.
         info = _first_info(env, action)
         flag = next((name for name in SUCCESS_FLAGS if name in info), None)
         if flag is not None:
@@ -122,6 +129,7 @@ def _first_info(env: Any, action: ActionLayout) -> Mapping[str, Any]:
     try:
         with quiet():
             env.reset(seed=0)
+            # The middle is a legal action of every space; zero is not where a bound is above it.
             middle = (np.array(action.low) + np.array(action.high)) / 2
             result = env.step(action.action(middle))
         return result[4] if isinstance(result[4], Mapping) else {}

@@ -1,14 +1,13 @@
-"""Flattening of spaces: vectors with named fields, and back.
+"""Flattening of spaces to vectors with named fields, and back.
 
 To controllers and searches an observation is one float64 vector and an action one float32 vector between bounds,
-whatever space the environment has: Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these.
+whatever space the environment has: Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these. Unlike
+``gymnasium.spaces.flatten`` a Discrete space is one number, not a one-hot vector: a law or a gain can act on it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,29 +16,19 @@ import numpy as np
 from gymnasium import spaces
 
 from trace_robot.env.declaration import Part
+from trace_robot.env.spaces import (
+    Leaf,
+    all_finite,
+    assemble,
+    bounds_of,
+    leaves_of,
+    value_of,
+    whole_numbers_text,
+)
 from trace_robot.errors import EnvironmentFault, WorkspaceError, unknown
 from trace_robot.spec import Array, Field
 
 LARGEST = 4096  # numbers; what is larger is a picture, which a controller cannot read
-SPACES = "Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A space that holds no other spaces, at ``[start:stop]`` of the flat vector.
-
-    path: the keys of Dict and numbers of Tuple spaces that lead to it.
-    """
-
-    path: tuple[Any, ...]
-    space: Any
-    start: int
-    stop: int
-
-    @property
-    def name(self) -> str:
-        """The path as a Python name, or nearly one: a key may begin with a digit."""
-        return "_".join(re.sub(r"\W", "_", str(key)) for key in self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +111,8 @@ class ActionLayout:
     def action(self, vector: Array) -> Any:
         """Return the action of the space for a vector of shape (size,) within the bounds."""
         numbers = np.asarray(vector, np.float64) * self._scales
-        values = {leaf.path: _value(leaf.space, numbers[leaf.start : leaf.stop]) for leaf in self.leaves}
-        return _assembled(self.space, (), values)
+        values = {leaf.path: value_of(leaf.space, numbers[leaf.start : leaf.stop]) for leaf in self.leaves}
+        return assemble(self.space, values)
 
 
 def observation_layout(space: Any, parts: Any) -> ObservationLayout:
@@ -137,7 +126,7 @@ def observation_layout(space: Any, parts: Any) -> ObservationLayout:
         WorkspaceError: the space has a kind or size that a controller cannot use, or the parts do not fit it;
             the message names no file.
     """
-    leaves = tuple(_leaves(space, (), "observation"))
+    leaves = leaves_of(space, "observation")
     size = leaves[-1].stop if leaves else 0
     if not 0 < size <= LARGEST:
         raise WorkspaceError(
@@ -157,16 +146,17 @@ def action_layout(space: Any, parts: Any) -> ActionLayout:
     Raises:
         WorkspaceError: as of ``observation_layout``, or a number has no bounds.
     """
-    leaves = tuple(_leaves(space, (), "action"))
+    leaves = leaves_of(space, "action")
     named = list(_fields("action", space, leaves, parts))
     by_name = {part.name: part for part in _parts(parts)}
     size = leaves[-1].stop if leaves else 0
     low, high, scales, whole = np.empty(size), np.empty(size), np.ones(size), np.zeros(size, bool)
     for leaf in leaves:
         here = slice(leaf.start, leaf.stop)
-        low[here], high[here] = _bounds(leaf.space)
+        low[here], high[here] = bounds_of(leaf.space)
         whole[here] = not (isinstance(leaf.space, spaces.Box) and leaf.space.dtype.kind == "f")
     for field in named:
+        # A key without parts has a field all the same, and a neutral part.
         here, part = slice(field.start, field.stop), by_name.get(field.name, Part(field.name))
         scales[here] = part.scale
         # Sorted, because a negative scale swaps the bounds.
@@ -184,29 +174,8 @@ def action_layout(space: Any, parts: Any) -> ActionLayout:
     return ActionLayout(leaves, fields, _tuple(low), _tuple(high), _tuple(scales), space)
 
 
-def _leaves(space: Any, path: tuple[Any, ...], what: str, start: int = 0) -> Iterator[Leaf]:
-    """Yield the spaces in a space depth first, from number ``start``.
-
-    What: "observation" or "action".
-    """
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        inner = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
-        for key, child in inner:
-            for leaf in _leaves(child, (*path, key), what, start):
-                yield leaf
-                start = leaf.stop
-        return
-    if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        yield Leaf(path, space, start, start + _count(space))
-        return
-    where = f" {'_'.join(map(str, path))!r}" if path else ""
-    raise WorkspaceError(
-        f"{what}: the space{where} is {type(space).__name__}, and a controller can use {SPACES}; wrap the environment"
-    )
-
-
 def _fields(what: str, space: Any, leaves: Sequence[Leaf], parts: Any) -> Iterator[Field]:
-    """Yield the fields that ``parts`` name, and default ones for the rest."""
+    """Yield the fields that ``parts`` name, and default ones for keys they leave out."""
     if isinstance(parts, Mapping):
         if not isinstance(space, spaces.Dict):
             raise WorkspaceError(f"{what}: a mapping is for a Dict space, got {space}; give a list of parts")
@@ -228,10 +197,7 @@ def _fields(what: str, space: Any, leaves: Sequence[Leaf], parts: Any) -> Iterat
 
 
 def _named_fields(what: str, leaves: Sequence[Leaf], parts: Sequence[Part]) -> Iterator[Field]:
-    """Yield a field for each part, one after the other.
-
-    Together they must use up the numbers of the leaves.
-    """
+    """Yield a field for each part in order, using up all numbers."""
     start, stop = leaves[0].start, leaves[-1].stop
     used = sum(part.size for part in parts)
     if used != stop - start:
@@ -241,24 +207,21 @@ def _named_fields(what: str, leaves: Sequence[Leaf], parts: Sequence[Part]) -> I
             f" {'name the others too, or skip(n)' if used < stop - start else 'make them smaller'}"
         )
     for part in parts:
-        if part.name:
+        if part.name:  # skip(n) has none: its numbers stay in the vector, without a field
             yield Field(part.name, start, start + part.size, part.unit, part.meaning)
         start += part.size
 
 
 def _default_fields(what: str, leaves: Sequence[Leaf]) -> Iterator[Field]:
-    """Yield the fields of a space without parts.
-
-    There is one for each key, or for each number of a bare vector.
-    """
+    """Yield the fields of unnamed leaves: one for each key or each number of a vector."""
     for leaf in leaves:
         if not leaf.path and leaf.stop - leaf.start > 1:
             yield from (
-                Field(f"{what}_{i}", i, i + 1, "", _whole_numbers(leaf.space)) for i in range(leaf.stop)
+                Field(f"{what}_{i}", i, i + 1, "", whole_numbers_text(leaf.space)) for i in range(leaf.stop)
             )
         elif leaf.stop > leaf.start:
             name = leaf.name if leaf.name.isidentifier() else f"{what}_{leaf.name}" if leaf.path else what
-            yield Field(name, leaf.start, leaf.stop, "", _whole_numbers(leaf.space))
+            yield Field(name, leaf.start, leaf.stop, "", whole_numbers_text(leaf.space))
 
 
 def _parts(parts: Any) -> list[Part]:
@@ -272,83 +235,6 @@ def _parts(parts: Any) -> list[Part]:
         for part in ([group] if isinstance(group, Part) else group or [])
         if part is not None
     ]
-
-
-def _bounds(space: Any) -> tuple[Array, Array]:
-    """Return the lowest and highest value of each number, flat and float64."""
-    if isinstance(space, spaces.Box):
-        return space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
-    if isinstance(space, spaces.Discrete):
-        return np.array([space.start], float), np.array([space.start + space.n - 1], float)
-    if isinstance(space, spaces.MultiDiscrete):
-        first = np.asarray(space.start, float).reshape(-1)
-        return first, first + np.asarray(space.nvec, float).reshape(-1) - 1
-    count = _count(space)
-    return np.zeros(count), np.ones(count)
-
-
-def _count(space: Any) -> int:
-    return int(np.prod(space.shape))
-
-
-def _whole_numbers(space: Any) -> str:
-    """Return which whole numbers a discrete space takes, as text.
-
-    "" for a Box.
-    """
-    if isinstance(space, spaces.Box):
-        return ""
-    low, high = _bounds(space)
-    ends = sorted({(int(a), int(b)) for a, b in zip(low, high, strict=True)})
-    return "a whole number, " + " or ".join(f"{a} to {b}" for a, b in ends)
-
-
-def clip(numbers: Array, low: Array, high: Array) -> Array:
-    """Clip like ``numpy.clip``, in a third of its time for a few numbers.
-
-    It runs in every step.
-
-    Args:
-        numbers: (n,).
-        low: (n,).
-        high: (n,), nowhere below ``low``.
-    """
-    between: Array = np.minimum(np.maximum(numbers, low), high)
-    return between
-
-
-def all_finite(numbers: Array) -> bool:
-    """Return whether all numbers are finite."""
-    # One dot product is faster than a mask for a few numbers. It overflows for numbers beyond 1e154, which are
-    # finite all the same; only then is each looked at.
-    return math.isfinite(numbers.dot(numbers)) or bool(np.isfinite(numbers).all())
-
-
-def _value(space: Any, numbers: Array) -> Any:
-    """Return a value of an elementary space.
-
-    It is rounded where the space takes whole numbers only.
-    """
-    if isinstance(space, spaces.Box):
-        low, high = space.low, space.high
-        if space.dtype.kind != "f":
-            numbers = np.rint(numbers)
-        # Clipped after the cast: rounding to float32 may step over a bound.
-        return clip(numbers.reshape(space.shape).astype(space.dtype), low, high)
-    low, high = _bounds(space)
-    whole = np.clip(np.rint(numbers), low, high)
-    if isinstance(space, spaces.Discrete):
-        return space.dtype.type(whole[0])
-    return whole.reshape(space.shape).astype(space.dtype)
-
-
-def _assembled(space: Any, path: tuple[Any, ...], values: Mapping[tuple[Any, ...], Any]) -> Any:
-    """Assemble the values of all leaves, by path, to a value of the space at ``path``."""
-    if isinstance(space, spaces.Dict):
-        return {key: _assembled(child, (*path, key), values) for key, child in space.spaces.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(_assembled(child, (*path, i), values) for i, child in enumerate(space.spaces))
-    return values[path]
 
 
 def _tuple(numbers: Array) -> tuple[float, ...]:

@@ -1,7 +1,4 @@
-"""Environments of gymnasium's own registry.
-
-Also those that a module registers when it is imported.
-"""
+"""Gymnasium's registry: ids, and environments made from them."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ def gymnasium_ids() -> list[str]:
 def registration(name: str) -> Any:
     """Return gymnasium's ``EnvSpec`` of an id, or None.
 
-    A "module:" before it is ignored.
+    A "module:" before the id is ignored.
     """
     from gymnasium.envs.registration import registry
 
@@ -59,7 +56,7 @@ def require_registered(name: str, root: str) -> None:
 
 
 def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | None) -> Any:
-    """Make an environment of gymnasium's registry without its time limit and checker.
+    """Make a registered environment, without gymnasium's time limit and checker.
 
     ``EnvAdapter`` counts the steps and checks every value itself; ``horizon`` may be longer than gymnasium's limit.
 

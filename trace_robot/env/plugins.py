@@ -1,7 +1,4 @@
-"""Plug-in discovery in Python files and installed packages.
-
-And the functions that a plug-in offers.
-"""
+"""Plug-ins: which files and packages bring environments, and by which functions."""
 
 from __future__ import annotations
 
@@ -46,10 +43,7 @@ class Plugin(Protocol):
         ...
 
     def describe(self, name: str, /, **options: Any) -> TaskSpec:
-        """Return what an environment is under these options.
-
-        Nothing is simulated.
-        """
+        """Return what an environment is under these options, without simulating it."""
         ...
 
     def make(self, name: str, /, **options: Any) -> Any:
@@ -57,42 +51,30 @@ class Plugin(Protocol):
         ...
 
     def sets(self) -> Mapping[str, Sequence[str]]:
-        """Return named lists of its environments, such as "mt10".
-
-        None by default.
-        """
+        """Return named lists of its environments, such as "mt10" (default: none)."""
         ...
 
     def controls(self, name: str, /) -> Sequence[str]:
-        """Return the control modes of an environment.
-
-        "pose" and "raw" by default.
-        """
+        """Return the control modes of an environment (default: "pose" and "raw")."""
         ...
 
     def summary(self, name: str, /) -> tuple[str, str]:
-        """Return the task and what success is as text.
-
-        From ``describe`` by default.
-        """
+        """Return task and success as text (default: from ``describe``)."""
         ...
 
     @property
     def expert(self) -> Callable[..., Expert] | None:
-        """A function of a name and options that returns the scripted expert.
+        """The function that returns a scripted expert (default: None).
 
-        None by default.
-
-        The expert maps a flat observation, (observation_size,), to the action it would take, (act_dim,).
+        It takes a name and options. The expert maps a flat observation, (observation_size,), to the action it
+        would take, (act_dim,).
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared by identity: one file is one plug-in
 class ModulePlugin:
-    """A plug-in whose file defines functions.
-
-    See ``Plugin`` for each.
+    """A plug-in whose file defines the functions of ``Plugin``.
 
     They are looked up once, when the file is loaded. ``describe`` and ``make`` are the file's own functions,
     not wrapped, because misspelt options are found by their signatures.
@@ -116,7 +98,8 @@ class ModulePlugin:
             file: where it is.
         """
 
-        def summary(name: str) -> tuple[str, str]:
+        def described(name: str) -> tuple[str, str]:
+            """Return task and success from the full description."""
             spec = module.describe(name)
             return spec.instruction, spec.success
 
@@ -127,7 +110,7 @@ class ModulePlugin:
             make=module.make,
             sets=getattr(module, "sets", dict),
             controls=getattr(module, "controls", lambda name: ("pose", "raw")),
-            summary=getattr(module, "summary", summary),
+            summary=getattr(module, "summary", described),
             expert=getattr(module, "expert", None),
         )
 
@@ -139,9 +122,7 @@ _PLUGINS: WeakKeyDictionary[ModuleType, Plugin] = WeakKeyDictionary()
 
 @lru_cache(maxsize=256)
 def kind_of(path: Path, modified: int) -> PluginKind:
-    """Find out by parsing whether a file means to be a plug-in.
-
-    Nothing of it is executed.
+    """Find out by parsing whether a file means to be a plug-in, executing nothing.
 
     Other people's folders are called envs/ too, and their scripts must not run because a name is looked up.
 
@@ -159,6 +140,7 @@ def kind_of(path: Path, modified: int) -> PluginKind:
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, SyntaxError, ValueError) as error:
         raise WorkspaceError(f"{path} cannot be read as Python: {error}; mend or move the file") from error
+    # Top level only: a script that has ``names`` inside a function is no plug-in.
     bound = {name for statement in tree.body for name in _bound_names(statement)}
     if DECLARATIONS in bound:
         return "declared"
@@ -213,7 +195,8 @@ def plugin_of(module: ModuleType, file: str, root: str) -> Plugin:
 def names_of(plugin: Plugin) -> list[str]:
     """Return the names of a plug-in's environments.
 
-    Raise WorkspaceError unless they are a sequence of texts.
+    Raises:
+        WorkspaceError: ``names`` returned anything but a sequence of texts.
     """
     names = plugin.names()
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
@@ -222,7 +205,7 @@ def names_of(plugin: Plugin) -> list[str]:
 
 
 def packaged() -> dict[str, Plugin]:
-    """Return the plug-in of every environment of installed packages (entry points)."""
+    """Return the plug-in of every environment that packages bring by entry points."""
     plugins: dict[str, Plugin] = {}
     for plugin in _packaged(tuple(sys.path)):
         for name in names_of(plugin):
@@ -233,9 +216,9 @@ def packaged() -> dict[str, Plugin]:
 
 
 def duplicate_name(name: str, first: str, second: str) -> WorkspaceError:
-    """Return the error for a name that two plug-ins claim.
+    """Return the error for a name that two plug-ins of equal rank claim.
 
-    They are of one workspace, or two packages.
+    Of two workspaces the first wins; within one, or among packages, there is no order to decide by.
 
     Args:
         name: of the environment.
@@ -269,10 +252,7 @@ def _packaged(path: tuple[str, ...]) -> tuple[Plugin, ...]:
 
 
 def _declarations(value: Any, file: str) -> tuple[Environment, ...]:
-    """Check what a file binds to ENVIRONMENTS.
-
-    A single ``Environment`` stands for a list of one.
-    """
+    """Check what a file binds to ENVIRONMENTS: a list, or a single ``Environment``."""
     if isinstance(value, Environment):
         value = [value]
     if not isinstance(value, list | tuple) or not all(isinstance(entry, Environment) for entry in value):

@@ -37,10 +37,7 @@ class StateSnapshot:
 
 
 def simulation(env: Any) -> tuple[Any, Any] | None:
-    """Return the MuJoCo model and data of an unwrapped environment.
-
-    They are its attributes ``model`` and ``data``.
-    """
+    """Return MuJoCo's model and data of an unwrapped environment, None without them."""
     model, data = getattr(env, "model", None), getattr(env, "data", None)
     # Compared by name, so that mujoco is not imported for an environment without it.
     if type(model).__name__ == "MjModel" and type(data).__name__ == "MjData":
@@ -96,13 +93,12 @@ def _arrays(data: Any) -> Iterator[tuple[str, Array]]:
 
 
 class StateRecorder:
-    """Recorder of the states that an episode's pictures need.
+    """Record what the pictures of an episode need.
 
-    About ``FRAMES_PER_SECOND`` of simulated time.
-
-    With a MuJoCo model that lies in a file its states are recorded, for any camera and without stepping again.
-    Otherwise it records the actions, each with its reward, and the environment is stepped once more with them
-    to draw itself; the rewards show whether the second episode is the first.
+    There are about ``FRAMES_PER_SECOND`` of them in simulated time. With a MuJoCo model that lies in a file its
+    states are recorded, for any camera and without stepping again. Otherwise it records the actions, each with its
+    reward, and the environment is stepped once more with them to draw itself; the rewards show whether the second
+    episode is the first.
     """
 
     def __init__(
@@ -149,17 +145,15 @@ class StateRecorder:
             self._frames.append(self._frame(0, np.zeros(width)))
 
     def record_step(self, steps: int) -> None:
-        """Record the model's state after ``steps`` simulator steps, if a frame is due.
+        """Record the model's state after ``steps`` simulator steps if a frame is due.
 
-        Nothing without a model.
+        Nothing is recorded without a model.
         """
         if self.model_path and steps % self._every == 0:
             self._frames.append(self._frame(steps, np.empty(0)))
 
     def record_decision(self, steps: int, decision: Array) -> None:
-        """Record a decision.
-
-        Nothing with a model, whose states are recorded.
+        """Record a decision, unless a model's states are recorded.
 
         Args:
             steps: simulator steps so far.
@@ -176,6 +170,7 @@ class StateRecorder:
         if self.model_path:
             moved = self._moved_arrays()
             named = isinstance(self._camera, str)
+            # Without a camera's name the environment's own view is the default, and a declared view changes it.
             view = {} if named and self._camera else _view(self._env.unwrapped)
             if not named:
                 view |= dict(self._camera)  # type: ignore[arg-type]
@@ -185,13 +180,14 @@ class StateRecorder:
         return None
 
     def states(self, steps: int) -> States | None:
-        """Return the states of the ``steps`` simulator steps so far, and the state now.
+        """Return the recorded states, and the last one after ``steps`` simulator steps.
 
-        None if nothing was recorded.
+        None where nothing was recorded, or nothing can draw it.
         """
         if not self._frames or not self.can_draw:
             return None
         frames = list(self._frames)
+        # An episode seldom ends on a frame; its last state is what people look for.
         if self.model_path and frames[-1][3] < steps * self.dt:
             frames.append(self._frame(steps, np.empty(0)))
         first = frames[0]
@@ -229,17 +225,14 @@ class StateRecorder:
 
 
 def _frame_seconds(env: Any) -> float:
-    """Return the seconds of a step in the environment's own pictures.
-
-    1/30 where it does not say.
-    """
+    """Return the seconds of a step by the environment's ``render_fps``, or 1/30."""
     return 1.0 / float((getattr(env, "metadata", None) or {}).get("render_fps") or 30.0)
 
 
 def _view(env: Any) -> dict[str, float]:
-    """Return the free camera of gymnasium's MuJoCo environments, as ``Scene.view``.
+    """Return the default free camera of gymnasium's MuJoCo environments.
 
-    {} for one that follows a body.
+    As ``Scene.view``; {} for a camera that follows a body.
     """
     config = getattr(getattr(env, "mujoco_renderer", None), "default_cam_config", None) or {}
     view = {name: float(config[name]) for name in ("distance", "azimuth", "elevation") if name in config}

@@ -47,12 +47,12 @@ def environments() -> tuple[str, ...]:
 
 
 def catalogue() -> list[CatalogEntry]:
-    """Return every environment of every plug-in without making the declared ones."""
+    """Return every environment of every plug-in, making none that is declared."""
     return [CatalogEntry(name, *plugin.summary(name), plugin.file) for name, plugin in _plugins().items()]
 
 
 def sets() -> dict[str, tuple[str, ...]]:
-    """Return the named lists of environments.
+    """Return the named lists of environments of all plug-ins.
 
     Of two lists of one name the first workspace's wins.
     """
@@ -96,7 +96,7 @@ def make(name: str, /, **options: Any) -> Any:
 
 
 def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
-    """Return an environment and its description, checked against each other.
+    """Return an environment with its description, one checked against the other.
 
     Args:
         name: of an environment ("reach-v3"), a plug-in file or its path, or a gymnasium id.
@@ -114,7 +114,7 @@ def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
 
 
 def task_spec_of(env: Any) -> TaskSpec | None:
-    """Return the spec that an environment carries as ``task_spec``, None without one.
+    """Return the spec in an environment's attribute ``task_spec``, None without one.
 
     It is what the environment really is, where ``describe`` is what was asked for: Meta-World's falls back to
     upstream's engine when versions differ.
@@ -124,7 +124,9 @@ def task_spec_of(env: Any) -> TaskSpec | None:
 
 
 def expert(name: str, /, **options: Any) -> Expert:
-    """Return an environment's scripted expert, used at feedback level "expert" only.
+    """Return the scripted expert of an environment.
+
+    It is used at feedback level "expert" only.
 
     Args:
         name: as of ``describe``.
@@ -142,9 +144,10 @@ def expert(name: str, /, **options: Any) -> Expert:
 
 
 def require_expert(name: str) -> None:
-    """Raise UnknownNameError if the environment comes with no scripted expert.
+    """Check that an environment comes with a scripted expert, without loading it.
 
-    The expert is not loaded.
+    Raises:
+        UnknownNameError: it has none.
     """
     _expert(name)
 
@@ -161,9 +164,9 @@ def controls(name: str) -> tuple[str, ...]:
 
 
 def expand_name(name: str) -> list[str]:
-    """Return the environments that a name stands for.
+    """Expand the name or path of a plug-in file to its environments' names.
 
-    They are all of a plug-in file, else the name itself.
+    Any other name stands for itself, and so does a file with a single environment.
 
     Raises:
         WorkspaceError: the path of a file that is not there, or of one that is no plug-in.
@@ -181,7 +184,7 @@ def expand_name(name: str) -> list[str]:
 def _plugins() -> dict[str, Plugin]:
     """Return the plug-in of every environment.
 
-    The first workspace with a name wins, packages come last.
+    The first workspace with a name wins, and packages come last.
     """
     plugins: dict[str, Plugin] = {}
     for workspace in workspaces():
@@ -235,7 +238,7 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
         return plugin_of_id(name, options, workspace_root()), name
     except UnknownNameError as error:
         if ":" in name:
-            raise
+            raise  # the message already speaks of that module's ids
         raise unknown("environment", name, [*plugins, *gymnasium_ids()]) from error
 
 
@@ -257,10 +260,7 @@ def _lookup_checked(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]
 
 
 def _single_environment(path: Path) -> tuple[Plugin, str]:
-    """Return the plug-in of a file and its only environment's name.
-
-    Raise WorkspaceError where it has more.
-    """
+    """Return the plug-in of a file and the name of its only environment."""
     plugin = _plugin_file(path)
     names = names_of(plugin)
     if len(names) != 1:
@@ -269,10 +269,7 @@ def _single_environment(path: Path) -> tuple[Plugin, str]:
 
 
 def _plugin_file(path: Path) -> Plugin:
-    """Return the plug-in of a file that the user named.
-
-    Raise WorkspaceError if it is none.
-    """
+    """Return the plug-in of a file that the user named."""
     if not path.is_file():
         raise WorkspaceError(f"no plug-in file {str(path)!r}; see: trace-robot envs")
     plugin = plugin_at(path.resolve(), path.resolve().parent.parent)

@@ -6,15 +6,13 @@ from typing import Any
 
 import gymnasium
 
-from trace_robot.env.registry import describe, environments, make, make_described
+from trace_robot.env.registry import make_described
 from trace_robot.errors import OrderError
 from trace_robot.spec import Array, TaskSpec
 from trace_robot.trace.errors import failure
 from trace_robot.trace.node_types import Node
 from trace_robot.trace.operation import Operation
 from trace_robot.trace.wrapping import lift, made
-
-__all__ = ["TracedEnv", "describe", "environments", "load_env", "make"]
 
 RESET = Operation("reset", "[reset] the environment gives the first observation of the episode.")
 STEP = Operation("step", "[step] the environment applies the action and gives the next observation.")
@@ -86,10 +84,8 @@ class TracedEnv(gymnasium.Wrapper[Any, Any, Array, Array]):
         return seen, made(float(reward), REWARD, INPUTS[:1], (seen,)), terminated, truncated, info
 
     def _named(self, observation: Array) -> dict[str, Any]:
-        """Return what ``spec.named`` returns, as views.
-
-        The environment has copied this observation for the caller.
-        """
+        """Return what ``spec.named`` returns, as views and not copies."""
+        # Views are safe: the environment copied this observation for its caller.
         named: dict[str, Any] = self._names.copy()  # in the order of the fields
         for name, part in self._arrays:
             named[name] = observation[part]

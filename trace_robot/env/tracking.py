@@ -1,7 +1,4 @@
-"""Control mode "pose": an action is a target that is tracked for several steps.
-
-The tracker is a proportional controller.
-"""
+"""Control mode "pose": an action is a target for a tracking controller."""
 
 from __future__ import annotations
 
@@ -29,10 +26,7 @@ class Tracking(Protocol):
 
     @property
     def least(self) -> int:
-        """Simulator steps of a decision at least.
-
-        It does not end before the robot moves.
-        """
+        """Simulator steps of a decision at least: the robot must start to move."""
         ...
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
@@ -100,10 +94,7 @@ class HandTracking:
     change: float = 0.002
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
-        """Return fields and bounds of an action.
-
-        Raise WorkspaceError for parts that do not fit.
-        """
+        """Return fields and bounds of an action, as ``Tracking`` defines it."""
         sizes = {part.name: part.size for part in raw.observation}
         if sizes.get(self.hand) != 3 or raw.action_size < 3 or (self.still and self.still not in sizes):
             raise WorkspaceError(
@@ -124,22 +115,19 @@ class HandTracking:
         """Return the hand's target position, (3,), meters, world frame.
 
         Args:
-            observation: named fields at the beginning of the decision.
-            action: the displacement in meters, then the environment's other numbers.
+            observation: has the hand's position.
+            action: its first three numbers are the displacement.
         """
         target: Array = observation[self.hand] + action[:3]
         return target
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return the environment's action for one step, (act_dim,), not clipped.
+        """Return ``gain`` times the hand's error, and the rest of the action as it is.
 
         Args:
-            observation: named fields now.
-            target: see ``target``.
-            action: of the decision; its numbers after the displacement are passed on.
-
-        Returns:
-            ``gain`` times the hand's error, and the rest of the action as it is.
+            observation: has the hand's position.
+            target: (3,), meters.
+            action: (act_dim,); its numbers after the third are passed on.
         """
         return np.concatenate([self.gain * (target - observation[self.hand]), action[3:]])
 
@@ -147,9 +135,9 @@ class HandTracking:
         """Return whether the hand is near its target on each axis and ``still`` rests.
 
         Args:
-            before: named fields one step ago.
-            observation: named fields now.
-            target: see ``target``.
+            before: the observation one simulator step ago.
+            observation: of now.
+            target: (3,), meters.
         """
         if float(np.abs(target - observation[self.hand]).max()) >= self.near:
             return False
@@ -187,10 +175,7 @@ class JointTracking:
     near: float = 0.01
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
-        """Return fields and bounds of an action.
-
-        Raise WorkspaceError for parts that do not fit.
-        """
+        """Return fields and bounds of an action, as ``Tracking`` defines it."""
         sizes = {part.name: part.size for part in raw.observation}
         count = raw.action_size
         if sizes.get(self.angles) != count or sizes.get(self.velocities) != count:
@@ -204,21 +189,21 @@ class JointTracking:
         return (field,), tuple(low.tolist()), tuple(high.tolist())
 
     def target(self, observation: Mapping[str, Any], action: Array) -> Array:
-        """Return the angles that the joints must have, (act_dim,), radians.
+        """Return the target angles, (act_dim,), radians.
 
         Args:
-            observation: named fields; not used.
-            action: the angles, (act_dim,), radians.
+            observation: not used: angles are absolute.
+            action: the angles.
         """
         return action.astype(np.float64)
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return the torques of a PD controller, (act_dim,), not clipped.
+        """Return the torques, (act_dim,), in the environment's units, not clipped.
 
         Args:
-            observation: named fields now.
-            target: angles, (act_dim,), radians.
-            action: of the decision; not used.
+            observation: has the angles and their velocities.
+            target: (act_dim,), radians.
+            action: not used: every number is tracked.
         """
         raw: Array = self.stiffness * (target - observation[self.angles]) - self.damping * np.asarray(
             observation[self.velocities]
@@ -229,8 +214,8 @@ class JointTracking:
         """Return whether each joint is near its target.
 
         Args:
-            before: named fields one step ago; not used.
-            observation: named fields now.
-            target: angles, (act_dim,), radians.
+            before: not used.
+            observation: of now.
+            target: (act_dim,), radians.
         """
         return bool(np.abs(target - observation[self.angles]).max() < self.near)

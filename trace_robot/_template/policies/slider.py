@@ -7,14 +7,14 @@ stiffness = node(
     name="stiffness",
     trainable=True,
     constraint=Bounds(0.0, 50.0),
-    description="newtons per metre from the mark",
+    description="newtons per meter from the mark",
 )
 damping = node(
     0.0,
     name="damping",
     trainable=True,
     constraint=Bounds(0.0, 20.0),
-    description="newtons per metre a second",
+    description="newtons per meter a second",
 )
 
 
