@@ -1,4 +1,4 @@
-"""Child processes: no secret reaches one of any kind, prints do not mix with messages, deadlines hold."""
+"""Child processes: none gets a secret, prints and messages do not mix."""
 
 from __future__ import annotations
 

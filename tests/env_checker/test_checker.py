@@ -1,4 +1,4 @@
-"""The conformance suite: every environment that ships passes it, and each kind of broken one learns what is wrong."""
+"""The checker: environments that ship pass, each kind of broken one has a finding."""
 
 from __future__ import annotations
 

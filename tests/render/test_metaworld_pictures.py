@@ -1,4 +1,4 @@
-"""Pictures of Meta-World: the scene is upright, and its goal and table are visible."""
+"""Pictures of Meta-World: upright, with the goal and the table in sight."""
 
 from __future__ import annotations
 

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-    "--use-angle=swiftshader", "--enable-unsafe-swiftshader",  # the plots in space draw with WebGL
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--use-angle=swiftshader",  # this and the next: the plots in space draw with WebGL
+    "--enable-unsafe-swiftshader",
+)
 
 
 @dataclass

@@ -178,18 +178,18 @@ def test_no_width_scrolls_sideways(run: RunInfo, look: Look, width: int) -> None
 
 
 def test_light_and_dark_follow_the_reader_also_in_the_plots(run: RunInfo, look: Look) -> None:
-    def colours(seen: Any) -> tuple[float, float]:
+    def colors(seen: Any) -> tuple[float, float]:
         seen.page.wait_for_selector(".main .xtitle")
         paper = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
         ink = seen.page.evaluate("getComputedStyle(document.querySelector('.main .xtitle')).fill")
         return tuple(sum(map(int, re.findall(r"\d+", each)[:3])) / 765 for each in (paper, ink))  # type: ignore[return-value]
 
     light, dark = look(report(run)), look(report(run), dark=True)
-    assert colours(light)[0] > 0.9 > 0.3 > colours(light)[1]
-    assert colours(dark)[0] < 0.2 < 0.7 < colours(dark)[1]
+    assert colors(light)[0] > 0.9 > 0.3 > colors(light)[1]
+    assert colors(dark)[0] < 0.2 < 0.7 < colors(dark)[1]
     light.page.emulate_media(color_scheme="dark")
     light.page.wait_for_timeout(500)
-    assert colours(light)[1] > 0.7
+    assert colors(light)[1] > 0.7
 
 
 def test_a_thousand_iterations_are_folded_and_opened_one_by_one(
@@ -237,9 +237,12 @@ def test_hostile_texts_are_shown_and_run_nowhere(
         assert seen.page.locator(".graph img").evaluate("image => image.naturalWidth") > 50
     shown = visible(hostile)
     places = {
-        "task": "h1", "note": "#iteration-1 .body .text >> nth=0", "reasoning": "#iteration-1 .reasoning",
-        "code": "#iteration-1 .code tr .c >> nth=0", "notes": "#settings pre >> nth=1",
-    }  # fmt: skip
+        "task": "h1",
+        "note": "#iteration-1 .body .text >> nth=0",
+        "reasoning": "#iteration-1 .reasoning",
+        "code": "#iteration-1 .code tr .c >> nth=0",
+        "notes": "#settings pre >> nth=1",
+    }
     for place, selector in places.items():
         text = seen.page.locator(selector).evaluate("element => element.textContent")
         assert shown.replace("\\ud800", "")[:300] in text.replace("\\ud800", ""), place
