@@ -105,21 +105,21 @@ def main() -> None:
 
 def sandbox(jobs: Sequence[Job], rounds: int) -> tuple[Rates, Rates]:
     widths = {"alone": 1, "lock step": 8, "traced": 1}
-    rigs = {
+    runners = {
         name: EnvRunner(lock_step=width, cpu=SharedCpu()) for name, width in widths.items()
     }  # as in a worker
     traced = [Job(job.env, job.seed, job.options, controller=job.controller, trace=True) for job in jobs[:4]]
-    ways: dict[str, Callable[[], int]] = {"in process": lambda: in_process(rigs["alone"], jobs)}
-    ways["alone"] = lambda: steps_of(rigs["alone"], jobs)
-    ways["lock step"] = lambda: steps_of(rigs["lock step"], jobs)
-    ways["traced"] = lambda: steps_of(rigs["traced"], traced)
+    ways: dict[str, Callable[[], int]] = {"in process": lambda: in_process(runners["alone"], jobs)}
+    ways["alone"] = lambda: steps_of(runners["alone"], jobs)
+    ways["lock step"] = lambda: steps_of(runners["lock step"], jobs)
+    ways["traced"] = lambda: steps_of(runners["traced"], traced)
     try:
         return alternate(
-            ways, rounds, lambda: time.process_time() + sum(map(controllers_time, rigs.values()))
+            ways, rounds, lambda: time.process_time() + sum(map(controllers_time, runners.values()))
         )
     finally:
-        for rig in rigs.values():
-            rig.close()
+        for runner in runners.values():
+            runner.close()
 
 
 def workers(jobs: Sequence[Job], rounds: int) -> tuple[Rates, Rates]:
@@ -148,24 +148,24 @@ def alternate(
     return rates, processor
 
 
-def controllers_time(rig: EnvRunner) -> float:
-    """Return the processor seconds of a rig's controller, whose process is kept as long as its text."""
-    pid = rig._box.pid if rig._box is not None else 0
+def controllers_time(runner: EnvRunner) -> float:
+    """Return the processor seconds of a runner's controller, whose process is kept as long as its text."""
+    pid = runner._box.pid if runner._box is not None else 0
     return time.clock_gettime((~pid << 3) | 2) if pid else 0.0  # as clock_getcpuclockid(3) makes it
 
 
-def steps_of(rig: EnvRunner, jobs: Sequence[Job]) -> int:
+def steps_of(runner: EnvRunner, jobs: Sequence[Job]) -> int:
     steps = 0
     for start in range(0, len(jobs), 8):
-        for _, episode in rig.run(jobs[start : start + 8]):
+        for _, episode in runner.run(jobs[start : start + 8]):
             if episode.fault is not None:
                 raise SystemExit(f"the benchmark's controller failed: {episode.fault}")
             steps += episode.steps
     return steps
 
 
-def in_process(rig: EnvRunner, jobs: Sequence[Job]) -> int:
-    pool = rig._pool(jobs[0])
+def in_process(runner: EnvRunner, jobs: Sequence[Job]) -> int:
+    pool = runner._pool(jobs[0])
     controller = InProcess(pool.spec)
     found = [run_episodes(pool.take(1), pool.spec, controller, [job])[0] for job in jobs]
     return sum(episode.steps for episode in found if episode is not None)

@@ -156,7 +156,7 @@ def test_a_problem_without_numbers_is_an_error() -> None:
 
 
 def test_telling_cma_es_what_was_not_asked_is_an_error() -> None:
-    with pytest.raises(OrderError, match="no candidate 5 waits"):
+    with pytest.raises(OrderError, match="no candidate 5 waits for an outcome; waiting: none"):
         CMAES(NUMBERS).tell([Outcome(5, 1.0)])
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.errors import OrderError, ValueMismatchError
+from trace_robot.errors import ValueMismatchError
 from trace_robot.optimizers import code
 from trace_robot.optimizers.evolution import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome, ParameterSpec, Problem, plain
 from trace_robot.optimizers.prompt.reply import bounds
 from trace_robot.optimizers.prompt.values import number
-from trace_robot.optimizers.strategies import Trial, best_of, forget_graphs
+from trace_robot.optimizers.strategies import Trial, best_of, forget_graphs, take_waiting
 
 FLAT = 12  # evaluations, all with one result, after which the numbers are held to have no effect
 
@@ -140,10 +140,7 @@ class CMAES:
             OrderError: an outcome is of no candidate that waits for one.
         """
         for outcome in outcomes:
-            candidate = next((c for c in self._waiting if c.id == outcome.candidate), None)
-            if candidate is None:
-                raise OrderError(f"no candidate {outcome.candidate} waits for an outcome")
-            self._waiting.remove(candidate)
+            candidate = take_waiting(self._waiting, outcome)
             self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)], keep=1)
             self._has_outcome = True
             self._check_solved(outcome)

@@ -20,7 +20,7 @@ from trace_robot.llm.tokens import message_tokens, shorten, token_bound
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
-from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs
+from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs, take_waiting
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
 if TYPE_CHECKING:
@@ -183,11 +183,7 @@ class OptoPrime(TorchStyleOptimizer):
             OrderError: an outcome is of no candidate that waits for one.
         """
         for outcome in outcomes:
-            candidate = next((c for c in self._waiting if c.id == outcome.candidate), None)
-            if candidate is None:
-                waiting = ", ".join(str(c.id) for c in self._waiting) or "none"
-                raise OrderError(f"no candidate {outcome.candidate} waits for an outcome; waiting: {waiting}")
-            self._waiting.remove(candidate)
+            candidate = take_waiting(self._waiting, outcome)
             self.learn(candidate, outcome)
 
     def learn(self, candidate: Candidate, outcome: Outcome) -> None:

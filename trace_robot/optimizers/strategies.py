@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.optimizers.prompt.table import minimal
 
@@ -46,6 +47,23 @@ class Trial:
         """Success first, then score, where nan ranks last."""
         score = float(self.outcome.score)
         return (self.outcome.success, -math.inf if math.isnan(score) else score)
+
+
+def take_waiting(waiting: list[Candidate], outcome: Outcome) -> Candidate:
+    """Remove the candidate that an outcome is of, and return it.
+
+    Args:
+        waiting: candidates that were asked for and have no outcome yet; changed.
+        outcome: of one of them.
+
+    Raises:
+        OrderError: the candidate was not asked for, or has its outcome already.
+    """
+    for index, candidate in enumerate(waiting):
+        if candidate.id == outcome.candidate:
+            return waiting.pop(index)
+    known = ", ".join(str(candidate.id) for candidate in waiting) or "none"
+    raise OrderError(f"no candidate {outcome.candidate} waits for an outcome; waiting: {known}")
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
