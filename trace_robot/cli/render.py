@@ -21,7 +21,7 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import console, escape, write_json
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
-from trace_robot.errors import RunError, UsageError
+from trace_robot.errors import RenderError, UsageError
 
 if TYPE_CHECKING:
     from trace_robot.render.job import Clip
@@ -128,7 +128,7 @@ def execute_video(options: argparse.Namespace) -> int:
         path = _output_path(options.out or f"{run.name}{suffix}", suffix)
         clips = [clip for each in iterations if (clip := _recorded_clip(history, run, each)) is not None]
     if not clips:
-        raise RunError(
+        raise RenderError(
             f"the run {run.name!r} has no recorded states to draw: its environment has no pictures"
         )
     draw = render_picture if sheet else render_side_by_side if options.first_and_best else render
@@ -173,7 +173,7 @@ def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> 
         return None
     # The store holds simulator states, not the model: a run is drawn with the files that it ran with.
     if not Path(recording.scene.model_path).is_file():
-        raise RunError(
+        raise RenderError(
             f"the model file {recording.scene.model_path!r}, which iteration {iteration.number} of {run.name!r} was"
             " recorded with, is not there; install what the run was made with"
         )

@@ -1,6 +1,6 @@
 """Import the cma package when a strategy starts.
 
-Its import takes half a second, and most commands never tune a number.
+It is slow to import, and most commands never tune a number.
 """
 
 from __future__ import annotations
