@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 
+from trace_robot.env.equipment import Equipment, EquippedEpisode
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States, TaskSpec
 
@@ -54,6 +55,8 @@ class EnvironmentSnapshot:
     simulation: Snapshot
     steps: int
     decisions: int
+    seen: Array
+    equipped: Mapping[str, Any] | None = None
 
 
 class MetaWorldEnv(gymnasium.Env[Array, Array]):
@@ -82,6 +85,16 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         self._steps, self._going = -1, False
         self._decisions, self._limit = 0, spec.horizon
         self._frames: list[tuple[Array, Array, Array, float]] = []
+        self._equipped: EquippedEpisode | None = None
+        self._seen: Array = np.zeros(OBSERVATION_SIZE)
+
+    def equip(self, equipment: Equipment) -> None:
+        """Give its episodes a world, a success that must last, or measures of quality."""
+        bounds, simulation = np.ones(4), (self.simulation.model, self.simulation.data)
+        self._equipped = EquippedEpisode(
+            equipment, self.task_spec, -bounds, bounds, 1 / CONTROL_RATE, simulation
+        )
+        self.task_spec = replace(self.task_spec, options={**self.task_spec.options, **equipment.to_options()})
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -98,7 +111,12 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         else:
             variation = self._condition(self._another() if seed is None else seed)
             self._last_seed = None if seed is None else int(seed)
+        if self._equipped is not None:
+            self._equipped.before_reset()
         observation = self.simulation.reset(variation)
+        if self._equipped is not None:
+            observation = self._equipped.start(self._last_seed or 0, observation)
+        self._seen = observation
         self._steps, self._decisions, self._going, self._frames = 0, 0, True, []
         self._record()
         return observation.copy(), {"success": False, "steps": 0}
@@ -118,10 +136,14 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             observation, reward, terms = self._track(wanted, self._tracking)
         self._decisions += 1
         success = bool(terms["success"])
+        self._going = self._steps < self._horizon and self._decisions < self._limit
+        if self._equipped is not None and not self._going:
+            success = success or self._equipped.at_end(terminated=False)
         info: dict[str, Any] = {"success": success, "steps": self._steps}
         if len(terms) > 1:
             info = {**{name: float(value) for name, value in terms.items()}, **info}
-        self._going = self._steps < self._horizon and self._decisions < self._limit
+        if self._equipped is not None:
+            info.update(self._equipped.numbers())
         return observation.copy(), reward, success, not (self._going or success), info
 
     def snapshot(self) -> EnvironmentSnapshot:
@@ -129,14 +151,22 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
 
         Any object of this task can restore it.
         """
-        return EnvironmentSnapshot(self.simulation.snapshot(), self._steps, self._decisions)
+        equipped = None if self._equipped is None else self._equipped.saved()
+        return EnvironmentSnapshot(
+            self.simulation.snapshot(), self._steps, self._decisions, self._seen.copy(), equipped
+        )
 
     def restore(self, snapshot: EnvironmentSnapshot) -> Array:
         """Continue from a snapshot and return its observation, (39,).
 
         What was recorded is dropped.
         """
-        observation = self.simulation.restore(snapshot.simulation)
+        if self._equipped is not None:
+            self._equipped.before_reset()
+        self.simulation.restore(snapshot.simulation)
+        if self._equipped is not None and snapshot.equipped is not None:
+            self._equipped.return_to(snapshot.equipped)
+        self._seen = observation = snapshot.seen.copy()
         self._steps, self._decisions, self._frames = snapshot.steps, snapshot.decisions, []
         self._going = self._steps < self._horizon and self._decisions < self._limit
         self._record()
@@ -205,21 +235,27 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
 
     def _advance(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
         """Take one simulator step."""
-        result = self.simulation.step(action)
+        if self._equipped is not None:
+            action = self._equipped.act(action)
+        observation, reward, terms = self.simulation.step(action)
         self._steps += 1
         if self._steps % RECORD_EVERY == 0:
             self._record()
-        return result
+        if self._equipped is not None:
+            observation, success = self._equipped.after(observation, bool(terms["success"]))
+            terms = {**terms, "success": success}
+        self._seen = observation
+        return observation, reward, terms
 
     def _track(self, wanted: Array, tracking: Tracking) -> tuple[Array, float, Mapping[str, Any]]:
         """Track a target for one decision and sum the rewards of its simulator steps."""
-        hand = self.simulation.observation[:3]
+        hand = self._seen[:3]
         target = hand + wanted[:3] if tracking.relative else wanted[:3].astype(np.float64)
-        opening = float(self.simulation.observation[3])
+        opening = float(self._seen[3])
         action = np.array((0, 0, 0, wanted[3]), np.float32)
         total = 0.0
         for done in range(1, min(tracking.steps, self._horizon - self._steps) + 1):
-            action[:3] = np.clip(tracking.gain * (target - self.simulation.observation[:3]), -1, 1)
+            action[:3] = np.clip(tracking.gain * (target - self._seen[:3]), -1, 1)
             observation, reward, terms = self._advance(action)
             total += reward
             before, opening = opening, float(observation[3])

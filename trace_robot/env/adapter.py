@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 
 from trace_robot.env import recording
 from trace_robot.env.declaration import Transition
+from trace_robot.env.equipment import Equipment, EquippedEpisode, step_seconds
 from trace_robot.env.recording import StateRecorder
 from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, EnvironmentFault, OrderError
@@ -33,6 +34,7 @@ class EnvSnapshot:
     observation: Array
     steps: int
     decisions: int
+    equipped: Mapping[str, Any] | None = None
 
 
 class EnvAdapter(gymnasium.Env[Array, Array]):
@@ -77,7 +79,26 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._low, self._high = self.action_space.low, self.action_space.high
         self._recorder = StateRecorder(env, declaration.camera, declaration.marks)
         self._observation: Array = np.zeros(size)
+        self._equipped: EquippedEpisode | None = None
         self._steps, self._decisions, self._in_episode = -1, 0, False
+
+    def equip(self, equipment: Equipment) -> None:
+        """Give its episodes a world, a success that must last, or measures of quality.
+
+        Raises:
+            ValueMismatchError: it cannot have them; the message says why.
+            UnknownNameError: a world names a field that there is not.
+        """
+        inner = self.inner.unwrapped
+        self._equipped = EquippedEpisode(
+            equipment,
+            self.task_spec,
+            self._raw_low,
+            self._raw_high,
+            step_seconds(inner),
+            recording.simulation(inner),
+        )
+        self.task_spec = replace(self.task_spec, options={**self.task_spec.options, **equipment.to_options()})
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -92,12 +113,16 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             The observation, (observation_size,), and the info.
         """
         super().reset(seed=seed)
+        if self._equipped is not None:
+            self._equipped.before_reset()
         seed = None if seed is None else int(seed)  # gymnasium refuses numpy's integers
         result = self.inner.reset(seed=seed, options=dict(options) if options else None)
         if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
             raise EnvironmentFault(f"reset must return (observation, info), got {_kind(result)}")
         observation, info = result
         self._observation = self._observation_layout.flat(observation)
+        if self._equipped is not None:
+            self._observation = self._equipped.start(seed or 0, self._observation)
         self._steps, self._decisions, self._in_episode = 0, 0, True
         self._recorder.start(seed, self.record_states, self.task_spec.action_size + 1)
         return self._observation.copy(), {**self._numbers(info), "success": False, "steps": 0}
@@ -120,9 +145,13 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             self._recorder.record_decision(self._steps, np.append(vector, reward))
         # Success and failure win over the time limit, so that an episode has one reason for its end.
         over = self._steps >= self._horizon or self._decisions >= self.task_spec.horizon
+        if self._equipped is not None and (over or truncated or terminated):
+            success = success or self._equipped.at_end(terminated)
         truncated = (truncated or over) and not (terminated or success)
         self._in_episode = not (terminated or truncated or success)
         numbers = {**self._numbers(info), "success": success, "steps": self._steps}
+        if self._equipped is not None:
+            numbers.update(self._equipped.numbers())
         return self._observation.copy(), reward, terminated or success, truncated, numbers
 
     def snapshot(self) -> EnvSnapshot:
@@ -131,14 +160,22 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         Whether it continues exactly depends on the environment, and check-env tries it.
         """
         return EnvSnapshot(
-            recording.snapshot(self.inner), self._observation.copy(), self._steps, self._decisions
+            recording.snapshot(self.inner),
+            self._observation.copy(),
+            self._steps,
+            self._decisions,
+            None if self._equipped is None else self._equipped.saved(),
         )
 
     def restore(self, snapshot: EnvSnapshot) -> Array:
         """Continue from a snapshot and return its observation, (observation_size,)."""
+        if self._equipped is not None:
+            self._equipped.before_reset()
         recording.restore(self.inner, snapshot.inner)
         self._observation, self._in_episode = snapshot.observation.copy(), True
         self._steps, self._decisions = snapshot.steps, snapshot.decisions
+        if self._equipped is not None and snapshot.equipped is not None:
+            self._equipped.return_to(snapshot.equipped)
         return self._observation.copy()
 
     def scene(self) -> Scene | None:
@@ -183,7 +220,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
     def _advance(self, raw: Array) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
         """Take one simulator step: reward, terminated, truncated, success, info."""
         # Clipped again: a tracking controller's raw action may be out of bounds.
-        result = self.inner.step(self._action_layout.action(clip(raw, self._raw_low, self._raw_high)))
+        raw = clip(raw, self._raw_low, self._raw_high)
+        if self._equipped is not None:
+            raw = self._equipped.act(raw)
+        result = self.inner.step(self._action_layout.action(raw))
         if not isinstance(result, tuple) or len(result) != 5:
             raise EnvironmentFault(
                 f"step must return (observation, reward, terminated, truncated, info), got {_kind(result)}"
@@ -193,7 +233,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             raise EnvironmentFault(
                 f"step must give a number as the reward and a dict as info, got {reward!r} and {_kind(info)}"
             )
-        self._observation = self._observation_layout.flat(observation)
+        true = self._observation = self._observation_layout.flat(observation)
         self._steps += 1
         if self.record_states:
             self._recorder.record_step(self._steps)
@@ -202,12 +242,14 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             number, success = float(reward), bool(self._flag and info.get(self._flag))
             failure = bool(declared.failure and info.get(declared.failure))
         else:
-            named = self.task_spec.named(self._observation)
+            named = self.task_spec.named(true)
             step = Transition(named, float(reward), bool(terminated), info, observation, self.inner.unwrapped)
             number = float(reward if declared.reward is None else declared.reward(step))
             success, failure = _holds(declared.success, step), _holds(declared.failure, step)
         if not math.isfinite(number):
             raise EnvironmentFault(f"the reward is not finite: {number}")
+        if self._equipped is not None:
+            self._observation, success = self._equipped.after(true, success)
         return number, bool(terminated) or failure, bool(truncated), success, info
 
     def _track(self, action: Array, tracking: Tracking) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:

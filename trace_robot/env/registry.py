@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trace_robot.child_process import workspace_root
 from trace_robot.env.conformance import require
 from trace_robot.env.declared import plugin_of_id
+from trace_robot.env.equipment import Equipment, equip
 from trace_robot.env.gymnasium_ids import gymnasium_ids
 from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
 from trace_robot.errors import UnknownNameError, WorkspaceError, unknown
@@ -74,8 +75,12 @@ def describe(name: str, /, **options: Any) -> TaskSpec:
         UnknownNameError: no plug-in has the name or takes an option; the message suggests similar ones.
         WorkspaceError: a plug-in cannot be loaded, or declares what does not fit.
     """
-    plugin, name = _lookup_checked(name, options)
-    return plugin.describe(name, **options)
+    equipment, rest = Equipment.split(options)
+    plugin, name = _lookup_checked(name, rest)
+    spec = plugin.describe(name, **rest)
+    if equipment is None:
+        return spec
+    return replace(spec, options={**spec.options, **equipment.to_options()})
 
 
 def make(name: str, /, **options: Any) -> Any:
@@ -91,8 +96,10 @@ def make(name: str, /, **options: Any) -> Any:
         UnknownNameError: as of ``describe``.
         WorkspaceError: as of ``describe``.
     """
-    plugin, name = _lookup_checked(name, options)
-    return plugin.make(name, **options)
+    equipment, rest = Equipment.split(options)
+    plugin, name = _lookup_checked(name, rest)
+    env = plugin.make(name, **rest)
+    return env if equipment is None else equip(env, plugin.describe(name, **rest), equipment)
 
 
 def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
@@ -108,7 +115,11 @@ def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
     """
     spec = describe(name, **options)
     env = make(name, **options)
-    spec = task_spec_of(env) or spec
+    found = task_spec_of(env)
+    if found is not None:
+        equipment, _ = Equipment.split(options)
+        own = {} if equipment is None else equipment.to_options()
+        spec = replace(found, options={**found.options, **own})
     require(plugin(name).file, spec, env)
     return env, spec
 
@@ -139,8 +150,9 @@ def expert(name: str, /, **options: Any) -> Expert:
         UnknownNameError: the environment comes with no scripted expert, or as of ``describe``.
     """
     scripted = _expert(name)
-    _, name = _lookup_checked(name, options)
-    return scripted(name, **options)
+    _, rest = Equipment.split(options)
+    _, name = _lookup_checked(name, rest)
+    return scripted(name, **rest)
 
 
 def require_expert(name: str) -> None:

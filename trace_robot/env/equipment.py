@@ -1,0 +1,297 @@
+"""Options of every environment: a world, a success that must last, measures of quality.
+
+These three are options of every environment. ``registry.make`` takes them from the options and hands them to the
+environment, whose steps then pass through an ``EquippedEpisode``.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+
+from trace_robot.env.quality import Quality
+from trace_robot.env.recording import simulation
+from trace_robot.env.world import EpisodeWorld, WorldSet
+from trace_robot.env.world_physics import WorldPhysics
+from trace_robot.errors import ValueMismatchError
+from trace_robot.spec import Array, TaskSpec
+
+OPTIONS = ("world", "hold", "quality")
+# Attributes of an EquippedEpisode that change in an episode.
+_CHANGING = ("_world", "_quality", "drawn", "_flag", "_streak", "_longest", "_first", "_steps", "_seed")
+Hold = float | Literal["end"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """The options of an environment that are the same for all environments.
+
+    Attributes:
+        worlds: what differs from nominal, None for nothing.
+        hold: seconds for which success must last without a break; "end" for success in the last step of a whole
+            episode; None where its first step counts.
+        quality: whether to measure how well an episode was done.
+    """
+
+    worlds: WorldSet | None = None
+    hold: Hold = None
+    quality: bool = False
+
+    @classmethod
+    def split(cls, options: Mapping[str, Any]) -> tuple[Equipment | None, dict[str, Any]]:
+        """Return the equipment that options ask for, None for none, and the other options.
+
+        Raises:
+            ValueMismatchError: an option has a value that cannot be right.
+            UnknownNameError: an attribute that worlds do not have.
+        """
+        own = {name: options[name] for name in OPTIONS if options.get(name) is not None}
+        rest = {name: value for name, value in options.items() if name not in OPTIONS}
+        if not own:
+            return None, rest
+        worlds = WorldSet.from_data(own["world"]) if "world" in own else None
+        if worlds is not None and all(world.nominal for world in worlds.worlds):
+            worlds = None  # bit for bit as without
+        equipment = cls(worlds, _hold(own.get("hold")), bool(own.get("quality")))
+        return (None if equipment == cls() else equipment), rest
+
+    def to_options(self) -> dict[str, Any]:
+        """Return the options that ask for it, as plain data."""
+        given = {
+            "world": None if self.worlds is None else self.worlds.to_data(),
+            "hold": self.hold,
+            "quality": self.quality or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def _hold(value: Any) -> Hold:
+    if value is None or value == "end":
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueMismatchError(f"hold must be seconds, 0 or more, or 'end', got {value!r}")
+    return float(value) or None
+
+
+class EquippedEpisode:
+    """One environment's equipment, through which its steps pass.
+
+    seen: the observation that the controller has. drawn: what the world drew for this episode.
+    """
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        spec: TaskSpec,
+        low: Array,
+        high: Array,
+        seconds: float | None,
+        physics: tuple[Any, Any] | None,
+    ) -> None:
+        """Check that the environment can have this equipment.
+
+        Args:
+            equipment: what it is given.
+            spec: of the environment.
+            low: (n,) lower bounds of its own action.
+            high: (n,) upper bounds.
+            seconds: of a simulator step; None where it is not known.
+            physics: MuJoCo's model and data, None without them.
+
+        Raises:
+            ValueMismatchError: it cannot; the message says why.
+            UnknownNameError: a world names a field that the environment does not have.
+        """
+        self.equipment, self._spec = equipment, spec
+        self._low, self._high, self._seconds = low, high, seconds
+        self._physics: WorldPhysics | None = None
+        worlds = equipment.worlds
+        if worlds is not None:
+            worlds.check(spec, seconds)
+            if worlds.physical:
+                if physics is None:
+                    raise ValueMismatchError(
+                        f"{spec.name} shows no MuJoCo model, so a world can change what is seen and done in it, but not"
+                        " its physics"
+                    )
+                self._physics = WorldPhysics(*physics)
+        self._hold = self._hold_steps(equipment.hold)
+        self._quality = Quality(spec, seconds, physics) if equipment.quality else None
+        self._world: EpisodeWorld | None = None
+        self.drawn: dict[str, float] = {}
+        self._flag, self._streak, self._longest, self._first, self._steps = False, 0, 0, -1, 0
+        self._seed = -1
+
+    def before_reset(self) -> None:
+        """Take back what the last episode changed; to be called before the environment's own reset."""
+        if self._physics is not None:
+            self._physics.restore()
+
+    def start(self, seed: int, observation: Array) -> Array:
+        """Begin an episode, after the environment's own reset.
+
+        Args:
+            seed: of the condition.
+            observation: (observation_size,), the true one.
+
+        Returns:
+            What is seen of it.
+        """
+        self._flag, self._streak, self._longest, self._first, self._steps = False, 0, 0, -1, 0
+        self._world, self.drawn, self._seed = None, {}, seed
+        if self.equipment.worlds is not None:
+            world = self.equipment.worlds.of(seed)
+            if world.differs_seen or world.differs_done:
+                self._world = EpisodeWorld(world, self._spec, seed, self._low, self._high, self._seconds)
+                self.drawn.update(self._world.drawn)
+            if self._physics is not None and world.physical:
+                self.drawn.update(self._physics.start(world, seed, self._seconds or 1.0))
+        if self._quality is not None:
+            self._quality.start(observation)
+        return observation if self._world is None else self._world.see(observation)
+
+    def act(self, action: Array) -> Array:
+        """Return what is done of the environment's own action, before a simulator step."""
+        if self._physics is not None:
+            self._physics.step()
+        return action if self._world is None else self._world.act(action)
+
+    def after(self, observation: Array, success: bool) -> tuple[Array, bool]:
+        """Return what is seen, and whether the episode has succeeded, after a simulator step.
+
+        Args:
+            observation: (observation_size,), the true one.
+            success: whether the task is done in this step.
+        """
+        self._steps += 1
+        if self._quality is not None:
+            self._quality.step(observation)
+        self._flag = success
+        self._streak = self._streak + 1 if success else 0
+        if success and self._first < 0:
+            self._first = self._steps
+        self._longest = max(self._longest, self._streak)
+        seen = observation if self._world is None else self._world.see(observation)
+        return seen, self._hold is not None and self._streak >= self._hold
+
+    def at_end(self, terminated: bool) -> bool:
+        """Return whether an episode that is over has succeeded.
+
+        Args:
+            terminated: the environment ended it by itself. One that does so at success cannot show that it lasts.
+        """
+        return self._flag and (terminated or self._hold is None)
+
+    def saved(self) -> dict[str, Any]:
+        """Return a copy of everything that the rest of the episode depends on."""
+        state = {name: getattr(self, name) for name in _CHANGING}
+        return copy.deepcopy({**state, "pushes": None if self._physics is None else self._physics.pushes})
+
+    def return_to(self, saved: Mapping[str, Any]) -> None:
+        """Continue from what ``saved`` returned.
+
+        To be called after ``before_reset`` and after the environment's own state was restored.
+        """
+        state = copy.deepcopy(dict(saved))
+        pushes = state.pop("pushes")
+        for name, value in state.items():
+            setattr(self, name, value)
+        worlds = self.equipment.worlds
+        if self._physics is not None and worlds is not None and (world := worlds.of(self._seed)).physical:
+            self._physics.start(world, self._seed, self._seconds or 1.0)
+            self._physics.pushes = pushes
+
+    def numbers(self) -> dict[str, float]:
+        """Return what was found of this episode so far, for its info."""
+        numbers: dict[str, float] = {}
+        if self.equipment.hold is not None:
+            numbers["first_success_step"] = float(self._first)
+            numbers["longest_success_steps"] = float(self._longest)
+        if self._quality is not None:
+            numbers.update(self._quality.numbers())
+            if self._first >= 0 and self._seconds:
+                numbers["quality_success_seconds"] = self._first * self._seconds
+        return numbers
+
+    def _hold_steps(self, hold: Hold) -> int | None:
+        """Return the steps for which success must last, None for the end of the episode."""
+        if hold == "end":
+            return None
+        if hold is None:
+            return 1
+        if self._spec.return_threshold is not None:
+            raise ValueMismatchError(
+                f"success of {self._spec.name} is a sum of rewards, which cannot be held; leave hold out"
+            )
+        if self._seconds is None:
+            raise ValueMismatchError(
+                f"hold is in seconds, and {self._spec.name} does not say how long a step is; give it an attribute dt,"
+                " or metadata['render_fps']"
+            )
+        # Rounded to whole steps; 0.25 s of 80 steps a second are 20.
+        return max(1, int(np.rint(hold / self._seconds)))
+
+
+def step_seconds(env: Any) -> float | None:
+    """Return how long a step of an unwrapped gymnasium environment is, None where it does not say."""
+    given = getattr(env, "dt", None)
+    if given is None:
+        rate = (getattr(env, "metadata", None) or {}).get("render_fps")
+        given = 1.0 / rate if isinstance(rate, int | float) and rate > 0 else None
+    if isinstance(given, int | float | np.number) and 0 < float(given) < math.inf:
+        return float(given)
+    return None
+
+
+def equip(env: Any, spec: TaskSpec, equipment: Equipment) -> Any:
+    """Return an environment with equipment.
+
+    Args:
+        env: of a plug-in. A class with a method ``equip`` passes each simulator step through its equipment; any other
+            is wrapped, and then a step of the environment is a step of the world.
+        spec: of the environment.
+        equipment: what it is given.
+
+    Raises:
+        ValueMismatchError: the environment cannot have it; the message says why.
+        UnknownNameError: a world names a field that the environment does not have.
+    """
+    if callable(getattr(env.unwrapped, "equip", None)):
+        env.unwrapped.equip(equipment)
+        return env
+    return EquippedEnv(env, spec, equipment)
+
+
+class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
+    """An environment of a plug-in's own class, with equipment around its steps."""
+
+    def __init__(self, env: Any, spec: TaskSpec, equipment: Equipment) -> None:
+        """Wrap an environment whose observations are flat vectors; see ``equip``."""
+        super().__init__(env)
+        inner = env.unwrapped
+        bounds = np.array(spec.low), np.array(spec.high)
+        self._equipped = EquippedEpisode(equipment, spec, *bounds, step_seconds(inner), simulation(inner))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, dict[str, Any]]:
+        """Start an episode, and return what is seen and the info."""
+        self._equipped.before_reset()
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._equipped.start(seed or 0, np.asarray(observation, np.float64)), info
+
+    def step(self, action: Array) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
+        """Apply an action, (act_dim,), and return gymnasium's five values."""
+        result = self.env.step(self._equipped.act(np.asarray(action, np.float32)))
+        observation, reward, terminated, truncated, info = result
+        success = bool(info.get("success"))
+        # What ends an episode at its first success is not to end it here, where success must last.
+        ended = bool(terminated) and not (success and "success" in info)
+        seen, held = self._equipped.after(np.asarray(observation, np.float64), success)
+        if truncated or ended:
+            held = held or self._equipped.at_end(terminated=ended)
+        return seen, reward, ended or held, truncated, {**info, "success": held, **self._equipped.numbers()}

@@ -1,0 +1,479 @@
+"""Worlds: what differs from nominal in an episode (domain randomization).
+
+A world is plain data: ranges for noise, errors and delays of what is seen, for delays, noise and gain of what is done,
+and for the physics of a MuJoCo model (Tobin et al., arXiv:1703.06907; Peng et al., arXiv:1710.06537). What an episode
+gets is drawn from the number of its condition, so that it is the same for every candidate, in every worker and after a
+resume. Each kind of difference has a random stream of its own: with more noise the delays stay those they were.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from trace_robot.errors import ValueMismatchError, unknown
+from trace_robot.spec import Array, TaskSpec
+
+Range = tuple[float, float]
+POSITIONS, ALL = "positions", "all"  # names of groups of fields
+BLOCK = 64  # steps for which noise is drawn at once: a call of the generator costs as much as 60 numbers
+LONGEST_DELAY = 10.0  # seconds
+# The number of each random stream. They are part of what a condition means, and never change.
+STREAMS = {
+    "error": 1,
+    "noise": 2,
+    "loss": 3,
+    "action_noise": 4,
+    "action_loss": 5,
+    "constants": 6,
+    "physics": 7,
+    "push": 8,
+    "start": 9,
+    "choice": 10,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Ranges from which an episode draws what differs from nominal.
+
+    A range is (low, high), drawn once an episode; equal ends are a constant. Seconds become whole simulator steps.
+
+    Attributes:
+        name: for tables and feedback.
+        observation_error: by field, "positions" or "all": the standard deviation of an error on each number that stays
+            for the episode, in the field's unit.
+        observation_noise: likewise, of an error that is drawn at every step.
+        observation_delay: seconds by which observations are late.
+        observation_loss: the probability that an observation is missing; the last one stays.
+        observation_period: seconds between two observations; 0 for one at every step.
+        action_delay: seconds by which actions are late. At first the action is zero.
+        action_noise: the standard deviation of noise at every step, as a share of half the action's range.
+        action_loss: the probability that an action is missing; the last one stays.
+        action_gain: a factor on each number of an action, drawn for each.
+        mass: a factor on the masses and inertias of all bodies of a MuJoCo model.
+        friction: a factor on the friction of all geoms and contact pairs.
+        damping: a factor on the damping of all joints and tendons.
+        armature: a factor on the armature of all joints.
+        actuator_gain: a factor on the gain and the bias of all actuators.
+        gravity_tilt: degrees by which gravity leans, in a direction that is drawn.
+        push_force: newtons, in a direction that is drawn for each push.
+        push_seconds: how long a push lasts.
+        push_period: seconds from the beginning of one push to that of the next; 0 for none.
+        push_bodies: names of the bodies that are pushed, one of them each time; empty for all that can move.
+        start_spread: the standard deviation of an offset of each hinge and slide at the start, radians or meters, kept
+            within the joint's range.
+    """
+
+    name: str = "nominal"
+    observation_error: Mapping[str, Range] = field(default_factory=dict)
+    observation_noise: Mapping[str, Range] = field(default_factory=dict)
+    observation_delay: Range = (0.0, 0.0)
+    observation_loss: Range = (0.0, 0.0)
+    observation_period: Range = (0.0, 0.0)
+    action_delay: Range = (0.0, 0.0)
+    action_noise: Range = (0.0, 0.0)
+    action_loss: Range = (0.0, 0.0)
+    action_gain: Range = (1.0, 1.0)
+    mass: Range = (1.0, 1.0)
+    friction: Range = (1.0, 1.0)
+    damping: Range = (1.0, 1.0)
+    armature: Range = (1.0, 1.0)
+    actuator_gain: Range = (1.0, 1.0)
+    gravity_tilt: Range = (0.0, 0.0)
+    push_force: Range = (0.0, 0.0)
+    push_seconds: Range = (0.1, 0.1)
+    push_period: Range = (0.0, 0.0)
+    push_bodies: tuple[str, ...] = ()
+    start_spread: Range = (0.0, 0.0)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> World:
+        """Return the world that plain data describes, as a JSON file holds it.
+
+        Args:
+            data: by attribute; a number stands for the range (number, number).
+
+        Raises:
+            ValueMismatchError: a value that cannot be right; the message names it.
+            UnknownNameError: an attribute that worlds do not have.
+        """
+        if not isinstance(data, Mapping):
+            raise ValueMismatchError(
+                f"a world must be a mapping such as {{'action_delay': 0.05}}, got {data!r}"
+            )
+        names = [one.name for one in fields(cls)]
+        values: dict[str, Any] = {}
+        for name, value in data.items():
+            if name not in names:
+                raise unknown("setting of a world", str(name), names)
+            values[name] = _value(name, value)
+        return cls(**values)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the world as plain data for JSON, without what is nominal."""
+        data: dict[str, Any] = {"name": self.name}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name == "name" or value == _NOMINAL[one.name]:
+                continue
+            if isinstance(value, Mapping):
+                data[one.name] = {key: _plain(of) for key, of in value.items()}
+            else:
+                data[one.name] = list(value) if one.name == "push_bodies" else _plain(value)
+        return data
+
+    @property
+    def nominal(self) -> bool:
+        """Whether no episode differs from one without a world."""
+        return not (self.differs_seen or self.differs_done or self.physical)
+
+    @property
+    def differs_seen(self) -> bool:
+        """Whether what is seen may differ."""
+        some = any(
+            high > 0 for each in (self.observation_error, self.observation_noise) for _, high in each.values()
+        )
+        return some or _any_above_zero(self.observation_delay, self.observation_loss, self.observation_period)
+
+    @property
+    def differs_done(self) -> bool:
+        """Whether what is done may differ."""
+        return self.action_gain != (1.0, 1.0) or _any_above_zero(
+            self.action_delay, self.action_noise, self.action_loss
+        )
+
+    @property
+    def physical(self) -> bool:
+        """Whether it needs a MuJoCo model."""
+        factors = (self.mass, self.friction, self.damping, self.armature, self.actuator_gain)
+        pushes = self.push_force[1] > 0 and self.push_period[1] > 0
+        return (
+            pushes
+            or any(each != (1.0, 1.0) for each in factors)
+            or _any_above_zero(self.gravity_tilt, self.start_spread)
+        )
+
+
+_NOMINAL = {one.name: getattr(World(), one.name) for one in fields(World)}
+_FACTORS = ("action_gain", "mass", "friction", "damping", "armature", "actuator_gain")
+_SECONDS = ("observation_delay", "observation_period", "action_delay", "push_seconds", "push_period")
+_SHARES = ("observation_loss", "action_loss")
+
+
+def _any_above_zero(*ranges: Range) -> bool:
+    return any(high > 0 for _, high in ranges)
+
+
+def _plain(value: Range) -> Any:
+    low, high = value
+    return low if low == high else [low, high]
+
+
+def _value(name: str, value: Any) -> Any:
+    """Return an attribute of a world from plain data."""
+    if name == "name":
+        if not isinstance(value, str) or not value.strip() or len(value) > 60 or not value.isprintable():
+            raise ValueMismatchError(
+                f"the name of a world must be a line of at most 60 characters, got {value!r}"
+            )
+        return value
+    if name == "push_bodies":
+        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+            raise ValueMismatchError(f"push_bodies must be a list of names of bodies, got {value!r}")
+        return tuple(value)
+    if name in ("observation_error", "observation_noise"):
+        if not isinstance(value, Mapping):
+            raise ValueMismatchError(
+                f"{name} must give a number by field, such as {{'positions': 0.01}}, got {value!r}"
+            )
+        return {str(key): _range(f"{name} of {key!r}", each, 0.0, math.inf) for key, each in value.items()}
+    if name in _FACTORS:
+        return _range(name, value, 0.0, math.inf, above=True)
+    if name in _SHARES:
+        return _range(name, value, 0.0, 1.0)
+    return _range(name, value, 0.0, LONGEST_DELAY if name in _SECONDS else math.inf)
+
+
+def _range(name: str, value: Any, least: float, most: float, *, above: bool = False) -> Range:
+    """Return a range from a number or two.
+
+    Args:
+        name: for messages.
+        value: as given.
+        least: what no end may be below.
+        most: what no end may be above.
+        above: whether ``least`` itself is too little.
+    """
+    ends = value if isinstance(value, list | tuple) else (value, value)
+    numbers = [each for each in ends if isinstance(each, int | float) and not isinstance(each, bool)]
+    if len(ends) != 2 or len(numbers) != 2 or not all(math.isfinite(each) for each in numbers):
+        raise ValueMismatchError(f"{name} must be a finite number or [low, high], got {value!r}")
+    low, high = map(float, numbers)
+    if low > high:
+        raise ValueMismatchError(f"{name} must be [low, high] with low at most high, got {value!r}")
+    if low < least or high > most or (above and low <= least):
+        limits = (
+            f"above {least:g}"
+            if above
+            else f"from {least:g} to {most:g}"
+            if most < math.inf
+            else f"{least:g} or more"
+        )
+        raise ValueMismatchError(f"{name} must be {limits}, got {value!r}")
+    return low, high
+
+
+@dataclass(frozen=True, slots=True)
+class WorldSet:
+    """One world, or several of which each episode gets one.
+
+    worlds: at least one.
+    """
+
+    worlds: tuple[World, ...]
+
+    @classmethod
+    def from_data(cls, data: Any) -> WorldSet:
+        """Return the worlds of plain data: a mapping, or a list of them.
+
+        Raises:
+            ValueMismatchError: a value that cannot be right.
+            UnknownNameError: an attribute that worlds do not have.
+        """
+        if isinstance(data, Mapping):
+            return cls((World.from_data(data),))
+        if not isinstance(data, list | tuple) or not data:
+            raise ValueMismatchError(
+                f"worlds must be a mapping or a list of them, at least one, got {data!r}"
+            )
+        return cls(tuple(World.from_data(each) for each in data))
+
+    def to_data(self) -> Any:
+        """Return it as plain data for JSON."""
+        return [world.to_data() for world in self.worlds]
+
+    def of(self, seed: int) -> World:
+        """Return the world of a condition."""
+        if len(self.worlds) == 1:
+            return self.worlds[0]
+        return self.worlds[int(stream(seed, "choice").integers(len(self.worlds)))]
+
+    @property
+    def physical(self) -> bool:
+        """Whether one of them needs a MuJoCo model."""
+        return any(world.physical for world in self.worlds)
+
+    def check(self, spec: TaskSpec, seconds: float | None) -> None:
+        """Check that an environment can have these worlds.
+
+        Args:
+            spec: of the environment.
+            seconds: of a simulator step; None where it is not known.
+
+        Raises:
+            UnknownNameError: a field that the environment does not have.
+            ValueMismatchError: seconds where the environment's rate is not known.
+        """
+        for world in self.worlds:
+            for each in (world.observation_error, world.observation_noise):
+                for name in each:
+                    numbers_of(spec, name)
+            if seconds is None:
+                for name in ("observation_delay", "observation_period", "action_delay", "push_period"):
+                    if getattr(world, name)[1] > 0:
+                        raise ValueMismatchError(
+                            f"{name} of world {world.name!r} is in seconds, and {spec.name} does not say how long a"
+                            " step is; give it an attribute dt, or metadata['render_fps']"
+                        )
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """Return the random stream of a condition for one kind of difference.
+
+    Args:
+        seed: of the condition.
+        name: a key of ``STREAMS``.
+    """
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((0x776F726C64, STREAMS[name], seed))))
+
+
+def numbers_of(spec: TaskSpec, name: str) -> list[int]:
+    """Return the indices of the numbers of an observation that a field or a group of fields has.
+
+    Args:
+        spec: of the environment.
+        name: of a field; "positions" for all named points, "all" for all fields.
+
+    Raises:
+        UnknownNameError: there is no such field.
+        ValueMismatchError: "positions" of an environment that names none.
+    """
+    fields_by_name = {part.name: part for part in spec.observation}
+    if name in fields_by_name:
+        names: Sequence[str] = (name,)
+    elif name == POSITIONS:
+        if not spec.positions:
+            raise ValueMismatchError(
+                f"{spec.name} names no positions, so a world cannot change them; name a field, one of"
+                f" {', '.join(fields_by_name)}"
+            )
+        names = spec.positions
+    elif name == ALL:
+        names = tuple(fields_by_name)
+    else:
+        raise unknown(f"field of {spec.name}", name, [*fields_by_name, POSITIONS, ALL])
+    return [index for each in names for index in range(fields_by_name[each].start, fields_by_name[each].stop)]
+
+
+class EpisodeWorld:
+    """What one episode sees and does in a world.
+
+    Both methods are called once a simulator step. drawn: what was drawn, as named numbers for feedback and tables.
+    """
+
+    def __init__(
+        self, world: World, spec: TaskSpec, seed: int, low: Array, high: Array, seconds: float | None
+    ) -> None:
+        """Draw what stays for the episode.
+
+        Args:
+            world: the ranges.
+            spec: of the environment.
+            seed: of the condition.
+            low: (n,) lower bounds of the environment's own action.
+            high: (n,) upper bounds.
+            seconds: of a simulator step; None where no delay is asked for.
+        """
+        constants = stream(seed, "constants")
+        draws = constants.random(16)  # more than there are ranges, so that a new one changes no other
+        step = seconds or 1.0
+        self.world = world
+        self.drawn: dict[str, float] = {}
+        size = spec.observation_size
+
+        def draw(number: int, name: str, bounds: Range) -> float:
+            value = bounds[0] + float(draws[number]) * (bounds[1] - bounds[0])
+            if value > 0:
+                self.drawn[name] = value
+            return value
+
+        self._late = round(draw(0, "observation_delay", world.observation_delay) / step)
+        self._loss = draw(1, "observation_loss", world.observation_loss)
+        self._period = max(1, round(draw(2, "observation_period", world.observation_period) / step))
+        self._action_late = round(draw(3, "action_delay", world.action_delay) / step)
+        self._action_loss = draw(4, "action_loss", world.action_loss)
+        self._low, self._high = low, high
+        share = draw(5, "action_noise", world.action_noise)
+        half = np.where(np.isfinite(high - low), (high - low) / 2, 1.0)
+        self._action_noise = share * half if share > 0 else None
+        self._error = _sizes(world.observation_error, spec, draws[6]) * stream(seed, "error").standard_normal(
+            size
+        )
+        noise = _sizes(world.observation_noise, spec, draws[7])
+        self._noisy = np.flatnonzero(noise)
+        self._noise = noise[self._noisy]
+        self._gain: Array | None = None
+        if world.action_gain != (1.0, 1.0):
+            self._gain = between(world.action_gain, constants.random(64)[: low.size])
+        self._has_error = bool(self._error.any())
+        self._streams = {
+            name: stream(seed, name) for name in ("noise", "loss", "action_noise", "action_loss")
+        }
+        self._blocks: dict[str, Any] = {}
+        self._place = dict.fromkeys(self._streams, BLOCK)
+        self._seen: deque[Array] = deque(maxlen=self._late + 1)
+        zero = np.minimum(np.maximum(np.zeros(low.size), low), high)
+        self._done: deque[Array] = deque([zero] * self._action_late)
+        self._last_action = zero
+        self._last: Array | None = None
+        self._count = 0
+
+    def see(self, observation: Array) -> Array:
+        """Return what is seen of a flat observation, (observation_size,), as a new array.
+
+        To be called once for the observation of the reset, and then once a simulator step.
+        """
+        self._seen.append(observation)
+        due = self._count % self._period == 0
+        self._count += 1
+        missing = self._loss > 0 and self._next("loss", 1)[0] < self._loss
+        noise = self._next("noise", self._noisy.size) if self._noisy.size else None
+        if self._last is not None and (missing or not due):
+            return self._last.copy()
+        seen = self._seen[0].copy()
+        if self._has_error:
+            seen += self._error
+        if noise is not None:
+            seen[self._noisy] += noise * self._noise
+        self._last = seen
+        return seen.copy()
+
+    def act(self, action: Array) -> Array:
+        """Return what is done of the environment's own action, (n,), as a new array within the bounds."""
+        wanted = action
+        if self._action_loss > 0 and self._next("action_loss", 1)[0] < self._action_loss:
+            wanted = self._last_action
+        self._last_action = wanted
+        done = np.array(wanted, dtype=np.float64)
+        if self._gain is not None:
+            done *= self._gain
+        if self._action_noise is not None:
+            done += self._next("action_noise", done.size) * self._action_noise
+        done = np.minimum(np.maximum(done, self._low), self._high)
+        if self._action_late:
+            self._done.append(done)
+            done = self._done.popleft()
+        return done.astype(action.dtype)
+
+    def _next(self, name: str, size: int) -> Array:
+        """Return the next numbers of a stream: normal ones for noise, uniform ones for losses."""
+        place = self._place[name]
+        if place == BLOCK:
+            source = self._streams[name]
+            draw = source.random if name.endswith("loss") else source.standard_normal
+            self._blocks[name], place = draw((BLOCK, size)), 0
+        self._place[name] = place + 1
+        row: Array = self._blocks[name][place]
+        return row
+
+
+def between(bounds: Range, shares: Any) -> Any:
+    """Return factors between two ends, evenly on a logarithmic scale.
+
+    A half is then as likely as a double.
+
+    Args:
+        bounds: (low, high), both above 0.
+        shares: numbers from 0 to 1, of any shape.
+    """
+    low, high = bounds
+    return np.exp(math.log(low) + shares * (math.log(high) - math.log(low)))
+
+
+def _sizes(by_field: Mapping[str, Range], spec: TaskSpec, share: float) -> Array:
+    """Return the standard deviation for each number of an observation, (observation_size,)."""
+    sizes = np.zeros(spec.observation_size)
+    for name, (low, high) in by_field.items():
+        sizes[numbers_of(spec, name)] = low + share * (high - low)
+    return sizes
+
+
+def read_worlds(text: str) -> WorldSet:
+    """Return the worlds of a JSON text.
+
+    Raises:
+        ValueMismatchError: the text is no JSON, or a value cannot be right.
+        UnknownNameError: an attribute that worlds do not have.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueMismatchError(f"a file of worlds must be JSON: {error}") from error
+    return WorldSet.from_data(data)
