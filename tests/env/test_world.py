@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from trace_robot.env import registry
-from trace_robot.env.world import EpisodeWorld, World, WorldSet, numbers_of, read_worlds
+from trace_robot.env.world import World, WorldSet, read_worlds
+from trace_robot.env.world_episode import EpisodeWorld, WorldPhysics, numbers_of
 from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError
 from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.spec import Array, Field, TaskSpec
@@ -213,8 +214,6 @@ def test_physics_is_changed_for_an_episode_and_then_bit_for_bit_as_before(action
 def test_derived_masses_are_those_that_mujoco_computes() -> None:
     import mujoco
 
-    from trace_robot.env.world_physics import WorldPhysics
-
     xml = """<mujoco><worldbody><body name="a"><joint name="joint" axis="0 1 0"/><geom size=".1" mass="{first}"/>
     <body name="b" pos="0 0 .5"><joint axis="0 1 0"/><geom size=".1" mass="{second}"/></body></body></worldbody>
     <actuator><motor joint="joint" gear="3"/></actuator></mujoco>"""
@@ -238,8 +237,6 @@ def test_derived_masses_are_those_that_mujoco_computes() -> None:
 
 def test_pushes_begin_and_end_at_their_steps() -> None:
     import mujoco
-
-    from trace_robot.env.world_physics import WorldPhysics
 
     model = mujoco.MjModel.from_xml_string(
         """<mujoco><worldbody><body name="ball"><freejoint/><geom size=".1"/></body>

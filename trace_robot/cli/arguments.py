@@ -9,6 +9,9 @@ import argparse
 import ast
 from typing import Any, TypeAlias
 
+from trace_robot.errors import UsageError
+
+LARGEST_JSON = 1_000_000  # bytes of a file of worlds
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -99,6 +102,16 @@ def token_prices(text: str) -> tuple[float, float]:
     return values
 
 
+def _hold_time(text: str) -> float | str:
+    """Return seconds of 0 or more, or "end"."""
+    if text == "end":
+        return text
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be seconds, 0 or more, or end, got {text}")
+    return value
+
+
 def _keyword_argument(text: str) -> tuple[str, Any]:
     """Return key and value of "key=value", as text where it is no Python literal."""
     key, equals, value = text.partition("=")
@@ -142,6 +155,18 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> 
         metavar="KEY=VALUE",
         help="an argument of the environment, also horizon and return_threshold; may be given again",
     )
+    command.add_argument(
+        "--hold",
+        type=_hold_time,
+        metavar="SECONDS",
+        help="success counts when it lasts this long; end: when it is there at the end of a whole episode"
+        " (default: its first step counts)",
+    )
+    command.add_argument(
+        "--worlds",
+        metavar="FILE",
+        help="a JSON file of worlds, one of which each episode gets: noise, delays, other physics; see docs/robust.md",
+    )
 
 
 def environment_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -149,8 +174,32 @@ def environment_options(options: argparse.Namespace) -> dict[str, Any]:
 
     The instruction is among them, under the name ``task``.
     """
-    instruction = {} if options.instruction is None else {"task": options.instruction}
-    return {**instruction, **dict(options.env_args)}
+    own: dict[str, Any] = {}
+    if options.instruction is not None:
+        own["task"] = options.instruction
+    if options.hold is not None:
+        own["hold"] = options.hold
+    if options.worlds is not None:
+        own["world"] = read_json_file(options.worlds)
+    return {**own, **dict(options.env_args)}
+
+
+def read_json_file(path: str) -> Any:
+    """Return what a JSON file of the user's holds.
+
+    Raises:
+        UsageError: it is too large, or no JSON.
+    """
+    import json
+    from pathlib import Path
+
+    file = Path(path)
+    if file.stat().st_size > LARGEST_JSON:
+        raise UsageError(f"{path} has {file.stat().st_size:,} bytes; at most {LARGEST_JSON:,} are read")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no JSON: {error}") from error
 
 
 def add_episodes(command: argparse.ArgumentParser, default: int, what: str) -> None:

@@ -30,6 +30,7 @@ from trace_robot.cli.report import add_export, add_report, add_watch
 from trace_robot.cli.runs import add_runs
 from trace_robot.cli.sandbox import add_sandbox
 from trace_robot.cli.show import add_compare, add_show
+from trace_robot.cli.stress import add_stress
 from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies
 from trace_robot.errors import TraceRobotError
 
@@ -47,6 +48,7 @@ examples:
   trace-robot report demo --single-file              a run as one page to look at or to send
   trace-robot watch --open                           the runs of rollouts/runs in the browser, as they go on
   trace-robot bench --tasks mt10 --seconds 60        many tasks, one table; the same command again goes on
+  trace-robot stress pick-place-v3 --policy runs/reach/best.py    other masses, late actions, errors of calibration
   trace-robot init my-robot; trace-robot check-env slider     a workspace of your own; is its environment sound?
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
 
@@ -74,6 +76,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     add_export,
     add_bench,
     add_zoo,
+    add_stress,
     add_envs,
     add_policies,
     add_init,

@@ -150,7 +150,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         truncated = (truncated or over) and not (terminated or success)
         self._in_episode = not (terminated or truncated or success)
         numbers = {**self._numbers(info), "success": success, "steps": self._steps}
-        if self._equipped is not None:
+        if self._equipped is not None and not self._in_episode:
             numbers.update(self._equipped.numbers())
         return self._observation.copy(), reward, terminated or success, truncated, numbers
 

@@ -1,4 +1,4 @@
-"""Options of every environment: a world, a success that must last, measures of quality.
+"""Options of every environment: a world, success that lasts, measures of quality.
 
 These three are options of every environment. ``registry.make`` takes them from the options and hands them to the
 environment, whose steps then pass through an ``EquippedEpisode``.
@@ -15,13 +15,13 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from trace_robot.env.quality import Quality
 from trace_robot.env.recording import simulation
-from trace_robot.env.world import EpisodeWorld, WorldSet
-from trace_robot.env.world_physics import WorldPhysics
+from trace_robot.env.world import WorldSet
+from trace_robot.env.world_episode import DRAWN, EpisodeWorld, WorldPhysics, check_worlds
 from trace_robot.errors import ValueMismatchError
 from trace_robot.spec import Array, TaskSpec
 
+ELLIPTIC = 1  # mujoco.mjtCone.mjCONE_ELLIPTIC; only what simulates imports MuJoCo
 OPTIONS = ("world", "hold", "quality")
 # Attributes of an EquippedEpisode that change in an episode.
 _CHANGING = ("_world", "_quality", "drawn", "_flag", "_streak", "_longest", "_first", "_steps", "_seed")
@@ -99,7 +99,7 @@ class EquippedEpisode:
         Args:
             equipment: what it is given.
             spec: of the environment.
-            low: (n,) lower bounds of its own action.
+            low: (n,) lower bounds of the environment's action.
             high: (n,) upper bounds.
             seconds: of a simulator step; None where it is not known.
             physics: MuJoCo's model and data, None without them.
@@ -113,7 +113,7 @@ class EquippedEpisode:
         self._physics: WorldPhysics | None = None
         worlds = equipment.worlds
         if worlds is not None:
-            worlds.check(spec, seconds)
+            check_worlds(worlds, spec, seconds)
             if worlds.physical:
                 if physics is None:
                     raise ValueMismatchError(
@@ -122,14 +122,14 @@ class EquippedEpisode:
                     )
                 self._physics = WorldPhysics(*physics)
         self._hold = self._hold_steps(equipment.hold)
-        self._quality = Quality(spec, seconds, physics) if equipment.quality else None
+        self._quality = EpisodeQuality(spec, seconds, physics) if equipment.quality else None
         self._world: EpisodeWorld | None = None
         self.drawn: dict[str, float] = {}
         self._flag, self._streak, self._longest, self._first, self._steps = False, 0, 0, -1, 0
         self._seed = -1
 
     def before_reset(self) -> None:
-        """Take back what the last episode changed; to be called before the environment's own reset."""
+        """Take back what the last episode changed, before the environment's own reset."""
         if self._physics is not None:
             self._physics.restore()
 
@@ -163,7 +163,7 @@ class EquippedEpisode:
         return action if self._world is None else self._world.act(action)
 
     def after(self, observation: Array, success: bool) -> tuple[Array, bool]:
-        """Return what is seen, and whether the episode has succeeded, after a simulator step.
+        """Return what is seen after a simulator step, and whether that is success.
 
         Args:
             observation: (observation_size,), the true one.
@@ -208,8 +208,8 @@ class EquippedEpisode:
             self._physics.pushes = pushes
 
     def numbers(self) -> dict[str, float]:
-        """Return what was found of this episode so far, for its info."""
-        numbers: dict[str, float] = {}
+        """Return what was found of an episode that is over, for the info of its last step."""
+        numbers = {f"{DRAWN}{name}": value for name, value in self.drawn.items()}
         if self.equipment.hold is not None:
             numbers["first_success_step"] = float(self._first)
             numbers["longest_success_steps"] = float(self._longest)
@@ -239,7 +239,10 @@ class EquippedEpisode:
 
 
 def step_seconds(env: Any) -> float | None:
-    """Return how long a step of an unwrapped gymnasium environment is, None where it does not say."""
+    """Return the seconds of an environment's step, None where it does not say.
+
+    env: a gymnasium environment, unwrapped.
+    """
     given = getattr(env, "dt", None)
     if given is None:
         rate = (getattr(env, "metadata", None) or {}).get("render_fps")
@@ -272,14 +275,19 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
     """An environment of a plug-in's own class, with equipment around its steps."""
 
     def __init__(self, env: Any, spec: TaskSpec, equipment: Equipment) -> None:
-        """Wrap an environment whose observations are flat vectors; see ``equip``."""
+        """Wrap an environment whose observations are flat vectors, as of ``equip``."""
         super().__init__(env)
         inner = env.unwrapped
         bounds = np.array(spec.low), np.array(spec.high)
         self._equipped = EquippedEpisode(equipment, spec, *bounds, step_seconds(inner), simulation(inner))
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, dict[str, Any]]:
-        """Start an episode, and return what is seen and the info."""
+        """Start an episode, and return what is seen and the info.
+
+        Args:
+            seed: of the condition.
+            options: handed to the environment.
+        """
         self._equipped.before_reset()
         observation, info = self.env.reset(seed=seed, options=options)
         return self._equipped.start(seed or 0, np.asarray(observation, np.float64)), info
@@ -294,4 +302,95 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
         seen, held = self._equipped.after(np.asarray(observation, np.float64), success)
         if truncated or ended:
             held = held or self._equipped.at_end(terminated=ended)
-        return seen, reward, ended or held, truncated, {**info, "success": held, **self._equipped.numbers()}
+        over = self._equipped.numbers() if ended or held or truncated else {}
+        return seen, reward, ended or held, truncated, {**info, "success": held, **over}
+
+
+class EpisodeQuality:
+    """How well an episode was done: path, speed, jerk and force.
+
+    Measured is the true state at every simulator step, not what the controller sees.
+    """
+
+    def __init__(self, spec: TaskSpec, seconds: float | None, simulation: tuple[Any, Any] | None) -> None:
+        """Find what can be measured.
+
+        Args:
+            spec: of the environment; the first of its ``positions`` is the hand.
+            seconds: of a simulator step; None where it is not known, which leaves speed and jerk out.
+            simulation: MuJoCo's model and data for contact forces, None without them.
+        """
+        places = {part.name: slice(part.start, part.stop) for part in spec.observation}
+        self._hand = places[spec.positions[0]] if spec.positions else None
+        goal = next((name for name in spec.positions[1:] if "goal" in name or "target" in name), None)
+        things = [name for name in spec.positions[1:] if name != goal]
+        # The thing that is to be brought to the goal; the hand itself where there is no thing, as in reaching.
+        carried = things[0] if things else spec.positions[0] if spec.positions else None
+        self._pair = (places[carried], places[goal]) if carried is not None and goal is not None else None
+        self._seconds = seconds
+        self._simulation = simulation
+        self._path: list[Array] = []
+        self._distance: float | None = None
+        self._peak = 0.0
+
+    def start(self, observation: Array) -> None:
+        """Begin an episode with its first observation, (observation_size,)."""
+        self._path, self._peak, self._distance = [], 0.0, None
+        self._look(observation)
+
+    def step(self, observation: Array) -> None:
+        """Take the observation after a simulator step, (observation_size,)."""
+        self._look(observation)
+        if self._simulation is not None:
+            self._peak = max(self._peak, self._contact_force())
+
+    def numbers(self) -> dict[str, float]:
+        """Return the measures: meters, meters per second, per second cubed (rms), newtons."""
+        numbers: dict[str, float] = {}
+        if self._simulation is not None:
+            numbers["quality_peak_force"] = self._peak
+        if self._distance is not None:
+            numbers["quality_final_distance"] = self._distance
+        if self._hand is None or len(self._path) < 2:
+            return numbers
+        path = np.array(self._path)
+        moved = np.diff(path, axis=0)
+        lengths = np.linalg.norm(moved, axis=1)
+        numbers["quality_path_length"] = float(lengths.sum())
+        if self._seconds:
+            numbers["quality_peak_speed"] = float(lengths.max()) / self._seconds
+            if len(path) > 3:
+                jerk = np.diff(path, n=3, axis=0) / self._seconds**3
+                numbers["quality_jerk"] = float(np.sqrt((jerk**2).sum(axis=1).mean()))
+        return numbers
+
+    def __deepcopy__(self, memo: Any) -> EpisodeQuality:
+        """Return a copy that measures the same simulation."""
+        twin = copy.copy(self)
+        twin._path = list(self._path)
+        return twin
+
+    def _look(self, observation: Array) -> None:
+        if self._hand is not None:
+            self._path.append(observation[self._hand].copy())
+        if self._pair is not None:
+            thing, goal = self._pair
+            self._distance = float(np.linalg.norm(observation[thing] - observation[goal]))
+
+    def _contact_force(self) -> float:
+        """Return the greatest normal force of all contacts now, newtons."""
+        model, data = self._simulation  # type: ignore[misc]
+        if not data.ncon:
+            return 0.0
+        contact = data.contact
+        first, dimensions = contact.efc_address, contact.dim
+        kept = first >= 0  # others are contacts that exert no force
+        first, dimensions = first[kept], dimensions[kept]
+        if not first.size:
+            return 0.0
+        if model.opt.cone == ELLIPTIC:
+            return float(data.efc_force[first].max())
+        # The normal force of a pyramid of friction is the sum along its edges, as in mju_decodePyramid.
+        sums = np.concatenate(((0.0,), np.cumsum(data.efc_force)))
+        edges = np.where(dimensions == 1, 1, 2 * (dimensions - 1))
+        return float((sums[first + edges] - sums[first]).max())

@@ -3,40 +3,22 @@
 A world is plain data: ranges for noise, errors and delays of what is seen, for delays, noise and gain of what is done,
 and for the physics of a MuJoCo model (Tobin et al., arXiv:1703.06907; Peng et al., arXiv:1710.06537). What an episode
 gets is drawn from the number of its condition, so that it is the same for every candidate, in every worker and after a
-resume. Each kind of difference has a random stream of its own: with more noise the delays stay those they were.
+resume. Each kind of difference has its own random stream: with more noise the delays stay those they were.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numpy as np
-
 from trace_robot.errors import ValueMismatchError, unknown
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.stats import stream
 
 Range = tuple[float, float]
-POSITIONS, ALL = "positions", "all"  # names of groups of fields
-BLOCK = 64  # steps for which noise is drawn at once: a call of the generator costs as much as 60 numbers
 LONGEST_DELAY = 10.0  # seconds
-# The number of each random stream. They are part of what a condition means, and never change.
-STREAMS = {
-    "error": 1,
-    "noise": 2,
-    "loss": 3,
-    "action_noise": 4,
-    "action_loss": 5,
-    "constants": 6,
-    "physics": 7,
-    "push": 8,
-    "start": 9,
-    "choice": 10,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,200 +251,6 @@ class WorldSet:
     def physical(self) -> bool:
         """Whether one of them needs a MuJoCo model."""
         return any(world.physical for world in self.worlds)
-
-    def check(self, spec: TaskSpec, seconds: float | None) -> None:
-        """Check that an environment can have these worlds.
-
-        Args:
-            spec: of the environment.
-            seconds: of a simulator step; None where it is not known.
-
-        Raises:
-            UnknownNameError: a field that the environment does not have.
-            ValueMismatchError: seconds where the environment's rate is not known.
-        """
-        for world in self.worlds:
-            for each in (world.observation_error, world.observation_noise):
-                for name in each:
-                    numbers_of(spec, name)
-            if seconds is None:
-                for name in ("observation_delay", "observation_period", "action_delay", "push_period"):
-                    if getattr(world, name)[1] > 0:
-                        raise ValueMismatchError(
-                            f"{name} of world {world.name!r} is in seconds, and {spec.name} does not say how long a"
-                            " step is; give it an attribute dt, or metadata['render_fps']"
-                        )
-
-
-def stream(seed: int, name: str) -> np.random.Generator:
-    """Return the random stream of a condition for one kind of difference.
-
-    Args:
-        seed: of the condition.
-        name: a key of ``STREAMS``.
-    """
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((0x776F726C64, STREAMS[name], seed))))
-
-
-def numbers_of(spec: TaskSpec, name: str) -> list[int]:
-    """Return the indices of the numbers of an observation that a field or a group of fields has.
-
-    Args:
-        spec: of the environment.
-        name: of a field; "positions" for all named points, "all" for all fields.
-
-    Raises:
-        UnknownNameError: there is no such field.
-        ValueMismatchError: "positions" of an environment that names none.
-    """
-    fields_by_name = {part.name: part for part in spec.observation}
-    if name in fields_by_name:
-        names: Sequence[str] = (name,)
-    elif name == POSITIONS:
-        if not spec.positions:
-            raise ValueMismatchError(
-                f"{spec.name} names no positions, so a world cannot change them; name a field, one of"
-                f" {', '.join(fields_by_name)}"
-            )
-        names = spec.positions
-    elif name == ALL:
-        names = tuple(fields_by_name)
-    else:
-        raise unknown(f"field of {spec.name}", name, [*fields_by_name, POSITIONS, ALL])
-    return [index for each in names for index in range(fields_by_name[each].start, fields_by_name[each].stop)]
-
-
-class EpisodeWorld:
-    """What one episode sees and does in a world.
-
-    Both methods are called once a simulator step. drawn: what was drawn, as named numbers for feedback and tables.
-    """
-
-    def __init__(
-        self, world: World, spec: TaskSpec, seed: int, low: Array, high: Array, seconds: float | None
-    ) -> None:
-        """Draw what stays for the episode.
-
-        Args:
-            world: the ranges.
-            spec: of the environment.
-            seed: of the condition.
-            low: (n,) lower bounds of the environment's own action.
-            high: (n,) upper bounds.
-            seconds: of a simulator step; None where no delay is asked for.
-        """
-        constants = stream(seed, "constants")
-        draws = constants.random(16)  # more than there are ranges, so that a new one changes no other
-        step = seconds or 1.0
-        self.world = world
-        self.drawn: dict[str, float] = {}
-        size = spec.observation_size
-
-        def draw(number: int, name: str, bounds: Range) -> float:
-            value = bounds[0] + float(draws[number]) * (bounds[1] - bounds[0])
-            if value > 0:
-                self.drawn[name] = value
-            return value
-
-        self._late = round(draw(0, "observation_delay", world.observation_delay) / step)
-        self._loss = draw(1, "observation_loss", world.observation_loss)
-        self._period = max(1, round(draw(2, "observation_period", world.observation_period) / step))
-        self._action_late = round(draw(3, "action_delay", world.action_delay) / step)
-        self._action_loss = draw(4, "action_loss", world.action_loss)
-        self._low, self._high = low, high
-        share = draw(5, "action_noise", world.action_noise)
-        half = np.where(np.isfinite(high - low), (high - low) / 2, 1.0)
-        self._action_noise = share * half if share > 0 else None
-        self._error = _sizes(world.observation_error, spec, draws[6]) * stream(seed, "error").standard_normal(
-            size
-        )
-        noise = _sizes(world.observation_noise, spec, draws[7])
-        self._noisy = np.flatnonzero(noise)
-        self._noise = noise[self._noisy]
-        self._gain: Array | None = None
-        if world.action_gain != (1.0, 1.0):
-            self._gain = between(world.action_gain, constants.random(64)[: low.size])
-        self._has_error = bool(self._error.any())
-        self._streams = {
-            name: stream(seed, name) for name in ("noise", "loss", "action_noise", "action_loss")
-        }
-        self._blocks: dict[str, Any] = {}
-        self._place = dict.fromkeys(self._streams, BLOCK)
-        self._seen: deque[Array] = deque(maxlen=self._late + 1)
-        zero = np.minimum(np.maximum(np.zeros(low.size), low), high)
-        self._done: deque[Array] = deque([zero] * self._action_late)
-        self._last_action = zero
-        self._last: Array | None = None
-        self._count = 0
-
-    def see(self, observation: Array) -> Array:
-        """Return what is seen of a flat observation, (observation_size,), as a new array.
-
-        To be called once for the observation of the reset, and then once a simulator step.
-        """
-        self._seen.append(observation)
-        due = self._count % self._period == 0
-        self._count += 1
-        missing = self._loss > 0 and self._next("loss", 1)[0] < self._loss
-        noise = self._next("noise", self._noisy.size) if self._noisy.size else None
-        if self._last is not None and (missing or not due):
-            return self._last.copy()
-        seen = self._seen[0].copy()
-        if self._has_error:
-            seen += self._error
-        if noise is not None:
-            seen[self._noisy] += noise * self._noise
-        self._last = seen
-        return seen.copy()
-
-    def act(self, action: Array) -> Array:
-        """Return what is done of the environment's own action, (n,), as a new array within the bounds."""
-        wanted = action
-        if self._action_loss > 0 and self._next("action_loss", 1)[0] < self._action_loss:
-            wanted = self._last_action
-        self._last_action = wanted
-        done = np.array(wanted, dtype=np.float64)
-        if self._gain is not None:
-            done *= self._gain
-        if self._action_noise is not None:
-            done += self._next("action_noise", done.size) * self._action_noise
-        done = np.minimum(np.maximum(done, self._low), self._high)
-        if self._action_late:
-            self._done.append(done)
-            done = self._done.popleft()
-        return done.astype(action.dtype)
-
-    def _next(self, name: str, size: int) -> Array:
-        """Return the next numbers of a stream: normal ones for noise, uniform ones for losses."""
-        place = self._place[name]
-        if place == BLOCK:
-            source = self._streams[name]
-            draw = source.random if name.endswith("loss") else source.standard_normal
-            self._blocks[name], place = draw((BLOCK, size)), 0
-        self._place[name] = place + 1
-        row: Array = self._blocks[name][place]
-        return row
-
-
-def between(bounds: Range, shares: Any) -> Any:
-    """Return factors between two ends, evenly on a logarithmic scale.
-
-    A half is then as likely as a double.
-
-    Args:
-        bounds: (low, high), both above 0.
-        shares: numbers from 0 to 1, of any shape.
-    """
-    low, high = bounds
-    return np.exp(math.log(low) + shares * (math.log(high) - math.log(low)))
-
-
-def _sizes(by_field: Mapping[str, Range], spec: TaskSpec, share: float) -> Array:
-    """Return the standard deviation for each number of an observation, (observation_size,)."""
-    sizes = np.zeros(spec.observation_size)
-    for name, (low, high) in by_field.items():
-        sizes[numbers_of(spec, name)] = low + share * (high - low)
-    return sizes
 
 
 def read_worlds(text: str) -> WorldSet:

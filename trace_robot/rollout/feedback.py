@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trace_robot.env.world_episode import DRAWN, ERROR_OF
 from trace_robot.fault import Fault
 from trace_robot.rollout.episode import Episode
 from trace_robot.settings import EXPERT
@@ -42,7 +43,9 @@ def feedback(episodes: Sequence[Episode], controller: str = "", level: str = "ou
         f" Total reward of an episode: mean {_number(statistics.fmean(rewards))}"
         + (f", from {_number(min(rewards))} to {_number(max(rewards))}." if len(rewards) > 1 else ".")
     ]
-    lines += [f"Episode {number}: {_ending(episode)}" for number, episode in enumerate(episodes, 1)]
+    lines += [
+        f"Episode {number}: {_ending(episode)}{_world(episode)}" for number, episode in enumerate(episodes, 1)
+    ]
     faults = {(f.category, f.message, f.line): f for f in (e.fault for e in episodes) if f is not None}
     lines += [line for fault in list(faults.values())[:3] for line in ("", describe(fault, controller))]
     return "\n".join([*lines, *_details(episodes, level)])
@@ -106,7 +109,21 @@ def _ending(episode: Episode) -> str:
         category = episode.fault.category if episode.fault else "error"
         return f"error ({category}) at decision {episode.decisions + 1}; total reward {_number(episode.total_reward)}."
     why = "the environment ended it" if episode.ended == "terminated" else "time ran out"
-    return f"failed, {why} after {took}; {_rewards(episode)}{_needed(episode)}."
+    return f"failed, {why} after {took}; {_rewards(episode)}{_needed(episode)}{_not_held(episode)}."
+
+
+def _not_held(episode: Episode) -> str:
+    """Say that success was there and did not last, where it must last."""
+    first = int(episode.infos.get("first_success_step", -1))
+    if first < 0:
+        return ""
+    longest = int(episode.infos.get("longest_success_steps", 0))
+    return f"; success was there from simulator step {first} on, for {longest} steps at the longest, and must last"
+
+
+def _world(episode: Episode) -> str:
+    drawn = drawn_text(episode.infos)
+    return f" Its world: {drawn}." if drawn else ""
 
 
 def _needed(episode: Episode) -> str:
@@ -129,6 +146,8 @@ def _number(value: float) -> str:
 
 
 NOT_TERMS = ("success", "steps", "unscaled_reward")  # in the feedback already; the last is the reward
+# Beginnings of entries that say what an episode was given and how well it was done, at its end.
+EQUIPMENT = ("world_", "quality_", "first_success_step", "longest_success_steps")
 STILL = 0.002  # metres a decision below which a distance counts as unchanged
 PHASES = 5  # phases of closer and farther in the feedback, at most
 COMPARED = 12  # decisions that are compared with the expert's, at most
@@ -169,7 +188,9 @@ class FeedbackRecorder:
         """
         if self._terms:
             for name, value in info.items():
-                if name not in NOT_TERMS and isinstance(value, bool | int | float | np.number):
+                if name in NOT_TERMS or name.startswith(EQUIPMENT):
+                    continue
+                if isinstance(value, bool | int | float | np.number):
                     self._series.setdefault(name, []).append(float(value))
         if self._expert is not None:
             self._series.setdefault(EXPERT, []).append(self._expert(observation.copy()))
@@ -266,3 +287,39 @@ def _comparison(actions: Array, expert: Array) -> list[str]:
 
 def _vector(values: Array) -> str:
     return "[" + ", ".join(f"{round(float(value), 3) + 0.0:g}" for value in values) + "]"
+
+
+def drawn_text(infos: Mapping[str, float]) -> str:
+    """Return as text what a world drew for an episode, "" where it was nominal.
+
+    Args:
+        infos: of the episode, with entries that begin with ``DRAWN``.
+    """
+    texts = []
+    for name, value in infos.items():
+        if not name.startswith(DRAWN):
+            continue
+        setting = name.removeprefix(DRAWN)
+        if setting.startswith(ERROR_OF):
+            texts.append(f"{setting.removeprefix(ERROR_OF)} seen {value:.3g} off")
+        elif setting in _TEXTS:
+            factor, text = _TEXTS[setting]
+            texts.append(text.format(value * factor))
+    return ", ".join(texts)
+
+
+# The text of each number that is drawn, with a factor for its unit.
+_TEXTS = {
+    "observation_delay": (1000, "observations {:.0f} ms late"),
+    "observation_loss": (100, "{:.0f} % of observations missing"),
+    "observation_period": (1000, "an observation every {:.0f} ms"),
+    "action_delay": (1000, "actions {:.0f} ms late"),
+    "action_noise": (100, "noise of {:.0f} % on actions"),
+    "action_loss": (100, "{:.0f} % of actions missing"),
+    "mass": (1, "masses times {:.2f}"),
+    "friction": (1, "friction times {:.2f}"),
+    "damping": (1, "damping times {:.2f}"),
+    "armature": (1, "armature times {:.2f}"),
+    "actuator_gain": (1, "actuator gains times {:.2f}"),
+    "gravity_tilt": (1, "gravity leaning by {:.1f} degrees"),
+}
