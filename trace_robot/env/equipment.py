@@ -22,6 +22,7 @@ from trace_robot.errors import ValueMismatchError
 from trace_robot.spec import Array, TaskSpec
 
 ELLIPTIC = 1  # mujoco.mjtCone.mjCONE_ELLIPTIC; only what simulates imports MuJoCo
+MOVED = 0.01  # meters from which a thing counts as moved
 OPTIONS = ("world", "hold", "quality")
 # Attributes of an EquippedEpisode that change in an episode.
 _CHANGING = ("_world", "_quality", "drawn", "_flag", "_streak", "_longest", "_first", "_steps", "_seed")
@@ -324,18 +325,17 @@ class EpisodeQuality:
         self._hand = places[spec.positions[0]] if spec.positions else None
         goal = next((name for name in spec.positions[1:] if "goal" in name or "target" in name), None)
         things = [name for name in spec.positions[1:] if name != goal]
-        # The thing that is to be brought to the goal; the hand itself where there is no thing, as in reaching.
-        carried = things[0] if things else spec.positions[0] if spec.positions else None
-        self._pair = (places[carried], places[goal]) if carried is not None and goal is not None else None
+        self._goal = None if goal is None else places[goal]
+        self._things = [places[name] for name in things]
+        self._first = self._last = np.zeros(spec.observation_size)
         self._seconds = seconds
         self._simulation = simulation
         self._path: list[Array] = []
-        self._distance: float | None = None
         self._peak = 0.0
 
     def start(self, observation: Array) -> None:
         """Begin an episode with its first observation, (observation_size,)."""
-        self._path, self._peak, self._distance = [], 0.0, None
+        self._path, self._peak, self._first = [], 0.0, observation.copy()
         self._look(observation)
 
     def step(self, observation: Array) -> None:
@@ -349,8 +349,9 @@ class EpisodeQuality:
         numbers: dict[str, float] = {}
         if self._simulation is not None:
             numbers["quality_peak_force"] = self._peak
-        if self._distance is not None:
-            numbers["quality_final_distance"] = self._distance
+        distance = self._distance()
+        if distance is not None:
+            numbers["quality_final_distance"] = distance
         if self._hand is None or len(self._path) < 2:
             return numbers
         path = np.array(self._path)
@@ -373,9 +374,22 @@ class EpisodeQuality:
     def _look(self, observation: Array) -> None:
         if self._hand is not None:
             self._path.append(observation[self._hand].copy())
-        if self._pair is not None:
-            thing, goal = self._pair
-            self._distance = float(np.linalg.norm(observation[thing] - observation[goal]))
+        self._last = observation
+
+    def _distance(self) -> float | None:
+        """Return the distance to the goal of the thing that moved farthest, meters.
+
+        It is the hand's where no thing was moved, as in reaching; None where there is no goal.
+        """
+        if self._goal is None or self._hand is None:
+            return None
+
+        def moved(place: slice) -> float:
+            return float(np.linalg.norm(self._last[place] - self._first[place]))
+
+        thing = max(self._things, key=moved, default=self._hand)
+        nearest = thing if moved(thing) > MOVED else self._hand
+        return float(np.linalg.norm(self._last[nearest] - self._last[self._goal]))
 
     def _contact_force(self) -> float:
         """Return the greatest normal force of all contacts now, newtons."""

@@ -1,0 +1,216 @@
+"""Stress: a battery of worlds for one controller, from the command line and from Python."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trace_robot.bench.stress import STANDARD, Setting, settings_of, stress
+from trace_robot.cli import main
+from trace_robot.errors import TraceRobotError
+from trace_robot.policy import Policy
+from trace_robot.rollout import RolloutEngine
+
+GOES = """
+def act(observation):
+    return [*(10 * (observation["goal_position"] - observation["hand_position"])).clip(-1, 1), 0.0]
+"""
+# It trusts that the goal is where it saw it first, to the last bit, as a table of known conditions would.
+EXACT = """
+import numpy as np
+
+memory = {}
+
+def act(observation):
+    goal = observation["goal_position"]
+    if not np.array_equal(memory.setdefault("goal", goal), goal):
+        return [0.0, 0.0, 0.0, 0.0]
+    return [*(10 * (goal - observation["hand_position"])).clip(-1, 1), 0.0]
+"""
+BATTERY = (
+    Setting("nominal"),
+    Setting("noise", {"observation_noise": {"positions": 0.005}}),
+    Setting("heavy", {"mass": [1.5, 2.0]}),
+    Setting("late", {"action_delay": 0.05}),
+    Setting("stays", None, "end"),
+)
+
+
+def test_what_a_controller_bears_and_what_it_does_not() -> None:
+    with RolloutEngine(0) as engine:
+        good = stress(
+            "reach-v3", Policy.from_text(GOES), control="raw", episodes=3, battery=BATTERY, engine=engine
+        )
+        exact = stress(
+            "reach-v3", Policy.from_text(EXACT), control="raw", episodes=3, battery=BATTERY, engine=engine
+        )
+    assert [row.success for row in good.rows] == [1.0] * 5
+    assert (good.worst.success, good.mean) == (1.0, 1.0)
+    assert [row.success for row in exact.rows] == [1.0, 0.0, 1.0, 1.0, 1.0]
+    assert exact.worst.setting.name == "noise"
+    measures = good.rows[0].measures()
+    assert 0 < measures["quality_final_distance"] < 0.05
+    assert measures["quality_path_length"] > 0.05
+    assert 0 < measures["quality_success_seconds"] < 2
+    late = good.rows[3].measures()
+    assert late["quality_success_seconds"] > measures["quality_success_seconds"]
+    data = json.loads(json.dumps(exact.to_data(), allow_nan=False))
+    assert data["worst"] == {"name": "noise", "success": 0.0}
+    assert [row["name"] for row in data["rows"]] == [setting.name for setting in BATTERY]
+    assert len(data["rows"][1]["failures"]) == 3
+    assert "time ran out after 500 simulator steps" in data["rows"][1]["typical_failure"]
+
+
+def test_the_same_conditions_give_the_same_report() -> None:
+    def report(workers: int) -> dict[str, Any]:
+        with RolloutEngine(workers) as engine:
+            return stress(
+                "reach-v3", Policy.from_text(GOES), control="raw", episodes=2, battery=BATTERY, engine=engine
+            ).to_data()
+
+    assert report(0) == report(2)
+
+
+def test_the_standard_battery_has_names_that_differ_and_worlds_that_are_possible() -> None:
+    assert len({setting.name for setting in STANDARD}) == len(STANDARD)
+    assert len(settings_of([{"name": each.name, **(each.world or {})} for each in STANDARD])) == len(STANDARD)
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Path:
+    path = tmp_path / "goes.py"
+    path.write_text(GOES)
+    return path
+
+
+def test_an_environment_without_a_model_has_the_worlds_that_it_can_have(
+    point_mass: None, controller: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    battery = tmp_path / "mine.json"
+    battery.write_text(
+        json.dumps(
+            [
+                {"name": "as it is"},
+                {"name": "off", "observation_error": {"goal_position": 0.2}},
+                {"name": "heavy", "mass": 2.0},
+                {"name": "stays", "hold": "end"},
+            ]
+        )
+    )
+    command = [
+        "stress",
+        "point-mass",
+        "--policy",
+        str(controller),
+        "--battery",
+        str(battery),
+        "--workers",
+        "0",
+    ]
+    assert main([*command, "--episodes", "4", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    as_it_is, off, heavy, stays = data["rows"]
+    assert (as_it_is["success"], stays["success"]) == (1.0, 1.0)
+    assert off["success"] < 1.0
+    assert "goal_position seen" in off["failures"][0]["world"]
+    assert "shows no MuJoCo model" in heavy["left_out"]
+    assert data["battery"] == "mine"
+    assert main([*command, "--episodes", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert "worst" in shown
+    assert "shows no MuJoCo model" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "a battery must be a list of worlds"),
+        ("[1]", "a battery must be a list of worlds"),
+        ('[{"name": "a"}, {"name": "a"}]', "two worlds of the battery are called 'a'"),
+        ('[{"mas": 2}]', "did you mean 'mass'"),
+        ("[", "is no JSON"),
+    ],
+)
+def test_a_battery_that_cannot_be_is_one_line(
+    text: str, message: str, controller: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    battery = tmp_path / "battery.json"
+    battery.write_text(text)
+    assert main(["stress", "reach-v3", "--policy", str(controller), "--battery", str(battery)]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_without_a_policy_the_line_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stress", "reach-v3"]) == 1
+    assert "stress reach-v3 needs --policy NAME|FILE" in capsys.readouterr().err
+
+
+def test_hold_and_worlds_are_options_of_evaluate_and_of_a_run_that_resumes(
+    point_mass: None, controller: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worlds = tmp_path / "worlds.json"
+    worlds.write_text(json.dumps([{"name": "off", "observation_error": {"goal_position": 0.3}}]))
+    plain = [
+        "evaluate",
+        "point-mass",
+        "--policy",
+        str(controller),
+        "--workers",
+        "0",
+        "--json",
+        "--episodes",
+        "10",
+    ]
+    assert main(plain) == 0
+    assert json.loads(capsys.readouterr().out)["success"] == 1.0
+    assert main([*plain, "--worlds", str(worlds)]) == 0
+    assert json.loads(capsys.readouterr().out)["success"] < 0.5
+    assert main([*plain, "--hold", "end"]) == 0
+    assert json.loads(capsys.readouterr().out)["success"] == 1.0
+    with pytest.raises(SystemExit):
+        main([*plain, "--hold", "-1"])
+    assert "must be seconds, 0 or more, or end" in capsys.readouterr().err
+    options = [
+        "--optimizer",
+        "search",
+        "--iterations",
+        "2",
+        "--steps",
+        "4000",
+        "--held-out",
+        "5",
+        "--no-video",
+    ]
+    run = [
+        sys.executable,
+        "-m",
+        "trace_robot",
+        "optimize",
+        "point-mass",
+        *options,
+        "--out",
+        "run",
+        "--worlds",
+        str(worlds),
+    ]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert stored["held_out_episodes"] == 5
+
+
+def test_a_stress_of_nothing_possible_is_refused(point_mass: None) -> None:
+    with (
+        RolloutEngine(0) as engine,
+        pytest.raises(TraceRobotError, match="can have no setting of the battery"),
+    ):
+        stress(
+            "point-mass", Policy.from_text(GOES), battery=(Setting("heavy", {"mass": 2.0}),), engine=engine
+        )
