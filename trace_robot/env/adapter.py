@@ -13,7 +13,7 @@ from gymnasium.spaces import Box
 
 from trace_robot.env import recording
 from trace_robot.env.declaration import Transition
-from trace_robot.env.equipment import Equipment, EquippedEpisode, step_seconds
+from trace_robot.env.equipment import Equipment, EquippedEpisode
 from trace_robot.env.recording import StateRecorder
 from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, EnvironmentFault, OrderError
@@ -95,7 +95,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             self.task_spec,
             self._raw_low,
             self._raw_high,
-            step_seconds(inner),
+            recording.step_seconds(inner),
             recording.simulation(inner),
         )
         self.task_spec = replace(self.task_spec, options={**self.task_spec.options, **equipment.to_options()})

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from trace_robot.env.recording import simulation
+from trace_robot.env.recording import simulation, step_seconds
 from trace_robot.env.world import WorldSet
 from trace_robot.env.world_episode import DRAWN, EpisodeWorld, WorldPhysics, check_worlds
 from trace_robot.errors import ValueMismatchError
@@ -237,20 +237,6 @@ class EquippedEpisode:
             )
         # Rounded to whole steps; 0.25 s of 80 steps a second are 20.
         return max(1, int(np.rint(hold / self._seconds)))
-
-
-def step_seconds(env: Any) -> float | None:
-    """Return the seconds of an environment's step, None where it does not say.
-
-    env: a gymnasium environment, unwrapped.
-    """
-    given = getattr(env, "dt", None)
-    if given is None:
-        rate = (getattr(env, "metadata", None) or {}).get("render_fps")
-        given = 1.0 / rate if isinstance(rate, int | float) and rate > 0 else None
-    if isinstance(given, int | float | np.number) and 0 < float(given) < math.inf:
-        return float(given)
-    return None
 
 
 def equip(env: Any, spec: TaskSpec, equipment: Equipment) -> Any:

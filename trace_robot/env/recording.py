@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,20 @@ def simulation(env: Any) -> tuple[Any, Any] | None:
     # Compared by name, so that mujoco is not imported for an environment without it.
     if type(model).__name__ == "MjModel" and type(data).__name__ == "MjData":
         return model, data
+    return None
+
+
+def step_seconds(env: Any) -> float | None:
+    """Return the seconds of an environment's step, None where it does not say.
+
+    env: a gymnasium environment, unwrapped.
+    """
+    given = getattr(env, "dt", None)
+    if given is None:
+        rate = (getattr(env, "metadata", None) or {}).get("render_fps")
+        given = 1.0 / rate if isinstance(rate, int | float) and rate > 0 else None
+    if isinstance(given, int | float | np.number) and 0 < float(given) < math.inf:
+        return float(given)
     return None
 
 
