@@ -52,7 +52,6 @@ STREAMS = {
     "constants": 6,
     "physics": 7,
     "push": 8,
-    "start": 9,
     "choice": 10,
 }
 

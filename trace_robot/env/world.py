@@ -49,8 +49,6 @@ class World:
         push_seconds: how long a push lasts.
         push_period: seconds from the beginning of one push to that of the next; 0 for none.
         push_bodies: names of the bodies that are pushed, one of them each time; empty for all that can move.
-        start_spread: the standard deviation of an offset of each hinge and slide at the start, radians or meters, kept
-            within the joint's range.
     """
 
     name: str = "nominal"
@@ -73,7 +71,6 @@ class World:
     push_seconds: Range = (0.1, 0.1)
     push_period: Range = (0.0, 0.0)
     push_bodies: tuple[str, ...] = ()
-    start_spread: Range = (0.0, 0.0)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> World:
@@ -136,11 +133,7 @@ class World:
         """Whether it needs a MuJoCo model."""
         factors = (self.mass, self.friction, self.damping, self.armature, self.actuator_gain)
         pushes = self.push_force[1] > 0 and self.push_period[1] > 0
-        return (
-            pushes
-            or any(each != (1.0, 1.0) for each in factors)
-            or _any_above_zero(self.gravity_tilt, self.start_spread)
-        )
+        return pushes or any(each != (1.0, 1.0) for each in factors) or self.gravity_tilt[1] > 0
 
 
 _NOMINAL = {one.name: getattr(World(), one.name) for one in fields(World)}
