@@ -17,7 +17,7 @@ from typing import Any
 
 from trace_robot.child_process import is_secret, workspace_root
 from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
-from trace_robot.rollout.backends.base import Worker, WorkerMessage, error_of
+from trace_robot.rollout.backends import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
