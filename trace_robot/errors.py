@@ -104,11 +104,13 @@ class ContextLengthError(ModelError):
     Args:
         message: what the endpoint answered.
         limit: tokens of its context, None where it does not name them.
+        prompt: most tokens of a prompt, where the user asks for it in place of the endpoint.
     """
 
-    def __init__(self, message: str, limit: int | None = None) -> None:
+    def __init__(self, message: str, limit: int | None = None, prompt: int | None = None) -> None:
         super().__init__(message)
         self.limit = limit
+        self.prompt = prompt
 
 
 class BudgetExceededError(ModelError):

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trace_robot.llm.failure import (
+from trace_robot.llm.model import CUT_OFF, DECLINED, Reply
+from trace_robot.llm.refusal import (
     DECODER,
     MOST_TOKENS,
     NO_REASON,
@@ -23,7 +24,6 @@ from trace_robot.llm.failure import (
     parse_json,
     whole_characters,
 )
-from trace_robot.llm.model import CUT_OFF, DECLINED, Reply
 
 DEEPEST = 8  # levels of parts, details and errors inside each other
 FAILED = re.compile(
@@ -32,6 +32,11 @@ FAILED = re.compile(
 THINKING = re.compile(r"think|reason|thought", re.I)
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 LINE_END = re.compile(r"\r\n|\n|\r")  # str.splitlines also cuts at U+2028, which may stand in a JSON string
+IN_REASONING = "the model's text is empty and its answer in the reasoning, which is read in its place"
+USED_UP = (
+    "the model used up its tokens for reasoning and gave no answer: allow more with --request max_tokens=N, or turn"
+    " reasoning off, for many servers with --request chat_template_kwargs.enable_thinking=false"
+)
 
 
 def read_completion(body: bytes) -> tuple[list[Reply], bool]:

@@ -14,10 +14,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trace_robot.errors import ContextLengthError, ModelAuthError, ModelError, UnknownModelError
-from trace_robot.llm.completion import read_completion
-from trace_robot.llm.failure import RequestFailed, decode, is_page, parse_json, plain_page
-from trace_robot.llm.fallback import Adjustment, adjusted, context_limit, simpler
+from trace_robot.llm.completion import IN_REASONING, USED_UP, read_completion
 from trace_robot.llm.model import Message, Reply
+from trace_robot.llm.refusal import (
+    Adjustment,
+    RequestFailed,
+    adjusted,
+    context_limit,
+    decode,
+    is_page,
+    parse_json,
+    plain_page,
+    simpler,
+)
 from trace_robot.llm.transport import (
     MOST_BYTES,
     check_response,
@@ -374,13 +383,6 @@ class OpenAIModel:
 
     def _has_version(self) -> bool:
         return re.search(r"/v[0-9]", urlsplit(self.base_url).path) is not None
-
-
-IN_REASONING = "the model's text is empty and its answer in the reasoning, which is read in its place"
-USED_UP = (
-    "the model used up its tokens for reasoning and gave no answer: allow more with --request max_tokens=N, or turn"
-    " reasoning off, for many servers with --request chat_template_kwargs.enable_thinking=false"
-)
 
 
 def _completions(client: Any) -> Any:

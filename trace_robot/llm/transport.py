@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, u
 from urllib.request import getproxies, proxy_bypass
 
 from trace_robot.errors import MissingExtraError, ModelAuthError, ModelError
-from trace_robot.llm.failure import RequestFailed, decode, failure_of
+from trace_robot.llm.refusal import RequestFailed, decode, failure_of
 
 MOST_BYTES = 16_000_000  # of an answer
 MOST_ERROR_BYTES = 64_000  # of the body of an error, of which one line is shown
