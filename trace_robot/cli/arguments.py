@@ -121,7 +121,7 @@ def request_field(text: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(names):
         raise argparse.ArgumentTypeError(f"must look like KEY=VALUE or KEY.INNER=VALUE, got {text!r}")
     if names[0] in ("model", "messages", "n"):
-        raise argparse.ArgumentTypeError(f"{names[0]} has an option or a place of its own, got {text!r}")
+        raise argparse.ArgumentTypeError(f"{names[0]} is not set with --request, got {text!r}")
     try:
         return names, json.loads(value, parse_constant=_refuse_constant)
     except json.JSONDecodeError:
@@ -297,7 +297,7 @@ def add_endpoint(command: argparse.ArgumentParser) -> None:
 
 
 def add_request(command: argparse.ArgumentParser) -> None:
-    """Add ``--request``, ``--token-budget`` and ``--parallel``: how the model is asked."""
+    """Add ``--request``, ``--token-budget`` and ``--parallel``: the model's requests."""
     command.add_argument(
         "--request",
         type=request_field,

@@ -20,10 +20,10 @@ from trace_robot.llm.refusal import (
     RequestFailed,
     decode,
     failure,
-    is_page,
     parse_json,
     whole_characters,
 )
+from trace_robot.llm.transport import is_page
 
 DEEPEST = 8  # levels of parts, details and errors inside each other
 FAILED = re.compile(
@@ -89,7 +89,7 @@ def _answer(text: str) -> Any:
 
 
 def _documents(text: str) -> tuple[list[Any], bool]:
-    """Return every JSON document of an event stream or of JSON lines, and whether "[DONE]" was among them."""
+    """Return the documents of an event stream or of JSON lines, and whether it ended."""
     documents: list[Any] = []
     done = False
     for lines in _events(text):
@@ -103,7 +103,10 @@ def _documents(text: str) -> tuple[list[Any], bool]:
 
 
 def _events(text: str) -> Iterator[list[str]]:
-    """Yield the data lines of each server-sent event, and what stands outside of events as one line."""
+    """Yield the data lines of each server-sent event.
+
+    What stands outside of events comes as one line.
+    """
     outside: list[str] = []
     data: list[str] = []
     for line in LINE_END.split(text):
@@ -262,7 +265,10 @@ def _reply(choice: Any) -> Reply:
 
 
 def _thoughts(message: dict[str, Any]) -> str:
-    """Return what a reasoning model wrote beside an empty text; some servers put the whole answer there."""
+    """Return the reasoning beside an empty text.
+
+    Some servers put the whole answer there.
+    """
     for name in THOUGHTS:
         text = _text(message.get(name), thoughts=True)
         if text.strip():

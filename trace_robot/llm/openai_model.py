@@ -22,9 +22,7 @@ from trace_robot.llm.refusal import (
     adjusted,
     context_limit,
     decode,
-    is_page,
     parse_json,
-    plain_page,
     simpler,
 )
 from trace_robot.llm.transport import (
@@ -32,6 +30,8 @@ from trace_robot.llm.transport import (
     check_response,
     create_client,
     failures,
+    is_page,
+    plain_page,
     proxy_for,
     read_body,
     require_sendable,
@@ -62,7 +62,7 @@ class OpenAIModel:
         retries: further requests after 408, 409, 429, 5xx and connection errors, with exponential backoff or as
             Retry-After asks. A time-out is retried once.
         parallel: ask for several replies in concurrent requests rather than with ``n``: True for all at once, a number
-            for at most so many of them.
+            for at most that number of them.
         options: further fields of the request, such as temperature.
         sleep: waits the given seconds; tests replace it.
 
@@ -205,13 +205,14 @@ class OpenAIModel:
             raise self._error(failed, attempts) from failed
         if (failed.status == 0 and not failed.read) or 300 <= failed.status < 400:
             raise self._error(failed, attempts) from failed
-        if (failed.status in (404, 405) or failed.page) and not self._has_path():
+        wrong = failed.status in (404, 405) or failed.page
+        if wrong and not self._has_version() and not self._has_path():
             raise self._not_found(failed) from failed
         if not self.model:
             raise self._nameless(failed) from failed
 
     def _has_path(self) -> bool:
-        """Return whether the path of chat completions is there, by a request that asks for nothing."""
+        """Return whether chat completions have their path, by an empty request."""
         name = self.model or "none"
         try:
             body = self._send(lambda client: _completions(client).create(model=name, messages=[]))

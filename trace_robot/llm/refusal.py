@@ -18,8 +18,6 @@ from trace_robot.llm.model import Message
 MOST_TOKENS = 100_000_000  # of one request; a larger count is no count
 LONGEST_MESSAGE = 4000  # characters of an error that are looked at
 DEEPEST = 8  # levels of details and errors inside each other
-TAG = re.compile(r"<[^<>]*>")
-TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.I)
 PASSING = (408, 409, 425, 429)  # statuses below 500 after which the same request may succeed
 NO_REASON = "no reason given"
 
@@ -121,40 +119,17 @@ def decode(body: bytes) -> str:
 
 
 def whole_characters(text: str) -> str:
-    """Return a text that can be encoded: halves of surrogate pairs joined, lone ones as U+FFFD."""
+    """Return a text that can be encoded.
+
+    Halves of surrogate pairs are joined, lone ones become U+FFFD.
+    """
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def failure_of(status: int, text: str, wait: float | None = None) -> RequestFailed:
-    """Return what an error's body tells.
-
-    Args:
-        status: of HTTP.
-        text: the body.
-        wait: seconds that the headers ask to wait.
-    """
-    try:
-        data = parse_json(text)
-    except (ValueError, RecursionError):
-        page = plain_page(text) if is_page(text) else text
-        data = {"message": page}
-    return failure(status, data, wait)
-
-
-def is_page(text: str) -> bool:
-    """Return whether a body is a web page."""
-    return text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<head", "<body", "<?xml"))
-
-
-def plain_page(text: str) -> str:
-    """Return the title of a web page, or the beginning of its text."""
-    title = TITLE.search(text)
-    words = title.group(1) if title and title.group(1).strip() else TAG.sub(" ", text[:4000])
-    return " ".join(words.split())[:200]
-
-
 def parse_json(text: str) -> Any:
-    """Parse JSON; line ends inside strings are allowed, and integers beyond all counts become infinite.
+    """Parse JSON leniently.
+
+    Line ends inside strings are allowed, and integers beyond all counts become infinite.
 
     Raises:
         ValueError: it is none.
@@ -171,7 +146,13 @@ DECODER = json.JSONDecoder(strict=False, parse_int=_integer)
 
 
 def failure(status: int, data: Any, wait: float | None = None) -> RequestFailed:
-    """Return the error in a body, with the status that it names where HTTP's is 200."""
+    """Return the error in a body.
+
+    Args:
+        status: of HTTP; where it is 200, the one that the body names takes its place.
+        data: the body, parsed.
+        wait: seconds that the headers ask to wait.
+    """
     found: dict[str, Any] = {}
     message = _explained(data, found) or NO_REASON
     code = found.get("code")
@@ -193,7 +174,10 @@ def failure(status: int, data: Any, wait: float | None = None) -> RequestFailed:
 
 
 def _explained(data: Any, found: dict[str, Any], depth: int = 0) -> str:
-    """Return the message of an error in any of the usual forms; ``found`` takes its code, type and parameter."""
+    """Return the message of an error in any of the usual forms.
+
+    ``found`` takes its code, type and parameter.
+    """
     if isinstance(data, str):
         return data.strip()
     if depth > DEEPEST:
@@ -295,9 +279,10 @@ def adjusted(fields: Mapping[str, Any], adjustments: Iterable[Adjustment]) -> di
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
-    """Return messages without the system role, its text in front of the first of the user.
+    """Return messages without the system role.
 
-    Messages of one role that then follow each other become one, as some chat templates ask for alternating roles.
+    Its text is put in front of the user's. Messages of one role that then follow each other become one, as some chat
+    templates ask for alternating roles.
     """
     system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
     folded: list[dict[str, str]] = [{"role": "user", "content": system}] if system else []
@@ -312,7 +297,7 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
 
 
 def context_limit(failed: RequestFailed) -> tuple[bool, int | None]:
-    """Return whether a prompt was too long for the endpoint's context, and how many tokens that holds.
+    """Return whether a prompt was too long, and the tokens of the context.
 
     The number is None where the endpoint does not name it.
     """
@@ -367,7 +352,7 @@ def simpler(failed: RequestFailed, fields: Mapping[str, Any]) -> tuple[Adjustmen
 
 
 def _token_field(text: str, options: Mapping[str, Any]) -> Adjustment | None:
-    """Return what to do where the limit of a reply's tokens is refused under its name, or its size."""
+    """Return what to do where the field that limits a reply's tokens is refused."""
     for field, other in (TOKEN_FIELDS, TOKEN_FIELDS[::-1]):
         if field not in options or not _mentions(text, field):
             continue

@@ -18,12 +18,14 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, u
 from urllib.request import getproxies, proxy_bypass
 
 from trace_robot.errors import MissingExtraError, ModelAuthError, ModelError
-from trace_robot.llm.refusal import RequestFailed, decode, failure_of
+from trace_robot.llm.refusal import RequestFailed, decode, failure, parse_json
 
 MOST_BYTES = 16_000_000  # of an answer
 MOST_ERROR_BYTES = 64_000  # of the body of an error, of which one line is shown
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 COMPLETIONS = "/chat/completions"
+TAG = re.compile(r"<[^<>]*>")
+TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.I)
 SECRET = re.compile(r"key|token|secret|sig|pass|auth|code|cred", re.IGNORECASE)
 
 
@@ -103,7 +105,7 @@ def require_sendable(key: str, source: str) -> str:
 
 
 def proxy_for(base_url: str) -> Proxy | None:
-    """Return the proxy that the environment names for an address, None for one of this machine.
+    """Return the proxy of an address by the environment, None where it is direct.
 
     HTTP libraries send requests to 127.0.0.1 through http_proxy, too, unless NO_PROXY names it. A proxy elsewhere
     cannot reach this machine's loopback address, so here it is always left out.
@@ -195,7 +197,7 @@ def create_client(
 
 
 def _certificates() -> Any:
-    """Return the context of the certificates that the environment names, True for the library's own."""
+    """Return the TLS context that the environment names, True for the library's."""
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         path = os.environ.get(name)
         if not path:
@@ -212,7 +214,7 @@ def _certificates() -> Any:
 
 
 def check_response(response: Any, seconds: float) -> None:
-    """Raise where a response is no answer: a redirect that is not followed, or an error.
+    """Raise where a response is a redirect that is not followed, or an error.
 
     Args:
         response: of the HTTP library, its body not read yet.
@@ -230,6 +232,34 @@ def check_response(response: Any, seconds: float) -> None:
         except Exception:  # a body that breaks off, or is not compressed as it claims: the status is enough
             text = ""
         raise failure_of(response.status_code, text, retry_after(response.headers))
+
+
+def failure_of(status: int, text: str, wait: float | None = None) -> RequestFailed:
+    """Return what an error's body tells.
+
+    Args:
+        status: of HTTP.
+        text: the body.
+        wait: seconds that the headers ask to wait.
+    """
+    try:
+        data = parse_json(text)
+    except (ValueError, RecursionError):
+        page = plain_page(text) if is_page(text) else text
+        data = {"message": page}
+    return failure(status, data, wait)
+
+
+def is_page(text: str) -> bool:
+    """Return whether a body is a web page."""
+    return text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<head", "<body", "<?xml"))
+
+
+def plain_page(text: str) -> str:
+    """Return the title of a web page, or the beginning of its text."""
+    title = TITLE.search(text)
+    words = title.group(1) if title and title.group(1).strip() else TAG.sub(" ", text[:4000])
+    return " ".join(words.split())[:200]
 
 
 def _check_redirect(response: Any, target: str) -> None:

@@ -325,7 +325,7 @@ class OptoPrime(TorchStyleOptimizer):
         return next((c.id for c in known if plain(c.values) == plain(values)), None)
 
     def _ask(self, compose: Callable[[], list[Message]], n: int) -> tuple[list[Message], list[Reply]]:
-        """Ask the model, with a shorter prompt where its context cannot hold one, and return prompt and replies."""
+        """Ask with a prompt that the model's context holds. Return it and the replies."""
         while True:
             messages = compose()
             try:
@@ -337,7 +337,10 @@ class OptoPrime(TorchStyleOptimizer):
                     return messages, []
 
     def _narrow(self, messages: Sequence[Message], error: ContextLengthError) -> bool:
-        """Lower the token budget (multiplicative decrease). Return False where the prompt cannot become shorter."""
+        """Lower the token budget by multiplicative decrease.
+
+        Return False where the prompt cannot become shorter.
+        """
         size, least = message_tokens(messages), message_tokens(self.messages(0))
         budget = NARROWER * min(size, self.token_budget)
         if error.limit is not None:

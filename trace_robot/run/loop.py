@@ -88,7 +88,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A thing to know of the model's endpoint, such as a field that it refuses; each text comes once."""
+    """A thing to know of the model's endpoint, such as a field that it refuses.
+
+    Each text comes once.
+    """
 
     text: str
 
