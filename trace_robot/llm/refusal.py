@@ -35,14 +35,14 @@ SEVERAL = re.compile(
 )
 ROLES = re.compile(
     r"\bsystem\b.{0,40}\b(role|message|prompt|instruction)|\b(role|prompt|instruction|message)s?\b.{0,60}\bsystem\b"
-    r"|roles? must alternate|alternat\w+.{0,30}\broles?|user and assistant roles|developer instruction"
-    r"|(start|begin|first message).{0,40}\buser\b|chat.?template|jinja|raise_exception|messages\W{0,2}0\W{0,2}role"
+    r"|roles? must alternate|alternat\w{1,6}.{0,30}\broles?|user and assistant roles|developer instruction"
+    r"|(start|begin|first message).{0,40}\buser\b|chat.?template\b|jinja|raise_exception|messages\W{0,2}0\W{0,2}role"
     r"|(unexpected|invalid|unknown|unsupported) (message )?role|\broles?\b.{0,40}\bnot (supported|allowed|valid)",
     re.IGNORECASE,
 )
 CONTEXT = re.compile(
     r"context[_ -]?(length|size|window|limit)|maximum context|context.{0,20}overflow|too many (input |prompt )?tokens"
-    r"|exceed\w*.{0,60}\b(context|tokens?)\b|\btokens?\b.{0,60}\b(exceed|limit|maximum|must be)"
+    r"|exceed\w{0,5}.{0,60}\b(context|tokens?)\b|\btokens?\b.{0,60}\b(exceed|limit|maximum|must be)"
     r"|\b(prompt|inputs?|request|messages?|conversation|context|text)\b.{0,30}\btoo (long|large|big)\b"
     r"|\b(reduce|shorten)\b.{0,20}\b(length|prompt|inputs?|size|messages)\b|input[_ ]length|max_input"
     r"|\binputs?\b.{0,10} must have less than|longer than the (model|maximum|context)",
@@ -327,8 +327,11 @@ def simpler(failed: RequestFailed, fields: Mapping[str, Any]) -> tuple[Adjustmen
     if failed.status not in REFUSALS:
         return None, False
     text = f"{failed.message} {failed.refused}"
-    several = fields.get("n", 1) != 1
-    system = any(message["role"] == "system" for message in fields["messages"])
+    found = (
+        failed.status != 404
+    )  # which says that the model is not there, or that no host of it takes a field
+    several = found and fields.get("n", 1) != 1
+    system = found and any(message["role"] == "system" for message in fields["messages"])
     options = {name: value for name, value in fields.items() if name not in ("model", "messages", "n")}
     kind = ""
     if STREAM.search(text) and "stream" not in fields:
