@@ -1,4 +1,4 @@
-"""What endpoints were seen to refuse is asked for in a simpler way, once, and said."""
+"""What endpoints were seen to refuse is asked for in a simpler way, and noted once."""
 
 from __future__ import annotations
 
