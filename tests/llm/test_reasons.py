@@ -310,7 +310,7 @@ def test_certificates_do_not_matter_without_https(
 
 @pytest.fixture
 def secure(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address and the certificate of a server with a certificate of its own making."""
+    """The address and the certificate of a server that no authority vouches for."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = [
         "openssl",
