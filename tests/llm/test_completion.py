@@ -245,7 +245,22 @@ def test_no_body_raises_anything_but_a_failed_request() -> None:
     draw = random.Random(0)
     names = ["choices", "message", "content", "text", "usage", "error", "delta", "finish_reason", "prompt_tokens",
              "completion_tokens", "index", "data", "type", "reasoning", "code", "detail", "loc", "refusal"]  # fmt: skip
-    leaves = [None, True, 0, -1, 1.5, math.inf, math.nan, 10**40, "", "stop", "x" * 50, "\ud800", [], {}]
+    leaves: list[Any] = [
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        math.inf,
+        math.nan,
+        10**40,
+        "",
+        "stop",
+        "x" * 50,
+        "\ud800",
+        [],
+        {},
+    ]
 
     def value(depth: int) -> Any:
         if depth == 0 or draw.random() < 0.3:

@@ -105,6 +105,7 @@ FIELDS = {
     "by param": (400, {"error": {"message": "Unsupported parameter", "param": "chat_template_kwargs"}}),
     "without its name": (400, {"error": {"message": "Extra inputs are not permitted"}}),
     "a 500": (500, {"error": {"message": "chat_template_kwargs: unexpected keyword"}}),
+    "Pythonic": (500, {"error": "create() got an unexpected keyword argument 'chat_template_kwargs'"}),
 }  # fmt: skip
 
 
@@ -121,6 +122,17 @@ def test_a_field_that_is_refused_is_left_out(server: Any, answers: Any, name: st
     assert all(request["temperature"] == 0.2 for request in server.requests)
     assert [request["messages"] for request in server.requests] == [ASK] * 3
     assert "refuses the field chat_template_kwargs" in model.notes[0]
+
+
+def test_a_refusal_that_names_nothing_is_met_by_the_plainest_request(server: Any, answers: Any) -> None:
+    server.answers.extend(
+        [choosy(answers, lambda request: "seed" in request, 400, {"error": "bad request"})] * 4
+    )
+    model = server.model(options={"temperature": 0.2, "seed": 1})
+    assert model.chat(ASK)[0].text == "better"
+    assert model.chat(ASK)[0].text == "better"
+    assert ["seed" in request for request in server.requests] == [True, True, False, False]
+    assert server.requests[-1]["temperature"] == 0.2
 
 
 def test_a_field_with_another_name_is_renamed(server: Any, answers: Any) -> None:
@@ -271,6 +283,7 @@ def test_adjustments_survive_json_and_odd_ones_are_left_out() -> None:
     assert from_data(json.loads(json.dumps([a.to_data() for a in found]))) == found
     assert from_data([["n"], ["eval", "", "", ""], 3, None, ["n", "", "", 4]]) == []
     assert from_data("n") == []
+    assert from_data([["drop", "messages", "", ""], ["rename", "seed", "model", ""]]) == []
     model = OpenAIModel("m", "http://127.0.0.1:9/v1")
     model.learn(found * 2)
     assert model.adjustments == found

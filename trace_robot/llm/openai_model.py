@@ -272,7 +272,7 @@ class OpenAIModel:
                 step, guessed = simpler(failed, sent)
                 if step is not None and step not in known and len(found) < MOST_ADJUSTMENTS:
                     found.append(step)
-                    refusal = failed if guessed else None
+                    refusal = (refusal or failed) if guessed else None
                     continue
                 last = refusal or failed
                 too_long = last.wait is not None and last.wait > LONGEST_WAIT

@@ -250,7 +250,9 @@ def from_data(rows: Any) -> list[Adjustment]:
         for row in rows
         if isinstance(row, list) and len(row) == 4 and all(isinstance(t, str) for t in row)
     ]
-    return [Adjustment(*row) for row in texts if row[0] in NOTES]
+    return [
+        Adjustment(*row) for row in texts if row[0] in NOTES and not {"model", "messages"} & {row[1], row[2]}
+    ]
 
 
 def adjusted(fields: Mapping[str, Any], adjustments: Iterable[Adjustment]) -> dict[str, Any]:
@@ -351,6 +353,8 @@ def simpler(failed: RequestFailed, fields: Mapping[str, Any]) -> tuple[Adjustmen
         return Adjustment("drop", next(reversed(options)), reason=failed.message), False
     elif failed.status in UNEXPLAINED and (several or system):
         return Adjustment("n" if several else "system", reason=failed.message), True
+    elif failed.status in UNEXPLAINED and options:
+        return Adjustment("drop", next(reversed(options)), reason=failed.message), True
     return (Adjustment(kind, reason=failed.message) if kind else None), False
 
 

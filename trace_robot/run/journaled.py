@@ -102,7 +102,12 @@ class JournaledModel:
         if self.endpoint is not None:
             self.endpoint.learn(from_data(data.get("refused")))
         if "context" in data:  # the optimizer goes on with a shorter prompt, as it did
-            raise ContextLengthError(data["error"], data["context"]["limit"], data["context"]["prompt"])
+            limit, prompt = (data["context"].get(name) for name in ("limit", "prompt"))
+            raise ContextLengthError(
+                str(data["error"]),
+                limit if isinstance(limit, int) and limit > 0 else None,
+                prompt if isinstance(prompt, int) and prompt > 0 else None,
+            )
         if "error" in data:
             raise ModelError(data["error"])
         return [Reply(**reply) for reply in data["replies"]]
