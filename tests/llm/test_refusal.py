@@ -186,6 +186,16 @@ def test_several_refusals_are_met_one_after_the_other(server: Any, answers: Any)
     assert [adjustment.kind for adjustment in model.adjustments] == ["n", "drop", "system"]
 
 
+def test_what_was_refused_before_a_prompt_was_too_long_is_remembered(server: Any, answers: Any) -> None:
+    long = answers.status(400, "maximum context length is 1700 tokens")
+    server.answers.extend([answers.status(400, "System role not supported"), long, answers.says("better")])
+    model = server.model()
+    with pytest.raises(ContextLengthError):
+        model.chat(ASK)
+    assert model.chat(ASK)[0].text == "better"
+    assert [len(request["messages"]) for request in server.requests] == [2, 1, 1]
+
+
 def test_a_guess_that_does_not_help_is_not_remembered_and_the_reason_kept(server: Any, answers: Any) -> None:
     server.answers.extend(
         [answers.status(400, "you are banned"), answers.status(400, "other"), answers.says("better")]

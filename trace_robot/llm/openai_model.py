@@ -277,6 +277,10 @@ class OpenAIModel:
                 last = refusal or failed
                 too_long = last.wait is not None and last.wait > LONGEST_WAIT
                 context = context_limit(last)[0]
+                if (
+                    context and refusal is None
+                ):  # what was understood on the way holds for the shorter prompt, too
+                    self.learn(found)
                 if not last.again or context or too_long or (slow and last.slow) or attempt == self.retries:
                     raise self._error(last, attempt + 1) from failed
                 slow = slow or failed.slow
