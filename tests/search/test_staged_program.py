@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from helpers import fakes
 from trace_robot.errors import PolicyError
-from trace_robot.search.staged import Stage, StagedProgram, StagedRunner, Waypoint, code, write
+from trace_robot.search.staged import Rest, Stage, StagedProgram, StagedRunner, Waypoint, code, write
+from trace_robot.search.staged.program import STALLED
 from trace_robot.spec import Array, TaskSpec
 
 POSITIONS = ("hand_position", "block_position", "goal_position")
@@ -36,12 +37,23 @@ stages = st.builds(
     max_decisions=st.integers(1, 12),
     grasp=st.sampled_from(("", "block_position")),
     grasp_tolerance=st.floats(0.02, 0.3),
+    guard=st.sampled_from((0.0, 0.0, 0.0, 0.005, 0.02)),
+)
+rests = st.builds(
+    Rest,
+    tracked=st.sampled_from(POSITIONS),
+    place=places,
+    tolerance=st.floats(0.01, 0.6),
+    lasts=st.integers(0, 4),
+    still=st.booleans(),
 )
 programs = st.builds(
     StagedProgram,
     stages=st.lists(stages, min_size=1, max_size=5).map(tuple),
     gain=st.floats(1, 20),
     passes=st.integers(0, 3),
+    rest=st.none() | rests,
+    sight=st.sampled_from((0.0, 0.0, 0.3, 0.9)),
 )
 
 
@@ -112,6 +124,87 @@ def test_a_position_that_is_not_there_is_named() -> None:
     with pytest.raises(
         PolicyError, match="no position 'drawer_position'; known: hand_position, block_position"
     ):
+        StagedRunner(program, fakes.point_mass_spec())
+
+
+def test_a_program_without_the_later_parts_is_stored_as_it_always_was() -> None:
+    program = StagedProgram((Stage("hand_position", Waypoint("block_position")),))
+    assert set(program.to_data()) == {"stages", "gain", "rounds"}
+    assert "guard" not in program.to_data()["stages"][0]
+    text = code(program, fakes.point_mass_spec())
+    for later in ("rest", "averaged", "stuck", "remaining"):
+        assert later not in text
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_a_program_rests_when_it_is_done_and_goes_on_when_that_is_broken_for_long(still: bool) -> None:
+    spec = fakes.point_mass_spec()
+    there = Waypoint("goal_position")
+    away = Stage("hand_position", Waypoint("block_position"), 1.0)
+    program = StagedProgram(
+        (Stage("hand_position", there, 0.5), away), rest=Rest("hand_position", there, 0.03, 5, still)
+    )
+    runner, world = StagedRunner(program, spec), fakes.PointMass(0)
+    for _ in range(150):
+        observation, _, _ = world.step(runner(world.observe()))
+    assert np.linalg.norm(world.hand - world.goal) < 0.03
+    assert runner(observation)[3] == 0.5
+    if still:
+        assert not runner(observation)[:3].any()
+    world.goal = world.goal + (0.0, 0.0, 0.2)
+    for _ in range(4):
+        assert runner(world.observe())[3] == 0.5
+        if still:
+            assert not runner(world.observe())[:3].any()
+    positions = []
+    for _ in range(150):
+        observation, _, _ = world.step(runner(world.observe()))
+        positions.append(float(np.linalg.norm(world.hand - world.goal)))
+    assert positions[-1] < 0.03
+
+
+def test_a_guarded_move_ends_when_it_gets_no_further() -> None:
+    spec = fakes.point_mass_spec()
+    press = Stage(
+        "block_position", Waypoint("goal_position"), tolerance=0.01, max_decisions=1000, guard=0.005
+    )
+    retreat = Stage("hand_position", Waypoint("block_position"), 1.0)
+    runner, world = StagedRunner(StagedProgram((press, retreat)), spec), fakes.PointMass(0, grasp=False)
+    grips = []
+    for _ in range(10):
+        action = runner(world.observe())
+        grips.append(float(action[3]))
+        world.step(action)
+    assert grips == [-1.0] * STALLED + [1.0] * (10 - STALLED)
+
+
+def test_filtered_sight_averages_things_and_leaves_the_hand() -> None:
+    spec = fakes.point_mass_spec()
+    program = StagedProgram((Stage("hand_position", Waypoint("goal_position")),), gain=1.0, sight=0.25)
+    runner = StagedRunner(program, spec)
+    observation = np.zeros(11)
+    runner(observation)
+    observation[8] = 0.4  # the goal
+    assert runner(observation)[0] == pytest.approx(0.1)
+    observation[0] = 0.05  # the hand
+    assert runner(observation)[0] == pytest.approx(0.175 - 0.05)
+
+
+@pytest.mark.parametrize(
+    "change", [{"sight": 1.5}, {"sight": "much"}, {"rest": {}}, {"rest": {"tracked": 3}}]
+)
+def test_a_later_part_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
+    program = StagedProgram((Stage("hand_position", Waypoint("block_position")),))
+    with pytest.raises(PolicyError, match="staged program"):
+        StagedProgram.from_data({**program.to_data(), **change})
+
+
+def test_a_position_of_the_rest_that_is_not_there_is_named() -> None:
+    program = StagedProgram(
+        (Stage("hand_position", Waypoint("block_position")),),
+        rest=Rest("lid_position", Waypoint("block_position")),
+    )
+    with pytest.raises(PolicyError, match="no position 'lid_position'"):
         StagedRunner(program, fakes.point_mass_spec())
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Waypoint, check
+from trace_robot.search.staged.program import HERE, STALLED, Stage, StagedProgram, Waypoint, check
 from trace_robot.search.staged.writer import code, names, write
 from trace_robot.spec import Array, TaskSpec
 
@@ -37,10 +37,14 @@ class StagedRunner:
         "_bounds",
         "_entry",
         "_hand",
+        "_mark",
         "_pass",
         "_program",
+        "_rests",
         "_scale",
+        "_seen",
         "_stage",
+        "_stalled",
         "_start",
         "_waited",
         "_where",
@@ -58,27 +62,44 @@ class StagedRunner:
         self._bounds = tuple(zip(spec.low[:3], spec.high[:3], strict=True))
         self._start: list[float] = []
         self._entry: list[float] = []
-        self._stage = self._waited = self._pass = 0
+        self._seen: list[float] = []
+        self._mark: Point | None = None
+        self._stage = self._waited = self._pass = self._rests = self._stalled = 0
         self.finished = False
 
     def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
         """Return the action, (4,) float32: motion along x, y, z and the gripper."""
+        program = self._program
         seen: list[float] = observation.tolist()
+        if program.sight:
+            self._look(seen)
         if not self._start:
             self._start = self._entry = seen
-        stages = self._program.stages
+        stages = program.stages
         stage = stages[self._stage]
-        x, y, z = self._error(stage, seen)
+        x, y, z = self._error(stage.tracked, stage.place, seen)
+        if program.rest is not None and self._resting(seen):
+            if program.rest.still:
+                return np.array((0.0, 0.0, 0.0, stage.gripper), np.float32)
+            return self._motion(stage, x, y, z)
         if stage.grasp and self._distance_to_hand(stage.grasp, seen) > stage.grasp_tolerance:
             self._enter(len(stages), seen)
-        elif self._waited >= stage.max_decisions or math.hypot(x, y, z) <= stage.tolerance:
+        elif (
+            self._waited >= stage.max_decisions
+            or math.hypot(x, y, z) <= stage.tolerance
+            or (stage.guard and self._stuck(stage, seen))
+        ):
             self._enter(self._stage + 1, seen)
         if self._waited == 0:
             stage = stages[self._stage]
-            x, y, z = self._error(stage, seen)
+            x, y, z = self._error(stage.tracked, stage.place, seen)
         self._waited += 1
         if self.finished:
             return np.zeros(4, np.float32)
+        return self._motion(stage, x, y, z)
+
+    def _motion(self, stage: Stage, x: float, y: float, z: float) -> npt.NDArray[np.float32]:
+        """Return the action of a stage for the error of what it tracks, metres."""
         scale, speed = self._scale, stage.speed
         (low_x, high_x), (low_y, high_y), (low_z, high_z) = self._bounds
         return np.array(
@@ -91,17 +112,51 @@ class StagedRunner:
             np.float32,
         )
 
+    def _look(self, seen: list[float]) -> None:
+        """Put the moving averages of the positions into what is seen, but for the hand's."""
+        before = self._seen or seen
+        for start in self._where.values():
+            if start != self._hand:
+                for i in range(start, start + 3):
+                    seen[i] = before[i] + self._program.sight * (seen[i] - before[i])
+        self._seen = seen
+
+    def _resting(self, seen: list[float]) -> bool:
+        """Return whether the program rests at this decision."""
+        rest = self._program.rest
+        if rest is None:
+            return False
+        if math.hypot(*self._error(rest.tracked, rest.place, seen)) <= rest.tolerance:
+            self._rests = rest.lasts
+        elif self._rests > 0:
+            self._rests -= 1
+        return self._rests > 0
+
+    def _stuck(self, stage: Stage, seen: list[float]) -> bool:
+        """Return whether what a guarded move tracks has come no further for STALLED decisions."""
+        i = self._where[stage.tracked]
+        mark = self._mark
+        if (
+            mark is None
+            or math.hypot(seen[i] - mark[0], seen[i + 1] - mark[1], seen[i + 2] - mark[2]) > stage.guard
+        ):
+            self._mark = (seen[i], seen[i + 1], seen[i + 2])
+            self._stalled = 0
+        else:
+            self._stalled += 1
+        return self._stalled >= STALLED
+
     def _enter(self, stage: int, seen: list[float]) -> None:
         """Begin a stage, the first one in another pass after the last."""
         if stage == len(self._program.stages):
             stage = 0
             self._pass += 1
             self.finished = 0 < self._program.passes <= self._pass
-        self._stage, self._waited, self._entry = stage, 0, seen
+        self._stage, self._waited, self._entry, self._mark = stage, 0, seen, None
 
-    def _error(self, stage: Stage, seen: list[float]) -> Point:
-        x, y, z = self._point(stage.place, seen)
-        i = self._where[stage.tracked]
+    def _error(self, tracked: str, place: Waypoint, seen: list[float]) -> Point:
+        x, y, z = self._point(place, seen)
+        i = self._where[tracked]
         return x - seen[i], y - seen[i + 1], z - seen[i + 2]
 
     def _point(self, place: Waypoint, seen: list[float]) -> Point:

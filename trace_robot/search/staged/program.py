@@ -16,6 +16,7 @@ from trace_robot.spec import TaskSpec
 Vector = tuple[float, float, float]
 When = Literal["now", "entry", "start"]
 HERE: Vector = (0.0, 0.0, 0.0)
+STALLED = 5  # decisions in which a guarded move must get ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Stage:
     gripper: -1 open, +1 closed. speed: bound of the motion as a fraction of the action's own bounds.
     tolerance: metres between tracked and place at which the stage ends; 0 for never. max_decisions: after
     which it ends in any case. grasp: a position field that must stay within ``grasp_tolerance`` metres of the
-    hand, else the program starts over, which counts as a pass; "" for none.
+    hand, else the program starts over, which counts as a pass; "" for none. guard: of a guarded move: the stage
+    also ends when ``tracked`` has come no further than this, metres, in STALLED decisions; 0 for never.
     """
 
     tracked: str
@@ -53,6 +55,25 @@ class Stage:
     max_decisions: int = 50
     grasp: str = ""
     grasp_tolerance: float = 0.1
+    guard: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The state in which a program has done its task, as far as is seen.
+
+    It rests from the decision on at which ``tracked`` is within ``tolerance`` metres of ``place``, and for
+    ``lasts`` decisions after the last one of which that is true; then the stage goes on that it was in.
+
+    still: whether the hand stays where it is meanwhile. Else it goes on with what the stage does, without an end.
+    The gripper stays as the stage has it.
+    """
+
+    tracked: str
+    place: Waypoint
+    tolerance: float = 0.02
+    lasts: int = 20
+    still: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +81,32 @@ class StagedProgram:
     """Stages one after the other, then from the first again.
 
     gain: action per metre of error; without effect in pose control, where the action is the displacement
-    itself. passes: after which the hand stays still; 0 for never.
+    itself. passes: after which the hand stays still; 0 for never. rest: when it stops starting over, None for
+    never. sight: the weight of what is new in an exponential moving average of the positions, which is seen in
+    their place; the hand's is seen as it is. 0 for no average.
     """
 
     stages: tuple[Stage, ...]
     gain: float = 10.0
     passes: int = 0
+    rest: Rest | None = None
+    sight: float = 0.0
 
     def to_data(self) -> dict[str, Any]:
-        """Return JSON-able data, under stored names: journals hold its hash."""
-        return {
+        """Return JSON-able data, under stored names: journals hold its hash.
+
+        What came later than the first stored runs is in it only where it is set, so that their hashes stay.
+        """
+        data: dict[str, Any] = {
             "stages": tuple(_stage_to_data(stage) for stage in self.stages),
             "gain": self.gain,
             "rounds": self.passes,
         }
+        if self.rest is not None:
+            data["rest"] = asdict(self.rest)
+        if self.sight:
+            data["sight"] = self.sight
+        return data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> StagedProgram:
@@ -84,7 +117,11 @@ class StagedProgram:
         """
         try:
             stages = tuple(_stage_from_data(stage) for stage in data["stages"])
-            program = cls(stages, float(data["gain"]), int(data["rounds"]))
+            rest = None if data.get("rest") is None else _rest_from_data(data["rest"])
+            sight = float(data.get("sight", 0.0))
+            if not 0.0 <= sight <= 1.0:
+                raise ValueError(f"sight {sight!r}, which is a weight from 0 to 1")
+            program = cls(stages, float(data["gain"]), int(data["rounds"]), rest, sight)
         except (KeyError, TypeError, ValueError) as error:
             raise PolicyError(
                 f"a staged program must be what StagedProgram.to_data gives, got {error!r}"
@@ -110,15 +147,17 @@ def check(program: StagedProgram, spec: TaskSpec) -> None:
             "staged programs need a hand position and an action of three numbers of motion and one of the "
             f"gripper; {spec.name!r} has {spec.action_size} and positions {', '.join(spec.positions) or 'none'}"
         )
-    for stage in program.stages:
-        for name in (stage.tracked, stage.place.anchor, stage.place.toward, stage.grasp):
+    users: list[Stage | Rest] = [*program.stages, *([program.rest] if program.rest else [])]
+    for user in users:
+        grasp = user.grasp if isinstance(user, Stage) else ""
+        for name in (user.tracked, user.place.anchor, user.place.toward, grasp):
             if name and name not in spec.positions:
                 known = ", ".join(spec.positions)
                 raise PolicyError(f"{spec.name!r} has no position {name!r}; known: {known}")
 
 
 def _stage_to_data(stage: Stage) -> dict[str, Any]:
-    return {
+    data: dict[str, Any] = {
         "mover": stage.tracked,
         "place": asdict(stage.place),
         "gripper": stage.gripper,
@@ -128,28 +167,41 @@ def _stage_to_data(stage: Stage) -> dict[str, Any]:
         "hold": stage.grasp,
         "slack": stage.grasp_tolerance,
     }
+    if stage.guard:
+        data["guard"] = stage.guard
+    return data
 
 
 def _stage_from_data(data: Mapping[str, Any]) -> Stage:
-    place = data["place"]
-    if place["when"] not in get_args(When):
-        raise ValueError(f"when {place['when']!r}")
-    waypoint = Waypoint(
-        str(place["anchor"]),
-        _vector(place["offset"]),
-        cast(When, place["when"]),
-        str(place["toward"]),
-        float(place["along"]),
-    )
     return Stage(
         str(data["mover"]),
-        waypoint,
+        _waypoint_from_data(data["place"]),
         float(data["gripper"]),
         float(data["speed"]),
         float(data["close"]),
         int(data["patience"]),
         str(data["hold"]),
         float(data["slack"]),
+        float(data.get("guard", 0.0)),
+    )
+
+
+def _rest_from_data(data: Mapping[str, Any]) -> Rest:
+    place = _waypoint_from_data(data["place"])
+    return Rest(
+        str(data["tracked"]), place, float(data["tolerance"]), int(data["lasts"]), bool(data["still"])
+    )
+
+
+def _waypoint_from_data(place: Mapping[str, Any]) -> Waypoint:
+    if place["when"] not in get_args(When):
+        raise ValueError(f"when {place['when']!r}")
+    return Waypoint(
+        str(place["anchor"]),
+        _vector(place["offset"]),
+        cast(When, place["when"]),
+        str(place["toward"]),
+        float(place["along"]),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 
-from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Waypoint, check
+from trace_robot.search.staged.program import HERE, STALLED, Rest, Stage, StagedProgram, Waypoint, check
 from trace_robot.spec import TaskSpec
 
 WIDTH = 96  # characters of a docstring, which with its indent and quotes stays within a line of code
@@ -43,6 +43,9 @@ def act(observation, memory):
 __REST__    motion = np.clip(__MOTION__)
     return [*motion, stage["gripper"]]
 '''
+# Lines of ``ACT`` before which a program's further parts come.
+_FIRST = '    stage = STAGES[memory["stage"]]\n'
+_LOST = '    lost = stage["hold"]'
 STILL = """\
     if memory["rounds"] >= ROUNDS:
         return [0.0, 0.0, 0.0, 0.0]
@@ -64,6 +67,41 @@ def towards(here, there, metres):
     return np.array([metres / length * east, metres / length * north, 0.0])
 '''
 )
+
+
+RESTING = """\
+    if math.hypot(*remaining(observation, memory)) <= ENOUGH:
+        memory["rest"] = REST
+    elif memory["rest"] > 0:
+        memory["rest"] -= 1
+    if memory["rest"] > 0:
+__RESTING__"""
+STAY = """\
+        return [0.0, 0.0, 0.0, stage["gripper"]]
+"""
+GO_ON = """\
+        motion = np.clip(__MOTION__)
+        return [*motion, stage["gripper"]]
+"""
+AVERAGED = '''\
+def averaged(observation, memory):
+    """The observation with moving averages of the positions in AVERAGED."""
+    seen, before = dict(observation), memory.get("seen", observation)
+    for name in AVERAGED:
+        seen[name] = before[name] + SIGHT * (observation[name] - before[name])
+    memory["seen"] = seen
+    return seen
+'''
+STUCK = f'''\
+def stuck(stage, observation, memory):
+    """Whether what a stage moves has come no further than its guard for {STALLED} decisions."""
+    here = observation[stage["moves"]]
+    if memory["mark"] is None or apart(here, memory["mark"]) > stage["guard"]:
+        memory.update(mark=here, stalled=0)
+    else:
+        memory["stalled"] += 1
+    return memory["stalled"] >= {STALLED}
+'''
 
 
 def write(program: StagedProgram, spec: TaskSpec) -> str:
@@ -99,8 +137,14 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
     check(program, spec)
     titles = names(program)
     blocks = [f"{IMPORTS}\n{_constants(program, spec, titles)}", APART.rstrip()]
-    if any(stage.place.toward for stage in program.stages):
+    rest = [] if program.rest is None else [program.rest]
+    if any(user.place.toward for user in (*program.stages, *rest)):
         blocks.append(TOWARDS.rstrip())
+    if program.sight:
+        blocks.append(AVERAGED.rstrip())
+    if _guarded(program):
+        blocks.append(STUCK.rstrip())
+    blocks += [_function("remaining", each) for each in rest]
     blocks += [_function(title, stage) for title, stage in zip(titles, program.stages, strict=True)]
     blocks += [_table(program, titles), _act(program, spec).rstrip()]
     return "\n\n\n".join(blocks) + "\n"
@@ -118,8 +162,17 @@ def _constants(program: StagedProgram, spec: TaskSpec, titles: list[str]) -> str
             lines.append(f"HIGH = np.array({list(spec.high[:3])!r})")
     if program.passes:
         lines.append(f"ROUNDS = {program.passes}  # passes after which it stays still")
-    for title, stage in zip(titles, program.stages, strict=True):
-        place = stage.place
+    users: list[tuple[str, Stage | Rest]] = list(zip(titles, program.stages, strict=True))
+    if program.sight:
+        things = tuple(name for name in spec.positions if name != spec.positions[0])
+        lines.append(f"AVERAGED = {things!r}")
+        lines.append(f"SIGHT = {program.sight!r}  # weight of what is new in the average")
+    if program.rest is not None:
+        lines.append(f"ENOUGH = {program.rest.tolerance!r}  # metres that may remain when the program rests")
+        lines.append(f"REST = {program.rest.lasts}  # decisions for which it rests when more remains again")
+        users.append(("remaining", program.rest))
+    for title, user in users:
+        place = user.place
         x, y, z = (float(number) for number in place.offset)
         if place.offset != HERE:
             lines.append(f"{title.upper()} = np.array([{x!r}, {y!r}, {z!r}])  # metres, from {place.anchor}")
@@ -128,8 +181,12 @@ def _constants(program: StagedProgram, spec: TaskSpec, titles: list[str]) -> str
     return "\n".join(lines)
 
 
-def _function(title: str, stage: Stage) -> str:
-    """Return the function of a stage: the error of what it tracks, metres."""
+def _guarded(program: StagedProgram) -> bool:
+    return any(stage.guard for stage in program.stages)
+
+
+def _function(title: str, stage: Stage | Rest) -> str:
+    """Return the function of a stage or of the rest: the error of what it tracks, metres."""
     place = stage.place
     shifted = "" if place.offset == HERE else f" + {title.upper()}"
     lines = [f"def {title}(observation, memory):", f'    """{_docstring(stage)}"""']
@@ -144,7 +201,7 @@ def _function(title: str, stage: Stage) -> str:
     return "\n".join(lines)
 
 
-def _docstring(stage: Stage) -> str:
+def _docstring(stage: Stage | Rest) -> str:
     place = stage.place
     tracked = _short(stage.tracked)
     text = f"From {tracked} to {_where(place)}."
@@ -163,11 +220,16 @@ def _table(program: StagedProgram, titles: list[str]) -> str:
         "# gripper: -1 open, 1 closed; close: metres, 0 never; patience: decisions;\n"
         "# speed: share of the action's bounds; hold: what must stay within slack metres of the hand\n"
     )
+    guarded = _guarded(program)
+    if guarded:
+        head += "# guard: metres that what it moves must come further, else the stage ends; 0 for no guard\n"
     rows = []
     for i, (title, stage) in enumerate(zip(titles, program.stages, strict=True), 1):
         comment = f"{i}. {_sentence(stage)}"
         rows += [f"    # {line}\n" for line in textwrap.wrap(comment, WIDTH + 8)]
         grasp = f'"hold": "{stage.grasp}", "slack": {stage.grasp_tolerance!r}'
+        if guarded:
+            grasp += f',\n     "moves": "{stage.tracked}", "guard": {float(stage.guard)!r}'
         rows.append(
             f'    {{"go": {title}, "gripper": {stage.gripper!r}, "close": {float(stage.tolerance)!r}, '
             f'"patience": {stage.max_decisions!r},\n     "speed": {stage.speed!r}, {grasp}}},\n'
@@ -179,8 +241,32 @@ def _act(program: StagedProgram, spec: TaskSpec) -> str:
     error = "error" if spec.control == "pose" else "GAIN * error"
     plain = spec.control != "pose" and set(spec.low[:3]) == {-1.0} and set(spec.high[:3]) == {1.0}
     bounds = '-stage["speed"], stage["speed"]' if plain else 'stage["speed"] * LOW, stage["speed"] * HIGH'
-    rest = STILL if program.passes else ""
-    return ACT.replace("__REST__", rest).replace("__MOTION__", f"{error}, {bounds}")
+    still = STILL if program.passes else ""
+    text = ACT.replace("__REST__", still)
+    if program.rest is not None:
+        text = text.replace(
+            "starts over.\n", "starts over. It rests, and stays in its stage, while little remains.\n"
+        )
+        resting = RESTING.replace("__RESTING__", STAY if program.rest.still else GO_ON)
+        text = text.replace(_LOST, resting + _LOST)
+        text = text.replace(_FIRST, f"        memory.update(rest=0)\n{_FIRST}")
+    if _guarded(program):
+        ended = 'or math.hypot(*error) <= stage["close"]'
+        text = text.replace(
+            f'    if lost or memory["waited"] >= stage["patience"] {ended}:',
+            f'    used = memory["waited"] >= stage["patience"] {ended}\n'
+            '    if lost or used or (stage["guard"] and stuck(stage, observation, memory)):',
+        )
+        text = text.replace(
+            "entry=dict(observation))\n        stage", "entry=dict(observation), mark=None)\n        stage"
+        )
+        text = text.replace(_FIRST, f"        memory.update(mark=None, stalled=0)\n{_FIRST}")
+    if program.sight:
+        text = text.replace(
+            "    if not memory:\n",
+            '    observation = averaged(observation, memory)\n    if "stage" not in memory:\n',
+        )
+    return text.replace("__MOTION__", f"{error}, {bounds}")
 
 
 def names(program: StagedProgram) -> list[str]:
@@ -203,6 +289,8 @@ def _sentence(stage: Stage) -> str:
     if stage.grasp:
         away = f"more than {_centimetres(stage.grasp_tolerance)} cm from the hand"
         kept = f"; starts over if {_short(stage.grasp)} is {away}"
+    if stage.guard:
+        ends += ", or until it no longer moves"
     return f"{_short(stage.tracked)} to {_where(stage.place)}, {_grip(stage.gripper)}, {ends}{kept}"
 
 
