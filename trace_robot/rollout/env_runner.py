@@ -262,7 +262,7 @@ def _run_program(pool: _Pool, job: Job) -> Episode:
     if episode is None:
         raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
     if job.measure:
-        measures = controller.measures(pool.spec, episode.observations, episode.rewards)
+        measures = controller.measures(pool.spec, episode.observations, episode.rewards, episode.infos)
         episode = dataclasses.replace(episode, measures=measures)
     return _trimmed(episode, job)
 

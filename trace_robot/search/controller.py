@@ -64,13 +64,16 @@ class DataController(Protocol):
         """Return what runs one episode, or raise PolicyError if ``spec`` does not fit."""
         ...
 
-    def measures(self, spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
+    def measures(
+        self, spec: TaskSpec, observations: Array, rewards: Array, infos: Mapping[str, float]
+    ) -> dict[str, float]:
         """Return what the search measures of an episode beside reward and success.
 
         Args:
             spec: the environment.
             observations: (T + 1, observation_size), flat.
             rewards: (T,).
+            infos: named numbers of the last step.
 
         Returns:
             Named numbers, few: they cross from the worker to the parent in place of the observations.

@@ -120,13 +120,16 @@ class LawController:
         """Begin an episode, or raise PolicyError."""
         return LawRunner(self.law, spec)
 
-    def measures(self, spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
+    def measures(
+        self, spec: TaskSpec, observations: Array, rewards: Array, infos: Mapping[str, float]
+    ) -> dict[str, float]:
         """Return the features of a probe, nothing of other episodes.
 
         Args:
             spec: the environment.
             observations: (T + 1, observation_size), flat.
             rewards: (T,), not used: their sum is in every outcome.
+            infos: of the last step, not used.
         """
         return probe_features(spec, observations) if self.probe else {}
 

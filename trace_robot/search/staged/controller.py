@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.staged.program import HERE, STALLED, Stage, StagedProgram, Waypoint, check
+from trace_robot.search.staged.program import (
+    HERE,
+    STALLED,
+    Stage,
+    StagedProgram,
+    Waypoint,
+    check,
+    relations,
+)
 from trace_robot.search.staged.writer import code, names, write
 from trace_robot.spec import Array, TaskSpec
 
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
 
 Point = tuple[float, float, float]
+NEAR = 0.02  # metres from where something was at success, within which it counts as there
 NOWHERE = (
     1e-6  # metres: between points nearer than this a direction is noise; the written text has the same number
 )
@@ -205,15 +214,21 @@ class StagedController:
         """Begin an episode, or raise PolicyError."""
         return StagedRunner(self.program, spec)
 
-    def measures(self, spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, float]:
-        """Return what ``measure`` gives.
+    def measures(
+        self, spec: TaskSpec, observations: Array, rewards: Array, infos: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Return what ``measure`` gives, with what held at success where success must last.
 
         Args:
             spec: the environment.
             observations: (T + 1, observation_size), flat.
             rewards: (T,).
+            infos: of the last step.
         """
-        return measure(spec, observations, rewards)
+        numbers = measure(spec, observations, rewards)
+        if "first_success_step" in infos:
+            numbers.update(measure_success(spec, observations, infos))
+        return numbers
 
     def write(self, spec: TaskSpec) -> str:
         """Return a whole policy file."""
@@ -253,4 +268,45 @@ def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, fl
         track = observations[:, i : i + 3] - observations[0, i : i + 3]
         numbers[f"moved_{name}"] = float(np.sqrt((track * track).sum(axis=1)).max())
         numbers[f"raised_{name}"] = float(track[:, 2].max())
+    return numbers
+
+
+def measure_success(spec: TaskSpec, observations: Array, infos: Mapping[str, float]) -> dict[str, float]:
+    """Return where positions were when the task was done, and whether that is new then.
+
+    The moment is the middle of the longest success as far as it is known, since its first step is at an edge.
+
+    Args:
+        spec: the environment.
+        observations: (T + 1, observation_size), flat.
+        infos: of the last step: "first_success_step" and "longest_success_steps", in simulator steps.
+
+    Returns:
+        rest_first, rest_longest: when the first success came and how long the longest lasted, as shares of the
+        longest episode. Of each of ``relations``, by its number k: rest_k_x, rest_k_y, rest_k_z: the position as
+        seen from the other, metres; rest_k_from: how far from that it was at first, metres; rest_k_near: the share
+        of the time before success in which it was within NEAR of that. All are NaN without a success.
+    """
+    decisions = len(observations) - 1
+    kept = int(infos["longest_success_steps"])
+    first = int(infos["first_success_step"])
+    done = first >= 0 and decisions > 0
+    # A decision may be several simulator steps, about as many each.
+    pace = decisions / max(1.0, infos.get("steps", decisions)) if done else 0.0
+    entered = max(1, min(decisions, round(first * pace))) if done else 0
+    moment = min(decisions, entered + int((kept - 1) / 2 * pace)) if done else 0
+    numbers = {"rest_first": math.nan, "rest_longest": math.nan}
+    if done:
+        numbers["rest_first"] = min(1.0, entered / spec.horizon)
+        numbers["rest_longest"] = min(1.0, kept / (spec.simulator_steps or spec.horizon))
+    starts = {part.name: part.start for part in spec.observation}
+    for k, (tracked, place) in enumerate(relations(spec)):
+        i, j = starts[tracked], starts[place.anchor]
+        others = observations[:1] if place.when == "start" else observations
+        seen = observations[:, i : i + 3] - others[:, j : j + 3]
+        there = seen[moment] if done else np.full(3, math.nan)
+        away = np.sqrt(((seen[: max(1, entered)] - there) ** 2).sum(axis=1))
+        numbers.update(zip((f"rest_{k}_x", f"rest_{k}_y", f"rest_{k}_z"), map(float, there), strict=True))
+        numbers[f"rest_{k}_from"] = float(away[0])
+        numbers[f"rest_{k}_near"] = float((away <= NEAR).mean()) if done else math.nan
     return numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,12 +15,14 @@ from trace_robot.search.staged.mutation import disturbed
 from trace_robot.search.staged.program import StagedProgram
 from trace_robot.spec import TaskSpec
 
-MEASURES = ("best", "last", "moved_", "raised_")
+MEASURES = ("best", "last", "moved_", "raised_", "rest_")
 FIRST = 10  # confirming conditions that all programs are tried on
 SPARED = 2  # failures there above which a program is not tried on the others
 NOISES = 512  # numbers drawn for one noise, more than twice as many as a program has constants
 MOVED = 0.01  # metres from which a thing counts as moved
 RAISED = 0.02  # metres from which it counts as raised
+# Where worlds differ, the worst one of this number of trials counts more (conditional value at risk of a fifth).
+WORST = 5
 
 
 class ProgramEvaluation:
@@ -29,7 +31,9 @@ class ProgramEvaluation:
     A condition is an initial state, by its seed; a program has one trial on each, since episodes are
     deterministic. conditions: those that every program is compared on. confirm: further ones, on which to
     choose among programs that solve these. spent: simulator steps so far. part: of all conditions, the one
-    that the next noise comes with.
+    that the next noise comes with. worlds: whether worlds differ between conditions; then some conditions may be
+    beyond what a controller can do, and programs rank by the mean of all trials and that of the worst fifth.
+    touched: called with the measures of each episode.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class ProgramEvaluation:
         self.conditions, self.confirm = tuple(conditions), tuple(confirm)
         self.random = random
         self.scale = RewardScale()
+        self.worlds = "world" in spec.options
+        self.touched: Callable[[Mapping[str, float]], None] | None = None
         self.count = 0
         self.spent = 0
         self.part = 0
@@ -71,17 +77,35 @@ class ProgramEvaluation:
         yield from self._run_each([(individual, wanted) for individual in individuals])
 
     def solves(self, individual: Individual) -> bool:
-        """Return whether it succeeded on every training condition."""
-        return individual.successes(self.conditions) == len(self.conditions)
+        """Return whether it succeeded on every training condition, or on nearly all where worlds differ."""
+        return individual.successes(self.conditions) >= self.enough(len(self.conditions))
+
+    def enough(self, conditions: int) -> int:
+        """Return how many of a number of conditions a program that solves them must succeed on."""
+        return conditions - conditions // WORST if self.worlds else conditions
 
     def value(self, individual: Individual, conditions: Iterable[int] | None = None) -> float:
-        """Return the mean value of a program's trials.
+        """Return the mean value of a program's trials; where worlds differ, that of the worst fifth counts half.
 
         Args:
             individual: a program.
             conditions: of which trials; None for all that it has, also on confirming conditions.
         """
-        return self.scale.mean(individual, tuple(individual.trials) if conditions is None else conditions)
+        mean, worst = self.mean_and_worst(individual, conditions)
+        return (mean + worst) / 2 if self.worlds else mean
+
+    def mean_and_worst(
+        self, individual: Individual, conditions: Iterable[int] | None = None
+    ) -> tuple[float, float]:
+        """Return the mean value of a program's trials, and that of the worst fifth of them.
+
+        Args:
+            individual: a program.
+            conditions: of which trials; None for all that it has.
+        """
+        chosen = tuple(individual.trials) if conditions is None else conditions
+        values = self.scale.values(individual, chosen)
+        return sum(values) / len(values), worst_mean(values)
 
     def count_confirmed(self, individuals: Sequence[Individual]) -> Steps[list[int]]:
         """Return how many confirming conditions each program solves.
@@ -92,7 +116,8 @@ class ProgramEvaluation:
         """
         lasting = [self.individual(replace(one.program, passes=0), one, "confirmed") for one in individuals]
         yield from self.run(lasting, self.confirm[:FIRST])
-        good = [one for one in lasting if len(one.trials) - one.successes(self.confirm) <= SPARED]
+        spared = SPARED + FIRST // WORST if self.worlds else SPARED
+        good = [one for one in lasting if len(one.trials) - one.successes(self.confirm) <= spared]
         yield from self.run(good, self.confirm)
         for individual, copy in zip(individuals, lasting, strict=True):
             individual.trials.update(copy.trials)
@@ -133,6 +158,13 @@ class ProgramEvaluation:
             episodes = sum(len(conditions) for _, conditions in group)
             success = sum(individual.successes(conditions) for individual, conditions in group)
             value = sum(self.value(individual) * len(conditions) for individual, conditions in group)
+            if self.worlds:  # of all trials together, since each noise has but a few
+                values = [
+                    each
+                    for individual, _ in group
+                    for each in self.scale.values(individual, individual.trials)
+                ]
+                value = episodes * (sum(values) / len(values) + worst_mean(values)) / 2
             scores.append((success / episodes, value / episodes))
         return scores
 
@@ -162,6 +194,8 @@ class ProgramEvaluation:
             for condition, trial in zip(candidate.seeds or (), self._trials(outcome), strict=True):
                 by_id[candidate.id].trials[condition] = trial
                 self.scale.add(condition, trial)
+                if self.touched is not None:
+                    self.touched(trial.numbers)
 
     def _trials(self, outcome: Outcome) -> list[ProgramTrial]:
         """Return the episodes of an outcome, without numbers that are not finite."""
@@ -187,6 +221,14 @@ class ProgramTrial:
     def reward(self) -> float:
         """How far the episode came: mostly by its best reward, NaN without any."""
         return 0.7 * self.numbers.get("best", math.nan) + 0.3 * self.numbers.get("last", math.nan)
+
+    @property
+    def touched(self) -> float:
+        """For how long success lasted at the longest, as a share of the longest episode; 0 without any.
+
+        It is measured only where success must last.
+        """
+        return self.numbers.get("rest_longest", 0.0)
 
     @property
     def behavior(self) -> tuple[Any, ...]:
@@ -219,7 +261,8 @@ class Individual:
 class RewardScale:
     """Makes rewards of different conditions comparable, by the range seen on each.
 
-    0 is the worst reward seen on a condition and 1 the best; a success is above 2, a quick one more.
+    0 is the worst reward seen on a condition and 1 the best; a success is above 2, a quick one more. Where success
+    must last, one that did not is between 1 and 2.
     """
 
     def __init__(self) -> None:
@@ -237,21 +280,28 @@ class RewardScale:
         low, high = self._ranges.get(condition, (trial.reward, trial.reward))
         self._ranges[condition] = (min(low, trial.reward), max(high, trial.reward))
 
-    def mean(self, individual: Individual, conditions: Iterable[int]) -> float:
-        """Return the mean value of trials, by the ranges as they are now.
+    def values(self, individual: Individual, conditions: Iterable[int]) -> list[float]:
+        """Return the values of trials, by the ranges as they are now.
 
         Args:
             individual: a program.
             conditions: of which trials; it must have them all.
         """
-        values = [self._value(condition, individual.trials[condition]) for condition in conditions]
-        return sum(values) / len(values)
+        return [self._value(condition, individual.trials[condition]) for condition in conditions]
 
     def _value(self, condition: int, trial: ProgramTrial) -> float:
         if trial.success:
-            return 3.0 - trial.time
+            return 3.0 - trial.numbers.get("rest_first", trial.time)
+        if trial.touched:
+            return 1.0 + trial.touched
         low, high = self._ranges.get(condition, (0.0, 0.0))
         return (trial.reward - low) / (high - low) if high > low and not math.isnan(trial.reward) else 0.0
+
+
+def worst_mean(values: Sequence[float]) -> float:
+    """Return the mean of the worst fifth of values, of one at least (conditional value at risk)."""
+    worst = sorted(values)[: -(-len(values) // WORST)]
+    return sum(worst) / len(worst)
 
 
 def diverse(ranked: Sequence[Individual], count: int, condition: int, share: float = 0.5) -> list[Individual]:

@@ -131,6 +131,16 @@ class StagedProgram:
         return program
 
 
+def relations(spec: TaskSpec) -> list[tuple[str, Waypoint]]:
+    """Return what may say that a task is done: positions and where they are seen from.
+
+    Each position from where it began, and each pair of them from one to the other.
+    """
+    names = spec.positions
+    pairs = [(one, Waypoint(other)) for i, one in enumerate(names) for other in names[i + 1 :]]
+    return [*pairs, *((name, Waypoint(name, when="start")) for name in names)]
+
+
 def check(program: StagedProgram, spec: TaskSpec) -> None:
     """Refuse a program that an environment cannot run.
 

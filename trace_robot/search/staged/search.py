@@ -10,7 +10,7 @@ import numpy as np
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
-from trace_robot.search.staged.mutation import Mutator
+from trace_robot.search.staged.mutation import Mutator, RestProposals
 from trace_robot.search.staged.primitives import MotionPrimitives
 from trace_robot.search.staged.program import StagedProgram
 from trace_robot.search.staged.tuning import Tuning
@@ -18,6 +18,9 @@ from trace_robot.search.staged.writer import code
 from trace_robot.spec import TaskSpec
 
 POSE_STEPS = 15  # simulator steps that a decision usually takes in pose control
+MORE = 2  # confirming conditions in place of one where worlds differ, as each draws another world
+RESTED = 12  # programs of a generation that are tried with a rest, where success must last
+RESTS = 2  # rests that each of them is tried with
 DRAWN = "made a" + "new"  # the note of a program that is drawn at random: stored runs have it
 
 
@@ -65,7 +68,11 @@ class StagedSearch(GeneratorSearch[Individual]):
         random = np.random.default_rng(seed)
         primitives = MotionPrimitives(spec, random, POSE_STEPS if spec.control == "pose" else 1)
         self.evaluation = ProgramEvaluation(spec, seeds, random, confirm)
-        self.exploration = Exploration(self.evaluation, Mutator(primitives))
+        rests = RestProposals(spec, primitives) if "hold" in spec.options else None
+        if rests is not None:
+            self.evaluation.touched = rests.add
+        mutator = Mutator(primitives, rests, self.evaluation.worlds)
+        self.exploration = Exploration(self.evaluation, mutator)
         self.tuning = Tuning(self.evaluation)
         super().__init__()
 
@@ -91,10 +98,12 @@ class StagedSearch(GeneratorSearch[Individual]):
             spec: the environment.
             conditions: gives the first training conditions of a run, as many as it is asked for.
             episodes: how many of them every program is compared on.
-            confirm: how many further ones to choose on.
+            confirm: how many further ones to choose on; MORE times that where worlds differ.
             seed: of all random choices.
             budget: simulator steps that will be granted; None for no limit.
         """
+        if "world" in spec.options:
+            confirm *= MORE
         seeds = conditions(episodes + confirm)
         return cls(spec, seeds[:episodes], confirm=seeds[episodes:], seed=seed, budget=budget)
 
@@ -110,8 +119,20 @@ class StagedSearch(GeneratorSearch[Individual]):
         return self.exploration.pool[0] if self.exploration.pool else None
 
     def _candidate(self, champion: Individual) -> Candidate:
-        data = champion.program.to_data()
-        return self._lasting(Candidate(champion.id, champion.parent, {}, champion.note, "search", data))
+        data, note = champion.program.to_data(), champion.note
+        if self.evaluation.worlds and champion.trials:
+            note += f" ({self._worlds_text(champion)})"
+        return self._lasting(Candidate(champion.id, champion.parent, {}, note, "search", data))
+
+    def _worlds_text(self, individual: Individual) -> str:
+        """Return the two numbers by which programs rank where worlds differ."""
+        mean, worst = self.evaluation.mean_and_worst(individual)
+        trials = individual.trials
+        share = individual.successes(trials) / len(trials)
+        return (
+            f"success {share:.2f}, value {mean:.2f} on average and {worst:.2f} in the worst fifth of"
+            f" {len(trials)} worlds"
+        )
 
     def _lasting(self, candidate: Candidate) -> Candidate:
         """Return the candidate starting over for ever, with its code as a value."""
@@ -146,12 +167,17 @@ class StagedSearch(GeneratorSearch[Individual]):
             if self.evaluation.confirm
             else ""
         )
+        if self.evaluation.worlds:
+            self.done = (
+                f"{self._worlds_text(first.individual)}, and {first.success:.2f} with noise on the constants"
+            )
+            return
         self.done = (
             f"every training condition{more} solved, and {first.success:.2f} with noise on the constants"
         )
 
     def _confirmed(self) -> bool:
-        return self.tuning.finalists[0].confirmed == len(self.evaluation.confirm)
+        return self.tuning.finalists[0].confirmed >= self.evaluation.enough(len(self.evaluation.confirm))
 
     def _tuned(self) -> bool:
         """Return whether the first finalist has margin, or the budget is nearly spent."""
@@ -199,6 +225,7 @@ class Exploration:
         new = self._offspring()
         first, second = self._hardest()
         yield from self.evaluation.run(new, [first])
+        new += yield from self._rested(new, first)
         new = diverse(self._ranked(new, first), self.second, first)
         yield from self.evaluation.run(new, [second])
         new = diverse(self._ranked(new, first, second), self.all, first)
@@ -207,6 +234,28 @@ class Exploration:
         if not self.solved:
             self.first_solved = self.generations + 1
         self.generations += 1
+
+    def _rested(self, individuals: list[Individual], condition: int) -> Steps[list[Individual]]:
+        """Try programs that do the task and leave it with a rest; return those, none where success need not last.
+
+        Args:
+            individuals: with a trial on the condition.
+            condition: that the race has begun on.
+        """
+        rests = self.mutator.rests
+        if rests is None:
+            return []
+        trials = {one.id: one.trials[condition] for one in individuals}
+        lost = [one for one in individuals if trials[one.id].touched and not trials[one.id].success]
+        new = []
+        for one in self._ranked(lost, condition)[:RESTED]:
+            for _ in range(RESTS):
+                rest = rests.propose([trials[one.id].numbers])
+                new.append(
+                    self.evaluation.individual(replace(one.program, rest=rest), one, "rests when it is done")
+                )
+        yield from self.evaluation.run(new, [condition])
+        return new
 
     def _ranked(self, individuals: list[Individual], *conditions: int) -> list[Individual]:
         """Sort by value on the conditions, or on all that each was tried on."""

@@ -137,7 +137,7 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
     check(program, spec)
     titles = names(program)
     blocks = [f"{IMPORTS}\n{_constants(program, spec, titles)}", APART.rstrip()]
-    rest = [] if program.rest is None else [program.rest]
+    rest: list[Stage | Rest] = [] if program.rest is None else [program.rest]
     if any(user.place.toward for user in (*program.stages, *rest)):
         blocks.append(TOWARDS.rstrip())
     if program.sight:
