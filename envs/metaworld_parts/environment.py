@@ -142,8 +142,9 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         info: dict[str, Any] = {"success": success, "steps": self._steps}
         if len(terms) > 1:
             info = {**{name: float(value) for name, value in terms.items()}, **info}
-        if self._equipped is not None and (success or not self._going):
-            info.update(self._equipped.numbers())
+        if self._equipped is not None:
+            over = success or not self._going
+            info.update(self._equipped.numbers() if over else self._equipped.success_numbers())
         return observation.copy(), reward, success, not (self._going or success), info
 
     def snapshot(self) -> EnvironmentSnapshot:

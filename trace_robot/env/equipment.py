@@ -208,12 +208,19 @@ class EquippedEpisode:
             self._physics.start(world, self._seed, self._seconds or 1.0)
             self._physics.pushes = pushes
 
+    def success_numbers(self) -> dict[str, float]:
+        """Return when success came and how long it lasted so far, nothing where it need not last.
+
+        For the info of every step: a controller may give up at any.
+        """
+        if self.equipment.hold is None:
+            return {}
+        return {"first_success_step": float(self._first), "longest_success_steps": float(self._longest)}
+
     def numbers(self) -> dict[str, float]:
         """Return what was found of an episode that is over, for the info of its last step."""
         numbers = {f"{DRAWN}{name}": value for name, value in self.drawn.items()}
-        if self.equipment.hold is not None:
-            numbers["first_success_step"] = float(self._first)
-            numbers["longest_success_steps"] = float(self._longest)
+        numbers.update(self.success_numbers())
         if self._quality is not None:
             numbers.update(self._quality.numbers())
             if self._first >= 0 and self._seconds:
@@ -289,7 +296,8 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
         seen, held = self._equipped.after(np.asarray(observation, np.float64), success)
         if truncated or ended:
             held = held or self._equipped.at_end(terminated=ended)
-        over = self._equipped.numbers() if ended or held or truncated else {}
+        is_over = ended or held or truncated
+        over = self._equipped.numbers() if is_over else self._equipped.success_numbers()
         return seen, reward, ended or held, truncated, {**info, "success": held, **over}
 
 
