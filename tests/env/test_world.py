@@ -364,3 +364,22 @@ def test_a_snapshot_in_a_world_continues_bit_for_bit(actions: Array) -> None:
     env.restore(saved)
     again = [env.step(action)[0] for action in actions[10:]]
     assert np.array_equal(first, again)
+
+
+def test_a_controller_that_gives_up_leaves_word_of_its_success_where_it_must_last() -> None:
+    place = {"anchor": "goal_position", "offset": (0, 0, 0), "when": "now", "toward": "", "along": 0.0}
+    stage = {"mover": "hand_position", "place": place, "gripper": 1.0, "speed": 1.0, "close": 0.01}
+    stage |= {"patience": 60, "hold": "", "slack": 0.1}
+    program = {"stages": [stage], "gain": 10.0, "rounds": 1}
+    jobs = [
+        Job("reach-v3", 3, {"control": "raw", **hold}, program=program, measure=True)
+        for hold in ({}, {"hold": "end"})
+    ]
+    with RolloutEngine(0) as engine:
+        plain, held = engine.run(jobs)
+    assert plain.success
+    assert not any(name.startswith("rest_") for name in plain.measures)
+    assert not held.success
+    assert held.decisions < 500
+    assert held.infos["first_success_step"] == plain.steps
+    assert held.measures["rest_first"] == pytest.approx(plain.steps / 500)

@@ -95,8 +95,8 @@ def test_a_controller_runs_as_data_and_is_written_out_as_text(
 
 def test_only_a_probe_measures_the_features_of_the_observation() -> None:
     seen, rewards = np.random.default_rng(0).standard_normal((6, 2)), np.zeros(5)
-    assert LawController(LAW).measures(PLAIN, seen, rewards) == {}
-    assert "size_0" in LawController(LAW, probe=True).measures(PLAIN, seen, rewards)
+    assert LawController(LAW).measures(PLAIN, seen, rewards, {}) == {}
+    assert "size_0" in LawController(LAW, probe=True).measures(PLAIN, seen, rewards, {})
 
 
 @pytest.mark.parametrize("data", [{}, {"gain": 1.0}])

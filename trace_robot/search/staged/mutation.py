@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trace_robot.search.staged.primitives import CLOSED, DECIMALS, LONGEST, OPEN, MotionPrimitives
-from trace_robot.search.staged.program import HERE, Rest, Stage, StagedProgram, Vector, When, relations
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.search.staged.primitives import (
+    CLOSED,
+    DECIMALS,
+    LONGEST,
+    OPEN,
+    MotionPrimitives,
+    RestProposals,
+    clipped_rest,
+)
+from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector, When
+from trace_robot.spec import Array
 
 # Units of the vector: what changes a program about as much as any other constant, so that one step size and one
 # noise fit all of them.
@@ -17,7 +25,6 @@ METRE = 0.01  # an offset moves by 1 cm a unit
 SPEED, TOLERANCE, DECISIONS, GAIN = 0.1, 0.005, 0.2, 0.15  # the last two of a logarithm: shares
 REST_METRE = 0.005  # a rest is finer than a motion: it must tell a task that is done from one that nearly is
 MOST_DECISIONS = 200
-REMEMBERED = 60  # episodes of which a proposal of rest is made
 RETRY_NOISE = 0.6  # units of noise that every constant must bear in the pass that makes up for a failed one
 SMALL = 0.01  # metres below which an offset may be left out
 GRID = 0.005  # metres to which offsets are rounded at the end
@@ -58,7 +65,7 @@ def from_vector(program: StagedProgram, vector: Array) -> StagedProgram:
     rest = program.rest
     if rest is not None:
         x, y, z, tolerance = (float(REST_METRE * number) for number in vector[end + 1 :])
-        rest = _rest(rest, (x, y, z), tolerance)
+        rest = clipped_rest(rest, (x, y, z), tolerance)
     return replace(program, stages=tuple(stages), gain=gain, rest=rest)
 
 
@@ -108,13 +115,6 @@ def _stage(stage: Stage, part: list[float]) -> Stage:
     )
 
 
-def _rest(rest: Rest, offset: Vector, tolerance: float) -> Rest:
-    """Return the rest with other constants, clipped to what makes sense."""
-    x, y, z = (round(part, DECIMALS) for part in offset)
-    place = replace(rest.place, offset=(x, y, z))
-    return replace(rest, place=place, tolerance=round(min(max(tolerance, 0.003), 0.15), DECIMALS))
-
-
 def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
     """Yield one-step simplifications, each with what it is, largest changes first."""
     stages = program.stages
@@ -127,7 +127,7 @@ def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
     )
     if program.rest is not None:
         offset = _on_grid(program.rest.place.offset)
-        rounder = replace(rounder, rest=_rest(program.rest, offset, round(program.rest.tolerance, 3)))
+        rounder = replace(rounder, rest=clipped_rest(program.rest, offset, round(program.rest.tolerance, 3)))
     if rounder != program:
         yield "numbers rounded", rounder
     if program.rest is not None:
@@ -174,84 +174,6 @@ def _rounded(stage: Stage) -> Stage:
 def _on_grid(offset: Vector) -> Vector:
     x, y, z = (round(round(part / GRID) * GRID, 4) for part in offset)
     return x, y, z
-
-
-class RestProposals:
-    """Proposes when a program has done its task, from episodes in which it had.
-
-    The episodes of all programs are put together. What says that a task is done is a relation of two positions that
-    was about the same in all of them at success, and was not so before. Success rates decide about proposals.
-    """
-
-    def __init__(self, spec: TaskSpec, primitives: MotionPrimitives) -> None:
-        """Begin without any episode.
-
-        Args:
-            spec: the environment.
-            primitives: of which the random generator and the pace are used.
-        """
-        self.primitives = primitives
-        self._relations = relations(spec)
-        # Of each episode and relation: x, y, z, how far from there at first, share of time near it before.
-        self._episodes: list[Array] = []
-
-    def add(self, numbers: Mapping[str, float]) -> None:
-        """Remember an episode by its measures, if the task was done in it."""
-        if "rest_first" in numbers:
-            self._episodes.append(self._row(numbers))
-            del self._episodes[:-REMEMBERED]
-
-    def propose(self, own: Sequence[Mapping[str, float]] = ()) -> Rest | None:
-        """Return a rest that is drawn by how well it tells success, None before any success.
-
-        Args:
-            own: measures of the program's own episodes. Half of the proposals are about where that program was.
-        """
-        if not self._episodes:
-            return None
-        episodes = np.array(self._episodes)
-        centers = np.median(episodes[:, :, :3], axis=0)
-        spreads = np.quantile(np.linalg.norm(episodes[:, :, :3] - centers, axis=2), 0.8, axis=0)
-        travels, near = np.median(episodes[:, :, 3], axis=0), np.median(episodes[:, :, 4], axis=0)
-        # Tight at success, far at first, and not met long before: the square prefers the best without excluding others.
-        weights = (travels / (0.01 + spreads) * np.clip(1.0 - near, 0.0, 1.0) ** 2) ** 2
-        if weights.sum() <= 0:
-            return None
-        random = self.primitives.random
-        k = int(random.choice(len(weights), p=weights / weights.sum()))
-        center, mine = centers[k], [self._row(each)[k, :3] for each in own if "rest_first" in each]
-        if mine and self.primitives.chance(0.5):
-            center = np.mean(mine, axis=0)
-        tolerance = 0.004 + min(float(spreads[k]), 0.08) * self.primitives.number(0.3, 1.3)
-        tracked, place = self._relations[k]
-        lasts = max(1, round(int(random.integers(5, 60)) / self.primitives.pace))
-        x, y, z = (float(part) for part in center)
-        return _rest(
-            Rest(tracked, place, lasts=lasts, still=self.primitives.chance(0.5)), (x, y, z), tolerance
-        )
-
-    def vary(self, program: StagedProgram) -> StagedProgram:
-        """Return the program with another rest, or with constants of its rest changed."""
-        rest = program.rest
-        if rest is None or self.primitives.chance(0.25):
-            return replace(program, rest=self.propose() or rest)
-        kind = int(self.primitives.random.choice(4, p=(0.35, 0.35, 0.15, 0.15)))
-        if kind == 0:
-            x, y, z = (float(part) for part in rest.place.offset + self.primitives.random.normal(0, 0.008, 3))
-            rest = _rest(rest, (x, y, z), rest.tolerance)
-        elif kind == 1:
-            rest = _rest(rest, rest.place.offset, rest.tolerance * self.primitives.number(0.5, 1.8))
-        elif kind == 2:
-            rest = replace(rest, still=not rest.still)
-        else:
-            rest = replace(rest, lasts=max(1, round(rest.lasts * self.primitives.number(0.4, 2.5))))
-        return replace(program, rest=rest)
-
-    def _row(self, numbers: Mapping[str, float]) -> Array:
-        names = ("x", "y", "z", "from", "near")
-        return np.array(
-            [[numbers[f"rest_{k}_{name}"] for name in names] for k in range(len(self._relations))]
-        )
 
 
 @dataclass(frozen=True, slots=True)

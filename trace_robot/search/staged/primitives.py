@@ -6,17 +6,18 @@ same for every environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trace_robot.search.staged.program import Stage, StagedProgram, Vector, Waypoint
-from trace_robot.spec import TaskSpec
+from trace_robot.search.staged.program import Rest, Stage, StagedProgram, Vector, Waypoint, relations
+from trace_robot.spec import Array, TaskSpec
 
 OPEN, CLOSED = -1.0, 1.0  # the gripper
 AXES: tuple[Vector, ...] = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 LONGEST = 10  # stages of a program
+REMEMBERED = 60  # episodes of which a proposal of rest is made
 DECIMALS = 4  # of metres: a tenth of a millimetre can be read and is finer than any simulator's contact
 
 
@@ -258,3 +259,96 @@ def _add_scaled(offset: Vector, direction: Vector, length: float) -> Vector:
     """Return an offset moved by ``length`` metres along a direction."""
     x, y, z = (round(start + length * part, DECIMALS) for start, part in zip(offset, direction, strict=True))
     return x, y, z
+
+
+def clipped_rest(rest: Rest, offset: Vector, tolerance: float) -> Rest:
+    """Return a rest with other constants, clipped to what makes sense.
+
+    Args:
+        rest: gives all but these constants.
+        offset: of its place, metres.
+        tolerance: metres.
+    """
+    x, y, z = (round(part, DECIMALS) for part in offset)
+    place = replace(rest.place, offset=(x, y, z))
+    return replace(rest, place=place, tolerance=round(min(max(tolerance, 0.003), 0.15), DECIMALS))
+
+
+class RestProposals:
+    """Proposes when a program has done its task, from episodes in which it had.
+
+    The episodes of all programs are put together. What says that a task is done is a relation of two positions that
+    was about the same in all of them at success, and was not so before. Success rates decide about proposals.
+    """
+
+    def __init__(self, spec: TaskSpec, primitives: MotionPrimitives) -> None:
+        """Begin without any episode.
+
+        Args:
+            spec: the environment.
+            primitives: of which the random generator and the pace are used.
+        """
+        self.primitives = primitives
+        self._relations = relations(spec)
+        # Of each episode and relation: x, y, z, how far from there at first, share of time near it before.
+        self._episodes: list[Array] = []
+
+    def add(self, numbers: Mapping[str, float]) -> None:
+        """Remember an episode by its measures, if the task was done in it."""
+        row = self._row(numbers)
+        if np.isfinite(row).all():
+            self._episodes.append(row)
+            del self._episodes[:-REMEMBERED]
+
+    def propose(self, own: Sequence[Mapping[str, float]] = ()) -> Rest | None:
+        """Return a rest that is drawn by how well it tells success, None before any success.
+
+        Args:
+            own: measures of the program's own episodes. Half of the proposals are about where that program was.
+        """
+        if not self._episodes:
+            return None
+        episodes = np.array(self._episodes)
+        centers = np.median(episodes[:, :, :3], axis=0)
+        spreads = np.quantile(np.linalg.norm(episodes[:, :, :3] - centers, axis=2), 0.8, axis=0)
+        travels, near = np.median(episodes[:, :, 3], axis=0), np.median(episodes[:, :, 4], axis=0)
+        # Tight at success, far at first, and not met long before: the square prefers the best without excluding others.
+        weights = (travels / (0.01 + spreads) * np.clip(1.0 - near, 0.0, 1.0) ** 2) ** 2
+        if weights.sum() <= 0:
+            return None
+        random = self.primitives.random
+        k = int(random.choice(len(weights), p=weights / weights.sum()))
+        center, rows = centers[k], [self._row(each)[k, :3] for each in own]
+        mine = [row for row in rows if np.isfinite(row).all()]
+        if mine and self.primitives.chance(0.5):
+            center = np.mean(mine, axis=0)
+        tolerance = 0.004 + min(float(spreads[k]), 0.08) * self.primitives.number(0.3, 1.3)
+        tracked, place = self._relations[k]
+        lasts = max(1, round(int(random.integers(5, 60)) / self.primitives.pace))
+        x, y, z = (float(part) for part in center)
+        return clipped_rest(
+            Rest(tracked, place, lasts=lasts, still=self.primitives.chance(0.5)), (x, y, z), tolerance
+        )
+
+    def vary(self, program: StagedProgram) -> StagedProgram:
+        """Return the program with another rest, or with constants of its rest changed."""
+        rest = program.rest
+        if rest is None or self.primitives.chance(0.25):
+            return replace(program, rest=self.propose() or rest)
+        kind = int(self.primitives.random.choice(4, p=(0.35, 0.35, 0.15, 0.15)))
+        if kind == 0:
+            x, y, z = (float(part) for part in rest.place.offset + self.primitives.random.normal(0, 0.008, 3))
+            rest = clipped_rest(rest, (x, y, z), rest.tolerance)
+        elif kind == 1:
+            rest = clipped_rest(rest, rest.place.offset, rest.tolerance * self.primitives.number(0.5, 1.8))
+        elif kind == 2:
+            rest = replace(rest, still=not rest.still)
+        else:
+            rest = replace(rest, lasts=max(1, round(rest.lasts * self.primitives.number(0.4, 2.5))))
+        return replace(program, rest=rest)
+
+    def _row(self, numbers: Mapping[str, float]) -> Array:
+        names = ("x", "y", "z", "from", "near")  # those that an episode lacks are NaN
+        return np.array(
+            [[numbers.get(f"rest_{k}_{name}", np.nan) for name in names] for k in range(len(self._relations))]
+        )

@@ -10,8 +10,8 @@ import numpy as np
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
-from trace_robot.search.staged.mutation import Mutator, RestProposals
-from trace_robot.search.staged.primitives import MotionPrimitives
+from trace_robot.search.staged.mutation import Mutator
+from trace_robot.search.staged.primitives import MotionPrimitives, RestProposals
 from trace_robot.search.staged.program import StagedProgram
 from trace_robot.search.staged.tuning import Tuning
 from trace_robot.search.staged.writer import code
