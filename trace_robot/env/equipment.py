@@ -209,7 +209,7 @@ class EquippedEpisode:
             self._physics.pushes = pushes
 
     def success_numbers(self) -> dict[str, float]:
-        """Return when success came and how long it lasted so far, nothing where it need not last.
+        """Return when success came and how long it lasted, empty without hold.
 
         For the info of every step: a controller may give up at any.
         """

@@ -142,7 +142,7 @@ class StagedRunner:
         return self._rests > 0
 
     def _stuck(self, stage: Stage, seen: list[float]) -> bool:
-        """Return whether what a guarded move tracks has come no further for STALLED decisions."""
+        """Return whether a guarded move has come no further for STALLED decisions."""
         i = self._where[stage.tracked]
         mark = self._mark
         if (
@@ -217,7 +217,7 @@ class StagedController:
     def measures(
         self, spec: TaskSpec, observations: Array, rewards: Array, infos: Mapping[str, float]
     ) -> dict[str, float]:
-        """Return what ``measure`` gives, with what held at success where success must last.
+        """Return what ``measure`` gives, and with hold what ``measure_success`` gives.
 
         Args:
             spec: the environment.
@@ -272,7 +272,7 @@ def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, fl
 
 
 def measure_success(spec: TaskSpec, observations: Array, infos: Mapping[str, float]) -> dict[str, float]:
-    """Return where positions were when the task was done, and whether that is new then.
+    """Return where positions were at success, and whether they were there before.
 
     The moment is the middle of the longest success as far as it is known, since its first step is at an edge.
 

@@ -77,15 +77,17 @@ class ProgramEvaluation:
         yield from self._run_each([(individual, wanted) for individual in individuals])
 
     def solves(self, individual: Individual) -> bool:
-        """Return whether it succeeded on every training condition, or on nearly all where worlds differ."""
+        """Return whether it solves the training conditions, nearly all in worlds."""
         return individual.successes(self.conditions) >= self.enough(len(self.conditions))
 
     def enough(self, conditions: int) -> int:
-        """Return how many of a number of conditions a program that solves them must succeed on."""
+        """Return on how many of a number of conditions a solver must succeed."""
         return conditions - conditions // WORST if self.worlds else conditions
 
     def value(self, individual: Individual, conditions: Iterable[int] | None = None) -> float:
-        """Return the mean value of a program's trials; where worlds differ, that of the worst fifth counts half.
+        """Return the mean value of a program's trials.
+
+        Where worlds differ, it is the mean of that and of the mean of the worst fifth.
 
         Args:
             individual: a program.
@@ -97,7 +99,7 @@ class ProgramEvaluation:
     def mean_and_worst(
         self, individual: Individual, conditions: Iterable[int] | None = None
     ) -> tuple[float, float]:
-        """Return the mean value of a program's trials, and that of the worst fifth of them.
+        """Return the mean value of a program's trials, and that of the worst fifth.
 
         Args:
             individual: a program.
@@ -224,7 +226,7 @@ class ProgramTrial:
 
     @property
     def touched(self) -> float:
-        """For how long success lasted at the longest, as a share of the longest episode; 0 without any.
+        """The longest success as a share of the longest episode, 0 without any.
 
         It is measured only where success must last.
         """
@@ -299,7 +301,7 @@ class RewardScale:
 
 
 def worst_mean(values: Sequence[float]) -> float:
-    """Return the mean of the worst fifth of values, of one at least (conditional value at risk)."""
+    """Return the conditional value at risk: the mean of the worst fifth of values."""
     worst = sorted(values)[: -(-len(values) // WORST)]
     return sum(worst) / len(worst)
 

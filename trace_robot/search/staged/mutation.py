@@ -198,7 +198,7 @@ class Mutator:
         return program
 
     def _steady(self, program: StagedProgram) -> StagedProgram:
-        """Change what makes up for noise and errors: the average of positions, or a guarded move."""
+        """Change the average of positions, or the guard of a move."""
         if self.primitives.chance(0.5):
             drop = program.sight > 0 and self.primitives.chance(0.4)
             return replace(program, sight=0.0 if drop else self.primitives.number(0.1, 0.9))

@@ -301,7 +301,7 @@ class RestProposals:
             del self._episodes[:-REMEMBERED]
 
     def propose(self, own: Sequence[Mapping[str, float]] = ()) -> Rest | None:
-        """Return a rest that is drawn by how well it tells success, None before any success.
+        """Return a rest drawn by how well it tells success, None without any success.
 
         Args:
             own: measures of the program's own episodes. Half of the proposals are about where that program was.

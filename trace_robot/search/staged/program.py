@@ -66,7 +66,7 @@ class Rest:
     ``lasts`` decisions after the last one of which that is true; then the stage goes on that it was in.
 
     still: whether the hand stays where it is meanwhile. Else it goes on with what the stage does, without an end.
-    The gripper stays as the stage has it.
+    The gripper stays as it is in that stage.
     """
 
     tracked: str

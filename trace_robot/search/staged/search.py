@@ -236,7 +236,7 @@ class Exploration:
         self.generations += 1
 
     def _rested(self, individuals: list[Individual], condition: int) -> Steps[list[Individual]]:
-        """Try programs that do the task and leave it with a rest; return those, none where success need not last.
+        """Return programs that lost their success, each with a rest, none without hold.
 
         Args:
             individuals: with a trial on the condition.

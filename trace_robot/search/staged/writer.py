@@ -186,7 +186,7 @@ def _guarded(program: StagedProgram) -> bool:
 
 
 def _function(title: str, stage: Stage | Rest) -> str:
-    """Return the function of a stage or of the rest: the error of what it tracks, metres."""
+    """Return the function that gives the error of a stage or of the rest, metres."""
     place = stage.place
     shifted = "" if place.offset == HERE else f" + {title.upper()}"
     lines = [f"def {title}(observation, memory):", f'    """{_docstring(stage)}"""']
