@@ -150,8 +150,9 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         truncated = (truncated or over) and not (terminated or success)
         self._in_episode = not (terminated or truncated or success)
         numbers = {**self._numbers(info), "success": success, "steps": self._steps}
-        if self._equipped is not None and not self._in_episode:
-            numbers.update(self._equipped.numbers())
+        if self._equipped is not None:
+            over = not self._in_episode
+            numbers.update(self._equipped.numbers() if over else self._equipped.success_numbers())
         return self._observation.copy(), reward, terminated or success, truncated, numbers
 
     def snapshot(self) -> EnvSnapshot:
