@@ -123,7 +123,6 @@ class Sandbox:
             )
         if not 1 <= episodes <= MAX_EPISODES:
             raise ValueError(f"episodes must be between 1 and {MAX_EPISODES}, got {episodes}")
-        self._client.spent = 0.0
         self._episodes = None
         if not self._client.usable:
             fault = self._client.start(self._loaded)

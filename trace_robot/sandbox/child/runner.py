@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import linecache
 import mmap
+import re
 import struct
 import sys
-import time
 from collections.abc import Callable, Mapping
+from time import monotonic, thread_time  # bound at import: those of the module become the episode's own
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _INDEX = struct.Struct("<H")
 _FLOAT64 = np.dtype("<f8")  # made once: numpy reads the text each time
 _NOTHING = WireRecord()
+_DRAWS = re.compile("random|scipy|statistics")
 _RESERVE_BYTES = 1 << 20  # freed when memory runs out, so that the fault can be reported
 
 
@@ -44,19 +46,27 @@ class EpisodeRunner:
     Args:
         interface: input_size, output_size, fields (name -> (start, stop), or None) as plain data.
         printed_chars: what an episode prints is kept up to here.
-        call_seconds: CPU time of one call in a lock step.
-        progress: two bytes for the number of the episode that is running, which the fork server reads after a crash.
+        seconds: of an episode of a lock step: CPU time of one call and of all, and of the wall clock for all.
+        progress: two bytes for the number of the episode that is running, which the zygote reads after a crash.
+        restart_clocks: sets the controller's clocks to 0.
     """
 
     def __init__(
-        self, interface: Mapping[str, Any], printed_chars: int, call_seconds: float, progress: mmap.mmap
+        self,
+        interface: Mapping[str, Any],
+        printed_chars: int,
+        seconds: tuple[float, float, float],
+        progress: mmap.mmap,
+        *,
+        restart_clocks: Callable[[], None],
     ) -> None:
         self._input_size: int = interface["input_size"]
         self._fields = _field_slices(interface["fields"])
         self._convert = Converter(interface["output_size"])
         self._printed_chars = printed_chars
-        self._call_seconds = call_seconds
+        self._call_seconds, self._episode_seconds, self._wall_seconds = seconds
         self._progress = progress
+        self._restarts = [restart_clocks]
         self._source = ""
         self._code: CodeType | None = None
         self._new_recorder: Callable[[], GraphRecorder] | None = None
@@ -90,10 +100,11 @@ class EpisodeRunner:
         if TRACE not in sys.modules and not trace:
             return
         # Not at the top: most controllers need no tracer, and it must not take the time and memory of a fresh child.
-        from trace_robot.trace import stop_tracing
+        from trace_robot.trace import naming, stop_tracing
         from trace_robot.trace.wrapping import plain
 
         self._convert.unwrap = plain
+        self._restarts.append(naming.restart)  # or a node's number would count the episodes before
         if not trace:
             stop_tracing().__enter__()  # for good: this process never traces
             return
@@ -126,9 +137,12 @@ class EpisodeRunner:
         if self._code is None:
             raise RuntimeError("no controller was loaded")
         episode = ChildEpisode(CapturedOutput(self._printed_chars))
+        for restart in self._restarts:
+            restart()
         episode.start(self._code)
-        # The two states are kilobytes to copy at every call of a lock step, so only for a text that names a generator.
-        if "random" in self._source:
+        # The two states are kilobytes to copy at every call of a lock step, so only for a text that may draw numbers:
+        # scipy and statistics do it without the name of a generator in the text.
+        if _DRAWS.search(self._source):
             episode.keep_random()
         if self._new_recorder is not None:
             episode.recorder = self._new_recorder()
@@ -152,7 +166,18 @@ class EpisodeRunner:
         quiet = True
         for (number,), row in zip(numbers, rows, strict=True):
             episode = self._episodes[number]
-            answer = self._call_one(episode, number, row.copy())
+            self._progress[:2] = number.to_bytes(2, "little")
+            started, began = thread_time(), monotonic()
+            answer: bytes | Fault
+            # Not in a method: a controller that recurses to the limit gets as deep as in `call_only`.
+            try:
+                episode.restore_random()
+                answer = self._act(episode, row.copy())
+                if episode.random_state is not None:
+                    episode.keep_random()
+            except BaseException as error:  # as in `load`
+                answer = self._fault(error)
+            answer = self._late(episode, started, began) or answer
             fault = answer if isinstance(answer, Fault) else None
             actions.append(self._no_action if isinstance(answer, Fault) else answer)
             if fault is None and episode.recorder is None and not episode.printed.parts:
@@ -179,21 +204,26 @@ class EpisodeRunner:
         fault, action = (answer, self._no_action) if isinstance(answer, Fault) else (None, answer)
         return ENTRIES, encode_entries([WireRecord(fault, episode.printed.take(), records)], action)
 
-    def _call_one(self, episode: ChildEpisode, number: int, row: Array) -> bytes | Fault:
-        """Call one episode of a lock step, with its own state of the random generators."""
-        try:
-            self._progress[:2] = number.to_bytes(2, "little")
-            started = time.thread_time()
-            episode.restore_random()
-            answer = self._act(episode, row)
-            if episode.random_state is not None:
-                episode.keep_random()
-        except BaseException as error:  # as in `load`
-            return self._fault(error)
-        # The host's deadline is that of all calls together, so that each one's is checked here.
-        if time.thread_time() - started > self._call_seconds:
+    def _late(self, episode: ChildEpisode, started: float, began: float) -> Fault | None:
+        """Return the fault of an episode of a lock step that has used up its time.
+
+        The host's deadline is that of all episodes together, so that each one's own is checked here.
+
+        Args:
+            episode: that was called.
+            started: CPU time of this thread before the call.
+            began: the same on the wall clock.
+        """
+        used = thread_time() - started
+        episode.spent += used
+        episode.waited += monotonic() - began
+        if used > self._call_seconds:
             return Fault("timeout", f"one call took more than {self._call_seconds:g} s")
-        return answer
+        if episode.spent > self._episode_seconds:
+            return Fault("timeout", f"the episode took more than {self._episode_seconds:g} s")
+        if episode.waited > self._wall_seconds:
+            return Fault("timeout", f"the episode took more than {self._wall_seconds:g} s of the wall clock")
+        return None
 
     def _act(self, episode: ChildEpisode, row: Array) -> bytes | Fault:
         observation: Any = row
