@@ -98,7 +98,10 @@ def replace_clocks() -> Callable[[], None]:
         "clock_gettime_ns": read_ns,
         "clock_gettime": lambda clk_id: read_ns(clk_id) / 1e9,
     }
-    for names, clock in ((("time", "monotonic", "perf_counter"), elapsed), (("process_time", "thread_time"), used)):
+    for names, clock in (
+        (("time", "monotonic", "perf_counter"), elapsed),
+        (("process_time", "thread_time"), used),
+    ):
         for name in names:
             values[f"{name}_ns"] = clock
             values[name] = lambda clock=clock: clock() / 1e9

@@ -61,8 +61,8 @@ class CapturedOutput(io.TextIOBase):
 class ChildEpisode:
     """A module's ``act``, its memory, its random state and what it printed.
 
-    recorder: makes the records of a traced episode; None if it is not traced. spent, waited: seconds of CPU time and of
-    the wall clock, of its calls in a lock step.
+    recorder: makes the records of a traced episode; None if it is not traced. spent: CPU seconds of its calls in a
+    lock step.
     """
 
     def __init__(self, printed: CapturedOutput) -> None:
@@ -72,7 +72,7 @@ class ChildEpisode:
         self.takes_memory = False
         self.random_state: tuple[Any, Any] | None = None
         self.recorder: GraphRecorder | None = None
-        self.spent = self.waited = 0.0
+        self.spent = 0.0
 
     def start(self, code: CodeType) -> None:
         """Execute the module and find its ``act``.

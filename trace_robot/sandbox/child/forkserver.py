@@ -37,7 +37,9 @@ _COMMON: Final = """
     numpy numpy.char numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.random numpy.rec numpy.strings numpy.typing
     difflib fnmatch ipaddress ntpath pathlib urllib urllib.parse
 """
-_KEPT_ZYGOTES: Final = 3  # candidates of a run import few different sets; with all of scipy one takes about 60 MB
+_KEPT_ZYGOTES: Final = (
+    3  # candidates of a run import few different sets; with all of scipy one takes about 60 MB
+)
 # What these modules import no sooner than in a call.
 _LATE_IMPORTS: Final = {
     "scipy.optimize": ("scipy._lib.pyprima", "multiprocessing", "multiprocessing.pool"),
@@ -75,7 +77,9 @@ class ForkServer:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._loaded = frozenset(sys.modules)
-        self._zygotes: OrderedDict[tuple[str, ...], socket.socket] = OrderedDict()  # least recently used first
+        self._zygotes: OrderedDict[tuple[str, ...], socket.socket] = (
+            OrderedDict()
+        )  # least recently used first
 
     def serve(self) -> None:
         """Answer until the host's end of the channel closes, which the zygotes see as the end of theirs."""

@@ -72,6 +72,7 @@ class EpisodeRunner:
         self._new_recorder: Callable[[], GraphRecorder] | None = None
         self._spare: ChildEpisode | None = None
         self.alone = False
+        self._waited = 0.0  # seconds of the wall clock that the calls of a lock step took
         self._episodes: list[ChildEpisode] = []
         self._reserve: bytearray | None = bytearray(_RESERVE_BYTES)
         self._no_action = bytes(4 * interface["output_size"])
@@ -120,6 +121,7 @@ class EpisodeRunner:
     def reset(self, count: int) -> list[WireRecord]:
         """Drop all episodes and start ``count`` fresh ones."""
         self._episodes = []
+        self._waited = 0.0
         self.alone = count == 1
         entries = []
         for index in range(count):
@@ -164,10 +166,13 @@ class EpisodeRunner:
         actions: list[bytes] = []
         entries: list[WireRecord] = []
         quiet = True
+        # Sleeping is counted for all episodes as if each had done all of it: this only errs on the side of a fault, and
+        # an episode that was late beside others is run again alone.
+        late = self._waited > self._wall_seconds
+        began, spent = monotonic(), thread_time()
         for (number,), row in zip(numbers, rows, strict=True):
             episode = self._episodes[number]
             self._progress[:2] = number.to_bytes(2, "little")
-            started, began = thread_time(), monotonic()
             answer: bytes | Fault
             # Not in a method: a controller that recurses to the limit gets as deep as in `call_only`.
             try:
@@ -177,7 +182,12 @@ class EpisodeRunner:
                     episode.keep_random()
             except BaseException as error:  # as in `load`
                 answer = self._fault(error)
-            answer = self._late(episode, started, began) or answer
+            # The end of one call is the beginning of the next: that halves the system calls.
+            now = thread_time()
+            episode.spent += now - spent
+            if now - spent > self._call_seconds or episode.spent > self._episode_seconds or late:
+                answer = self._late_fault(now - spent, episode.spent)
+            spent = now
             fault = answer if isinstance(answer, Fault) else None
             actions.append(self._no_action if isinstance(answer, Fault) else answer)
             if fault is None and episode.recorder is None and not episode.printed.parts:
@@ -185,6 +195,7 @@ class EpisodeRunner:
             else:
                 entries.append(WireRecord(fault, episode.printed.take(), episode.take_records()))
                 quiet = False
+        self._waited += monotonic() - began
         return b"".join(actions), None if quiet else entries
 
     def call_only(self, payload: bytes) -> tuple[int, bytes]:
@@ -204,26 +215,20 @@ class EpisodeRunner:
         fault, action = (answer, self._no_action) if isinstance(answer, Fault) else (None, answer)
         return ENTRIES, encode_entries([WireRecord(fault, episode.printed.take(), records)], action)
 
-    def _late(self, episode: ChildEpisode, started: float, began: float) -> Fault | None:
+    def _late_fault(self, call: float, episode: float) -> Fault:
         """Return the fault of an episode of a lock step that has used up its time.
 
         The host's deadline is that of all episodes together, so that each one's own is checked here.
 
         Args:
-            episode: that was called.
-            started: CPU time of this thread before the call.
-            began: the same on the wall clock.
+            call: CPU seconds of its last call.
+            episode: CPU seconds of all its calls.
         """
-        used = thread_time() - started
-        episode.spent += used
-        episode.waited += monotonic() - began
-        if used > self._call_seconds:
+        if call > self._call_seconds:
             return Fault("timeout", f"one call took more than {self._call_seconds:g} s")
-        if episode.spent > self._episode_seconds:
+        if episode > self._episode_seconds:
             return Fault("timeout", f"the episode took more than {self._episode_seconds:g} s")
-        if episode.waited > self._wall_seconds:
-            return Fault("timeout", f"the episode took more than {self._wall_seconds:g} s of the wall clock")
-        return None
+        return Fault("timeout", f"the episode took more than {self._wall_seconds:g} s of the wall clock")
 
     def _act(self, episode: ChildEpisode, row: Array) -> bytes | Fault:
         observation: Any = row

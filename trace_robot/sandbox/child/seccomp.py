@@ -30,16 +30,15 @@ _SLEEPING_CLOCKS: Final = (0, 1, 7)
 _X86_64: Final = {
     "read": 0, "write": 1, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13,
     "rt_sigprocmask": 14, "rt_sigreturn": 15, "select": 23, "sched_yield": 24, "mremap": 25, "madvise": 28,
-    "nanosleep": 35, "getpid": 39, "exit": 60, "gettimeofday": 96, "sigaltstack": 131, "gettid": 186, "time": 201,
+    "nanosleep": 35, "exit": 60, "gettimeofday": 96, "sigaltstack": 131, "time": 201,
     "futex": 202, "restart_syscall": 219, "clock_gettime": 228, "clock_nanosleep": 230, "exit_group": 231,
-    "pselect6": 270, "getrandom": 318,
+    "pselect6": 270,
 }  # fmt: skip
 _AARCH64: Final = {
     "close": 57, "read": 63, "write": 64, "pselect6": 72, "exit": 93, "exit_group": 94, "futex": 98, "nanosleep": 101,
     "clock_gettime": 113, "clock_nanosleep": 115, "sched_yield": 124, "restart_syscall": 128, "sigaltstack": 132,
-    "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "gettimeofday": 169, "getpid": 172,
-    "gettid": 178, "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
-    "getrandom": 278,
+    "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "gettimeofday": 169,
+    "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
 }  # fmt: skip
 # Machine, as in `kernel.MACHINES` -> (AUDIT_ARCH_*, number of seccomp(2), allowed calls).
 TABLES: Final = {
