@@ -28,7 +28,6 @@ from trace_robot.spec import Array, TaskSpec
 KEPT_ENVIRONMENTS = 8  # 24 MB each
 LOCK_STEP = 8  # docs/scale.md has what it saves
 MESSAGES = 500  # to the controller's process: about what one more environment costs
-EMPTY = "def act(observation):\n    return []\n"
 
 
 class EnvRunner:
@@ -108,9 +107,7 @@ class EnvRunner:
         """
         first, spec = jobs[0], pool.spec
         box = self._sandbox(spec, first)
-        if fresh or needs_own_process(first.controller or ""):
-            box.load(EMPTY)  # loading another text ends the process of the last episode
-        fault = self._load(box, first)
+        fault = self._load(box, first, fresh)
         if fault is not None:
             return [failed_episode(job, spec, fault) for job in jobs]
         if self._cpu is not None:
@@ -127,14 +124,14 @@ class EnvRunner:
             for number, episode in enumerate(episodes)
         ]
 
-    def _load(self, box: Sandbox, job: Job) -> Fault | None:
+    def _load(self, box: Sandbox, job: Job, fresh: bool) -> Fault | None:
         """Load a controller, unless it is the one that was refused last.
 
         A refusal may have taken seconds, until a deadline, and all jobs of a candidate have the same text.
         """
         text = (job.controller, job.trace, job.limits)
         if self._refused is None or self._refused[0] != text:
-            fault = box.load(job.controller or "", trace=job.trace)
+            fault = box.load(job.controller or "", trace=job.trace, fresh=fresh)
             self._refused = None if fault is None else (text, fault)
             return fault
         return self._refused[1]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import re
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -40,6 +41,7 @@ VALUE_CHARS: Final = 400  # of the text of a record's value, unless it is a para
 CALL_BYTES: Final = 1 << 20  # of the records of one call
 
 DESCRIPTORS: Final = 3  # sent along with a message at most
+_ADDRESS: Final = re.compile(" at 0x[0-9a-fA-F]+")
 _SIZE: Final = struct.Struct("<I")
 _READ_BYTES: Final = 1 << 16
 
@@ -87,6 +89,11 @@ def all_finite(numbers: Iterable[float]) -> bool:
     return math.isfinite(sum(numbers))
 
 
+def without_addresses(text: str) -> str:
+    """Return a text without the memory addresses in the repr of objects, which differ in every process."""
+    return _ADDRESS.sub("", text) if " at 0x" in text else text
+
+
 def clean(text: str, limit: int = MESSAGE_CHARS) -> str:
     """Return a text on one line, without control characters.
 
@@ -94,7 +101,7 @@ def clean(text: str, limit: int = MESSAGE_CHARS) -> str:
         text: what the controller wrote, of any length.
         limit: characters that are kept; a text that is cut ends with "...".
     """
-    text = " ".join(text[: 4 * limit].split())
+    text = without_addresses(" ".join(text[: 4 * limit].split()))
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

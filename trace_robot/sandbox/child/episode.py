@@ -17,7 +17,7 @@ import numpy as np
 
 from trace_robot.sandbox.child.determinism import seed_all
 from trace_robot.sandbox.child.faults import line_of
-from trace_robot.sandbox.protocol import all_finite
+from trace_robot.sandbox.protocol import all_finite, without_addresses
 from trace_robot.sandbox.source import SOURCE_NAME
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class CapturedOutput(io.TextIOBase):
     def write(self, text: str, /) -> int:
         """Keep what still fits, and count the rest as written."""
         if self._left > 0:
-            kept = str(text)[: self._left]
+            kept = without_addresses(str(text))[: self._left]
             self._left -= len(kept)
             self.parts.append(kept)
         return len(text)
