@@ -57,7 +57,7 @@ class LockstepEpisodes:
         self._late_wall = f"the episode took more than {self._wall_seconds:g} s of the wall clock"
 
     def records(self, episode: int) -> tuple[bytes, ...]:
-        """Return what an episode recorded, as `graph_records.read_records` reads it."""
+        """Return what an episode recorded, as `protocol.read_records` reads it."""
         return tuple(self._records[episode])
 
     def reset(self) -> Fault | None:

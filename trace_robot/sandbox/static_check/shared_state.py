@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Any
 
 from trace_robot.fault import Fault
+from trace_robot.sandbox.protocol import CHILD_TRACING, PACKAGE, TRACE
 from trace_robot.sandbox.source import parse
 from trace_robot.sandbox.static_check.check import modules_of
-from trace_robot.sandbox.types import CHILD_TRACING, PACKAGE, TRACE
 
 # Modules that hold no state but what SETTERS name and the random generators, which are exchanged between episodes.
 # Not among them: clocks, logging, warnings, weak references; solvers in Fortran that keep the last call's state
