@@ -62,8 +62,9 @@ class ControllerClient:
     """Starts a controller's process and sends it requests.
 
     limits, interface: of the controller. locks: lock -> how it went, of the last process. spent, waited: seconds of CPU
-    time and of the wall clock that the requests took since they were last set to 0. tainted: whether the process ran out of memory, which may have left modules
-    half changed. interrupted: whether a request was cut off by a signal, so that its process had to be killed.
+    time and of the wall clock that the requests took since they were last set to 0. tainted: whether the process ran
+    out of memory, which may have left modules half changed. interrupted: whether a request was cut off by a signal, so
+    that its process had to be killed.
 
     Args:
         interface: sizes of a call.

@@ -26,8 +26,9 @@ class Sandbox:
     """A locked process for a controller: load its text, reset episodes, call it.
 
     A text that was not loaded last always gets a fresh process; the same text again keeps its process and gets freshly
-    executed modules, unless it might see there what an earlier episode left (`needs_own_process`). The inputs of lock-step calls are kept until the next reset, so that an episode that kills the
-    process leaves the others where they were: they are replayed in a new one.
+    executed modules, unless it might see there what an earlier episode left (`needs_own_process`).
+    The inputs of lock-step calls are kept until the next reset, so that an episode that kills the process leaves the
+    others where they were: they are replayed in a new one.
 
     Args:
         interface: sizes of a call, and the fields of an observation.

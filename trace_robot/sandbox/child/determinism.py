@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.random import bit_generator
 
+_ORIGINAL = datetime.datetime
 _WALL_CLOCKS: Final = (0, 1, 4, 5, 6, 7, 11)  # clock_gettime(2): CLOCK_REALTIME to CLOCK_TAI
 _CPU_CLOCKS: Final = (2, 3)  # of this process and this thread
 
@@ -116,13 +117,12 @@ def _calendar(now: Callable[[], float]) -> dict[str, Callable[..., Any]]:
         now: seconds since the episode began.
     """
     local, utc, text, formatted = time.localtime, time.gmtime, time.asctime, time.strftime
-    original = datetime.datetime
 
     class Kind(type):
         def __instancecheck__(cls, value: Any) -> bool:  # what C code makes is of the original class
-            return isinstance(value, original)
+            return isinstance(value, _ORIGINAL)
 
-    class Datetime(original, metaclass=Kind):
+    class Datetime(_ORIGINAL, metaclass=Kind):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
             return cls.fromtimestamp(now(), tz)

@@ -18,7 +18,7 @@ import numpy as np
 from trace_robot.sandbox.child.determinism import seed_all
 from trace_robot.sandbox.child.faults import line_of
 from trace_robot.sandbox.protocol import all_finite, without_addresses
-from trace_robot.sandbox.source import SOURCE_NAME
+from trace_robot.sandbox.source import SOURCE_NAME, names_bundle
 
 if TYPE_CHECKING:
     from trace_robot.sandbox.child.tracing import GraphRecorder
@@ -178,7 +178,7 @@ def passes_memory_on(source: str) -> bool:
 def is_bundle(source: str) -> bool:
     """Return whether ``act`` itself is an operation, which gets plain values."""
     function = _act_definition(source)
-    return function is not None and any("bundle" in ast.unparse(node) for node in function.decorator_list)
+    return function is not None and any(map(names_bundle, function.decorator_list))
 
 
 def docstring(source: str) -> str:

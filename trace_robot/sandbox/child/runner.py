@@ -108,11 +108,12 @@ class EpisodeRunner:
         if TRACE not in sys.modules and not trace:
             return
         # Not at the top: most controllers need no tracer, and it must not take the time and memory of a fresh child.
-        from trace_robot.trace import naming, stop_tracing
+        from trace_robot.trace import stop_tracing
+        from trace_robot.trace.operation import restart
         from trace_robot.trace.wrapping import plain
 
         self._convert.unwrap = plain
-        self._restarts.append(naming.restart)  # or a node's number would count the episodes before
+        self._restarts.append(restart)  # or a node's number would count the episodes before
         if not trace:
             stop_tracing().__enter__()  # for good: this process never traces
             return
@@ -146,8 +147,8 @@ class EpisodeRunner:
         if self._code is None:
             raise RuntimeError("no controller was loaded")
         episode = ChildEpisode(CapturedOutput(self._printed_chars))
-        for restart in self._restarts:
-            restart()
+        for begin in self._restarts:
+            begin()
         episode.start(self._code)
         # The two states are kilobytes to copy at every call of a lock step, so only for a text that may draw numbers:
         # scipy and statistics do it without the name of a generator in the text.

@@ -18,20 +18,22 @@ from typing import Any
 from trace_robot.fault import Fault
 from trace_robot.sandbox.protocol import CHILD_TRACING, PACKAGE, TRACE
 from trace_robot.sandbox.source import parse
+from trace_robot.sandbox.static_check import allowlist
 from trace_robot.sandbox.static_check.check import modules_of
 
 # Modules that hold no state but what SETTERS name and the random generators, which are exchanged between episodes.
 # Not among them: clocks, logging, warnings, weak references; solvers in Fortran that keep the last call's state
 # (scipy.integrate, ARPACK in scipy.sparse), and distributions that remember their generator (scipy.stats).
-STATELESS = frozenset(
+STATELESS = allowlist.words(
     """
-    __future__ abc array bisect cmath collections collections.abc copy dataclasses decimal enum fractions functools heapq
-    itertools json math numbers operator pprint random re statistics string struct sys textwrap types typing unicodedata
+    __future__ abc array bisect cmath collections collections.abc copy dataclasses decimal enum fractions functools
+    heapq itertools json math numbers operator pprint random re statistics string struct sys textwrap types typing
+    unicodedata
     numpy numpy.fft numpy.lib numpy.lib.stride_tricks numpy.linalg numpy.polynomial numpy.polynomial.polynomial
     numpy.polynomial.chebyshev numpy.polynomial.legendre numpy.random numpy.typing
     scipy scipy.constants scipy.interpolate scipy.linalg scipy.ndimage scipy.optimize scipy.signal scipy.spatial
     scipy.spatial.distance scipy.spatial.transform scipy.special
-    """.split()
+    """
 ) | {PACKAGE, TRACE}
 SETTERS = frozenset({
     "seterr", "seterrcall", "setbufsize", "set_printoptions", "set_string_function", "setcontext", "getcontext",
