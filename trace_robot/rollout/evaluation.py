@@ -13,6 +13,7 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import feedback, representative
 from trace_robot.rollout.seeds import SeedSplit
+from trace_robot.sandbox.protocol import identifier
 from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
     """
     from trace_robot.trace.serialization import from_records
 
-    by_name = {parameter.key: parameter for parameter in parameters}
+    by_name = {identifier(parameter.key): parameter for parameter in parameters}  # as records have it
     return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
 
 
