@@ -258,6 +258,10 @@ SHARE = [
     "def act(o: np.ndarray):\n    s.n += 1\n    return np.zeros(4, dtype=np.float32)\n",
     "from enum import Enum\nclass Phase(Enum):\n    UP = 1\n"
     "def act(o, memory):\n    memory['p'] = Phase.UP\n    return [0] * 4\n",
+    "import numpy as np\nclip = np.clip\nhistory = []\ndef act(o):\n    history.append(1)\n"
+    "    with np.errstate(all='ignore'):\n        return [clip(1 / o[0], -1, 1)] * 4\n",
+    "from scipy.spatial.transform import Rotation\nfrom scipy.optimize import minimize\n"
+    "def act(o):\n    return [Rotation.from_euler('z', o[0]).magnitude()] * 4\n",
     "def act(o):\n    return [",
 ]
 MAY_LEAVE = [
@@ -271,6 +275,22 @@ MAY_LEAVE = [
     "import decimal\ndef act(o):\n    decimal.getcontext().prec += 1\n    return [0] * 4\n",
     "import numpy as np\ndef act(o):\n    setattr(np, 'x', 1)\n    return [0] * 4\n",
     "import numpy as np\ndef act(o):\n    np.core.stash.append(1)\n    return [0] * 4\n",
+    "import logging\ndef act(o):\n    return [0] * 4\n",
+    "def act(o):\n    import time\n    return [0] * 4\n",
+    "import scipy\ndef act(o):\n    return [scipy.stats.norm.rvs()] * 4\n",
+    "from scipy.sparse.linalg import eigs\ndef act(o):\n    return [0] * 4\n",
+    "import numpy as np\nL = np.typecodes\ndef act(o):\n    L.update(x='1')\n    return [0] * 4\n",
+    "import numpy as np\ndef act(o):\n    np.clip(o, 0, 1, out=A)\n    return [0] * 4\nA = np.typecodes\n",
+    "import numpy as np\nnp.errstate(all='raise').__enter__()\ndef act(o):\n    return [0] * 4\n",
+    "import numpy as np\ndef g():\n    with np.errstate(all='raise'):\n        yield 1\ndef act(o):\n    return [0] * 4\n",
+    "import numpy as np\nnp.random.set_bit_generator(np.random.MT19937(1))\ndef act(o):\n    return [0] * 4\n",
+    "import random\nr = random.Random(1)\ntype(r).n = 1\ndef act(o):\n    return [0] * 4\n",
+    "from trace_robot import node\nk = node(1)\ndef act(o):\n    print(f'{k}')\n    return [0] * 4\n",
+    "from trace_robot import node\nk = node(1)\ndef act(o):\n    return [len(k.name)] * 4\n",
+    "from trace_robot import bundle\n@bundle(trainable=True)\ndef f(x):\n    return x\nf.parameter._data = ''\n"
+    "def act(o):\n    return [0] * 4\n",
+    "def act(o):\n    try:\n        return [0] * 4\n    except MemoryError:\n        return [1] * 4\n",
+    "class A:\n    def __del__(self): print(1)\ndef act(o):\n    return [0] * 4\n",
 ]
 
 
