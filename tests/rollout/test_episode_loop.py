@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from trace_robot.fault import Limits
 from trace_robot.rollout.batching import Batches, cut_evenly
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.episode_graph import OUTCOME_DOC, EpisodeGraph
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.spec import Field
 
