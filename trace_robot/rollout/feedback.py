@@ -83,7 +83,7 @@ def describe(fault: Fault, controller: str = "") -> str:
 
 
 def _printable(line: str) -> str:
-    """Return a line of source without what could end it elsewhere: a carriage return, a form feed."""
+    """Return a line of source without carriage returns, form feeds and the like."""
     return "".join(sign if sign.isprintable() or sign == "\t" else "?" for sign in line)
 
 

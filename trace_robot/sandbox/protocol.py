@@ -147,7 +147,7 @@ class _Reader:
 
 
 def _entry(entry: Any) -> dict[str, Any] | None:
-    """Return an entry with its names as identifiers and its size, None if no honest child writes it.
+    """Return an entry with identifiers for names and its size, None if it is forged.
 
     The size is what its record takes in memory, about: 500 bytes, 100 for an input, and its texts.
     """
@@ -174,7 +174,7 @@ def _entry(entry: Any) -> dict[str, Any] | None:
 
 
 def identifier(name: str) -> str:
-    """Return a name, or an identifier in its place: a prompt shows it, where it could pass for a section."""
+    """Return a name, or an identifier in its place: in a prompt it might be a section."""
     if name.isidentifier() and len(name) <= NAME_CHARS:
         return name
     name = _NOT_IDENTIFIER.sub("_", name[:REPLACED_CHARS])
@@ -262,7 +262,7 @@ def all_finite(numbers: Iterable[float]) -> bool:
 
 
 def without_addresses(text: str) -> str:
-    """Return a text without the memory addresses in the repr of objects, which differ in every process."""
+    """Return a text without the addresses of objects, which differ in every process."""
     return _ADDRESS.sub("", text) if " at 0x" in text else text
 
 

@@ -202,7 +202,7 @@ def _names_outside(records: Sequence[Record]) -> dict[int, str]:
 
 @lru_cache(maxsize=4096)  # a few names come thousands of times
 def plain_name(name: str) -> str:
-    """Return a name, or an identifier in place of one that could pass for a part of the prompt."""
+    """Return a name, or an identifier where it could pass for a part of a prompt."""
     plain = len(name) <= LONGEST_NAME and name.isprintable() and not FORGED.search(name)
     return name if plain else re.sub(r"\W", "_", name[:LONGEST_PATH])
 

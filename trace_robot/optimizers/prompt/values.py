@@ -226,7 +226,9 @@ def one_line(text: str, length: int = 200) -> str:
 
 
 def program_text(text: str, length: int = 200) -> str:
-    """Return what a program wrote on one line, quoted and marked where it could pass for a part of the prompt.
+    """Return what a program wrote on one line, and marked where it might mislead.
+
+    What could pass for a part of the prompt is quoted.
 
     Args:
         text: any text.

@@ -68,7 +68,7 @@ def replace_unseeded() -> None:
 
 
 def replace_clocks() -> Callable[[], None]:
-    """Patch the clocks of `time` and `datetime` to count from the beginning of the episode.
+    """Patch `time` and `datetime` to count from the beginning of the episode.
 
     They show nothing of the machine, of the worker or of episodes before. Native code could still read the machine's
     clock, but no clock of another process, which the system call filter refuses.

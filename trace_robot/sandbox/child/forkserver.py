@@ -72,7 +72,7 @@ def import_all(names: Sequence[str]) -> list[str]:
 
 
 class ForkServer:
-    """Serves one sandbox over a socket: passes what is asked to the zygote with the right modules."""
+    """Serves one sandbox over a socket, by the zygote with the right modules."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -82,7 +82,7 @@ class ForkServer:
         )  # least recently used first
 
     def serve(self) -> None:
-        """Answer until the host's end of the channel closes, which the zygotes see as the end of theirs."""
+        """Answer until the host's end of the channel closes, and with it the zygotes'."""
         channel: socket.socket | None = None
         with contextlib.suppress(EOFError, OSError):
             while True:
@@ -97,7 +97,7 @@ class ForkServer:
                 send_message(self._channel, answer)
 
     def _zygote(self, modules: Sequence[str]) -> socket.socket:
-        """Return the channel of the zygote that has these modules, forked if there is none."""
+        """Return the channel of the zygote that has these modules, a new one if need be."""
         wanted = tuple(sorted(set(modules) - self._loaded))
         if wanted not in self._zygotes:
             if len(self._zygotes) >= _KEPT_ZYGOTES:
@@ -118,7 +118,7 @@ class ForkServer:
 
 
 class Zygote:
-    """A fork of the fork server with some modules more; has at most one child at a time.
+    """A fork of the fork server with some modules more and at most one child.
 
     Args:
         channel: to the fork server.

@@ -119,7 +119,7 @@ def _postpones(nodes: list[ast.AST]) -> bool:
 
 
 def _name(node: ast.AST) -> str:
-    """Return the last part of a name or of a chain of attributes that is read, "" for anything else."""
+    """Return a name, or the last of a chain of attributes, "" for anything else."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
@@ -167,7 +167,7 @@ def _from_import(root: ast.expr, imported: dict[str, str]) -> bool:
 
 
 def _is_type(root: ast.expr) -> bool:
-    """Return whether something of ``type(x)`` is set, which may be a class that all episodes share."""
+    """Return whether ``type(x)`` is changed, which may be a class of a library."""
     return isinstance(root, ast.Call) and isinstance(root.func, ast.Name) and root.func.id == "type"
 
 
@@ -188,7 +188,7 @@ def _sets(node: ast.AST, imported: dict[str, str]) -> bool:
 
 
 def _mutates(node: ast.AST) -> bool:
-    """Return whether ``node`` is a call that may change a list, a dict or an array that it was handed."""
+    """Return whether ``node`` is a call that may change what it is handed."""
     if not isinstance(node, ast.Call):
         return False
     out = any(keyword.arg == "out" for keyword in node.keywords)
@@ -208,7 +208,7 @@ def _escaped(nodes: list[ast.AST], imported: dict[str, str]) -> Iterator[ast.exp
 
 
 def _may_hold(node: ast.expr, imported: dict[str, str]) -> bool:
-    """Return whether what is passed on is something that can be changed: a module, a list, an array."""
+    """Return whether what is passed on can be changed: a module, a list, an array."""
     parts = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
