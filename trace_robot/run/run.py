@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,7 +117,8 @@ class Run:
         connected = self.config.model
         if connected is None or isinstance(connected.meter.model, ReplayModel):
             return connected
-        return JournaledModel(connected.model, connected.usage, self.journal)
+        seconds = self.settings.seconds if self.settings.cut else None
+        return JournaledModel(connected.model, connected.usage, self.journal, seconds=seconds)
 
     @contextmanager
     def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
@@ -131,7 +131,7 @@ class Run:
         """
         settings = self.settings
         self._writer.enter("running")
-        data = asdict(settings) | {"versions": self._writer.versions, "control": self.task.spec.control}
+        data = settings.to_data() | {"versions": self._writer.versions, "control": self.task.spec.control}
         self._files.write_json("settings.json", data)
         own = RolloutEngine(
             settings.workers, backend=settings.backend, address=settings.address, trusted=settings.trusted

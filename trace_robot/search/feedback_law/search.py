@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, product
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trace_robot.optimizers.problem import Candidate
-from trace_robot.search.base import GeneratorSearch, Steps
+from trace_robot.search.base import GeneratorSearch, Standing, Steps
 from trace_robot.search.feedback_law.evaluation import POOL, LawEvaluation, LawFinalist, LawFinalists
 from trace_robot.search.feedback_law.law import NOTES, Features, Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.restart import CmaRestart
@@ -90,6 +91,23 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         There is none until the first rung is over.
         """
         return self.solution or self.finalists.champion
+
+    def _rank(self, standing: Standing) -> tuple[float, float]:
+        """Return what laws are ranked by, see ``Judge.value``, with few conditions as reason for doubt."""
+        if standing.faulty:
+            return -math.inf, -math.inf
+        mean = standing.reward / standing.conditions
+        if self.spec.return_threshold is not None:
+            return mean, standing.conditions
+        return standing.successes / (standing.conditions + 1), mean
+
+    def _outdoes(self, standing: Standing, champion: LawFinalist) -> bool:
+        if self.solution is not None or standing.conditions < FEWEST:
+            return False
+        score, candidate = champion.score, standing.candidate
+        known = Standing(candidate, len(score.returns), int(score.successes.sum()))
+        known.reward, known.faulty = float(score.returns.sum()), score.faulty
+        return self._rank(standing) > self._rank(known)
 
     def _candidate(self, champion: LawFinalist) -> Candidate:
         return Candidate(champion.number, None, {}, champion.name, "search", champion.law.to_data())
@@ -177,6 +195,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
             [restart.structure for restart in restarts],
             [restart.strategy.mean for restart in restarts],
         )
+        self._part_is_over()
         yield from self._settle()
         order = sorted(range(len(restarts)), key=lambda k: self.finalists.value(entered[k]), reverse=True)
         return [restarts[k] for k in order]
