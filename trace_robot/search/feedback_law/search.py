@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
 from trace_robot.search.feedback_law.evaluation import POOL, LawEvaluation, LawFinalist, LawFinalists
@@ -25,6 +26,7 @@ STARTS = 3  # of a structure with a switch, and of a structure in a later race: 
 AT_MOST = 2  # restarts of one structure that go on
 REMEASURED = 4  # laws that show how large numbers are when the controls are good
 STALE = 2  # rungs without a better law after which a race is given up
+LARGEST = 1000  # numbers of an action: a constant for each is what CMA-ES can still tune
 CONSTANT = 6  # probes that push one way all the time
 RANDOM = 18  # probes with numbers of all sizes
 
@@ -45,9 +47,17 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         spec: the environment.
         seeds: POOL training conditions.
         seed: of all random choices.
+
+    Raises:
+        PolicyError: the action has more than LARGEST numbers.
     """
 
     def __init__(self, spec: TaskSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
+        if spec.action_size > LARGEST:
+            raise PolicyError(
+                f"the built-in search tunes laws of at most {LARGEST} actions, and {spec.name!r} has"
+                f" {spec.action_size}; use --optimizer cma with a policy of few numbers, or a model"
+            )
         self.spec = spec
         self.seeds = tuple(seeds)
         self.random = np.random.default_rng(seed)
@@ -135,7 +145,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
                 return
             every = yield from self._remeasured(features)
             # In turn near the best law and anywhere: the first refines, the second leaves a poor optimum.
-            restarts = self._from_best(every) if race % 2 else self._from_nothing(every)
+            restarts = (self._from_best(every) if race % 2 else []) or self._from_nothing(every)
 
     def _identify(self) -> Steps[Features]:
         """Run probes, laws that push one way or at random, and return the features."""
