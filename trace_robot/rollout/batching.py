@@ -1,4 +1,4 @@
-"""Batching: cuts a stream of jobs into groups that one worker runs together, and at a budget."""
+"""Batching: groups of jobs that one worker runs together, and their budget."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class BatchLimit:
     least: int = 0
 
     def certain(self, spent: int, workers: int) -> int:
-        """Return how many further jobs may run at once: all but ``workers`` - 1 of them are certain to count.
+        """Return how many further jobs may run at once.
+
+        All but ``workers`` - 1 of them are certain to count.
 
         Args:
             spent: simulator steps of the jobs before.
@@ -64,7 +66,7 @@ class BatchLimit:
 def run_within(
     stream: Stream, workers: int, jobs: Sequence[Job], limit: BatchLimit, on_episode: OnEpisode | None = None
 ) -> dict[int, Episode]:
-    """Run jobs until a limit is reached; see ``RolloutEngine.run_within``.
+    """Run jobs until a limit is reached, as ``RolloutEngine.run_within`` says.
 
     Args:
         stream: of an engine.

@@ -233,7 +233,7 @@ class Evaluator:
         limiter: Limiter | None = None,
         seen: dict[int, Episode] | None = None,
     ) -> Mapping[int, Episode]:
-        """Run jobs and return the episodes that count; ``seen`` gets each one as it ends."""
+        """Run jobs and return the episodes that count. ``seen`` gets each one as it ends."""
         done = 0
 
         def count(index: int, episode: Episode) -> None:

@@ -58,7 +58,7 @@ def _successes(evaluation: Evaluation) -> int:
 
 
 def _ahead_on_the_same(evaluation: Evaluation, best: Evaluation) -> float:
-    """Return the difference of the scores, summed over the conditions that both were tried on."""
+    """Return the difference of the scores, summed over common conditions."""
     scores = _by_condition(best)
     mine = _by_condition(evaluation)
     return sum(mine[seed] - scores[seed] for seed in mine if seed in scores)
@@ -99,7 +99,7 @@ class RunBudget:
 
     @property
     def steps(self) -> int | None:
-        """Simulator steps of which the rollouts of candidates may make use, None for no limit."""
+        """Simulator steps that the rollouts of candidates may take, None for no limit."""
         steps = self.settings.steps
         if steps is None or not self.keeps:
             return steps

@@ -156,7 +156,7 @@ class OptimizationLoop:
         return reason
 
     def _ask(self) -> list[Candidate] | str:
-        """Return the next candidates, or why a model of an optimizer of one's own answers no more."""
+        """Return the next candidates, or the reason why a model answers no more."""
         try:
             return self.optimizer.ask()
         except BudgetExceededError as error:
@@ -174,7 +174,7 @@ class OptimizationLoop:
     def _evaluate(
         self, candidates: Sequence[Candidate], *, graph: bool = False, least: int = 0, last: bool = False
     ) -> list[Evaluation]:
-        """Evaluate within the budget. Where an exception ends it, the best so far is put on disk first."""
+        """Evaluate within the budget, and leave the best on disk where an exception ends it."""
         least = least or int(self.start is None)
         limiter = self.budget.limiter(last=last, least=least)
         try:
@@ -355,5 +355,5 @@ class OptimizationLoop:
 
 
 def _rank(trial: Evaluation) -> tuple[float, float]:
-    """Return by what trials on different numbers of conditions are compared: successes, then the score."""
+    """Return what trials on different numbers of conditions are compared by."""
     return sum(episode.success for episode in trial.episodes), trial.outcome.score

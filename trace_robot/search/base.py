@@ -106,9 +106,9 @@ class GeneratorSearch(ABC, Generic[Champion]):
             self._waiting = []
 
     def consider(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes of some candidates of the last ``ask`` into the best so far, and go no further.
+        """Take outcomes of some candidates of the last ``ask`` into the best so far.
 
-        For a budget that ends within a batch: what was seen until then counts.
+        For a budget that ends within a batch: what was seen until then counts, and the search goes no further.
 
         Args:
             outcomes: each over some conditions of its candidate at least.
@@ -133,7 +133,7 @@ class GeneratorSearch(ABC, Generic[Champion]):
 
     @property
     def contender(self) -> Candidate | None:
-        """The leader of the part that is not finished, where it does better than the champion; with ``seeds``."""
+        """The leader of the unfinished part, where it does better than the champion."""
         champion, leader = self.champion, self._leader
         if champion is None or leader is None or not self._outdoes(leader, champion):
             return None
@@ -141,7 +141,7 @@ class GeneratorSearch(ABC, Generic[Champion]):
 
     @property
     def finalists_to_score(self) -> list[Candidate]:
-        """What to score when a run ends now, in this order: the best and, if there is one, the contender."""
+        """What to score when a run ends now, in order: the best, then a contender."""
         return [candidate for candidate in (self.best, self.contender) if candidate is not None]
 
     @classmethod

@@ -144,10 +144,10 @@ class Journal:
         return over
 
     def take_cut(self, request: str) -> JournalEntry | None:
-        """Return the next entry if it says where the clock cut the batch that is asked for.
+        """Return the next entry if it says where the clock cut a batch.
 
         Args:
-            request: the hash of the batch.
+            request: the hash of the batch that is asked for.
         """
         if not self.replaying:
             return None

@@ -69,9 +69,10 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
 
 
 def _alike(changes: Array) -> Callable[[Array], Array]:
-    """Return a function that says which changes may correlate with a rate, a little more than ``_slope`` finds.
+    """Return a function that says which changes may correlate with a rate.
 
-    One product of matrices for all of them: pair by pair takes 6 s for the 348 numbers of a humanoid.
+    It finds a little more than ``_slope``, which decides.
+    One product of matrices for all of them: pair by pair takes 6 s for 348 numbers (measured).
 
     Args:
         changes: (T, count), one a column.
@@ -172,7 +173,7 @@ def _disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 def _is_rate(
     episodes: Sequence[Mapping[str, float]], j: int, pairs: Sequence[tuple[int, int]], names: Iterable[str]
 ) -> bool:
-    """Return whether number j is mostly the rate of another one or of an angle, by its names in the episodes."""
+    """Return whether number j, of these names, is mostly the rate of another one."""
     representative = [episode for episode in episodes if any(name.startswith("rate_") for name in episode)]
     circles = {str(i) for pair in pairs for i in pair}
     angles = {"_".join(map(str, ("rate", j, *pair))) for pair in pairs}

@@ -103,7 +103,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         return self.solution or self.finalists.champion
 
     def _rank(self, standing: Standing) -> tuple[float, float]:
-        """Return what laws are ranked by, see ``Judge.value``, with few conditions as reason for doubt."""
+        """Return what laws are ranked by: ``Judge.value``, doubted on few conditions."""
         if standing.faulty:
             return -math.inf, -math.inf
         mean = standing.reward / standing.conditions

@@ -139,7 +139,7 @@ def structures(features: Features, actions: int) -> list[Structure]:
 
 
 def _sparse(table: _Table, actions: int) -> list[Structure]:
-    """Return linear feedback of few numbers of a long observation, several choices of them.
+    """Return sparse linear feedback: of a few numbers, in several choices.
 
     Without knowledge of what matters, the race between them chooses: the first numbers, which are often positions, and
     others at random, the same ones for the same environment.

@@ -111,7 +111,7 @@ class StagedSearch(GeneratorSearch[Individual]):
 
     @property
     def finalists_to_score(self) -> list[Candidate]:
-        """What to score when a run ends now: a contender, which is proven, in place of the best."""
+        """What to score when a run ends now: a contender, which is proven, or the best."""
         final = self.contender or self.best
         return [] if final is None else [final]
 
