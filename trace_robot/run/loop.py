@@ -88,7 +88,17 @@ class Ended:
     folder: Path
 
 
-Event = Started | Progressed | Iterated | Ended
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A thing to know of the model's endpoint, such as a field that it refuses.
+
+    Each text comes once.
+    """
+
+    text: str
+
+
+Event = Started | Progressed | Iterated | Noted | Ended
 
 OnEvent = Callable[[Event], None]
 
@@ -115,6 +125,7 @@ class OptimizationLoop:
         self.budget = RunBudget(
             run.settings, lambda: run.journal.seconds, spec.simulator_steps or spec.horizon
         )
+        self._noted: list[str] = []
         self._written_at = 0  # simulator steps when the search's best was last made an iteration
         self._kept: tuple[int, str] = (-1, "")  # id and note of the search's best program that is on disk
         self._leftover: Candidate | None = None  # the best program of a batch that the budget cut
@@ -134,6 +145,7 @@ class OptimizationLoop:
             candidates = self._ask()
             if isinstance(candidates, str):
                 return candidates
+            self._note()
             if not candidates:
                 return self.optimizer.done or "the optimizer has nothing more to try"
             if self.start is None and candidates[0].origin != "start":
@@ -282,6 +294,13 @@ class OptimizationLoop:
         if seconds is not None and self.run.journal.time_over(seconds):
             return f"{settings.seconds:g} seconds spent"
         return ""
+
+    def _note(self) -> None:
+        """Report what is new to know of the model's endpoint."""
+        for text in (*self.run.config.notes, *getattr(self.optimizer, "notes", ())):
+            if text not in self._noted:
+                self._noted.append(text)
+                self.on_event(Noted(text))
 
     def _progress(self, done: int, total: int, *, stage: Stage = "training") -> None:
         seconds = self.run.journal.seconds
