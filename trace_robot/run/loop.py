@@ -199,7 +199,7 @@ class OptimizationLoop:
             raise
 
     def _keep_rescued(self, trials: Sequence[Evaluation]) -> None:
-        """Put the best of an unfinished batch on disk, where it is better, in case the run is not taken up again."""
+        """Put the best of an unfinished batch on disk, where it is better."""
         if any(trial.candidate.program is not None for trial in trials):
             if isinstance(self.optimizer, GeneratorSearch):
                 self.optimizer.consider([trial.outcome for trial in trials])

@@ -178,7 +178,7 @@ class GeneratorSearch(ABC, Generic[Champion]):
         """The best controller so far, None until the search can compare some."""
 
     def _consider(self, candidate: Candidate, outcome: Outcome) -> None:
-        """Add an outcome to a candidate's standing, and make it the leader if it did better than the one before."""
+        """Add an outcome to a candidate's standing, and let the best one lead."""
         standing = self._standings.setdefault(candidate.id, Standing(candidate))
         standing.add(outcome, len(candidate.seeds or (0,)))
         leader = self._leader
