@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+# How the message of an environment's fault begins that the controller may have caused: a simulation that exploded.
+UNSTABLE: Final = "the simulation became unstable"
 
 Category = Literal[
     "blocked",

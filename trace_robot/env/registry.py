@@ -13,7 +13,7 @@ from typing import Any
 
 from trace_robot.child_process import workspace_root
 from trace_robot.env.conformance import require
-from trace_robot.env.declared import plugin_of_id
+from trace_robot.env.declared import DeclaredPlugin, plugin_of_id
 from trace_robot.env.gymnasium_ids import gymnasium_ids
 from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
 from trace_robot.errors import UnknownNameError, WorkspaceError, unknown
@@ -92,7 +92,12 @@ def make(name: str, /, **options: Any) -> Any:
         WorkspaceError: as of ``describe``.
     """
     plugin, name = _lookup_checked(name, options)
-    return plugin.make(name, **options)
+    env = plugin.make(name, **options)
+    if isinstance(plugin, DeclaredPlugin):
+        return env  # an ``EnvAdapter``, which checks every value itself
+    from trace_robot.env.guard import guarded  # with gymnasium, which a list of environments does not need
+
+    return guarded(env, f"{plugin.file}: {name}")
 
 
 def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
