@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,15 @@ from gymnasium.spaces import Box
 
 from trace_robot.env import recording
 from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Transition
-from trace_robot.env.guard import NUMBERS, StabilityMonitor, finite, reset_values, step_values, truth
+from trace_robot.env.guard import (
+    NUMBERS,
+    StabilityMonitor,
+    finite,
+    require_finite,
+    reset_values,
+    step_values,
+    truth,
+)
 from trace_robot.env.recording import StateRecorder
 from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, OrderError
@@ -209,7 +216,9 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         declared = self._declaration
         if not self._judges:
             number, success = reward, self._flagged(info)
-            failure = bool(declared.failure) and truth(f"info[{declared.failure!r}]", info.get(declared.failure))
+            failure = bool(declared.failure) and truth(
+                f"info[{declared.failure!r}]", info.get(declared.failure)
+            )
         else:
             named = self.task_spec.named(self._observation)
             step = Transition(named, float(reward), bool(terminated), info, observation, self.inner.unwrapped)
@@ -251,10 +260,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         ]
         values = {name: info.get(name) for name in names}
         numbers = {name: float(value) for name, value in values.items() if isinstance(value, NUMBERS)}
-        # One sum is faster than a look at each; only a sum that is not finite needs them.
-        if not math.isfinite(sum(numbers.values())):
-            for name, number in numbers.items():
-                finite(f"info[{name!r}]", number, "; name the entries that count by terms=(...) in its plug-in")
+        require_finite(numbers)
         return numbers
 
 

@@ -133,17 +133,18 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
     # The middle is a legal action of every space; zero is not where a bound is above it.
     middle = (np.array(action.low) + np.array(action.high)) / 2
     own = type(env.unwrapped).__module__.startswith("gymnasium.envs.")
-    number = 0
+    begun = False
     try:
         with quiet():
             reset_values(env.reset(seed=0))
-            for number in range(1 if own else steps):
+            for _ in range(1 if own else steps):
                 _, _, terminated, truncated, info = step_values(env.step(action.action(middle)))
+                begun = True
                 flag = next((name for name in SUCCESS_FLAGS if name in info), None)
                 if flag is not None or terminated or truncated:
                     return flag
     except Exception as error:  # a user's or a package's environment may raise anything
-        if number == 0:
+        if not begun:
             kind = "" if isinstance(error, TraceRobotError) else f"{type(error).__name__}: "
             raise EnvironmentFault(
                 f"{type(env.unwrapped).__name__} fails in its first step: {kind}{error}"

@@ -19,11 +19,13 @@ import numpy as np
 from trace_robot.env.spaces import all_finite
 from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import UNSTABLE
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.spec import Array
 
 STEP = "(observation, reward, terminated, truncated, info)"
 OLD_STEP = ", as Gym before 0.26; split done into terminated and truncated"
-DEPTH = 6  # attributes from the environment to its MjData: env.env.unwrapped._env._physics._data._data has five
+DEPTH = (
+    6  # attributes from the environment to its MjData: env.env.unwrapped._env._physics._data._data has five
+)
 MOST_OBJECTS = 5000  # looked at in one search, about 5 ms
 SEARCHES = 3  # episodes after which an environment without MjData is taken to have none
 NUMBERS = (float, int, np.number, np.bool_)
@@ -137,6 +139,8 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         observation, reward, terminated, truncated, info = step_values(self.env.step(action))
         self._monitor.check()
         self._require(observation)
+        truth("info['success']", info.get("success"))
+        require_finite({name: float(value) for name, value in info.items() if isinstance(value, NUMBERS)})
         return observation, finite("the reward", reward), terminated, truncated, info
 
     def _require(self, observation: Any) -> None:
@@ -200,6 +204,14 @@ def finite(what: str, value: Any, remedy: str = "") -> float:
     if not math.isfinite(number):
         raise EnvironmentFault(f"{what} is not finite: {number}{remedy}")
     return number
+
+
+def require_finite(numbers: Mapping[str, float]) -> None:
+    """Check the numbers of an info, and raise EnvironmentFault for one that is not finite."""
+    # One sum is faster than a look at each; only a sum that is not finite needs them.
+    if not math.isfinite(sum(numbers.values())):
+        for name, number in numbers.items():
+            finite(f"info[{name!r}]", number, "; name the entries that count by terms=(...) in its plug-in")
 
 
 def truth(what: str, value: Any) -> bool:

@@ -10,9 +10,11 @@ import argparse
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import TraceRobotError
@@ -20,6 +22,7 @@ from trace_robot.rollout.affinity import SharedCpu
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode
+from trace_robot.rollout.heartbeat import Heartbeat
 
 SEND_EVERY = 0.1  # seconds between two messages at least: episodes of programs take milliseconds
 END_SECONDS = 2.0
@@ -80,8 +83,17 @@ def main() -> None:
     parser.add_argument("descriptor", type=int)
     parser.add_argument("--trusted", action="store_true")
     parser.add_argument("--lock-step", type=int)
+    parser.add_argument("--heartbeat", type=Path)
     options = parser.parse_args()
-    runner = EnvRunner(trusted=options.trusted, lock_step=options.lock_step, cpu=SharedCpu())
+    # What environments print goes to the engine by a pipe, and a worker that crashes leaves its last line there.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    runner = EnvRunner(
+        trusted=options.trusted,
+        lock_step=options.lock_step,
+        cpu=SharedCpu(),
+        heartbeat=Heartbeat(options.heartbeat),
+    )
     try:
         serve(Connection(options.descriptor), runner)
     except BrokenPipeError:

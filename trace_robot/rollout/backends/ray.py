@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import is_secret, workspace_root
+from trace_robot.child_process import OutputLog, is_secret, workspace_root
 from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
 from trace_robot.rollout.backends.base import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
+from trace_robot.rollout.heartbeat import Hang
 
 NUMBERS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LARGEST_PLUGIN_MB = 100
@@ -49,6 +50,7 @@ class RayBackend:
             raise UsageError(
                 f"this process is connected to a Ray cluster already; leave the address {address!r} out"
             )
+        self.output = OutputLog()  # Ray keeps what actors print in files of its own
         self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self._plugins = self._ray.put(_plugins(Path(workspace_root())))
         self._options = {"trusted": trusted, "lock_step": lock_step}
@@ -111,6 +113,10 @@ class _RayWorker:
         except self._ray.exceptions.RayError as error:
             return WorkerMessage(died=str(error).strip().partition("\n")[0] or type(error).__name__)
         return WorkerMessage(content) if kind == "episodes" else WorkerMessage(error=error_of(name, content))
+
+    def hang(self) -> Hang | None:
+        """Return None: no memory is shared with another node."""
+        return None
 
     def kill(self) -> None:
         self.outstanding.clear()
