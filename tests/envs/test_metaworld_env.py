@@ -148,9 +148,7 @@ def test_a_simulation_that_diverges_is_a_fault_and_the_next_episode_is_as_if_it_
     expected = [raw.step(action)[0].tobytes() for _ in range(5)]
     raw.reset(seed=0)
     raw.simulation.data.qvel[:] = 1e12
-    with pytest.raises(
-        EnvironmentFault, match=r"^the simulation became unstable: .*; start a new episode$"
-    ):
+    with pytest.raises(EnvironmentFault, match=r"^the simulation became unstable: .*; start a new episode$"):
         raw.step(action)
     raw.reset(seed=0)
     assert [raw.step(action)[0].tobytes() for _ in range(5)] == expected

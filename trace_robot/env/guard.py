@@ -80,7 +80,7 @@ class StabilityMonitor:
 
 
 def silence_mujoco() -> None:
-    """Log MuJoCo's warnings, which it would print and append to MUJOCO_LOG.TXT in the current folder."""
+    """Log MuJoCo's warnings, which it would print and append to MUJOCO_LOG.TXT."""
     mujoco = sys.modules.get("mujoco")
     if mujoco is not None and mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(logging.getLogger("trace_robot.mujoco").info)
@@ -156,7 +156,7 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def guarded(env: Any, where: str) -> Any:
-    """Return an environment of a plug-in's own function ``make`` with its values checked.
+    """Return what a plug-in's function ``make`` returned, its values checked.
 
     One with the attribute ``checks_itself`` is left as it is: Meta-World's steps are so short that a second check
     would take a tenth of them.
@@ -174,14 +174,14 @@ def guarded(env: Any, where: str) -> Any:
 
 
 def reset_values(result: Any) -> tuple[Any, Mapping[str, Any]]:
-    """Return observation and info of a reset, or raise EnvironmentFault for anything else."""
+    """Return observation and info of a reset, or raise EnvironmentFault."""
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
         raise EnvironmentFault(f"reset must return (observation, info), got {kind_of(result)}")
     return result
 
 
 def step_values(result: Any) -> tuple[Any, Any, Any, Any, Any]:
-    """Return the five values of a step, or raise EnvironmentFault for any other number or kind."""
+    """Return the five values of a step, or raise EnvironmentFault."""
     if not isinstance(result, tuple) or len(result) != 5:
         old = OLD_STEP if isinstance(result, tuple) and len(result) == 4 else ""
         raise EnvironmentFault(f"step must return {STEP}, got {kind_of(result)}{old}")
@@ -207,7 +207,7 @@ def finite(what: str, value: Any, remedy: str = "") -> float:
 
 
 def require_finite(numbers: Mapping[str, float]) -> None:
-    """Check the numbers of an info, and raise EnvironmentFault for one that is not finite."""
+    """Raise EnvironmentFault for a number of info that is not finite."""
     # One sum is faster than a look at each; only a sum that is not finite needs them.
     if not math.isfinite(sum(numbers.values())):
         for name, number in numbers.items():
@@ -241,7 +241,7 @@ def kind_of(result: Any) -> str:
 
 
 def _simulations(root: Any) -> Iterator[tuple[tuple[tuple[str, Any], ...], Any]]:
-    """Yield every ``MjData`` that can be reached by attributes, breadth first, with the path to it."""
+    """Yield every ``MjData`` below an object and the path to it, breadth first."""
     queue: deque[tuple[tuple[tuple[str, Any], ...], Any]] = deque([((), root)])
     seen = {id(root)}
     while queue and len(seen) < MOST_OBJECTS:
@@ -257,7 +257,7 @@ def _simulations(root: Any) -> Iterator[tuple[tuple[tuple[str, Any], ...], Any]]
 
 
 def _children(value: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
-    """Yield what a value holds and may hold a simulation itself, without calling a property."""
+    """Yield what a value holds and may hold a simulation, calling no property."""
     if isinstance(value, dict):
         pairs = [(("item", key), child) for key, child in value.items()]
     elif isinstance(value, list | tuple):

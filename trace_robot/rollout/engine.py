@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from trace_robot.child_process import OutputLog
 from trace_robot.errors import EnvironmentFault, OrderError, UsageError
 from trace_robot.fault import WORKER_DIED, Fault
-from trace_robot.rollout.backends.base import Backend, InProcessBackend, Worker, WorkerMessage
+from trace_robot.rollout.backends import Backend, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch, Batches
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.heartbeat import MAKE, SEED_MASK, Hang
@@ -160,12 +160,15 @@ class RolloutEngine:
 
     def _create_backend(self) -> Backend:
         if self._size == 0:
+            # Simulators and the sandbox are imported by the process that runs them, not by every user of the engine.
+            from trace_robot.rollout.worker import InProcessBackend
+
             return InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
         if self._name == "ray":
             from trace_robot.rollout.backends.ray import RayBackend
 
             return RayBackend(self._size, self._address, trusted=self._trusted, lock_step=self._lock_step)
-        from trace_robot.rollout.backends.processes import ProcessBackend
+        from trace_robot.rollout.backends import ProcessBackend
 
         size = default_workers() if self._size is None else self._size
         return ProcessBackend(size, trusted=self._trusted, lock_step=self._lock_step)
@@ -246,10 +249,10 @@ class RolloutEngine:
         return episodes
 
     def _hung(self, worker: _PooledWorker, queue: Batches, hang: Hang) -> tuple[int, Episode]:
-        """Discard a worker whose environment hangs, requeue its other jobs, and return the one at fault.
+        """Discard a worker whose environment hangs, and return the episode at fault.
 
-        Raises EnvironmentFault where no episode of the environment has ended so far, or none since several hung: every
-        further one would take as long.
+        Its other jobs are requeued. Raises EnvironmentFault where no episode of the environment has ended so far, or
+        none since several hung, as every further one would take as long.
         """
         jobs = worker.batches[0]
         index = next((i for i, job in jobs.items() if job.seed & SEED_MASK == hang.seed), next(iter(jobs)))

@@ -252,7 +252,7 @@ class _EpisodeState:
 
 
 def _fault_of(error: BaseException) -> Fault:
-    """Return the fault of an environment that raised, with the line of its own code."""
+    """Return the fault of an environment that raised, with the line that did."""
     text = " ".join(str(error).split())
     if isinstance(error, TraceRobotError):
         return Fault("environment", text)
@@ -263,7 +263,7 @@ def _fault_of(error: BaseException) -> Fault:
 
 
 def place_of(error: BaseException) -> str:
-    """Return " (FILE, line N)" of the innermost line outside this library, "" without one."""
+    """Return " (FILE, line N)", the innermost line outside this library, or ""."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_own(frame.filename)]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 

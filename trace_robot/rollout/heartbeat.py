@@ -27,7 +27,9 @@ SEED_MASK = 2**62 - 1
 
 
 class Heartbeat:
-    """Notes of the call that an environment is in: a count, odd inside a call; which call; its condition.
+    """A worker's notes of the call that its environment is in.
+
+    They are a count, which is odd inside a call, which call it is, and the condition.
 
     Args:
         file: of SIZE bytes, which the engine reads; None to note for this process alone.
@@ -59,7 +61,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """A call that has lasted too long: MAKE, RESET or STEP, its condition and its seconds so far."""
+    """A call that has lasted too long: MAKE, RESET or STEP, and its condition."""
 
     call: int
     seed: int
@@ -73,7 +75,7 @@ class Hang:
 
 
 class HeartbeatReader:
-    """The engine's end: how long the present call has lasted, compared with the longest one that ended."""
+    """The engine's end of a heartbeat: how long the present call has lasted."""
 
     def __init__(self, slots: memoryview) -> None:
         self._slots = slots
@@ -87,7 +89,9 @@ class HeartbeatReader:
         return cls(memoryview(_mapped(file)).cast("q"))
 
     def hang(self) -> Hang | None:
-        """Return the call that has lasted too long, None where there is none. To be asked about once a second."""
+        """Return the call that has lasted too long, None where there is none.
+
+        To be asked about once a second, since it sees a call when it is asked."""
         now = time.monotonic()
         if (count := self._slots[0]) != self._count:
             self._longest = max(self._longest, self._lasted)

@@ -1,0 +1,203 @@
+"""The protocol between engine and workers, and local processes."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+from trace_robot import errors
+from trace_robot.child_process import (
+    ONE_THREAD,
+    OutputLog,
+    clean_environment,
+    python_command,
+)
+from trace_robot.errors import EnvironmentFault, TraceRobotError
+from trace_robot.rollout.batching import Batch
+from trace_robot.rollout.episode import Episode
+from trace_robot.rollout.heartbeat import Hang, HeartbeatReader
+
+END_SECONDS = 5.0
+
+
+class ProcessBackend:
+    """Local worker processes, in an empty folder and without keys."""
+
+    ahead = 2  # the next batch is in the worker's inbox while the answer to the last one travels
+
+    def __init__(self, size: int, *, trusted: bool, lock_step: int | None) -> None:
+        self.size = size
+        self._arguments = ["--trusted"] if trusted else []
+        self._arguments += [] if lock_step is None else ["--lock-step", str(lock_step)]
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._beats: tempfile.TemporaryDirectory[str] | None = None
+        self._started = 0
+        self.output = OutputLog()
+
+    def start(self) -> Worker:
+        if self._folder is None or self._beats is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="trace-robot-")
+            # Apart, as the other is where environments write.
+            self._beats = tempfile.TemporaryDirectory(prefix="trace-robot-")
+        self._started += 1
+        beats = Path(self._beats.name, str(self._started))
+        return ProcessWorker(self._folder.name, self._arguments, beats, self.output)
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
+        by_connection = {worker.connection: worker for worker in workers if isinstance(worker, ProcessWorker)}
+        ready = [by_connection[connection] for connection in wait(list(by_connection), timeout=seconds)]  # type: ignore[index]
+        return [(worker, worker.receive()) for worker in ready]
+
+    def close(self, idle: Sequence[Worker]) -> None:
+        processes = [worker for worker in idle if isinstance(worker, ProcessWorker)]
+        for worker in processes:  # all first, so that they end side by side
+            worker.connection.close()
+        for worker in processes:
+            worker.join()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+        if self._beats is not None:
+            self._beats.cleanup()
+            self._beats = None
+
+
+class ProcessWorker:
+    """One worker process and the connection to it."""
+
+    def __init__(self, folder: str, arguments: Sequence[str], beats: Path, output: OutputLog) -> None:
+        self._heartbeat = HeartbeatReader.of(beats)
+        self._output = OutputLog(output)
+        arguments = ["--heartbeat", str(beats), *arguments]
+        ours, theirs = Pipe()
+        with theirs:
+            self.process = subprocess.Popen(
+                python_command(
+                    "trace_robot.rollout.worker", str(theirs.fileno()), "--heartbeat", str(beats), *arguments
+                ),
+                pass_fds=[theirs.fileno()],
+                cwd=folder,
+                env=clean_environment(ONE_THREAD),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C at the terminal reaches the parent only, which decides
+            )
+        self.connection: Connection[Any, Any] = ours
+        self._reader = threading.Thread(target=self._output.read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
+
+    def send(self, batch: Batch) -> None:
+        with contextlib.suppress(ConnectionError):  # it died: ``receive`` reports that
+            self.connection.send(batch)
+
+    def receive(self) -> WorkerMessage:
+        try:
+            message = self.connection.recv()
+        except (EOFError, ConnectionError):
+            return WorkerMessage(died=f"its process ended{self._last_words()}")
+        if message[0] == "error":
+            return WorkerMessage(error=error_of(message[2], message[1]))
+        return WorkerMessage(message[1])
+
+    def hang(self) -> Hang | None:
+        return self._heartbeat.hang()
+
+    def _last_words(self) -> str:
+        """Return the exit code or signal of the process, and its last line of output."""
+        try:
+            code = self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return ""
+        self._reader.join(1.0)
+        how = f" by signal {signal.Signals(-code).name}" if code < 0 else f" with exit code {code}"
+        return f"{how}; it wrote: {self._output.last}" if self._output.last else how
+
+    def kill(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+
+    def join(self) -> None:
+        """Wait until the process has exited, or kill it after END_SECONDS."""
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMessage:
+    """Episodes or an error from a worker.
+
+    The first message, even if empty, means that the worker is ready. episodes: (index of the job, episode). error: why
+    nothing can be run at all. died: why the worker is gone, "" if it lives.
+    """
+
+    episodes: Sequence[tuple[int, Episode]] = ()
+    error: TraceRobotError | None = None
+    died: str = ""
+
+
+class Worker(Protocol):
+    """Runs batches in the order in which they are sent."""
+
+    def send(self, batch: Batch) -> None: ...
+
+    def hang(self) -> Hang | None:
+        """Return the call that hangs, None where none does or the backend cannot tell."""
+        ...
+
+    def kill(self) -> None:
+        """Terminate the worker at once and drop its outstanding batches."""
+        ...
+
+
+class Backend(Protocol):
+    """Starts workers and receives their messages.
+
+    size: number of workers. ahead: batches that one worker may hold, more than one to hide the latency of sending.
+    output: what environments printed.
+    """
+
+    size: int
+    ahead: int
+    output: OutputLog
+
+    def start(self) -> Worker: ...
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
+        """Return the messages that have arrived, after waiting for a first one.
+
+        Args:
+            workers: to wait for.
+            seconds: to wait at most.
+        """
+        ...
+
+    def close(self, idle: Sequence[Worker]) -> None:
+        """Shut down.
+
+        Workers in ``idle`` have no outstanding batches and may exit by themselves.
+        """
+        ...
+
+
+def error_of(name: str, text: str) -> TraceRobotError:
+    """Rebuild an exception that a worker sent as its class's name and its text.
+
+    Args:
+        name: of a class in ``trace_robot.errors``; EnvironmentFault stands for any other.
+        text: the message.
+    """
+    kind = getattr(errors, name, EnvironmentFault)
+    error: TraceRobotError = kind(text)
+    return error
