@@ -133,7 +133,7 @@ class DeclaredPlugin:
                     env = make_registered(declaration.id, arguments, render_mode)
         except TraceRobotError:
             raise
-        except Exception as error:  # a user's or a package's constructor may raise anything
+        except (Exception, SystemExit) as error:  # a user's or a package's constructor may raise anything
             raise self._make_error(declaration, error) from error
         if not hasattr(env, "reset") or not hasattr(env, "step"):
             raise WorkspaceError(
@@ -141,7 +141,7 @@ class DeclaredPlugin:
             )
         return env
 
-    def _make_error(self, declaration: Environment, error: Exception) -> TraceRobotError:
+    def _make_error(self, declaration: Environment, error: BaseException) -> TraceRobotError:
         where, reason = f"{self.file}: {declaration.env_name}", " ".join(str(error).split())
         # gymnasium raises DependencyNotInstalled for a missing package. It is compared by name, because loading
         # gymnasium here would hide the error where gymnasium itself is what cannot be loaded.

@@ -143,7 +143,7 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
                 flag = next((name for name in SUCCESS_FLAGS if name in info), None)
                 if flag is not None or terminated or truncated:
                     return flag
-    except Exception as error:  # a user's or a package's environment may raise anything
+    except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
         if not begun:
             kind = "" if isinstance(error, TraceRobotError) else f"{type(error).__name__}: "
             raise EnvironmentFault(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trace_robot.env.declaration import SUCCESS_MISSING
+from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.episode import Episode, Job
@@ -55,6 +58,8 @@ class Evaluator:
             as having solved anything; its outcome is then over both.
         keep_observations: bring back what controllers observed.
         environment_steps, candidates: counts so far.
+        failed: episodes so far that the environment's own failure ended.
+        failure: the last one as text.
     """
 
     engine: JobRunner
@@ -66,6 +71,8 @@ class Evaluator:
     keep_observations: bool = False
     environment_steps: int = 0
     candidates: int = 0
+    failed: int = 0
+    failure: str = ""
 
     @classmethod
     def of(cls, engine: JobRunner, task: Task, settings: Settings) -> Evaluator:
@@ -106,7 +113,9 @@ class Evaluator:
             for candidate, text in zip(candidates, texts, strict=True)
             for seed in (candidate.seeds or self.seeds)
         ]
-        episodes = self._episodes(jobs, on_progress)
+        done = self._episodes(jobs, on_progress)
+        require_environment(done, start=not self.candidates)
+        episodes = iter(done)
         self.candidates += len(candidates)
         evaluations = []
         for candidate, text in zip(candidates, texts, strict=True):
@@ -149,7 +158,9 @@ class Evaluator:
             dataclasses.replace(self.job(text, seed), record=keep_states, observe=observe, level="outcome")
             for seed in seeds
         ]
-        return list(self._episodes(jobs, on_progress))
+        episodes = self._episodes(jobs, on_progress)
+        require_environment(episodes, start=not self.candidates)
+        return episodes
 
     def job(self, text: str, seed: int) -> Job:
         """Return the job that rolls a controller out on a training condition.
@@ -174,17 +185,21 @@ class Evaluator:
             return self.job(text, seed)
         return Job(self.task.env, seed, self.task.options, program=candidate.program, measure=True)
 
-    def _episodes(self, jobs: Sequence[Job], on_progress: OnProgress | None) -> Any:
+    def _episodes(self, jobs: Sequence[Job], on_progress: OnProgress | None) -> list[Episode]:
         done = 0
 
         def count(_: int, episode: Episode) -> None:
             nonlocal done
             done += 1
-            self.environment_steps += episode.steps
+            # A step that raised is a step too, or a budget of steps would never be spent on a broken environment.
+            failed = episode.fault is not None and episode.fault.of_environment
+            self.environment_steps += max(episode.steps, int(failed))
+            self.failed += failed
+            self.failure = episode.fault.message if failed and episode.fault else self.failure
             if on_progress is not None:
                 on_progress(done, len(jobs))
 
-        return iter(self.engine.run(jobs, on_episode=count))
+        return self.engine.run(jobs, on_episode=count)
 
     def _graph(self, text: str, episodes: Sequence[Episode]) -> Records:
         """Run the representative episode again, traced, and return its graph."""
@@ -193,6 +208,34 @@ class Evaluator:
         (traced,) = self.engine.run([job])
         self.environment_steps += traced.steps
         return tuple(traced.graph)
+
+
+def require_environment(episodes: Sequence[Episode], *, start: bool = False) -> None:
+    """Raise EnvironmentFault where the environment fails whatever a controller does.
+
+    Args:
+        episodes: of one batch.
+        start: whether they are the first of a run; then it is enough that all failed. Later ones, which a
+            controller may have provoked, must have failed in their reset.
+    """
+    faults = [
+        episode.fault for episode in episodes if episode.fault is not None and episode.fault.of_environment
+    ]
+    if not episodes or len(faults) < len(episodes):
+        return
+    # An episode that was reset has an info, with the number of its steps.
+    if start or (len(episodes) > 1 and not any(episode.infos or episode.decisions for episode in episodes)):
+        fault, count = Counter(faults).most_common(1)[0]
+        some = "" if count == len(episodes) else f" (in {count} of them)"
+        raise EnvironmentFault(
+            f"the environment failed in every one of {len(episodes)} episodes: {fault.message}{some}"
+        )
+
+
+def success_missing(episodes: Sequence[Episode]) -> bool:
+    """Return whether episodes that ended without a fault all lacked the declared entry for success."""
+    ended = [episode for episode in episodes if episode.fault is None]
+    return bool(ended) and all(SUCCESS_MISSING in episode.infos for episode in ended)
 
 
 def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:

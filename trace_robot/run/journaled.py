@@ -19,7 +19,9 @@ from trace_robot.errors import (
 from trace_robot.fault import Limits
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
+from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
+from trace_robot.rollout.seeds import LARGEST
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 
@@ -96,7 +98,10 @@ class JournaledEngine:
         request = jobs_hash(jobs)
         entry = self.journal.take(("episodes",), request)
         if entry is None:
-            data = encode_episodes(_trimmed(jobs, self.engine.run(jobs, on_episode=on_episode)))
+            done = self.engine.run(jobs, on_episode=on_episode)
+            # Not journaled: a resumed run rolls these out again, after the environment has been mended.
+            require_environment(done, start=not self.journal.known)
+            data = encode_episodes(_trimmed(jobs, done))
             self.journal.put("episodes", request, data)
             return decode_episodes(data)
         episodes = decode_episodes(entry.data)
@@ -104,6 +109,14 @@ class JournaledEngine:
             if on_episode is not None:
                 on_episode(index, episode)
         return episodes
+
+
+def began_unbounded(journal: Journal) -> bool:
+    """Return whether a run began with conditions of 2**32 or more, as 0.1 gave them."""
+    entry = journal.first()
+    if entry is None or entry.kind != "episodes":
+        return False
+    return any(episode.seed >= LARGEST for episode in decode_episodes(entry.data))
 
 
 def request_hash(messages: Sequence[Message], n: int) -> str:
