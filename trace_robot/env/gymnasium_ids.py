@@ -43,7 +43,7 @@ def require_registered(name: str, root: str) -> None:
     """
     module = name.rpartition(":")[0]
     if module:
-        with importable(root), importing(module, f"install it, or put it into {root}"):
+        with importable(root), importing(name, module, f"install it, or put it into {root}"):
             import_module(module)
     if registration(name) is None:
         known: Iterable[str] = gymnasium_ids()
@@ -64,8 +64,7 @@ def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | 
 
     module, _, name = name.rpartition(":")
     if module:
-        with importing(module, "install it"):
-            import_module(module)
+        import_module(module)
     extra = {} if render_mode is None else {"render_mode": render_mode}
     return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **arguments, **extra)
 
@@ -89,13 +88,14 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def importing(module: str, remedy: str) -> Iterator[None]:
+def importing(name: str, module: str, remedy: str) -> Iterator[None]:
     """Turn whatever an import raises into UnknownNameError.
 
     A package registers its environments when it is imported, and may miss a file or a display then, use what gymnasium
     no longer has, or exit.
 
     Args:
+        name: of the environment.
         module: that is imported in the context.
         remedy: the end of the message where it is missing.
     """
@@ -110,4 +110,4 @@ def importing(module: str, remedy: str) -> Iterator[None]:
             if isinstance(error, ImportError)
             else "mend it, or install a version that goes with gymnasium"
         )
-        raise UnknownNameError(f"module {module!r} cannot be imported: {why}; {end}") from error
+        raise UnknownNameError(f"{name}: module {module!r} cannot be imported: {why}; {end}") from error

@@ -191,11 +191,12 @@ class Evaluator:
         def count(_: int, episode: Episode) -> None:
             nonlocal done
             done += 1
-            # A step that raised is a step too, or a budget of steps would never be spent on a broken environment.
-            failed = episode.fault is not None and episode.fault.of_environment
-            self.environment_steps += max(episode.steps, int(failed))
-            self.failed += failed
-            self.failure = episode.fault.message if failed and episode.fault else self.failure
+            fault = episode.fault
+            # A step that raised or exploded is a step too, or a budget of steps would never be spent on these.
+            stepped = fault is not None and (fault.category == "environment" or fault.of_environment)
+            self.environment_steps += max(episode.steps, int(stepped))
+            if fault is not None and fault.of_environment:
+                self.failed, self.failure = self.failed + 1, fault.message
             if on_progress is not None:
                 on_progress(done, len(jobs))
 
