@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,16 +35,19 @@ class Leaf:
         return "_".join(re.sub(r"\W", "_", str(key)) for key in self.path)
 
 
-def leaves_of(space: Any, what: str) -> tuple[Leaf, ...]:
+def leaves_of(space: Any, what: str, hidden: Collection[Any] = ()) -> tuple[Leaf, ...]:
     """Return the spaces in a space that hold no others, depth first.
 
     Args:
         space: a gymnasium space.
         what: "observation" or "action", for messages.
+        hidden: keys of a Dict space that are left out, of whatever kind their spaces are.
 
     Raises:
         WorkspaceError: a space of another kind, such as Text or Graph.
     """
+    if hidden and isinstance(space, spaces.Dict):
+        space = spaces.Dict({key: child for key, child in space.spaces.items() if key not in hidden})
     return tuple(_leaves(space, (), what, 0))
 
 
