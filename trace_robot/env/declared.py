@@ -17,6 +17,7 @@ from trace_robot.errors import (
     ValueMismatchError,
     WorkspaceError,
 )
+from trace_robot.fault import MAKE_SECONDS
 from trace_robot.spec import TaskSpec
 from trace_robot.workspace import importable
 
@@ -123,9 +124,11 @@ class DeclaredPlugin:
         self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
     ) -> Any:
         """Make the environment itself, and name file and remedy where it cannot be made."""
+        from trace_robot.env.guard import time_limit  # with gymnasium, as above
+
         arguments = {**declaration.arguments, **arguments}
         try:
-            with quiet(), importable(self.root):
+            with quiet(), importable(self.root), time_limit(MAKE_SECONDS, "make()"):
                 if declaration.make is not None:
                     extra = {} if render_mode is None else {"render_mode": render_mode}
                     env = declaration.make(**arguments, **extra)

@@ -10,10 +10,11 @@ import numpy as np
 
 from trace_robot.env.declaration import SUCCESS_FLAGS, Environment
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
-from trace_robot.env.guard import reset_values, step_values
+from trace_robot.env.guard import reset_values, step_values, time_limit
 from trace_robot.env.gymnasium_ids import quiet, registration
 from trace_robot.env.tracking import Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
+from trace_robot.fault import HANG_SECONDS
 from trace_robot.spec import TaskSpec
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
@@ -136,9 +137,12 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
     begun = False
     try:
         with quiet():
-            reset_values(env.reset(seed=0))
+            with time_limit(HANG_SECONDS, "reset()"):
+                reset_values(env.reset(seed=0))
             for _ in range(1 if own else steps):
-                _, _, terminated, truncated, info = step_values(env.step(action.action(middle)))
+                with time_limit(HANG_SECONDS, "step()"):
+                    result = env.step(action.action(middle))
+                _, _, terminated, truncated, info = step_values(result)
                 begun = True
                 flag = next((name for name in SUCCESS_FLAGS if name in info), None)
                 if flag is not None or terminated or truncated:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -233,6 +236,34 @@ def truth(what: str, value: Any) -> bool:
     if isinstance(value, float | np.floating):
         finite(what, value)
     return bool(value)
+
+
+@contextmanager
+def time_limit(seconds: float, what: str) -> Iterator[None]:
+    """Raise EnvironmentFault in the context once it has lasted too long.
+
+    Where it cannot be interrupted nothing is done: outside the main thread, and where another timer runs. Calls that a
+    worker makes are watched by the engine.
+
+    Args:
+        seconds: the limit.
+        what: the beginning of the message.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+
+    def expire(*_: object) -> None:
+        raise EnvironmentFault(f"{what} hangs: it gave no answer for {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def kind_of(result: Any) -> str:

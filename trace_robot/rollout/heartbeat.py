@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trace_robot.errors import EnvironmentFault
+from trace_robot.fault import HANG_SECONDS, MAKE_SECONDS
 
-HANG_SECONDS = 30.0  # of a reset or a step, beyond the longest one so far
-MAKE_SECONDS = 120.0  # to make an environment, which may load or compile much
 TICK_SECONDS = 1.0
 
 MAKE, RESET, STEP = 1, 2, 3
