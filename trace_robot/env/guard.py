@@ -153,7 +153,7 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise EnvironmentFault(f"an observation must be numbers, got {kind_of(observation)}") from error
         if numbers.shape != self._shape:
             raise EnvironmentFault(f"an observation must have shape {self._shape}, got {numbers.shape}")
-        if not all_finite(numbers):
+        if not all_finite(numbers.reshape(-1)):
             bad = np.flatnonzero(~np.isfinite(numbers)).tolist()
             raise EnvironmentFault(f"the observation is not finite at {bad[:5]}")
 
