@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import types
 from typing import Any
 
@@ -15,7 +16,7 @@ from gymnasium.spaces import Box
 from trace_robot import Environment, part
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.flatten import action_layout, observation_layout
-from trace_robot.env.guard import GuardedEnv, StabilityMonitor, guarded, time_limit
+from trace_robot.env.guard import GuardedEnv, _simulations, guarded, time_limit
 from trace_robot.env.recording import StateRecorder
 from trace_robot.errors import EnvironmentFault, WorkspaceError
 from trace_robot.fault import UNSTABLE
@@ -42,7 +43,7 @@ class Spin(gymnasium.Env[Any, Any]):
         del self.state
 
     def simulation(self) -> Any:
-        return StabilityMonitor.__module__ and next(iter(found(self)))
+        return found(self)[0]
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
@@ -61,8 +62,6 @@ class Spin(gymnasium.Env[Any, Any]):
 
 
 def found(env: Any) -> list[Any]:
-    from trace_robot.env.guard import _simulations
-
     return [data for _, data in _simulations(env)]
 
 
@@ -159,7 +158,7 @@ def test_a_threshold_that_is_not_finite_is_refused(threshold: float) -> None:
 
 
 @pytest.mark.parametrize("bad", [{"scale": NAN}, {"low": NAN}, {"high": NAN}])
-def test_a_part_with_a_bound_or_scale_that_is_no_number_is_refused(bad: dict[str, float]) -> None:
+def test_a_part_with_a_bound_or_scale_that_is_no_number_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(WorkspaceError, match=r"part 'push': .*nan"):
         part("push", **bad)
 
@@ -212,7 +211,9 @@ def test_a_guarded_environment_has_its_own_attributes() -> None:
     assert env.result is inner.result
     env.reset(seed=0)
     assert env.step(ONE)[1] == 1.0
-    with pytest.raises(EnvironmentFault, match=r"^mine\.py: make must return a gymnasium environment, got 3$"):
+    with pytest.raises(
+        EnvironmentFault, match=r"^mine\.py: make must return a gymnasium environment, got 3$"
+    ):
         guarded(3, "mine.py")
 
 
@@ -309,16 +310,14 @@ def test_a_hidden_part_does_not_count_whatever_its_space(kind: str) -> None:
 def test_a_step_lasts_as_long_as_render_fps_says_before_dt(metadata: Any, dt: Any, seconds: float) -> None:
     env = Own(None)
     env.metadata = metadata
-    env.dt = dt
+    env.dt = dt  # type: ignore[attr-defined]
     assert StateRecorder(env, "", None).dt == pytest.approx(seconds)
 
 
 def test_what_hangs_in_this_process_is_interrupted() -> None:
-    import time
-
-    with pytest.raises(EnvironmentFault, match=r"^reset\(\) hangs: it gave no answer for 0\.05 s$"):
-        with time_limit(0.05, "reset()"):
-            time.sleep(30)
+    message = r"^reset\(\) hangs: it gave no answer for 0\.05 s$"
+    with pytest.raises(EnvironmentFault, match=message), time_limit(0.05, "reset()"):
+        time.sleep(30)
     with time_limit(0.05, "reset()"):
         pass
     time.sleep(0.1)

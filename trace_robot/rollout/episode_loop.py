@@ -200,7 +200,8 @@ class _EpisodeState:
         It is a success if its total reward reaches the threshold.
         """
         threshold = self.spec.return_threshold
-        reached = threshold is not None and float(np.sum(self.rewards)) >= threshold
+        with np.errstate(over="ignore"):  # ``finish`` looks at a sum that is too large
+            reached = threshold is not None and float(np.sum(self.rewards)) >= threshold
         self.ended, self.running = "success" if reached else ended, False
 
     def failed(self, fault: Fault) -> Episode | None:
@@ -211,7 +212,7 @@ class _EpisodeState:
         """Return the episode, None if it must be run alone."""
         if self.alone:
             return None
-        total = float(np.sum(self.rewards))
+        total = sum(self.rewards)  # of Python's floats, which overflow without a warning
         if self.fault is None and not math.isfinite(total):  # of numbers that are: about 1e308
             self._fail(Fault("environment", f"the sum of the rewards is not finite: {total}"))
             self.rewards[:] = [0.0] * len(self.rewards)
