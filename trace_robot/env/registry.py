@@ -106,7 +106,7 @@ def make(name: str, /, **options: Any) -> Any:
 
 @contextmanager
 def foreign(what: str) -> Iterator[None]:
-    """Capture what a plug-in's own function prints, and turn what it raises into one line.
+    """Capture a plug-in's prints, and turn what it raises into EnvironmentFault.
 
     Args:
         what: the beginning of the message.

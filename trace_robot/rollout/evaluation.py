@@ -234,7 +234,10 @@ def require_environment(episodes: Sequence[Episode], *, start: bool = False) -> 
 
 
 def success_missing(episodes: Sequence[Episode]) -> bool:
-    """Return whether episodes that ended without a fault all lacked the declared entry for success."""
+    """Return whether no episode had the entry of info declared as success.
+
+    Those with a fault do not count.
+    """
     ended = [episode for episode in episodes if episode.fault is None]
     return bool(ended) and all(SUCCESS_MISSING in episode.infos for episode in ended)
 
