@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import OutputLog
 from trace_robot.errors import RunError, TraceRobotError
@@ -80,6 +80,7 @@ class Run:
         optimizer: OptimizerFactory | None = None,
         model: AnyModel = None,
         base_url: str | None = None,
+        changes: Mapping[str, Any] | None = None,
     ) -> Iterator[Run]:
         """Take an interrupted run up again.
 
@@ -88,6 +89,7 @@ class Run:
             optimizer: the factory, if the run has an optimizer of one's own.
             model: in place of the stored one.
             base_url: of the stored model's endpoint, if it has moved.
+            changes: other attributes of the stored ``ModelConfig``.
 
         Raises:
             RunError: there is no such run, it is finished, another process holds it, or its optimizer is missing.
@@ -102,7 +104,7 @@ class Run:
             store.require_open(place.name)
             with RunLock(place):
                 writer, header = store.reopen(place.name)
-                config = OptimizerConfig.restore(header, optimizer, model, base_url)
+                config = OptimizerConfig.restore(header, optimizer, model, base_url, changes)
                 settings = header.settings
                 if began_unbounded(writer.journal):
                     settings = replace(settings, seed=UnboundedSeed(settings.seed))
@@ -122,7 +124,13 @@ class Run:
         connected = self.config.model
         if connected is None or isinstance(connected.meter.model, ReplayModel):
             return connected
-        return JournaledModel(connected.model, connected.usage, self.journal)
+        return JournaledModel(
+            connected.model,
+            connected.usage,
+            self.journal,
+            endpoint=connected.endpoint,
+            token_budget=self.config.changed_budget,
+        )
 
     @contextmanager
     def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
