@@ -234,7 +234,7 @@ def test_a_run_whose_environment_breaks_later_ends_and_goes_on_when_it_is_mended
 
 @pytest.mark.parametrize(("name", "call"), [("HangsInStep", "step"), ("HangsInReset", "reset")])
 def test_a_hang_is_named_and_its_worker_ended(name: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trace_robot.rollout.heartbeat.HANG_SECONDS", 1.0)
+    monkeypatch.setattr("trace_robot.rollout.backends.HANG_SECONDS", 1.0)
     started = time.monotonic()
     with RolloutEngine(1) as engine:
         with pytest.raises(
@@ -246,7 +246,7 @@ def test_a_hang_is_named_and_its_worker_ended(name: str, call: str, monkeypatch:
 
 
 def test_a_hang_on_one_condition_is_the_fault_of_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trace_robot.rollout.heartbeat.HANG_SECONDS", 1.0)
+    monkeypatch.setattr("trace_robot.rollout.backends.HANG_SECONDS", 1.0)
     with RolloutEngine(1) as engine:
         evaluate("HangsLater", "lazy", episodes=2, engine=engine)
         report = evaluate("HangsLater", "lazy", episodes=4, engine=engine)
@@ -255,7 +255,7 @@ def test_a_hang_on_one_condition_is_the_fault_of_that_one(monkeypatch: pytest.Mo
 
 
 def test_a_hang_without_workers_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trace_robot.rollout.heartbeat.HANG_SECONDS", 1.0)
+    monkeypatch.setattr("trace_robot.rollout.backends.HANG_SECONDS", 1.0)
     with RolloutEngine(0) as engine, pytest.raises(EnvironmentFault, match=r"^step\(\) hangs"):
         evaluate("HangsInStep", "lazy", episodes=3, engine=engine)
 

@@ -16,10 +16,9 @@ from typing import Literal, get_args
 from trace_robot.child_process import OutputLog
 from trace_robot.errors import EnvironmentFault, OrderError, UsageError
 from trace_robot.fault import WORKER_DIED, Fault
-from trace_robot.rollout.backends import Backend, Worker, WorkerMessage
+from trace_robot.rollout.backends import MAKE, SEED_MASK, Backend, Hang, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch, Batches
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.heartbeat import MAKE, SEED_MASK, Hang
 
 OnEpisode = Callable[[int, Episode], None]
 BackendName = Literal["local", "ray"]

@@ -16,10 +16,10 @@ from trace_robot.env import registry
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
 from trace_robot.rollout.affinity import SharedCpu
+from trace_robot.rollout.backends import MAKE, Heartbeat
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.episode_graph import graph_of
 from trace_robot.rollout.episode_loop import FOREIGN, Environment, place_of, run_episodes
-from trace_robot.rollout.heartbeat import MAKE, Heartbeat
 from trace_robot.sandbox import Sandbox
 from trace_robot.sandbox.protocol import TRACE, Interface
 from trace_robot.sandbox.static_check.scope import needs_own_process

@@ -16,9 +16,9 @@ import numpy as np
 from trace_robot.env.guard import finite
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE, Fault
+from trace_robot.rollout.backends import RESET, STEP, Heartbeat
 from trace_robot.rollout.episode import Ended, Episode, Job
 from trace_robot.rollout.feedback import FeedbackRecorder, MakeExpert
-from trace_robot.rollout.heartbeat import RESET, STEP, Heartbeat
 from trace_robot.spec import Array, Scene, States, TaskSpec
 
 log = logging.getLogger("trace_robot.rollout")

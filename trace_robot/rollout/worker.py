@@ -22,11 +22,10 @@ from typing import Any
 from trace_robot.child_process import OutputLog, captured_output
 from trace_robot.errors import TraceRobotError
 from trace_robot.rollout.affinity import SharedCpu
-from trace_robot.rollout.backends import Worker, WorkerMessage
+from trace_robot.rollout.backends import Hang, Heartbeat, Worker, WorkerMessage, interrupting
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.heartbeat import Hang, Heartbeat, interrupting
 
 SEND_EVERY = 0.1  # seconds between two messages at least: episodes of programs take milliseconds
 END_SECONDS = 2.0

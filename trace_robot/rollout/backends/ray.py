@@ -17,10 +17,9 @@ from typing import Any
 
 from trace_robot.child_process import OutputLog, is_inherited, workspace_root
 from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
-from trace_robot.rollout.backends import Worker, WorkerMessage, error_of
+from trace_robot.rollout.backends import Hang, Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.heartbeat import Hang
 
 NUMBERS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LARGEST_PLUGIN_MB = 100
