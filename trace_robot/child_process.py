@@ -8,13 +8,18 @@ it shares no variable with this process and has its own protocol (``trace_robot.
 
 from __future__ import annotations
 
+import ctypes
+import io
 import json
 import os
 import queue
 import re
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import IO, Any
 
@@ -40,6 +45,8 @@ _URL_WITH_PASSWORD = re.compile(r"://[^/\s@]{0,1000}@")
 ONE_THREAD: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 )
+
+FIRST_LINES, LAST_LINES, LINE_LENGTH = 200, 100, 500  # of what foreign code prints; the rest is counted
 
 
 def is_inherited(name: str, value: str = "", *, prefixes: tuple[str, ...] = ()) -> bool:
@@ -111,6 +118,106 @@ def private_stdout() -> Callable[[Mapping[str, Any]], None]:
         messages.flush()
 
     return send
+
+
+class OutputLog:
+    """A bounded log of what foreign code printed: the first lines and the last ones.
+
+    Environments print, and so do the libraries below them. No line may get into a command's own output, or between
+    the parts of a live screen.
+
+    Args:
+        total: another log that gets every line too.
+    """
+
+    def __init__(self, total: OutputLog | None = None) -> None:
+        self._total = total
+        self._lock = threading.Lock()
+        self._first: list[str] = []
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self.lines = 0
+
+    def add(self, line: bytes) -> None:
+        """Keep a line, shortened, unless there are too many."""
+        text = line.decode(errors="replace").rstrip()[:LINE_LENGTH]
+        if not text:
+            return
+        if self._total is not None:
+            self._total.add(line)
+        with self._lock:
+            self.lines += 1
+            if len(self._first) < FIRST_LINES:
+                self._first.append(text)
+            else:
+                self._last.append(text)
+
+    @property
+    def last(self) -> str:
+        """The last line, "" without any."""
+        with self._lock:
+            return (self._last or self._first or [""])[-1]
+
+    @property
+    def text(self) -> str:
+        """All that was kept, with a mark where lines are left out."""
+        with self._lock:
+            left_out = self.lines - len(self._first) - len(self._last)
+            mark = [f"... {left_out} more lines"] if left_out else []
+            return "".join(f"{line}\n" for line in [*self._first, *mark, *self._last])
+
+    def read(self, stream: IO[bytes]) -> None:
+        """Keep the lines of a stream until it ends."""
+        with stream:
+            for line in iter(lambda: stream.readline(2**16), b""):
+                self.add(line)
+
+
+@contextmanager
+def captured_output(log: OutputLog | None = None) -> Iterator[None]:
+    """Redirect standard output and error while foreign code runs, of C libraries too.
+
+    Args:
+        log: gets the lines; None drops them.
+    """
+    with tempfile.TemporaryFile() as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        streams = sys.stdout, sys.stderr
+        kept = [_duplicate(descriptor) for descriptor in (1, 2)]
+        _flush(*streams)
+        for descriptor, copy in zip((1, 2), kept, strict=True):
+            if copy is not None:
+                os.dup2(file.fileno(), descriptor)
+        sys.stdout = sys.stderr = text
+        try:
+            yield
+        finally:
+            _flush(text)
+            sys.stdout, sys.stderr = streams
+            for descriptor, copy in zip((1, 2), kept, strict=True):
+                if copy is not None:
+                    os.dup2(copy, descriptor)
+                    os.close(copy)
+            text.detach()
+            if log is not None:
+                file.seek(0)
+                for line in file:
+                    log.add(line)
+
+
+def _duplicate(descriptor: int) -> int | None:
+    try:
+        return os.dup(descriptor)
+    except OSError:  # it is closed, as in a service
+        return None
+
+
+def _flush(*streams: Any) -> None:
+    """Flush Python's streams and those of C, which write late."""
+    for stream in streams:
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).fflush(None)
 
 
 class JsonLines:

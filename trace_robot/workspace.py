@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from trace_robot.child_process import workspace_root
+from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.errors import WorkspaceError, unknown
 
 KINDS = {"policies": "policy", "envs": "environment file"}  # what an error calls one file of a folder
@@ -103,8 +103,11 @@ def load(path: Path) -> ModuleType:
     path = path.resolve()
     package = _package(path.parent)
     try:
-        return importlib.import_module(f"{package}.{path.stem}")
-    except Exception as error:  # a user's file may raise anything
+        if (module := sys.modules.get(f"{package}.{path.stem}")) is not None:
+            return module
+        with captured_output():  # what a file prints when it is loaded is no part of a command's output
+            return importlib.import_module(f"{package}.{path.stem}")
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
         sys.modules.pop(f"{package}.{path.stem}", None)
         raise WorkspaceError(
             f"{path} cannot be loaded: {type(error).__name__}: {error}{_line(error, path)}; mend or move the file"
@@ -144,7 +147,7 @@ def _package(folder: Path) -> str:
     return name
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """Return " (line N)", the innermost line of ``path`` in the traceback, or nothing."""
     if isinstance(error, SyntaxError):
         return f" (line {error.lineno})" if error.lineno else ""

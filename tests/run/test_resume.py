@@ -362,3 +362,19 @@ def test_processes_killed_at_random_moments_lose_nothing(kind: str, tmp_path: Pa
         endpoint.close()
     assert crashes.kills >= 1
     assert not crashes.wrong, json.dumps(crashes.wrong, indent=1)
+
+
+def test_a_run_that_began_with_conditions_over_2_to_the_32_keeps_them(
+    engine: RolloutEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("trace_robot.rollout.seeds.LARGEST", 2**80)  # as 0.1 had it: no bound
+        with pytest.raises(Killed):
+            search(tmp_path / "old", seed=50_000, engine=engine, on_event=killing(Progressed, 100))
+    resume(tmp_path / "old", engine=engine)
+    search(tmp_path / "new", seed=50_000, engine=engine)
+    with closing(open_to_write(tmp_path)) as store:
+        rows = store.execute("SELECT name, episodes.seed FROM episodes JOIN runs ON runs.id = run").fetchall()
+    conditions = {name: {int(row["seed"]) for row in rows if row["name"] == name} for name in ("old", "new")}
+    assert conditions["old"] >= {5_000_000_000, 5_000_050_000}
+    assert max(conditions["new"]) < 2**32

@@ -187,6 +187,7 @@ def select(names: Iterable[str]) -> tuple[str, ...]:
 
 
 ROWS = "results.jsonl"
+BROKEN = "the environment broke"  # how ``ResultRow.ended`` begins where there was nothing to score
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,7 @@ class Results:
     def add(self, row: ResultRow) -> None:
         """Append a row and wait until it is on disk."""
         try:
-            self._file.write(json.dumps(asdict(row)) + "\n")
+            self._file.write(json.dumps(asdict(row), allow_nan=False) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())  # a run takes minutes: a power cut must not lose it
         except OSError as error:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trace_robot.bench.results import ResultRow, Results
+from trace_robot.bench.results import BROKEN, ResultRow, Results
 from trace_robot.env.registry import require_expert
 from trace_robot.errors import ChangedRunError, EnvironmentFault
 from trace_robot.llm import ModelConfig, read_record
@@ -253,7 +253,7 @@ class _Bench:
             seconds=round(seconds, 2),
             wall_seconds=round(seconds, 2),
             workers=self.engine.workers,
-            ended=f"the environment broke: {error}",
+            ended=f"{BROKEN}: {error}",
             model="",
             controller="",
             fixed=self.plan.fixed,

@@ -108,12 +108,20 @@ def write_json(data: Any) -> None:
     """Write data to standard output as indented JSON."""
     import json
 
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+    sys.stdout.write(json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
 
 
 def write_error(text: str) -> None:
     """Write one line to standard error: ``trace-robot: TEXT``."""
     sys.stderr.write(f"trace-robot: {safe(text)}\n")
+
+
+def missing_success(task: str) -> str:
+    """Return the line on a declared entry of info for success that no episode had."""
+    return (
+        "note: no episode's info had the entry that the plug-in declares as success; if its name is right, the"
+        f" environment sets it at a success alone, else mend it; see: trace-robot check-env {task}"
+    )
 
 
 def tolerate_encoding() -> None:

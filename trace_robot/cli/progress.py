@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-from trace_robot.cli.console import create_table, escape, line
+from trace_robot.cli.console import create_table, escape, line, missing_success
+from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
 from trace_robot.settings import Result
 
@@ -59,6 +60,7 @@ class RunProgress:
         self.out = out
         self.seconds: float | None = None  # the run's time limit, known when it has started
         self.began = False
+        self._task = ""
         self._last_printed = time.monotonic()
         self._progress = create_counter(out)
         # Without a total the bar pulses: how many rollouts there will be is known only when a stage starts.
@@ -88,6 +90,7 @@ class RunProgress:
 
     def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
+        self._task = settings.task
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
         self.out.print(f"optimizer  {settings.optimizer}: {escape(event.why)}")
@@ -129,6 +132,8 @@ class RunProgress:
             f"{event.best.outcome.success:>5.2f}  {event.seconds:>5.0f}s  {escape(note)}",
             style="green" if event.better and event.iteration else "",
         )
+        if not event.iteration and success_missing(episodes):
+            self.out.print(escape(missing_success(self._task)))
 
 
 def print_summary(out: Console, result: Result, folder: Path) -> None:

@@ -6,17 +6,18 @@ A name is an environment's; or a plug-in file's, or the path of one; or a gymnas
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import workspace_root
+from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
-from trace_robot.env.declared import plugin_of_id
+from trace_robot.env.declared import DeclaredPlugin, plugin_of_id
 from trace_robot.env.gymnasium_ids import gymnasium_ids
 from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
-from trace_robot.errors import UnknownNameError, WorkspaceError, unknown
+from trace_robot.errors import EnvironmentFault, TraceRobotError, UnknownNameError, WorkspaceError, unknown
 from trace_robot.spec import TaskSpec
 from trace_robot.workspace import Workspace, files, workspaces
 
@@ -75,7 +76,10 @@ def describe(name: str, /, **options: Any) -> TaskSpec:
         WorkspaceError: a plug-in cannot be loaded, or declares what does not fit.
     """
     plugin, name = _lookup_checked(name, options)
-    return plugin.describe(name, **options)
+    if isinstance(plugin, DeclaredPlugin):
+        return plugin.describe(name, **options)
+    with foreign(f"{plugin.file}: {name} cannot be described"):
+        return plugin.describe(name, **options)
 
 
 def make(name: str, /, **options: Any) -> Any:
@@ -92,7 +96,29 @@ def make(name: str, /, **options: Any) -> Any:
         WorkspaceError: as of ``describe``.
     """
     plugin, name = _lookup_checked(name, options)
-    return plugin.make(name, **options)
+    if isinstance(plugin, DeclaredPlugin):
+        return plugin.make(name, **options)  # an ``EnvAdapter``, which checks every value itself
+    from trace_robot.env.guard import guarded  # with gymnasium, which a list of environments does not need
+
+    with foreign(f"{plugin.file}: {name} cannot be made"):
+        return guarded(plugin.make(name, **options), f"{plugin.file}: {name}")
+
+
+@contextmanager
+def foreign(what: str) -> Iterator[None]:
+    """Capture a plug-in's prints, and turn what it raises into EnvironmentFault.
+
+    Args:
+        what: the beginning of the message.
+    """
+    try:
+        with captured_output():
+            yield
+    except TraceRobotError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        raise EnvironmentFault(f"{what}: {type(error).__name__}: {text}") from error
 
 
 def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:

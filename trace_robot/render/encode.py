@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
@@ -50,15 +49,22 @@ def write_mp4(
         RenderError: ffmpeg is not installed or could not write, or a picture has another shape.
     """
     try:
-        program = imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise RenderError("video needs ffmpeg: pip install imageio-ffmpeg, or apt install ffmpeg") from error
-    process = subprocess.Popen(
-        _command(program, path, size, fps, rate_factor),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+        import imageio_ffmpeg  # here, because pictures are drawn without it
+
+        process = subprocess.Popen(
+            _command(imageio_ffmpeg.get_ffmpeg_exe(), path, size, fps, rate_factor),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except (
+        ImportError,
+        RuntimeError,
+        OSError,
+    ) as error:  # no package, no program, or one that does not start
+        raise RenderError(
+            f"video needs ffmpeg: pip install imageio-ffmpeg, or apt install ffmpeg ({' '.join(str(error).split())})"
+        ) from error
     try:
         count = _feed(process, pictures, size)
     except BaseException:

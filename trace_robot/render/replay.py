@@ -88,16 +88,58 @@ class ReplayScene:
             RenderError: its ``render()`` returned something else.
         """
         drawn = self._env.picture()
-        frame = np.asarray(drawn[-1] if isinstance(drawn, list) and drawn else drawn)
-        if frame.ndim != 3 or frame.shape[2] != 3:
-            raise RenderError(f"the environment's render() gave no picture but {type(drawn).__name__}")
-        return frame.astype(np.uint8)
+        return rgb(drawn[-1] if isinstance(drawn, list) and drawn else drawn)
 
     def close(self) -> None:
         """Close the environment."""
         if self._env is not None:
             self._env.close()
             self._env, self._key = None, ""
+
+
+def rgb(drawn: Any) -> Array:
+    """Return a picture in red, green and blue, (height, width, 3), 8 bits.
+
+    Args:
+        drawn: also with an alpha channel, grey, with the channels first, or of floats from 0 to 1.
+
+    Raises:
+        RenderError: it has no shape of a picture.
+    """
+    try:
+        frame = np.asarray(drawn)
+        numeric = frame.dtype.kind in "biuf" and frame.size > 0
+    except (TypeError, ValueError):
+        numeric = False
+    if not numeric or frame.ndim not in (2, 3):
+        raise RenderError(f"the environment's render() must give a picture, got {_text_of(drawn)}")
+    if frame.ndim == 2:
+        frame = frame[:, :, None]
+    if frame.shape[2] not in (1, 3, 4) and frame.shape[0] in (1, 3, 4):
+        frame = np.moveaxis(frame, 0, 2)
+    if frame.shape[2] not in (1, 3, 4):
+        raise RenderError(
+            f"the environment's render() must give 1, 3 or 4 channels, got shape {np.shape(drawn)}"
+        )
+    if frame.dtype.kind == "b":
+        frame = frame * 255
+    elif frame.dtype.kind == "f":
+        frame = np.nan_to_num(frame, posinf=255.0)
+        frame = np.rint(frame * 255.0 if frame.max() <= 1.0 else frame)
+    elif frame.dtype.itemsize == 2 and frame.max() > 255:
+        frame = frame >> 8  # 16 bits a channel
+    frame = np.clip(frame, 0, 255).astype(np.uint8)
+    if frame.shape[2] == 4 and not frame[:, :, 3].any():
+        frame = frame[:, :, :3]  # an alpha channel that was never written
+    if frame.shape[2] == 4:
+        alpha = frame[:, :, 3:].astype(np.float64) / 255.0
+        frame = np.rint(frame[:, :, :3] * alpha + np.array(BACKGROUND) * (1.0 - alpha)).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(frame, (*frame.shape[:2], 3)))
+
+
+def _text_of(drawn: Any) -> str:
+    shape = getattr(drawn, "shape", None)
+    return type(drawn).__name__ if shape is None else f"{type(drawn).__name__} of shape {tuple(shape)}"
 
 
 class ReplayRenderer:

@@ -100,7 +100,7 @@ def run_within(
             if limit.steps is not None and spent >= limit.steps:
                 break
             done[index] = found[index]
-            spent += found[index].steps
+            spent += found[index].charged_steps
         first = last
     missing = [index for index in range(min(limit.least, len(jobs))) if index not in done]
     return done | run(missing, None) if missing else done

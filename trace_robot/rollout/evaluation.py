@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trace_robot.env.declaration import SUCCESS_MISSING
+from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.batching import BatchLimit, OnEpisode
@@ -65,6 +68,8 @@ class Evaluator:
             as having solved anything; its outcome is then over both.
         keep_observations: bring back what controllers observed.
         environment_steps, candidates: counts so far.
+        failed: episodes so far that the environment's own failure ended.
+        failure: the last one as text.
     """
 
     engine: JobRunner
@@ -79,6 +84,8 @@ class Evaluator:
     _unfinished: tuple[Sequence[Candidate], Sequence[str], dict[int, Episode]] = field(
         default=((), (), {}), init=False, repr=False
     )
+    failed: int = 0
+    failure: str = ""
 
     @classmethod
     def of(cls, engine: JobRunner, task: Task, settings: Settings) -> Evaluator:
@@ -127,6 +134,7 @@ class Evaluator:
         ]
         self._unfinished = candidates, texts, {}
         done = self._run(jobs, on_progress, limiter, self._unfinished[2])
+        require_environment(list(done.values()), start=not self.candidates)
         groups = self._grouped(candidates, texts, done)
         self.candidates += len(groups)
         evaluations = []
@@ -202,7 +210,9 @@ class Evaluator:
             for seed in seeds
         ]
         done = self._run(jobs, on_progress)
-        return [done[index] for index in range(len(jobs))]
+        episodes = [done[index] for index in range(len(jobs))]
+        require_environment(episodes, start=not self.candidates)
+        return episodes
 
     def job(self, text: str, seed: int) -> Job:
         """Return the job that rolls a controller out on a training condition.
@@ -250,7 +260,10 @@ class Evaluator:
         else:
             limit = limiter(self.environment_steps)
             episodes = self.engine.run_within(jobs, limit, on_episode=count)
-        self.environment_steps += sum(episode.steps for episode in episodes.values())
+        for episode in episodes.values():
+            self.environment_steps += episode.charged_steps
+            if episode.fault is not None and episode.fault.of_environment:
+                self.failed, self.failure = self.failed + 1, episode.fault.message
         return episodes
 
     def _graph(self, text: str, episodes: Sequence[Episode], limiter: Limiter | None) -> Records:
@@ -259,6 +272,37 @@ class Evaluator:
         job = dataclasses.replace(self.job(text, episode.seed), trace=True, record=False, observe=False)
         traced = self._run([job], None, limiter)
         return tuple(traced[0].graph) if traced else ()
+
+
+def require_environment(episodes: Sequence[Episode], *, start: bool = False) -> None:
+    """Raise EnvironmentFault where the environment fails whatever a controller does.
+
+    Args:
+        episodes: of one batch.
+        start: whether they are the first of a run; then it is enough that all failed. Later ones, which a
+            controller may have provoked, must have failed in their reset.
+    """
+    faults = [
+        episode.fault for episode in episodes if episode.fault is not None and episode.fault.of_environment
+    ]
+    if not episodes or len(faults) < len(episodes):
+        return
+    # An episode that was reset has an info, with the number of its steps.
+    if start or (len(episodes) > 1 and not any(episode.infos or episode.decisions for episode in episodes)):
+        fault, count = Counter(faults).most_common(1)[0]
+        some = "" if count == len(episodes) else f" (in {count} of them)"
+        raise EnvironmentFault(
+            f"the environment failed in every one of {len(episodes)} episodes: {fault.message}{some}"
+        )
+
+
+def success_missing(episodes: Sequence[Episode]) -> bool:
+    """Return whether no episode had the entry of info declared as success.
+
+    Those with a fault do not count.
+    """
+    ended = [episode for episode in episodes if episode.fault is None]
+    return bool(ended) and all(SUCCESS_MISSING in episode.infos for episode in ended)
 
 
 def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:

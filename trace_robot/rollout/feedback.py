@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.fault import Fault
 from trace_robot.optimizers.prompt.values import program_text
 from trace_robot.rollout.episode import Episode
@@ -135,7 +136,7 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-NOT_TERMS = ("success", "steps", "unscaled_reward")  # in the feedback already; the last is the reward
+NOT_TERMS = ("success", "steps", SUCCESS_MISSING, "unscaled_reward")  # known already; the last is the reward
 STILL = 0.002  # metres a decision below which a distance counts as unchanged
 PHASES = 5  # phases of closer and farther in the feedback, at most
 COMPARED = 12  # decisions that are compared with the expert's, at most

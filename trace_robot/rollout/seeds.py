@@ -1,6 +1,8 @@
 """The split of initial conditions: training, validation and held out.
 
-A run's seed owns STRIDE conditions, cut into four ranges, so that splits are disjoint for every pair of seeds.
+A run's seed owns a block of STRIDE conditions, cut into four ranges, so that splits are disjoint for every pair of
+seeds. Conditions stay below 2**32, which is all that numpy's legacy generators take, and many environments seed those.
+So there are BLOCKS whole blocks, and a seed beyond them has the one of its remainder, ``seed % 42949``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,15 @@ from trace_robot.settings import Settings
 STRIDE = 100_000
 VALIDATION = 25_000
 HELD_OUT = 50_000
+LARGEST = 2**32  # above every condition
+BLOCKS = LARGEST // STRIDE  # 42,949
+
+
+class UnboundedSeed(int):
+    """A seed whose conditions are not kept below 2**32, of a run that 0.1 began.
+
+    Such a run is resumed with the conditions that it had.
+    """
 
 
 def training_seeds(seed: int, episodes: int) -> tuple[int, ...]:
@@ -85,4 +96,6 @@ def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
     if not 0 < episodes <= VALIDATION:
         raise UsageError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
     start = seed * STRIDE + offset
+    if start + episodes > LARGEST and not isinstance(seed, UnboundedSeed):
+        start = seed % BLOCKS * STRIDE + offset
     return tuple(range(start, start + episodes))

@@ -21,7 +21,9 @@ from trace_robot.fault import Limits
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
 from trace_robot.llm.refusal import from_data
+from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
+from trace_robot.rollout.seeds import LARGEST
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 
@@ -132,7 +134,10 @@ class JournaledEngine:
         request = jobs_hash(jobs)
         entry = self.journal.take(("episodes",), request)
         if entry is None:
-            data = encode_episodes(_trimmed(jobs, self.engine.run(jobs, on_episode=on_episode)))
+            done = self.engine.run(jobs, on_episode=on_episode)
+            # Not journaled: a resumed run rolls these out again, after the environment has been mended.
+            require_environment(done, start=not self.journal.known)
+            data = encode_episodes(_trimmed(jobs, done))
             self.journal.put("episodes", request, data)
             return decode_episodes(data)
         episodes = decode_episodes(entry.data)
@@ -168,6 +173,7 @@ class JournaledEngine:
         if entry is not None:
             return self._reported(dict(enumerate(decode_episodes(entry.data))), on_episode)
         found = self.engine.run_within(jobs, limit, on_episode=on_episode)
+        require_environment(list(found.values()), start=not self.journal.known)  # not journaled either
         chosen = sorted(found)
         counted = [jobs[index] for index in chosen]
         data = encode_episodes(_trimmed(counted, [found[index] for index in chosen]))
@@ -183,6 +189,14 @@ class JournaledEngine:
             if on_episode is not None:
                 on_episode(index, episode)
         return episodes
+
+
+def began_unbounded(journal: Journal) -> bool:
+    """Return whether a run began with conditions of 2**32 or more, as 0.1 gave them."""
+    entry = journal.first()
+    if entry is None or entry.kind != "episodes":
+        return False
+    return any(episode.seed >= LARGEST for episode in decode_episodes(entry.data))
 
 
 def request_hash(messages: Sequence[Message], n: int) -> str:

@@ -248,6 +248,9 @@ class OptimizationLoop:
         episodes = self.evaluator.score(
             self.best.text, seeds, lambda done, total: self._progress(done, total, stage="held out")
         )
+        if self.evaluator.failed:
+            what = f"the environment failed in {self.evaluator.failed} episodes: {self.evaluator.failure}"
+            ended = f"{ended}; {what}"
         wins = sum(episode.success for episode in episodes)
         result = Result(
             task=settings.task,

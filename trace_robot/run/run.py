@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trace_robot.child_process import OutputLog
 from trace_robot.errors import RunError, TraceRobotError
 from trace_robot.llm.model import ChatModel
 from trace_robot.llm.recording import ReplayModel
 from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
+from trace_robot.rollout.seeds import UnboundedSeed
 from trace_robot.rollout.task import Task
-from trace_robot.run.journaled import JournaledEngine, JournaledModel
+from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
 from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.recorder import RunRecorder
 from trace_robot.store.database import FILE
@@ -103,6 +106,8 @@ class Run:
                 writer, header = store.reopen(place.name)
                 config = OptimizerConfig.restore(header, optimizer, model, base_url, changes)
                 settings = header.settings
+                if began_unbounded(writer.journal):
+                    settings = replace(settings, seed=UnboundedSeed(settings.seed))
                 task = Task.to_optimize(settings, Policy.from_text(header.source, settings.policy))
                 yield cls(RunFolder.reopen(path), writer, settings, task, config)
 
@@ -147,7 +152,10 @@ class Run:
         try:
             with own if engine is None else nullcontext(engine) as running:
                 self.journal.begin()
-                yield JournaledEngine(running, self.journal)
+                try:
+                    yield JournaledEngine(running, self.journal)
+                finally:
+                    self._keep_output(running.output)
         except KeyboardInterrupt:
             self._note("stopped", "by Ctrl-C")
             raise
@@ -175,6 +183,12 @@ class Run:
             usage.completion_tokens,
             usage.money if self.config.priced else None,
         )
+
+    def _keep_output(self, output: OutputLog) -> None:
+        """Write what the environment printed beside the run, where it printed anything."""
+        if output.lines:
+            with suppress(RunError):  # as in _note
+                self._files.write("environment.log", output.text)
 
     def _note(self, status: Status, why: str) -> None:
         with suppress(RunError):  # a full disk fails here too, and its first error is the one to report

@@ -243,17 +243,20 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def plain_json(data: Any, *, indent: int | None = None) -> str:
-    """Return data as JSON, arrays as lists, and anything unknown as its text.
+    """Return data as strict JSON, arrays as lists, and anything unknown as its text.
 
     For the store and the run's files. It must never fail, since what it is given was paid for: an ``info`` entry of
-    an environment may be any object. The command line's ``plain`` is for readers of JSON instead, and has null for
-    what is no number.
+    an environment may be any object. NaN and infinity are null, as JSON has no numbers for them.
 
     Args:
         data: mappings, sequences, arrays, numbers and texts.
         indent: spaces for each level; None writes one line.
     """
-    return json.dumps(data, indent=indent, default=_plain)
+    try:
+        return json.dumps(data, indent=indent, default=_plain, allow_nan=False)
+    except ValueError:  # NaN or infinity, which JSON has not and many readers refuse
+        readable = json.loads(json.dumps(data, default=_plain), parse_constant=lambda _: None)
+        return json.dumps(readable, indent=indent, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

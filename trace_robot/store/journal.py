@@ -109,6 +109,10 @@ class Journal:
         self._advance(entry)
         return entry
 
+    def first(self) -> JournalEntry | None:
+        """Return the first entry to replay, None without one."""
+        return self._peek() if self.known and not self._next else None
+
     def put(self, kind: Kind, request: str, data: bytes) -> None:
         """Append an entry, which is on disk when this returns.
 

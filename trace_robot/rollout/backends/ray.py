@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import is_inherited, workspace_root
+from trace_robot.child_process import OutputLog, is_inherited, workspace_root
 from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
-from trace_robot.rollout.backends import Worker, WorkerMessage, error_of
+from trace_robot.rollout.backends import Hang, Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
@@ -49,6 +49,7 @@ class RayBackend:
             raise UsageError(
                 f"this process is connected to a Ray cluster already; leave the address {address!r} out"
             )
+        self.output = OutputLog()  # empty: what actors print is in Ray's own files
         self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self._plugins = self._ray.put(_plugins(Path(workspace_root())))
         self._options = {"trusted": trusted, "lock_step": lock_step}
@@ -111,6 +112,10 @@ class _RayWorker:
         except self._ray.exceptions.RayError as error:
             return WorkerMessage(died=str(error).strip().partition("\n")[0] or type(error).__name__)
         return WorkerMessage(content) if kind == "episodes" else WorkerMessage(error=error_of(name, content))
+
+    def hang(self) -> Hang | None:
+        """Return None: no memory is shared with another node."""
+        return None
 
     def kill(self) -> None:
         self.outstanding.clear()
