@@ -12,12 +12,21 @@ from trace_robot.errors import ModelError
 Message = Mapping[str, str]
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One answer of a model.
 
     Args:
-        text: the answer.
+        text: the answer; half a surrogate pair in it becomes a question mark.
         finish_reason: "stop" when complete, "length" when cut off, "refusal" or "content_filter" when declined,
             otherwise as the endpoint gave it.
         prompt_tokens: of the whole request, on its first reply only; 0 where the endpoint counts none.
@@ -28,6 +37,13 @@ class Reply:
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if not is_encodable(
+            self.text
+        ):  # JSON may escape half a surrogate pair, which no file or database takes
+            joined = self.text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            object.__setattr__(self, "text", joined.encode(errors="replace").decode())
 
     @property
     def complete(self) -> bool:

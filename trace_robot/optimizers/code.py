@@ -28,8 +28,10 @@ def parse(source: str) -> ast.Module | str:
         line = (error.text or "").strip()
         line = line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."
         return f"syntax error on line {error.lineno}: {error.msg}" + (f", at {line!r}" if line else "")
-    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, nesting too deep for the parser
-        return f"cannot be parsed: {str(error) or type(error).__name__}"
+    except (RecursionError, MemoryError):
+        return "cannot be parsed: it is nested too deeply"
+    except ValueError as error:  # null bytes
+        return f"cannot be parsed: {error}"
 
 
 def functions(tree: ast.Module) -> dict[str, Function]:
@@ -238,3 +240,82 @@ class _Line:
     def offset(self, column: int) -> int:
         """Return the offset in the source of a column in UTF-8 bytes, as ``ast`` counts."""
         return self.start + (column if self.text.isascii() else bisect_left(self._columns, column))
+
+
+QUOTE = re.compile(r"""'{3}|"{3}|['"#]""")
+REST = {
+    "'": re.compile(r"[^'\\\n]*(?:\\.[^'\\\n]*)*'", re.DOTALL),
+    '"': re.compile(r'[^"\\\n]*(?:\\.[^"\\\n]*)*"', re.DOTALL),
+}
+
+
+class StringScanner:
+    """Where the strings of Python source are, found without parsing it.
+
+    The source need not be valid: a quote that is not closed, as in a word of prose, begins no string, and the rest of
+    its line is left out.
+
+    Args:
+        text: holds the source.
+        start: where the source begins.
+    """
+
+    def __init__(self, text: str, start: int = 0) -> None:
+        self.text, self.position = text, start
+        self._string_end = start
+        self._unclosed: set[str] = (
+            set()
+        )  # marks without an end: not searched for again, so that scans stay linear
+
+    def next_span(self, until: int) -> tuple[int, int] | None:
+        """Return the next string that begins before ``until``, None without one."""
+        while match := QUOTE.search(self.text, self.position, until):
+            end = self._end(match.group(), match.end())
+            if end >= 0:
+                self.position = end
+                return match.start(), end
+        return None
+
+    def is_inside(self, offset: int) -> bool:
+        """Return whether an offset, never smaller than the one asked for before, is in a string."""
+        while self._string_end <= offset:
+            span = self.next_span(offset)
+            if span is None:
+                return False
+            self._string_end = span[1]
+        return True
+
+    def _end(self, mark: str, position: int) -> int:
+        """Return where the string that ``mark`` begins ends, -1 where it begins none, which is skipped."""
+        if mark in REST and (closed := REST[mark].match(self.text, position)):
+            return closed.end()
+        if len(mark) == 3 and mark not in self._unclosed:
+            end = _triple_end(self.text, mark, position)
+            if end >= 0:
+                return end
+            self._unclosed.add(mark)
+        self.position = position if len(mark) == 3 else _line_end(self.text, position)
+        return -1
+
+
+def string_spans(text: str) -> list[tuple[int, int]]:
+    """Return where each string of Python source begins and ends, as ``StringScanner`` finds them."""
+    scanner = StringScanner(text)
+    return list(iter(lambda: scanner.next_span(len(text)), None))
+
+
+def _line_end(text: str, position: int) -> int:
+    end = text.find("\n", position)
+    return len(text) if end < 0 else end
+
+
+def _triple_end(text: str, mark: str, position: int) -> int:
+    """Return the offset behind the next ``mark`` that no backslash escapes, -1 without one."""
+    while (at := text.find(mark, position)) >= 0:
+        slashes = at
+        while slashes > position and text[slashes - 1] == "\\":
+            slashes -= 1
+        if (at - slashes) % 2 == 0:
+            return at + 3
+        position = at + 1
+    return -1

@@ -28,8 +28,8 @@ from trace_robot.trace.node_types import Node, ParameterNode
 from trace_robot.trace.shortening import shorten
 
 _NO_VALUE = object()  # None may be a value
-# What the parsers of Python and JSON raise on text: syntax, null bytes, half a surrogate pair or 4,300 digits (ValueError
-# and its classes), nesting beyond a stack (two), a list as key or in a set (TypeError), an exponent beyond floats.
+# What the parsers of Python and JSON raise on text: syntax; null bytes, half a surrogate pair or 4,300 digits (all
+# ValueError); nesting beyond a stack (two of them); a list as key or in a set (TypeError); a number beyond floats.
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, TypeError, OverflowError)
 _ARRAY_TEXT = re.compile(r"^(?:np\.|numpy\.)?array\((.*?)(?:,\s*dtype=[\w.'\"]+)?\)$", re.DOTALL)
 
