@@ -274,6 +274,7 @@ class StringScanner:
             if end >= 0:
                 self.position = end
                 return match.start(), end
+        self.position = max(self.position, until)  # searched once
         return None
 
     def is_inside(self, offset: int) -> bool:

@@ -316,7 +316,9 @@ class _Tags:
         if not self.scans_strings or not following:
             return None
         fence = FENCE.search(self.text, start, self.tokens[following[0]].start)  # words before it are no code
-        scanner = code.StringScanner(self.text, fence.end() if fence else start)
+        scanner = code.StringScanner(self.text, start)
+        if fence and not scanner.is_inside(fence.start()):  # as it would be in a docstring
+            scanner = code.StringScanner(self.text, fence.end())
         for index in following:
             if not scanner.is_inside(self.tokens[index].start):
                 return self.tokens[index]
