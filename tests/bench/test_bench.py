@@ -32,7 +32,7 @@ from trace_robot.errors import RunError, UnknownNameError
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Job
 from trace_robot.rollout.seeds import held_out_seeds, training_seeds, validation_seeds
-from trace_robot.run.events import Progressed, Started
+from trace_robot.run.loop import Progressed, Started
 from trace_robot.store.history import History
 
 

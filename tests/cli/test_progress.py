@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from trace_robot.cli.progress import RunProgress
-from trace_robot.run.events import Progressed
+from trace_robot.run.loop import Progressed
 
 
 def test_where_there_is_no_live_line_a_long_silence_is_broken_now_and_then(

@@ -53,7 +53,7 @@ def test_a_traced_call_of_a_model_is_a_node_and_asks_the_given_model(monkeypatch
 def test_a_traced_call_asks_the_endpoint_of_the_environment(
     server: Any, answers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trace_robot.llm.connect import _ask_endpoint
+    from trace_robot.llm.config import _ask_endpoint
     from trace_robot.trace import operator_table, operators
 
     monkeypatch.setattr(operator_table, "ask_model", [_ask_endpoint])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trace_robot.llm.tokens import shorten, token_bound
+from trace_robot.llm.metering import shorten, token_bound
 
 # Counted once with the larger of the cl100k and o200k tokenizers.
 COUNTED = {

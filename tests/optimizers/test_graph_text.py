@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trace_robot.llm.tokens import token_bound
+from trace_robot.llm.metering import token_bound
 from trace_robot.optimizers.prompt.graph_text import render_graph
 from trace_robot.optimizers.prompt.table import StepTable, minimal
 from trace_robot.optimizers.prompt.values import MOST_LEAVES, at_scale, fence, leaves, parse_value

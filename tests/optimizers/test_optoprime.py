@@ -13,7 +13,7 @@ from trace_robot.errors import (
     UnknownModelError,
 )
 from trace_robot.llm import Reply, ScriptedModel
-from trace_robot.llm.tokens import message_tokens
+from trace_robot.llm.metering import message_tokens
 from trace_robot.optimizers import Latest, OptoPrime, Outcome, ParameterSpec, Problem
 
 CODE = 'def act(observation):\n    """Return the speed."""\n    return 0.0\n'

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trace_robot.fault import Fault
-from trace_robot.llm.tokens import message_tokens
+from trace_robot.llm.metering import message_tokens
 from trace_robot.optimizers import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
 from trace_robot.optimizers.prompt.wording import FIRST_DOCSTRING
 

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from trace_robot.render.backend import probe
+from trace_robot.render.process import probe
 from trace_robot.render.video import Clip, RenderProcess
 from trace_robot.spec import Array, Scene, States
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from trace_robot.errors import RenderError
-from trace_robot.render.backend import (
+from trace_robot.render.job import RenderJob
+from trace_robot.render.process import (
     candidates,
     choose_backend,
     probe,
     worker_command,
     worker_environment,
 )
-from trace_robot.render.job import RenderJob
 from trace_robot.render.video import (
     Clip,
     RenderFailure,

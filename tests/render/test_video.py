@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trace_robot.errors import RenderError
-from trace_robot.render.backend import RenderBackend, probe
+from trace_robot.render.process import RenderBackend, probe
 from trace_robot.render.video import (
     Clip,
     RenderFailure,

@@ -14,7 +14,7 @@ from trace_robot.fault import Limits
 from trace_robot.rollout.batching import Batches, cut_evenly
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.sandbox.static_check.shared_state import needs_own_process
+from trace_robot.sandbox.static_check.scope import needs_own_process
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 QUICK = Limits(call_seconds=0.5, memory_mb=512)

@@ -17,7 +17,7 @@ from trace_robot.rollout import Rollouts, Task
 from trace_robot.rollout.evaluation import Evaluation
 from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.run.acceptance import is_better, is_new
-from trace_robot.run.events import Ended, Event, Iterated, Progressed, Started
+from trace_robot.run.loop import Ended, Event, Iterated, Progressed, Started
 from trace_robot.run.optimize import first_prompt, new_folder, optimize
 from trace_robot.run.optimizers import OptimizerConfig, create_optimizer
 from trace_robot.settings import Settings

@@ -20,7 +20,7 @@ from trace_robot.llm import ChatModel, ScriptedModel
 from trace_robot.optimizers import OptoPrime
 from trace_robot.optimizers.problem import Candidate, Optimizer, Problem
 from trace_robot.rollout import RolloutEngine
-from trace_robot.run.events import Event, Iterated, Progressed
+from trace_robot.run.loop import Event, Iterated, Progressed
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.settings import Result
 from trace_robot.store.database import open_to_write

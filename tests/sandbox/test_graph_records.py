@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.answers import action, fault
 from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
-from trace_robot.sandbox.graph_records import read_records
+from trace_robot.sandbox.protocol import read_records
 from trace_robot.spec import Array
 from trace_robot.trace import ParameterNode, Record, backward, from_records
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trace_robot.search.feedback_law.features import Features, probe_features
+from trace_robot.search.feedback_law.law import Features, probe_features
 from trace_robot.search.feedback_law.structures import structures
 from trace_robot.spec import Array, Field, TaskSpec
 

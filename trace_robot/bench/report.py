@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from trace_robot.bench.plan import PAPER, PROTOCOLS
-from trace_robot.bench.results import ROWS, ResultRow, read_rows
+from trace_robot.bench.results import PAPER, PROTOCOLS, ROWS, ResultRow, read_rows
 from trace_robot.errors import RunError
 from trace_robot.rollout.evaluation import wilson
 from trace_robot.store.folder import RunFolder

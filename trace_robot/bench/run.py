@@ -17,7 +17,7 @@ from trace_robot.errors import ChangedRunError, EnvironmentFault
 from trace_robot.llm import ModelConfig, read_record
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
-from trace_robot.run.events import Event, OnEvent, Started
+from trace_robot.run.loop import Event, OnEvent, Started
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.settings import EXPERT, Result
 from trace_robot.store.folder import RunFolder
@@ -25,7 +25,7 @@ from trace_robot.store.writer import Store
 from trace_robot.versions import versions
 
 if TYPE_CHECKING:
-    from trace_robot.bench.plan import Key, Plan
+    from trace_robot.bench.results import Key, Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from trace_robot.bench.plan import PROTOCOLS
-from trace_robot.bench.results import ResultRow
+from trace_robot.bench.results import PROTOCOLS, ResultRow
 from trace_robot.env.registry import environments
 from trace_robot.errors import RunError, UnknownNameError, unknown
 from trace_robot.policy import Policy, load_policy

@@ -101,7 +101,7 @@ def execute_bench(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    from trace_robot.bench.plan import PROTOCOLS, Plan, select
+    from trace_robot.bench.results import PROTOCOLS, Plan, select
 
     return Plan(
         tasks=select(options.tasks.split(",")),
@@ -141,7 +141,7 @@ class _BenchProgress:
     def show(self, event: Running | Finished) -> None:
         """Print a finished run, or update the live line."""
         from trace_robot.bench.run import Finished
-        from trace_robot.run.events import Progressed
+        from trace_robot.run.loop import Progressed
 
         if isinstance(event, Finished):
             self._show_row(event.row, event.done, event.total, event.left)

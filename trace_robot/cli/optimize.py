@@ -43,7 +43,7 @@ from trace_robot.errors import (
 
 if TYPE_CHECKING:
     from trace_robot.llm import ModelConfig
-    from trace_robot.run.events import OnEvent
+    from trace_robot.run.loop import OnEvent
     from trace_robot.settings import Result
 
 BELOW = 3  # exit code where --require asked for more

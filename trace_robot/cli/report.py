@@ -141,7 +141,7 @@ def execute_export(options: argparse.Namespace) -> int:
     from importlib import import_module
 
     import trace_robot.export
-    from trace_robot.export.content import content
+    from trace_robot.export import content
 
     history, run = find_run(options.run, runs_folder(options))
     with history:

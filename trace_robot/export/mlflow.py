@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import MissingExtraError, RunError
-from trace_robot.export.content import Content
+from trace_robot.export import Content
 
 LONGEST_PARAMETER = 6_000  # characters that MLflow takes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import MissingExtraError, RunError
-from trace_robot.export.content import Content, Step
+from trace_robot.export import Content, Step
 
 FRAMES, RATE, WIDTH = 120, 10, 320  # of a video, which TensorBoard shows as an animated picture
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import MissingExtraError, RunError
-from trace_robot.export.content import Content
+from trace_robot.export import Content
 
 
 def write(content: Content, out: Path) -> Path:

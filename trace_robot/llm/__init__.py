@@ -1,12 +1,10 @@
 """The chat client: any OpenAI-compatible endpoint, budgets, record and replay."""
 
-from trace_robot.llm.config import ModelConfig
-from trace_robot.llm.connect import ConnectedModel, answer_with, configured, connect
-from trace_robot.llm.metering import Budget, MeteredModel, Prices, Usage
+from trace_robot.llm.config import ConnectedModel, ModelConfig, answer_with, configured, connect
+from trace_robot.llm.metering import Budget, MeteredModel, Prices, Usage, message_tokens, token_bound
 from trace_robot.llm.model import ChatModel, Message, Reply, ScriptedModel
 from trace_robot.llm.openai_model import OpenAIModel
 from trace_robot.llm.recording import Exchange, RecordingModel, ReplayModel, read_record
-from trace_robot.llm.tokens import message_tokens, token_bound
 
 __all__ = [
     "Budget",

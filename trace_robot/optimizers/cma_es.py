@@ -7,6 +7,7 @@ candidates and the reasons to stop.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -14,13 +15,29 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.errors import ValueMismatchError
+from trace_robot.errors import MissingExtraError, ValueMismatchError
 from trace_robot.optimizers import code
-from trace_robot.optimizers.evolution import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome, ParameterSpec, Problem, plain
 from trace_robot.optimizers.prompt.reply import bounds
 from trace_robot.optimizers.prompt.values import number
 from trace_robot.optimizers.strategies import Trial, best_of, forget_graphs, take_waiting
+
+
+def load_cma() -> Any:
+    """Return the module ``cma``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            # It warns where matplotlib is missing, which is used by none of its functions that are called here.
+            warnings.simplefilter("ignore")
+            import cma
+    except ImportError as error:
+        raise MissingExtraError("tuning numbers needs the cma package: pip install cma") from error
+    return cma
+
 
 FLAT = 12  # evaluations, all with one result, after which the numbers are held to have no effect
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
-from trace_robot.llm.tokens import message_tokens, shorten, token_bound
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.prompt.build import ProblemInstance, constraints, variable
 from trace_robot.optimizers.prompt.trial_text import rejected, scored

@@ -15,8 +15,8 @@ from trace_robot.errors import (
     ReplayMismatchError,
     UnknownModelError,
 )
+from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
-from trace_robot.llm.tokens import message_tokens, shorten, token_bound
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply

@@ -3,23 +3,102 @@
 The text is parsed, never executed: a policy file may have been written by a language model. Two kinds of
 place are trainable: ``name = node(<literal>, trainable=True, ...)`` and a function under
 ``@bundle(trainable=True)``. A candidate is a value for each of them; ``render`` writes the text it stands for.
+
+The texts of ``problem_of`` are part of every prompt: journals and recordings hold hashes of prompts, so a text that
+changes ends the runs that were stored before.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
-from trace_robot.policy.edit import rewrite
-from trace_robot.policy.parameters import ParameterSite, find_places
+from trace_robot.optimizers.problem import ParameterSpec, Problem
+from trace_robot.policy.parameters import ParameterSite, find_places, rewrite
 
 if TYPE_CHECKING:
+    from trace_robot.spec import Field, TaskSpec
     from trace_robot.trace.node_types import ParameterNode
+
+
+POSE = (
+    " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
+    " then the next one is asked for. An episode has {episode} simulator steps."
+)
+DECISION_STEPS = 20  # simulator steps of a decision in pose control, where the environment sets no other
+
+
+def context_of(spec: TaskSpec) -> str:
+    """Return the task, the observation and the action as text."""
+    parts = [
+        f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
+        + (_pose(spec) if spec.control == "pose" else ""),
+        f"Task: {spec.instruction}",
+        *([f"An episode succeeds{_ends(spec)} when: {spec.success}."] if spec.success else []),
+        *([f"It fails, and ends, when: {spec.failure}."] if spec.failure else []),
+        "observation: a dict with these entries (arrays are numpy arrays):",
+        *_fields(spec.observation),
+        "The action is a list of numbers, in this order:",
+        *_fields(spec.action, spec.low, spec.high),
+        "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
+        "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
+    ]
+    return "\n".join(parts)
+
+
+def _ends(spec: TaskSpec) -> str:
+    return ", and ends," if spec.return_threshold is None else ""
+
+
+def _pose(spec: TaskSpec) -> str:
+    steps = spec.options.get("decision_steps", DECISION_STEPS)
+    return POSE.format(decision=steps, episode=spec.simulator_steps or spec.horizon)
+
+
+def objective_of(spec: TaskSpec) -> str:
+    """Return what a candidate's score measures, as text."""
+    return (
+        "The score of an episode is 1 for a success; without success it is below 0.5 and grows with the reward, and"
+        " an error halves it. A candidate's score is the mean over its episodes, which start from different conditions."
+    )
+
+
+def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[float, ...] = ()) -> list[str]:
+    lines = []
+    for part in fields:
+        shape = "number" if part.size == 1 else f"({part.size},)"
+        unit = f", {part.unit}" if part.unit else ""
+        bounds = f", from {low[part.start]:g} to {high[part.start]:g}" if low else ""
+        bounds += ", rounded to the nearest whole number" if part.whole else ""
+        lines.append(f"- {part.name}: {shape}{unit}{bounds}. {part.meaning}".rstrip())
+    return lines
+
+
+def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
+    """Return the OPTO problem (arXiv:2406.16218) of a policy in an environment.
+
+    Args:
+        policy: whose trainable places are the parameters.
+        spec: the environment, which is the context as text.
+    """
+    parameters = tuple(
+        ParameterSpec(
+            place.name,
+            place.kind,
+            place.value,
+            place.description,
+            place.constraint,
+            place.name.rpartition(".")[2] if place.kind == "code" else "",
+        )
+        for place in policy.places
+    )
+    return Problem(parameters, context=context_of(spec), objective=objective_of(spec))
+
 
 __all__ = ["ParameterSite", "Policy", "load_policy"]
 

@@ -3,9 +3,15 @@
 Nothing that this imports loads MuJoCo: the rendering process alone does, since importing it chooses a GL library.
 """
 
-from trace_robot.render.backend import BACKENDS, RenderBackend, choose_backend, probe
 from trace_robot.render.job import Clip, RenderJob, VideoInfo, clip_of, outcome_text
-from trace_robot.render.process import RenderFailure, RenderProcess
+from trace_robot.render.process import (
+    BACKENDS,
+    RenderBackend,
+    RenderFailure,
+    RenderProcess,
+    choose_backend,
+    probe,
+)
 from trace_robot.render.video import (
     PictureOptions,
     VideoOptions,

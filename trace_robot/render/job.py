@@ -75,7 +75,7 @@ class VideoInfo:
 
     Attributes:
         size: width and height in pixels.
-        backend: what drew it, one of ``trace_robot.render.backend.BACKENDS``.
+        backend: what drew it, one of ``trace_robot.render.process.BACKENDS``.
         render_seconds: wall-clock time.
         notes: what a viewer should know, such as a clip that is played faster than recorded.
     """

@@ -2,26 +2,115 @@
 
 Rendering is a process of its kind for three reasons: GL may abort the process it runs in, MuJoCo chooses its GL library
 for the whole life of a process, and a run must not wait for its videos.
+
+Which GL library is used (EGL, OSMesa, CGL or WGL if it works, else ray casting) is found by trying. MuJoCo reads the
+variable MUJOCO_GL when it is imported, and a broken library can abort the process, so each is tried in a process of its
+kind, and this process never imports one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
-from trace_robot.child_process import JsonLines
+from trace_robot.child_process import JsonLines, clean_environment, python_command
 from trace_robot.errors import RenderError
-from trace_robot.render.backend import RenderBackend, require_backend, worker_command, worker_environment
 from trace_robot.render.job import RenderJob, VideoInfo
+
+RenderBackend = Literal["egl", "osmesa", "cgl", "wgl", "rays"]
+BACKENDS: tuple[RenderBackend, ...] = ("egl", "osmesa", "cgl", "wgl", "rays")
+PROBE_SECONDS = 30.0  # for the import of MuJoCo and one picture of 16 by 16 pixels, on a machine that is busy
+
+
+def candidates(platform: str = sys.platform) -> tuple[RenderBackend, ...]:
+    """Return the GL libraries to try on a platform, the best first."""
+    return {"darwin": ("cgl",), "win32": ("wgl",)}.get(platform, ("egl", "osmesa"))  # type: ignore[return-value]
+
+
+def choose_backend(backends: Sequence[RenderBackend] | None = None) -> RenderBackend:
+    """Return the first backend that draws, else "rays", of the platform's by default."""
+    return next((backend for backend in backends or candidates() if not probe(backend)), "rays")
+
+
+@functools.cache
+def probe(backend: RenderBackend) -> str:
+    """Return why a backend does not draw here, "" if it does.
+
+    Each is tried once in the life of this process: a try starts a process that imports MuJoCo.
+    """
+    if backend == "rays":
+        return ""
+    try:
+        done = subprocess.run(
+            worker_command(backend, "--probe"),
+            env=worker_environment(backend),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{backend}: {error}"
+    if done.returncode == 0 and b"drawn_by" in done.stdout:
+        return ""
+    errors = done.stderr.decode(errors="replace").strip().splitlines()
+    return f"{backend}: {errors[-1] if errors else f'exit status {done.returncode}'}"
+
+
+def require_backend(name: str) -> RenderBackend:
+    """Return the backend of a name, for "auto" the best that draws here.
+
+    Raises:
+        RenderError: there is no such backend, or it does not draw here.
+    """
+    if name == "auto":
+        return choose_backend()
+    if name not in BACKENDS:
+        raise RenderError(f"no backend {name!r} for pictures; choose auto, {', '.join(BACKENDS)}")
+    reason = probe(name)
+    if reason:
+        raise RenderError(f"backend {name!r} does not draw here ({reason}); choose auto or rays")
+    return name
+
+
+def worker_command(backend: RenderBackend, *options: str) -> list[str]:
+    """Return the command that starts a rendering process.
+
+    Args:
+        backend: what draws in it.
+        options: the rest of its command line; see ``trace_robot.render.worker``.
+    """
+    return python_command("trace_robot.render.worker", backend, *options)
+
+
+def worker_environment(backend: RenderBackend) -> dict[str, str]:
+    """Return the environment variables of a rendering process, without secrets.
+
+    PYTHONPATH names the folder of this library, since the process starts in another folder than the user's.
+    """
+    library = str(Path(__file__).resolve().parents[2])
+    paths = [library, os.environ.get("PYTHONPATH", "")]
+    return clean_environment(
+        {
+            "MUJOCO_GL": "disable" if backend == "rays" else backend,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PYTHONUTF8": "1",
+        }
+    )
+
 
 JOB_SECONDS = 600.0
 # Jobs named to the process ahead of their turn: it never waits for the next, and the pipe, of 64 KB, never fills up.
@@ -44,7 +133,7 @@ class RenderProcess:
     or hangs, or during which the process dies twice, becomes a ``RenderFailure``, and the next one goes on.
 
     Args:
-        backend: "auto", or one of ``trace_robot.render.backend.BACKENDS``.
+        backend: "auto", or one of ``trace_robot.render.process.BACKENDS``.
         job_seconds: wall-clock time after which a job counts as hung.
     """
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from trace_robot.errors import RenderError
-from trace_robot.render.backend import choose_backend, probe
 from trace_robot.render.job import (
     QUALITIES,
     Clip,
@@ -24,7 +23,7 @@ from trace_robot.render.job import (
     clip_of,
     outcome_text,
 )
-from trace_robot.render.process import RenderFailure, RenderProcess
+from trace_robot.render.process import RenderFailure, RenderProcess, choose_backend, probe
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # of typing from Python 3.11 on
@@ -91,7 +90,7 @@ def render(
     Args:
         clips: in their order.
         path: of the file, which ends with .mp4.
-        backend: "auto", or one of ``trace_robot.render.backend.BACKENDS``.
+        backend: "auto", or one of ``trace_robot.render.process.BACKENDS``.
         options: see ``VideoOptions``.
 
     Raises:
@@ -108,7 +107,7 @@ def render_side_by_side(
     Args:
         clips: from left to right.
         path: of the file, which ends with .mp4.
-        backend: "auto", or one of ``trace_robot.render.backend.BACKENDS``.
+        backend: "auto", or one of ``trace_robot.render.process.BACKENDS``.
         options: see ``VideoOptions``.
 
     Raises:
@@ -127,7 +126,7 @@ def render_picture(
     Args:
         clips: in their order.
         path: of the file, which ends with .png.
-        backend: "auto", or one of ``trace_robot.render.backend.BACKENDS``.
+        backend: "auto", or one of ``trace_robot.render.process.BACKENDS``.
         options: see ``PictureOptions``.
 
     Raises:

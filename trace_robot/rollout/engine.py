@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError, UsageError
 from trace_robot.fault import Fault
-from trace_robot.rollout.backends.base import Backend, Worker, WorkerMessage
+from trace_robot.rollout.backends import Backend, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch, Batches
 from trace_robot.rollout.episode import Episode, Job
 
@@ -153,7 +153,7 @@ class RolloutEngine:
             from trace_robot.rollout.backends.ray import RayBackend
 
             return RayBackend(self._size, self._address, trusted=self._trusted, lock_step=self._lock_step)
-        from trace_robot.rollout.backends.processes import ProcessBackend
+        from trace_robot.rollout.backends import ProcessBackend
 
         size = default_workers() if self._size is None else self._size
         return ProcessBackend(size, trusted=self._trusted, lock_step=self._lock_step)

@@ -20,8 +20,8 @@ from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.episode_graph import graph_of
 from trace_robot.rollout.episode_loop import Environment, run_episodes
 from trace_robot.sandbox import Sandbox
-from trace_robot.sandbox.static_check.shared_state import needs_own_process
-from trace_robot.sandbox.types import TRACE, Interface
+from trace_robot.sandbox.protocol import TRACE, Interface
+from trace_robot.sandbox.static_check.scope import needs_own_process
 from trace_robot.search.controller import DataController, Runner, load_controller
 from trace_robot.spec import Array, TaskSpec
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from trace_robot.sandbox.graph_records import read_records
+from trace_robot.sandbox.protocol import read_records
 from trace_robot.spec import Array, Field, TaskSpec
 
 Record = Mapping[str, Any]
@@ -23,7 +23,7 @@ class EpisodeGraph(Sequence[Record]):
     read, since few graphs are read at all.
 
     Attributes:
-        written: by the controller's process, for ``trace_robot.sandbox.graph_records.read_records``.
+        written: by the controller's process, for ``trace_robot.sandbox.protocol.read_records``.
         observations: (T + 1, obs_dim).
         fields: names of parts of an observation.
         ended: how the episode ended.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import controls, describe, require_expert
-from trace_robot.policy.problem import problem_of
+from trace_robot.policy.policy import problem_of
 from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.settings import EXPERT, LEVELS, Settings
 

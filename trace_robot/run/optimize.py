@@ -12,8 +12,7 @@ from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import Evaluator
 from trace_robot.rollout.task import Task
-from trace_robot.run.events import OnEvent, ignore
-from trace_robot.run.loop import OptimizationLoop
+from trace_robot.run.loop import OnEvent, OptimizationLoop, ignore
 from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory, create_optimizer
 from trace_robot.run.run import Run
 from trace_robot.settings import Result, Settings

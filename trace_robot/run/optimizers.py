@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trace_robot.errors import PolicyError, RunError, ValueMismatchError, unknown
-from trace_robot.llm.config import ModelConfig
-from trace_robot.llm.connect import ConnectedModel
+from trace_robot.llm.config import ConnectedModel, ModelConfig
 from trace_robot.llm.metering import MeteredModel, Usage
 from trace_robot.llm.model import ChatModel
 from trace_robot.optimizers.cma_es import CMAES

@@ -13,15 +13,15 @@ Three kinds of process, and who trusts whom:
 Which file runs where:
 
 - Host: sandbox.py (`Sandbox`), lockstep.py (episodes, replay), client.py (requests and checked replies),
-  host_process.py (pipes, deadlines, the end of a child), spawn.py (starting the fork server), graph_records.py
-  (reading records without trust), selftest.py (``trace-robot sandbox``), types.py, static_check/ (refusals before the
-  text runs: no boundary).
-- Fork server: child/forkserver.py, child/forkserver.py.
+  host_process.py (pipes, deadlines, the end of a child), spawn.py (starting the fork server), selftest.py
+  (``trace-robot sandbox``), static_check/ (refusals before the text runs: no boundary).
+- Fork server: child/forkserver.py.
 - Child: child/main.py (requests), child/lockdown.py and child/seccomp.py (the boundary), child/runner.py and
   child/episode.py (executing the text), child/faults.py, child/determinism.py, child/tracing.py.
-- Shared: protocol.py (frames and messages), source.py (parsing text, never running it), kernel.py (what this machine
-  offers), types.py. Files in child/ import these, `trace_robot.fault` and `trace_robot.trace`, nothing of the
-  host's; the host imports nothing from child/. A test holds both, for the files and for a running fork server.
+- Shared: protocol.py (frames, messages, records of a graph read without trust), source.py (parsing text, never running
+  it), kernel.py (what this machine offers). Files in child/ import these, `trace_robot.fault` and
+  `trace_robot.trace`, nothing of the host's; the host imports nothing from child/. A test holds both, for the files and
+  for a running fork server.
 
 What crosses:
 
@@ -54,9 +54,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trace_robot.fault import Category, Fault, Limits
+    from trace_robot.sandbox.protocol import Interface
     from trace_robot.sandbox.sandbox import Sandbox
     from trace_robot.sandbox.static_check.check import check
-    from trace_robot.sandbox.types import Interface
 
 __all__ = ["Category", "Fault", "Interface", "Limits", "Sandbox", "check"]
 
@@ -66,7 +66,7 @@ _HOME_OF = {
     "Category": "trace_robot.fault",
     "Fault": "trace_robot.fault",
     "Limits": "trace_robot.fault",
-    "Interface": "trace_robot.sandbox.types",
+    "Interface": "trace_robot.sandbox.protocol",
     "Sandbox": "trace_robot.sandbox.sandbox",
     "check": "trace_robot.sandbox.static_check.check",
 }

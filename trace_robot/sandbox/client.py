@@ -15,12 +15,12 @@ from trace_robot.sandbox.protocol import (
     REQUEST_MAGIC,
     RESET,
     FrameError,
+    Interface,
     Sizes,
     WireRecord,
     decode_entries,
 )
 from trace_robot.sandbox.source import line_in_source
-from trace_robot.sandbox.types import Interface
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class LockstepEpisodes:
         self._late_episode = f"the episode took more than {limits.episode_seconds:g} s"
 
     def records(self, episode: int) -> tuple[bytes, ...]:
-        """Return what an episode recorded, as `graph_records.read_records` reads it."""
+        """Return what an episode recorded, as `protocol.read_records` reads it."""
         return tuple(self._records[episode])
 
     def reset(self) -> Fault | None:

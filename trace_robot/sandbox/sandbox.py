@@ -11,12 +11,10 @@ import numpy as np
 from trace_robot.errors import OrderError
 from trace_robot.fault import Fault, Limits
 from trace_robot.sandbox.client import ControllerClient, ControllerText
-from trace_robot.sandbox.graph_records import read_records
 from trace_robot.sandbox.lockstep import LockstepEpisodes
-from trace_robot.sandbox.protocol import MAX_EPISODES
+from trace_robot.sandbox.protocol import MAX_EPISODES, Interface, read_records
 from trace_robot.sandbox.source import refusal
 from trace_robot.sandbox.static_check.check import check, modules_of
-from trace_robot.sandbox.types import Interface
 from trace_robot.spec import Array
 
 MAX_SOURCE_CHARS = 1_000_000
@@ -172,7 +170,7 @@ class Sandbox:
         return current.printed[episode] if current is not None and episode < current.count else ""
 
     def written(self, episode: int = 0) -> tuple[bytes, ...]:
-        """Return an episode's records as `graph_records.read_records` reads them.
+        """Return an episode's records as `protocol.read_records` reads them.
 
         () if it was not traced. They are cheaper to keep than what `graph` returns, where few graphs are looked at.
         """

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trace_robot.errors import SandboxError
-from trace_robot.sandbox.protocol import receive_message, send_message
-from trace_robot.sandbox.types import FORK_SERVER
+from trace_robot.sandbox.protocol import FORK_SERVER, receive_message, send_message
 
 START_SECONDS: Final = 120.0  # importing numpy, and all of scipy, on a busy machine
 _CLOSE_SECONDS: Final = 2.0  # for the fork server to see its socket close and to end by itself

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from trace_robot.trace.call import Call
 from trace_robot.trace.errors import original
-from trace_robot.trace.methods import methods_of
-from trace_robot.trace.module import Module, TrainableFunction
+from trace_robot.trace.module import Module, TrainableFunction, methods_of
 from trace_robot.trace.node_types import (
     CONTAINERS,
     Node,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from trace_robot.trace.backward import Subgraph, merge
-from trace_robot.trace.naming import restart
 from trace_robot.trace.node_types import Node
+from trace_robot.trace.operation import restart
 from trace_robot.trace.state import is_tracing
 
 

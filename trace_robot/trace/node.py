@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from trace_robot.trace.builtins import PlainMethods
-from trace_robot.trace.naming import TITLE, identifier, names
+from trace_robot.trace.operation import TITLE, identifier, names
 from trace_robot.trace.state import state, tick
 
 if TYPE_CHECKING:

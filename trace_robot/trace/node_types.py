@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trace_robot.trace.naming import TITLE
 from trace_robot.trace.node import CONTAINERS, About, Node, adopt, constant, make
-from trace_robot.trace.operation import Operation
+from trace_robot.trace.operation import TITLE, Operation
 from trace_robot.trace.state import state, tick
 
 __all__ = [

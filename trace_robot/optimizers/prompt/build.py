@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trace_robot.errors import UnknownNameError
+from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
-from trace_robot.llm.tokens import message_tokens, shorten, token_bound
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
 from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_graph

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Sequence
 
-from trace_robot.llm.tokens import shorten, token_bound
+from trace_robot.llm.metering import shorten, token_bound
 from trace_robot.optimizers.prompt.selection import MOST_RUNS, Run, Selection, select
 from trace_robot.optimizers.prompt.table import Entry, Record, Series, StepTable
 from trace_robot.optimizers.prompt.values import Leaf, at_scale, number, one_line, step_ranges, step_span

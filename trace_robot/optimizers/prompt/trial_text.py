@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trace_robot.llm.tokens import token_bound
+from trace_robot.llm.metering import token_bound
 from trace_robot.optimizers.problem import Problem, plain
 from trace_robot.optimizers.prompt.values import indented, number, one_line
 from trace_robot.optimizers.strategies import Trial

@@ -24,9 +24,16 @@ from trace_robot.sandbox.child.episode import (
     passes_memory_on,
 )
 from trace_robot.sandbox.child.faults import OUT_OF_MEMORY, fault_of
-from trace_robot.sandbox.protocol import ACTIONS, ENTRIES, RECORDED, WireRecord, encode_entries
+from trace_robot.sandbox.protocol import (
+    ACTIONS,
+    ENTRIES,
+    PACKAGE,
+    RECORDED,
+    TRACE,
+    WireRecord,
+    encode_entries,
+)
 from trace_robot.sandbox.source import SOURCE_NAME
-from trace_robot.sandbox.types import PACKAGE, TRACE
 
 if TYPE_CHECKING:
     from trace_robot.sandbox.child.tracing import GraphRecorder

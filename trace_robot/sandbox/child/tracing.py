@@ -6,7 +6,7 @@ record depends on its last record and on the operations that got it in the calls
 when its content has changed.
 
 Most calls of a controller do the same operations on other values, so a call is a template, sent once, and texts to
-fill in; `sandbox.graph_records` has the format.
+fill in; `sandbox.protocol` has the format.
 """
 
 from __future__ import annotations

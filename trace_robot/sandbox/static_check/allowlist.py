@@ -6,7 +6,7 @@ import builtins
 import re
 from typing import Final
 
-from trace_robot.sandbox.types import PACKAGE, TRACE
+from trace_robot.sandbox.protocol import PACKAGE, TRACE
 
 
 def _words(text: str) -> frozenset[str]:

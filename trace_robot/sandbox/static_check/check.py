@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterator
 
 from trace_robot.fault import Fault
+from trace_robot.sandbox.protocol import CHILD_TRACING, PACKAGE, TRACE
 from trace_robot.sandbox.source import parse, refusal
 from trace_robot.sandbox.static_check import allowlist
 from trace_robot.sandbox.static_check.scope import NameScope, TooDeepError, harmless, literal
-from trace_robot.sandbox.types import CHILD_TRACING, PACKAGE, TRACE
 
 
 def check(source: str) -> list[Fault]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.feedback_law.features import probe_features
-from trace_robot.search.feedback_law.law import KEY, PROBE, Feedback, FeedbackLaw, Sum, check
+from trace_robot.search.feedback_law.law import KEY, PROBE, Feedback, FeedbackLaw, Sum, check, probe_features
 from trace_robot.search.feedback_law.writer import write
 from trace_robot.spec import Array, TaskSpec
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.optimizers.evolution import load_cma
+from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.search.feedback_law.evaluation import Value
 from trace_robot.search.feedback_law.law import FeedbackLaw
 from trace_robot.search.feedback_law.structures import Structure

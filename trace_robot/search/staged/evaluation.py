@@ -11,8 +11,8 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import Steps
+from trace_robot.search.staged.mutation import disturbed
 from trace_robot.search.staged.program import StagedProgram
-from trace_robot.search.staged.variants import disturbed
 from trace_robot.spec import TaskSpec
 
 MEASURES = ("best", "last", "moved_", "raised_")

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.optimizers.evolution import load_cma
+from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.search.base import Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, first_of_shapes
+from trace_robot.search.staged.mutation import free, from_vector, simpler, to_vector
 from trace_robot.search.staged.program import StagedProgram
-from trace_robot.search.staged.variants import free, from_vector, simpler, to_vector
 from trace_robot.spec import Array
 
 SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
