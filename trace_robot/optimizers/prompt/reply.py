@@ -19,6 +19,7 @@ from trace_robot.llm.model import Reply, is_encodable
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.optimizers.prompt import forms
+from trace_robot.optimizers.prompt.tags import final_answer, tagged
 from trace_robot.optimizers.prompt.values import one_line
 from trace_robot.trace.constraints import Bounds, Choices, convert
 from trace_robot.trace.shortening import shorten
@@ -90,7 +91,7 @@ def parse_reply(reply: Reply, code_names: Mapping[str, str], names: Collection[s
         raise UnusableReplyError(
             [f"the reply has {len(text):,} characters, at most {MOST_CHARACTERS:,} are read"]
         )
-    text = forms.final_answer(text)
+    text = final_answer(text)
     return _suggestion(text, code_names, {*names, *code_names})
 
 
@@ -100,7 +101,7 @@ def _suggestion(text: str, code_names: Mapping[str, str], names: Collection[str]
         found = forms.json_object(text, names)
         if found.values or found.stop:
             return _made(found)
-    tags = forms.tagged(text, code_names)
+    tags = tagged(text, code_names)
     if tags.values or tags.stop:
         return _made(tags)
     rest = "\n".join(tags.outside).strip()
