@@ -30,6 +30,7 @@ MOST_LEVELS = (
     20  # of lists and dicts in each other; copies, comparisons and JSON exhaust the stack at some hundreds
 )
 MOST_BITS = 1023  # of a whole number: what a float holds
+NOT_FINITE = "made of finite numbers"
 LONGEST_LINE = 300
 
 
@@ -195,7 +196,7 @@ def fit_value(spec: ParameterSpec, raw: Any) -> Any:
         value = convert(raw, like, checkable(spec.constraint))
     except ValueMismatchError as error:
         raise ValueMismatchError(f"{spec.name}: {str(error).removeprefix('the value ')}") from error
-    for fault in _unstorable(value) - _unstorable(spec.value):
+    for fault in unstorable(value) - unstorable(spec.value):
         raise ValueMismatchError(f"{spec.name}: must be {fault}, got {shorten(value)!r}")
     return value.tolist() if spec.kind == "array" and not isinstance(spec.value, np.ndarray) else value
 
@@ -207,7 +208,7 @@ def _right_side(name: str, text: str) -> str:
     return text if '"' in text or "'" in text else forms.unescape(text)
 
 
-def _unstorable(value: Any) -> set[str]:
+def unstorable(value: Any) -> set[str]:
     """Return what a value must be, and is not, so that stores, prompts and policies can hold it."""
     faults: set[str] = set()
     waiting = [(value, 0)]
@@ -222,7 +223,7 @@ def _unstorable(value: Any) -> set[str]:
         elif isinstance(item, str):
             faults |= {"text without half a surrogate pair"} if not is_encodable(item) else set()
         elif isinstance(item, float):
-            faults |= {"made of finite numbers"} if not math.isfinite(item) else set()
+            faults |= {NOT_FINITE} if not math.isfinite(item) else set()
         elif isinstance(item, int) and not isinstance(item, bool):
             # Python writes no whole number of more than 4,300 digits, and computes with none of more than 308.
             faults |= {"made of numbers below 1e308"} if item.bit_length() > MOST_BITS else set()
