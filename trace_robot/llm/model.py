@@ -13,7 +13,7 @@ Message = Mapping[str, str]
 
 
 def is_encodable(text: str) -> bool:
-    """Return whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
+    """Return whether UTF-8 can hold a text, which has no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -42,7 +42,7 @@ def load_cma() -> Any:
 MOST_DENSE = (
     2_000  # numbers up to which covariances are learned: n by n of them, 0.1 GB and a second at 2,000
 )
-MOST_NUMBERS = 20_000  # that are tuned; as text, so many fill the longest controller that may run
+MOST_NUMBERS = 20_000  # that are tuned; as text, they fill the longest controller that may run
 FLAT = 12  # evaluations, all with one result, after which the numbers are held to have no effect
 
 
@@ -202,7 +202,10 @@ class CMAES:
 
 
 def _lean(trials: list[Trial]) -> list[Trial]:
-    """Return trials of which only the best keeps its values: megabytes in each, and nothing asks for the others."""
+    """Return trials of which only the best keeps its values.
+
+    Each has up to a megabyte of them, and nothing asks for those of the others.
+    """
     best = best_of(trials)
     return [t if t is best else replace(t, candidate=replace(t.candidate, values={})) for t in trials]
 

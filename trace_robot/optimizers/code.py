@@ -27,7 +27,8 @@ def parse(source: str) -> ast.Module | str:
     except SyntaxError as error:
         line = (error.text or "").strip()
         line = line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."
-        return f"syntax error on line {error.lineno}: {error.msg}" + (f", at {line!r}" if line else "")
+        where = f" on line {error.lineno}" if error.lineno else ""  # a null byte has no line
+        return f"syntax error{where}: {error.msg}" + (f", at {line!r}" if line else "")
     except (RecursionError, MemoryError):
         return "cannot be parsed: it is nested too deeply"
     except ValueError as error:  # null bytes
@@ -186,7 +187,7 @@ def replace_literals(source: str, values: Sequence[float]) -> str:
 
 
 def _floats(tree: ast.AST) -> Iterator[tuple[ast.expr, float]]:
-    """Yield each float with its expression, a minus sign before it included, in any order."""
+    """Yield each float with its expression and its minus sign, in any order."""
     waiting = [tree]  # a stack of our own: a sum of a thousand terms is a thousand nodes deep
     while waiting:
         for node in ast.iter_child_nodes(waiting.pop()):
@@ -278,7 +279,7 @@ class StringScanner:
         return None
 
     def is_inside(self, offset: int) -> bool:
-        """Return whether an offset, never smaller than the one asked for before, is in a string."""
+        """Return whether an offset is in a string. Offsets must ascend."""
         while self._string_end <= offset:
             span = self.next_span(offset)
             if span is None:
@@ -287,7 +288,7 @@ class StringScanner:
         return True
 
     def _end(self, mark: str, position: int) -> int:
-        """Return where the string that ``mark`` begins ends, -1 where it begins none, which is skipped."""
+        """Return where the string that ``mark`` begins ends, -1 where it begins none."""
         if mark in REST and (closed := REST[mark].match(self.text, position)):
             return closed.end()
         if len(mark) == 3 and mark not in self._unclosed:
@@ -300,7 +301,7 @@ class StringScanner:
 
 
 def string_spans(text: str) -> list[tuple[int, int]]:
-    """Return where each string of Python source begins and ends, as ``StringScanner`` finds them."""
+    """Return where each string of Python source begins and ends."""
     scanner = StringScanner(text)
     return list(iter(lambda: scanner.next_span(len(text)), None))
 
@@ -311,7 +312,7 @@ def _line_end(text: str, position: int) -> int:
 
 
 def _triple_end(text: str, mark: str, position: int) -> int:
-    """Return the offset behind the next ``mark`` that no backslash escapes, -1 without one."""
+    """Return the offset behind the next unescaped ``mark``, -1 without one."""
     while (at := text.find(mark, position)) >= 0:
         slashes = at
         while slashes > position and text[slashes - 1] == "\\":

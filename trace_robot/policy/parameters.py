@@ -353,7 +353,8 @@ def _kind(value: Any) -> Kind:
 def _is_numeric(value: Any) -> bool:
     """Return whether a literal is numbers in a rectangle, so that it can be an array."""
     try:
-        return bool(np.asarray(value, dtype=float).size)
+        texts = np.asarray(value).dtype.kind in "US"  # numpy would make numbers of ["1", "inf"]
+        return not texts and bool(np.asarray(value, dtype=float).size)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return False
 

@@ -260,7 +260,7 @@ def load_policy(name_or_path: str | Path) -> Policy:
 
 
 def _bounded_text(path: Path, name: str) -> str:
-    """Return the text of a regular file: a FIFO would wait for ever, and a device never end."""
+    """Return the text of a regular file, a pipe would wait, a device never end."""
     status = path.stat()
     if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode) or stat.S_ISSOCK(status.st_mode):
         raise PolicyError(f"policy {name!r} is no regular file; give a readable .py file")

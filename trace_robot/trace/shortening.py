@@ -54,7 +54,7 @@ def _text(value: Any, budget: int, digits: int | None) -> str:
         try:
             return repr(value)
         except ValueError:  # Python writes no whole number of more than 4,300 digits in decimal
-            return f"<whole number of {value.bit_length():,} bits>"
+            return f"<whole number of {int(value or 0).bit_length():,} bits>"
     if isinstance(value, (float, np.floating)):
         return repr(float(value)) if digits is None else f"{float(value):.{digits}g}"
     if isinstance(value, str):

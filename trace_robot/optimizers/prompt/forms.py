@@ -61,7 +61,7 @@ def unescape(text: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return a variable's name without the marks that models copy from the prompt, such as "(code) act"."""
+    """Return a variable's name without quotes and the kind, as in "(code) act"."""
     name = unescape(name).strip().strip("\"'`").strip()
     return name.partition(") ")[2].strip() if name.startswith("(") and ") " in name else name
 
@@ -114,16 +114,16 @@ def unfenced(body: str, *, is_code: bool) -> str:
     fences = [match for match in FENCE.finditer(body) if _is_fence(match)]
     before = body[: fences[0].start()].strip() if fences else ""
     if not fences or (before and not is_code):
-        return body.strip("\n")
+        return body.strip("\r\n")
     if before and not isinstance(code.parse(code.tidy(body, "")), str):
-        return body.strip("\n")
+        return body.strip("\r\n")
     mark = fences[0].group(1)
     ends = [f for f in fences[1:] if f.group(1).startswith(mark) and not f.group(2).strip()]
-    return body[fences[0].end() : ends[-1].start() if ends else len(body)].strip("\n")
+    return body[fences[0].end() : ends[-1].start() if ends else len(body)].strip("\r\n")
 
 
 def _is_fence(match: re.Match[str]) -> bool:
-    """Return whether a line is a fence: the info string of backticks holds none (CommonMark 4.5)."""
+    """Return whether a line is a fence, as CommonMark 4.5 has it."""
     return match[1][0] == "~" or "`" not in match[2]
 
 
@@ -167,7 +167,7 @@ def _blocks(text: str) -> list[str]:
         if closing == len(fences) and index + 1 < len(fences):
             scans_strings, closing = False, index + 1  # once in a reply, so that the scan stays linear
         end = fences[closing].start() if closing < len(fences) else len(text)
-        source = unescaped_code(text[start:end].strip("\n"))
+        source = unescaped_code(text[start:end].strip("\r\n"))
         if "def " in source:
             blocks.append(source)
             closing += closing < len(fences) and not fences[closing][2].strip()
@@ -185,7 +185,7 @@ def _bare_code(text: str, functions: Collection[str]) -> list[str]:
 
 
 def json_object(text: str, names: Collection[str]) -> Found:
-    """Read the form of the published implementation, {"reasoning": ..., "suggestion": {...}}, and its kin.
+    """Read JSON, as {"reasoning": ..., "suggestion": {...}} of the published Trace.
 
     Args:
         text: a reply without its tags.
@@ -251,7 +251,7 @@ def _matching(text: str, start: int) -> int:
 
 
 def _stands(text: str, start: int, end: int) -> Literal["alone", "apart", "within"]:
-    """Return whether an object is all of the text, is apart from code, or may be a literal in code."""
+    """Return whether an object is all of a text, or may be a literal in code."""
     before, after = text[:start].strip(), text[end:].strip()
     if before.lower() in ("", "```", "```json") and after in ("", "```"):
         return "alone"
@@ -286,6 +286,6 @@ def _suggests(data: Any, found: Found, names: Collection[str], stands: str) -> b
 
 
 def _key(name: str, names: Collection[str]) -> str:
-    """Return the variable that a key of JSON means; the published form has "gain:0" for gain."""
+    """Return the variable that a key means, which may be "gain:0" for gain."""
     name = plain_name(name)
     return name if name in names or name.startswith("__code") else name.partition(":")[0]

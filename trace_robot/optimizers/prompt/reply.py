@@ -59,7 +59,8 @@ class UnusableReplyError(ReplyError):
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
-        every = list(problems)
+        # They may quote half a surrogate pair, which no file or database takes.
+        every = [problem.encode(errors="backslashreplace").decode() for problem in problems]
         more = len(every) - MOST_PROBLEMS
         self.problems = (*every[:MOST_PROBLEMS], *([f"and {more:,} more of the kind"] if more > 0 else []))
         super().__init__("; ".join(self.problems))
@@ -202,14 +203,14 @@ def fit_value(spec: ParameterSpec, raw: Any) -> Any:
 
 
 def _right_side(name: str, text: str) -> str:
-    """Return what stands behind ``name =``, or the text itself, without backticks and HTML entities around it."""
+    """Return what stands behind ``name =``, without backticks and HTML entities."""
     head, equals, tail = text.strip().strip("`").partition("=")
     text = tail.strip() if equals and head.strip() == name else text.strip().strip("`")
     return text if '"' in text or "'" in text else forms.unescape(text)
 
 
 def unstorable(value: Any) -> set[str]:
-    """Return what a value must be, and is not, so that stores, prompts and policies can hold it."""
+    """Return what a value must be, and is not, to be stored, shown and rendered."""
     faults: set[str] = set()
     waiting = [(value, 0)]
     while waiting:

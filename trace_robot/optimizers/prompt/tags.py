@@ -1,4 +1,4 @@
-"""Read values in tags, which is the form that prompts ask for; the thoughts of reasoning models are left out.
+"""Read values in tags, as prompts ask for them, and leave out thoughts of reasoning models.
 
 The reply is split into tags once. Where each is closed is looked up by bisection, and strings of code are found without
 parsing it, so that no reply takes longer than its length allows.
@@ -91,7 +91,7 @@ def final_answer(text: str) -> str:
 
 
 def _final_channel(text: str) -> str:
-    """Return the last message of the channel "final", else a thought with what follows it."""
+    """Return the last message of the channel "final", else the messages as thoughts."""
     marks = list(CHANNEL.finditer(text))
     ends = [mark.start() for mark in marks] + [len(text)]
     finals = [index for index, mark in enumerate(marks) if (mark[1] or "").lower() in ("final", "commentary")]
@@ -162,7 +162,7 @@ class _Tags:
         return found
 
     def _element(self, token: Token, index: int, found: Found) -> int | None:
-        """Read the element that a token opens. Return where it ends, None where it is none."""
+        """Read the element that a token opens, and return where it ends, if it does."""
         if token.holds_value:
             return self._value(token, index, found)
         closing = self._closing(token.tag, index)
@@ -181,7 +181,7 @@ class _Tags:
         return closing.stop
 
     def _first(self) -> tuple[int, int]:
-        """Return the token and the offset behind the last thought that is closed but was never opened."""
+        """Return the token and the offset behind the last thought that was not opened."""
         first, position, index, opened = 0, 0, 0, False
         while index < len(self.tokens):
             token = self.tokens[index]
@@ -274,12 +274,12 @@ class _Tags:
         return self.text[start : closing.start], closing.stop
 
     def _after(self, index: int) -> list[int]:
-        """Return the indices of the value tags behind a token: as many as strings of one body may hold."""
+        """Return the indices of the value tags behind a token, the first MOST_MENTIONS."""
         later = bisect_left(self.values, index + 1)
         return self.values[later : later + MOST_MENTIONS]
 
     def _first_outside_strings(self, start: int, following: list[int]) -> Token | None:
-        """Return the first value tag that is in no string of the code that begins at ``start``."""
+        """Return the first value tag that is in no string of the code at ``start``."""
         if not self.scans_strings or not following:
             return None
         fence = FENCE.search(self.text, start, self.tokens[following[0]].start)  # words before it are no code

@@ -129,7 +129,10 @@ def _shorter(name: str, here: str, there: str) -> str:
 
 
 def _diff(here: str, there: str) -> str:
-    """Return the lines that differ, by ``difflib`` where these are few, else all of them between the equal ends."""
+    """Return the lines that differ, by ``difflib`` where it is quick enough.
+
+    Else these are all the lines between the equal ends.
+    """
     old, new = here.splitlines(), there.splitlines()
     if _pairs(old, new) * min(len(old), len(new)) > MOST_COMPARISONS:
         start = _equal(old, new)
@@ -142,7 +145,7 @@ def _diff(here: str, there: str) -> str:
 
 
 def _pairs(old: Sequence[str], new: Sequence[str]) -> int:
-    """Return how many pairs of equal lines there are, each of which one pass of ``difflib`` looks at."""
+    """Return how many pairs of equal lines one pass of ``difflib`` looks at."""
     here, there = Counter(old), Counter(new)
     return sum(count * there[line] for line, count in here.items())
 
