@@ -123,7 +123,7 @@ def unfenced(body: str, *, is_code: bool) -> str:
 
 
 def _is_fence(match: re.Match[str]) -> bool:
-    """Return whether a line is a fence, as CommonMark 4.5 has it."""
+    """Return whether a line is a fence by CommonMark 4.5."""
     return match[1][0] == "~" or "`" not in match[2]
 
 
