@@ -49,6 +49,9 @@ FORMS: list[tuple[str, str, dict[str, Any]]] = [
     ("line ends in the tag", GAIN.replace(" name", "\n  name"), NUMBER),
     ("the name alone", GAIN.replace('name="gain"', "gain"), NUMBER),
     ("the name behind an equals sign", GAIN.replace(' name="gain"', "=gain"), NUMBER),
+    ("escaped quotes", GAIN.replace('"', '\\"'), NUMBER),
+    ("curly quotes", GAIN.replace('"gain"', "“gain”"), NUMBER),
+    ("bare code and marks of a chat template", f"<|im_start|>assistant\n{CODE}\n<|im_end|>", ACT),
     ("an id", GAIN.replace("name", "id"), NUMBER),
     ("the type from the prompt", VARIABLE.replace('"act"', '"(code) act"'), ACT),
     ("a value attribute", '<variable name="gain" value="5.0"/>', NUMBER),
@@ -147,6 +150,9 @@ def test_every_sensible_form_of_a_reply_is_read(text: str, values: dict[str, Any
         ("<stop>\ntrue\n</stop>", True),
         ('<stop reason="solved">yes</stop>', True),
         ("<think>go on? <stop>no</stop></think><stop>yes</stop>", True),
+        ("<stop/>", True),
+        ('<stop value="yes"/>', True),
+        (GAIN + '<stop value="no"/>', False),
         ('{"stop": true}', True),
         ('{"suggestion": {}, "stop": "yes"}', True),
         ("<think>enough</think>TERMINATE", True),
@@ -345,6 +351,29 @@ def test_a_value_that_nothing_could_store_is_refused_with_the_reason(
     _, faults = fit(PROBLEM, {name: value})
     assert len(faults) == 1
     assert faults[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [
+        ("gain", "`5.0`", 5.0),
+        ("gain", "**5.0**", 5.0),
+        ("gain", "gain = 5.0  # faster", 5.0),
+        ("gain", "(number) gain = 5.0", 5.0),
+        ("bias", "[1, 2]  # metres", [1.0, 2.0]),
+        ("bias", "`[1, 2]`", [1.0, 2.0]),
+        ("bias", "[1,  # x\n 2]  # y", [1.0, 2.0]),
+        ("items", "[&quot;#a&quot;]", ["#a"]),
+        ("items", "['#a', \"it's\"]", ["#a", "it's"]),
+        ("table", '{"a": 2, "b": "&lt;#"}', {"a": 2.0, "b": "&lt;#"}),
+        ("mode", '"close"', "close"),
+        ("mode", " `close`\n", "close"),
+        ("note", '"#close"', '"#close"'),
+        ("note", "# &lt; *a*", "# &lt; *a*"),
+    ],
+)
+def test_marks_around_a_value_are_taken_off_unless_it_is_a_text(name: str, raw: str, value: Any) -> None:
+    assert fit(PROBLEM, {name: raw}) == ({name: value}, [])
 
 
 def test_the_order_of_a_set_does_not_depend_on_the_process() -> None:

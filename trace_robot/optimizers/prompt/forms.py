@@ -19,7 +19,8 @@ from trace_robot.optimizers import code
 
 WRAPPER = re.compile(r"<(value|code|python|source|content|pre)(?:\s[^<>]{0,100})?>", re.IGNORECASE)
 ENVELOPE = re.compile(
-    r"</?(?:answer|response|output|final|solution|result|code|python|variables)\s{0,3}>", re.I
+    r"</?(?:answer|response|output|final|solution|result|code|python|variables)\s{0,3}>|<\|[\w ]{1,40}\|>",
+    re.I,
 )
 FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 ENTITY = re.compile(r"&(lt|gt|amp|quot|apos|#39|#x27|#34|#x22);", re.IGNORECASE)
@@ -62,7 +63,7 @@ def unescape(text: str) -> str:
 
 def plain_name(name: str) -> str:
     """Return a variable's name without quotes and the kind, as in "(code) act"."""
-    name = unescape(name).strip().strip("\"'`").strip()
+    name = unescape(name).strip().strip("\"'`“”‘’").strip()
     return name.partition(") ")[2].strip() if name.startswith("(") and ") " in name else name
 
 

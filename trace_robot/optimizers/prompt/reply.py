@@ -192,9 +192,13 @@ def fit_value(spec: ParameterSpec, raw: Any) -> Any:
         return code.tidy(raw, spec.function)
     if spec.kind != "text" and isinstance(raw, str):
         raw = _right_side(spec.name, raw)
+    constraint = checkable(spec.constraint)
+    if isinstance(raw, str) and isinstance(constraint, Choices) and constraint.check(raw):
+        bare = raw.strip().strip("\"'`")
+        raw = raw if constraint.check(bare) else bare
     like = np.asarray(spec.value, dtype=float) if spec.kind == "array" else spec.value
     try:
-        value = convert(raw, like, checkable(spec.constraint))
+        value = convert(raw, like, constraint)
     except ValueMismatchError as error:
         raise ValueMismatchError(f"{spec.name}: {str(error).removeprefix('the value ')}") from error
     for fault in unstorable(value) - unstorable(spec.value):
@@ -203,10 +207,15 @@ def fit_value(spec: ParameterSpec, raw: Any) -> Any:
 
 
 def _right_side(name: str, text: str) -> str:
-    """Return what stands behind ``name =``, without backticks and HTML entities."""
-    head, equals, tail = text.strip().strip("`").partition("=")
-    text = tail.strip() if equals and head.strip() == name else text.strip().strip("`")
-    return text if '"' in text or "'" in text else forms.unescape(text)
+    """Return what stands behind ``name =``, without marks and a comment around it."""
+    text = text.strip().strip("`*")
+    head, equals, tail = text.partition("=")
+    text = (tail if equals and forms.plain_name(head) == name else text).strip()
+    if '"' not in text and "'" not in text:
+        text = forms.unescape(text)
+    if '"' in text or "'" in text or "\n" in text:
+        return text
+    return text.partition("#")[0].strip()  # a comment behind a number
 
 
 def unstorable(value: Any) -> set[str]:

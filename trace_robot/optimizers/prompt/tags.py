@@ -167,7 +167,9 @@ class _Tags:
             return self._value(token, index, found)
         closing = self._closing(token.tag, index)
         if token.tag == "stop":
-            word = self.text[token.stop : token.stop + 20] if not token.attributes.endswith("/") else "yes"
+            word = self.text[token.stop : token.stop + 20]
+            if token.attributes.endswith("/"):  # <stop/>, <stop value="no"/>
+                word = next((match[2] or match[3] or "" for match in _attributes(token)), "yes")
             if found.stop is None:
                 found.stop = bool(re.match(r"\W*(yes|true)\b", word, re.IGNORECASE))
             return closing.stop if closing and closing.start - token.stop <= 20 else token.stop
@@ -303,7 +305,8 @@ def _token(match: re.Match[str]) -> Token:
         return Token("thought mark", closes, "", match.start(), match.end())
     closes = bool(match["close"] or match["close2"])
     dialect = "" if match["tag"] else match[0][0]  # [think] does not close <think>
-    return Token(tag + dialect, closes, match["attributes"] or "", match.start(), match.end())
+    attributes = (match["attributes"] or "").replace('\\"', '"')  # as in a JSON string
+    return Token(tag + dialect, closes, attributes, match.start(), match.end())
 
 
 def _attributes(token: Token) -> Iterator[re.Match[str]]:
