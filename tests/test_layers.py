@@ -47,8 +47,9 @@ CHILD = (
     "trace_robot.spec",
 )
 CHILD_NEVER = ("sandbox.sandbox", "sandbox.lockstep", "sandbox.host_process", "sandbox.selftest")
-# 201: how an endpoint answers, refuses and is reached are three modules of up to 400 lines beside its client.
-LINES, COUNT, DEPTH = 400, 202, 15
+# 203: how an endpoint answers, refuses and is reached are three modules of up to 400 lines beside its client; how
+# a reply is read are three, too (its tags, its other forms, the fitting of values).
+LINES, COUNT, DEPTH = 400, 203, 15
 
 
 def room_of(module: str) -> str:

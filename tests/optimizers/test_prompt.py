@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from trace_robot.fault import Fault
 from trace_robot.llm.metering import message_tokens
 from trace_robot.optimizers import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers.prompt.trial_text import _diff
 from trace_robot.optimizers.prompt.wording import FIRST_DOCSTRING
 
 CODE = '''def act(observation, gain):
@@ -199,3 +201,23 @@ def test_nothing_that_a_program_wrote_is_a_section_of_the_prompt(steps: bool) ->
     for line in text.split("\n"):
         if "<stop>" in line:
             assert '(text of the program) "' in line.partition("<stop>")[0]
+
+
+@pytest.mark.parametrize("lines", [["1"] * 8000, [str(i % 120) for i in range(8000)]])
+def test_a_difference_of_long_codes_is_found_in_time(lines: list[str]) -> None:
+    start = time.process_time()
+    assert (
+        _diff("\n".join(["a", *lines, "z"]), "\n".join(["b", *lines, "z"])) == "-a\n+b"
+        or len(set(lines)) == 1
+    )
+    shifted = _diff("\n".join(["a", *lines, "z"]), "\n".join(["a", *lines[1:], "y", "z"]))
+    assert {line[0] for line in shifted.splitlines()} == {"-", "+"}
+    assert time.process_time() - start < 1
+
+
+def test_a_difference_beyond_what_difflib_can_do_keeps_the_equal_ends_out() -> None:
+    here = ["head", *[str(i % 50) for i in range(3000)], "tail"]
+    there = ["head", *[str((i * 7) % 50) for i in range(3000)], "tail"]
+    changes = _diff("\n".join(here), "\n".join(there)).splitlines()
+    assert [line[1:] for line in changes if line[0] == "-"] == here[2:-1]
+    assert [line[1:] for line in changes if line[0] == "+"] == there[2:-1]
