@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trace_robot.line_diff import unified_diff
 from trace_robot.llm.metering import token_bound
 from trace_robot.optimizers.problem import Problem, plain
 from trace_robot.optimizers.prompt.values import indented, number, one_line
@@ -120,5 +120,5 @@ def _shorter(name: str, here: str, there: str) -> str:
 
 
 def _diff(here: str, there: str) -> str:
-    changes = difflib.unified_diff(here.splitlines(), there.splitlines(), lineterm="", n=0)
+    changes = unified_diff(here.splitlines(), there.splitlines(), context=0)
     return "\n".join(line for line in changes if not line.startswith(("---", "+++", "@@")))
