@@ -177,7 +177,12 @@ def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> 
             f"the model file {recording.scene.model_path!r}, which iteration {iteration.number} of {run.name!r} was"
             " recorded with, is not there; install what the run was made with"
         )
-    episode = next(episode for episode in iteration.episodes if episode.seed == recording.seed)
+    episode = next((each for each in iteration.episodes if each.seed == recording.seed), None)
+    if episode is None:
+        raise RenderError(
+            f"the recording of iteration {iteration.number} of {run.name!r} is of condition {recording.seed}, which it"
+            " has no episode of; the store is damaged"
+        )
     caption = (f"{run.task}, iteration {iteration.number}", f"condition {episode.seed}")
     return Clip(recording.scene, recording.states, caption, _outcome(episode), episode.success)
 
