@@ -15,7 +15,7 @@ import pytest
 from trace_robot.child_process import (
     JsonLines,
     clean_environment,
-    is_secret,
+    is_inherited,
     python_command,
     workspace_root,
 )
@@ -34,6 +34,13 @@ SECRETS = {
     "OPENAI_BASE_URL": "https://user:planted-5@models.example/v1",
     "MY_PASSWORD": "planted-6",
     "my_credentials": "planted-7",
+    "GITHUB_PAT": "planted-8",
+    "DB_PASS": "planted-9",
+    "DATABASE_URL": "postgres://me:planted-10@db.example/robots",
+    "https_proxy": "http://me:planted-11@proxy.example:8080",
+    "SENTRY_DSN": "https://planted-12@sentry.example/1",
+    "MUJOCO_LICENSE_KEY": "planted-13",
+    "PYTHON_INDEX": "https://me:planted-14@index.example/simple",
 }
 # Python imports sitecustomize at the start of every process: each child writes down what it was started with.
 SPY = """
@@ -118,14 +125,28 @@ def test_a_controller_and_what_started_it_get_no_secret(spy: Spy) -> None:
             assert b"planted" not in Path(f"/proc/{process}/environ").read_bytes()
 
 
-@pytest.mark.parametrize("name", [*SECRETS, "GITHUB_TOKEN", "db_passwd", "SOME_KEY_ID"])
-def test_a_name_that_may_hold_a_key_is_a_secret(name: str) -> None:
-    assert is_secret(name)
+@pytest.mark.parametrize(
+    "name", [*SECRETS, "GITHUB_TOKEN", "db_passwd", "SOME_KEY_ID", "KUBECONFIG", "SSH_AUTH_SOCK"]
+)
+def test_no_child_gets_a_variable_that_it_does_not_need(name: str) -> None:
+    assert not is_inherited(name, SECRETS.get(name, "anything"))
 
 
-@pytest.mark.parametrize("name", ["PATH", "HOME", "PYTHONPATH", "TRACE_ROBOT_MODEL", "MUJOCO_GL"])
-def test_an_ordinary_name_is_no_secret(name: str) -> None:
-    assert not is_secret(name)
+@pytest.mark.parametrize(
+    "name",
+    ["PATH", "HOME", "PYTHONPATH", "TRACE_ROBOT_WORKSPACE", "MUJOCO_GL", "LC_ALL", "OMP_NUM_THREADS", "Path"],
+)
+def test_children_get_what_they_need_to_run(name: str) -> None:
+    assert is_inherited(name, "/usr/bin:/bin")
+
+
+def test_a_user_passes_further_variables_on_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_ROBOT_ASSETS", "/robots")
+    monkeypatch.setenv("MY_ROBOT_TOKEN", "wanted")
+    assert "MY_ROBOT_ASSETS" not in clean_environment()
+    monkeypatch.setenv("TRACE_ROBOT_PASS", "MY_ROBOT_ASSETS, MY_ROBOT_TOKEN")
+    environment = clean_environment()
+    assert (environment["MY_ROBOT_ASSETS"], environment["MY_ROBOT_TOKEN"]) == ("/robots", "wanted")
 
 
 def test_what_is_asked_for_wins_over_what_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:

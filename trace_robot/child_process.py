@@ -11,23 +11,52 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import IO, Any
 
-# A name that holds one of these words may hold a key. OPENAI_ is here whole: its base URL can carry one too.
-SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "OPENAI_")
+# What a child may inherit: how to find programs, libraries and folders, how to draw, how many threads, and languages.
+# A list of what keys are called would miss the next (GITHUB_PAT, DATABASE_URL), so this is a list of what is needed.
+_NAMES = """
+    PATH HOME USER LOGNAME SHELL TERM LANG LANGUAGE TZ TMPDIR TEMP TMP PWD DISPLAY WAYLAND_DISPLAY XAUTHORITY
+    VIRTUAL_ENV CONDA_PREFIX LD_LIBRARY_PATH LD_PRELOAD DYLD_LIBRARY_PATH DYLD_FALLBACK_LIBRARY_PATH CI
+    SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT APPDATA LOCALAPPDATA PROGRAMDATA PROGRAMFILES USERPROFILE
+    HOMEDRIVE HOMEPATH NUMBER_OF_PROCESSORS
+"""
+_PREFIXES = """
+    PYTHON LC_ XDG_ TRACE_ROBOT_ MUJOCO_ PYOPENGL_ EGL_ __EGL_ __GLX_ GLX_ MESA_ LIBGL_ GALLIUM_ LP_ VK_ NVIDIA_
+    CUDA_ OMP_ OPENBLAS_ MKL_ NUMEXPR_ BLIS_ VECLIB_ SDL_ PYGAME_ COVERAGE_ COV_CORE_ PROCESSOR_ IMAGEIO_
+"""
+INHERITED = frozenset(_NAMES.split())
+INHERITED_PREFIXES = tuple(_PREFIXES.split())
+PASS = "TRACE_ROBOT_PASS"  # names, separated by commas, of further variables for children
+# Never inherited by a prefix: the name may hold a key all the same (MUJOCO_LICENSE_KEY).
+SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
+_URL_WITH_PASSWORD = re.compile(r"://[^/\s@]{0,1000}@")
 # A worker has one processor; a numerical library that starts a thread for each would only wait for the others.
 ONE_THREAD: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 )
 
 
-def is_secret(name: str) -> bool:
-    """Return whether an environment variable of this name may hold a key."""
-    return any(word in name.upper() for word in SECRET_WORDS)
+def is_inherited(name: str, value: str = "", *, prefixes: tuple[str, ...] = ()) -> bool:
+    """Return whether children get an environment variable.
+
+    Args:
+        name: of the variable. It must be on the list, or in ``TRACE_ROBOT_PASS``.
+        value: of the variable. A URL with a user or password in it is kept back.
+        prefixes: beginnings of further names, for a kind of child that needs them.
+    """
+    if name in map(str.strip, os.environ.get(PASS, "").split(",")):
+        return True
+    upper = name.upper()  # Windows knows no case in names; http_proxy and the like are on no list in either
+    listed = upper in INHERITED or (
+        upper.startswith(INHERITED_PREFIXES + prefixes) and not any(word in upper for word in SECRET_WORDS)
+    )
+    return listed and not _URL_WITH_PASSWORD.search(value)
 
 
 def workspace_root() -> str:
@@ -40,18 +69,19 @@ def workspace_root() -> str:
 
 
 def clean_environment(extra: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """Return the environment variables for a child process, without secrets.
+    """Return the environment variables for a child process: an allow-list.
 
-    A child runs environments that users wrote, or draws them, and needs no key for either. It may have another
-    current folder, so it is given this process's workspace by name.
+    A child runs environments that users wrote, or draws them, and needs no key for either. An environment that reads a
+    variable of the user's gets it if TRACE_ROBOT_PASS names it. The child may have another current folder, so it is
+    given this process's workspace by name.
 
     Args:
         extra: variables to set besides; they win over inherited ones.
 
     Returns:
-        {name: value}; no name for which ``is_secret`` holds, unless it is in ``extra``.
+        {name: value} of those for which ``is_inherited`` holds, and ``extra``.
     """
-    inherited = {name: value for name, value in os.environ.items() if not is_secret(name)}
+    inherited = {name: value for name, value in os.environ.items() if is_inherited(name, value)}
     return {**inherited, "TRACE_ROBOT_WORKSPACE": workspace_root(), **extra}
 
 

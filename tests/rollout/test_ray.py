@@ -44,7 +44,7 @@ def cluster() -> Iterator[Any]:
     before = dict(os.environ)
     os.environ.update(
         TRACE_ROBOT_WORKSPACE=str(WORKSPACE), RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
-        OPENAI_API_KEY="sk-secret",
+        OPENAI_API_KEY="sk-secret", GITHUB_PAT="pat-secret", DATABASE_URL="postgres://me:secret@db",
     )  # fmt: skip
     cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.second = cluster.add_node(num_cpus=1)
@@ -79,7 +79,7 @@ def test_a_node_that_is_killed_in_the_middle_loses_nothing_and_the_episodes_are_
     with RolloutEngine(2, backend="ray", address=cluster.address) as engine:
         with pytest.raises(UnknownNameError, match="did you mean 'point-mass'"):
             engine.run([job(GOOD, 0, "point-mas")])
-        assert "sk-secret" not in _variables_of_an_actor()
+        assert "secret" not in _variables_of_an_actor()
         assert [what(episode) for episode in engine.run(jobs)] == expected
         assert [what(episode) for episode in engine.run(jobs, on_episode=kill)] == expected
         assert not nodes

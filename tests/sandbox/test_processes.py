@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import trace_robot
-from trace_robot.sandbox import kernel, types
+from trace_robot.sandbox import kernel, protocol
 from trace_robot.sandbox.child.seccomp import TABLES
 from trace_robot.sandbox.spawn import _import_paths
 
 ROOT = Path(trace_robot.__file__).parent
 SANDBOX = ROOT / "sandbox"
-SHARED = {"protocol", "source", "kernel", "types"}
+SHARED = {"protocol", "source", "kernel"}
 # What else of the package a file in child/ may import; the tracer at run time only where a controller uses it.
 CHILD_ALLOWED = {"trace_robot.fault", "trace_robot.spec", "trace_robot.trace"}
 # What importing them brings along.
@@ -81,21 +81,20 @@ def test_a_shared_file_imports_neither_side(stem: str) -> None:
 def test_a_running_fork_server_has_loaded_nothing_of_the_host(traced: bool) -> None:
     code = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
-        f"from {types.FORK_SERVER} import import_all, warm_up\n"
+        f"from {protocol.FORK_SERVER} import import_all, warm_up\n"
         "warm_up(); assert import_all(sys.argv[2:]) == []\n"
         "print(json.dumps([name for name in sys.modules if name.startswith('trace_robot')]))"
     )
-    preload = [types.CHILD_TRACING] if traced else []
+    preload = [protocol.CHILD_TRACING] if traced else []
     command = [sys.executable, "-s", "-S", "-c", code, json.dumps(_import_paths()), *preload]
     loaded = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert "trace_robot.sandbox.child.main" in loaded
-    assert (types.TRACE in loaded) == traced
+    assert (protocol.TRACE in loaded) == traced
     assert [name for name in loaded if not may_be_in_child(name, CHILD_LOADED)] == []
 
 
 def test_each_module_that_is_named_exists() -> None:
-    names = [value for name, value in vars(types).items() if name.isupper()]
-    assert names
+    names = [protocol.PACKAGE, protocol.TRACE, protocol.FORK_SERVER, protocol.CHILD_TRACING]
     assert [name for name in names if importlib.util.find_spec(name) is None] == []
 
 

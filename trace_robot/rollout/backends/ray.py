@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import is_secret, workspace_root
+from trace_robot.child_process import is_inherited, workspace_root
 from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
 from trace_robot.rollout.backends import Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
@@ -121,8 +121,9 @@ class Actor:
     """A rollout worker on Ray: an EnvRunner in a new folder, without keys."""
 
     def __init__(self, plugins: Mapping[str, bytes], *, trusted: bool, lock_step: int | None) -> None:
-        for name in [name for name in os.environ if is_secret(name)]:
-            del os.environ[name]
+        for name, value in list(os.environ.items()):
+            if not _for_ray(name, value):
+                del os.environ[name]
         os.environ.update(dict.fromkeys(NUMBERS, "1"))
         self._folder = tempfile.mkdtemp(prefix="trace-robot-")
         for name, content in plugins.items():
@@ -210,10 +211,17 @@ def _redirect_prints() -> Callable[[], None]:
     return undo
 
 
+def _for_ray(name: str, value: str) -> bool:
+    """Return whether Ray's processes get a variable: any child's, or Ray's own."""
+    return is_inherited(name, value, prefixes=("RAY_",))
+
+
 @contextlib.contextmanager
 def _without_keys() -> Iterator[None]:
     """Hide keys from the processes that Ray starts, and switch its reports off."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if is_secret(name)}
+    hidden = {name: value for name, value in os.environ.items() if not _for_ray(name, value)}
+    for name in hidden:
+        del os.environ[name]
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
