@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import sqlite3
@@ -229,7 +230,11 @@ def require_tables(schema: Sequence[sqlite3.Row], scripts: tuple[str, ...]) -> N
         index = row["type"] == "index" and (row["sql"] is None or row["tbl_name"] not in tables)
         if not (table or index):
             raise ValueError(f"has a {row['type']} {row['name']!r:.80}, which trace-robot does not make")
-    found = {row["name"]: row["sql"] for row in schema if row["type"] == "table" and row["name"] in tables}
+    found = {
+        row["name"]: _plain_sql(row["sql"])
+        for row in schema
+        if row["type"] == "table" and row["name"] in tables
+    }
     if found != tables:
         raise ValueError("has tables of another form than trace-robot makes")
 
@@ -241,9 +246,15 @@ def _tables(scripts: tuple[str, ...]) -> dict[str, str]:
     try:
         for script in scripts:
             connection.executescript(script)
-        return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+        return {name: _plain_sql(sql) for name, sql in rows}
     finally:
         connection.close()
+
+
+def _plain_sql(sql: str) -> str:
+    """Return a statement without its comments, which have changed since the first stores."""
+    return " ".join(re.sub(r"--[^\n]*", "", sql).split())
 
 
 def inflate(data: bytes, most: int = MOST_BYTES) -> bytes:

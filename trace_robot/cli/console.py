@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +114,22 @@ def write_json(data: Any) -> None:
 def write_error(text: str) -> None:
     """Write one line to standard error: ``trace-robot: TEXT``."""
     sys.stderr.write(f"trace-robot: {safe(text)}\n")
+
+
+def confirm(title: str, plan: Sequence[str]) -> bool:
+    """Return whether the user says yes at the terminal, False without a terminal.
+
+    Args:
+        title: why it is asked.
+        plan: what is done after a yes, a line each.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    for text in (title, *plan):
+        write_error(text)
+    sys.stderr.write("go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline(100).strip().lower() in ("y", "yes")
 
 
 def tolerate_encoding() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -125,7 +125,8 @@ if not ask_model:
     operators.use_model(_ask_endpoint)
 
 
-TRUSTED_HOSTS = ("api.openai.com", "localhost", "127.0.0.1", "::1")
+OFFICIAL_HOST = "api.openai.com"
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class ModelConfig:
         proposals: replies to ask for at once.
         budget: limits on calls, tokens and money.
         prices: None where money is not counted.
+        send_key: whether OPENAI_API_KEY is sent to the endpoint; not stored.
     """
 
     model: str | None = None
@@ -151,6 +153,7 @@ class ModelConfig:
     proposals: int = 1
     budget: Budget = field(default_factory=Budget)
     prices: Prices | None = None
+    send_key: bool = True
 
     @property
     def reason(self) -> str:
@@ -175,6 +178,7 @@ class ModelConfig:
             retries=self.retries,
             budget=self.budget,
             prices=self.prices,
+            api_key=None if self.send_key else "none",
         )
 
     def to_data(self, connected: ConnectedModel) -> dict[str, Any]:
@@ -195,34 +199,82 @@ class ModelConfig:
         }
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any], *, base_url: str | None = None) -> ModelConfig:
+    def from_data(
+        cls, data: Mapping[str, Any], *, base_url: str | None = None, own: bool = True
+    ) -> ModelConfig:
         """Return the configuration that ``to_data`` wrote.
 
         A run's store may come from another person. An address in it is used without consent only if it is OpenAI's or
-        this machine's, because prompts and the user's API key are sent there.
+        this machine's, because prompts are sent there; and the user's API key only to OpenAI's.
 
         Args:
             data: what ``to_data`` returned, read back from JSON.
             base_url: of an endpoint that has moved; OPENAI_BASE_URL where it is None.
+            own: whether this user began the run. Of another's, neither the address nor the names of files are used.
 
         Raises:
-            RunError: the stored address is elsewhere, and neither ``base_url`` nor OPENAI_BASE_URL is set.
+            RunError: the stored address is elsewhere, and neither ``base_url`` nor OPENAI_BASE_URL is set; or the data
+                are not of ``to_data``.
         """
-        address = base_url or os.environ.get("OPENAI_BASE_URL") or _trusted(data["base_url"])
-        prices = data["prices"]
-        return cls(
-            **{
-                **data,
-                "base_url": address,
-                "budget": Budget(**data["budget"]),
-                "prices": None if prices is None else Prices(**prices),
-            }
-        )
+        given = base_url or os.environ.get("OPENAI_BASE_URL")
+        if not own and data.get("replay") is not None:
+            raise RunError(
+                "the run answers from a record, whose file is not taken from a store that this user did not begin; call"
+                " trace_robot.resume with model=ModelConfig(replay=...)"
+            )
+        try:
+            prices = data["prices"]
+            config = cls(
+                model=_text(data["model"]),
+                base_url=given or (_trusted(data["base_url"]) if own else None),
+                record=_text(data["record"]) if own else None,
+                replay=_text(data["replay"]),
+                retries=_count(data["retries"], MOST_RETRIES),
+                proposals=_count(data["proposals"], MOST_PROPOSALS),
+                budget=Budget(**{name: _amount(value) for name, value in data["budget"].items()}),
+                prices=None if prices is None else Prices(**{k: _amount(v) for k, v in prices.items()}),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"the run's store does not say how to reach its model: {error!r:.200}") from error
+        # This machine's address in a store is not consent to give the key to what listens there now.
+        keyless = not given and config.base_url is not None and _is_local(config.base_url)
+        return replace(config, send_key=False) if keyless else config
+
+
+MOST_RETRIES, MOST_PROPOSALS = 100, 64  # of what a store asks for
 
 
 def _trusted(address: str | None) -> str | None:
-    if not address or urlsplit(address).hostname in TRUSTED_HOSTS:  # a replayed record has none
+    if not address:  # a replayed record has none
+        return address
+    parts = urlsplit(address)
+    if parts.scheme == "https" and parts.hostname == OFFICIAL_HOST and parts.port in (None, 443):
+        return address
+    if _is_local(address):
         return address
     raise RunError(
         f"the run asked a model at {address!r}; to send prompts and the key there again, say so with --base-url"
     )
+
+
+def _is_local(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme in ("http", "https") and parts.hostname in LOCAL_HOSTS
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"must be text, got {type(value).__name__}")
+    return value
+
+
+def _count(value: Any, most: int) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"must be from 0 to {most}, got {value!r:.80}")
+    return value
+
+
+def _amount(value: Any) -> Any:
+    if value is not None and (type(value) not in (int, float) or not value >= 0):
+        raise ValueError(f"must be a number from 0 on, got {value!r:.80}")
+    return value

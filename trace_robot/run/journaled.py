@@ -6,6 +6,7 @@ An answer is on disk before it is used. A run that is resumed asks for the same 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,17 @@ from trace_robot.errors import (
     ModelAuthError,
     ModelError,
     ReplayMismatchError,
+    TraceRobotError,
     UnknownModelError,
 )
 from trace_robot.fault import Limits
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
+from trace_robot.render.job import require_own_scene
 from trace_robot.rollout.feedback import representative
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
+from trace_robot.store.records import decoding
 
 if TYPE_CHECKING:
     from trace_robot.llm.metering import Usage
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from trace_robot.rollout.episode import Episode, Job
     from trace_robot.rollout.evaluation import JobRunner
 
+log = logging.getLogger("trace_robot.run")
 # Errors that end a run and that the user can mend: a resumed run asks again. Any other error of a model is an answer:
 # the optimizer goes on from it, and so must the replay.
 NOT_JOURNALED = (BudgetExceededError, ModelAuthError, UnknownModelError, ReplayMismatchError)
@@ -99,11 +104,24 @@ class JournaledEngine:
             data = encode_episodes(_trimmed(jobs, self.engine.run(jobs, on_episode=on_episode)))
             self.journal.put("episodes", request, data)
             return decode_episodes(data)
-        episodes = decode_episodes(entry.data)
+        with decoding("the run's journal"):
+            episodes = [_drawable(episode) for episode in decode_episodes(entry.data)]
         for index, episode in enumerate(episodes):
             if on_episode is not None:
                 on_episode(index, episode)
         return episodes
+
+
+def _drawable(episode: Episode) -> Episode:
+    """Return an episode of a journal, without what would be drawn from a stranger's file."""
+    if episode.scene is None:
+        return episode
+    try:
+        require_own_scene(episode.scene)
+    except TraceRobotError as error:
+        log.warning("no picture of an episode of the journal: %s", error)
+        return dataclasses.replace(episode, scene=None, states=None)
+    return episode
 
 
 def request_hash(messages: Sequence[Message], n: int) -> str:

@@ -91,7 +91,7 @@ class OptimizerConfig:
         Args:
             header: what the run began with.
             optimizer: the factory, if the run had one's own.
-            model: in place of the stored one; needed if the run's was a Python object.
+            model: in place of the stored one, a name in place of its name; needed if the run's was a Python object.
             base_url: of an endpoint that has moved.
 
         Raises:
@@ -106,8 +106,9 @@ class OptimizerConfig:
             )
         if name in WITHOUT_MODEL:
             return cls(name, why, stored)
-        if model is None and stored is not None:
-            model = ModelConfig.from_data(stored, base_url=base_url)
+        if stored is not None and (model is None or isinstance(model, str)):
+            named = stored if model is None else {**stored, "model": model}
+            model = ModelConfig.from_data(named, base_url=base_url, own=header.own)
         proposals = model.proposals if isinstance(model, ModelConfig) else 1
         return cls(name, why, stored, _connected(model), proposals)
 
