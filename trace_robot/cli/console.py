@@ -90,7 +90,7 @@ def safe_output() -> Iterator[None]:
     """Let all that is printed in the block go through ``SafeStream``."""
     before = sys.stdout, sys.stderr
     handler = _LogLines(logging.WARNING)
-    sys.stdout, sys.stderr = (SafeStream(_raw(stream)) for stream in before)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (SafeStream(_raw(stream)) for stream in before)
     logging.getLogger("trace_robot").addHandler(handler)
     try:
         yield

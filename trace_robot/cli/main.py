@@ -112,7 +112,7 @@ def create_parser() -> argparse.ArgumentParser:
 
     In the namespace that it returns, ``execute`` is the function of the command.
     """
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="trace-robot",
         description="Optimize robot controllers that are ordinary Python: roll out, explain, rewrite.",
         epilog=EPILOG,
