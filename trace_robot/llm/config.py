@@ -50,6 +50,29 @@ class ConnectedModel:
         """What was used so far."""
         return self.meter.usage
 
+    @property
+    def endpoint(self) -> OpenAIModel | None:
+        """The endpoint behind the meter, None where another kind of model answers."""
+        return self.meter.model if isinstance(self.meter.model, OpenAIModel) else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the endpoint, a line each."""
+        return [] if self.endpoint is None else list(self.endpoint.notes)
+
+    def probe(self) -> None:
+        """Check that the endpoint can be asked, before anything is spent.
+
+        A record with answers is not checked: it may hold all that is asked for.
+
+        Raises:
+            ModelError: every request to it would fail.
+        """
+        recorded = isinstance(self.model, RecordingModel) and self.model.waiting
+        if self.endpoint is not None and not recorded:
+            self.endpoint.probe()
+            self.name = self.endpoint.model
+
 
 def configured(model: str | None = None, base_url: str | None = None) -> str:
     """Return which setting names a model, as text, "" if none does.
@@ -142,6 +165,10 @@ class ModelConfig:
         proposals: replies to ask for at once.
         budget: limits on calls, tokens and money.
         prices: None where money is not counted.
+        request: further fields of every request, such as temperature.
+        token_budget: most tokens of a prompt; None for the optimizer's default.
+        parallel: replies are asked for in as many requests at once, in place of one with the field ``n``; None for
+            that one.
         send_key: whether OPENAI_API_KEY is sent to the endpoint; not stored.
     """
 
@@ -153,6 +180,9 @@ class ModelConfig:
     proposals: int = 1
     budget: Budget = field(default_factory=Budget)
     prices: Prices | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    token_budget: int | None = None
+    parallel: int | None = None
     send_key: bool = True
 
     @property
@@ -179,6 +209,8 @@ class ModelConfig:
             budget=self.budget,
             prices=self.prices,
             api_key=None if self.send_key else "none",
+            options=self.request,
+            parallel=self.parallel or False,
         )
 
     def to_data(self, connected: ConnectedModel) -> dict[str, Any]:
@@ -188,6 +220,8 @@ class ModelConfig:
         key is not part of it. Paths are absolute, as a run may be resumed from another folder.
         """
         files = {"record": self.record, "replay": self.replay}
+        # Only what was asked for, so that the rows of other runs stay as they were.
+        added = {"request": dict(self.request), "token_budget": self.token_budget, "parallel": self.parallel}
         return {
             "model": connected.name,
             "base_url": connected.address,
@@ -196,11 +230,17 @@ class ModelConfig:
             "budget": asdict(self.budget),
             "prices": None if self.prices is None else asdict(self.prices),
             **{name: None if path is None else str(Path(path).absolute()) for name, path in files.items()},
+            **{name: value for name, value in added.items() if value},
         }
 
     @classmethod
     def from_data(
-        cls, data: Mapping[str, Any], *, base_url: str | None = None, own: bool = True
+        cls,
+        data: Mapping[str, Any],
+        *,
+        base_url: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+        own: bool = True,
     ) -> ModelConfig:
         """Return the configuration that ``to_data`` wrote.
 
@@ -210,7 +250,10 @@ class ModelConfig:
         Args:
             data: what ``to_data`` returned, read back from JSON.
             base_url: of an endpoint that has moved; OPENAI_BASE_URL where it is None.
-            own: whether this user began the run. Of another's, neither the address nor the names of files are used.
+            changes: other attributes in place of the stored ones, those that are None left out. Fields of ``request``
+                are added to the stored ones.
+            own: whether this user began the run. Of another's, neither the address, nor the names of files, nor fields
+                of requests are used.
 
         Raises:
             RunError: the stored address is elsewhere, and neither ``base_url`` nor OPENAI_BASE_URL is set; or the data
@@ -222,7 +265,10 @@ class ModelConfig:
                 "the run answers from a record, whose file is not taken from a store that this user did not begin; call"
                 " trace_robot.resume with model=ModelConfig(replay=...)"
             )
+        changed = {name: value for name, value in (changes or {}).items() if value is not None}
         try:
+            # A request's fields may set headers or another address, so that only the user's own are sent.
+            request = {**(data.get("request", {}) if own else {}), **changed.pop("request", {})}
             prices = data["prices"]
             config = cls(
                 model=_text(data["model"]),
@@ -233,7 +279,11 @@ class ModelConfig:
                 proposals=_count(data["proposals"], MOST_PROPOSALS),
                 budget=Budget(**{name: _amount(value) for name, value in data["budget"].items()}),
                 prices=None if prices is None else Prices(**{k: _amount(v) for k, v in prices.items()}),
+                request=request,
+                token_budget=_amount(data.get("token_budget")),
+                parallel=_amount(data.get("parallel")) and _count(data["parallel"], MOST_PROPOSALS),
             )
+            config = replace(config, **changed)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the run's store does not say how to reach its model: {error!r:.200}") from error
         # This machine's address in a store is not consent to give the key to what listens there now.

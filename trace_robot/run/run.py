@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import RunError, TraceRobotError
 from trace_robot.fault import Limits
@@ -83,6 +83,7 @@ class Run:
         optimizer: OptimizerFactory | None = None,
         model: AnyModel = None,
         base_url: str | None = None,
+        changes: Mapping[str, Any] | None = None,
         yes: bool = False,
     ) -> Iterator[Run]:
         """Take an interrupted run up again.
@@ -92,6 +93,7 @@ class Run:
             optimizer: the factory, if the run has an optimizer of one's own.
             model: in place of the stored one.
             base_url: of the stored model's endpoint, if it has moved.
+            changes: other attributes of the stored ``ModelConfig``.
             yes: go on with a run that this user did not begin, within ``strangers_header``.
 
         Raises:
@@ -114,7 +116,7 @@ class Run:
             with RunLock(place):
                 writer, header = store.reopen(place.name)
                 header = header if header.own else strangers_header(header)
-                config = OptimizerConfig.restore(header, optimizer, model, base_url)
+                config = OptimizerConfig.restore(header, optimizer, model, base_url, changes)
                 settings = header.settings
                 task = Task.to_optimize(settings, Policy.from_text(header.source, settings.policy))
                 yield cls(RunFolder.reopen(path), writer, settings, task, config)
@@ -132,7 +134,13 @@ class Run:
         connected = self.config.model
         if connected is None or isinstance(connected.meter.model, ReplayModel):
             return connected
-        return JournaledModel(connected.model, connected.usage, self.journal)
+        return JournaledModel(
+            connected.model,
+            connected.usage,
+            self.journal,
+            endpoint=connected.endpoint,
+            token_budget=self.config.changed_budget,
+        )
 
     @contextmanager
     def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
