@@ -99,7 +99,7 @@ def unified_diff(
 
 
 def _range(start: int, stop: int) -> str:
-    """Return a range of lines as the header of a hunk has it."""
+    """Return a range of lines in the form of a hunk's header."""
     length = stop - start
     if length == 1:
         return str(start + 1)
@@ -107,7 +107,7 @@ def _range(start: int, stop: int) -> str:
 
 
 def _patience(before: Sequence[str], after: Sequence[str]) -> list[Match]:
-    """Return the blocks around lines that both texts have once (Bram Cohen's patience diff)."""
+    """Return the blocks around lines unique in both texts (patience diff, B. Cohen)."""
     head, shorter = 0, min(len(before), len(after))
     while head < shorter and before[head] == after[head]:
         head += 1
@@ -137,7 +137,7 @@ def _patience(before: Sequence[str], after: Sequence[str]) -> list[Match]:
 def _anchors(
     before: Sequence[str], after: Sequence[str], head: int, end: int, end_after: int
 ) -> list[tuple[int, int]]:
-    """Return the places of lines that are unique in both, the longest rising series of them."""
+    """Return places of lines unique in both, the longest increasing subsequence."""
     counts, counts_after = Counter(before[head:end]), Counter(after[head:end_after])
     places = {line: j for j, line in enumerate(after[head:end_after], head) if counts_after[line] == 1}
     pairs = [

@@ -200,7 +200,7 @@ def require_own(root: Path) -> None:
 
 
 def require_regular(path: Path) -> None:
-    """Refuse a path whose last part is a link, a pipe or a device, before a library opens it.
+    """Refuse a link, a pipe or a device, before a library opens it.
 
     Raises:
         OSError: it is one; nothing where there is no such file.
@@ -211,7 +211,9 @@ def require_regular(path: Path) -> None:
 
 
 def require_tables(schema: Sequence[sqlite3.Row], scripts: tuple[str, ...]) -> None:
-    """Refuse a database with views and triggers, which may run for ever, or with tables of another form.
+    """Refuse a database with views or triggers, or with tables of another form.
+
+    A view may run for ever.
 
     Further tables do no harm: programs that copy databases make some.
 
@@ -253,7 +255,7 @@ def _tables(scripts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _plain_sql(sql: str) -> str:
-    """Return a statement without its comments, which have changed since the first stores."""
+    """Return a statement without comments, which differ in the first stores."""
     return " ".join(re.sub(r"--[^\n]*", "", sql).split())
 
 
@@ -321,7 +323,7 @@ def _parts(root: Path, name: str) -> list[str]:
 
 @contextmanager
 def _folder(root: Path, folders: list[str], *, create: bool = False) -> Iterator[tuple[str, int | None]]:
-    """Yield prefix and descriptor by which names in a folder below ``root`` are opened."""
+    """Yield prefix and descriptor by which names below ``root`` are opened."""
     if not _BY_DESCRIPTOR:
         path = root
         for part in folders:

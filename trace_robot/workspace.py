@@ -170,7 +170,9 @@ LONGEST_TASK = 2_000
 
 
 def require_named(name: Any) -> None:
-    """Refuse an environment that a stranger names, unless by the name of something installed or of the workspace.
+    """Refuse a stranger's environment unless it is one by name: an allow-list.
+
+    That is the name of something installed or of the workspace.
 
     Raises:
         WorkspaceError: it is a path, or a module that is neither installed nor in the workspace's own folder; or the
@@ -194,7 +196,7 @@ def require_named(name: Any) -> None:
 
 
 def require_plain_options(options: Any) -> None:
-    """Refuse options of an environment that a stranger names, if one may be a path or a document.
+    """Refuse a stranger's options if one may be a path or a document.
 
     Raises:
         WorkspaceError: one is, or they are no mapping of plain values.
@@ -210,7 +212,7 @@ def require_plain_options(options: Any) -> None:
 
 
 def require_own_file(path: Any) -> None:
-    """Refuse a model file that a stranger names, unless it is installed or in the user's own workspace.
+    """Refuse a stranger's model file unless it is installed or in the workspace.
 
     Raises:
         WorkspaceError: it lies elsewhere after links are resolved, or below a folder of runs.

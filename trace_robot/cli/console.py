@@ -53,7 +53,9 @@ def safe(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text safe, its line breaks and tabs written out too, so that it forges no other line."""
+    """Return the text safe, its line breaks and tabs written out too.
+
+    So it forges no other line."""
     return safe(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
@@ -62,7 +64,7 @@ def _spelled(match: re.Match[str]) -> str:
 
 
 class SafeStream:
-    """A text stream that writes out control characters, around standard output or error.
+    """A text stream that writes out control characters, around another one.
 
     So what argparse, logging, warnings and tracebacks print is safe as well. Rich, whose colors are control characters,
     writes to ``raw``, and is safe by ``SafeConsole``.
@@ -111,7 +113,7 @@ def _raw(stream: Any) -> Any:
 
 
 def escape(text: str) -> str:
-    """Return the text safe, on one line, its square brackets shown rather than read as markup."""
+    """Return the text safe, on one line, its square brackets not read as markup."""
     from rich.markup import escape as escape_markup
 
     return escape_markup(one_line(text))
@@ -153,7 +155,12 @@ def console(*, quiet: bool = False, json: bool = False) -> Console:
 
     class SafeConsole(Console):
         def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
-            """Render, with control characters of the texts written out, whatever brought them here."""
+            """Render, with control characters written out.
+
+            Args:
+                renderable: of rich.
+                options: of rich.
+            """
             for segment in super().render(renderable, options):
                 text, style, control = segment
                 yield segment if control else Segment(CONTROL.sub(_spelled, text), style)

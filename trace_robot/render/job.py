@@ -179,7 +179,7 @@ def clip_of(episode: Episode, *caption: str) -> Clip:
 
 
 def require_own_scene(scene: Scene) -> None:
-    """Refuse a scene from a store that would load a stranger's file, before it is drawn.
+    """Refuse to draw a scene from a store that would load a stranger's file.
 
     Raises:
         WorkspaceError: its model or its environment is not installed and not of the user's workspace.

@@ -144,7 +144,12 @@ class _WordMatcher:
         self._steps = WORD_STEPS
 
     def changed(self, before: str, after: str) -> tuple[list[tuple[int, int]], ...]:
-        """Return the ranges of characters that differ, none in dissimilar lines."""
+        """Return the ranges of characters that differ, none in dissimilar lines.
+
+        Args:
+            before: the older line.
+            after: the newer one.
+        """
         if max(len(before), len(after)) > WORDS_COMPARED or self._steps <= 0:
             return [], []
         old, new = _WORD.findall(before), _WORD.findall(after)

@@ -128,5 +128,5 @@ def open_video(video: Path, folder: Path) -> BinaryIO:
 
 
 def _below(video: Path, folder: Path) -> str:
-    """Return the path from the folder of all runs, so that the run's own may not be a link either."""
+    """Return the path from the folder of runs: the run's own may be no link either."""
     return video.relative_to(folder.parent).as_posix()

@@ -72,7 +72,7 @@ def write_report(history: History, run: RunInfo, out: Path | None = None, *, sin
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a report goes: a trusted folder, and the path below it that may hold no link."""
+    """Where a report goes: a trusted folder, and a path below it without links."""
 
     root: Path
     name: str = ""

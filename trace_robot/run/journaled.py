@@ -145,7 +145,7 @@ class JournaledEngine:
 
 
 def _drawable(episode: Episode) -> Episode:
-    """Return an episode of a journal, without what would be drawn from a stranger's file."""
+    """Return an episode of a journal, not drawn from a stranger's file."""
     if episode.scene is None:
         return episode
     try:

@@ -226,7 +226,7 @@ def decoding(what: str) -> Iterator[None]:
 
 
 def is_run_name(name: Any) -> bool:
-    """Return whether this can name a run's folder: one part of a path, not hidden in another."""
+    """Return whether this can name a run's folder: one part of a path."""
     return (
         isinstance(name, str)
         and name not in ("", ".", "..")
@@ -252,7 +252,12 @@ class CheckedRow:
         return value
 
     def integer(self, name: str, *, optional: bool = False) -> Any:
-        """Return a count from 0; None for NULL where it is ``optional``."""
+        """Return a count from 0.
+
+        Args:
+            name: of the column.
+            optional: None for NULL.
+        """
         value = self._row[name]
         if value is None and optional:
             return None
@@ -261,7 +266,7 @@ class CheckedRow:
         return value
 
     def seed(self, name: str) -> int:
-        """Return a seed; beyond 64 bits it is stored as text."""
+        """Return a seed, which beyond 64 bits is stored as text."""
         value = self._row[name]
         if isinstance(value, str) and value.isdecimal() and len(value) <= LONGEST_SEED:
             return int(value)
@@ -286,7 +291,12 @@ class CheckedRow:
         return value
 
     def amount(self, name: str, most: float = LARGEST_COUNT) -> float:
-        """Return a finite number from 0 to ``most``, such as seconds."""
+        """Return a finite number from 0 on, such as seconds.
+
+        Args:
+            name: of the column.
+            most: the largest.
+        """
         value = self.number(name)
         if not 0 <= value <= most:
             raise ValueError(f"{name} must be from 0 to {most:g}, got {value!r}")

@@ -144,7 +144,10 @@ IDENTITY = ("started", "settings", "choice", "environment", "source")
 
 
 def remember_run(row: Mapping[str, Any]) -> None:
-    """Note that this user begins a run, given its row; nothing where there is no folder for it."""
+    """Note that this user begins a run, given its row.
+
+    Nothing is noted where there is no folder for it.
+    """
     with suppress(OSError, RuntimeError):  # without the note, ``resume`` asks first
         folder = _state_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
