@@ -22,7 +22,7 @@ FLOORS = {
     3: "optimizers",
     2: "llm sandbox env",
     1: "trace settings workspace",
-    0: "errors spec fault stats versions child_process",
+    0: "errors spec fault stats versions child_process safe_files line_diff",
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 # Rooms of one floor that may import each other all the same; empty, and meant to stay so.

@@ -40,6 +40,18 @@ INHERITED_PREFIXES = tuple(_PREFIXES.split())
 PASS = "TRACE_ROBOT_PASS"  # names, separated by commas, of further variables for children
 # Never inherited by a prefix: the name may hold a key all the same (MUJOCO_LICENSE_KEY).
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
+# Python 3.10 has no option -P. With -c the first entry of sys.path is "", the current folder; nothing but the built-in
+# module sys is imported before it is gone. The library may lie where Python does not look, so its folder comes last.
+_BOOT = """\
+import sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", ".")]
+library, module = sys.argv[1:3]
+if library not in sys.path:
+    sys.path.append(library)
+del sys.argv[1:3]
+import runpy
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s@]{0,1000}@")
 # A worker has one processor; a numerical library that starts a thread for each would only wait for the others.
 ONE_THREAD: Mapping[str, str] = MappingProxyType(
@@ -95,11 +107,15 @@ def clean_environment(extra: Mapping[str, str] = MappingProxyType({})) -> dict[s
 def python_command(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of this library with this Python.
 
+    The folder in which it starts is not searched for modules, as it is with ``python -m``: a json.py of the user's
+    there would be imported in place of Python's.
+
     Args:
         module: the dotted name, as for ``python -m``.
         arguments: what follows it on the command line.
     """
-    return [sys.executable, "-m", module, *arguments]
+    library = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return [sys.executable, "-c", _BOOT, library, module, *arguments]
 
 
 def private_stdout() -> Callable[[Mapping[str, Any]], None]:

@@ -166,7 +166,7 @@ def test_a_run_whose_program_changed_is_refused_and_keeps_what_it_had(
         known = store.execute("SELECT count(*) FROM journal").fetchone()[0]
         store.execute("UPDATE runs SET settings = replace(settings, '\"seed\": 0', '\"seed\": 1')")
     with pytest.raises(ChangedRunError, match="the run cannot go on as it began: at entry 1 of"):
-        resume(tmp_path / "run", engine=engine)
+        resume(tmp_path / "run", engine=engine, yes=True)
     with closing(open_to_write(tmp_path)) as store:
         assert store.execute("SELECT count(*) FROM journal").fetchone()[0] == known
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import ContextLengthError, ReplayMismatchError, RunError
+from trace_robot.line_diff import unified_diff
 from trace_robot.llm.model import ChatModel, Message, Reply
 
 Key = tuple[tuple[str, str], ...]
@@ -258,7 +258,7 @@ class ReplayModel:
         pairs = enumerate(zip(before, after, strict=False))
         number = next((i for i, (old, new) in pairs if old != new), min(len(before), len(after)))
         recorded, asked = (lines[number] if number < len(lines) else "nothing" for lines in (before, after))
-        difference = difflib.unified_diff(before, after, "recorded", "asked", lineterm="", n=2)
+        difference = unified_diff(before, after, "recorded", "asked", context=2)
         return PromptDiffersError(
             f"prompt {expected.number} differs from the recorded one at line {number + 1}: "
             f"recorded {recorded[:120]!r}, asked {asked[:120]!r}",

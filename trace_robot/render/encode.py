@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,23 +9,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from trace_robot import safe_files
 from trace_robot.errors import RenderError
 from trace_robot.spec import Array
 
 
 def publish(draft: Path, path: Path) -> None:
-    """Put a finished file in its place atomically.
+    """Put a finished file in its place atomically, following no link of its name.
 
     Args:
         draft: the file, which may lie on another file system.
         path: its place.
     """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        shutil.copyfile(draft, beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with open(draft, "rb") as file:
+        safe_files.write(path.parent, path.name, file)
 
 
 def write_mp4(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -99,17 +98,9 @@ def worker_command(backend: RenderBackend, *options: str) -> list[str]:
 def worker_environment(backend: RenderBackend) -> dict[str, str]:
     """Return the environment variables of a rendering process, without secrets.
 
-    PYTHONPATH names the folder of this library, since the process starts in another folder than the user's.
+    The folder of this library is in the command (``python_command``).
     """
-    library = str(Path(__file__).resolve().parents[2])
-    paths = [library, os.environ.get("PYTHONPATH", "")]
-    return clean_environment(
-        {
-            "MUJOCO_GL": "disable" if backend == "rays" else backend,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "PYTHONUTF8": "1",
-        }
-    )
+    return clean_environment({"MUJOCO_GL": "disable" if backend == "rays" else backend, "PYTHONUTF8": "1"})
 
 
 JOB_SECONDS = 600.0

@@ -6,6 +6,7 @@ An answer is on disk before it is used. A run that is resumed asks for the same 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +16,20 @@ from trace_robot.errors import (
     ModelAuthError,
     ModelError,
     ReplayMismatchError,
+    TraceRobotError,
     UnknownModelError,
 )
 from trace_robot.fault import Limits
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
 from trace_robot.llm.refusal import from_data
+from trace_robot.render.job import require_own_scene
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
 from trace_robot.rollout.seeds import LARGEST
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
+from trace_robot.store.records import decoding
 
 if TYPE_CHECKING:
     from trace_robot.llm.metering import Usage
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from trace_robot.rollout.episode import Episode, Job
     from trace_robot.rollout.evaluation import JobRunner
 
+log = logging.getLogger("trace_robot.run")
 # Errors that end a run and that the user can mend: a resumed run asks again. Any other error of a model is an answer:
 # the optimizer goes on from it, and so must the replay.
 NOT_JOURNALED = (BudgetExceededError, ModelAuthError, UnknownModelError, ReplayMismatchError)
@@ -140,7 +145,7 @@ class JournaledEngine:
             data = encode_episodes(_trimmed(jobs, done))
             self.journal.put("episodes", request, data)
             return decode_episodes(data)
-        episodes = decode_episodes(entry.data)
+        episodes = _journaled_episodes(entry.data)
         for index, episode in enumerate(episodes):
             if on_episode is not None:
                 on_episode(index, episode)
@@ -166,12 +171,14 @@ class JournaledEngine:
         request = jobs_hash(jobs)
         cut = self.journal.take_cut(request)
         if cut is not None:  # the clock left gaps: the entry names the jobs that were done
-            chosen = list(decode_json(cut.data))
-            done = self.run([jobs[index] for index in chosen])
+            with decoding("the run's journal"):
+                chosen = [int(index) for index in decode_json(cut.data)]
+                chosen_jobs = [jobs[index] for index in chosen]
+            done = self.run(chosen_jobs)
             return self._reported(dict(zip(chosen, done, strict=True)), on_episode)
         entry = self.journal.take(("episodes",), request)
         if entry is not None:
-            return self._reported(dict(enumerate(decode_episodes(entry.data))), on_episode)
+            return self._reported(dict(enumerate(_journaled_episodes(entry.data))), on_episode)
         found = self.engine.run_within(jobs, limit, on_episode=on_episode)
         require_environment(list(found.values()), start=not self.journal.known)  # not journaled either
         chosen = sorted(found)
@@ -196,7 +203,25 @@ def began_unbounded(journal: Journal) -> bool:
     entry = journal.first()
     if entry is None or entry.kind != "episodes":
         return False
-    return any(episode.seed >= LARGEST for episode in decode_episodes(entry.data))
+    return any(episode.seed >= LARGEST for episode in _journaled_episodes(entry.data))
+
+
+def _journaled_episodes(data: bytes) -> list[Episode]:
+    """Return the episodes of an entry, which may be a stranger's."""
+    with decoding("the run's journal"):
+        return [_drawable(episode) for episode in decode_episodes(data)]
+
+
+def _drawable(episode: Episode) -> Episode:
+    """Return an episode of a journal, not drawn from a stranger's file."""
+    if episode.scene is None:
+        return episode
+    try:
+        require_own_scene(episode.scene)
+    except TraceRobotError as error:
+        log.warning("no picture of an episode of the journal: %s", error)
+        return dataclasses.replace(episode, scene=None, states=None)
+    return episode
 
 
 def request_hash(messages: Sequence[Message], n: int) -> str:

@@ -29,6 +29,7 @@ from trace_robot.store.rows import (
     header_of,
     insert,
     iteration_row,
+    remember_run,
     run_row,
     storable,
 )
@@ -93,9 +94,11 @@ class Store:
             name: of the run's folder.
             header: what it begins with.
         """
+        row = run_row(name, header)
         with transaction(self._connection, self.path) as connection:
             connection.execute("DELETE FROM runs WHERE name = ?", (name,))
-            run = insert(connection, "runs", run_row(name, header))
+            run = insert(connection, "runs", row)
+        remember_run(row)
         return RunWriter(self._connection, self.path, run, header)
 
     def reopen(self, name: str) -> tuple[RunWriter, RunHeader]:
@@ -106,10 +109,18 @@ class Store:
         Raises:
             RunError: there is no such run, it is finished, or this version does not know its settings.
         """
+        header = self.header(name)
+        run = self._first("SELECT id FROM runs WHERE name = ?", name)[0]
+        return RunWriter(self._connection, self.path, run, header), header
+
+    def header(self, name: str) -> RunHeader:
+        """Return what a run to resume began with, without changing anything.
+
+        Raises:
+            RunError: as of ``reopen``.
+        """
         self.require_open(name)
-        row = self._first("SELECT * FROM runs WHERE name = ?", name)
-        header = header_of(row)
-        return RunWriter(self._connection, self.path, row["id"], header), header
+        return header_of(self._first("SELECT * FROM runs WHERE name = ?", name))
 
     def require_open(self, name: str) -> None:
         """Check that a run was begun and is not finished.

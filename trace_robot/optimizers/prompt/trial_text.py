@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trace_robot.line_diff import unified_diff
 from trace_robot.llm.metering import token_bound
 from trace_robot.optimizers.problem import Problem, plain
 from trace_robot.optimizers.prompt.values import indented, number, one_line, program_text
 from trace_robot.optimizers.strategies import Trial
-
-# Difflib makes at most one pass for each line that it keeps, and a pass looks at all pairs of equal lines: a million
-# take up to 0.1 s, and controllers have some ten thousand. Beyond it, 8,000 lines took minutes.
-MOST_COMPARISONS = 1_000_000
-
-# Difflib makes at most one pass for each line that it keeps, and a pass looks at all pairs of equal lines: a million
-# take up to 0.1 s, and controllers have some ten thousand. Beyond it, 8,000 lines took minutes.
-MOST_COMPARISONS = 1_000_000
 
 
 def feedback(trial: Trial | None) -> str:
@@ -129,29 +120,5 @@ def _shorter(name: str, here: str, there: str) -> str:
 
 
 def _diff(here: str, there: str) -> str:
-    """Return the lines that differ, by ``difflib`` where it is quick enough.
-
-    Else these are all the lines between the equal ends.
-    """
-    old, new = here.splitlines(), there.splitlines()
-    if _pairs(old, new) * min(len(old), len(new)) > MOST_COMPARISONS:
-        start = _equal(old, new)
-        end = _equal(old[start:][::-1], new[start:][::-1])
-        old, new = old[start : len(old) - end], new[start : len(new) - end]
-        if _pairs(old, new) * min(len(old), len(new)) > MOST_COMPARISONS:
-            return "\n".join([*(f"-{line}" for line in old), *(f"+{line}" for line in new)])
-    changes = difflib.unified_diff(old, new, lineterm="", n=0)
+    changes = unified_diff(here.splitlines(), there.splitlines(), context=0)
     return "\n".join(line for line in changes if not line.startswith(("---", "+++", "@@")))
-
-
-def _pairs(old: Sequence[str], new: Sequence[str]) -> int:
-    """Return how many pairs of equal lines one pass of ``difflib`` looks at."""
-    here, there = Counter(old), Counter(new)
-    return sum(count * there[line] for line, count in here.items())
-
-
-def _equal(old: Sequence[str], new: Sequence[str]) -> int:
-    """Return how many lines at the start are equal."""
-    return next(
-        (index for index, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new))
-    )
