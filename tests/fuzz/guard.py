@@ -47,6 +47,7 @@ class _Watch:
     inside: str | None = None
     canary = ""
     until = 0.0  # of the CPU clock
+    interrupted = False
 
 
 def _resolve(path: Any, *, follow: bool = True) -> str | None:
@@ -102,6 +103,12 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_hook)
 
 
+def _ignore_overtime(unraisable: Any) -> None:
+    """Pass on what a destructor or a callback raised, but for an interruption, which comes again."""
+    if not isinstance(unraisable.exc_value, Overtime):
+        sys.__unraisablehook__(unraisable)
+
+
 def _connect(*arguments: Any, **keywords: Any) -> sqlite3.Connection:
     """Open a database whose queries end when the time is over."""
     connection = CONNECT(*arguments, **keywords)
@@ -149,14 +156,17 @@ def watch(folder: Path, canary: Canary, cpu_seconds: float) -> Iterator[None]:
 
     def stop(number: int, _: Any) -> None:
         if armed:
+            _Watch.interrupted = True
             raise Overtime("CPU time" if number == signal.SIGPROF else f"{WALL_SECONDS:g} s by the clock")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGPROF, signal.SIGALRM)}
+    unraisable, sys.unraisablehook = sys.unraisablehook, _ignore_overtime
     limits, temporary, place = resource.getrlimit(resource.RLIMIT_AS), tempfile.tempdir, os.getcwd()
     os.chdir(folder)
     tempfile.tempdir = str(folder)
     sqlite3.connect = _connect  # type: ignore[assignment]
     resource.setrlimit(resource.RLIMIT_AS, (_mapped() + MEMORY, limits[1]))
+    _Watch.interrupted = False
     _Watch.until = cpu_clock() + cpu_seconds
     _Watch.inside, _Watch.canary = os.path.realpath(folder), os.path.realpath(canary.folder)
     try:
@@ -173,9 +183,15 @@ def watch(folder: Path, canary: Canary, cpu_seconds: float) -> Iterator[None]:
             signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         sqlite3.connect = CONNECT
+        sys.unraisablehook = unraisable
         tempfile.tempdir = temporary
         os.chdir(place)
     canary.check()
+
+
+def was_interrupted() -> bool:
+    """Return whether the last watch ended a call, whatever the call made of it."""
+    return _Watch.interrupted or cpu_clock() > _Watch.until
 
 
 def _mapped() -> int:

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import trace_robot
-from fuzz.guard import Canary, Overtime, Touched, cpu_clock, no_bytecode, watch
+from fuzz.guard import Canary, Overtime, Touched, cpu_clock, no_bytecode, was_interrupted, watch
 from trace_robot.errors import TraceRobotError
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +126,9 @@ class Fuzzer:
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
+                if was_interrupted():  # a query that was interrupted raises an error of SQLite
+                    slow = f"slow in {_place(error.__traceback__)}", f"more than {limit:.2f} s\n{_lines(error)}"
+                    continue
                 own = isinstance(error, Touched | WrongError)
                 what = f"{type(error).__name__}: {error}" if own else type(error).__name__
                 what = what.replace(str(self.folder), "")

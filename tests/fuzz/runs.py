@@ -201,7 +201,7 @@ class Templates:
 def edit_store(store: Path, edits: Sequence[Case]) -> None:
     """Change a store as its edits say; an edit that SQLite refuses changes nothing."""
     for edit in edits:
-        with contextlib.suppress(sqlite3.Error, ValueError, OverflowError, RecursionError):
+        with contextlib.suppress(sqlite3.Error, ValueError, ArithmeticError, RecursionError, LookupError):
             if edit[0] in ("flip", "cut"):
                 _damage(store, *edit)
                 continue

@@ -28,13 +28,16 @@ ATOMS = (
 )  # fmt: skip
 
 
+TRAINABLE = "from trace_robot import bundle\n@bundle(trainable=True)\ndef act("
+
+
 def policies() -> list[str]:
     """Return the shipped policies, some of the zoo's, and the controllers of both collections."""
     paths = [*sorted((ROOT / "policies").glob("*.py")), *sorted((ROOT / "policies" / "zoo").glob("*.py"))[::10]]
     found = [path.read_text(encoding="utf-8") for path in paths]
     for name in ("controllers.json", "neighbours.json"):
         found += _sources(json.loads((ROOT / "tests" / "sandbox" / name).read_text(encoding="utf-8")))
-    return found
+    return found + [text.replace("def act(", TRAINABLE, 1) for text in found if "trainable" not in text]
 
 
 def _sources(data: Any) -> list[str]:
@@ -54,8 +57,8 @@ def load(case: Case, folder: Path) -> Callable[[], Any]:
         modules_of(policy.text, trace=True)
         find_literals(policy.text)
         policy.render(policy.values)
-        named = policy.with_control("pose").with_names().with_action_size(3)
-        problem = problem_of(named.require_act().require_trainable(), SPEC)
+        named = policy.require_act().with_control("pose").with_names().with_action_size(3)
+        problem = problem_of(named.require_trainable(), SPEC)
         for spec in problem.parameters:
             describe(spec.constraint)
         SearchSpace(problem, problem.values, literals=True)
