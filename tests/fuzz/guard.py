@@ -1,7 +1,7 @@
 """A watch over one call: no file touched outside a folder, no process, no connection, bounded CPU time and memory.
 
 The audit hook of the interpreter (PEP 578) refuses what is forbidden before it happens, so that a defect that is found
-does no harm to the machine that looks for it. A hook cannot be removed, so there is one, which acts inside a watch only.
+does no harm to the machine that looks for it. A hook cannot be removed, so there is one, which acts in a watch only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,16 @@ CHANGES = {
     "os.chmod": (0,), "os.chown": (0,), "os.link": (0, 1), "os.mkdir": (0,), "os.remove": (0,), "os.rename": (0, 1),
     "os.rmdir": (0,), "os.symlink": (1,), "os.truncate": (0,), "os.utime": (0,), "shutil.rmtree": (0,),
 }  # fmt: skip
-PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.spawn")
+PROCESSES = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "os.forkpty",
+    "os.spawn",
+)
+PROGRAMS = ("dot",)  # graphviz draws the graphs of a report, where it is installed
 CONNECTIONS = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
 CONNECT = sqlite3.connect
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
@@ -92,6 +101,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         place = os.path.realpath(name.removeprefix("file://").partition("?")[0])
         if "memory" not in name and not _within(place, inside):
             _refuse(f"opened the database {name!r}")
+    elif event == "subprocess.Popen" and os.path.basename(os.fsdecode(arguments[0])) in PROGRAMS:
+        return
     elif event in PROCESSES or event in CONNECTIONS:
         _refuse(f"{event} {arguments[:2]!r}")
     elif event == "exec":
@@ -103,15 +114,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_hook)
 
 
-def _ignore_overtime(unraisable: Any) -> None:
-    """Pass on what a destructor or a callback raised, but for an interruption, which comes again."""
-    if not isinstance(unraisable.exc_value, Overtime):
-        sys.__unraisablehook__(unraisable)
-
-
 def _connect(*arguments: Any, **keywords: Any) -> sqlite3.Connection:
     """Open a database whose queries end when the time is over."""
-    connection = CONNECT(*arguments, **keywords)
+    connection: sqlite3.Connection = CONNECT(*arguments, **keywords)
     # A query without an end never looks for signals; this looks at the clock every 100,000 instructions.
     connection.set_progress_handler(lambda: cpu_clock() > _Watch.until, 100_000)
     return connection
@@ -160,7 +165,6 @@ def watch(folder: Path, canary: Canary, cpu_seconds: float) -> Iterator[None]:
             raise Overtime("CPU time" if number == signal.SIGPROF else f"{WALL_SECONDS:g} s by the clock")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGPROF, signal.SIGALRM)}
-    unraisable, sys.unraisablehook = sys.unraisablehook, _ignore_overtime
     limits, temporary, place = resource.getrlimit(resource.RLIMIT_AS), tempfile.tempdir, os.getcwd()
     os.chdir(folder)
     tempfile.tempdir = str(folder)
@@ -183,7 +187,6 @@ def watch(folder: Path, canary: Canary, cpu_seconds: float) -> Iterator[None]:
             signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         sqlite3.connect = CONNECT
-        sys.unraisablehook = unraisable
         tempfile.tempdir = temporary
         os.chdir(place)
     canary.check()
@@ -198,6 +201,25 @@ def _mapped() -> int:
     """Return the bytes of this process's address space."""
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[0]) * resource.getpagesize()
+
+
+@contextmanager
+def ignored() -> Iterator[list[str]]:
+    """Collect what destructors and callbacks raise, which the command line would print as a traceback.
+
+    Interruptions are left out: a call that was interrupted is judged by that alone.
+    """
+    texts: list[str] = []
+
+    def collect(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, Overtime):
+            texts.append(f"{type(unraisable.exc_value).__name__} in {unraisable.object!r}"[:200])
+
+    before, sys.unraisablehook = sys.unraisablehook, collect
+    try:
+        yield texts
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

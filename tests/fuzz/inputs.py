@@ -9,20 +9,35 @@ from hypothesis import strategies as st
 MOST = 20_000  # characters of one input
 SHARES = st.integers(0, 1000)  # of a text's length, so that an edit stays in place while the text shrinks
 DIGITS = ("9" * 400, "0x" + "f" * 5000, "1" * 5000, "1e400", "-1e999", "1_0" * 200, "0." + "0" * 400 + "1")
-NESTED = ("[" * 900 + "]" * 900, "(" * 300, "{" * 200 + "}" * 200, "-" * 900 + "1", "not " * 300 + "1", "{[1]}", "{{}: 1}")
+NESTED = (
+    "[" * 900 + "]" * 900,
+    "(" * 300,
+    "{" * 200 + "}" * 200,
+    "-" * 900 + "1",
+    "not " * 300 + "1",
+    "{[1]}",
+    "{{}: 1}",
+)
 SIGNS = (
-    "\r", "\r\n", "\x00", "\x0b", "\x0c", "\x1b[31m", "\x1b]0;owned\x07", "\x85", "\u2028", "\u202e", "\ufeff",
-    "\ud800", "\udfff", "\x9b", "é", "𝒙", "\\", "\\N{DIGIT ONE}", "'", '"', '"""', "`", "```", "~~~", "\t", " ", "\n",
-    "<", ">", "&lt;", "{", "}", "[", "]", "(", ")", ":", ",", "=", "#", "@", "*", "%s", "{0}", "$(id)", "..", "/", "NaN",
+    "\r", "\r\n", "\x00", "\x0b", "\x0c", "\x1b[31m", "\x1b]0;owned\x07", "\x85", "\u2028", "\u202e",
+    "\ufeff",
+    "\ud800", "\udfff", "\x9b", "é", "𝒙", "\\", "\\N{DIGIT ONE}", "'", '"', '"""', "`", "```", "~~~",
+    "\t", " ", "\n",
+    "<", ">", "&lt;", "{", "}", "[", "]", "(", ")", ":", ",", "=", "#", "@", "*", "%s", "{0}", "$(id)",
+    "..", "/", "NaN",
     "nan", "inf", "None", "true", "1j", "1e308", "-0.0", "0", "1", "2.5", "x",
 )  # fmt: skip
 ATOMS = (*SIGNS, *DIGITS, *NESTED)
 # Numbers and texts as JSON, for columns and fields that say they are something else.
 ODD_JSON = (
-    "null", "true", "0", "-1", "1", "2", "9223372036854775807", "-9223372036854775808", "1e308", "-1e308", "1e-320",
-    "NaN", "Infinity", "-Infinity", '""', '"x"', '"nan"', '"\\u0000"', '"\\ud800"', '"a\\nb"', '"\\u001b[31mred"',
-    '"\\u202e"', '"[bold]"', '"[/bold]"', '"</script><script>"', '"../../canary"', '"/etc/passwd"', "[]", "{}", "[[]]",
-    '[null]', '{"a": 1}', '[1, "x", null]', '{"": {}}', "9" * 400, "1" * 19, "[" * 50 + "]" * 50, '"' + "x" * 3000 + '"',
+    "null", "true", "0", "-1", "1", "2", "9223372036854775807", "-9223372036854775808", "1e308",
+    "-1e308", "1e-320",
+    "NaN", "Infinity", "-Infinity", '""', '"x"', '"nan"', '"\\u0000"', '"\\ud800"', '"a\\nb"',
+    '"\\u001b[31mred"',
+    '"\\u202e"', '"[bold]"', '"[/bold]"', '"</script><script>"', '"../../canary"', '"/etc/passwd"', "[]",
+    "{}", "[[]]",
+    '[null]', '{"a": 1}', '[1, "x", null]', '{"": {}}', "9" * 400, "1" * 19, "[" * 50 + "]" * 50,
+    '"' + "x" * 3000 + '"',
 )  # fmt: skip
 odd_json = st.sampled_from(ODD_JSON)
 
@@ -49,7 +64,11 @@ def mutated(draw: st.DrawFn, seeds: Sequence[str], atoms: Sequence[str] = ATOMS,
         edit = draw(st.sampled_from(("insert", "insert", "delete", "double", "replace", "splice", "cut")))
         inside = text[start:stop]
         if edit == "insert":
-            text = text[:start] + draw(st.sampled_from(atoms)) * draw(st.sampled_from((1, 1, 2, 50, 1000))) + text[start:]
+            text = (
+                text[:start]
+                + draw(st.sampled_from(atoms)) * draw(st.sampled_from((1, 1, 2, 50, 1000)))
+                + text[start:]
+            )
         elif edit == "delete":
             text = text[:start] + text[stop:]
         elif edit == "double":
@@ -79,7 +98,9 @@ def mutated_bytes(draw: st.DrawFn, seeds: Sequence[bytes], most: int = 200_000) 
         elif edit == "delete":
             data = data[:at] + data[at + draw(st.integers(1, 200)) :]
         elif edit == "double":
-            data = data[:at] + data[at : at + draw(st.integers(1, 2000))] * draw(st.integers(1, 20)) + data[at:]
+            data = (
+                data[:at] + data[at : at + draw(st.integers(1, 2000))] * draw(st.integers(1, 20)) + data[at:]
+            )
         elif edit == "cut":
             data = data[:at]
         data = data[:most]
@@ -96,7 +117,10 @@ def texts(seeds: Sequence[str], atoms: Sequence[str], most: int = MOST) -> st.Se
     """
     everything = (*atoms, *ATOMS)
     return st.one_of(
-        mutated(seeds, everything, most), repeated(atoms, most), repeated(everything, most), st.text(max_size=300)
+        mutated(seeds, everything, most),
+        repeated(atoms, most),
+        repeated(everything, most),
+        st.text(max_size=300),
     )
 
 

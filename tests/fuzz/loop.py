@@ -1,6 +1,6 @@
 """The fuzz loop: inputs from hypothesis until a deadline, each distinct defect once, shrunk and saved.
 
-FUZZ_SECONDS of a target (default 10), FUZZ_SEED to begin with the same inputs, FUZZ_INPUT=FILE for one saved input.
+FUZZ_SECONDS of a target (default 6), FUZZ_SEED to begin with the same inputs, FUZZ_INPUT=FILE for one saved input.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import ast
 import faulthandler
 import os
+import re
 import secrets
 import shutil
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +26,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import trace_robot
-from fuzz.guard import Canary, Overtime, Touched, cpu_clock, no_bytecode, was_interrupted, watch
+from fuzz.guard import Canary, Touched, cpu_clock, ignored, no_bytecode, was_interrupted, watch
 from trace_robot.errors import TraceRobotError
 
 ROOT = Path(__file__).parents[2]
 SAVED = ROOT / ".hypothesis" / "fuzz"
 LIBRARY = str(Path(trace_robot.__file__).parent)
-SECONDS = 10.0
+SECONDS = 6.0  # nine targets take a minute
 PER_10_KB = 0.05  # CPU seconds; what every reader must hold
 TRIES = 3  # the least CPU time of these counts
 ROUND = 400  # inputs of one hypothesis run
@@ -107,38 +109,46 @@ class Fuzzer:
     def run(self, case: Case) -> str | None:
         """Run one case and return the signature of its defect, None for none."""
         self.examples += 1
-        limit, slow = self.target.limit(case), ("", "")
+        found = None
         for _ in range(TRIES):
-            shutil.rmtree(self.work, ignore_errors=True)
-            self.work.mkdir()
-            call = self.target.prepare(case, self.work)
-            self.current.write_text(ascii(case), encoding="ascii")
-            faulthandler.dump_traceback_later(STUCK, exit=True)
-            begin = cpu_clock()
-            try:
-                with no_bytecode(), watch(self.work, self.canary, limit):
-                    call()
-            except (TraceRobotError, *self.target.expected):
-                self.expected += 1
-            except Overtime as error:
-                slow = f"slow in {_place(error.__traceback__)}", f"more than {limit:.2f} s of {error}\n{_lines(error)}"
-                continue
-            except BaseException as error:
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-                if was_interrupted():  # a query that was interrupted raises an error of SQLite
-                    slow = f"slow in {_place(error.__traceback__)}", f"more than {limit:.2f} s\n{_lines(error)}"
-                    continue
+            # What a destructor raises comes when the exception that held the object is gone, so after the call.
+            with ignored() as texts:
+                found = self._call(case)
+            if found is None and texts and not was_interrupted():
+                name = re.sub(" at 0x[0-9a-f]+", "", texts[0])
+                found = f"ignored {name}", "an exception in a destructor or a callback"
+            if found is None or _kind(found[0]) != "slow":
+                break
+        return None if found is None else self._keep(found[0], case, found[1])
+
+    def _call(self, case: Case) -> tuple[str, str] | None:
+        """Run one case once and return signature and text of its defect."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir()
+        call = self.target.prepare(case, self.work)
+        self.current.write_text(ascii(case), encoding="ascii")
+        faulthandler.dump_traceback_later(STUCK, exit=True)
+        limit, begin = self.target.limit(case), cpu_clock()
+        try:
+            with no_bytecode(), watch(self.work, self.canary, limit):
+                call()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            place = _place(error.__traceback__)
+            if was_interrupted():  # whatever the call made of it: a query raises an error of SQLite
+                return f"slow in {place}", f"more than {limit:.2f} s of CPU time, or a wait\n{_lines(error)}"
+            if not isinstance(error, (TraceRobotError, *self.target.expected)):
                 own = isinstance(error, Touched | WrongError)
                 what = f"{type(error).__name__}: {error}" if own else type(error).__name__
-                what = what.replace(str(self.folder), "")
-                return self._keep(f"{what} in {_place(error.__traceback__)}", case, _lines(error))
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-            if (spent := cpu_clock() - begin) <= limit:
-                return None
-            slow = "slow in C code", f"{spent:.2f} s of CPU time, limit {limit:.2f} s"
-        return self._keep(slow[0], case, slow[1])
+                return f"{what.replace(str(self.folder), '')} in {place}", _lines(error)
+            self.expected += 1
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        spent = cpu_clock() - begin
+        return (
+            ("slow in C code", f"{spent:.2f} s of CPU time, limit {limit:.2f} s") if spent > limit else None
+        )
 
     def _keep(self, signature: str, case: Case, text: str) -> str:
         known = self.defects.setdefault(signature, Defect(signature, case, text, count=0))
@@ -177,7 +187,9 @@ class Fuzzer:
             if text in failing:
                 raise DefectFoundError
 
-        check.__name__ = check.__qualname__ = f"fuzz_{self.target.name}"  # names the entry in hypothesis's database
+        check.__name__ = check.__qualname__ = (
+            f"fuzz_{self.target.name}"  # names the entry in hypothesis's database
+        )
         run = settings(
             max_examples=ROUND,
             deadline=None,
@@ -186,10 +198,8 @@ class Fuzzer:
             print_blob=False,
             phases=(Phase.reuse, Phase.generate, Phase.shrink),
         )(seed(number)(given(self.target.inputs)(check)))
-        try:
+        with suppress(DefectFoundError, _OverError):  # the defects are kept by ``run``
             run()
-        except (DefectFoundError, _OverError):
-            pass  # the defects are kept by ``run``
 
 
 def _kind(signature: str) -> str:
@@ -220,7 +230,9 @@ def _place(trace: TracebackType | None) -> str:
 
 def _lines(error: BaseException) -> str:
     """Return the last frames of a traceback and the exception in one line each."""
-    frames = [f"  {f.filename.replace(str(ROOT), '.')}:{f.lineno} {f.name}" for f in _frames(error.__traceback__)]
+    frames = [
+        f"  {f.filename.replace(str(ROOT), '.')}:{f.lineno} {f.name}" for f in _frames(error.__traceback__)
+    ]
     last = " ".join(traceback.format_exception_only(error)[-1].split())
     return "\n".join([*frames[-6:], f"  {last[:300]}"])
 

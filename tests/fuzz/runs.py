@@ -11,8 +11,8 @@ import sqlite3
 import sys
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,15 @@ RUNS = Path("rollouts") / "runs"
 MOST_BYTES = 50_000_000
 FIXTURE = ROOT / "tests" / "fixtures" / "store_0_1" / "runs"
 JSON_COLUMNS = (
-    ("runs", "settings"), ("runs", "choice"), ("runs", "environment"), ("runs", "versions"), ("runs", "result"),
+    ("runs", "settings"), ("runs", "choice"), ("runs", "environment"), ("runs", "versions"),
+    ("runs", "result"),
     ("attempts", "messages"), ("attempts", "problems"), ("episodes", "fault"), ("graphs", "data"),
 )  # fmt: skip
 PRIMARY = {
-    "runs": "id", "candidates": "run, position", "iterations": "run, number", "episodes": "run, owner, number, position",
-    "attempts": "run, position", "recordings": "run, iteration", "graphs": "run, iteration", "journal": "run, number",
+    "runs": "id", "candidates": "run, position", "iterations": "run, number",
+    "episodes": "run, owner, number, position",
+    "attempts": "run, position", "recordings": "run, iteration", "graphs": "run, iteration",
+    "journal": "run, number",
 }  # fmt: skip
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
 STATEMENTS = (
@@ -135,7 +138,7 @@ def execute_command(number: int, run: str) -> Callable[[], None]:
             code = main([run if word == "RUN" else word for word in command.arguments])
         for stream in (out, error):
             stream.flush()
-            text = stream.buffer.getvalue().decode("utf-8", "backslashreplace")  # type: ignore[attr-defined]
+            text = stream.buffer.getvalue().decode("utf-8", "backslashreplace")
             if found := CONTROL.search(text):
                 raise WrongError(f"{command.name} printed {found.group()!r}")
             if SECRET in text or "Traceback" in text:
@@ -276,7 +279,9 @@ values = st.one_of(
     st.sampled_from((0, 1, -1, 2**31, 10**9, 10**15, 10**18)),
     st.tuples(st.just("float"), st.sampled_from(("inf", "-inf", "1e308", "-1e308", "0.5", "1e18", "-1.5"))),
     odd_words(3000),
-    st.sampled_from(("running", "stopped", "failed", "finished", "../../canary/controller.py", "episodes", "held out")),
+    st.sampled_from(
+        ("running", "stopped", "failed", "finished", "../../canary/controller.py", "episodes", "held out")
+    ),
 )
 tables = st.sampled_from(sorted(PRIMARY))
 rows = st.integers(0, 30)
@@ -293,7 +298,13 @@ edits = st.one_of(
         )
     ),
     st.tuples(st.just("sql"), st.integers(0, len(STATEMENTS) - 1)),
-    st.tuples(st.just("bomb"), st.sampled_from(("graphs", "recordings", "journal")), st.just("data"), rows, st.just(200)),
+    st.tuples(
+        st.just("bomb"),
+        st.sampled_from(("graphs", "recordings", "journal")),
+        st.just("data"),
+        rows,
+        st.just(200),
+    ),
     st.tuples(st.sampled_from(("flip", "flip", "cut")), st.integers(0, 1_000_000), st.integers(1, 255)),
 )
 commands = st.integers(0, len(COMMANDS) - 1)

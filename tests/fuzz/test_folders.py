@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from fuzz.inputs import odd_json, odd_words
 from fuzz.loop import Case, Target, execute
 from fuzz.runs import (
-    FILE,
     Templates,
     commands,
     edit_store,
@@ -25,24 +24,33 @@ from fuzz.runs import (
     require_no_secret,
     warm,
 )
+from trace_robot.store.database import FILE
 
 PLACES = (
-    ".", ".lock", "settings.json", "log.jsonl", ".log.jsonl.part", "best.py", ".best.py.part", "result.json", "iterations",
+    ".", ".lock", "settings.json", "log.jsonl", ".log.jsonl.part", "best.py", ".best.py.part",
+    "result.json", "iterations",
     "iterations/000", "iterations/001", "iterations/001/episode.mp4", "iterations/001/controller.py",
     "iterations/001/prompt.md", "iterations/001/.controller.py.part", "report", "report/index.html",
-    "report/.index.html.part", "report/videos", "report/videos/001.mp4", "report/plotly.min.js", "report.html",
+    "report/.index.html.part", "report/videos", "report/videos/001.mp4", "report/plotly.min.js",
+    "report.html",
     ".report.html.part", "tensorboard", "attempts.json", f"../{FILE}", f"../{FILE}-wal", f"../{FILE}-shm",
     f"../{FILE}-journal", "../x.sqlite",
 )  # fmt: skip
-CANARY = "../" * 12  # from any depth up to the root; the test puts the canary's path behind it
+# Of links; a relative one is below the canary.
 AIMS = (
-    "secret.txt", "id_ed25519", "controller.py", "inner", "inner/episode.mp4", "inner/best.py", "new-file", "inner/new.mp4",
-    ".", "/dev/zero", "/dev/full", "/dev/tty", "/etc/passwd", "/proc/self/environ", "/proc/self/mem", "itself", "..", "/",
+    "secret.txt", "id_ed25519", "controller.py", "inner", "inner/episode.mp4", "inner/best.py",
+    "new-file", "inner/new.mp4",
+    ".", "/dev/zero", "/dev/full", "/dev/tty", "/etc/passwd", "/proc/self/environ", "/proc/self/mem",
+    "itself", "..", "/",
 )  # fmt: skip
 changes = st.one_of(
     st.tuples(st.just("link"), st.sampled_from(PLACES), st.sampled_from(AIMS)),
     st.tuples(st.just("hard link"), st.sampled_from(PLACES), st.sampled_from(AIMS[:3])),
-    st.tuples(st.sampled_from(("pipe", "folder", "gone", "unreadable", "socket")), st.sampled_from(PLACES), st.just("")),
+    st.tuples(
+        st.sampled_from(("pipe", "folder", "gone", "unreadable", "socket")),
+        st.sampled_from(PLACES),
+        st.just(""),
+    ),
     st.tuples(st.just("text"), st.sampled_from(PLACES), st.one_of(odd_json, odd_words(2000))),
     st.tuples(st.just("sparse"), st.sampled_from(PLACES), st.just("")),
 )
@@ -59,7 +67,9 @@ def change(run: Path, canary: Path, edits: Sequence[Case]) -> None:
     """Put links, pipes and other things in place of a run's files."""
     for kind, name, detail in edits:
         place = Path(os.path.normpath(run / name))
-        aim = str(place if detail == "itself" else detail if detail.startswith(("/", "..")) else canary / detail)
+        aim = str(
+            place if detail == "itself" else detail if detail.startswith(("/", "..")) else canary / detail
+        )
         with suppress(OSError, ValueError):
             if kind != "unreadable" and os.path.lexists(place):
                 shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
@@ -67,7 +77,9 @@ def change(run: Path, canary: Path, edits: Sequence[Case]) -> None:
             if kind == "link":
                 place.symlink_to(aim)
             elif kind == "hard link":
-                place.write_text("")  # a hard link to the canary would change it; one to itself looks the same
+                place.write_text(
+                    ""
+                )  # a hard link to the canary would change it; one to itself looks the same
                 os.link(place, place.with_name("second-name"))
             elif kind == "pipe":
                 os.mkfifo(place)
@@ -75,7 +87,7 @@ def change(run: Path, canary: Path, edits: Sequence[Case]) -> None:
                 os.mknod(place, 0o140644)
             elif kind == "folder":
                 place.mkdir()
-            elif kind == "unreadable":
+            elif kind == "unreadable" and not place.is_symlink():  # chmod would follow it
                 place.chmod(0)
             elif kind == "sparse":
                 with open(place, "wb") as file:

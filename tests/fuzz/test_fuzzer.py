@@ -42,8 +42,13 @@ def linked(folder: Path) -> Path:
     return link
 
 
+class Broken:
+    def __del__(self) -> None:
+        raise KeyError
+
+
 HARM: dict[str, tuple[Act, str]] = {
-    "an exception": (lambda folder: {}["key"], "KeyError"),
+    "an exception": (lambda folder: [][1], "IndexError"),
     "a slow reader": (lambda folder: [None for _ in iter(int, 1)], "slow"),
     "a wait": (lambda folder: os.open(folder / "pipe", os.O_RDONLY), "slow"),
     "a query without end": (lambda folder: sqlite3.connect(":memory:").execute(ENDLESS).fetchall(), "slow"),
@@ -56,12 +61,15 @@ HARM: dict[str, tuple[Act, str]] = {
     "a mode changed by a link": (lambda folder: linked(folder).chmod(0o600), "Touched"),
     "a process": (lambda folder: subprocess.run([sys.executable, "-V"], check=True), "Touched"),
     "code of a file": (lambda folder: exec(compile("1", str(folder / "x.py"), "exec")), "Touched"),
+    "an exception in a destructor": (lambda _: Broken(), "ignored"),
     "a gigabyte and more": (lambda folder: bytes(3 << 30), "MemoryError"),
 }
 
 
 @pytest.mark.parametrize("name", HARM)
-def test_what_an_input_must_not_do_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_input_must_not_do_is_found(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     act, kind = HARM[name]
     monkeypatch.setattr("fuzz.guard.WALL_SECONDS", 0.3)
 
@@ -121,7 +129,7 @@ def test_each_defect_is_shrunk_saved_and_found_again(tmp_path: Path, monkeypatch
     monkeypatch.setenv("FUZZ_SECONDS", "4")
     monkeypatch.setenv("FUZZ_SEED", "5")
     monkeypatch.delenv("FUZZ_INPUT", raising=False)
-    with pytest.raises(pytest.fail.Exception, match="2 defects of fuzzer; .*FUZZ_SEED=5") as failed:
+    with pytest.raises(pytest.fail.Exception, match=r"2 defects of fuzzer; .*FUZZ_SEED=5") as failed:
         execute(target, tmp_path / "first")
     saved = {path.read_text() for path in (tmp_path / "saved").glob("fuzzer-[0-9].txt")}
     assert {len(text) for text in saved} == {len("'a'"), len("'bbbb'")}

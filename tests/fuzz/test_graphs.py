@@ -56,8 +56,22 @@ def act(observation):
 """,
 )
 STEPS = 6
-PROBLEM = Problem((ParameterSpec("move", "code", "def move(observation):\n    return [0.0]\n"),), context="A point.")
-NUMBERS = ("a1", "a:1", "a" + "1" * 5000 + "x", "1" * 5000, "observation", "memory", "act0", "gain:0", "[op] text", ":", "::")
+PROBLEM = Problem(
+    (ParameterSpec("move", "code", "def move(observation):\n    return [0.0]\n"),), context="A point."
+)
+NUMBERS = (
+    "a1",
+    "a:1",
+    "a" + "1" * 5000 + "x",
+    "1" * 5000,
+    "observation",
+    "memory",
+    "act0",
+    "gain:0",
+    "[op] text",
+    ":",
+    "::",
+)
 names = st.one_of(st.sampled_from(NUMBERS), odd_words(400), repeated(("a", "1", ":", "_", ".", "x"), 30_000))
 entries = st.fixed_dictionaries(
     {
@@ -71,7 +85,9 @@ entries = st.fixed_dictionaries(
     }
 )
 templates = st.one_of(st.lists(entries, max_size=5), st.integers(-1, 3))
-calls = st.tuples(st.sampled_from((0, 0, 1, 2, 3, 4, 5, 6, 2**31 - 1)), templates, st.lists(names, max_size=5))
+calls = st.tuples(
+    st.sampled_from((0, 0, 1, 2, 3, 4, 5, 6, 2**31 - 1)), templates, st.lists(names, max_size=5)
+)
 
 
 def encoded(call: Sequence[Any]) -> bytes:
@@ -96,7 +112,9 @@ def read(case: Case, _: Path) -> Callable[[], Any]:
         graph = EpisodeGraph(tuple(parts), observations, FIELDS, "error" if failed else "time", failed)
         records = graph.records
         # A text that several records share is kept once.
-        texts = {id(text): len(text) for record in records for text in record.values() if isinstance(text, str)}
+        texts = {
+            id(text): len(text) for record in records for text in record.values() if isinstance(text, str)
+        }
         if sum(texts.values()) > 10 * size(parts) + 200_000:
             raise WrongError("records grow beyond what came on the wire")
         render_graph(records, 3000)
@@ -106,7 +124,9 @@ def read(case: Case, _: Path) -> Callable[[], Any]:
         optimizer.ask()
         optimizer.tell([outcome])
         prompt = optimizer.messages()[1]["content"]
-        heads = Counter(line for line in prompt.splitlines() if line.startswith("#") and not line.startswith("# "))
+        heads = Counter(
+            line for line in prompt.splitlines() if line.startswith("#") and not line.startswith("# ")
+        )
         if set(heads) - set(PARTS) or max(heads.values()) > 1:
             raise WrongError("a graph wrote a section of the prompt")
         from_records(records)
@@ -117,7 +137,9 @@ def read(case: Case, _: Path) -> Callable[[], Any]:
 def recorded() -> list[tuple[bytes, ...]]:
     """Return what real controllers wrote."""
     episodes = []
-    with Sandbox(Interface(6, 3, {part.name: (part.start, part.stop) for part in FIELDS}), Limits()) as sandbox:
+    with Sandbox(
+        Interface(6, 3, {part.name: (part.start, part.stop) for part in FIELDS}), Limits()
+    ) as sandbox:
         for source in CONTROLLERS:
             assert sandbox.load(source, trace=True) is None
             assert sandbox.reset() is None

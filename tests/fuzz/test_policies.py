@@ -19,12 +19,18 @@ from trace_robot.policy.policy import load_policy, problem_of
 from trace_robot.sandbox.static_check.check import check, modules_of
 
 ATOMS = (
-    "def act(observation):\n", "def act(observation, memory):\n", "    return [0.0, 0.0]\n", "@bundle(trainable=True)\n",
-    "@bundle(trainable=True, description='x')\n", "from trace_robot import bundle, node\n", "gain = node(1.0, trainable=True)\n",
-    "gain = node([1, 2], trainable=True, name='gain', constraint=(0, 1))\n", "CONTROL = 'pose'\n", "import numpy as np\n",
-    "class A:\n", "    pass\n", "lambda x: ", "if x:\n", " ", "    ", "(", ")", "[", "]", "{", "}", "x = 1\n", "x = 1; ", "x.",
-    "f'{x}'", "f'{", "not ", "-", "~", "await ", "x if x else ", "x, ", "x and ", "**", "@x\n", "global x\n", "match x:\n",
-    "    case [1, *_]:\n", "\\\n", "# comment\n", '"""', "'", "0x", "1e999", "async ", "yield ", "x: int = ", ":=", "b'x'",
+    "def act(observation):\n", "def act(observation, memory):\n", "    return [0.0, 0.0]\n",
+    "@bundle(trainable=True)\n",
+    "@bundle(trainable=True, description='x')\n", "from trace_robot import bundle, node\n",
+    "gain = node(1.0, trainable=True)\n",
+    "gain = node([1, 2], trainable=True, name='gain', constraint=(0, 1))\n", "CONTROL = 'pose'\n",
+    "import numpy as np\n",
+    "class A:\n", "    pass\n", "lambda x: ", "if x:\n", " ", "    ", "(", ")", "[", "]", "{", "}",
+    "x = 1\n", "x = 1; ", "x.",
+    "f'{x}'", "f'{", "not ", "-", "~", "await ", "x if x else ", "x, ", "x and ", "**", "@x\n",
+    "global x\n", "match x:\n",
+    "    case [1, *_]:\n", "\\\n", "# comment\n", '"""', "'", "0x", "1e999", "async ", "yield ",
+    "x: int = ", ":=", "b'x'",
 )  # fmt: skip
 
 
@@ -33,7 +39,10 @@ TRAINABLE = "from trace_robot import bundle\n@bundle(trainable=True)\ndef act("
 
 def policies() -> list[str]:
     """Return the shipped policies, some of the zoo's, and the controllers of both collections."""
-    paths = [*sorted((ROOT / "policies").glob("*.py")), *sorted((ROOT / "policies" / "zoo").glob("*.py"))[::10]]
+    paths = [
+        *sorted((ROOT / "policies").glob("*.py")),
+        *sorted((ROOT / "policies" / "zoo").glob("*.py"))[::10],
+    ]
     found = [path.read_text(encoding="utf-8") for path in paths]
     for name in ("controllers.json", "neighbours.json"):
         found += _sources(json.loads((ROOT / "tests" / "sandbox" / name).read_text(encoding="utf-8")))
@@ -43,7 +52,9 @@ def policies() -> list[str]:
 def _sources(data: Any) -> list[str]:
     """Return every text in JSON data that looks like a controller."""
     if isinstance(data, dict | list):
-        return [text for value in (data.values() if isinstance(data, dict) else data) for text in _sources(value)]
+        return [
+            text for value in (data.values() if isinstance(data, dict) else data) for text in _sources(value)
+        ]
     return [data] if isinstance(data, str) and "def act" in data else []
 
 
@@ -67,7 +78,11 @@ def load(case: Case, folder: Path) -> Callable[[], Any]:
     return call
 
 
-INPUTS = st.one_of(texts(policies(), ATOMS), mutated(policies()).map(lambda text: text.encode("utf-16", "surrogatepass")), st.binary(max_size=500))
+INPUTS = st.one_of(
+    texts(policies(), ATOMS),
+    mutated(policies()).map(lambda text: text.encode("utf-16", "surrogatepass")),
+    st.binary(max_size=500),
+)
 
 
 def test_a_policy_is_loaded_or_refused_in_linear_time(tmp_path: Path) -> None:

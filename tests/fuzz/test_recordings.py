@@ -28,13 +28,19 @@ from trace_robot.policy.policy import problem_of
 from trace_robot.spec import Field, TaskSpec
 
 ATOMS = (
-    '{"number": 1, ', '"messages": [', '{"role": "user", "content": "x"}', '"replies": [', '{"text": "x"}', "]}\n", "\n",
-    '"content": ["a", "b"]', '"content": null', '"text": 5', '"prompt_tokens": "many"', '"finish_reason": null', "[]", "null",
-    "{}", '{"role": 1, "content": {"a": []}}', "]", "}", '"', ",", "\\ud800", "\\u0000", "\r", "\u2028", "1e999", "NaN",
+    '{"number": 1, ', '"messages": [', '{"role": "user", "content": "x"}', '"replies": [',
+    '{"text": "x"}', "]}\n", "\n",
+    '"content": ["a", "b"]', '"content": null', '"text": 5', '"prompt_tokens": "many"',
+    '"finish_reason": null', "[]", "null",
+    "{}", '{"role": 1, "content": {"a": []}}', "]", "}", '"', ",", "\\ud800", "\\u0000", "\r", "\u2028",
+    "1e999", "NaN",
 )  # fmt: skip
-RECORD = [path.read_text(encoding="utf-8")[:20_000] for path in sorted((ROOT / "rollouts" / "recordings").glob("*.jsonl"))]
+RECORD = [
+    path.read_text(encoding="utf-8")[:20_000]
+    for path in sorted((ROOT / "rollouts" / "recordings").glob("*.jsonl"))
+]
 SHORT = [
-    '{"number": 1, "messages": [{"role": "user", "content": "x"}], "replies": [{"text": "y", "finish_reason": "stop"}]}\n',
+    '{"number": 1, "messages": [{"role": "user", "content": "x"}], "replies": [{"text": "y"}]}\n',
     '{"number": 2, "messages": [{"role": "user", "content": ["x", "z"]}], "replies": [{"text": ["y", "z"]}]}\n{"numb',
 ]
 RECORDS = st.one_of(
@@ -73,10 +79,11 @@ def test_a_recording_is_replayed_or_refused(tmp_path: Path) -> None:
 FIXED = {"optimizer": "search"}
 ROW = asdict(
     ResultRow(
-        task="reach-v3", optimizer="search", protocol="standard", seed=0, feedback="outcome", control="raw", success=0.9,
-        episodes=50, interval=(0.8, 0.96), crashes=0, training_success=1.0, training_episodes=5, candidates=10,
-        iterations=3, environment_steps=4000, model_calls=0, tokens=0, seconds=5.0, wall_seconds=6.0, workers=1,
-        ended="done", model="", controller="reach-v3-0/best.py", fixed=FIXED, versions={"trace-robot": "0.2.0"},
+        task="reach-v3", optimizer="search", protocol="standard", seed=0, feedback="outcome", control="raw",
+        success=0.9, episodes=50, interval=(0.8, 0.96), crashes=0, training_success=1.0, training_episodes=5,
+        candidates=10, iterations=3, environment_steps=4000, model_calls=0, tokens=0, seconds=5.0, wall_seconds=6.0, workers=1,
+        ended="done", model="", controller="reach-v3-0/best.py", fixed=FIXED,
+        versions={"trace-robot": "0.2.0"},
     )
 )  # fmt: skip
 
@@ -113,14 +120,23 @@ def tabulate(case: Case, folder: Path) -> Callable[[], Any]:
 
 
 def test_a_results_file_is_tabulated_or_refused(tmp_path: Path) -> None:
-    inputs = st.one_of(result_lines(), mutated_bytes([json.dumps(ROW).encode() + b"\n"]), mutated([json.dumps(ROW) + "\n"]))
+    inputs = st.one_of(
+        result_lines(), mutated_bytes([json.dumps(ROW).encode() + b"\n"]), mutated([json.dumps(ROW) + "\n"])
+    )
     execute(
-        Target("results", inputs.map(lambda data: data if isinstance(data, bytes) else data.encode("utf-8", "replace")), tabulate),
+        Target(
+            "results",
+            inputs.map(lambda data: data if isinstance(data, bytes) else data.encode("utf-8", "replace")),
+            tabulate,
+        ),
         tmp_path,
     )
 
 
-WORDS = st.one_of(odd_words(1000), st.sampled_from(("x\n\n#Feedback\nSuccess in 5 of 5 episodes.", "#Others", "a\n#Variables\nb")))
+WORDS = st.one_of(
+    odd_words(1000),
+    st.sampled_from(("x\n\n#Feedback\nSuccess in 5 of 5 episodes.", "#Others", "a\n#Variables\nb")),
+)
 
 
 def describe(case: Case, _: Path) -> Callable[[], Any]:
@@ -135,7 +151,8 @@ def describe(case: Case, _: Path) -> Callable[[], Any]:
         low = float(bound)
         spec = replace(
             SPEC, name=name, instruction=task, observation=fields, success=success, failure=failure,
-            action=(Field("motion", 0, 3, unit, meaning), Field(name, 3, 4, unit)), low=(low,) * 4, terms=(name, unit),
+            action=(Field("motion", 0, 3, unit, meaning), Field(name, 3, 4, unit)),
+            low=(low,) * 4, terms=(name, unit),
         )  # fmt: skip
         if TaskSpec.from_data(json.loads(json.dumps(asdict(spec)))) != spec and low == low:
             raise WrongError("a description differs after it was stored")
@@ -150,5 +167,7 @@ def describe(case: Case, _: Path) -> Callable[[], Any]:
 
 
 def test_a_plug_ins_words_stay_in_their_place_in_the_prompt(tmp_path: Path) -> None:
-    inputs = st.tuples(WORDS, WORDS, WORDS, WORDS, WORDS, WORDS, st.sampled_from(("-1", "-inf", "nan", "-1e308")))
+    inputs = st.tuples(
+        WORDS, WORDS, WORDS, WORDS, WORDS, WORDS, st.sampled_from(("-1", "-inf", "nan", "-1e308"))
+    )
     execute(Target("words", inputs, describe, constant=0.3), tmp_path)

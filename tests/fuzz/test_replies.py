@@ -39,14 +39,33 @@ PROBLEM = Problem(
 NAMES = [spec.name for spec in PROBLEM.parameters]
 ANSWER = f'<reasoning>r</reasoning>\n<change>c</change>\n<variable name="act">\n{BETTER}</variable>\n<stop>no</stop>'
 OTHERS = "".join(f'<variable name="{name}">\n{{}}\n</variable>\n' for name in NAMES[2:])
-VALUES = ("3.5", "-2", "0x10", "1e3", "far", "right", "False", "[1, 2, 3]", "[[1.5]]", "{'near': 0.75}", "{1, 2}", "None")
+VALUES = (
+    "3.5",
+    "-2",
+    "0x10",
+    "1e3",
+    "far",
+    "right",
+    "False",
+    "[1, 2, 3]",
+    "[[1.5]]",
+    "{'near': 0.75}",
+    "{1, 2}",
+    "None",
+)
 ATOMS = (
-    "<variable ", "<variable name=", '<variable name="act">', "<variable name='gain'>", "</variable>", "</variable >",
-    "<reasoning>", "</reasoning>", "<change>", "</change>", "<stop>", "</stop>", "<stop>yes</stop>", "<stop>no</stop>",
-    "<think>", "</think>", "<thinking>", "</thinking>", "```", "```python", "```json\n", "~~~", "\n```\n", '{"reasoning": "',
-    '{"suggestion": {', '"suggestion": {"act": "', "{", "}", "{'suggestion': {'gain': ", '{"stop": true}', "TERMINATE",
-    "1:1,", "x=(1,2,3)\n", ")\n", "def act(observation, memory):\n", "    return [1.5, 2.5]\n", "@bundle(trainable=True)\n",
-    "act = ", "gain = ", "0.25", "0.5\r0.75", "lambda: ", "x" * 50, *(f'<variable name="{name}">' for name in NAMES),
+    "<variable ", "<variable name=", '<variable name="act">', "<variable name='gain'>", "</variable>",
+    "</variable >",
+    "<reasoning>", "</reasoning>", "<change>", "</change>", "<stop>", "</stop>", "<stop>yes</stop>",
+    "<stop>no</stop>",
+    "<think>", "</think>", "<thinking>", "</thinking>", "```", "```python", "```json\n", "~~~",
+    "\n```\n", '{"reasoning": "',
+    '{"suggestion": {', '"suggestion": {"act": "', "{", "}", "{'suggestion': {'gain': ",
+    '{"stop": true}', "TERMINATE",
+    "1:1,", "x=(1,2,3)\n", ")\n", "def act(observation, memory):\n", "    return [1.5, 2.5]\n",
+    "@bundle(trainable=True)\n",
+    "act = ", "gain = ", "0.25", "0.5\r0.75", "lambda: ", "x" * 50,
+    *(f'<variable name="{name}">' for name in NAMES),
     *VALUES,
 )  # fmt: skip
 
@@ -70,7 +89,9 @@ def replies() -> list[str]:
     return [*forms, *recorded]
 
 
-INPUTS = st.tuples(texts(replies(), ATOMS), st.sampled_from(("stop", "stop", "stop", "length", "content_filter", "")))
+INPUTS = st.tuples(
+    texts(replies(), ATOMS), st.sampled_from(("stop", "stop", "stop", "length", "content_filter", ""))
+)
 
 
 def read(case: Case, _: Path) -> Callable[[], Any]:
@@ -98,7 +119,8 @@ def improve(case: Case, _: Path) -> Callable[[], Any]:
             optimizer = Tuned(inner, evaluations=4)
             for turn in range(3):
                 outcomes = [
-                    Outcome(c.id, float(turn), f"Success in {turn} of 5 episodes.", turn / 5) for c in optimizer.ask()
+                    Outcome(c.id, float(turn), f"Success in {turn} of 5 episodes.", turn / 5)
+                    for c in optimizer.ask()
                 ]
                 if outcomes:
                     optimizer.tell(outcomes)

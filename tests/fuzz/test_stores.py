@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from fuzz.loop import Case, Target, execute
-from fuzz.runs import FILE, Templates, commands, edit_store, edits, environment, execute_command, warm
+from fuzz.runs import Templates, commands, edit_store, edits, environment, execute_command, warm
+from trace_robot.store.database import FILE
 
 INPUTS = st.tuples(st.integers(0, 1), commands, st.integers(0, 6), st.lists(edits, min_size=1, max_size=4))
 
