@@ -81,7 +81,8 @@ ROW = asdict(
     ResultRow(
         task="reach-v3", optimizer="search", protocol="standard", seed=0, feedback="outcome", control="raw",
         success=0.9, episodes=50, interval=(0.8, 0.96), crashes=0, training_success=1.0, training_episodes=5,
-        candidates=10, iterations=3, environment_steps=4000, model_calls=0, tokens=0, seconds=5.0, wall_seconds=6.0, workers=1,
+        candidates=10, iterations=3, environment_steps=4000, model_calls=0, tokens=0, seconds=5.0,
+        wall_seconds=6.0, workers=1,
         ended="done", model="", controller="reach-v3-0/best.py", fixed=FIXED,
         versions={"trace-robot": "0.2.0"},
     )
