@@ -126,6 +126,7 @@ class Fuzzer:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
         call = self.target.prepare(case, self.work)
+        self.canary.check()  # outside of the ``try``: it would be the test that did it
         self.current.write_text(ascii(case), encoding="ascii")
         faulthandler.dump_traceback_later(STUCK, exit=True)
         limit, begin = self.target.limit(case), cpu_clock()
