@@ -318,7 +318,7 @@ def environment(monkeypatch: Any) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys, "argv", ["trace-robot"])
     # At the end of a process it points descriptor 1 at the null device; here that is the tests' own.
-    monkeypatch.setattr("trace_robot.cli.main.discard_output", lambda: None)
+    monkeypatch.setattr(sys.modules["trace_robot.cli.main"], "discard_output", lambda: None)
 
 
 def warm(templates: Templates, folder: Path) -> None:
