@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,30 @@ def test_a_folder_made_with_other_settings_is_refused(plan: Callable[..., Plan],
 def test_two_benchmarks_cannot_write_to_one_folder(plan: Callable[..., Plan], tmp_path: Path) -> None:
     with Results(tmp_path, {}), pytest.raises(RunError, match="another benchmark is writing"):
         bench(plan(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("success", None, "TypeError: success cannot be 'None'"),
+        ("success", 1.5, "ValueError: success must be from 0 to 1, got 1.5"),
+        ("seconds", float("nan"), "ValueError: seconds must be finite and at most 1e+15, got nan"),
+        ("episodes", 0, "ValueError: episodes must be at least 1, got 0"),
+        ("episodes", True, "TypeError: episodes cannot be 'True'"),
+        ("control", [], "TypeError: control cannot be '[]'"),
+        ("interval", [0.5, "x"], "TypeError: interval cannot be 'x'"),
+        ("versions", 3, "TypeError: versions cannot be '3'"),
+        ("fixed", {"steps": "many"}, "TypeError: steps cannot be 'many'"),
+    ],
+)
+def test_a_row_with_a_value_of_another_kind_is_refused(
+    name: str, value: Any, why: str, row: Callable[..., ResultRow], tmp_path: Path
+) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps({**asdict(row()), name: value}) + "\n")
+    with pytest.raises(RunError, match="line 1 is no result") as error:
+        read_rows(path)
+    assert f"is no result: {why}; delete the line" in str(error.value)
 
 
 def test_a_broken_line_of_results_is_named(row: Callable[..., ResultRow], tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
             messages = tuple({"role": m["role"], "content": _join(m["content"])} for m in data["messages"])
             replies = tuple(Reply(**{**reply, "text": _join(reply["text"])}) for reply in data["replies"])
             refused, limit = str(data.get("refused", "")), data.get("limit")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             if position == len(filled) and isinstance(error, ValueError):
                 return  # an interruption cut it
             raise RunError(f"line {number} of the record {path} is not an exchange: {error!r}") from error

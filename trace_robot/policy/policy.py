@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # As the sandbox, which refuses to run a longer controller. A syntax tree takes up to a thousand times its text.
 MOST_CHARACTERS = 200_000
+
+HEADING = re.compile(r"(?:(?<=[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])|\A)(?=#\w)")
 POSE = (
     " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
     " then the next one is asked for. An episode has {episode} simulator steps."
@@ -52,7 +54,8 @@ def context_of(spec: TaskSpec) -> str:
         "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
     ]
-    return "\n".join(parts)
+    # A line of a plug-in that looks like a heading of the prompt would begin a section of its writer's making.
+    return HEADING.sub(" ", "\n".join(parts))
 
 
 def _ends(spec: TaskSpec) -> str:
