@@ -17,6 +17,7 @@ TraceRobotError
 ├── ModelError                the language model could not be reached, or did not answer
 │   ├── ModelAuthError        the endpoint refused the key
 │   ├── UnknownModelError     the endpoint does not know the model
+│   ├── ContextLengthError    the prompt is longer than the endpoint's context
 │   ├── BudgetExceededError   a limit on calls, tokens, money or time was reached
 │   └── ReplayMismatchError   a prompt differs from the recorded one
 │       └── PromptDiffersError    the same, with the difference             trace_robot.llm.recording
@@ -95,6 +96,21 @@ class ModelAuthError(ModelError):
 
 class UnknownModelError(ModelError):
     """The endpoint does not know the model."""
+
+
+class ContextLengthError(ModelError):
+    """The prompt is longer than the endpoint's context.
+
+    Args:
+        message: what the endpoint answered.
+        limit: tokens of its context, None where it does not name them.
+        prompt: most tokens of a prompt, where the user asks for it in place of the endpoint.
+    """
+
+    def __init__(self, message: str, limit: int | None = None, prompt: int | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.prompt = prompt
 
 
 class BudgetExceededError(ModelError):

@@ -123,7 +123,7 @@ def test_a_benchmark_that_is_stopped_says_how_it_goes_on(point_mass: Path, tmp_p
         "--tasks",
         "point-mass",
         "--seeds",
-        "0-9",
+        "0-99",
         "--steps",
         "500",
         "--workers",

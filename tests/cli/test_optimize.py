@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 
 from trace_robot.cli import main
+from trace_robot.cli.arguments import request_field, request_fields
+from trace_robot.errors import UsageError
+from trace_robot.llm import message_tokens
 from trace_robot.spec import Array
 
 ANSWER = """<reasoning>The hand keeps still, so go to the goal.</reasoning>
@@ -202,7 +205,7 @@ def test_a_candidate_that_attacks_is_a_score_with_a_reason_and_the_run_goes_on(
 
 
 @pytest.mark.usefixtures("no_model")
-def test_an_unreachable_endpoint_is_one_line_and_the_start_is_kept(
+def test_an_unreachable_endpoint_is_one_line_before_a_rollout(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -211,8 +214,7 @@ def test_an_unreachable_endpoint_is_one_line_and_the_start_is_kept(
     errors = capsys.readouterr().err
     assert "cannot reach a model at http://127.0.0.1:9/v1" in errors
     assert errors.count("\n") == 1
-    assert (out / "iterations" / "000" / "controller.py").is_file()
-    assert (out / "best.py").is_file()
+    assert not out.exists()
 
 
 @pytest.mark.usefixtures("no_model")
@@ -334,4 +336,89 @@ def test_a_controller_without_act_is_refused(tmp_path: Path, capsys: pytest.Capt
             "defines no act: write def act(observation), or def act(observation, memory)"
             in capsys.readouterr().err
         )
+    assert not (tmp_path / "run").exists()
+
+
+def test_fields_of_the_request_and_the_prompt_are_set_from_the_command_line_and_by_resume(
+    tmp_path: Path, endpoint: type[Endpoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = f"optimize reach-v3 --out {out} --iterations 2 --episodes 1 --held-out 2 --no-tune --no-video"
+    arguments += " --workers 0 --retries 0 --proposals 2 --parallel 1 --token-budget 2500"
+    arguments += (
+        " --request temperature=0.2 --request chat_template_kwargs.enable_thinking=false --request user=me"
+    )
+    assert main(arguments.split()) == 1, "the endpoint has no reply"
+    assert "resume" in capsys.readouterr().err
+    first = endpoint.asked[0]
+    assert (first["temperature"], first["user"], first["chat_template_kwargs"]) == (
+        0.2,
+        "me",
+        {"enable_thinking": False},
+    )
+    assert "n" not in first
+    endpoint.asked.clear()
+    endpoint.replies[:] = [ANSWER, ANSWER.replace("*error", "*(2 * error)")]
+    changes = "--model other --request temperature=0.9 --token-budget 1800 --parallel 2 --json"
+    assert main(["resume", str(out), *changes.split()]) == 0
+    assert json.loads(capsys.readouterr().out)["held_out_success"] == 1.0
+    assert len(endpoint.asked) == 2
+    for asked in endpoint.asked:
+        assert (asked["model"], asked["temperature"], asked["user"]) == ("other", 0.9, "me")
+        assert asked["chat_template_kwargs"] == {"enable_thinking": False}
+        assert message_tokens(asked["messages"]) < message_tokens(first["messages"])
+
+
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize(
+    "text", ["temperature", "=1", "a..b=1", "messages=[]", "n=3", "model=m", "a=NaN", "a=-Infinity"]
+)
+def test_a_field_that_cannot_be_sent_is_a_typing_mistake(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["optimize", "reach-v3", "--request", text])
+    assert caught.value.code == 2
+    assert "argument --request: " in capsys.readouterr().err
+
+
+def test_a_field_is_json_or_text_and_its_dots_are_places() -> None:
+    texts = ["a=1", "b.c=true", "b.d.e=null", 'f=["x", 2]', "g=high", "h=", "i=x=y", 'j={"k": 1}', "j.l=2"]
+    assert request_fields(map(request_field, texts)) == {
+        "a": 1, "b": {"c": True, "d": {"e": None}}, "f": ["x", 2], "g": "high", "h": "", "i": "x=y",
+        "j": {"k": 1, "l": 2},
+    }  # fmt: skip
+    for pair in (["a=1", "a.b=2"], ["a.b=2", "a=1"]):
+        with pytest.raises(UsageError, match="--request has a both as a value and with fields inside of it"):
+            request_fields(map(request_field, pair))
+
+
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"ALL_PROXY": "socks://127.0.0.1:9"}, "the proxy socks://127.0.0.1:9 of ALL_PROXY must begin with one of"),
+        ({"http_proxy": "http://127.0.0.1:9"}, "through the proxy http://127.0.0.1:9 of http_proxy"),
+        ({"OPENAI_API_KEY": "sk-0123456789\n"}, "the key in OPENAI_API_KEY has a line end at position 14 of 14"),
+        ({"SSL_CERT_FILE": "/no/such.pem"}, "SSL_CERT_FILE names '/no/such.pem', which does not exist"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)  # fmt: skip
+def test_what_keeps_a_model_from_being_asked_is_one_line_before_a_rollout(
+    variables: dict[str, str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    scheme = "https" if "SSL_CERT_FILE" in variables else "http"
+    arguments = f"optimize reach-v3 --base-url {scheme}://model.invalid/v1 --model m --retries 0"
+    arguments += f" --out {tmp_path / 'run'}"
+    assert main(arguments.split()) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert reason in shown.err
     assert not (tmp_path / "run").exists()

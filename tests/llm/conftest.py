@@ -33,12 +33,20 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        if self.server.listing == "hangs":
+            self.server.released.wait(20)
+        elif self.server.listing is not None:
+            status, body, *headers = self.server.listing
+            self.send(status, body, **(headers[0] if headers else {}))
+            return
         data = {"data": [{"id": name, "object": "model"} for name in self.server.models]}
         self.send(200 if self.server.models else 404, json.dumps(data).encode())
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.requests.append(request)
+        self.server.paths.append(self.path)
         self.server.keys.append(self.headers.get("authorization", ""))
         answer = self.server.answers.popleft() if self.server.answers else status(500, "no answer left")
         answer(self, request)
@@ -53,6 +61,8 @@ class Server(ThreadingHTTPServer):
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.models = ["small", "large"]
+        self.paths: list[str] = []
+        self.listing: Any = None  # what GET answers: status, body and perhaps headers, or "hangs"
         self.released = threading.Event()
 
     @property

@@ -45,7 +45,8 @@ class Seen:
 PATIENCE = 300_000  # milliseconds; on a busy machine a page of 5 MB takes its time
 
 
-@pytest.fixture(scope="session")
+# Not for the session: playwright runs an event loop in this thread until it ends, and tests of other rooms run theirs.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:

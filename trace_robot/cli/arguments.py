@@ -1,13 +1,17 @@
 """Arguments that several commands share, and the parsers of their values.
 
-Every module that adds a command imports this one, so it imports nothing but argparse and ast: see ``main``.
+Every module that adds a command imports this one, so it imports the standard library and ``errors`` only: see ``main``.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
+from collections.abc import Iterable
 from typing import Any, TypeAlias
+
+from trace_robot.errors import UsageError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -108,6 +112,47 @@ def _keyword_argument(text: str) -> tuple[str, Any]:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return key, value
+
+
+def request_field(text: str) -> tuple[tuple[str, ...], Any]:
+    """Return the path and the value of "a.b=value", as text where it is no JSON."""
+    path, equals, value = text.partition("=")
+    names = tuple(path.strip().split("."))
+    if not equals or not all(names):
+        raise argparse.ArgumentTypeError(f"must look like KEY=VALUE or KEY.INNER=VALUE, got {text!r}")
+    if names[0] in ("model", "messages", "n"):
+        raise argparse.ArgumentTypeError(f"{names[0]} is not set with --request, got {text!r}")
+    try:
+        return names, json.loads(value, parse_constant=_refuse_constant)
+    except json.JSONDecodeError:
+        return names, value
+
+
+def _refuse_constant(name: str) -> None:
+    raise argparse.ArgumentTypeError(f"a value must be JSON or text, got {name}")
+
+
+def request_fields(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
+    """Return the fields of a request, those with dots inside of each other.
+
+    Raises:
+        UsageError: a field is both a value and the place of another one.
+    """
+    fields: dict[str, Any] = {}
+    for names, value in pairs:
+        place = fields
+        for name in names[:-1]:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise UsageError(
+                    f"--request has {name} both as a value and with fields inside of it; leave one out"
+                )
+        if isinstance(place.get(names[-1]), dict):
+            raise UsageError(
+                f"--request has {names[-1]} both as a value and with fields inside of it; leave one out"
+            )
+        place[names[-1]] = value
+    return fields
 
 
 # The environment and its episodes.
@@ -248,6 +293,31 @@ def add_endpoint(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--base-url", metavar="URL", help="an OpenAI-compatible endpoint (default: OPENAI_BASE_URL)"
+    )
+
+
+def add_request(command: argparse.ArgumentParser) -> None:
+    """Add ``--request``, ``--token-budget`` and ``--parallel``: the model's requests."""
+    command.add_argument(
+        "--request",
+        type=request_field,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a further field of every request, its value as JSON, such as temperature=0.2 or"
+        " chat_template_kwargs.enable_thinking=false; may be repeated",
+    )
+    command.add_argument(
+        "--token-budget",
+        type=positive_integer,
+        metavar="N",
+        help="most tokens of a prompt (default 6000; fewer where the endpoint's context is smaller)",
+    )
+    command.add_argument(
+        "--parallel",
+        type=positive_integer,
+        metavar="N",
+        help="ask for the replies of --proposals in N requests at once, not in one with the field n",
     )
 
 

@@ -19,6 +19,7 @@ from trace_robot.cli.arguments import (
     add_environment,
     add_episodes,
     add_output,
+    add_request,
     add_require,
     add_run,
     add_run_output,
@@ -27,6 +28,7 @@ from trace_robot.cli.arguments import (
     non_negative_integer,
     positive_integer,
     positive_number,
+    request_fields,
     token_prices,
 )
 from trace_robot.cli.console import INTERRUPTED, console, interruptible, safe, write_error, write_json
@@ -151,6 +153,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         "--money", type=positive_number, metavar="M", help="stop after this much money, by --prices"
     )
     add_endpoint(command)
+    add_request(command)
     command.add_argument("--record", metavar="FILE", help="append every prompt and reply to FILE")
     command.add_argument(
         "--replay",
@@ -169,7 +172,9 @@ def add_resume(commands: Commands) -> None:
     )
     command.set_defaults(execute=execute_resume)
     add_run(command)
+    command.add_argument("--model", metavar="NAME", help="another model of the endpoint")
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
+    add_request(command)
     add_require(command)
     add_output(command)
 
@@ -215,7 +220,8 @@ def execute_optimize(options: argparse.Namespace) -> int:
         return _optimize(options, options.task, options.task, settings)
     from trace_robot.run.optimize import first_prompt
 
-    console().print(first_prompt(options.task, **settings), markup=False)
+    prompt = first_prompt(options.task, token_budget=options.token_budget, **settings)
+    console().print(prompt, markup=False)
     return 0
 
 
@@ -231,6 +237,9 @@ def _model(options: argparse.Namespace) -> ModelConfig:
         proposals=options.proposals,
         budget=Budget(calls=options.calls, tokens=options.tokens, money=options.money),
         prices=None if options.prices is None else Prices(*options.prices),
+        request=request_fields(options.request),
+        token_budget=options.token_budget,
+        parallel=options.parallel,
     )
 
 
@@ -264,8 +273,15 @@ def execute_resume(options: argparse.Namespace) -> int:
             write_json(info.result)
         return 0
 
+    changes = {
+        "model": options.model,
+        "request": request_fields(options.request) or None,
+        "token_budget": options.token_budget,
+        "parallel": options.parallel,
+    }
+
     def run(on_event: OnEvent) -> Result:
-        return resume(info.folder, base_url=options.base_url, on_event=on_event)
+        return resume(info.folder, base_url=options.base_url, changes=changes, on_event=on_event)
 
     return _show(run, options, info.folder)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from trace_robot.cli.console import create_table, escape, line
-from trace_robot.run.loop import Event, Iterated, Progressed, Started
+from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
 from trace_robot.settings import Result
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
@@ -80,6 +80,8 @@ class RunProgress:
             self._show_progress(event)
         elif isinstance(event, Iterated):
             self._show_iteration(event)
+        elif isinstance(event, Noted):
+            self.out.print(f"note       {escape(event.text)}", style="yellow")
         else:
             self._progress.stop()
             print_summary(self.out, event.result, event.folder)

@@ -50,6 +50,29 @@ class ConnectedModel:
         """What was used so far."""
         return self.meter.usage
 
+    @property
+    def endpoint(self) -> OpenAIModel | None:
+        """The endpoint behind the meter, None where another kind of model answers."""
+        return self.meter.model if isinstance(self.meter.model, OpenAIModel) else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the endpoint, a line each."""
+        return [] if self.endpoint is None else list(self.endpoint.notes)
+
+    def probe(self) -> None:
+        """Check that the endpoint can be asked, before anything is spent.
+
+        A record with answers is not checked: it may hold all that is asked for.
+
+        Raises:
+            ModelError: every request to it would fail.
+        """
+        recorded = isinstance(self.model, RecordingModel) and self.model.waiting
+        if self.endpoint is not None and not recorded:
+            self.endpoint.probe()
+            self.name = self.endpoint.model
+
 
 def configured(model: str | None = None, base_url: str | None = None) -> str:
     """Return which setting names a model, as text, "" if none does.
@@ -141,6 +164,10 @@ class ModelConfig:
         proposals: replies to ask for at once.
         budget: limits on calls, tokens and money.
         prices: None where money is not counted.
+        request: further fields of every request, such as temperature.
+        token_budget: most tokens of a prompt; None for the optimizer's default.
+        parallel: replies are asked for in as many requests at once, in place of one with the field ``n``; None for
+            that one.
     """
 
     model: str | None = None
@@ -151,6 +178,9 @@ class ModelConfig:
     proposals: int = 1
     budget: Budget = field(default_factory=Budget)
     prices: Prices | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    token_budget: int | None = None
+    parallel: int | None = None
 
     @property
     def reason(self) -> str:
@@ -175,6 +205,8 @@ class ModelConfig:
             retries=self.retries,
             budget=self.budget,
             prices=self.prices,
+            options=self.request,
+            parallel=self.parallel or False,
         )
 
     def to_data(self, connected: ConnectedModel) -> dict[str, Any]:
@@ -184,6 +216,8 @@ class ModelConfig:
         key is not part of it. Paths are absolute, as a run may be resumed from another folder.
         """
         files = {"record": self.record, "replay": self.replay}
+        # Only what was asked for, so that the rows of other runs stay as they were.
+        added = {"request": dict(self.request), "token_budget": self.token_budget, "parallel": self.parallel}
         return {
             "model": connected.name,
             "base_url": connected.address,
@@ -192,10 +226,13 @@ class ModelConfig:
             "budget": asdict(self.budget),
             "prices": None if self.prices is None else asdict(self.prices),
             **{name: None if path is None else str(Path(path).absolute()) for name, path in files.items()},
+            **{name: value for name, value in added.items() if value},
         }
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any], *, base_url: str | None = None) -> ModelConfig:
+    def from_data(
+        cls, data: Mapping[str, Any], *, base_url: str | None = None, changes: Mapping[str, Any] | None = None
+    ) -> ModelConfig:
         """Return the configuration that ``to_data`` wrote.
 
         A run's store may come from another person. An address in it is used without consent only if it is OpenAI's or
@@ -204,15 +241,21 @@ class ModelConfig:
         Args:
             data: what ``to_data`` returned, read back from JSON.
             base_url: of an endpoint that has moved; OPENAI_BASE_URL where it is None.
+            changes: other attributes in place of the stored ones, those that are None left out. Fields of ``request``
+                are added to the stored ones.
 
         Raises:
             RunError: the stored address is elsewhere, and neither ``base_url`` nor OPENAI_BASE_URL is set.
         """
         address = base_url or os.environ.get("OPENAI_BASE_URL") or _trusted(data["base_url"])
         prices = data["prices"]
+        given = {name: value for name, value in (changes or {}).items() if value is not None}
+        if "request" in given:
+            given["request"] = {**data.get("request", {}), **given["request"]}
         return cls(
             **{
                 **data,
+                **given,
                 "base_url": address,
                 "budget": Budget(**data["budget"]),
                 "prices": None if prices is None else Prices(**prices),

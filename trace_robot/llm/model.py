@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from trace_robot.errors import ModelError
 
 Message = Mapping[str, str]
 
+# Names of one thing: length (OpenAI), MAX_TOKENS (Gemini), max_tokens (Anthropic), model_length (Mistral, TGI).
+CUT_OFF = re.compile(r"length|max|limit|truncat|incomplete|exceed|window|cut.?off", re.IGNORECASE)
+DECLINED = re.compile(r"refus|filter|safety|block|prohibit|recitation|sensitive|guardrail", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -18,8 +23,8 @@ class Reply:
 
     Args:
         text: the answer.
-        finish_reason: "stop" when complete, "length" when cut off, "refusal" or "content_filter" when declined,
-            otherwise as the endpoint gave it.
+        finish_reason: "stop" when complete, "length" when cut off, "refusal" or "content_filter" when declined (or
+            another endpoint's name for these), otherwise as the endpoint gave it.
         prompt_tokens: of the whole request, on its first reply only; 0 where the endpoint counts none.
         completion_tokens: as the endpoint counts them, for all replies to a request on the first of them.
     """
@@ -32,12 +37,12 @@ class Reply:
     @property
     def complete(self) -> bool:
         """False where the text was cut off, so that its end cannot be trusted."""
-        return self.finish_reason != "length"
+        return not CUT_OFF.search(self.finish_reason)
 
     @property
     def declined(self) -> bool:
         """True where the model or a filter refused an answer."""
-        return self.finish_reason in ("refusal", "content_filter")
+        return bool(DECLINED.search(self.finish_reason))
 
     def to_data(self) -> dict[str, Any]:
         """Return JSON-able data, the keyword arguments of a Reply."""

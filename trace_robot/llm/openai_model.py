@@ -2,69 +2,77 @@
 
 from __future__ import annotations
 
-import email.utils
-import json
 import logging
 import os
 import random
 import re
-import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from trace_robot.errors import MissingExtraError, ModelAuthError, ModelError, UnknownModelError
+from trace_robot.errors import ContextLengthError, ModelAuthError, ModelError, UnknownModelError
+from trace_robot.llm.completion import IN_REASONING, USED_UP, read_completion
 from trace_robot.llm.model import Message, Reply
+from trace_robot.llm.refusal import (
+    Adjustment,
+    RequestFailed,
+    adjusted,
+    context_limit,
+    decode,
+    parse_json,
+    simpler,
+)
+from trace_robot.llm.transport import (
+    MOST_BYTES,
+    check_response,
+    create_client,
+    failures,
+    is_page,
+    plain_page,
+    proxy_for,
+    read_body,
+    require_sendable,
+    split_address,
+    without_secrets,
+)
 
 log = logging.getLogger("trace_robot.llm")
 
 OFFICIAL = "https://api.openai.com/v1"
 LONGEST_WAIT = 120.0  # seconds that an endpoint may ask to wait; a spent quota asks for hours
-MOST_BYTES = 16_000_000
-
-
-class _Failed(Exception):
-    """A request without an answer.
-
-    Args:
-        status: of HTTP; 0 for no answer at all.
-        message: the reason, without the key.
-        wait: seconds that Retry-After asks for, None where it asks for none.
-        again: whether another request may help.
-        slow: whether the time was over.
-    """
-
-    def __init__(
-        self, status: int, message: str, wait: float | None = None, *, again: bool = True, slow: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.wait = wait
-        self.again = again
-        self.slow = slow
+MOST_AT_ONCE = 8  # requests for replies that an endpoint left out
+MOST_ADJUSTMENTS = 8  # of one request; each costs a refusal
+PROBE_SECONDS = 10.0
+PROBE_RETRIES = 2
 
 
 class OpenAIModel:
     """A chat model behind an OpenAI-compatible endpoint.
 
+    What an endpoint refuses (several replies at once, the system role, a field) is left out and remembered.
+
     Args:
         model: its name; TRACE_ROBOT_MODEL or OPENAI_MODEL if None. An endpoint that offers a single model needs none.
-        base_url: the endpoint; OPENAI_BASE_URL, or OpenAI's, if None.
+        base_url: the endpoint; OPENAI_BASE_URL, or OpenAI's, if None. A query in it is sent with every request.
         api_key: the key; OPENAI_API_KEY if None. An endpoint other than OpenAI's needs none.
         seconds: a whole answer may take this long, however slowly it trickles in.
         retries: further requests after 408, 409, 429, 5xx and connection errors, with exponential backoff or as
             Retry-After asks. A time-out is retried once.
-        parallel: ask for several replies in concurrent requests rather than with ``n``.
+        parallel: ask for several replies in concurrent requests rather than with ``n``: True for all at once, a number
+            for at most that number of them.
         options: further fields of the request, such as temperature.
         sleep: waits the given seconds; tests replace it.
 
+    Attributes:
+        adjustments: what is left out of requests because the endpoint refused it.
+        notes: what a user should know of the endpoint, a line each.
+
     Raises:
         ModelError: the base URL is none.
-        ModelAuthError: there is neither a key nor a base URL.
+        ModelAuthError: there is neither a key nor a base URL, or the key cannot be sent.
     """
 
     def __init__(
@@ -75,31 +83,29 @@ class OpenAIModel:
         api_key: str | None = None,
         seconds: float = 600.0,
         retries: int = 5,
-        parallel: bool = False,
+        parallel: bool | int = False,
         options: Mapping[str, Any] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         given = base_url or os.environ.get("OPENAI_BASE_URL")
-        self.base_url = (given or OFFICIAL).rstrip("/")
+        self.base_url, self.query = split_address(given or OFFICIAL)
         self.model = model or os.environ.get("TRACE_ROBOT_MODEL") or os.environ.get("OPENAI_MODEL") or ""
-        try:
-            parts = urlsplit(self.base_url)
-        except ValueError:
-            parts = urlsplit("")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ModelError(f"the base URL must look like http://host:port/v1, got {self.base_url!r}")
-        self._key = api_key or os.environ.get("OPENAI_API_KEY") or ("none" if given else "")
-        if not self._key:
+        key = api_key or os.environ.get("OPENAI_API_KEY") or ""
+        if not key and not given:
             raise ModelAuthError(
                 "no key for the model: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server that needs none"
             )
+        self._key = require_sendable(key, "api_key" if api_key else "OPENAI_API_KEY")
         self.seconds = seconds
         self.retries = retries
         self.parallel = parallel
         self.options = dict(options or {})
+        self.adjustments: list[Adjustment] = []
+        self.notes: list[str] = []
         self._sleep = sleep
         self._random = random.Random(0)  # of the jitter, so that the global generator stays as it is
         self._client: Any = None
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"OpenAIModel({self.model!r}, {self.address!r})"
@@ -107,8 +113,7 @@ class OpenAIModel:
     @property
     def address(self) -> str:
         """The base URL without anything secret in it."""
-        parts = urlsplit(self.base_url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return without_secrets(self.base_url, self.query)
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
         """Ask for replies.
@@ -120,6 +125,7 @@ class OpenAIModel:
         Raises:
             ModelAuthError: the endpoint refuses the key.
             UnknownModelError: the endpoint does not know the model, or none is named and it does not offer just one.
+            ContextLengthError: the prompt is longer than the endpoint's context.
             ModelError: no request was answered.
             MissingExtraError: the package ``openai`` is not installed.
         """
@@ -128,7 +134,8 @@ class OpenAIModel:
         replies = [] if self.parallel and n > 1 else self._request(messages, n)
         missing = n - len(replies)  # some endpoints ignore the field ``n``
         if missing > 0:
-            with ThreadPoolExecutor(missing) as pool:
+            most = MOST_AT_ONCE if isinstance(self.parallel, bool) else self.parallel
+            with ThreadPoolExecutor(missing if self.parallel is True else min(missing, most)) as pool:
                 answers = pool.map(lambda _: self._request(messages, 1)[0], range(missing))
                 replies.extend(answers)
         return replies[:n]
@@ -137,46 +144,174 @@ class OpenAIModel:
         """Return the names of the models that the endpoint offers, [] if it lists none."""
         try:
             return self._offered()
-        except _Failed:
+        except RequestFailed:
             return []
 
-    def _offered(self) -> list[str]:
-        data = self._send(lambda client: client.models.with_streaming_response.list())
+    def probe(self, seconds: float = PROBE_SECONDS) -> None:
+        """Check address, key and path with GET /models, which costs nothing.
+
+        An endpoint need not list its models, so only what would fail every request is an error. A server that accepts
+        the connection and answers late passes: it may be loading the model.
+
+        Args:
+            seconds: for each request.
+
+        Raises:
+            ModelAuthError: the key is refused.
+            UnknownModelError: the path is wrong, or no model is named and not just one is offered.
+            ModelError: nothing answers at the address.
+        """
+        patience, self.seconds = self.seconds, min(self.seconds, seconds)
         try:
-            return sorted(str(item["id"]) for item in json.loads(data)["data"])
-        except (ValueError, KeyError, TypeError):
+            self._probe()
+        finally:
+            self.seconds = patience
+
+    def learn(self, adjustments: Sequence[Adjustment]) -> None:
+        """Leave out what an endpoint has refused before.
+
+        Args:
+            adjustments: of an earlier process of the same run.
+        """
+        with self._lock:
+            for adjustment in adjustments:
+                if adjustment not in self.adjustments:
+                    self.adjustments.append(adjustment)
+                    self.notes.append(self._clean(adjustment.note))
+
+    def _probe(self) -> None:
+        for attempt in range(min(self.retries, PROBE_RETRIES) + 1):
+            try:
+                names = self._offered(pages=False)
+                break
+            except RequestFailed as failed:
+                reached = failed.status != 0 or failed.read
+                lasting = reached or not failed.again or attempt == min(self.retries, PROBE_RETRIES)
+                if not lasting:
+                    self._sleep(self._pause(attempt))
+                    continue
+                self._check_probe(failed, attempt + 1)
+                names = []
+                break
+        if not self.model:
+            self.model = self._chosen(names)
+
+    def _check_probe(self, failed: RequestFailed, attempts: int) -> None:
+        """Raise where a failed GET /models means that every request will fail."""
+        scope = re.search(
+            r"scope|permission", failed.message, re.IGNORECASE
+        )  # of a key that may not list models
+        if failed.status == 401 and not scope:
+            raise self._error(failed, attempts) from failed
+        if (failed.status == 0 and not failed.read) or 300 <= failed.status < 400:
+            raise self._error(failed, attempts) from failed
+        wrong = failed.status in (404, 405) or failed.page
+        if wrong and not self._has_version() and not self._has_path():
+            raise self._not_found(failed) from failed
+        if not self.model:
+            raise self._nameless(failed) from failed
+
+    def _has_path(self) -> bool:
+        """Return whether chat completions have their path, by an empty request."""
+        name = self.model or "none"
+        try:
+            body = self._send(lambda client: _completions(client).create(model=name, messages=[]))
+        except RequestFailed as failed:
+            named = re.search(r"model", failed.message, re.IGNORECASE)
+            return failed.status not in (404, 405) or named is not None
+        return not is_page(decode(body))
+
+    def _offered(self, *, pages: bool = True) -> list[str]:
+        body = self._send(lambda client: client.models.with_streaming_response.list())
+        text = decode(body)
+        if not pages and is_page(text):
+            raise RequestFailed(200, f"a web page, {plain_page(text)!r}", again=False, page=True)
+        try:
+            data = parse_json(text)
+            return sorted(str(item["id"]) for item in (data["data"] if isinstance(data, dict) else data))
+        except (ValueError, KeyError, TypeError, RecursionError):
             return []
 
     def _only_model(self) -> str:
         try:
             names = self._offered()
-        except _Failed as failed:
-            if failed.status in (401, 403):
-                raise self._error(failed, 1) from failed
-            names = []  # an endpoint need not list its models
+        except RequestFailed as failed:
+            raise self._nameless(failed) from failed
+        return self._chosen(names)
+
+    def _nameless(self, failed: RequestFailed) -> ModelError:
+        """Return why the name of the model could not be looked up."""
+        if failed.status in (0, 401, 403) or failed.status >= 500 or 300 <= failed.status < 400:
+            return self._error(failed, 1)
+        return UnknownModelError(
+            f"no model named: give --model or set OPENAI_MODEL; {self.address} does not list its models "
+            f"({failed.status}: {self._clean(failed.message)})"
+        )
+
+    def _chosen(self, names: Sequence[str]) -> str:
         if len(names) == 1:
             return names[0]
         offered = f"; {self.address} offers {_listed(names)}" if names else ""
         raise UnknownModelError(f"no model named: give --model or set OPENAI_MODEL{offered}")
 
     def _request(self, messages: Sequence[Message], n: int) -> list[Reply]:
-        fields: dict[str, Any] = {"model": self.model, "messages": [dict(m) for m in messages]}
-        fields["extra_body"] = {**self.options, **({"n": n} if n > 1 else {})}
+        fields = {**self.options, "model": self.model, "messages": messages, **({"n": n} if n > 1 else {})}
         slow = False  # a second time-out is final: each may take ten minutes
-        for attempt in range(self.retries + 1):
+        attempt = 0
+        found: list[Adjustment] = []  # kept once a request with them is answered
+        refusal: RequestFailed | None = None  # what a guess did not help against
+        while True:
+            known = [*self.adjustments, *found]
+            sent = adjusted(fields, known)
             try:
-                return _replies(
-                    self._send(lambda client: _completions(client).create(**fields, timeout=self.seconds))
-                )
-            except _Failed as failed:
-                too_long = failed.wait is not None and failed.wait > LONGEST_WAIT
-                if not failed.again or too_long or (slow and failed.slow) or attempt == self.retries:
-                    raise self._error(failed, attempt + 1) from failed
+                replies = self._answer(sent, compressed=all(a.kind != "identity" for a in known))
+                self.learn(found)
+                return replies
+            except RequestFailed as failed:
+                failed.message = self._clean(failed.message)
+                step, guessed = simpler(failed, sent)
+                if step is not None and step not in known and len(found) < MOST_ADJUSTMENTS:
+                    found.append(step)
+                    refusal = (refusal or failed) if guessed else None
+                    continue
+                last = refusal or failed
+                too_long = last.wait is not None and last.wait > LONGEST_WAIT
+                context = context_limit(last)[0]
+                if (
+                    context and refusal is None
+                ):  # what was understood on the way holds for the shorter prompt, too
+                    self.learn(found)
+                if not last.again or context or too_long or (slow and last.slow) or attempt == self.retries:
+                    raise self._error(last, attempt + 1) from failed
                 slow = slow or failed.slow
                 pause = failed.wait if failed.wait is not None else self._pause(attempt)
-                log.info("retry %d of %d in %.1f s: %s", attempt + 1, self.retries, pause, failed.message)
+                attempt += 1
+                log.info("retry %d of %d in %.1f s: %s", attempt, self.retries, pause, failed.message)
                 self._sleep(pause)
-        raise AssertionError("unreachable")
+
+    def _answer(self, sent: Mapping[str, Any], *, compressed: bool) -> list[Reply]:
+        body = {name: value for name, value in sent.items() if name not in ("model", "messages")}
+        headers = {} if compressed else {"Accept-Encoding": "identity"}
+        replies, thoughts = read_completion(
+            self._send(
+                lambda client: _completions(client).create(
+                    model=sent["model"],
+                    messages=sent["messages"],
+                    extra_body=body,
+                    extra_headers=headers,
+                    timeout=self.seconds,
+                )
+            )
+        )
+        if thoughts:
+            cut = any(not reply.complete for reply in replies)
+            self._note(USED_UP if cut else IN_REASONING)
+        return replies
+
+    def _note(self, text: str) -> None:
+        with self._lock:
+            if text not in self.notes:
+                self.notes.append(text)
 
     def _pause(self, attempt: int) -> float:
         """Return seconds: exponential backoff with jitter."""
@@ -185,63 +320,24 @@ class OpenAIModel:
     def _send(self, call: Callable[[Any], Any]) -> bytes:
         """Return the body of a successful answer.
 
-        It is read in pieces, as a time-out of the HTTP library begins again with every byte that arrives.
-
         Raises:
-            _Failed: there is none, or it takes too long or too many bytes.
+            RequestFailed: there is none, or it takes too long or too many bytes.
         """
         client = self._connect()
-        deadline = time.monotonic() + self.seconds
-        body = bytearray()
-        with self._failures(), call(client) as response:
-            for chunk in response.iter_bytes():
-                body += chunk
-                if time.monotonic() > deadline:
-                    raise _Failed(0, f"no complete answer within {self.seconds:g} s", slow=True)
-                if len(body) > MOST_BYTES:
-                    raise _Failed(200, f"the answer is longer than {MOST_BYTES:,} bytes", again=False)
-        return bytes(body)
+        with failures(self.seconds), call(client) as response:
+            return read_body(response, MOST_BYTES, self.seconds)
 
     def _connect(self) -> Any:
-        if self._client is None:
-            try:
-                import openai  # slow to import, and most commands ask no model
-            except ImportError as error:
-                raise MissingExtraError(
-                    "language models need the openai package: pip install openai"
-                ) from error
-            self._client = openai.OpenAI(
-                api_key=self._key, base_url=self.base_url, timeout=self.seconds, max_retries=0
-            )  # its own retries know neither the time limit of a whole answer nor LONGEST_WAIT
-        return self._client
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Turn what the client raises into _Failed, with the key taken out of its text."""
-        import openai
-
-        try:
-            yield
-        except openai.APIStatusError as error:
-            raise self._status(error.status_code, error.body, error.response.headers) from error
-        except openai.APITimeoutError as error:
-            raise _Failed(0, f"no answer within {self.seconds:g} s", slow=True) from error
-        except _transport_errors() as error:
-            slow = "Timeout" in type(error).__name__  # the HTTP library has several such classes
-            cause = error.__cause__ or error
-            raise _Failed(0, self._clean(str(cause) or type(cause).__name__), slow=slow) from error
-        except (openai.OpenAIError, UnicodeError) as error:
-            raise _Failed(0, self._clean(str(error)), again=False) from error
-
-    def _status(self, status: int, body: Any, headers: Mapping[str, str]) -> _Failed:
-        inner = body.get("error", body) if isinstance(body, dict) else body
-        message = inner.get("message", inner) if isinstance(inner, dict) else inner
-        code = inner.get("code") if isinstance(inner, dict) else None
-        # 429 is both "slow down" and "your money is used up"; only the first passes.
-        again = (status in (408, 409, 429) or status >= 500) and code != "insufficient_quota"
-        return _Failed(
-            status, self._clean(str(message or "no reason given")), _retry_after(headers), again=again
-        )
+        with self._lock:
+            if self._client is None:
+                self._client = create_client(
+                    self._key or "none",
+                    self.base_url,
+                    self.query,
+                    seconds=self.seconds,
+                    check=lambda response: check_response(response, self.seconds),
+                )
+            return self._client
 
     def _clean(self, text: str) -> str:
         if len(self._key) >= 8:  # a short one, such as "none", may be a word of the text
@@ -251,34 +347,47 @@ class OpenAIModel:
         text = re.sub(r"\b(sk|key)-[\w*.-]{6,}", "[key]", text)
         return text if len(text) <= 300 else text[:300] + "..."
 
-    def _error(self, failed: _Failed, attempts: int) -> ModelError:
+    def _error(self, failed: RequestFailed, attempts: int) -> ModelError:
         tries = f" after {attempts} tries" if attempts > 1 else ""
         failed.message = self._clean(failed.message)
         status, where = failed.status, self.address
-        if status in (401, 403):
-            reason = f"{status}: {failed.message}"
+        reason = f"{status}: {failed.message}"
+        proxy = proxy_for(self.base_url)
+        way = "" if proxy is None else f" through the proxy {proxy.shown}"
+        if status in (401, 403) and not self._key:
+            return ModelAuthError(f"{where} needs a key ({reason}); set OPENAI_API_KEY")
+        if status in (401, 403) or (status == 400 and "API key" in failed.message):  # 400: Gemini
             return ModelAuthError(f"{where} refused the key ({reason}); check OPENAI_API_KEY")
-        if status == 404:
+        too_long, limit = context_limit(failed)
+        if too_long:
+            return ContextLengthError(f"{where} answered {status}{tries}: {failed.message}", limit)
+        if status == 404 or (failed.page and not self._has_version()):
             return self._not_found(failed)
-        if status == 0 and failed.slow:
+        if status == 0 and failed.slow and failed.read:
             return ModelError(f"{where} gave {failed.message}{tries}; allow more seconds or check the server")
         if status == 0:
-            return ModelError(
-                f"cannot reach a model at {where}{tries}: {failed.message}; "
-                "check OPENAI_BASE_URL and that the server is running"
-            )
+            check = "OPENAI_BASE_URL and that the server is running"
+            if proxy is not None:
+                check = f"the proxy, or unset it, or add {urlsplit(self.base_url).hostname} to NO_PROXY"
+            return ModelError(f"cannot reach a model at {where}{way}{tries}: {failed.message}; check {check}")
         if failed.wait is not None and failed.wait > LONGEST_WAIT:
-            return ModelError(f"{where} asks to wait {failed.wait:.0f} s ({status}: {failed.message})")
-        return ModelError(f"{where} answered {status}{tries}: {failed.message}")
+            return ModelError(f"{where} asks to wait {failed.wait:.0f} s ({reason})")
+        return ModelError(f"{where} answered {status}{way}{tries}: {failed.message}")
 
-    def _not_found(self, failed: _Failed) -> ModelError:
+    def _not_found(self, failed: RequestFailed) -> ModelError:
         names = self.models()
-        if not names:
-            return UnknownModelError(
-                f"{self.address} answered 404 for model {self.model!r} ({failed.message}); "
-                "check the model's name and that the base URL ends where the API begins, often in /v1"
-            )
-        return UnknownModelError(f"no model {self.model!r} at {self.address}; it offers {_listed(names)}")
+        if names and self.model not in names:
+            return UnknownModelError(f"no model {self.model!r} at {self.address}; it offers {_listed(names)}")
+        if self._has_version():
+            check = "check the model's name and that the base URL ends where the API begins, often in /v1"
+        else:
+            check = f"is /v1 missing at the end of the base URL, as in {urlsplit(self.base_url).path}/v1?"
+        return UnknownModelError(
+            f"{self.address} answered {failed.status} for model {self.model!r} ({self._clean(failed.message)}); {check}"
+        )
+
+    def _has_version(self) -> bool:
+        return re.search(r"/v[0-9]", urlsplit(self.base_url).path) is not None
 
 
 def _completions(client: Any) -> Any:
@@ -288,63 +397,3 @@ def _completions(client: Any) -> Any:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:20])
     return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """Return what a broken connection raises.
-
-    While an answer is streamed, that is an error of the HTTP library below openai, which goes by two names.
-    """
-    import openai
-
-    modules = [sys.modules.get(name) for name in ("httpx", "httpx2")]
-    return (openai.APIConnectionError, *(module.HTTPError for module in modules if module is not None))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = (headers.get("retry-after") or "").strip()
-    if not text:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        date = email.utils.parsedate_tz(text)
-        return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
-
-
-def _replies(body: bytes) -> list[Reply]:
-    """Parse a chat completion, with U+FFFD for invalid UTF-8.
-
-    Raises:
-        _Failed: it is none.
-    """
-    text = body.decode("utf-8", errors="replace")
-    try:
-        data = json.loads(text, strict=False)  # some endpoints leave line ends in strings as they are
-    except (ValueError, RecursionError):
-        raise _Failed(200, f"the answer is not JSON: {text[:80]!r}") from None
-    if not isinstance(data, dict) or not isinstance(data.get("choices"), list):
-        # Some proxies report an error with status 200.
-        error = data.get("error") if isinstance(data, dict) else None
-        reason = error.get("message", error) if isinstance(error, dict) else error
-        raise _Failed(200, str(reason or f"the answer has no choices: {text[:80]!r}"))
-    usage = data.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    replies = [_reply(choice) for choice in data["choices"]] or [Reply("", "empty")]
-    first = replies[0]
-    spent = int(usage.get("completion_tokens") or 0)
-    replies[0] = Reply(first.text, first.finish_reason, int(usage.get("prompt_tokens") or 0), spent)
-    return replies
-
-
-def _reply(choice: Any) -> Reply:
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
-        return Reply("", "empty")
-    if message.get("refusal"):
-        return Reply(str(message["refusal"]), "refusal")
-    content = message.get("content")
-    if isinstance(content, list):
-        # Some endpoints return a list of parts.
-        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return Reply(str(content or ""), str(choice.get("finish_reason") or "stop"))

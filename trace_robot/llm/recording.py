@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trace_robot.errors import ReplayMismatchError, RunError
+from trace_robot.errors import ContextLengthError, ReplayMismatchError, RunError
 from trace_robot.llm.model import ChatModel, Message, Reply
 
 Key = tuple[tuple[str, str], ...]
@@ -25,12 +25,16 @@ class Exchange:
     Args:
         number: in the order of the record, from 1.
         messages: the prompt.
-        replies: all of them.
+        replies: all of them; none where the prompt was too long.
+        refused: what the endpoint answered to a prompt that was too long, "" otherwise.
+        limit: tokens of its context, where it named them.
     """
 
     number: int
     messages: tuple[Message, ...]
     replies: tuple[Reply, ...]
+    refused: str = ""
+    limit: int | None = None
 
     @property
     def key(self) -> Key:
@@ -47,7 +51,23 @@ class Exchange:
             "messages": [{"role": m["role"], "content": _split(m["content"])} for m in self.messages],
             "replies": [{**reply.to_data(), "text": _split(reply.text)} for reply in self.replies],
         }
+        if self.refused:
+            data |= {"refused": self.refused, "limit": self.limit}
         return json.dumps(data, ensure_ascii=False)
+
+    def answers(self, n: int) -> bool:
+        """Return whether it is what came of asking for ``n`` replies."""
+        return bool(self.refused) or len(self.replies) == n
+
+    def result(self) -> list[Reply]:
+        """Return the replies.
+
+        Raises:
+            ContextLengthError: the prompt was too long, as it was when it was recorded.
+        """
+        if self.refused:
+            raise ContextLengthError(self.refused, self.limit)
+        return list(self.replies)
 
 
 def _key(messages: Sequence[Message]) -> Key:
@@ -75,11 +95,12 @@ def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
             data = json.loads(line)
             messages = tuple({"role": m["role"], "content": _join(m["content"])} for m in data["messages"])
             replies = tuple(Reply(**{**reply, "text": _join(reply["text"])}) for reply in data["replies"])
+            refused, limit = str(data.get("refused", "")), data.get("limit")
         except (ValueError, KeyError, TypeError) as error:
             if position == len(filled) and isinstance(error, ValueError):
                 return  # an interruption cut it
             raise RunError(f"line {number} of the record {path} is not an exchange: {error!r}") from error
-        yield Exchange(position, messages, replies)
+        yield Exchange(position, messages, replies, refused, limit if isinstance(limit, int) else None)
 
 
 class RecordingModel:
@@ -105,6 +126,11 @@ class RecordingModel:
         self._lock = threading.Lock()
         self._drop_half_line()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the file holds answers that were not asked for yet."""
+        return any(self._waiting.values())
+
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
         """Return recorded replies, else those of ``model`` once they are on disk.
 
@@ -117,12 +143,14 @@ class RecordingModel:
         """
         with self._lock:
             waiting = self._waiting.get(_key(messages))
-            if waiting and len(waiting[0].replies) == n:
-                return list(waiting.popleft().replies)
-        replies = self.model.chat(messages, n)  # without the lock: requests may run at the same time
-        with self._lock:
-            self._number += 1
-            self._append(Exchange(self._number, tuple(messages), tuple(replies)))
+            if waiting and waiting[0].answers(n):
+                return waiting.popleft().result()
+        try:
+            replies = self.model.chat(messages, n)  # without the lock: requests may run at the same time
+        except ContextLengthError as error:  # decides over the next prompt, so a replay has to meet it, too
+            self._enter(messages, (), str(error), error.limit)
+            raise
+        self._enter(messages, replies)
         return replies
 
     def skip(self, messages: Sequence[Message], n: int = 1) -> None:
@@ -134,8 +162,19 @@ class RecordingModel:
         """
         with self._lock:
             waiting = self._waiting.get(_key(messages))
-            if waiting and len(waiting[0].replies) == n:
+            if waiting and waiting[0].answers(n):
                 waiting.popleft()
+
+    def _enter(
+        self,
+        messages: Sequence[Message],
+        replies: Sequence[Reply],
+        refused: str = "",
+        limit: int | None = None,
+    ) -> None:
+        with self._lock:
+            self._number += 1
+            self._append(Exchange(self._number, tuple(messages), tuple(replies), refused, limit))
 
     def _append(self, exchange: Exchange) -> None:
         try:
@@ -204,9 +243,9 @@ class ReplayModel:
         wanted = _key(messages)
         with self._lock:
             for position, exchange in enumerate(self._left):
-                if exchange.key == wanted and len(exchange.replies) == n:
+                if exchange.key == wanted and exchange.answers(n):
                     del self._left[position]
-                    return list(exchange.replies)
+                    return exchange.result()
             raise self._mismatch(messages)
 
     def _mismatch(self, messages: Sequence[Message]) -> ReplayMismatchError:

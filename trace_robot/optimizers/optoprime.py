@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
     BudgetExceededError,
+    ContextLengthError,
     ModelAuthError,
     ModelError,
     OrderError,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from trace_robot.trace import Node
 
 NO_REPLY = "no usable reply"
+# Where a prompt was too long for a context: what is left of it, and the part of a known context for the prompt. The
+# bound of tokens is 1.3 to 1.9 times the true count, so more than half of the context stays for the reply.
+NARROWER, PROMPT_SHARE = 0.7, 0.75
 REPAIR = """\
 Your reply cannot be used:
 {problems}
@@ -89,6 +93,7 @@ class OptoPrime(TorchStyleOptimizer):
         trials: the candidates with their outcomes, in the order of evaluation.
         log: every reply with the candidate or the problems that it led to.
         counts: of "requests", "answered", "proposals", "rejected", "repaired" and "unanswered".
+        notes: what a user should know of how it asks, a line each.
 
     Raises:
         UnknownNameError: ``mask`` has a name that is no part of a prompt.
@@ -128,6 +133,7 @@ class OptoPrime(TorchStyleOptimizer):
         self.trials: list[Trial] = []
         self.log: list[Attempt] = []
         self.counts: Counter[str] = Counter()
+        self.notes: list[str] = []
         self._waiting: list[Candidate] = []
         self._rejected: list[str] = []
         self._done = ""
@@ -218,7 +224,8 @@ class OptoPrime(TorchStyleOptimizer):
         if budget is not None:
             return self._build(self._instance(), budget)
         messages = self._build(self._instance(), self.token_budget)
-        if message_tokens(messages) > self.token_budget:
+        # Once the endpoint has set the budget, only it knows whether a larger prompt fits.
+        if message_tokens(messages) > self.token_budget and not self.notes:
             raise BudgetExceededError(
                 f"the variables alone take {message_tokens(messages)} of {self.token_budget} tokens; "
                 "give a larger token_budget"
@@ -243,8 +250,7 @@ class OptoPrime(TorchStyleOptimizer):
 
     def _propose(self) -> None:
         parent = self.strategy.parent(self.trials)
-        messages = self.messages()
-        answers = self._chat(messages, self.proposals)
+        messages, answers = self._ask(self.messages, self.proposals)
         stops = 0
         for answer in answers:
             stops += self._take(parent, messages, answer, repair=True)
@@ -276,12 +282,15 @@ class OptoPrime(TorchStyleOptimizer):
 
     def _repair(self, parent: Trial, answer: Reply, error: UnusableReplyError) -> bool:
         complaint = user(REPAIR.format(problems="\n".join(f"- {p}" for p in error.problems)))
-        # The reply is quoted only as far as the parts of the prompt that are always whole leave room.
-        free = self.token_budget - message_tokens([*self.messages(0), complaint])
-        quoted = assistant(shorten(answer.text, min(free - 30, self.token_budget // 4)) or "(empty)")
-        room = self.token_budget - message_tokens([quoted, complaint])
-        messages = [*self.messages(room), quoted, complaint]
-        answers = self._chat(messages, 1)
+
+        def compose() -> list[Message]:
+            # The reply is quoted only as far as the parts of the prompt that are always whole leave room.
+            free = self.token_budget - message_tokens([*self.messages(0), complaint])
+            quoted = assistant(shorten(answer.text, min(free - 30, self.token_budget // 4)) or "(empty)")
+            room = self.token_budget - message_tokens([quoted, complaint])
+            return [*self.messages(room), quoted, complaint]
+
+        messages, answers = self._ask(compose, 1)
         if not answers:
             self._rejected.append(str(error))
             return False
@@ -315,14 +324,43 @@ class OptoPrime(TorchStyleOptimizer):
         known = [*(trial.candidate for trial in self.trials), *self._waiting]
         return next((c.id for c in known if plain(c.values) == plain(values)), None)
 
+    def _ask(self, compose: Callable[[], list[Message]], n: int) -> tuple[list[Message], list[Reply]]:
+        """Ask with a prompt that the model's context holds. Return it and the replies."""
+        while True:
+            messages = compose()
+            try:
+                return messages, self._chat(messages, n)
+            except ContextLengthError as error:
+                if not self._narrow(messages, error):
+                    self.counts["unanswered"] += 1
+                    self._unanswered(messages, error)
+                    return messages, []
+
+    def _narrow(self, messages: Sequence[Message], error: ContextLengthError) -> bool:
+        """Lower the token budget by multiplicative decrease.
+
+        Return False where the prompt cannot become shorter.
+        """
+        size, least = message_tokens(messages), message_tokens(self.messages(0))
+        budget = NARROWER * min(size, self.token_budget)
+        if error.limit is not None:
+            budget = min(budget, PROMPT_SHARE * error.limit)
+        wanted = error.prompt or max(int(budget), least)
+        if wanted == self.token_budget or (error.prompt is None and wanted >= min(size, self.token_budget)):
+            return False
+        self.token_budget = wanted
+        self.notes.append(f"prompts have at most {wanted:,} tokens from here on: {error}")
+        self.log.append(Attempt("no answer", tuple(messages), Reply("", "none"), (self.notes[-1],)))
+        return True
+
     def _chat(self, messages: Sequence[Message], n: int) -> list[Reply]:
         if self.model is None:
             raise OrderError("asking for a proposal needs a model; give one to the optimizer")
         self.counts["requests"] += 1
         try:
             answers = self.model.chat(messages, n)
-        except (ModelAuthError, UnknownModelError, ReplayMismatchError):
-            raise  # asking again would not help
+        except (ModelAuthError, UnknownModelError, ReplayMismatchError, ContextLengthError):
+            raise  # asking the same again would not help
         except BudgetExceededError as error:
             self._done = str(error)  # a regular end: the best so far is the result
             return []

@@ -74,6 +74,11 @@ class Tuned:
         return self.inner.log
 
     @property
+    def notes(self) -> list[str]:
+        """What a user should know of how the model is asked."""
+        return self.inner.notes
+
+    @property
     def done(self) -> str:
         """Why there is nothing more to ask for, "" while there is."""
         return "" if self._tuner or self._winner else self.inner.done

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
     BudgetExceededError,
+    ContextLengthError,
     ModelAuthError,
     ModelError,
     ReplayMismatchError,
@@ -19,12 +20,14 @@ from trace_robot.errors import (
 from trace_robot.fault import Limits
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
+from trace_robot.llm.refusal import from_data
 from trace_robot.rollout.feedback import representative
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 
 if TYPE_CHECKING:
     from trace_robot.llm.metering import Usage
+    from trace_robot.llm.openai_model import OpenAIModel
     from trace_robot.rollout.engine import OnEpisode
     from trace_robot.rollout.episode import Episode, Job
     from trace_robot.rollout.evaluation import JobRunner
@@ -37,11 +40,22 @@ NOT_JOURNALED = (BudgetExceededError, ModelAuthError, UnknownModelError, ReplayM
 class JournaledModel:
     """Answers from the journal while it has entries, then from the model.
 
-    usage: the model's. An answer from the journal counts in it what it cost when it was given.
+    usage: the model's. An answer from the journal counts in it what it cost when it was given. endpoint: learns from
+    the journal what it has refused before. token_budget: of prompts, where a resumed run was given another one: it
+    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt.
     """
 
-    def __init__(self, model: ChatModel, usage: Usage, journal: Journal) -> None:
+    def __init__(
+        self,
+        model: ChatModel,
+        usage: Usage,
+        journal: Journal,
+        *,
+        endpoint: OpenAIModel | None = None,
+        token_budget: int | None = None,
+    ) -> None:
         self.model, self.usage, self.journal = model, usage, journal
+        self.endpoint, self.token_budget = endpoint, token_budget
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
         request = request_hash(messages, n)
@@ -54,13 +68,22 @@ class JournaledModel:
             return self._replay(decode_json(entry.data))
         before = self.usage.to_data()
         try:
+            if self.token_budget is not None:
+                wanted, self.token_budget = self.token_budget, None
+                raise ContextLengthError(f"a token budget of {wanted} was asked for", prompt=wanted)
             replies = self.model.chat(messages, n)
         except NOT_JOURNALED:
+            raise
+        except ContextLengthError as error:
+            context = {"limit": error.limit, "prompt": error.prompt}
+            self.journal.put("no answer", request, self._data(before, error=str(error), context=context))
             raise
         except ModelError as error:
             self.journal.put("no answer", request, self._data(before, error=str(error)))
             raise
-        data = self._data(before, replies=[reply.to_data() for reply in replies])
+        refused = [] if self.endpoint is None else [a.to_data() for a in self.endpoint.adjustments]
+        added = {"refused": refused} if refused else {}
+        data = self._data(before, replies=[reply.to_data() for reply in replies], **added)
         self.journal.put("replies", request, data)
         return replies
 
@@ -76,6 +99,15 @@ class JournaledModel:
     def _replay(self, data: dict[str, Any]) -> list[Reply]:
         for name, amount in data["cost"].items():
             setattr(self.usage, name, getattr(self.usage, name) + amount)
+        if self.endpoint is not None:
+            self.endpoint.learn(from_data(data.get("refused")))
+        if "context" in data:  # the optimizer goes on with a shorter prompt, as it did
+            limit, prompt = (data["context"].get(name) for name in ("limit", "prompt"))
+            raise ContextLengthError(
+                str(data["error"]),
+                limit if isinstance(limit, int) and limit > 0 else None,
+                prompt if isinstance(prompt, int) and prompt > 0 else None,
+            )
         if "error" in data:
             raise ModelError(data["error"])
         return [Reply(**reply) for reply in data["replies"]]

@@ -86,7 +86,17 @@ class Ended:
     folder: Path
 
 
-Event = Started | Progressed | Iterated | Ended
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A thing to know of the model's endpoint, such as a field that it refuses.
+
+    Each text comes once.
+    """
+
+    text: str
+
+
+Event = Started | Progressed | Iterated | Noted | Ended
 
 OnEvent = Callable[[Event], None]
 
@@ -109,6 +119,7 @@ class OptimizationLoop:
         self.iteration = self.best_iteration = self.proposals = 0
         self.start: Evaluation | None = None
         self.best: Evaluation | None = None
+        self._noted: list[str] = []
         self._written_at = 0  # simulator steps when the search's best was last made an iteration
         self._kept = -1  # id of the search's best program that is on disk
 
@@ -125,6 +136,7 @@ class OptimizationLoop:
         """Return why the iterations ended."""
         while not (reason := self._over()):
             candidates = self.optimizer.ask()
+            self._note()
             if not candidates:
                 return self.optimizer.done or "the optimizer has nothing more to try"
             if self.start is None and candidates[0].origin != "start":
@@ -200,6 +212,13 @@ class OptimizationLoop:
         if seconds is not None and self.run.journal.time_over(seconds):
             return f"{seconds:g} seconds spent"
         return ""
+
+    def _note(self) -> None:
+        """Report what is new to know of the model's endpoint."""
+        for text in (*self.run.config.notes, *getattr(self.optimizer, "notes", ())):
+            if text not in self._noted:
+                self._noted.append(text)
+                self.on_event(Noted(text))
 
     def _progress(self, done: int, total: int, *, stage: Stage = "training") -> None:
         seconds = self.run.journal.seconds

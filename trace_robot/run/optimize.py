@@ -67,6 +67,7 @@ def optimize(
     folder = new_folder(env) if out is None else Path(out)
     resolved, task = _resolve(env, config.name, source, settings)
     config.require(resolved, task)
+    config.probe()
     with Run.create(folder, resolved, task, config, overwrite=overwrite) as run:
         return _execute(run, engine, on_event)
 
@@ -77,6 +78,7 @@ def resume(
     optimizer: OptimizerFactory | None = None,
     model: AnyModel = None,
     base_url: str | None = None,
+    changes: Mapping[str, Any] | None = None,
     engine: RolloutEngine | None = None,
     on_event: OnEvent = ignore,
 ) -> Result:
@@ -87,6 +89,7 @@ def resume(
         optimizer: the factory, if the run has an optimizer of one's own.
         model: in place of the one in the store; needed if the run was given an object.
         base_url: of a model's endpoint that has moved.
+        changes: other attributes of the stored ``ModelConfig``, such as {"model": "a-name", "token_budget": 3000}.
         engine: one to use and leave open.
         on_event: see ``optimize``.
 
@@ -97,7 +100,7 @@ def resume(
         RunError: there is no such run, it is finished, or another process is at work on it.
         ChangedRunError: what the run asks for differs from what its journal holds.
     """
-    with Run.open(Path(folder), optimizer=optimizer, model=model, base_url=base_url) as run:
+    with Run.open(Path(folder), optimizer=optimizer, model=model, base_url=base_url, changes=changes) as run:
         return _execute(run, engine, on_event)
 
 
@@ -108,7 +111,13 @@ def _execute(run: Run, engine: RolloutEngine | None, on_event: OnEvent) -> Resul
         return OptimizationLoop(run, optimizer, evaluator, on_event).execute()
 
 
-def first_prompt(env: str, *, policy: str | Path | Policy = "do_nothing", **settings: Any) -> str:
+def first_prompt(
+    env: str,
+    *,
+    policy: str | Path | Policy = "do_nothing",
+    token_budget: int | None = None,
+    **settings: Any,
+) -> str:
     """Roll the starting controller out and return OptoPrime's first prompt.
 
     No model is asked.
@@ -116,11 +125,16 @@ def first_prompt(env: str, *, policy: str | Path | Policy = "do_nothing", **sett
     Args:
         env: the environment.
         policy: where to start.
+        token_budget: most tokens of it; None for the default.
         settings: other fields of ``Settings``.
     """
     source = policy if isinstance(policy, Policy) else load_policy(policy)
     resolved, task = _resolve(env, "optoprime", source, settings)
-    optimizer = OptoPrime(task.problem)
+    optimizer = (
+        OptoPrime(task.problem)
+        if token_budget is None
+        else OptoPrime(task.problem, token_budget=token_budget)
+    )
     with RolloutEngine(
         resolved.workers, backend=resolved.backend, address=resolved.address, trusted=resolved.trusted
     ) as engine:

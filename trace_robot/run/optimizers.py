@@ -49,6 +49,8 @@ class OptimizerConfig:
         model: None where none is asked.
         proposals: replies of the model to ask for at once.
         factory: of an optimizer of one's own.
+        token_budget: most tokens of a prompt; None for the optimizer's default.
+        changed_budget: another one that a resumed run was given, for the prompts that are not in its journal.
     """
 
     name: str
@@ -57,6 +59,8 @@ class OptimizerConfig:
     model: ConnectedModel | None = None
     proposals: int = 1
     factory: OptimizerFactory | None = None
+    token_budget: int | None = None
+    changed_budget: int | None = None
 
     @classmethod
     def select(cls, optimizer: str | OptimizerFactory, model: AnyModel, policy: Policy) -> OptimizerConfig:
@@ -84,7 +88,12 @@ class OptimizerConfig:
 
     @classmethod
     def restore(
-        cls, header: RunHeader, optimizer: OptimizerFactory | None, model: AnyModel, base_url: str | None
+        cls,
+        header: RunHeader,
+        optimizer: OptimizerFactory | None,
+        model: AnyModel,
+        base_url: str | None,
+        changes: Mapping[str, Any] | None = None,
     ) -> OptimizerConfig:
         """Return the configuration of a stored run.
 
@@ -93,6 +102,7 @@ class OptimizerConfig:
             optimizer: the factory, if the run had one's own.
             model: in place of the stored one; needed if the run's was a Python object.
             base_url: of an endpoint that has moved.
+            changes: other attributes of the stored ``ModelConfig``.
 
         Raises:
             RunError: the run needs a factory or a model that is missing, or its endpoint needs consent.
@@ -105,11 +115,29 @@ class OptimizerConfig:
                 "the run has an optimizer or a model that a program made; go on with trace_robot.resume and that one"
             )
         if name in WITHOUT_MODEL:
+            if any(value is not None for value in (changes or {}).values()):
+                raise RunError(
+                    f"the run's optimizer {name} asks no model; leave the options of the model out"
+                )
             return cls(name, why, stored)
+        if isinstance(model, str) and stored is not None:  # the name alone: the endpoint stays
+            model, changes = None, {**(changes or {}), "model": model}
+        before = None if stored is None else stored.get("token_budget")
+        changed = (changes or {}).get("token_budget")
         if model is None and stored is not None:
-            model = ModelConfig.from_data(stored, base_url=base_url)
+            model = ModelConfig.from_data(stored, base_url=base_url, changes=changes)
+        elif isinstance(model, ModelConfig):
+            changed = changed or model.token_budget
         proposals = model.proposals if isinstance(model, ModelConfig) else 1
-        return cls(name, why, stored, _connected(model), proposals)
+        return cls(
+            name,
+            why,
+            stored,
+            _connected(model),
+            proposals,
+            token_budget=before,
+            changed_budget=None if changed == before else changed,
+        )
 
     @property
     def usage(self) -> Usage:
@@ -117,9 +145,23 @@ class OptimizerConfig:
         return Usage() if self.model is None else self.model.usage
 
     @property
+    def notes(self) -> list[str]:
+        """What a user should know of the model's endpoint, a line each."""
+        return [] if self.model is None else self.model.notes
+
+    @property
     def priced(self) -> bool:
         """Whether the usage counts money."""
         return self.model is not None and self.model.meter.prices is not None
+
+    def probe(self) -> None:
+        """Check that the model of a new run can be asked, before a rollout.
+
+        Raises:
+            ModelError: every request to it would fail.
+        """
+        if self.model is not None and self.name in WITH_MODEL:
+            self.model.probe()
 
     def require(self, settings: Settings, task: Task) -> None:
         """Raise what creating the optimizer would raise, before a run's folder is made.
@@ -160,7 +202,10 @@ def create_optimizer(
         return _complete(config.name, config.factory(task.problem, seed=settings.seed, **keywords))
     if config.name in WITHOUT_MODEL:
         return WITHOUT_MODEL[config.name](settings, task)
-    return WITH_MODEL[config.name](settings, task, model, config.proposals)
+    options: dict[str, Any] = {"proposals": config.proposals}
+    if config.token_budget is not None:
+        options["token_budget"] = config.token_budget
+    return WITH_MODEL[config.name](settings, task, model, options)
 
 
 def _complete(name: str, optimizer: Optimizer) -> Optimizer:
@@ -192,7 +237,14 @@ def _asking(name: str, why: str, model: AnyModel) -> OptimizerConfig:
     why = f"{why}; {connected.described}"
     if config is None:
         return OptimizerConfig(name, why, model=connected)
-    return OptimizerConfig(name, why, config.to_data(connected), connected, config.proposals)
+    return OptimizerConfig(
+        name,
+        why,
+        config.to_data(connected),
+        connected,
+        config.proposals,
+        token_budget=config.token_budget,
+    )
 
 
 def _config(model: AnyModel) -> ModelConfig | None:
@@ -233,13 +285,15 @@ def _cma(settings: Settings, task: Task) -> Optimizer:
     return CMAES(task.problem, literals=True, population=6, seed=settings.seed)
 
 
-def _optoprime(settings: Settings, task: Task, model: ChatModel | None, proposals: int) -> Optimizer:
-    proposer = OptoPrime(task.problem, model, check_code=_refusals, proposals=proposals)
+def _optoprime(
+    settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]
+) -> Optimizer:
+    proposer = OptoPrime(task.problem, model, check_code=_refusals, **options)
     return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
 
 
-def _opro(settings: Settings, task: Task, model: ChatModel | None, proposals: int) -> Optimizer:
-    return OPRO(task.problem, model, check_code=_refusals, proposals=proposals)
+def _opro(settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]) -> Optimizer:
+    return OPRO(task.problem, model, check_code=_refusals, **options)
 
 
 def _refusals(code: str) -> list[str]:
@@ -254,7 +308,7 @@ WITHOUT_MODEL: Mapping[str, Callable[[Settings, Task], Optimizer]] = {
     "search": _built_in_search,
     "cma": _cma,
 }
-WITH_MODEL: Mapping[str, Callable[[Settings, Task, ChatModel | None, int], Optimizer]] = {
+WITH_MODEL: Mapping[str, Callable[[Settings, Task, ChatModel | None, Mapping[str, Any]], Optimizer]] = {
     "optoprime": _optoprime,
     "opro": _opro,
 }

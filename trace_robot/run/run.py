@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import RunError, TraceRobotError
 from trace_robot.llm.model import ChatModel
@@ -78,6 +78,7 @@ class Run:
         optimizer: OptimizerFactory | None = None,
         model: AnyModel = None,
         base_url: str | None = None,
+        changes: Mapping[str, Any] | None = None,
     ) -> Iterator[Run]:
         """Take an interrupted run up again.
 
@@ -86,6 +87,7 @@ class Run:
             optimizer: the factory, if the run has an optimizer of one's own.
             model: in place of the stored one.
             base_url: of the stored model's endpoint, if it has moved.
+            changes: other attributes of the stored ``ModelConfig``.
 
         Raises:
             RunError: there is no such run, it is finished, another process holds it, or its optimizer is missing.
@@ -100,7 +102,7 @@ class Run:
             store.require_open(place.name)
             with RunLock(place):
                 writer, header = store.reopen(place.name)
-                config = OptimizerConfig.restore(header, optimizer, model, base_url)
+                config = OptimizerConfig.restore(header, optimizer, model, base_url, changes)
                 settings = header.settings
                 task = Task.to_optimize(settings, Policy.from_text(header.source, settings.policy))
                 yield cls(RunFolder.reopen(path), writer, settings, task, config)
@@ -118,7 +120,13 @@ class Run:
         connected = self.config.model
         if connected is None or isinstance(connected.meter.model, ReplayModel):
             return connected
-        return JournaledModel(connected.model, connected.usage, self.journal)
+        return JournaledModel(
+            connected.model,
+            connected.usage,
+            self.journal,
+            endpoint=connected.endpoint,
+            token_budget=self.config.changed_budget,
+        )
 
     @contextmanager
     def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
