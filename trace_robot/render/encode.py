@@ -25,6 +25,7 @@ def publish(draft: Path, path: Path) -> None:
     """
     beside = path.with_name(f".{path.name}.part")
     try:
+        # Copied beside its place first: a rename is atomic within one file system only.
         shutil.copyfile(draft, beside)
         os.replace(beside, path)
     finally:
@@ -63,6 +64,7 @@ def write_mp4(
         count = _feed(process, pictures, size)
     except BaseException:
         process.kill()
+        # Closes the pipes and waits: otherwise the killed process would stay as a zombie.
         process.communicate()
         raise
     errors = process.communicate()[1].decode(errors="replace").strip().splitlines()

@@ -132,7 +132,10 @@ def _uri(path: Path) -> str:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
+    # isolation_level=None leaves BEGIN and COMMIT to this module: sqlite3 itself would begin no transaction before a
+    # CREATE TABLE, and a migration would not be undone as a whole.
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    # Off by default, and a setting of the connection rather than of the file.
     connection.execute("PRAGMA foreign_keys = ON")
     connection.row_factory = sqlite3.Row
     return connection
