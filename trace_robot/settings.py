@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from trace_robot.errors import UnknownNameError, unknown
@@ -56,11 +56,13 @@ class Settings:
         options: of the environment, besides control.
         feedback: the level: "outcome", "terms", "hindsight" or "expert".
         seconds: wall-clock budget of the optimization.
-        steps: budget of simulator steps, which unlike the clock stops every repetition at the same candidate.
+        steps: budget of simulator steps, which unlike the clock stops every repetition at the same episode.
         tune: CMA-ES on numbers between two proposals of a model.
         video: make videos of the iterations.
         trusted: run controllers even where the system has no sandbox.
         limits: time and memory of one controller.
+        cut: a budget ends a batch of episodes where it is spent, as in every new run; False in stored runs of 0.1.0,
+            which go on to the end of the batch.
     """
 
     task: str
@@ -84,6 +86,7 @@ class Settings:
     video: bool = True
     trusted: bool = False
     limits: Limits = field(default_factory=Limits)
+    cut: bool = False
 
     @classmethod
     def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
@@ -107,13 +110,19 @@ class Settings:
         values.setdefault("episodes", defaults.episodes)
         values.setdefault("iterations", defaults.iterations)
         values.setdefault("usual_control", defaults.control)
+        values.setdefault("cut", True)
         if "steps" not in values:  # a budget of steps is to end at the same candidate on every machine
             values.setdefault("seconds", defaults.seconds)
         return cls(task=task, optimizer=optimizer, **values)
 
+    def to_data(self) -> dict[str, Any]:
+        """Return plain data, for a stored run of 0.1.0 the same as it has."""
+        data = asdict(self)
+        return data if self.cut else {name: value for name, value in data.items() if name != "cut"}
+
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Settings:
-        """Return the settings that ``dataclasses.asdict`` made plain.
+        """Return the settings that ``to_data`` gave.
 
         Raises TypeError for an unknown field.
         """
@@ -135,7 +144,8 @@ class Result:
         task, optimizer, feedback_level, control, seed, policy: as in ``Settings``.
         start_success: of the starting controller in training, 0 to 1.
         training_success: of the best controller.
-        training_episodes: its number of training and confirmation conditions.
+        training_episodes: its number of training and confirmation conditions; fewer than those of the settings where
+            the budget ended before it was tried on all.
         held_out_success: fraction of held-out episodes, 0 to 1.
         held_out_return: mean total reward of these.
         held_out_episodes: their number.
@@ -143,7 +153,8 @@ class Result:
         iterations: without the starting controller.
         best_iteration: the number of the best one.
         candidates: how many were rolled out.
-        environment_steps: simulator steps of all rollouts.
+        environment_steps: simulator steps of the optimization, without the held-out episodes (with them in runs of
+            0.1.0).
         model_calls, tokens: of the model, 0 without one.
         seconds: of the optimization, without the held-out episodes.
         ended: why it stopped.

@@ -45,7 +45,7 @@ def test_a_row_says_what_was_reached_and_what_it_cost(finished: Path) -> None:
     assert (row.episodes, row.training_episodes, row.crashes) == (50, 5 + 25, 0)
     assert 0.9 < row.interval[0] < row.interval[1] == pytest.approx(1.0)
     assert row.candidates > 10
-    assert row.environment_steps >= 4000
+    assert 3000 <= row.environment_steps <= 4000 + 60  # a fourth is kept for the last score; 60 is an episode
     assert row.seconds <= row.wall_seconds
     assert row.model_calls == row.tokens == 0
     assert "mujoco" in row.versions

@@ -109,7 +109,8 @@ class RunProgress:
     def _show_progress(self, event: Progressed) -> None:
         best = "" if event.best is None else f"best {event.best.outcome.success:.2f}  "
         left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
-        note = f"{event.candidates} tried  {best}{left}" if event.stage == "training" else ""
+        training = event.stage == "training"
+        note = f"{event.candidates} tried  {best}{left}" if training else "outside the budget"
         if not self.out.is_terminal and time.monotonic() - self._last_printed > QUIET_SECONDS:
             self._last_printed = time.monotonic()
             done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {event.total} episodes"
@@ -149,11 +150,13 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         f", mean return {result.held_out_return:.4g}"
         f" (95 % interval {low:.2f} to {high:.2f}); the starting controller: {result.start_success:.2f} in training",
     )
+    conditions = f"{result.training_episodes} condition{'s' if result.training_episodes > 1 else ''}"
+    table.add_row("training", f"success {result.training_success:.2f} of {conditions}")
     steps = f"{result.environment_steps:,} simulator steps"
     cost = f"{result.candidates} controllers tried, {steps}, {result.seconds:.0f} s"
     if result.model_calls:
         cost += f", {result.model_calls} model calls, {result.tokens:,} tokens"
-    table.add_row("cost", cost)
+    table.add_row("cost", f"{cost}; the held-out episodes come on top")
     table.add_row("controller", escape(str(folder / "best.py")))
     table.add_row("result", escape(str(folder / "result.json")))
     videos = sorted(folder.glob("iterations/*/episode.mp4"))

@@ -5,10 +5,11 @@ The same jobs give the same episodes in any order, with any number of workers an
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Literal, get_args
@@ -16,16 +17,18 @@ from typing import Literal, get_args
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError, UsageError
 from trace_robot.fault import Fault
 from trace_robot.rollout.backends import Backend, Worker, WorkerMessage
-from trace_robot.rollout.batching import Batch, Batches
+from trace_robot.rollout.batching import Batch, Batches, BatchLimit, OnEpisode, run_within
 from trace_robot.rollout.episode import Episode, Job
 
-OnEpisode = Callable[[int, Episode], None]
 BackendName = Literal["local", "ray"]
 GRACE_SECONDS = 60.0  # beyond what the limits of a batch allow, for a machine that is busy with other work
 START_SECONDS = 120.0  # to import MuJoCo and an environment, on a cold disk and a busy machine
 START_DEATHS = 3  # in a row: then it is the installation, not chance, and every further worker would die too
 KNOWN_ENVIRONMENTS = 8  # as many as ``EnvRunner`` keeps
 WAIT_SECONDS = 1.0  # between two looks at the deadlines, where no message arrives
+LATE_SECONDS = (
+    2.0  # beyond the deadline of a stream, for batches that are nearly done: a new worker takes a second
+)
 
 
 class RolloutEngine:
@@ -90,11 +93,37 @@ class RolloutEngine:
                     on_episode(index, episode)
         return [episodes[index] for index in range(len(episodes))]
 
-    def stream(self, jobs: Iterable[Job]) -> Generator[tuple[int, Episode], None, None]:
+    def run_within(
+        self, jobs: Sequence[Job], limit: BatchLimit, *, on_episode: OnEpisode | None = None
+    ) -> dict[int, Episode]:
+        """Run jobs until a limit is reached, and return the episodes that count.
+
+        With a limit of steps alone these are the same whatever the number of workers: jobs are cut in their order, and
+        what other workers had begun beyond the cut is dropped. That is less than an episode a worker, since only jobs
+        that are certain to count are handed out ahead.
+
+        Args:
+            jobs: in the order in which they count.
+            limit: of them all.
+            on_episode: called with (index of the job, episode) as each episode ends, in any order.
+
+        Returns:
+            Episodes by the index of their job.
+        """
+        return run_within(self.stream, self.workers, jobs, limit, on_episode)
+
+    def stream(
+        self, jobs: Iterable[Job], *, deadline: float | None = None
+    ) -> Generator[tuple[int, Episode], None, None]:
         """Yield (index of the job, episode) as episodes end, in any order.
 
         Jobs are read as workers need them. Closing the generator, or leaving a loop over it, cancels the jobs that are
         running. One stream at a time: a second one raises OrderError.
+
+        Args:
+            jobs: what to run.
+            deadline: by ``time.monotonic``; from then on no job is begun, and those that are running are cancelled
+                after LATE_SECONDS more. None for no deadline.
         """
         if self._streaming:
             raise OrderError("the engine is running other jobs; finish or close that stream first")
@@ -105,8 +134,13 @@ class RolloutEngine:
         try:
             self._dispatch(backend, queue)
             while len(queue) or any(worker.batches for worker in self._pool):
-                episodes = self._receive(backend, queue, suspects)
-                self._dispatch(backend, queue)  # before the caller does anything with the episodes
+                left = math.inf if deadline is None else deadline - time.monotonic()
+                if left <= -LATE_SECONDS or (left <= 0 and not any(worker.batches for worker in self._pool)):
+                    break
+                wait = left if left > 0 else left + LATE_SECONDS
+                episodes = self._receive(backend, queue, suspects, min(WAIT_SECONDS, wait))
+                if deadline is None or time.monotonic() < deadline:
+                    self._dispatch(backend, queue)  # before the caller does anything with the episodes
                 yield from episodes
         finally:
             self._streaming = False
@@ -179,14 +213,16 @@ class RolloutEngine:
             batch = queue.next(worker.known)
             worker.send(batch, queue.environment(batch[0][1]), self._timeout)
 
-    def _receive(self, backend: Backend, queue: Batches, suspects: set[int]) -> list[tuple[int, Episode]]:
+    def _receive(
+        self, backend: Backend, queue: Batches, suspects: set[int], seconds: float
+    ) -> list[tuple[int, Episode]]:
         """Wait for messages and return their episodes.
 
         Workers that died or hang lose their batches.
         """
         pooled_of = {id(pooled.worker): pooled for pooled in self._pool}
         episodes: list[tuple[int, Episode]] = []
-        for worker, message in backend.wait([pooled.worker for pooled in self._pool], WAIT_SECONDS):
+        for worker, message in backend.wait([pooled.worker for pooled in self._pool], seconds):
             pooled = pooled_of[id(worker)]
             if message.error is not None:
                 self._discard(pooled)

@@ -21,14 +21,13 @@ from trace_robot.rollout.episode_graph import graph_of
 from trace_robot.rollout.episode_loop import Environment, run_episodes
 from trace_robot.sandbox import Sandbox
 from trace_robot.sandbox.protocol import TRACE, Interface
-from trace_robot.sandbox.static_check.scope import needs_own_process
+from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.search.controller import DataController, Runner, load_controller
 from trace_robot.spec import Array, TaskSpec
 
 KEPT_ENVIRONMENTS = 8  # 24 MB each
 LOCK_STEP = 8  # docs/scale.md has what it saves
 MESSAGES = 500  # to the controller's process: about what one more environment costs
-EMPTY = "def act(observation):\n    return []\n"
 
 
 class EnvRunner:
@@ -108,9 +107,7 @@ class EnvRunner:
         """
         first, spec = jobs[0], pool.spec
         box = self._sandbox(spec, first)
-        if fresh or needs_own_process(first.controller or ""):
-            box.load(EMPTY)  # loading another text ends the process of the last episode
-        fault = self._load(box, first)
+        fault = self._load(box, first, fresh)
         if fault is not None:
             return [failed_episode(job, spec, fault) for job in jobs]
         if self._cpu is not None:
@@ -127,14 +124,14 @@ class EnvRunner:
             for number, episode in enumerate(episodes)
         ]
 
-    def _load(self, box: Sandbox, job: Job) -> Fault | None:
+    def _load(self, box: Sandbox, job: Job, fresh: bool) -> Fault | None:
         """Load a controller, unless it is the one that was refused last.
 
         A refusal may have taken seconds, until a deadline, and all jobs of a candidate have the same text.
         """
         text = (job.controller, job.trace, job.limits)
         if self._refused is None or self._refused[0] != text:
-            fault = box.load(job.controller or "", trace=job.trace)
+            fault = box.load(job.controller or "", trace=job.trace, fresh=fresh)
             self._refused = None if fault is None else (text, fault)
             return fault
         return self._refused[1]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_robot.fault import Fault
+from trace_robot.optimizers.prompt.values import program_text
 from trace_robot.rollout.episode import Episode
 from trace_robot.settings import EXPERT
 from trace_robot.spec import Array, TaskSpec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 CONTEXT_LINES = 2
+MESSAGE_CHARS = 400
 DETAILED = 3  # episodes with details at a level above "outcome", at most: a prompt is to stay small
 
 
@@ -68,16 +70,21 @@ def describe(fault: Fault, controller: str = "") -> str:
         fault: of a controller.
         controller: its full text; "" where it is not known.
     """
-    text = f"Error ({fault.category}): {fault.message}"
+    text = f"Error ({fault.category}): {program_text(fault.message, MESSAGE_CHARS)}"
     lines = controller.split("\n")
     if fault.line is None or not 0 < fault.line <= len(lines):
         return text
     first = max(0, fault.line - 1 - CONTEXT_LINES)
     shown = [
-        f"{'>>>' if number == fault.line else '   '} {number:4d} | {line}"
+        f"{'>>>' if number == fault.line else '   '} {number:4d} | {_printable(line)}"
         for number, line in enumerate(lines[first : fault.line + CONTEXT_LINES], first + 1)
     ]
     return "\n".join([text, *shown])
+
+
+def _printable(line: str) -> str:
+    """Return a line of source without carriage returns, form feeds and the like."""
+    return "".join(sign if sign.isprintable() or sign == "\t" else "?" for sign in line)
 
 
 def representative(episodes: Sequence[Episode]) -> int:

@@ -28,7 +28,7 @@ from trace_robot.store.journal import Journal, hash_of
 if TYPE_CHECKING:
     from trace_robot.llm.metering import Usage
     from trace_robot.llm.openai_model import OpenAIModel
-    from trace_robot.rollout.engine import OnEpisode
+    from trace_robot.rollout.batching import BatchLimit, OnEpisode
     from trace_robot.rollout.episode import Episode, Job
     from trace_robot.rollout.evaluation import JobRunner
 
@@ -42,7 +42,8 @@ class JournaledModel:
 
     usage: the model's. An answer from the journal counts in it what it cost when it was given. endpoint: learns from
     the journal what it has refused before. token_budget: of prompts, where a resumed run was given another one: it
-    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt.
+    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt. seconds:
+    of the run, after which the model is asked no more; None for no limit.
     """
 
     def __init__(
@@ -53,11 +54,14 @@ class JournaledModel:
         *,
         endpoint: OpenAIModel | None = None,
         token_budget: int | None = None,
+        seconds: float | None = None,
     ) -> None:
-        self.model, self.usage, self.journal = model, usage, journal
+        self.model, self.usage, self.journal, self.seconds = model, usage, journal, seconds
         self.endpoint, self.token_budget = endpoint, token_budget
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        if self.seconds is not None and self.journal.time_over(self.seconds):
+            raise BudgetExceededError(f"{self.seconds:g} seconds spent")
         request = request_hash(messages, n)
         entry = self.journal.take(("replies", "no answer"), request)
         if entry is not None:
@@ -133,6 +137,49 @@ class JournaledEngine:
             return decode_episodes(data)
         episodes = decode_episodes(entry.data)
         for index, episode in enumerate(episodes):
+            if on_episode is not None:
+                on_episode(index, episode)
+        return episodes
+
+    def run_within(
+        self, jobs: Sequence[Job], limit: BatchLimit, *, on_episode: OnEpisode | None = None
+    ) -> dict[int, Episode]:
+        """Return the episodes of those jobs that fit into a limit.
+
+        Where the limit cut the jobs is journaled, so that a replay is cut at the same place on a machine of any speed.
+
+        Args:
+            jobs: in the order in which they count.
+            limit: of them all.
+            on_episode: called with (index of the job, episode) as each episode ends.
+
+        Returns:
+            Episodes by the index of their job.
+        """
+        if not jobs or (limit.steps is not None and limit.steps <= 0 and not limit.least):
+            return {}  # without an entry, as the next run of this batch knows it too
+        request = jobs_hash(jobs)
+        cut = self.journal.take_cut(request)
+        if cut is not None:  # the clock left gaps: the entry names the jobs that were done
+            chosen = list(decode_json(cut.data))
+            done = self.run([jobs[index] for index in chosen])
+            return self._reported(dict(zip(chosen, done, strict=True)), on_episode)
+        entry = self.journal.take(("episodes",), request)
+        if entry is not None:
+            return self._reported(dict(enumerate(decode_episodes(entry.data))), on_episode)
+        found = self.engine.run_within(jobs, limit, on_episode=on_episode)
+        chosen = sorted(found)
+        counted = [jobs[index] for index in chosen]
+        data = encode_episodes(_trimmed(counted, [found[index] for index in chosen]))
+        if chosen != list(range(len(chosen))):
+            self.journal.put("time over", request, encode_json(chosen))
+            request = jobs_hash(counted)
+        self.journal.put("episodes", request, data)
+        return dict(zip(chosen, decode_episodes(data), strict=True))
+
+    @staticmethod
+    def _reported(episodes: dict[int, Episode], on_episode: OnEpisode | None) -> dict[int, Episode]:
+        for index, episode in episodes.items():
             if on_episode is not None:
                 on_episode(index, episode)
         return episodes

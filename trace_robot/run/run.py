@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +125,7 @@ class Run:
             self.journal,
             endpoint=connected.endpoint,
             token_budget=self.config.changed_budget,
+            seconds=self.settings.seconds if self.settings.cut else None,
         )
 
     @contextmanager
@@ -139,7 +139,7 @@ class Run:
         """
         settings = self.settings
         self._writer.enter("running")
-        data = asdict(settings) | {"versions": self._writer.versions, "control": self.task.spec.control}
+        data = settings.to_data() | {"versions": self._writer.versions, "control": self.task.spec.control}
         self._files.write_json("settings.json", data)
         own = RolloutEngine(
             settings.workers, backend=settings.backend, address=settings.address, trusted=settings.trusted

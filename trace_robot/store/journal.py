@@ -29,7 +29,7 @@ class JournalEntry:
     """One event from outside.
 
     Attributes:
-        request: the hash of what it answers.
+        request: the hash of what it answers; for "time over" that of the batch that was cut, "" between batches.
         seconds: what the run had spent by then.
         data: the answer, in the bytes of ``trace_robot.store.codec``.
     """
@@ -138,7 +138,7 @@ class Journal:
         """
         if self.replaying:
             entry = self._peek()
-            if entry.kind == "time over":
+            if entry.kind == "time over" and not entry.request:
                 self._advance(entry)
                 return True
             return False
@@ -146,6 +146,20 @@ class Journal:
         if over:
             self.put("time over", "", b"")
         return over
+
+    def take_cut(self, request: str) -> JournalEntry | None:
+        """Return the next entry if it says where the clock cut a batch.
+
+        Args:
+            request: the hash of the batch that is asked for.
+        """
+        if not self.replaying:
+            return None
+        entry = self._peek()
+        if entry.kind != "time over" or entry.request != request:
+            return None
+        self._advance(entry)
+        return entry
 
     def _peek(self) -> JournalEntry:
         sql = "SELECT kind, request, seconds, data FROM journal WHERE run = ? AND number = ?"

@@ -105,7 +105,7 @@ def run_row(name: str, header: RunHeader) -> dict[str, Any]:
         "control": header.spec.control,
         "seed": settings.seed,
         "why": header.why,
-        "settings": plain_json(dataclasses.asdict(settings)),
+        "settings": plain_json(settings.to_data()),
         "choice": None if header.choice is None else plain_json(header.choice),
         "environment": plain_json(dataclasses.asdict(header.spec)),
         "versions": plain_json(header.versions),

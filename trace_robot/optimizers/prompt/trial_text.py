@@ -9,7 +9,7 @@ from typing import Any
 
 from trace_robot.llm.metering import token_bound
 from trace_robot.optimizers.problem import Problem, plain
-from trace_robot.optimizers.prompt.values import indented, number, one_line
+from trace_robot.optimizers.prompt.values import indented, number, one_line, program_text
 from trace_robot.optimizers.strategies import Trial
 
 
@@ -95,7 +95,7 @@ def _line(trial: Trial, known: Mapping[int, Trial]) -> str:
     line += f"; {one_line(candidate.note)}" if candidate.note else ""
     if trial.outcome.faults:
         fault = trial.outcome.faults[0]
-        line += f"; {fault.category}: {one_line(fault.message, 160)}"
+        line += f"; {fault.category}: {program_text(fault.message, 160)}"
     return line
 
 

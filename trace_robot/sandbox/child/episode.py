@@ -17,8 +17,8 @@ import numpy as np
 
 from trace_robot.sandbox.child.determinism import seed_all
 from trace_robot.sandbox.child.faults import line_of
-from trace_robot.sandbox.protocol import all_finite
-from trace_robot.sandbox.source import SOURCE_NAME
+from trace_robot.sandbox.protocol import all_finite, without_addresses
+from trace_robot.sandbox.source import SOURCE_NAME, names_bundle
 
 if TYPE_CHECKING:
     from trace_robot.sandbox.child.tracing import GraphRecorder
@@ -44,7 +44,7 @@ class CapturedOutput(io.TextIOBase):
     def write(self, text: str, /) -> int:
         """Keep what still fits, and count the rest as written."""
         if self._left > 0:
-            kept = str(text)[: self._left]
+            kept = without_addresses(str(text))[: self._left]
             self._left -= len(kept)
             self.parts.append(kept)
         return len(text)
@@ -61,7 +61,8 @@ class CapturedOutput(io.TextIOBase):
 class ChildEpisode:
     """A module's ``act``, its memory, its random state and what it printed.
 
-    recorder: makes the records of a traced episode; None if it is not traced.
+    recorder: makes the records of a traced episode; None if it is not traced. spent: CPU seconds of its calls in a
+    lock step.
     """
 
     def __init__(self, printed: CapturedOutput) -> None:
@@ -71,6 +72,7 @@ class ChildEpisode:
         self.takes_memory = False
         self.random_state: tuple[Any, Any] | None = None
         self.recorder: GraphRecorder | None = None
+        self.spent = 0.0
 
     def start(self, code: CodeType) -> None:
         """Execute the module and find its ``act``.
@@ -176,7 +178,7 @@ def passes_memory_on(source: str) -> bool:
 def is_bundle(source: str) -> bool:
     """Return whether ``act`` itself is an operation, which gets plain values."""
     function = _act_definition(source)
-    return function is not None and any("bundle" in ast.unparse(node) for node in function.decorator_list)
+    return function is not None and any(map(names_bundle, function.decorator_list))
 
 
 def docstring(source: str) -> str:
