@@ -64,6 +64,7 @@ def write_mp4(
         count = _feed(process, pictures, size)
     except BaseException:
         process.kill()
+        # Closes the pipes and waits: otherwise the killed process would stay as a zombie.
         process.communicate()
         raise
     errors = process.communicate()[1].decode(errors="replace").strip().splitlines()

@@ -64,6 +64,7 @@ class Quality:
     rays: float
 
 
+# Half the rays along a side are a quarter of the rays; the picture is enlarged.
 QUALITIES: dict[QualityName, Quality] = {
     "fast": Quality(size=(320, 240), samples=0, shadows=0, rate_factor=26, rays=0.5),
     "high": Quality(size=(640, 480), samples=4, shadows=2048, rate_factor=20, rays=0.5),

@@ -44,6 +44,7 @@ class ReplayScene:
         from trace_robot.env.registry import make
 
         key = json.dumps([scene.replay["env"], scene.replay["options"]], sort_keys=True)
+        # To make an environment is slow, so one serves all clips of its kind.
         if key != self._key:
             self.close()
             self._env = make(scene.replay["env"], render_mode="rgb_array", **scene.replay["options"])
@@ -59,6 +60,7 @@ class ReplayScene:
         Raises:
             RenderError: a reward differs from the recorded one, so that the picture would show another episode.
         """
+        # An environment cannot be stepped back.
         if self._position < 0 or index < self._position:
             self._env.reset(seed=self._seed)
             self._position = 0
@@ -66,6 +68,7 @@ class ReplayScene:
             self._position += 1
             *action, recorded = self.states.qpos[self._position]
             _, reward, *_ = self._env.step(np.array(action, np.float32))
+            # Recordings are in single precision, 6e-8 of each number; an episode that went elsewhere is further off.
             if not math.isclose(reward, recorded, rel_tol=1e-6, abs_tol=1e-9):
                 raise RenderError(
                     f"the environment did not do again what it did: the reward of step {self._position} was"

@@ -43,6 +43,7 @@ class SceneModel:
         self.data = mujoco.MjData(self.model)
         self.camera = mujoco.MjvCamera()
         self.turned = False
+        # The originals of the arrays that a scene replaced: clips share the model, and ``set`` undoes the last one.
         self._changed: dict[str, Array] = {}
 
     def set(self, scene: Scene, states: States) -> None:
@@ -187,6 +188,7 @@ def _checked(states: States, model: Any) -> States:
             raise RenderError(f"states.{name} must have shape {shape}, got {array.shape}; record them again")
     rows = [np.asarray(array).reshape(count, -1) for array, shape in shapes.values() if math.prod(shape)]
     finite = np.isfinite(np.concatenate(rows, axis=1)).all(axis=1)
+    # argmin of booleans is the place of the first False.
     good = count if finite.all() else int(np.argmin(finite))
     if not good:
         raise RenderError(

@@ -190,11 +190,13 @@ def _text(data: bytes) -> Any:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
+    # isolation_level=None leaves BEGIN and COMMIT to this module: sqlite3 itself would begin no transaction before a
+    # CREATE TABLE, and a migration would not be undone as a whole.
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    connection.execute(
-        "PRAGMA trusted_schema = OFF"
-    )  # no functions with side effects in what a stranger defined
-    connection.execute("PRAGMA cell_size_check = ON")  # damaged pages are found before they are read
+    # No functions with side effects in what a stranger defined, and damaged pages are found before they are read.
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    # Off by default, and a setting of the connection rather than of the file.
     connection.execute("PRAGMA foreign_keys = ON")
     connection.row_factory = sqlite3.Row
     return connection

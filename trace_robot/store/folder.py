@@ -64,6 +64,7 @@ class RunFolder:
         Raises:
             RunError: there is something else, or an older run that is not to be overwritten.
         """
+        # A link is followed here: rmtree refuses one, and what it leads to is what the user means.
         path = path.resolve() if path.is_symlink() else path
         cls.require_room(path, overwrite=overwrite)
         with _creating(path):
@@ -282,6 +283,7 @@ class RunLock:
         """Release the lock, if it is held."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
+            # A second release must not close a file that was given the same number since.
             self._descriptor = -1
 
     def __enter__(self) -> RunLock:
@@ -301,6 +303,8 @@ def is_locked(folder: Path) -> bool:
     except OSError:
         return False
     try:
+        # A shared lock, so that several may ask at once. flock belongs to the descriptor: closing this one does not
+        # release a lock that this process holds by another, as it would with POSIX locks.
         return fcntl is not None and not _lock(descriptor, shared=True)
     finally:
         os.close(descriptor)

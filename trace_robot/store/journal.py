@@ -62,11 +62,13 @@ class Journal:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection, self._path, self._run, self._clock = connection, path, run, clock
+        # Before the entries are counted, so that the calls that failed count as not made.
         self._drop_unanswered()
         with faults(path):
             sql = "SELECT count(*) FROM journal WHERE run = ?"
             self.known = int(connection.execute(sql, (run,)).fetchone()[0])
         self._next = 0
+        # Seconds up to the last entry that was replayed, and the clock's time at that moment.
         self._spent = 0.0
         self._since = clock()
 
@@ -121,6 +123,7 @@ class Journal:
             request: the hash of what it answers, "" for the clock.
             data: the answer.
         """
+        # When the answer came, without the time that it takes to write it.
         seconds = self.seconds
         with transaction(self._connection, self._path) as connection:
             connection.execute(
@@ -128,6 +131,7 @@ class Journal:
                 (self._run, self._next, kind, request, seconds, data),
             )
         self._next += 1
+        # What this process writes itself is not left to replay.
         self.known = self._next
 
     def time_over(self, limit: float) -> bool:

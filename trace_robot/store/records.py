@@ -33,6 +33,7 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson score interval."""
+        # The rate is stored, not the count: the product is whole but for rounding.
         return wilson(round(self.success * self.episodes), self.episodes)
 
 

@@ -77,6 +77,7 @@ def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -
         The row's id, where the table has one.
     """
     names, marks = ", ".join(row), ", ".join("?" * len(row))
+    # OR IGNORE, since a replay enters every row of the run again.
     sql = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
     return connection.execute(sql, [storable(value) for value in row.values()]).lastrowid or 0
 
@@ -213,6 +214,7 @@ def episode_row(episode: Episode) -> tuple[Any, ...]:
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:
     """Return the row of a prompt and its reply."""
+    # json.dumps writes ASCII, in which half surrogate pairs come back as they were; a column of text cannot hold them.
     reply = attempt.reply
     return {
         "kind": attempt.kind,

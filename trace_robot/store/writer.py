@@ -96,6 +96,7 @@ class Store:
         """
         row = run_row(name, header)
         with transaction(self._connection, self.path) as connection:
+            # Foreign keys take its rows out of every other table.
             connection.execute("DELETE FROM runs WHERE name = ?", (name,))
             run = insert(connection, "runs", row)
         remember_run(row)
@@ -176,6 +177,7 @@ class RunWriter:
         self._connection, self._path, self._run, self._spec = connection, path, run, header.spec
         self.versions = header.versions
         self.journal = Journal(connection, path, run)
+        # Rows entered so far. They begin at 0 in every process: a replay gives each row its old position.
         self._candidates = self._attempts = 0
 
     def log(self, trials: Sequence[Evaluation], spent: Cost) -> None:
@@ -190,6 +192,7 @@ class RunWriter:
                 row = {"run": self._run, "position": position, **candidate_row(trial)}
                 insert(connection, "candidates", row)
                 self._insert_episodes("candidate", position, trial.episodes)
+        # After the commit: what failed is entered again at the same positions.
         self._candidates += len(trials)
 
     def iteration(
