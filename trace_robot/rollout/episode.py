@@ -90,7 +90,7 @@ class Episode:
 
     @property
     def charged_steps(self) -> int:
-        """Simulator steps that a budget is charged for: one at least where the environment failed.
+        """Simulator steps charged to a budget, one at least where the environment failed.
 
         A step that raised or exploded is a step too, or a budget of steps would never be spent on these.
         """

@@ -186,7 +186,7 @@ class OptimizationLoop:
     def _evaluate(
         self, candidates: Sequence[Candidate], *, graph: bool = False, least: int = 0, last: bool = False
     ) -> list[Evaluation]:
-        """Evaluate within the budget, and leave the best on disk where an exception ends it."""
+        """Evaluate within the budget, and keep the best where an exception ends it."""
         least = least or int(self.start is None)
         limiter = self.budget.limiter(last=last, least=least)
         try:
@@ -237,7 +237,7 @@ class OptimizationLoop:
         return f"{self.run.settings.seconds:g} seconds spent"
 
     def _finish(self, ended: str) -> Result:
-        """Score the best controller on held-out conditions, outside the budget, and write the result."""
+        """Score the best on held-out conditions, outside the budget, and write the result."""
         self._write_last()
         if self.best is None or self.start is None:
             raise RunError(f"no controller was tried: {ended}; allow more time or iterations")
