@@ -32,8 +32,8 @@ from trace_robot.env.registry import describe, environments
 from trace_robot.errors import RunError, UnknownNameError
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Job
-from trace_robot.rollout.seeds import held_out_seeds, training_seeds, validation_seeds
 from trace_robot.run.loop import Progressed, Started
+from trace_robot.settings import held_out_seeds, training_seeds, validation_seeds
 from trace_robot.store.history import History
 
 

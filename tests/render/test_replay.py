@@ -10,7 +10,7 @@ import pytest
 
 from trace_robot.errors import RenderError
 from trace_robot.render.encode import write_mp4
-from trace_robot.render.replay import rgb
+from trace_robot.render.scene import rgb
 
 COLOR = np.zeros((6, 8, 3), np.uint8)
 COLOR[:3], COLOR[3:, :, 2] = (255, 128, 0), 255

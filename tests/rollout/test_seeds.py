@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trace_robot.errors import UsageError
-from trace_robot.rollout.seeds import (
+from trace_robot.settings import (
     BLOCKS,
     LARGEST,
     STRIDE,

@@ -368,7 +368,7 @@ def test_a_run_that_began_with_conditions_over_2_to_the_32_keeps_them(
     engine: RolloutEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("trace_robot.rollout.seeds.LARGEST", 2**80)  # as 0.1 had it: no bound
+        patch.setattr("trace_robot.settings.LARGEST", 2**80)  # as 0.1 had it: no bound
         with pytest.raises(Killed):
             search(tmp_path / "old", seed=50_000, engine=engine, on_event=killing(Progressed, 100))
     resume(tmp_path / "old", engine=engine)

@@ -15,7 +15,7 @@ import pytest
 
 from trace_robot import sandbox
 from trace_robot.errors import SandboxError
-from trace_robot.sandbox import Interface, Sandbox, kernel, protocol, spawn
+from trace_robot.sandbox import Interface, Sandbox, protocol, spawn
 from trace_robot.sandbox.sandbox import MAX_SOURCE_CHARS
 from trace_robot.sandbox.source import SOURCE_NAME, line_in_source
 from trace_robot.sandbox.spawn import SpawnedForkServer
@@ -38,18 +38,18 @@ def test_a_misspelt_name_of_the_package_is_an_error_and_dir_lists_the_others() -
 def test_a_system_that_cannot_filter_calls_says_so(
     name: str, value: object, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert kernel.seccomp_unavailable() == ""
+    assert protocol.seccomp_unavailable() == ""
     monkeypatch.setattr(sys, name, value)
-    assert kernel.seccomp_unavailable().startswith(why)
+    assert protocol.seccomp_unavailable().startswith(why)
 
 
 def test_another_machine_has_no_table_and_another_system_no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert kernel.seccomp_unavailable() == (
+    assert protocol.seccomp_unavailable() == (
         "there is no system call table for 'riscv64', only for ['aarch64', 'x86_64']"
     )
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert kernel.landlock_version() == 0
+    assert protocol.landlock_version() == 0
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -19,10 +19,9 @@ from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
 from trace_robot.run.loop import Event, OnEvent, Started
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.settings import EXPERT, Result
+from trace_robot.settings import EXPERT, Result, versions
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.writer import Store
-from trace_robot.versions import versions
 
 if TYPE_CHECKING:
     from trace_robot.bench.results import Key, Plan

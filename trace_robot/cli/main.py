@@ -31,9 +31,8 @@ from trace_robot.cli.optimize import add_optimize, add_replay, add_resume
 from trace_robot.cli.render import add_render, add_video
 from trace_robot.cli.report import add_export, add_report, add_watch
 from trace_robot.cli.runs import add_runs
-from trace_robot.cli.sandbox import add_sandbox
 from trace_robot.cli.show import add_compare, add_show
-from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies
+from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies, add_sandbox
 from trace_robot.errors import TraceRobotError
 
 DONE, FAILED = 0, 1  # argparse itself exits with 2 for a wrong command line

@@ -20,8 +20,7 @@ from PIL import Image
 
 from trace_robot.errors import RenderError
 from trace_robot.render.job import QUALITIES, Clip, Quality, QualityName
-from trace_robot.render.replay import ReplayRenderer, ReplayScene
-from trace_robot.render.scene import SceneModel, camera_pose, is_mark
+from trace_robot.render.scene import ReplayRenderer, ReplayScene, SceneModel, camera_pose, is_mark
 from trace_robot.spec import Array
 
 # Shading is by eye, for Meta-World's scenes: a sun from above so that faces differ, a light at the camera so that none

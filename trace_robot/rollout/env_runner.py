@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.child_process import SharedCpu
 from trace_robot.env import registry
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
-from trace_robot.rollout.affinity import SharedCpu
 from trace_robot.rollout.backends import MAKE, Heartbeat
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.episode_graph import graph_of

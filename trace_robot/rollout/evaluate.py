@@ -20,10 +20,8 @@ from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluator, output_of, success_missing, wilson
 from trace_robot.rollout.feedback import representative
-from trace_robot.rollout.seeds import held_out_seeds, training_seeds
 from trace_robot.rollout.task import Task
-from trace_robot.settings import require_level
-from trace_robot.versions import versions
+from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions
 
 if TYPE_CHECKING:
     from trace_robot.trace import Node, ParameterNode

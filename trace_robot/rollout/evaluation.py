@@ -16,8 +16,8 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import feedback, representative
-from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.sandbox.protocol import identifier
+from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import OutputLog, captured_output
+from trace_robot.child_process import OutputLog, SharedCpu, captured_output
 from trace_robot.errors import TraceRobotError
-from trace_robot.rollout.affinity import SharedCpu
 from trace_robot.rollout.backends import Hang, Heartbeat, Worker, WorkerMessage, interrupting
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.env_runner import EnvRunner

@@ -26,7 +26,7 @@ from trace_robot.llm.refusal import from_data
 from trace_robot.render.job import require_own_scene
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
-from trace_robot.rollout.seeds import LARGEST
+from trace_robot.settings import LARGEST
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding

@@ -1,4 +1,4 @@
-"""The optimization loop: ask, roll out, tell; and the events that a screen watches.
+"""The optimization loop: ask, roll out, tell, with events for a screen.
 
 The loop is the same for every optimizer.
 """
@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Literal
 from trace_robot.errors import BudgetExceededError, RunError, TraceRobotError
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
-from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new
 from trace_robot.search.base import GeneratorSearch
 from trace_robot.search.controller import write_out
-from trace_robot.settings import Result, Settings
+from trace_robot.settings import Result, SeedSplit, Settings, versions
 from trace_robot.store.writer import Cost
-from trace_robot.versions import versions
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy

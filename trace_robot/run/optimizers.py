@@ -15,9 +15,9 @@ from trace_robot.optimizers.opro import OPRO
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Optimizer
 from trace_robot.optimizers.tuned import Tuned
-from trace_robot.rollout.seeds import training_seeds
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
+from trace_robot.settings import training_seeds
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy

@@ -17,12 +17,11 @@ from trace_robot.llm.model import ChatModel
 from trace_robot.llm.recording import ReplayModel
 from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.seeds import UnboundedSeed
 from trace_robot.rollout.task import Task
 from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
 from trace_robot.run.optimizers import WITH_MODEL, WITHOUT_MODEL, AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.recorder import RunRecorder
-from trace_robot.settings import LEVELS
+from trace_robot.settings import LEVELS, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store

@@ -18,9 +18,9 @@ Which file runs where:
   (``trace-robot sandbox``), static_check/ (refusals before the text runs: no boundary).
 - Fork server: child/forkserver.py.
 - Child: child/main.py (requests), child/lockdown.py and child/seccomp.py (the boundary), child/runner.py and
-  child/episode.py (executing the text), child/faults.py, child/determinism.py, child/tracing.py.
+  child/episode.py (executing the text, its faults), child/determinism.py, child/tracing.py.
 - Shared: protocol.py (frames, messages, records of a graph read without trust), source.py (parsing text, never running
-  it), kernel.py (what this machine offers). Files in child/ import these, `trace_robot.fault` and
+  it). Files in child/ import these, `trace_robot.fault` and
   `trace_robot.trace`, nothing of the host's; the host imports nothing from child/. A test holds both, for the files and
   for a running fork server.
 

@@ -18,21 +18,50 @@ A reference is the id of a record or, below 0, counted back from the record that
 records of `trace_robot.trace.serialization`, with ids that count from 0; numbered names get a number of their own.
 Names are identifiers, whatever the child wrote, and everything has a bound: a template may be used again ten thousand
 times.
+
+What the kernel offers for a boundary is here too: the host reports it, and the child locks itself down by it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import operator
+import platform
 import re
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from trace_robot.fault import Category, Fault
+
+MACHINES: Final = ("aarch64", "x86_64")  # those with a table of system calls in `child.seccomp`
+LANDLOCK_CREATE_RULESET: Final = 444  # the system call's number, the same on both machines
+_CREATE_RULESET_VERSION: Final = 1  # landlock_create_ruleset(2): answer the ABI's version and create nothing
+
+
+def seccomp_unavailable() -> str:
+    """Return why this machine cannot have a seccomp filter, "" if it can be tried."""
+    if sys.platform != "linux":
+        return f"seccomp is a Linux facility and this is {sys.platform}"
+    if platform.machine() not in MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
+        return f"there is no system call table for {platform.machine()!r}, only for {sorted(MACHINES)}"
+    return ""
+
+
+def landlock_version() -> int:
+    """Return the version of the kernel's Landlock ABI, 0 if there is none."""
+    if sys.platform != "linux":
+        return 0
+    version: int = ctypes.CDLL(None, use_errno=True).syscall(
+        LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _CREATE_RULESET_VERSION
+    )
+    return max(version, 0)
+
 
 # The host must not import what runs in the child, and the child imports the tracing engine only for a controller that
 # uses it, so these modules are named and not imported. A test holds that each of them exists.

@@ -21,12 +21,11 @@ from trace_robot.errors import RunError
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluation
-from trace_robot.settings import Settings
+from trace_robot.settings import Settings, versions
 from trace_robot.spec import TaskSpec
 from trace_robot.store.codec import encode_json
 from trace_robot.store.folder import plain_json
 from trace_robot.store.records import CheckedRow
-from trace_robot.versions import versions
 
 LARGEST = 2**63  # SQLite's integers have 64 bits with a sign
 

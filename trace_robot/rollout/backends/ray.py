@@ -137,7 +137,7 @@ class Actor:
             path.write_bytes(content)
         os.environ["TRACE_ROBOT_WORKSPACE"] = str(Path(self._folder, "workspace"))
         os.chdir(self._folder)
-        from trace_robot.rollout.affinity import SharedCpu
+        from trace_robot.child_process import SharedCpu
         from trace_robot.rollout.env_runner import EnvRunner
 
         self._env_runner = EnvRunner(trusted=trusted, lock_step=lock_step, cpu=SharedCpu())

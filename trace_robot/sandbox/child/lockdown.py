@@ -21,7 +21,7 @@ from collections.abc import Collection
 from typing import Final
 
 from trace_robot.sandbox.child import seccomp
-from trace_robot.sandbox.kernel import LANDLOCK_CREATE_RULESET, landlock_version, seccomp_unavailable
+from trace_robot.sandbox.protocol import LANDLOCK_CREATE_RULESET, landlock_version, seccomp_unavailable
 
 REQUEST, REPLY, TRACE = 3, 4, 5  # the child's only descriptors; TRACE takes what faulthandler writes
 UNPRIVILEGED_ID: Final = 65534  # the user and group that own nothing

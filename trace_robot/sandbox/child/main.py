@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from trace_robot.sandbox import protocol
 from trace_robot.sandbox.child.determinism import replace_clocks, replace_unseeded
-from trace_robot.sandbox.child.faults import BlockedImport
+from trace_robot.sandbox.child.episode import BlockedImport
 from trace_robot.sandbox.child.lockdown import REPLY, REQUEST, TRACE, LockdownError, lock_down
 from trace_robot.sandbox.child.runner import EpisodeRunner
 from trace_robot.sandbox.protocol import HEADER, REPLY_MAGIC, REQUEST_MAGIC, WireRecord

@@ -16,15 +16,16 @@ import numpy as np
 
 from trace_robot.fault import Fault
 from trace_robot.sandbox.child.episode import (
+    OUT_OF_MEMORY,
     CapturedOutput,
     ChildEpisode,
     Converter,
     docstring,
+    fault_of,
     is_bundle,
     line_of_return,
     passes_memory_on,
 )
-from trace_robot.sandbox.child.faults import OUT_OF_MEMORY, fault_of
 from trace_robot.sandbox.protocol import (
     ACTIONS,
     ENTRIES,

@@ -40,7 +40,7 @@ _AARCH64: Final = {
     "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "gettimeofday": 169,
     "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
 }  # fmt: skip
-# Machine, as in `kernel.MACHINES` -> (AUDIT_ARCH_*, number of seccomp(2), allowed calls).
+# Machine, as in `protocol.MACHINES` -> (AUDIT_ARCH_*, number of seccomp(2), allowed calls).
 TABLES: Final = {
     "x86_64": (0xC000003E, 317, _X86_64),
     "aarch64": (0xC00000B7, 277, _AARCH64),
