@@ -25,7 +25,7 @@ def parsed(text: str, **code_names: str) -> Suggestion:
 
 def test_a_block_that_could_be_the_code_of_two_variables_is_given_to_neither() -> None:
     both = "```python\ndef reach(o):\n    return 1\n\n\ndef grasp(o):\n    return 2\n```\n"
-    with pytest.raises(UnusableReplyError, match="no <variable"):
+    with pytest.raises(UnusableReplyError, match="one code block defines reach and grasp"):
         parsed(both, reach="reach", grasp="grasp")
     alone = "Then only this:\n```python\ndef grasp(o):\n    return 3\n```\n"
     assert parsed(both + alone, reach="reach", grasp="grasp").values == {
@@ -37,7 +37,7 @@ def test_a_block_with_a_helper_that_is_no_variable_is_not_taken_for_one() -> Non
     helper = "A helper:\n```python\ndef clip(x):\n    return min(x, 1)\n```\n"
     act = "```python\ndef act(o):\n    return 1\n```\n"
     assert parsed(helper + act, act="act").values == {"act": "def act(o):\n    return 1"}
-    with pytest.raises(UnusableReplyError, match="no <variable"):
+    with pytest.raises(UnusableReplyError, match="the code block defines clip, and no variable's function"):
         parsed(helper, act="act")
 
 

@@ -66,6 +66,8 @@ LEFT JOIN iterations AS best ON best.run = runs.id
     AND best.number = (SELECT max(number) FROM iterations WHERE run = runs.id AND better)
 """
 
+LONGEST_TEXT = 1_000_000  # characters of a text of a graph; 0.1 bounded documentation by no less
+
 
 class History:
     """The runs of one folder, as a context manager.
@@ -203,7 +205,9 @@ class History:
         with decoding(f"the graph of iteration {iteration} of the run {run.name!r}"):
             for row in self._rows(sql, run.id, iteration):
                 records = tuple(decode_json(row["data"]))
-                from_records(records)  # whose checks are those of a graph that a sandbox sends
+                from_records(
+                    records, max_chars=LONGEST_TEXT
+                )  # whose checks are those of a graph of a sandbox
                 return records
         return ()
 
