@@ -135,6 +135,8 @@ def test_a_benchmark_that_is_stopped_says_how_it_goes_on(point_mass: Path, tmp_p
     process = subprocess.Popen(
         [sys.executable, "-m", "trace_robot", "bench", *arguments], cwd=tmp_path, text=True,
         env=os.environ | {"TRACE_ROBOT_WORKSPACE": str(point_mass)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     _wait_for_a_row(process, tmp_path / "out" / "results.jsonl")
     process.send_signal(signal.SIGINT)
