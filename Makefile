@@ -1,14 +1,16 @@
 # make, or make help: what there is. Variables, with what they are otherwise:
 #   PYTHON=python3   the interpreter for the virtual environment      TESTS=tests   which tests: TESTS="tests/llm tests/trace"
 #   VENV=.venv       where the virtual environment is                 JOBS=2        test processes side by side, 0 for none
+#   FUZZ_SECONDS=3600  for each target of make fuzz
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 TESTS  ?= tests
 JOBS   ?= 2
+FUZZ_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types coverage docs install install-test install-docs system-packages \
+.PHONY: help demo test fuzz check lint format types coverage docs install install-test install-docs system-packages \
   browser clean
 
 help: ## this list
@@ -19,6 +21,9 @@ demo: install ## optimize a pick-and-place controller from nothing, no key neede
 
 test: install-test browser check ## linter, type checker, whole test suite
 	$(BIN)/pytest -n $(JOBS) $(TESTS)
+
+fuzz: install-test ## odd replies, graphs, stores, folders, policies and recordings, all targets side by side for an hour
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n 9 tests/fuzz
 
 check: lint types ## linter and type checker
 

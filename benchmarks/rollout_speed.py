@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trace_robot.child_process import SharedCpu
 from trace_robot.fault import Fault
-from trace_robot.rollout.affinity import SharedCpu
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Job

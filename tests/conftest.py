@@ -26,6 +26,14 @@ HOSTILE = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs of tests are noted as this user's in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def frames_of() -> Callable[[Path], Array]:
     """Decode a file: (frames, height, width, 3); one frame for a png."""

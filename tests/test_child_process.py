@@ -199,3 +199,18 @@ def test_messages_come_without_prints_each_in_its_time_and_then_an_end() -> None
 def test_a_module_is_run_by_this_python() -> None:
     done = subprocess.run(python_command("platform", "--help"), capture_output=True, check=False)
     assert done.returncode == 0
+
+
+def test_a_child_imports_nothing_of_the_folder_it_starts_in(tmp_path: Path) -> None:
+    for name in ("json", "numbers", "runpy", "random"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the folder was searched')")
+    command = python_command("trace_robot", "--version")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("trace-robot ")
+    (tmp_path / "runpy.py").unlink()  # with -m it is Python that imports it, before any line of ours
+    done = subprocess.run(
+        [sys.executable, "-m", "trace_robot", "runs", "--json"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "[]\n")

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+HANG_SECONDS: Final = 30.0  # of an environment's reset or step, beyond the longest one so far
+MAKE_SECONDS: Final = 120.0  # to make an environment, which may load or compile much
+# How the message of a fault begins that ended a worker: the environment's doing, as controllers run elsewhere.
+WORKER_DIED: Final = "the rollout worker died"
+# How the message of an environment's fault begins that the controller may have caused: a simulation that exploded.
+UNSTABLE: Final = "the simulation became unstable"
 
 Category = Literal[
     "blocked",
@@ -45,3 +52,10 @@ class Fault:
     message: str
     line: int | None = None
     static: bool = False
+
+    @property
+    def of_environment(self) -> bool:
+        """Whether the environment itself failed, whatever the controller did."""
+        if self.category == "crash":
+            return self.message.startswith(WORKER_DIED)
+        return self.category == "environment" and not self.message.startswith(UNSTABLE)

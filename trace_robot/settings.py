@@ -1,13 +1,125 @@
-"""What a run is asked for and what it comes to, as plain data."""
+"""Settings, conditions and result of a run as plain data.
+
+A run's seed owns a block of STRIDE conditions, cut into four ranges, so that splits are disjoint for every pair of
+seeds. Conditions stay below 2**32, which is all that numpy's legacy generators take, and many environments seed those.
+So there are BLOCKS whole blocks, and a seed beyond them has the one of its remainder, ``seed % 42949``.
+"""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from trace_robot.errors import UnknownNameError, unknown
+from trace_robot.errors import UnknownNameError, UsageError, unknown
 from trace_robot.fault import Limits
+
+STRIDE = 100_000
+VALIDATION = 25_000
+HELD_OUT = 50_000
+LARGEST = 2**32  # above every condition
+BLOCKS = LARGEST // STRIDE  # 42,949
+
+
+class UnboundedSeed(int):
+    """A seed whose conditions are not kept below 2**32, of a run that 0.1 began.
+
+    Such a run is resumed with the conditions that it had.
+    """
+
+
+def training_seeds(seed: int, episodes: int) -> tuple[int, ...]:
+    """Return the conditions that candidates are compared on.
+
+    Args:
+        seed: of the run, 0 or more.
+        episodes: number of conditions, 1 to 25,000; the first n are the same for every number.
+
+    Raises:
+        TraceRobotError: an argument is out of range.
+    """
+    return _range(seed, episodes, 0)
+
+
+def validation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
+    """Return conditions for choosing among finished controllers.
+
+    They are neither trained on nor held out.
+
+    Args:
+        seed: of the run, 0 or more.
+        episodes: number of conditions, 1 to 25,000.
+
+    Raises:
+        TraceRobotError: an argument is out of range.
+    """
+    return _range(seed, episodes, VALIDATION)
+
+
+def held_out_seeds(seed: int, episodes: int) -> tuple[int, ...]:
+    """Return conditions that no candidate of any run with any seed was trained on.
+
+    Args:
+        seed: of the run, 0 or more.
+        episodes: number of conditions, 1 to 25,000.
+
+    Raises:
+        TraceRobotError: an argument is out of range.
+    """
+    return _range(seed, episodes, HELD_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSplit:
+    """The conditions of one run.
+
+    training: to compare candidates on. confirmation: for a candidate that solves these. held_out: of the final
+    score.
+    """
+
+    training: tuple[int, ...]
+    confirmation: tuple[int, ...]
+    held_out: tuple[int, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> SeedSplit:
+        """Return the conditions of a run.
+
+        Raises UsageError for a seed or a number that is out of range.
+        """
+        training = training_seeds(settings.seed, settings.episodes)
+        both = training_seeds(settings.seed, settings.episodes + settings.confirm)
+        return cls(training, both[settings.episodes :], held_out_seeds(settings.seed, settings.held_out))
+
+
+def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, got {seed}")
+    if not 0 < episodes <= VALIDATION:
+        raise UsageError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
+    start = seed * STRIDE + offset
+    if start + episodes > LARGEST and not isinstance(seed, UnboundedSeed):
+        start = seed % BLOCKS * STRIDE + offset
+    return tuple(range(start, start + episodes))
+
+
+PACKAGES = ("trace-robot", "metaworld", "mujoco", "gymnasium", "numpy", "cma", "openai")
+
+
+def versions() -> dict[str, str]:
+    """Return {package: version} of the installed packages a result depends on.
+
+    And that of Python.
+    """
+    found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +168,13 @@ class Settings:
         options: of the environment, besides control.
         feedback: the level: "outcome", "terms", "hindsight" or "expert".
         seconds: wall-clock budget of the optimization.
-        steps: budget of simulator steps, which unlike the clock stops every repetition at the same candidate.
+        steps: budget of simulator steps, which unlike the clock stops every repetition at the same episode.
         tune: CMA-ES on numbers between two proposals of a model.
         video: make videos of the iterations.
         trusted: run controllers even where the system has no sandbox.
         limits: time and memory of one controller.
+        cut: a budget ends a batch of episodes where it is spent, as in every new run; False in stored runs of 0.1.0,
+            which go on to the end of the batch.
     """
 
     task: str
@@ -84,6 +198,7 @@ class Settings:
     video: bool = True
     trusted: bool = False
     limits: Limits = field(default_factory=Limits)
+    cut: bool = False
 
     @classmethod
     def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
@@ -107,13 +222,19 @@ class Settings:
         values.setdefault("episodes", defaults.episodes)
         values.setdefault("iterations", defaults.iterations)
         values.setdefault("usual_control", defaults.control)
+        values.setdefault("cut", True)
         if "steps" not in values:  # a budget of steps is to end at the same candidate on every machine
             values.setdefault("seconds", defaults.seconds)
         return cls(task=task, optimizer=optimizer, **values)
 
+    def to_data(self) -> dict[str, Any]:
+        """Return plain data, for a stored run of 0.1.0 the same as it has."""
+        data = asdict(self)
+        return data if self.cut else {name: value for name, value in data.items() if name != "cut"}
+
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Settings:
-        """Return the settings that ``dataclasses.asdict`` made plain.
+        """Return the settings that ``to_data`` gave.
 
         Raises TypeError for an unknown field.
         """
@@ -135,7 +256,8 @@ class Result:
         task, optimizer, feedback_level, control, seed, policy: as in ``Settings``.
         start_success: of the starting controller in training, 0 to 1.
         training_success: of the best controller.
-        training_episodes: its number of training and confirmation conditions.
+        training_episodes: its number of training and confirmation conditions; fewer than those of the settings where
+            the budget ended before it was tried on all.
         held_out_success: fraction of held-out episodes, 0 to 1.
         held_out_return: mean total reward of these.
         held_out_episodes: their number.
@@ -143,7 +265,8 @@ class Result:
         iterations: without the starting controller.
         best_iteration: the number of the best one.
         candidates: how many were rolled out.
-        environment_steps: simulator steps of all rollouts.
+        environment_steps: simulator steps of the optimization, without the held-out episodes (with them in runs of
+            0.1.0).
         model_calls, tokens: of the model, 0 without one.
         seconds: of the optimization, without the held-out episodes.
         ended: why it stopped.

@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.machinery
+import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from trace_robot.child_process import workspace_root
+from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.errors import WorkspaceError, unknown
 
 KINDS = {"policies": "policy", "envs": "environment file"}  # what an error calls one file of a folder
@@ -103,8 +106,11 @@ def load(path: Path) -> ModuleType:
     path = path.resolve()
     package = _package(path.parent)
     try:
-        return importlib.import_module(f"{package}.{path.stem}")
-    except Exception as error:  # a user's file may raise anything
+        if (module := sys.modules.get(f"{package}.{path.stem}")) is not None:
+            return module
+        with captured_output():  # what a file prints when it is loaded is no part of a command's output
+            return importlib.import_module(f"{package}.{path.stem}")
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
         sys.modules.pop(f"{package}.{path.stem}", None)
         raise WorkspaceError(
             f"{path} cannot be loaded: {type(error).__name__}: {error}{_line(error, path)}; mend or move the file"
@@ -144,7 +150,7 @@ def _package(folder: Path) -> str:
     return name
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """Return " (line N)", the innermost line of ``path`` in the traceback, or nothing."""
     if isinstance(error, SyntaxError):
         return f" (line {error.lineno})" if error.lineno else ""
@@ -154,3 +160,116 @@ def _line(error: Exception, path: Path) -> str:
             line = frame.tb_lineno
         frame = frame.tb_next
     return f" (line {line})" if line else ""
+
+
+# What a store of another person may name. Such a file is never executed or parsed itself: it can name what is
+# installed, or what lies in the user's own workspace.
+
+STORE = "runs.sqlite"  # marks a folder of runs, all of which may be a stranger's
+_NAME = re.compile(r"(?:(?P<module>[A-Za-z_][\w.]*):)?[\w+-][\w.+-]*(?:/[\w+-][\w.+-]*)?")
+_PATH_LIKE = re.compile(r"[/\\<>~\x00-\x1f]|^\.")
+LONGEST_OPTION = 200  # characters of a text among an environment's options; a task is a sentence or two
+LONGEST_TASK = 2_000
+
+
+def require_named(name: Any) -> None:
+    """Refuse a stranger's environment unless it is one by name: an allow-list.
+
+    That is the name of something installed or of the workspace.
+
+    Raises:
+        WorkspaceError: it is a path, or a module that is neither installed nor in the workspace's own folder; or the
+            workspace is a folder of runs, whose files would be found by name.
+    """
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
+    if match is None or name.endswith(".py"):
+        raise WorkspaceError(
+            f"the run names its environment {name!r:.200}, which is no name; only what is installed or in envs/ is run"
+        )
+    root = Path(workspace_root()).resolve()
+    if any((folder / STORE).exists() for folder in (root, *root.parents)):
+        raise WorkspaceError(
+            f"{str(root)!r} is in a folder of runs, in which no environment is looked up; change to your workspace"
+        )
+    module = match["module"]
+    if module is not None and not _is_own_module(module.partition(".")[0], root):
+        raise WorkspaceError(
+            f"the run names the module {module!r}, which is not installed; only installed packages are imported"
+        )
+
+
+def require_plain_options(options: Any) -> None:
+    """Refuse a stranger's options if one may be a path or a document.
+
+    Raises:
+        WorkspaceError: one is, or they are no mapping of plain values.
+    """
+    if not isinstance(options, Mapping):
+        raise WorkspaceError(f"options of an environment must be a mapping, got {type(options).__name__}")
+    for name, value in options.items():
+        if not _is_plain(value, task=name == "task"):
+            raise WorkspaceError(
+                f"the run gives its environment {name!r:.80} = {value!r:.120}, which may be a path; only numbers and"
+                " plain words are passed on"
+            )
+
+
+def require_own_file(path: Any) -> None:
+    """Refuse a stranger's model file unless it is installed or in the workspace.
+
+    Raises:
+        WorkspaceError: it lies elsewhere after links are resolved, or below a folder of runs.
+    """
+    try:
+        place = Path(path).resolve(strict=True)
+    except (OSError, TypeError, ValueError, RuntimeError) as error:
+        raise WorkspaceError(
+            f"the model file {path!r:.300} is not there; install what the run was made with"
+        ) from error
+    roots = [*_installed(), *(workspace.root for workspace in workspaces())]
+    if not place.is_file() or not any(_is_below(place, root) for root in roots):
+        raise WorkspaceError(
+            f"the model file {str(place)!r} is neither of an installed package nor in your workspace; a store may name"
+            " no other"
+        )
+
+
+def _is_plain(value: Any, *, task: bool, depth: int = 0) -> bool:
+    if value is None or isinstance(value, bool | int | float):
+        return True
+    if isinstance(value, str):
+        if not task:
+            return len(value) <= LONGEST_OPTION and not _PATH_LIKE.search(value)
+        # Sentences may hold a slash. They are no XML, and no file of that name is there.
+        prose = not re.search(r"^[/.~\\]|<\s*[\w!?/]|[\x00-\x09\x0b-\x1f]", value)
+        return len(value) <= LONGEST_TASK and prose and not os.path.exists(value[:LONGEST_OPTION])
+    if isinstance(value, list | tuple) and depth < 3:
+        return all(_is_plain(item, task=False, depth=depth + 1) for item in value)
+    if isinstance(value, Mapping) and depth < 3:
+        return all(_is_plain(item, task=False, depth=depth + 1) for pair in value.items() for item in pair)
+    return False
+
+
+def _installed() -> list[Path]:
+    """Return the folders of installed packages, without the current folder."""
+    here = {Path.cwd().resolve(), Path(workspace_root()).resolve()}
+    folders = {Path(entry).resolve() for entry in sys.path if entry} | {Path(__file__).resolve().parent}
+    return [folder for folder in folders if folder.is_dir() and folder not in here]
+
+
+def _is_below(place: Path, root: Path) -> bool:
+    """Return whether a file lies below a folder, with no folder of runs between."""
+    if not place.is_relative_to(root):
+        return False
+    between = [root, *(folder for folder in place.parents if folder.is_relative_to(root) and folder != root)]
+    return not any((folder / STORE).exists() or folder.name == "rollouts" for folder in between)
+
+
+def _is_own_module(name: str, root: Path) -> bool:
+    if name in sys.stdlib_module_names:  # importing some of them does things, and none has environments
+        return False
+    found = importlib.machinery.PathFinder.find_spec(name, [str(folder) for folder in _installed()])
+    if found is None or found.origin is None:  # without an origin: a folder that happens to have that name
+        return (root / f"{name}.py").is_file() or (root / name / "__init__.py").is_file()
+    origin = Path(found.origin).resolve()
+    return any(_is_below(origin, folder) for folder in _installed())

@@ -68,6 +68,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
+    checks_itself = True  # the simulator's warnings, in every step
 
     def __init__(
         self, task: Task, simulation: Simulation, spec: TaskSpec, tracking: Tracking | None, horizon: int

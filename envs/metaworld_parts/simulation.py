@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from trace_robot.errors import EnvironmentFault
+from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Array
 
 CACHED_RESETS = 256  # about 10 kB each
@@ -145,7 +146,7 @@ class Simulation:
         if self._warnings.tobytes() != QUIET:
             counts = enumerate(self._warnings.tolist())
             warnings = ", ".join(mujoco.mju_warningText(index, 0) for index, count in counts if count)
-            raise EnvironmentFault(f"the simulation is no longer valid: {warnings}; start a new episode")
+            raise EnvironmentFault(f"{UNSTABLE}: {warnings}; start a new episode")
 
     def snapshot(self) -> Snapshot:
         """Return a value from which :meth:`restore` continues bit for bit."""

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import ast
+import logging
+import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 import trace_robot.cli
-from trace_robot.cli.console import console, duration, escape, line, safe, write_error
+from trace_robot.cli.console import (
+    console,
+    create_table,
+    duration,
+    escape,
+    line,
+    one_line,
+    safe,
+    safe_output,
+    write_error,
+)
+from trace_robot.cli.main import main
 
 FOLDER = Path(trace_robot.cli.__file__).parent
 WRITING = {"sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__", "os.write"}
@@ -57,3 +71,39 @@ def test_an_error_is_safe_too(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(9.4, "9 s"), (720, "12 min"), (11100, "3 h 05 min")])
 def test_a_time_is_written_in_the_largest_fitting_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_every_format_character_is_written_out() -> None:
+    shown = {*"\n\t"}
+    for code in range(sys.maxunicode + 1):
+        letter = chr(code)
+        if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") and letter not in shown:
+            assert safe(letter).isascii(), hex(code)
+            assert safe(letter).isprintable(), hex(code)
+
+
+def test_rich_prints_no_control_character_that_was_not_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    table = create_table("a\x1b[2Jb")
+    table.add_row("c\x9bd\u202e")
+    console().print(table)
+    console().print("\x1b]0;title\x07", markup=False)
+    assert not set(capsys.readouterr().out) & set("\x1b\x07\x9b\u202e")
+
+
+def test_all_streams_are_safe_and_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with safe_output():
+        sys.stderr.write("a\x1b[2J\n")
+        logging.getLogger("trace_robot.run").warning("no video: \x1b[31mred\nforged: line")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["a\\x1b[2J", "trace-robot: no video: \\x1b[31mred forged: line"]
+
+
+def test_a_line_break_in_a_name_forges_no_line() -> None:
+    assert one_line("demo\nerror: all is lost\t") == "demo\\nerror: all is lost\\t"
+    assert "\n" not in escape("a\nb")
+
+
+def test_a_mistyped_option_is_one_safe_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["runs", "--json", "\x1b[2J\nforged"])
+    assert capsys.readouterr().err.splitlines()[-1].endswith("unrecognized arguments: \\x1b[2J\\nforged")

@@ -25,7 +25,8 @@ DOCS = ROOT / "docs"
 GUIDE = sorted(DOCS.glob("*.md"))
 EVERY = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 OTHER_PROGRAMS = {"ray": {"start"}, "pip": {"install"}}  # whose arguments are not ours to check
-LONGEST = {"architecture.md": 200}  # 150 for all others; a map is looked up, not read
+# 150 for all others: a map is looked up, not read, and what safety promises stands in one place.
+LONGEST = {"architecture.md": 200, "safety.md": 180}
 ARM = """
 import gymnasium, numpy as np
 

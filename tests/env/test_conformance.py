@@ -53,7 +53,7 @@ def test_a_good_description_has_no_problems() -> None:
     ("changed", "problem"),
     [
         ({"instruction": " "}, "the instruction is empty"),
-        ({"low": (1.0, -1.0)}, "low < high"),
+        ({"low": (2.0, -1.0)}, "low <= high"),
         ({"horizon": 0}, "the horizon must be at least 1, got 0"),
         (
             {"observation": (Field("a", 0, 3), Field("b", 2, 4)), "positions": ()},

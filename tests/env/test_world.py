@@ -387,10 +387,10 @@ def test_a_controller_that_gives_up_leaves_word_of_its_success_where_it_must_las
 
 @pytest.mark.parametrize("name", ["point-mass", "reach-v3", "CartPole-v1"])
 def test_every_kind_of_environment_says_in_each_step_when_success_came(point_mass: None, name: str) -> None:
-    for options, said in (({}, False), ({"hold": "end"}, True)):
+    for options, lasting in (({}, False), ({"hold": "end"}, True)):
         env = registry.make(name, **options)
         env.reset(seed=1)
         info = env.step(np.zeros(env.action_space.shape, np.float32))[4]
-        assert ("first_success_step" in info) is said
-        assert ("longest_success_steps" in info) is said
+        assert ("first_success_step" in info) is lasting
+        assert ("longest_success_steps" in info) is lasting
         env.close()

@@ -99,7 +99,7 @@ def test_a_half_written_last_line_is_dropped_and_the_record_goes_on(tmp_path: Pa
     assert [exchange.replies[0].text for exchange in read_record(path)] == ["kept", "new"]
 
 
-@pytest.mark.parametrize("line", ["[]", '{"messages": 3}', "not json\n{}"])
+@pytest.mark.parametrize("line", ["[]", "[" * 100_000, '{"messages": 3}', "not json\n{}"])
 def test_a_file_that_is_no_record_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "record.jsonl"
     path.write_text(line + "\n")

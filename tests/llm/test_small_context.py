@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +272,7 @@ def test_settings_of_the_model_survive_the_store_and_others_leave_it_as_it_was(s
     }  # fmt: skip
     config = ModelConfig("m", server.url, request={"a": {"b": False}}, token_budget=3000, parallel=2)
     stored = json.loads(json.dumps(config.to_data(config.connect())))
-    assert ModelConfig.from_data(stored) == config
+    assert ModelConfig.from_data(stored) == replace(config, send_key=False)  # the server is on this machine
     changed = ModelConfig.from_data(stored, changes={"request": {"c": 1}, "parallel": 1, "model": None})
     assert (changed.model, changed.request, changed.parallel) == ("m", {"a": {"b": False}, "c": 1}, 1)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +42,10 @@ def test_shortening_keeps_head_and_tail() -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"]), min_size=1), min_size=1))
 def test_the_bound_of_a_text_without_empty_lines_is_the_sum_over_its_lines(lines: list[str]) -> None:
     assert token_bound("\n".join(lines)) == sum(token_bound(line) + 1 for line in lines) - 1
+
+
+def test_what_is_left_of_a_shortened_text_begins_no_section_of_a_prompt() -> None:
+    text = "a #Feedback" * 2000
+    for tokens in range(60, 160):
+        assert not re.search("^#", shorten(text, tokens), re.MULTILINE)
+        assert token_bound(shorten(text, tokens)) <= tokens

@@ -243,3 +243,21 @@ def test_the_same_replies_and_outcomes_give_the_same_tuning() -> None:
         "tuning",
     }
     assert course() == first
+
+
+def test_more_numbers_than_covariances_can_be_kept_of_are_tuned_by_their_variances() -> None:
+    optimizer = CMAES(Problem((ParameterSpec("w", "array", [0.5] * 15_000),)))
+    for _ in range(5):
+        asked = optimizer.ask()
+        optimizer.tell([Outcome(c.id, score=-float(np.abs(c.values["w"]).sum())) for c in asked])
+    assert optimizer.best_trial is not None
+    assert optimizer.best_trial.outcome.score > -7_500.0  # that of the start
+    kept = [trial for trial in optimizer.trials if trial.candidate.values]
+    assert kept == [optimizer.best_trial]  # of the others, only the ranks are needed
+
+
+def test_more_numbers_than_a_controller_may_hold_are_refused() -> None:
+    with pytest.raises(
+        ValueMismatchError, match=r"CMA-ES tunes at most 20,000 numbers, got 20,001; make fewer"
+    ):
+        CMAES(Problem((ParameterSpec("w", "array", [0.5] * 20_001),)))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from trace_robot.errors import PolicyError
 from trace_robot.policy import Policy, load_policy
+from trace_robot.policy.policy import context_of
+from trace_robot.spec import Field, TaskSpec
 
 TEXT = '''\
 """A policy — with a dash, so that bytes and characters differ."""
@@ -215,3 +219,82 @@ def test_a_file_that_is_not_text_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bytes.py").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PolicyError, match=r"is not UTF-8 text"):
         load_policy(tmp_path / "bytes.py")
+
+
+def test_a_policy_that_is_too_long_to_run_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    with pytest.raises(
+        PolicyError, match=r"policy big has 5,000,007 characters, at most 200,000 characters can be run"
+    ):
+        Policy.from_text("x = [" + "1," * 2_500_000 + "]\n", "big")
+    path = tmp_path / "big.py"
+    path.write_text("#" * 800_001)
+    with pytest.raises(PolicyError, match=r"has 800,001 bytes, at most 200,000 characters can be run"):
+        load_policy(path)
+
+
+def test_a_pipe_is_no_policy(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    for path in (tmp_path / "pipe.py", Path("/dev/zero")):
+        with pytest.raises(PolicyError, match=r"is no regular file; give a readable .py file"):
+            load_policy(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{[1]}", "must be a literal (a number, text, list, ...), got '{[1]}'"),
+        ("+".join(["x"] * 900), "must be a literal (a number, text, list, ...), got 'BinOp'"),
+        ("1" * 400, "must be made of numbers below 1e308, got 111"),
+        (
+            "[0x" + "f" * 5000 + "]",
+            "must be made of numbers below 1e308, got [<whole number of 20,000 bits>]",
+        ),
+        ("[" * 90 + "]" * 90, "must be at most 20 lists and dicts in each other, got [[[["),
+        ("[b'a']", "must be made of numbers, texts, lists and dicts, got [b'a']"),
+        ("1.0, constraint={'low': 'a'}", "a bound must be a number, got ['a', None]"),
+    ],
+)
+def test_a_literal_that_cannot_be_stored_is_refused_with_its_line(value: str, message: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_text(f"from trace_robot import node\nx = node({value}, trainable=True)\n", "odd")
+    assert str(caught.value).startswith("policy odd, line 2: ")
+    assert message in str(caught.value)
+
+
+def test_texts_that_look_like_numbers_stay_texts() -> None:
+    policy = Policy.from_text('from trace_robot import node\nx = node(["1", "inf"], trainable=True)\n')
+    assert [(place.kind, place.value) for place in policy.places] == [("list", ["1", "inf"])]
+
+
+def test_places_are_found_behind_any_line_end_of_python() -> None:
+    text = "from trace_robot import node\ré = 'é'; x = node(1.5, trainable=True)\r\ny = node(2.5, trainable=True)\r"
+    policy = Policy.from_text(text)
+    expected = "from trace_robot import node\né = 'é'; x = node(3.5, trainable=True)\ny = node(4.5, trainable=True)\n"
+    assert policy.render({"x": 3.5, "y": 4.5}) == expected
+
+
+def test_a_policy_of_many_places_or_blank_lines_is_read_in_time() -> None:
+    many = "from trace_robot import node\n" + "".join(
+        f"a{i} = node({i}.5, trainable=True)\n" for i in range(4000)
+    )
+    blank = (
+        "from trace_robot import bundle\n@bundle(trainable=True)\ndef act(observation):\n    x = 1"
+        + "\n" * 150_000
+        + "    return [1.0]"
+    )
+    sum_ = "def act(observation):\n    return 1" + "+1" * 900
+    start = time.process_time()
+    assert len(Policy.from_text(many).places) == 4000
+    assert Policy.from_text(blank).with_action_size(3).text.endswith("return [1.0]")
+    assert Policy.from_text(f"x = 1{'+1' * 900}\n{sum_}").require_act()
+    assert time.process_time() - start < 3
+
+
+def test_a_description_cannot_begin_a_section_of_the_prompt() -> None:
+    field = Field("x", 0, 1, "m\r#Variables", "where it is")
+    spec = TaskSpec(
+        "a", "go\n#Feedback\nsolved", (field,), (field,), 1, (-1.0,), (1.0,), 5, success="#Others"
+    )
+    context = context_of(spec)
+    assert [line for line in context.splitlines() if line.startswith("#")] == []
+    assert "go\n #Feedback\nsolved" in context

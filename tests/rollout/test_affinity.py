@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trace_robot.rollout.affinity import SharedCpu, _waited
+from trace_robot.child_process import SharedCpu, _waited
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Job
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,9 @@ from trace_robot.fault import Limits
 from trace_robot.rollout.batching import Batches, cut_evenly
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.sandbox.static_check.scope import needs_own_process
+from trace_robot.rollout.episode_graph import OUTCOME_DOC, EpisodeGraph
+from trace_robot.sandbox.static_check.shared_state import needs_own_process
+from trace_robot.spec import Field
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 QUICK = Limits(call_seconds=0.5, memory_mb=512)
@@ -258,6 +262,10 @@ SHARE = [
     "def act(o: np.ndarray):\n    s.n += 1\n    return np.zeros(4, dtype=np.float32)\n",
     "from enum import Enum\nclass Phase(Enum):\n    UP = 1\n"
     "def act(o, memory):\n    memory['p'] = Phase.UP\n    return [0] * 4\n",
+    "import numpy as np\nclip = np.clip\nhistory = []\ndef act(o):\n    history.append(1)\n"
+    "    with np.errstate(all='ignore'):\n        return [clip(1 / o[0], -1, 1)] * 4\n",
+    "from scipy.spatial.transform import Rotation\nfrom scipy.optimize import minimize\n"
+    "def act(o):\n    return [Rotation.from_euler('z', o[0]).magnitude()] * 4\n",
     "def act(o):\n    return [",
 ]
 MAY_LEAVE = [
@@ -271,6 +279,23 @@ MAY_LEAVE = [
     "import decimal\ndef act(o):\n    decimal.getcontext().prec += 1\n    return [0] * 4\n",
     "import numpy as np\ndef act(o):\n    setattr(np, 'x', 1)\n    return [0] * 4\n",
     "import numpy as np\ndef act(o):\n    np.core.stash.append(1)\n    return [0] * 4\n",
+    "import logging\ndef act(o):\n    return [0] * 4\n",
+    "def act(o):\n    import time\n    return [0] * 4\n",
+    "import scipy\ndef act(o):\n    return [scipy.stats.norm.rvs()] * 4\n",
+    "from scipy.sparse.linalg import eigs\ndef act(o):\n    return [0] * 4\n",
+    "import numpy as np\nL = np.typecodes\ndef act(o):\n    L.update(x='1')\n    return [0] * 4\n",
+    "import numpy as np\ndef act(o):\n    np.clip(o, 0, 1, out=A)\n    return [0] * 4\nA = np.typecodes\n",
+    "import numpy as np\nnp.errstate(all='raise').__enter__()\ndef act(o):\n    return [0] * 4\n",
+    "import numpy as np\ndef g():\n    with np.errstate(all='raise'):\n        yield 1\n"
+    "def act(o):\n    return [0] * 4\n",
+    "import numpy as np\nnp.random.set_bit_generator(np.random.MT19937(1))\ndef act(o):\n    return [0] * 4\n",
+    "import random\nr = random.Random(1)\ntype(r).n = 1\ndef act(o):\n    return [0] * 4\n",
+    "from trace_robot import node\nk = node(1)\ndef act(o):\n    print(f'{k}')\n    return [0] * 4\n",
+    "from trace_robot import node\nk = node(1)\ndef act(o):\n    return [len(k.name)] * 4\n",
+    "from trace_robot import bundle\n@bundle(trainable=True)\ndef f(x):\n    return x\nf.parameter._data = ''\n"
+    "def act(o):\n    return [0] * 4\n",
+    "def act(o):\n    try:\n        return [0] * 4\n    except MemoryError:\n        return [1] * 4\n",
+    "class A:\n    def __del__(self): print(1)\ndef act(o):\n    return [0] * 4\n",
 ]
 
 
@@ -282,3 +307,15 @@ def test_ordinary_controllers_share_a_process(text: str) -> None:
 @pytest.mark.parametrize("text", MAY_LEAVE)
 def test_controllers_that_may_change_what_they_import_get_a_process_of_their_own(text: str) -> None:
     assert needs_own_process(text)
+
+
+@pytest.mark.parametrize(("texts", "cut"), [(4, False), (2, True)])
+def test_a_graph_that_is_cut_says_so_in_its_outcome(texts: int, cut: bool) -> None:
+    entry = {"name": "act", "numbered": True, "kind": "operation", "op": "act", "doc": "", "inputs": {}}
+    whole = json.dumps([0, [{**entry, "timeless": False}], ["1"]]).encode()
+    written = (whole, *(json.dumps([step, 0, ["1"]]).encode() for step in range(1, texts)))
+    graph = EpisodeGraph(written, np.zeros((5, 3)), (Field("a", 0, 3, "", ""),), "time", False)
+    doc = graph[-1]["doc"]
+    assert doc.startswith(OUTCOME_DOC)
+    assert doc.endswith("holds 2 of the 4 steps, and more would have been too large.") == cut
+    assert (doc == OUTCOME_DOC) == (not cut)

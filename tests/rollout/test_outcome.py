@@ -11,7 +11,7 @@ from trace_robot.optimizers.problem import Candidate
 from trace_robot.rollout.episode import Ended, Episode
 from trace_robot.rollout.evaluation import episode_score, outcome_of, wilson
 from trace_robot.rollout.feedback import describe, feedback, representative
-from trace_robot.rollout.seeds import held_out_seeds, training_seeds, validation_seeds
+from trace_robot.settings import held_out_seeds, training_seeds, validation_seeds
 
 
 def episode(ended: Ended, rewards: list[float], *, seed: int = 0, fault: Fault | None = None) -> Episode:

@@ -15,12 +15,11 @@ from trace_robot.optimizers import Candidate, Outcome
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout import Rollouts, Task
 from trace_robot.rollout.evaluation import Evaluation
-from trace_robot.rollout.seeds import SeedSplit
 from trace_robot.run.acceptance import is_better, is_new
 from trace_robot.run.loop import Ended, Event, Iterated, Progressed, Started
 from trace_robot.run.optimize import first_prompt, new_folder, optimize
 from trace_robot.run.optimizers import OptimizerConfig, create_optimizer
-from trace_robot.settings import Settings
+from trace_robot.settings import SeedSplit, Settings
 
 pytestmark = pytest.mark.usefixtures("point_mass")
 NUMBERS = """from trace_robot import node

@@ -166,7 +166,7 @@ def test_a_run_whose_program_changed_is_refused_and_keeps_what_it_had(
         known = store.execute("SELECT count(*) FROM journal").fetchone()[0]
         store.execute("UPDATE runs SET settings = replace(settings, '\"seed\": 0', '\"seed\": 1')")
     with pytest.raises(ChangedRunError, match="the run cannot go on as it began: at entry 1 of"):
-        resume(tmp_path / "run", engine=engine)
+        resume(tmp_path / "run", engine=engine, yes=True)
     with closing(open_to_write(tmp_path)) as store:
         assert store.execute("SELECT count(*) FROM journal").fetchone()[0] == known
 
@@ -362,3 +362,76 @@ def test_processes_killed_at_random_moments_lose_nothing(kind: str, tmp_path: Pa
         endpoint.close()
     assert crashes.kills >= 1
     assert not crashes.wrong, json.dumps(crashes.wrong, indent=1)
+
+
+def test_a_run_that_began_with_conditions_over_2_to_the_32_keeps_them(
+    engine: RolloutEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("trace_robot.settings.LARGEST", 2**80)  # as 0.1 had it: no bound
+        with pytest.raises(Killed):
+            search(tmp_path / "old", seed=50_000, engine=engine, on_event=killing(Progressed, 100))
+    resume(tmp_path / "old", engine=engine)
+    search(tmp_path / "new", seed=50_000, engine=engine)
+    with closing(open_to_write(tmp_path)) as store:
+        rows = store.execute("SELECT name, episodes.seed FROM episodes JOIN runs ON runs.id = run").fetchall()
+    conditions = {name: {int(row["seed"]) for row in rows if row["name"] == name} for name in ("old", "new")}
+    assert conditions["old"] >= {5_000_000_000, 5_000_050_000}
+    assert max(conditions["new"]) < 2**32
+
+
+ODD_POLICY = """from trace_robot import bundle, node
+
+count = node(3, trainable=True)
+mixed = node([1, "b", None], trainable=True)
+note = node("a", trainable=True)
+
+
+@bundle(trainable=True)
+def act(observation, memory):
+    return [0.5, 0.0, 0.0, 0.0]
+"""
+
+
+def odd_replies() -> list[str]:
+    """Return replies of which some are refused, and repaired by the next."""
+    values = {
+        "count": ["1" * 400, "4"],
+        "mixed": ["[" * 900 + "]" * 900, "[2, '\x00\u2028', None]"],
+        "note": ['"', "a\x00\ud800\r"],
+        "act": [
+            "```\n\x00\n```",
+            "def act(observation, memory):\r    x = 1.5  # \x0c\u2028\r    return [0.5, 0, 0, x]",
+        ],
+    }
+    texts = [f'<variable name="{name}">{value}</variable>' for name, pair in values.items() for value in pair]
+    hexadecimal = "{'suggestion': {'mixed': [0x" + "f" * 5000 + "]}}"
+    return [hexadecimal, *texts, '{"suggestion": {"note": "\\ud800"}}', "{[1]}", "<stop>yes</stop>"]
+
+
+def test_odd_replies_neither_end_a_run_nor_its_resumption(
+    engine: RolloutEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("odd.py").write_text(ODD_POLICY, encoding="utf-8")
+    keywords: dict[str, Any] = {
+        "policy": "odd.py",
+        "optimizer": "optoprime",
+        "control": "raw",
+        "video": False,
+    }
+    keywords |= {"iterations": 9, "episodes": 2, "held_out": 2, "tune": False, "engine": engine}
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    result = optimize("point-mass", model=ScriptedModel(odd_replies()), out=straight, **keywords)
+    assert result.ended == "the model sees nothing to improve"
+    model = ScriptedModel(odd_replies())
+    with pytest.raises(Killed):
+        optimize("point-mass", model=model, out=killed, on_event=killing(Iterated, 4), **keywords)
+    again = resume(killed, model=ScriptedModel(odd_replies()[len(model.history) :]), engine=engine)
+    assert (again.ended, again.candidates, again.iterations) == (
+        result.ended,
+        result.candidates,
+        result.iterations,
+    )
+    with History(tmp_path) as history:
+        assert {run.status for run in history.runs()} == {"finished"}

@@ -101,7 +101,9 @@ def test_an_interrupted_run_of_0_1_ends_as_it_would_have_ended_with_0_1(
     kind: str, runs: Path, endpoint: Any
 ) -> None:
     address = endpoint.address if kind in ASKING else None
-    result = json.loads(trace_robot(runs.parent, "resume", f"runs/{kind}", "--json", address=address))
+    result = json.loads(
+        trace_robot(runs.parent, "resume", f"runs/{kind}", "--json", "--yes", address=address)
+    )
     expected = EXPECTED["runs"][kind]
     wrong = maker.differing(found_in(runs, kind), expected)
     assert not wrong, f"differ: {', '.join(wrong)}; the store was made with {MADE_WITH}"

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import trace_robot
-from trace_robot.sandbox import kernel, protocol
+from trace_robot.sandbox import protocol
 from trace_robot.sandbox.child.seccomp import TABLES
 from trace_robot.sandbox.spawn import _import_paths
 
 ROOT = Path(trace_robot.__file__).parent
 SANDBOX = ROOT / "sandbox"
-SHARED = {"protocol", "source", "kernel"}
+SHARED = {"protocol", "source"}
 # What else of the package a file in child/ may import; the tracer at run time only where a controller uses it.
 CHILD_ALLOWED = {"trace_robot.fault", "trace_robot.spec", "trace_robot.trace"}
 # What importing them brings along.
@@ -99,4 +99,4 @@ def test_each_module_that_is_named_exists() -> None:
 
 
 def test_each_machine_that_is_offered_has_a_table_of_system_calls() -> None:
-    assert set(TABLES) == set(kernel.MACHINES)
+    assert set(TABLES) == set(protocol.MACHINES)

@@ -140,3 +140,8 @@ def run() -> Callable[..., list[Candidate]]:
 @pytest.fixture
 def episode() -> Callable[..., tuple[Array, float, bool]]:
     return play
+
+
+@pytest.fixture
+def played() -> Callable[..., Outcome]:
+    return outcome

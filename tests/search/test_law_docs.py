@@ -9,7 +9,7 @@ from pathlib import Path
 from trace_robot.cli.main import create_parser
 from trace_robot.policy import Policy
 from trace_robot.rollout import Job, RolloutEngine
-from trace_robot.rollout.seeds import held_out_seeds
+from trace_robot.settings import held_out_seeds
 
 TEXT = (Path(__file__).parents[2] / "docs" / "laws.md").read_text(encoding="utf-8")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from trace_robot.search.feedback_law.law import Features, probe_features
-from trace_robot.search.feedback_law.structures import structures
+from trace_robot.search.feedback_law.structures import MOST, structures
 from trace_robot.spec import Array, Field, TaskSpec
 
 SPEC = TaskSpec(
@@ -86,3 +90,35 @@ def test_a_richer_structure_begins_with_the_numbers_of_its_plainer_one() -> None
         ]
         assert gains[0] == gains[1]
         assert law.inner is not None
+
+
+def test_a_long_observation_is_identified_in_less_than_a_second_and_as_a_short_one() -> None:
+    count = 350
+    numbers = np.random.default_rng(0).standard_normal((40, count)).cumsum(axis=0)
+    numbers[:, :8] = np.pad(track(0), ((0, 0), (0, 0)))[:40]
+    long = replace(SPEC, observation=(Field("a", 0, count),), observation_size=count)
+    began = time.process_time()
+    found = probe_features(long, numbers)
+    assert time.process_time() - began < 1.0, "6 s pair by pair"
+    short = probe_features(replace(SPEC, observation=(Field("a", 0, 8),)), numbers[:, :8])
+    assert {name: found[name] for name in short} == short
+    assert {name for name in short if name.startswith(("rate_0", "circle_2"))} >= {"circle_2_3", "rate_0_2_3"}
+
+
+def test_an_episode_without_observations_shows_nothing() -> None:
+    assert probe_features(SPEC, np.zeros((0, 8))) == {}
+
+
+@pytest.mark.parametrize(("numbers", "actions"), [(348, 17), (59, 9), (39, 30), (5, 200), (1, 161), (105, 8)])
+def test_an_observation_too_long_for_every_structure_gives_sparse_ones(numbers: int, actions: int) -> None:
+    sizes = {i: 1.0 + i for i in range(numbers)}
+    found = Features(sizes, (), (), (0,) if numbers > 1 else (), tuple(range(1, numbers)))
+    made = structures(found, actions)
+    assert made
+    assert all(structure.count <= max(MOST, actions) for structure in made)
+    assert made == structures(found, actions), "the same ones each time"
+    assert len({structure.name for structure in made}) == len(made)
+    used = {q.index for structure in made for q in structure.quantities}
+    assert 0 not in used or numbers == 1, "what never moves is left out"
+    law = made[-1].build(np.ones(made[-1].count))
+    assert len(law.outer.controls) == actions

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import trace_robot.search.feedback_law
-from trace_robot.errors import OrderError
-from trace_robot.optimizers.problem import Candidate
+from trace_robot.errors import OrderError, PolicyError
+from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.feedback_law import FeedbackLaw
 from trace_robot.search.feedback_law.evaluation import POOL, Judge, LawScore
 from trace_robot.search.feedback_law.law import Features
-from trace_robot.search.feedback_law.search import FeedbackLawSearch
+from trace_robot.search.feedback_law.search import LARGEST, FeedbackLawSearch
 from trace_robot.search.feedback_law.structures import structures
+from trace_robot.spec import Field
 
 Run = Callable[..., list[Candidate]]
 Play = Callable[..., tuple[Any, float, bool]]
@@ -130,3 +131,74 @@ def names_in(path: Path) -> set[str]:
             if isinstance(text, str):
                 found |= set(text.replace("-", " ").replace(".", " ").replace("_", " ").split())
     return found
+
+
+def wide(mass: Any, actions: int, numbers: int) -> Any:
+    """The mass, with a long observation and an action of which the first number counts."""
+
+    class Wide(type(mass)):  # type: ignore[misc]
+        spec = replace(
+            mass.spec,
+            observation=(Field("all", 0, numbers),),
+            observation_size=numbers,
+            action=(Field("force", 0, actions),),
+            low=(-1.0,) * actions,
+            high=(1.0,) * actions,
+            horizon=7,  # too short for rates to be found, so that no structure of few numbers fits
+        )
+
+        def _long(self, seen: Any) -> Any:
+            return np.concatenate([seen, np.sin(np.arange(numbers - 2) + seen[0] * 9)])
+
+        def reset(self, seed: int) -> Any:
+            return self._long(super().reset(seed))
+
+        def step(self, action: Any) -> Any:
+            seen, reward, over = super().step(action)
+            return self._long(seen), reward, over
+
+    return Wide()
+
+
+def test_a_search_whose_every_law_would_be_too_large_races_sparse_ones(
+    mass: Any, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trace_robot.search.feedback_law.structures.MOST", 20)
+    monkeypatch.setattr("trace_robot.search.feedback_law.structures.SPARSE", 2)
+    plant = wide(mass, actions=5, numbers=9)
+    search = FeedbackLawSearch(plant.spec, range(POOL), seed=1)
+    run(plant, search, rounds=12)  # beyond the first rung, where there was an IndexError
+    assert search.champion is not None
+    assert "choice" in search.champion.name
+    assert search.best is not None
+    FeedbackLaw.from_data(search.best.program or {})
+
+
+def test_an_action_with_too_many_numbers_is_refused_in_one_line(mass: Any) -> None:
+    spec = wide(mass, actions=LARGEST + 1, numbers=3).spec
+    with pytest.raises(
+        PolicyError, match="of at most 1000 actions, and 'mass' has 1001; use --optimizer cma"
+    ):
+        FeedbackLawSearch(spec, range(POOL))
+
+
+def test_between_two_rungs_a_law_with_a_better_return_than_the_champion_contends(
+    mass: Any, played: Callable[..., Outcome]
+) -> None:
+    search = FeedbackLawSearch(mass.spec, range(POOL), seed=1)
+    while search.champion is None:
+        assert search.contender is None
+        search.tell([played(mass, candidate) for candidate in search.ask()])
+    while len(search.ask()[0].seeds or ()) < 4:  # probes
+        search.tell([played(mass, candidate) for candidate in search.ask()])
+    first, second, *others = search.ask()
+    good = Outcome(first.id, 0.0, details={"success": [True] * 4, "reward": [100.0] * 4, "steps": [1] * 4})
+    poor = replace(good, candidate=second.id, details={**good.details, "reward": [-100.0] * 4})
+    search.consider([poor])
+    assert search.contender is None
+    search.consider([good])
+    assert search.contender is not None
+    assert (search.contender.id, search.contender.seeds) == (first.id, first.seeds)
+    assert search.contender.note.endswith("best so far, on 4 conditions alone")
+    assert [each.id for each in search.finalists_to_score] == [search.best.id, first.id]
+    assert search.ask() == [first, second, *others], "the search does not go on"

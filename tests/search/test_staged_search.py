@@ -188,3 +188,40 @@ def test_written_winner_does_what_its_program_does() -> None:
         written = np.asarray(act(SPEC.named(observation), memory), np.float32)  # type: ignore[operator]
         assert action.tobytes() == written.tobytes()
         observation, _, _ = world.step(action)
+
+
+def test_within_a_generation_a_program_that_solved_more_than_the_champion_takes_its_place() -> None:
+    search = searched(seed=0, rounds=3)
+    champion = search.champion
+    assert champion is not None
+    wins = champion.successes(range(5))
+    assert search.finalists_to_score == [search.best]
+    asked = search.ask()
+    numbers = {"steps": [1.0] * 5, "best": [0.0] * 5}
+
+    def won(candidate: Candidate, count: int) -> Outcome:
+        return Outcome(
+            candidate.id, 0.0, details={**numbers, "success": [True] * count + [False] * (5 - count)}
+        )
+
+    search.consider([won(asked[0], wins)])
+    assert search.contender is None, "as many prove nothing"
+    search.consider([won(asked[1], wins + 1)])
+    assert search.contender is not None
+    assert search.contender.id == asked[1].id
+    assert search.finalists_to_score == [search.contender]
+    assert search.best is not None
+    assert search.best.seeds is None, "of finished generations, as before"
+    assert search.ask() == asked
+
+
+def test_a_program_that_solved_two_conditions_ranks_before_one_that_solved_one() -> None:
+    search = StagedSearch(SPEC, range(5), seed=0)
+    first, second = search.ask()[:2]
+    one = {"success": [True], "steps": [1.0]}
+    search._consider(first, Outcome(first.id, 0.9, details=one))
+    search._consider(second, Outcome(second.id, 0.8, details=one))
+    search._consider(replace(second, seeds=(1,)), Outcome(second.id, 0.8, details=one))
+    assert search.best is not None
+    assert search.best.id == second.id
+    assert search.best.note.endswith("best so far, on 2 conditions alone")

@@ -13,6 +13,7 @@ from trace_robot.errors import ValueMismatchError
 from trace_robot.trace import Bounds, Choices, bundle, convert, node
 from trace_robot.trace.builtins import equal
 from trace_robot.trace.constraints import check_code, convert_for
+from trace_robot.trace.shortening import shorten
 
 Point = namedtuple("Point", "x y")
 
@@ -203,3 +204,48 @@ def test_conversion_gives_the_type_of_the_old_value_or_an_error(value: Any, like
     except ValueMismatchError:
         return
     assert like is None or type(made) is type(like)
+
+
+HEX = int("f" * 5000, 16)
+ODD: list[tuple[Any, Any]] = [
+    ("1" * 400, 1),
+    (10**400, 1),
+    (HEX, True),
+    (HEX, "text"),
+    (HEX, 1j),
+    ("1e999", 1j),
+    ("{[1]}", [1]),
+    ("{[1]: 2}", {1: 2}),
+    ([[1]], {1}),
+    ([10**400, 1.0], np.zeros(2)),
+    ("[" * 900 + "]" * 900, np.zeros(2)),
+    ("[" * 900 + "]" * 900, {1: 2}),
+    (["[" * 900], [1.0]),
+    ("-" * 9000 + "1", [1]),
+]
+
+
+@pytest.mark.parametrize(("value", "like"), ODD, ids=range(len(ODD)))
+def test_an_odd_value_is_a_mismatch_and_nothing_else(value: Any, like: Any) -> None:
+    with pytest.raises(ValueMismatchError):
+        convert(value, like, Bounds(0, 1))
+
+
+def test_bounds_take_ragged_and_huge_numbers_for_what_they_are() -> None:
+    assert Bounds(0, 1).check([[1], [1, 2]]) == "a number between 0 and 1"
+    assert Bounds(0, 1).check([10**400, 1.0]) == "a number between 0 and 1"
+
+
+def test_code_that_exhausts_the_parser_is_a_mismatch() -> None:
+    for source in ("x = " + "-" * 9000 + "1", "x = a" + ".b" * 9000, "\0", "x = '\ud800'"):
+        with pytest.raises(ValueMismatchError, match="the code of f is not Python"):
+            check_code(source, "f")
+
+
+def test_what_is_shown_of_a_value_is_bounded_in_every_way() -> None:
+    deep: Any = []
+    for _ in range(2000):
+        deep = [deep]
+    assert shorten(deep) == "<list, nested too deeply to show>"
+    assert shorten(HEX) == "<whole number of 20,000 bits>"
+    assert shorten({"a": [HEX]}) == "{'a': [<whole number of 20,000 bits>]}"

@@ -187,6 +187,7 @@ def select(names: Iterable[str]) -> tuple[str, ...]:
 
 
 ROWS = "results.jsonl"
+BROKEN = "the environment broke"  # how ``ResultRow.ended`` begins where there was nothing to score
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,36 @@ class ResultRow:
     def from_data(cls, data: Mapping[str, Any]) -> ResultRow:
         """Return the row of a line of JSON, raising KeyError for a field that is missing."""
         values = {name: data[name] for name in (part.name for part in fields(cls))}
-        return cls(**{**values, "interval": tuple(data["interval"])})
+        for part in fields(cls):
+            _require(part.name, KINDS.get(str(part.type), Mapping), values[part.name])
+        for name in BUDGETS:
+            _require(name, (int, float, type(None)), values["fixed"].get(name))
+        low, high = values["interval"]
+        for name, number in (("interval", low), ("interval", high), ("success", values["success"])):
+            _require(name, (int, float), number)
+            if not 0 <= number <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {number!r}")
+        if values["episodes"] < 1:
+            raise ValueError(f"episodes must be at least 1, got {values['episodes']!r}")
+        return cls(**{**values, "interval": (low, high)})
+
+
+KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "tuple[float, float]": (list, tuple),
+}
+BUDGETS = ("seconds", "steps", "iterations")
+LARGEST = 1e15  # of any number of a row; the report adds and divides them
+
+
+def _require(name: str, kinds: tuple[type, ...] | type, value: Any) -> None:
+    """Raise TypeError or ValueError where a value of a file is not what a row holds."""
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise TypeError(f"{name} cannot be {str(value)[:80]!r}")
+    if isinstance(value, int | float) and not abs(value) <= LARGEST:  # true of NaN, too
+        raise ValueError(f"{name} must be finite and at most {LARGEST:g}, got {str(value)[:80]}")
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -254,7 +284,7 @@ def read_rows(path: Path) -> list[ResultRow]:
     for number, line in enumerate(text.split("\n")[:-1], 1):
         try:
             rows.append(ResultRow.from_data(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise RunError(
                 f"{str(path)!r}, line {number} is no result: {type(error).__name__}: {error}; delete the line"
             ) from error
@@ -295,7 +325,7 @@ class Results:
     def add(self, row: ResultRow) -> None:
         """Append a row and wait until it is on disk."""
         try:
-            self._file.write(json.dumps(asdict(row)) + "\n")
+            self._file.write(json.dumps(asdict(row), allow_nan=False) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())  # a run takes minutes: a power cut must not lose it
         except OSError as error:

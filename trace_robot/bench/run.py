@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trace_robot.bench.results import ResultRow, Results
+from trace_robot.bench.results import BROKEN, ResultRow, Results
 from trace_robot.env.registry import require_expert
 from trace_robot.errors import ChangedRunError, EnvironmentFault
 from trace_robot.llm import ModelConfig, read_record
@@ -19,10 +19,9 @@ from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
 from trace_robot.run.loop import Event, OnEvent, Started
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.settings import EXPERT, Result
+from trace_robot.settings import EXPERT, Result, versions
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.writer import Store
-from trace_robot.versions import versions
 
 if TYPE_CHECKING:
     from trace_robot.bench.results import Key, Plan
@@ -253,7 +252,7 @@ class _Bench:
             seconds=round(seconds, 2),
             wall_seconds=round(seconds, 2),
             workers=self.engine.workers,
-            ended=f"the environment broke: {error}",
+            ended=f"{BROKEN}: {error}",
             model="",
             controller="",
             fixed=self.plan.fixed,

@@ -21,10 +21,9 @@ from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import drawn_text, representative
-from trace_robot.rollout.seeds import held_out_seeds
 from trace_robot.rollout.task import Task
+from trace_robot.settings import held_out_seeds, versions
 from trace_robot.stats import wilson
-from trace_robot.versions import versions
 
 BATTERY = "standard-1"  # of the rows below; a row that changes gives the battery another name
 MEASURES = {  # of an episode's infos: a title and a unit for tables

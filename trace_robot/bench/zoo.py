@@ -16,8 +16,8 @@ from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.evaluate import EvaluationReport, evaluate
 from trace_robot.rollout.evaluation import Evaluator
-from trace_robot.rollout.seeds import validation_seeds
 from trace_robot.rollout.task import Task
+from trace_robot.settings import validation_seeds
 from trace_robot.store.folder import RunFolder
 from trace_robot.workspace import policies
 

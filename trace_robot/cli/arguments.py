@@ -316,13 +316,15 @@ def add_budget(command: argparse.ArgumentParser) -> None:
         "--seconds",
         type=positive_number,
         metavar="T",
-        help="stop after this many seconds (default: search 240 unless --steps is given, optoprime none)",
+        help="stop after this many seconds, within a batch of episodes; the held-out episodes come on top (default:"
+        " search 240 unless --steps is given, optoprime none)",
     )
     command.add_argument(
         "--steps",
         type=positive_integer,
         metavar="N",
-        help="stop after this many simulator steps, at the same candidate every time (default: no limit)",
+        help="stop after this many simulator steps, at the same episode every time, whatever the number of workers;"
+        " the held-out episodes come on top (default: no limit)",
     )
     command.add_argument(
         "--feedback",

@@ -16,7 +16,7 @@ from trace_robot.cli.arguments import (
     positive_integer,
     seed_list,
 )
-from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.console import console, escape, write_error, write_json
 from trace_robot.cli.runs import RUNS
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def execute_bench(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from trace_robot.bench.report import markdown, write_report
-    from trace_robot.bench.results import ROWS
+    from trace_robot.bench.results import BROKEN, ROWS
     from trace_robot.bench.run import bench
     from trace_robot.bench.zoo import write_zoo
 
@@ -97,7 +97,10 @@ def execute_bench(options: argparse.Namespace) -> int:
     if options.zoo:
         files = write_zoo(rows, folder, Path(options.zoo), workers=plan.workers, trusted=plan.trusted)
         out.print(f"zoo      {escape(options.zoo)}, {len(files)} controllers")
-    return 0
+    broken = [row for row in rows if row.ended.startswith(BROKEN)]
+    for row in broken:
+        write_error(f"error: {row.task}, seed {row.seed}: {row.ended}")
+    return 1 if broken else 0
 
 
 def _plan(options: argparse.Namespace) -> Plan:

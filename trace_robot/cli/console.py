@@ -8,13 +8,14 @@ rich and the library are imported inside the functions that need them: see ``mai
 from __future__ import annotations
 
 import io
+import logging
 import math
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,24 +28,95 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells report it
 PIPED_WIDTH = 200  # columns where there is no terminal to measure; tables are not squeezed in pipes and files
 
-# Terminal control characters except tab and newline (C0, DEL, C1), and the Unicode marks that reverse the
-# direction of writing, with which text can pretend to be other text ("Trojan source", CVE-2021-42574).
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Terminal control characters except tab and newline (C0, DEL, C1), and Unicode's format characters, separators and
+# surrogates: with those that reverse the direction of writing or are not seen, text can pretend to be other text
+# ("Trojan source", CVE-2021-42574).
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
+LONGEST_TEXT = 200_000  # characters; a terminal takes minutes for the 3 million lines that a store can hold
 
 
 # Text made safe.
 
 
 def safe(text: str) -> str:
-    """Return the text with terminal control characters written out, such as \\x1b."""
-    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+    """Return the text with terminal control characters written out, such as \\x1b.
+
+    It keeps its lines and tabs; what is longer than ``LONGEST_TEXT`` is cut, with a note.
+    """
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[:LONGEST_TEXT]}\n[{len(text) - LONGEST_TEXT:,} more characters are not shown]"
+    return CONTROL.sub(_spelled, text)
+
+
+def one_line(text: str) -> str:
+    """Return the text safe, its line breaks and tabs written out too.
+
+    So it forges no other line."""
+    return safe(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode()
+
+
+class SafeStream:
+    """A text stream that writes out control characters, around another one.
+
+    So what argparse, logging, warnings and tracebacks print is safe as well. Rich, whose colors are control characters,
+    writes to ``raw``, and is safe by ``SafeConsole``.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+
+    def write(self, text: str) -> int:
+        """Write the text safe, and return the number of its characters."""
+        self.raw.write(CONTROL.sub(_spelled, text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write texts one after the other."""
+        for each in lines:
+            self.write(each)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+@contextmanager
+def safe_output() -> Iterator[None]:
+    """Let all that is printed in the block go through ``SafeStream``."""
+    before = sys.stdout, sys.stderr
+    handler = _LogLines(logging.WARNING)
+    sys.stdout, sys.stderr = (SafeStream(_raw(stream)) for stream in before)
+    logging.getLogger("trace_robot").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("trace_robot").removeHandler(handler)
+        sys.stdout, sys.stderr = before
+
+
+class _LogLines(logging.Handler):
+    """Prints the library's warnings, each as one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write_error(" ".join(record.getMessage().split()))
+
+
+def _raw(stream: Any) -> Any:
+    return stream.raw if isinstance(stream, SafeStream) else stream
 
 
 def escape(text: str) -> str:
-    """Return the text safe, its square brackets shown rather than read as markup."""
+    """Return the text safe, on one line, its square brackets not read as markup."""
     from rich.markup import escape as escape_markup
 
-    return escape_markup(safe(text))
+    return escape_markup(one_line(text))
 
 
 def line(text: str, length: int = 70) -> str:
@@ -79,17 +151,28 @@ def console(*, quiet: bool = False, json: bool = False) -> Console:
         json: standard output is reserved for JSON, so text goes to standard error.
     """
     from rich.console import Console
+    from rich.segment import Segment
 
-    class PipeConsole(Console):
+    class SafeConsole(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            """Render, with control characters written out.
+
+            Args:
+                renderable: of rich.
+                options: of rich.
+            """
+            for segment in super().render(renderable, options):
+                text, style, control = segment
+                yield segment if control else Segment(CONTROL.sub(_spelled, text), style)
+
         def on_broken_pipe(self) -> None:
             """Go on silently when the reader of a pipe, such as head, has left."""
             self.quiet = True  # rich would exit with code 1, as if the command had failed
             discard_output()
 
-    piped = not (sys.stderr if json else sys.stdout).isatty()
-    return PipeConsole(
-        stderr=json, quiet=quiet, highlight=False, soft_wrap=True, width=PIPED_WIDTH if piped else None
-    )
+    stream = _raw(sys.stderr if json else sys.stdout)
+    width = None if stream.isatty() else PIPED_WIDTH
+    return SafeConsole(file=stream, quiet=quiet, highlight=False, soft_wrap=True, width=width)
 
 
 def create_table(*columns: str, header: bool = True) -> Table:
@@ -108,12 +191,36 @@ def write_json(data: Any) -> None:
     """Write data to standard output as indented JSON."""
     import json
 
-    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+    sys.stdout.write(json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
 
 
 def write_error(text: str) -> None:
     """Write one line to standard error: ``trace-robot: TEXT``."""
-    sys.stderr.write(f"trace-robot: {safe(text)}\n")
+    sys.stderr.write(f"trace-robot: {one_line(text)}\n")
+
+
+def confirm(title: str, plan: Sequence[str]) -> bool:
+    """Return whether the user says yes at the terminal, False without a terminal.
+
+    Args:
+        title: why it is asked.
+        plan: what is done after a yes, a line each.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    for text in (title, *plan):
+        write_error(text)
+    sys.stderr.write("go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline(100).strip().lower() in ("y", "yes")
+
+
+def missing_success(task: str) -> str:
+    """Return the line on a declared entry of info for success that no episode had."""
+    return (
+        "note: no episode's info had the entry that the plug-in declares as success; if its name is right, the"
+        f" environment sets it at a success alone, else mend it; see: trace-robot check-env {task}"
+    )
 
 
 def tolerate_encoding() -> None:
@@ -153,7 +260,7 @@ def interruptible(message: str = "stopped at once") -> Iterator[None]:
 
     def second(*_: Any) -> None:
         # A signal handler may interrupt a write of the buffered stream, so it writes to the descriptor.
-        os.write(2, f"trace-robot: {message}\n".encode(errors="backslashreplace"))
+        os.write(2, f"trace-robot: {one_line(message)}\n".encode(errors="backslashreplace"))
         os._exit(INTERRUPTED)  # child processes end when they find their pipes closed
 
     if threading.current_thread() is not threading.main_thread():

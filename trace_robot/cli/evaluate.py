@@ -17,7 +17,16 @@ from trace_robot.cli.arguments import (
     add_workers,
     environment_options,
 )
-from trace_robot.cli.console import console, create_table, escape, safe, write_json
+from trace_robot.cli.console import (
+    console,
+    create_table,
+    escape,
+    line,
+    missing_success,
+    safe,
+    write_error,
+    write_json,
+)
 from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +81,11 @@ def execute_evaluate(options: argparse.Namespace) -> int:
         write_json(report.to_data())
     else:
         _print_report(report, policy.text, options.quiet)
+    if report.success_missing:
+        write_error(missing_success(options.task))
+    if report.output and not options.quiet:
+        lines = report.output.splitlines()
+        write_error(f"the environment printed {len(lines)} lines, the last: {line(lines[-1], 200)}")
     return 0
 
 

@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
 from trace_robot.cli.arguments import Commands
 from trace_robot.cli.bench import add_bench
@@ -19,6 +20,8 @@ from trace_robot.cli.console import (
     INTERRUPTED,
     discard_output,
     flush_output,
+    one_line,
+    safe_output,
     tolerate_encoding,
     write_error,
 )
@@ -28,10 +31,9 @@ from trace_robot.cli.optimize import add_optimize, add_replay, add_resume
 from trace_robot.cli.render import add_render, add_video
 from trace_robot.cli.report import add_export, add_report, add_watch
 from trace_robot.cli.runs import add_runs
-from trace_robot.cli.sandbox import add_sandbox
 from trace_robot.cli.show import add_compare, add_show
 from trace_robot.cli.stress import add_stress
-from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies
+from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies, add_sandbox
 from trace_robot.errors import TraceRobotError
 
 DONE, FAILED = 0, 1  # argparse itself exits with 2 for a wrong command line
@@ -100,12 +102,19 @@ ROLLOUT_OPTIONS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, and so its subparsers, whose errors are one line whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
+
+
 def create_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line.
 
     In the namespace that it returns, ``execute`` is the function of the command.
     """
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="trace-robot",
         description="Optimize robot controllers that are ordinary Python: roll out, explain, rewrite.",
         epilog=EPILOG,
@@ -142,7 +151,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what was typed after ``trace-robot``; None for ``sys.argv``.
     """
     tolerate_encoding()
-    typed = sys.argv[1:] if arguments is None else arguments
+    with safe_output():
+        return _execute(sys.argv[1:] if arguments is None else arguments)
+
+
+def _execute(typed: Sequence[str]) -> int:
     options = create_parser().parse_args(translate_old_spelling(typed))
     try:
         code: int = options.execute(options)

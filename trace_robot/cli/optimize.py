@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,15 @@ from trace_robot.cli.arguments import (
     request_fields,
     token_prices,
 )
-from trace_robot.cli.console import INTERRUPTED, console, interruptible, safe, write_error, write_json
+from trace_robot.cli.console import (
+    INTERRUPTED,
+    confirm,
+    console,
+    interruptible,
+    safe,
+    write_error,
+    write_json,
+)
 from trace_robot.cli.runs import find_run, name_of, runs_folder
 from trace_robot.errors import (
     ReplayMismatchError,
@@ -175,6 +182,9 @@ def add_resume(commands: Commands) -> None:
     command.add_argument("--model", metavar="NAME", help="another model of the endpoint")
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
     add_request(command)
+    command.add_argument(
+        "--yes", action="store_true", help="go on with a run that another person, or trace-robot 0.1, began"
+    )
     add_require(command)
     add_output(command)
 
@@ -261,6 +271,7 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
 def execute_resume(options: argparse.Namespace) -> int:
     """Go on with an interrupted run, or name the command that shows a finished one."""
     from trace_robot.run.optimize import resume
+    from trace_robot.run.run import plan_to_resume
 
     history, info = find_run(options.run, runs_folder(options))
     history.close()
@@ -273,6 +284,9 @@ def execute_resume(options: argparse.Namespace) -> int:
             write_json(info.result)
         return 0
 
+    plan = plan_to_resume(info.folder, options.model, options.base_url)
+    # Without a terminal to ask at, the one line of the error has the plan.
+    yes = options.yes or bool(plan and confirm(f"this user did not begin the run {info.name}", plan))
     changes = {
         "model": options.model,
         "request": request_fields(options.request) or None,
@@ -281,7 +295,7 @@ def execute_resume(options: argparse.Namespace) -> int:
     }
 
     def run(on_event: OnEvent) -> Result:
-        return resume(info.folder, base_url=options.base_url, changes=changes, on_event=on_event)
+        return resume(info.folder, base_url=options.base_url, changes=changes, on_event=on_event, yes=yes)
 
     return _show(run, options, info.folder)
 
@@ -289,13 +303,16 @@ def execute_resume(options: argparse.Namespace) -> int:
 def execute_replay(options: argparse.Namespace) -> int:
     """Optimize with the settings and the answers of a recording."""
     from trace_robot.llm import ModelConfig
+    from trace_robot.safe_files import load_json, read_bytes
+    from trace_robot.workspace import require_named
 
     path = recordings().get(options.recording)
     if path is None:
         raise unknown("recording", options.recording, recordings())
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        recorded = load_json(read_bytes(path.parent, path.name))["settings"]
         env = recorded["task"]
+        require_named(env)
         settings = {name: recorded[name] for name in RECORDED if name in recorded}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkspaceError(f"recording {str(path)!r} must be JSON with settings, got {error!r}") from error

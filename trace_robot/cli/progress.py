@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-from trace_robot.cli.console import create_table, escape, line
+from trace_robot.cli.console import create_table, escape, line, missing_success
+from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
 from trace_robot.settings import Result
 
@@ -59,6 +60,7 @@ class RunProgress:
         self.out = out
         self.seconds: float | None = None  # the run's time limit, known when it has started
         self.began = False
+        self._task = ""
         self._last_printed = time.monotonic()
         self._progress = create_counter(out)
         # Without a total the bar pulses: how many rollouts there will be is known only when a stage starts.
@@ -88,6 +90,7 @@ class RunProgress:
 
     def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
+        self._task = settings.task
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
         self.out.print(f"optimizer  {settings.optimizer}: {escape(event.why)}")
@@ -109,7 +112,8 @@ class RunProgress:
     def _show_progress(self, event: Progressed) -> None:
         best = "" if event.best is None else f"best {event.best.outcome.success:.2f}  "
         left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
-        note = f"{event.candidates} tried  {best}{left}" if event.stage == "training" else ""
+        training = event.stage == "training"
+        note = f"{event.candidates} tried  {best}{left}" if training else "outside the budget"
         if not self.out.is_terminal and time.monotonic() - self._last_printed > QUIET_SECONDS:
             self._last_printed = time.monotonic()
             done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {event.total} episodes"
@@ -128,6 +132,8 @@ class RunProgress:
             f"{event.best.outcome.success:>5.2f}  {event.seconds:>5.0f}s  {escape(note)}",
             style="green" if event.better and event.iteration else "",
         )
+        if not event.iteration and success_missing(episodes):
+            self.out.print(escape(missing_success(self._task)))
 
 
 def print_summary(out: Console, result: Result, folder: Path) -> None:
@@ -149,11 +155,13 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         f", mean return {result.held_out_return:.4g}"
         f" (95 % interval {low:.2f} to {high:.2f}); the starting controller: {result.start_success:.2f} in training",
     )
+    conditions = f"{result.training_episodes} condition{'s' if result.training_episodes > 1 else ''}"
+    table.add_row("training", f"success {result.training_success:.2f} of {conditions}")
     steps = f"{result.environment_steps:,} simulator steps"
     cost = f"{result.candidates} controllers tried, {steps}, {result.seconds:.0f} s"
     if result.model_calls:
         cost += f", {result.model_calls} model calls, {result.tokens:,} tokens"
-    table.add_row("cost", cost)
+    table.add_row("cost", f"{cost}; the held-out episodes come on top")
     table.add_row("controller", escape(str(folder / "best.py")))
     table.add_row("result", escape(str(folder / "result.json")))
     videos = sorted(folder.glob("iterations/*/episode.mp4"))

@@ -166,18 +166,19 @@ def _select_iterations(
 
 
 def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> Clip | None:
-    from trace_robot.render.job import Clip
+    from trace_robot.render.job import Clip, require_own_scene
 
     recording = history.recording(run, iteration.number)
     if recording is None or recording.scene is None or recording.states is None:
         return None
     # The store holds simulator states, not the model: a run is drawn with the files that it ran with.
-    if not Path(recording.scene.model_path).is_file():
+    require_own_scene(recording.scene)
+    episode = next((each for each in iteration.episodes if each.seed == recording.seed), None)
+    if episode is None:
         raise RenderError(
-            f"the model file {recording.scene.model_path!r}, which iteration {iteration.number} of {run.name!r} was"
-            " recorded with, is not there; install what the run was made with"
+            f"the recording of iteration {iteration.number} of {run.name!r} is of condition {recording.seed}, which it"
+            " has no episode of; the store is damaged"
         )
-    episode = next(episode for episode in iteration.episodes if episode.seed == recording.seed)
     caption = (f"{run.task}, iteration {iteration.number}", f"condition {episode.seed}")
     return Clip(recording.scene, recording.states, caption, _outcome(episode), episode.success)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from trace_robot.cli.arguments import Commands, add_command, add_output, add_run, port_number
 from trace_robot.cli.console import console, escape, safe, write_json
 from trace_robot.cli.runs import find_run, runs_folder
+from trace_robot.errors import RunError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -142,11 +143,17 @@ def execute_export(options: argparse.Namespace) -> int:
 
     import trace_robot.export
     from trace_robot.export import content
+    from trace_robot.safe_files import require_own
 
     history, run = find_run(options.run, runs_folder(options))
     with history:
         exported = content(history, run)
     out = Path(options.out) if options.out else run.folder / options.to
+    if not options.out:
+        try:
+            require_own(run.folder)
+        except OSError as error:
+            raise RunError(f"cannot write {error.filename!r}: {error.strerror}; give --out DIR") from error
     tracker = import_module(f"{trace_robot.export.__name__}.{options.to}")
     where = str(tracker.write(exported, out))
     if options.json:

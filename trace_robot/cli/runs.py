@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import Commands, add_command, add_json, add_runs_folder
-from trace_robot.cli.console import console, create_table, duration, escape, line, run_data, write_json
+from trace_robot.cli.console import (
+    console,
+    create_table,
+    duration,
+    escape,
+    line,
+    run_data,
+    write_error,
+    write_json,
+)
 from trace_robot.errors import RunError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -44,6 +53,8 @@ def execute_runs(options: argparse.Namespace) -> int:
     if (folder / FILE).is_file() or options.runs:
         with History(folder) as history:
             runs = history.runs(task=options.task, optimizer=options.optimizer, status=options.status)
+            for problem in history.unreadable:
+                write_error(f"error: {problem}")
     if options.json:
         write_json([run_data(run) for run in runs])
         return 0
@@ -159,7 +170,8 @@ def select_iteration(run: RunInfo, iterations: Sequence[IterationInfo], number: 
     if not iterations:
         raise RunError(f"the run {run.name!r} has no iterations yet")
     if number is None:
-        return next(iteration for iteration in reversed(iterations) if iteration.better)
+        # The start is always better than nothing; a store without any such mark was not written by a run.
+        return next((iteration for iteration in reversed(iterations) if iteration.better), iterations[0])
     if number >= len(iterations):
         raise UnknownNameError(
             f"the run {run.name!r} has no iteration {number}; it has 0 to {len(iterations) - 1}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,18 +11,27 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from trace_robot.env import recording
-from trace_robot.env.declaration import Transition
+from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Transition
 from trace_robot.env.equipment import Equipment, EquippedEpisode
+from trace_robot.env.guard import (
+    NUMBERS,
+    StabilityMonitor,
+    finite,
+    require_finite,
+    reset_values,
+    step_values,
+    truth,
+)
 from trace_robot.env.recording import StateRecorder
 from trace_robot.env.spaces import all_finite, clip
-from trace_robot.errors import ActionError, EnvironmentFault, OrderError
+from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States
 
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
     from trace_robot.env.tracking import Tracking
 
-NOT_TERMS = ("success", "is_success", "steps")  # entries of info that are no reward terms
+NOT_TERMS = (*SUCCESS_FLAGS, "steps")  # entries of info that are no reward terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,13 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._tracking = declaration.pose if spec.control == "pose" else None
         # The horizon of decisions ends an episode too, but tracked decisions take several simulator steps each.
         self._horizon = spec.simulator_steps or spec.horizon
-        self._flag = declaration.success if isinstance(declaration.success, str) else ""
+        # Where nothing defines success, any of the usual entries does: some environments have one in the last step
+        # only (Stable-Baselines3's convention), so that describing them did not show it.
+        undefined = declaration.success is None and declaration.return_threshold is None
+        named = (declaration.success,) if isinstance(declaration.success, str) else ()
+        self._flags: tuple[str, ...] = SUCCESS_FLAGS if undefined else named
+        self._flag = named[0] if named else ""
+        self._flag_seen = not named
         # Whether the user's functions must see each step as a ``Transition``. Most environments have no such
         # function, and then no step copies its observation into a dict.
         self._judges = (
@@ -78,6 +92,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._raw_high = np.array(self._action_layout.high)
         self._low, self._high = self.action_space.low, self.action_space.high
         self._recorder = StateRecorder(env, declaration.camera, declaration.marks)
+        self._monitor = StabilityMonitor(env)
         self._observation: Array = np.zeros(size)
         self._equipped: EquippedEpisode | None = None
         self._steps, self._decisions, self._in_episode = -1, 0, False
@@ -116,14 +131,17 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         if self._equipped is not None:
             self._equipped.before_reset()
         seed = None if seed is None else int(seed)  # gymnasium refuses numpy's integers
-        result = self.inner.reset(seed=seed, options=dict(options) if options else None)
-        if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
-            raise EnvironmentFault(f"reset must return (observation, info), got {_kind(result)}")
-        observation, info = result
+        self._monitor.clear()
+        observation, info = reset_values(
+            self.inner.reset(seed=seed, options=dict(options) if options else None)
+        )
+        self._monitor.follow()
+        self._monitor.check()
         self._observation = self._observation_layout.flat(observation)
         if self._equipped is not None:
             self._observation = self._equipped.start(seed or 0, self._observation)
         self._steps, self._decisions, self._in_episode = 0, 0, True
+        self._flag_seen = not self._flag
         self._recorder.start(seed, self.record_states, self.task_spec.action_size + 1)
         return self._observation.copy(), {**self._numbers(info), "success": False, "steps": 0}
 
@@ -132,7 +150,8 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
 
         Raises:
             ActionError: an action of the wrong shape or with a number that is not finite.
-            EnvironmentFault: an observation or reward that is not finite or not of its space.
+            EnvironmentFault: an observation, a reward or a number of info that is not finite or not of its space, or
+                a simulation that has become unstable.
             OrderError: a step outside an episode.
         """
         vector = self._checked(action)
@@ -153,6 +172,8 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         if self._equipped is not None:
             over = not self._in_episode
             numbers.update(self._equipped.numbers() if over else self._equipped.success_numbers())
+        if not (self._in_episode or self._flag_seen):
+            numbers[SUCCESS_MISSING] = 1.0
         return self._observation.copy(), reward, terminated or success, truncated, numbers
 
     def snapshot(self) -> EnvSnapshot:
@@ -173,6 +194,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         if self._equipped is not None:
             self._equipped.before_reset()
         recording.restore(self.inner, snapshot.inner)
+        self._monitor.clear()
         self._observation, self._in_episode = snapshot.observation.copy(), True
         self._steps, self._decisions = snapshot.steps, snapshot.decisions
         if self._equipped is not None and snapshot.equipped is not None:
@@ -224,34 +246,40 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         raw = clip(raw, self._raw_low, self._raw_high)
         if self._equipped is not None:
             raw = self._equipped.act(raw)
-        result = self.inner.step(self._action_layout.action(raw))
-        if not isinstance(result, tuple) or len(result) != 5:
-            raise EnvironmentFault(
-                f"step must return (observation, reward, terminated, truncated, info), got {_kind(result)}"
-            )
-        observation, reward, terminated, truncated, info = result
-        if not isinstance(info, Mapping) or not isinstance(reward, float | int | np.number):
-            raise EnvironmentFault(
-                f"step must give a number as the reward and a dict as info, got {reward!r} and {_kind(info)}"
-            )
+        observation, reward, terminated, truncated, info = step_values(
+            self.inner.step(self._action_layout.action(raw))
+        )
+        self._monitor.check()  # before the success of a simulation that was reset is looked at
         true = self._observation = self._observation_layout.flat(observation)
         self._steps += 1
         if self.record_states:
             self._recorder.record_step(self._steps)
         declared = self._declaration
         if not self._judges:
-            number, success = float(reward), bool(self._flag and info.get(self._flag))
-            failure = bool(declared.failure and info.get(declared.failure))
+            number, success = reward, self._flagged(info)
+            failure = bool(declared.failure) and truth(
+                f"info[{declared.failure!r}]", info.get(declared.failure)
+            )
         else:
             named = self.task_spec.named(true)
             step = Transition(named, float(reward), bool(terminated), info, observation, self.inner.unwrapped)
-            number = float(reward if declared.reward is None else declared.reward(step))
-            success, failure = _holds(declared.success, step), _holds(declared.failure, step)
-        if not math.isfinite(number):
-            raise EnvironmentFault(f"the reward is not finite: {number}")
+            number = reward if declared.reward is None else declared.reward(step)
+            judged = callable(declared.success)
+            success = _holds("success", declared.success, step) if judged else self._flagged(info)
+            failure = _holds("failure", declared.failure, step)
+        number = finite("the reward", number)
         if self._equipped is not None:
             self._observation, success = self._equipped.after(true, success)
         return number, bool(terminated) or failure, bool(truncated), success, info
+
+    def _flagged(self, info: Mapping[str, Any]) -> bool:
+        """Return whether an entry of info says that the task succeeded."""
+        for name in self._flags:
+            if name in info:
+                self._flag_seen = True
+                if truth(f"info[{name!r}]", info[name]):
+                    return True
+        return False
 
     def _track(self, action: Array, tracking: Tracking) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
         """Track a target for one decision and sum the rewards of its simulator steps."""
@@ -275,20 +303,13 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             name for name in info if name not in NOT_TERMS and name != self._flag
         ]
         values = {name: info.get(name) for name in names}
-        return {
-            name: float(value)
-            for name, value in values.items()
-            if isinstance(value, bool | int | float | np.number | np.bool_)
-        }
+        numbers = {name: float(value) for name, value in values.items() if isinstance(value, NUMBERS)}
+        require_finite(numbers)
+        return numbers
 
 
-def _holds(condition: Any, step: Transition) -> bool:
+def _holds(what: str, condition: Any, step: Transition) -> bool:
     """Return whether an entry of info or a function of the step is true."""
     if isinstance(condition, str):
-        return bool(step.info.get(condition))
-    return bool(condition is not None and condition(step))
-
-
-def _kind(result: Any) -> str:
-    """Return what came instead of a tuple of the right size, for a message."""
-    return f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+        return truth(f"info[{condition!r}]", step.info.get(condition))
+    return condition is not None and truth(f"{what} of the plug-in", condition(step))

@@ -33,8 +33,9 @@ def spec_problems(spec: TaskSpec) -> Iterator[str]:
     """Yield what is wrong with a description, each as one line with its remedy."""
     if not spec.instruction.strip():
         yield "the instruction is empty; write what the task is"
-    if len(spec.low) != len(spec.high) or not np.all(np.less(spec.low, spec.high)):
-        yield f"each bound of the action must be low < high, got {spec.low} and {spec.high}"
+    # Equal bounds are of a number that cannot move: a joint that is locked, or a space with room for more.
+    if len(spec.low) != len(spec.high) or not np.all(np.less_equal(spec.low, spec.high)):
+        yield f"each bound of the action must be low <= high, got {spec.low} and {spec.high}"
     if spec.horizon < 1:
         yield f"the horizon must be at least 1, got {spec.horizon}"
     yield from _field_problems("observation", spec.observation, spec.observation_size)

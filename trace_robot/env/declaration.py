@@ -5,6 +5,7 @@ Nothing is imported or started for a declaration.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Parts = Sequence["Part"]
 OfTransition = Callable[["Transition"], Any]
+SUCCESS_FLAGS = ("success", "is_success")  # what environments call it in info: Meta-World, gymnasium-robotics
+SUCCESS_MISSING = "success_missing"  # in the last info of an episode that never had the declared entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,13 @@ def part(
         raise WorkspaceError(f"the name of a part must be a Python name such as 'joint_angles', got {name!r}")
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise WorkspaceError(f"part {name!r}: the size must be a whole number of at least 1, got {size!r}")
-    if not scale:
-        raise WorkspaceError(f"part {name!r}: the scale must not be 0; leave it out for 1")
+    if not scale or not math.isfinite(scale):
+        raise WorkspaceError(
+            f"part {name!r}: the scale must be finite and not 0, got {scale!r}; leave it out for 1"
+        )
+    for end, bound in (("low", low), ("high", high)):
+        if bound is not None and math.isnan(bound):
+            raise WorkspaceError(f"part {name!r}: {end} must be a number, got {bound!r}")
     return Part(name, size, unit, meaning, float(scale), low, high)
 
 
@@ -124,7 +132,7 @@ class Environment:
         action: likewise; every number needs a name.
         positions: names of the parts that are points in meters in the world frame, the hand first.
         success: an entry of ``info`` or a function of a ``Transition``; it ends the episode. Left out: "success"
-            or "is_success" where ``info`` has one of them.
+            or "is_success" where ``info`` has one of them, be it in the last step only.
         success_when: the same as text.
         return_threshold: where success is a sum of rewards; it is compared when the episode is over. Left out:
             the reward threshold that gymnasium knows of the id, where nothing else decides success.
@@ -197,8 +205,11 @@ def _problems(declared: Environment) -> Iterator[str]:
         yield f"reward must be a function of a step, got {declared.reward!r}"
     if declared.success is not None and declared.return_threshold is not None:
         yield "success and return_threshold both say what success is; leave one out"
-    if declared.return_threshold is not None and not isinstance(declared.return_threshold, int | float):
-        yield f"return_threshold must be a number, got {declared.return_threshold!r}"
+    threshold = declared.return_threshold
+    if threshold is not None and not _is_number(threshold):
+        yield f"return_threshold must be a number, got {threshold!r}"
+    elif threshold is not None and not math.isfinite(threshold):
+        yield f"return_threshold must be finite, got {threshold!r}; leave it out where no sum of rewards is a success"
     horizon = declared.horizon
     if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
         yield f"horizon must be a whole number of at least 1, got {horizon!r}"
@@ -208,6 +219,10 @@ def _problems(declared: Environment) -> Iterator[str]:
             yield f"{name} must be a tuple of names, got {names!r}"
     for name, parts in (("observation", declared.observation), ("action", declared.action)):
         yield from _part_problems(name, parts)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _part_problems(name: str, parts: Any) -> Iterator[str]:

@@ -17,6 +17,7 @@ from trace_robot.errors import (
     ValueMismatchError,
     WorkspaceError,
 )
+from trace_robot.fault import MAKE_SECONDS
 from trace_robot.spec import TaskSpec
 from trace_robot.workspace import importable
 
@@ -123,9 +124,11 @@ class DeclaredPlugin:
         self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
     ) -> Any:
         """Make the environment itself, and name file and remedy where it cannot be made."""
+        from trace_robot.env.guard import time_limit  # with gymnasium, as above
+
         arguments = {**declaration.arguments, **arguments}
         try:
-            with quiet(), importable(self.root):
+            with quiet(), importable(self.root), time_limit(MAKE_SECONDS, "make()"):
                 if declaration.make is not None:
                     extra = {} if render_mode is None else {"render_mode": render_mode}
                     env = declaration.make(**arguments, **extra)
@@ -133,7 +136,7 @@ class DeclaredPlugin:
                     env = make_registered(declaration.id, arguments, render_mode)
         except TraceRobotError:
             raise
-        except Exception as error:  # a user's or a package's constructor may raise anything
+        except (Exception, SystemExit) as error:  # a user's or a package's constructor may raise anything
             raise self._make_error(declaration, error) from error
         if not hasattr(env, "reset") or not hasattr(env, "step"):
             raise WorkspaceError(
@@ -141,7 +144,7 @@ class DeclaredPlugin:
             )
         return env
 
-    def _make_error(self, declaration: Environment, error: Exception) -> TraceRobotError:
+    def _make_error(self, declaration: Environment, error: BaseException) -> TraceRobotError:
         where, reason = f"{self.file}: {declaration.env_name}", " ".join(str(error).split())
         # gymnasium raises DependencyNotInstalled for a missing package. It is compared by name, because loading
         # gymnasium here would hide the error where gymnasium itself is what cannot be loaded.

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.env.declaration import Environment
+from trace_robot.env.declaration import SUCCESS_FLAGS, Environment
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
+from trace_robot.env.guard import reset_values, step_values, time_limit
 from trace_robot.env.gymnasium_ids import quiet, registration
 from trace_robot.env.tracking import Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
+from trace_robot.fault import HANG_SECONDS
 from trace_robot.spec import TaskSpec
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
-SUCCESS_FLAGS = ("success", "is_success")  # what environments call it in info: Meta-World, gymnasium-robotics
+LOOKED_AT = 1000  # steps of the episode in which an entry of info for success is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def describe_env(
 ) -> EnvDescription:
     """Derive the description of an environment from its declaration and spaces.
 
-    Where the declaration does not define success, the environment is stepped once to look for a flag in ``info``.
+    Where the declaration does not define success, an episode is stepped to look for a flag in ``info``.
 
     Args:
         declaration: with the user's options in it.
@@ -60,8 +62,8 @@ def describe_env(
     action = action_layout(env.action_space, declaration.action)
     # An environment that a class makes may carry a gymnasium spec as well, if its class sets one.
     known = registration(declaration.id) if declaration.make is None else getattr(env, "spec", None)
-    declaration = _with_success(declaration, env, getattr(known, "reward_threshold", None), action)
     horizon = declaration.horizon or getattr(known, "max_episode_steps", None) or HORIZON
+    declaration = _with_success(declaration, env, getattr(known, "reward_threshold", None), action, horizon)
     spec = TaskSpec(
         name=declaration.env_name,
         instruction=declaration.task,
@@ -100,13 +102,12 @@ def threshold_text(threshold: float) -> str:
 
 
 def _with_success(
-    declaration: Environment, env: Any, threshold: float | None, action: ActionLayout
+    declaration: Environment, env: Any, threshold: float | None, action: ActionLayout, horizon: int
 ) -> Environment:
     """Fill in what success is: a flag of info, or the reward threshold of the id."""
     if declaration.success is None and declaration.return_threshold is None:
         # A flag comes before gymnasium's threshold: the flag is about the task, the threshold about training.
-        info = _first_info(env, action)
-        flag = next((name for name in SUCCESS_FLAGS if name in info), None)
+        flag = _success_flag(env, action, min(horizon, LOOKED_AT))
         if flag is not None:
             declaration = replace(declaration, success=flag)
         else:
@@ -124,18 +125,32 @@ def _success_text(declaration: Environment) -> str:
     return "" if declaration.success is None else "the plug-in's function success says so"
 
 
-def _first_info(env: Any, action: ActionLayout) -> Mapping[str, Any]:
-    """Return the info of a first step with an action in the middle of the bounds."""
+def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
+    """Return the entry of info that says success, None where an episode shows none.
+
+    Most environments have it in every step, some in the last one only. Gymnasium's own have none, and one step
+    confirms that.
+    """
+    # The middle is a legal action of every space; zero is not where a bound is above it.
+    middle = (np.array(action.low) + np.array(action.high)) / 2
+    own = type(env.unwrapped).__module__.startswith("gymnasium.envs.")
+    begun = False
     try:
         with quiet():
-            env.reset(seed=0)
-            # The middle is a legal action of every space; zero is not where a bound is above it.
-            middle = (np.array(action.low) + np.array(action.high)) / 2
-            result = env.step(action.action(middle))
-        return result[4] if isinstance(result[4], Mapping) else {}
-    except TraceRobotError:
-        raise
-    except Exception as error:  # a user's or a package's environment may raise anything
-        raise EnvironmentFault(
-            f"{type(env.unwrapped).__name__} fails in its first step: {type(error).__name__}: {error}"
-        ) from error
+            with time_limit(HANG_SECONDS, "reset()"):
+                reset_values(env.reset(seed=0))
+            for _ in range(1 if own else steps):
+                with time_limit(HANG_SECONDS, "step()"):
+                    result = env.step(action.action(middle))
+                _, _, terminated, truncated, info = step_values(result)
+                begun = True
+                flag = next((name for name in SUCCESS_FLAGS if name in info), None)
+                if flag is not None or terminated or truncated:
+                    return flag
+    except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
+        if not begun:
+            kind = "" if isinstance(error, TraceRobotError) else f"{type(error).__name__}: "
+            raise EnvironmentFault(
+                f"{type(env.unwrapped).__name__} fails in its first step: {kind}{error}"
+            ) from error
+    return None  # a later failure is one of an episode, and is reported as that

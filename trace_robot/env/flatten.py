@@ -28,6 +28,7 @@ from trace_robot.env.spaces import (
 from trace_robot.errors import EnvironmentFault, WorkspaceError, unknown
 from trace_robot.spec import Array, Field
 
+LARGEST_ACTION = float(np.finfo(np.float32).max)
 LARGEST = 4096  # numbers; what is larger is a picture, which a controller cannot read
 
 
@@ -36,8 +37,8 @@ class ObservationLayout:
     """How an observation becomes a vector.
 
     Attributes:
-        leaves: the spaces in it, in the vector's order.
-        fields: the numbers that a controller sees; there may be gaps between them.
+        leaves: the spaces in it that are not hidden, in the vector's order.
+        fields: the numbers that a controller sees; there may be gaps between them, which are 0.
         size: how many numbers the vector has.
     """
 
@@ -51,7 +52,7 @@ class ObservationLayout:
         Raises:
             EnvironmentFault: a key is missing, a value has another size or is no number, or one is not finite.
         """
-        vector = np.empty(self.size)
+        vector = np.zeros(self.size)
         for leaf in self.leaves:
             value = observation
             for key in leaf.path:
@@ -126,14 +127,33 @@ def observation_layout(space: Any, parts: Any) -> ObservationLayout:
         WorkspaceError: the space has a kind or size that a controller cannot use, or the parts do not fit it;
             the message names no file.
     """
-    leaves = leaves_of(space, "observation")
+    hidden = [key for key, part in parts.items() if part is None] if isinstance(parts, Mapping) else []
+    leaves = _with_gaps(space, hidden)
     size = leaves[-1].stop if leaves else 0
     if not 0 < size <= LARGEST:
         raise WorkspaceError(
             f"observation: the space has {size} numbers, and a controller can read 1 to {LARGEST}; wrap the"
             " environment so that it gives states, not pictures"
         )
-    return ObservationLayout(leaves, tuple(_fields("observation", space, leaves, parts)), size)
+    shown = tuple(leaf for leaf in leaves if not leaf.path or leaf.path[0] not in hidden)
+    return ObservationLayout(shown, tuple(_fields("observation", space, leaves, parts)), size)
+
+
+def _with_gaps(space: Any, hidden: Sequence[Any]) -> tuple[Leaf, ...]:
+    """Return the leaves of an observation, hidden ones too where they can be numbers.
+
+    So the numbers of the others keep their places, which controllers in stores may know, whether a key is hidden or
+    not. A text or a picture that is hidden takes no place.
+    """
+    if hidden:
+        try:
+            leaves = leaves_of(space, "observation")
+        except WorkspaceError:
+            return leaves_of(space, "observation", hidden)
+        if not leaves or leaves[-1].stop > LARGEST:
+            return leaves_of(space, "observation", hidden)
+        return leaves
+    return leaves_of(space, "observation")
 
 
 def action_layout(space: Any, parts: Any) -> ActionLayout:
@@ -168,6 +188,8 @@ def action_layout(space: Any, parts: Any) -> ActionLayout:
                 f"action: {field.name!r} has no bounds in its space; give them: part({field.name!r},"
                 f" {field.size}, low=..., high=...)"
             )
+    # Actions are float32 to controllers, and larger bounds would become infinite.
+    low, high = np.clip(low, -LARGEST_ACTION, LARGEST_ACTION), np.clip(high, -LARGEST_ACTION, LARGEST_ACTION)
     fields = tuple(
         Field(f.name, f.start, f.stop, f.unit, f.meaning, bool(whole[f.start : f.stop].all())) for f in named
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from trace_robot.child_process import captured_output
 from trace_robot.errors import UnknownNameError, unknown
 from trace_robot.workspace import importable
 
@@ -43,13 +43,8 @@ def require_registered(name: str, root: str) -> None:
     """
     module = name.rpartition(":")[0]
     if module:
-        with importable(root):
-            try:
-                import_module(module)
-            except ImportError as error:
-                raise UnknownNameError(
-                    f"{name}: module {module!r} cannot be imported: {error}; install it, or put it into {root}"
-                ) from error
+        with importable(root), importing(name, module, f"install it, or put it into {root}"):
+            import_module(module)
     if registration(name) is None:
         known: Iterable[str] = gymnasium_ids()
         raise unknown("environment", name, [f"{module}:{each}" for each in known] if module else known)
@@ -69,8 +64,7 @@ def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | 
 
     module, _, name = name.rpartition(":")
     if module:
-        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):  # packages greet and advertise
-            import_module(module)
+        import_module(module)
     extra = {} if render_mode is None else {"render_mode": render_mode}
     return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **arguments, **extra)
 
@@ -86,8 +80,34 @@ def entry_point(name: str) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep other packages' warnings and greetings out of what the user reads."""
+    """Keep other packages' warnings and prints out of what the user reads."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), captured_output():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def importing(name: str, module: str, remedy: str) -> Iterator[None]:
+    """Turn whatever an import raises into UnknownNameError.
+
+    A package registers its environments when it is imported, and may miss a file or a display then, use what gymnasium
+    no longer has, or exit.
+
+    Args:
+        name: of the environment.
+        module: that is imported in the context.
+        remedy: the end of the message where it is missing.
+    """
+    try:
+        with quiet():
+            yield
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        why = text if isinstance(error, ImportError) else f"{type(error).__name__}: {text}"
+        end = (
+            remedy
+            if isinstance(error, ImportError)
+            else "mend it, or install a version that goes with gymnasium"
+        )
+        raise UnknownNameError(f"{name}: module {module!r} cannot be imported: {why}; {end}") from error

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
+from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment
 from trace_robot.env.declared import DeclaredPlugin
 from trace_robot.errors import WorkspaceError
@@ -237,8 +238,9 @@ def _packaged(path: tuple[str, ...]) -> tuple[Plugin, ...]:
         package = f"package {point.dist.name}" if point.dist else f"package {point.value}"
         origin = f"entry point {point.name!r} of {package}"
         try:
-            module = point.load()
-        except Exception as error:  # a package's module may do anything when it is imported
+            with captured_output():
+                module = point.load()
+        except (Exception, SystemExit) as error:  # a package's module may do anything when it is imported
             raise WorkspaceError(
                 f"{origin} cannot be loaded: {type(error).__name__}: {error}; mend or uninstall the package"
             ) from error

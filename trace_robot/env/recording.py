@@ -135,7 +135,7 @@ class StateRecorder:
         path = getattr(inner, "fullpath", None) or getattr(inner, "xml_file", None)
         self.model_path = str(Path(path).resolve()) if physics and path and Path(path).is_file() else ""
         self.draws_itself = "rgb_array" in (getattr(env, "metadata", None) or {}).get("render_modes", ())
-        self.dt = float(getattr(inner, "dt", 0.0) or 0.0) or _frame_seconds(env)
+        self.dt = _step_seconds(env)
         self._original = {name: getattr(physics[0], name).copy() for name in MOVED} if physics else {}
         self._every = max(1, round(1.0 / (FRAMES_PER_SECOND * self.dt))) if self.model_path else 1
         # Each: qpos or action and reward, mocap positions, mocap quaternions, seconds.
@@ -239,9 +239,27 @@ class StateRecorder:
         return data.qpos.copy(), data.mocap_pos.copy(), data.mocap_quat.copy(), steps * self.dt
 
 
-def _frame_seconds(env: Any) -> float:
-    """Return the seconds of a step by the environment's ``render_fps``, or 1/30."""
-    return 1.0 / float((getattr(env, "metadata", None) or {}).get("render_fps") or 30.0)
+def _step_seconds(env: Any) -> float:
+    """Return the seconds of a step: by ``render_fps``, else by the attribute ``dt``.
+
+    ``dt`` is often the time step of the physics, of which a step may take several. 1/30 where neither is a number.
+    """
+    metadata = getattr(env, "metadata", None) or {}
+    rate = _positive(metadata.get("render_fps", metadata.get("video.frames_per_second")))  # the latter of Gym
+    if rate:
+        return 1.0 / rate
+    try:
+        return _positive(getattr(env.unwrapped, "dt", None)) or 1.0 / FRAMES_PER_SECOND
+    except Exception:  # a property of an environment may raise anything
+        return 1.0 / FRAMES_PER_SECOND
+
+
+def _positive(value: Any) -> float:
+    """Return a positive finite number as a float, 0.0 for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return 0.0
+    number = float(value)
+    return number if 0.0 < number < np.inf else 0.0
 
 
 def _view(env: Any) -> dict[str, float]:

@@ -6,18 +6,19 @@ A name is an environment's; or a plug-in file's, or the path of one; or a gymnas
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import workspace_root
+from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
-from trace_robot.env.declared import plugin_of_id
+from trace_robot.env.declared import DeclaredPlugin, plugin_of_id
 from trace_robot.env.equipment import Equipment, equip
 from trace_robot.env.gymnasium_ids import gymnasium_ids
 from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
-from trace_robot.errors import UnknownNameError, WorkspaceError, unknown
+from trace_robot.errors import EnvironmentFault, TraceRobotError, UnknownNameError, WorkspaceError, unknown
 from trace_robot.spec import TaskSpec
 from trace_robot.workspace import Workspace, files, workspaces
 
@@ -77,7 +78,7 @@ def describe(name: str, /, **options: Any) -> TaskSpec:
     """
     equipment, rest = Equipment.split(options)
     plugin, name = _lookup_checked(name, rest)
-    spec = plugin.describe(name, **rest)
+    spec = _described(plugin, name, rest)
     if equipment is None:
         return spec
     return replace(spec, options={**spec.options, **equipment.to_options()})
@@ -98,8 +99,39 @@ def make(name: str, /, **options: Any) -> Any:
     """
     equipment, rest = Equipment.split(options)
     plugin, name = _lookup_checked(name, rest)
-    env = plugin.make(name, **rest)
-    return env if equipment is None else equip(env, plugin.describe(name, **rest), equipment)
+    if isinstance(plugin, DeclaredPlugin):
+        env = plugin.make(name, **rest)  # an ``EnvAdapter``, which checks every value itself
+    else:
+        # It imports gymnasium, which a list of environments does not need.
+        from trace_robot.env.guard import guarded
+
+        with foreign(f"{plugin.file}: {name} cannot be made"):
+            env = guarded(plugin.make(name, **rest), f"{plugin.file}: {name}")
+    return env if equipment is None else equip(env, _described(plugin, name, rest), equipment)
+
+
+def _described(plugin: Plugin, name: str, options: Mapping[str, Any]) -> TaskSpec:
+    if isinstance(plugin, DeclaredPlugin):
+        return plugin.describe(name, **options)
+    with foreign(f"{plugin.file}: {name} cannot be described"):
+        return plugin.describe(name, **options)
+
+
+@contextmanager
+def foreign(what: str) -> Iterator[None]:
+    """Capture a plug-in's prints, and turn what it raises into EnvironmentFault.
+
+    Args:
+        what: the beginning of the message.
+    """
+    try:
+        with captured_output():
+            yield
+    except TraceRobotError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        raise EnvironmentFault(f"{what}: {type(error).__name__}: {text}") from error
 
 
 def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:

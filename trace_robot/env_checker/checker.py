@@ -19,6 +19,7 @@ STAGES = {
     "make": "being made",
     "reset": "reset()",
     "step": "step()",
+    "episodes": "whole episodes",
     "seeds": "repeating episodes",
     "snapshot": "being saved and restored",
     "cost": "being timed",

@@ -23,11 +23,14 @@ import numpy as np
 
 from trace_robot.child_process import private_stdout
 from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
+from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env_checker.checker import Finding, problem
 from trace_robot.errors import TraceRobotError
+from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec
 
 STEPS = 60
+EPISODE_SECONDS = 10.0
 SEEDS = (0, 1, 2)
 
 
@@ -84,6 +87,8 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if fault is not None:
             yield _found(problem("values" if "not finite" in fault else stage, fault))
             return
+    yield {"stage": "episodes"}
+    yield from _episodes(env, spec)
     yield from _repeats(name, options, spec, make)
     yield {"stage": "snapshot"}
     yield _found(_snapshot(env, spec))
@@ -138,6 +143,44 @@ def _step(env: Any, spec: TaskSpec) -> None:
         _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             env.reset(seed=SEEDS[0])
+
+
+def _episodes(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
+    """Play whole episodes, and look for the entries of info that are declared.
+
+    Nothing is found where they take longer than EPISODE_SECONDS: an entry may come in the last step.
+    """
+    seen: set[str] = set()
+    generator, deadline = np.random.default_rng(0), time.monotonic() + EPISODE_SECONDS
+    try:
+        for seed in SEEDS:
+            env.reset(seed=seed)
+            for _ in range(spec.horizon):
+                action = generator.uniform(spec.low, spec.high).astype(np.float32)
+                _, _, terminated, truncated, info = env.step(action)
+                seen |= info.keys()
+                if terminated or truncated:
+                    break
+                if time.monotonic() > deadline:
+                    return
+            if SUCCESS_MISSING not in info:
+                seen.add("success declared")
+    except TraceRobotError as error:  # random actions may make a simulation unstable
+        if str(error).startswith(UNSTABLE):
+            return
+        yield _found(problem("values" if "not finite" in str(error) else "step", _error_text(error)))
+        return
+    except Exception as error:
+        yield _found(problem("step", _error_text(error)))
+        return
+    others = ", ".join(sorted(seen - {"success", "steps", "success declared", SUCCESS_MISSING})) or "none"
+    if "success declared" not in seen:
+        text = f"in {len(SEEDS)} whole episodes info never had the entry declared as success; its numbers: {others}"
+        yield _found(problem("success", text, "success"))
+    for term in spec.terms:
+        if term not in seen:
+            text = f"in {len(SEEDS)} whole episodes info never had the number {term!r} of terms; its numbers: {others}"
+            yield _found(problem("success", text, "terms"))
 
 
 def _repeats(

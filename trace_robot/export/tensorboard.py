@@ -107,7 +107,9 @@ def animated(path: Path) -> bytes | None:
     from imageio_ffmpeg import get_ffmpeg_exe
 
     scale = f"fps={RATE},scale=w='min({WIDTH},iw)':h=-2"
-    command = [get_ffmpeg_exe(), "-v", "error", "-i", str(path.resolve()), "-vf", scale]
+    # Read as mp4 and nothing else: of a playlist with that name ffmpeg would open the files and addresses in it.
+    source = ["-protocol_whitelist", "file", "-f", "mp4", "-i", f"file:{path.absolute()}"]
+    command = [get_ffmpeg_exe(), "-nostdin", "-v", "error", *source, "-vf", scale]
     command += ["-frames:v", str(FRAMES), "-f", "gif", "-"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=120)

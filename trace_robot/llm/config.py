@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -148,7 +148,8 @@ if not ask_model:
     operators.use_model(_ask_endpoint)
 
 
-TRUSTED_HOSTS = ("api.openai.com", "localhost", "127.0.0.1", "::1")
+OFFICIAL_HOST = "api.openai.com"
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ class ModelConfig:
         token_budget: most tokens of a prompt; None for the optimizer's default.
         parallel: replies are asked for in as many requests at once, in place of one with the field ``n``; None for
             that one.
+        send_key: whether OPENAI_API_KEY is sent to the endpoint; not stored.
     """
 
     model: str | None = None
@@ -181,6 +183,7 @@ class ModelConfig:
     request: Mapping[str, Any] = field(default_factory=dict)
     token_budget: int | None = None
     parallel: int | None = None
+    send_key: bool = True
 
     @property
     def reason(self) -> str:
@@ -205,6 +208,7 @@ class ModelConfig:
             retries=self.retries,
             budget=self.budget,
             prices=self.prices,
+            api_key=None if self.send_key else "none",
             options=self.request,
             parallel=self.parallel or False,
         )
@@ -231,41 +235,96 @@ class ModelConfig:
 
     @classmethod
     def from_data(
-        cls, data: Mapping[str, Any], *, base_url: str | None = None, changes: Mapping[str, Any] | None = None
+        cls,
+        data: Mapping[str, Any],
+        *,
+        base_url: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+        own: bool = True,
     ) -> ModelConfig:
         """Return the configuration that ``to_data`` wrote.
 
         A run's store may come from another person. An address in it is used without consent only if it is OpenAI's or
-        this machine's, because prompts and the user's API key are sent there.
+        this machine's, because prompts are sent there; and the user's API key only to OpenAI's.
 
         Args:
             data: what ``to_data`` returned, read back from JSON.
             base_url: of an endpoint that has moved; OPENAI_BASE_URL where it is None.
             changes: other attributes in place of the stored ones, those that are None left out. Fields of ``request``
                 are added to the stored ones.
+            own: whether this user began the run. Of another's, neither the address, nor the names of files, nor fields
+                of requests are used.
 
         Raises:
-            RunError: the stored address is elsewhere, and neither ``base_url`` nor OPENAI_BASE_URL is set.
+            RunError: the stored address is elsewhere, and neither ``base_url`` nor OPENAI_BASE_URL is set; or the data
+                are not of ``to_data``.
         """
-        address = base_url or os.environ.get("OPENAI_BASE_URL") or _trusted(data["base_url"])
-        prices = data["prices"]
-        given = {name: value for name, value in (changes or {}).items() if value is not None}
-        if "request" in given:
-            given["request"] = {**data.get("request", {}), **given["request"]}
-        return cls(
-            **{
-                **data,
-                **given,
-                "base_url": address,
-                "budget": Budget(**data["budget"]),
-                "prices": None if prices is None else Prices(**prices),
-            }
-        )
+        given = base_url or os.environ.get("OPENAI_BASE_URL")
+        if not own and data.get("replay") is not None:
+            raise RunError(
+                "the run answers from a record, whose file is not taken from a store that this user did not begin; call"
+                " trace_robot.resume with model=ModelConfig(replay=...)"
+            )
+        changed = {name: value for name, value in (changes or {}).items() if value is not None}
+        try:
+            # A request's fields may set headers or another address, so that only the user's own are sent.
+            request = {**(data.get("request", {}) if own else {}), **changed.pop("request", {})}
+            prices = data["prices"]
+            config = cls(
+                model=_text(data["model"]),
+                base_url=given or (_trusted(data["base_url"]) if own else None),
+                record=_text(data["record"]) if own else None,
+                replay=_text(data["replay"]),
+                retries=_count(data["retries"], MOST_RETRIES),
+                proposals=_count(data["proposals"], MOST_PROPOSALS),
+                budget=Budget(**{name: _amount(value) for name, value in data["budget"].items()}),
+                prices=None if prices is None else Prices(**{k: _amount(v) for k, v in prices.items()}),
+                request=request,
+                token_budget=_amount(data.get("token_budget")),
+                parallel=_amount(data.get("parallel")) and _count(data["parallel"], MOST_PROPOSALS),
+            )
+            config = replace(config, **changed)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"the run's store does not say how to reach its model: {error!r:.200}") from error
+        # This machine's address in a store is not consent to give the key to what listens there now.
+        keyless = not given and config.base_url is not None and _is_local(config.base_url)
+        return replace(config, send_key=False) if keyless else config
+
+
+MOST_RETRIES, MOST_PROPOSALS = 100, 64  # of what a store asks for
 
 
 def _trusted(address: str | None) -> str | None:
-    if not address or urlsplit(address).hostname in TRUSTED_HOSTS:  # a replayed record has none
+    if not address:  # a replayed record has none
+        return address
+    parts = urlsplit(address)
+    if parts.scheme == "https" and parts.hostname == OFFICIAL_HOST and parts.port in (None, 443):
+        return address
+    if _is_local(address):
         return address
     raise RunError(
         f"the run asked a model at {address!r}; to send prompts and the key there again, say so with --base-url"
     )
+
+
+def _is_local(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme in ("http", "https") and parts.hostname in LOCAL_HOSTS
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"must be text, got {type(value).__name__}")
+    return value
+
+
+def _count(value: Any, most: int) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"must be from 0 to {most}, got {value!r:.80}")
+    return value
+
+
+def _amount(value: Any) -> Any:
+    if value is not None and (type(value) not in (int, float) or not value >= 0):
+        raise ValueError(f"must be a number from 0 on, got {value!r:.80}")
+    return value

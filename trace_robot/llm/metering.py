@@ -81,8 +81,12 @@ def shorten(text: str, tokens: int) -> str:
 
 
 def _ends(text: str, keep: int, note: str) -> str:
-    tail = keep // 3
-    return text[: keep - tail] + note + (text[len(text) - tail :] if tail else "")
+    size = keep // 3
+    tail = text[len(text) - size :] if size else ""
+    # The tail stands at the start of a line now, where "#Word" would begin a section of the prompt.
+    if tail.startswith("#") and not tail.startswith("# "):
+        tail = f" {tail}"
+    return text[: keep - size] + note + tail
 
 
 @dataclass(frozen=True, slots=True)

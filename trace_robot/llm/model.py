@@ -17,12 +17,21 @@ CUT_OFF = re.compile(r"length|max|limit|truncat|incomplete|exceed|window|cut.?of
 DECLINED = re.compile(r"refus|filter|safety|block|prohibit|recitation|sensitive|guardrail", re.IGNORECASE)
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether UTF-8 can hold a text, which has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One answer of a model.
 
     Args:
-        text: the answer.
+        text: the answer; half a surrogate pair in it becomes a question mark.
         finish_reason: "stop" when complete, "length" when cut off, "refusal" or "content_filter" when declined (or
             another endpoint's name for these), otherwise as the endpoint gave it.
         prompt_tokens: of the whole request, on its first reply only; 0 where the endpoint counts none.
@@ -33,6 +42,13 @@ class Reply:
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if not is_encodable(
+            self.text
+        ):  # JSON may escape half a surrogate pair, which no file or database takes
+            joined = self.text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            object.__setattr__(self, "text", joined.encode(errors="replace").decode())
 
     @property
     def complete(self) -> bool:

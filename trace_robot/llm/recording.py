@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import ContextLengthError, ReplayMismatchError, RunError
+from trace_robot.line_diff import unified_diff
 from trace_robot.llm.model import ChatModel, Message, Reply
 
 Key = tuple[tuple[str, str], ...]
@@ -96,7 +96,7 @@ def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
             messages = tuple({"role": m["role"], "content": _join(m["content"])} for m in data["messages"])
             replies = tuple(Reply(**{**reply, "text": _join(reply["text"])}) for reply in data["replies"])
             refused, limit = str(data.get("refused", "")), data.get("limit")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             if position == len(filled) and isinstance(error, ValueError):
                 return  # an interruption cut it
             raise RunError(f"line {number} of the record {path} is not an exchange: {error!r}") from error
@@ -258,7 +258,7 @@ class ReplayModel:
         pairs = enumerate(zip(before, after, strict=False))
         number = next((i for i, (old, new) in pairs if old != new), min(len(before), len(after)))
         recorded, asked = (lines[number] if number < len(lines) else "nothing" for lines in (before, after))
-        difference = difflib.unified_diff(before, after, "recorded", "asked", lineterm="", n=2)
+        difference = unified_diff(before, after, "recorded", "asked", context=2)
         return PromptDiffersError(
             f"prompt {expected.number} differs from the recorded one at line {number + 1}: "
             f"recorded {recorded[:120]!r}, asked {asked[:120]!r}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -39,13 +39,18 @@ def load_cma() -> Any:
     return cma
 
 
+MOST_DENSE = (
+    2_000  # numbers up to which covariances are learned: n by n of them, 0.1 GB and a second at 2,000
+)
+MOST_NUMBERS = 20_000  # that are tuned; as text, they fill the longest controller that may run
 FLAT = 12  # evaluations, all with one result, after which the numbers are held to have no effect
 
 
 class CMAES:
     """Ask and tell over numeric parameters, by CMA-ES.
 
-    Candidates rank by success, then score; CMA-ES uses nothing but their order.
+    Candidates rank by success, then score; CMA-ES uses nothing but their order. Of more than 2,000 numbers only the
+    variances are learned (separable CMA-ES, Ros and Hansen 2008): memory then grows with their number, not its square.
 
     Args:
         problem: what is optimized; parameters that are no numbers stay as they are.
@@ -61,7 +66,7 @@ class CMAES:
         new_id: gives ids, for use inside another optimizer; counts from 1 if None.
 
     Raises:
-        ValueMismatchError: the problem has no number to tune.
+        ValueMismatchError: the problem has no number to tune, or more than 20,000.
         MissingExtraError: the package ``cma`` is not installed.
     """
 
@@ -93,6 +98,11 @@ class CMAES:
         if not self._space.dimensions:
             raise ValueMismatchError(
                 "CMA-ES needs a number to change, got a problem without numeric parameters"
+            )
+        if len(self._space.dimensions) > MOST_NUMBERS:
+            raise ValueMismatchError(
+                f"CMA-ES tunes at most {MOST_NUMBERS:,} numbers, got {len(self._space.dimensions):,}; make fewer"
+                " of them trainable"
             )
         self._strategy = _strategy(self._space.dimensions, population, seed, precision)
         self._vectors: dict[int, Any] = {self._start.id: np.zeros(self._strategy.N)}
@@ -159,6 +169,8 @@ class CMAES:
         for outcome in outcomes:
             candidate = take_waiting(self._waiting, outcome)
             self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)], keep=1)
+            if len(self._space.dimensions) > MOST_DENSE:
+                self.trials = _lean(self.trials)
             self._has_outcome = True
             self._check_solved(outcome)
         if self._generation and not self._waiting:
@@ -189,6 +201,15 @@ class CMAES:
             self._done = self._done or f"CMA-ES converged: {', '.join(self._strategy.stop())}"
 
 
+def _lean(trials: list[Trial]) -> list[Trial]:
+    """Return trials of which only the best keeps its values.
+
+    Each has up to a megabyte of them, and nothing asks for those of the others.
+    """
+    best = best_of(trials)
+    return [t if t is best else replace(t, candidate=replace(t.candidate, values={})) for t in trials]
+
+
 def _strategy(dimensions: Sequence[Dimension], population: int | None, seed: int, precision: float) -> Any:
     """Return the package's strategy, in units of the spread around each value."""
     generator = np.random.default_rng(seed)
@@ -207,6 +228,8 @@ def _strategy(dimensions: Sequence[Dimension], population: int | None, seed: int
         "tolflatfitness": float("inf"),
         "tolstagnation": float("inf"),
     }
+    if len(dimensions) > MOST_DENSE:
+        options["CMA_diagonal"] = True
     if population is not None:
         options["popsize"] = population
     return load_cma().CMAEvolutionStrategy([0.0] * len(dimensions) + idle, 1.0, options)
@@ -251,6 +274,7 @@ class SearchSpace:
         self.problem = problem
         self.values = dict(values)
         self.literals = literals
+        self._specs = {spec.name: spec for spec in problem.parameters}
         self.dimensions = [d for spec in problem.parameters for d in self._of(spec, values[spec.name])]
 
     def _of(self, spec: ParameterSpec, value: Any) -> list[Dimension]:
@@ -279,7 +303,7 @@ class SearchSpace:
             )
         values = dict(self.values)
         for name, numbers in clipped.items():
-            values[name] = _rebuilt(self.problem[name], values[name], numbers)
+            values[name] = _rebuilt(self._specs[name], values[name], numbers)
         return values
 
     def describe(self, vector: Sequence[float]) -> str:

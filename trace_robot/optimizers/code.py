@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+MOST_NAMES = 10  # of functions that a message names
+LONGEST_LINE = 200  # characters of a line that a message quotes
+LINE_END = re.compile(r"\r\n?|\n")  # those of Python's grammar; str.splitlines knows more
 
 
 def parse(source: str) -> ast.Module | str:
@@ -19,9 +26,13 @@ def parse(source: str) -> ast.Module | str:
             return ast.parse(source)
     except SyntaxError as error:
         line = (error.text or "").strip()
-        return f"syntax error on line {error.lineno}: {error.msg}" + (f", at {line!r}" if line else "")
-    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, nesting too deep for the parser
-        return f"cannot be parsed: {str(error) or type(error).__name__}"
+        line = line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."
+        where = f" on line {error.lineno}" if error.lineno else ""  # a null byte has no line
+        return f"syntax error{where}: {error.msg}" + (f", at {line!r}" if line else "")
+    except (RecursionError, MemoryError):
+        return "cannot be parsed: it is nested too deeply"
+    except ValueError as error:  # null bytes
+        return f"cannot be parsed: {error}"
 
 
 def functions(tree: ast.Module) -> dict[str, Function]:
@@ -72,14 +83,19 @@ def tidy(source: str, name: str) -> str:
         source: Python source; what cannot be parsed is dedented only.
         name: the function whose decorators are removed.
     """
-    source = textwrap.dedent(source.replace("\r\n", "\n")).strip("\n").rstrip() + "\n"
+    source = textwrap.dedent(LINE_END.sub("\n", source.lstrip("\ufeff"))).strip("\n").rstrip() + "\n"
+    if "bundle" not in source:  # so that most replies are parsed once less
+        return source
     tree = parse(source)
     if isinstance(tree, str) or name not in functions(tree):
         return source
     lines = source.split("\n")
     for decorator in reversed(functions(tree)[name].decorator_list):
         target = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if ast.unparse(target).split(".")[-1] == "bundle":
+        # By node: to unparse a target of any depth would exhaust the stack.
+        if (isinstance(target, ast.Name) and target.id == "bundle") or (
+            isinstance(target, ast.Attribute) and target.attr == "bundle"
+        ):
             del lines[decorator.lineno - 1 : decorator.end_lineno]
     return "\n".join(lines)
 
@@ -101,7 +117,7 @@ def problems(source: str, name: str, present: str, reserved: Iterable[str] = ())
         return [tree]
     defined = functions(tree)
     if name not in defined:
-        there = ", ".join(defined) or "no function"
+        there = ", ".join(name[:LONGEST_LINE] for name in list(defined)[:MOST_NAMES]) or "no function"
         return [f"must define a function named {name!r}, got {there}; keep its name"]
     if not isinstance(defined[name], ast.FunctionDef):
         return [f"{name!r} must be an ordinary function, got an async one"]
@@ -110,7 +126,8 @@ def problems(source: str, name: str, present: str, reserved: Iterable[str] = ())
     if not isinstance(before, str) and name in functions(before):
         wanted, suggested = signature(functions(before)[name]), signature(defined[name])
         if wanted != suggested:
-            faults.append(f"must keep the signature {name}({wanted}), got {name}({suggested})")
+            got = suggested if len(suggested) <= LONGEST_LINE else suggested[:LONGEST_LINE] + "..."
+            faults.append(f"must keep the signature {name}({wanted}), got {name}({got})")
     for taken in sorted(bound_names(tree) & set(reserved) - {name}):
         faults.append(f"must not define {taken!r}, which is another variable; suggest it separately")
     return faults
@@ -145,14 +162,11 @@ def find_literals(source: str) -> list[Literal]:
     tree = parse(source)
     if isinstance(tree, str):
         return []
-    offsets = _line_offsets(source)
-    lines = source.split("\n")
+    lines = [_Line(start, source[start:end]) for start, end in _line_spans(source)]
     literals = []
     for node, value in _floats(tree):
-        start = offsets[node.lineno - 1] + _characters(lines[node.lineno - 1], node.col_offset)
-        end = offsets[(node.end_lineno or 1) - 1] + _characters(
-            lines[(node.end_lineno or 1) - 1], node.end_col_offset or 0
-        )
+        start = lines[node.lineno - 1].offset(node.col_offset)
+        end = lines[(node.end_lineno or 1) - 1].offset(node.end_col_offset or 0)
         literals.append(Literal(value, node.lineno, start, end))
     return sorted(literals, key=lambda literal: literal.start)
 
@@ -164,28 +178,30 @@ def replace_literals(source: str, values: Sequence[float]) -> str:
         source: Python source.
         values: one number for each of ``find_literals(source)``; six significant digits of it are written.
     """
-    for literal, value in reversed(
-        list(zip(find_literals(source), values, strict=True))
-    ):  # offsets stay valid
+    parts, end = [], 0
+    for literal, value in zip(find_literals(source), values, strict=True):
         if value != literal.value:
-            source = source[: literal.start] + _written(value) + source[literal.end :]
-    return source
+            parts += [source[end : literal.start], _written(value)]
+            end = literal.end
+    return "".join([*parts, source[end:]])
 
 
 def _floats(tree: ast.AST) -> Iterator[tuple[ast.expr, float]]:
-    """Yield each float with its expression, a minus sign before it included."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and _tunable(node.operand):
-            yield node, -float(node.operand.value)  # type: ignore[attr-defined]
-        elif isinstance(node, ast.Constant):
-            if _tunable(node):
-                yield node, float(node.value)  # type: ignore[arg-type]
-        elif isinstance(node, ast.Subscript):
-            yield from _floats(ast.Expr(node.value))  # not its index
-        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-            yield from _floats(ast.Expr(node.left))  # not its exponent
-        elif not isinstance(node, ast.JoinedStr):
-            yield from _floats(node)
+    """Yield each float with its expression and its minus sign, in any order."""
+    waiting = [tree]  # a stack of our own: a sum of a thousand terms is a thousand nodes deep
+    while waiting:
+        for node in ast.iter_child_nodes(waiting.pop()):
+            if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and _tunable(node.operand):
+                yield node, -float(node.operand.value)  # type: ignore[attr-defined]
+            elif isinstance(node, ast.Constant):
+                if _tunable(node):
+                    yield node, float(node.value)  # type: ignore[arg-type]
+            elif isinstance(node, ast.Subscript):
+                waiting.append(ast.Expr(node.value))  # not its index
+            elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+                waiting.append(ast.Expr(node.left))  # not its exponent
+            elif not isinstance(node, ast.JoinedStr):
+                waiting.append(node)
 
 
 def _tunable(node: ast.AST) -> bool:
@@ -202,13 +218,106 @@ def _written(value: float) -> str:
     return text if text != "-0.0" else "0.0"
 
 
-def _line_offsets(source: str) -> list[int]:
-    offsets = [0]
-    for line in source.split("\n"):
-        offsets.append(offsets[-1] + len(line) + 1)
-    return offsets
+def _line_spans(source: str) -> Iterator[tuple[int, int]]:
+    """Yield where each line begins and ends, its line end left out."""
+    start = 0
+    for match in LINE_END.finditer(source):
+        yield start, match.start()
+        start = match.end()
+    yield start, len(source)
 
 
-def _characters(line: str, column: int) -> int:
-    """Return a column in characters from one in UTF-8 bytes, as ``ast`` counts."""
-    return len(line.encode()[:column].decode(errors="ignore"))
+@dataclass
+class _Line:
+    """A line of a source and the offset of its first character."""
+
+    start: int
+    text: str
+
+    @cached_property
+    def _columns(self) -> list[int]:
+        return list(accumulate((len(character.encode()) for character in self.text), initial=0))
+
+    def offset(self, column: int) -> int:
+        """Return the offset in the source of a column in UTF-8 bytes, as ``ast`` counts."""
+        return self.start + (column if self.text.isascii() else bisect_left(self._columns, column))
+
+
+QUOTE = re.compile(r"""'{3}|"{3}|['"#]""")
+REST = {
+    "'": re.compile(r"[^'\\\n]*(?:\\.[^'\\\n]*)*'", re.DOTALL),
+    '"': re.compile(r'[^"\\\n]*(?:\\.[^"\\\n]*)*"', re.DOTALL),
+}
+
+
+class StringScanner:
+    """Where the strings of Python source are, found without parsing it.
+
+    The source need not be valid: a quote that is not closed, as in a word of prose, begins no string, and the rest of
+    its line is left out.
+
+    Args:
+        text: holds the source.
+        start: where the source begins.
+    """
+
+    def __init__(self, text: str, start: int = 0) -> None:
+        self.text, self.position = text, start
+        self._string_end = start
+        self._unclosed: set[str] = (
+            set()
+        )  # marks without an end: not searched for again, so that scans stay linear
+
+    def next_span(self, until: int) -> tuple[int, int] | None:
+        """Return the next string that begins before ``until``, None without one."""
+        while match := QUOTE.search(self.text, self.position, until):
+            end = self._end(match.group(), match.end())
+            if end >= 0:
+                self.position = end
+                return match.start(), end
+        self.position = max(self.position, until)  # searched once
+        return None
+
+    def is_inside(self, offset: int) -> bool:
+        """Return whether an offset is in a string. Offsets must ascend."""
+        while self._string_end <= offset:
+            span = self.next_span(offset)
+            if span is None:
+                return False
+            self._string_end = span[1]
+        return True
+
+    def _end(self, mark: str, position: int) -> int:
+        """Return where the string that ``mark`` begins ends, -1 where it begins none."""
+        if mark in REST and (closed := REST[mark].match(self.text, position)):
+            return closed.end()
+        if len(mark) == 3 and mark not in self._unclosed:
+            end = _triple_end(self.text, mark, position)
+            if end >= 0:
+                return end
+            self._unclosed.add(mark)
+        self.position = position if len(mark) == 3 else _line_end(self.text, position)
+        return -1
+
+
+def string_spans(text: str) -> list[tuple[int, int]]:
+    """Return where each string of Python source begins and ends."""
+    scanner = StringScanner(text)
+    return list(iter(lambda: scanner.next_span(len(text)), None))
+
+
+def _line_end(text: str, position: int) -> int:
+    end = text.find("\n", position)
+    return len(text) if end < 0 else end
+
+
+def _triple_end(text: str, mark: str, position: int) -> int:
+    """Return the offset behind the next unescaped ``mark``, -1 without one."""
+    while (at := text.find(mark, position)) >= 0:
+        slashes = at
+        while slashes > position and text[slashes - 1] == "\\":
+            slashes -= 1
+        if (at - slashes) % 2 == 0:
+            return at + 3
+        position = at + 1
+    return -1

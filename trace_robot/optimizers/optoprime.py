@@ -303,7 +303,7 @@ class OptoPrime(TorchStyleOptimizer):
             UnusableReplyError: something is wrong with it.
         """
         names = {spec.name: spec.function for spec in self.problem.parameters if spec.kind == "code"}
-        suggestion = parse_reply(answer, names)
+        suggestion = parse_reply(answer, names, [spec.name for spec in self.problem.parameters])
         if suggestion.stop and not suggestion.values:
             return suggestion, None
         changed, faults = fit(self.problem, suggestion.values, self.check_code)

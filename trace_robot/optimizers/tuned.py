@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trace_robot.errors import OrderError
-from trace_robot.optimizers.cma_es import CMAES, SearchSpace
+from trace_robot.optimizers.cma_es import CMAES, MOST_NUMBERS, SearchSpace
 from trace_robot.optimizers.optoprime import Attempt, OptoPrime
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem
 from trace_robot.optimizers.strategies import Trial
@@ -15,8 +15,9 @@ from trace_robot.optimizers.strategies import Trial
 class Tuned:
     """Ask and tell as ``inner``, and tune the numbers of each new best candidate.
 
-    The best tuned candidate is evaluated once more, for its graph, and becomes a trial of ``inner`` with a note on what
-    was changed. The origin of candidates is "tuning", that of the best "tuned".
+    A candidate with more than 20,000 numbers is not tuned. The best tuned candidate is evaluated once more, for its
+    graph, and becomes a trial of ``inner`` with a note on what was changed. The origin of candidates is "tuning", that
+    of the best "tuned".
 
     Args:
         inner: the optimizer that proposes.
@@ -117,7 +118,12 @@ class Tuned:
         if best is None or self.inner.done or (self._tuned is not None and best.rank <= self._tuned):
             return
         self._tuned = best.rank
-        if SearchSpace(self.problem, best.candidate.values, literals=self.literals).dimensions:
+        # A reply may hold more numbers than CMA-ES takes; then only the model changes them.
+        if (
+            0
+            < len(SearchSpace(self.problem, best.candidate.values, literals=self.literals).dimensions)
+            <= MOST_NUMBERS
+        ):
             self._from = best
             self._tuner = self._start(best)
 

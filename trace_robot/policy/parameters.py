@@ -13,11 +13,14 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
 
 from trace_robot.errors import PolicyError
+from trace_robot.optimizers.prompt.reply import NOT_FINITE, unstorable
+from trace_robot.trace.shortening import shorten
 
 
 def rewrite(text: str, values: Mapping[ParameterSite, Any]) -> str:
@@ -132,6 +135,7 @@ def _grouped(lines: list[str]) -> str:
 
 
 Kind = Literal["code", "number", "bool", "text", "array", "list", "dict"]
+LONGEST = 200  # characters of a value that a message quotes
 FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
 # With the name of the published implementation, whose programs read alike.
 _PACKAGES = ("trace_robot", "trace_robot.trace", "opto.trace", "opto")
@@ -180,6 +184,7 @@ class _Finder:
         self.policy = policy
         self.aliases = aliases
         self.lines = [line + "\n" for line in text.split("\n")]
+        self.starts = list(accumulate(map(len, self.lines), initial=0))
         self.text = text
         self.places: list[ParameterSite] = []
 
@@ -210,9 +215,10 @@ class _Finder:
 
     def _offset(self, line: int, byte_column: int) -> int:
         # The syntax tree counts columns in bytes of UTF-8, offsets of the text are in characters.
-        before = sum(map(len, self.lines[: line - 1]))
         current = self.lines[line - 1] if line <= len(self.lines) else ""
-        return before + len(current.encode()[:byte_column].decode())
+        if not current.isascii():
+            byte_column = len(current.encode()[:byte_column].decode())
+        return self.starts[min(line - 1, len(self.lines))] + byte_column
 
     def _code(self, function: FunctionDef, owner: str | None, above: int | None) -> ParameterSite:
         start = self._offset(function.lineno, function.col_offset)
@@ -255,10 +261,10 @@ class _Finder:
     def _literal(self, expression: ast.expr) -> Any:
         try:
             return ast.literal_eval(expression)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:  # such as a set of lists
             raise PolicyError(
                 f"policy {self.policy}, line {expression.lineno}: the value of a trainable node must be a literal"
-                f" (a number, text, list, ...), got {ast.unparse(expression)!r}"
+                f" (a number, text, list, ...), got {_source_of(expression)!r}"
             ) from error
 
     def _constraint(self, call: ast.Call) -> Any:
@@ -292,7 +298,8 @@ class _Finder:
     def _keyword(self, call: ast.Call | None, name: str) -> Any:
         for keyword in call.keywords if call is not None else ():
             if keyword.arg == name and isinstance(keyword.value, ast.Constant):
-                return keyword.value.value
+                value = keyword.value.value
+                return value if isinstance(value, str | bool) else None
         return None
 
     def _resolve(self, expression: ast.expr) -> str | None:
@@ -320,6 +327,14 @@ def _aliases(tree: ast.Module) -> dict[str, str]:
     return aliases
 
 
+def _source_of(expression: ast.expr) -> str:
+    try:
+        text = ast.unparse(expression)
+    except (ValueError, RecursionError):  # a number of 5,000 digits, a sum of a thousand terms
+        return type(expression).__name__
+    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
+
+
 def first_line(statement: FunctionDef | ast.ClassDef) -> int:
     """Return the line on which a definition begins, that of its first decorator."""
     return min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
@@ -338,8 +353,9 @@ def _kind(value: Any) -> Kind:
 def _is_numeric(value: Any) -> bool:
     """Return whether a literal is numbers in a rectangle, so that it can be an array."""
     try:
-        return bool(np.asarray(value, dtype=float).size)
-    except (TypeError, ValueError):
+        texts = np.asarray(value).dtype.kind in "US"  # numpy would make numbers of ["1", "inf"]
+        return not texts and bool(np.asarray(value, dtype=float).size)
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return False
 
 
@@ -349,12 +365,18 @@ def _fault(value: Any, constraint: Any) -> str:
         return "a trainable node needs a number, text, list or dict, got None"
     bounds = constraint if isinstance(constraint, dict) else {}
     low, high = bounds.get("low"), bounds.get("high")
+    if not all(bound is None or isinstance(bound, int | float) for bound in (low, high)):
+        return f"a bound must be a number, got {shorten([low, high])}"
     if low is not None and high is not None and not low < high:
-        return f"the lower bound must be below the upper one, got {low!r} and {high!r}"
+        edges = f"{shorten(low, digits=None)} and {shorten(high, digits=None)}"
+        return f"the lower bound must be below the upper one, got {edges}"
+    for wanted in unstorable(value) - {NOT_FINITE}:
+        return f"the value of a trainable node must be {wanted}, got {shorten(value, digits=None)}"
     if _kind(value) not in ("number", "array"):
         return ""
     numbers = np.asarray(value, dtype=float)
     if not np.isfinite(numbers).all():
-        return f"a trainable number must be finite, got {value!r}"
+        return f"a trainable number must be finite, got {shorten(value, digits=None)}"
     outside = (low is not None and (numbers < low).any()) or (high is not None and (numbers > high).any())
-    return f"the value {value!r} is outside its bounds, {low!r} to {high!r}" if outside else ""
+    edges = f"{shorten(low, digits=None)} to {shorten(high, digits=None)}"
+    return f"the value {shorten(value, digits=None)} is outside its bounds, {edges}" if outside else ""

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import ast
 import re
+import stat
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
+from trace_robot.optimizers.code import LINE_END
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.policy.parameters import ParameterSite, find_places, rewrite
 
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from trace_robot.spec import Field, TaskSpec
     from trace_robot.trace.node_types import ParameterNode
 
+# As the sandbox, which refuses to run a longer controller. A syntax tree takes up to a thousand times its text.
+MOST_CHARACTERS = 200_000
 
+HEADING = re.compile(r"(?:(?<=[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])|\A)(?=#\w)")
 POSE = (
     " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
     " then the next one is asked for. An episode has {episode} simulator steps."
@@ -48,7 +54,8 @@ def context_of(spec: TaskSpec) -> str:
         "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
     ]
-    return "\n".join(parts)
+    # A line of a plug-in that looks like a heading of the prompt would begin a section of its writer's making.
+    return HEADING.sub(" ", "\n".join(parts))
 
 
 def _ends(spec: TaskSpec) -> str:
@@ -126,11 +133,16 @@ class Policy:
         Raises:
             PolicyError: with the line, if the text is not Python or a trainable place of it cannot be used.
         """
+        if len(text) > MOST_CHARACTERS:
+            raise _too_long(name, f"{len(text):,} characters")
+        text = LINE_END.sub("\n", text)  # offsets are counted in lines that end so
         try:
-            tree = ast.parse(text)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of strings such as "\\d", which run
+                tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-            reason = error.msg if isinstance(error, SyntaxError) else str(error)
+            reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
             raise PolicyError(f"policy {name}{line} is not valid Python: {reason}") from error
         return cls(text, name, find_places(tree, text, name), _constant(tree, "CONTROL"))
 
@@ -180,11 +192,12 @@ class Policy:
         So the controller that keeps still, from which most runs start, fits every environment.
         """
         act = next((place for place in self.places if place.name == "act" and place.kind == "code"), None)
-        match = None if act is None else re.fullmatch(r"(?s)(.*\n\s+return )\[(?:0\.0(?:, )?)+\]", act.value)
+        head, _, last = (act.value if act else "").rpartition("\n")
+        match = re.fullmatch(r"(\s+return )\[(?:0\.0(?:, )?)+\]", last)
         # Two statements at most, the docstring and the return: more might compute something.
         if act is None or match is None or len(ast.parse(act.value).body[0].body) > 2:
             return self
-        value = f"{match[1]}[{', '.join(['0.0'] * size)}]"
+        value = f"{head}\n{match[1]}[{', '.join(['0.0'] * size)}]"
         return self if value == act.value else self.with_values({"act": value})
 
     def with_names(self) -> Policy:
@@ -239,7 +252,7 @@ def load_policy(name_or_path: str | Path) -> Policy:
     """
     path = _find(name_or_path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _bounded_text(path, str(name_or_path))
     except OSError as error:
         raise PolicyError(
             f"policy {str(name_or_path)!r} cannot be read: {error.strerror or error}; give a readable .py file"
@@ -247,6 +260,23 @@ def load_policy(name_or_path: str | Path) -> Policy:
     except UnicodeDecodeError as error:
         raise PolicyError(f"policy {str(name_or_path)!r} is not UTF-8 text; give a Python file") from error
     return Policy.from_text(text, str(name_or_path))
+
+
+def _bounded_text(path: Path, name: str) -> str:
+    """Return the text of a regular file, a pipe would wait, a device never end."""
+    status = path.stat()
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+        raise PolicyError(f"policy {name!r} is no regular file; give a readable .py file")
+    if status.st_size > 4 * MOST_CHARACTERS:  # UTF-8 takes at most four bytes for a character
+        raise _too_long(repr(name), f"{status.st_size:,} bytes")
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _too_long(name: str, size: str) -> PolicyError:
+    return PolicyError(
+        f"policy {name} has {size}, at most {MOST_CHARACTERS:,} characters can be run; compute its data, or leave it"
+        " out"
+    )
 
 
 def _is_name(name_or_path: str | Path) -> bool:
@@ -297,14 +327,16 @@ def binds(tree: ast.Module, name: str) -> bool:
     return any(_binds(node, name) for node in _outside_functions(tree))
 
 
-def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+def _outside_functions(tree: ast.Module) -> Iterator[ast.AST]:
     """Yield the nodes of the module's scope, and the ``global`` of its functions."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if isinstance(child, SCOPES):
-            yield from (inside for inside in ast.walk(child) if isinstance(inside, ast.Global))
-        else:
-            yield from _outside_functions(child)
+    waiting: list[ast.AST] = [tree]  # a stack of our own: a long sum is as deep as it has terms
+    while waiting:
+        for child in ast.iter_child_nodes(waiting.pop()):
+            yield child
+            if isinstance(child, SCOPES):
+                yield from (inside for inside in ast.walk(child) if isinstance(inside, ast.Global))
+            else:
+                waiting.append(child)
 
 
 def _binds(node: ast.AST, name: str) -> bool:

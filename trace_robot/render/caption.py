@@ -24,6 +24,7 @@ BACKGROUND = (24, 26, 30)
 TEXT = (235, 235, 235)
 GOOD = (70, 200, 95)
 BAD = (240, 85, 75)
+# ASCII, which every font has, and the dot that joins lines.
 DRAWABLE = frozenset(map(chr, range(32, 127))) | {"·"}
 DASHES_AND_QUOTES = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "ß": "ss", "…": "..."}
@@ -38,6 +39,8 @@ def plain(text: str) -> str:
     Control and format characters and line ends become spaces, letters lose their accents (Unicode's NFKD), and what
     has no letter in the font becomes a question mark.
     """
+    # Cut first, so that a text of megabytes costs no more than a line; longer than what is kept, since spaces and
+    # accents go.
     start = unicodedata.normalize("NFKD", text[: 4 * MAX_CHARACTERS].translate(DASHES_AND_QUOTES))
     return " ".join("".join(map(_letter, start)).split())[:MAX_CHARACTERS]
 
@@ -89,6 +92,7 @@ def band_height(clips: Sequence[Clip], size: tuple[int, int]) -> int:
     letters = font_size(size[1])
     counts = [len(lines_of(clip, size[0], letters)) + bool(plain(clip.outcome)) for clip in clips]
     wanted = max(counts) * (letters + 3) + 5 if any(counts) else 0
+    # At most half: a long caption must not push the scene out of the picture.
     return min(wanted + wanted % 2, size[1] // 4 * 2)
 
 
@@ -129,6 +133,7 @@ def _margin(size: int) -> int:
 def _fitting(line: str, font: Font, width: int) -> str:
     if font.getlength(line) <= width:
         return line
+    # Letter by letter is quick enough: ``plain`` left at most MAX_CHARACTERS.
     while line and font.getlength(line + "…") > width:
         line = line[:-1]
     return line.rstrip() + "…"

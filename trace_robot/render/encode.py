@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
+from trace_robot import safe_files
 from trace_robot.errors import RenderError
 from trace_robot.spec import Array
 
 
 def publish(draft: Path, path: Path) -> None:
-    """Put a finished file in its place atomically.
+    """Put a finished file in its place atomically, following no link of its name.
 
     Args:
         draft: the file, which may lie on another file system.
         path: its place.
     """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        shutil.copyfile(draft, beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with open(draft, "rb") as file:
+        safe_files.write(path.parent, path.name, file)
 
 
 def write_mp4(
@@ -50,19 +44,27 @@ def write_mp4(
         RenderError: ffmpeg is not installed or could not write, or a picture has another shape.
     """
     try:
-        program = imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise RenderError("video needs ffmpeg: pip install imageio-ffmpeg, or apt install ffmpeg") from error
-    process = subprocess.Popen(
-        _command(program, path, size, fps, rate_factor),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+        import imageio_ffmpeg  # here, because pictures are drawn without it
+
+        process = subprocess.Popen(
+            _command(imageio_ffmpeg.get_ffmpeg_exe(), path, size, fps, rate_factor),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except (
+        ImportError,
+        RuntimeError,
+        OSError,
+    ) as error:  # no package, no program, or one that does not start
+        raise RenderError(
+            f"video needs ffmpeg: pip install imageio-ffmpeg, or apt install ffmpeg ({' '.join(str(error).split())})"
+        ) from error
     try:
         count = _feed(process, pictures, size)
     except BaseException:
         process.kill()
+        # Closes the pipes and waits: otherwise the killed process would stay as a zombie.
         process.communicate()
         raise
     errors = process.communicate()[1].decode(errors="replace").strip().splitlines()

@@ -15,6 +15,7 @@ import numpy as np
 
 from trace_robot.errors import RenderError
 from trace_robot.spec import Array, Scene, States
+from trace_robot.workspace import require_named, require_own_file, require_plain_options
 
 if TYPE_CHECKING:
     from trace_robot.rollout.episode import Episode
@@ -63,6 +64,7 @@ class Quality:
     rays: float
 
 
+# Half the rays along a side are a quarter of the rays; the picture is enlarged.
 QUALITIES: dict[QualityName, Quality] = {
     "fast": Quality(size=(320, 240), samples=0, shadows=0, rate_factor=26, rays=0.5),
     "high": Quality(size=(640, 480), samples=4, shadows=2048, rate_factor=20, rays=0.5),
@@ -175,6 +177,23 @@ def clip_of(episode: Episode, *caption: str) -> Clip:
             f"the episode of seed {episode.seed} holds no states to draw; record them (record=True)"
         )
     return Clip(episode.scene, episode.states, caption, outcome_text(episode), episode.success)
+
+
+def require_own_scene(scene: Scene) -> None:
+    """Refuse to draw a scene from a store that would load a stranger's file.
+
+    Raises:
+        WorkspaceError: its model or its environment is not installed and not of the user's workspace.
+    """
+    if scene.replay:
+        require_named(scene.replay.get("env"))
+        require_plain_options(scene.replay.get("options"))
+        if type(scene.replay.get("seed")) is not int:
+            raise RenderError(
+                f"the seed of a scene must be a whole number, got {scene.replay.get('seed')!r:.80}"
+            )
+    else:
+        require_own_file(scene.model_path)
 
 
 def outcome_text(episode: Episode) -> str:

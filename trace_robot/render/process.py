@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -99,17 +98,9 @@ def worker_command(backend: RenderBackend, *options: str) -> list[str]:
 def worker_environment(backend: RenderBackend) -> dict[str, str]:
     """Return the environment variables of a rendering process, without secrets.
 
-    PYTHONPATH names the folder of this library, since the process starts in another folder than the user's.
+    The folder of this library is in the command (``python_command``).
     """
-    library = str(Path(__file__).resolve().parents[2])
-    paths = [library, os.environ.get("PYTHONPATH", "")]
-    return clean_environment(
-        {
-            "MUJOCO_GL": "disable" if backend == "rays" else backend,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "PYTHONUTF8": "1",
-        }
-    )
+    return clean_environment({"MUJOCO_GL": "disable" if backend == "rays" else backend, "PYTHONUTF8": "1"})
 
 
 JOB_SECONDS = 600.0
@@ -143,8 +134,10 @@ class RenderProcess:
         self._worker: _Worker | None = None
         self._folder: Path | None = None
         self._pending: deque[tuple[RenderJob, Path]] = deque()
+        # How many of the pending jobs the process knows of, and how often one has died at the oldest of them.
         self._sent = 0
         self._deaths = 0
+        # When the oldest job was begun, by the answer to the one before it.
         self._since = time.monotonic()
 
     @property
@@ -164,6 +157,7 @@ class RenderProcess:
         Raises:
             RenderError: that folder or the job's data cannot be written, or the backend does not draw here.
         """
+        # First, so that a backend that does not draw is one error here rather than a failure of every job.
         _ = self.backend
         try:
             job.path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,6 +181,7 @@ class RenderProcess:
         finished: list[VideoInfo | RenderFailure] = []
         deadline = time.monotonic() + wait_seconds
         while self._pending:
+            # Only the first result is waited for; after it, whatever else has arrived is taken.
             wait = 0.0 if finished else min(deadline, self._since + self._job_seconds) - time.monotonic()
             result = self._next_result(max(0.0, wait))
             if result is not None:
@@ -199,6 +194,7 @@ class RenderProcess:
         """Wait for every job, and return the results that have not been collected yet."""
         finished: list[VideoInfo | RenderFailure] = []
         while self._pending:
+            # Longer than a job may take, so that ``collect`` returns at the job's limit and not before it.
             finished += self.collect(wait_seconds=self._job_seconds + 1.0)
         return finished
 
@@ -277,6 +273,7 @@ class _Worker:
     """One rendering process: folders of jobs go in, an answer to each comes out."""
 
     def __init__(self, backend: RenderBackend, folder: Path) -> None:
+        # A file, since a GL library may write more than a pipe holds, and nothing reads until the process has ended.
         self._errors = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed with the process
         self._process = subprocess.Popen(
             worker_command(backend, str(folder)),

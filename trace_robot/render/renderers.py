@@ -20,8 +20,7 @@ from PIL import Image
 
 from trace_robot.errors import RenderError
 from trace_robot.render.job import QUALITIES, Clip, Quality, QualityName
-from trace_robot.render.replay import ReplayRenderer, ReplayScene
-from trace_robot.render.scene import SceneModel, camera_pose, is_mark
+from trace_robot.render.scene import ReplayRenderer, ReplayScene, SceneModel, camera_pose, is_mark
 from trace_robot.spec import Array
 
 # Shading is by eye, for Meta-World's scenes: a sun from above so that faces differ, a light at the camera so that none
@@ -45,6 +44,7 @@ class RayCaster:
     def __init__(self, model: Any, width: int, height: int) -> None:
         self._model = model
         self._shape = (height, width)
+        # With room for MuJoCo's decorations: what does not fit is left out with a warning.
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + model.nsite + 100)
         self._option = mujoco.MjvOption()
         self._perturb = mujoco.MjvPerturb()
@@ -105,6 +105,7 @@ class RayCaster:
                 continue
             marked = is_mark(self._model.site(shape.objid).name)
             offset = np.asarray(shape.pos, dtype=float) - position
+            # Pixels: a goal that is small or far away can still be seen.
             least = 1.3 if marked else 0.0
             coverage, facing = ball(rays, offset, float(shape.size[0]), pixel, at_least=least)
             hidden = np.linalg.norm(offset) > depths + float(shape.size[0])
@@ -207,6 +208,7 @@ class GlRenderer:
 
     def __init__(self, scene: SceneModel, size: tuple[int, int], quality: Quality) -> None:
         model = scene.model
+        # mujoco.Renderer makes its buffers of these fields, so they are set before it exists.
         model.vis.quality.offsamples = quality.samples
         model.vis.global_.offwidth, model.vis.global_.offheight = size
         model.vis.quality.shadowsize = quality.shadows
@@ -282,6 +284,7 @@ class RendererPool:
             backend: what draws in this process.
         """
         replay = clip.scene.replay
+        # As JSON, since options may hold lists, which cannot be compared as keys.
         source = json.dumps([replay["env"], replay["options"]]) if replay else clip.scene.model_path
         key = _PoolKey(source, size, quality, backend)
         scene, renderer = self._take(key, replayed=bool(replay))
@@ -289,6 +292,7 @@ class RendererPool:
             scene.set(clip.scene, clip.states)
             yield scene, renderer
         finally:
+            # Kept after an error as well: ``set`` undoes what the last clip changed in the model.
             self._idle.append((key, scene, renderer))
             while len(self._idle) > MOST_IDLE:
                 self._idle.pop(0)[2].close()

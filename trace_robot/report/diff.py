@@ -1,6 +1,6 @@
 """Syntax-highlighted line diff of two versions of a controller.
 
-Lines are compared by ``difflib``, changed lines once more word by word, and colored by Pygments' Python lexer.
+Lines are compared by ``LineMatcher``, changed lines once more word by word, and colored by Pygments' Python lexer.
 The result is plain data, which the templates escape.
 """
 
@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
+from trace_robot.line_diff import LineMatcher
 from trace_robot.report.escape import visible
 
 CONTEXT = 3  # unchanged lines around a change, as in a unified diff
 # Below this ratio of equal words a line was replaced rather than edited, and marking words would mark nearly all.
 SIMILAR = 0.4
 WORDS_COMPARED = 400  # characters: matching words is quadratic, and a model may write endless lines
+# Steps for the words of all lines of a diff: 0.1 s. Later lines have no marked words.
+WORD_STEPS = 1_000_000
 Span = tuple[str, str]
 _WORD = re.compile(r"[\w.]+|\s+|.", re.DOTALL)
 
@@ -79,15 +81,18 @@ def compare(before: str, after: str, *, context: int = CONTEXT) -> tuple[DiffLin
         return ()
     old, new = _lines(before), _lines(after)
     # autojunk would ignore lines that are frequent in a long text, blank ones first, and miss their matches.
-    matcher = SequenceMatcher(
-        None, [_plain(line) for line in old], [_plain(line) for line in new], autojunk=False
-    )
+    matcher = LineMatcher([_plain(line) for line in old], [_plain(line) for line in new], autojunk=False)
+    words = _WordMatcher()
     rows: list[DiffLine | DiffGap] = []
     shown = 0
     for group in matcher.get_grouped_opcodes(context):
         rows += _gap(group[0][1] - shown)
         for tag, i, i_end, j, j_end in group:
-            rows += _same(old, i, i_end, j) if tag == "equal" else _change(old[i:i_end], new[j:j_end], i, j)
+            rows += (
+                _same(old, i, i_end, j)
+                if tag == "equal"
+                else _change(old[i:i_end], new[j:j_end], i, j, words)
+            )
         shown = group[-1][2]
     return (*rows, *_gap(len(old) - shown))
 
@@ -115,10 +120,12 @@ def _same(old: Sequence[Sequence[Span]], i: int, i_end: int | None, j: int) -> l
     ]
 
 
-def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int, j: int) -> list[DiffLine]:
+def _change(
+    old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int, j: int, words: _WordMatcher
+) -> list[DiffLine]:
     """Return the removed lines, then the added ones, each pair compared word by word."""
     # The n-th removed line is taken for the n-th added one, and lines without a partner have no marked words.
-    pairs = [_words(_plain(a), _plain(b)) for a, b in zip(old, new, strict=False)]
+    pairs = [words.changed(_plain(a), _plain(b)) for a, b in zip(old, new, strict=False)]
     unpaired: tuple[list[tuple[int, int]], ...] = ([], [])
     lines = []
     for side, (texts, first) in enumerate(((old, i), (new, j))):
@@ -130,20 +137,33 @@ def _change(old: Sequence[Sequence[Span]], new: Sequence[Sequence[Span]], i: int
     return lines
 
 
-def _words(before: str, after: str) -> tuple[list[tuple[int, int]], ...]:
-    """Return the ranges of characters that differ, none in dissimilar lines."""
-    if max(len(before), len(after)) > WORDS_COMPARED:
-        return [], []
-    old, new = _WORD.findall(before), _WORD.findall(after)
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
-    if matcher.ratio() < SIMILAR:
-        return [], []
-    at_old, at_new = [0, *accumulate(map(len, old))], [0, *accumulate(map(len, new))]
-    changes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
-    return (
-        [(at_old[c[1]], at_old[c[2]]) for c in changes if c[1] < c[2]],
-        [(at_new[c[3]], at_new[c[4]]) for c in changes if c[3] < c[4]],
-    )
+class _WordMatcher:
+    """Compares pairs of lines word by word, on one budget for a whole diff."""
+
+    def __init__(self) -> None:
+        self._steps = WORD_STEPS
+
+    def changed(self, before: str, after: str) -> tuple[list[tuple[int, int]], ...]:
+        """Return the ranges of characters that differ, none in dissimilar lines.
+
+        Args:
+            before: the older line.
+            after: the newer one.
+        """
+        if max(len(before), len(after)) > WORDS_COMPARED or self._steps <= 0:
+            return [], []
+        old, new = _WORD.findall(before), _WORD.findall(after)
+        matcher = LineMatcher(old, new, autojunk=False, steps=self._steps)
+        similar = matcher.ratio() >= SIMILAR
+        self._steps = matcher.steps - len(old) - len(new)
+        if not similar:
+            return [], []
+        at_old, at_new = [0, *accumulate(map(len, old))], [0, *accumulate(map(len, new))]
+        changes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+        return (
+            [(at_old[c[1]], at_old[c[2]]) for c in changes if c[1] < c[2]],
+            [(at_new[c[3]], at_new[c[4]]) for c in changes if c[3] < c[4]],
+        )
 
 
 def _marked(spans: Sequence[Span], ranges: Sequence[tuple[int, int]]) -> Iterator[DiffPart]:

@@ -11,7 +11,9 @@ import base64
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from trace_robot import safe_files
 
 LONGEST_TEXT = 100_000  # characters of one text; prompts have some 20,000
 LONGEST_LINE = 2_000  # characters of one line, against one that a browser takes long to lay out
@@ -107,9 +109,24 @@ def inside(video: Path, folder: Path) -> bool:
         folder: the run's folder.
 
     Returns:
-        True for a regular file inside after all links are resolved.
+        True for a regular file to which no part of the path, the run's folder included, is a link.
     """
-    try:
-        return video.resolve(strict=True).is_relative_to(folder.resolve(strict=True)) and video.is_file()
-    except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
-        return False
+    return video.is_relative_to(folder) and safe_files.is_file(folder.parent, _below(video, folder))
+
+
+def open_video(video: Path, folder: Path) -> BinaryIO:
+    """Open a video of a run, following no link.
+
+    Args:
+        video: a path below ``folder`` by name.
+        folder: the run's folder.
+
+    Raises:
+        OSError: it is not ``inside``.
+    """
+    return safe_files.open_read(folder.parent, _below(video, folder))
+
+
+def _below(video: Path, folder: Path) -> str:
+    """Return the path from the folder of runs: the run's own may be no link either."""
+    return video.relative_to(folder.parent).as_posix()

@@ -23,8 +23,8 @@ from trace_robot.report.escape import markup, script_json, visible
 from trace_robot.report.iterations import Source, body
 from trace_robot.report.page import Page, duration
 from trace_robot.report.plots import AXES
+from trace_robot.settings import versions
 from trace_robot.store.history import AttemptInfo, IterationInfo, RunInfo, Score
-from trace_robot.versions import versions
 
 if TYPE_CHECKING:
     from jinja2 import Environment

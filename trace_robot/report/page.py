@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trace_robot import safe_files
 from trace_robot.report.iterations import Film, Group, Source, groups, number, row, show
 from trace_robot.report.plots import AXES, Figure
 from trace_robot.report.run_plots import Plot, chosen, courses, curves
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo, Score
 
 Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
+MOST_NOTES = 1_000_000  # bytes of a run's notes.txt
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +284,8 @@ def _notes(run: RunInfo) -> str:
     """Return the user's notes.txt, "" without one."""
     try:
         # backslashreplace: an editor may have written another encoding, and a report must not fail for it.
-        return (run.folder / "notes.txt").read_text(encoding="utf-8", errors="backslashreplace").strip()
+        notes = safe_files.read_bytes(run.folder.parent, f"{run.folder.name}/notes.txt", MOST_NOTES)
+        return notes.decode("utf-8", "backslashreplace").strip()
     except OSError:
         return ""
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError
-from trace_robot.report.escape import inside
+from trace_robot.report.escape import open_video
 from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render, render_runs, run_rows
 from trace_robot.report.page import page_of
 from trace_robot.store.database import FILE
@@ -93,8 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
             )
         else:
             answer = self.server.site.answer(urlsplit(self.path).path)
-        if answer.path is not None:
-            self._send_file(answer, answer.path, body=body)
+        if answer.file is not None:
+            with answer.file as file:
+                self._send_file(answer, file, body=body)
             return
         self._begin(answer, answer.status, len(answer.content))
         self.end_headers()
@@ -109,20 +111,19 @@ class _Handler(BaseHTTPRequestHandler):
         hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
         return self.headers.get("Host", "").lower() in hosts
 
-    def _send_file(self, answer: Answer, path: Path, *, body: bool) -> None:
+    def _send_file(self, answer: Answer, file: BinaryIO, *, body: bool) -> None:
         """Send a file, or one byte range of it (RFC 9110), as video players request."""
-        with open(path, "rb") as file:
-            size = file.seek(0, 2)
-            first, last = self._range(size)
-            part = (first, last) != (0, size - 1)
-            status = HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK
-            self._begin(answer, status, last - first + 1)
-            self.send_header("Accept-Ranges", "bytes")
-            if part:
-                self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-            self.end_headers()
-            if body:
-                self._copy(file, first, last)
+        size = file.seek(0, 2)
+        first, last = self._range(size)
+        part = (first, last) != (0, size - 1)
+        status = HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK
+        self._begin(answer, status, last - first + 1)
+        self.send_header("Accept-Ranges", "bytes")
+        if part:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.end_headers()
+        if body:
+            self._copy(file, first, last)
 
     def _copy(self, file: BinaryIO, first: int, last: int) -> None:
         file.seek(first)
@@ -167,14 +168,14 @@ class Answer:
         content: the body.
         kind: media type.
         status: HTTP status.
-        path: a file to send in place of ``content``.
+        file: an open file to send in place of ``content``.
         keep: seconds that the browser may cache it.
     """
 
     content: bytes = b""
     kind: str = HTML
     status: HTTPStatus = HTTPStatus.OK
-    path: Path | None = None
+    file: BinaryIO | None = None
     keep: int = 0
 
 
@@ -196,7 +197,7 @@ class Site:
     def _answer(self, path: str) -> Answer:
         if path == f"/{PLOTLY}":
             # The one thing that is cached: 4.8 MB that change with an installation only.
-            return Answer(kind="text/javascript", path=plotly_path(), keep=3600)
+            return Answer(kind="text/javascript", file=plotly_path().open("rb"), keep=3600)
         if path in ("/", "/state"):
             runs = self._runs()
             version = _version(runs)
@@ -242,8 +243,10 @@ def _iteration(history: History, run: RunInfo, number: int) -> Answer:
 def _film(history: History, run: RunInfo, number: int) -> Answer:
     """Return a video of the run, not one that is a link out of its folder."""
     for iteration in history.iterations(run):
-        if iteration.number == number and iteration.video is not None and inside(iteration.video, run.folder):
-            return Answer(kind="video/mp4", path=iteration.video)
+        if iteration.number == number and iteration.video is not None:
+            # Opened here, following no link: a path that is opened later may have become another file.
+            with suppress(OSError):
+                return Answer(kind="video/mp4", file=open_video(iteration.video, run.folder))
     raise UnknownNameError(f"the run {run.name!r} has no video of iteration {number}")
 
 

@@ -1,18 +1,20 @@
 """Write a report as a folder with videos, or as one self-contained file.
 
-Both open from disk (file:) without a server. Pages are replaced atomically, and nothing but a report is overwritten.
+Both open from disk (file:) without a server. Pages are replaced atomically, and nothing but a report is overwritten. A
+run's folder may come from another person: no link in it is followed, neither to what is read nor to where is written.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from trace_robot import safe_files
 from trace_robot.errors import RunError
-from trace_robot.report.escape import data_address, inside, markup
+from trace_robot.report.escape import data_address, inside, markup, open_video
 from trace_robot.report.html import PLOTLY, iteration_html, packed, plotly_path, render
 from trace_robot.report.iterations import Source
 from trace_robot.report.page import page_of
@@ -22,6 +24,7 @@ from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunIn
 # and unpacked on demand: a model's run of 1,000 with prompts of 20 kB is 9.5 MB so, 4.8 of them plotly's script.
 INLINE = 40
 MOST_FILMS = 40  # videos inside a single file; base64 makes each a third larger
+MOST_FILM_BYTES = 16_000_000  # of one of them; a whole episode in high quality has about 2 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +58,58 @@ def write_report(history: History, run: RunInfo, out: Path | None = None, *, sin
         RunError: ``out`` is not a report's, or cannot be written.
         MissingExtraError: plotly is not installed.
     """
-    target = out or run.folder / ("report.html" if single else "report")
+    name = "report.html" if single else "report"
+    # What the user names may be a link; what lies in a run's folder may not, nor that folder itself.
+    place = Place.of(run.folder.parent, run.folder / name if out is None else out)
+    target = place.path
     try:
-        return _single(history, run, target) if single else _folder(history, run, target)
+        return _single(history, run, place) if single else _folder(history, run, place)
     except OSError as error:
         raise RunError(
             f"cannot write {str(error.filename or target)!r}: {error.strerror}; free some space or give another --out"
         ) from error
 
 
-def _folder(history: History, run: RunInfo, out: Path) -> Written:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a report goes: a trusted folder, and a path below it without links."""
+
+    root: Path
+    name: str = ""
+
+    @classmethod
+    def of(cls, runs: Path, path: Path) -> Place:
+        """Return the place of a path, trusted down to the folder of runs at most.
+
+        Args:
+            runs: the folder of runs.
+            path: below it, or elsewhere, where all of it is the user's.
+        """
+        try:
+            return cls(runs, Path(os.path.abspath(path)).relative_to(os.path.abspath(runs)).as_posix())
+        except ValueError:
+            return cls(path)
+
+    @property
+    def path(self) -> Path:
+        """The whole path."""
+        return self.root / self.name
+
+    def write(self, name: str, content: bytes | BinaryIO) -> int:
+        """Write a file below the place, and return its bytes.
+
+        Args:
+            name: the path of the file; "" for the place itself.
+            content: its bytes, or an open file.
+        """
+        return safe_files.write(self.root, "/".join(filter(None, (self.name, name))), content)
+
+
+def _folder(history: History, run: RunInfo, place: Place) -> Written:
+    out = place.path
     # Against a wrong --out: a folder of something else is never written into.
     if out.exists() and not (out / "index.html").is_file() and any(out.iterdir()):
         raise RunError(f"{str(out)!r} is not a report's folder and is left alone; give another --out")
-    out.mkdir(parents=True, exist_ok=True)
     films: dict[Path, str] = {}
 
     def _address(video: Path) -> str | None:
@@ -79,18 +120,18 @@ def _folder(history: History, run: RunInfo, out: Path) -> Written:
 
     # file: as well, since a page opened from disk has an opaque origin, which 'self' need not match.
     html = _html(history, run, _address, media="'self' file:")
-    if films:
-        (out / "videos").mkdir(exist_ok=True)
+    size = 0
     for video, name in films.items():
-        shutil.copyfile(video, out / name)
+        with open_video(video, run.folder) as film:
+            size += place.write(name, film)
     # The page last, when all that it loads is there.
-    shutil.copyfile(plotly_path(), out / PLOTLY)
-    _write(out / "index.html", html)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    size += place.write(PLOTLY, plotly_path().read_bytes())
+    size += place.write("index.html", html.encode("utf-8"))
     return Written(out / "index.html", size, len(films))
 
 
-def _single(history: History, run: RunInfo, out: Path) -> Written:
+def _single(history: History, run: RunInfo, place: Place) -> Written:
+    out = place.path
     if out.is_dir():
         raise RunError(f"{str(out)!r} is a folder; with --single-file, --out names a file")
     films: dict[Path, str] = {}
@@ -100,12 +141,17 @@ def _single(history: History, run: RunInfo, out: Path) -> Written:
         if (video not in films and len(films) >= MOST_FILMS) or not inside(video, run.folder):
             return None
         if video not in films:
-            films[video] = data_address("video/mp4", video.read_bytes())
+            with open_video(video, run.folder) as film:
+                content = film.read(MOST_FILM_BYTES + 1)
+            if len(content) > MOST_FILM_BYTES:
+                return None
+            films[video] = data_address("video/mp4", content)
         return films[video]
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _write(out, _html(history, run, _address, media="data:", single=True))
-    return Written(out, out.stat().st_size, len(films))
+    if not place.name:
+        place = Place(out.parent, out.name)
+    html = _html(history, run, _address, media="data:", single=True)
+    return Written(out, place.write("", html.encode("utf-8")), len(films))
 
 
 def _html(history: History, run: RunInfo, source: Source, *, media: str, single: bool = False) -> str:
@@ -121,11 +167,3 @@ def _html(history: History, run: RunInfo, source: Source, *, media: str, single:
 
     page = page_of(history, run, source=source, html=_body)
     return render(page, bodies=bodies, media=media, single=single)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file atomically: a temporary one beside it, then a rename."""
-    temporary = path.with_name(f".{path.name}.part")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)

@@ -1,22 +1,109 @@
-"""Batching: cuts a stream of jobs into groups that one worker runs together."""
+"""Batching: groups of jobs that one worker runs together, and their budget."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import sys
+import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from trace_robot.rollout.episode import Job
+from trace_robot.rollout.episode import Episode, Job
 
 Numbered = tuple[int, Job]
 Batch = list[Numbered]
+OnEpisode = Callable[[int, Episode], None]
 LARGEST_GROUP = 8  # episodes of one controller, run in lock step
 LARGEST_CHUNK = 16  # episodes of programs, each a few milliseconds: together, so that messages stay few
 READ_AHEAD = (
     8  # largest groups a worker that are read at once, so that jobs of one controller are found and joined
 )
+
+
+class Stream(Protocol):
+    """The method ``stream`` of an engine."""
+
+    def __call__(
+        self, jobs: Iterable[Job], *, deadline: float | None = None
+    ) -> Generator[tuple[int, Episode], None, None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimit:
+    """What the episodes of several jobs may cost together.
+
+    Attributes:
+        steps: simulator steps, counted in the order of the jobs; the episode that reaches them is the last that counts.
+            None for no limit.
+        seconds: of wall clock; None for no limit.
+        episode_steps: simulator steps that one episode takes at most.
+        least: jobs that are run in any case, the first ones.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+    episode_steps: int = 1
+    least: int = 0
+
+    def certain(self, spent: int, workers: int) -> int:
+        """Return how many further jobs may run at once.
+
+        All but ``workers`` - 1 of them are certain to count.
+
+        Args:
+            spent: simulator steps of the jobs before.
+            workers: processes that would idle otherwise.
+        """
+        if self.steps is None:
+            return sys.maxsize
+        return max(1, workers, -(-(self.steps - spent) // max(1, self.episode_steps)))
+
+
+def run_within(
+    stream: Stream, workers: int, jobs: Sequence[Job], limit: BatchLimit, on_episode: OnEpisode | None = None
+) -> dict[int, Episode]:
+    """Run jobs until a limit is reached, as ``RolloutEngine.run_within`` says.
+
+    Args:
+        stream: of an engine.
+        workers: its number of processes.
+        jobs: in the order in which they count.
+        limit: of them all.
+        on_episode: called with (index of the job, episode) as each episode ends.
+
+    Returns:
+        Episodes by the index of their job.
+    """
+    deadline = None if limit.seconds is None else time.monotonic() + limit.seconds
+    done: dict[int, Episode] = {}
+
+    def run(chosen: Sequence[int], deadline: float | None) -> dict[int, Episode]:
+        found: dict[int, Episode] = {}
+        with closing(stream((jobs[index] for index in chosen), deadline=deadline)) as episodes:
+            for place, episode in episodes:
+                found[chosen[place]] = episode
+                if on_episode is not None:
+                    on_episode(chosen[place], episode)
+        return found
+
+    first = spent = 0
+    while first < len(jobs) and (limit.steps is None or spent < limit.steps):
+        if deadline is not None and time.monotonic() >= deadline:
+            break
+        last = min(len(jobs), first + limit.certain(spent, workers))
+        found = run(range(first, last), deadline)
+        for index in sorted(found):
+            if limit.steps is not None and spent >= limit.steps:
+                break
+            done[index] = found[index]
+            spent += found[index].charged_steps
+        first = last
+    missing = [index for index in range(min(limit.least, len(jobs))) if index not in done]
+    return done | run(missing, None) if missing else done
 
 
 class Batches:

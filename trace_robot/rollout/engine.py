@@ -5,27 +5,32 @@ The same jobs give the same episodes in any order, with any number of workers an
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Literal, get_args
 
-from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError, UsageError
-from trace_robot.fault import Fault
-from trace_robot.rollout.backends import Backend, Worker, WorkerMessage
-from trace_robot.rollout.batching import Batch, Batches
+from trace_robot.child_process import OutputLog
+from trace_robot.errors import EnvironmentFault, OrderError, UsageError
+from trace_robot.fault import WORKER_DIED, Fault
+from trace_robot.rollout.backends import MAKE, SEED_MASK, Backend, Hang, Worker, WorkerMessage
+from trace_robot.rollout.batching import Batch, Batches, BatchLimit, OnEpisode, run_within
 from trace_robot.rollout.episode import Episode, Job
 
-OnEpisode = Callable[[int, Episode], None]
 BackendName = Literal["local", "ray"]
 GRACE_SECONDS = 60.0  # beyond what the limits of a batch allow, for a machine that is busy with other work
 START_SECONDS = 120.0  # to import MuJoCo and an environment, on a cold disk and a busy machine
+HANGS = 3  # in a row that end a run
 START_DEATHS = 3  # in a row: then it is the installation, not chance, and every further worker would die too
 KNOWN_ENVIRONMENTS = 8  # as many as ``EnvRunner`` keeps
 WAIT_SECONDS = 1.0  # between two looks at the deadlines, where no message arrives
+LATE_SECONDS = (
+    2.0  # beyond the deadline of a stream, for batches that are nearly done: a new worker takes a second
+)
 
 
 class RolloutEngine:
@@ -66,7 +71,10 @@ class RolloutEngine:
         )
         self._pool: list[_PooledWorker] = []
         self._start_deaths = 0
+        self._hangs = 0  # in a row
+        self._alive: set[str] = set()  # environments of which an episode has ended
         self._streaming = False
+        self._closed_output = OutputLog()
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]:
         """Run jobs and return their episodes.
@@ -90,11 +98,37 @@ class RolloutEngine:
                     on_episode(index, episode)
         return [episodes[index] for index in range(len(episodes))]
 
-    def stream(self, jobs: Iterable[Job]) -> Generator[tuple[int, Episode], None, None]:
+    def run_within(
+        self, jobs: Sequence[Job], limit: BatchLimit, *, on_episode: OnEpisode | None = None
+    ) -> dict[int, Episode]:
+        """Run jobs until a limit is reached, and return the episodes that count.
+
+        With a limit of steps alone these are the same whatever the number of workers: jobs are cut in their order, and
+        what other workers had begun beyond the cut is dropped. That is less than an episode a worker, since only jobs
+        that are certain to count are handed out ahead.
+
+        Args:
+            jobs: in the order in which they count.
+            limit: of them all.
+            on_episode: called with (index of the job, episode) as each episode ends, in any order.
+
+        Returns:
+            Episodes by the index of their job.
+        """
+        return run_within(self.stream, self.workers, jobs, limit, on_episode)
+
+    def stream(
+        self, jobs: Iterable[Job], *, deadline: float | None = None
+    ) -> Generator[tuple[int, Episode], None, None]:
         """Yield (index of the job, episode) as episodes end, in any order.
 
         Jobs are read as workers need them. Closing the generator, or leaving a loop over it, cancels the jobs that are
         running. One stream at a time: a second one raises OrderError.
+
+        Args:
+            jobs: what to run.
+            deadline: by ``time.monotonic``; from then on no job is begun, and those that are running are cancelled
+                after LATE_SECONDS more. None for no deadline.
         """
         if self._streaming:
             raise OrderError("the engine is running other jobs; finish or close that stream first")
@@ -105,8 +139,13 @@ class RolloutEngine:
         try:
             self._dispatch(backend, queue)
             while len(queue) or any(worker.batches for worker in self._pool):
-                episodes = self._receive(backend, queue, suspects)
-                self._dispatch(backend, queue)  # before the caller does anything with the episodes
+                left = math.inf if deadline is None else deadline - time.monotonic()
+                if left <= -LATE_SECONDS or (left <= 0 and not any(worker.batches for worker in self._pool)):
+                    break
+                wait = left if left > 0 else left + LATE_SECONDS
+                episodes = self._receive(backend, queue, suspects, min(WAIT_SECONDS, wait))
+                if deadline is None or time.monotonic() < deadline:
+                    self._dispatch(backend, queue)  # before the caller does anything with the episodes
                 yield from episodes
         finally:
             self._streaming = False
@@ -122,6 +161,11 @@ class RolloutEngine:
         return self._backend.size
 
     @property
+    def output(self) -> OutputLog:
+        """What environments printed, bounded."""
+        return self._closed_output if self._backend is None else self._backend.output
+
+    @property
     def worker_pids(self) -> list[int]:
         """Process ids of the local workers."""
         processes = [
@@ -135,6 +179,7 @@ class RolloutEngine:
             self._discard(worker)
         if self._backend is not None:
             self._backend.close([pooled.worker for pooled in self._pool])
+            self._closed_output = self._backend.output
             self._backend = None
         self._pool.clear()
 
@@ -148,7 +193,10 @@ class RolloutEngine:
 
     def _create_backend(self) -> Backend:
         if self._size == 0:
-            return _InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
+            # Simulators and the sandbox are imported by the process that runs them, not by every user of the engine.
+            from trace_robot.rollout.worker import InProcessBackend
+
+            return InProcessBackend(trusted=self._trusted, lock_step=self._lock_step)
         if self._name == "ray":
             from trace_robot.rollout.backends.ray import RayBackend
 
@@ -179,14 +227,16 @@ class RolloutEngine:
             batch = queue.next(worker.known)
             worker.send(batch, queue.environment(batch[0][1]), self._timeout)
 
-    def _receive(self, backend: Backend, queue: Batches, suspects: set[int]) -> list[tuple[int, Episode]]:
+    def _receive(
+        self, backend: Backend, queue: Batches, suspects: set[int], seconds: float
+    ) -> list[tuple[int, Episode]]:
         """Wait for messages and return their episodes.
 
         Workers that died or hang lose their batches.
         """
         pooled_of = {id(pooled.worker): pooled for pooled in self._pool}
         episodes: list[tuple[int, Episode]] = []
-        for worker, message in backend.wait([pooled.worker for pooled in self._pool], WAIT_SECONDS):
+        for worker, message in backend.wait([pooled.worker for pooled in self._pool], seconds):
             pooled = pooled_of[id(worker)]
             if message.error is not None:
                 self._discard(pooled)
@@ -194,9 +244,14 @@ class RolloutEngine:
             if message.died:
                 episodes += self._recover(pooled, queue, suspects, message.died)
                 continue
+            if message.episodes and pooled.batches:
+                self._alive.add(queue.environment(next(iter(pooled.batches[0].values()))))
             pooled.receive(message, self._timeout)
-            self._start_deaths = 0
+            self._start_deaths = self._hangs = 0
             episodes += message.episodes
+        for pooled, hang in [(pooled, pooled.worker.hang()) for pooled in self._pool if pooled.batches]:
+            if hang is not None:
+                episodes.append(self._hung(pooled, queue, hang))
         for pooled in [pooled for pooled in self._pool if pooled.overdue()]:
             episodes += self._recover(pooled, queue, suspects, "it gave no sign of life")
         return episodes
@@ -213,9 +268,7 @@ class RolloutEngine:
         if not worker.ready:
             self._start_deaths += 1
             if self._start_deaths >= START_DEATHS:
-                raise EnvironmentFault(
-                    f"rollout workers end before they are ready: {why}; what they wrote to standard error says more"
-                )
+                raise EnvironmentFault(f"rollout workers end before they are ready: {why}")
         episodes: list[tuple[int, Episode]] = []
         for position, batch in enumerate(worker.batches):
             if position > 0:
@@ -229,6 +282,26 @@ class RolloutEngine:
                     queue.put_back([(index, job)])
         worker.batches.clear()
         return episodes
+
+    def _hung(self, worker: _PooledWorker, queue: Batches, hang: Hang) -> tuple[int, Episode]:
+        """Discard a worker whose environment hangs, and return the episode at fault.
+
+        Its other jobs are requeued. Raises EnvironmentFault where no episode of the environment has ended so far, or
+        none since several hung, as every further one would take as long.
+        """
+        jobs = worker.batches[0]
+        index = next((i for i, job in jobs.items() if job.seed & SEED_MASK == hang.seed), next(iter(jobs)))
+        job = jobs.pop(index)
+        self._discard(worker)
+        self._hangs += 1
+        text = f"{hang.text}, and its worker was ended"
+        if queue.environment(job) not in self._alive or hang.call == MAKE or self._hangs >= HANGS:
+            raise EnvironmentFault(f"environment {job.env!r}: {text}; see: trace-robot check-env {job.env}")
+        for batch in worker.batches:
+            if batch:
+                queue.put_back(list(batch.items()))
+        worker.batches.clear()
+        return index, _failed(job, Fault("environment", text))
 
     def _discard(self, worker: _PooledWorker) -> None:
         worker.worker.kill()
@@ -300,56 +373,11 @@ def _check(workers: int | None, backend: str, address: str | None, lock_step: in
 
 
 def _crashed(job: Job, why: str) -> Episode:
+    return _failed(job, Fault("crash", f"{WORKER_DIED} twice running this episode: {why}"))
+
+
+def _failed(job: Job, fault: Fault) -> Episode:
     # Imported here, because it imports the simulators, which the parent does not need otherwise.
     from trace_robot.rollout.env_runner import failed_episode
 
-    return failed_episode(
-        job, None, Fault("crash", f"the rollout worker died twice running this episode: {why}")
-    )
-
-
-class _InProcessBackend:
-    """One worker in the engine's process, for debugging."""
-
-    size = 1
-    ahead = 1
-
-    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
-        self._trusted, self._lock_step = trusted, lock_step
-
-    def start(self) -> Worker:
-        return _InProcessWorker(trusted=self._trusted, lock_step=self._lock_step)
-
-    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
-        return [(worker, worker.execute()) for worker in workers if isinstance(worker, _InProcessWorker)]
-
-    def close(self, idle: Sequence[Worker]) -> None:
-        for worker in idle:
-            worker.kill()
-
-
-class _InProcessWorker:
-    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
-        # Simulators and the sandbox are imported by the process that runs them, not by every user of the engine.
-        from trace_robot.rollout.env_runner import EnvRunner
-
-        self._runner = EnvRunner(trusted=trusted, lock_step=lock_step)
-        self._batches: deque[Batch] = deque()
-
-    def send(self, batch: Batch) -> None:
-        self._batches.append(batch)
-
-    def execute(self) -> WorkerMessage:
-        """Run the oldest batch. The message is empty where there is none."""
-        if not self._batches:
-            return WorkerMessage()
-        batch = self._batches.popleft()
-        jobs = [job for _, job in batch]
-        try:
-            episodes = [(batch[position][0], episode) for position, episode in self._runner.run(jobs)]
-        except TraceRobotError as error:
-            return WorkerMessage(error=error)
-        return WorkerMessage(episodes)
-
-    def kill(self) -> None:
-        self._runner.close()
+    return failed_episode(job, None, fault)

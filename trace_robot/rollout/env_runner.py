@@ -5,30 +5,31 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 
+from trace_robot.child_process import SharedCpu
 from trace_robot.env import registry
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
-from trace_robot.rollout.affinity import SharedCpu
+from trace_robot.rollout.backends import MAKE, Heartbeat
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.episode_graph import graph_of
-from trace_robot.rollout.episode_loop import Environment, run_episodes
+from trace_robot.rollout.episode_loop import FOREIGN, Environment, place_of, run_episodes
 from trace_robot.sandbox import Sandbox
 from trace_robot.sandbox.protocol import TRACE, Interface
-from trace_robot.sandbox.static_check.scope import needs_own_process
+from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.search.controller import DataController, Runner, load_controller
 from trace_robot.spec import Array, TaskSpec
 
+log = logging.getLogger("trace_robot.rollout")
 KEPT_ENVIRONMENTS = 8  # 24 MB each
 LOCK_STEP = 8  # docs/scale.md has what it saves
 MESSAGES = 500  # to the controller's process: about what one more environment costs
-EMPTY = "def act(observation):\n    return []\n"
 
 
 class EnvRunner:
@@ -41,13 +42,20 @@ class EnvRunner:
         lock_step: episodes of one controller at once, each in an environment for itself; None for as many as have paid
             for themselves by now, up to LOCK_STEP.
         cpu: pins this process and the controller's to one processor; None leaves that to the scheduler.
+        heartbeat: where the calls of environments are noted, for the engine to see one that hangs.
     """
 
     def __init__(
-        self, *, trusted: bool = False, lock_step: int | None = None, cpu: SharedCpu | None = None
+        self,
+        *,
+        trusted: bool = False,
+        lock_step: int | None = None,
+        cpu: SharedCpu | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._trusted = trusted
         self._cpu = cpu
+        self._heartbeat = heartbeat or Heartbeat()
         self._lock_step = lock_step
         self._pools: OrderedDict[str, _Pool] = OrderedDict()
         self._box: Sandbox | None = None
@@ -66,7 +74,7 @@ class EnvRunner:
             if self._cpu is not None:
                 self._cpu.release()  # no controller's process takes part
             for position, job in enumerate(jobs):
-                yield position, _run_program(pool, job)
+                yield position, _run_program(pool, job, self._heartbeat)
             return
         place = 0
         while place < len(jobs):
@@ -108,15 +116,15 @@ class EnvRunner:
         """
         first, spec = jobs[0], pool.spec
         box = self._sandbox(spec, first)
-        if fresh or needs_own_process(first.controller or ""):
-            box.load(EMPTY)  # loading another text ends the process of the last episode
-        fault = self._load(box, first)
+        fault = self._load(box, first, fresh)
         if fault is not None:
             return [failed_episode(job, spec, fault) for job in jobs]
         if self._cpu is not None:
             self._cpu.pin(box.pid)
         controller = _SandboxedController(box)
-        episodes = run_episodes(pool.take(len(jobs)), spec, controller, jobs, registry.expert)
+        episodes = run_episodes(
+            pool.take(len(jobs)), spec, controller, jobs, registry.expert, self._heartbeat
+        )
         pool.messages += controller.messages
         reused, self._used = controller.pid == self._used, controller.pid
         again = reused and not fresh
@@ -127,14 +135,14 @@ class EnvRunner:
             for number, episode in enumerate(episodes)
         ]
 
-    def _load(self, box: Sandbox, job: Job) -> Fault | None:
+    def _load(self, box: Sandbox, job: Job, fresh: bool) -> Fault | None:
         """Load a controller, unless it is the one that was refused last.
 
         A refusal may have taken seconds, until a deadline, and all jobs of a candidate have the same text.
         """
         text = (job.controller, job.trace, job.limits)
         if self._refused is None or self._refused[0] != text:
-            fault = box.load(job.controller or "", trace=job.trace)
+            fault = box.load(job.controller or "", trace=job.trace, fresh=fresh)
             self._refused = None if fault is None else (text, fault)
             return fault
         return self._refused[1]
@@ -147,7 +155,7 @@ class EnvRunner:
         key = json.dumps([job.env, dict(job.options)], sort_keys=True, default=str)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = _Pool(job)
+            pool = self._pools[key] = _Pool(job, self._heartbeat)
         self._pools.move_to_end(key)  # least recently used first
         while (
             len(self._pools) > 1 and sum(len(pool.envs) for pool in self._pools.values()) > KEPT_ENVIRONMENTS
@@ -174,16 +182,10 @@ class _Pool:
     messages: sent to the sandbox for them since the last one was made.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, heartbeat: Heartbeat) -> None:
         self._name, self._options = job.env, dict(job.options)
-        try:
-            env, self.spec = registry.make_described(self._name, **self._options)
-        except TraceRobotError:
-            raise
-        except Exception as error:  # a plug-in is third-party code and may raise anything
-            raise EnvironmentFault(
-                f"environment {self._name!r} cannot be made: {type(error).__name__}: {error}"
-            ) from error
+        self._heartbeat, self._seed = heartbeat, job.seed
+        env, self.spec = self._made(lambda: registry.make_described(self._name, **self._options))
         self.envs: list[Environment] = [env]
         self.messages = 0
 
@@ -197,18 +199,29 @@ class _Pool:
 
     def take(self, count: int) -> list[Environment]:
         while len(self.envs) < count:
-            self.envs.append(_made(self._name, self._options))
+            self.envs.append(self._made(lambda: registry.make(self._name, **self._options)))
             self.messages = 0
         return self.envs[:count]
 
     def close(self) -> None:
         for env in self.envs:
-            env.close()
+            try:
+                env.close()
+            except FOREIGN as error:  # its episodes are over, and the next environment waits
+                log.warning("closing %s failed: %s: %s", self._name, type(error).__name__, error)
 
-
-def _made(name: str, options: dict[str, Any]) -> Environment:
-    env: gymnasium.Env[Array, Array] = registry.make(name, **options)
-    return env
+    def _made(self, make: Callable[[], Any]) -> Any:
+        self._heartbeat.enter(MAKE, self._seed)
+        try:
+            return make()
+        except TraceRobotError:
+            raise
+        except FOREIGN as error:
+            raise EnvironmentFault(
+                f"environment {self._name!r} cannot be made: {type(error).__name__}: {error}{place_of(error)}"
+            ) from error
+        finally:
+            self._heartbeat.leave()
 
 
 class _SandboxedController:
@@ -255,10 +268,11 @@ class _InterpretedController:
         return [None if self._runner.finished else action]
 
 
-def _run_program(pool: _Pool, job: Job) -> Episode:
+def _run_program(pool: _Pool, job: Job, heartbeat: Heartbeat) -> Episode:
     """Run one job whose controller is data, and compute the search's measures."""
     controller = load_controller(job.program or {})
-    (episode,) = run_episodes(pool.take(1), pool.spec, _InterpretedController(controller, pool.spec), [job])
+    runner = _InterpretedController(controller, pool.spec)
+    (episode,) = run_episodes(pool.take(1), pool.spec, runner, [job], heartbeat=heartbeat)
     if episode is None:
         raise EnvironmentFault(f"condition {job.seed} of {job.env} gave no episode although it ran alone")
     if job.measure:

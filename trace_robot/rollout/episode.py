@@ -89,6 +89,17 @@ class Episode:
         return int(self.rewards.shape[0])
 
     @property
+    def charged_steps(self) -> int:
+        """Simulator steps charged to a budget, one at least where the environment failed.
+
+        A step that raised or exploded is a step too, or a budget of steps would never be spent on these.
+        """
+        failed = self.fault is not None and (
+            self.fault.category == "environment" or self.fault.of_environment
+        )
+        return max(self.steps, int(failed))
+
+    @property
     def success(self) -> bool:
         return self.ended == "success"
 

@@ -13,6 +13,8 @@ Record = Mapping[str, Any]
 RESET_DOC = "[reset] the environment gives the first observation of the episode."
 STEP_DOC = "[step] the environment applies the action and gives the next observation."
 OUTCOME_DOC = "[outcome] how the episode ended, from its last observation."
+# A graph has a bound, and what no honest child writes ends it too.
+CUT_DOC = " This graph is cut: it holds {joint} of the {taken} steps, and more would have been too large."
 
 
 @dataclass(eq=False)
@@ -91,17 +93,21 @@ def _join(graph: EpisodeGraph) -> tuple[Record, ...]:
     observation = joined.add(
         "observation", "operation", "reset", RESET_DOC, {}, _named(graph.fields, observations[0]), 0
     )
+    taken = len(observations) - 1  # actions
+    joint = 0
     for step in sorted(by_step):
         action = joined.copy_step(by_step[step], observation)
-        if action is None or step + 1 >= len(observations):
+        if action is None or step >= taken:
             break
+        joint += 1
         value = _named(graph.fields, observations[step + 1])
         inputs = {"observation": observation, "action": action}
         observation = joined.add("observation", "operation", "step", STEP_DOC, inputs, value, step + 1)
     last = {"observation": observation}
     if graph.failed and joined.last is not None:
         last["failed"] = joined.last
-    joined.add("outcome", "operation", "outcome", OUTCOME_DOC, last, graph.ended, None)
+    doc = OUTCOME_DOC if joint == taken else OUTCOME_DOC + CUT_DOC.format(joint=joint, taken=taken)
+    joined.add("outcome", "operation", "outcome", doc, last, graph.ended, None)
     return tuple(joined.records)
 
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 
+from trace_robot.env.guard import finite
 from trace_robot.errors import TraceRobotError
-from trace_robot.fault import Fault
+from trace_robot.fault import UNSTABLE, Fault
+from trace_robot.rollout.backends import RESET, STEP, Heartbeat
 from trace_robot.rollout.episode import Ended, Episode, Job
 from trace_robot.rollout.feedback import FeedbackRecorder, MakeExpert
 from trace_robot.spec import Array, Scene, States, TaskSpec
 
 log = logging.getLogger("trace_robot.rollout")
 Environment = gymnasium.Env[Array, Array]
+# What third-party code may raise. ``sys.exit`` in a plug-in would end the worker, as if it had crashed.
+FOREIGN = (Exception, SystemExit)
 SHARED = (
     "memory",
     "crash",
@@ -49,6 +56,7 @@ def run_episodes(
     controller: Controller,
     jobs: Sequence[Job],
     make_expert: MakeExpert | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> list[Episode | None]:
     """Run one episode an environment, all in lock step.
 
@@ -61,13 +69,17 @@ def run_episodes(
         controller: of all episodes.
         jobs: their conditions, and what to record.
         make_expert: see ``FeedbackRecorder``.
+        heartbeat: where the calls of the environments are noted, for one that hangs.
 
     Returns:
         One episode a job. None stands for one that must be run alone, because an episode beside it may have caused its
         fault.
     """
     started = time.perf_counter()
-    episodes = [_EpisodeState(env, spec, job, make_expert) for env, job in zip(envs, jobs, strict=True)]
+    heartbeat = heartbeat or Heartbeat()
+    episodes = [
+        _EpisodeState(env, spec, job, make_expert, heartbeat) for env, job in zip(envs, jobs, strict=True)
+    ]
     fault = controller.reset(len(episodes))
     if fault is not None:
         return [episode.failed(fault) if len(episodes) == 1 else None for episode in episodes]
@@ -115,8 +127,15 @@ class _EpisodeState:
     alone: it must be run again, without others in its process.
     """
 
-    def __init__(self, env: Environment, spec: TaskSpec, job: Job, make_expert: MakeExpert | None) -> None:
-        self.env, self.spec, self.job = env, spec, job
+    def __init__(
+        self,
+        env: Environment,
+        spec: TaskSpec,
+        job: Job,
+        make_expert: MakeExpert | None,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self.env, self.spec, self.job, self.heartbeat = env, spec, job, heartbeat
         self.actions: list[Array] = []
         self.rewards: list[float] = []
         self.info: Mapping[str, Any] = {}
@@ -125,14 +144,19 @@ class _EpisodeState:
         self.fault: Fault | None = None
         self.running, self.alone = True, False
         self.seconds = 0.0
-        env.unwrapped.record_states = job.record  # type: ignore[attr-defined]
+        self.feedback = FeedbackRecorder(job, spec)
+        heartbeat.enter(RESET, job.seed)
         try:
+            env.unwrapped.record_states = job.record  # type: ignore[attr-defined]
             self.observation, self.info = env.reset(seed=job.seed)
-        except Exception as error:  # a plug-in is third-party code and may raise anything
+            self.feedback = FeedbackRecorder(job, spec, make_expert)
+            self.feedback.observed(self.observation)
+        except FOREIGN as error:
+            if heartbeat.hung:
+                raise
             self._fail(_fault_of(error))
+        heartbeat.leave()
         self.observations = [self.observation]
-        self.feedback = FeedbackRecorder(job, spec, make_expert)
-        self.feedback.observed(self.observation)
 
     def apply(self, answer: Array | Fault | None, *, doubtful: bool) -> None:
         """Take one decision.
@@ -148,17 +172,24 @@ class _EpisodeState:
         if answer is None:
             self.running = False
             return
+        self.heartbeat.enter(STEP, self.job.seed)
         try:
-            self.observation, reward, terminated, truncated, self.info = self.env.step(answer)
-        except Exception as error:  # as above
+            observation, reward, terminated, truncated, info = self.env.step(answer)
+            number = finite("the reward", reward)
+            self.feedback.acted(self.observation, info)
+            self.feedback.observed(observation)
+        except FOREIGN as error:
+            if self.heartbeat.hung:
+                raise
+            self.heartbeat.leave()
             self._fail(_fault_of(error))
             return
-        self.feedback.acted(self.observations[-1], self.info)
-        self.feedback.observed(self.observation)
-        self.observations.append(self.observation)
+        self.heartbeat.leave()
+        self.observation, self.info = observation, info
+        self.observations.append(observation)
         self.actions.append(answer)
-        self.rewards.append(float(reward))
-        if self.spec.return_threshold is None and self.info.get("success"):
+        self.rewards.append(number)
+        if self.spec.return_threshold is None and info.get("success"):
             self.ended, self.running = "success", False
         elif terminated or truncated:
             self._end("terminated" if terminated else "time")
@@ -169,7 +200,8 @@ class _EpisodeState:
         It is a success if its total reward reaches the threshold.
         """
         threshold = self.spec.return_threshold
-        reached = threshold is not None and float(np.sum(self.rewards)) >= threshold
+        with np.errstate(over="ignore"):  # ``finish`` looks at a sum that is too large
+            reached = threshold is not None and float(np.sum(self.rewards)) >= threshold
         self.ended, self.running = "success" if reached else ended, False
 
     def failed(self, fault: Fault) -> Episode | None:
@@ -180,6 +212,10 @@ class _EpisodeState:
         """Return the episode, None if it must be run alone."""
         if self.alone:
             return None
+        total = sum(self.rewards)  # of Python's floats, which overflow without a warning
+        if self.fault is None and not math.isfinite(total):  # of numbers that are: about 1e308
+            self._fail(Fault("environment", f"the sum of the rewards is not finite: {total}"))
+            self.rewards[:] = [0.0] * len(self.rewards)
         actions = np.array(self.actions, dtype=np.float32).reshape(-1, self.spec.action_size)
         scene, states = self._recorded()
         return Episode(
@@ -216,14 +252,32 @@ class _EpisodeState:
         self.fault, self.ended, self.running = fault, "error", False
 
 
-def _fault_of(error: Exception) -> Fault:
-    known = isinstance(error, TraceRobotError)
-    return Fault("environment", str(error) if known else f"{type(error).__name__}: {error}")
+def _fault_of(error: BaseException) -> Fault:
+    """Return the fault of an environment that raised, with the line that did."""
+    text = " ".join(str(error).split())
+    if isinstance(error, TraceRobotError):
+        return Fault("environment", text)
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if type(error).__name__ == "PhysicsError":  # dm_control's own check of the simulator's warnings
+        return Fault("environment", f"{UNSTABLE}: {text}")
+    return Fault("environment", text + place_of(error))
+
+
+def place_of(error: BaseException) -> str:
+    """Return " (FILE, line N)", the innermost line outside this library, or ""."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_own(frame.filename)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_own(file: str) -> bool:
+    return file.startswith(str(Path(__file__).resolve().parents[1]))
 
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
-    return {
+    """Return the numbers of info that are finite: what is stored is JSON."""
+    numbers = {
         name: float(value)
         for name, value in info.items()
         if isinstance(value, bool | int | float | np.number)
     }
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}

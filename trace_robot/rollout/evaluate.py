@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -17,12 +18,10 @@ from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode
-from trace_robot.rollout.evaluation import Evaluator, output_of, wilson
+from trace_robot.rollout.evaluation import Evaluator, output_of, success_missing, wilson
 from trace_robot.rollout.feedback import representative
-from trace_robot.rollout.seeds import held_out_seeds, training_seeds
 from trace_robot.rollout.task import Task
-from trace_robot.settings import require_level
-from trace_robot.versions import versions
+from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions
 
 if TYPE_CHECKING:
     from trace_robot.trace import Node, ParameterNode
@@ -30,13 +29,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """A controller's episodes on held-out conditions, and its success rate."""
+    """A controller's episodes on held-out conditions, and its success rate.
+
+    output: what the environment printed.
+    """
 
     task: str
     policy: str
     control: str
     seed: int
     episodes: tuple[Episode, ...]
+    output: str = ""
+
+    @property
+    def success_missing(self) -> bool:
+        """Whether no episode had the entry of info that is declared as success."""
+        return success_missing(self.episodes)
 
     @property
     def successes(self) -> int:
@@ -118,7 +126,31 @@ def evaluate(
     with nullcontext(engine) if engine is not None else own as running:
         evaluator = Evaluator(running, task, seeds)
         scored = evaluator.score(task.policy.text, seeds, on_progress, keep_states=keep_states)
-    return EvaluationReport(env, policy.name, task.spec.control, seed, tuple(scored))
+    scored = [_in_source(episode, task.policy.text, policy.text) for episode in scored]
+    return EvaluationReport(env, policy.name, task.spec.control, seed, tuple(scored), running.output.text)
+
+
+def _in_source(episode: Episode, ran: str, source: str) -> Episode:
+    """Return an episode with the line of its fault in the user's file.
+
+    What ran may have further lines, such as the control mode.
+    """
+    fault = episode.fault
+    if fault is None or fault.line is None or ran == source:
+        return episode
+    matcher = difflib.SequenceMatcher(None, ran.split("\n"), source.split("\n"), autojunk=False)
+    line = next(
+        (
+            block.b + fault.line - block.a
+            for block in matcher.get_matching_blocks()
+            if block.a < fault.line <= block.a + block.size
+        ),
+        None,
+    )
+    if line is None:  # a line that was rewritten: equally far from the one before it
+        before = [block for block in matcher.get_matching_blocks() if block.size and block.a < fault.line]
+        line = fault.line + (before[-1].b - before[-1].a if before else 0)
+    return dataclasses.replace(episode, fault=dataclasses.replace(fault, line=line))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trace_robot.env.declaration import SUCCESS_MISSING
+from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import feedback, representative
-from trace_robot.rollout.seeds import SeedSplit
+from trace_robot.sandbox.protocol import identifier
+from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:
-    from trace_robot.rollout.engine import OnEpisode
     from trace_robot.rollout.task import Task
     from trace_robot.settings import Settings
     from trace_robot.trace import Node, ParameterNode
 
 Records = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[int, int], None]
+Limiter = Callable[[int], BatchLimit]  # what further jobs may cost, by the simulator steps so far
 
 
 class JobRunner(Protocol):
@@ -30,15 +35,23 @@ class JobRunner(Protocol):
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]: ...
 
+    def run_within(
+        self, jobs: Sequence[Job], limit: BatchLimit, *, on_episode: OnEpisode | None = None
+    ) -> dict[int, Episode]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A candidate with the controller text that ran, its episodes and its outcome."""
+    """A candidate with the controller text that ran, its episodes and its outcome.
+
+    complete: every condition that it was to be tried on was; False where a budget ended before.
+    """
 
     candidate: Candidate
     text: str
     episodes: tuple[Episode, ...]
     outcome: Outcome
+    complete: bool = True
 
 
 @dataclass(slots=True)
@@ -55,6 +68,8 @@ class Evaluator:
             as having solved anything; its outcome is then over both.
         keep_observations: bring back what controllers observed.
         environment_steps, candidates: counts so far.
+        failed: episodes so far that the environment's own failure ended.
+        failure: the last one as text.
     """
 
     engine: JobRunner
@@ -66,6 +81,11 @@ class Evaluator:
     keep_observations: bool = False
     environment_steps: int = 0
     candidates: int = 0
+    _unfinished: tuple[Sequence[Candidate], Sequence[str], dict[int, Episode]] = field(
+        default=((), (), {}), init=False, repr=False
+    )
+    failed: int = 0
+    failure: str = ""
 
     @classmethod
     def of(cls, engine: JobRunner, task: Task, settings: Settings) -> Evaluator:
@@ -88,7 +108,12 @@ class Evaluator:
         )
 
     def evaluate(
-        self, candidates: Sequence[Candidate], *, graph: bool = False, on_progress: OnProgress | None = None
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        graph: bool = False,
+        on_progress: OnProgress | None = None,
+        limiter: Limiter | None = None,
     ) -> list[Evaluation]:
         """Roll every candidate out on its conditions.
 
@@ -96,28 +121,63 @@ class Evaluator:
             candidates: to evaluate, all jobs in one batch.
             graph: trace one representative episode of each once more, and put its graph into the outcome.
             on_progress: called with the number of episodes done and of all.
+            limiter: of the budget; None for none.
 
         Returns:
-            One evaluation a candidate, in their order.
+            One evaluation a candidate, in their order, but for those that the budget left without an episode.
         """
         texts = [self.text(candidate) for candidate in candidates]
         jobs = [
             self._job(candidate, text, seed)
             for candidate, text in zip(candidates, texts, strict=True)
-            for seed in (candidate.seeds or self.seeds)
+            for seed in self._seeds(candidate)
         ]
-        episodes = self._episodes(jobs, on_progress)
-        self.candidates += len(candidates)
+        self._unfinished = candidates, texts, {}
+        done = self._run(jobs, on_progress, limiter, self._unfinished[2])
+        require_environment(list(done.values()), start=not self.candidates)
+        groups = self._grouped(candidates, texts, done)
+        self.candidates += len(groups)
         evaluations = []
-        for candidate, text in zip(candidates, texts, strict=True):
-            mine = tuple(next(episodes) for _ in candidate.seeds or self.seeds)
+        for candidate, text, mine in groups:
+            complete = len(mine) == len(self._seeds(candidate))
             # Sequential testing: most candidates fail on the first conditions, and only the rest costs more.
-            if candidate.program is None and all(episode.success for episode in mine):
-                mine += tuple(self._episodes([self.job(text, seed) for seed in self.confirm], on_progress))
-            records = self._graph(text, mine) if graph and candidate.program is None else ()
+            if candidate.program is None and complete and all(episode.success for episode in mine):
+                more = self._run([self.job(text, seed) for seed in self.confirm], on_progress, limiter)
+                mine += tuple(more[index] for index in sorted(more))
+                complete = len(more) == len(self.confirm)
+            wanted = graph and candidate.program is None and complete
+            records = self._graph(text, mine, limiter) if wanted else ()
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
-            evaluations.append(Evaluation(candidate, text, mine, outcome))
+            evaluations.append(Evaluation(candidate, text, mine, outcome, complete))
+        self._unfinished = (), (), {}
         return evaluations
+
+    def rescue(self) -> list[Evaluation]:
+        """Return what is known of the candidates whose evaluation an exception ended.
+
+        Without confirming conditions, and as incomplete. Empty where ``evaluate`` came to its end.
+        """
+        candidates, texts, seen = self._unfinished
+        return [
+            Evaluation(candidate, text, mine, outcome_of(candidate, mine, text), complete=False)
+            for candidate, text, mine in self._grouped(candidates, texts, seen)
+        ]
+
+    def _grouped(
+        self, candidates: Sequence[Candidate], texts: Sequence[str], done: Mapping[int, Episode]
+    ) -> list[tuple[Candidate, str, tuple[Episode, ...]]]:
+        """Return candidates and texts with their episodes, those without any left out."""
+        groups, first = [], 0
+        for candidate, text in zip(candidates, texts, strict=True):
+            places = range(first, first + len(self._seeds(candidate)))
+            first = places.stop
+            mine = tuple(done[place] for place in places if place in done)
+            if mine:
+                groups.append((candidate, text, mine))
+        return groups
+
+    def _seeds(self, candidate: Candidate) -> tuple[int, ...]:
+        return candidate.seeds or self.seeds
 
     def text(self, candidate: Candidate) -> str:
         """Return the controller's text of a candidate, "" where its program runs as data."""
@@ -149,7 +209,10 @@ class Evaluator:
             dataclasses.replace(self.job(text, seed), record=keep_states, observe=observe, level="outcome")
             for seed in seeds
         ]
-        return list(self._episodes(jobs, on_progress))
+        done = self._run(jobs, on_progress)
+        episodes = [done[index] for index in range(len(jobs))]
+        require_environment(episodes, start=not self.candidates)
+        return episodes
 
     def job(self, text: str, seed: int) -> Job:
         """Return the job that rolls a controller out on a training condition.
@@ -174,25 +237,72 @@ class Evaluator:
             return self.job(text, seed)
         return Job(self.task.env, seed, self.task.options, program=candidate.program, measure=True)
 
-    def _episodes(self, jobs: Sequence[Job], on_progress: OnProgress | None) -> Any:
+    def _run(
+        self,
+        jobs: Sequence[Job],
+        on_progress: OnProgress | None,
+        limiter: Limiter | None = None,
+        seen: dict[int, Episode] | None = None,
+    ) -> Mapping[int, Episode]:
+        """Run jobs and return the episodes that count. ``seen`` gets each one as it ends."""
         done = 0
 
-        def count(_: int, episode: Episode) -> None:
+        def count(index: int, episode: Episode) -> None:
             nonlocal done
             done += 1
-            self.environment_steps += episode.steps
+            if seen is not None:
+                seen[index] = episode
             if on_progress is not None:
                 on_progress(done, len(jobs))
 
-        return iter(self.engine.run(jobs, on_episode=count))
+        if limiter is None:
+            episodes = dict(enumerate(self.engine.run(jobs, on_episode=count)))
+        else:
+            limit = limiter(self.environment_steps)
+            episodes = self.engine.run_within(jobs, limit, on_episode=count)
+        for episode in episodes.values():
+            self.environment_steps += episode.charged_steps
+            if episode.fault is not None and episode.fault.of_environment:
+                self.failed, self.failure = self.failed + 1, episode.fault.message
+        return episodes
 
-    def _graph(self, text: str, episodes: Sequence[Episode]) -> Records:
+    def _graph(self, text: str, episodes: Sequence[Episode], limiter: Limiter | None) -> Records:
         """Run the representative episode again, traced, and return its graph."""
         episode = episodes[representative(episodes)]
         job = dataclasses.replace(self.job(text, episode.seed), trace=True, record=False, observe=False)
-        (traced,) = self.engine.run([job])
-        self.environment_steps += traced.steps
-        return tuple(traced.graph)
+        traced = self._run([job], None, limiter)
+        return tuple(traced[0].graph) if traced else ()
+
+
+def require_environment(episodes: Sequence[Episode], *, start: bool = False) -> None:
+    """Raise EnvironmentFault where the environment fails whatever a controller does.
+
+    Args:
+        episodes: of one batch.
+        start: whether they are the first of a run; then it is enough that all failed. Later ones, which a
+            controller may have provoked, must have failed in their reset.
+    """
+    faults = [
+        episode.fault for episode in episodes if episode.fault is not None and episode.fault.of_environment
+    ]
+    if not episodes or len(faults) < len(episodes):
+        return
+    # An episode that was reset has an info, with the number of its steps.
+    if start or (len(episodes) > 1 and not any(episode.infos or episode.decisions for episode in episodes)):
+        fault, count = Counter(faults).most_common(1)[0]
+        some = "" if count == len(episodes) else f" (in {count} of them)"
+        raise EnvironmentFault(
+            f"the environment failed in every one of {len(episodes)} episodes: {fault.message}{some}"
+        )
+
+
+def success_missing(episodes: Sequence[Episode]) -> bool:
+    """Return whether no episode had the entry of info declared as success.
+
+    Those with a fault do not count.
+    """
+    ended = [episode for episode in episodes if episode.fault is None]
+    return bool(ended) and all(SUCCESS_MISSING in episode.infos for episode in ended)
 
 
 def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
@@ -204,7 +314,7 @@ def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
     """
     from trace_robot.trace.serialization import from_records
 
-    by_name = {parameter.key: parameter for parameter in parameters}
+    by_name = {identifier(parameter.key): parameter for parameter in parameters}  # as records have it
     return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.world_episode import DRAWN, ERROR_OF
 from trace_robot.fault import Fault
+from trace_robot.optimizers.prompt.values import program_text
 from trace_robot.rollout.episode import Episode
 from trace_robot.settings import EXPERT
 from trace_robot.spec import Array, TaskSpec
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 
 CONTEXT_LINES = 2
+MESSAGE_CHARS = 400
 DETAILED = 3  # episodes with details at a level above "outcome", at most: a prompt is to stay small
 
 
@@ -71,16 +74,21 @@ def describe(fault: Fault, controller: str = "") -> str:
         fault: of a controller.
         controller: its full text; "" where it is not known.
     """
-    text = f"Error ({fault.category}): {fault.message}"
+    text = f"Error ({fault.category}): {program_text(fault.message, MESSAGE_CHARS)}"
     lines = controller.split("\n")
     if fault.line is None or not 0 < fault.line <= len(lines):
         return text
     first = max(0, fault.line - 1 - CONTEXT_LINES)
     shown = [
-        f"{'>>>' if number == fault.line else '   '} {number:4d} | {line}"
+        f"{'>>>' if number == fault.line else '   '} {number:4d} | {_printable(line)}"
         for number, line in enumerate(lines[first : fault.line + CONTEXT_LINES], first + 1)
     ]
     return "\n".join([text, *shown])
+
+
+def _printable(line: str) -> str:
+    """Return a line of source without carriage returns, form feeds and the like."""
+    return "".join(sign if sign.isprintable() or sign == "\t" else "?" for sign in line)
 
 
 def representative(episodes: Sequence[Episode]) -> int:
@@ -145,7 +153,7 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-NOT_TERMS = ("success", "steps", "unscaled_reward")  # in the feedback already; the last is the reward
+NOT_TERMS = ("success", "steps", SUCCESS_MISSING, "unscaled_reward")  # known already; the last is the reward
 # Beginnings of entries that say what an episode was given and how well it was done, at its end.
 EQUIPMENT = ("world_", "quality_", "first_success_step", "longest_success_steps")
 STILL = 0.002  # metres a decision below which a distance counts as unchanged

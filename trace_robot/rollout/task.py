@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import controls, describe, require_expert
 from trace_robot.policy.policy import problem_of
-from trace_robot.rollout.seeds import SeedSplit
-from trace_robot.settings import EXPERT, LEVELS, Settings
+from trace_robot.settings import EXPERT, LEVELS, SeedSplit, Settings
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Problem

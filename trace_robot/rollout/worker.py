@@ -1,4 +1,4 @@
-"""The rollout worker's process: trusted, with simulators, without keys.
+"""The rollout worker: a process with simulators and without keys, or none at all.
 
 It is started with ``python -m trace_robot.rollout.worker FD`` where FD is one end of a socket pair; both
 ends are ours, so what travels on it may be pickled. It ends when the other end is closed.
@@ -10,13 +10,18 @@ import argparse
 import os
 import queue
 import signal
+import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
+from trace_robot.child_process import OutputLog, SharedCpu, captured_output
 from trace_robot.errors import TraceRobotError
-from trace_robot.rollout.affinity import SharedCpu
+from trace_robot.rollout.backends import Hang, Heartbeat, Worker, WorkerMessage, interrupting
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode
@@ -74,14 +79,78 @@ def serve(connection: Connection[Any, Any], runner: EnvRunner) -> None:
             connection.send(("episodes", episodes))
 
 
+class InProcessBackend:
+    """One worker in the engine's process, for debugging."""
+
+    size = 1
+    ahead = 1
+
+    def __init__(self, *, trusted: bool, lock_step: int | None) -> None:
+        self._trusted, self._lock_step = trusted, lock_step
+        self.output = OutputLog()
+
+    def start(self) -> Worker:
+        return InProcessWorker(self.output, trusted=self._trusted, lock_step=self._lock_step)
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
+        return [(worker, worker.execute()) for worker in workers if isinstance(worker, InProcessWorker)]
+
+    def close(self, idle: Sequence[Worker]) -> None:
+        for worker in idle:
+            worker.kill()
+
+
+class InProcessWorker:
+    """Runs its batches when it is waited for."""
+
+    def __init__(self, output: OutputLog, *, trusted: bool, lock_step: int | None) -> None:
+        self._heartbeat = Heartbeat()
+        self._runner = EnvRunner(trusted=trusted, lock_step=lock_step, heartbeat=self._heartbeat)
+        self._batches: deque[Batch] = deque()
+        self._output = output
+
+    def send(self, batch: Batch) -> None:
+        self._batches.append(batch)
+
+    def execute(self) -> WorkerMessage:
+        """Run the oldest batch. The message is empty where there is none."""
+        if not self._batches:
+            return WorkerMessage()
+        batch = self._batches.popleft()
+        jobs = [job for _, job in batch]
+        try:
+            with captured_output(self._output), interrupting(self._heartbeat):
+                episodes = [(batch[position][0], episode) for position, episode in self._runner.run(jobs)]
+        except TraceRobotError as error:
+            return WorkerMessage(error=error)
+        return WorkerMessage(episodes)
+
+    def hang(self) -> Hang | None:
+        """Return None: such a call is interrupted where it is."""
+        return None
+
+    def kill(self) -> None:
+        with captured_output(self._output):
+            self._runner.close()
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     parser = argparse.ArgumentParser()
     parser.add_argument("descriptor", type=int)
     parser.add_argument("--trusted", action="store_true")
     parser.add_argument("--lock-step", type=int)
+    parser.add_argument("--heartbeat", type=Path)
     options = parser.parse_args()
-    runner = EnvRunner(trusted=options.trusted, lock_step=options.lock_step, cpu=SharedCpu())
+    # What environments print goes to the engine by a pipe, and a worker that crashes leaves its last line there.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    runner = EnvRunner(
+        trusted=options.trusted,
+        lock_step=options.lock_step,
+        cpu=SharedCpu(),
+        heartbeat=Heartbeat(options.heartbeat),
+    )
     try:
         serve(Connection(options.descriptor), runner)
     except BrokenPipeError:

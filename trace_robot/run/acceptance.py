@@ -1,16 +1,26 @@
-"""When an evaluated candidate becomes the best of its run."""
+"""When an evaluated candidate becomes the best of its run, and what the run's budget leaves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from trace_robot.rollout.batching import BatchLimit
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
-    from trace_robot.rollout.evaluation import Evaluation
+    from trace_robot.rollout.evaluation import Evaluation, Limiter
+    from trace_robot.settings import Settings
 
 # Simulator steps between two improvements of a search that become iterations. A search improves up to hundreds of
 # times, mostly by little; each iteration costs an evaluation of the written controller, a difference and a video.
 STEPS_BETWEEN_ITERATIONS = 50_000
+# Of a budget, kept at most for the score of a search's best: a small one is to go to the search for the most part.
+STEPS_KEPT, SECONDS_KEPT = 4, 10  # a fourth and a tenth
+START_TIMES = (
+    2.0  # as long as the starting controller took: a better one is confirmed on as many conditions again
+)
 
 
 def is_better(
@@ -27,6 +37,13 @@ def is_better(
     if best is None:
         return True
     ahead = evaluation.outcome.score - best.outcome.score
+    if not evaluation.complete:
+        # A budget ended before it was tried on all conditions. A share of few conditions may be chance, so that it has
+        # to show more successes than the best has in all; the start alone is replaced also by a higher score.
+        more = _successes(evaluation) - _successes(best)
+        if more != 0 or best.candidate.origin != "start":
+            return more > 0
+        ahead = _ahead_on_the_same(evaluation, best)
     if ahead > 0:
         return True
     # Among programs of one score the search prefers the one whose constants bear the most noise, which it has measured
@@ -34,6 +51,22 @@ def is_better(
     # Where the return decides, the search has compared finalists on more conditions than these, and a lower score here
     # is chance.
     return search_ranks and (ahead == 0 or by_return)
+
+
+def _successes(evaluation: Evaluation) -> int:
+    return sum(episode.success for episode in evaluation.episodes)
+
+
+def _ahead_on_the_same(evaluation: Evaluation, best: Evaluation) -> float:
+    """Return the difference of the scores, summed over common conditions."""
+    scores = _by_condition(best)
+    mine = _by_condition(evaluation)
+    return sum(mine[seed] - scores[seed] for seed in mine if seed in scores)
+
+
+def _by_condition(evaluation: Evaluation) -> dict[int, float]:
+    seeds = (episode.seed for episode in evaluation.episodes)
+    return dict(zip(seeds, evaluation.outcome.scores, strict=False))
 
 
 def is_new(champion: Candidate, best: Evaluation | None) -> bool:
@@ -44,3 +77,62 @@ def is_new(champion: Candidate, best: Evaluation | None) -> bool:
         best: the run's, None at its start.
     """
     return best is None or champion.id != best.candidate.id
+
+
+@dataclass(slots=True)
+class RunBudget:
+    """What a run may still spend, in simulator steps and in seconds.
+
+    Attributes:
+        settings: of the run.
+        clock: returns the seconds spent.
+        episode_steps: simulator steps that one episode takes at most.
+        start_seconds: what the starting controller took.
+        keeps: a part is kept to score the best of a search as a text, since data ran until then.
+    """
+
+    settings: Settings
+    clock: Callable[[], float]
+    episode_steps: int
+    start_seconds: float = 0.0
+    keeps: bool = False
+
+    @property
+    def steps(self) -> int | None:
+        """Simulator steps that the rollouts of candidates may take, None for no limit."""
+        steps = self.settings.steps
+        if steps is None or not self.keeps:
+            return steps
+        return steps - min(self.settings.episodes * self.episode_steps, steps // STEPS_KEPT)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds that they may take, None for no limit."""
+        seconds = self.settings.seconds
+        return None if seconds is None else seconds - self._seconds_kept(seconds)
+
+    def limiter(self, *, last: bool = False, least: int = 0) -> Limiter | None:
+        """Return what gives the limit of each further batch, None where nothing limits it.
+
+        Args:
+            last: for the final scores, which use what was kept.
+            least: episodes that are run in any case.
+        """
+        steps = self.settings.steps if last else self.steps
+        seconds = self.settings.seconds if last else self.seconds
+        if not self.settings.cut or (steps is None and seconds is None):
+            return None
+
+        # What was kept is there also where the cut itself took some of it.
+        kept = self._seconds_kept(seconds) if last and seconds is not None else 0.0
+
+        def limit(spent: int) -> BatchLimit:
+            left = None if seconds is None else max(seconds - self.clock(), kept)
+            return BatchLimit(None if steps is None else steps - spent, left, self.episode_steps, least)
+
+        return limit
+
+    def _seconds_kept(self, seconds: float) -> float:
+        if not self.keeps:
+            return 0.0
+        return min(seconds / SECONDS_KEPT, START_TIMES * self.start_seconds)

@@ -6,6 +6,7 @@ An answer is on disk before it is used. A run that is resumed asks for the same 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +16,29 @@ from trace_robot.errors import (
     ModelAuthError,
     ModelError,
     ReplayMismatchError,
+    TraceRobotError,
     UnknownModelError,
 )
 from trace_robot.fault import Limits
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
 from trace_robot.llm.refusal import from_data
+from trace_robot.render.job import require_own_scene
+from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
+from trace_robot.settings import LARGEST
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
+from trace_robot.store.records import decoding
 
 if TYPE_CHECKING:
     from trace_robot.llm.metering import Usage
     from trace_robot.llm.openai_model import OpenAIModel
-    from trace_robot.rollout.engine import OnEpisode
+    from trace_robot.rollout.batching import BatchLimit, OnEpisode
     from trace_robot.rollout.episode import Episode, Job
     from trace_robot.rollout.evaluation import JobRunner
 
+log = logging.getLogger("trace_robot.run")
 # Errors that end a run and that the user can mend: a resumed run asks again. Any other error of a model is an answer:
 # the optimizer goes on from it, and so must the replay.
 NOT_JOURNALED = (BudgetExceededError, ModelAuthError, UnknownModelError, ReplayMismatchError)
@@ -42,7 +49,8 @@ class JournaledModel:
 
     usage: the model's. An answer from the journal counts in it what it cost when it was given. endpoint: learns from
     the journal what it has refused before. token_budget: of prompts, where a resumed run was given another one: it
-    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt.
+    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt. seconds:
+    of the run, after which the model is asked no more; None for no limit.
     """
 
     def __init__(
@@ -53,11 +61,14 @@ class JournaledModel:
         *,
         endpoint: OpenAIModel | None = None,
         token_budget: int | None = None,
+        seconds: float | None = None,
     ) -> None:
-        self.model, self.usage, self.journal = model, usage, journal
+        self.model, self.usage, self.journal, self.seconds = model, usage, journal, seconds
         self.endpoint, self.token_budget = endpoint, token_budget
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        if self.seconds is not None and self.journal.time_over(self.seconds):
+            raise BudgetExceededError(f"{self.seconds:g} seconds spent")
         request = request_hash(messages, n)
         entry = self.journal.take(("replies", "no answer"), request)
         if entry is not None:
@@ -128,14 +139,89 @@ class JournaledEngine:
         request = jobs_hash(jobs)
         entry = self.journal.take(("episodes",), request)
         if entry is None:
-            data = encode_episodes(_trimmed(jobs, self.engine.run(jobs, on_episode=on_episode)))
+            done = self.engine.run(jobs, on_episode=on_episode)
+            # Not journaled: a resumed run rolls these out again, after the environment has been mended.
+            require_environment(done, start=not self.journal.known)
+            data = encode_episodes(_trimmed(jobs, done))
             self.journal.put("episodes", request, data)
             return decode_episodes(data)
-        episodes = decode_episodes(entry.data)
+        episodes = _journaled_episodes(entry.data)
         for index, episode in enumerate(episodes):
             if on_episode is not None:
                 on_episode(index, episode)
         return episodes
+
+    def run_within(
+        self, jobs: Sequence[Job], limit: BatchLimit, *, on_episode: OnEpisode | None = None
+    ) -> dict[int, Episode]:
+        """Return the episodes of those jobs that fit into a limit.
+
+        Where the limit cut the jobs is journaled, so that a replay is cut at the same place on a machine of any speed.
+
+        Args:
+            jobs: in the order in which they count.
+            limit: of them all.
+            on_episode: called with (index of the job, episode) as each episode ends.
+
+        Returns:
+            Episodes by the index of their job.
+        """
+        if not jobs or (limit.steps is not None and limit.steps <= 0 and not limit.least):
+            return {}  # without an entry, as the next run of this batch knows it too
+        request = jobs_hash(jobs)
+        cut = self.journal.take_cut(request)
+        if cut is not None:  # the clock left gaps: the entry names the jobs that were done
+            with decoding("the run's journal"):
+                chosen = [int(index) for index in decode_json(cut.data)]
+                chosen_jobs = [jobs[index] for index in chosen]
+            done = self.run(chosen_jobs)
+            return self._reported(dict(zip(chosen, done, strict=True)), on_episode)
+        entry = self.journal.take(("episodes",), request)
+        if entry is not None:
+            return self._reported(dict(enumerate(_journaled_episodes(entry.data))), on_episode)
+        found = self.engine.run_within(jobs, limit, on_episode=on_episode)
+        require_environment(list(found.values()), start=not self.journal.known)  # not journaled either
+        chosen = sorted(found)
+        counted = [jobs[index] for index in chosen]
+        data = encode_episodes(_trimmed(counted, [found[index] for index in chosen]))
+        if chosen != list(range(len(chosen))):
+            self.journal.put("time over", request, encode_json(chosen))
+            request = jobs_hash(counted)
+        self.journal.put("episodes", request, data)
+        return dict(zip(chosen, decode_episodes(data), strict=True))
+
+    @staticmethod
+    def _reported(episodes: dict[int, Episode], on_episode: OnEpisode | None) -> dict[int, Episode]:
+        for index, episode in episodes.items():
+            if on_episode is not None:
+                on_episode(index, episode)
+        return episodes
+
+
+def began_unbounded(journal: Journal) -> bool:
+    """Return whether a run began with conditions of 2**32 or more, as 0.1 gave them."""
+    entry = journal.first()
+    if entry is None or entry.kind != "episodes":
+        return False
+    return any(episode.seed >= LARGEST for episode in _journaled_episodes(entry.data))
+
+
+def _journaled_episodes(data: bytes) -> list[Episode]:
+    """Return the episodes of an entry, which may be a stranger's."""
+    with decoding("the run's journal"):
+        return [_drawable(episode) for episode in decode_episodes(data)]
+
+
+def _drawable(episode: Episode) -> Episode:
+    """Return an episode of a journal, not drawn from a stranger's file."""
+    if episode.scene is None:
+        return episode
+    try:
+        require_own_scene(episode.scene)
+    except TraceRobotError as error:
+        log.warning("no picture of an episode of the journal: %s", error)
+        return dataclasses.replace(episode, scene=None, states=None)
+    return episode
 
 
 def request_hash(messages: Sequence[Message], n: int) -> str:

@@ -1,24 +1,24 @@
-"""The optimization loop: ask, roll out, tell; and the events that a screen watches.
+"""The optimization loop: ask, roll out, tell, with events for a screen.
 
 The loop is the same for every optimizer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trace_robot.errors import RunError
+from trace_robot.errors import BudgetExceededError, RunError, TraceRobotError
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
-from trace_robot.rollout.seeds import SeedSplit
-from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, is_better, is_new
+from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new
+from trace_robot.search.base import GeneratorSearch
 from trace_robot.search.controller import write_out
-from trace_robot.settings import Result, Settings
+from trace_robot.settings import Result, SeedSplit, Settings, versions
 from trace_robot.store.writer import Cost
-from trace_robot.versions import versions
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy
@@ -119,9 +119,14 @@ class OptimizationLoop:
         self.iteration = self.best_iteration = self.proposals = 0
         self.start: Evaluation | None = None
         self.best: Evaluation | None = None
+        spec = evaluator.task.spec
+        self.budget = RunBudget(
+            run.settings, lambda: run.journal.seconds, spec.simulator_steps or spec.horizon
+        )
         self._noted: list[str] = []
         self._written_at = 0  # simulator steps when the search's best was last made an iteration
-        self._kept = -1  # id of the search's best program that is on disk
+        self._kept: tuple[int, str] = (-1, "")  # id and note of the search's best program that is on disk
+        self._leftover: Candidate | None = None  # the best program of a batch that the budget cut
 
     def execute(self) -> Result:
         """Iterate until the optimizer or the budget ends, then score the best."""
@@ -135,15 +140,19 @@ class OptimizationLoop:
     def _iterate(self) -> str:
         """Return why the iterations ended."""
         while not (reason := self._over()):
-            candidates = self.optimizer.ask()
+            candidates = self._ask()
+            if isinstance(candidates, str):
+                return candidates
             self._note()
             if not candidates:
                 return self.optimizer.done or "the optimizer has nothing more to try"
             if self.start is None and candidates[0].origin != "start":
-                start = Candidate(0, None, self.evaluator.task.policy.values)
-                self._write(self.evaluator.evaluate([start])[0])
-            graph = self.optimizer.uses_graph
-            trials = self.evaluator.evaluate(candidates, graph=graph, on_progress=self._progress)
+                self._score_start()
+            self.budget.keeps = candidates[0].program is not None
+            trials = self._evaluate(candidates, graph=self.optimizer.uses_graph)
+            if len(trials) < len(candidates) or not all(trial.complete for trial in trials):
+                self._take_cut(trials)
+                return self._cut_by()
             self.optimizer.tell([trial.outcome for trial in trials])
             self.run.recorder.log(trials, self._spent())
             if candidates[0].program is None:
@@ -152,11 +161,82 @@ class OptimizationLoop:
                 self._write_program()
             else:
                 self._keep_program()
+        if self.start is None and self.run.settings.cut and not self.optimizer.done:
+            self._score_start()
         return reason
 
+    def _ask(self) -> list[Candidate] | str:
+        """Return the next candidates, or the reason why a model answers no more."""
+        try:
+            return self.optimizer.ask()
+        except BudgetExceededError as error:
+            # The built-in ones meet the end of a model's budget themselves, and what they raise is another fault.
+            if self.run.config.factory is None or self.best is None:
+                raise
+            return str(error)
+
+    def _score_start(self) -> None:
+        before = self.run.journal.seconds
+        start = Candidate(0, None, self.evaluator.task.policy.values)
+        self._write(self._evaluate([start], least=1)[0])
+        self.budget.start_seconds = self.run.journal.seconds - before
+
+    def _evaluate(
+        self, candidates: Sequence[Candidate], *, graph: bool = False, least: int = 0, last: bool = False
+    ) -> list[Evaluation]:
+        """Evaluate within the budget, and keep the best where an exception ends it."""
+        least = least or int(self.start is None)
+        limiter = self.budget.limiter(last=last, least=least)
+        try:
+            return self.evaluator.evaluate(
+                candidates, graph=graph, on_progress=self._progress, limiter=limiter
+            )
+        except BaseException:  # Ctrl-C too: what was seen of this batch may be better than what is on disk
+            with suppress(TraceRobotError):
+                self._keep_rescued(self.evaluator.rescue())
+            raise
+
+    def _keep_rescued(self, trials: Sequence[Evaluation]) -> None:
+        """Put the best of an unfinished batch on disk, where it is better."""
+        if any(trial.candidate.program is not None for trial in trials):
+            if isinstance(self.optimizer, GeneratorSearch):
+                self.optimizer.consider([trial.outcome for trial in trials])
+                self._keep_program()
+            return
+        for trial in sorted(trials, key=_rank):  # the best last, so that it stays
+            if is_better(trial, self.best, search_ranks=False, by_return=False):
+                count = len(trial.episodes)
+                note = f"best so far, on {count} condition{'s' if count > 1 else ''} alone"
+                self.run.recorder.keep(f"# {note}\n{trial.text}")
+
+    def _take_cut(self, trials: Sequence[Evaluation]) -> None:
+        """Take what was seen of a batch that the budget cut, which no optimizer is sent."""
+        self.run.recorder.log(trials, self._spent())
+        programs = [trial for trial in trials if trial.candidate.program is not None]
+        if programs and isinstance(self.optimizer, GeneratorSearch):
+            self.optimizer.consider([trial.outcome for trial in programs])
+        elif programs:
+            best = max(programs, key=_rank)
+            seeds = tuple(episode.seed for episode in best.episodes)
+            self._leftover = replace(best.candidate, seeds=seeds)
+        texts = [trial for trial in trials if trial.candidate.program is None]
+        whole = [trial for trial in texts if trial.complete]
+        if whole:
+            self._write(max(whole, key=lambda trial: trial.outcome.score))
+        for trial in texts:
+            if not trial.complete and (self.start is None or self._is_better(trial)):
+                self._write(trial)
+
+    def _cut_by(self) -> str:
+        """Return which budget cut a batch."""
+        steps = self.budget.steps
+        if steps is not None and self.evaluator.environment_steps >= steps:
+            return f"{self.run.settings.steps} simulator steps spent"
+        return f"{self.run.settings.seconds:g} seconds spent"
+
     def _finish(self, ended: str) -> Result:
-        """Score the best controller on held-out conditions and write the result."""
-        self._write_program(last=True)
+        """Score the best on held-out conditions, outside the budget, and write the result."""
+        self._write_last()
         if self.best is None or self.start is None:
             raise RunError(f"no controller was tried: {ended}; allow more time or iterations")
         self.run.recorder.keep(self.best.text)
@@ -166,6 +246,9 @@ class OptimizationLoop:
         episodes = self.evaluator.score(
             self.best.text, seeds, lambda done, total: self._progress(done, total, stage="held out")
         )
+        if self.evaluator.failed:
+            what = f"the environment failed in {self.evaluator.failed} episodes: {self.evaluator.failure}"
+            ended = f"{ended}; {what}"
         wins = sum(episode.success for episode in episodes)
         result = Result(
             task=settings.task,
@@ -184,7 +267,7 @@ class OptimizationLoop:
             iterations=self.iteration - 1,
             best_iteration=self.best_iteration,
             candidates=self.evaluator.candidates,
-            environment_steps=self.evaluator.environment_steps,
+            environment_steps=(spent if settings.cut else self._spent()).environment_steps,
             model_calls=spent.model_calls,
             tokens=spent.prompt_tokens + spent.completion_tokens,
             seconds=round(spent.seconds, 2),
@@ -201,16 +284,16 @@ class OptimizationLoop:
     def _over(self) -> str:
         """Return why the run is over, "" if it is not."""
         settings = self.run.settings
-        limit, seconds, steps = settings.iterations, settings.seconds, settings.steps
+        limit, seconds, steps = settings.iterations, self.budget.seconds, self.budget.steps
         if self.optimizer.done:
             return self.optimizer.done
         if limit is not None and self.proposals > limit:
             return f"{limit} iterations done"
         if steps is not None and self.evaluator.environment_steps >= steps:
-            return f"{steps} simulator steps spent"
+            return f"{settings.steps} simulator steps spent"
         # The clock's verdict is journaled: a resumed run stops at the same candidate.
         if seconds is not None and self.run.journal.time_over(seconds):
-            return f"{seconds:g} seconds spent"
+            return f"{settings.seconds:g} seconds spent"
         return ""
 
     def _note(self) -> None:
@@ -226,35 +309,56 @@ class OptimizationLoop:
 
     def _keep_program(self) -> None:
         """Put the search's best program on disk, unscored, in case the run is stopped."""
-        champion = self.optimizer.best
-        if champion is not None and champion.program is not None and champion.id != self._kept:
-            self._kept = champion.id
-            self.run.recorder.keep(self.evaluator.text(write_out(champion, self.evaluator.task.spec)))
+        finalists = self._finalists()
+        champion = finalists[0] if finalists else None
+        if champion is None or champion.program is None or (champion.id, champion.note) == self._kept:
+            return
+        self._kept = champion.id, champion.note
+        text = self.evaluator.text(write_out(champion, self.evaluator.task.spec))
+        mark = "" if champion.seeds is None else f"# {' '.join(champion.note.split())}\n"
+        self.run.recorder.keep(mark + text)
 
-    def _write_program(self, *, last: bool = False) -> None:
+    def _finalists(self) -> list[Candidate]:
+        """Return what to score where the run ends now, the most promising first."""
+        if isinstance(self.optimizer, GeneratorSearch) and self.run.settings.cut:
+            return self.optimizer.finalists_to_score
+        return [candidate for candidate in (self.optimizer.best, self._leftover) if candidate is not None]
+
+    def _write_last(self) -> None:
+        """Score what the search ended with, by what was kept of the budget."""
+        settings = self.run.settings
+        for candidate in self._finalists():
+            full = settings.cut and settings.iterations is not None and self.proposals > settings.iterations
+            if candidate.program is not None and is_new(candidate, self.best) and not full:
+                self._write_as_text(candidate, last=True)
+
+    def _write_program(self) -> None:
         """Score the search's best program as a controller's text, if it is new."""
         champion = self.optimizer.best
-        if champion is None or champion.program is None:
-            return
-        if not is_new(champion, self.best):
+        if champion is None or champion.program is None or not is_new(champion, self.best):
             return
         # With seeds it is a provisional best, tried on these alone: good enough to end a run with, where it scores
         # better than the start, and not for an iteration before.
-        provisional = champion.seeds is not None
-        if provisional and not last:
+        if champion.seeds is not None:
             self._keep_program()
             return
-        self._write(
-            self.evaluator.evaluate([write_out(champion, self.evaluator.task.spec)])[0],
-            search_ranks=not provisional,
-        )
+        self._write_as_text(champion)
+
+    def _write_as_text(self, candidate: Candidate, *, last: bool = False) -> None:
+        least = int(last and self.best is self.start)  # rather than end with the start, an episode more
+        trials = self._evaluate([write_out(candidate, self.evaluator.task.spec)], last=True, least=least)
+        for trial in trials:
+            self._write(trial, search_ranks=candidate.seeds is None)
         self._written_at = self.evaluator.environment_steps
+
+    def _is_better(self, trial: Evaluation, *, search_ranks: bool = False) -> bool:
+        by_return = self.evaluator.task.spec.return_threshold is not None
+        return is_better(trial, self.best, search_ranks=search_ranks, by_return=by_return)
 
     def _write(self, trial: Evaluation, *, search_ranks: bool = False) -> None:
         """Put an iteration on disk, then report it."""
         parent, self.start = self.best, self.start or trial
-        by_return = self.evaluator.task.spec.return_threshold is not None
-        better = is_better(trial, parent, search_ranks=search_ranks, by_return=by_return)
+        better = self._is_better(trial, search_ranks=search_ranks)
         best = trial if better or parent is None else parent
         recorder = self.run.recorder
         recorder.iteration(self.iteration, trial, parent, self.optimizer.log, self._spent(), better=better)
@@ -268,3 +372,8 @@ class OptimizationLoop:
 
     def _spent(self) -> Cost:
         return self.run.cost(self.evaluator.candidates, self.evaluator.environment_steps)
+
+
+def _rank(trial: Evaluation) -> tuple[float, float]:
+    """Return what trials on different numbers of conditions are compared by."""
+    return sum(episode.success for episode in trial.episodes), trial.outcome.score

@@ -81,26 +81,32 @@ def resume(
     changes: Mapping[str, Any] | None = None,
     engine: RolloutEngine | None = None,
     on_event: OnEvent = ignore,
+    yes: bool = False,
 ) -> Result:
     """Go on with a run that was interrupted, to the end it would have had.
 
     Args:
         folder: the run's; the store must lie beside it.
         optimizer: the factory, if the run has an optimizer of one's own.
-        model: in place of the one in the store; needed if the run was given an object.
+        model: in place of the one in the store, a name in place of its name; needed if the run was given an object.
         base_url: of a model's endpoint that has moved.
         changes: other attributes of the stored ``ModelConfig``, such as {"model": "a-name", "token_budget": 3000}.
         engine: one to use and leave open.
         on_event: see ``optimize``.
+        yes: go on with a run that this user did not begin. Of such a run nothing is believed about which files to
+            load or to write, about where to send prompts, nor about trust.
 
     Returns:
         The result, as in result.json.
 
     Raises:
-        RunError: there is no such run, it is finished, or another process is at work on it.
+        RunError: there is no such run, it is finished, another process is at work on it, or this user did not begin
+            it.
         ChangedRunError: what the run asks for differs from what its journal holds.
     """
-    with Run.open(Path(folder), optimizer=optimizer, model=model, base_url=base_url, changes=changes) as run:
+    with Run.open(
+        Path(folder), optimizer=optimizer, model=model, base_url=base_url, changes=changes, yes=yes
+    ) as run:
         return _execute(run, engine, on_event)
 
 

@@ -15,9 +15,9 @@ from trace_robot.optimizers.opro import OPRO
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Optimizer
 from trace_robot.optimizers.tuned import Tuned
-from trace_robot.rollout.seeds import training_seeds
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
+from trace_robot.settings import training_seeds
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy
@@ -100,7 +100,7 @@ class OptimizerConfig:
         Args:
             header: what the run began with.
             optimizer: the factory, if the run had one's own.
-            model: in place of the stored one; needed if the run's was a Python object.
+            model: in place of the stored one, a name in place of its name; needed if the run's was a Python object.
             base_url: of an endpoint that has moved.
             changes: other attributes of the stored ``ModelConfig``.
 
@@ -125,7 +125,7 @@ class OptimizerConfig:
         before = None if stored is None else stored.get("token_budget")
         changed = (changes or {}).get("token_budget")
         if model is None and stored is not None:
-            model = ModelConfig.from_data(stored, base_url=base_url, changes=changes)
+            model = ModelConfig.from_data(stored, base_url=base_url, changes=changes, own=header.own)
         elif isinstance(model, ModelConfig):
             changed = changed or model.token_budget
         proposals = model.proposals if isinstance(model, ModelConfig) else 1

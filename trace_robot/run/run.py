@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trace_robot.child_process import OutputLog
 from trace_robot.errors import RunError, TraceRobotError
+from trace_robot.fault import Limits
 from trace_robot.llm.model import ChatModel
 from trace_robot.llm.recording import ReplayModel
 from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.task import Task
-from trace_robot.run.journaled import JournaledEngine, JournaledModel
-from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory
+from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
+from trace_robot.run.optimizers import WITH_MODEL, WITHOUT_MODEL, AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.recorder import RunRecorder
+from trace_robot.settings import LEVELS, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
+from trace_robot.workspace import require_named, require_plain_options
 
 if TYPE_CHECKING:
     from trace_robot.rollout.evaluation import JobRunner
@@ -79,6 +85,7 @@ class Run:
         model: AnyModel = None,
         base_url: str | None = None,
         changes: Mapping[str, Any] | None = None,
+        yes: bool = False,
     ) -> Iterator[Run]:
         """Take an interrupted run up again.
 
@@ -88,9 +95,11 @@ class Run:
             model: in place of the stored one.
             base_url: of the stored model's endpoint, if it has moved.
             changes: other attributes of the stored ``ModelConfig``.
+            yes: go on with a run that this user did not begin, within ``strangers_header``.
 
         Raises:
-            RunError: there is no such run, it is finished, another process holds it, or its optimizer is missing.
+            RunError: there is no such run, it is finished, another process holds it, or its optimizer is missing; or
+                this user did not begin it.
         """
         place = path.resolve()
         if not (place.parent / FILE).is_file():
@@ -99,11 +108,19 @@ class Run:
                 " it back, or move that file too"
             )
         with Store(place.parent) as store:
-            store.require_open(place.name)
+            header = store.header(place.name)
+            if not header.own and not yes:
+                plan = "; ".join(plan_of(header, model, base_url))
+                raise RunError(
+                    f"this user did not begin the run {place.name!r}; {plan}; if that is wanted, say --yes"
+                )
             with RunLock(place):
                 writer, header = store.reopen(place.name)
+                header = header if header.own else strangers_header(header)
                 config = OptimizerConfig.restore(header, optimizer, model, base_url, changes)
                 settings = header.settings
+                if began_unbounded(writer.journal):
+                    settings = replace(settings, seed=UnboundedSeed(settings.seed))
                 task = Task.to_optimize(settings, Policy.from_text(header.source, settings.policy))
                 yield cls(RunFolder.reopen(path), writer, settings, task, config)
 
@@ -126,6 +143,7 @@ class Run:
             self.journal,
             endpoint=connected.endpoint,
             token_budget=self.config.changed_budget,
+            seconds=self.settings.seconds if self.settings.cut else None,
         )
 
     @contextmanager
@@ -139,7 +157,7 @@ class Run:
         """
         settings = self.settings
         self._writer.enter("running")
-        data = asdict(settings) | {"versions": self._writer.versions, "control": self.task.spec.control}
+        data = settings.to_data() | {"versions": self._writer.versions, "control": self.task.spec.control}
         self._files.write_json("settings.json", data)
         own = RolloutEngine(
             settings.workers, backend=settings.backend, address=settings.address, trusted=settings.trusted
@@ -147,7 +165,10 @@ class Run:
         try:
             with own if engine is None else nullcontext(engine) as running:
                 self.journal.begin()
-                yield JournaledEngine(running, self.journal)
+                try:
+                    yield JournaledEngine(running, self.journal)
+                finally:
+                    self._keep_output(running.output)
         except KeyboardInterrupt:
             self._note("stopped", "by Ctrl-C")
             raise
@@ -176,6 +197,106 @@ class Run:
             usage.money if self.config.priced else None,
         )
 
+    def _keep_output(self, output: OutputLog) -> None:
+        """Write what the environment printed beside the run, where it printed anything."""
+        if output.lines:
+            with suppress(RunError):  # as in _note
+                self._files.write("environment.log", output.text)
+
     def _note(self, status: Status, why: str) -> None:
         with suppress(RunError):  # a full disk fails here too, and its first error is the one to report
             self._writer.enter(status, why)
+
+
+MOST_WORKERS = 16  # that a stranger's run may start; one a processor where it asks for more
+LARGEST_SETTING = 10**9  # of counts and seconds in a stranger's settings
+WORDS = {
+    "control": (None, "pose", "raw"),
+    "usual_control": ("pose", "raw"),
+    "feedback": LEVELS,
+    "optimizer": (*WITH_MODEL, *WITHOUT_MODEL),
+    "tune": (True, False),
+    "video": (True, False),
+}
+
+
+def strangers_header(header: RunHeader) -> RunHeader:
+    """Return what is used of a run that another person began, or refuse it.
+
+    The environment is one by name, with plain options. Workers, backend, address and trust are this user's to decide,
+    limits no wider than the default; files, endpoint and key of the model too (``ModelConfig.from_data``).
+
+    Raises:
+        RunError: a setting is not as this library writes it.
+        WorkspaceError: the environment is a file, or its options may name one.
+    """
+    settings = header.settings
+    require_named(settings.task)
+    require_plain_options(settings.options)
+    for name, known in WORDS.items():
+        if getattr(settings, name) not in known:
+            raise RunError(
+                f"the run's setting {name} must be one of {known}, got {getattr(settings, name)!r:.80}"
+            )
+    for name in ("iterations", "episodes", "confirm", "seed", "held_out", "seconds", "steps"):
+        value = getattr(settings, name)
+        kinds = (int, float) if name == "seconds" else (int,)
+        if value is not None and (type(value) not in kinds or not 0 <= value <= LARGEST_SETTING):
+            raise RunError(f"the run's setting {name} must be a number from 0 on, got {value!r:.80}")
+    narrow = {
+        name: min(getattr(settings.limits, name), widest)
+        if _is_number(getattr(settings.limits, name))
+        else widest
+        for name, widest in dataclasses.asdict(Limits()).items()
+        if _is_number(widest)
+    }
+    workers = settings.workers
+    if type(workers) is not int or not 1 <= workers <= MOST_WORKERS:
+        workers = None
+    mine = dataclasses.replace(
+        settings, trusted=False, backend="local", address=None, workers=workers, limits=Limits(**narrow)
+    )
+    return dataclasses.replace(header, settings=mine)
+
+
+def plan_to_resume(path: Path, model: AnyModel = None, base_url: str | None = None) -> list[str]:
+    """Return ``plan_of`` a run, [] for one that this user began.
+
+    Args:
+        path: the run's folder, with the store beside it.
+        model: as of ``plan_of``.
+        base_url: as of ``plan_of``.
+    """
+    place = path.resolve()
+    with Store(place.parent) as store:
+        header = store.header(place.name)
+    return [] if header.own else plan_of(header, model, base_url)
+
+
+def plan_of(header: RunHeader, model: AnyModel = None, base_url: str | None = None) -> list[str]:
+    """Return what resuming a stranger's run would do, a phrase a line.
+
+    Args:
+        header: what the run began with.
+        model: in place of the stored one.
+        base_url: of the endpoint that the user gives.
+
+    Raises:
+        RunError, WorkspaceError: as of ``strangers_header``.
+    """
+    settings = strangers_header(header).settings
+    steps = "no limit" if settings.steps is None else f"{settings.steps:,}"
+    seconds = "no limit" if settings.seconds is None else f"{settings.seconds:g}"
+    lines = [
+        f"it would roll out controllers of {settings.optimizer} for {settings.task}, locked in"
+        f" (iterations {settings.iterations or 'no limit'}, steps {steps}, seconds {seconds})"
+    ]
+    if settings.optimizer in WITH_MODEL:
+        name = model if isinstance(model, str) else (header.choice or {}).get("model")
+        where = base_url or os.environ.get("OPENAI_BASE_URL") or "OpenAI, with OPENAI_API_KEY"
+        lines.append(f"it would ask the model {name!r:.100} at {where}")
+    return lines
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -6,8 +6,9 @@ Three kinds of process, and who trusts whom:
 
 - The host is the process that makes a `Sandbox`: a worker, or a program of the user's. It trusts the fork server and
   nothing that a child writes.
-- The fork server is spawned by the host, one for each sandbox. It is trusted, and never runs a controller.
-- The child is forked by the fork server for one controller's text. It trusts the host. It is not trusted from the
+- The fork server is spawned by the host, one for each sandbox, with zygotes: forks of it that have imported the modules
+  of some texts, and no others. They are trusted, and never run a controller.
+- The child is forked by a zygote for one controller's text. It trusts the host. It is not trusted from the
   moment it executes that text, and even its own code in this package counts as the controller's from then on.
 
 Which file runs where:
@@ -17,9 +18,9 @@ Which file runs where:
   (``trace-robot sandbox``), static_check/ (refusals before the text runs: no boundary).
 - Fork server: child/forkserver.py.
 - Child: child/main.py (requests), child/lockdown.py and child/seccomp.py (the boundary), child/runner.py and
-  child/episode.py (executing the text), child/faults.py, child/determinism.py, child/tracing.py.
+  child/episode.py (executing the text, its faults), child/determinism.py, child/tracing.py.
 - Shared: protocol.py (frames, messages, records of a graph read without trust), source.py (parsing text, never running
-  it), kernel.py (what this machine offers). Files in child/ import these, `trace_robot.fault` and
+  it). Files in child/ import these, `trace_robot.fault` and
   `trace_robot.trace`, nothing of the host's; the host imports nothing from child/. A test holds both, for the files and
   for a running fork server.
 
@@ -36,15 +37,20 @@ What crosses:
 The order of a start:
 
 1. The host checks the text (static_check), spawns the fork server (spawn.py) and asks it for a child.
-2. The fork server imports the modules that the text names, as far as they are on the allow-list, and forks.
+2. The fork server passes this to the zygote that has imported the modules which the text names, as far as they are on
+   the allow-list, or forks it; the zygote forks the child, with a page of memory that both share and no other child.
 3. The child closes all descriptors but three (`lockdown.keep_descriptors`), clears its environment and its import
    paths (`main.serve`), and locks itself down (`lockdown.lock_down`): first to die when memory runs out, not root, not
    dumpable, killed with its parent, no new privileges, Landlock, resource limits, and the system call filter last.
 4. It reports its locks; without the filter the host refuses to go on, unless the controller is trusted.
 5. Only then does the host send the text.
 
-Limits of time are the host's: it reads the child's CPU clock and kills it from outside. Limits of memory are the
-kernel's.
+Limits of time are the host's: it reads the child's CPU clock and kills it from outside. In a lock step it holds them
+for all episodes together, and the child for each one. Limits of memory are the kernel's.
+
+An episode is a function of the text and its inputs: the child seeds every generator and sets every clock to 0 when one
+begins (determinism.py), and a text that might see there what an earlier episode left gets a process for each
+(static_check/shared_state.py). ``benchmarks/isolation.py`` tries it.
 """
 
 from __future__ import annotations

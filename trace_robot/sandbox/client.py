@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 
 from trace_robot.errors import SandboxError
 from trace_robot.fault import Fault, Limits
-from trace_robot.sandbox.host_process import ChildDiedError, ControllerProcess, Reply
+from trace_robot.sandbox.host_process import BACKSTOP, ChildDiedError, ControllerProcess, Reply
 from trace_robot.sandbox.protocol import (
     ENTRIES,
     HEADER,
@@ -60,9 +61,10 @@ class ControllerText:
 class ControllerClient:
     """Starts a controller's process and sends it requests.
 
-    limits, interface: of the controller. locks: lock -> how it went, of the last process. spent: CPU seconds of the
-    requests since it was last set to 0. tainted: whether the process ran out of memory, which may have left modules
-    half changed. interrupted: whether a request was cut off by a signal, so that its process had to be killed.
+    limits, interface: of the controller. locks: lock -> how it went, of the last process. spent, waited: seconds of CPU
+    time and of the wall clock that the requests took since they were last set to 0. tainted: whether the process ran
+    out of memory, which may have left modules half changed. interrupted: whether a request was cut off by a signal, so
+    that its process had to be killed.
 
     Args:
         interface: sizes of a call.
@@ -77,7 +79,7 @@ class ControllerClient:
         self.interface = interface
         self.limits = limits
         self.locks: dict[str, str] = {}
-        self.spent = 0.0
+        self.spent = self.waited = 0.0
         self.tainted = False
         self.interrupted = False
         self.process = ControllerProcess()
@@ -135,6 +137,7 @@ class ControllerClient:
         Raises:
             ChildDiedError: there is no process any more.
         """
+        started = monotonic()
         self._sequence = sequence = (self._sequence + 1) & 0xFFFFFFFF
         request = HEADER.pack(REQUEST_MAGIC, kind, count, sequence, len(payload)) + payload
         try:
@@ -146,6 +149,7 @@ class ControllerClient:
             self.process.stop()
             raise
         self.spent += self.process.settle()
+        self.waited += monotonic() - started
         return reply
 
     def decode(
@@ -189,6 +193,8 @@ class ControllerClient:
             "without": self._without,
             "printed_chars": self.limits.printed_chars,
             "call_seconds": self.limits.call_seconds,
+            "episode_seconds": self.limits.episode_seconds,
+            "episode_wall_seconds": BACKSTOP * self.limits.episode_seconds,
             "interface": {
                 "input_size": self.interface.input_size,
                 "output_size": self.interface.output_size,

@@ -15,7 +15,7 @@ import numpy as np
 
 from trace_robot.fault import Fault
 from trace_robot.sandbox.client import ControllerClient, ControllerText
-from trace_robot.sandbox.host_process import ChildDiedError
+from trace_robot.sandbox.host_process import BACKSTOP, ChildDiedError
 from trace_robot.sandbox.protocol import ACTIONS, CALL, CALL_BYTES, RECORDED, Sizes, WireRecord, all_finite
 from trace_robot.spec import Array
 
@@ -53,6 +53,8 @@ class LockstepEpisodes:
         self._unpack = struct.Struct(f"<{client.interface.output_size}f").unpack_from
         self._late_call = f"one call took more than {limits.call_seconds:g} s"
         self._late_episode = f"the episode took more than {limits.episode_seconds:g} s"
+        self._wall_seconds = BACKSTOP * limits.episode_seconds
+        self._late_wall = f"the episode took more than {self._wall_seconds:g} s of the wall clock"
 
     def records(self, episode: int) -> tuple[bytes, ...]:
         """Return what an episode recorded, as `protocol.read_records` reads it."""
@@ -64,6 +66,8 @@ class LockstepEpisodes:
             entries = self._client.reset(self.count)
         except ChildDiedError as died:
             return self._text.fault_of(died)
+        # Not sooner: what executing the module takes has a limit for itself, and the first episode's was at loading.
+        self._client.spent = self._client.waited = 0.0
         return self._note(range(self.count), entries)
 
     def call_only(self, row: Array) -> Array | Fault:
@@ -82,6 +86,9 @@ class LockstepEpisodes:
         seconds, late = limits.call_seconds, self._late_call
         if left <= seconds:
             seconds, late = max(left, _LEAST_SECONDS), self._late_episode
+        left = self._wall_seconds - client.waited
+        if left <= seconds:
+            seconds, late = max(left, _LEAST_SECONDS), self._late_wall
         try:
             payload = row.tobytes() + _FIRST
             kind, count, body = client.exchange(CALL, 1, payload, seconds, late, self._largest)
@@ -130,9 +137,11 @@ class LockstepEpisodes:
             ChildDiedError: the process ended; all episodes are gone.
         """
         client, count, size = self._client, len(numbers), self._action_bytes
+        # For all together, whatever the child says: it keeps the account of each episode.
         left = self.count * client.limits.episode_seconds - client.spent
-        seconds = min(count * client.limits.call_seconds, left)
-        late = self._late_episode if seconds == left else self._late_call
+        wall = self.count * self._wall_seconds - client.waited
+        seconds = min(count * client.limits.call_seconds, left, wall)
+        late = {left: self._late_episode, wall: self._late_wall}.get(seconds, self._late_call)
         payload = rows.tobytes() + struct.pack(f"<{count}H", *numbers)
         largest = self._sizes.of_reply(count, size)
         reply = client.exchange(CALL, count, payload, max(seconds, _LEAST_SECONDS), late, largest)

@@ -16,20 +16,52 @@ values. An entry is
 
 A reference is the id of a record or, below 0, counted back from the record that it stands in. What is read are the
 records of `trace_robot.trace.serialization`, with ids that count from 0; numbered names get a number of their own.
+Names are identifiers, whatever the child wrote, and everything has a bound: a template may be used again ten thousand
+times.
+
+What the kernel offers for a boundary is here too: the host reports it, and the child locks itself down by it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import operator
+import platform
+import re
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from trace_robot.fault import Category, Fault
+
+MACHINES: Final = ("aarch64", "x86_64")  # those with a table of system calls in `child.seccomp`
+LANDLOCK_CREATE_RULESET: Final = 444  # the system call's number, the same on both machines
+_CREATE_RULESET_VERSION: Final = 1  # landlock_create_ruleset(2): answer the ABI's version and create nothing
+
+
+def seccomp_unavailable() -> str:
+    """Return why this machine cannot have a seccomp filter, "" if it can be tried."""
+    if sys.platform != "linux":
+        return f"seccomp is a Linux facility and this is {sys.platform}"
+    if platform.machine() not in MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
+        return f"there is no system call table for {platform.machine()!r}, only for {sorted(MACHINES)}"
+    return ""
+
+
+def landlock_version() -> int:
+    """Return the version of the kernel's Landlock ABI, 0 if there is none."""
+    if sys.platform != "linux":
+        return 0
+    version: int = ctypes.CDLL(None, use_errno=True).syscall(
+        LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _CREATE_RULESET_VERSION
+    )
+    return max(version, 0)
+
 
 # The host must not import what runs in the child, and the child imports the tracing engine only for a controller that
 # uses it, so these modules are named and not imported. A test holds that each of them exists.
@@ -60,6 +92,12 @@ _TEXTS: Final = ("name", "kind", "op", "doc")
 _FLAGS: Final = ("numbered", "timeless")
 _FIELDS: Final = frozenset({"inputs", *_TEXTS, *_FLAGS})
 _LATEST: Final = 2**31  # steps
+_NOT_IDENTIFIER: Final = re.compile(r"\W")
+NAME_CHARS: Final = 100
+REPLACED_CHARS: Final = 30  # of a name that is no identifier
+DOC_CHARS: Final = 4000
+MAX_INPUTS: Final = 1000  # of one record
+GRAPH_BYTES: Final = 1 << 25  # about what the records of one episode take in memory
 
 
 def read_records(parts: Sequence[bytes]) -> tuple[dict[str, Any], ...]:
@@ -83,7 +121,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
-        self._templates: list[list[Any]] = []
+        self._templates: list[list[dict[str, Any] | None]] = []
+        self._room = GRAPH_BYTES
         self._counts: dict[str, int] = {}
 
     def read(self, call: Any) -> bool:
@@ -95,19 +134,23 @@ class _Reader:
         if type(step) is not int or not 0 <= step < _LATEST or type(texts) is not list:
             return False
         if type(template) is list:
+            template = [_entry(item) for item in template]
             self._templates.append(template)
         elif type(template) is int and 0 <= template < len(self._templates):
             template = self._templates[template]
         else:
             return False
         for entry, text in zip(template, texts, strict=False):
-            if not self._add(entry, text, step):
+            if entry is None or not self._add(entry, text, step):
                 return False
         return len(template) == len(texts)
 
-    def _add(self, entry: Any, text: Any, step: int) -> bool:
+    def _add(self, entry: dict[str, Any], text: Any, step: int) -> bool:
         number = len(self.records)
-        if number >= MAX_NODES or not _is_entry(entry) or type(text) is not str or len(text) > _MAX_TEXT:
+        if number >= MAX_NODES or type(text) is not str or len(text) > _MAX_TEXT:
+            return False
+        self._room -= entry["size"] + len(text)
+        if self._room < 0:
             return False
         inputs = {}
         for name, reference in entry["inputs"].items():
@@ -132,6 +175,41 @@ class _Reader:
         return True
 
 
+def _entry(entry: Any) -> dict[str, Any] | None:
+    """Return an entry with identifiers for names and its size, None if it is forged.
+
+    The size is what its record takes in memory, about: 500 bytes, 100 for an input, and its texts.
+    """
+    if not _is_entry(entry):
+        return None
+    inputs: dict[str, int] = {}
+    for key, reference in entry["inputs"].items():
+        name = identifier(key)
+        inputs[f"{name}_{len(inputs)}" if name in inputs else name] = reference
+    operation, doc = identifier(entry["op"]) if entry["op"] else "", entry["doc"]
+    # The child cuts a name, but not the same name in brackets before its documentation.
+    if entry["op"] and doc.startswith(f"[{entry['op']}" + ("]" if len(entry["op"]) < NAME_CHARS else "")):
+        doc = f"[{operation}]{doc[len(entry['op']) :].partition(']')[2]}"
+    doc = doc[:DOC_CHARS]
+    size = 500 + len(doc) + sum(100 + len(name) for name in inputs)
+    return {
+        **entry,
+        "name": identifier(entry["name"]),
+        "op": operation,
+        "doc": doc,
+        "inputs": inputs,
+        "size": size,
+    }
+
+
+def identifier(name: str) -> str:
+    """Return a name, or an identifier in its place: in a prompt it might be a section."""
+    if name.isidentifier() and len(name) <= NAME_CHARS:
+        return name
+    name = _NOT_IDENTIFIER.sub("_", name[:REPLACED_CHARS])
+    return name if name.isidentifier() else f"_{name}"
+
+
 def _is_entry(entry: Any) -> bool:
     if type(entry) is not dict or set(entry) != _FIELDS or type(entry["inputs"]) is not dict:
         return False
@@ -140,6 +218,7 @@ def _is_entry(entry: Any) -> bool:
     return (
         entry["kind"] in _KINDS
         and all(type(entry[name]) is bool for name in _FLAGS)
+        and len(entry["inputs"]) <= MAX_INPUTS
         and all(type(parent) is int and len(name) <= _MAX_KEY for name, parent in entry["inputs"].items())
     )
 
@@ -163,6 +242,7 @@ VALUE_CHARS: Final = 400  # of the text of a record's value, unless it is a para
 CALL_BYTES: Final = 1 << 20  # of the records of one call
 
 DESCRIPTORS: Final = 3  # sent along with a message at most
+_ADDRESS: Final = re.compile(" at 0x[0-9a-fA-F]+")
 _SIZE: Final = struct.Struct("<I")
 _READ_BYTES: Final = 1 << 16
 
@@ -210,6 +290,11 @@ def all_finite(numbers: Iterable[float]) -> bool:
     return math.isfinite(sum(numbers))
 
 
+def without_addresses(text: str) -> str:
+    """Return a text without the addresses of objects, which differ in every process."""
+    return _ADDRESS.sub("", text) if " at 0x" in text else text
+
+
 def clean(text: str, limit: int = MESSAGE_CHARS) -> str:
     """Return a text on one line, without control characters.
 
@@ -217,7 +302,7 @@ def clean(text: str, limit: int = MESSAGE_CHARS) -> str:
         text: what the controller wrote, of any length.
         limit: characters that are kept; a text that is cut ends with "...".
     """
-    text = " ".join(text[: 4 * limit].split())
+    text = without_addresses(" ".join(text[: 4 * limit].split()))
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

@@ -15,6 +15,7 @@ from trace_robot.sandbox.lockstep import LockstepEpisodes
 from trace_robot.sandbox.protocol import MAX_EPISODES, Interface, read_records
 from trace_robot.sandbox.source import refusal
 from trace_robot.sandbox.static_check.check import check, modules_of
+from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.spec import Array
 
 MAX_SOURCE_CHARS = 1_000_000
@@ -25,8 +26,9 @@ class Sandbox:
     """A locked process for a controller: load its text, reset episodes, call it.
 
     A text that was not loaded last always gets a fresh process; the same text again keeps its process and gets freshly
-    executed modules. The inputs of lock-step calls are kept until the next reset, so that an episode that kills the
-    process leaves the others where they were: they are replayed in a new one.
+    executed modules, unless it might see there what an earlier episode left (`needs_own_process`).
+    The inputs of lock-step calls are kept until the next reset, so that an episode that kills the process leaves the
+    others where they were: they are replayed in a new one.
 
     Args:
         interface: sizes of a call, and the fields of an observation.
@@ -57,6 +59,7 @@ class Sandbox:
         self._loaded: ControllerText | None = None
         self._failed: tuple[ControllerText, Fault] | None = None  # not tried again: it would fail again
         self._episodes: LockstepEpisodes | None = None
+        self._used = False  # whether the loaded text has had episodes in its process
 
     def __enter__(self) -> Sandbox:
         return self
@@ -76,22 +79,29 @@ class Sandbox:
         """Lock -> how it went, of the last process, or "failed" -> why."""
         return self._client.locks
 
+    @property
+    def _spoiled(self) -> bool:
+        """Whether a further episode might see what earlier ones left in the process."""
+        return self._used and self._loaded is not None and needs_own_process(self._loaded.source)
+
     def close(self) -> None:
         """End the processes."""
         self._loaded = None
         self._client.close()
 
-    def load(self, source: str, *, trace: bool = False) -> Fault | None:
+    def load(self, source: str, *, trace: bool = False, fresh: bool = False) -> Fault | None:
         """Check, compile and execute a controller's text.
 
         Args:
             source: Python that defines ``act(observation)``, ``act(observation, memory)`` or a class ``Controller``.
             trace: whether to record its graphs.
+            fresh: in a new process, even if episodes of the same text had one.
 
         Returns:
             Why it cannot run, None if it can; after a fault there is nothing to reset.
         """
-        if self._loaded is not None and self._loaded.is_same(source, trace) and self._client.usable:
+        same = self._loaded is not None and self._loaded.is_same(source, trace)
+        if same and self._client.usable and not self._spoiled and not (fresh and self._used):
             return None
         if self._failed is not None and self._failed[0].is_same(source, trace):
             return self._failed[1]
@@ -103,7 +113,7 @@ class Sandbox:
         text = ControllerText(source, trace, (*modules_of(source, trace=trace), *self._preload))
         fault = self._client.start(text)
         if fault is None:
-            self._loaded = text
+            self._loaded, self._used = text, False
         else:
             self._failed = text, fault
         return fault
@@ -121,12 +131,12 @@ class Sandbox:
             )
         if not 1 <= episodes <= MAX_EPISODES:
             raise ValueError(f"episodes must be between 1 and {MAX_EPISODES}, got {episodes}")
-        self._client.spent = 0.0
         self._episodes = None
-        if not self._client.usable:
+        if not self._client.usable or self._spoiled:
             fault = self._client.start(self._loaded)
             if fault is not None:
                 return fault
+        self._used = True
         self._episodes = LockstepEpisodes(self._client, self._loaded, episodes)
         return self._episodes.reset()
 

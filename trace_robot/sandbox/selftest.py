@@ -19,8 +19,7 @@ import numpy as np
 
 from trace_robot.errors import SandboxError
 from trace_robot.fault import Fault, Limits
-from trace_robot.sandbox.kernel import landlock_version, seccomp_unavailable
-from trace_robot.sandbox.protocol import Interface
+from trace_robot.sandbox.protocol import Interface, landlock_version, seccomp_unavailable
 from trace_robot.sandbox.sandbox import Sandbox
 
 # What is tried -> the text of a controller that tries it; each must be blocked.

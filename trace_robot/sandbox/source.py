@@ -11,6 +11,7 @@ import warnings
 from typing import Final
 
 from trace_robot.fault import Fault
+from trace_robot.sandbox.protocol import clean
 
 SOURCE_NAME: Final = "<controller>"  # the file name that the text is compiled under
 CODE_NAME: Final = re.compile(
@@ -31,7 +32,7 @@ def refusal(why: str, line: int | None) -> Fault:
         why: one lower-case sentence.
         line: 1-based line of the text, None for the whole of it.
     """
-    return Fault("blocked", why, line, static=True)
+    return Fault("blocked", clean(why), line, static=True)
 
 
 def parse(source: str) -> ast.Module | Fault:
@@ -50,11 +51,20 @@ def parse(source: str) -> ast.Module | Fault:
             warnings.simplefilter("ignore")
             return ast.parse(source)
     except SyntaxError as error:
-        return Fault("exception", f"{type(error).__name__}: {error.msg}", error.lineno, static=True)
-    except ValueError as error:
-        return Fault("exception", f"SyntaxError: {error}", None, static=True)
-    except (RecursionError, MemoryError):
+        return Fault("exception", clean(f"{type(error).__name__}: {error.msg}"), error.lineno, static=True)
+    except (ValueError, OverflowError) as error:
+        return Fault("exception", clean(f"SyntaxError: {error}"), None, static=True)
+    except (RecursionError, MemoryError, SystemError):  # the last: "AST constructor recursion depth mismatch"
         return refusal("the source is nested too deeply", None)
+
+
+def names_bundle(decorator: ast.expr) -> bool:
+    """Return whether a decorator makes a function an operation.
+
+    Without `ast.unparse`, which raises ValueError on an int of 5,000 digits and needs the stack for nested text.
+    """
+    names = (getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(decorator))
+    return any("bundle" in name for name in names)
 
 
 def line_in_source(file: str, line: int, source: str) -> int | None:
@@ -85,7 +95,7 @@ def _line_above_function(name: str, source: str) -> int | None:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             for decorator in node.decorator_list:
-                if "bundle" in ast.unparse(decorator):
+                if names_bundle(decorator):
                     return decorator.end_lineno
             return node.decorator_list[0].end_lineno if node.decorator_list else node.lineno - 1
     return None

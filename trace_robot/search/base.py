@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 from trace_robot.errors import OrderError
@@ -17,6 +17,42 @@ Champion = TypeVar("Champion")
 
 # A part of a search: yields candidates, is sent one outcome for each in their order, returns a result.
 Steps = Generator[list[Candidate], Sequence[Outcome], Result_co]
+
+
+@dataclass(slots=True)
+class Standing:
+    """What a candidate did so far in the part of a search that is not finished.
+
+    Attributes:
+        candidate: it.
+        conditions: how many it was tried on.
+        successes: on how many of them it succeeded.
+        score: sum over its conditions; -inf where one is not a number.
+        reward: sum of the total rewards.
+        faulty: an episode ended with an error.
+    """
+
+    candidate: Candidate
+    conditions: int = 0
+    successes: float = 0.0
+    score: float = 0.0
+    reward: float = 0.0
+    faulty: bool = False
+
+    def add(self, outcome: Outcome, conditions: int) -> None:
+        """Take another outcome of the candidate in.
+
+        Args:
+            outcome: over some of the conditions that it was asked for.
+            conditions: how many, where the outcome does not show it.
+        """
+        count = len(outcome.details.get("success", ())) or len(outcome.scores) or conditions
+        wins = outcome.details.get("success")
+        self.successes += outcome.success * count if wins is None else sum(map(bool, wins))
+        self.score += -math.inf if math.isnan(outcome.score) else outcome.score * count
+        self.reward += sum(outcome.details.get("reward", ()))
+        self.faulty = self.faulty or bool(outcome.faults) or not math.isfinite(self.reward)
+        self.conditions += count
 
 
 class GeneratorSearch(ABC, Generic[Champion]):
@@ -38,7 +74,8 @@ class GeneratorSearch(ABC, Generic[Champion]):
         """Run the generator to its first candidates, once a subclass has its fields."""
         self.done = ""
         self.phase = "explore"
-        self._provisional: tuple[tuple[float, float], Candidate] | None = None
+        self._standings: dict[int, Standing] = {}
+        self._leader: Standing | None = None
         self._steps = self._search()
         self._waiting: list[Candidate] = next(self._steps)
 
@@ -62,26 +99,50 @@ class GeneratorSearch(ABC, Generic[Champion]):
             raise OrderError(
                 f"tell wants candidates that were asked for, but the search is done: {self.done}"
             )
-        if self.champion is None:
-            for candidate in self._waiting:
-                self._consider(candidate, by_id[candidate.id])
+        self.consider(outcomes)
         try:
             self._waiting = self._steps.send([by_id[candidate.id] for candidate in self._waiting])
         except StopIteration:
             self._waiting = []
+
+    def consider(self, outcomes: Sequence[Outcome]) -> None:
+        """Take outcomes of some candidates of the last ``ask`` into the best so far.
+
+        For a budget that ends within a batch: what was seen until then counts, and the search goes no further.
+
+        Args:
+            outcomes: each over some conditions of its candidate at least.
+        """
+        by_id = {outcome.candidate: outcome for outcome in outcomes}
+        for candidate in self._waiting:
+            if candidate.id in by_id:
+                self._consider(candidate, by_id[candidate.id])
 
     @property
     def best(self) -> Candidate | None:
         """The best candidate so far, never None once there was an outcome.
 
         It is the champion, with ``seeds`` None. Until there is one it is provisional: the candidate with the
-        highest success, then score, on the few conditions that stand in its ``seeds``. Whatever ends a run
+        most successes, then the highest score, on the few conditions that stand in its ``seeds``. Whatever ends a run
         early, the best that was seen comes out.
         """
         champion = self.champion
         if champion is not None:
             return self._candidate(champion)
-        return None if self._provisional is None else self._provisional[1]
+        return None if self._leader is None else self._provisional(self._leader)
+
+    @property
+    def contender(self) -> Candidate | None:
+        """The leader of the unfinished part, where it does better than the champion."""
+        champion, leader = self.champion, self._leader
+        if champion is None or leader is None or not self._outdoes(leader, champion):
+            return None
+        return self._provisional(leader)
+
+    @property
+    def finalists_to_score(self) -> list[Candidate]:
+        """What to score when a run ends now, in order: the best, then a contender."""
+        return [candidate for candidate in (self.best, self.contender) if candidate is not None]
 
     @classmethod
     @abstractmethod
@@ -117,12 +178,39 @@ class GeneratorSearch(ABC, Generic[Champion]):
         """The best controller so far, None until the search can compare some."""
 
     def _consider(self, candidate: Candidate, outcome: Outcome) -> None:
-        """Make a candidate the provisional best if it did better than the one before."""
-        rank = (outcome.success, -math.inf if math.isnan(outcome.score) else outcome.score)
-        if self._provisional is None or rank > self._provisional[0]:
-            conditions = len(candidate.seeds or ())
-            note = f"{candidate.note}: best so far, on {conditions} condition{'s' if conditions > 1 else ''} alone"
-            self._provisional = rank, replace(self._lasting(candidate), note=note)
+        """Add an outcome to a candidate's standing, and let the best one lead."""
+        standing = self._standings.setdefault(candidate.id, Standing(candidate))
+        standing.add(outcome, len(candidate.seeds or (0,)))
+        leader = self._leader
+        if leader is None or (leader is not standing and self._rank(standing) > self._rank(leader)):
+            self._leader = standing
+
+    def _part_is_over(self) -> None:
+        """Forget standings: what they showed is in the champion."""
+        self._standings.clear()
+        self._leader = None
+
+    def _rank(self, standing: Standing) -> tuple[float, float]:
+        """Return what standings are compared by, larger is better.
+
+        Successes are counted, not their share: a second success on another condition is worth more than the first.
+        """
+        return standing.successes, standing.score / standing.conditions
+
+    def _outdoes(self, standing: Standing, champion: Champion) -> bool:
+        """Return whether a candidate of the unfinished part did better than the champion.
+
+        Args:
+            standing: of the candidate.
+            champion: the best of the finished parts.
+        """
+        return False
+
+    def _provisional(self, standing: Standing) -> Candidate:
+        """Return a candidate that says on how many conditions alone it was tried."""
+        count, candidate = standing.conditions, standing.candidate
+        note = f"{candidate.note}: best so far, on {count} condition{'s' if count > 1 else ''} alone"
+        return replace(self._lasting(candidate), note=note)
 
     def _lasting(self, candidate: Candidate) -> Candidate:
         """Return a candidate as it runs when it is no longer a trial."""

@@ -1,6 +1,7 @@
 """Serialization of episodes and recordings: JSON and arrays in a compressed npz.
 
 Nothing is pickled. A store may come from another machine or person, and unpickling it would run what they put there.
+What is unpacked is bounded, against decompression bombs.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import numpy as np
 
 from trace_robot.fault import Fault
 from trace_robot.rollout.episode import Episode
+from trace_robot.safe_files import MOST_BYTES, inflate, load_json
 from trace_robot.spec import Array, Scene, States
 
+SCENE = {"model_path": str, "camera": str, "upside_down": bool, "view": dict, "replay": dict}
 STATES = ("qpos", "mocap_pos", "mocap_quat", "seconds")
 # zlib's quickest level: an optimizer waits while its batch of episodes is written, about 35 ms for the 600 of a
 # search (docs/runs.md); the slower levels save little on numbers.
 ZLIB_LEVEL = 1
+MOST_EPISODES = 2**30  # bytes of an unpacked batch of episodes; those of a search have some 10 MB
 Arrays = dict[str, Array]
 
 
@@ -54,7 +58,7 @@ def decode_episodes(data: bytes) -> list[Episode]:
 
     All comes back bit for bit, but for observations and states, which were written in single precision.
     """
-    headers, arrays = _unpack(data)
+    headers, arrays = _unpack(data, MOST_EPISODES)
     return [_episode(f"{number}.", header, arrays) for number, header in enumerate(headers)]
 
 
@@ -67,8 +71,10 @@ def encode_recording(recording: Recording) -> bytes:
 
 def decode_recording(data: bytes) -> Recording:
     """Deserialize what ``encode_recording`` wrote."""
-    header, arrays = _unpack(data)
-    positions = {name: arrays[f"positions.{name}"] for name in header["positions"]}
+    header, arrays = _unpack(data, MOST_BYTES)
+    positions = {str(name): _path(arrays[f"positions.{name}"]) for name in header["positions"]}
+    if type(header["seed"]) is not int:
+        raise ValueError(f"seed must be a whole number, got {header['seed']!r:.80}")
     return Recording(header["seed"], positions, *_scene("", header, arrays))
 
 
@@ -79,7 +85,13 @@ def encode_json(value: Any) -> bytes:
 
 def decode_json(data: bytes) -> Any:
     """Deserialize what ``encode_json`` wrote."""
-    return json.loads(zlib.decompress(data))
+    return load_json(inflate(data))
+
+
+def _path(array: Any) -> Array:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != 2 or array.shape[1] != 3:
+        raise ValueError("the path of a position must be an array of shape (T + 1, 3)")
+    return array
 
 
 def _single(array: Array) -> Array:
@@ -175,9 +187,19 @@ def _scene(prefix: str, header: Mapping[str, Any], arrays: Arrays) -> tuple[Scen
     scene = header["scene"]
     if scene is None:
         return None, None
-    model_arrays = {name: arrays[f"{prefix}scene.{name}"] for name in scene["model_arrays"]}
-    states = States(*(arrays[f"{prefix}states.{name}"] for name in STATES))
+    for name, kind in SCENE.items():
+        if not isinstance(scene[name], kind):
+            raise ValueError(f"{name} of a scene must be {kind.__name__}, got {type(scene[name]).__name__}")
+    model_arrays = {str(name): _numbers(arrays[f"{prefix}scene.{name}"]) for name in scene["model_arrays"]}
+    states = States(*(_numbers(arrays[f"{prefix}states.{name}"]) for name in STATES))
     return Scene(**{**scene, "model_arrays": model_arrays}), states
+
+
+def _numbers(array: Any) -> Array:
+    # Of floating point: MuJoCo's models keep places in other arrays as integers, and believes them.
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.ndim:
+        raise ValueError("states and model arrays must be arrays of floating-point numbers")
+    return array
 
 
 def _pack(header: Any, arrays: Mapping[str, Array]) -> bytes:
@@ -189,7 +211,10 @@ def _pack(header: Any, arrays: Mapping[str, Array]) -> bytes:
     return zlib.compress(file.getvalue(), ZLIB_LEVEL)
 
 
-def _unpack(data: bytes) -> tuple[Any, Arrays]:
-    with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as stored:
+def _unpack(data: bytes, most: int) -> tuple[Any, Arrays]:
+    with np.load(io.BytesIO(inflate(data, most)), allow_pickle=False) as stored:
+        # The npz is a zip file, which could unpack once more.
+        if sum(entry.file_size for entry in stored.zip.infolist()) > most:
+            raise ValueError(f"must unpack to at most {most:,} bytes")
         arrays = dict(stored)
     return json.loads(arrays.pop("about").tobytes()), arrays

@@ -10,24 +10,26 @@
       .lock                     locked by the process that executes the run
 
 Every file is written atomically: under a temporary name, synced, renamed. So a run that is killed leaves whole files
-only. A resumed run writes the same files again while it replays its journal; its log goes to a file beside the old one,
-which it replaces once the replay is over.
+only. No link in the folder is followed (``trace_robot.safe_files``), as it may come from another person. A resumed run
+writes the same files again while it replays its journal; its log goes to a file beside the old one, which it replaces
+once the replay is over.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from trace_robot import safe_files
 from trace_robot.errors import RunError
+from trace_robot.line_diff import unified_diff
 
 try:
     import fcntl
@@ -62,6 +64,7 @@ class RunFolder:
         Raises:
             RunError: there is something else, or an older run that is not to be overwritten.
         """
+        # A link is followed here: rmtree refuses one, and what it leads to is what the user means.
         path = path.resolve() if path.is_symlink() else path
         cls.require_room(path, overwrite=overwrite)
         with _creating(path):
@@ -109,16 +112,13 @@ class RunFolder:
         """End the replay: the log that it wrote replaces the old one."""
         if self._replaying:
             with _writing(self.path / LOG):
-                (self.path / REPLAYED_LOG).touch()
-                _sync(self.path / REPLAYED_LOG)
-                os.replace(self.path / REPLAYED_LOG, self.path / LOG)
+                self._sync_log()
+                safe_files.replace(self.path, REPLAYED_LOG, LOG, sync=True)
         self._log, self._replaying = LOG, False
 
     def iteration(self, number: int) -> Path:
-        """Return the folder of an iteration, created if need be."""
-        folder = self.path / "iterations" / f"{number:03d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """Return the folder of an iteration, which ``write`` creates."""
+        return self.path / "iterations" / f"{number:03d}"
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of this folder atomically, on disk when this returns.
@@ -128,19 +128,14 @@ class RunFolder:
             text: may hold half surrogate pairs, as a model's reply can; they are written as backslash escapes.
         """
         path = self.path / name
-        temporary = path.with_name(f".{path.name}.part")
         data = text.encode("utf-8", "backslashreplace")
+        # A replay writes every file of the run again; to read an unchanged one is cheaper than an fsync.
+        if self._replaying:
+            with suppress(OSError):
+                if safe_files.read_bytes(self.path, name, len(data)) == data:
+                    return path
         with _writing(path):
-            # A replay writes every file of the run again; to read an unchanged one is cheaper than an fsync.
-            if self._replaying and path.is_file() and path.read_bytes() == data:
-                return path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync(path.parent)
+            safe_files.write(self.path, name, data, sync=True)
         return path
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
@@ -157,15 +152,19 @@ class RunFolder:
 
         It is synced by ``finish`` alone, since the store has the same.
         """
-        with _writing(self.path / LOG), open(self.path / self._log, "a", encoding="utf-8") as file:
-            file.writelines(plain_json(line) + "\n" for line in lines)
+        with _writing(self.path / LOG), safe_files.open_append(self.path, self._log) as file:
+            file.writelines(plain_json(line).encode() + b"\n" for line in lines)
 
     def finish(self) -> None:
         """Sync the log."""
         self.caught_up()
         with _writing(self.path / LOG):
-            if (self.path / LOG).exists():
-                _sync(self.path / LOG)
+            if safe_files.is_file(self.path, LOG):
+                self._sync_log()
+
+    def _sync_log(self) -> None:
+        with safe_files.open_append(self.path, self._log) as file:
+            os.fsync(file.fileno())
 
 
 def _is_unused(path: Path) -> bool:
@@ -196,15 +195,6 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _sync(path: Path) -> None:
-    """Sync a file, or a folder: a rename is on disk when its folder is."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def difference(before: str, after: str, names: tuple[str, str] = ("before", "after")) -> str:
     """Return the unified diff of two texts.
 
@@ -216,7 +206,7 @@ def difference(before: str, after: str, names: tuple[str, str] = ("before", "aft
     Returns:
         The diff, with three lines of context around each change; "" if the texts are the same.
     """
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="")
+    lines = unified_diff(before.splitlines(), after.splitlines(), *names)
     return "\n".join(lines) + "\n" if before != after else ""
 
 
@@ -230,7 +220,7 @@ def read_result(path: Path) -> dict[str, Any]:
         RunError: the file is missing, cannot be read, or holds no JSON object.
     """
     try:
-        data = json.loads((path / "result.json").read_text(encoding="utf-8"))
+        data = safe_files.load_json(safe_files.read_bytes(path, "result.json"))
     except FileNotFoundError as error:
         raise RunError(
             f"file not found: {str(path / 'result.json')!r}; the run did not finish, or this is no run's folder"
@@ -243,17 +233,20 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def plain_json(data: Any, *, indent: int | None = None) -> str:
-    """Return data as JSON, arrays as lists, and anything unknown as its text.
+    """Return data as strict JSON, arrays as lists, and anything unknown as its text.
 
     For the store and the run's files. It must never fail, since what it is given was paid for: an ``info`` entry of
-    an environment may be any object. The command line's ``plain`` is for readers of JSON instead, and has null for
-    what is no number.
+    an environment may be any object. NaN and infinity are null, as JSON has no numbers for them.
 
     Args:
         data: mappings, sequences, arrays, numbers and texts.
         indent: spaces for each level; None writes one line.
     """
-    return json.dumps(data, indent=indent, default=_plain)
+    try:
+        return json.dumps(data, indent=indent, default=_plain, allow_nan=False)
+    except ValueError:  # NaN or infinity, which JSON has not and many readers refuse
+        readable = json.loads(json.dumps(data, default=_plain), parse_constant=lambda _: None)
+        return json.dumps(readable, indent=indent, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -277,7 +270,7 @@ class RunLock:
         path = folder / LOCK
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._descriptor = safe_files.open_descriptor(folder, LOCK, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise RunError(
                 f"cannot write {str(path)!r}: {error.strerror}; check its permissions, or give another --out"
@@ -290,6 +283,7 @@ class RunLock:
         """Release the lock, if it is held."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
+            # A second release must not close a file that was given the same number since.
             self._descriptor = -1
 
     def __enter__(self) -> RunLock:
@@ -304,10 +298,13 @@ class RunLock:
 def is_locked(folder: Path) -> bool:
     """Return whether a process, this one included, executes the run in ``folder``."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+        # Below the folder of all runs, so that a link in the place of the run's folder is not followed either.
+        descriptor = safe_files.open_descriptor(folder.parent, f"{folder.name}/{LOCK}", os.O_RDONLY)
     except OSError:
         return False
     try:
+        # A shared lock, so that several may ask at once. flock belongs to the descriptor: closing this one does not
+        # release a lock that this process holds by another, as it would with POSIX locks.
         return fcntl is not None and not _lock(descriptor, shared=True)
     finally:
         os.close(descriptor)

@@ -11,27 +11,30 @@ Several may be open at once, and beside processes that write.
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from trace_robot import safe_files
 from trace_robot.errors import RunError, UnknownNameError
-from trace_robot.store.database import FILE, faults, open_to_read
+from trace_robot.store.database import FILE, fetch, open_to_read
 from trace_robot.store.folder import is_locked
 from trace_robot.store.records import (
+    LATEST,
     STATUSES,
     AttemptInfo,
     CandidateInfo,
+    CheckedRow,
     EpisodeInfo,
     IterationInfo,
     Record,
     RunInfo,
     Score,
     Status,
+    decoding,
+    is_run_name,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +66,8 @@ LEFT JOIN iterations AS best ON best.run = runs.id
     AND best.number = (SELECT max(number) FROM iterations WHERE run = runs.id AND better)
 """
 
+LONGEST_TEXT = 1_000_000  # characters of a text of a graph; 0.1 bounded documentation by no less
+
 
 class History:
     """The runs of one folder, as a context manager.
@@ -70,13 +75,17 @@ class History:
     Args:
         folder: the folder that holds the runs' folders, or the store's file in it.
 
+    Attributes:
+        unreadable: a line for each run that the last ``runs`` left out, as its row is not like this library writes it.
+
     Raises:
-        RunError: the store is missing, damaged or cannot be read; also from the methods.
+        RunError: the store is missing, damaged or cannot be read; also from the methods, of which each names the run.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.parent if folder.name == FILE else folder
         self.path = self.folder / FILE
+        self.unreadable: list[str] = []
         self._connection = open_to_read(self.folder)
 
     def runs(
@@ -94,7 +103,13 @@ class History:
         """
         if status is not None and status not in STATUSES:
             raise UnknownNameError(f"no status {status!r}; known: {', '.join(STATUSES)}")
-        runs = [self._run(row) for row in self._rows(f"{_RUNS} ORDER BY runs.started DESC, runs.id DESC")]
+        runs: list[RunInfo] = []
+        self.unreadable = []
+        for row in self._rows(f"{_RUNS} ORDER BY runs.started DESC, runs.id DESC"):
+            try:
+                runs.append(self._run(row))
+            except RunError as error:
+                self.unreadable.append(str(error))
         return [
             run
             for run in runs
@@ -122,16 +137,20 @@ class History:
         episodes = self._episodes(run, "iteration")
         iterations: list[IterationInfo] = []
         best: IterationInfo | None = None
-        for row in self._rows("SELECT * FROM iterations WHERE run = ? ORDER BY number", run.id):
-            iteration = _iteration(row, run.folder, episodes.get(row["number"], ()), best)
-            iterations.append(iteration)
-            best = iteration if iteration.better else best
+        with decoding(f"an iteration of the run {run.name!r}"):
+            for row in self._rows("SELECT * FROM iterations WHERE run = ? ORDER BY number", run.id):
+                if row["number"] != len(iterations):
+                    raise ValueError(f"iterations must be numbered from 0, got {row['number']!r}")
+                iteration = self._iteration(row, run, episodes.get(len(iterations), ()), best)
+                iterations.append(iteration)
+                best = iteration if iteration.better else best
         return iterations
 
     def candidates(self, run: RunInfo) -> list[CandidateInfo]:
         """Return the candidates in the order in which they were evaluated."""
         sql = "SELECT * FROM candidates WHERE run = ? ORDER BY position"
-        return [_candidate(row) for row in self._rows(sql, run.id)]
+        with decoding(f"a candidate of the run {run.name!r}"):
+            return [_candidate(row) for row in self._rows(sql, run.id)]
 
     def attempts(self, run: RunInfo, iteration: int | None = None) -> list[AttemptInfo]:
         """Return the prompts to a model and its replies, in their order.
@@ -143,7 +162,8 @@ class History:
         sql, values = "SELECT * FROM attempts WHERE run = ?", [run.id]
         if iteration is not None:
             sql, values = f"{sql} AND iteration = ?", [run.id, iteration]
-        return [_attempt(row) for row in self._rows(f"{sql} ORDER BY position", *values)]
+        with decoding(f"an attempt of the run {run.name!r}"):
+            return [_attempt(row) for row in self._rows(f"{sql} ORDER BY position", *values)]
 
     def held_out(self, run: RunInfo) -> tuple[EpisodeInfo, ...]:
         """Return the episodes of the final score, none before the end."""
@@ -163,8 +183,9 @@ class History:
         from trace_robot.store.codec import decode_recording  # numpy, which a table of runs need not wait for
 
         sql = "SELECT data FROM recordings WHERE run = ? AND iteration = ?"
-        for row in self._rows(sql, run.id, iteration):
-            return decode_recording(row["data"])
+        with decoding(f"the recording of iteration {iteration} of the run {run.name!r}"):
+            for row in self._rows(sql, run.id, iteration):
+                return decode_recording(row["data"])
         return None
 
     def graph(self, run: RunInfo, iteration: int) -> tuple[Record, ...]:
@@ -178,10 +199,16 @@ class History:
             Records as of ``trace_robot.trace.serialization``; none where the episode was not traced.
         """
         from trace_robot.store.codec import decode_json
+        from trace_robot.trace.serialization import from_records
 
         sql = "SELECT data FROM graphs WHERE run = ? AND iteration = ?"
-        for row in self._rows(sql, run.id, iteration):
-            return tuple(decode_json(row["data"]))
+        with decoding(f"the graph of iteration {iteration} of the run {run.name!r}"):
+            for row in self._rows(sql, run.id, iteration):
+                records = tuple(decode_json(row["data"]))
+                from_records(
+                    records, max_chars=LONGEST_TEXT
+                )  # whose checks are those of a graph of a sandbox
+                return records
         return ()
 
     def changes(self) -> int:
@@ -201,12 +228,12 @@ class History:
         self.close()
 
     def _rows(self, sql: str, *values: Any) -> Iterator[sqlite3.Row]:
-        with faults(self.path):
-            yield from self._connection.execute(sql, values)
+        return iter(fetch(self._connection, self.path, sql, values))
 
     def _full_name(self, text: str) -> str:
         """Return the name of the run that ``text`` is the name or the beginning of."""
-        names = [str(row["name"]) for row in self._rows("SELECT name FROM runs ORDER BY started DESC")]
+        found = self._rows("SELECT name FROM runs ORDER BY started DESC")
+        names: list[str] = [row["name"] for row in found if is_run_name(row["name"])]
         if text in names:
             return text
         candidates = [name for name in names if text and name.startswith(text)]
@@ -216,38 +243,66 @@ class History:
             raise UnknownNameError(
                 f"{len(candidates)} runs begin with {text!r}: {_listed(candidates)}; write more of the name"
             )
-        near = difflib.get_close_matches(text, names, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(text[:100], names[:1000], n=1, cutoff=0.6)
         guess = f"did you mean {near[0]!r}? " if near else ""
         known = f"{guess}known: {_listed(names)}" if names else "there are none yet"
         raise UnknownNameError(f"no run {text!r} in {str(self.path)!r}; {known}")
 
     def _run(self, row: sqlite3.Row) -> RunInfo:
-        folder = self.folder / row["name"]
-        result = json.loads(row["result"]) if row["result"] else {}
-        return RunInfo(
-            id=row["id"],
-            name=row["name"],
-            folder=folder,
-            task=row["task"],
-            policy=row["policy"],
-            optimizer=row["optimizer"],
-            feedback=row["feedback"],
-            control=row["control"],
-            seed=int(row["seed"]),
-            why=row["why"],
-            status=_status(row["status"], folder),
-            ended=row["ended"],
-            started=row["started"],
-            updated=row["updated"],
-            iterations=max(0, row["iterations"] - 1),
-            best_iteration=row["best"],
-            start=_score(row["start_success"], row["start_episodes"]),
-            training=_score(row["best_success"], row["best_episodes"]),
-            held_out=_score(result.get("held_out_success"), result.get("held_out_episodes", 0)),
-            settings=json.loads(row["settings"]),
-            environment=json.loads(row["environment"]),
-            versions=json.loads(row["versions"]),
-            result=result or None,
+        name, checked = row["name"], CheckedRow(row)
+        with decoding(f"the run {name!r:.300}"):
+            if not is_run_name(name):
+                raise ValueError("its name must be that of a folder beside the store")
+            folder = self.folder / name
+            result = checked.mapping("result") if row["result"] else {}
+            return RunInfo(
+                id=row["id"],
+                name=name,
+                folder=folder,
+                task=checked.text("task"),
+                policy=checked.text("policy"),
+                optimizer=checked.text("optimizer"),
+                feedback=checked.text("feedback"),
+                control=checked.text("control"),
+                seed=checked.seed("seed"),
+                why=checked.text("why"),
+                status=_status(row["status"], folder),
+                ended=checked.text("ended"),
+                started=checked.amount("started", LATEST),
+                updated=checked.amount("updated", LATEST),
+                iterations=max(0, row["iterations"] - 1),
+                best_iteration=checked.integer("best", optional=True),
+                start=_score(row, "start_success", "start_episodes"),
+                training=_score(row, "best_success", "best_episodes"),
+                held_out=_score(result, "held_out_success", "held_out_episodes"),
+                settings=checked.mapping("settings"),
+                environment=checked.mapping("environment"),
+                versions=checked.mapping("versions"),
+                result=result or None,
+                **_cost(row),
+            )
+
+    def _iteration(
+        self, row: sqlite3.Row, run: RunInfo, episodes: tuple[EpisodeInfo, ...], best: IterationInfo | None
+    ) -> IterationInfo:
+        checked = CheckedRow(row)
+        video = f"{run.name}/iterations/{row['number']:03d}/episode.mp4"
+        return IterationInfo(
+            number=row["number"],
+            parent=None if best is None else best.number,
+            candidate=checked.integer("candidate"),
+            candidate_parent=checked.integer("candidate_parent", optional=True),
+            origin=checked.text("origin"),
+            note=checked.text("note"),
+            success=checked.rate("success"),
+            score=checked.number("score"),
+            reward=checked.number("reward"),
+            better=bool(row["better"]),
+            controller=checked.text("controller"),
+            parent_controller="" if best is None else best.controller,
+            feedback=checked.text("feedback"),
+            episodes=episodes,
+            video=self.folder / video if safe_files.is_file(self.folder, video) else None,
             **_cost(row),
         )
 
@@ -255,8 +310,9 @@ class History:
         """Return {number of the owner: its episodes}."""
         sql = "SELECT * FROM episodes WHERE run = ? AND owner = ? ORDER BY number, position"
         episodes: dict[int, list[EpisodeInfo]] = {}
-        for row in self._rows(sql, run.id, owner):
-            episodes.setdefault(row["number"], []).append(_episode(row))
+        with decoding(f"an episode of the run {run.name!r}"):
+            for row in self._rows(sql, run.id, owner):
+                episodes.setdefault(row["number"], []).append(_episode(row))
         return {number: tuple(group) for number, group in episodes.items()}
 
 
@@ -267,86 +323,65 @@ def _status(stored: str, folder: Path) -> Status:
     for status in STATUSES:
         if status == stored:
             return status
-    raise RunError(f"the run {folder.name!r} has status {stored!r}, which this version does not know")
+    raise RunError(f"the run {folder.name!r} has status {stored!r:.80}, which this version does not know")
 
 
-def _score(success: float | None, episodes: int) -> Score | None:
-    return None if success is None else Score(float(success), episodes)
+def _score(row: Any, success: str, episodes: str) -> Score | None:
+    """Return the score in two columns of a row, or in two entries of a result."""
+    if success not in row.keys() or row[success] is None:  # noqa: SIM118  # a Row holds values, not names
+        return None
+    checked = CheckedRow(row)
+    rate = checked.rate(success)
+    return Score(rate, checked.integer(episodes)) if rate == rate else None
 
 
 def _cost(row: sqlite3.Row) -> dict[str, Any]:
     """Return the columns of ``Cost``, which a run and an iteration share."""
-    names = (
-        "seconds",
-        "candidates",
-        "environment_steps",
-        "model_calls",
-        "prompt_tokens",
-        "completion_tokens",
-        "money",
-    )
-    return {name: row[name] for name in names}
-
-
-def _iteration(
-    row: sqlite3.Row, folder: Path, episodes: tuple[EpisodeInfo, ...], best: IterationInfo | None
-) -> IterationInfo:
-    video = folder / "iterations" / f"{row['number']:03d}" / "episode.mp4"
-    return IterationInfo(
-        number=row["number"],
-        parent=None if best is None else best.number,
-        candidate=row["candidate"],
-        candidate_parent=row["candidate_parent"],
-        origin=row["origin"],
-        note=row["note"],
-        success=_number(row["success"]),
-        score=_number(row["score"]),
-        reward=_number(row["reward"]),
-        better=bool(row["better"]),
-        controller=row["controller"],
-        parent_controller="" if best is None else best.controller,
-        feedback=row["feedback"],
-        episodes=episodes,
-        video=video if video.is_file() else None,
-        **_cost(row),
-    )
+    checked = CheckedRow(row)
+    names = ("candidates", "environment_steps", "model_calls", "prompt_tokens", "completion_tokens")
+    counts = {name: checked.integer(name) for name in names}
+    money = None if row["money"] is None else checked.amount("money")
+    return {"seconds": checked.amount("seconds"), **counts, "money": money}
 
 
 def _candidate(row: sqlite3.Row) -> CandidateInfo:
+    checked = CheckedRow(row)
     return CandidateInfo(
-        id=row["id"],
-        parent=row["parent"],
-        origin=row["origin"],
-        note=row["note"],
-        success=_number(row["success"]),
-        score=_number(row["score"]),
+        id=checked.integer("id"),
+        parent=checked.integer("parent", optional=True),
+        origin=checked.text("origin"),
+        note=checked.text("note"),
+        success=checked.rate("success"),
+        score=checked.number("score"),
     )
 
 
 def _attempt(row: sqlite3.Row) -> AttemptInfo:
+    checked = CheckedRow(row)
     return AttemptInfo(
-        iteration=row["iteration"],
-        kind=row["kind"],
-        messages=tuple(json.loads(row["messages"])),
-        reply=row["reply"],
-        reasoning=row["reasoning"],
-        finish_reason=row["finish_reason"],
-        prompt_tokens=row["prompt_tokens"],
-        completion_tokens=row["completion_tokens"],
-        problems=tuple(json.loads(row["problems"])),
-        candidate=row["candidate"],
+        iteration=checked.integer("iteration", optional=True),
+        kind=checked.text("kind"),
+        messages=checked.messages("messages"),
+        reply=checked.text("reply"),
+        reasoning=checked.text("reasoning"),
+        finish_reason=checked.text("finish_reason"),
+        prompt_tokens=checked.integer("prompt_tokens"),
+        completion_tokens=checked.integer("completion_tokens"),
+        problems=checked.texts("problems"),
+        candidate=checked.integer("candidate", optional=True),
     )
 
 
 def _episode(row: sqlite3.Row) -> EpisodeInfo:
-    fault = json.loads(row["fault"]) if row["fault"] else None
-    reward = _number(row["reward"])
-    return EpisodeInfo(int(row["seed"]), row["ended"], row["steps"], row["decisions"], reward, fault)
-
-
-def _number(value: float | None) -> float:
-    """Return a number that SQLite stored, which has NULL for nan."""
-    return math.nan if value is None else float(value)
+    checked = CheckedRow(row)
+    return EpisodeInfo(
+        checked.seed("seed"),
+        checked.text("ended"),
+        checked.integer("steps"),
+        checked.integer("decisions"),
+        checked.number("reward"),
+        checked.fault("fault"),
+    )
 
 
 def _listed(names: list[str]) -> str:

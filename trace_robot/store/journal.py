@@ -29,7 +29,7 @@ class JournalEntry:
     """One event from outside.
 
     Attributes:
-        request: the hash of what it answers.
+        request: the hash of what it answers; for "time over" that of the batch that was cut, "" between batches.
         seconds: what the run had spent by then.
         data: the answer, in the bytes of ``trace_robot.store.codec``.
     """
@@ -62,11 +62,13 @@ class Journal:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection, self._path, self._run, self._clock = connection, path, run, clock
+        # Before the entries are counted, so that the calls that failed count as not made.
         self._drop_unanswered()
         with faults(path):
             sql = "SELECT count(*) FROM journal WHERE run = ?"
             self.known = int(connection.execute(sql, (run,)).fetchone()[0])
         self._next = 0
+        # Seconds up to the last entry that was replayed, and the clock's time at that moment.
         self._spent = 0.0
         self._since = clock()
 
@@ -109,6 +111,10 @@ class Journal:
         self._advance(entry)
         return entry
 
+    def first(self) -> JournalEntry | None:
+        """Return the first entry to replay, None without one."""
+        return self._peek() if self.known and not self._next else None
+
     def put(self, kind: Kind, request: str, data: bytes) -> None:
         """Append an entry, which is on disk when this returns.
 
@@ -117,6 +123,7 @@ class Journal:
             request: the hash of what it answers, "" for the clock.
             data: the answer.
         """
+        # When the answer came, without the time that it takes to write it.
         seconds = self.seconds
         with transaction(self._connection, self._path) as connection:
             connection.execute(
@@ -124,6 +131,7 @@ class Journal:
                 (self._run, self._next, kind, request, seconds, data),
             )
         self._next += 1
+        # What this process writes itself is not left to replay.
         self.known = self._next
 
     def time_over(self, limit: float) -> bool:
@@ -134,7 +142,7 @@ class Journal:
         """
         if self.replaying:
             entry = self._peek()
-            if entry.kind == "time over":
+            if entry.kind == "time over" and not entry.request:
                 self._advance(entry)
                 return True
             return False
@@ -142,6 +150,20 @@ class Journal:
         if over:
             self.put("time over", "", b"")
         return over
+
+    def take_cut(self, request: str) -> JournalEntry | None:
+        """Return the next entry if it says where the clock cut a batch.
+
+        Args:
+            request: the hash of the batch that is asked for.
+        """
+        if not self.replaying:
+            return None
+        entry = self._peek()
+        if entry.kind != "time over" or entry.request != request:
+            return None
+        self._advance(entry)
+        return entry
 
     def _peek(self) -> JournalEntry:
         sql = "SELECT kind, request, seconds, data FROM journal WHERE run = ? AND number = ?"

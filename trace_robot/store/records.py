@@ -6,11 +6,16 @@ before they reach a page or a terminal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from trace_robot.errors import RunError, TraceRobotError
+from trace_robot.safe_files import load_json
 from trace_robot.stats import wilson
 
 Status = Literal["running", "stopped", "failed", "finished"]
@@ -28,6 +33,7 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson score interval."""
+        # The rate is stored, not the count: the product is whole but for rounding.
         return wilson(round(self.success * self.episodes), self.episodes)
 
 
@@ -199,3 +205,138 @@ class CandidateInfo:
     note: str
     success: float
     score: float
+
+
+LARGEST_COUNT = 2**53  # beyond it a float no longer counts
+LATEST = 32_503_680_000.0  # the year 3000, in seconds since 1970
+LONGEST_NAME, LONGEST_SEED = 255, 100  # bytes of a file's name; digits
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Turn any error of reading a row in the block into a RunError of one line."""
+    try:
+        yield
+    except TraceRobotError:
+        raise
+    except Exception as error:  # bytes from a stranger: numpy, zipfile and json raise what they like
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RunError(
+            f"{what} cannot be read, trace-robot has not written it like this ({reason})"
+        ) from error
+
+
+def is_run_name(name: Any) -> bool:
+    """Return whether this can name a run's folder: one part of a path."""
+    return (
+        isinstance(name, str)
+        and name not in ("", ".", "..")
+        and not {"/", "\0", os.sep} & set(name)
+        and len(name.encode("utf-8", "replace")) <= LONGEST_NAME
+    )
+
+
+class CheckedRow:
+    """Typed access to a row of the store: SQLite's columns take values of any type.
+
+    Every method raises ValueError for a value that trace-robot does not write.
+    """
+
+    def __init__(self, row: Any) -> None:
+        self._row = row
+
+    def text(self, name: str) -> str:
+        """Return a text."""
+        value = self._row[name]
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be text, got {type(value).__name__}")
+        return value
+
+    def integer(self, name: str, *, optional: bool = False) -> Any:
+        """Return a count from 0.
+
+        Args:
+            name: of the column.
+            optional: None for NULL.
+        """
+        value = self._row[name]
+        if value is None and optional:
+            return None
+        if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
+            raise ValueError(f"{name} must be a count, got {value!r:.80}")
+        return value
+
+    def seed(self, name: str) -> int:
+        """Return a seed, which beyond 64 bits is stored as text."""
+        value = self._row[name]
+        if isinstance(value, str) and value.isdecimal() and len(value) <= LONGEST_SEED:
+            return int(value)
+        if type(value) is not int:
+            raise ValueError(f"{name} must be a whole number, got {value!r:.80}")
+        return value
+
+    def number(self, name: str) -> float:
+        """Return a number, nan for NULL, which is how SQLite stores it."""
+        value = self._row[name]
+        if value is None:
+            return math.nan
+        if not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, got {type(value).__name__}")
+        return float(value)
+
+    def rate(self, name: str) -> float:
+        """Return a success rate from 0 to 1, nan for NULL."""
+        value = self.number(name)
+        if not (math.isnan(value) or 0 <= value <= 1):
+            raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
+        return value
+
+    def amount(self, name: str, most: float = LARGEST_COUNT) -> float:
+        """Return a finite number from 0 on, such as seconds.
+
+        Args:
+            name: of the column.
+            most: the largest.
+        """
+        value = self.number(name)
+        if not 0 <= value <= most:
+            raise ValueError(f"{name} must be from 0 to {most:g}, got {value!r}")
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """Return a JSON object."""
+        value = load_json(self.text(name))
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} must be a JSON object, got {type(value).__name__}")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a JSON list of texts."""
+        value = load_json(self.text(name))
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise ValueError(f"{name} must be a JSON list of texts")
+        return tuple(value)
+
+    def messages(self, name: str) -> tuple[Mapping[str, str], ...]:
+        """Return the messages of a prompt."""
+        value = load_json(self.text(name))
+        if not isinstance(value, list) or not all(
+            isinstance(each, dict)
+            and isinstance(each.get("role"), str)
+            and isinstance(each.get("content"), str)
+            for each in value
+        ):
+            raise ValueError(f"{name} must be a JSON list of messages with role and content")
+        return tuple(value)
+
+    def fault(self, name: str) -> Mapping[str, Any] | None:
+        """Return an episode's fault, None without one."""
+        if not self._row[name]:
+            return None
+        value = self.mapping(name)
+        line = value.get("line")
+        if not isinstance(value.get("category"), str) or not isinstance(value.get("message"), str):
+            raise ValueError(f"{name} must have category and message as texts")
+        if line is not None and type(line) is not int:
+            raise ValueError(f"line of {name} must be a number, got {type(line).__name__}")
+        return value

@@ -6,22 +6,26 @@ Column names, and the JSON and bytes in them, are a published format; see ``trac
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import RunError
 from trace_robot.optimizers.optoprime import Attempt
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluation
-from trace_robot.settings import Settings
+from trace_robot.settings import Settings, versions
 from trace_robot.spec import TaskSpec
 from trace_robot.store.codec import encode_json
 from trace_robot.store.folder import plain_json
-from trace_robot.versions import versions
+from trace_robot.store.records import CheckedRow
 
 LARGEST = 2**63  # SQLite's integers have 64 bits with a sign
 
@@ -35,6 +39,7 @@ class RunHeader:
         why: the reason for this optimizer.
         choice: how the optimizer was made, as plain data; None where a program handed it over.
         versions: of the packages it was begun with.
+        own: whether this user began the run; see ``remember_run``.
     """
 
     settings: Settings
@@ -43,6 +48,7 @@ class RunHeader:
     why: str = ""
     choice: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -
         The row's id, where the table has one.
     """
     names, marks = ", ".join(row), ", ".join("?" * len(row))
+    # OR IGNORE, since a replay enters every row of the run again.
     sql = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
     return connection.execute(sql, [storable(value) for value in row.values()]).lastrowid or 0
 
@@ -104,7 +111,7 @@ def run_row(name: str, header: RunHeader) -> dict[str, Any]:
         "control": header.spec.control,
         "seed": settings.seed,
         "why": header.why,
-        "settings": plain_json(dataclasses.asdict(settings)),
+        "settings": plain_json(settings.to_data()),
         "choice": None if header.choice is None else plain_json(header.choice),
         "environment": plain_json(dataclasses.asdict(header.spec)),
         "versions": plain_json(header.versions),
@@ -117,15 +124,54 @@ def run_row(name: str, header: RunHeader) -> dict[str, Any]:
 
 def header_of(row: sqlite3.Row) -> RunHeader:
     """Return the header that ``run_row`` stored."""
+    checked = CheckedRow(row)
     try:
-        settings = Settings.from_data(json.loads(row["settings"]))
-        spec = TaskSpec.from_data(json.loads(row["environment"]))
+        settings = Settings.from_data(checked.mapping("settings"))
+        spec = TaskSpec.from_data(checked.mapping("environment"))
+        choice = None if row["choice"] is None else checked.mapping("choice")
+        source, why, packages = checked.text("source"), checked.text("why"), checked.mapping("versions")
     except (TypeError, ValueError, KeyError) as error:
         raise RunError(
             f"the run {row['name']!r} has settings that this version of trace-robot does not know: {error}"
         ) from error
-    choice = None if row["choice"] is None else json.loads(row["choice"])
-    return RunHeader(settings, spec, row["source"], row["why"], choice, json.loads(row["versions"]))
+    return RunHeader(settings, spec, source, why, choice, packages, is_own_run(row))
+
+
+# Whether this user began a run is known by a list in the user's own folder, which no store can write: a line for each
+# run, the hash of all that it starts from. Runs of another person, of another machine and of 0.1 are not on it.
+BEGUN = "runs-begun.txt"
+IDENTITY = ("started", "settings", "choice", "environment", "source")
+
+
+def remember_run(row: Mapping[str, Any]) -> None:
+    """Note that this user begins a run, given its row.
+
+    Nothing is noted where there is no folder for it.
+    """
+    with suppress(OSError, RuntimeError):  # without the note, ``resume`` asks first
+        folder = _state_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(folder / BEGUN, "a", encoding="ascii") as file:
+            file.write(_identity(row) + "\n")
+
+
+def is_own_run(row: Any) -> bool:
+    """Return whether this user began the run of a row on this machine."""
+    try:
+        return _identity(row) in (_state_folder() / BEGUN).read_text(encoding="ascii").splitlines()
+    except (OSError, RuntimeError, UnicodeError):
+        return False
+
+
+def _state_folder() -> Path:
+    """Return where programs keep their state (XDG Base Directory Specification)."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".local" / "state") / "trace-robot"
+
+
+def _identity(row: Any) -> str:
+    values = [storable(row[name]) for name in IDENTITY]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def candidate_row(trial: Evaluation) -> dict[str, Any]:
@@ -167,6 +213,7 @@ def episode_row(episode: Episode) -> tuple[Any, ...]:
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:
     """Return the row of a prompt and its reply."""
+    # json.dumps writes ASCII, in which half surrogate pairs come back as they were; a column of text cannot hold them.
     reply = attempt.reply
     return {
         "kind": attempt.kind,

@@ -29,6 +29,7 @@ from trace_robot.store.rows import (
     header_of,
     insert,
     iteration_row,
+    remember_run,
     run_row,
     storable,
 )
@@ -93,9 +94,12 @@ class Store:
             name: of the run's folder.
             header: what it begins with.
         """
+        row = run_row(name, header)
         with transaction(self._connection, self.path) as connection:
+            # Foreign keys take its rows out of every other table.
             connection.execute("DELETE FROM runs WHERE name = ?", (name,))
-            run = insert(connection, "runs", run_row(name, header))
+            run = insert(connection, "runs", row)
+        remember_run(row)
         return RunWriter(self._connection, self.path, run, header)
 
     def reopen(self, name: str) -> tuple[RunWriter, RunHeader]:
@@ -106,10 +110,18 @@ class Store:
         Raises:
             RunError: there is no such run, it is finished, or this version does not know its settings.
         """
+        header = self.header(name)
+        run = self._first("SELECT id FROM runs WHERE name = ?", name)[0]
+        return RunWriter(self._connection, self.path, run, header), header
+
+    def header(self, name: str) -> RunHeader:
+        """Return what a run to resume began with, without changing anything.
+
+        Raises:
+            RunError: as of ``reopen``.
+        """
         self.require_open(name)
-        row = self._first("SELECT * FROM runs WHERE name = ?", name)
-        header = header_of(row)
-        return RunWriter(self._connection, self.path, row["id"], header), header
+        return header_of(self._first("SELECT * FROM runs WHERE name = ?", name))
 
     def require_open(self, name: str) -> None:
         """Check that a run was begun and is not finished.
@@ -165,6 +177,7 @@ class RunWriter:
         self._connection, self._path, self._run, self._spec = connection, path, run, header.spec
         self.versions = header.versions
         self.journal = Journal(connection, path, run)
+        # Rows entered so far. They begin at 0 in every process: a replay gives each row its old position.
         self._candidates = self._attempts = 0
 
     def log(self, trials: Sequence[Evaluation], spent: Cost) -> None:
@@ -179,6 +192,7 @@ class RunWriter:
                 row = {"run": self._run, "position": position, **candidate_row(trial)}
                 insert(connection, "candidates", row)
                 self._insert_episodes("candidate", position, trial.episodes)
+        # After the commit: what failed is entered again at the same positions.
         self._candidates += len(trials)
 
     def iteration(

@@ -15,6 +15,7 @@ import ast
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -27,6 +28,9 @@ from trace_robot.trace.node_types import Node, ParameterNode
 from trace_robot.trace.shortening import shorten
 
 _NO_VALUE = object()  # None may be a value
+# What the parsers of Python and JSON raise on text: syntax; null bytes, half a surrogate pair or 4,300 digits (all
+# ValueError); nesting beyond a stack (two of them); a list as key or in a set (TypeError); a number beyond floats.
+_UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, TypeError, OverflowError)
 _ARRAY_TEXT = re.compile(r"^(?:np\.|numpy\.)?array\((.*?)(?:,\s*dtype=[\w.'\"]+)?\)$", re.DOTALL)
 
 _GAP = re.compile(r"(?<=[\d.\]])\s+(?=[-+\d.\[])")  # between two numbers or two rows
@@ -57,7 +61,10 @@ class Bounds:
 
     def check(self, value: Any) -> str:
         """Return "" if all numbers are within the bounds. NaN is within none."""
-        numbers = np.asarray(value)
+        try:
+            numbers = np.asarray(value)
+        except _UNREADABLE:  # rows of different lengths, a number beyond floats among floats
+            return f"a number {self}"
         if numbers.dtype.kind not in "biuf":
             return f"a number {self}"
         low = True if self.low is None else bool(np.all(numbers >= self.low))
@@ -134,15 +141,14 @@ def check_code(text: Any, function: str) -> str:
     if not isinstance(text, str):
         raise ValueMismatchError(f"the code of {function} must be text, got {shorten(text)}")
     try:
-        tree = ast.parse(text)
-    except (
-        SyntaxError,
-        ValueError,
-        RecursionError,
-    ) as error:  # a null byte; nesting beyond the parser's stack
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strings such as "\\d", which run
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # _UNREADABLE says of what
         line = getattr(error, "lineno", None)
         where = f" in line {line}" if line else ""
-        raise ValueMismatchError(f"the code of {function} is not Python{where}: {error.args[0]}") from error
+        reason = error.args[0] if error.args and isinstance(error.args[0], str) else "nested too deeply"
+        raise ValueMismatchError(f"the code of {function} is not Python{where}: {reason}") from error
     defined = [item.name for item in tree.body if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))]
     if function not in defined:
         got = ", ".join(defined) or "no function"
@@ -178,8 +184,10 @@ def _literal(value: Any, otherwise: Any = _NO_VALUE) -> Any:
         return value
     for read in (ast.literal_eval, json.loads):
         try:
-            return read(value.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return read(value.strip())
+        except _UNREADABLE:
             continue
     return value if otherwise is _NO_VALUE else otherwise
 
@@ -207,7 +215,11 @@ def _number(value: Any, wanted: str) -> Any:
 
 def _to_int(value: Any, like: Any) -> Any:
     number = _number(value, "a whole number")
-    if not math.isfinite(number) or number != int(number):
+    try:
+        whole = math.isfinite(number) and number == int(number)
+    except OverflowError:  # more than 308 digits: no float holds it, and what computes with it would raise
+        raise _mismatch("a whole number of at most 308 digits", value) from None
+    if not whole:
         raise _mismatch("a whole number", value)
     return _in_dtype(int(number), like, value)
 
@@ -239,16 +251,22 @@ def _in_dtype(number: Any, like: Any, value: Any) -> Any:
 
 def _to_complex(value: Any, like: Any) -> Any:
     try:
-        return type(like)(value.replace(" ", "") if isinstance(value, str) else value)
-    except (TypeError, ValueError):
+        number = type(like)(value.replace(" ", "") if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
         raise _mismatch("a complex number", value) from None
+    if np.isfinite(like) and not np.isfinite(number):
+        raise _mismatch("a finite complex number", value)
+    return number
 
 
 def _to_text(value: Any, like: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # more than 4,300 digits
+            raise _mismatch("text", value) from None
     raise _mismatch("text", value)
 
 
@@ -256,7 +274,7 @@ def _to_array(value: Any, like: Any) -> Any:
     literal = _array_literal(value) if isinstance(value, str) else value
     try:
         array = np.asarray(literal)
-    except ValueError:  # rows of different lengths
+    except _UNREADABLE:  # rows of different lengths, numbers beyond floats, nesting
         raise _mismatch(f"an array of shape {like.shape}", value) from None
     if array.dtype.kind not in "biufc" or (like.dtype.kind in "biuf" and array.dtype.kind == "c"):
         raise _mismatch(f"an array of numbers of shape {like.shape}", value)
@@ -287,7 +305,9 @@ def _to_sequence(value: Any, like: Any) -> Any:
     literal = _literal(value)
     if isinstance(literal, np.ndarray):
         literal = literal.tolist()
-    if not isinstance(literal, (list, tuple, set, frozenset)):
+    if isinstance(literal, (set, frozenset)):
+        literal = _sorted(literal)  # texts in a set have another order in every process
+    if not isinstance(literal, (list, tuple)):
         raise _mismatch(f"a {type(like).__name__}", value)
     items: Sequence[Any] = list(literal)
     # Items are converted where the old ones agree on a simple type: [1, 2] in the place of [0.5] is [1.0, 2.0].
@@ -298,7 +318,17 @@ def _to_sequence(value: Any, like: Any) -> Any:
         if len(items) != len(like):
             raise _mismatch(f"a {type(like).__name__} of {len(like)} items", value)
         return type(like)(*items)
-    return type(like)(items)
+    try:
+        return type(like)(items)
+    except TypeError:  # a set of lists
+        raise _mismatch(f"a {type(like).__name__}", value) from None
+
+
+def _sorted(items: set[Any] | frozenset[Any]) -> list[Any]:
+    try:
+        return sorted(items)
+    except TypeError:  # of several types
+        return sorted(items, key=repr)
 
 
 def _to_dict(value: Any, like: Any) -> Any:

@@ -26,7 +26,10 @@ def shorten(value: Any, max_chars: int = 200, digits: int | None = 4) -> str:
         and len(text) <= max_chars
     ):
         return text
-    text = _text(value, max_chars, digits)
+    try:
+        text = _text(value, max_chars, digits)
+    except RecursionError:  # a suggestion may be lists in lists, a thousand deep
+        text = f"<{type(value).__name__}, nested too deeply to show>"
     return text if len(text) <= max_chars else text[: max(0, max_chars - 3)] + "..."
 
 
@@ -48,7 +51,10 @@ def _text(value: Any, budget: int, digits: int | None) -> str:
     if type(value) is float:
         return repr(value) if digits is None else f"{value:.{digits}g}"
     if value is None or isinstance(value, (bool, int)):
-        return repr(value)
+        try:
+            return repr(value)
+        except ValueError:  # Python writes no whole number of more than 4,300 digits in decimal
+            return f"<whole number of {int(value or 0).bit_length():,} bits>"
     if isinstance(value, (float, np.floating)):
         return repr(float(value)) if digits is None else f"{float(value):.{digits}g}"
     if isinstance(value, str):

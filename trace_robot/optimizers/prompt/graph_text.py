@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from trace_robot.llm.metering import shorten, token_bound
 from trace_robot.optimizers.prompt.selection import MOST_RUNS, Run, Selection, select
 from trace_robot.optimizers.prompt.table import Entry, Record, Series, StepTable
-from trace_robot.optimizers.prompt.values import Leaf, at_scale, number, one_line, step_ranges, step_span
+from trace_robot.optimizers.prompt.values import Leaf, at_scale, number, program_text, step_ranges, step_span
 
 HEADING_TOKENS = 4  # a part's name and the empty line before it
 SHARES = {"#Documentation": 6, "#Code": 4, "#Inputs": 6, "#Outputs": 6}  # a sixth of the tokens, a quarter
@@ -84,7 +84,7 @@ def render(
 
 
 def _documentation(table: StepTable) -> str:
-    return "\n".join(f"{name}: {one_line(text, 400)}" for name, text in table.documentation.items())
+    return "\n".join(f"{name}: {program_text(text, 400)}" for name, text in table.documentation.items())
 
 
 def _code(table: StepTable) -> str:
@@ -167,7 +167,7 @@ def _rows(selection: Selection) -> list[tuple[int, list[str]]]:
 
 
 def _value(entry: Entry, length: int) -> str:
-    return number(entry.value, 4) if isinstance(entry.value, float) else one_line(entry.value, length)
+    return number(entry.value, 4) if isinstance(entry.value, float) else program_text(entry.value, length)
 
 
 def _at(series: Series, step: int, selection: Selection) -> str:
@@ -180,7 +180,7 @@ def _cell(leaf: Leaf, scale: float) -> str:
         return " ".join(at_scale(value, scale) for value in leaf)
     if isinstance(leaf, float):
         return at_scale(leaf, scale)
-    return one_line(str(leaf), CELL).replace("|", "/")  # a bar would end the cell
+    return program_text(str(leaf), CELL).replace("|", "/")  # a bar would end the cell
 
 
 def _fit_rows(header: Sequence[str], rows: Sequence[tuple[int, list[str]]], total: int, room: int) -> str:
@@ -189,7 +189,7 @@ def _fit_rows(header: Sequence[str], rows: Sequence[tuple[int, list[str]]], tota
     Columns are dropped from the right: they come in the order of the program.
     """
     titles = [_title(count, total) for count in range(len(rows) + 1)]
-    for width in range(len(header), 1, -1):
+    for width in range(min(len(header), room), 1, -1):  # a column takes a token at least
         lines = [" | ".join(cells[:width]) for cells in (header, *(cells for _, cells in rows))]
         # No line is empty, so that the bound of all is the sum over lines and line ends: each is counted once.
         tokens = list(itertools.accumulate(token_bound(line) + 1 for line in lines))

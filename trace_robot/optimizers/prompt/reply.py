@@ -1,35 +1,37 @@
 """Parse a model's reply into suggested values, and fit these to the parameters.
 
 Models leave out tags, forget fences and wrap their answers in prose. So several forms are tried: tags, the JSON form of
-the published implementation, bare code blocks. No reply makes the parser raise anything but UnusableReplyError.
+the published implementation, bare code blocks. No reply makes the parser raise anything but UnusableReplyError, or
+take more than 50 ms for 10,000 characters.
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from trace_robot.errors import ReplyError, ValueMismatchError
-from trace_robot.llm.model import Reply
+from trace_robot.llm.model import Reply, is_encodable
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem
+from trace_robot.optimizers.prompt import forms
+from trace_robot.optimizers.prompt.tags import final_answer, tagged
 from trace_robot.optimizers.prompt.values import one_line
 from trace_robot.trace.constraints import Bounds, Choices, convert
+from trace_robot.trace.shortening import shorten
 
-# Bounds on what is read, so that no reply takes more than a moment: pairs of fences are tried, each by a parse.
-MOST_CHARACTERS = 200_000
-MOST_FENCES = 40
-MOST_TRIES = 50
+MOST_CHARACTERS = 200_000  # of a reply; the sandbox takes no longer controller
+MOST_PROBLEMS = 8  # that a model is shown of one reply
+MOST_LEVELS = (
+    20  # of lists and dicts in each other; copies, comparisons and JSON exhaust the stack at some hundreds
+)
+MOST_BITS = 1023  # of a whole number: what a float holds
+NOT_FINITE = "made of finite numbers"
 LONGEST_LINE = 300
-OPENING = re.compile(r"<variable\s+name\s*=\s*[\"']?([^\"'>]+?)[\"']?\s*>", re.IGNORECASE)
-CLOSING = re.compile(r"</variable\s*>", re.IGNORECASE)
-FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+-]*)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +59,20 @@ class UnusableReplyError(ReplyError):
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        # They may quote half a surrogate pair, which no file or database takes.
+        every = [problem.encode(errors="backslashreplace").decode() for problem in problems]
+        more = len(every) - MOST_PROBLEMS
+        self.problems = (*every[:MOST_PROBLEMS], *([f"and {more:,} more of the kind"] if more > 0 else []))
         super().__init__("; ".join(self.problems))
 
 
-def parse_reply(reply: Reply, code_names: Mapping[str, str]) -> Suggestion:
+def parse_reply(reply: Reply, code_names: Mapping[str, str], names: Collection[str] = ()) -> Suggestion:
     """Parse a reply.
 
     Args:
         reply: as the model gave it.
         code_names: for each code variable, the function that it defines.
+        names: the other variables, if they are known.
 
     Returns:
         The first suggestion that one of the forms finds; "TERMINATE" alone, from the published form, is a stop.
@@ -87,126 +93,38 @@ def parse_reply(reply: Reply, code_names: Mapping[str, str]) -> Suggestion:
         raise UnusableReplyError(
             [f"the reply has {len(text):,} characters, at most {MOST_CHARACTERS:,} are read"]
         )
-    # Some servers leave the scratch pad of a reasoning model in the text.
-    text = re.sub(r"^<think>.*?</think>", "", text, flags=re.DOTALL).strip()
-    if text.strip("\"'`. ") == "TERMINATE":
+    text = final_answer(text)
+    return _suggestion(text, code_names, {*names, *code_names})
+
+
+def _suggestion(text: str, code_names: Mapping[str, str], names: Collection[str]) -> Suggestion:
+    """Return what the first form that fits suggests."""
+    if text.startswith(("{", "```")) and text.endswith(("}", "```")):  # tags in its strings are no tags
+        found = forms.json_object(text, names)
+        if found.values or found.stop:
+            return _made(found)
+    tags = tagged(text, code_names)
+    if tags.values or tags.stop:
+        return _made(tags)
+    rest = "\n".join(tags.outside).strip()
+    if rest.strip("\"'`. ") == "TERMINATE":
         return Suggestion(stop=True)
-    suggestion = _tagged(text, code_names) or _json(text) or _fenced(text, code_names)
-    if suggestion is None:
-        raise UnusableReplyError(['no <variable name="..."> block in the reply, and no <stop>yes</stop>'])
-    return suggestion
+    notes = list(tags.notes)
+    for found in (forms.json_object(rest, names), forms.code_blocks(rest, code_names)):
+        if found.values or found.stop:
+            found.reasoning, found.change = found.reasoning or tags.reasoning, found.change or tags.change
+            return _made(found)
+        notes += found.notes
+    if not notes:
+        stop = ", and it says <stop>no</stop>" if tags.stop is False else ", and no <stop>yes</stop>"
+        notes = [f'no <variable name="..."> block in the reply{stop}']
+    raise UnusableReplyError(dict.fromkeys(notes))
 
 
-def _tagged(text: str, code_names: Mapping[str, str]) -> Suggestion | None:
-    reasoning, rest = _cut(text, "reasoning")
-    values: dict[str, Any] = {}
-    outside, position = "", 0
-    while opening := OPENING.search(rest, position):
-        name = opening.group(1).strip()
-        outside += rest[position : opening.start()]
-        body, position = _body(rest, opening.end(), name in code_names)
-        values[name] = unfenced(body, is_code=name in code_names)
-    outside += rest[position:]
-    change, outside = _cut(outside, "change")
-    stop, _ = _cut(outside, "stop")
-    if not values and not stop:
-        return None
+def _made(found: forms.Found) -> Suggestion:
     return Suggestion(
-        values, reasoning, one_line(change, LONGEST_LINE), stop.strip().lower() in ("yes", "true")
+        found.values, found.reasoning, one_line(found.change, LONGEST_LINE), stop=bool(found.stop)
     )
-
-
-def _body(text: str, start: int, is_code: bool) -> tuple[str, int]:
-    """Return the text of a block and where it ends.
-
-    A closing tag may stand in a string of the code: the first one up to which the code parses is meant.
-    """
-    closings = list(CLOSING.finditer(text, start))
-    if not closings:
-        following = OPENING.search(text, start)
-        end = following.start() if following else len(text)
-        return text[start:end], end
-    if is_code:
-        for closing in closings[:MOST_TRIES]:
-            body = text[start : closing.start()]
-            if not isinstance(code.parse(code.tidy(unfenced(body, is_code=True), "")), str):
-                return body, closing.end()
-    return text[start : closings[0].start()], closings[0].end()
-
-
-def unfenced(body: str, *, is_code: bool) -> str:
-    """Return what is inside the outermost fence, or the body where there is none.
-
-    Args:
-        body: the text of a block.
-        is_code: drop words before the fence; in any other value, they make the fence a part of it.
-    """
-    fences = list(FENCE.finditer(body))
-    before = body[: fences[0].start()].strip() if fences else ""
-    if not fences or (before and not is_code):
-        return body.strip("\n")
-    if before and not isinstance(code.parse(code.tidy(body, "")), str):
-        return body.strip("\n")
-    mark = fences[0].group(1)
-    ends = [f for f in fences[1:] if f.group(1).startswith(mark) and not f.group(2)]
-    return body[fences[0].end() : ends[-1].start() if ends else len(body)].strip("\n")
-
-
-def _fenced(text: str, code_names: Mapping[str, str]) -> Suggestion | None:
-    """Assign code blocks without tags to the variables whose functions they define."""
-    values: dict[str, Any] = {}
-    for source, defined in _blocks(text):
-        owners = [name for name, function in code_names.items() if function in defined]
-        if len(owners) == 1:
-            values[owners[0]] = source
-    return Suggestion(values) if values else None
-
-
-def _blocks(text: str) -> Iterator[tuple[str, set[str]]]:
-    """Yield what stands between two fences and defines functions, with their names."""
-    fences = list(FENCE.finditer(text))[:MOST_FENCES]
-    for index, opening in enumerate(fences):
-        for closing in fences[index + 1 :]:
-            source = text[opening.end() : closing.start()].strip("\n")
-            tree = code.parse(code.tidy(source, ""))
-            defined = set() if isinstance(tree, str) else set(code.functions(tree))
-            if defined and not closing.group(2):
-                yield source, defined
-                break
-
-
-def _json(text: str) -> Suggestion | None:
-    """Parse the published form: {"reasoning": ..., "suggestion": {...}}."""
-    for start in [match.start() for match in re.finditer(r"\{", text)][:MOST_TRIES]:
-        data = _object(text, start)
-        if isinstance(data, dict) and isinstance(data.get("suggestion"), dict):
-            change = one_line(str(data.get("change") or ""), LONGEST_LINE)
-            values = {_plain_name(str(name)): value for name, value in data["suggestion"].items()}
-            return Suggestion(values, str(data.get("reasoning") or ""), change, data.get("stop") is True)
-    return None
-
-
-def _object(text: str, start: int) -> Any:
-    try:
-        return json.JSONDecoder(strict=False).raw_decode(text, start)[0]
-    except (ValueError, RecursionError):
-        end = text.rfind("}") + 1
-    try:
-        return ast.literal_eval(text[start:end])
-    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-        return None
-
-
-def _plain_name(name: str) -> str:
-    return name.split(":")[0] if not name.startswith("__code") else name
-
-
-def _cut(text: str, tag: str) -> tuple[str, str]:
-    """Return the first ``tag`` element's text, "" without one, and the other text."""
-    match = re.search(rf"<{tag}\s*>(.*?)</{tag}\s*>", text, re.DOTALL | re.IGNORECASE)
-    if not match:
-        return "", text
-    return match.group(1).strip(), text[: match.start()] + text[match.end() :]
 
 
 CheckCode = Callable[[str], list[str]]
@@ -232,7 +150,8 @@ def fit(
     for variable, value in raw.items():
         name = variable if variable in specs else aliases.get(variable, variable)
         if name not in specs:
-            faults.append(f"no variable {variable!r}; the variables are {', '.join(specs)}")
+            shown = repr(one_line(variable, LONGEST_LINE))
+            faults.append(f"no variable {shown}; the variables are {', '.join(specs)}")
             continue
         try:
             values[name] = fit_value(specs[name], value)
@@ -269,22 +188,58 @@ def fit_value(spec: ParameterSpec, raw: Any) -> Any:
     """
     if spec.kind == "code":
         if not isinstance(raw, str):
-            raise ValueMismatchError(f"{spec.name}: must be Python source, got {raw!r}")
+            raise ValueMismatchError(f"{spec.name}: must be Python source, got {shorten(raw, digits=None)}")
         return code.tidy(raw, spec.function)
     if spec.kind != "text" and isinstance(raw, str):
         raw = _right_side(spec.name, raw)
+    constraint = checkable(spec.constraint)
+    if isinstance(raw, str) and isinstance(constraint, Choices) and constraint.check(raw):
+        bare = raw.strip().strip("\"'`")
+        raw = raw if constraint.check(bare) else bare
     like = np.asarray(spec.value, dtype=float) if spec.kind == "array" else spec.value
     try:
-        value = convert(raw, like, checkable(spec.constraint))
+        value = convert(raw, like, constraint)
     except ValueMismatchError as error:
         raise ValueMismatchError(f"{spec.name}: {str(error).removeprefix('the value ')}") from error
+    for fault in unstorable(value) - unstorable(spec.value):
+        raise ValueMismatchError(f"{spec.name}: must be {fault}, got {shorten(value)!r}")
     return value.tolist() if spec.kind == "array" and not isinstance(spec.value, np.ndarray) else value
 
 
 def _right_side(name: str, text: str) -> str:
-    """Return what stands behind ``name =``, or the text itself."""
-    head, equals, tail = text.strip().partition("=")
-    return tail.strip() if equals and head.strip() == name else text.strip()
+    """Return what stands behind ``name =``, without marks and a comment around it."""
+    text = text.strip().strip("`*")
+    head, equals, tail = text.partition("=")
+    text = (tail if equals and forms.plain_name(head) == name else text).strip()
+    if '"' not in text and "'" not in text:
+        text = forms.unescape(text)
+    if '"' in text or "'" in text or "\n" in text:
+        return text
+    return text.partition("#")[0].strip()  # a comment behind a number
+
+
+def unstorable(value: Any) -> set[str]:
+    """Return what a value must be, and is not, to be stored, shown and rendered."""
+    faults: set[str] = set()
+    waiting = [(value, 0)]
+    while waiting:
+        item, level = waiting.pop()
+        if level > MOST_LEVELS:
+            return {f"at most {MOST_LEVELS} lists and dicts in each other"}
+        if isinstance(item, dict):
+            waiting += [(part, level + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, list | tuple):
+            waiting += [(part, level + 1) for part in item]
+        elif isinstance(item, str):
+            faults |= {"text without half a surrogate pair"} if not is_encodable(item) else set()
+        elif isinstance(item, float):
+            faults |= {NOT_FINITE} if not math.isfinite(item) else set()
+        elif isinstance(item, int) and not isinstance(item, bool):
+            # Python writes no whole number of more than 4,300 digits, and computes with none of more than 308.
+            faults |= {"made of numbers below 1e308"} if item.bit_length() > MOST_BITS else set()
+        elif item is not None and not isinstance(item, bool | np.ndarray | np.generic):
+            faults.add("made of numbers, texts, lists and dicts")
+    return faults
 
 
 def checkable(constraint: Any) -> Any:

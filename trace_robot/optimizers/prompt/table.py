@@ -9,14 +9,16 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from trace_robot.optimizers.prompt.values import Leaf, leaves, parse_value
+from trace_robot.optimizers.prompt.values import FORGED, Leaf, leaves, parse_value, program_text
 
 Record = Mapping[str, Any]
 CALLS = ("operation", "exception")
 LONGEST_PERIOD = 200  # calls in a step
+LONGEST_PATH, LONGEST_NAME = 100, 200  # characters
 SHORT = 40  # a graph of up to this many calls is shown call by call
 
 
@@ -117,7 +119,7 @@ def _series(
         number = record["id"]
         role = "output" if number in outputs else "other" if record["kind"] in CALLS else "input"
         for path, leaf in leaves(parse_value(str(record["value"]))).items():
-            name = names[number] + path
+            name = names[number] + program_text(path, LONGEST_PATH)  # it may hold keys of a dict
             series.setdefault(name, Series(name, role)).values[steps[number]] = leaf
     return list(series.values())
 
@@ -166,7 +168,7 @@ def _documentation(records: Iterable[Record]) -> dict[str, str]:
     for record in records:
         if record["kind"] in CALLS and record.get("doc"):
             function = str(record["op"])
-            documentation.setdefault(function, str(record["doc"]).removeprefix(f"[{function}]"))
+            documentation.setdefault(plain_name(function), str(record["doc"]).removeprefix(f"[{function}]"))
     return documentation
 
 
@@ -192,15 +194,26 @@ def _names_outside(records: Sequence[Record]) -> dict[int, str]:
     shared = Counter(map(base_name, named))
     names = {}
     for record in records:
-        name = str(record["name"])
+        name = plain_name(str(record["name"]))
         base = base_name(name)
         names[record["id"]] = base if shared[base] <= 1 else name.replace(":", "")
     return names
 
 
+@lru_cache(maxsize=4096)  # a few names come thousands of times
+def plain_name(name: str) -> str:
+    """Return a name, or an identifier where it could pass for a part of a prompt."""
+    plain = len(name) <= LONGEST_NAME and name.isprintable() and not FORGED.search(name)
+    return name if plain else re.sub(r"\W", "_", name[:LONGEST_PATH])
+
+
 def base_name(name: str) -> str:
     """Return a node's name without its running number: "act" for "act:17"."""
-    return re.sub(r"[:_]?\d+$", "", name) or name
+    name = plain_name(name)
+    base = name.rstrip("0123456789")  # not a pattern that ends with digits: it is quadratic in their number
+    if base == name:
+        return name
+    return (base[:-1] if base.endswith((":", "_")) else base) or name
 
 
 def call_text(record: Record, names: Mapping[int, str], label: str) -> str:
@@ -213,9 +226,10 @@ def call_text(record: Record, names: Mapping[int, str], label: str) -> str:
         names: what the records that went into it are called, by id; "?" for those not in it.
         label: what the result is called.
     """
-    pairs = [(key, names.get(parent, "?")) for key, parent in record["inputs"].items()]
-    arguments = ", ".join(f"{key}={name}" for key, name in pairs if name != record["op"])
-    return f"{label} = {record['op']}({arguments})"
+    operation = plain_name(str(record["op"]))
+    pairs = [(plain_name(str(key)), names.get(parent, "?")) for key, parent in record["inputs"].items()]
+    arguments = ", ".join(f"{key}={name}" for key, name in pairs if name != operation)
+    return f"{label} = {operation}({arguments})"
 
 
 def minimal(records: Sequence[Record]) -> tuple[Record, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trace_robot.line_diff import unified_diff
 from trace_robot.llm.metering import token_bound
 from trace_robot.optimizers.problem import Problem, plain
-from trace_robot.optimizers.prompt.values import indented, number, one_line
+from trace_robot.optimizers.prompt.values import indented, number, one_line, program_text
 from trace_robot.optimizers.strategies import Trial
 
 
@@ -95,7 +95,7 @@ def _line(trial: Trial, known: Mapping[int, Trial]) -> str:
     line += f"; {one_line(candidate.note)}" if candidate.note else ""
     if trial.outcome.faults:
         fault = trial.outcome.faults[0]
-        line += f"; {fault.category}: {one_line(fault.message, 160)}"
+        line += f"; {fault.category}: {program_text(fault.message, 160)}"
     return line
 
 
@@ -120,5 +120,5 @@ def _shorter(name: str, here: str, there: str) -> str:
 
 
 def _diff(here: str, there: str) -> str:
-    changes = difflib.unified_diff(here.splitlines(), there.splitlines(), lineterm="", n=0)
+    changes = unified_diff(here.splitlines(), there.splitlines(), context=0)
     return "\n".join(line for line in changes if not line.startswith(("---", "+++", "@@")))

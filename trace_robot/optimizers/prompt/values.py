@@ -6,10 +6,13 @@ numbers of it again. The passes over a graph work with numbers; ``number`` and t
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from trace_robot.optimizers.prompt.wording import PARTS
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|nan)(?![\w.])")
 NAME = re.compile(r"[A-Za-z_][\w.]*")
@@ -20,6 +23,12 @@ DEEPEST = 12  # the text may come from a controller: no nesting exhausts the sta
 VECTOR = 8  # longer lists of numbers, such as images and rays, come apart
 MOST_LEAVES = 64
 MOST_RANGES = 6
+
+# What in a text of the program's might be taken for the prompt's own: its sections, the tags of an answer, a fence.
+FORGED = re.compile(
+    rf"(?i:{'|'.join(map(re.escape, PARTS))})\b|</?\s*(?i:reasoning|change|variable|stop)\b|```|Your answer:"
+)
+MARK = "(text of the program) "
 
 Leaf = float | bool | str | None | tuple[float, ...]
 
@@ -214,6 +223,21 @@ def one_line(text: str, length: int = 200) -> str:
     """
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def program_text(text: str, length: int = 200) -> str:
+    """Return what a program wrote on one line, and marked where it might mislead.
+
+    What could pass for a part of the prompt is quoted.
+
+    Args:
+        text: any text.
+        length: most characters of the line, but for the mark.
+    """
+    line = one_line(text, length)
+    if not line.isprintable():
+        line = "".join(character if character.isprintable() else "?" for character in line)
+    return f"{MARK}{json.dumps(line, ensure_ascii=False)}" if FORGED.search(line) else line
 
 
 def indented(text: str) -> str:

@@ -1,22 +1,151 @@
-"""The protocol between engine and workers; local processes, and none at all."""
+"""The protocol between engine and workers, local processes, and heartbeats in shared memory.
+
+From a heartbeat the engine sees a call of an environment that hangs. A thread of the worker could not report it: a
+simulator may hang in C without giving the interpreter back.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import mmap
+import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import Any, Protocol
 
 from trace_robot import errors
-from trace_robot.child_process import ONE_THREAD, clean_environment, python_command
+from trace_robot.child_process import (
+    ONE_THREAD,
+    OutputLog,
+    clean_environment,
+    python_command,
+)
 from trace_robot.errors import EnvironmentFault, TraceRobotError
+from trace_robot.fault import HANG_SECONDS, MAKE_SECONDS
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
 END_SECONDS = 5.0
+TICK_SECONDS = 1.0
+
+MAKE, RESET, STEP = 1, 2, 3
+CALLS = {MAKE: "make", RESET: "reset", STEP: "step"}
+SIZE = 24  # bytes: three integers of 64 bits
+SEED_MASK = 2**62 - 1
+
+
+class Heartbeat:
+    """A worker's notes of the call that its environment is in.
+
+    They are a count, which is odd inside a call, which call it is, and the condition.
+
+    Args:
+        file: of SIZE bytes, which the engine reads; None to note for this process alone.
+
+    Attributes:
+        hung: a call hung and was interrupted, in this process.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        memory = bytearray(SIZE) if file is None else _mapped(file)
+        self.slots = memoryview(memory).cast("q")
+        self.hung = False
+
+    def enter(self, call: int, seed: int) -> None:
+        """Note that a call begins.
+
+        Args:
+            call: MAKE, RESET or STEP.
+            seed: of the condition.
+        """
+        slots = self.slots
+        slots[1], slots[2] = call, seed & SEED_MASK
+        slots[0] += 1
+
+    def leave(self) -> None:
+        """Note that the call has ended."""
+        self.slots[0] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """A call that has lasted too long: MAKE, RESET or STEP, and its condition."""
+
+    call: int
+    seed: int
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """What happened, for a message."""
+        where = "" if self.call == MAKE else f" (condition {self.seed})"
+        return f"{CALLS.get(self.call, 'a call')}() hangs: it gave no answer for {self.seconds:.0f} s{where}"
+
+
+class HeartbeatReader:
+    """The engine's end of a heartbeat: how long the present call has lasted."""
+
+    def __init__(self, slots: memoryview) -> None:
+        self._slots = slots
+        self._count, self._since, self._lasted = 0, time.monotonic(), 0.0
+        self._longest = 0.0
+
+    @classmethod
+    def of(cls, file: Path) -> HeartbeatReader:
+        """Return the reader of a new file, which a ``Heartbeat`` is then made for."""
+        file.write_bytes(bytes(SIZE))
+        return cls(memoryview(_mapped(file)).cast("q"))
+
+    def hang(self) -> Hang | None:
+        """Return the call that has lasted too long, None where there is none.
+
+        To be asked about once a second, since it sees a call when it is asked."""
+        now = time.monotonic()
+        if (count := self._slots[0]) != self._count:
+            self._longest = max(self._longest, self._lasted)
+            self._count, self._since = count, now
+        self._lasted = now - self._since if count % 2 else 0.0
+        call = int(self._slots[1])
+        limit = (MAKE_SECONDS if call == MAKE else HANG_SECONDS) + self._longest
+        return Hang(call, int(self._slots[2]), self._lasted) if self._lasted > limit else None
+
+
+@contextlib.contextmanager
+def interrupting(heartbeat: Heartbeat) -> Iterator[None]:
+    """Raise EnvironmentFault in a call of this process that hangs.
+
+    It is for an engine without workers. A call that hangs in C without giving the interpreter back goes on hanging;
+    and only the main thread can be interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    reader = HeartbeatReader(heartbeat.slots)
+
+    def tick(*_: object) -> None:
+        hang = reader.hang()
+        if hang is not None:
+            heartbeat.hung = True
+            raise EnvironmentFault(hang.text)
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _mapped(file: Path) -> mmap.mmap:
+    with open(file, "r+b") as opened:
+        return mmap.mmap(opened.fileno(), SIZE)
 
 
 class ProcessBackend:
@@ -29,11 +158,18 @@ class ProcessBackend:
         self._arguments = ["--trusted"] if trusted else []
         self._arguments += [] if lock_step is None else ["--lock-step", str(lock_step)]
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._beats: tempfile.TemporaryDirectory[str] | None = None
+        self._started = 0
+        self.output = OutputLog()
 
     def start(self) -> Worker:
-        if self._folder is None:
+        if self._folder is None or self._beats is None:
             self._folder = tempfile.TemporaryDirectory(prefix="trace-robot-")
-        return ProcessWorker(self._folder.name, self._arguments)
+            # Apart, as the other is where environments write.
+            self._beats = tempfile.TemporaryDirectory(prefix="trace-robot-")
+        self._started += 1
+        beats = Path(self._beats.name, str(self._started))
+        return ProcessWorker(self._folder.name, self._arguments, beats, self.output)
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
         by_connection = {worker.connection: worker for worker in workers if isinstance(worker, ProcessWorker)}
@@ -49,23 +185,35 @@ class ProcessBackend:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+        if self._beats is not None:
+            self._beats.cleanup()
+            self._beats = None
 
 
 class ProcessWorker:
     """One worker process and the connection to it."""
 
-    def __init__(self, folder: str, arguments: Sequence[str]) -> None:
+    def __init__(self, folder: str, arguments: Sequence[str], beats: Path, output: OutputLog) -> None:
+        self._heartbeat = HeartbeatReader.of(beats)
+        self._output = OutputLog(output)
+        arguments = ["--heartbeat", str(beats), *arguments]
         ours, theirs = Pipe()
         with theirs:
             self.process = subprocess.Popen(
-                python_command("trace_robot.rollout.worker", str(theirs.fileno()), *arguments),
+                python_command(
+                    "trace_robot.rollout.worker", str(theirs.fileno()), "--heartbeat", str(beats), *arguments
+                ),
                 pass_fds=[theirs.fileno()],
                 cwd=folder,
                 env=clean_environment(ONE_THREAD),
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C at the terminal reaches the parent only, which decides
             )
         self.connection: Connection[Any, Any] = ours
+        self._reader = threading.Thread(target=self._output.read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
 
     def send(self, batch: Batch) -> None:
         with contextlib.suppress(ConnectionError):  # it died: ``receive`` reports that
@@ -75,10 +223,23 @@ class ProcessWorker:
         try:
             message = self.connection.recv()
         except (EOFError, ConnectionError):
-            return WorkerMessage(died="its process ended")
+            return WorkerMessage(died=f"its process ended{self._last_words()}")
         if message[0] == "error":
             return WorkerMessage(error=error_of(message[2], message[1]))
         return WorkerMessage(message[1])
+
+    def hang(self) -> Hang | None:
+        return self._heartbeat.hang()
+
+    def _last_words(self) -> str:
+        """Return the exit code or signal of the process, and its last line of output."""
+        try:
+            code = self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return ""
+        self._reader.join(1.0)
+        how = f" by signal {signal.Signals(-code).name}" if code < 0 else f" with exit code {code}"
+        return f"{how}; it wrote: {self._output.last}" if self._output.last else how
 
     def kill(self) -> None:
         self.connection.close()
@@ -111,6 +272,10 @@ class Worker(Protocol):
 
     def send(self, batch: Batch) -> None: ...
 
+    def hang(self) -> Hang | None:
+        """Return the call that hangs, None where none does or the backend cannot tell."""
+        ...
+
     def kill(self) -> None:
         """Terminate the worker at once and drop its outstanding batches."""
         ...
@@ -120,10 +285,12 @@ class Backend(Protocol):
     """Starts workers and receives their messages.
 
     size: number of workers. ahead: batches that one worker may hold, more than one to hide the latency of sending.
+    output: what environments printed.
     """
 
     size: int
     ahead: int
+    output: OutputLog
 
     def start(self) -> Worker: ...
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import is_inherited, workspace_root
+from trace_robot.child_process import OutputLog, is_inherited, workspace_root
 from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
-from trace_robot.rollout.backends import Worker, WorkerMessage, error_of
+from trace_robot.rollout.backends import Hang, Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
@@ -49,6 +49,7 @@ class RayBackend:
             raise UsageError(
                 f"this process is connected to a Ray cluster already; leave the address {address!r} out"
             )
+        self.output = OutputLog()  # empty: what actors print is in Ray's own files
         self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self._plugins = self._ray.put(_plugins(Path(workspace_root())))
         self._options = {"trusted": trusted, "lock_step": lock_step}
@@ -112,6 +113,10 @@ class _RayWorker:
             return WorkerMessage(died=str(error).strip().partition("\n")[0] or type(error).__name__)
         return WorkerMessage(content) if kind == "episodes" else WorkerMessage(error=error_of(name, content))
 
+    def hang(self) -> Hang | None:
+        """Return None: no memory is shared with another node."""
+        return None
+
     def kill(self) -> None:
         self.outstanding.clear()
         self._ray.kill(self.actor)
@@ -132,7 +137,7 @@ class Actor:
             path.write_bytes(content)
         os.environ["TRACE_ROBOT_WORKSPACE"] = str(Path(self._folder, "workspace"))
         os.chdir(self._folder)
-        from trace_robot.rollout.affinity import SharedCpu
+        from trace_robot.child_process import SharedCpu
         from trace_robot.rollout.env_runner import EnvRunner
 
         self._env_runner = EnvRunner(trusted=trusted, lock_step=lock_step, cpu=SharedCpu())

@@ -1,28 +1,105 @@
-"""One episode inside the child: a fresh module, its memory and its actions."""
+"""One episode inside the child: a fresh module, its memory, actions and faults."""
 
 from __future__ import annotations
 
 import ast
 import builtins
+import errno
 import inspect
 import io
+import linecache
 import random
 import struct
 import sys
 from collections.abc import Callable
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from trace_robot.fault import Category, Fault
 from trace_robot.sandbox.child.determinism import seed_all
-from trace_robot.sandbox.child.faults import line_of
-from trace_robot.sandbox.protocol import all_finite
-from trace_robot.sandbox.source import SOURCE_NAME
+from trace_robot.sandbox.protocol import all_finite, clean, without_addresses
+from trace_robot.sandbox.source import SOURCE_NAME, line_in_source, names_bundle
 
 if TYPE_CHECKING:
     from trace_robot.sandbox.child.tracing import GraphRecorder
     from trace_robot.spec import Array
+
+
+OUT_OF_MEMORY: Final = Fault("memory", "MemoryError: the controller used up its memory")
+# Libraries raise OSError without a number, or RuntimeError, for what the system call filter refused them.
+_REFUSED_TEXTS: Final = ("Operation not permitted", "Permission denied", "can't start new thread")
+
+
+class BlockedImport(ImportError):
+    """A module that was not imported before the lockdown.
+
+    Without "Error" at its end, because faults that are stored show its name.
+    """
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Return the fault for an exception.
+
+    It calls the exception's ``__str__``, which may be the controller's, so only ever under a deadline.
+    """
+    try:
+        error = _cause(error)
+        line = line_of(error.__traceback__)
+        if isinstance(error, SyntaxError) and error.filename == SOURCE_NAME:
+            line = error.lineno
+        error.__traceback__ = None
+        return Fault(_category(error), clean(_text(error)), line)
+    except MemoryError:
+        return OUT_OF_MEMORY
+
+
+def line_of(trace: TracebackType | None) -> int | None:
+    """Return the controller's line that is nearest to where an exception was raised."""
+    location = None
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith("<co"):  # SOURCE_NAME and CODE_NAME both do
+            location = file, trace.tb_lineno
+        trace = trace.tb_next
+    return None if location is None else line_in_source(*location, "".join(linecache.getlines(SOURCE_NAME)))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what an operation raised, without the tracer's wrapping."""
+    # By its name: the tracer may not be imported in this process.
+    while type(error).__name__ == "ExecutionError" and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _category(error: BaseException) -> Category:
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, BlockedImport):
+        return "blocked"
+    if isinstance(error, OSError) and error.errno in (errno.EPERM, errno.EACCES):
+        return "blocked"
+    if isinstance(error, PermissionError):
+        return "blocked"
+    if type(error) in (OSError, RuntimeError) and any(text in str(error) for text in _REFUSED_TEXTS):
+        return "blocked"
+    return "exception"
+
+
+def _text(error: BaseException) -> str:
+    name = type(error).__name__
+    if isinstance(error, SyntaxError):
+        return f"{name}: {error.msg}"
+    try:
+        text = str(error)
+    except MemoryError:
+        raise
+    except BaseException as second:  # the controller's own __str__ may raise anything, SystemExit too
+        return f"{name} (its text cannot be read: {type(second).__name__})"
+    return f"{name}: {text}" if text else name
+
 
 MODULE_NAME: Final = "controller"
 Refusal = tuple[Literal["wrong shape", "not finite"], str]
@@ -44,7 +121,7 @@ class CapturedOutput(io.TextIOBase):
     def write(self, text: str, /) -> int:
         """Keep what still fits, and count the rest as written."""
         if self._left > 0:
-            kept = str(text)[: self._left]
+            kept = without_addresses(str(text))[: self._left]
             self._left -= len(kept)
             self.parts.append(kept)
         return len(text)
@@ -61,7 +138,8 @@ class CapturedOutput(io.TextIOBase):
 class ChildEpisode:
     """A module's ``act``, its memory, its random state and what it printed.
 
-    recorder: makes the records of a traced episode; None if it is not traced.
+    recorder: makes the records of a traced episode; None if it is not traced. spent: CPU seconds of its calls in a
+    lock step.
     """
 
     def __init__(self, printed: CapturedOutput) -> None:
@@ -71,6 +149,7 @@ class ChildEpisode:
         self.takes_memory = False
         self.random_state: tuple[Any, Any] | None = None
         self.recorder: GraphRecorder | None = None
+        self.spent = 0.0
 
     def start(self, code: CodeType) -> None:
         """Execute the module and find its ``act``.
@@ -176,7 +255,7 @@ def passes_memory_on(source: str) -> bool:
 def is_bundle(source: str) -> bool:
     """Return whether ``act`` itself is an operation, which gets plain values."""
     function = _act_definition(source)
-    return function is not None and any("bundle" in ast.unparse(node) for node in function.decorator_list)
+    return function is not None and any(map(names_bundle, function.decorator_list))
 
 
 def docstring(source: str) -> str:

@@ -3,6 +3,9 @@
 It is trusted, runs no controller, and has an empty environment and one thread. It makes a fresh child in milliseconds
 instead of the time that importing numpy takes. A child that ends stays a zombie until the host asks for its end, so
 that its process number cannot name anything else: the host reads a clock and /proc by that number.
+
+The fork server imports nothing after its start, or a controller would find what the ones before it had imported.
+Children are forked by a zygote, a fork of it that has imported the modules which a text names, and no others.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ import mmap
 import os
 import signal
 import socket
+import sys
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from trace_robot.sandbox.protocol import receive_message, send_message
 
@@ -32,6 +37,9 @@ _COMMON: Final = """
     numpy numpy.char numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.random numpy.rec numpy.strings numpy.typing
     difflib fnmatch ipaddress ntpath pathlib urllib urllib.parse
 """
+_KEPT_ZYGOTES: Final = (
+    3  # candidates of a run import few different sets; with all of scipy one takes about 60 MB
+)
 # What these modules import no sooner than in a call.
 _LATE_IMPORTS: Final = {
     "scipy.optimize": ("scipy._lib.pyprima", "multiprocessing", "multiprocessing.pool"),
@@ -64,16 +72,68 @@ def import_all(names: Sequence[str]) -> list[str]:
 
 
 class ForkServer:
-    """Serves one sandbox over a socket, with at most one child at a time."""
+    """Serves one sandbox over a socket, by the zygote with the right modules."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._child = 0
-        # Shared with the child: the number of the episode that is running, two bytes, which outlive a crash.
-        self._progress = mmap.mmap(-1, mmap.PAGESIZE)
+        self._loaded = frozenset(sys.modules)
+        self._zygotes: OrderedDict[tuple[str, ...], socket.socket] = (
+            OrderedDict()
+        )  # least recently used first
 
     def serve(self) -> None:
-        """Answer until the host's end of the channel closes, then kill the child."""
+        """Answer until the host's end of the channel closes, and with it the zygotes'."""
+        channel: socket.socket | None = None
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                message, descriptors = receive_message(self._channel)
+                if message["op"] == "start":
+                    channel = self._zygote(message["modules"])
+                answer: dict[str, Any] = {"own": True, "status": 0, "at": 0}
+                if channel is not None:
+                    send_message(channel, message, descriptors)
+                    _close(descriptors)
+                    answer = receive_message(channel)[0]
+                send_message(self._channel, answer)
+
+    def _zygote(self, modules: Sequence[str]) -> socket.socket:
+        """Return the channel of the zygote that has these modules, a new one if need be."""
+        wanted = tuple(sorted(set(modules) - self._loaded))
+        if wanted not in self._zygotes:
+            if len(self._zygotes) >= _KEPT_ZYGOTES:
+                self._zygotes.popitem(last=False)[1].close()
+            self._zygotes[wanted] = self._fork_zygote(wanted)
+        self._zygotes.move_to_end(wanted)
+        return self._zygotes[wanted]
+
+    def _fork_zygote(self, modules: Sequence[str]) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            # A copy of another zygote's channel would hide the fork server's end from that zygote.
+            for channel in (self._channel, ours, *self._zygotes.values()):
+                channel.close()
+            Zygote(theirs, modules).serve()
+        theirs.close()
+        return ours
+
+
+class Zygote:
+    """A fork of the fork server with some modules more and at most one child.
+
+    Args:
+        channel: to the fork server.
+        modules: to import first; what they import late comes with them.
+    """
+
+    def __init__(self, channel: socket.socket, modules: Sequence[str]) -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it waits for its children
+        self._channel = channel
+        self._child = 0
+        self._missing = import_all(modules)
+        self._progress = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def serve(self) -> NoReturn:
+        """Answer until the fork server's end of the channel closes, then kill the child."""
         try:
             while True:
                 message, descriptors = receive_message(self._channel)
@@ -81,29 +141,33 @@ class ForkServer:
                 send_message(self._channel, answer)
         except (EOFError, OSError):
             self._end({"grace": 0.0})
+        finally:
+            os._exit(0)  # not through the fork server's code, of which this process is a copy
 
     def _start(self, message: dict[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
         config = message["config"]
-        config["missing"] = import_all(message["modules"])
+        config["missing"] = self._missing
+        # Shared with the child: the number of the episode that is running, two bytes, which outlive a crash. A page
+        # for each child, since the next one could read what a controller left there.
+        self._progress.close()
+        self._progress = mmap.mmap(-1, mmap.PAGESIZE)
         gc.freeze()  # a collection in the child would write to, and so copy, the pages that both share
-        self._progress[:2] = bytes(2)
-        fork_server = os.getpid()
+        zygote = os.getpid()
         self._child = os.fork()
         if self._child == 0:
-            self._become_child(config, descriptors, fork_server)
-        for number in descriptors:
-            os.close(number)
-        return {"pid": self._child, "missing": config["missing"]}
+            self._become_child(config, descriptors, zygote)
+        _close(descriptors)
+        return {"pid": self._child, "missing": self._missing}
 
-    def _become_child(self, config: dict[str, Any], descriptors: Sequence[int], fork_server: int) -> None:
+    def _become_child(self, config: dict[str, Any], descriptors: Sequence[int], zygote: int) -> None:
         try:
             from trace_robot.sandbox.child import lockdown, main  # imported by `warm_up`
 
             self._channel.detach()
             lockdown.keep_descriptors(*descriptors)
-            main.serve(config, self._progress, fork_server)
+            main.serve(config, self._progress, zygote)
         finally:
-            os._exit(3)  # whatever was raised, a child must never go on as a second fork server
+            os._exit(3)  # whatever was raised, a child must never go on as a second zygote
 
     def _end(self, message: dict[str, Any]) -> dict[str, Any]:
         """Wait ``grace`` seconds for the child to end by itself, then kill it.
@@ -122,6 +186,11 @@ class ForkServer:
             status = os.waitpid(pid, 0)[1]
         at = int.from_bytes(self._progress[:2], "little")
         return {"own": own, "status": os.waitstatus_to_exitcode(status), "at": at}
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for number in descriptors:
+        os.close(number)
 
 
 def _wait(pid: int, grace: float) -> tuple[bool, int]:
@@ -145,4 +214,5 @@ def main(descriptor: int) -> None:
         send_message(channel, {"failed": f"{type(error).__name__}: {error}"})
         return
     send_message(channel, {"failed": ""})
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # zygotes that were dropped leave no zombies
     ForkServer(channel).serve()

@@ -21,7 +21,7 @@ from collections.abc import Collection
 from typing import Final
 
 from trace_robot.sandbox.child import seccomp
-from trace_robot.sandbox.kernel import LANDLOCK_CREATE_RULESET, landlock_version, seccomp_unavailable
+from trace_robot.sandbox.protocol import LANDLOCK_CREATE_RULESET, landlock_version, seccomp_unavailable
 
 REQUEST, REPLY, TRACE = 3, 4, 5  # the child's only descriptors; TRACE takes what faulthandler writes
 UNPRIVILEGED_ID: Final = 65534  # the user and group that own nothing
@@ -68,6 +68,7 @@ def lock_down(memory_bytes: int, parent: int, *, without: Collection[str] = ()) 
     locks = dict.fromkeys(without, "left open")
     if sys.platform != "linux":
         raise LockdownError(seccomp_unavailable())
+    mapped = _mapped_bytes()  # before Landlock, which closes /proc too
     _offer_to_kill_first()
     if "root" not in locks:
         locks["root"] = _drop_root()
@@ -79,8 +80,8 @@ def lock_down(memory_bytes: int, parent: int, *, without: Collection[str] = ()) 
         if "landlock" not in locks:
             locks["landlock"] = _restrict_files()
         if "rlimits" not in locks:
-            _limit_resources(_mapped_bytes() + memory_bytes)
-            locks["rlimits"] = f"{memory_bytes // 2**20} MB beyond the start"
+            _limit_resources(mapped + memory_bytes)
+            locks["rlimits"] = f"{memory_bytes // 2**20} MB {'beyond the start' if mapped else 'in all'}"
         if "seccomp" not in locks:
             if reason := seccomp_unavailable():
                 raise LockdownError(reason)

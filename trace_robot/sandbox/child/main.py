@@ -15,8 +15,8 @@ from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec
 from typing import Any, NoReturn
 
 from trace_robot.sandbox import protocol
-from trace_robot.sandbox.child.determinism import replace_unseeded
-from trace_robot.sandbox.child.faults import BlockedImport
+from trace_robot.sandbox.child.determinism import replace_clocks, replace_unseeded
+from trace_robot.sandbox.child.episode import BlockedImport
 from trace_robot.sandbox.child.lockdown import REPLY, REQUEST, TRACE, LockdownError, lock_down
 from trace_robot.sandbox.child.runner import EpisodeRunner
 from trace_robot.sandbox.protocol import HEADER, REPLY_MAGIC, REQUEST_MAGIC, WireRecord
@@ -70,7 +70,10 @@ def serve(config: Mapping[str, Any], progress: mmap.mmap, fork_server: int) -> N
     replace_unseeded()
     faulthandler.enable(TRACE, all_threads=False)
     faulthandler.register(signal.SIGUSR1, TRACE, all_threads=False)
-    runner = EpisodeRunner(config["interface"], config["printed_chars"], config["call_seconds"], progress)
+    seconds = (config["call_seconds"], config["episode_seconds"], config["episode_wall_seconds"])
+    runner = EpisodeRunner(
+        config["interface"], config["printed_chars"], seconds, progress, restart_clocks=replace_clocks()
+    )
     gc.collect()
     locks = _locks(config, fork_server)
     _write_reply(protocol.READY, 0, 0, json.dumps(locks).encode())

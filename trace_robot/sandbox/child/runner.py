@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import linecache
 import mmap
+import re
 import struct
 import sys
-import time
 from collections.abc import Callable, Mapping
+from time import monotonic, thread_time  # bound at import: those of the module become the episode's own
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,16 @@ import numpy as np
 
 from trace_robot.fault import Fault
 from trace_robot.sandbox.child.episode import (
+    OUT_OF_MEMORY,
     CapturedOutput,
     ChildEpisode,
     Converter,
     docstring,
+    fault_of,
     is_bundle,
     line_of_return,
     passes_memory_on,
 )
-from trace_robot.sandbox.child.faults import OUT_OF_MEMORY, fault_of
 from trace_robot.sandbox.protocol import (
     ACTIONS,
     ENTRIES,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 _INDEX = struct.Struct("<H")
 _FLOAT64 = np.dtype("<f8")  # made once: numpy reads the text each time
 _NOTHING = WireRecord()
+_DRAWS = re.compile("random|scipy|statistics")
 _RESERVE_BYTES = 1 << 20  # freed when memory runs out, so that the fault can be reported
 
 
@@ -51,24 +54,33 @@ class EpisodeRunner:
     Args:
         interface: input_size, output_size, fields (name -> (start, stop), or None) as plain data.
         printed_chars: what an episode prints is kept up to here.
-        call_seconds: CPU time of one call in a lock step.
-        progress: two bytes for the number of the episode that is running, which the fork server reads after a crash.
+        seconds: of an episode of a lock step: CPU time of one call and of all, and of the wall clock for all.
+        progress: two bytes for the number of the episode that is running, which the zygote reads after a crash.
+        restart_clocks: sets the controller's clocks to 0.
     """
 
     def __init__(
-        self, interface: Mapping[str, Any], printed_chars: int, call_seconds: float, progress: mmap.mmap
+        self,
+        interface: Mapping[str, Any],
+        printed_chars: int,
+        seconds: tuple[float, float, float],
+        progress: mmap.mmap,
+        *,
+        restart_clocks: Callable[[], None],
     ) -> None:
         self._input_size: int = interface["input_size"]
         self._fields = _field_slices(interface["fields"])
         self._convert = Converter(interface["output_size"])
         self._printed_chars = printed_chars
-        self._call_seconds = call_seconds
+        self._call_seconds, self._episode_seconds, self._wall_seconds = seconds
         self._progress = progress
+        self._restarts = [restart_clocks]
         self._source = ""
         self._code: CodeType | None = None
         self._new_recorder: Callable[[], GraphRecorder] | None = None
         self._spare: ChildEpisode | None = None
         self.alone = False
+        self._waited = 0.0  # seconds of the wall clock that the calls of a lock step took
         self._episodes: list[ChildEpisode] = []
         self._reserve: bytearray | None = bytearray(_RESERVE_BYTES)
         self._no_action = bytes(4 * interface["output_size"])
@@ -98,9 +110,11 @@ class EpisodeRunner:
             return
         # Not at the top: most controllers need no tracer, and it must not take the time and memory of a fresh child.
         from trace_robot.trace import stop_tracing
+        from trace_robot.trace.operation import restart
         from trace_robot.trace.wrapping import plain
 
         self._convert.unwrap = plain
+        self._restarts.append(restart)  # or a node's number would count the episodes before
         if not trace:
             stop_tracing().__enter__()  # for good: this process never traces
             return
@@ -116,6 +130,7 @@ class EpisodeRunner:
     def reset(self, count: int) -> list[WireRecord]:
         """Drop all episodes and start ``count`` fresh ones."""
         self._episodes = []
+        self._waited = 0.0
         self.alone = count == 1
         entries = []
         for index in range(count):
@@ -133,9 +148,12 @@ class EpisodeRunner:
         if self._code is None:
             raise RuntimeError("no controller was loaded")
         episode = ChildEpisode(CapturedOutput(self._printed_chars))
+        for begin in self._restarts:
+            begin()
         episode.start(self._code)
-        # The two states are kilobytes to copy at every call of a lock step, so only for a text that names a generator.
-        if "random" in self._source:
+        # The two states are kilobytes to copy at every call of a lock step, so only for a text that may draw numbers:
+        # scipy and statistics do it without the name of a generator in the text.
+        if _DRAWS.search(self._source):
             episode.keep_random()
         if self._new_recorder is not None:
             episode.recorder = self._new_recorder()
@@ -157,9 +175,28 @@ class EpisodeRunner:
         actions: list[bytes] = []
         entries: list[WireRecord] = []
         quiet = True
+        # Sleeping is counted for all episodes as if each had done all of it: this only errs on the side of a fault, and
+        # an episode that was late beside others is run again alone.
+        late = self._waited > self._wall_seconds
+        began, spent = monotonic(), thread_time()
         for (number,), row in zip(numbers, rows, strict=True):
             episode = self._episodes[number]
-            answer = self._call_one(episode, number, row.copy())
+            self._progress[:2] = number.to_bytes(2, "little")
+            answer: bytes | Fault
+            # Not in a method: a controller that recurses to the limit gets as deep as in `call_only`.
+            try:
+                episode.restore_random()
+                answer = self._act(episode, row.copy())
+                if episode.random_state is not None:
+                    episode.keep_random()
+            except BaseException as error:  # as in `load`
+                answer = self._fault(error)
+            # The end of one call is the beginning of the next: that halves the system calls.
+            now = thread_time()
+            episode.spent += now - spent
+            if now - spent > self._call_seconds or episode.spent > self._episode_seconds or late:
+                answer = self._late_fault(now - spent, episode.spent)
+            spent = now
             fault = answer if isinstance(answer, Fault) else None
             actions.append(self._no_action if isinstance(answer, Fault) else answer)
             if fault is None and episode.recorder is None and not episode.printed.parts:
@@ -167,6 +204,7 @@ class EpisodeRunner:
             else:
                 entries.append(WireRecord(fault, episode.printed.take(), episode.take_records()))
                 quiet = False
+        self._waited += monotonic() - began
         return b"".join(actions), None if quiet else entries
 
     def call_only(self, payload: bytes) -> tuple[int, bytes]:
@@ -186,21 +224,20 @@ class EpisodeRunner:
         fault, action = (answer, self._no_action) if isinstance(answer, Fault) else (None, answer)
         return ENTRIES, encode_entries([WireRecord(fault, episode.printed.take(), records)], action)
 
-    def _call_one(self, episode: ChildEpisode, number: int, row: Array) -> bytes | Fault:
-        """Call one episode of a lock step, with its own state of the random generators."""
-        try:
-            self._progress[:2] = number.to_bytes(2, "little")
-            started = time.thread_time()
-            episode.restore_random()
-            answer = self._act(episode, row)
-            if episode.random_state is not None:
-                episode.keep_random()
-        except BaseException as error:  # as in `load`
-            return self._fault(error)
-        # The host's deadline is that of all calls together, so that each one's is checked here.
-        if time.thread_time() - started > self._call_seconds:
+    def _late_fault(self, call: float, episode: float) -> Fault:
+        """Return the fault of an episode of a lock step that has used up its time.
+
+        The host's deadline is that of all episodes together, so that each one's own is checked here.
+
+        Args:
+            call: CPU seconds of its last call.
+            episode: CPU seconds of all its calls.
+        """
+        if call > self._call_seconds:
             return Fault("timeout", f"one call took more than {self._call_seconds:g} s")
-        return answer
+        if episode > self._episode_seconds:
+            return Fault("timeout", f"the episode took more than {self._episode_seconds:g} s")
+        return Fault("timeout", f"the episode took more than {self._wall_seconds:g} s of the wall clock")
 
     def _act(self, episode: ChildEpisode, row: Array) -> bytes | Fault:
         observation: Any = row

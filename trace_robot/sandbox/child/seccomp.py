@@ -21,23 +21,26 @@ _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16  # offsets in struct secc
 _X32_BIT: Final = 0x40000000
 _SET_MODE_FILTER, _ALL_THREADS = 1, 1
 _PROT_EXEC, _MAP_ANONYMOUS = 4, 0x20
+# The machine's clocks and the process's own (2 and 3). A negative number is the CPU clock of any process: it would list
+# the others and show how long they have run.
+_CLOCKS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 11)
+_SLEEPING_CLOCKS: Final = (0, 1, 7)
 
 # Name -> number. Nothing here opens, creates, connects, starts, signals or raises a limit.
 _X86_64: Final = {
     "read": 0, "write": 1, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13,
     "rt_sigprocmask": 14, "rt_sigreturn": 15, "select": 23, "sched_yield": 24, "mremap": 25, "madvise": 28,
-    "nanosleep": 35, "getpid": 39, "exit": 60, "gettimeofday": 96, "sigaltstack": 131, "gettid": 186, "time": 201,
+    "nanosleep": 35, "exit": 60, "gettimeofday": 96, "sigaltstack": 131, "time": 201,
     "futex": 202, "restart_syscall": 219, "clock_gettime": 228, "clock_nanosleep": 230, "exit_group": 231,
-    "pselect6": 270, "getrandom": 318,
+    "pselect6": 270,
 }  # fmt: skip
 _AARCH64: Final = {
     "close": 57, "read": 63, "write": 64, "pselect6": 72, "exit": 93, "exit_group": 94, "futex": 98, "nanosleep": 101,
     "clock_gettime": 113, "clock_nanosleep": 115, "sched_yield": 124, "restart_syscall": 128, "sigaltstack": 132,
-    "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "gettimeofday": 169, "getpid": 172,
-    "gettid": 178, "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
-    "getrandom": 278,
+    "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "gettimeofday": 169,
+    "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
 }  # fmt: skip
-# Machine, as in `kernel.MACHINES` -> (AUDIT_ARCH_*, number of seccomp(2), allowed calls).
+# Machine, as in `protocol.MACHINES` -> (AUDIT_ARCH_*, number of seccomp(2), allowed calls).
 TABLES: Final = {
     "x86_64": (0xC000003E, 317, _X86_64),
     "aarch64": (0xC00000B7, 277, _AARCH64),
@@ -56,7 +59,7 @@ def _argument(index: int) -> bytes:
     """Load the low word of a system call's argument.
 
     The offset is right for little-endian machines, which both are. The high word need not be looked at: descriptors
-    are 32-bit values, and the bits of protections and flags that are asked for are in the low word.
+    and clocks are 32-bit values, and the bits of protections and flags that are asked for are in the low word.
     """
     return _op(_LOAD, _ARGUMENTS_AT + 8 * index)
 
@@ -71,13 +74,16 @@ def _one_of(index: int, values: Sequence[int]) -> list[bytes]:
 def _conditions(reads: Sequence[int], writes: Sequence[int]) -> dict[str, list[bytes]]:
     """Return the blocks that decide on arguments, by system call.
 
-    Only the given descriptors are read and written; no new memory is executable or backed by a file.
+    Only the given descriptors are read and written; no new memory is executable or backed by a file; no clock of
+    another process is read.
     """
     refuse_exec = [_argument(2), _op(_JUMP_ANY_BIT, _PROT_EXEC, 0, 1), _op(_RETURN, _DENY)]
     anonymous = [_argument(3), _op(_JUMP_ANY_BIT, _MAP_ANONYMOUS, 1, 0), _op(_RETURN, _DENY)]
     return {
         "read": _one_of(0, reads),
         "write": _one_of(0, writes),
+        "clock_gettime": _one_of(0, _CLOCKS),
+        "clock_nanosleep": _one_of(0, _SLEEPING_CLOCKS),
         "mmap": [*refuse_exec, *anonymous, _op(_RETURN, _ALLOW)],
         "mprotect": [*refuse_exec, _op(_RETURN, _ALLOW)],
     }

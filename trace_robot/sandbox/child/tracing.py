@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trace_robot.sandbox.protocol import CALL_BYTES, MAX_NODES, VALUE_CHARS
+from trace_robot.sandbox.protocol import CALL_BYTES, DOC_CHARS, MAX_NODES, NAME_CHARS, VALUE_CHARS
 from trace_robot.trace.errors import ExecutionError
 from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode, constant, link
 from trace_robot.trace.operation import Operation
@@ -214,11 +214,11 @@ class _Form:
         self.keys = tuple(key for key, _ in node.edges()) if isinstance(node, MessageNode) else ()
         base = node.key if isinstance(node, ParameterNode) else self.operation or node.base_name
         self.data: dict[str, Any] = {
-            "name": base,
+            "name": base[:NAME_CHARS],
             "numbered": not known,
             "kind": kind_of(node),
-            "op": self.operation,
-            "doc": node.description if message else "",
+            "op": self.operation[:NAME_CHARS],
+            "doc": node.description[:DOC_CHARS] if message else "",
             "timeless": own,
         }
 
@@ -272,7 +272,10 @@ class _Call:
     def template(self) -> list[Mapping[str, Any]]:
         """Return the records without their values."""
         return [
-            {**form.data, "inputs": dict(zip(form.keys, references, strict=True))}
+            {
+                **form.data,
+                "inputs": {key[:NAME_CHARS]: at for key, at in zip(form.keys, references, strict=True)},
+            }
             for form, references in self._forms
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, product
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate
-from trace_robot.search.base import GeneratorSearch, Steps
+from trace_robot.search.base import GeneratorSearch, Standing, Steps
 from trace_robot.search.feedback_law.evaluation import POOL, LawEvaluation, LawFinalist, LawFinalists
 from trace_robot.search.feedback_law.law import NOTES, Features, Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.restart import CmaRestart
@@ -24,6 +26,7 @@ STARTS = 3  # of a structure with a switch, and of a structure in a later race: 
 AT_MOST = 2  # restarts of one structure that go on
 REMEASURED = 4  # laws that show how large numbers are when the controls are good
 STALE = 2  # rungs without a better law after which a race is given up
+LARGEST = 1000  # numbers of an action: a constant for each is what CMA-ES can still tune
 CONSTANT = 6  # probes that push one way all the time
 RANDOM = 18  # probes with numbers of all sizes
 
@@ -44,9 +47,17 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         spec: the environment.
         seeds: POOL training conditions.
         seed: of all random choices.
+
+    Raises:
+        PolicyError: the action has more than LARGEST numbers.
     """
 
     def __init__(self, spec: TaskSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
+        if spec.action_size > LARGEST:
+            raise PolicyError(
+                f"the built-in search tunes laws of at most {LARGEST} actions, and {spec.name!r} has"
+                f" {spec.action_size}; use --optimizer cma with a policy of few numbers, or a model"
+            )
         self.spec = spec
         self.seeds = tuple(seeds)
         self.random = np.random.default_rng(seed)
@@ -91,6 +102,23 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         """
         return self.solution or self.finalists.champion
 
+    def _rank(self, standing: Standing) -> tuple[float, float]:
+        """Return what laws are ranked by: ``Judge.value``, doubted on few conditions."""
+        if standing.faulty:
+            return -math.inf, -math.inf
+        mean = standing.reward / standing.conditions
+        if self.spec.return_threshold is not None:
+            return mean, standing.conditions
+        return standing.successes / (standing.conditions + 1), mean
+
+    def _outdoes(self, standing: Standing, champion: LawFinalist) -> bool:
+        if self.solution is not None or standing.conditions < FEWEST:
+            return False
+        score, candidate = champion.score, standing.candidate
+        known = Standing(candidate, len(score.returns), int(score.successes.sum()))
+        known.reward, known.faulty = float(score.returns.sum()), score.faulty
+        return self._rank(standing) > self._rank(known)
+
     def _candidate(self, champion: LawFinalist) -> Candidate:
         return Candidate(champion.number, None, {}, champion.name, "search", champion.law.to_data())
 
@@ -117,7 +145,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
                 return
             every = yield from self._remeasured(features)
             # In turn near the best law and anywhere: the first refines, the second leaves a poor optimum.
-            restarts = self._from_best(every) if race % 2 else self._from_nothing(every)
+            restarts = (self._from_best(every) if race % 2 else []) or self._from_nothing(every)
 
     def _identify(self) -> Steps[Features]:
         """Run probes, laws that push one way or at random, and return the features."""
@@ -177,6 +205,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
             [restart.structure for restart in restarts],
             [restart.strategy.mean for restart in restarts],
         )
+        self._part_is_over()
         yield from self._settle()
         order = sorted(range(len(restarts)), key=lambda k: self.finalists.value(entered[k]), reverse=True)
         return [restarts[k] for k in order]

@@ -19,6 +19,7 @@ Term = tuple[str, int, tuple[Quantity, ...]]  # of which block, its place, and t
 MOST = (
     160  # numbers to tune at most: CMA-ES keeps a matrix of their squares, and needs generations to fill it
 )
+SPARSE = 6  # choices of numbers, where an observation is too long for all of them
 SWITCHED = ", another near"
 NOISE = 0.1  # disturbance of each number of a law, as a share of it
 
@@ -104,6 +105,8 @@ def rounded(number: float) -> float:
 def structures(features: Features, actions: int) -> list[Structure]:
     """Return the structures worth trying, simple ones first.
 
+    There is at least one: where each would have more numbers than CMA-ES can tune, sparse ones take their place.
+
     Args:
         features: what the numbers of the observation are.
         actions: how many numbers the action has.
@@ -111,23 +114,49 @@ def structures(features: Features, actions: int) -> list[Structure]:
     table = _Table(features)
     raw = table.single(features.numbers)
     rates, seen = table.single(features.rates), table.single(features.seen)
-    squares = tuple(a + b for a, b in combinations_with_replacement(rates, 2))
+    # A long observation has millions of products, and no structure with more than MOST is tried.
+    few = len(rates) ** 2 <= 2 * MOST
+    squares = tuple(a + b for a, b in combinations_with_replacement(rates, 2)) if few else ()
     every = [table.structure("linear feedback", actions, ((), *raw))]
     if features.pairs:
         angles = tuple((table.angle(pair),) for pair in features.pairs)
         others = table.single((*features.rest, *features.rates, *features.still))
         every.append(table.structure("linear feedback of angles", actions, ((), *angles, *others)))
-    turned = table.crossed(features.rest, (*features.still, *(i for pair in features.pairs for i in pair)))
-    if turned:
+    seen_again = (*features.still, *(i for pair in features.pairs for i in pair))
+    if 0 < len(features.rest) * len(seen_again) <= MOST:
+        turned = table.crossed(features.rest, seen_again)
         products = (*table.single((*features.rest, *features.rates)), *turned)
         every.append(table.structure("feedback that turns with what it sees", actions, products))
     inner, where = ((), *raw), ((), *seen, *squares)
-    if rates:
+    if rates and few:
         energy = ((), *squares, *seen)
         every.append(table.structure("energy shaping", actions, rates, energy))
         every.append(table.structure(f"energy shaping{SWITCHED}", actions, rates, energy, inner, where))
-    every.append(table.structure(f"linear feedback{SWITCHED}", actions, ((), *raw), (), inner, where))
-    return [structure for structure in every if structure.count <= MOST]
+    if few:
+        every.append(table.structure(f"linear feedback{SWITCHED}", actions, ((), *raw), (), inner, where))
+    fitting = [structure for structure in every if structure.count <= MOST]
+    return fitting or _sparse(table, actions)
+
+
+def _sparse(table: _Table, actions: int) -> list[Structure]:
+    """Return sparse linear feedback: of a few numbers, in several choices.
+
+    Without knowledge of what matters, the race between them chooses: the first numbers, which are often positions, and
+    others at random, the same ones for the same environment.
+    """
+    features = table.features
+    moving = [i for i in features.numbers if i not in features.still] or list(features.numbers)
+    room = max(0, min(len(moving), MOST // actions - 1))
+    choices = [moving[:room]]
+    if 0 < room < len(moving):
+        generators = (np.random.default_rng(number) for number in range(1, SPARSE))
+        choices += [sorted(one.choice(moving, room, replace=False).tolist()) for one in generators]
+    return [
+        table.structure(
+            f"linear feedback of {room} numbers, choice {k}", actions, ((), *table.single(choice))
+        )
+        for k, choice in enumerate(choices, start=1)
+    ]
 
 
 class _Table:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from trace_robot.optimizers.problem import Candidate
-from trace_robot.search.base import GeneratorSearch, Steps
+from trace_robot.search.base import GeneratorSearch, Standing, Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
 from trace_robot.search.staged.mutation import Mutator
 from trace_robot.search.staged.primitives import MotionPrimitives, RestProposals
@@ -118,6 +118,19 @@ class StagedSearch(GeneratorSearch[Individual]):
             return self.tuning.finalists[0].individual
         return self.exploration.pool[0] if self.exploration.pool else None
 
+    @property
+    def finalists_to_score(self) -> list[Candidate]:
+        """What to score when a run ends now: a contender, which is proven, or the best."""
+        final = self.contender or self.best
+        return [] if final is None else [final]
+
+    def _outdoes(self, standing: Standing, champion: Individual) -> bool:
+        # All conditions of a race are training conditions, on which the champion was tried: more successes there are a
+        # proof, a higher share of fewer is none. A finalist succeeds on all of them.
+        return not self.tuning.finalists and standing.successes > champion.successes(
+            self.evaluation.conditions
+        )
+
     def _candidate(self, champion: Individual) -> Candidate:
         data, note = champion.program.to_data(), champion.note
         if self.evaluation.worlds and champion.trials:
@@ -144,6 +157,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         exploration, tuning = self.exploration, self.tuning
         while not self._explored():
             yield from exploration.generation()
+            self._part_is_over()
         self.phase = "tune"
         yield from tuning.screen(exploration.solved)
         yield from tuning.measure_again()
@@ -155,6 +169,7 @@ class StagedSearch(GeneratorSearch[Individual]):
             # In turn, because a program that lacks margin may need other constants or other stages.
             if turn % 2 == 0:
                 yield from exploration.generation()
+                self._part_is_over()
                 yield from tuning.screen(exploration.solved)
             else:
                 yield from tuning.generation()

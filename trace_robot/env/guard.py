@@ -1,0 +1,320 @@
+"""Validation of what an environment returns, and divergence detection by MuJoCo's warning counters.
+
+MuJoCo resets a simulation whose state has become NaN or huge, and goes on (``mj_checkPos``, ``mj_checkVel``,
+``mj_checkAcc``). The initial state, in which it then is, may well count as success, and only a counter tells.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from trace_robot.env.spaces import all_finite
+from trace_robot.errors import EnvironmentFault
+from trace_robot.fault import UNSTABLE
+from trace_robot.spec import Array
+
+STEP = "(observation, reward, terminated, truncated, info)"
+OLD_STEP = ", as Gym before 0.26; split done into terminated and truncated"
+DEPTH = (
+    6  # attributes from the environment to its MjData: env.env.unwrapped._env._physics._data._data has five
+)
+MOST_OBJECTS = 5000  # looked at in one search, about 5 ms
+SEARCHES = 3  # episodes after which an environment without MjData is taken to have none
+NUMBERS = (float, int, np.number, np.bool_)
+
+
+class StabilityMonitor:
+    """The warning counters of every ``MjData`` that an environment holds.
+
+    A step costs the comparison of 32 bytes. Nothing is looked for where MuJoCo has not been imported.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self._env = env
+        self._found: list[tuple[tuple[tuple[str, Any], ...], Any]] = []  # (path from the environment, MjData)
+        self._counts: list[Array] = []
+        self._quiet = b""
+        self._searches = 0
+
+    def clear(self) -> None:
+        """Set the counters to 0: before a reset, as not every environment's reset does."""
+        for counts in self._counts:
+            counts[:] = 0
+
+    def follow(self) -> None:
+        """Find the counters after a reset, which may have made a new simulation."""
+        if "mujoco" not in sys.modules:
+            return
+        if self._found and all(_at(self._env, path) is data for path, data in self._found):
+            return
+        if not self._found and self._searches >= SEARCHES:
+            return
+        self._searches += 1
+        silence_mujoco()
+        self._found = list(_simulations(self._env))
+        self._counts = [data.warning.number for _, data in self._found]
+        self._quiet = bytes(self._counts[0].nbytes) if self._counts else b""
+
+    def check(self) -> None:
+        """Raise EnvironmentFault where the simulator has warned since the reset."""
+        for counts in self._counts:
+            if counts.tobytes() != self._quiet:
+                self._diagnose(counts)
+
+    def _diagnose(self, counts: Array) -> None:
+        import mujoco
+
+        # Too many shapes to draw: a matter of pictures, not of the simulation.
+        counts[int(mujoco.mjtWarning.mjWARN_VGEOMFULL)] = 0
+        texts = [mujoco.mju_warningText(index, 0) for index in np.flatnonzero(counts).tolist()]
+        if texts:
+            raise EnvironmentFault(f"{UNSTABLE}: {' '.join(' '.join(texts).split())}")
+
+
+def silence_mujoco() -> None:
+    """Log MuJoCo's warnings, which it would print and append to MUJOCO_LOG.TXT."""
+    mujoco = sys.modules.get("mujoco")
+    if mujoco is not None and mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(logging.getLogger("trace_robot.mujoco").info)
+
+
+class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A plug-in's own gymnasium environment, with every value checked that it returns.
+
+    All attributes of the environment are to be had from it too.
+    """
+
+    def __init__(self, env: gymnasium.Env[Array, Array]) -> None:
+        super().__init__(env)
+        self._monitor = StabilityMonitor(env)
+        self._shape = env.observation_space.shape
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "env":  # asked for before there is an env, as by copy and pickle
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+    @property
+    def record_states(self) -> bool:
+        """Whether the environment records its states, which it looks up in itself."""
+        return bool(self.env.unwrapped.record_states)  # type: ignore[attr-defined]
+
+    @record_states.setter
+    def record_states(self, recorded: bool) -> None:
+        self.env.unwrapped.record_states = recorded  # type: ignore[attr-defined]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode, as the environment does.
+
+        Args:
+            seed: of the initial condition.
+            options: handed to the environment.
+
+        Raises:
+            EnvironmentFault: it returned no observation and info, or the simulation is unstable from the start.
+        """
+        self._monitor.clear()
+        observation, info = reset_values(self.env.reset(seed=seed, options=options))
+        self._monitor.follow()
+        self._monitor.check()
+        self._require(observation)
+        return observation, dict(info)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Apply an action, as the environment does.
+
+        Raises:
+            EnvironmentFault: the values are not five, or one is not finite, or the simulation has become unstable.
+        """
+        observation, reward, terminated, truncated, info = step_values(self.env.step(action))
+        self._monitor.check()
+        self._require(observation)
+        truth("info['success']", info.get("success"))
+        require_finite({name: float(value) for name, value in info.items() if isinstance(value, NUMBERS)})
+        return observation, finite("the reward", reward), terminated, truncated, info
+
+    def _require(self, observation: Any) -> None:
+        try:
+            numbers = np.asarray(observation, np.float64)
+        except (TypeError, ValueError) as error:
+            raise EnvironmentFault(f"an observation must be numbers, got {kind_of(observation)}") from error
+        if numbers.shape != self._shape:
+            raise EnvironmentFault(f"an observation must have shape {self._shape}, got {numbers.shape}")
+        if not all_finite(numbers.reshape(-1)):
+            bad = np.flatnonzero(~np.isfinite(numbers)).tolist()
+            raise EnvironmentFault(f"the observation is not finite at {bad[:5]}")
+
+
+def guarded(env: Any, where: str) -> Any:
+    """Return what a plug-in's function ``make`` returned, its values checked.
+
+    One with the attribute ``checks_itself`` is left as it is: Meta-World's steps are so short that a second check
+    would take a tenth of them.
+
+    Args:
+        env: what ``make`` returned.
+        where: file and name, for the message.
+
+    Raises:
+        EnvironmentFault: it is no gymnasium environment.
+    """
+    if not isinstance(env, gymnasium.Env):
+        raise EnvironmentFault(f"{where}: make must return a gymnasium environment, got {env!r}")
+    return env if getattr(env.unwrapped, "checks_itself", False) else GuardedEnv(env)
+
+
+def reset_values(result: Any) -> tuple[Any, Mapping[str, Any]]:
+    """Return observation and info of a reset, or raise EnvironmentFault."""
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], Mapping):
+        raise EnvironmentFault(f"reset must return (observation, info), got {kind_of(result)}")
+    return result
+
+
+def step_values(result: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """Return the five values of a step, or raise EnvironmentFault."""
+    if not isinstance(result, tuple) or len(result) != 5:
+        old = OLD_STEP if isinstance(result, tuple) and len(result) == 4 else ""
+        raise EnvironmentFault(f"step must return {STEP}, got {kind_of(result)}{old}")
+    if not isinstance(result[4], Mapping) or not isinstance(result[1], NUMBERS):
+        raise EnvironmentFault(
+            f"step must give a number as the reward and a dict as info, got {result[1]!r} and {kind_of(result[4])}"
+        )
+    return result
+
+
+def finite(what: str, value: Any, remedy: str = "") -> float:
+    """Return a number as a float, or raise EnvironmentFault where it is not finite.
+
+    Args:
+        what: the number's name, for the message.
+        value: the number.
+        remedy: the end of the message.
+    """
+    number = float(value)
+    if not math.isfinite(number):
+        raise EnvironmentFault(f"{what} is not finite: {number}{remedy}")
+    return number
+
+
+def require_finite(numbers: Mapping[str, float]) -> None:
+    """Raise EnvironmentFault for a number of info that is not finite."""
+    # One sum is faster than a look at each; only a sum that is not finite needs them.
+    if not math.isfinite(sum(numbers.values())):
+        for name, number in numbers.items():
+            finite(f"info[{name!r}]", number, "; name the entries that count by terms=(...) in its plug-in")
+
+
+def truth(what: str, value: Any) -> bool:
+    """Return whether a flag of an environment is set, False for None.
+
+    Args:
+        what: the flag's name, for the message.
+        value: a bool or a number, also as an array of one.
+
+    Raises:
+        EnvironmentFault: it is neither; a text would always be true, and so would NaN.
+    """
+    if value is True or value is False or value is None:
+        return bool(value)
+    if isinstance(value, str | bytes) or (not isinstance(value, NUMBERS) and np.size(value) != 1):
+        raise EnvironmentFault(f"{what} must be true or false, got {value!r}")
+    if isinstance(value, np.ndarray):
+        value = value.item()
+    if isinstance(value, float | np.floating):
+        finite(what, value)
+    return bool(value)
+
+
+@contextmanager
+def time_limit(seconds: float, what: str) -> Iterator[None]:
+    """Raise EnvironmentFault in the context once it has lasted too long.
+
+    Where it cannot be interrupted nothing is done: outside the main thread, and where another timer runs. Calls that a
+    worker makes are watched by the engine.
+
+    Args:
+        seconds: the limit.
+        what: the beginning of the message.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+
+    def expire(*_: object) -> None:
+        raise EnvironmentFault(f"{what} hangs: it gave no answer for {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def kind_of(result: Any) -> str:
+    """Return what came instead of a tuple of the right size, for a message."""
+    return f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+
+
+def _simulations(root: Any) -> Iterator[tuple[tuple[tuple[str, Any], ...], Any]]:
+    """Yield every ``MjData`` below an object and the path to it, breadth first."""
+    queue: deque[tuple[tuple[tuple[str, Any], ...], Any]] = deque([((), root)])
+    seen = {id(root)}
+    while queue and len(seen) < MOST_OBJECTS:
+        path, value = queue.popleft()
+        # Compared by name, because MuJoCo may be installed or not, and dm_control wraps it.
+        if type(value).__name__ == "MjData" and type(value).__module__.startswith("mujoco"):
+            yield path, value
+        elif len(path) < DEPTH:
+            for step, child in _children(value):
+                if id(child) not in seen:
+                    seen.add(id(child))
+                    queue.append(((*path, step), child))
+
+
+def _children(value: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
+    """Yield what a value holds and may hold a simulation, calling no property."""
+    if isinstance(value, dict):
+        pairs = [(("item", key), child) for key, child in value.items()]
+    elif isinstance(value, list | tuple):
+        pairs = [(("item", index), child) for index, child in enumerate(value)]
+    else:
+        pairs = [(("attribute", name), child) for name, child in getattr(value, "__dict__", {}).items()]
+        for family in type(value).__mro__:
+            for name in _slots(family):
+                child = getattr(value, name, None) if name in family.__dict__ else None
+                pairs.append((("attribute", name), child))
+    for step, child in pairs[:MOST_OBJECTS]:
+        if not isinstance(child, str | bytes | float | int | type | np.ndarray | np.generic | type(sys)):
+            yield step, child
+
+
+def _slots(family: type) -> tuple[str, ...]:
+    slots = family.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _at(root: Any, path: tuple[tuple[str, Any], ...]) -> Any:
+    """Return what is at the end of a path now, None where it ends before."""
+    value = root
+    try:
+        for kind, key in path:
+            value = getattr(value, key) if kind == "attribute" else value[key]
+    except (AttributeError, LookupError, TypeError):
+        return None
+    return value
