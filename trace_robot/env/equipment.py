@@ -209,10 +209,7 @@ class EquippedEpisode:
             self._physics.pushes = pushes
 
     def success_numbers(self) -> dict[str, float]:
-        """Return when success came and how long it lasted, empty without hold.
-
-        For the info of every step: a controller may give up at any.
-        """
+        """Return when success came and how long it lasted, empty without hold."""
         if self.equipment.hold is None:
             return {}
         return {"first_success_step": float(self._first), "longest_success_steps": float(self._longest)}
@@ -296,8 +293,8 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
         seen, held = self._equipped.after(np.asarray(observation, np.float64), success)
         if truncated or ended:
             held = held or self._equipped.at_end(terminated=ended)
-        is_over = ended or held or truncated
-        over = self._equipped.numbers() if is_over else self._equipped.success_numbers()
+        given = self._equipped
+        over = given.numbers() if ended or held or truncated else given.success_numbers()
         return seen, reward, ended or held, truncated, {**info, "success": held, **over}
 
 
