@@ -1,7 +1,6 @@
 """Options of every environment: a world, success that lasts, measures of quality.
 
-These three are options of every environment. ``registry.make`` takes them from the options and hands them to the
-environment, whose steps then pass through an ``EquippedEpisode``.
+``registry.make`` hands them to the environment, whose steps then pass through an ``EquippedEpisode``.
 """
 
 from __future__ import annotations
@@ -293,9 +292,9 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
         seen, held = self._equipped.after(np.asarray(observation, np.float64), success)
         if truncated or ended:
             held = held or self._equipped.at_end(terminated=ended)
-        given = self._equipped
-        over = given.numbers() if ended or held or truncated else given.success_numbers()
-        return seen, reward, ended or held, truncated, {**info, "success": held, **over}
+        over, given = ended or held, self._equipped
+        numbers = given.numbers() if over or truncated else given.success_numbers()
+        return seen, reward, over, truncated, {**info, "success": held, **numbers}
 
 
 class EpisodeQuality:
