@@ -211,6 +211,10 @@ def test_a_child_imports_nothing_of_the_folder_it_starts_in(tmp_path: Path) -> N
     (tmp_path / "runpy.py").unlink()  # with -m it is Python that imports it, before any line of ours
     done = subprocess.run(
         [sys.executable, "-m", "trace_robot", "runs", "--json"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, "[]\n")

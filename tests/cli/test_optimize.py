@@ -385,9 +385,14 @@ def test_a_field_that_cannot_be_sent_is_a_typing_mistake(
 def test_a_field_is_json_or_text_and_its_dots_are_places() -> None:
     texts = ["a=1", "b.c=true", "b.d.e=null", 'f=["x", 2]', "g=high", "h=", "i=x=y", 'j={"k": 1}', "j.l=2"]
     assert request_fields(map(request_field, texts)) == {
-        "a": 1, "b": {"c": True, "d": {"e": None}}, "f": ["x", 2], "g": "high", "h": "", "i": "x=y",
+        "a": 1,
+        "b": {"c": True, "d": {"e": None}},
+        "f": ["x", 2],
+        "g": "high",
+        "h": "",
+        "i": "x=y",
         "j": {"k": 1, "l": 2},
-    }  # fmt: skip
+    }
     for pair in (["a=1", "a.b=2"], ["a.b=2", "a=1"]):
         with pytest.raises(UsageError, match="--request has a both as a value and with fields inside of it"):
             request_fields(map(request_field, pair))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fuzz.inputs import mutated_bytes, odd_json, odd_words, repeated
 from fuzz.loop import Case, Target, WrongError, execute, size
+from helpers.controllers import STAGED
 from trace_robot.optimizers import OptoPrime, Outcome, ParameterSpec, Problem
 from trace_robot.optimizers.prompt.drawing import draw_folded
 from trace_robot.optimizers.prompt.graph_text import render_graph
@@ -24,27 +25,7 @@ from trace_robot.trace import from_records
 
 FIELDS = (Field("hand", 0, 3, "m"), Field("goal", 3, 6, "m"))
 CONTROLLERS = (
-    '''
-import numpy as np
-from trace_robot import bundle, node
-
-gain = node(2.0, name="gain", trainable=True)
-
-@bundle(trainable=True)
-def choose(observation, memory):
-    """Choose a stage."""
-    memory["stage"] = "near" if np.linalg.norm(observation["goal"] - observation["hand"]) < 1 else "far"
-    return memory["stage"]
-
-@bundle(trainable=True)
-def move(observation, stage, gain):
-    """Move."""
-    step = gain * (observation["goal"] - observation["hand"])
-    return np.clip(step, -1, 1) if stage == "far" else step * (1 / observation["hand"][0])
-
-def act(observation, memory):
-    return move(observation, choose(observation, memory), gain)
-''',
+    STAGED,
     """
 from trace_robot import node
 

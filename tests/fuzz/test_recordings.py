@@ -151,10 +151,16 @@ def describe(case: Case, _: Path) -> Callable[[], Any]:
         fields = (Field(name, 0, 3, unit, meaning), Field("goal", 3, 6, meaning, unit))
         low = float(bound)
         spec = replace(
-            SPEC, name=name, instruction=task, observation=fields, success=success, failure=failure,
+            SPEC,
+            name=name,
+            instruction=task,
+            observation=fields,
+            success=success,
+            failure=failure,
             action=(Field("motion", 0, 3, unit, meaning), Field(name, 3, 4, unit)),
-            low=(low,) * 4, terms=(name, unit),
-        )  # fmt: skip
+            low=(low,) * 4,
+            terms=(name, unit),
+        )
         if TaskSpec.from_data(json.loads(json.dumps(asdict(spec)))) != spec and low == low:
             raise WrongError("a description differs after it was stored")
         optimizer = OptoPrime(problem_of(Policy.from_text(START), spec))

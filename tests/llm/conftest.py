@@ -106,17 +106,21 @@ def hangs(handler: Handler, _: dict[str, Any]) -> None:
     handler.server.released.wait(20)
 
 
-def trickles(handler: Handler, _: dict[str, Any]) -> None:
-    """Send a byte now and then: no single read times out, the whole never ends."""
-    handler.send_response(200)
-    handler.send_header("content-length", "100000")
-    handler.end_headers()
-    while not handler.server.released.wait(0.05):
-        try:
-            handler.wfile.write(b" ")
-            handler.wfile.flush()
-        except OSError:
-            return
+def trickling(status: int, byte: bytes = b" ") -> Callable[[Handler, dict[str, Any]], None]:
+    """Return an answer that sends a byte now and then: no single read times out, the whole never ends."""
+
+    def trickle(handler: Handler, _: dict[str, Any]) -> None:
+        handler.send_response(status)
+        handler.send_header("content-length", "100000")
+        handler.end_headers()
+        while not handler.server.released.wait(0.05):
+            try:
+                handler.wfile.write(byte)
+                handler.wfile.flush()
+            except OSError:
+                return
+
+    return trickle
 
 
 def hangs_up(handler: Handler, _: dict[str, Any]) -> None:
@@ -136,7 +140,8 @@ class Answers:
     raw = staticmethod(raw)
     completion = staticmethod(completion)
     hangs = staticmethod(hangs)
-    trickles = staticmethod(trickles)
+    trickles = staticmethod(trickling(200))
+    trickling = staticmethod(trickling)
     hangs_up = staticmethod(hangs_up)
 
 

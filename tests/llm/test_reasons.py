@@ -415,18 +415,7 @@ def test_a_giant_error_is_not_read_to_its_end(server: Any, answers: Any) -> None
 
 
 def test_an_error_that_trickles_in_ends_with_the_time_limit(server: Any, answers: Any) -> None:
-    def trickles(handler: Any, _: Any) -> None:
-        handler.send_response(400)
-        handler.send_header("content-length", "100000")
-        handler.end_headers()
-        while not handler.server.released.wait(0.05):
-            try:
-                handler.wfile.write(b"x")
-                handler.wfile.flush()
-            except OSError:
-                return
-
-    server.answers.append(trickles)
+    server.answers.append(answers.trickling(400, b"x"))
     assert "answered 400" in failing(server.model(seconds=0.3, retries=0), "chat")
 
 

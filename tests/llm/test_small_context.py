@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from helpers.kills import Killed, killing
 from trace_robot.errors import ContextLengthError, ModelError, RunError
 from trace_robot.llm import (
     ModelConfig,
@@ -127,10 +128,6 @@ def act(observation, memory):
 </variable>"""
 
 
-class Killed(BaseException):
-    """As abrupt as a test in one process can be."""
-
-
 def refusing(answers: Any, gains: list[float]) -> Any:
     """Answer as an endpoint without a system role, whose context holds most of the first prompt."""
     first: list[int] = []
@@ -194,27 +191,11 @@ def test_a_resumed_run_may_have_another_model_request_and_budget(
 ) -> None:
     server.answers.extend([answers.says(GAIN.format(gain)) for gain in (0.01, 0.02, 0.03)])
     config = ModelConfig("m", server.url, retries=0, request={"temperature": 0.2, "seed": 1})
-    seen = 0
-
-    def killing(event: Event) -> None:
-        nonlocal seen
-        seen += isinstance(event, Iterated)
-        if seen == 2:
-            raise Killed
-
     with pytest.raises(Killed):
-        optimize("point-mass", model=config, out=tmp_path / "run", on_event=killing, **LITTLE)
+        optimize("point-mass", model=config, out=tmp_path / "run", on_event=killing(Iterated, 2), **LITTLE)
     changes = {"model": "other", "request": {"temperature": 0.9}, "token_budget": budget, "parallel": None}
-    seen = 0
-
-    def killing_later(event: Event) -> None:
-        nonlocal seen
-        seen += isinstance(event, Iterated)
-        if seen == 3:
-            raise Killed
-
     with pytest.raises(Killed):
-        resume(tmp_path / "run", changes=changes, on_event=killing_later)
+        resume(tmp_path / "run", changes=changes, on_event=killing(Iterated, 3))
     result = resume(tmp_path / "run")  # the budget is in the journal, and holds
     assert (result.iterations, len(server.requests)) == (3, 3)
     asked = [(request["model"], request["temperature"], request["seed"]) for request in server.requests]
@@ -227,15 +208,11 @@ def test_a_resumed_run_may_have_another_model_request_and_budget(
 
 @pytest.mark.usefixtures("point_mass")
 def test_a_run_that_asks_no_model_is_given_none(tmp_path: Path) -> None:
-    def killing(event: Event) -> None:
-        if isinstance(event, Iterated):
-            raise Killed
-
     with pytest.raises(Killed):
         optimize(
             "point-mass",
             out=tmp_path / "run",
-            on_event=killing,
+            on_event=killing(Iterated, 1),
             **{**LITTLE, "optimizer": "search", "steps": 300},
         )
     with pytest.raises(
@@ -268,8 +245,15 @@ def test_the_first_prompt_keeps_to_a_given_budget() -> None:
 def test_settings_of_the_model_survive_the_store_and_others_leave_it_as_it_was(server: Any) -> None:
     plain = ModelConfig("m", server.url)
     assert set(plain.to_data(plain.connect())) == {
-        "model", "base_url", "retries", "proposals", "budget", "prices", "record", "replay"
-    }  # fmt: skip
+        "model",
+        "base_url",
+        "retries",
+        "proposals",
+        "budget",
+        "prices",
+        "record",
+        "replay",
+    }
     config = ModelConfig("m", server.url, request={"a": {"b": False}}, token_budget=3000, parallel=2)
     stored = json.loads(json.dumps(config.to_data(config.connect())))
     assert ModelConfig.from_data(stored) == replace(config, send_key=False)  # the server is on this machine

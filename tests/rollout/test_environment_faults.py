@@ -208,8 +208,9 @@ def test_a_fault_on_some_conditions_stands_in_the_result_as_failure(workspace: P
     with RolloutEngine(0) as engine:
         report = evaluate("Some", "lazy", episodes=4, engine=engine)
         assert (report.success, [(fault.message, count) for fault, count in report.faults]) == (
-            0.5, [("OSError: odd condition (broken.py, line 46)", 2)]
-        )  # fmt: skip
+            0.5,
+            [("OSError: odd condition (broken.py, line 46)", 2)],
+        )
         result = optimize(
             "Some", optimizer="search", steps=20, episodes=4, held_out=4, out=workspace / "run", engine=engine
         )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks import crash
+from helpers.kills import killing
 from trace_robot.llm import Budget, Prices, ScriptedModel
 from trace_robot.llm.metering import MeteredModel
 from trace_robot.llm.model import Message, Reply
@@ -145,17 +146,9 @@ def test_a_run_that_was_stopped_is_cut_at_the_same_episode_when_it_is_resumed(
     kind: str, engine: RolloutEngine, tmp_path: Path
 ) -> None:
     whole = run(kind, tmp_path / "whole", engine, steps=900)
-    seen = 0
-
-    def stop(event: Event) -> None:
-        nonlocal seen
-        seen += isinstance(event, Progressed)
-        if seen == 12:
-            raise Stopped
-
     models = {"model": ScriptedModel(crash.replies())} if kind in ASKING else {}
     with pytest.raises(Stopped):
-        run(kind, tmp_path / "run", engine, steps=900, on_event=stop, **models)
+        run(kind, tmp_path / "run", engine, steps=900, on_event=killing(Progressed, 12, Stopped), **models)
     again: dict[str, Any] = {"optimizer": Gains} if kind == "own" else models
     resumed = resume(tmp_path / "run", engine=engine, **again)
     fields = (

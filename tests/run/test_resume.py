@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from benchmarks import crash
+from helpers.kills import Killed, killing
 from trace_robot.errors import ChangedRunError, ModelError, RunError, ValueMismatchError
 from trace_robot.llm import ChatModel, ScriptedModel
 from trace_robot.optimizers import OptoPrime
@@ -29,10 +30,6 @@ from trace_robot.store.history import History
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("point_mass")
-
-
-class Killed(BaseException):
-    """As abrupt as a test in one process can be: no handler catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -57,19 +54,6 @@ def ask(model: ScriptedModel, out: Path, **changed: Any) -> Result:
         "control": "raw",
     }
     return optimize("point-mass", optimizer="optoprime", model=model, out=out, **keywords, **changed)
-
-
-def killing(wanted: type[Event], count: int) -> Callable[[Event], None]:
-    """Kill at the so-many-th event of a kind."""
-    seen = 0
-
-    def observe(event: Event) -> None:
-        nonlocal seen
-        seen += isinstance(event, wanted)
-        if seen == count:
-            raise Killed
-
-    return observe
 
 
 @pytest.fixture(scope="module")

@@ -11,33 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.answers import action, fault
+from helpers.controllers import STAGED
 from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
 from trace_robot.sandbox.protocol import GRAPH_BYTES, read_records
 from trace_robot.spec import Array
 from trace_robot.trace import ParameterNode, Record, backward, from_records
 
 FIELDS = {"hand": (0, 3), "goal": (3, 6)}
-STAGED = '''
-import numpy as np
-from trace_robot import bundle, node
-
-gain = node(2.0, name="gain", trainable=True)
-
-@bundle(trainable=True)
-def choose(observation, memory):
-    """Choose a stage."""
-    memory["stage"] = "near" if np.linalg.norm(observation["goal"] - observation["hand"]) < 1 else "far"
-    return memory["stage"]
-
-@bundle(trainable=True)
-def move(observation, stage, gain):
-    """Move."""
-    step = gain * (observation["goal"] - observation["hand"])
-    return np.clip(step, -1, 1) if stage == "far" else step * (1 / observation["hand"][0])
-
-def act(observation, memory):
-    return move(observation, choose(observation, memory), gain)
-'''
 ROWS = np.array([[1.0, 0, 0, 5, 5, 5], [1.0, 0, 0, 5, 5, 5], [0.5, 0, 0, 0.6, 0, 0], [0.5, 0, 0, 0.6, 0, 0]])
 
 

@@ -70,11 +70,19 @@ def test_memory_counts_from_the_start_with_landlock_and_without(without: tuple[s
 
 def test_clocks_count_from_the_beginning_of_the_episode(checked: Sandbox) -> None:
     clocks = (
-        "time.time()", "time.monotonic()", "time.perf_counter()", "time.process_time()", "time.thread_time()",
-        "time.time_ns() / 1e9", "time.clock_gettime(0)", "time.clock_gettime(1)", "time.mktime(time.localtime())",
-        "float(time.gmtime().tm_sec)", "datetime.datetime.now().timestamp()",
+        "time.time()",
+        "time.monotonic()",
+        "time.perf_counter()",
+        "time.process_time()",
+        "time.thread_time()",
+        "time.time_ns() / 1e9",
+        "time.clock_gettime(0)",
+        "time.clock_gettime(1)",
+        "time.mktime(time.localtime())",
+        "float(time.gmtime().tm_sec)",
+        "datetime.datetime.now().timestamp()",
         "datetime.date.today().toordinal() - 719163",
-    )  # fmt: skip
+    )
     source = f"import time, datetime\ndef act(o):\n    return [max({', '.join(clocks)})]\n"
     read = action(answer(checked, source))
     assert 0 <= read[0] < 5

@@ -90,11 +90,22 @@ class Plan:
         rules = self.rules
         by_model = self.optimizer != "search"
         return {
-            "policy": self.policy, "iterations": self.iterations or (rules.iterations_of(task) if by_model else None),
-            "episodes": rules.episodes, "confirm": rules.confirm, "seed": seed, "workers": self.workers,
-            "control": rules.control, "held_out": rules.held_out, "options": rules.options, "feedback": self.feedback,
-            "seconds": self.limit, "steps": self.steps, "tune": rules.tune, "video": False, "trusted": self.trusted,
-        }  # fmt: skip
+            "policy": self.policy,
+            "iterations": self.iterations or (rules.iterations_of(task) if by_model else None),
+            "episodes": rules.episodes,
+            "confirm": rules.confirm,
+            "seed": seed,
+            "workers": self.workers,
+            "control": rules.control,
+            "held_out": rules.held_out,
+            "options": rules.options,
+            "feedback": self.feedback,
+            "seconds": self.limit,
+            "steps": self.steps,
+            "tune": rules.tune,
+            "video": False,
+            "trusted": self.trusted,
+        }
 
 
 # Success of the paper's robot experiment at its last iteration (arXiv:2406.16218, figure 7; read off the figure,

@@ -22,7 +22,6 @@ from trace_robot.store.writer import Cost
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy
-    from trace_robot.rollout.evaluation import Evaluation
     from trace_robot.run.run import Run
     from trace_robot.spec import TaskSpec
 

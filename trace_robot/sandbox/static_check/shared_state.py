@@ -35,11 +35,25 @@ STATELESS = allowlist.words(
     scipy.spatial.distance scipy.spatial.transform scipy.special
     """
 ) | {PACKAGE, TRACE}
-SETTERS = frozenset({
-    "seterr", "seterrcall", "setbufsize", "set_printoptions", "set_string_function", "setcontext", "getcontext",
-    "simplefilter", "filterwarnings", "field_size_limit", "set_int_max_str_digits", "set_bit_generator",
-    "get_bit_generator", "set_default_printstyle", "register",
-})  # fmt: skip
+SETTERS = frozenset(
+    {
+        "seterr",
+        "seterrcall",
+        "setbufsize",
+        "set_printoptions",
+        "set_string_function",
+        "setcontext",
+        "getcontext",
+        "simplefilter",
+        "filterwarnings",
+        "field_size_limit",
+        "set_int_max_str_digits",
+        "set_bit_generator",
+        "get_bit_generator",
+        "set_default_printstyle",
+        "register",
+    }
+)
 # What tells of other episodes of the process: its memory, its finalizers, numbers of nodes made so far, code that the
 # static check has not seen.
 TELLING = frozenset(
@@ -47,15 +61,52 @@ TELLING = frozenset(
 )
 # Of context managers that are in force until they are left, which a generator or a plain call puts off.
 CONTEXTS = frozenset({"errstate", "printoptions", "localcontext", "stop_tracing"})
-MUTATORS = frozenset({
-    "append", "extend", "insert", "remove", "update", "setdefault", "pop", "popitem", "clear", "add", "discard", "sort",
-    "reverse", "fill", "put", "resize",
-})  # fmt: skip
+MUTATORS = frozenset(
+    {
+        "append",
+        "extend",
+        "insert",
+        "remove",
+        "update",
+        "setdefault",
+        "pop",
+        "popitem",
+        "clear",
+        "add",
+        "discard",
+        "sort",
+        "reverse",
+        "fill",
+        "put",
+        "resize",
+    }
+)
 SHOWING = frozenset({"print", "str", "repr", "format", "ascii"})
-CONSTANTS = frozenset({
-    "pi", "e", "tau", "inf", "nan", "newaxis", "ndarray", "number", "integer", "floating", "generic", "bool_",
-    "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "intp",
-})  # fmt: skip
+CONSTANTS = frozenset(
+    {
+        "pi",
+        "e",
+        "tau",
+        "inf",
+        "nan",
+        "newaxis",
+        "ndarray",
+        "number",
+        "integer",
+        "floating",
+        "generic",
+        "bool_",
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "intp",
+    }
+)
 
 
 @lru_cache(maxsize=64)  # asked for every group of episodes, and a text comes back often
