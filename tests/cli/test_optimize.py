@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -13,13 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from trace_robot.cli import main
-from trace_robot.cli.arguments import request_field, request_fields
-from trace_robot.errors import UsageError
+from trace_robot.cli.arguments import add_request
 from trace_robot.llm import message_tokens
 from trace_robot.spec import Array
 
@@ -382,9 +382,17 @@ def test_a_field_that_cannot_be_sent_is_a_typing_mistake(
     assert "argument --request: " in capsys.readouterr().err
 
 
-def test_a_field_is_json_or_text_and_its_dots_are_places() -> None:
-    texts = ["a=1", "b.c=true", "b.d.e=null", 'f=["x", 2]', "g=high", "h=", "i=x=y", 'j={"k": 1}', "j.l=2"]
-    assert request_fields(map(request_field, texts)) == {
+def test_a_field_is_json_or_text_and_its_dots_are_places(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_request(parser)
+
+    def fields(*texts: str) -> dict[str, Any] | None:
+        request = parser.parse_args([part for text in texts for part in ("--request", text)]).request
+        return cast("dict[str, Any] | None", request)
+
+    assert fields(
+        "a=1", "b.c=true", "b.d.e=null", 'f=["x", 2]', "g=high", "h=", "i=x=y", 'j={"k": 1}', "j.l=2"
+    ) == {
         "a": 1,
         "b": {"c": True, "d": {"e": None}},
         "f": ["x", 2],
@@ -393,9 +401,11 @@ def test_a_field_is_json_or_text_and_its_dots_are_places() -> None:
         "i": "x=y",
         "j": {"k": 1, "l": 2},
     }
+    assert fields() is None, "the fields of an earlier command line are not kept"
     for pair in (["a=1", "a.b=2"], ["a.b=2", "a=1"]):
-        with pytest.raises(UsageError, match="--request has a both as a value and with fields inside of it"):
-            request_fields(map(request_field, pair))
+        with pytest.raises(SystemExit, match="2"):
+            fields(*pair)
+        assert "--request: a is both a value and has fields inside of it" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_model")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -293,15 +296,26 @@ def test_physics_of_an_environment_without_a_model_is_refused_and_sight_works(po
     assert np.array_equal(seen[3:], true[3:])
 
 
-def test_worlds_are_the_same_after_json() -> None:
+def test_worlds_are_the_same_after_json(tmp_path: Path) -> None:
     worlds = WorldSet.from_data([EVERYTHING, {"name": "late", "action_delay": 0.1}])
-    import json
+    file = tmp_path / "worlds.json"
+    file.write_text(json.dumps(worlds.to_data()))
+    assert WorldSet.from_data(read_worlds(str(file))) == worlds
 
-    assert read_worlds(json.dumps(worlds.to_data())) == worlds
-    with pytest.raises(ValueMismatchError, match="must be JSON"):
-        read_worlds("{")
-    with pytest.raises(ValueMismatchError, match="must be JSON"):
-        read_worlds("[" * 100_000)
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, " " * 1_000_001, '{"mass": NaN}', b"\xff"])
+def test_a_file_that_is_no_json_of_worlds_is_one_line(text: str | bytes, tmp_path: Path) -> None:
+    file = tmp_path / "worlds.json"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueMismatchError) as raised:
+        WorldSet.from_data(read_worlds(str(file)))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pipe_in_place_of_a_file_of_worlds_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "worlds.json")
+    with pytest.raises(OSError, match="no regular file"):
+        read_worlds(str(tmp_path / "worlds.json"))
 
 
 HOLDING = """

@@ -8,12 +8,8 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from trace_robot.errors import UsageError
-
-LARGEST_JSON = 1_000_000  # bytes of a file of worlds
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -143,27 +139,32 @@ def _refuse_constant(name: str) -> None:
     raise argparse.ArgumentTypeError(f"a value must be JSON or text, got {name}")
 
 
-def request_fields(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
-    """Return the fields of a request, those with dots inside of each other.
+class AddRequestField(argparse.Action):
+    """Collect the fields of a request as a dict, those with dots inside of each other."""
 
-    Raises:
-        UsageError: a field is both a value and the place of another one.
-    """
-    fields: dict[str, Any] = {}
-    for names, value in pairs:
-        place = fields
-        for name in names[:-1]:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add a field; a parser's error where it is both a value and the place of another one."""
+        *places, last = values[0]
+        fields = place = getattr(namespace, self.dest) or {}
+        for name in places:
             place = place.setdefault(name, {})
             if not isinstance(place, dict):
-                raise UsageError(
-                    f"--request has {name} both as a value and with fields inside of it; leave one out"
-                )
-        if isinstance(place.get(names[-1]), dict):
-            raise UsageError(
-                f"--request has {names[-1]} both as a value and with fields inside of it; leave one out"
-            )
-        place[names[-1]] = value
-    return fields
+                raise self._both(name)
+        if isinstance(place.get(last), dict):
+            raise self._both(last)
+        place[last] = values[1]
+        setattr(namespace, self.dest, fields)
+
+    def _both(self, name: str) -> argparse.ArgumentError:
+        return argparse.ArgumentError(
+            self, f"{name} is both a value and has fields inside of it; leave one out"
+        )
 
 
 # The environment and its episodes.
@@ -223,26 +224,10 @@ def environment_options(options: argparse.Namespace) -> dict[str, Any]:
     if options.hold is not None:
         own["hold"] = options.hold
     if options.worlds is not None:
-        own["world"] = read_json_file(options.worlds)
+        from trace_robot.env.world import read_worlds
+
+        own["world"] = read_worlds(options.worlds)
     return {**own, **dict(options.env_args)}
-
-
-def read_json_file(path: str) -> Any:
-    """Return what a JSON file of the user's holds.
-
-    Raises:
-        UsageError: it is too large, or no JSON.
-    """
-    import json
-    from pathlib import Path
-
-    file = Path(path)
-    if file.stat().st_size > LARGEST_JSON:
-        raise UsageError(f"{path} has {file.stat().st_size:,} bytes; at most {LARGEST_JSON:,} are read")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON: {error}") from error
 
 
 def add_episodes(command: argparse.ArgumentParser, default: int, what: str) -> None:
@@ -350,8 +335,7 @@ def add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--request",
         type=request_field,
-        action="append",
-        default=[],
+        action=AddRequestField,
         metavar="KEY=VALUE",
         help="a further field of every request, its value as JSON, such as temperature=0.2 or"
         " chat_template_kwargs.enable_thinking=false; may be repeated",

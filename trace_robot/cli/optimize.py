@@ -27,7 +27,6 @@ from trace_robot.cli.arguments import (
     non_negative_integer,
     positive_integer,
     positive_number,
-    request_fields,
     token_prices,
 )
 from trace_robot.cli.console import (
@@ -247,7 +246,7 @@ def _model(options: argparse.Namespace) -> ModelConfig:
         proposals=options.proposals,
         budget=Budget(calls=options.calls, tokens=options.tokens, money=options.money),
         prices=None if options.prices is None else Prices(*options.prices),
-        request=request_fields(options.request),
+        request=options.request or {},
         token_budget=options.token_budget,
         parallel=options.parallel,
     )
@@ -289,7 +288,7 @@ def execute_resume(options: argparse.Namespace) -> int:
     yes = options.yes or bool(plan and confirm(f"this user did not begin the run {info.name}", plan))
     changes = {
         "model": options.model,
-        "request": request_fields(options.request) or None,
+        "request": options.request,
         "token_budget": options.token_budget,
         "parallel": options.parallel,
     }

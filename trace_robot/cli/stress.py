@@ -16,7 +16,6 @@ from trace_robot.cli.arguments import (
     add_output,
     add_workers,
     environment_options,
-    read_json_file,
 )
 from trace_robot.cli.console import console, create_table, escape, safe, write_json
 from trace_robot.errors import UsageError
@@ -71,6 +70,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     from trace_robot.bench.stress import BATTERY, STANDARD, Setting, settings_of, stress
     from trace_robot.bench.zoo import zoo
     from trace_robot.cli.progress import create_progress
+    from trace_robot.env.world import read_worlds
     from trace_robot.errors import unknown
     from trace_robot.rollout.engine import RolloutEngine
 
@@ -80,7 +80,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     battery: Sequence[Setting] = STANDARD
     name = BATTERY
     if options.battery is not None:
-        battery, name = settings_of(read_json_file(options.battery)), Path(options.battery).stem
+        battery, name = settings_of(read_worlds(options.battery)), Path(options.battery).stem
     known = zoo() if every else {options.task: options.policy}
     tasks = options.tasks.split(",") if every and options.tasks else list(known)
     for task in tasks:

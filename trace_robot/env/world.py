@@ -8,17 +8,19 @@ resume. Each kind of difference has its own random stream: with more noise the d
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import ValueMismatchError, unknown
+from trace_robot.safe_files import load_json, require_regular
 from trace_robot.stats import stream
 
 Range = tuple[float, float]
 LONGEST_DELAY = 10.0  # seconds
+LARGEST_FILE = 1_000_000  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,15 +248,20 @@ class WorldSet:
         return any(world.physical for world in self.worlds)
 
 
-def read_worlds(text: str) -> WorldSet:
-    """Return the worlds of a JSON text.
+def read_worlds(path: str) -> Any:
+    """Return the plain data of a JSON file of the user: a world, or a list of them.
+
+    Args:
+        path: of the file, which may be anywhere, also a link.
 
     Raises:
-        ValueMismatchError: the text is no JSON, or a value cannot be right.
-        UnknownNameError: an attribute that worlds do not have.
+        OSError: it cannot be read.
+        ValueMismatchError: it is no JSON, or larger or deeper than any list of worlds.
     """
+    file = Path(path)
+    require_regular(file.resolve())
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueMismatchError(f"a file of worlds must be JSON: {error}") from error
-    return WorldSet.from_data(data)
+        with file.open("rb") as opened:
+            return load_json(opened.read(LARGEST_FILE + 1), LARGEST_FILE)
+    except ValueError as error:
+        raise ValueMismatchError(f"{path!r} must be a JSON file of worlds: {error}") from error

@@ -275,9 +275,17 @@ class RunLock:
             raise RunError(
                 f"cannot write {str(path)!r}: {error.strerror}; check its permissions, or give another --out"
             ) from error
-        if not _lock_soon(self._descriptor):
-            os.close(self._descriptor)
+        if not self._acquire():
+            self.release()
             raise RunError(f"another process is at work on the run {str(folder)!r}; wait for it, or end it")
+
+    def _acquire(self) -> bool:
+        """Take the lock, past the moment for which ``is_locked`` elsewhere may hold it."""
+        for _ in range(TRIES):
+            if _lock(self._descriptor):
+                return True
+            time.sleep(PAUSE)
+        return False
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -308,15 +316,6 @@ def is_locked(folder: Path) -> bool:
         return fcntl is not None and not _lock(descriptor, shared=True)
     finally:
         os.close(descriptor)
-
-
-def _lock_soon(descriptor: int) -> bool:
-    """Take the lock, past the moment for which ``is_locked`` elsewhere may hold it."""
-    for _ in range(TRIES):
-        if _lock(descriptor):
-            return True
-        time.sleep(PAUSE)
-    return False
 
 
 def _lock(descriptor: int, *, shared: bool = False) -> bool:
