@@ -408,3 +408,14 @@ def test_every_kind_of_environment_says_in_each_step_when_success_came(point_mas
         assert ("first_success_step" in info) is lasting
         assert ("longest_success_steps" in info) is lasting
         env.close()
+
+
+def test_a_set_of_worlds_has_a_name() -> None:
+    standard = WorldSet.from_data(read_worlds("standard"))
+    assert standard.physical
+    assert {world.name for world in standard.worlds} == {"nominal", "off", "late", "all at once"}
+    assert not WorldSet.from_data(read_worlds("signals")).physical
+    with pytest.raises(UnknownNameError, match=r"'standart'.*standard"):
+        read_worlds("standart")
+    with pytest.raises(OSError, match="No such file"):
+        read_worlds("standart.json")

@@ -208,8 +208,9 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> 
     )
     command.add_argument(
         "--worlds",
-        metavar="FILE",
-        help="a JSON file of worlds, one of which each episode gets: noise, delays, other physics; see docs/robust.md",
+        metavar="NAME|FILE",
+        help="standard, signals (standard without physics), or a JSON file of worlds; each episode gets one: noise,"
+        " delays, other physics; see docs/robust.md",
     )
 
 
