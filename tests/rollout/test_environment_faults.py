@@ -251,6 +251,18 @@ def test_a_run_whose_environment_breaks_later_ends_and_goes_on_when_it_is_mended
         assert resume(workspace / "run", engine=engine).held_out_episodes == 2
 
 
+def test_a_run_that_never_began_goes_on_when_its_environment_is_mended(workspace: Path) -> None:
+    (workspace / "broken").touch()
+    with RolloutEngine(0) as engine:
+        with pytest.raises(EnvironmentFault, match="the arm is off"):
+            optimize(
+                "Later", optimizer="search", seconds=1e-6, held_out=2, out=workspace / "run", engine=engine
+            )
+        assert not (workspace / "run" / "best.py").exists(), "nothing is known of the start"
+        (workspace / "broken").unlink()
+        assert resume(workspace / "run", engine=engine).held_out_episodes == 2
+
+
 @pytest.mark.parametrize(("name", "call"), [("HangsInStep", "step"), ("HangsInReset", "reset")])
 def test_a_hang_is_named_and_its_worker_ended(name: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trace_robot.rollout.backends.HANG_SECONDS", 1.0)
