@@ -27,7 +27,7 @@ from trace_robot.llm.refusal import from_data
 from trace_robot.render.job import require_own_scene
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
-from trace_robot.settings import LARGEST
+from trace_robot.settings import BLOCKS, STRIDE
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
@@ -215,11 +215,11 @@ class JournaledEngine:
 
 
 def began_unbounded(journal: Journal) -> bool:
-    """Return whether a run began with conditions of 2**32 or more, as 0.1 gave them."""
+    """Return whether a run began with conditions beyond the whole blocks, as 0.1 gave them."""
     entry = journal.first()
     if entry is None or entry.kind != "episodes":
         return False
-    return any(episode.seed >= LARGEST for episode in _journaled_episodes(entry.data))
+    return any(episode.seed >= BLOCKS * STRIDE for episode in _journaled_episodes(entry.data))
 
 
 def _journaled_episodes(data: bytes) -> list[Episode]:
