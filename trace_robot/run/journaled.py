@@ -215,7 +215,7 @@ class JournaledEngine:
 
 
 def began_unbounded(journal: Journal) -> bool:
-    """Return whether a run began with conditions beyond the whole blocks, as 0.1 gave them."""
+    """Return whether a run began beyond the whole blocks, as one of 0.1 could."""
     entry = journal.first()
     if entry is None or entry.kind != "episodes":
         return False
