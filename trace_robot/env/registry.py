@@ -14,7 +14,7 @@ from typing import Any
 
 from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
-from trace_robot.env.declared import DeclaredPlugin, plugin_of_id
+from trace_robot.env.declared import plugin_of_id
 from trace_robot.env.gymnasium_ids import gymnasium_ids
 from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
 from trace_robot.errors import EnvironmentFault, TraceRobotError, UnknownNameError, WorkspaceError, unknown
@@ -76,8 +76,6 @@ def describe(name: str, /, **options: Any) -> TaskSpec:
         WorkspaceError: a plug-in cannot be loaded, or declares what does not fit.
     """
     plugin, name = _lookup_checked(name, options)
-    if isinstance(plugin, DeclaredPlugin):
-        return plugin.describe(name, **options)
     with foreign(f"{plugin.file}: {name} cannot be described"):
         return plugin.describe(name, **options)
 
@@ -96,8 +94,6 @@ def make(name: str, /, **options: Any) -> Any:
         WorkspaceError: as of ``describe``.
     """
     plugin, name = _lookup_checked(name, options)
-    if isinstance(plugin, DeclaredPlugin):
-        return plugin.make(name, **options)  # an ``EnvAdapter``, which checks every value itself
     from trace_robot.env.guard import guarded  # with gymnasium, which a list of environments does not need
 
     with foreign(f"{plugin.file}: {name} cannot be made"):

@@ -16,6 +16,7 @@ from trace_robot.errors import (
     ModelAuthError,
     ModelError,
     ReplayMismatchError,
+    RunError,
     TraceRobotError,
     UnknownModelError,
 )
@@ -26,7 +27,7 @@ from trace_robot.llm.refusal import from_data
 from trace_robot.render.job import require_own_scene
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
-from trace_robot.settings import LARGEST
+from trace_robot.settings import BLOCKS, STRIDE
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
@@ -133,6 +134,7 @@ class JournaledEngine:
 
     def __init__(self, engine: JobRunner, journal: Journal) -> None:
         self.engine, self.journal = engine, journal
+        self._accepted = False  # whether a batch of the run has been, now or before an interruption
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]:
         jobs = list(jobs)
@@ -140,15 +142,12 @@ class JournaledEngine:
         entry = self.journal.take(("episodes",), request)
         if entry is None:
             done = self.engine.run(jobs, on_episode=on_episode)
-            # Not journaled: a resumed run rolls these out again, after the environment has been mended.
-            require_environment(done, start=not self.journal.known)
+            self._accept(done)
             data = encode_episodes(_trimmed(jobs, done))
             self.journal.put("episodes", request, data)
             return decode_episodes(data)
-        episodes = _journaled_episodes(entry.data)
-        for index, episode in enumerate(episodes):
-            if on_episode is not None:
-                on_episode(index, episode)
+        episodes = self._replayed(entry.data, jobs)
+        self._reported(dict(enumerate(episodes)), on_episode)
         return episodes
 
     def run_within(
@@ -171,16 +170,14 @@ class JournaledEngine:
         request = jobs_hash(jobs)
         cut = self.journal.take_cut(request)
         if cut is not None:  # the clock left gaps: the entry names the jobs that were done
-            with decoding("the run's journal"):
-                chosen = [int(index) for index in decode_json(cut.data)]
-                chosen_jobs = [jobs[index] for index in chosen]
-            done = self.run(chosen_jobs)
+            chosen = _journaled_cut(cut.data, len(jobs))
+            done = self.run([jobs[index] for index in chosen])
             return self._reported(dict(zip(chosen, done, strict=True)), on_episode)
         entry = self.journal.take(("episodes",), request)
         if entry is not None:
-            return self._reported(dict(enumerate(_journaled_episodes(entry.data))), on_episode)
+            return self._reported(dict(enumerate(self._replayed(entry.data, jobs, cut=True))), on_episode)
         found = self.engine.run_within(jobs, limit, on_episode=on_episode)
-        require_environment(list(found.values()), start=not self.journal.known)  # not journaled either
+        self._accept(list(found.values()))
         chosen = sorted(found)
         counted = [jobs[index] for index in chosen]
         data = encode_episodes(_trimmed(counted, [found[index] for index in chosen]))
@@ -189,6 +186,25 @@ class JournaledEngine:
             request = jobs_hash(counted)
         self.journal.put("episodes", request, data)
         return dict(zip(chosen, decode_episodes(data), strict=True))
+
+    def _accept(self, episodes: Sequence[Episode]) -> None:
+        """Raise EnvironmentFault for episodes that are not to be journaled.
+
+        A resumed run rolls these out again, after the environment has been mended.
+        """
+        require_environment(episodes, start=not self._accepted)
+        self._accepted = self._accepted or bool(episodes)
+
+    def _replayed(self, data: bytes, jobs: Sequence[Job], *, cut: bool = False) -> list[Episode]:
+        episodes = _journaled_episodes(data)
+        seeds = [episode.seed for episode in episodes]
+        if seeds != [job.seed for job in jobs[: len(seeds) if cut else None]]:
+            raise RunError(
+                f"the run's journal must have the episodes of {len(jobs)} jobs, got conditions {seeds!r:.200};"
+                " the store is damaged"
+            )
+        self._accepted = self._accepted or bool(episodes)
+        return episodes
 
     @staticmethod
     def _reported(episodes: dict[int, Episode], on_episode: OnEpisode | None) -> dict[int, Episode]:
@@ -199,17 +215,29 @@ class JournaledEngine:
 
 
 def began_unbounded(journal: Journal) -> bool:
-    """Return whether a run began with conditions of 2**32 or more, as 0.1 gave them."""
+    """Return whether a run began beyond the whole blocks, as one of 0.1 could."""
     entry = journal.first()
     if entry is None or entry.kind != "episodes":
         return False
-    return any(episode.seed >= LARGEST for episode in _journaled_episodes(entry.data))
+    return any(episode.seed >= BLOCKS * STRIDE for episode in _journaled_episodes(entry.data))
 
 
 def _journaled_episodes(data: bytes) -> list[Episode]:
     """Return the episodes of an entry, which may be a stranger's."""
     with decoding("the run's journal"):
         return [_drawable(episode) for episode in decode_episodes(data)]
+
+
+def _journaled_cut(data: bytes, count: int) -> list[int]:
+    """Return which of ``count`` jobs were done when the clock cut a batch."""
+    with decoding("the run's journal"):
+        chosen = [int(index) for index in decode_json(data)]
+    if not all(0 <= index < count for index in chosen) or chosen != sorted(set(chosen)):
+        raise RunError(
+            f"the run's journal must cut a batch at ascending indices below {count}, got {chosen!r:.200}; the store is"
+            " damaged"
+        )
+    return chosen
 
 
 def _drawable(episode: Episode) -> Episode:
