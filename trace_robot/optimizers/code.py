@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-import warnings
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+
+from trace_robot.trace.constraints import parse_code
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_NAMES = 10  # of functions that a message names
@@ -21,9 +22,7 @@ LINE_END = re.compile(r"\r\n?|\n")  # those of Python's grammar; str.splitlines 
 def parse(source: str) -> ast.Module | str:
     """Return the syntax tree, or as text why there is none."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of strings such as "\\d", which run
-            return ast.parse(source)
+        return parse_code(source)
     except SyntaxError as error:
         line = (error.text or "").strip()
         line = line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."
@@ -264,9 +263,8 @@ class StringScanner:
     def __init__(self, text: str, start: int = 0) -> None:
         self.text, self.position = text, start
         self._string_end = start
-        self._unclosed: set[str] = (
-            set()
-        )  # marks without an end: not searched for again, so that scans stay linear
+        # Marks without an end: they are not searched for again, so that scans stay linear.
+        self._unclosed: set[str] = set()
 
     def next_span(self, until: int) -> tuple[int, int] | None:
         """Return the next string that begins before ``until``, None without one."""
