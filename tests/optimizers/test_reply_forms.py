@@ -395,7 +395,7 @@ PIECES = [
     "<|channel|>analysis<|message|>", "<|end|>", "&lt;variable", "&lt;", "&", "<![CDATA[", "]]>", "<", ">", 'name="', "=",
     "not ", "lambda:", "1 if 1 else ", "@bundle\n", "x:y\n", "a;", "\ud800", ", ", "1e9", "assistantfinal", "analysis",
 ]  # fmt: skip
-# 50 ms for 10,000 characters is promised; here is room for a busy machine.
+# For 10,000 characters, which take up to 15 ms on an idle machine; here is room for a busy one.
 MOST_SECONDS = 0.1
 
 

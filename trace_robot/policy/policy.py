@@ -22,6 +22,7 @@ from trace_robot.errors import PolicyError
 from trace_robot.fault import MOST_CHARACTERS
 from trace_robot.optimizers.code import LINE_END, functions
 from trace_robot.optimizers.problem import ParameterSpec, Problem
+from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
 from trace_robot.policy.parameters import ParameterSite, find_places, rewrite
 from trace_robot.trace.constraints import parse_code
 
@@ -55,8 +56,13 @@ def context_of(spec: TaskSpec) -> str:
         "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
     ]
-    # A line of a plug-in that looks like a heading of the prompt would begin a section of its writer's making.
-    return HEADING.sub(" ", "\n".join(parts))
+    # A line of a plug-in that looks like a heading of the prompt would begin a section of its writer's making, and one
+    # with a tag of an answer or a fence would pass for an answer.
+    return HEADING.sub(" ", "\n".join(map(_marked, "\n".join(parts).split("\n"))))
+
+
+def _marked(line: str) -> str:
+    return program_text(line, len(line)) if FORGED_MARKUP.search(line) else line
 
 
 def _ends(spec: TaskSpec) -> str:

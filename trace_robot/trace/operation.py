@@ -46,8 +46,7 @@ _by_base: dict[str, Names] = {}
 def identifier(base: str) -> str:
     """Return ``base`` as a Python identifier that a number may follow.
 
-    An underscore closes off a digit at its end: number 0 of ``x1`` is ``x1_0``, since ``x10`` is number 10 of
-    ``x``.
+    An underscore closes off a digit at its end: number 0 of ``x1`` is ``x1_0``, since ``x10`` is number 10 of ``x``.
     """
     text = as_identifier(base)
     return text + "_" if text[-1].isdigit() else text

@@ -2,7 +2,8 @@
 
 Models leave out tags, forget fences and wrap their answers in prose. So several forms are tried: tags, the JSON form of
 the published implementation, bare code blocks. No reply makes the parser raise anything but UnusableReplyError, or
-take more than 50 ms for 10,000 characters.
+take long: 10,000 characters of any one piece of these forms took up to 15 ms of CPU time on two cores (Python 3.11).
+The tests allow 100 ms.
 """
 
 from __future__ import annotations
