@@ -29,7 +29,7 @@ FLAT = 12  # evaluations, all with one result, after which the numbers are held 
 
 
 def load_cma() -> Any:
-    """Return the module ``cma``, which is imported late: an extra, that only tuning needs.
+    """Return the module ``cma``, imported late: an extra that only tuning needs.
 
     Raises:
         MissingExtraError: it is not installed.

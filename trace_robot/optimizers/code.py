@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+import warnings
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-
-from trace_robot.trace.constraints import parse_code
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_NAMES = 10  # of functions that a message names
@@ -22,7 +21,9 @@ LINE_END = re.compile(r"\r\n?|\n")  # those of Python's grammar; str.splitlines 
 def parse(source: str) -> ast.Module | str:
     """Return the syntax tree, or as text why there is none."""
     try:
-        return parse_code(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strings such as "\\d", which run
+            return ast.parse(source)
     except SyntaxError as error:
         line = (error.text or "").strip()
         line = line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "..."

@@ -127,7 +127,9 @@ def convert_for(parameter: ParameterNode, value: Any) -> Any:
 
 
 def parse_code(text: str) -> ast.Module:
-    """Return the syntax tree of Python source, without warnings of strings such as "\\d", which run.
+    """Return the syntax tree of Python source, without warnings.
+
+    These are of strings such as "\\d", which run.
 
     Raises:
         SyntaxError: it is not Python. Null bytes are a ValueError, deep nesting a RecursionError or MemoryError.
