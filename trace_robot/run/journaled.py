@@ -50,8 +50,9 @@ class JournaledModel:
 
     usage: the model's. An answer from the journal counts in it what it cost when it was given. endpoint: learns from
     the journal what it has refused before. token_budget: of prompts, where a resumed run was given another one: it
-    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt. seconds:
-    of the run, after which the model is asked no more; None for no limit.
+    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt once the
+    optimizer asks again: one that the optimizer refuses leaves the journal as it was. seconds: of the run, after which
+    the model is asked no more; None for no limit.
     """
 
     def __init__(
@@ -66,8 +67,12 @@ class JournaledModel:
     ) -> None:
         self.model, self.usage, self.journal, self.seconds = model, usage, journal, seconds
         self.endpoint, self.token_budget = endpoint, token_budget
+        self._accepted: tuple[str, bytes] | None = None
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        if self._accepted is not None:
+            self.journal.put("no answer", *self._accepted)
+            self._accepted = None
         if self.seconds is not None and self.journal.time_over(self.seconds):
             raise BudgetExceededError(f"{self.seconds:g} seconds spent")
         request = request_hash(messages, n)
@@ -79,10 +84,13 @@ class JournaledModel:
                 self.model.skip(messages, n)
             return self._replay(decode_json(entry.data))
         before = self.usage.to_data()
+        if self.token_budget is not None:
+            wanted, self.token_budget = self.token_budget, None
+            asked = ContextLengthError(f"a token budget of {wanted} was asked for", prompt=wanted)
+            context: dict[str, Any] = {"limit": None, "prompt": wanted, "strict": True}
+            self._accepted = request, self._data(before, error=str(asked), context=context)
+            raise asked
         try:
-            if self.token_budget is not None:
-                wanted, self.token_budget = self.token_budget, None
-                raise ContextLengthError(f"a token budget of {wanted} was asked for", prompt=wanted)
             replies = self.model.chat(messages, n)
         except NOT_JOURNALED:
             raise
@@ -119,6 +127,7 @@ class JournaledModel:
                 str(data["error"]),
                 limit if isinstance(limit, int) and limit > 0 else None,
                 prompt if isinstance(prompt, int) and prompt > 0 else None,
+                strict=bool(data["context"].get("strict")),
             )
         if "error" in data:
             raise ModelError(data["error"])
