@@ -105,12 +105,17 @@ class ContextLengthError(ModelError):
         message: what the endpoint answered.
         limit: tokens of its context, None where it does not name them.
         prompt: most tokens of a prompt, where the user asks for it in place of the endpoint.
+        strict: whether a ``prompt`` that leaves no room for the variables is an error. In the journals of earlier
+            versions it was none, and these must go on as they did.
     """
 
-    def __init__(self, message: str, limit: int | None = None, prompt: int | None = None) -> None:
+    def __init__(
+        self, message: str, limit: int | None = None, prompt: int | None = None, *, strict: bool = True
+    ) -> None:
         super().__init__(message)
         self.limit = limit
         self.prompt = prompt
+        self.strict = strict
 
 
 class BudgetExceededError(ModelError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from trace_robot.spec import TaskSpec
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
 LOOKED_AT = 1000  # steps of the episode in which an entry of info for success is looked for
+LOOK_SECONDS = 10.0  # for these; an engine and check-env take what is made for much longer to hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,13 @@ def _success_text(declaration: Environment) -> str:
 def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
     """Return the entry of info that says success, None where an episode shows none.
 
-    Most environments have it in every step, some in the last one only. Gymnasium's own have none, and one step
-    confirms that.
+    Most environments have it in every step, some in the last one only, which a slow one does not reach within
+    LOOK_SECONDS. Gymnasium's own have none, and one step confirms that.
     """
     # The middle is a legal action of every space; zero is not where a bound is above it.
     middle = (np.array(action.low) + np.array(action.high)) / 2
     own = type(env.unwrapped).__module__.startswith("gymnasium.envs.")
-    begun = False
+    begun, deadline = False, time.monotonic() + LOOK_SECONDS
     try:
         with quiet():
             with time_limit(HANG_SECONDS, "reset()"):
@@ -145,7 +147,7 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
                 _, _, terminated, truncated, info = step_values(result)
                 begun = True
                 flag = next((name for name in SUCCESS_FLAGS if name in info), None)
-                if flag is not None or terminated or truncated:
+                if flag is not None or terminated or truncated or time.monotonic() > deadline:
                     return flag
     except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
         if not begun:

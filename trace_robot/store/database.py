@@ -15,8 +15,9 @@ from typing import Any
 
 from trace_robot.errors import RunError
 from trace_robot.safe_files import require_regular, require_tables
+from trace_robot.workspace import STORE
 
-FILE = "runs.sqlite"
+FILE = STORE
 APPLICATION = 0x54726F62  # "Trob", SQLite's application_id in the file's header
 BUSY_SECONDS = 10.0  # a writer's transaction takes milliseconds; who holds the store for longer is stuck
 # Of reading a store that may be a stranger's. The largest query seen, of 20,000 candidates, took 0.1 s.
