@@ -11,8 +11,8 @@ import pytest
 from trace_robot.fault import Fault
 from trace_robot.llm.metering import message_tokens
 from trace_robot.optimizers import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers.prompt import FIRST_DOCSTRING
 from trace_robot.optimizers.prompt.trial_text import _diff
-from trace_robot.optimizers.prompt.wording import FIRST_DOCSTRING
 
 CODE = '''def act(observation, gain):
     """Return the velocity and the hold."""

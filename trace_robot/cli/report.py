@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from trace_robot.report.server import Watch
 
-# The trackers are the modules of trace_robot.export, each with a function ``write``; the value says what to do next.
+# By tracker, what to do next; trace_robot.export.trackers has a writer for each.
 TRACKERS = {
     "tensorboard": "look with: tensorboard --logdir {}",
     "mlflow": "look with: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {}",
@@ -139,10 +139,8 @@ def add_export(commands: Commands) -> None:
 
 def execute_export(options: argparse.Namespace) -> int:
     """Write a run for an experiment tracker and print how to look at it."""
-    from importlib import import_module
-
-    import trace_robot.export
     from trace_robot.export import content
+    from trace_robot.export.trackers import WRITERS
     from trace_robot.safe_files import require_own
 
     history, run = find_run(options.run, runs_folder(options))
@@ -154,8 +152,7 @@ def execute_export(options: argparse.Namespace) -> int:
             require_own(run.folder)
         except OSError as error:
             raise RunError(f"cannot write {error.filename!r}: {error.strerror}; give --out DIR") from error
-    tracker = import_module(f"{trace_robot.export.__name__}.{options.to}")
-    where = str(tracker.write(exported, out))
+    where = str(WRITERS[options.to](exported, out))
     if options.json:
         write_json({"to": options.to, "where": where, "iterations": len(exported.steps)})
     elif options.quiet:

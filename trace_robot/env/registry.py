@@ -14,9 +14,8 @@ from typing import Any
 
 from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
-from trace_robot.env.declared import plugin_of_id
+from trace_robot.env.declared import gymnasium_ids, plugin_of_id
 from trace_robot.env.equipment import Equipment, equip
-from trace_robot.env.gymnasium_ids import gymnasium_ids
 from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
 from trace_robot.errors import EnvironmentFault, TraceRobotError, UnknownNameError, WorkspaceError, unknown
 from trace_robot.spec import TaskSpec

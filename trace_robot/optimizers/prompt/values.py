@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trace_robot.optimizers.prompt.wording import PARTS
+from trace_robot.optimizers.prompt import PARTS
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|nan)(?![\w.])")
 NAME = re.compile(r"[A-Za-z_][\w.]*")
