@@ -44,10 +44,11 @@ def add_bench(commands: Commands) -> None:
     command.add_argument("--optimizer", choices=("search", "optoprime", "opro"), default="search")
     command.add_argument(
         "--protocol",
-        choices=("standard", "paper"),
+        choices=("standard", "paper", "robust"),
         default="standard",
         help="standard: 500 steps, 5 training conditions, 25 more to confirm, 50 held-out ones; paper: pose control,"
-        " 10 decisions, 1, none and 10, 10 seeds, at most 10 iterations of a model for reach and 30 for the others",
+        " 10 decisions, 1, none and 10, 10 seeds, at most 10 iterations of a model for reach and 30 for the others;"
+        " robust: as standard, in worlds that differ, where success must last, 12, 15 and 50 conditions",
     )
     command.add_argument(
         "--seeds", type=seed_list, metavar="S,..", help="e.g. 0,1,2 or 0-9 (default: the protocol's)"
