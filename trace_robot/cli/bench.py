@@ -13,8 +13,8 @@ from trace_robot.cli.arguments import (
     add_endpoint,
     add_output,
     add_workers,
+    non_negative_integer,
     positive_integer,
-    seed_list,
 )
 from trace_robot.cli.console import console, escape, write_error, write_json
 from trace_robot.cli.runs import RUNS
@@ -51,7 +51,7 @@ def add_bench(commands: Commands) -> None:
         " robust: as standard, in worlds that differ, where success must last, 12, 15 and 50 conditions",
     )
     command.add_argument(
-        "--seeds", type=seed_list, metavar="S,..", help="e.g. 0,1,2 or 0-9 (default: the protocol's)"
+        "--seeds", type=_seed_list, metavar="S,..", help="e.g. 0,1,2 or 0-9 (default: the protocol's)"
     )
     add_budget(command)
     command.add_argument(
@@ -65,6 +65,17 @@ def add_bench(commands: Commands) -> None:
     )
     add_endpoint(command)
     add_output(command)
+
+
+def _seed_list(text: str) -> tuple[int, ...]:
+    """Return the seeds of "0,1,2", "0-9" or a mix of both, each once, in order."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(non_negative_integer(first), non_negative_integer(last or first) + 1)
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"must name at least one seed, got {text!r}")
+    return tuple(dict.fromkeys(seeds))
 
 
 def execute_bench(options: argparse.Namespace) -> int:

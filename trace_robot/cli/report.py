@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trace_robot.cli.arguments import Commands, add_command, add_output, add_run, port_number
+from trace_robot.cli.arguments import Commands, add_command, add_output, add_run
 from trace_robot.cli.console import console, escape, safe, write_json
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
@@ -77,9 +77,17 @@ def add_watch(commands: Commands) -> None:
         "runs", nargs="?", default="rollouts/runs", metavar="RUNS_DIR", help="default rollouts/runs"
     )
     command.add_argument(
-        "--port", type=port_number, default=8765, metavar="N", help="0 for a free one (default 8765)"
+        "--port", type=_port_number, default=8765, metavar="N", help="0 for a free one (default 8765)"
     )
     command.add_argument("--open", action="store_true", help="open it in the browser")
+
+
+def _port_number(text: str) -> int:
+    """Return a TCP port, 0 for one that the system chooses."""
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
+    return value
 
 
 def execute_watch(options: argparse.Namespace) -> int:
