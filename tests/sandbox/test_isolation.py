@@ -185,6 +185,12 @@ def test_the_next_episode_begins_where_the_first_began(checked: Sandbox, draws: 
     assert episodes[0] == episodes[1] == episodes[2]
 
 
+def test_a_text_that_the_check_cannot_read_has_a_process_for_each_episode(unchecked: Sandbox) -> None:
+    deep = f"{'(' * 70}1{')' * 70}"  # more brackets than are parsed here, fewer than Python compiles
+    draws = f"import numpy as np\nnp.kept = getattr(np, 'kept', 0) + {deep}\ndef act(o):\n    return [np.kept]\n"
+    assert [action(answer(unchecked, draws)).tolist() for _ in range(3)] == [[1.0]] * 3
+
+
 def test_recursion_reaches_as_deep_in_lock_step_as_alone(checked: Sandbox) -> None:
     source = (
         "def deep(n):\n    try:\n        return deep(n + 1)\n    except RecursionError:\n        return n\n"
