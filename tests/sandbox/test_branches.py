@@ -16,8 +16,7 @@ import pytest
 from trace_robot import sandbox
 from trace_robot.errors import SandboxError
 from trace_robot.sandbox import Interface, Sandbox, protocol, spawn
-from trace_robot.sandbox.source import MAX_CHARS
-from trace_robot.sandbox.source import SOURCE_NAME, line_in_source
+from trace_robot.sandbox.source import MAX_CHARS, SOURCE_NAME, line_in_source
 from trace_robot.sandbox.spawn import SpawnedForkServer
 
 

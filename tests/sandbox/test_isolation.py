@@ -187,7 +187,9 @@ def test_the_next_episode_begins_where_the_first_began(checked: Sandbox, draws: 
 
 def test_a_text_that_the_check_cannot_read_has_a_process_for_each_episode(unchecked: Sandbox) -> None:
     deep = f"{'(' * 70}1{')' * 70}"  # more brackets than are parsed here, fewer than Python compiles
-    draws = f"import numpy as np\nnp.kept = getattr(np, 'kept', 0) + {deep}\ndef act(o):\n    return [np.kept]\n"
+    draws = (
+        f"import numpy as np\nnp.kept = getattr(np, 'kept', 0) + {deep}\ndef act(o):\n    return [np.kept]\n"
+    )
     assert [action(answer(unchecked, draws)).tolist() for _ in range(3)] == [[1.0]] * 3
 
 
