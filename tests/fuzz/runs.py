@@ -25,8 +25,8 @@ from fuzz.guard import SECRET
 from fuzz.inputs import odd_json, odd_words
 from fuzz.loop import ROOT, Case, WrongError
 from helpers.synthetic import make_run
-from trace_robot.cli.console import CONTROL
 from trace_robot.cli.main import main
+from trace_robot.errors import UNSEEN
 from trace_robot.report.server import Site
 from trace_robot.run.optimizers import create_optimizer
 from trace_robot.run.run import Run
@@ -151,7 +151,7 @@ def execute_command(number: int, run: str) -> Callable[[], None]:
         for stream in (out, error):
             stream.flush()
             text = stream.buffer.getvalue().decode("utf-8", "backslashreplace")
-            if found := CONTROL.search(text):
+            if found := UNSEEN.search(text):
                 raise WrongError(f"{command.name} printed {found.group()!r}")
             if SECRET in text or "Traceback" in text:
                 raise WrongError(f"{command.name} printed a secret or a traceback")
