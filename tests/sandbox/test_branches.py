@@ -16,7 +16,8 @@ import pytest
 from trace_robot import sandbox
 from trace_robot.errors import SandboxError
 from trace_robot.sandbox import Interface, Sandbox, protocol, spawn
-from trace_robot.sandbox.source import MAX_CHARS, SOURCE_NAME, line_in_source
+from trace_robot.sandbox.sandbox import MAX_SOURCE_CHARS
+from trace_robot.sandbox.source import SOURCE_NAME, line_in_source
 from trace_robot.sandbox.spawn import SpawnedForkServer
 
 
@@ -75,10 +76,10 @@ def test_a_message_that_comes_in_pieces_is_read_whole_and_half_of_one_is_an_end(
 
 
 def test_a_text_that_is_too_long_is_refused_before_it_is_read() -> None:
-    with Sandbox(Interface(1, 1), static_check=False) as box:
-        fault = box.load("#" * (MAX_CHARS + 1))
+    with Sandbox(Interface(1, 1)) as box:
+        fault = box.load("#" * (MAX_SOURCE_CHARS + 1))
         assert fault is not None
-        assert fault.message.endswith(f"{MAX_CHARS + 1} characters, more than {MAX_CHARS}")
+        assert fault.message.endswith(f"{MAX_SOURCE_CHARS + 1} characters, more than {MAX_SOURCE_CHARS}")
         assert box.load("def act(o):\n    return [1.0]\n") is None
 
 
