@@ -8,7 +8,7 @@ import pytest
 
 from helpers.answers import action, fault
 from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
-from trace_robot.sandbox.source import line_in_source
+from trace_robot.sandbox.source import MAX_CHARS, line_in_source
 from trace_robot.spec import Array
 
 ZEROS = np.zeros((1, 1))
@@ -191,6 +191,12 @@ def test_a_text_that_the_check_cannot_read_has_a_process_for_each_episode(unchec
         f"import numpy as np\nnp.kept = getattr(np, 'kept', 0) + {deep}\ndef act(o):\n    return [np.kept]\n"
     )
     assert [action(answer(unchecked, draws)).tolist() for _ in range(3)] == [[1.0]] * 3
+
+
+def test_a_text_too_long_to_be_read_has_a_process_for_each_episode(unchecked: Sandbox) -> None:
+    draws = "import numpy as np\nnp.kept = getattr(np, 'kept', 0) + 1\ndef act(o):\n    return [np.kept]\n"
+    long = draws + "#" * MAX_CHARS
+    assert [action(answer(unchecked, long)).tolist() for _ in range(3)] == [[1.0]] * 3
 
 
 def test_recursion_reaches_as_deep_in_lock_step_as_alone(checked: Sandbox) -> None:

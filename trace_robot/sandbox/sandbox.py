@@ -13,11 +13,12 @@ from trace_robot.fault import Fault, Limits
 from trace_robot.sandbox.client import ControllerClient, ControllerText
 from trace_robot.sandbox.lockstep import LockstepEpisodes
 from trace_robot.sandbox.protocol import MAX_EPISODES, Interface, read_records
-from trace_robot.sandbox.source import MAX_CHARS, refusal
+from trace_robot.sandbox.source import refusal
 from trace_robot.sandbox.static_check.check import check, modules_of
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.spec import Array
 
+MAX_SOURCE_CHARS = 1_000_000  # beyond what the static check reads: the corpora run longer texts without it
 _FLOAT64 = np.dtype("<f8")  # made once: numpy reads the text each time
 
 
@@ -105,8 +106,8 @@ class Sandbox:
         if self._failed is not None and self._failed[0].is_same(source, trace):
             return self._failed[1]
         self._loaded = self._episodes = None
-        if len(source) > MAX_CHARS:  # of the static check too, and a text may be run without it
-            return refusal(f"the source has {len(source)} characters, more than {MAX_CHARS}", None)
+        if len(source) > MAX_SOURCE_CHARS:
+            return refusal(f"the source has {len(source)} characters, more than {MAX_SOURCE_CHARS}", None)
         if self._static_check and (refusals := check(source)):
             return refusals[0]
         text = ControllerText(source, trace, (*modules_of(source, trace=trace), *self._preload))
