@@ -141,7 +141,6 @@ def execute_export(options: argparse.Namespace) -> int:
     """Write a run for an experiment tracker and print how to look at it."""
     from importlib import import_module
 
-    import trace_robot.export
     from trace_robot.export import content
     from trace_robot.safe_files import require_own
 
@@ -154,7 +153,7 @@ def execute_export(options: argparse.Namespace) -> int:
             require_own(run.folder)
         except OSError as error:
             raise RunError(f"cannot write {error.filename!r}: {error.strerror}; give --out DIR") from error
-    tracker = import_module(f"{trace_robot.export.__name__}.{options.to}")
+    tracker = import_module(f"trace_robot.export.{options.to}")
     where = str(tracker.write(exported, out))
     if options.json:
         write_json({"to": options.to, "where": where, "iterations": len(exported.steps)})
