@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from helpers.answers import action, fault
-from trace_robot.fault import MOST_CHARACTERS, line_in_source
+from trace_robot.fault import MOST_CHARACTERS
 from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
+from trace_robot.sandbox.source import line_in_source
 from trace_robot.spec import Array
 
 ZEROS = np.zeros((1, 1))
