@@ -10,15 +10,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import secrets
 import shutil
-import sqlite3
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -208,55 +205,6 @@ def require_regular(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise OSError(errno.EINVAL, "it is a symbolic link, or no regular file", str(path))
-
-
-def require_tables(schema: Sequence[sqlite3.Row], scripts: tuple[str, ...]) -> None:
-    """Refuse a database with views or triggers, or with tables of another form.
-
-    A view may run for ever.
-
-    Further tables do no harm: programs that copy databases make some.
-
-    Args:
-        schema: the rows of sqlite_master.
-        scripts: the SQL that makes the tables that are used.
-
-    Raises:
-        ValueError: it has them.
-    """
-    tables = _tables(scripts)
-    if len(schema) > 500:
-        raise ValueError("has more than 500 tables")
-    for row in schema:
-        table = row["type"] == "table" and not str(row["sql"]).upper().startswith("CREATE VIRTUAL")
-        index = row["type"] == "index" and (row["sql"] is None or row["tbl_name"] not in tables)
-        if not (table or index):
-            raise ValueError(f"has a {row['type']} {row['name']!r:.80}, which trace-robot does not make")
-    found = {
-        row["name"]: _plain_sql(row["sql"])
-        for row in schema
-        if row["type"] == "table" and row["name"] in tables
-    }
-    if found != tables:
-        raise ValueError("has tables of another form than trace-robot makes")
-
-
-@cache
-def _tables(scripts: tuple[str, ...]) -> dict[str, str]:
-    """Return the statement of every table that scripts make, by the table's name."""
-    connection = sqlite3.connect(":memory:")
-    try:
-        for script in scripts:
-            connection.executescript(script)
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-        return {name: _plain_sql(sql) for name, sql in rows}
-    finally:
-        connection.close()
-
-
-def _plain_sql(sql: str) -> str:
-    """Return a statement without comments, which differ in the first stores."""
-    return " ".join(re.sub(r"--[^\n]*", "", sql).split())
 
 
 def inflate(data: bytes, most: int = MOST_BYTES) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +22,7 @@ from trace_robot.errors import RunError, TraceRobotError, UnknownNameError
 from trace_robot.report.escape import open_video
 from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render, render_runs, run_rows
 from trace_robot.report.page import page_of
+from trace_robot.safe_files import is_file
 from trace_robot.store.database import FILE
 from trace_robot.store.history import History, RunInfo
 
@@ -263,7 +264,7 @@ def _named(history: History, name: str) -> RunInfo:
 
 def _version(runs: Sequence[RunInfo]) -> str:
     """Return a hash of the state of runs, by which a page notices changes."""
-    # Videos are counted on disk: they are rendered after the store was written.
+    # Videos are counted on disk, following no link: they are rendered after the store was written.
     state = [
         (
             run.name,
@@ -271,11 +272,16 @@ def _version(runs: Sequence[RunInfo]) -> str:
             run.updated,
             run.iterations,
             run.candidates,
-            sum(1 for _ in run.folder.glob("iterations/*/episode.mp4")),
+            sum(is_file(run.folder.parent, name) for name in _videos(run)),
         )
         for run in runs
     ]
     return hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _videos(run: RunInfo) -> Iterator[str]:
+    """Yield the paths below the folder of runs that the videos of a run may have."""
+    return (f"{run.name}/iterations/{number:03d}/episode.mp4" for number in range(run.iterations + 1))
 
 
 def _state(version: str) -> Answer:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import RunError
-from trace_robot.safe_files import require_regular, require_tables
+from trace_robot.safe_files import require_regular
+from trace_robot.store.records import require_tables
 from trace_robot.workspace import STORE
 
 FILE = STORE
@@ -125,9 +126,8 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
         RunError: the store is locked, full, damaged or not writable.
     """
     with faults(path):
-        connection.execute(
-            "BEGIN IMMEDIATE"
-        )  # waits for another writer here, rather than fails at the first write
+        # Waits for another writer here, rather than fails at the first write.
+        connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
             connection.execute("COMMIT")
