@@ -141,7 +141,7 @@ class AddRequestField(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Add a field; refuse one that is both a value and has fields."""
+        """Add a field, unless another one is in its place."""
         *places, last = values[0]
         fields = place = getattr(namespace, self.dest) or {}
         for name in places:
