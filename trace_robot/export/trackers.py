@@ -187,7 +187,9 @@ def _metrics(content: Content) -> list[Any]:
 
 
 def write_wandb(content: Content, out: Path) -> Path:
-    """Write a run below a folder, for ``wandb sync``; WANDB_MODE=online uploads it.
+    """Write a run below a folder, for ``wandb sync``.
+
+    WANDB_MODE=online uploads it.
 
     Args:
         content: of the run.

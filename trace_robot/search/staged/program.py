@@ -142,11 +142,14 @@ class StagedProgram:
 
 
 def spiral_step(spiral: float, tries: int) -> tuple[float, float]:
-    """Return a level step, metres along x and y, of Vogel's spiral: even over a growing disk.
+    """Return a level step of Vogel's spiral, which is even over a growing disk.
 
     Args:
         spiral: metres; the radius is this times the square root of ``tries``.
-        tries: how many were made before; 0 gives no step.
+        tries: how many were made before. 0 gives no step.
+
+    Returns:
+        Metres along x and y.
     """
     radius, angle = spiral * math.sqrt(tries), TURN * tries
     return radius * math.cos(angle), radius * math.sin(angle)
