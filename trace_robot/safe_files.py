@@ -13,15 +13,22 @@ import os
 import secrets
 import shutil
 import stat
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+try:
+    import fcntl
+except ImportError:  # Windows, where the sandbox cannot confine a controller either
+    fcntl = None  # type: ignore[assignment]
+
 MOST_BYTES = 64 * 2**20  # of one file, text or unpacked recording; the largest video seen was 2 MB
 MOST_JSON = 32 * 2**20  # Python's objects take up to twenty times the space of their text
 MOST_DEPTH = 100  # of nested JSON; settings have 3 levels, and recursion ends at about 1,000
+TRIES, PAUSE = 5, 0.05  # seconds; ``is_locked`` holds a lock for microseconds
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _BASE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -81,6 +88,59 @@ def open_descriptor(root: Path, name: str, flags: int) -> int:
             os.close(descriptor)
             raise OSError(errno.EINVAL, "it is not a regular file")
         return descriptor
+
+
+def open_locked(root: Path, name: str) -> int | None:
+    """Open a file below a folder, made if it is not there, and lock it (flock).
+
+    The kernel releases the lock when the descriptor is closed, however the process ends.
+
+    Args:
+        root: the folder.
+        name: as of ``open_read``.
+
+    Returns:
+        The descriptor, None where another process holds the lock.
+
+    Raises:
+        OSError: as of ``open_read``, or the file cannot be written.
+    """
+    descriptor = open_descriptor(root, name, os.O_RDWR | os.O_CREAT)
+    for _ in range(TRIES):
+        if _lock(descriptor):
+            return descriptor
+        time.sleep(PAUSE)
+    os.close(descriptor)
+    return None
+
+
+def is_locked(root: Path, name: str) -> bool:
+    """Return whether a process, this one included, holds the lock of a file below a folder.
+
+    Args:
+        root: the folder.
+        name: as of ``open_read``; a file that cannot be read is not locked.
+    """
+    try:
+        descriptor = open_descriptor(root, name, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # A shared lock, so that several may ask at once. flock belongs to the descriptor: closing this one does not
+        # release a lock that this process holds by another, as it would with POSIX locks.
+        return fcntl is not None and not _lock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, shared: bool = False) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def is_file(root: Path, name: str) -> bool:
