@@ -115,11 +115,11 @@ def open_locked(root: Path, name: str) -> int | None:
 
 
 def is_locked(root: Path, name: str) -> bool:
-    """Return whether a process, this one included, holds the lock of a file below a folder.
+    """Return whether a process holds the lock of a file, this one included.
 
     Args:
         root: the folder.
-        name: as of ``open_read``; a file that cannot be read is not locked.
+        name: as of ``open_read``. A file that cannot be read is not locked.
     """
     try:
         descriptor = open_descriptor(root, name, os.O_RDONLY)

@@ -92,9 +92,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
     def equip(self, equipment: Equipment) -> None:
         """Give its episodes a world, a success that must last, or measures of quality."""
         bounds, simulation = np.ones(4), (self.simulation.model, self.simulation.data)
-        self._equipped = EquippedEpisode(
-            equipment, self.task_spec, -bounds, bounds, 1 / CONTROL_RATE, simulation
-        )
+        self._equipped = equipment.episode(self.task_spec, (-bounds, bounds), 1 / CONTROL_RATE, simulation)
         self.task_spec = replace(self.task_spec, options={**self.task_spec.options, **equipment.to_options()})
 
     def reset(

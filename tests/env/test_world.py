@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from trace_robot.env import registry
-from trace_robot.env.world import World, WorldSet, read_worlds
+from trace_robot.env.world import World, WorldSet
 from trace_robot.env.world_episode import EpisodeWorld, WorldPhysics, numbers_of
 from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError
 from trace_robot.rollout import Job, RolloutEngine
@@ -296,26 +294,9 @@ def test_physics_of_an_environment_without_a_model_is_refused_and_sight_works(po
     assert np.array_equal(seen[3:], true[3:])
 
 
-def test_worlds_are_the_same_after_json(tmp_path: Path) -> None:
+def test_worlds_are_the_same_after_json() -> None:
     worlds = WorldSet.from_data([EVERYTHING, {"name": "late", "action_delay": 0.1}])
-    file = tmp_path / "worlds.json"
-    file.write_text(json.dumps(worlds.to_data()))
-    assert WorldSet.from_data(read_worlds(str(file))) == worlds
-
-
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, " " * 1_000_001, '{"mass": NaN}', b"\xff"])
-def test_a_file_that_is_no_json_of_worlds_is_one_line(text: str | bytes, tmp_path: Path) -> None:
-    file = tmp_path / "worlds.json"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ValueMismatchError) as raised:
-        WorldSet.from_data(read_worlds(str(file)))
-    assert "\n" not in str(raised.value)
-
-
-def test_a_pipe_in_place_of_a_file_of_worlds_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "worlds.json")
-    with pytest.raises(ValueMismatchError, match="no regular file"):
-        read_worlds(str(tmp_path / "worlds.json"))
+    assert WorldSet.from_data(json.loads(json.dumps(worlds.to_data()))) == worlds
 
 
 HOLDING = """
@@ -408,14 +389,3 @@ def test_every_kind_of_environment_says_in_each_step_when_success_came(point_mas
         assert ("first_success_step" in info) is lasting
         assert ("longest_success_steps" in info) is lasting
         env.close()
-
-
-def test_a_set_of_worlds_has_a_name() -> None:
-    standard = WorldSet.from_data(read_worlds("standard"))
-    assert standard.physical
-    assert {world.name for world in standard.worlds} == {"nominal", "off", "late", "all at once"}
-    assert not WorldSet.from_data(read_worlds("signals")).physical
-    with pytest.raises(UnknownNameError, match=r"'standart'.*standard"):
-        read_worlds("standart")
-    with pytest.raises(ValueMismatchError, match="No such file"):
-        read_worlds("standart.json")

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from trace_robot.env.registry import environments, sets
-from trace_robot.env.world import read_worlds
+from trace_robot.env.world import STANDARD
 from trace_robot.errors import RunError, UnknownNameError, UsageError, unknown
 from trace_robot.settings import SEARCH_SECONDS, Settings, require_level
 
@@ -178,7 +178,7 @@ PROTOCOLS = {
             confirm=15,
             held_out=50,
             seeds=(0,),
-            options={"world": read_worlds("standard"), "hold": 1.5},
+            options={"world": list(STANDARD), "hold": 1.5},
         ),
     )
 }

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+from pathlib import Path
 from typing import Any, TypeAlias
 
+LARGEST_JSON = 1_000_000  # bytes of a file of worlds
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -91,15 +93,23 @@ def _hold_time(text: str) -> float | str:
     return value
 
 
-def worlds(text: str) -> Any:
-    """Return the plain data of the worlds of a name or a JSON file."""
-    from trace_robot.env.world import read_worlds
-    from trace_robot.errors import TraceRobotError
+def read_worlds(source: str) -> Any:
+    """Return the plain data of worlds: of a set by its name, or of a JSON file."""
+    from trace_robot.env.world import WORLDS
+    from trace_robot.errors import unknown
+    from trace_robot.safe_files import load_json, read_bytes
 
+    if source in WORLDS:
+        return list(WORLDS[source])
+    file = Path(source).resolve()
+    if not file.suffix and not file.exists():
+        raise argparse.ArgumentTypeError(str(unknown("set of worlds", source, WORLDS)))
     try:
-        return read_worlds(text)
-    except TraceRobotError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        return load_json(read_bytes(file.parent, file.name, LARGEST_JSON))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{source!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{source!r} must be a JSON file of worlds: {error}") from error
 
 
 def _keyword_argument(text: str) -> tuple[str, Any]:
@@ -200,7 +210,7 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> 
     )
     command.add_argument(
         "--worlds",
-        type=worlds,
+        type=read_worlds,
         metavar="NAME|FILE",
         help="standard, signals (standard without physics), or a JSON file of worlds; each episode gets one: noise,"
         " delays, other physics; see docs/robust.md",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import (
     Commands,
@@ -16,6 +16,7 @@ from trace_robot.cli.arguments import (
     add_output,
     add_workers,
     environment_options,
+    read_worlds,
 )
 from trace_robot.cli.console import console, create_table, escape, safe, write_json
 from trace_robot.errors import UsageError
@@ -50,7 +51,10 @@ def add_stress(commands: Commands) -> None:
     add_environment(command)
     command.add_argument("--policy", metavar="NAME|FILE", help="the controller (required, but for zoo)")
     command.add_argument(
-        "--battery", metavar="FILE", help="a JSON list of worlds (default: the standard battery)"
+        "--battery",
+        type=_battery,
+        metavar="FILE",
+        help="a JSON list of worlds (default: the standard battery)",
     )
     command.add_argument(
         "--tasks", metavar="NAME,..", help="with zoo: these tasks only (default: all it has)"
@@ -65,12 +69,18 @@ def add_stress(commands: Commands) -> None:
     add_output(command)
 
 
+def _battery(text: str) -> tuple[str, Any]:
+    """Return a battery's name, that of its file, and its worlds as plain data."""
+    from pathlib import Path
+
+    return Path(text).stem, read_worlds(text)
+
+
 def execute_stress(options: argparse.Namespace) -> int:
     """Roll out in every world, and print a row each, the worst one, and how it fails."""
     from trace_robot.bench.stress import BATTERY, STANDARD, Setting, settings_of, stress
     from trace_robot.bench.zoo import zoo
     from trace_robot.cli.progress import create_progress
-    from trace_robot.env.world import read_worlds
     from trace_robot.errors import unknown
     from trace_robot.rollout.engine import RolloutEngine
 
@@ -80,7 +90,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     battery: Sequence[Setting] = STANDARD
     name = BATTERY
     if options.battery is not None:
-        battery, name = settings_of(read_worlds(options.battery)), Path(options.battery).stem
+        battery, name = settings_of(options.battery[1]), options.battery[0]
     known = zoo() if every else {options.task: options.policy}
     tasks = options.tasks.split(",") if every and options.tasks else list(known)
     for task in tasks:

@@ -12,7 +12,6 @@ from gymnasium.spaces import Box
 
 from trace_robot.env import recording
 from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Transition
-from trace_robot.env.equipment import Equipment, EquippedEpisode
 from trace_robot.env.guard import (
     NUMBERS,
     StabilityMonitor,
@@ -29,6 +28,7 @@ from trace_robot.spec import Array, Scene, States
 
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
+    from trace_robot.env.equipment import Equipment, EquippedEpisode
     from trace_robot.env.tracking import Tracking
 
 NOT_TERMS = (*SUCCESS_FLAGS, "steps")  # entries of info that are no reward terms
@@ -105,14 +105,9 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             ValueMismatchError: it cannot have them; the message says why.
             UnknownNameError: a world names a field that there is not.
         """
-        inner = self.inner.unwrapped
-        self._equipped = EquippedEpisode(
-            equipment,
-            self.task_spec,
-            self._raw_low,
-            self._raw_high,
-            recording.step_seconds(inner),
-            recording.simulation(inner),
+        inner, bounds = self.inner.unwrapped, (self._raw_low, self._raw_high)
+        self._equipped = equipment.episode(
+            self.task_spec, bounds, recording.step_seconds(inner), recording.simulation(inner)
         )
         self.task_spec = replace(self.task_spec, options={**self.task_spec.options, **equipment.to_options()})
 

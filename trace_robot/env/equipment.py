@@ -34,8 +34,7 @@ class Equipment:
 
     Attributes:
         worlds: what differs from nominal, None for nothing.
-        hold: seconds for which success must last without a break; "end" for success in the last step of a whole
-            episode; None where its first step counts.
+        hold: seconds for which success must last; "end" for the last step of an episode; None for its first step.
         quality: whether to measure how well an episode was done.
     """
 
@@ -70,6 +69,27 @@ class Equipment:
         }
         return {name: value for name, value in given.items() if value is not None}
 
+    def episode(
+        self,
+        spec: TaskSpec,
+        bounds: tuple[Array, Array],
+        seconds: float | None,
+        physics: tuple[Any, Any] | None,
+    ) -> EquippedEpisode:
+        """Return what the steps of an environment pass through.
+
+        Args:
+            spec: of the environment.
+            bounds: (n,) and (n,), the lowest and the highest values of its action.
+            seconds: of a simulator step; None where it is not known.
+            physics: MuJoCo's model and data, None without them.
+
+        Raises:
+            ValueMismatchError: it cannot have this equipment; the message says why.
+            UnknownNameError: a world names a field that the environment does not have.
+        """
+        return EquippedEpisode(self, spec, bounds, seconds, physics)
+
 
 def _hold(value: Any) -> Hold:
     if value is None or value == "end":
@@ -89,27 +109,13 @@ class EquippedEpisode:
         self,
         equipment: Equipment,
         spec: TaskSpec,
-        low: Array,
-        high: Array,
+        bounds: tuple[Array, Array],
         seconds: float | None,
         physics: tuple[Any, Any] | None,
     ) -> None:
-        """Check that the environment can have this equipment.
-
-        Args:
-            equipment: what it is given.
-            spec: of the environment.
-            low: (n,) lower bounds of the environment's action.
-            high: (n,) upper bounds.
-            seconds: of a simulator step; None where it is not known.
-            physics: MuJoCo's model and data, None without them.
-
-        Raises:
-            ValueMismatchError: it cannot; the message says why.
-            UnknownNameError: a world names a field that the environment does not have.
-        """
+        """Check that the environment can have this equipment, see ``Equipment.episode``."""
         self.equipment, self._spec = equipment, spec
-        self._low, self._high, self._seconds = low, high, seconds
+        (self._low, self._high), self._seconds = bounds, seconds
         self._physics: WorldPhysics | None = None
         worlds = equipment.worlds
         if worlds is not None:
@@ -246,14 +252,9 @@ def equip(env: Any, spec: TaskSpec, equipment: Equipment) -> Any:
     """Return an environment with equipment.
 
     Args:
-        env: of a plug-in. A class with a method ``equip`` passes each simulator step through its equipment; any other
-            is wrapped, and then a step of the environment is a step of the world.
+        env: of a plug-in. One with a method ``equip`` passes simulator steps through it; others are wrapped.
         spec: of the environment.
-        equipment: what it is given.
-
-    Raises:
-        ValueMismatchError: the environment cannot have it; the message says why.
-        UnknownNameError: a world names a field that the environment does not have.
+        equipment: what it is given. Raises what ``Equipment.episode`` does.
     """
     if callable(getattr(env.unwrapped, "equip", None)):
         env.unwrapped.equip(equipment)
@@ -267,9 +268,8 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
     def __init__(self, env: Any, spec: TaskSpec, equipment: Equipment) -> None:
         """Wrap an environment whose observations are flat vectors, as of ``equip``."""
         super().__init__(env)
-        inner = env.unwrapped
-        bounds = np.array(spec.low), np.array(spec.high)
-        self._equipped = EquippedEpisode(equipment, spec, *bounds, step_seconds(inner), simulation(inner))
+        inner, bounds = env.unwrapped, (np.array(spec.low), np.array(spec.high))
+        self._equipped = equipment.episode(spec, bounds, step_seconds(inner), simulation(inner))
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode, and return what is seen and the info.

@@ -11,16 +11,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trace_robot.errors import ValueMismatchError, unknown
-from trace_robot.safe_files import load_json, require_regular
-from trace_robot.stats import stream
 
 Range = tuple[float, float]
 LONGEST_DELAY = 10.0  # seconds
-LARGEST_FILE = 1_000_000  # bytes
+# The number of each random stream. They are part of what a condition means, and never change.
+STREAMS = {
+    "error": 1,
+    "noise": 2,
+    "loss": 3,
+    "action_noise": 4,
+    "action_loss": 5,
+    "constants": 6,
+    "physics": 7,
+    "push": 8,
+    "choice": 10,
+}
 # To train in, each as often as it stands here. What is off by a constant comes twice: it is what costs most.
 STANDARD: tuple[Mapping[str, Any], ...] = (
     {"name": "nominal"},
@@ -271,28 +281,24 @@ class WorldSet:
         return any(world.physical for world in self.worlds)
 
 
-def read_worlds(source: str) -> Any:
-    """Return the plain data of worlds: a world, or a list of them.
+def stream(seed: int, name: str) -> np.random.Generator:
+    """Return the random stream of a condition for one kind of difference.
 
     Args:
-        source: a name in ``WORLDS``, or the path of a JSON file, which may be anywhere, also a link.
-
-    Raises:
-        UnknownNameError: it is neither a name nor a path.
-        ValueMismatchError: the file cannot be read, is no JSON, or larger or deeper than any list of worlds.
+        seed: of the condition.
+        name: a key of ``STREAMS``.
     """
-    if source in WORLDS:
-        return list(WORLDS[source])
-    file = Path(source)
-    if not file.suffix and not file.exists():
-        raise unknown("set of worlds", source, WORLDS)
-    try:
-        require_regular(file.resolve())
-        with file.open("rb") as opened:
-            return load_json(opened.read(LARGEST_FILE + 1), LARGEST_FILE)
-    except OSError as error:
-        raise ValueMismatchError(
-            f"{source!r} cannot be read: {error.strerror}; give a name or a JSON file"
-        ) from error
-    except ValueError as error:
-        raise ValueMismatchError(f"{source!r} must be a JSON file of worlds: {error}") from error
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((0x776F726C64, STREAMS[name], seed))))
+
+
+def between(bounds: tuple[float, float], shares: Any) -> Any:
+    """Return factors between two ends, evenly on a logarithmic scale.
+
+    A half is then as likely as a double.
+
+    Args:
+        bounds: (low, high), both above 0.
+        shares: numbers from 0 to 1, of any shape.
+    """
+    low, high = bounds
+    return np.exp(math.log(low) + shares * (math.log(high) - math.log(low)))

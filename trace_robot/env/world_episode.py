@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trace_robot.env.world import between, stream
 from trace_robot.errors import EnvironmentFault, ValueMismatchError, unknown
 from trace_robot.spec import Array, TaskSpec
-from trace_robot.stats import between, stream
 
 if TYPE_CHECKING:
     from trace_robot.env.world import Range, World, WorldSet
