@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError
 from trace_robot.report.escape import open_video
 from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render, render_runs, run_rows
+from trace_robot.report.iterations import STRESS
 from trace_robot.report.page import page_of
 from trace_robot.store.database import FILE
 from trace_robot.store.history import History, RunInfo
@@ -156,7 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 # The whole address space of a run. Digits are bounded, since int() of a long number takes quadratic time.
 _RUN = re.compile(
-    r"/run/(?P<name>[^/]+)/(?P<rest>state|iteration/(?P<row>\d{1,9})|video/(?P<film>\d{1,9})\.mp4|)"
+    r"/run/(?P<name>[^/]+)/"
+    r"(?P<rest>state|iteration/(?P<row>\d{1,9})|video/(?P<film>\d{1,9})\.mp4|stress/(?P<world>\d{1,3})\.mp4|)"
 )
 
 
@@ -214,6 +216,8 @@ class Site:
                 return _state(_version([run]))
             if match["film"]:
                 return _film(history, run, int(match["film"]))
+            if match["world"]:
+                return _failure(run, int(match["world"]))
             if match["row"]:
                 return _iteration(history, run, int(match["row"]))
             return _page(history, run)
@@ -250,7 +254,17 @@ def _film(history: History, run: RunInfo, number: int) -> Answer:
     raise UnknownNameError(f"the run {run.name!r} has no video of iteration {number}")
 
 
+def _failure(run: RunInfo, world: int) -> Answer:
+    """Return the video of a world's failure, opened as in ``_film``."""
+    with suppress(OSError):
+        video = run.folder / STRESS / f"{world:02d}.mp4"
+        return Answer(kind="video/mp4", file=open_video(video, run.folder))
+    raise UnknownNameError(f"the run {run.name!r} has no video of world {world}")
+
+
 def _address(video: Path) -> str:
+    if video.parent.name == STRESS:
+        return f"{STRESS}/{int(video.stem)}.mp4"
     return f"video/{int(video.parent.name)}.mp4"
 
 
@@ -272,10 +286,19 @@ def _version(runs: Sequence[RunInfo]) -> str:
             run.iterations,
             run.candidates,
             sum(1 for _ in run.folder.glob("iterations/*/episode.mp4")),
+            _written(run.folder / f"{STRESS}.json"),
         )
         for run in runs
     ]
     return hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _written(path: Path) -> int:
+    """Return when a file was written, in nanoseconds, 0 without it; a link is not followed."""
+    try:
+        return path.lstat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _state(version: str) -> Answer:

@@ -116,7 +116,7 @@ class Run:
                 )
             with RunLock(place):
                 writer, header = store.reopen(place.name)
-                header = header if header.own else strangers_header(header)
+                header = usable_header(header)
                 config = OptimizerConfig.restore(header, optimizer, model, base_url, changes)
                 settings = header.settings
                 if began_unbounded(writer.journal):
@@ -218,6 +218,11 @@ WORDS = {
     "tune": (True, False),
     "video": (True, False),
 }
+
+
+def usable_header(header: RunHeader) -> RunHeader:
+    """Return what is used of a run: all where this user began it, else ``strangers_header``."""
+    return header if header.own else strangers_header(header)
 
 
 def strangers_header(header: RunHeader) -> RunHeader:

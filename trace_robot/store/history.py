@@ -39,6 +39,7 @@ from trace_robot.store.records import (
 
 if TYPE_CHECKING:
     from trace_robot.store.codec import Recording
+    from trace_robot.store.rows import RunHeader
 
 __all__ = [
     "STATUSES",
@@ -145,6 +146,13 @@ class History:
                 iterations.append(iteration)
                 best = iteration if iteration.better else best
         return iterations
+
+    def header(self, run: RunInfo) -> RunHeader:
+        """Return what a run began with; ``own`` says whether this user began it."""
+        from trace_robot.store.rows import header_of  # numpy, as in ``recording``
+
+        with decoding(f"the run {run.name!r}"):
+            return header_of(next(self._rows("SELECT * FROM runs WHERE id = ?", run.id)))
 
     def candidates(self, run: RunInfo) -> list[CandidateInfo]:
         """Return the candidates in the order in which they were evaluated."""
