@@ -309,11 +309,11 @@ def _worlds(data: Any, run: RunInfo, iterations: Sequence[IterationInfo], source
     if not rates:
         raise ValueError("rows must have episodes in one world or more")
     rate, bar = min(rates, key=lambda pair: pair[0])
-    worst = f"Worst: {bar.title}, with success {bar.value}. "
-    if rate == 100:
-        worst = "No world made it fail. "
     mean = statistics.fmean(rate for rate, _ in rates) / 100
-    worst += f"Mean success {mean:.2f} of {len(rates)} world{'' if len(rates) == 1 else 's'}."
+    count = f"{len(rates)} world{'' if len(rates) == 1 else 's'}"
+    worst = f"Worst of {count}: “{bar.title}” with success {bar.value}; the mean is {mean:.2f}."
+    if rate == 100:
+        worst = f"It succeeded in every episode of {count}."
     note = (
         f"Battery {_brief(checked.text('battery'))} on held-out conditions, seed {checked.seed('seed')}, control"
         f" {_brief(checked.text('control'))}. The marks are the rate with its 95 % interval; measures are medians."
@@ -328,7 +328,7 @@ def _of(data: Any, checked: CheckedRow, iterations: Sequence[IterationInfo]) -> 
     if "controller_sha256" not in data:  # of stress --json with another controller
         return ""
     best = [item for item in iterations if item.better][-1:]
-    of = f" It was measured with the controller of iteration {checked.integer('iteration')}"
+    of = f" Measured with the controller of iteration {checked.integer('iteration')}"
     if not best or checked.text("controller_sha256") == best[0].digest:
         return f"{of}."
     return f"{of}; the best is another one now, that of iteration {best[0].number}."
@@ -345,7 +345,8 @@ def _world(place: int, data: Any, run: RunInfo, source: Source) -> WorldView:
     # The interval is computed again rather than believed.
     bar = stage(name, Score(row.amount("success", 1), episodes), "of {}, ", interval=True)
     found = {key: value for key, value in dict(data["measures"]).items() if value is not None}
-    measures = {key: f"{CheckedRow(found).amount(key):.3g}" for key in MEASURES if key in found}
+    medians = {key: CheckedRow(found).amount(key) for key in MEASURES if key in found}
+    measures = {key: f"{each:.3g}" if each < 999.5 else f"{each:,.0f}" for key, each in medians.items()}
     failures = _listed(data, "failures", least=0)
     typical = _brief(row.text("typical_failure"))
     # Only the name that ``trace-robot stress`` gives it, and only a file: no path of a stranger is looked at.
