@@ -79,7 +79,7 @@ def test_the_worst_world_is_first_then_every_world_then_how_it_fails(run: RunInf
     assert text.startswith("In other worlds Worst of 3 worlds: “stays” with success 0.30; the mean is 0.70.")
     assert "Battery standard-1 on held-out conditions, seed 0, control raw." in text
     assert "time to success (s) peak contact force (N)" in text
-    assert "jerk" not in text  # no world has it
+    assert "jerk" not in text  # measured in no world
     assert "late 0.80 of 10, 0.49 to 0.94 0.812 1,234" in text
     assert "heavy it shows no MuJoCo model" in text
     # The worst first, and open; what did not fail is not there.

@@ -195,7 +195,7 @@ def _find(options: argparse.Namespace) -> _StressedRun:
     """Return the run that takes the place of TASK, within what is believed of it."""
     from trace_robot.env.equipment import OPTIONS
     from trace_robot.policy import Policy
-    from trace_robot.run.run import usable_header
+    from trace_robot.run.run import stored_header
 
     try:
         history, info = find_run(options.task, runs_folder(options))
@@ -204,9 +204,8 @@ def _find(options: argparse.Namespace) -> _StressedRun:
             f"stress {options.task} needs --policy NAME|FILE for an environment, or a run in its place: {error}"
         ) from error
     with history:
-        header = history.header(info)
+        header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)
-    settings = usable_header(header).settings  # refuses what a stranger's run may not name
     if environment_options(options):
         raise UsageError("the environment is the run's; --task, --env-arg, --hold and --worlds need --policy")
     if options.videos:
@@ -218,15 +217,15 @@ def _find(options: argparse.Namespace) -> _StressedRun:
     return _StressedRun(
         info,
         iteration,
-        settings.task,
-        {name: value for name, value in settings.options.items() if name not in OPTIONS},
+        header.settings.task,
+        {name: value for name, value in header.settings.options.items() if name not in OPTIONS},
         header.spec.control,
         Policy.from_text(iteration.controller, f"{info.name}, iteration {iteration.number}"),
     )
 
 
 def _finish_run(run: _StressedRun, report: StressReport, options: argparse.Namespace) -> int:
-    """Print the report of a run's controller, and write it and its videos into the run."""
+    """Print the report of a run's controller, and write it into the run's folder."""
     from trace_robot.store.folder import plain_json
 
     data = {

@@ -255,7 +255,7 @@ class WorldView:
 
 @dataclass(frozen=True, slots=True)
 class WorldsView:
-    """The section on other worlds; ``problem`` stands in its place where it cannot be shown.
+    """The section on other worlds, or ``problem`` in its place.
 
     Attributes:
         worst: a sentence on the worst world.

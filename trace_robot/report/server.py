@@ -294,7 +294,7 @@ def _version(runs: Sequence[RunInfo]) -> str:
 
 
 def _written(path: Path) -> int:
-    """Return when a file was written, in nanoseconds, 0 without it; a link is not followed."""
+    """Return when a file or a link was written, in nanoseconds, 0 without it."""
     try:
         return path.lstat().st_mtime_ns
     except OSError:

@@ -39,7 +39,6 @@ from trace_robot.store.records import (
 
 if TYPE_CHECKING:
     from trace_robot.store.codec import Recording
-    from trace_robot.store.rows import RunHeader
 
 __all__ = [
     "STATUSES",
@@ -147,12 +146,10 @@ class History:
                 best = iteration if iteration.better else best
         return iterations
 
-    def header(self, run: RunInfo) -> RunHeader:
-        """Return what a run began with; ``own`` says whether this user began it."""
-        from trace_robot.store.rows import header_of  # numpy, as in ``recording``
-
+    def row(self, run: RunInfo) -> sqlite3.Row:
+        """Return a run's row as it is stored, unchecked."""
         with decoding(f"the run {run.name!r}"):
-            return header_of(next(self._rows("SELECT * FROM runs WHERE id = ?", run.id)))
+            return next(self._rows("SELECT * FROM runs WHERE id = ?", run.id))
 
     def candidates(self, run: RunInfo) -> list[CandidateInfo]:
         """Return the candidates in the order in which they were evaluated."""
