@@ -22,7 +22,7 @@ demo: install ## optimize a pick-and-place controller from nothing, no key neede
 test: install-test browser check ## linter, type checker, whole test suite
 	$(BIN)/pytest -n $(JOBS) $(TESTS)
 
-fuzz: install-test ## odd replies, graphs, stores, folders, policies and recordings, all targets side by side for an hour
+fuzz: install-test ## nine readers of odd replies, graphs, stores, folders, policies, recordings and more, side by side for an hour
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n 9 tests/fuzz
 
 check: lint types ## linter and type checker

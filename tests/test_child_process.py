@@ -14,6 +14,8 @@ import pytest
 
 from trace_robot.child_process import (
     JsonLines,
+    OutputLog,
+    captured_output,
     clean_environment,
     is_inherited,
     python_command,
@@ -218,3 +220,41 @@ def test_a_child_imports_nothing_of_the_folder_it_starts_in(tmp_path: Path) -> N
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "[]\n")
+
+
+@pytest.mark.parametrize(("first", "stays"), [("/a/library", True), ("", False), (None, False)])
+def test_the_command_leaves_the_first_folder_of_modules_unless_it_is_the_current_one(
+    first: str | None, stays: bool, tmp_path: Path
+) -> None:
+    entry = str(tmp_path) if first is None else first
+    program = f"""
+import runpy, sys
+sys.path[0] = {entry!r}
+sys.argv = ["trace-robot", "--version"]
+try:
+    runpy.run_module("trace_robot", run_name="__main__")
+except SystemExit:
+    print({entry!r} in sys.path)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == str(stays)
+
+
+def test_the_command_starts_in_a_folder_that_was_removed(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = f"import os, sys; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r});"
+    program += " os.execv(sys.executable, [sys.executable, '-m', 'trace_robot', '--version'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_line_without_an_end_is_read_in_pieces() -> None:
+    log = OutputLog()
+    with captured_output(log):
+        os.write(1, b"x" * 3 * 2**16)
+    assert log.lines == 3

@@ -29,7 +29,7 @@ LEFT_OUT = (
     "rollouts/runs/",
     "tests/fixtures/",
     "tests/test_prose.py",
-    "trace_robot/optimizers/prompt/wording.py",  # prompts, which the recordings hold
+    "trace_robot/optimizers/prompt/__init__.py",  # prompts, which the recordings hold
 )
 FIRST_LINE = 80
 

@@ -30,9 +30,8 @@ from types import MappingProxyType
 from typing import IO, Any
 
 LOOK_EVERY = 0.5  # seconds between two reads of the scheduler's counters
-CONTENDED = (
-    0.2  # part of the time that this process waits for a third one, from which it releases the processor
-)
+# The part of the time that this process waits for a third one, from which it releases the processor.
+CONTENDED = 0.2
 AWAY = 1.0  # seconds until it is pinned again
 
 
@@ -144,10 +143,12 @@ import runpy
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s@]{0,1000}@")
-# A worker has one processor; a numerical library that starts a thread for each would only wait for the others.
-ONE_THREAD: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-)
+# A worker has one processor; a numerical library that starts a thread for each would only wait for the others. A
+# controller's process may have one thread only, and these libraries start theirs on their first use.
+_THREADS = """
+    OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS BLIS_NUM_THREADS VECLIB_MAXIMUM_THREADS NUMEXPR_NUM_THREADS
+"""
+ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(_THREADS.split(), "1"))
 
 FIRST_LINES, LAST_LINES, LINE_LENGTH = 200, 100, 500  # of what foreign code prints; the rest is counted
 
@@ -307,8 +308,7 @@ def captured_output(log: OutputLog | None = None) -> Iterator[None]:
             text.detach()
             if log is not None:
                 file.seek(0)
-                for line in file:
-                    log.add(line)
+                log.read(file)
 
 
 def _duplicate(descriptor: int) -> int | None:

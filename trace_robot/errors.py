@@ -36,7 +36,17 @@ The command line shows the text of any of them as one line and exits with 1.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# Terminal control characters except tab and newline (C0, DEL, C1), and Unicode's format characters, separators and
+# surrogates: with those that reverse the direction of writing or are not seen, text can pretend to be other text
+# ("Trojan source", CVE-2021-42574).
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
 
 
 class TraceRobotError(Exception):
@@ -105,12 +115,17 @@ class ContextLengthError(ModelError):
         message: what the endpoint answered.
         limit: tokens of its context, None where it does not name them.
         prompt: most tokens of a prompt, where the user asks for it in place of the endpoint.
+        strict: whether a ``prompt`` that leaves no room for the variables is an error. In the journals of earlier
+            versions it was none, and these must go on as they did.
     """
 
-    def __init__(self, message: str, limit: int | None = None, prompt: int | None = None) -> None:
+    def __init__(
+        self, message: str, limit: int | None = None, prompt: int | None = None, *, strict: bool = True
+    ) -> None:
         super().__init__(message)
         self.limit = limit
         self.prompt = prompt
+        self.strict = strict
 
 
 class BudgetExceededError(ModelError):
@@ -145,6 +160,22 @@ class ChangedRunError(RunError):
 
     It would not be the same run.
     """
+
+
+def spelled(text: str, *, kept: str = "") -> str:
+    r"""Return ``text`` with control characters and hidden ones escaped, such as \x1b.
+
+    Messages quote what models, files and strangers wrote; terminal and pages pass every text through here.
+
+    Args:
+        text: any string, lone surrogates included.
+        kept: characters of ``UNSEEN`` that stay.
+    """
+
+    def escape(match: re.Match[str]) -> str:
+        return match[0] if match[0] in kept else match[0].encode("unicode_escape").decode()
+
+    return UNSEEN.sub(escape, text)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+# Of a controller, as text; its syntax tree takes up to a thousand times as much memory.
+MOST_CHARACTERS: Final = 200_000
 HANG_SECONDS: Final = 30.0  # of an environment's reset or step, beyond the longest one so far
 MAKE_SECONDS: Final = 120.0  # to make an environment, which may load or compile much
 # How the message of a fault begins that ended a worker: the environment's doing, as controllers run elsewhere.

@@ -10,21 +10,25 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import secrets
 import shutil
-import sqlite3
 import stat
+import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows, where the sandbox cannot confine a controller either
+    fcntl = None  # type: ignore[assignment]
 
 MOST_BYTES = 64 * 2**20  # of one file, text or unpacked recording; the largest video seen was 2 MB
 MOST_JSON = 32 * 2**20  # Python's objects take up to twenty times the space of their text
 MOST_DEPTH = 100  # of nested JSON; settings have 3 levels, and recursion ends at about 1,000
+TRIES, PAUSE = 5, 0.05  # seconds; ``is_locked`` holds a lock for microseconds
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _BASE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -84,6 +88,59 @@ def open_descriptor(root: Path, name: str, flags: int) -> int:
             os.close(descriptor)
             raise OSError(errno.EINVAL, "it is not a regular file")
         return descriptor
+
+
+def open_locked(root: Path, name: str) -> int | None:
+    """Open a file below a folder, made if it is not there, and lock it (flock).
+
+    The kernel releases the lock when the descriptor is closed, however the process ends.
+
+    Args:
+        root: the folder.
+        name: as of ``open_read``.
+
+    Returns:
+        The descriptor, None where another process holds the lock.
+
+    Raises:
+        OSError: as of ``open_read``, or the file cannot be written.
+    """
+    descriptor = open_descriptor(root, name, os.O_RDWR | os.O_CREAT)
+    for _ in range(TRIES):
+        if _lock(descriptor):
+            return descriptor
+        time.sleep(PAUSE)
+    os.close(descriptor)
+    return None
+
+
+def is_locked(root: Path, name: str) -> bool:
+    """Return whether a process, this one included, holds the lock of a file below a folder.
+
+    Args:
+        root: the folder.
+        name: as of ``open_read``; a file that cannot be read is not locked.
+    """
+    try:
+        descriptor = open_descriptor(root, name, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # A shared lock, so that several may ask at once. flock belongs to the descriptor: closing this one does not
+        # release a lock that this process holds by another, as it would with POSIX locks.
+        return fcntl is not None and not _lock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, shared: bool = False) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def is_file(root: Path, name: str) -> bool:
@@ -208,55 +265,6 @@ def require_regular(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise OSError(errno.EINVAL, "it is a symbolic link, or no regular file", str(path))
-
-
-def require_tables(schema: Sequence[sqlite3.Row], scripts: tuple[str, ...]) -> None:
-    """Refuse a database with views or triggers, or with tables of another form.
-
-    A view may run for ever.
-
-    Further tables do no harm: programs that copy databases make some.
-
-    Args:
-        schema: the rows of sqlite_master.
-        scripts: the SQL that makes the tables that are used.
-
-    Raises:
-        ValueError: it has them.
-    """
-    tables = _tables(scripts)
-    if len(schema) > 500:
-        raise ValueError("has more than 500 tables")
-    for row in schema:
-        table = row["type"] == "table" and not str(row["sql"]).upper().startswith("CREATE VIRTUAL")
-        index = row["type"] == "index" and (row["sql"] is None or row["tbl_name"] not in tables)
-        if not (table or index):
-            raise ValueError(f"has a {row['type']} {row['name']!r:.80}, which trace-robot does not make")
-    found = {
-        row["name"]: _plain_sql(row["sql"])
-        for row in schema
-        if row["type"] == "table" and row["name"] in tables
-    }
-    if found != tables:
-        raise ValueError("has tables of another form than trace-robot makes")
-
-
-@cache
-def _tables(scripts: tuple[str, ...]) -> dict[str, str]:
-    """Return the statement of every table that scripts make, by the table's name."""
-    connection = sqlite3.connect(":memory:")
-    try:
-        for script in scripts:
-            connection.executescript(script)
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-        return {name: _plain_sql(sql) for name, sql in rows}
-    finally:
-        connection.close()
-
-
-def _plain_sql(sql: str) -> str:
-    """Return a statement without comments, which differ in the first stores."""
-    return " ".join(re.sub(r"--[^\n]*", "", sql).split())
 
 
 def inflate(data: bytes, most: int = MOST_BYTES) -> bytes:

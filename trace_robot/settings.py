@@ -24,7 +24,7 @@ BLOCKS = LARGEST // STRIDE  # 42,949
 
 
 class UnboundedSeed(int):
-    """A seed whose conditions are not kept below 2**32, of a run that 0.1 began.
+    """A seed whose block is beyond the whole ones, of a run that 0.1 began.
 
     Such a run is resumed with the conditions that it had.
     """
@@ -99,9 +99,9 @@ def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
         raise UsageError(f"seed must be 0 or more, got {seed}")
     if not 0 < episodes <= VALIDATION:
         raise UsageError(f"episodes must be from 1 to {VALIDATION}, got {episodes}")
-    start = seed * STRIDE + offset
-    if start + episodes > LARGEST and not isinstance(seed, UnboundedSeed):
-        start = seed % BLOCKS * STRIDE + offset
+    # By the seed alone, so that the first n conditions are the same for every number of them.
+    wraps = (seed + 1) * STRIDE > LARGEST and not isinstance(seed, UnboundedSeed)
+    start = (seed % BLOCKS if wraps else seed) * STRIDE + offset
     return tuple(range(start, start + episodes))
 
 

@@ -206,8 +206,6 @@ def test_an_environment_of_a_plug_ins_own_is_checked_in_every_step(result: Any, 
 def test_a_guarded_environment_has_its_own_attributes() -> None:
     inner = Own((TWO, np.int64(1), False, False, {}))
     env = guarded(inner, "mine.py")
-    env.record_states = True
-    assert inner.record_states
     assert env.result is inner.result
     env.reset(seed=0)
     assert env.step(ONE)[1] == 1.0
@@ -225,6 +223,23 @@ def test_the_wrong_number_of_values_is_named_when_an_environment_is_described(va
 
     with pytest.raises(EnvironmentFault, match=rf"^Wrong fails in its first step: step must .* got {values}"):
         plug(Environment("wrong", "x", make=Wrong)).describe("wrong")
+
+
+def test_a_slow_environment_is_not_looked_at_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trace_robot.env.description.LOOK_SECONDS", 0.2)
+    steps: list[float] = []
+
+    class Slow(Own):
+        def __init__(self) -> None:
+            super().__init__((TWO, 0.0, False, False, {}))
+
+        def step(self, action: Any) -> Any:
+            time.sleep(0.05)
+            steps.append(time.monotonic())
+            return super().step(action)
+
+    assert plug(Environment("slow", "x", make=Slow)).describe("slow").success == ""
+    assert 1 <= len(steps) <= 5
 
 
 def late(env: Any) -> dict[str, Any]:

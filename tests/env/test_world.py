@@ -314,7 +314,7 @@ def test_a_file_that_is_no_json_of_worlds_is_one_line(text: str | bytes, tmp_pat
 
 def test_a_pipe_in_place_of_a_file_of_worlds_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "worlds.json")
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(ValueMismatchError, match="no regular file"):
         read_worlds(str(tmp_path / "worlds.json"))
 
 
@@ -417,5 +417,5 @@ def test_a_set_of_worlds_has_a_name() -> None:
     assert not WorldSet.from_data(read_worlds("signals")).physical
     with pytest.raises(UnknownNameError, match=r"'standart'.*standard"):
         read_worlds("standart")
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(ValueMismatchError, match="No such file"):
         read_worlds("standart.json")

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ SECRET = "the-secret-of-another-folder"
 WALL_SECONDS = 60.0  # of one call; waiting for a pipe that has no writer takes no CPU time
 MEMORY = 1 << 30  # bytes that one call may take beyond what the process has
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Event -> which of its arguments are paths.
-CHANGES = {
-    "os.chmod": (0,), "os.chown": (0,), "os.link": (0, 1), "os.mkdir": (0,), "os.remove": (0,), "os.rename": (0, 1),
-    "os.rmdir": (0,), "os.symlink": (1,), "os.truncate": (0,), "os.utime": (0,), "shutil.rmtree": (0,),
+# Event -> which of its arguments are paths, each with the one that is the descriptor of the folder it is relative to.
+CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.chmod": ((0, 2),), "os.chown": ((0, 3),), "os.link": ((0, 2), (1, 3)), "os.mkdir": ((0, 2),),
+    "os.remove": ((0, 1),), "os.rename": ((0, 2), (1, 3)), "os.rmdir": ((0, 1),), "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),), "os.utime": ((0, 3),), "shutil.rmtree": ((0, 1),),
 }  # fmt: skip
+LISTINGS = ("os.listdir", "os.scandir")
 PROCESSES = (
     "subprocess.Popen",
     "os.system",
@@ -36,9 +38,13 @@ PROCESSES = (
     "os.forkpty",
     "os.spawn",
 )
-PROGRAMS = ("dot",)  # graphviz draws the graphs of a report, where it is installed
+DRAWS = "dot"  # graphviz draws the graphs of a report, where it is installed
+READS = (
+    "ffmpeg"  # makes pictures of a video for a tracker; it opens the file by its path and would follow a link
+)
 CONNECTIONS = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
 CONNECT = sqlite3.connect
+OPEN = os.open
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
 
 
@@ -55,15 +61,23 @@ class _Watch:
 
     inside: str | None = None
     canary = ""
+    folder: int | None = None  # the descriptor that the path of the running ``os.open`` is relative to
     until = 0.0  # of the CPU clock
     interrupted = False
 
 
-def _resolve(path: Any, *, follow: bool = True) -> str | None:
-    """Return the real path, None for a descriptor."""
+def _resolve(path: Any, folder: int | None = None, *, follow: bool = True) -> str | None:
+    """Return the real path, None for a descriptor.
+
+    Args:
+        path: of an event.
+        folder: the descriptor that it is relative to; None or -1 for the working directory.
+        follow: whether the last part may be a link.
+    """
     if isinstance(path, int) or path is None:
         return None
-    text = os.path.abspath(os.fsdecode(path))
+    above = os.getcwd() if folder is None or folder < 0 else os.readlink(f"/proc/self/fd/{folder}")
+    text = os.path.abspath(os.path.join(above, os.fsdecode(path)))
     if follow:
         return os.path.realpath(text)
     return os.path.join(os.path.realpath(os.path.dirname(text)), os.path.basename(text))
@@ -77,6 +91,15 @@ def _refuse(what: str) -> None:
     raise Touched(what)
 
 
+def _is_expected(program: str, words: Sequence[Any], inside: str) -> bool:
+    """Return whether a program is one that the library starts, on files in the folder."""
+    name = os.path.basename(program)
+    files = [str(word).removeprefix("file:") for word in words if str(word).startswith("file:")]
+    return name == DRAWS or (
+        name.startswith(READS) and all(_within(os.path.realpath(file), inside) for file in files)
+    )
+
+
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     inside = _Watch.inside
     if inside is None:
@@ -84,7 +107,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         path, _, flags = arguments
         # With O_NOFOLLOW the kernel refuses a link that the path ends in, whatever it leads to.
-        place = _resolve(path, follow=not flags & getattr(os, "O_NOFOLLOW", 0))
+        place = _resolve(path, _Watch.folder, follow=not flags & getattr(os, "O_NOFOLLOW", 0))
         if place is None or place in DEVICES:
             return
         if flags & WRITING and not _within(place, inside):
@@ -92,16 +115,24 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         if _within(place, _Watch.canary):
             _refuse(f"read {place!r}")
     elif event in CHANGES:
-        for index in CHANGES[event]:
-            place = _resolve(arguments[index], follow=event in ("os.chmod", "os.truncate", "os.utime"))
+        for index, at in CHANGES[event]:
+            folder = arguments[at] if at is not None and at < len(arguments) else None
+            place = _resolve(
+                arguments[index], folder, follow=event in ("os.chmod", "os.truncate", "os.utime")
+            )
             if place is not None and not _within(place, inside):
                 _refuse(f"{event} of {place!r}")
+    elif event in LISTINGS:
+        path = arguments[0]
+        place = _resolve(f"/proc/self/fd/{path}" if isinstance(path, int) else path or ".")
+        if place is not None and _within(place, _Watch.canary):
+            _refuse(f"listed {place!r}")
     elif event == "sqlite3.connect":
         name = os.fsdecode(arguments[0]) if not isinstance(arguments[0], str) else arguments[0]
         place = os.path.realpath(name.removeprefix("file://").partition("?")[0])
         if "memory" not in name and not _within(place, inside):
             _refuse(f"opened the database {name!r}")
-    elif event == "subprocess.Popen" and os.path.basename(os.fsdecode(arguments[0])) in PROGRAMS:
+    elif event == "subprocess.Popen" and _is_expected(os.fsdecode(arguments[0]), arguments[1], inside):
         return
     elif event in PROCESSES or event in CONNECTIONS:
         _refuse(f"{event} {arguments[:2]!r}")
@@ -112,6 +143,18 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_hook)
+
+
+def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    """Open a file as ``os.open`` does, whose event lacks the folder's descriptor."""
+    _Watch.folder = dir_fd
+    try:
+        return OPEN(path, flags, mode, dir_fd=dir_fd)
+    finally:
+        _Watch.folder = None
+
+
+os.supports_dir_fd.add(_open)
 
 
 def _connect(*arguments: Any, **keywords: Any) -> sqlite3.Connection:
@@ -169,6 +212,7 @@ def watch(folder: Path, canary: Canary, cpu_seconds: float) -> Iterator[None]:
     os.chdir(folder)
     tempfile.tempdir = str(folder)
     sqlite3.connect = _connect  # type: ignore[assignment]
+    os.open = _open
     resource.setrlimit(resource.RLIMIT_AS, (_mapped() + MEMORY, limits[1]))
     _Watch.interrupted = False
     _Watch.until = cpu_clock() + cpu_seconds
@@ -187,6 +231,7 @@ def watch(folder: Path, canary: Canary, cpu_seconds: float) -> Iterator[None]:
             signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         sqlite3.connect = CONNECT
+        os.open = OPEN
         tempfile.tempdir = temporary
         os.chdir(place)
     canary.check()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from hypothesis import strategies as st
@@ -24,8 +25,8 @@ from fuzz.guard import SECRET
 from fuzz.inputs import odd_json, odd_words
 from fuzz.loop import ROOT, Case, WrongError
 from helpers.synthetic import make_run
-from trace_robot.cli.console import CONTROL
 from trace_robot.cli.main import main
+from trace_robot.errors import UNSEEN
 from trace_robot.report.server import Site
 from trace_robot.run.optimizers import create_optimizer
 from trace_robot.run.run import Run
@@ -95,10 +96,21 @@ def _journal(name: str) -> None:
         decode_episodes(row["data"])
 
 
-def _watch(name: str) -> None:
-    site = Site(RUNS)
-    for path in ("/", f"/runs/{name}/", "/runs/../../canary/secret.txt", "/runs/%2e%2e/canary"):
-        site.answer(path)
+def watched(name: str) -> dict[str, int]:
+    """Ask for every kind of page that ``watch`` serves, and return the HTTP status of each address.
+
+    Args:
+        name: of a run in the working directory's folder of runs.
+    """
+    site, run = Site(RUNS), f"/run/{quote(name, safe='', errors='surrogatepass')}/"
+    pages = ("/", "/state", run, f"{run}state", f"{run}iteration/0", f"{run}video/0.mp4", f"{run}video/1.mp4")
+    statuses = {}
+    for path in (*pages, "/run/../../canary/secret.txt", "/run/%2e%2e%2f%2e%2e%2fcanary/"):
+        answer = site.answer(path)
+        if answer.file is not None:
+            answer.file.close()
+        statuses[path] = int(answer.status)
+    return statuses
 
 
 COMMANDS = (
@@ -116,7 +128,7 @@ COMMANDS = (
     Command("export", ("export", "RUN", "--to", "tensorboard")),
     Command("resume", call=_resume),
     Command("journal", call=_journal),
-    Command("watch", call=_watch),
+    Command("watch", call=watched),
 )
 
 
@@ -139,7 +151,7 @@ def execute_command(number: int, run: str) -> Callable[[], None]:
         for stream in (out, error):
             stream.flush()
             text = stream.buffer.getvalue().decode("utf-8", "backslashreplace")
-            if found := CONTROL.search(text):
+            if found := UNSEEN.search(text):
                 raise WrongError(f"{command.name} printed {found.group()!r}")
             if SECRET in text or "Traceback" in text:
                 raise WrongError(f"{command.name} printed a secret or a traceback")
@@ -176,6 +188,9 @@ class Templates:
         make_run(made, "demo", iterations=3, task="mass")
         make_run(made, "other", iterations=1, status="stopped", task="mass")
         make_run(made, "third", iterations=1, optimizer="search", status="failed", task="mass", prices=False)
+        for video in ("demo/iterations/000", "demo/iterations/001"):
+            (made / video).mkdir(parents=True, exist_ok=True)
+            (made / video / "episode.mp4").write_bytes(b"a video")
         with contextlib.closing(sqlite3.connect(made / FILE)) as connection:
             positions = {"hand_position": np.zeros((3, 3))}
             data = (1, 1, encode_recording(Recording(0, positions)))

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import strategies as st
 
 from fuzz import loop
 from fuzz.loop import Case, Fuzzer, Target, execute
+from fuzz.runs import Templates, watched
+from trace_robot import safe_files
 from trace_robot.errors import RunError
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
@@ -42,6 +45,28 @@ def linked(folder: Path) -> Path:
     return link
 
 
+def by_descriptor(act: Callable[[int], Any]) -> Act:
+    """Return an act with the descriptor of the folder that the canary's is in."""
+
+    def call(folder: Path) -> None:
+        descriptor = os.open(folder.parent, os.O_RDONLY)
+        try:
+            act(descriptor)
+        finally:
+            os.close(descriptor)
+
+    return call
+
+
+def with_links_followed(folder: Path) -> None:
+    """Read a link as ``safe_files`` would without its flag."""
+    inner = folder / "inner"  # else a name below it could pass for one in the working directory
+    inner.mkdir(exist_ok=True)
+    (inner / "link").symlink_to(canary(folder))
+    with patch.object(safe_files, "_NO_LINK", 0):
+        safe_files.read_bytes(folder, "inner/link")
+
+
 class Broken:
     def __del__(self) -> None:
         raise KeyError
@@ -58,7 +83,27 @@ HARM: dict[str, tuple[Act, str]] = {
     "a file read": (lambda folder: canary(folder).read_text(encoding="utf-8"), "Touched"),
     "a link followed": (lambda folder: linked(folder).read_text(encoding="utf-8"), "Touched"),
     "a link written through": (lambda folder: linked(folder).write_text("", encoding="utf-8"), "Touched"),
+    "a link followed by safe_files": (with_links_followed, "Touched"),
+    "a file read by its folder's descriptor": (
+        by_descriptor(lambda above: os.close(os.open("canary/controller.py", os.O_RDONLY, dir_fd=above))),
+        "Touched",
+    ),
+    "a file removed by its folder's descriptor": (
+        by_descriptor(lambda above: os.unlink("canary/controller.py", dir_fd=above)),
+        "Touched",
+    ),
+    "a file moved by its folder's descriptor": (
+        by_descriptor(lambda above: os.replace("canary/controller.py", "controller.py", src_dir_fd=above)),
+        "Touched",
+    ),
+    "a folder made by a descriptor": (by_descriptor(lambda above: os.mkdir("new", dir_fd=above)), "Touched"),
+    "another folder listed": (lambda folder: os.listdir(canary(folder).parent), "Touched"),
+    "another folder scanned": (lambda folder: list(canary(folder).parent.glob("*")), "Touched"),
     "a mode changed by a link": (lambda folder: linked(folder).chmod(0o600), "Touched"),
+    "a link that ffmpeg would follow": (
+        lambda folder: subprocess.run(["ffmpeg", "-i", f"file:{linked(folder)}"], check=False),
+        "Touched",
+    ),
     "a process": (lambda folder: subprocess.run([sys.executable, "-V"], check=True), "Touched"),
     "code of a file": (lambda folder: exec(compile("1", str(folder / "x.py"), "exec")), "Touched"),
     "an exception in a destructor": (lambda _: Broken(), "ignored"),
@@ -80,6 +125,18 @@ def test_what_an_input_must_not_do_is_found(
     found = defects(with_pipe, tmp_path)
     assert [signature.split()[0].rstrip(":") for signature in found] == [kind]
     assert (tmp_path / "canary" / "controller.py").is_file()
+
+
+def test_the_watched_site_of_a_sound_folder_shows_every_page_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "templates").mkdir()
+    Templates(tmp_path / "templates").copy(0, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shown = [path for path, status in watched("demo").items() if status == 200]
+    run = "/run/demo/"
+    videos = [f"{run}video/0.mp4", f"{run}video/1.mp4"]
+    assert shown == ["/", "/state", run, f"{run}state", f"{run}iteration/0", *videos]
 
 
 def test_an_exception_handler_hides_nothing_from_the_guard(tmp_path: Path) -> None:

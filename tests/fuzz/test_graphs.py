@@ -15,9 +15,8 @@ from fuzz.inputs import mutated_bytes, odd_json, odd_words, repeated
 from fuzz.loop import Case, Target, WrongError, execute, size
 from helpers.controllers import STAGED
 from trace_robot.optimizers import OptoPrime, Outcome, ParameterSpec, Problem
-from trace_robot.optimizers.prompt.drawing import draw_folded
-from trace_robot.optimizers.prompt.graph_text import render_graph
-from trace_robot.optimizers.prompt.wording import PARTS
+from trace_robot.optimizers.prompt import PARTS
+from trace_robot.optimizers.prompt.graph_text import draw_folded, render_graph
 from trace_robot.rollout.episode_graph import EpisodeGraph
 from trace_robot.sandbox import Interface, Limits, Sandbox
 from trace_robot.spec import Field

@@ -38,14 +38,14 @@ TRAINABLE = "from trace_robot import bundle\n@bundle(trainable=True)\ndef act("
 
 
 def policies() -> list[str]:
-    """Return the shipped policies, some of the zoo's, and the controllers of both collections."""
+    """Return the shipped policies, some of the zoo's, and the controllers of all collections."""
     paths = [
         *sorted((ROOT / "policies").glob("*.py")),
         *sorted((ROOT / "policies" / "zoo").glob("*.py"))[::10],
     ]
     found = [path.read_text(encoding="utf-8") for path in paths]
-    for name in ("controllers.json", "neighbours.json"):
-        found += _sources(json.loads((ROOT / "tests" / "sandbox" / name).read_text(encoding="utf-8")))
+    for path in sorted((ROOT / "tests" / "sandbox").glob("*.json")):
+        found += _sources(json.loads(path.read_text(encoding="utf-8")))
     return found + [text.replace("def act(", TRAINABLE, 1) for text in found if "trainable" not in text]
 
 

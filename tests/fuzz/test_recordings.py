@@ -22,7 +22,7 @@ from trace_robot.errors import TraceRobotError
 from trace_robot.llm.model import ScriptedModel, user
 from trace_robot.llm.recording import RecordingModel, ReplayModel, read_record
 from trace_robot.optimizers import OptoPrime, Outcome
-from trace_robot.optimizers.prompt.wording import PARTS
+from trace_robot.optimizers.prompt import PARTS
 from trace_robot.policy import Policy
 from trace_robot.policy.policy import problem_of
 from trace_robot.spec import Field, TaskSpec

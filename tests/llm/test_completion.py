@@ -122,6 +122,17 @@ def test_reasoning_beside_a_text_is_left_out() -> None:
     assert (replies[0].text, thoughts) == ("hello", False)
 
 
+def test_only_a_reply_that_is_read_from_the_reasoning_is_noted() -> None:
+    def noted(**message: Any) -> bool:
+        return read_completion(json.dumps(whole("", reasoning="hm", **message)).encode())[1]
+
+    assert noted()
+    assert not noted(refusal="I must not.")
+    failed = {**FAULT, "message": {"content": "", "reasoning": "hm"}}
+    body = {"choices": [failed, *whole("hello")["choices"]]}
+    assert not read_completion(json.dumps(body).encode())[1]
+
+
 def test_reasoning_details_are_read_too() -> None:
     details = [{"type": "reasoning.text", "text": "hel"}, {"type": "reasoning.text", "text": "lo"}]
     assert read(whole(None, reasoning_details=details)).text == "hello"
@@ -175,6 +186,14 @@ def test_usage_that_is_none_costs_no_answer(usage: Any) -> None:
     assert (reply.text, reply.prompt_tokens) == ("hello", 0)
 
 
+@pytest.mark.parametrize("name", ["data", "result", "response"])
+def test_tokens_are_counted_inside_and_beside_what_an_answer_is_wrapped_in(name: str) -> None:
+    usage = {"prompt_tokens": 12, "completion_tokens": 3}
+    inside, beside = {name: whole(usage=usage)}, {name: whole(), "usage": usage}
+    for body in (inside, [inside], beside):
+        assert (read(body).prompt_tokens, read(body).completion_tokens) == (12, 3)
+
+
 OTHER = {
     "wrapped": {"code": 0, "data": whole()},
     "a list of one": [whole()],
@@ -214,6 +233,10 @@ FAILURES = {
     "an end by the network": (whole("half", "network_error"), 200, "the reply ended with 'network_error'", True),
     "an end by abort": (whole("half", "abort"), 200, "the reply ended with 'abort'", True),
     "a rate limit": (whole("half", "rate_limit"), 200, "the reply ended with 'rate_limit'", True),
+    "a rate limit exceeded": (
+        whole("half", "rate_limit_exceeded"), 200, "the reply ended with 'rate_limit_exceeded'", True),
+    "a time-out exceeded": (
+        whole("half", "timeout_exceeded"), 200, "the reply ended with 'timeout_exceeded'", True),
     "an error in a stream": (chunk(content="a") + 'data: {"error": {"message": "gone"}}\n\n', 200, "gone", True),
     "a stream without its end": (chunk(content="hello"), 200, "the stream ended before the answer did", True),
     "details": ({"detail": [{"loc": ["body", "n"], "msg": "not permitted"}]}, 200, "body.n: not permitted", True),

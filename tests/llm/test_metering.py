@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trace_robot.errors import BudgetExceededError, ModelError
-from trace_robot.llm import Budget, MeteredModel, Prices, Reply, ScriptedModel
+from trace_robot.llm import Budget, MeteredModel, Prices, Reply, ScriptedModel, token_bound
 
 ASK = [{"role": "user", "content": "improve"}]
 
@@ -19,6 +19,15 @@ def test_calls_tokens_and_money_add_up() -> None:
     usage = meter.usage
     assert (usage.calls, usage.prompt_tokens, usage.completion_tokens) == (2, 2000, 1000)
     assert usage.money == pytest.approx(0.014)
+
+
+def test_the_tokens_of_several_replies_are_counted_once() -> None:
+    meter = MeteredModel(ScriptedModel([paid("one"), Reply("two " * 50), Reply("three " * 50)]))
+    meter.chat(ASK, 3)
+    assert (meter.usage.prompt_tokens, meter.usage.completion_tokens) == (1000, 500)
+    bounded = MeteredModel(ScriptedModel(["two " * 50, "three " * 50]))
+    bounded.chat(ASK, 2)
+    assert bounded.usage.completion_tokens == token_bound("two " * 50) + token_bound("three " * 50)
 
 
 def test_an_endpoint_that_counts_no_tokens_is_counted_from_the_texts() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import socket
+import traceback
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from trace_robot.errors import ModelAuthError, ModelError, UnknownModelError
-from trace_robot.llm import OpenAIModel
+from trace_robot.llm import OpenAIModel, message_tokens
 
 ASK = [{"role": "user", "content": "improve"}]
 
@@ -53,6 +55,18 @@ def test_replies_that_an_endpoint_left_out_are_asked_for_one_by_one(server: Any,
     server.answers.extend([answers.says("a"), answers.says("b"), answers.says("c")])
     assert sorted(reply.text for reply in server.model().chat(ASK, 3)) == ["a", "b", "c"]
     assert "n" not in server.requests[1]
+
+
+def test_tokens_that_only_some_of_the_requests_report_are_bounded_for_the_others(
+    server: Any, answers: Any
+) -> None:
+    unpriced = json.loads(answers.completion("word " * 40))
+    del unpriced["usage"]
+    server.answers.extend([answers.says("a", "b"), answers.raw(json.dumps(unpriced).encode())])
+    first, second, third = server.model().chat(ASK, 3)
+    assert (first.prompt_tokens, first.completion_tokens) == (100, 20)
+    assert (second.prompt_tokens, second.completion_tokens) == (0, 0), "those of the first are of both"
+    assert (third.prompt_tokens, third.completion_tokens) == (message_tokens(ASK), 40)
 
 
 def test_parallel_requests_run_at_the_same_time(server: Any, answers: Any) -> None:
@@ -152,6 +166,35 @@ def test_a_wrong_key_is_named_without_showing_it(server: Any, answers: Any) -> N
         caught.value
     )
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("ask", ["chat", "probe"])
+@pytest.mark.parametrize("status", [200, 401, 404])
+def test_no_traceback_shows_the_key(server: Any, answers: Any, ask: str, status: int) -> None:
+    quoted = f"Incorrect API key provided: {answers.key}"
+    body = json.dumps({"error": {"message": quoted, "code": 401}}).encode()
+    server.listing = (status, body if status != 200 else f"<html>{answers.key}</html>".encode())
+    code = 404 if ask == "probe" else status
+    server.answers.extend([lambda handler, _: handler.send(code, body)] * 3)
+    model = server.model()
+    model.base_url = model.base_url.removesuffix("/v1") if ask == "probe" else model.base_url
+    with pytest.raises(ModelError) as caught:
+        model.probe() if ask == "probe" else model.chat(ASK)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "[key]" in shown
+    assert answers.key not in shown
+
+
+def test_a_fault_that_passes_is_waited_for_after_a_guess_too(server: Any, answers: Any) -> None:
+    refused, busy = answers.status(400, "you are banned"), answers.status(503, "busy", Retry_After="3")
+    system = [{"role": "system", "content": "Be brief."}, *ASK]
+    server.answers.extend([refused, busy, answers.says("better")])
+    model = server.model()
+    assert model.chat(system)[0].text == "better"
+    assert server.sleeps == [3.0]
+    server.answers.extend([refused, busy, busy, busy])
+    with pytest.raises(ModelError, match="answered 503 after 3 tries: busy"):
+        server.model().chat(system)
 
 
 def test_no_key_and_no_endpoint_is_an_error_that_names_both(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,14 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trace_robot.errors import ModelAuthError, ModelError, UnknownModelError
+from trace_robot.errors import ModelAuthError, ModelError, RunError, UnknownModelError
 from trace_robot.llm import ModelConfig, OpenAIModel
 from trace_robot.llm.transport import is_loopback, proxy_for, retry_after, split_address, without_secrets
 
@@ -244,6 +245,33 @@ def test_other_machines_are_not_this_one(host: str) -> None:
 
 
 ELSEWHERE = "http://model.invalid/v1"
+
+
+def test_an_address_of_a_store_is_this_machine_s_only_by_localhost_or_a_literal_address() -> None:
+    data = {**asdict(ModelConfig("m", "")), "prices": None}
+    for host in ("localhost", "127.0.0.1", "127.1.2.3", "[::1]"):
+        address = f"http://{host}:8000/v1"
+        restored = ModelConfig.from_data({**data, "base_url": address})
+        assert (restored.base_url, restored.send_key) == (address, False)
+    for host in ("a.localhost", "0.0.0.0", "127.0.0.1.example", "10.0.0.1"):
+        with pytest.raises(RunError, match="say so with --base-url"):
+            ModelConfig.from_data({**data, "base_url": f"http://{host}:8000/v1"})
+
+
+@pytest.mark.parametrize("amount", [float("inf"), float("nan"), 2.5, -1, 10**9, True, "100"])
+@pytest.mark.parametrize("name", ["token_budget", "parallel"])
+def test_a_count_of_a_store_that_is_none_is_refused(name: str, amount: Any) -> None:
+    data = {**asdict(ModelConfig("m", CLOSED)), "prices": None}
+    assert getattr(ModelConfig.from_data({**data, name: 7}), name) == 7
+    with pytest.raises(RunError, match="does not say how to reach its model"):
+        ModelConfig.from_data({**data, name: amount})
+
+
+def test_a_key_that_is_withheld_is_named_as_the_reason(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    server.listing = (401, b'{"error": {"message": "Incorrect API key"}}')
+    text = failing(ModelConfig("m", server.url, retries=0, send_key=False).connect())
+    assert text.endswith("needs a key (401: Incorrect API key); give --base-url to send OPENAI_API_KEY there")
 
 
 def test_a_dead_proxy_is_named_with_its_variable_and_without_its_password(

@@ -30,6 +30,12 @@ def test_a_recorded_exchange_is_replayed_word_for_word(tmp_path: Path) -> None:
     assert ReplayModel(path).chat(ask("one\ntwo")) == [reply]
 
 
+def test_separators_of_lines_that_are_no_line_end_of_json_are_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "record.jsonl"
+    RecordingModel(ScriptedModel(["a\u2028b\x85", "c"]), path).chat(ask("\u2029\x0b"), 2)
+    assert [reply.text for reply in ReplayModel(path).chat(ask("\u2029\x0b"), 2)] == ["a\u2028b\x85", "c"]
+
+
 def test_the_record_is_one_json_line_an_exchange_with_texts_by_lines(tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
     recorder = RecordingModel(ScriptedModel(["first\nanswer", "second"]), path)

@@ -299,6 +299,14 @@ def test_adjustments_survive_json_and_odd_ones_are_left_out() -> None:
     assert model.adjustments == found
 
 
+def test_a_step_is_the_same_whatever_the_id_of_the_request_that_was_refused() -> None:
+    model = OpenAIModel("m", "http://127.0.0.1:9/v1")
+    model.learn([Adjustment("n", reason="no n (request 1)"), Adjustment("n", reason="no n (request 2)")])
+    model.learn([Adjustment("system", reason="no n (request 1)")])
+    assert [adjustment.kind for adjustment in model.adjustments] == ["n", "system"]
+    assert len(model.notes) == 2
+
+
 def test_messages_of_one_role_that_follow_each_other_become_one() -> None:
     assert fold_system([SYSTEM, USER, USER, REPAIR[2]]) == [
         {"role": "user", "content": "Be brief.\n\nimprove\n\nimprove"},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from helpers.kills import Killed, killing
-from trace_robot.errors import ContextLengthError, ModelError, RunError
+from trace_robot.errors import BudgetExceededError, ContextLengthError, ModelError, RunError
 from trace_robot.llm import (
     ModelConfig,
     RecordingModel,
@@ -18,6 +18,7 @@ from trace_robot.llm import (
     ScriptedModel,
     message_tokens,
     read_record,
+    token_bound,
 )
 from trace_robot.optimizers import OPRO, OptoPrime, Outcome, ParameterSpec, Problem
 from trace_robot.optimizers.tuned import Tuned
@@ -88,6 +89,54 @@ def test_a_context_that_not_even_the_shortest_prompt_fits_is_the_error() -> None
     assert optimizer.ask() == []
     assert optimizer.done.startswith("no usable reply in 3 requests in a row: the context is full")
     assert optimizer.best is not None
+
+
+def test_values_as_large_as_the_starting_ones_are_taken_in_any_context() -> None:
+    def code(number: int, lines: int) -> str:
+        return (
+            "def act(observation, memory):\n" + f"    memory['count'] = {number}\n" * lines + "    return [0]"
+        )
+
+    reply = '<variable name="act">\n{0}\n</variable>'
+    replies = [reply.format(code(1, 100)), reply.format(code(2, 300)), reply.format(code(3, 100))]
+    problem = Problem((ParameterSpec("act", "code", code(0, 100)),), context="word " * 1500)
+    model = Small(6500, *replies, limit=3000)
+    optimizer = OptoPrime(problem, model)
+    optimizer.tell([Outcome(optimizer.ask()[0].id, 0.0)])
+    assert optimizer.ask()[0].values["act"] == code(1, 100) + "\n"
+    assert token_bound(code(0, 100)) > optimizer.token_budget // 2, "the case that is meant"
+    optimizer.tell([Outcome(1, 0.5)])
+    assert optimizer.ask()[0].values["act"] == code(3, 100) + "\n"
+    assert "the values take about" in optimizer.log[-2].problems[0]
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_a_budget_of_the_user_s_that_leaves_no_room_is_an_error(narrowed: bool) -> None:
+    model = Small(5500 if narrowed else 10_000_000, REPLY.format(1))
+    optimizer = started(model)
+    optimizer.tell([Outcome(optimizer.ask()[0].id, 1.0)])
+    model.replies = [REPLY.format(2), REPLY.format(3)]
+    budget, asked = optimizer.token_budget, len(model.asked)
+    for strict in (True, False):  # False: as in the journals of earlier versions, which asked nevertheless
+        model.chat = Asked(model, ContextLengthError("asked for", prompt=100, strict=strict))  # type: ignore[method-assign]
+        if strict:
+            with pytest.raises(BudgetExceededError, match=r"alone take \d+ of 100 tokens; give a larger"):
+                optimizer.ask()
+            assert (optimizer.token_budget, len(model.asked)) == (budget, asked)
+        else:
+            assert optimizer.ask()[0].note == "2"
+
+
+class Asked:
+    """A method ``chat`` that first raises an error."""
+
+    def __init__(self, model: Small, error: Exception) -> None:
+        self.model, self.errors = model, [error]
+
+    def __call__(self, messages: Any, n: int = 1) -> Any:
+        if self.errors:
+            raise self.errors.pop()
+        return Small.chat(self.model, messages, n)
 
 
 def test_tuning_passes_the_notes_on() -> None:
@@ -204,6 +253,25 @@ def test_a_resumed_run_may_have_another_model_request_and_budget(
     assert all(size <= budget for size in sizes[1:])
     attempts = attempts_of(tmp_path / "run")
     assert f"a token budget of {budget} was asked for" in attempts[1]["problems"][0]
+
+
+@pytest.mark.usefixtures("point_mass")
+def test_a_resumed_run_refuses_a_budget_without_room_and_takes_a_larger_one(
+    server: Any, answers: Any, tmp_path: Path
+) -> None:
+    server.answers.extend([answers.says(GAIN.format(gain)) for gain in (0.01, 0.02, 0.03)])
+    config = ModelConfig("m", server.url, retries=0)
+    with pytest.raises(Killed):
+        optimize("point-mass", model=config, out=tmp_path / "run", on_event=killing(Iterated, 2), **LITTLE)
+    asked = len(server.requests)
+    for _ in range(2):
+        with pytest.raises(BudgetExceededError, match=r"alone take \d+ of 100 tokens; give a larger"):
+            resume(tmp_path / "run", changes={"token_budget": 100})
+    assert len(server.requests) == asked
+    with pytest.raises(Killed):
+        resume(tmp_path / "run", changes={"token_budget": 2000}, on_event=killing(Iterated, 3))
+    assert len(server.requests) == asked + 1
+    assert resume(tmp_path / "run").iterations == 3, "the budget that was taken is in the journal"
 
 
 @pytest.mark.usefixtures("point_mass")

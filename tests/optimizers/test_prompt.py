@@ -11,8 +11,8 @@ import pytest
 from trace_robot.fault import Fault
 from trace_robot.llm.metering import message_tokens
 from trace_robot.optimizers import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers.prompt import FIRST_DOCSTRING
 from trace_robot.optimizers.prompt.trial_text import _diff
-from trace_robot.optimizers.prompt.wording import FIRST_DOCSTRING
 
 CODE = '''def act(observation, gain):
     """Return the velocity and the hold."""
@@ -206,10 +206,7 @@ def test_nothing_that_a_program_wrote_is_a_section_of_the_prompt(steps: bool) ->
 @pytest.mark.parametrize("lines", [["1"] * 8000, [str(i % 120) for i in range(8000)]])
 def test_a_difference_of_long_codes_is_found_in_time(lines: list[str]) -> None:
     start = time.process_time()
-    assert (
-        _diff("\n".join(["a", *lines, "z"]), "\n".join(["b", *lines, "z"])) == "-a\n+b"
-        or len(set(lines)) == 1
-    )
+    assert _diff("\n".join(["a", *lines, "z"]), "\n".join(["b", *lines, "z"])) == "-a\n+b"
     shifted = _diff("\n".join(["a", *lines, "z"]), "\n".join(["a", *lines[1:], "y", "z"]))
     assert {line[0] for line in shifted.splitlines()} == {"-", "+"}
     assert time.process_time() - start < 1

@@ -7,9 +7,12 @@ from __future__ import annotations
 import contextlib
 import html
 import json
-import random
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trace_robot.fault import MOST_CHARACTERS
 from trace_robot.llm import Reply, ScriptedModel
 from trace_robot.optimizers import OptoPrime, Outcome, ParameterSpec, Problem, Tuned
-from trace_robot.optimizers.prompt.reply import MOST_CHARACTERS, UnusableReplyError, fit, parse_reply
+from trace_robot.optimizers.prompt.reply import UnusableReplyError, fit, parse_reply
 from trace_robot.policy import Policy
 
 CODE = "def act(observation, memory):\n    if observation[0] < 1 and 2 > 1:\n        return [1.0]\n    return [2.0]"
@@ -391,7 +395,7 @@ PIECES = [
     "<|channel|>analysis<|message|>", "<|end|>", "&lt;variable", "&lt;", "&", "<![CDATA[", "]]>", "<", ">", 'name="', "=",
     "not ", "lambda:", "1 if 1 else ", "@bundle\n", "x:y\n", "a;", "\ud800", ", ", "1e9", "assistantfinal", "analysis",
 ]  # fmt: skip
-# 50 ms for 10,000 characters is promised; here is room for a busy machine.
+# For 10,000 characters, which take up to 15 ms on an idle machine; here is room for a busy one.
 MOST_SECONDS = 0.1
 
 
@@ -464,14 +468,41 @@ def test_any_reply_leaves_the_optimizer_in_order(text: str) -> None:
     optimized(text)
 
 
-def test_the_pieces_in_any_order_are_read_the_same_twice() -> None:
-    choose = random.Random(0)
-    for _ in range(200):
-        text = "".join(choose.choices(PIECES, k=12))
-        outcomes = []
-        for _ in range(2):
-            try:
-                outcomes.append(repr(parse_reply(Reply(text), {"act": "act"}, OTHERS)))
-            except UnusableReplyError as error:
-                outcomes.append(str(error))
-        assert outcomes[0] == outcomes[1]
+READ = """
+import random
+from tests.optimizers.test_reply_forms import PIECES, OTHERS, UnusableReplyError, Reply, fit, parse_reply
+from trace_robot.errors import PolicyError
+from trace_robot.optimizers import ParameterSpec, Problem
+from trace_robot.policy import Policy
+
+choose = random.Random(0)
+for _ in range(200):
+    try:
+        print(ascii(parse_reply(Reply("".join(choose.choices(PIECES, k=12))), {"act": "act"}, OTHERS)))
+    except UnusableReplyError as error:
+        print(ascii(str(error)))
+odd = "['\\\\ud83d', 1e999, %s]" % ("9" * 400)
+print(ascii(fit(Problem((ParameterSpec("table", "list", ["x", 1.0]),)), {"table": odd})[1]))
+try:
+    Policy.from_text(f"from trace_robot import node\\nx = node({odd}, trainable=True)")
+except PolicyError as error:
+    print(ascii(str(error)))
+"""
+
+
+def test_replies_are_read_and_values_refused_the_same_in_every_process() -> None:
+    outputs = []
+    for seed in "1234":  # of the order of sets
+        process = subprocess.run(
+            [sys.executable, "-c", READ],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[2],
+            check=False,
+        )
+        assert not process.returncode, process.stderr
+        outputs.append(process.stdout)
+    assert "table: must be made of finite numbers, got" in outputs[0]
+    assert "must be made of numbers below 1e308, got ['" in outputs[0]
+    assert len(set(outputs)) == 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -166,6 +168,35 @@ def test_what_a_new_code_imports_goes_below_future_imports() -> None:
     assert written.index("__future__") < written.index("import math") < written.index("from trace_robot")
 
 
+@pytest.mark.parametrize("head", ["", '"""A policy."""\n', "x = 1\n", "from __future__ import annotations\n"])
+def test_a_future_import_of_a_new_code_does_not_get_behind_other_statements(head: str) -> None:
+    text = (
+        f"{head}from trace_robot import bundle\nlimit = 1\n\n\n"
+        "@bundle(trainable=True)\ndef f(x):\n    return x\n"
+    )
+    value = "from __future__ import annotations\nimport math\ndef f(x: float) -> float:\n    return math.pi"
+    written = Policy.from_text(text).render({"f": value})
+    compile(written, "policy", "exec")
+    assert "import math" in written
+    assert written.count("__future__") == head.count("__future__")
+
+
+def test_a_new_code_is_read_without_warnings_of_its_strings() -> None:
+    policy = Policy.from_text(
+        "from trace_robot import bundle\nodd = '\\d'\n@bundle(trainable=True)\ndef act(x):\n    return [0.0]\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        changed = policy.with_values({"act": "def act(x):\n    '\\d'\n    return [0.0]"})
+        assert (
+            changed.with_control("pose")
+            .require_act()
+            .with_action_size(2)
+            .values["act"]
+            .endswith("[0.0, 0.0]")
+        )
+
+
 def test_a_constant_in_parentheses_can_be_named() -> None:
     policy = Policy.from_text("from trace_robot import *\ngain = node((4.0), trainable=True)\n").with_names()
     assert 'node((4.0), name="gain", trainable=True)' in policy.text
@@ -184,12 +215,21 @@ def test_a_constant_in_parentheses_can_be_named() -> None:
             "node(4.0, trainable=True, constraint=Bounds(5, 10))",
             r"the value 4\.0 is outside its bounds, 5 to 10",
         ),
+        ("node(5.0, trainable=True, constraint=(0, 1))", r"the value 5\.0 is outside its bounds, 0 to 1"),
+        ("node([0.5, 5.0], trainable=True, constraint=(0, 1))", r"\[0\.5, 5\.0\] is outside its bounds"),
+        ("node(5.0, trainable=True, constraint=[1.0, 2.0])", r"must be one of 1\.0, 2\.0, got 5\.0"),
+        ("node(5.0, trainable=True, constraint=Choices(1.0, 2.0))", r"must be one of 1\.0, 2\.0, got 5\.0"),
+        ("node('c', trainable=True, constraint=['a', 'b'])", "must be one of 'a', 'b', got 'c'"),
+        (
+            "node(1.0, trainable=True, constraint={'choices': 3})",
+            "choices of a constraint must be a list, got {",
+        ),
         ("node(None, trainable=True)", "needs a number, text, list or dict, got None"),
     ],
 )
 def test_a_constant_that_cannot_be_changed_sensibly_is_refused_with_its_line(call: str, message: str) -> None:
     with pytest.raises(PolicyError, match=f"line 2: .*{message}"):
-        Policy.from_text(f"from trace_robot import node, Bounds\nx = {call}\n", "p")
+        Policy.from_text(f"from trace_robot import node, Bounds, Choices\nx = {call}\n", "p")
 
 
 def test_texts_and_dicts_are_trainable_and_no_arrays() -> None:
@@ -298,3 +338,16 @@ def test_a_description_cannot_begin_a_section_of_the_prompt() -> None:
     context = context_of(spec)
     assert [line for line in context.splitlines() if line.startswith("#")] == []
     assert "go\n #Feedback\nsolved" in context
+
+
+@pytest.mark.parametrize(
+    "forged", ["</variable>", '<variable name="act">', "</ STOP>", "```python", "Your answer:"]
+)
+def test_a_description_cannot_pass_for_an_answer(forged: str) -> None:
+    field = Field("x", 0, 1, "m", f"where it is\r{forged}")
+    spec = TaskSpec("a", f"go {forged}\nthere", (field,), (field,), 1, (-1.0,), (1.0,), 5)
+    context = context_of(spec)
+    marked = [line for line in context.split("\n") if json.dumps(forged)[1:-1] in line]
+    assert len(marked) == 3
+    assert all(line.startswith('(text of the program) "') for line in marked)
+    assert "\nthere\n" in context

@@ -69,19 +69,24 @@ def test_moments_are_spread_from_first_to_last_and_one_is_the_last() -> None:
 def test_the_outcome_of_an_episode_is_described(clip: Clip) -> None:
     episode = Episode(3, "success", 61, NONE, NONE, NONE, scene=clip.scene, states=clip.states)
     fault = Fault("timeout", "too slow")
-    assert outcome_text(episode) == "success after 61 steps"
-    assert outcome_text(replace(episode, ended="time", steps=500)) == "no success in 500 steps"
-    assert outcome_text(replace(episode, ended="error", fault=fault)) == "error: timeout"
+    assert outcome_text("success", 61) == "success after 61 steps"
+    assert outcome_text("time", 500) == "no success in 500 steps"
+    assert outcome_text("terminated", 9) == "ended without success after 9 steps"
+    assert (
+        outcome_text("error", 9, "timeout") == clip_of(replace(episode, ended="error", fault=fault)).outcome
+    )
+    assert (outcome_text("error", 9, "timeout"), outcome_text("error", 9)) == ("error: timeout", "error")
     made = clip_of(episode, "reach-v3", "iteration 1")
     assert (made.caption, made.outcome, made.success) == (
         ("reach-v3", "iteration 1"),
-        outcome_text(episode),
+        "success after 61 steps",
         True,
     )
 
 
 def test_an_episode_without_states_has_no_clip(clip: Clip) -> None:
     with pytest.raises(
-        RenderError, match=r"the episode of seed 3 holds no states to draw; record them \(record=True\)"
+        RenderError,
+        match=r"of seed 3 holds no states to draw; record them with keep_states=True, or with Job\(record=True\)$",
     ):
         clip_of(Episode(3, "time", 500, NONE, NONE, NONE, scene=clip.scene), "reach-v3")

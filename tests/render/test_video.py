@@ -244,7 +244,7 @@ def test_no_clips_no_states_and_a_wrong_ending_of_the_name_are_errors(clip: Clip
     with pytest.raises(RenderError, match="a picture needs at least one clip, got none"):
         render([], tmp_path / "x.mp4")
     with pytest.raises(
-        RenderError, match="clip 2 holds no states to draw; roll the episode out with record=True"
+        RenderError, match="clip 2 holds no states to draw; record them with keep_states=True"
     ):
         render([clip, none], tmp_path / "x.mp4")
     with pytest.raises(RenderError, match=r"the file's name must end with \.mp4, got '.*x\.gif'"):

@@ -18,7 +18,12 @@ from trace_robot.report.escape import LONGEST_LINE, LONGEST_TEXT, plot_text, scr
         ("line\u2028break", r"line\u2028break"),
         ("zero\u200bwidth\ufeff", r"zero\u200bwidth\ufeff"),
         ("a\r\nb\tc\n", "a\nb\tc\n"),
-        ("a\rb", r"a\x0db"),
+        ("a\rb", r"a\rb"),
+        (
+            "tag \U000e0041, shorthand \U0001bca0, vowel \u180e",
+            r"tag \U000e0041, shorthand \U0001bca0, vowel \u180e",
+        ),
+        ("می\u200cخواهم", "می\u200cخواهم"),
         ("é 漢字 👩‍🔧", "é 漢字 👩‍🔧"),
     ],
 )

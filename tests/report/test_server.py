@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,22 @@ def test_a_link_out_of_the_run_is_not_followed(server: Watch, tmp_path: Path, ma
     film.parent.mkdir(parents=True)
     film.symlink_to(secret)
     assert ask(server, "/run/demo/video/1.mp4")[0] == 404
+
+
+def test_the_state_counts_the_runs_own_videos_and_follows_no_link(
+    server: Watch, tmp_path: Path, make_run: MakeRun
+) -> None:
+    run = make_run(tmp_path, "demo", iterations=1)
+    shutil.rmtree(run.folder / "iterations")
+    before = ask(server, "/run/demo/state")[2]
+    other = tmp_path / "other" / "001"
+    other.mkdir(parents=True)
+    (other / "episode.mp4").write_bytes(b"a video")
+    (run.folder / "iterations").symlink_to(other.parent)
+    assert ask(server, "/run/demo/state")[2] == before
+    (run.folder / "iterations").unlink()
+    other.parent.rename(run.folder / "iterations")
+    assert ask(server, "/run/demo/state")[2] != before
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from trace_robot.rollout import RolloutEngine
 from trace_robot.rollout.episode import Job
 from trace_robot.rollout.evaluate import evaluate
 from trace_robot.run.optimize import optimize, resume
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Quantity, Sum
 
 ENVIRONMENTS = '''
 import ctypes, os, time
@@ -99,6 +101,21 @@ class HangsLater(Base):
         return ZERO, 0.0, False, False, {"success": True}
 
 
+class HangsEver(Base):
+    """Hangs on all conditions but one."""
+
+    def step(self, action):
+        if self.seed != 50_000:
+            time.sleep(1000)
+        return ZERO, 0.0, False, False, {"success": True}
+
+
+class Closes(Base):
+    def close(self):
+        print("closing")
+        raise RuntimeError("no arm to close")
+
+
 class Loud(Base):
     def __init__(self):
         print("made")
@@ -118,7 +135,7 @@ def judge(step):
     return 1 / 0
 
 
-CLASSES = (NoOptions, Raises, Exits, Dies, Some, Later, HangsInStep, HangsInReset, HangsLater, Loud)
+CLASSES = (NoOptions, Raises, Exits, Dies, Some, Later, HangsInStep, HangsInReset, HangsLater, HangsEver, Loud)
 ENVIRONMENTS = [
     Environment(each.__name__, "x", make=each, success="success", horizon=3) for each in CLASSES
 ] + [
@@ -126,6 +143,7 @@ ENVIRONMENTS = [
     Environment("Rewarded", "x", make=Base, reward=judge, success="success", horizon=3),
     Environment("Undeclared", "x", make=Loud, horizon=3),
     Environment("Misspelt", "x", make=Base, success="succes", horizon=3),
+    Environment("Closes", "x", make=Closes, success="success", horizon=3),
 ]
 print("loaded")
 '''
@@ -233,6 +251,18 @@ def test_a_run_whose_environment_breaks_later_ends_and_goes_on_when_it_is_mended
         assert resume(workspace / "run", engine=engine).held_out_episodes == 2
 
 
+def test_a_run_that_never_began_goes_on_when_its_environment_is_mended(workspace: Path) -> None:
+    (workspace / "broken").touch()
+    with RolloutEngine(0) as engine:
+        with pytest.raises(EnvironmentFault, match="the arm is off"):
+            optimize(
+                "Later", optimizer="search", seconds=1e-6, held_out=2, out=workspace / "run", engine=engine
+            )
+        assert not (workspace / "run" / "best.py").exists(), "nothing is known of the start"
+        (workspace / "broken").unlink()
+        assert resume(workspace / "run", engine=engine).held_out_episodes == 2
+
+
 @pytest.mark.parametrize(("name", "call"), [("HangsInStep", "step"), ("HangsInReset", "reset")])
 def test_a_hang_is_named_and_its_worker_ended(name: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trace_robot.rollout.backends.HANG_SECONDS", 1.0)
@@ -255,6 +285,30 @@ def test_a_hang_on_one_condition_is_the_fault_of_that_one(monkeypatch: pytest.Mo
     assert "step() hangs" in report.faults[0][0].message
 
 
+def test_several_hangs_in_a_row_end_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trace_robot.rollout.backends.HANG_SECONDS", 1.0)
+    with RolloutEngine(1) as engine:
+        evaluate("HangsEver", "lazy", episodes=1, engine=engine)
+        with pytest.raises(EnvironmentFault, match=r"^environment 'HangsEver': step\(\) hangs"):
+            evaluate("HangsEver", "lazy", episodes=5, engine=engine)
+
+
+def test_a_timer_of_the_program_that_uses_the_library_goes_on() -> None:
+    def ring(*_: object) -> None:
+        raise AssertionError("the test took ten minutes")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 600.0)
+    try:
+        with RolloutEngine(0) as engine:
+            evaluate("Some", "lazy", episodes=1, engine=engine)
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        assert signal.getsignal(signal.SIGALRM) is ring
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_a_hang_without_workers_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trace_robot.rollout.backends.HANG_SECONDS", 1.0)
     with RolloutEngine(0) as engine, pytest.raises(EnvironmentFault, match=r"^step\(\) hangs"):
@@ -272,6 +326,13 @@ def test_what_an_environment_prints_stays_out_of_standard_output(
     assert json.loads(out)["success"] == 1.0
     assert "the environment printed" in error
     assert error.count("\n") == 1
+
+
+def test_a_close_that_prints_and_raises_is_one_line(command: Command) -> None:
+    arguments = ("--policy", "lazy", "--episodes", "1", "--workers", "0", "--json")
+    code, out, error = command("evaluate", "Closes", *arguments)
+    assert (code, out, error.count("\n")) == (1, "", 1)
+    assert error.rstrip().endswith("Closes cannot be described: RuntimeError: no arm to close")
 
 
 def test_what_an_environment_printed_is_kept_beside_the_run(workspace: Path) -> None:
@@ -304,6 +365,15 @@ def test_a_declared_name_that_info_never_has_is_one_line(command: Command) -> No
     found = list(examination("Misspelt", {}))
     texts = [message["finding"]["text"] for message in found if "finding" in message]
     assert any("in 3 whole episodes info never had the entry declared as success" in text for text in texts)
+
+
+def test_an_action_of_a_controller_as_data_that_is_not_finite_is_its_own_fault() -> None:
+    infinite, zero = Sum(((), ()), (1e308, 1e308)), Sum(((),), (0.0,))
+    law = FeedbackLaw((Quantity("number", 0),), Feedback((infinite,), energy_gain=zero))
+    with RolloutEngine(0) as engine:
+        (episode,) = engine.run([Job("Some", 0, program=law.to_data())])
+    assert episode.fault == Fault("not finite", "act must return finite float32 numbers, got [nan]")
+    assert not episode.fault.of_environment
 
 
 def test_a_fault_has_the_line_of_the_users_file(workspace: Path) -> None:

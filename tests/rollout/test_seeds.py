@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trace_robot.errors import UsageError
@@ -28,8 +28,15 @@ def test_a_small_seed_has_the_conditions_that_it_always_had(seed: int, episodes:
         assert split(seed, episodes) == tuple(range(start, start + episodes))
 
 
-def test_the_last_seed_with_conditions_below_2_to_the_32_keeps_them() -> None:
-    assert held_out_seeds(42_949, 50)[0] == 4_294_950_000
+def test_the_first_seed_after_the_whole_blocks_has_the_conditions_of_its_remainder() -> None:
+    assert held_out_seeds(42_949, 50)[0] == 50_000
+
+
+@given(st.integers(0, 2 * BLOCKS), st.integers(1, 25_000))
+@example(BLOCKS, 25_000)
+def test_the_first_conditions_are_the_same_for_every_number_of_them(seed: int, episodes: int) -> None:
+    for split in SPLITS:
+        assert split(seed, 1) == split(seed, episodes)[:1]
 
 
 @given(st.integers(BLOCKS, 2**70), st.sampled_from((1, 50, 25_000)))

@@ -13,18 +13,22 @@ import pytest
 
 from benchmarks import crash
 from helpers.kills import killing
+from trace_robot.errors import RunError
+from trace_robot.fault import Fault
 from trace_robot.llm import Budget, Prices, ScriptedModel
 from trace_robot.llm.metering import MeteredModel
 from trace_robot.llm.model import Message, Reply
 from trace_robot.optimizers.problem import Candidate, Optimizer, Outcome, Problem
 from trace_robot.rollout import Episode, Job, RolloutEngine
 from trace_robot.rollout.batching import BatchLimit
+from trace_robot.rollout.env_runner import failed_episode
 from trace_robot.rollout.evaluation import Evaluation
 from trace_robot.run.acceptance import is_better
-from trace_robot.run.journaled import JournaledEngine
+from trace_robot.run.journaled import JournaledEngine, jobs_hash
 from trace_robot.run.loop import Event, Progressed
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.settings import Result
+from trace_robot.store.codec import encode_episodes, encode_json
 from trace_robot.store.database import open_to_write
 from trace_robot.store.journal import Journal
 
@@ -118,11 +122,11 @@ def require_the_best(out: Path, result: Result, kind: str) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("steps", [700])
+@pytest.mark.parametrize(("steps", "episodes"), [(700, 3), (700, 1)])
 def test_steps_are_kept_within_one_episode_and_the_best_is_the_result(
-    kind: str, steps: int, engine: RolloutEngine, tmp_path: Path
+    kind: str, steps: int, episodes: int, engine: RolloutEngine, tmp_path: Path
 ) -> None:
-    result = run(kind, tmp_path / "run", engine, steps=steps)
+    result = run(kind, tmp_path / "run", engine, steps=steps, episodes=episodes)
     assert result.environment_steps < steps + EPISODE
     if result.ended == f"{steps} simulator steps spent":
         assert result.environment_steps >= 0.75 * steps - EPISODE
@@ -253,6 +257,16 @@ def test_a_budget_that_the_start_does_not_fit_into_ends_with_the_start(
     assert (short.best_iteration, short.ended) == (0, "0.001 seconds spent")
 
 
+@EVERY
+def test_a_budget_of_one_step_takes_one_episode_of_one_condition(
+    kind: str, engine: RolloutEngine, tmp_path: Path
+) -> None:
+    result = run(kind, tmp_path / "run", engine, steps=1, episodes=1)
+    assert (result.best_iteration, result.training_episodes) == (0, 1)
+    assert result.environment_steps <= EPISODE
+    assert result.ended == "1 simulator steps spent"
+
+
 class Gapped:
     """An engine that the clock cuts with a gap."""
 
@@ -290,6 +304,42 @@ def test_a_cut_with_gaps_is_replayed_with_its_gaps(
     assert sorted(live) == sorted(replayed) == [0, 2, 3]
     assert [replayed[k].seed for k in replayed] == [0, 2, 3]
     assert again.ran == ([] if entries == 2 else [3])
+
+
+JOBS = [Job("point-mass", seed, controller="def act(o):\n    return [0.5] * 4\n") for seed in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "cut", "message"),
+    [
+        ([0, 1], None, r"must have the episodes of 3 jobs, got conditions \[0, 1\]; the store is damaged$"),
+        ([0, 1, 2, 3], None, r"of 3 jobs, got conditions \[0, 1, 2, 3\]"),
+        ([0, 2, 1], None, r"of 3 jobs, got conditions \[0, 2, 1\]"),
+        (
+            [0, 2],
+            [2, 0],
+            r"must cut a batch at ascending indices below 3, got \[2, 0\]; the store is damaged$",
+        ),
+        ([0, 0], [0, 0], r"ascending indices below 3, got \[0, 0\]"),
+        ([0, 2], [0, 3], r"ascending indices below 3, got \[0, 3\]"),
+        ([2], [-1], r"ascending indices below 3, got \[-1\]"),
+    ],
+)
+def test_a_journal_that_does_not_answer_its_jobs_is_refused(
+    seeds: list[int], cut: list[int] | None, message: str, tmp_path: Path
+) -> None:
+    episodes = [failed_episode(Job("point-mass", seed), None, Fault("timeout", "x")) for seed in seeds]
+    asked = JOBS if cut is None else [JOBS[index % 3] for index in cut]
+    with closing(open_to_write(tmp_path)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        journal = Journal(connection, tmp_path, 1)
+        if cut is not None:
+            journal.put("time over", jobs_hash(JOBS), encode_json(cut))
+        journal.put("episodes", jobs_hash(asked), encode_episodes(episodes))
+        with RolloutEngine(0) as unused:
+            engine = JournaledEngine(unused, Journal(connection, tmp_path, 1))
+            with pytest.raises(RunError, match=f"^the run's journal .*{message}"):
+                engine.run(JOBS) if cut is None else engine.run_within(JOBS, BatchLimit(seconds=1.0))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

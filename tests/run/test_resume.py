@@ -23,7 +23,7 @@ from trace_robot.optimizers.problem import Candidate, Optimizer, Problem
 from trace_robot.rollout import RolloutEngine
 from trace_robot.run.loop import Event, Iterated, Progressed
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.settings import Result
+from trace_robot.settings import BLOCKS, STRIDE, Result
 from trace_robot.store.database import open_to_write
 from trace_robot.store.folder import RunLock
 from trace_robot.store.history import History
@@ -348,20 +348,21 @@ def test_processes_killed_at_random_moments_lose_nothing(kind: str, tmp_path: Pa
     assert not crashes.wrong, json.dumps(crashes.wrong, indent=1)
 
 
+@pytest.mark.parametrize(("seed", "first"), [(50_000, 5_000_000_000), (42_949, 4_294_900_000)])
 def test_a_run_that_began_with_conditions_over_2_to_the_32_keeps_them(
-    engine: RolloutEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, first: int, engine: RolloutEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("trace_robot.settings.LARGEST", 2**80)  # as 0.1 had it: no bound
         with pytest.raises(Killed):
-            search(tmp_path / "old", seed=50_000, engine=engine, on_event=killing(Progressed, 100))
+            search(tmp_path / "old", seed=seed, engine=engine, on_event=killing(Progressed, 100))
     resume(tmp_path / "old", engine=engine)
-    search(tmp_path / "new", seed=50_000, engine=engine)
+    search(tmp_path / "new", seed=seed, engine=engine)
     with closing(open_to_write(tmp_path)) as store:
         rows = store.execute("SELECT name, episodes.seed FROM episodes JOIN runs ON runs.id = run").fetchall()
     conditions = {name: {int(row["seed"]) for row in rows if row["name"] == name} for name in ("old", "new")}
-    assert conditions["old"] >= {5_000_000_000, 5_000_050_000}
-    assert max(conditions["new"]) < 2**32
+    assert conditions["old"] >= {first, first + 50_000}
+    assert max(conditions["new"]) < BLOCKS * STRIDE
 
 
 ODD_POLICY = """from trace_robot import bundle, node

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.answers import action, fault
+from trace_robot.fault import MOST_CHARACTERS
 from trace_robot.sandbox import Fault, Interface, Limits, Sandbox
 from trace_robot.sandbox.source import line_in_source
 from trace_robot.spec import Array
@@ -183,6 +184,20 @@ def test_the_next_episode_begins_where_the_first_began(checked: Sandbox, draws: 
         assert (checked.load(draws) or checked.reset()) is None
         episodes.append([action(checked.call(ZEROS)[0]).tolist() for _ in range(3)])
     assert episodes[0] == episodes[1] == episodes[2]
+
+
+def test_a_text_that_the_check_cannot_read_has_a_process_for_each_episode(unchecked: Sandbox) -> None:
+    deep = f"{'(' * 70}1{')' * 70}"  # more brackets than are parsed here, fewer than Python compiles
+    draws = (
+        f"import numpy as np\nnp.kept = getattr(np, 'kept', 0) + {deep}\ndef act(o):\n    return [np.kept]\n"
+    )
+    assert [action(answer(unchecked, draws)).tolist() for _ in range(3)] == [[1.0]] * 3
+
+
+def test_a_text_too_long_to_be_read_has_a_process_for_each_episode(unchecked: Sandbox) -> None:
+    draws = "import numpy as np\nnp.kept = getattr(np, 'kept', 0) + 1\ndef act(o):\n    return [np.kept]\n"
+    long = draws + "#" * MOST_CHARACTERS
+    assert [action(answer(unchecked, long)).tolist() for _ in range(3)] == [[1.0]] * 3
 
 
 def test_recursion_reaches_as_deep_in_lock_step_as_alone(checked: Sandbox) -> None:

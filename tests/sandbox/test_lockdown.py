@@ -84,8 +84,8 @@ def test_a_child_knows_nothing_of_the_environment(sandbox: Sandbox, monkeypatch:
         assert other.reset() is None
         other.call(np.zeros((1, 3)))
         assert other.printed() == "{}\n"
-        fork_server = int(status(other.pid)["PPid"])
-        assert b"hush" not in Path(f"/proc/{fork_server}/environ").read_bytes()
+        zygote = int(status(other.pid)["PPid"])
+        assert b"hush" not in Path(f"/proc/{zygote}/environ").read_bytes()
 
 
 def test_a_killed_parent_leaves_no_process_behind() -> None:
@@ -103,17 +103,18 @@ def test_a_killed_parent_leaves_no_process_behind() -> None:
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        fork_server = int(status(child)["PPid"])
+        zygote = int(status(child)["PPid"])
         parent.kill()
-    assert wait_until_gone(child, fork_server)
+    assert wait_until_gone(child, zygote)
 
 
-def test_a_killed_fork_server_takes_its_child_along_and_is_replaced() -> None:
+@pytest.mark.parametrize("killed", ["zygote", "fork server"])
+def test_a_killed_zygote_or_fork_server_takes_the_child_along_and_is_replaced(killed: str) -> None:
     with Sandbox(Interface(3, 2)) as sandbox:
         sandbox.load(PLAIN)
         child = sandbox.pid
-        fork_server = int(status(child)["PPid"])
-        os.kill(fork_server, signal.SIGKILL)
+        zygote = int(status(child)["PPid"])
+        os.kill(zygote if killed == "zygote" else int(status(zygote)["PPid"]), signal.SIGKILL)
         assert wait_until_gone(child)
         sandbox.reset()
         assert sandbox.load("# again\n" + PLAIN) is None
@@ -166,18 +167,18 @@ def test_many_sources_leave_no_descriptor_and_no_process() -> None:
     ]
     with Sandbox(Interface(3, 2), Limits(call_seconds=0.05), static_check=False) as sandbox:
         sandbox.load(PLAIN)
-        fork_server = int(status(sandbox.pid)["PPid"])
+        zygote = int(status(sandbox.pid)["PPid"])
         counts = []
         for turn in range(60):
             if sandbox.load(sources[turn % 4].format(turn)) is None:
                 sandbox.reset()
                 sandbox.call(np.zeros((1, 3)))
             mine = len(os.listdir("/proc/self/fd"))
-            children = Path(f"/proc/{fork_server}/task/{fork_server}/children").read_text().split()
-            counts.append((mine, len(os.listdir(f"/proc/{fork_server}/fd")), len(children)))
+            children = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+            counts.append((mine, len(os.listdir(f"/proc/{zygote}/fd")), len(children)))
         assert counts[4:8] == counts[-4:]
         last = sandbox.pid
-    assert wait_until_gone(fork_server, *([last] if last else []))
+    assert wait_until_gone(zygote, *([last] if last else []))
 
 
 def test_the_filter_allows_nothing_that_opens_starts_or_signals() -> None:

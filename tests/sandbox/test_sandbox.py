@@ -156,6 +156,17 @@ def test_a_hidden_operation_is_blocked_by_the_system() -> None:
         assert action(first(sandbox, PLAIN)).tolist() == [1.0, 1.0]
 
 
+def test_a_crash_in_a_fresh_sandbox_and_one_after_a_new_import_is_a_crash() -> None:
+    ends = "def act(o):\n    os._exit(7)\n"
+    with Sandbox(Interface(3, 2), static_check=False) as sandbox:
+        for imported in ("os", "os, scipy.special", "os, logging"):
+            reason = fault(first(sandbox, f"import {imported}\n{ends}"))
+            assert (reason.category, reason.message) == (
+                "crash",
+                "the controller ended its own process with exit code 7",
+            )
+
+
 def test_an_episode_with_a_fault_keeps_answering_with_it(shared: Sandbox) -> None:
     start(shared, "def act(o):\n    return [1 / float(o[0]), 0]\n", 2)
     broken, fine = shared.call(np.array([[0.0, 0, 0], [1.0, 0, 0]]))

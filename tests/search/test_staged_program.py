@@ -54,6 +54,7 @@ programs = st.builds(
     passes=st.integers(0, 3),
     rest=st.none() | rests,
     sight=st.sampled_from((0.0, 0.0, 0.3, 0.9)),
+    spiral=st.sampled_from((0.0, 0.0, 0.01, 0.02)),
 )
 
 
@@ -190,8 +191,26 @@ def test_filtered_sight_averages_things_and_leaves_the_hand() -> None:
     assert runner(observation)[0] == pytest.approx(0.175 - 0.05)
 
 
+def test_each_further_pass_of_a_spiral_goes_elsewhere_evenly_around_the_target() -> None:
+    spec = fakes.point_mass_spec()
+    above = Waypoint("goal_position", (0.0, 0.0, 0.1))
+    go = Stage("hand_position", above, tolerance=0.0, max_decisions=1)
+    runner = StagedRunner(StagedProgram((go,), gain=1.0, spiral=0.01), spec)
+    steps = np.array([runner(np.zeros(11))[:2] for _ in range(30)], float)
+    assert not steps[0].any()
+    assert np.linalg.norm(steps, axis=1) == pytest.approx(0.01 * np.sqrt(np.arange(30)), abs=1e-6)
+    apart = np.linalg.norm(steps[:, None] - steps[None], axis=2)[np.triu_indices(30, 1)]
+    assert apart.min() > 0.009, "no two tries are about the same"
+    assert np.linalg.norm(steps.mean(axis=0)) < 0.005, "the tries lie around the target"
+    brought = Stage("block_position", above, tolerance=0.0, max_decisions=1)
+    runner = StagedRunner(StagedProgram((brought,), gain=1.0, spiral=0.01), spec)
+    assert not any(runner(np.zeros(11))[:2].any() for _ in range(5)), (
+        "what is carried is brought to the goal itself"
+    )
+
+
 @pytest.mark.parametrize(
-    "change", [{"sight": 1.5}, {"sight": "much"}, {"rest": {}}, {"rest": {"tracked": 3}}]
+    "change", [{"sight": 1.5}, {"sight": "much"}, {"spiral": 0.2}, {"rest": {}}, {"rest": {"tracked": 3}}]
 )
 def test_a_later_part_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
     program = StagedProgram((Stage("hand_position", Waypoint("block_position")),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -22,6 +23,8 @@ from trace_robot.report.write import write_report
 from trace_robot.run.run import plan_to_resume, strangers_header
 from trace_robot.safe_files import inflate, is_file, load_json, open_append, read_bytes, write
 from trace_robot.spec import Scene
+from trace_robot.store import codec
+from trace_robot.store.codec import Recording, decode_recording, encode_recording
 from trace_robot.store.folder import RunFolder, RunLock, is_locked
 from trace_robot.store.history import History, RunInfo
 from trace_robot.store.writer import Store
@@ -232,6 +235,18 @@ def test_packed_and_nested_data_are_bounded() -> None:
     for text in (DEEP, "[" * 200 + "]" * 200):
         with pytest.raises(ValueError, match=r"nested|levels"):
             load_json(text)
+
+
+def test_what_describes_a_recording_is_bounded_and_not_nested_deeply(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    np.savez(file, about=np.frombuffer(("[" * 200 + "]" * 200).encode(), np.uint8))
+    with pytest.raises(ValueError, match="levels"):
+        decode_recording(zlib.compress(file.getvalue()))
+    data = encode_recording(Recording(0, {"x" * 100: np.zeros((2, 3))}))
+    assert decode_recording(data).seed == 0
+    monkeypatch.setattr(codec, "MOST_ABOUT", 100)
+    with pytest.raises(ValueError, match="at most 100 characters"):
+        decode_recording(data)
 
 
 @pytest.mark.parametrize(

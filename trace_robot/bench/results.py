@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from trace_robot.env.registry import environments, sets
+from trace_robot.env.world import read_worlds
 from trace_robot.errors import RunError, UnknownNameError, UsageError, unknown
 from trace_robot.settings import SEARCH_SECONDS, Settings, require_level
 
@@ -168,6 +169,16 @@ PROTOCOLS = {
             iterations={"reach-v3": 10},
             default=30,
             tune=False,
+        ),
+        Protocol(
+            "robust",
+            "500 simulator steps an episode in worlds that differ (standard), success must last 1.5 s; 12 training"
+            " conditions, 15 more (30 for the search) for controllers that solve these, 50 held-out ones",
+            episodes=12,
+            confirm=15,
+            held_out=50,
+            seeds=(0,),
+            options={"world": read_worlds("standard"), "hold": 1.5},
         ),
     )
 }

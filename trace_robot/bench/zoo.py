@@ -159,8 +159,9 @@ def header(row: ResultRow) -> str:
     versions = ", ".join(
         f"{name} {version}" for name, version in row.versions.items() if name not in LEFT_OUT
     )
+    where = " in worlds that differ" if "world" in PROTOCOLS[row.protocol].options else ""
     paragraphs = [
-        f"{row.task}: success {row.success:.2f} on {row.episodes} held-out conditions"
+        f"{row.task}: success {row.success:.2f} on {row.episodes} held-out conditions{where}"
         f" (95 % interval {low:.2f} to {high:.2f}).",
         f"Found by the optimizer {row.optimizer} at feedback level {row.feedback}, starting from the policy"
         f" {row.fixed.get('policy')}, with seed {row.seed} and {row.training_episodes} training and confirming"
@@ -186,16 +187,19 @@ def _check(row: ResultRow) -> None:
         raise RunError(
             f"the zoo takes controllers found at feedback level {LEVEL!r} only, got {row.feedback!r}; leave --zoo out"
         )
-    if PROTOCOLS[row.protocol].options:
+    # A world and a hold make the same task harder; any other option makes it another one.
+    if PROTOCOLS[row.protocol].options.keys() - {"world", "hold"}:
         raise RunError(
             f"the zoo is for the environments as they are, and protocol {row.protocol!r} changes them;"
-            " use --protocol standard"
+            " use --protocol standard or robust"
         )
 
 
 def _validated(row: ResultRow, out: Path, engine: RolloutEngine) -> float:
     """Return the success of a row's controller on the validation conditions."""
-    task = Task.load(row.task, Policy.from_text(_controller(row, out)), control=row.control)
+    options = PROTOCOLS[row.protocol].options
+    policy = Policy.from_text(_controller(row, out))
+    task = Task.load(row.task, policy, control=row.control, options=options)
     seeds = validation_seeds(0, VALIDATION)
     episodes = Evaluator(engine, task, seeds).score(task.policy.text, seeds)
     return sum(episode.success for episode in episodes) / len(episodes)

@@ -72,25 +72,6 @@ def fraction(text: str) -> float:
     return value
 
 
-def port_number(text: str) -> int:
-    """Return a TCP port, 0 for one that the system chooses."""
-    value = int(text)
-    if not 0 <= value < 65536:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
-    return value
-
-
-def seed_list(text: str) -> tuple[int, ...]:
-    """Return the seeds of "0,1,2", "0-9" or a mix of both, each once, in order."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        seeds += range(non_negative_integer(first), non_negative_integer(last or first) + 1)
-    if not seeds:
-        raise argparse.ArgumentTypeError(f"must name at least one seed, got {text!r}")
-    return tuple(dict.fromkeys(seeds))
-
-
 def token_prices(text: str) -> tuple[float, float]:
     """Return the prices of a million prompt and completion tokens, from "P,C"."""
     prompt, _, completion = text.partition(",")
@@ -108,6 +89,17 @@ def _hold_time(text: str) -> float | str:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be seconds, 0 or more, or end, got {text}")
     return value
+
+
+def worlds(text: str) -> Any:
+    """Return the plain data of the worlds of a name or a JSON file."""
+    from trace_robot.env.world import read_worlds
+    from trace_robot.errors import TraceRobotError
+
+    try:
+        return read_worlds(text)
+    except TraceRobotError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _keyword_argument(text: str) -> tuple[str, Any]:
@@ -149,7 +141,7 @@ class AddRequestField(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Add a field; a parser's error where it is both a value and the place of another one."""
+        """Add a field, unless another one is in its place."""
         *places, last = values[0]
         fields = place = getattr(namespace, self.dest) or {}
         for name in places:
@@ -170,17 +162,18 @@ class AddRequestField(argparse.Action):
 # The environment and its episodes.
 
 
-def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> None:
+def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", more: str = "") -> None:
     """Add the environment by position or ``--env``, its instruction and arguments.
 
     Args:
         command: the parser to extend; ``options.task`` holds the environment's name.
         metavar: the positional's name in the usage line.
+        more: what else the positional may be, for its help.
     """
     either = command.add_mutually_exclusive_group(required=True)
     what = "an environment: a name (see: trace-robot envs), a file in envs/, or a registered gymnasium id"
     # Without SUPPRESS the one that was not typed would overwrite ``task`` with its default, None.
-    either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what)
+    either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what + more)
     either.add_argument(
         "--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help="the same, written out"
     )
@@ -208,6 +201,7 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> 
     )
     command.add_argument(
         "--worlds",
+        type=worlds,
         metavar="NAME|FILE",
         help="standard, signals (standard without physics), or a JSON file of worlds; each episode gets one: noise,"
         " delays, other physics; see docs/robust.md",
@@ -225,9 +219,7 @@ def environment_options(options: argparse.Namespace) -> dict[str, Any]:
     if options.hold is not None:
         own["hold"] = options.hold
     if options.worlds is not None:
-        from trace_robot.env.world import read_worlds
-
-        own["world"] = read_worlds(options.worlds)
+        own["world"] = options.worlds
     return {**own, **dict(options.env_args)}
 
 

@@ -13,8 +13,8 @@ from trace_robot.cli.arguments import (
     add_endpoint,
     add_output,
     add_workers,
+    non_negative_integer,
     positive_integer,
-    seed_list,
 )
 from trace_robot.cli.console import console, escape, write_error, write_json
 from trace_robot.cli.runs import RUNS
@@ -44,13 +44,14 @@ def add_bench(commands: Commands) -> None:
     command.add_argument("--optimizer", choices=("search", "optoprime", "opro"), default="search")
     command.add_argument(
         "--protocol",
-        choices=("standard", "paper"),
+        choices=("standard", "paper", "robust"),
         default="standard",
         help="standard: 500 steps, 5 training conditions, 25 more to confirm, 50 held-out ones; paper: pose control,"
-        " 10 decisions, 1, none and 10, 10 seeds, at most 10 iterations of a model for reach and 30 for the others",
+        " 10 decisions, 1, none and 10, 10 seeds, at most 10 iterations of a model for reach and 30 for the others;"
+        " robust: as standard, in worlds that differ, where success must last, 12, 15 and 50 conditions",
     )
     command.add_argument(
-        "--seeds", type=seed_list, metavar="S,..", help="e.g. 0,1,2 or 0-9 (default: the protocol's)"
+        "--seeds", type=_seed_list, metavar="S,..", help="e.g. 0,1,2 or 0-9 (default: the protocol's)"
     )
     add_budget(command)
     command.add_argument(
@@ -64,6 +65,17 @@ def add_bench(commands: Commands) -> None:
     )
     add_endpoint(command)
     add_output(command)
+
+
+def _seed_list(text: str) -> tuple[int, ...]:
+    """Return the seeds of "0,1,2", "0-9" or a mix of both, each once, in order."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(non_negative_integer(first), non_negative_integer(last or first) + 1)
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"must name at least one seed, got {text!r}")
+    return tuple(dict.fromkeys(seeds))
 
 
 def execute_bench(options: argparse.Namespace) -> int:

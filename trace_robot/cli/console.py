@@ -11,13 +11,14 @@ import io
 import logging
 import math
 import os
-import re
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from trace_robot.errors import spelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells report it
 PIPED_WIDTH = 200  # columns where there is no terminal to measure; tables are not squeezed in pipes and files
 
-# Terminal control characters except tab and newline (C0, DEL, C1), and Unicode's format characters, separators and
-# surrogates: with those that reverse the direction of writing or are not seen, text can pretend to be other text
-# ("Trojan source", CVE-2021-42574).
-CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
-)
 LONGEST_TEXT = 200_000  # characters; a terminal takes minutes for the 3 million lines that a store can hold
 
 
@@ -49,7 +42,7 @@ def safe(text: str) -> str:
     """
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]}\n[{len(text) - LONGEST_TEXT:,} more characters are not shown]"
-    return CONTROL.sub(_spelled, text)
+    return spelled(text)
 
 
 def one_line(text: str) -> str:
@@ -57,10 +50,6 @@ def one_line(text: str) -> str:
 
     So it forges no other line."""
     return safe(text).replace("\n", "\\n").replace("\t", "\\t")
-
-
-def _spelled(match: re.Match[str]) -> str:
-    return match.group().encode("unicode_escape").decode()
 
 
 class SafeStream:
@@ -75,7 +64,7 @@ class SafeStream:
 
     def write(self, text: str) -> int:
         """Write the text safe, and return the number of its characters."""
-        self.raw.write(CONTROL.sub(_spelled, text))
+        self.raw.write(spelled(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -163,7 +152,7 @@ def console(*, quiet: bool = False, json: bool = False) -> Console:
             """
             for segment in super().render(renderable, options):
                 text, style, control = segment
-                yield segment if control else Segment(CONTROL.sub(_spelled, text), style)
+                yield segment if control else Segment(spelled(text), style)
 
         def on_broken_pipe(self) -> None:
             """Go on silently when the reader of a pipe, such as head, has left."""

@@ -133,8 +133,7 @@ def add_graph(commands: Commands) -> None:
 
 def execute_graph(options: argparse.Namespace) -> int:
     """Print the computation graph of an iteration's episode, or draw it."""
-    from trace_robot.optimizers.prompt.drawing import draw_folded
-    from trace_robot.optimizers.prompt.graph_text import render_graph
+    from trace_robot.optimizers.prompt.graph_text import draw_folded, render_graph
 
     history, run = find_run(options.run, runs_folder(options))
     with history:

@@ -25,7 +25,7 @@ from trace_robot.errors import RenderError, UsageError
 
 if TYPE_CHECKING:
     from trace_robot.render.job import Clip
-    from trace_robot.store.history import EpisodeInfo, History, IterationInfo, RunInfo
+    from trace_robot.store.history import History, IterationInfo, RunInfo
 
 # Tiles of a contact sheet. Of a longer run the first iteration and the latest improvements are drawn.
 MAX_TILES = 48
@@ -166,7 +166,7 @@ def _select_iterations(
 
 
 def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> Clip | None:
-    from trace_robot.render.job import Clip, require_own_scene
+    from trace_robot.render.job import Clip, outcome_text, require_own_scene
 
     recording = history.recording(run, iteration.number)
     if recording is None or recording.scene is None or recording.states is None:
@@ -180,12 +180,5 @@ def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> 
             " has no episode of; the store is damaged"
         )
     caption = (f"{run.task}, iteration {iteration.number}", f"condition {episode.seed}")
-    return Clip(recording.scene, recording.states, caption, _outcome(episode), episode.success)
-
-
-def _outcome(episode: EpisodeInfo) -> str:
-    if episode.success:
-        return f"success after {episode.steps} steps"
-    if episode.fault is not None:
-        return f"error: {episode.fault['category']}"
-    return f"no success in {episode.steps} steps"
+    outcome = outcome_text(episode.ended, episode.steps, episode.fault["category"] if episode.fault else None)
+    return Clip(recording.scene, recording.states, caption, outcome, episode.success)

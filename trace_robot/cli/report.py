@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trace_robot.cli.arguments import Commands, add_command, add_output, add_run, port_number
+from trace_robot.cli.arguments import Commands, add_command, add_output, add_run
 from trace_robot.cli.console import console, escape, safe, write_json
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from trace_robot.report.server import Watch
 
-# The trackers are the modules of trace_robot.export, each with a function ``write``; the value says what to do next.
+# By tracker, what to do next; trace_robot.export.trackers has a writer for each.
 TRACKERS = {
     "tensorboard": "look with: tensorboard --logdir {}",
     "mlflow": "look with: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {}",
@@ -77,9 +77,17 @@ def add_watch(commands: Commands) -> None:
         "runs", nargs="?", default="rollouts/runs", metavar="RUNS_DIR", help="default rollouts/runs"
     )
     command.add_argument(
-        "--port", type=port_number, default=8765, metavar="N", help="0 for a free one (default 8765)"
+        "--port", type=_port_number, default=8765, metavar="N", help="0 for a free one (default 8765)"
     )
     command.add_argument("--open", action="store_true", help="open it in the browser")
+
+
+def _port_number(text: str) -> int:
+    """Return a TCP port, 0 for one that the system chooses."""
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
+    return value
 
 
 def execute_watch(options: argparse.Namespace) -> int:
@@ -139,10 +147,8 @@ def add_export(commands: Commands) -> None:
 
 def execute_export(options: argparse.Namespace) -> int:
     """Write a run for an experiment tracker and print how to look at it."""
-    from importlib import import_module
-
-    import trace_robot.export
     from trace_robot.export import content
+    from trace_robot.export.trackers import WRITERS
     from trace_robot.safe_files import require_own
 
     history, run = find_run(options.run, runs_folder(options))
@@ -154,8 +160,7 @@ def execute_export(options: argparse.Namespace) -> int:
             require_own(run.folder)
         except OSError as error:
             raise RunError(f"cannot write {error.filename!r}: {error.strerror}; give --out DIR") from error
-    tracker = import_module(f"{trace_robot.export.__name__}.{options.to}")
-    where = str(tracker.write(exported, out))
+    where = str(WRITERS[options.to](exported, out))
     if options.json:
         write_json({"to": options.to, "where": where, "iterations": len(exported.steps)})
     elif options.quiet:

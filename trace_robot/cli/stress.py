@@ -56,7 +56,7 @@ def add_stress(commands: Commands) -> None:
     """Add ``stress``."""
     command = add_command(commands, "stress", "try a controller in worlds that differ", DESCRIPTION)
     command.set_defaults(execute=execute_stress)
-    add_environment(command, "TASK|RUN")
+    add_environment(command, "TASK|RUN", "; without --policy a run: its name, its beginning, or its folder")
     command.add_argument(
         "--policy", metavar="NAME|FILE", help="the controller (required, but for zoo and for a run)"
     )

@@ -129,7 +129,7 @@ def execute_envs(options: argparse.Namespace) -> int:
 
 def _with_word(word: str, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
     """Return the environments with a word in name or task, also gymnasium's."""
-    from trace_robot.env.gymnasium_ids import gymnasium_ids
+    from trace_robot.env.declared import gymnasium_ids
     from trace_robot.env.registry import CatalogEntry
 
     low = word.lower()

@@ -56,6 +56,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012
+    checks_itself = True  # every value of a step
 
     def __init__(self, env: Any, description: EnvDescription) -> None:
         """Wrap an environment.

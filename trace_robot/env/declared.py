@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment
-from trace_robot.env.gymnasium_ids import entry_point, make_registered, quiet, require_registered
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
     TraceRobotError,
+    UnknownNameError,
     ValueMismatchError,
     WorkspaceError,
+    unknown,
 )
 from trace_robot.fault import MAKE_SECONDS
 from trace_robot.spec import TaskSpec
@@ -23,6 +29,7 @@ from trace_robot.workspace import importable
 
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
+
 
 OPTIONS = ("control", "horizon", "task", "return_threshold")  # ours; all others go to the environment itself
 
@@ -113,7 +120,12 @@ class DeclaredPlugin:
             control = _control(declaration, options.get("control"))
             env = self._make_env(declaration, _arguments(options), None)
             try:
-                self._descriptions[key] = describe_env(declaration, env, control, options)
+                # An environment that a class makes may carry a gymnasium spec as well, if its class sets one.
+                bare = declaration.make is None
+                registered = registration(declaration.id) if bare else getattr(env, "spec", None)
+                with quiet():
+                    description = describe_env(declaration, env, control, options, registered)
+                self._descriptions[key] = description
             except WorkspaceError as error:
                 raise WorkspaceError(f"{self.file}: {name}: {error}") from error
             finally:
@@ -220,3 +232,105 @@ def _argument_names(declaration: Environment) -> str:
     except (AttributeError, ImportError, TypeError, ValueError):
         return ""
     return ", ".join(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+
+
+# Gymnasium's registry.
+
+
+def gymnasium_ids() -> list[str]:
+    """Return the ids that are registered now, without importing any module for more."""
+    from gymnasium.envs.registration import registry
+
+    return list(registry)
+
+
+def registration(name: str) -> Any:
+    """Return gymnasium's ``EnvSpec`` of an id, or None.
+
+    A "module:" before the id is ignored.
+    """
+    from gymnasium.envs.registration import registry
+
+    return registry.get(name.rpartition(":")[2])
+
+
+def require_registered(name: str, root: str) -> None:
+    """Import the module that registers an id, and check that it does.
+
+    Args:
+        name: a gymnasium id, with "module:" before it where a module registers it.
+        root: the folder from which that module may be imported.
+
+    Raises:
+        UnknownNameError: the module cannot be imported, or gymnasium does not know the id.
+    """
+    module = name.rpartition(":")[0]
+    if module:
+        with importable(root), importing(name, module, f"install it, or put it into {root}"):
+            import_module(module)
+    if registration(name) is None:
+        known: Iterable[str] = gymnasium_ids()
+        raise unknown("environment", name, [f"{module}:{each}" for each in known] if module else known)
+
+
+def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | None) -> Any:
+    """Make a registered environment, without gymnasium's time limit and checker.
+
+    ``EnvAdapter`` counts the steps and checks every value itself; ``horizon`` may be longer than gymnasium's limit.
+
+    Args:
+        name: a gymnasium id, with "module:" before it where a module registers it.
+        arguments: keyword arguments of the environment.
+        render_mode: handed to the environment unless it is None.
+    """
+    import gymnasium
+
+    module, _, name = name.rpartition(":")
+    if module:
+        import_module(module)
+    extra = {} if render_mode is None else {"render_mode": render_mode}
+    return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **arguments, **extra)
+
+
+def entry_point(name: str) -> Any:
+    """Return the class or function that makes a registered environment."""
+    point = registration(name).entry_point
+    if callable(point):
+        return point
+    module, _, attribute = point.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep other packages' warnings and prints out of what the user reads."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    with warnings.catch_warnings(), captured_output():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def importing(name: str, module: str, remedy: str) -> Iterator[None]:
+    """Turn whatever an import raises into UnknownNameError.
+
+    A package registers its environments when it is imported, and may miss a file or a display then, use what gymnasium
+    no longer has, or exit.
+
+    Args:
+        name: of the environment.
+        module: that is imported in the context.
+        remedy: the end of the message where it is missing.
+    """
+    try:
+        with quiet():
+            yield
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        why = text if isinstance(error, ImportError) else f"{type(error).__name__}: {text}"
+        end = (
+            remedy
+            if isinstance(error, ImportError)
+            else "mend it, or install a version that goes with gymnasium"
+        )
+        raise UnknownNameError(f"{name}: module {module!r} cannot be imported: {why}; {end}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 from trace_robot.env.declaration import SUCCESS_FLAGS, Environment
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
 from trace_robot.env.guard import reset_values, step_values, time_limit
-from trace_robot.env.gymnasium_ids import quiet, registration
 from trace_robot.env.tracking import Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
 from trace_robot.fault import HANG_SECONDS
@@ -19,6 +19,7 @@ from trace_robot.spec import TaskSpec
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
 LOOKED_AT = 1000  # steps of the episode in which an entry of info for success is looked for
+LOOK_SECONDS = 10.0  # for these; an engine and check-env take what is made for much longer to hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class EnvDescription:
 
 
 def describe_env(
-    declaration: Environment, env: Any, control: str, options: Mapping[str, Any]
+    declaration: Environment, env: Any, control: str, options: Mapping[str, Any], registered: Any = None
 ) -> EnvDescription:
     """Derive the description of an environment from its declaration and spaces.
 
@@ -50,6 +51,7 @@ def describe_env(
         env: the gymnasium environment.
         control: "raw" or "pose".
         options: what the user asked for; kept in the spec, so that the environment can be made again.
+        registered: gymnasium's ``EnvSpec``, which may limit an episode's steps and say what return is a success.
 
     Raises:
         WorkspaceError: the declaration does not fit the spaces; the message does not name the file.
@@ -60,10 +62,10 @@ def describe_env(
             raise WorkspaceError(f"the environment has no {attribute}; set it in its __init__")
     observation = observation_layout(env.observation_space, declaration.observation)
     action = action_layout(env.action_space, declaration.action)
-    # An environment that a class makes may carry a gymnasium spec as well, if its class sets one.
-    known = registration(declaration.id) if declaration.make is None else getattr(env, "spec", None)
-    horizon = declaration.horizon or getattr(known, "max_episode_steps", None) or HORIZON
-    declaration = _with_success(declaration, env, getattr(known, "reward_threshold", None), action, horizon)
+    horizon = declaration.horizon or getattr(registered, "max_episode_steps", None) or HORIZON
+    declaration = _with_success(
+        declaration, env, getattr(registered, "reward_threshold", None), action, horizon
+    )
     spec = TaskSpec(
         name=declaration.env_name,
         instruction=declaration.task,
@@ -128,25 +130,24 @@ def _success_text(declaration: Environment) -> str:
 def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
     """Return the entry of info that says success, None where an episode shows none.
 
-    Most environments have it in every step, some in the last one only. Gymnasium's own have none, and one step
-    confirms that.
+    Most environments have it in every step, some in the last one only, which a slow one does not reach within
+    LOOK_SECONDS. Gymnasium's own have none, and one step confirms that.
     """
     # The middle is a legal action of every space; zero is not where a bound is above it.
     middle = (np.array(action.low) + np.array(action.high)) / 2
     own = type(env.unwrapped).__module__.startswith("gymnasium.envs.")
-    begun = False
+    begun, deadline = False, time.monotonic() + LOOK_SECONDS
     try:
-        with quiet():
-            with time_limit(HANG_SECONDS, "reset()"):
-                reset_values(env.reset(seed=0))
-            for _ in range(1 if own else steps):
-                with time_limit(HANG_SECONDS, "step()"):
-                    result = env.step(action.action(middle))
-                _, _, terminated, truncated, info = step_values(result)
-                begun = True
-                flag = next((name for name in SUCCESS_FLAGS if name in info), None)
-                if flag is not None or terminated or truncated:
-                    return flag
+        with time_limit(HANG_SECONDS, "reset()"):
+            reset_values(env.reset(seed=0))
+        for _ in range(1 if own else steps):
+            with time_limit(HANG_SECONDS, "step()"):
+                result = env.step(action.action(middle))
+            _, _, terminated, truncated, info = step_values(result)
+            begun = True
+            flag = next((name for name in SUCCESS_FLAGS if name in info), None)
+            if flag is not None or terminated or truncated or time.monotonic() > deadline:
+                return flag
     except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
         if not begun:
             kind = "" if isinstance(error, TraceRobotError) else f"{type(error).__name__}: "

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,15 +105,6 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise AttributeError(name)
         return getattr(self.env, name)
 
-    @property
-    def record_states(self) -> bool:
-        """Whether the environment records its states, which it looks up in itself."""
-        return bool(self.env.unwrapped.record_states)  # type: ignore[attr-defined]
-
-    @record_states.setter
-    def record_states(self, recorded: bool) -> None:
-        self.env.unwrapped.record_states = recorded  # type: ignore[attr-defined]
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -161,8 +152,8 @@ class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
 def guarded(env: Any, where: str) -> Any:
     """Return what a plug-in's function ``make`` returned, its values checked.
 
-    One with the attribute ``checks_itself`` is left as it is: Meta-World's steps are so short that a second check
-    would take a tenth of them.
+    One with the attribute ``checks_itself`` is left as it is, such as ``EnvAdapter``. Meta-World's steps are so short
+    that a second check would take a tenth of them.
 
     Args:
         env: what ``make`` returned.
@@ -242,23 +233,38 @@ def truth(what: str, value: Any) -> bool:
 def time_limit(seconds: float, what: str) -> Iterator[None]:
     """Raise EnvironmentFault in the context once it has lasted too long.
 
-    Where it cannot be interrupted nothing is done: outside the main thread, and where another timer runs. Calls that a
-    worker makes are watched by the engine.
+    Not where ``interval_timer`` does nothing. Calls that a worker makes are watched by the engine.
 
     Args:
         seconds: the limit.
         what: the beginning of the message.
     """
+
+    def expire() -> None:
+        raise EnvironmentFault(f"{what} hangs: it gave no answer for {seconds:g} s")
+
+    with interval_timer(seconds, expire):
+        yield
+
+
+@contextmanager
+def interval_timer(seconds: float, action: Callable[[], None], *, repeated: bool = False) -> Iterator[None]:
+    """Interrupt the context by a real-time interval timer (setitimer).
+
+    Nothing is done outside the main thread, where no signal arrives, and where another timer runs: the program that
+    uses this library may have set it.
+
+    Args:
+        seconds: until the interruption.
+        action: called then; it may raise.
+        repeated: called again after as many seconds.
+    """
     main = threading.current_thread() is threading.main_thread()
     if not main or not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
         yield
         return
-
-    def expire(*_: object) -> None:
-        raise EnvironmentFault(f"{what} hangs: it gave no answer for {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGALRM, lambda *_: action())
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds if repeated else 0.0)
     try:
         yield
     finally:

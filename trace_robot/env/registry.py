@@ -14,9 +14,8 @@ from typing import Any
 
 from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
-from trace_robot.env.declared import DeclaredPlugin, plugin_of_id
+from trace_robot.env.declared import gymnasium_ids, plugin_of_id
 from trace_robot.env.equipment import Equipment, equip
-from trace_robot.env.gymnasium_ids import gymnasium_ids
 from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
 from trace_robot.errors import EnvironmentFault, TraceRobotError, UnknownNameError, WorkspaceError, unknown
 from trace_robot.spec import TaskSpec
@@ -99,20 +98,14 @@ def make(name: str, /, **options: Any) -> Any:
     """
     equipment, rest = Equipment.split(options)
     plugin, name = _lookup_checked(name, rest)
-    if isinstance(plugin, DeclaredPlugin):
-        env = plugin.make(name, **rest)  # an ``EnvAdapter``, which checks every value itself
-    else:
-        # It imports gymnasium, which a list of environments does not need.
-        from trace_robot.env.guard import guarded
+    from trace_robot.env.guard import guarded  # with gymnasium, which a list of environments does not need
 
-        with foreign(f"{plugin.file}: {name} cannot be made"):
-            env = guarded(plugin.make(name, **rest), f"{plugin.file}: {name}")
+    with foreign(f"{plugin.file}: {name} cannot be made"):
+        env = guarded(plugin.make(name, **rest), f"{plugin.file}: {name}")
     return env if equipment is None else equip(env, _described(plugin, name, rest), equipment)
 
 
 def _described(plugin: Plugin, name: str, options: Mapping[str, Any]) -> TaskSpec:
-    if isinstance(plugin, DeclaredPlugin):
-        return plugin.describe(name, **options)
     with foreign(f"{plugin.file}: {name} cannot be described"):
         return plugin.describe(name, **options)
 

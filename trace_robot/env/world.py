@@ -278,18 +278,21 @@ def read_worlds(source: str) -> Any:
         source: a name in ``WORLDS``, or the path of a JSON file, which may be anywhere, also a link.
 
     Raises:
-        OSError: the file cannot be read.
         UnknownNameError: it is neither a name nor a path.
-        ValueMismatchError: the file is no JSON, or larger or deeper than any list of worlds.
+        ValueMismatchError: the file cannot be read, is no JSON, or larger or deeper than any list of worlds.
     """
     if source in WORLDS:
         return list(WORLDS[source])
     file = Path(source)
     if not file.suffix and not file.exists():
         raise unknown("set of worlds", source, WORLDS)
-    require_regular(file.resolve())
     try:
+        require_regular(file.resolve())
         with file.open("rb") as opened:
             return load_json(opened.read(LARGEST_FILE + 1), LARGEST_FILE)
+    except OSError as error:
+        raise ValueMismatchError(
+            f"{source!r} cannot be read: {error.strerror}; give a name or a JSON file"
+        ) from error
     except ValueError as error:
         raise ValueMismatchError(f"{source!r} must be a JSON file of worlds: {error}") from error

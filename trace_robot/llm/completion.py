@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trace_robot.llm.model import CUT_OFF, DECLINED, Reply
@@ -26,9 +27,8 @@ from trace_robot.llm.refusal import (
 from trace_robot.llm.transport import is_page
 
 DEEPEST = 8  # levels of parts, details and errors inside each other
-FAILED = re.compile(
-    r"error|fail|abort|cancel|overload|insufficient|unavailable|network|timeout|rate.?limit", re.I
-)
+OUTAGE = re.compile(r"overload|unavailable|network|time.?out|rate.?limit", re.I)  # also with "exceeded"
+FAILED = re.compile(r"error|fail|abort|cancel|insufficient", re.I)
 THINKING = re.compile(r"think|reason|thought", re.I)
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 LINE_END = re.compile(r"\r\n|\n|\r")  # str.splitlines also cuts at U+2028, which may stand in a JSON string
@@ -51,22 +51,23 @@ def read_completion(body: bytes) -> tuple[list[Reply], bool]:
     Raises:
         RequestFailed: there is no reply.
     """
-    data = _answer(decode(body))
+    data = _unwrapped(_answer(decode(body)))
     replies: list[Reply] = []
+    thoughts = False
     problem: RequestFailed | None = None
-    choices = _choices(data)
-    for choice in choices:
+    for choice in _choices(data):
         try:
-            replies.append(_reply(choice))
+            reply, only_thoughts = _reply(choice)
         except RequestFailed as failed:
             problem = failed
+            continue
+        replies.append(reply)
+        thoughts = thoughts or only_thoughts
     if not replies and problem is not None:
         raise problem
     replies = replies or [Reply("", "empty")]
     prompt, completion = _usage(data)
     replies[0] = Reply(replies[0].text, replies[0].finish_reason, prompt, completion)
-    messages = [_message(choice) for choice in choices]
-    thoughts = any(not _text(message.get("content")).strip() and _thoughts(message) for message in messages)
     return replies, thoughts
 
 
@@ -86,6 +87,17 @@ def _answer(text: str) -> Any:
         raise RequestFailed(200, f"the answer is not JSON: {text[:80]!r}", page=is_page(text))
     whole = [data for data in documents if _is_whole(data)]
     return whole[-1] if whole else _joined(documents, done=done)
+
+
+def _unwrapped(data: Any) -> Any:
+    """Return an answer out of what a list of one, or some gateways, wrap it in."""
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    for name in ("data", "result", "response") if isinstance(data, dict) else ():
+        inner = data.get(name)
+        if "choices" not in data and isinstance(inner, dict) and "choices" in inner:
+            data = {**inner, "usage": inner.get("usage") or data.get("usage")}
+    return data
 
 
 def _documents(text: str) -> tuple[list[Any], bool]:
@@ -203,14 +215,8 @@ def _choices(data: Any) -> list[Any]:
     Raises:
         RequestFailed: it is an error, or has none.
     """
-    if isinstance(data, list) and len(data) == 1:
-        data = data[0]
     if not isinstance(data, dict):
         raise RequestFailed(200, f"the answer has no choices: {json.dumps(data)[:80]!r}")
-    for name in ("data", "result", "response"):  # some gateways wrap the answer once more
-        inner = data.get(name)
-        if "choices" not in data and isinstance(inner, dict) and "choices" in inner:
-            data = inner
     choices = data.get("choices")
     if isinstance(choices, dict):
         return [choices]
@@ -223,7 +229,7 @@ def _choices(data: Any) -> list[Any]:
         return [{"message": data, "finish_reason": data.get("stop_reason")}]
     failed = failure(200, data)
     if failed.message == NO_REASON:
-        failed.message = f"the answer has no choices: {json.dumps(data)[:80]!r}"
+        failed = replace(failed, message=f"the answer has no choices: {json.dumps(data)[:80]!r}")
     raise failed
 
 
@@ -236,32 +242,31 @@ def _message(choice: Any) -> dict[str, Any]:
     return {"content": message if message is not None else choice.get("text")}
 
 
-def _reply(choice: Any) -> Reply:
-    """Return a choice as a reply.
+def _reply(choice: Any) -> tuple[Reply, bool]:
+    """Return a choice as a reply, and whether that is only a model's reasoning.
 
     Raises:
         RequestFailed: it is an error, which another request may not meet.
     """
     if not isinstance(choice, dict):
-        return Reply("", "empty")
+        return Reply("", "empty"), False
     reason = choice.get("finish_reason") or choice.get("stop_reason")
-    reason = (
-        reason.get("type") if isinstance(reason, dict) else reason
-    )  # text-generation-inference once gave details
+    # text-generation-inference once gave details.
+    reason = reason.get("type") if isinstance(reason, dict) else reason
     reason = str(reason) if reason else ""
     message = _message(choice)
     text = _text(message.get("content"))
     error = choice.get("error") or message.get("error")
-    if error or (FAILED.search(reason) and not CUT_OFF.search(reason.lower().replace("rate_limit", ""))):
+    if error or OUTAGE.search(reason) or (FAILED.search(reason) and not CUT_OFF.search(reason)):
         raise failure(200, {"error": error or f"the reply ended with {reason!r}"})
     if message.get("refusal"):
-        return Reply(whole_characters(_text(message["refusal"])), "refusal")
-    if not text.strip():
-        text = _thoughts(message) or text
+        return Reply(whole_characters(_text(message["refusal"])), "refusal"), False
+    thoughts = "" if text.strip() else _thoughts(message)
+    text = thoughts or text
     if not message or not (text or reason):
-        return Reply("", "empty")
+        return Reply("", "empty"), False
     kind = "length" if CUT_OFF.search(reason) else "content_filter" if DECLINED.search(reason) else reason
-    return Reply(whole_characters(text), kind or "stop")
+    return Reply(whole_characters(text), kind or "stop"), bool(thoughts.strip())
 
 
 def _thoughts(message: dict[str, Any]) -> str:
@@ -307,7 +312,6 @@ def _text(content: Any, depth: int = 0, *, thoughts: bool = False) -> str:
 
 def _usage(data: Any) -> tuple[int, int]:
     """Return the tokens of the prompt and of the replies, 0 for what is no count."""
-    data = data[0] if isinstance(data, list) and data else data
     usage = data.get("usage") if isinstance(data, dict) else None
     if not isinstance(usage, dict):
         return 0, 0

@@ -14,8 +14,13 @@ from trace_robot.llm.metering import Budget, MeteredModel, Prices, Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.openai_model import OpenAIModel
 from trace_robot.llm.recording import RecordingModel, ReplayModel
+from trace_robot.llm.refusal import MOST_TOKENS
+from trace_robot.llm.transport import is_literal_loopback
 from trace_robot.trace import operators
 from trace_robot.trace.operator_table import ask_model
+
+OFFICIAL_HOST = "api.openai.com"
+MOST_RETRIES, MOST_PROPOSALS = 100, 64  # of what a store asks for
 
 
 @dataclass(slots=True)
@@ -148,10 +153,6 @@ if not ask_model:
     operators.use_model(_ask_endpoint)
 
 
-OFFICIAL_HOST = "api.openai.com"
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-
-
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A chat model's name and endpoint, its budget and its record.
@@ -208,7 +209,7 @@ class ModelConfig:
             retries=self.retries,
             budget=self.budget,
             prices=self.prices,
-            api_key=None if self.send_key else "none",
+            api_key=None if self.send_key else "",
             options=self.request,
             parallel=self.parallel or False,
         )
@@ -280,8 +281,8 @@ class ModelConfig:
                 budget=Budget(**{name: _amount(value) for name, value in data["budget"].items()}),
                 prices=None if prices is None else Prices(**{k: _amount(v) for k, v in prices.items()}),
                 request=request,
-                token_budget=_amount(data.get("token_budget")),
-                parallel=_amount(data.get("parallel")) and _count(data["parallel"], MOST_PROPOSALS),
+                token_budget=_count_or_none(data.get("token_budget"), MOST_TOKENS),
+                parallel=_count_or_none(data.get("parallel"), MOST_PROPOSALS),
             )
             config = replace(config, **changed)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -289,9 +290,6 @@ class ModelConfig:
         # This machine's address in a store is not consent to give the key to what listens there now.
         keyless = not given and config.base_url is not None and _is_local(config.base_url)
         return replace(config, send_key=False) if keyless else config
-
-
-MOST_RETRIES, MOST_PROPOSALS = 100, 64  # of what a store asks for
 
 
 def _trusted(address: str | None) -> str | None:
@@ -309,7 +307,7 @@ def _trusted(address: str | None) -> str | None:
 
 def _is_local(address: str) -> bool:
     parts = urlsplit(address)
-    return parts.scheme in ("http", "https") and parts.hostname in LOCAL_HOSTS
+    return parts.scheme in ("http", "https") and is_literal_loopback(parts.hostname or "")
 
 
 def _text(value: Any) -> str | None:
@@ -322,6 +320,10 @@ def _count(value: Any, most: int) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise ValueError(f"must be from 0 to {most}, got {value!r:.80}")
     return value
+
+
+def _count_or_none(value: Any, most: int) -> int | None:
+    return None if value is None else _count(value, most)
 
 
 def _amount(value: Any) -> Any:

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from trace_robot.errors import BudgetExceededError
@@ -158,6 +158,32 @@ class Usage:
         return asdict(self)
 
 
+def counted(messages: Sequence[Message], answers: Iterable[Sequence[Reply]]) -> list[Reply]:
+    """Return the replies to several requests, all with tokens where one has them.
+
+    Where none has, the meter counts the bounds.
+
+    Args:
+        messages: the prompt of each request.
+        answers: the replies to each request, the tokens of all of them on the first.
+
+    Returns:
+        The replies, with upper bounds in place of the tokens that only some of the requests report.
+    """
+    requests = [list(replies) for replies in answers if replies]
+    for replies in requests:
+        first = replies[0]
+        if not first.prompt_tokens and any(others[0].prompt_tokens for others in requests):
+            replies[0] = replace(replies[0], prompt_tokens=message_tokens(messages))
+        if not first.completion_tokens and any(others[0].completion_tokens for others in requests):
+            replies[0] = replace(replies[0], completion_tokens=_bound(replies))
+    return [reply for replies in requests for reply in replies]
+
+
+def _bound(replies: Iterable[Reply]) -> int:
+    return sum(token_bound(reply.text) for reply in replies)
+
+
 class MeteredModel:
     """A chat model with counted use and a budget, checked before each call.
 
@@ -232,7 +258,7 @@ class MeteredModel:
     def _count(self, replies: Sequence[Reply], expected: int) -> None:
         # Some endpoints report no usage: then the bounds stand in for it.
         prompt = sum(reply.prompt_tokens for reply in replies) or expected
-        completion = sum(reply.completion_tokens or token_bound(reply.text) for reply in replies)
+        completion = sum(reply.completion_tokens for reply in replies) or _bound(replies)
         self.usage.prompt_tokens += prompt
         self.usage.completion_tokens += completion
         if self.prices:

@@ -44,9 +44,8 @@ class Reply:
     completion_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if not is_encodable(
-            self.text
-        ):  # JSON may escape half a surrogate pair, which no file or database takes
+        # JSON may escape half a surrogate pair, which no file or database takes.
+        if not is_encodable(self.text):
             joined = self.text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
             object.__setattr__(self, "text", joined.encode(errors="replace").decode())
 

@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from trace_robot.errors import ContextLengthError, ModelAuthError, ModelError, UnknownModelError
 from trace_robot.llm.completion import IN_REASONING, USED_UP, read_completion
+from trace_robot.llm.metering import counted
 from trace_robot.llm.model import Message, Reply
 from trace_robot.llm.refusal import (
     Adjustment,
@@ -31,15 +33,16 @@ from trace_robot.llm.transport import (
     create_client,
     failures,
     is_page,
-    plain_page,
     proxy_for,
     read_body,
     require_sendable,
     split_address,
+    without_page,
     without_secrets,
 )
 
 log = logging.getLogger("trace_robot.llm")
+T = TypeVar("T")
 
 OFFICIAL = "https://api.openai.com/v1"
 LONGEST_WAIT = 120.0  # seconds that an endpoint may ask to wait; a spent quota asks for hours
@@ -57,7 +60,7 @@ class OpenAIModel:
     Args:
         model: its name; TRACE_ROBOT_MODEL or OPENAI_MODEL if None. An endpoint that offers a single model needs none.
         base_url: the endpoint; OPENAI_BASE_URL, or OpenAI's, if None. A query in it is sent with every request.
-        api_key: the key; OPENAI_API_KEY if None. An endpoint other than OpenAI's needs none.
+        api_key: the key; OPENAI_API_KEY if None, "" for none. An endpoint other than OpenAI's needs none.
         seconds: a whole answer may take this long, however slowly it trickles in.
         retries: further requests after 408, 409, 429, 5xx and connection errors, with exponential backoff or as
             Retry-After asks. A time-out is retried once.
@@ -90,12 +93,15 @@ class OpenAIModel:
         given = base_url or os.environ.get("OPENAI_BASE_URL")
         self.base_url, self.query = split_address(given or OFFICIAL)
         self.model = model or os.environ.get("TRACE_ROBOT_MODEL") or os.environ.get("OPENAI_MODEL") or ""
-        key = api_key or os.environ.get("OPENAI_API_KEY") or ""
+        key = (os.environ.get("OPENAI_API_KEY") or "") if api_key is None else api_key
         if not key and not given:
             raise ModelAuthError(
                 "no key for the model: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server that needs none"
             )
         self._key = require_sendable(key, "api_key" if api_key else "OPENAI_API_KEY")
+        self._remedy = (
+            "set OPENAI_API_KEY" if api_key is None else "give --base-url to send OPENAI_API_KEY there"
+        )
         self.seconds = seconds
         self.retries = retries
         self.parallel = parallel
@@ -131,14 +137,13 @@ class OpenAIModel:
         """
         if not self.model:
             self.model = self._only_model()
-        replies = [] if self.parallel and n > 1 else self._request(messages, n)
-        missing = n - len(replies)  # some endpoints ignore the field ``n``
+        answers = [] if self.parallel and n > 1 else [self._request(messages, n)]
+        missing = n - sum(map(len, answers))  # some endpoints ignore the field ``n``
         if missing > 0:
             most = MOST_AT_ONCE if isinstance(self.parallel, bool) else self.parallel
             with ThreadPoolExecutor(missing if self.parallel is True else min(missing, most)) as pool:
-                answers = pool.map(lambda _: self._request(messages, 1)[0], range(missing))
-                replies.extend(answers)
-        return replies[:n]
+                answers += pool.map(lambda _: self._request(messages, 1)[:1], range(missing))
+        return counted(messages, answers)[:n]
 
     def models(self) -> list[str]:
         """Return the names of the models that the endpoint offers, [] if it lists none."""
@@ -182,7 +187,7 @@ class OpenAIModel:
     def _probe(self) -> None:
         for attempt in range(min(self.retries, PROBE_RETRIES) + 1):
             try:
-                names = self._offered(pages=False)
+                names = self._offered(without_page)
                 break
             except RequestFailed as failed:
                 reached = failed.status != 0 or failed.read
@@ -198,12 +203,10 @@ class OpenAIModel:
 
     def _check_probe(self, failed: RequestFailed, attempts: int) -> None:
         """Raise where a failed GET /models means that every request will fail."""
-        scope = re.search(
-            r"scope|permission", failed.message, re.IGNORECASE
-        )  # of a key that may not list models
-        if failed.status == 401 and not scope:
-            raise self._error(failed, attempts) from failed
-        if (failed.status == 0 and not failed.read) or 300 <= failed.status < 400:
+        # Of a key that may not list models.
+        scope = re.search(r"scope|permission", failed.message, re.IGNORECASE)
+        refused = failed.status == 401 and not scope
+        if refused or (failed.status == 0 and not failed.read) or 300 <= failed.status < 400:
             raise self._error(failed, attempts) from failed
         wrong = failed.status in (404, 405) or failed.page
         if wrong and not self._has_version() and not self._has_path():
@@ -215,17 +218,14 @@ class OpenAIModel:
         """Return whether chat completions have their path, by an empty request."""
         name = self.model or "none"
         try:
-            body = self._send(lambda client: _completions(client).create(model=name, messages=[]))
+            text = self._send(lambda client: _completions(client).create(model=name, messages=[]), decode)
         except RequestFailed as failed:
             named = re.search(r"model", failed.message, re.IGNORECASE)
             return failed.status not in (404, 405) or named is not None
-        return not is_page(decode(body))
+        return not is_page(text)
 
-    def _offered(self, *, pages: bool = True) -> list[str]:
-        body = self._send(lambda client: client.models.with_streaming_response.list())
-        text = decode(body)
-        if not pages and is_page(text):
-            raise RequestFailed(200, f"a web page, {plain_page(text)!r}", again=False, page=True)
+    def _offered(self, read: Callable[[bytes], str] = decode) -> list[str]:
+        text = self._send(lambda client: client.models.with_streaming_response.list(), read)
         try:
             data = parse_json(text)
             return sorted(str(item["id"]) for item in (data["data"] if isinstance(data, dict) else data))
@@ -245,7 +245,7 @@ class OpenAIModel:
             return self._error(failed, 1)
         return UnknownModelError(
             f"no model named: give --model or set OPENAI_MODEL; {self.address} does not list its models "
-            f"({failed.status}: {self._clean(failed.message)})"
+            f"({failed.status}: {failed.message})"
         )
 
     def _chosen(self, names: Sequence[str]) -> str:
@@ -268,19 +268,17 @@ class OpenAIModel:
                 self.learn(found)
                 return replies
             except RequestFailed as failed:
-                failed.message = self._clean(failed.message)
                 step, guessed = simpler(failed, sent)
                 if step is not None and step not in known and len(found) < MOST_ADJUSTMENTS:
                     found.append(step)
                     refusal = (refusal or failed) if guessed else None
                     continue
-                last = refusal or failed
+                # A fault that passes says nothing of the guess: it is waited for, and reported, as any other.
+                last = failed if refusal is None or failed.again else refusal
                 too_long = last.wait is not None and last.wait > LONGEST_WAIT
                 context = context_limit(last)[0]
-                if (
-                    context and refusal is None
-                ):  # what was understood on the way holds for the shorter prompt, too
-                    self.learn(found)
+                if context and refusal is None:
+                    self.learn(found)  # what was understood on the way holds for the shorter prompt, too
                 if not last.again or context or too_long or (slow and last.slow) or attempt == self.retries:
                     raise self._error(last, attempt + 1) from failed
                 slow = slow or failed.slow
@@ -292,16 +290,15 @@ class OpenAIModel:
     def _answer(self, sent: Mapping[str, Any], *, compressed: bool) -> list[Reply]:
         body = {name: value for name, value in sent.items() if name not in ("model", "messages")}
         headers = {} if compressed else {"Accept-Encoding": "identity"}
-        replies, thoughts = read_completion(
-            self._send(
-                lambda client: _completions(client).create(
-                    model=sent["model"],
-                    messages=sent["messages"],
-                    extra_body=body,
-                    extra_headers=headers,
-                    timeout=self.seconds,
-                )
-            )
+        replies, thoughts = self._send(
+            lambda client: _completions(client).create(
+                model=sent["model"],
+                messages=sent["messages"],
+                extra_body=body,
+                extra_headers=headers,
+                timeout=self.seconds,
+            ),
+            read_completion,
         )
         if thoughts:
             cut = any(not reply.complete for reply in replies)
@@ -317,15 +314,20 @@ class OpenAIModel:
         """Return seconds: exponential backoff with jitter."""
         return float(min(2.0**attempt, 30.0) * (0.75 + 0.5 * self._random.random()))
 
-    def _send(self, call: Callable[[Any], Any]) -> bytes:
-        """Return the body of a successful answer.
+    def _send(self, call: Callable[[Any], Any], read: Callable[[bytes], T]) -> T:
+        """Return what ``read`` makes of the body of a successful answer.
 
         Raises:
-            RequestFailed: there is none, or it takes too long or too many bytes.
+            RequestFailed: there is none, or it takes too long or too many bytes, or ``read`` raised it.
         """
         client = self._connect()
-        with failures(self.seconds), call(client) as response:
-            return read_body(response, MOST_BYTES, self.seconds)
+        try:
+            with failures(self.seconds), call(client) as response:
+                body = read_body(response, MOST_BYTES, self.seconds)
+            return read(body)
+        except RequestFailed as failed:
+            # Here and not where messages are made: a traceback shows what they are chained to, too.
+            raise replace(failed, message=self._clean(failed.message)) from failed.__cause__
 
     def _connect(self) -> Any:
         with self._lock:
@@ -349,13 +351,12 @@ class OpenAIModel:
 
     def _error(self, failed: RequestFailed, attempts: int) -> ModelError:
         tries = f" after {attempts} tries" if attempts > 1 else ""
-        failed.message = self._clean(failed.message)
         status, where = failed.status, self.address
         reason = f"{status}: {failed.message}"
         proxy = proxy_for(self.base_url)
         way = "" if proxy is None else f" through the proxy {proxy.shown}"
         if status in (401, 403) and not self._key:
-            return ModelAuthError(f"{where} needs a key ({reason}); set OPENAI_API_KEY")
+            return ModelAuthError(f"{where} needs a key ({reason}); {self._remedy}")
         if status in (401, 403) or (status == 400 and "API key" in failed.message):  # 400: Gemini
             return ModelAuthError(f"{where} refused the key ({reason}); check OPENAI_API_KEY")
         too_long, limit = context_limit(failed)
@@ -383,7 +384,7 @@ class OpenAIModel:
         else:
             check = f"is /v1 missing at the end of the base URL, as in {urlsplit(self.base_url).path}/v1?"
         return UnknownModelError(
-            f"{self.address} answered {failed.status} for model {self.model!r} ({self._clean(failed.message)}); {check}"
+            f"{self.address} answered {failed.status} for model {self.model!r} ({failed.message}); {check}"
         )
 
     def _has_version(self) -> bool:

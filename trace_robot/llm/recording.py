@@ -82,7 +82,8 @@ def read_record(path: Path | str) -> list[Exchange]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not by str.splitlines, which also cuts at U+2028 and U+0085, and these stand in JSON as they are.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeError) as error:
         raise RunError(f"cannot read the record {path}: {error}") from error
     return list(_exchanges(path, lines))

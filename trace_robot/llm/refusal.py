@@ -7,10 +7,11 @@ as quoted in their issue trackers.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import KW_ONLY, astuple, dataclass
 from typing import Any
 
 from trace_robot.llm.model import Message
@@ -70,12 +71,13 @@ GENERIC = re.compile(
 )
 
 
+@dataclass(eq=False, repr=False)
 class RequestFailed(Exception):
     """A request without an answer, a step on the way to a ModelError.
 
     Args:
         status: of HTTP, or the one that a body with status 200 names; 0 for no answer at all.
-        message: the reason, without the key.
+        message: the reason, also what ``str`` returns; without the key once it has left ``OpenAIModel``.
         wait: seconds that Retry-After asks for, None where it asks for none.
         again: whether another request may help.
         slow: whether the time was over.
@@ -86,31 +88,20 @@ class RequestFailed(Exception):
         page: whether a web page came in place of an answer.
     """
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        wait: float | None = None,
-        *,
-        again: bool = True,
-        slow: bool = False,
-        refused: str = "",
-        limit: int | None = None,
-        encoded: bool = False,
-        read: bool = False,
-        page: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.wait = wait
-        self.again = again
-        self.slow = slow
-        self.refused = refused
-        self.limit = limit
-        self.encoded = encoded
-        self.read = read
-        self.page = page
+    status: int
+    message: str
+    wait: float | None = None
+    _: KW_ONLY
+    again: bool = True
+    slow: bool = False
+    refused: str = ""
+    limit: int | None = None
+    encoded: bool = False
+    read: bool = False
+    page: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)  # in place of all arguments, which Exception would keep
 
 
 def decode(body: bytes) -> str:
@@ -196,9 +187,8 @@ def _explained(data: Any, found: dict[str, Any], depth: int = 0) -> str:
     if text and isinstance(place, list):  # pydantic names the field beside the message
         text = f"{'.'.join(str(part) for part in place[:8])}: {text}"
     metadata = data.get("metadata")
-    raw = (
-        metadata.get("raw") if isinstance(metadata, dict) else None
-    )  # OpenRouter: what the provider answered
+    # OpenRouter: what the provider answered
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
     return f"{text}: {raw}" if isinstance(raw, str) and raw not in text else text
 
 
@@ -213,13 +203,13 @@ class Adjustment:
         kind: a key of NOTES.
         field: of the request, for "drop" and "rename".
         instead: its new name.
-        reason: what the endpoint answered.
+        reason: what the endpoint answered. It may hold the request's id, so that equal steps differ in it.
     """
 
     kind: str
     field: str = ""
     instead: str = ""
-    reason: str = ""
+    reason: str = dataclasses.field(default="", compare=False)
 
     @property
     def note(self) -> str:
@@ -329,9 +319,7 @@ def simpler(failed: RequestFailed, fields: Mapping[str, Any]) -> tuple[Adjustmen
     if failed.status not in REFUSALS:
         return None, False
     text = f"{failed.message} {failed.refused}"
-    found = (
-        failed.status != 404
-    )  # which says that the model is not there, or that no host of it takes a field
+    found = failed.status != 404  # it says that the model is not there, or that no host of it takes a field
     several = found and fields.get("n", 1) != 1
     system = found and any(message["role"] == "system" for message in fields["messages"])
     options = {name: value for name, value in fields.items() if name not in ("model", "messages", "n")}

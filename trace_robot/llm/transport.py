@@ -135,13 +135,26 @@ def proxy_for(base_url: str) -> Proxy | None:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host's name or address is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
+    # 0.0.0.0 is what servers print as their address.
+    address = _literal_address(host)
+    unspecified = address is not None and address.is_unspecified
+    return unspecified or is_literal_loopback(host) or host.endswith(".localhost")
+
+
+def is_literal_loopback(host: str) -> bool:
+    """Return whether a host is localhost or a literal loopback address.
+
+    A name below ".localhost" may be looked up elsewhere, and is none.
+    """
+    address = _literal_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _literal_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified  # 0.0.0.0 is what servers print as their address
+        return None
 
 
 def create_client(
@@ -260,6 +273,18 @@ def plain_page(text: str) -> str:
     title = TITLE.search(text)
     words = title.group(1) if title and title.group(1).strip() else TAG.sub(" ", text[:4000])
     return " ".join(words.split())[:200]
+
+
+def without_page(body: bytes) -> str:
+    """Return the text of a body.
+
+    Raises:
+        RequestFailed: it is a web page.
+    """
+    text = decode(body)
+    if is_page(text):
+        raise RequestFailed(200, f"a web page, {plain_page(text)!r}", again=False, page=True)
+    return text
 
 
 def _check_redirect(response: Any, target: str) -> None:

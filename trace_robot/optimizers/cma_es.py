@@ -22,9 +22,14 @@ from trace_robot.optimizers.prompt.reply import bounds
 from trace_robot.optimizers.prompt.values import number
 from trace_robot.optimizers.strategies import Trial, best_of, forget_graphs, take_waiting
 
+# Numbers up to which covariances are learned: n by n of them, 0.1 GB and a second at 2,000.
+MOST_DENSE = 2_000
+MOST_NUMBERS = 20_000  # that are tuned; as text, they fill the longest controller that may run
+FLAT = 12  # evaluations, all with one result, after which the numbers are held to have no effect
+
 
 def load_cma() -> Any:
-    """Return the module ``cma``.
+    """Return the module ``cma``, imported late: an extra that only tuning needs.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -37,13 +42,6 @@ def load_cma() -> Any:
     except ImportError as error:
         raise MissingExtraError("tuning numbers needs the cma package: pip install cma") from error
     return cma
-
-
-MOST_DENSE = (
-    2_000  # numbers up to which covariances are learned: n by n of them, 0.1 GB and a second at 2,000
-)
-MOST_NUMBERS = 20_000  # that are tuned; as text, they fill the longest controller that may run
-FLAT = 12  # evaluations, all with one result, after which the numbers are held to have no effect
 
 
 class CMAES:

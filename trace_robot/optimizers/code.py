@@ -264,9 +264,8 @@ class StringScanner:
     def __init__(self, text: str, start: int = 0) -> None:
         self.text, self.position = text, start
         self._string_end = start
-        self._unclosed: set[str] = (
-            set()
-        )  # marks without an end: not searched for again, so that scans stay linear
+        # Marks without an end: they are not searched for again, so that scans stay linear.
+        self._unclosed: set[str] = set()
 
     def next_span(self, until: int) -> tuple[int, int] | None:
         """Return the next string that begins before ``until``, None without one."""

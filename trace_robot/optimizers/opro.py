@@ -7,9 +7,9 @@ from typing import Any
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
 from trace_robot.optimizers.optoprime import OptoPrime
+from trace_robot.optimizers.prompt import FORMAT
 from trace_robot.optimizers.prompt.build import ProblemInstance, constraints, variable
 from trace_robot.optimizers.prompt.trial_text import rejected, scored
-from trace_robot.optimizers.prompt.wording import FORMAT
 from trace_robot.optimizers.strategies import Trial
 
 HEAD = """\

@@ -137,6 +137,7 @@ class OptoPrime(TorchStyleOptimizer):
         self._waiting: list[Candidate] = []
         self._rejected: list[str] = []
         self._done = ""
+        self._limited = False  # by the endpoint: then only it knows whether a larger prompt fits
         self.next_id = 1
 
     # --- ask and tell
@@ -224,12 +225,8 @@ class OptoPrime(TorchStyleOptimizer):
         if budget is not None:
             return self._build(self._instance(), budget)
         messages = self._build(self._instance(), self.token_budget)
-        # Once the endpoint has set the budget, only it knows whether a larger prompt fits.
-        if message_tokens(messages) > self.token_budget and not self.notes:
-            raise BudgetExceededError(
-                f"the variables alone take {message_tokens(messages)} of {self.token_budget} tokens; "
-                "give a larger token_budget"
-            )
+        if not self._limited:
+            _require_room(message_tokens(messages), self.token_budget)
         return messages
 
     def prompt(self) -> str:
@@ -307,10 +304,14 @@ class OptoPrime(TorchStyleOptimizer):
         if suggestion.stop and not suggestion.values:
             return suggestion, None
         changed, faults = fit(self.problem, suggestion.values, self.check_code)
-        size = sum(token_bound(str(plain(value))) for value in changed.values())
-        # Variables are shown whole: larger ones would leave the next prompt no room for anything else.
-        if not faults and size > self.token_budget // 2:
-            faults = [f"the values take about {size} tokens, at most {self.token_budget // 2} are taken"]
+        size = _tokens_of(changed)
+        # Variables are shown whole: larger ones would leave the next prompt no room for anything else. Those as large
+        # as the parent's, each with a line end more, are taken: an endpoint's small context may have made the budget
+        # less than twice theirs.
+        old = parent.candidate.values
+        most = max(self.token_budget // 2, _tokens_of(old) + len(old))
+        if not faults and size > most:
+            faults = [f"the values take about {size} tokens, at most {most} are taken"]
         if faults:
             raise UnusableReplyError(faults)
         values = {**parent.candidate.values, **changed}
@@ -340,6 +341,9 @@ class OptoPrime(TorchStyleOptimizer):
         """Lower the token budget by multiplicative decrease.
 
         Return False where the prompt cannot become shorter.
+
+        Raises:
+            BudgetExceededError: the variables alone take more than the budget that the user asks for.
         """
         size, least = message_tokens(messages), message_tokens(self.messages(0))
         budget = NARROWER * min(size, self.token_budget)
@@ -348,6 +352,9 @@ class OptoPrime(TorchStyleOptimizer):
         wanted = error.prompt or max(int(budget), least)
         if wanted == self.token_budget or (error.prompt is None and wanted >= min(size, self.token_budget)):
             return False
+        if error.prompt is not None and error.strict:
+            _require_room(least, error.prompt)
+        self._limited = error.prompt is None or not error.strict
         self.token_budget = wanted
         self.notes.append(f"prompts have at most {wanted:,} tokens from here on: {error}")
         self.log.append(Attempt("no answer", tuple(messages), Reply("", "none"), (self.notes[-1],)))
@@ -375,3 +382,14 @@ class OptoPrime(TorchStyleOptimizer):
         if not self.counts["answered"]:
             raise error  # likely a wrong setting; later, a fault of the connection, worth another request
         self.log.append(Attempt("no answer", tuple(messages), Reply("", "none"), (str(error),)))
+
+
+def _tokens_of(values: Mapping[str, Any]) -> int:
+    return sum(token_bound(str(plain(value))) for value in values.values())
+
+
+def _require_room(needed: int, budget: int) -> None:
+    if needed > budget:
+        raise BudgetExceededError(
+            f"the variables alone take {needed} of {budget} tokens; give a larger token_budget"
+        )

@@ -12,7 +12,7 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.optimizers.prompt.table import minimal
 
 Records = tuple[Mapping[str, Any], ...]
-MOST_CHARACTERS = 800  # of the text of a value in a graph
+MOST_GRAPH_CHARACTERS = 800  # of the text of a value in a graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Trial:
         """
         graph: Records = outcome.graph
         if not graph and outcome.subgraph is not None:
-            graph = tuple(outcome.subgraph.to_records(max_chars=MOST_CHARACTERS))
+            graph = tuple(outcome.subgraph.to_records(max_chars=MOST_GRAPH_CHARACTERS))
         return cls(candidate, outcome.without_graph(), minimal(graph))
 
     @property

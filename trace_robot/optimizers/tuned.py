@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from trace_robot.errors import OrderError
 from trace_robot.optimizers.cma_es import CMAES, MOST_NUMBERS, SearchSpace
 from trace_robot.optimizers.optoprime import Attempt, OptoPrime
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem
-from trace_robot.optimizers.strategies import Trial
+from trace_robot.optimizers.strategies import Trial, take_waiting
 
 
 class Tuned:
@@ -118,12 +117,9 @@ class Tuned:
         if best is None or self.inner.done or (self._tuned is not None and best.rank <= self._tuned):
             return
         self._tuned = best.rank
+        space = SearchSpace(self.problem, best.candidate.values, literals=self.literals)
         # A reply may hold more numbers than CMA-ES takes; then only the model changes them.
-        if (
-            0
-            < len(SearchSpace(self.problem, best.candidate.values, literals=self.literals).dimensions)
-            <= MOST_NUMBERS
-        ):
+        if 0 < len(space.dimensions) <= MOST_NUMBERS:
             self._from = best
             self._tuner = self._start(best)
 
@@ -152,10 +148,8 @@ class Tuned:
             self._winner = replace(best.candidate, id=self.inner.new_id(), note=note, origin="tuned")
 
     def _learn(self, winner: Candidate, outcomes: Sequence[Outcome]) -> None:
+        waiting = [winner]
         for outcome in outcomes:
-            if outcome.candidate != winner.id:
-                raise OrderError(
-                    f"no candidate {outcome.candidate} waits for an outcome; waiting: {winner.id}"
-                )
+            candidate = take_waiting(waiting, outcome)
             self._winner = None
-            self.inner.learn(winner, outcome)
+            self.inner.learn(candidate, outcome)

@@ -19,8 +19,15 @@ from typing import Any, Literal
 import numpy as np
 
 from trace_robot.errors import PolicyError
-from trace_robot.optimizers.prompt.reply import NOT_FINITE, unstorable
+from trace_robot.optimizers.prompt.reply import NOT_FINITE, checkable, unstorable
+from trace_robot.trace.constraints import Bounds, Choices, parse_code
 from trace_robot.trace.shortening import shorten
+
+Kind = Literal["code", "number", "bool", "text", "array", "list", "dict"]
+LONGEST = 200  # characters of a value that a message quotes
+FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
+# With the name of the published implementation, whose programs read alike.
+_PACKAGES = ("trace_robot", "trace_robot.trace", "opto.trace", "opto")
 
 
 def rewrite(text: str, values: Mapping[ParameterSite, Any]) -> str:
@@ -80,7 +87,7 @@ def split(name: str, source: str) -> Parts:
     """
     wanted = name.rpartition(".")[2]
     try:
-        body = ast.parse(source).body
+        body = parse_code(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Parts(source.strip("\n"))
     functions = [s for s in body if isinstance(s, FunctionDef) and s.name == wanted]
@@ -88,7 +95,10 @@ def split(name: str, source: str) -> Parts:
         return Parts(source.strip("\n"))
     lines = source.split("\n")
     function = "\n".join(lines[functions[-1].lineno - 1 : functions[-1].end_lineno])
-    imports = tuple(ast.unparse(s) for s in body if isinstance(s, ast.Import | ast.ImportFrom))
+    # A policy whose text has statements before the function takes no import from __future__ there any more.
+    imports = tuple(
+        ast.unparse(s) for s in body if isinstance(s, ast.Import | ast.ImportFrom) and not _is_future(s)
+    )
     others = [s for s in body if s is not functions[-1] and not isinstance(s, ast.Import | ast.ImportFrom)]
     return Parts(function, imports, _join(lines, others))
 
@@ -114,10 +124,13 @@ def _join(lines: list[str], statements: list[ast.stmt]) -> str:
 
 def _imports(text: str) -> list[tuple[str, int]]:
     """Return the module's import statements, each with the line it begins on."""
-    every = [s for s in ast.parse(text).body if isinstance(s, ast.Import | ast.ImportFrom)]
+    every = [s for s in parse_code(text).body if isinstance(s, ast.Import | ast.ImportFrom)]
     # Imports from __future__ must stay the first, so that no other may go before them.
-    free = [s for s in every if not (isinstance(s, ast.ImportFrom) and s.module == "__future__")]
-    return [(ast.unparse(s), s.lineno) for s in free]
+    return [(ast.unparse(s), s.lineno) for s in every if not _is_future(s)]
+
+
+def _is_future(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
 
 
 def _before_imports(text: str, place: ParameterSite, imports: list[tuple[str, int]]) -> int:
@@ -132,13 +145,6 @@ def _grouped(lines: list[str]) -> str:
     own = [line for line in lines if line.split()[1].partition(".")[0] in sys.stdlib_module_names]
     others = [line for line in lines if line not in own]
     return "".join("\n".join(group) + "\n\n" for group in (own, others) if group)
-
-
-Kind = Literal["code", "number", "bool", "text", "array", "list", "dict"]
-LONGEST = 200  # characters of a value that a message quotes
-FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
-# With the name of the published implementation, whose programs read alike.
-_PACKAGES = ("trace_robot", "trace_robot.trace", "opto.trace", "opto")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -363,20 +369,25 @@ def _fault(value: Any, constraint: Any) -> str:
     """Return what is wrong with a trainable constant, nothing where it is fine."""
     if value is None:
         return "a trainable node needs a number, text, list or dict, got None"
-    bounds = constraint if isinstance(constraint, dict) else {}
-    low, high = bounds.get("low"), bounds.get("high")
+    try:
+        condition = checkable(constraint)
+    except TypeError:
+        return f"the choices of a constraint must be a list, got {shorten(constraint, digits=None)}"
+    low, high = (condition.low, condition.high) if isinstance(condition, Bounds) else (None, None)
     if not all(bound is None or isinstance(bound, int | float) for bound in (low, high)):
         return f"a bound must be a number, got {shorten([low, high])}"
     if low is not None and high is not None and not low < high:
         edges = f"{shorten(low, digits=None)} and {shorten(high, digits=None)}"
         return f"the lower bound must be below the upper one, got {edges}"
-    for wanted in unstorable(value) - {NOT_FINITE}:
+    for wanted in sorted(unstorable(value) - {NOT_FINITE}):  # as the order of a set differs between processes
         return f"the value of a trainable node must be {wanted}, got {shorten(value, digits=None)}"
+    if isinstance(condition, Choices) and (choice := condition.check(value)):
+        return f"the value of a trainable node must be {choice}, got {value!r:.{LONGEST}}"
     if _kind(value) not in ("number", "array"):
         return ""
     numbers = np.asarray(value, dtype=float)
     if not np.isfinite(numbers).all():
         return f"a trainable number must be finite, got {shorten(value, digits=None)}"
-    outside = (low is not None and (numbers < low).any()) or (high is not None and (numbers > high).any())
     edges = f"{shorten(low, digits=None)} to {shorten(high, digits=None)}"
+    outside = isinstance(condition, Bounds) and condition.check(numbers)
     return f"the value {shorten(value, digits=None)} is outside its bounds, {edges}" if outside else ""

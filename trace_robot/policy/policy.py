@@ -13,23 +13,24 @@ from __future__ import annotations
 import ast
 import re
 import stat
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
-from trace_robot.optimizers.code import LINE_END
+from trace_robot.fault import MOST_CHARACTERS
+from trace_robot.optimizers.code import LINE_END, functions
 from trace_robot.optimizers.problem import ParameterSpec, Problem
+from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
 from trace_robot.policy.parameters import ParameterSite, find_places, rewrite
+from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
     from trace_robot.spec import Field, TaskSpec
     from trace_robot.trace.node_types import ParameterNode
 
-# As the sandbox, which refuses to run a longer controller. A syntax tree takes up to a thousand times its text.
-MOST_CHARACTERS = 200_000
+__all__ = ["ParameterSite", "Policy", "load_policy"]
 
 HEADING = re.compile(r"(?:(?<=[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])|\A)(?=#\w)")
 POSE = (
@@ -37,6 +38,7 @@ POSE = (
     " then the next one is asked for. An episode has {episode} simulator steps."
 )
 DECISION_STEPS = 20  # simulator steps of a decision in pose control, where the environment sets no other
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 def context_of(spec: TaskSpec) -> str:
@@ -54,8 +56,13 @@ def context_of(spec: TaskSpec) -> str:
         "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
     ]
-    # A line of a plug-in that looks like a heading of the prompt would begin a section of its writer's making.
-    return HEADING.sub(" ", "\n".join(parts))
+    # A line of a plug-in that looks like a heading of the prompt would begin a section of its writer's making, and one
+    # with a tag of an answer or a fence would pass for an answer.
+    return HEADING.sub(" ", "\n".join(map(_marked, "\n".join(parts).split("\n"))))
+
+
+def _marked(line: str) -> str:
+    return program_text(line, len(line)) if FORGED_MARKUP.search(line) else line
 
 
 def _ends(spec: TaskSpec) -> str:
@@ -107,9 +114,6 @@ def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
     return Problem(parameters, context=context_of(spec), objective=objective_of(spec))
 
 
-__all__ = ["ParameterSite", "Policy", "load_policy"]
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A controller's text and its trainable places, in the order of the text.
@@ -137,9 +141,7 @@ class Policy:
             raise _too_long(name, f"{len(text):,} characters")
         text = LINE_END.sub("\n", text)  # offsets are counted in lines that end so
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of strings such as "\\d", which run
-                tree = ast.parse(text)
+            tree = parse_code(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
@@ -176,7 +178,7 @@ class Policy:
         if self.control == control:
             return self
         line = f"CONTROL = {control!r}".replace("'", '"')
-        tree = ast.parse(self.text)
+        tree = parse_code(self.text)
         lines = self.text.split("\n")
         old = next((s for s in tree.body if _assigns(s, "CONTROL")), None)
         if old is not None:
@@ -195,7 +197,7 @@ class Policy:
         head, _, last = (act.value if act else "").rpartition("\n")
         match = re.fullmatch(r"(\s+return )\[(?:0\.0(?:, )?)+\]", last)
         # Two statements at most, the docstring and the return: more might compute something.
-        if act is None or match is None or len(ast.parse(act.value).body[0].body) > 2:
+        if act is None or match is None or len(functions(parse_code(act.value))["act"].body) > 2:
             return self
         value = f"{head}\n{match[1]}[{', '.join(['0.0'] * size)}]"
         return self if value == act.value else self.with_values({"act": value})
@@ -220,7 +222,7 @@ class Policy:
 
     def require_act(self) -> Policy:
         """Return self, or raise PolicyError where the text can never define ``act``."""
-        if not binds(ast.parse(self.text), "act"):
+        if not binds(parse_code(self.text), "act"):
             raise PolicyError(
                 f"policy {self.name} defines no act: write def act(observation), or def act(observation, memory)"
             )
@@ -310,9 +312,6 @@ def _assigns(statement: ast.stmt, name: str) -> bool:
     return isinstance(statement, ast.Assign) and any(
         isinstance(target, ast.Name) and target.id == name for target in statement.targets
     )
-
-
-SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 def binds(tree: ast.Module, name: str) -> bool:

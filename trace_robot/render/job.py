@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 QualityName = Literal["fast", "high"]
 Layout = Literal["in turn", "beside", "grid"]
-STATES = ("qpos", "mocap_pos", "mocap_quat", "seconds")
+STATES = tuple(part.name for part in fields(States))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,9 @@ class RenderJob:
 
 
 def clip_of(episode: Episode, *caption: str) -> Clip:
-    """Return the clip of an episode that was rolled out with ``record=True``.
+    """Return the clip of an episode whose states were recorded.
+
+    ``evaluate`` and ``Rollouts`` record them with ``keep_states=True``, the engine with ``Job(record=True)``.
 
     Args:
         episode: with its scene and states.
@@ -174,9 +176,11 @@ def clip_of(episode: Episode, *caption: str) -> Clip:
     """
     if episode.scene is None or episode.states is None or not len(episode.states):
         raise RenderError(
-            f"the episode of seed {episode.seed} holds no states to draw; record them (record=True)"
+            f"the episode of seed {episode.seed} holds no states to draw; record them with keep_states=True, or with"
+            " Job(record=True)"
         )
-    return Clip(episode.scene, episode.states, caption, outcome_text(episode), episode.success)
+    outcome = outcome_text(episode.ended, episode.steps, episode.fault.category if episode.fault else None)
+    return Clip(episode.scene, episode.states, caption, outcome, episode.success)
 
 
 def require_own_scene(scene: Scene) -> None:
@@ -196,15 +200,21 @@ def require_own_scene(scene: Scene) -> None:
         require_own_file(scene.model_path)
 
 
-def outcome_text(episode: Episode) -> str:
-    """Return how an episode ended, in a few words."""
-    if episode.ended == "success":
-        return f"success after {episode.steps} steps"
-    if episode.ended == "time":
-        return f"no success in {episode.steps} steps"
-    if episode.ended == "terminated":
-        return f"ended without success after {episode.steps} steps"
-    return f"error: {episode.fault.category}" if episode.fault is not None else "error"
+def outcome_text(ended: str, steps: int, category: str | None = None) -> str:
+    """Return how an episode ended, as a caption.
+
+    Args:
+        ended: "success", "terminated", "time" or "error".
+        steps: control steps of the simulator.
+        category: of the fault; None without one.
+    """
+    if ended == "success":
+        return f"success after {steps} steps"
+    if ended == "time":
+        return f"no success in {steps} steps"
+    if ended == "terminated":
+        return f"ended without success after {steps} steps"
+    return "error" if category is None else f"error: {category}"
 
 
 def _numbers(name: str, array: Array) -> Array:

@@ -222,7 +222,7 @@ def _checked_clips(clips: Sequence[Clip]) -> tuple[Clip, ...]:
         raise RenderError("a picture needs at least one clip, got none; record an episode first")
     for number, clip in enumerate(clips, 1):
         if not len(clip.states):
-            raise RenderError(f"clip {number} holds no states to draw; roll the episode out with record=True")
+            raise RenderError(f"clip {number} holds no states to draw; record them with keep_states=True")
     return tuple(clips)
 
 

@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trace_robot import safe_files
+from trace_robot.errors import spelled
 
 LONGEST_TEXT = 100_000  # characters of one text; prompts have some 20,000
 LONGEST_LINE = 2_000  # characters of one line, against one that a browser takes long to lay out
-# Against hidden code ("Trojan Source", CVE-2021-42574): control characters, bidirectional overrides, zero-width
-# characters, and lone surrogates, which UTF-8 cannot encode. The zero-width joiner stays: emoji and scripts need it.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
+_JOINERS = "\u200c\u200d"  # zero-width; emoji and the scripts of Persian and India need them
 _LONG = re.compile(f"([^\n]{{{LONGEST_LINE}}})([^\n]+)")
 # Against "</script>" and "<!--" in a string, which end or confuse a script element whatever JSON says; U+2028 and
 # U+2029 end a line in older JavaScript.
@@ -41,7 +38,7 @@ def visible(text: str, longest: int = LONGEST_TEXT) -> str:
     """
     if len(text) > longest:
         text = f"{text[:longest]}\n[{len(text) - longest:,} more characters are not shown]"
-    text = _UNSEEN.sub(_spelled, text.replace("\r\n", "\n"))
+    text = spelled(text.replace("\r\n", "\n"), kept=_JOINERS)
     return _LONG.sub(lambda cut: f"{cut[1]} [{len(cut[2]):,} more characters are not shown]", text)
 
 
@@ -84,11 +81,6 @@ def data_address(kind: str, content: bytes) -> str:
     """
     # Trusted: base64 has no character that HTML gives a meaning, and a video must not be cut.
     return markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
-
-
-def _spelled(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def _finite(data: Any) -> Any:

@@ -269,7 +269,7 @@ def show(records: Records) -> tuple[str, str]:
 
 
 def _picture(records: Records) -> str:
-    from trace_robot.optimizers.prompt.drawing import draw_folded
+    from trace_robot.optimizers.prompt.graph_text import draw_folded
 
     try:
         svg = draw_folded(records).svg()

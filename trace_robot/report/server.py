@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,6 +24,7 @@ from trace_robot.report.escape import open_video
 from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render, render_runs, run_rows
 from trace_robot.report.iterations import STRESS
 from trace_robot.report.page import page_of
+from trace_robot.safe_files import is_file, open_read
 from trace_robot.store.database import FILE
 from trace_robot.store.history import History, RunInfo
 
@@ -277,7 +279,7 @@ def _named(history: History, name: str) -> RunInfo:
 
 def _version(runs: Sequence[RunInfo]) -> str:
     """Return a hash of the state of runs, by which a page notices changes."""
-    # Videos are counted on disk: they are rendered after the store was written.
+    # Videos are counted on disk, following no link: they are rendered after the store was written.
     state = [
         (
             run.name,
@@ -285,18 +287,24 @@ def _version(runs: Sequence[RunInfo]) -> str:
             run.updated,
             run.iterations,
             run.candidates,
-            sum(1 for _ in run.folder.glob("iterations/*/episode.mp4")),
-            _written(run.folder / f"{STRESS}.json"),
+            sum(is_file(run.folder.parent, name) for name in _videos(run)),
+            _written(run),
         )
         for run in runs
     ]
     return hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def _written(path: Path) -> int:
-    """Return when a file or a link was written, in nanoseconds, 0 without it."""
+def _videos(run: RunInfo) -> Iterator[str]:
+    """Yield the paths below the folder of runs that the videos of a run may have."""
+    return (f"{run.name}/iterations/{number:03d}/episode.mp4" for number in range(run.iterations + 1))
+
+
+def _written(run: RunInfo) -> int:
+    """Return when a run's stress.json was written, in nanoseconds, 0 without it."""
     try:
-        return path.lstat().st_mtime_ns
+        with open_read(run.folder.parent, f"{run.name}/{STRESS}.json") as file:
+            return os.fstat(file.fileno()).st_mtime_ns
     except OSError:
         return 0
 

@@ -17,7 +17,15 @@ from typing import Literal, get_args
 from trace_robot.child_process import OutputLog
 from trace_robot.errors import EnvironmentFault, OrderError, UsageError
 from trace_robot.fault import WORKER_DIED, Fault
-from trace_robot.rollout.backends import MAKE, SEED_MASK, Backend, Hang, Worker, WorkerMessage
+from trace_robot.rollout.backends import (
+    MAKE,
+    SEED_MASK,
+    Backend,
+    Hang,
+    ProcessBackend,
+    Worker,
+    WorkerMessage,
+)
 from trace_robot.rollout.batching import Batch, Batches, BatchLimit, OnEpisode, run_within
 from trace_robot.rollout.episode import Episode, Job
 
@@ -201,8 +209,6 @@ class RolloutEngine:
             from trace_robot.rollout.backends.ray import RayBackend
 
             return RayBackend(self._size, self._address, trusted=self._trusted, lock_step=self._lock_step)
-        from trace_robot.rollout.backends import ProcessBackend
-
         size = default_workers() if self._size is None else self._size
         return ProcessBackend(size, trusted=self._trusted, lock_step=self._lock_step)
 
@@ -247,7 +253,9 @@ class RolloutEngine:
             if message.episodes and pooled.batches:
                 self._alive.add(queue.environment(next(iter(pooled.batches[0].values()))))
             pooled.receive(message, self._timeout)
-            self._start_deaths = self._hangs = 0
+            self._start_deaths = 0
+            # Not by the empty message of a worker that is ready: it may be in the place of one that hung.
+            self._hangs = 0 if message.episodes else self._hangs
             episodes += message.episodes
         for pooled, hang in [(pooled, pooled.worker.hang()) for pooled in self._pool if pooled.batches]:
             if hang is not None:

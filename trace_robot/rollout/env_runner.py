@@ -14,6 +14,7 @@ import numpy as np
 
 from trace_robot.child_process import SharedCpu
 from trace_robot.env import registry
+from trace_robot.env.spaces import all_finite
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
 from trace_robot.rollout.backends import MAKE, Heartbeat
@@ -265,7 +266,12 @@ class _InterpretedController:
         if self._runner is None:
             raise OrderError("act wants an episode that was begun, got none; call reset first")
         action = self._runner(observations[0])
-        return [None if self._runner.finished else action]
+        if self._runner.finished:
+            return [None]
+        # As the sandbox looks at a text's: else the environment would be blamed for refusing it.
+        if not all_finite(action):
+            return [Fault("not finite", f"act must return finite float32 numbers, got {action.tolist()}")]
+        return [action]
 
 
 def _run_program(pool: _Pool, job: Job, heartbeat: Heartbeat) -> Episode:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 
-from trace_robot.env.guard import finite
+from trace_robot.env.guard import NUMBERS, finite
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE, Fault
 from trace_robot.rollout.backends import RESET, STEP, Heartbeat
@@ -275,9 +275,5 @@ def _is_own(file: str) -> bool:
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of info that are finite: what is stored is JSON."""
-    numbers = {
-        name: float(value)
-        for name, value in info.items()
-        if isinstance(value, bool | int | float | np.number)
-    }
+    numbers = {name: float(value) for name, value in info.items() if isinstance(value, NUMBERS)}
     return {name: number for name, number in numbers.items() if math.isfinite(number)}

@@ -67,6 +67,7 @@ class Evaluator:
         confirm: further conditions, on which a controller that solved all of ``seeds`` is rolled out before it counts
             as having solved anything; its outcome is then over both.
         keep_observations: bring back what controllers observed.
+        journaled: the engine is a journal, which refuses a broken environment itself, before it keeps the episodes.
         environment_steps, candidates: counts so far.
         failed: episodes so far that the environment's own failure ended.
         failure: the last one as text.
@@ -79,22 +80,24 @@ class Evaluator:
     level: str = "outcome"
     confirm: tuple[int, ...] = ()
     keep_observations: bool = False
-    environment_steps: int = 0
-    candidates: int = 0
+    journaled: bool = False
+    environment_steps: int = field(default=0, init=False)
+    candidates: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+    failure: str = field(default="", init=False)
     _unfinished: tuple[Sequence[Candidate], Sequence[str], dict[int, Episode]] = field(
         default=((), (), {}), init=False, repr=False
     )
-    failed: int = 0
-    failure: str = ""
 
     @classmethod
-    def of(cls, engine: JobRunner, task: Task, settings: Settings) -> Evaluator:
+    def of(cls, engine: JobRunner, task: Task, settings: Settings, *, journaled: bool = False) -> Evaluator:
         """Return the evaluator of a run, which keeps observations for the store.
 
         Args:
             engine: runs the jobs.
             task: environment and policy.
             settings: name the conditions, the limits and the feedback level.
+            journaled: the engine is a journal.
         """
         split = SeedSplit.of(settings)
         return cls(
@@ -105,6 +108,7 @@ class Evaluator:
             settings.feedback,
             confirm=split.confirmation,
             keep_observations=True,
+            journaled=journaled,
         )
 
     def evaluate(
@@ -121,7 +125,7 @@ class Evaluator:
             candidates: to evaluate, all jobs in one batch.
             graph: trace one representative episode of each once more, and put its graph into the outcome.
             on_progress: called with the number of episodes done and of all.
-            limiter: of the budget; None for none.
+            limiter: of the budget; None for none. Its ``least`` is of the first batch, not of what follows from it.
 
         Returns:
             One evaluation a candidate, in their order, but for those that the budget left without an episode.
@@ -134,7 +138,8 @@ class Evaluator:
         ]
         self._unfinished = candidates, texts, {}
         done = self._run(jobs, on_progress, limiter, self._unfinished[2])
-        require_environment(list(done.values()), start=not self.candidates)
+        self._require_environment(list(done.values()))
+        rest = None if limiter is None else _without_least(limiter)
         groups = self._grouped(candidates, texts, done)
         self.candidates += len(groups)
         evaluations = []
@@ -142,11 +147,11 @@ class Evaluator:
             complete = len(mine) == len(self._seeds(candidate))
             # Sequential testing: most candidates fail on the first conditions, and only the rest costs more.
             if candidate.program is None and complete and all(episode.success for episode in mine):
-                more = self._run([self.job(text, seed) for seed in self.confirm], on_progress, limiter)
+                more = self._run([self.job(text, seed) for seed in self.confirm], on_progress, rest)
                 mine += tuple(more[index] for index in sorted(more))
                 complete = len(more) == len(self.confirm)
             wanted = graph and candidate.program is None and complete
-            records = self._graph(text, mine, limiter) if wanted else ()
+            records = self._graph(text, mine, rest) if wanted else ()
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
             evaluations.append(Evaluation(candidate, text, mine, outcome, complete))
         self._unfinished = (), (), {}
@@ -211,8 +216,12 @@ class Evaluator:
         ]
         done = self._run(jobs, on_progress)
         episodes = [done[index] for index in range(len(jobs))]
-        require_environment(episodes, start=not self.candidates)
+        self._require_environment(episodes)
         return episodes
+
+    def _require_environment(self, episodes: Sequence[Episode]) -> None:
+        if not self.journaled:
+            require_environment(episodes, start=not self.candidates)
 
     def job(self, text: str, seed: int) -> Job:
         """Return the job that rolls a controller out on a training condition.
@@ -272,6 +281,11 @@ class Evaluator:
         job = dataclasses.replace(self.job(text, episode.seed), trace=True, record=False, observe=False)
         traced = self._run([job], None, limiter)
         return tuple(traced[0].graph) if traced else ()
+
+
+def _without_least(limiter: Limiter) -> Limiter:
+    """Return a limiter by which no episode is run in any case."""
+    return lambda spent: dataclasses.replace(limiter(spent), least=0)
 
 
 def require_environment(episodes: Sequence[Episode], *, start: bool = False) -> None:

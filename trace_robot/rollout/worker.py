@@ -1,7 +1,8 @@
 """The rollout worker: a process with simulators and without keys, or none at all.
 
-It is started with ``python -m trace_robot.rollout.worker FD`` where FD is one end of a socket pair; both
-ends are ours, so what travels on it may be pickled. It ends when the other end is closed.
+It is started with ``python -m trace_robot.rollout.worker FD HEARTBEAT`` where FD is one end of a socket pair; both
+ends are ours, so what travels on it may be pickled. It ends when the other end is closed. HEARTBEAT is the descriptor
+of a file, see ``Heartbeat``.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from trace_robot.child_process import OutputLog, SharedCpu, captured_output
-from trace_robot.errors import TraceRobotError
-from trace_robot.rollout.backends import Hang, Heartbeat, Worker, WorkerMessage, interrupting
+from trace_robot.env.guard import interval_timer
+from trace_robot.errors import EnvironmentFault, TraceRobotError
+from trace_robot.rollout.backends import Hang, Heartbeat, HeartbeatReader, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode
 
 SEND_EVERY = 0.1  # seconds between two messages at least: episodes of programs take milliseconds
 END_SECONDS = 2.0
+TICK_SECONDS = 1.0
 
 
 class Inbox:
@@ -134,13 +137,32 @@ class InProcessWorker:
             self._runner.close()
 
 
+@contextmanager
+def interrupting(heartbeat: Heartbeat) -> Iterator[None]:
+    """Raise EnvironmentFault in a call of this process that hangs.
+
+    It is for an engine without workers. A call that hangs in C without giving the interpreter back goes on hanging,
+    and so does one where ``interval_timer`` does nothing.
+    """
+    reader = HeartbeatReader(heartbeat.slots)
+
+    def tick() -> None:
+        hang = reader.hang()
+        if hang is not None:
+            heartbeat.hung = True
+            raise EnvironmentFault(hang.text)
+
+    with interval_timer(TICK_SECONDS, tick, repeated=True):
+        yield
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     parser = argparse.ArgumentParser()
     parser.add_argument("descriptor", type=int)
+    parser.add_argument("heartbeat", type=int)
     parser.add_argument("--trusted", action="store_true")
     parser.add_argument("--lock-step", type=int)
-    parser.add_argument("--heartbeat", type=Path)
     options = parser.parse_args()
     # What environments print goes to the engine by a pipe, and a worker that crashes leaves its last line there.
     for stream in (sys.stdout, sys.stderr):

@@ -116,7 +116,7 @@ class RunBudget:
 
         Args:
             last: for the final scores, which use what was kept.
-            least: episodes that are run in any case.
+            least: episodes of the first batch that are run in any case.
         """
         steps = self.settings.steps if last else self.steps
         seconds = self.settings.seconds if last else self.seconds

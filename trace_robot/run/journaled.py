@@ -16,6 +16,7 @@ from trace_robot.errors import (
     ModelAuthError,
     ModelError,
     ReplayMismatchError,
+    RunError,
     TraceRobotError,
     UnknownModelError,
 )
@@ -26,7 +27,7 @@ from trace_robot.llm.refusal import from_data
 from trace_robot.render.job import require_own_scene
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
-from trace_robot.settings import LARGEST
+from trace_robot.settings import BLOCKS, STRIDE
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
@@ -49,8 +50,9 @@ class JournaledModel:
 
     usage: the model's. An answer from the journal counts in it what it cost when it was given. endpoint: learns from
     the journal what it has refused before. token_budget: of prompts, where a resumed run was given another one: it
-    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt. seconds:
-    of the run, after which the model is asked no more; None for no limit.
+    holds from the first prompt that the journal does not have, and is journaled as the answer to that prompt once the
+    optimizer asks again: one that the optimizer refuses leaves the journal as it was. seconds: of the run, after which
+    the model is asked no more; None for no limit.
     """
 
     def __init__(
@@ -65,8 +67,12 @@ class JournaledModel:
     ) -> None:
         self.model, self.usage, self.journal, self.seconds = model, usage, journal, seconds
         self.endpoint, self.token_budget = endpoint, token_budget
+        self._accepted: tuple[str, bytes] | None = None
 
     def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        if self._accepted is not None:
+            self.journal.put("no answer", *self._accepted)
+            self._accepted = None
         if self.seconds is not None and self.journal.time_over(self.seconds):
             raise BudgetExceededError(f"{self.seconds:g} seconds spent")
         request = request_hash(messages, n)
@@ -78,10 +84,13 @@ class JournaledModel:
                 self.model.skip(messages, n)
             return self._replay(decode_json(entry.data))
         before = self.usage.to_data()
+        if self.token_budget is not None:
+            wanted, self.token_budget = self.token_budget, None
+            asked = ContextLengthError(f"a token budget of {wanted} was asked for", prompt=wanted)
+            context: dict[str, Any] = {"limit": None, "prompt": wanted, "strict": True}
+            self._accepted = request, self._data(before, error=str(asked), context=context)
+            raise asked
         try:
-            if self.token_budget is not None:
-                wanted, self.token_budget = self.token_budget, None
-                raise ContextLengthError(f"a token budget of {wanted} was asked for", prompt=wanted)
             replies = self.model.chat(messages, n)
         except NOT_JOURNALED:
             raise
@@ -118,6 +127,7 @@ class JournaledModel:
                 str(data["error"]),
                 limit if isinstance(limit, int) and limit > 0 else None,
                 prompt if isinstance(prompt, int) and prompt > 0 else None,
+                strict=bool(data["context"].get("strict")),
             )
         if "error" in data:
             raise ModelError(data["error"])
@@ -133,6 +143,7 @@ class JournaledEngine:
 
     def __init__(self, engine: JobRunner, journal: Journal) -> None:
         self.engine, self.journal = engine, journal
+        self._accepted = False  # whether a batch of the run has been, now or before an interruption
 
     def run(self, jobs: Iterable[Job], *, on_episode: OnEpisode | None = None) -> list[Episode]:
         jobs = list(jobs)
@@ -140,15 +151,12 @@ class JournaledEngine:
         entry = self.journal.take(("episodes",), request)
         if entry is None:
             done = self.engine.run(jobs, on_episode=on_episode)
-            # Not journaled: a resumed run rolls these out again, after the environment has been mended.
-            require_environment(done, start=not self.journal.known)
+            self._accept(done)
             data = encode_episodes(_trimmed(jobs, done))
             self.journal.put("episodes", request, data)
             return decode_episodes(data)
-        episodes = _journaled_episodes(entry.data)
-        for index, episode in enumerate(episodes):
-            if on_episode is not None:
-                on_episode(index, episode)
+        episodes = self._replayed(entry.data, jobs)
+        self._reported(dict(enumerate(episodes)), on_episode)
         return episodes
 
     def run_within(
@@ -171,16 +179,14 @@ class JournaledEngine:
         request = jobs_hash(jobs)
         cut = self.journal.take_cut(request)
         if cut is not None:  # the clock left gaps: the entry names the jobs that were done
-            with decoding("the run's journal"):
-                chosen = [int(index) for index in decode_json(cut.data)]
-                chosen_jobs = [jobs[index] for index in chosen]
-            done = self.run(chosen_jobs)
+            chosen = _journaled_cut(cut.data, len(jobs))
+            done = self.run([jobs[index] for index in chosen])
             return self._reported(dict(zip(chosen, done, strict=True)), on_episode)
         entry = self.journal.take(("episodes",), request)
         if entry is not None:
-            return self._reported(dict(enumerate(_journaled_episodes(entry.data))), on_episode)
+            return self._reported(dict(enumerate(self._replayed(entry.data, jobs, cut=True))), on_episode)
         found = self.engine.run_within(jobs, limit, on_episode=on_episode)
-        require_environment(list(found.values()), start=not self.journal.known)  # not journaled either
+        self._accept(list(found.values()))
         chosen = sorted(found)
         counted = [jobs[index] for index in chosen]
         data = encode_episodes(_trimmed(counted, [found[index] for index in chosen]))
@@ -189,6 +195,25 @@ class JournaledEngine:
             request = jobs_hash(counted)
         self.journal.put("episodes", request, data)
         return dict(zip(chosen, decode_episodes(data), strict=True))
+
+    def _accept(self, episodes: Sequence[Episode]) -> None:
+        """Raise EnvironmentFault for episodes that are not to be journaled.
+
+        A resumed run rolls these out again, after the environment has been mended.
+        """
+        require_environment(episodes, start=not self._accepted)
+        self._accepted = self._accepted or bool(episodes)
+
+    def _replayed(self, data: bytes, jobs: Sequence[Job], *, cut: bool = False) -> list[Episode]:
+        episodes = _journaled_episodes(data)
+        seeds = [episode.seed for episode in episodes]
+        if seeds != [job.seed for job in jobs[: len(seeds) if cut else None]]:
+            raise RunError(
+                f"the run's journal must have the episodes of {len(jobs)} jobs, got conditions {seeds!r:.200};"
+                " the store is damaged"
+            )
+        self._accepted = self._accepted or bool(episodes)
+        return episodes
 
     @staticmethod
     def _reported(episodes: dict[int, Episode], on_episode: OnEpisode | None) -> dict[int, Episode]:
@@ -199,17 +224,29 @@ class JournaledEngine:
 
 
 def began_unbounded(journal: Journal) -> bool:
-    """Return whether a run began with conditions of 2**32 or more, as 0.1 gave them."""
+    """Return whether a run began beyond the whole blocks, as one of 0.1 could."""
     entry = journal.first()
     if entry is None or entry.kind != "episodes":
         return False
-    return any(episode.seed >= LARGEST for episode in _journaled_episodes(entry.data))
+    return any(episode.seed >= BLOCKS * STRIDE for episode in _journaled_episodes(entry.data))
 
 
 def _journaled_episodes(data: bytes) -> list[Episode]:
     """Return the episodes of an entry, which may be a stranger's."""
     with decoding("the run's journal"):
         return [_drawable(episode) for episode in decode_episodes(data)]
+
+
+def _journaled_cut(data: bytes, count: int) -> list[int]:
+    """Return which of ``count`` jobs were done when the clock cut a batch."""
+    with decoding("the run's journal"):
+        chosen = [int(index) for index in decode_json(data)]
+    if not all(0 <= index < count for index in chosen) or chosen != sorted(set(chosen)):
+        raise RunError(
+            f"the run's journal must cut a batch at ascending indices below {count}, got {chosen!r:.200}; the store is"
+            " damaged"
+        )
+    return chosen
 
 
 def _drawable(episode: Episode) -> Episode:

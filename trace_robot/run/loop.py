@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trace_robot.errors import BudgetExceededError, RunError, TraceRobotError
+from trace_robot.errors import BudgetExceededError, EnvironmentFault, RunError, TraceRobotError
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
 from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new
@@ -177,7 +177,7 @@ class OptimizationLoop:
     def _score_start(self) -> None:
         before = self.run.journal.seconds
         start = Candidate(0, None, self.evaluator.task.policy.values)
-        self._write(self._evaluate([start], least=1)[0])
+        self._write(self._evaluate([start])[0])
         self.budget.start_seconds = self.run.journal.seconds - before
 
     def _evaluate(
@@ -190,7 +190,9 @@ class OptimizationLoop:
             return self.evaluator.evaluate(
                 candidates, graph=graph, on_progress=self._progress, limiter=limiter
             )
-        except BaseException:  # Ctrl-C too: what was seen of this batch may be better than what is on disk
+        except BaseException as error:  # Ctrl-C too: this batch may have a better one than what is on disk
+            if self.best is None and isinstance(error, EnvironmentFault):
+                raise  # none of its episodes says anything of a controller
             with suppress(TraceRobotError):
                 self._keep_rescued(self.evaluator.rescue())
             raise
@@ -203,7 +205,7 @@ class OptimizationLoop:
                 self._keep_program()
             return
         for trial in sorted(trials, key=_rank):  # the best last, so that it stays
-            if is_better(trial, self.best, search_ranks=False, by_return=False):
+            if self._is_better(trial):
                 count = len(trial.episodes)
                 note = f"best so far, on {count} condition{'s' if count > 1 else ''} alone"
                 self.run.recorder.keep(f"# {note}\n{trial.text}")

@@ -113,7 +113,7 @@ def resume(
 def _execute(run: Run, engine: RolloutEngine | None, on_event: OnEvent) -> Result:
     with run.rollouts(engine) as rollouts:
         optimizer = create_optimizer(run.config, run.settings, run.task, run.model)
-        evaluator = Evaluator.of(rollouts, run.task, run.settings)
+        evaluator = Evaluator.of(rollouts, run.task, run.settings, journaled=True)
         return OptimizationLoop(run, optimizer, evaluator, on_event).execute()
 
 

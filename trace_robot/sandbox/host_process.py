@@ -19,9 +19,8 @@ from trace_robot.sandbox.spawn import START_SECONDS, SpawnedForkServer
 
 BACKSTOP: Final = 10.0  # wall clock allowed for one second of CPU
 _TRACE_SECONDS: Final = 1.0  # for the child's faulthandler to write where the controller is
-_END_SECONDS: Final = (
-    0.5  # for a child that has closed its pipe to end by itself, so that its exit code is known
-)
+# For a child that has closed its pipe to end by itself, so that its exit code is known.
+_END_SECONDS: Final = 0.5
 _SLEEP_CHECKS: Final = 5  # looks at a process, 10 ms apart, before it counts as asleep
 _SLEEP_CHECK_MS: Final = 10
 _LOCKS_BYTES: Final = 1 << 16
@@ -276,7 +275,7 @@ class ControllerProcess:
     def _end(self, grace: float) -> dict[str, Any]:
         """Let the child end within ``grace`` seconds or be killed.
 
-        Returns the fork server's report, as `ForkServer` makes it.
+        Returns the zygote's report, as `Zygote` makes it.
         """
         if self.pid == 0 or self._fork_server is None:
             return {"own": True, "status": 0, "at": 0}

@@ -37,7 +37,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from trace_robot.fault import Category, Fault
+from trace_robot.fault import MOST_CHARACTERS, Category, Fault
 
 MACHINES: Final = ("aarch64", "x86_64")  # those with a table of system calls in `child.seccomp`
 LANDLOCK_CREATE_RULESET: Final = 444  # the system call's number, the same on both machines
@@ -85,7 +85,6 @@ class Interface:
     fields: Mapping[str, tuple[int, int]] | None = field(default=None)
 
 
-_MAX_TEXT: Final = 200_000  # characters: a parameter's value is code
 _MAX_KEY: Final = 200  # characters of an argument's name
 _KINDS: Final = frozenset({"parameter", "constant", "input", "operation", "exception"})
 _TEXTS: Final = ("name", "kind", "op", "doc")
@@ -147,7 +146,8 @@ class _Reader:
 
     def _add(self, entry: dict[str, Any], text: Any, step: int) -> bool:
         number = len(self.records)
-        if number >= MAX_NODES or type(text) is not str or len(text) > _MAX_TEXT:
+        # A parameter's value is code, which may be as long as a controller.
+        if number >= MAX_NODES or type(text) is not str or len(text) > MOST_CHARACTERS:
             return False
         self._room -= entry["size"] + len(text)
         if self._room < 0:
@@ -213,7 +213,7 @@ def identifier(name: str) -> str:
 def _is_entry(entry: Any) -> bool:
     if type(entry) is not dict or set(entry) != _FIELDS or type(entry["inputs"]) is not dict:
         return False
-    if any(type(entry[name]) is not str or len(entry[name]) > _MAX_TEXT for name in _TEXTS):
+    if any(type(entry[name]) is not str or len(entry[name]) > MOST_CHARACTERS for name in _TEXTS):
         return False
     return (
         entry["kind"] in _KINDS

@@ -18,7 +18,7 @@ from trace_robot.sandbox.static_check.check import check, modules_of
 from trace_robot.sandbox.static_check.shared_state import needs_own_process
 from trace_robot.spec import Array
 
-MAX_SOURCE_CHARS = 1_000_000
+MAX_SOURCE_CHARS = 1_000_000  # beyond what the static check reads: the corpora run longer texts without it
 _FLOAT64 = np.dtype("<f8")  # made once: numpy reads the text each time
 
 

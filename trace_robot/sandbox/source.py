@@ -10,14 +10,13 @@ import re
 import warnings
 from typing import Final
 
-from trace_robot.fault import Fault
+from trace_robot.fault import MOST_CHARACTERS, Fault
 from trace_robot.sandbox.protocol import clean
 
 SOURCE_NAME: Final = "<controller>"  # the file name that the text is compiled under
 CODE_NAME: Final = re.compile(
     r"<code of (\w+)>"
 )  # the tracer's file name for the text of a trainable function
-MAX_CHARS: Final = 200_000
 # CPython's parser recurses once a bracket and once a prefix operator, and a stack that overflows there is a crash and
 # no exception. So nesting is bounded before the parser sees the text, far above what controllers have.
 _MAX_BRACKETS: Final = 60
@@ -37,8 +36,8 @@ def refusal(why: str, line: int | None) -> Fault:
 
 def parse(source: str) -> ast.Module | Fault:
     """Return the syntax tree, or refuse what could exhaust the parser's stack or time."""
-    if len(source) > MAX_CHARS:
-        return refusal(f"the source has {len(source)} characters, more than {MAX_CHARS}", None)
+    if len(source) > MOST_CHARACTERS:
+        return refusal(f"the source has {len(source)} characters, more than {MOST_CHARACTERS}", None)
     depth = deepest = 0
     for bracket in source.encode("utf-8", "replace").translate(None, _NOT_BRACKETS):
         depth += 1 if bracket in b"([{" else -1

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from trace_robot.child_process import ONE_THREAD
 from trace_robot.errors import SandboxError
 from trace_robot.sandbox.protocol import FORK_SERVER, receive_message, send_message
 
@@ -22,18 +23,6 @@ _BOOT: Final = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[2])\n"
     f"from {FORK_SERVER} import main\n"
     "main(int(sys.argv[1]))"
-)
-# A controller's process may have one thread only: the linear algebra libraries start theirs on their first use.
-_ONE_THREAD: Final = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-    ),
-    "1",
 )
 
 
@@ -51,7 +40,7 @@ class SpawnedForkServer:
             self.process = subprocess.Popen(
                 command,
                 # Nothing of this process's environment: it may hold keys. The hash seed makes sets repeatable.
-                env={"PYTHONHASHSEED": "0", **_ONE_THREAD},
+                env={"PYTHONHASHSEED": "0", **ONE_THREAD},
                 cwd="/",
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

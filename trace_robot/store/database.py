@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import RunError
-from trace_robot.safe_files import require_regular, require_tables
+from trace_robot.safe_files import require_regular
+from trace_robot.store.records import require_tables
+from trace_robot.workspace import STORE
 
-FILE = "runs.sqlite"
+FILE = STORE
 APPLICATION = 0x54726F62  # "Trob", SQLite's application_id in the file's header
 BUSY_SECONDS = 10.0  # a writer's transaction takes milliseconds; who holds the store for longer is stuck
 # Of reading a store that may be a stranger's. The largest query seen, of 20,000 candidates, took 0.1 s.
@@ -124,9 +126,8 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
         RunError: the store is locked, full, damaged or not writable.
     """
     with faults(path):
-        connection.execute(
-            "BEGIN IMMEDIATE"
-        )  # waits for another writer here, rather than fails at the first write
+        # Waits for another writer here, rather than fails at the first write.
+        connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
             connection.execute("COMMIT")

@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,14 +30,8 @@ from trace_robot import safe_files
 from trace_robot.errors import RunError
 from trace_robot.line_diff import unified_diff
 
-try:
-    import fcntl
-except ImportError:  # Windows, where the sandbox cannot confine a controller either
-    fcntl = None  # type: ignore[assignment]
-
 LOCK, MARK, LOG, REPLAYED_LOG = ".lock", "settings.json", "log.jsonl", ".log.jsonl.part"
 UNUSED = {MARK, LOCK, "iterations"}  # all that is in the folder of a run that has not begun
-TRIES, PAUSE = 5, 0.05  # seconds; ``is_locked`` holds a lock for microseconds
 
 
 class RunFolder:
@@ -270,22 +263,14 @@ class RunLock:
         path = folder / LOCK
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = safe_files.open_descriptor(folder, LOCK, os.O_RDWR | os.O_CREAT)
+            descriptor = safe_files.open_locked(folder, LOCK)
         except OSError as error:
             raise RunError(
                 f"cannot write {str(path)!r}: {error.strerror}; check its permissions, or give another --out"
             ) from error
-        if not self._acquire():
-            self.release()
+        if descriptor is None:
             raise RunError(f"another process is at work on the run {str(folder)!r}; wait for it, or end it")
-
-    def _acquire(self) -> bool:
-        """Take the lock, past the moment for which ``is_locked`` elsewhere may hold it."""
-        for _ in range(TRIES):
-            if _lock(self._descriptor):
-                return True
-            time.sleep(PAUSE)
-        return False
+        self._descriptor = descriptor
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -305,24 +290,5 @@ class RunLock:
 
 def is_locked(folder: Path) -> bool:
     """Return whether a process, this one included, executes the run in ``folder``."""
-    try:
-        # Below the folder of all runs, so that a link in the place of the run's folder is not followed either.
-        descriptor = safe_files.open_descriptor(folder.parent, f"{folder.name}/{LOCK}", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        # A shared lock, so that several may ask at once. flock belongs to the descriptor: closing this one does not
-        # release a lock that this process holds by another, as it would with POSIX locks.
-        return fcntl is not None and not _lock(descriptor, shared=True)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, *, shared: bool = False) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    # Below the folder of all runs, so that a link in the place of the run's folder is not followed either.
+    return safe_files.is_locked(folder.parent, f"{folder.name}/{LOCK}")

@@ -210,9 +210,8 @@ class History:
         with decoding(f"the graph of iteration {iteration} of the run {run.name!r}"):
             for row in self._rows(sql, run.id, iteration):
                 records = tuple(decode_json(row["data"]))
-                from_records(
-                    records, max_chars=LONGEST_TEXT
-                )  # whose checks are those of a graph of a sandbox
+                # Its checks are those of a graph of a sandbox.
+                from_records(records, max_chars=LONGEST_TEXT)
                 return records
         return ()
 

@@ -1,7 +1,7 @@
 """Records of the store as frozen data: runs, iterations, episodes, attempts.
 
 ``trace_robot.store.history.History`` reads them. Texts in them come from a model or from a policy's file: escape them
-before they reach a page or a terminal.
+before they reach a page or a terminal. What tables and values may be is checked here too.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -241,6 +244,53 @@ def is_run_name(name: Any) -> bool:
         and not {"/", "\0", os.sep} & set(name)
         and len(name.encode("utf-8", "replace")) <= LONGEST_NAME
     )
+
+
+def require_tables(schema: Sequence[sqlite3.Row], scripts: tuple[str, ...]) -> None:
+    """Refuse a database with views or triggers, or with tables of another form.
+
+    A view may run for ever. Further tables do no harm: programs that copy databases make some.
+
+    Args:
+        schema: the rows of sqlite_master.
+        scripts: the SQL that makes the tables that are used.
+
+    Raises:
+        ValueError: it has them.
+    """
+    tables = _tables(scripts)
+    if len(schema) > 500:
+        raise ValueError("has more than 500 tables")
+    for row in schema:
+        table = row["type"] == "table" and not str(row["sql"]).upper().startswith("CREATE VIRTUAL")
+        index = row["type"] == "index" and (row["sql"] is None or row["tbl_name"] not in tables)
+        if not (table or index):
+            raise ValueError(f"has a {row['type']} {row['name']!r:.80}, which trace-robot does not make")
+    found = {
+        row["name"]: _plain_sql(row["sql"])
+        for row in schema
+        if row["type"] == "table" and row["name"] in tables
+    }
+    if found != tables:
+        raise ValueError("has tables of another form than trace-robot makes")
+
+
+@cache
+def _tables(scripts: tuple[str, ...]) -> dict[str, str]:
+    """Return the statement of every table that scripts make, by the table's name."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        for script in scripts:
+            connection.executescript(script)
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+        return {name: _plain_sql(sql) for name, sql in rows}
+    finally:
+        connection.close()
+
+
+def _plain_sql(sql: str) -> str:
+    """Return a statement without comments, which differ in the first stores."""
+    return " ".join(re.sub(r"--[^\n]*", "", sql).split())
 
 
 class CheckedRow:

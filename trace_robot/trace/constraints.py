@@ -4,9 +4,8 @@
     convert("[1, 2]", like=[0.5]) -> [1.0, 2.0]
     convert(30, like=4.0, constraint=Bounds(0, 20)) -> ValueMismatchError
 
-A suggestion that does not fit is an error with a reason, which the model that made it reads and repairs.
-Nothing is rounded,
-clipped or cut: the model would not learn that its value was never tried.
+A suggestion that does not fit is an error with a reason, which the model that made it reads and repairs. Nothing is
+rounded, clipped or cut: the model would not learn that its value was never tried.
 """
 
 from __future__ import annotations
@@ -98,8 +97,7 @@ def convert(value: Any, like: Any, constraint: Any = None) -> Any:
     """Return a suggested value as a value of another's type.
 
     Args:
-        value: the suggestion; text is read as Python, as JSON or as numpy prints arrays, where ``like`` is no
-        text.
+        value: the suggestion; text is read as Python, as JSON or as numpy prints arrays, where ``like`` is no text.
         like: the value to be replaced. Arrays keep its shape and dtype, lists the type of its items.
         constraint: a ``Constraint``, which is checked. One that is text is for the reader alone.
 
@@ -128,6 +126,19 @@ def convert_for(parameter: ParameterNode, value: Any) -> Any:
     return convert(value, parameter._data, parameter.constraint)
 
 
+def parse_code(text: str) -> ast.Module:
+    """Return the syntax tree of Python source, without warnings.
+
+    These are of strings such as "\\d", which run.
+
+    Raises:
+        SyntaxError: it is not Python. Null bytes are a ValueError, deep nesting a RecursionError or MemoryError.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
 def check_code(text: Any, function: str) -> str:
     """Return suggested code that defines a function. It is parsed, not run.
 
@@ -141,9 +152,7 @@ def check_code(text: Any, function: str) -> str:
     if not isinstance(text, str):
         raise ValueMismatchError(f"the code of {function} must be text, got {shorten(text)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of strings such as "\\d", which run
-            tree = ast.parse(text)
+        tree = parse_code(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # _UNREADABLE says of what
         line = getattr(error, "lineno", None)
         where = f" in line {line}" if line else ""

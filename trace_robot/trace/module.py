@@ -36,8 +36,8 @@ F = TypeVar("F", bound="TrainableFunction")
 class Methods:
     """The bound methods of an instance, kept in the instance's own ``__dict__``.
 
-    There they die with the instance, without a registry, and ``copy``, ``deepcopy`` and ``pickle`` come by:
-    what they take along is the source of the parameters, not the nodes with their feedback and graphs.
+    There they die with the instance, without a registry, and ``copy``, ``deepcopy`` and ``pickle`` come by: what they
+    take along is the source of the parameters, not the nodes with their feedback and graphs.
 
     node: the instance, the first input of every method.
     bound: key -> (the bundle in the class, its copy for the instance).
@@ -56,9 +56,8 @@ class Methods:
 
         Args:
             function: the bundle in the class.
-            key: module and qualified name of the function. Not its attribute's name: a method and the one
-            that it
-                overrides in a base class have one of those, and two parameters.
+            key: module and qualified name of the function. Not its attribute's name: a method and the one that
+                it overrides in a base class have one of those, and two parameters.
         """
         known = self.bound.get(key)
         # The function itself is compared too: a class that was defined again, as in a notebook, has new ones.
@@ -198,8 +197,7 @@ class Module(ParameterContainer):
     def save(self, file_name: str | os.PathLike[str]) -> None:
         """Write the values of the parameters as JSON, making the folder if needed.
 
-        JSON and not pickle, as in the published package: a stored agent can be read, and loading one runs no
-        code.
+        JSON and not pickle, as in the published package: a stored agent can be read, and loading one runs no code.
 
         Raises:
             TypeError: a value is not made of numbers, texts, lists, dicts, tuples, sets, bytes and arrays.
@@ -254,8 +252,8 @@ def _restore(container: ParameterContainer, stored: dict[str, Any]) -> None:
 def _stable(container: ParameterContainer) -> dict[str, Any]:
     """Return the entries under names that are the same in every process.
 
-    Seq and Map call parameters ``base:number``, and the number counts the nodes made before. In a file they
-    are ``base``, ``base#2`` and so on.
+    Seq and Map call parameters ``base:number``, and the number counts the nodes made before. In a file they are
+    ``base``, ``base#2`` and so on.
     """
     entries: dict[str, Any] = {}
     for name, entry in container.parameters_dict().items():

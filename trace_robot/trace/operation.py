@@ -1,8 +1,7 @@
 """Operation: the part of a node that all results of an operator share.
 
-In autograd's words this is the primitive, and a MessageNode is one application of it. What all applications
-share stands here and not in the nodes, so that a node stays small: 344 bytes
-(``benchmarks/trace_engine.py``, Python 3.11).
+In autograd's words this is the primitive, and a MessageNode is one application of it. What all applications share
+stands here and not in the nodes, so that a node stays small: 344 bytes (``benchmarks/trace_engine.py``, Python 3.11).
 
 A node's name is a base and a number, unique within the process. Only counters are kept for it, never nodes: the
 published package registers every node in a global graph by its name, and so frees none of them.
@@ -25,8 +24,7 @@ class Names:
     """The counter of one base.
 
     identifier: the base as a Python identifier.
-    take: returns the next number. It is a C function held in a slot, so a call costs no Python frame and two
-    threads
+    take: returns the next number. It is a C function held in a slot, so a call costs no Python frame and two threads
         never get the same number.
     """
 
@@ -48,8 +46,7 @@ _by_base: dict[str, Names] = {}
 def identifier(base: str) -> str:
     """Return ``base`` as a Python identifier that a number may follow.
 
-    An underscore closes off a digit at its end: number 0 of ``x1`` is ``x1_0``, since ``x10`` is number 10 of
-    ``x``.
+    An underscore closes off a digit at its end: number 0 of ``x1`` is ``x1_0``, since ``x10`` is number 10 of ``x``.
     """
     text = as_identifier(base)
     return text + "_" if text[-1].isdigit() else text

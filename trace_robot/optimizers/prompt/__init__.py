@@ -1,6 +1,49 @@
 """Prompts of the optimizers that ask a language model, and the replies to them.
 
-``build`` puts the parts together. The graph's part is made in three passes: ``table``, ``selection``, ``graph_text``.
-``trial_text`` writes feedback and history, ``values`` converts between values and text, ``wording`` has the fixed
-sentences, ``reply`` parses what comes back, and ``drawing`` draws a graph for people.
+``build`` puts the parts together. The graph's part is made in three passes: ``table``, ``selection``, ``graph_text``,
+which also draws a graph for people. ``trial_text`` writes feedback and history, ``values`` converts between values and
+text, and ``reply`` parses what comes back. The fixed sentences are here; recordings hold them byte for byte.
 """
+
+from __future__ import annotations
+
+PARTS = {
+    "#Instruction": "what to do",
+    "#Context": "what is known of the problem",
+    "#Code": "the calls that the program made, in order; repeated steps are folded",
+    "#Documentation": "what the functions in #Code do",
+    "#Variables": "what you can change, with the present values",
+    "#Constraints": "what each new value must obey",
+    "#Inputs": "values that went in and cannot be changed",
+    "#Others": "values on the way, by step where steps repeat; rounded",
+    "#Outputs": "what came out",
+    "#Feedback": "what came of it; a larger score is better",
+    "#History": "other trials: what was changed and what came of it",
+    "#Rejected": "recent replies that could not be used, and why",
+}
+
+INSTRUCTION = (
+    "Change the values of the variables in #Variables so that the score rises, in accordance with #Feedback."
+)
+
+FORMAT = """\
+Answer in exactly this form, with nothing after it:
+
+<reasoning>
+What the feedback means, which cause in the variables explains it, and what the change will do. Be brief.
+</reasoning>
+<change>one line: what is changed and why</change>
+<variable name="NAME">
+the new value
+</variable>
+<stop>no</stop>
+
+Rules:
+- One <variable> block for each variable that you change; leave out the others. Only names in #Variables.
+- The value of a (code) variable is the whole new source in a ```python block. Keep the name and the
+  parameters of its function. Imports, constants and helper functions may stand before it.
+- A (text) value is written as it is; any other value as a Python literal.
+- Write <stop>yes</stop>, and no variable, only if nothing can be improved.
+"""
+
+FIRST_DOCSTRING = "at first it said: "  # before the docstring that a function had in the starting values

@@ -15,11 +15,11 @@ from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
+from trace_robot.optimizers.prompt import FIRST_DOCSTRING, FORMAT, INSTRUCTION, PARTS
 from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_graph
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.optimizers.prompt.trial_text import feedback, fit_history, history_entries, rejected
 from trace_robot.optimizers.prompt.values import fence, one_line
-from trace_robot.optimizers.prompt.wording import FIRST_DOCSTRING, FORMAT, INSTRUCTION, PARTS
 from trace_robot.optimizers.strategies import Trial
 
 MARGIN = 20  # tokens that stay free

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trace_robot.optimizers.prompt.wording import PARTS
+from trace_robot.optimizers.prompt import PARTS
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|nan)(?![\w.])")
 NAME = re.compile(r"[A-Za-z_][\w.]*")
@@ -25,9 +25,8 @@ MOST_LEAVES = 64
 MOST_RANGES = 6
 
 # What in a text of the program's might be taken for the prompt's own: its sections, the tags of an answer, a fence.
-FORGED = re.compile(
-    rf"(?i:{'|'.join(map(re.escape, PARTS))})\b|</?\s*(?i:reasoning|change|variable|stop)\b|```|Your answer:"
-)
+FORGED_MARKUP = re.compile(r"</?\s*(?i:reasoning|change|variable|stop)\b|```|Your answer:")
+FORGED = re.compile(rf"(?i:{'|'.join(map(re.escape, PARTS))})\b|{FORGED_MARKUP.pattern}")
 MARK = "(text of the program) "
 
 Leaf = float | bool | str | None | tuple[float, ...]

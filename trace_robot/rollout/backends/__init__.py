@@ -13,11 +13,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from trace_robot import errors
 from trace_robot.child_process import (
@@ -32,7 +31,6 @@ from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
 END_SECONDS = 5.0
-TICK_SECONDS = 1.0
 
 MAKE, RESET, STEP = 1, 2, 3
 CALLS = {MAKE: "make", RESET: "reset", STEP: "step"}
@@ -46,14 +44,14 @@ class Heartbeat:
     They are a count, which is odd inside a call, which call it is, and the condition.
 
     Args:
-        file: of SIZE bytes, which the engine reads; None to note for this process alone.
+        descriptor: of a file of SIZE bytes, which the engine reads; None to note for this process alone.
 
     Attributes:
         hung: a call hung and was interrupted, in this process.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
-        memory = bytearray(SIZE) if file is None else _mapped(file)
+    def __init__(self, descriptor: int | None = None) -> None:
+        memory = bytearray(SIZE) if descriptor is None else mmap.mmap(descriptor, SIZE)
         self.slots = memoryview(memory).cast("q")
         self.hung = False
 
@@ -97,10 +95,10 @@ class HeartbeatReader:
         self._longest = 0.0
 
     @classmethod
-    def of(cls, file: Path) -> HeartbeatReader:
+    def of(cls, file: IO[bytes]) -> HeartbeatReader:
         """Return the reader of a new file, which a ``Heartbeat`` is then made for."""
-        file.write_bytes(bytes(SIZE))
-        return cls(memoryview(_mapped(file)).cast("q"))
+        file.truncate(SIZE)
+        return cls(memoryview(mmap.mmap(file.fileno(), SIZE)).cast("q"))
 
     def hang(self) -> Hang | None:
         """Return the call that has lasted too long, None where there is none.
@@ -116,38 +114,6 @@ class HeartbeatReader:
         return Hang(call, int(self._slots[2]), self._lasted) if self._lasted > limit else None
 
 
-@contextlib.contextmanager
-def interrupting(heartbeat: Heartbeat) -> Iterator[None]:
-    """Raise EnvironmentFault in a call of this process that hangs.
-
-    It is for an engine without workers. A call that hangs in C without giving the interpreter back goes on hanging;
-    and only the main thread can be interrupted.
-    """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-    reader = HeartbeatReader(heartbeat.slots)
-
-    def tick(*_: object) -> None:
-        hang = reader.hang()
-        if hang is not None:
-            heartbeat.hung = True
-            raise EnvironmentFault(hang.text)
-
-    before = signal.signal(signal.SIGALRM, tick)
-    signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _mapped(file: Path) -> mmap.mmap:
-    with open(file, "r+b") as opened:
-        return mmap.mmap(opened.fileno(), SIZE)
-
-
 class ProcessBackend:
     """Local worker processes, in an empty folder and without keys."""
 
@@ -158,18 +124,12 @@ class ProcessBackend:
         self._arguments = ["--trusted"] if trusted else []
         self._arguments += [] if lock_step is None else ["--lock-step", str(lock_step)]
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._beats: tempfile.TemporaryDirectory[str] | None = None
-        self._started = 0
         self.output = OutputLog()
 
     def start(self) -> Worker:
-        if self._folder is None or self._beats is None:
+        if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="trace-robot-")
-            # Apart, as the other is where environments write.
-            self._beats = tempfile.TemporaryDirectory(prefix="trace-robot-")
-        self._started += 1
-        beats = Path(self._beats.name, str(self._started))
-        return ProcessWorker(self._folder.name, self._arguments, beats, self.output)
+        return ProcessWorker(self._folder.name, self._arguments, self.output)
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
         by_connection = {worker.connection: worker for worker in workers if isinstance(worker, ProcessWorker)}
@@ -185,25 +145,20 @@ class ProcessBackend:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
-        if self._beats is not None:
-            self._beats.cleanup()
-            self._beats = None
 
 
 class ProcessWorker:
     """One worker process and the connection to it."""
 
-    def __init__(self, folder: str, arguments: Sequence[str], beats: Path, output: OutputLog) -> None:
-        self._heartbeat = HeartbeatReader.of(beats)
+    def __init__(self, folder: str, arguments: Sequence[str], output: OutputLog) -> None:
         self._output = OutputLog(output)
-        arguments = ["--heartbeat", str(beats), *arguments]
         ours, theirs = Pipe()
-        with theirs:
+        with theirs, tempfile.TemporaryFile() as beats:
+            self._heartbeat = HeartbeatReader.of(beats)
+            inherited = theirs.fileno(), beats.fileno()
             self.process = subprocess.Popen(
-                python_command(
-                    "trace_robot.rollout.worker", str(theirs.fileno()), "--heartbeat", str(beats), *arguments
-                ),
-                pass_fds=[theirs.fileno()],
+                python_command("trace_robot.rollout.worker", *map(str, inherited), *arguments),
+                pass_fds=inherited,
                 cwd=folder,
                 env=clean_environment(ONE_THREAD),
                 stdin=subprocess.DEVNULL,

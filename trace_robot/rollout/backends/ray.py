@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import OutputLog, is_inherited, workspace_root
+from trace_robot.child_process import ONE_THREAD, OutputLog, SharedCpu, is_inherited, workspace_root
 from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
 from trace_robot.rollout.backends import Hang, Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
-NUMBERS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LARGEST_PLUGIN_MB = 100
 END_SECONDS = 5.0
 REACH_SECONDS = 10.0
@@ -129,7 +128,7 @@ class Actor:
         for name, value in list(os.environ.items()):
             if not _for_ray(name, value):
                 del os.environ[name]
-        os.environ.update(dict.fromkeys(NUMBERS, "1"))
+        os.environ.update(ONE_THREAD)
         self._folder = tempfile.mkdtemp(prefix="trace-robot-")
         for name, content in plugins.items():
             path = Path(self._folder, "workspace", name)
@@ -137,7 +136,6 @@ class Actor:
             path.write_bytes(content)
         os.environ["TRACE_ROBOT_WORKSPACE"] = str(Path(self._folder, "workspace"))
         os.chdir(self._folder)
-        from trace_robot.child_process import SharedCpu
         from trace_robot.rollout.env_runner import EnvRunner
 
         self._env_runner = EnvRunner(trusted=trusted, lock_step=lock_step, cpu=SharedCpu())

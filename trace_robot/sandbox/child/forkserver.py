@@ -37,9 +37,8 @@ _COMMON: Final = """
     numpy numpy.char numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.random numpy.rec numpy.strings numpy.typing
     difflib fnmatch ipaddress ntpath pathlib urllib urllib.parse
 """
-_KEPT_ZYGOTES: Final = (
-    3  # candidates of a run import few different sets; with all of scipy one takes about 60 MB
-)
+# Candidates of a run import few different sets; with all of scipy one zygote takes about 60 MB.
+_KEPT_ZYGOTES: Final = 3
 # What these modules import no sooner than in a call.
 _LATE_IMPORTS: Final = {
     "scipy.optimize": ("scipy._lib.pyprima", "multiprocessing", "multiprocessing.pool"),
@@ -77,9 +76,8 @@ class ForkServer:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._loaded = frozenset(sys.modules)
-        self._zygotes: OrderedDict[tuple[str, ...], socket.socket] = (
-            OrderedDict()
-        )  # least recently used first
+        # Least recently used first.
+        self._zygotes: OrderedDict[tuple[str, ...], socket.socket] = OrderedDict()
 
     def serve(self) -> None:
         """Answer until the host's end of the channel closes, and with it the zygotes'."""
@@ -88,7 +86,7 @@ class ForkServer:
             while True:
                 message, descriptors = receive_message(self._channel)
                 if message["op"] == "start":
-                    channel = self._zygote(message["modules"])
+                    channel = self._zygote(message["modules"], descriptors)
                 answer: dict[str, Any] = {"own": True, "status": 0, "at": 0}
                 if channel is not None:
                     send_message(channel, message, descriptors)
@@ -96,19 +94,27 @@ class ForkServer:
                     answer = receive_message(channel)[0]
                 send_message(self._channel, answer)
 
-    def _zygote(self, modules: Sequence[str]) -> socket.socket:
-        """Return the channel of the zygote that has these modules, a new one if need be."""
+    def _zygote(self, modules: Sequence[str], descriptors: Sequence[int]) -> socket.socket:
+        """Return the channel of the zygote that has these modules, a new one if need be.
+
+        Args:
+            modules: that the child's text names.
+            descriptors: the child's ends of its pipes, which a new zygote must not keep.
+        """
         wanted = tuple(sorted(set(modules) - self._loaded))
         if wanted not in self._zygotes:
             if len(self._zygotes) >= _KEPT_ZYGOTES:
                 self._zygotes.popitem(last=False)[1].close()
-            self._zygotes[wanted] = self._fork_zygote(wanted)
+            self._zygotes[wanted] = self._fork_zygote(wanted, descriptors)
         self._zygotes.move_to_end(wanted)
         return self._zygotes[wanted]
 
-    def _fork_zygote(self, modules: Sequence[str]) -> socket.socket:
+    def _fork_zygote(self, modules: Sequence[str], descriptors: Sequence[int]) -> socket.socket:
         ours, theirs = socket.socketpair()
         if os.fork() == 0:
+            # While a copy of the child's ends is open, the host sees no end of file when the child dies: a crash would
+            # look like a timeout. The zygote gets its own copies with the start message, and closes them.
+            _close(descriptors)
             # A copy of another zygote's channel would hide the fork server's end from that zygote.
             for channel in (self._channel, ours, *self._zygotes.values()):
                 channel.close()

@@ -4,7 +4,7 @@ The order lets each later lock still be put on:
 
 1. `keep_descriptors`: three pipes stay open, everything else is closed.
 2. `lock_down`: offer itself to the out-of-memory killer, drop root (needs its capabilities), become undumpable and
-   die with the fork server (a change of user would clear that signal), no new privileges (Landlock and seccomp ask for
+   die with the zygote (a change of user would clear that signal), no new privileges (Landlock and seccomp ask for
    it), Landlock, resource limits (their system call is not on seccomp's list), and seccomp last.
 """
 
@@ -56,7 +56,7 @@ def lock_down(memory_bytes: int, parent: int, *, without: Collection[str] = ()) 
 
     Args:
         memory_bytes: address space beyond what is mapped now.
-        parent: process number of the fork server.
+        parent: process number of the zygote.
         without: locks that are left open to try the others: "landlock", "seccomp", "root", "rlimits".
 
     Returns:
@@ -134,9 +134,8 @@ def _drop_root() -> str:
         os.setgroups([])
         os.setresgid(UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
         os.setresuid(UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
-    except (
-        OSError
-    ) as error:  # a container may forbid it; the filter holds root too, and the report shows this
+    except OSError as error:
+        # A container may forbid it; the filter holds root too, and the report shows this.
         return f"still root: {error.strerror}"
     return "dropped"
 

@@ -52,15 +52,15 @@ class RefusingFinder:
         raise BlockedImport(f"import of {name!r} is not possible in the sandbox", name=name)
 
 
-def serve(config: Mapping[str, Any], progress: mmap.mmap, fork_server: int) -> NoReturn:
+def serve(config: Mapping[str, Any], progress: mmap.mmap, zygote: int) -> NoReturn:
     """Lock this process down and answer requests until the pipe ends.
 
     Args:
         config: memory_bytes, without, missing (modules that cannot be imported) and what `EpisodeRunner` takes.
-        progress: shared with the fork server: the episode of a lock-step call that is running.
-        fork_server: its process number.
+        progress: shared with the zygote: the episode of a lock-step call that is running.
+        zygote: its process number.
     """
-    os.environ.clear()  # no sooner: libraries that the fork server imports read the thread variables
+    os.environ.clear()  # no sooner: libraries that the zygote imports read the thread variables
     sys.argv[:] = sys.orig_argv[:] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
@@ -75,7 +75,7 @@ def serve(config: Mapping[str, Any], progress: mmap.mmap, fork_server: int) -> N
         config["interface"], config["printed_chars"], seconds, progress, restart_clocks=replace_clocks()
     )
     gc.collect()
-    locks = _locks(config, fork_server)
+    locks = _locks(config, zygote)
     _write_reply(protocol.READY, 0, 0, json.dumps(locks).encode())
     while True:
         kind, count, sequence, payload = _read_request()
@@ -83,13 +83,13 @@ def serve(config: Mapping[str, Any], progress: mmap.mmap, fork_server: int) -> N
         _write_reply(reply_kind, 1 if kind == protocol.LOAD else count, sequence, body)
 
 
-def _locks(config: Mapping[str, Any], fork_server: int) -> dict[str, str]:
+def _locks(config: Mapping[str, Any], zygote: int) -> dict[str, str]:
     """Lock this process down.
 
     A failure is reported and not raised: the host decides whether to go on.
     """
     try:
-        return lock_down(config["memory_bytes"], fork_server, without=config["without"])
+        return lock_down(config["memory_bytes"], zygote, without=config["without"])
     except LockdownError as error:
         return {"failed": str(error)}
 

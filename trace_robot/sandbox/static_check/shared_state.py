@@ -114,7 +114,8 @@ def needs_own_process(source: str) -> bool:
     """Return whether an episode might see what an earlier one of the text changed."""
     tree = parse(source)
     if isinstance(tree, Fault):
-        return False  # it will not load either
+        # No Python loads nowhere; what is refused here unread may load where the static check is off.
+        return tree.category == "blocked"
     nodes = list(ast.walk(tree))
     if not _modules(nodes, source) <= STATELESS or any(map(_tells, nodes)) or _postpones(nodes):
         return True

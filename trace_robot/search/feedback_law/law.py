@@ -190,7 +190,7 @@ def _is_rate(
 Kind = Literal["number", "angle"]
 Product = tuple[int, ...]
 KEY = "law"
-PROBE = "look"  # a second key beside it, where episodes of the law are probes: see ``features``
+PROBE = "look"  # a second key beside it, where episodes of the law are probes: see ``probe_features``
 
 
 @dataclass(frozen=True, slots=True)

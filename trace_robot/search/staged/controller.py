@@ -18,6 +18,7 @@ from trace_robot.search.staged.program import (
     Waypoint,
     check,
     relations,
+    spiral_step,
 )
 from trace_robot.search.staged.writer import code, names, write
 from trace_robot.spec import Array, TaskSpec
@@ -52,6 +53,7 @@ class StagedRunner:
         "_rests",
         "_scale",
         "_seen",
+        "_spiral",
         "_stage",
         "_stalled",
         "_start",
@@ -73,6 +75,7 @@ class StagedRunner:
         self._entry: list[float] = []
         self._seen: list[float] = []
         self._mark: Point | None = None
+        self._spiral = (0.0, 0.0)
         self._stage = self._waited = self._pass = self._rests = self._stalled = 0
         self.finished = False
 
@@ -86,7 +89,7 @@ class StagedRunner:
             self._start = self._entry = seen
         stages = program.stages
         stage = stages[self._stage]
-        x, y, z = self._error(stage.tracked, stage.place, seen)
+        x, y, z = self._stage_error(stage, seen)
         if program.rest is not None and self._resting(seen):
             if program.rest.still:
                 return np.array((0.0, 0.0, 0.0, stage.gripper), np.float32)
@@ -101,7 +104,7 @@ class StagedRunner:
             self._enter(self._stage + 1, seen)
         if self._waited == 0:
             stage = stages[self._stage]
-            x, y, z = self._error(stage.tracked, stage.place, seen)
+            x, y, z = self._stage_error(stage, seen)
         self._waited += 1
         if self.finished:
             return np.zeros(4, np.float32)
@@ -160,8 +163,17 @@ class StagedRunner:
         if stage == len(self._program.stages):
             stage = 0
             self._pass += 1
+            self._spiral = spiral_step(self._program.spiral, self._pass)
             self.finished = 0 < self._program.passes <= self._pass
         self._stage, self._waited, self._entry, self._mark = stage, 0, seen, None
+
+    def _stage_error(self, stage: Stage, seen: list[float]) -> Point:
+        x, y, z = self._point(stage.place, seen)
+        i = self._where[stage.tracked]
+        if self._program.spiral and i == self._hand:
+            east, north = self._spiral
+            x, y, z = x + east, y + north, z + 0.0  # as the text adds a step of three numbers
+        return x - seen[i], y - seen[i + 1], z - seen[i + 2]
 
     def _error(self, tracked: str, place: Waypoint, seen: list[float]) -> Point:
         x, y, z = self._point(place, seen)

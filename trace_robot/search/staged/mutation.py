@@ -134,6 +134,8 @@ def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
         yield "rest left out", replace(program, rest=None)
     if program.sight:
         yield "average of positions left out", replace(program, sight=0.0)
+    if program.spiral:
+        yield "spiral left out", replace(program, spiral=0.0)
     for i, stage in enumerate(stages):
         for what, plain in _plainer(stage):
             yield (
@@ -198,8 +200,12 @@ class Mutator:
         return program
 
     def _steady(self, program: StagedProgram) -> StagedProgram:
-        """Change the average of positions, or the guard of a move."""
-        if self.primitives.chance(0.5):
+        """Change the average of positions, the search in a spiral, or the guard of a move."""
+        kind = int(self.primitives.random.integers(3))
+        if kind == 0:
+            drop = program.spiral > 0 and self.primitives.chance(0.4)
+            return replace(program, spiral=0.0 if drop else self.primitives.number(0.005, 0.02))
+        if kind == 1:
             drop = program.sight > 0 and self.primitives.chance(0.4)
             return replace(program, sight=0.0 if drop else self.primitives.number(0.1, 0.9))
         i, stage = self._pick(program)

@@ -6,6 +6,7 @@ towards a waypoint, and ends at it or after a number of decisions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
@@ -17,6 +18,8 @@ Vector = tuple[float, float, float]
 When = Literal["now", "entry", "start"]
 HERE: Vector = (0.0, 0.0, 0.0)
 STALLED = 5  # decisions in which a guarded move must get ahead
+WIDEST_SPIRAL = 0.1  # metres
+TURN = 2.4  # radians from one try of a spiral to the next: about the golden angle, so that no two are alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class StagedProgram:
     gain: action per metre of error; without effect in pose control, where the action is the displacement
     itself. passes: after which the hand stays still; 0 for never. rest: when it stops starting over, None for
     never. sight: the weight of what is new in an exponential moving average of the positions, which is seen in
-    their place; the hand's is seen as it is. 0 for no average.
+    their place; the hand's is seen as it is. 0 for no average. spiral: metres between the tries of a search in a
+    spiral: in pass p the hand's targets are a level step of ``spiral_step(spiral, p)`` aside; 0 for none.
     """
 
     stages: tuple[Stage, ...]
@@ -91,6 +95,7 @@ class StagedProgram:
     passes: int = 0
     rest: Rest | None = None
     sight: float = 0.0
+    spiral: float = 0.0
 
     def to_data(self) -> dict[str, Any]:
         """Return JSON-able data, under stored names: journals hold its hash.
@@ -106,6 +111,8 @@ class StagedProgram:
             data["rest"] = asdict(self.rest)
         if self.sight:
             data["sight"] = self.sight
+        if self.spiral:
+            data["spiral"] = self.spiral
         return data
 
     @classmethod
@@ -121,7 +128,10 @@ class StagedProgram:
             sight = float(data.get("sight", 0.0))
             if not 0.0 <= sight <= 1.0:
                 raise ValueError(f"sight {sight!r}, which is a weight from 0 to 1")
-            program = cls(stages, float(data["gain"]), int(data["rounds"]), rest, sight)
+            spiral = float(data.get("spiral", 0.0))
+            if not 0.0 <= spiral <= WIDEST_SPIRAL:
+                raise ValueError(f"spiral {spiral!r}, which is metres from 0 to {WIDEST_SPIRAL}")
+            program = cls(stages, float(data["gain"]), int(data["rounds"]), rest, sight, spiral)
         except (KeyError, TypeError, ValueError) as error:
             raise PolicyError(
                 f"a staged program must be what StagedProgram.to_data gives, got {error!r}"
@@ -129,6 +139,20 @@ class StagedProgram:
         if not stages:
             raise PolicyError("a staged program needs at least one stage, got none")
         return program
+
+
+def spiral_step(spiral: float, tries: int) -> tuple[float, float]:
+    """Return a level step of Vogel's spiral, which is even over a growing disk.
+
+    Args:
+        spiral: metres; the radius is this times the square root of ``tries``.
+        tries: how many were made before. 0 gives no step.
+
+    Returns:
+        Metres along x and y.
+    """
+    radius, angle = spiral * math.sqrt(tries), TURN * tries
+    return radius * math.cos(angle), radius * math.sin(angle)
 
 
 def relations(spec: TaskSpec) -> list[tuple[str, Waypoint]]:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import textwrap
 
-from trace_robot.search.staged.program import HERE, STALLED, Rest, Stage, StagedProgram, Waypoint, check
+from trace_robot.search.staged.program import (
+    HERE,
+    STALLED,
+    TURN,
+    Rest,
+    Stage,
+    StagedProgram,
+    Waypoint,
+    check,
+)
 from trace_robot.spec import TaskSpec
 
 WIDTH = 96  # characters of a docstring, which with its indent and quotes stays within a line of code
@@ -92,6 +101,12 @@ def averaged(observation, memory):
     memory["seen"] = seen
     return seen
 '''
+SEARCHING = f'''\
+def aside(memory):
+    """The level step of this pass in a spiral around the target; none in the first pass."""
+    radius, angle = SPIRAL * math.sqrt(memory["rounds"]), {TURN} * memory["rounds"]
+    return np.array([radius * math.cos(angle), radius * math.sin(angle), 0.0])
+'''
 STUCK = f'''\
 def stuck(stage, observation, memory):
     """Whether what a stage moves has come no further than its guard for {STALLED} decisions."""
@@ -142,10 +157,16 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
         blocks.append(TOWARDS.rstrip())
     if program.sight:
         blocks.append(AVERAGED.rstrip())
+    if program.spiral:
+        blocks.append(SEARCHING.rstrip())
     if _guarded(program):
         blocks.append(STUCK.rstrip())
     blocks += [_function("remaining", each) for each in rest]
-    blocks += [_function(title, stage) for title, stage in zip(titles, program.stages, strict=True)]
+    hand = spec.positions[0]
+    blocks += [
+        _function(title, stage, aside=bool(program.spiral) and stage.tracked == hand)
+        for title, stage in zip(titles, program.stages, strict=True)
+    ]
     blocks += [_table(program, titles), _act(program, spec).rstrip()]
     return "\n\n\n".join(blocks) + "\n"
 
@@ -167,6 +188,8 @@ def _constants(program: StagedProgram, spec: TaskSpec, titles: list[str]) -> str
         things = tuple(name for name in spec.positions if name != spec.positions[0])
         lines.append(f"AVERAGED = {things!r}")
         lines.append(f"SIGHT = {program.sight!r}  # weight of what is new in the average")
+    if program.spiral:
+        lines.append(f"SPIRAL = {program.spiral!r}  # metres by which each further pass looks elsewhere")
     if program.rest is not None:
         lines.append(f"ENOUGH = {program.rest.tolerance!r}  # metres that may remain when the program rests")
         lines.append(f"REST = {program.rest.lasts}  # decisions for which it rests when more remains again")
@@ -185,8 +208,11 @@ def _guarded(program: StagedProgram) -> bool:
     return any(stage.guard for stage in program.stages)
 
 
-def _function(title: str, stage: Stage | Rest) -> str:
-    """Return the function that gives the error of a stage or of the rest, metres."""
+def _function(title: str, stage: Stage | Rest, *, aside: bool = False) -> str:
+    """Return the function that gives the error of a stage or of the rest, metres.
+
+    ``aside`` adds the step of the spiral.
+    """
     place = stage.place
     shifted = "" if place.offset == HERE else f" + {title.upper()}"
     lines = [f"def {title}(observation, memory):", f'    """{_docstring(stage)}"""']
@@ -197,7 +223,8 @@ def _function(title: str, stage: Stage | Rest) -> str:
         lines.append(f"    target = here{shifted} + step")
     else:
         lines.append(f"    target = {_seen(place)}{shifted}")
-    lines.append(f'    return target - observation["{stage.tracked}"]')
+    step = " + aside(memory)" if aside else ""
+    lines.append(f'    return target{step} - observation["{stage.tracked}"]')
     return "\n".join(lines)
 
 
