@@ -10,6 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+MEASURES = {  # how well an episode was done, by the names of its infos: a title and a unit for tables
+    "quality_success_seconds": ("time to success", "s"),
+    "quality_final_distance": ("final distance", "m"),
+    "quality_path_length": ("path", "m"),
+    "quality_peak_speed": ("peak speed", "m/s"),
+    "quality_jerk": ("jerk (rms)", "m/s³"),
+    "quality_peak_force": ("peak contact force", "N"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,17 +23,10 @@ from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import drawn_text, representative
 from trace_robot.rollout.task import Task
 from trace_robot.settings import held_out_seeds, versions
+from trace_robot.spec import MEASURES
 from trace_robot.stats import wilson
 
 BATTERY = "standard-1"  # of the rows below; a row that changes gives the battery another name
-MEASURES = {  # of an episode's infos: a title and a unit for tables
-    "quality_success_seconds": ("time to success", "s"),
-    "quality_final_distance": ("final distance", "m"),
-    "quality_path_length": ("path", "m"),
-    "quality_peak_speed": ("peak speed", "m/s"),
-    "quality_jerk": ("jerk (rms)", "m/s³"),
-    "quality_peak_force": ("peak contact force", "N"),
-}
 
 
 @dataclass(frozen=True, slots=True)

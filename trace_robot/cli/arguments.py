@@ -172,17 +172,18 @@ class AddRequestField(argparse.Action):
 # The environment and its episodes.
 
 
-def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK") -> None:
+def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", more: str = "") -> None:
     """Add the environment by position or ``--env``, its instruction and arguments.
 
     Args:
         command: the parser to extend; ``options.task`` holds the environment's name.
         metavar: the positional's name in the usage line.
+        more: what else the positional may be, for its help.
     """
     either = command.add_mutually_exclusive_group(required=True)
     what = "an environment: a name (see: trace-robot envs), a file in envs/, or a registered gymnasium id"
     # Without SUPPRESS the one that was not typed would overwrite ``task`` with its default, None.
-    either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what)
+    either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what + more)
     either.add_argument(
         "--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help="the same, written out"
     )

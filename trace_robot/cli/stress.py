@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +16,27 @@ from trace_robot.cli.arguments import (
     add_environment,
     add_episodes,
     add_output,
+    add_runs_folder,
     add_workers,
     environment_options,
     read_worlds,
 )
 from trace_robot.cli.console import console, create_table, escape, safe, write_json
-from trace_robot.errors import UsageError
+from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
+from trace_robot.errors import RunError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any, BinaryIO
 
     from rich.console import Console
 
-    from trace_robot.bench.stress import StressReport
+    from trace_robot.bench.stress import Setting, StressReport
+    from trace_robot.policy import Policy
+    from trace_robot.store.history import IterationInfo, RunInfo
 
 ZOO = "zoo"
+IN_THE_RUN = ""  # the folder of --videos without one
 NARROW, COLUMN = 56, 20  # columns of the terminal for worlds and success, and for a measure
 DESCRIPTION = """\
 Roll a controller out in worlds that differ from the nominal one: noisy and late observations, errors of calibration,
@@ -37,6 +45,7 @@ late actions, other masses and friction, success that must last. Every world is 
   trace-robot stress pick-place-v3 --policy zoo/pick_place_v3
   trace-robot stress push-v3 --policy runs/push/best.py --battery my_robot.json --videos failures
   trace-robot stress zoo                     every controller of the zoo, one row each
+  trace-robot stress demo --videos           the best controller of a run, also for the run's report
 
 A battery of your own is a JSON list of worlds, docs/robust.md has their settings:
   [{"name": "my camera", "observation_error": {"positions": 0.004}, "observation_delay": [0.03, 0.08]},
@@ -48,8 +57,10 @@ def add_stress(commands: Commands) -> None:
     """Add ``stress``."""
     command = add_command(commands, "stress", "try a controller in worlds that differ", DESCRIPTION)
     command.set_defaults(execute=execute_stress)
-    add_environment(command)
-    command.add_argument("--policy", metavar="NAME|FILE", help="the controller (required, but for zoo)")
+    add_environment(command, "TASK|RUN", "; without --policy a run: its name, its beginning, or its folder")
+    command.add_argument(
+        "--policy", metavar="NAME|FILE", help="the controller (required, but for zoo and for a run)"
+    )
     command.add_argument(
         "--battery",
         type=_battery,
@@ -60,8 +71,13 @@ def add_stress(commands: Commands) -> None:
         "--tasks", metavar="NAME,..", help="with zoo: these tasks only (default: all it has)"
     )
     command.add_argument(
-        "--videos", metavar="DIR", help="draw the typical failure of each world into this folder"
+        "--videos",
+        nargs="?",
+        const=IN_THE_RUN,
+        metavar="DIR",
+        help="draw the typical failure of each world into this folder; of a run without DIR: into its folder stress",
     )
+    add_runs_folder(command)
     add_episodes(command, 10, "held-out conditions to try in each world")
     add_control(command)
     add_workers(command)
@@ -71,27 +87,28 @@ def add_stress(commands: Commands) -> None:
 
 def _battery(text: str) -> tuple[str, Any]:
     """Return a battery's name, that of its file, and its worlds as plain data."""
-    from pathlib import Path
-
     return Path(text).stem, read_worlds(text)
 
 
 def execute_stress(options: argparse.Namespace) -> int:
     """Roll out in every world, and print a row each, the worst one, and how it fails."""
-    from trace_robot.bench.stress import BATTERY, STANDARD, Setting, settings_of, stress
+    from trace_robot.bench.stress import BATTERY, STANDARD, settings_of, stress
     from trace_robot.bench.zoo import zoo
     from trace_robot.cli.progress import create_progress
     from trace_robot.errors import unknown
     from trace_robot.rollout.engine import RolloutEngine
 
     every = options.task == ZOO
-    if options.policy is None and not every:
-        raise UsageError(f"stress {options.task} needs --policy NAME|FILE; or: trace-robot stress zoo")
+    run = None if every or options.policy is not None else _find(options)
+    if run is None and options.videos == IN_THE_RUN:
+        raise UsageError("--videos needs a folder, such as --videos failures; only a run has its own")
     battery: Sequence[Setting] = STANDARD
     name = BATTERY
     if options.battery is not None:
         battery, name = settings_of(options.battery[1]), options.battery[0]
-    known = zoo() if every else {options.task: options.policy}
+    known: Mapping[str, Any] = {options.task: options.policy}
+    if every or run is not None:
+        known = zoo() if run is None else {run.env: run.policy}
     tasks = options.tasks.split(",") if every and options.tasks else list(known)
     for task in tasks:
         if task not in known:
@@ -112,16 +129,23 @@ def execute_stress(options: argparse.Namespace) -> int:
                 known[task],
                 episodes=options.episodes,
                 seed=options.seed,
-                control=options.control,
+                control=options.control or (None if run is None else run.control),
                 battery=battery,
                 name=name,
-                options=environment_options(options),
+                options=environment_options(options) if run is None else run.options,
                 engine=engine,
                 keep_states=options.videos is not None,
                 on_progress=advance,
             )
             reports.append(report)
-    videos = [] if options.videos is None else _draw(reports, Path(options.videos))
+    if run is not None:
+        return _finish_run(run, reports[0], options)
+    videos: list[Path] = []
+    if options.videos is not None:
+        folder = Path(options.videos)
+        folder.mkdir(parents=True, exist_ok=True)
+        for report in reports:
+            videos += _draw(report, folder).values()
     if options.json:
         write_json([report.to_data() for report in reports] if every else reports[0].to_data())
         return 0
@@ -135,8 +159,113 @@ def execute_stress(options: argparse.Namespace) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _StressedRun:
+    """The best controller of a run, in the environment of that run.
+
+    Attributes:
+        info: the run.
+        iteration: the one of the controller.
+        env: the environment.
+        options: of the environment, without those that the battery sets.
+        control: the control mode.
+        policy: the controller.
+    """
+
+    info: RunInfo
+    iteration: IterationInfo
+    env: str
+    options: Mapping[str, Any]
+    control: str
+    policy: Policy
+
+    def write(self, name: str, content: bytes | BinaryIO) -> Path:
+        """Write a file of the run's folder, through no link, and return its path.
+
+        Args:
+            name: its path in the folder.
+            content: its bytes, or an open file.
+
+        Raises:
+            RunError: it cannot be written, or a link is in the way.
+        """
+        from trace_robot import safe_files
+
+        try:
+            # From the folder of runs on: the run's own folder may be no link either.
+            safe_files.write(self.info.folder.parent, f"{self.info.name}/{name}", content)
+        except OSError as error:
+            raise RunError(f"cannot write {str(error.filename or name)!r}: {error.strerror}") from error
+        return self.info.folder / name
+
+
+def _find(options: argparse.Namespace) -> _StressedRun:
+    """Return the run that takes the place of TASK, within what is believed of it."""
+    from trace_robot.env.equipment import OPTIONS
+    from trace_robot.policy import Policy
+    from trace_robot.run.run import stored_header
+
+    try:
+        history, info = find_run(options.task, runs_folder(options))
+    except (UnknownNameError, RunError) as error:
+        raise UsageError(
+            f"stress {options.task} needs --policy NAME|FILE for an environment, or a run in its place: {error}"
+        ) from error
+    with history:
+        header = stored_header(history, info)  # refuses what a stranger's run may not name
+        iteration = select_iteration(info, history.iterations(info), None)
+    if environment_options(options):
+        raise UsageError("the environment is the run's; --task, --env-arg, --hold and --worlds need --policy")
+    if options.videos:
+        raise UsageError(f"videos of a run go into its folder; say --videos alone, got {options.videos!r}")
+    if options.trust and not header.own:
+        raise UsageError(
+            f"this user did not begin the run {info.name!r}, so that --trust does not hold for it"
+        )
+    return _StressedRun(
+        info,
+        iteration,
+        header.settings.task,
+        {name: value for name, value in header.settings.options.items() if name not in OPTIONS},
+        header.spec.control,
+        Policy.from_text(iteration.controller, f"{info.name}, iteration {iteration.number}"),
+    )
+
+
+def _finish_run(run: _StressedRun, report: StressReport, options: argparse.Namespace) -> int:
+    """Print the report of a run's controller, and write it into the run's folder."""
+    from trace_robot.store.folder import plain_json
+
+    data = {
+        **report.to_data(),
+        "iteration": run.iteration.number,
+        "controller_sha256": run.iteration.digest,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = {} if options.videos is None else _draw(report, Path(folder), numbered=True)
+        for number, path in drawn.items():
+            data["rows"][number]["video"] = f"stress/{path.name}"
+        out = console()
+        # Before anything is written: what hours of episodes gave is shown also where the disk is full.
+        if options.json:
+            write_json(data)
+        else:
+            _print_report(out, report, options.quiet)
+        written = []
+        for path in drawn.values():
+            with path.open("rb") as video:
+                written.append(run.write(f"stress/{path.name}", video))
+    # Last, when all that it names is there.
+    written.append(run.write("stress.json", f"{plain_json(data, indent=2)}\n".encode()))
+    if not options.json and not options.quiet:
+        for path in written:
+            out.print(f"written: {escape(str(path))}")
+        out.print(f"look at it with: trace-robot report {escape(name_of(run.info.folder))}")
+    return 0
+
+
 def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
-    from trace_robot.bench.stress import MEASURES
+    from trace_robot.spec import MEASURES
 
     worst = report.worst
     if not quiet:
@@ -195,22 +324,30 @@ def _print_all(out: Console, reports: Sequence[StressReport]) -> None:
     out.print(f"\nmean success {fmean(report.mean for report in reports):.3f} of {len(reports)} controllers")
 
 
-def _draw(reports: Sequence[StressReport], folder: Path) -> list[Path]:
-    """Draw the typical failure of each world, and return the files."""
+def _draw(report: StressReport, folder: Path, *, numbered: bool = False) -> dict[int, Path]:
+    """Draw the typical failure of each world.
+
+    Args:
+        report: with the states of its episodes.
+        folder: where.
+        numbered: whether a file has the number of its row alone as a name, else also the task and the world.
+
+    Returns:
+        The videos by the number of their row.
+    """
     from trace_robot.render.video import clip_of, render
 
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for report in reports:
-        for number, row in enumerate(report.rows):
-            episode = row.typical_failure
-            if episode is None or episode.states is None or not len(episode.states):
-                continue
-            path = folder / f"{_file_name(report.task)}-{number:02d}-{_file_name(row.setting.name)}.mp4"
-            render(
-                [clip_of(episode, f"{report.task}, {row.setting.name}", f"condition {episode.seed}")], path
-            )
-            paths.append(path)
+    paths = {}
+    for number, row in enumerate(report.rows):
+        episode = row.typical_failure
+        if episode is None or episode.states is None or not len(episode.states):
+            continue
+        name = f"{number:02d}"
+        if not numbered:
+            name = f"{_file_name(report.task)}-{name}-{_file_name(row.setting.name)}"
+        paths[number] = folder / f"{name}.mp4"
+        clip = clip_of(episode, f"{report.task}, {row.setting.name}", f"condition {episode.seed}")
+        render([clip], paths[number])
     return paths
 
 

@@ -24,6 +24,7 @@ FEW = 4  # consecutive candidates, not kept, that are still shown one by one
 MOST_CELLS = 30  # squares of a row, one an episode
 LONGEST_TITLE = 200  # characters; the whole note is in the row's body
 Source = Callable[[Path], str | None]  # from a video's path to its address in the page, None to leave it out
+STRESS = "stress"  # of a run's folder: stress.json, and the videos of its failures
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,17 @@ from typing import Any
 from trace_robot import safe_files
 from trace_robot.report.iterations import Film, Group, Source, groups, number, row, show
 from trace_robot.report.plots import AXES, Figure
-from trace_robot.report.run_plots import Plot, chosen, courses, curves
-from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo, Score
+from trace_robot.report.run_plots import (
+    PageStage,
+    Plot,
+    WorldsView,
+    chosen,
+    courses,
+    curves,
+    other_worlds,
+    stage,
+)
+from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo
 
 Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
 MOST_NOTES = 1_000_000  # bytes of a run's notes.txt
@@ -32,27 +41,6 @@ class GraphView:
 
 
 @dataclass(frozen=True, slots=True)
-class PageStage:
-    """A success rate at one stage of the run, with the marks of its bar.
-
-    Attributes:
-        title: of the stage.
-        value: success rate, 0 to 1, as text.
-        note: episodes, interval.
-        at: position of the rate on the bar, in percent.
-        low: where the 95 % interval begins, in percent; None without one.
-        width: of the interval, in percent.
-    """
-
-    title: str
-    value: str
-    note: str
-    at: float | None = None
-    low: float | None = None
-    width: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """Everything that the page shows, in the templates' names.
 
@@ -61,6 +49,7 @@ class Page:
         way: success rates at the start, of the best, held out.
         figures: plotly figures by name, drawn from the page's data.
         path_figures: figures of the paths, by iteration, then by view ("space", "above", "side").
+        worlds: of the run's stress.json, None without one.
         groups: rows of the iterations, folded.
         command: command line that repeats the run.
         repeatable: how far it repeats it.
@@ -80,6 +69,7 @@ class Page:
     films: tuple[Film, ...]
     paths: tuple[tuple[str, str], ...]
     path_figures: Mapping[str, Mapping[str, Figure]]
+    worlds: WorldsView | None
     groups: tuple[Group, ...]
     graph: GraphView | None
     costs: Rows
@@ -107,8 +97,9 @@ def page_of(
     """
     iterations = history.iterations(run)
     attempts = _by_iteration(history.attempts(run))
-    # Before the rows: a single file holds MOST_FILMS videos, first come, and these two must be among them.
+    # Before the rows: a single file holds MOST_FILMS videos, first come, and these must be among them.
     films = _films(iterations, source)
+    worlds = other_worlds(run, iterations, source)
     rows = [row(item, html(item, attempts.get(item.number, ()))) for item in iterations]
     figures, plots = curves(history, run, iterations)
     paths_, path_figures = courses(history, run, iterations)
@@ -119,7 +110,7 @@ def page_of(
         instruction=str(run.environment.get("instruction", "")),
         state=run.status,
         when=_when(run),
-        parts=_parts(moves=bool(films or paths_), graph=graph is not None),
+        parts=_parts(moves=bool(films or paths_), worlds=worlds is not None, graph=graph is not None),
         way=_way(run),
         facts=_facts(run),
         plots=plots,
@@ -128,6 +119,7 @@ def page_of(
         films=films,
         paths=paths_,
         path_figures=path_figures,
+        worlds=worlds,
         groups=groups(rows),
         graph=graph,
         costs=_costs(run),
@@ -139,11 +131,13 @@ def page_of(
     )
 
 
-def _parts(*, moves: bool, graph: bool) -> Rows:
+def _parts(*, moves: bool, worlds: bool, graph: bool) -> Rows:
     """Return the sections that this page has, in their order."""
     parts = [("result", "Result"), ("learning", "Learning")]
     if moves:
         parts.append(("episodes", "How it moves"))
+    if worlds:
+        parts.append(("worlds", "In other worlds"))
     parts.append(("iterations", "Iterations"))
     if graph:
         parts.append(("graph", "Graph"))
@@ -211,25 +205,9 @@ def _repeatable(run: RunInfo) -> str:
 def _way(run: RunInfo) -> tuple[PageStage, ...]:
     held = run.held_out
     return (
-        _stage("Start", run.start, "in training, {} episodes"),
-        _stage("Best in training", run.training, f"iteration {run.best_iteration}, {{}} episodes"),
-        _stage("Held out", held, "{} conditions never trained on; 95 % interval ", interval=True),
-    )
-
-
-def _stage(name: str, score: Score | None, note: str, *, interval: bool = False) -> PageStage:
-    if score is None:
-        return PageStage(name, "–", "not known yet")
-    low, high = score.interval
-    note = note.format(score.episodes)
-    return PageStage(
-        name,
-        f"{score.success:.2f}",
-        f"{note}{low:.2f} to {high:.2f}" if interval else note,
-        at=round(100 * score.success, 2),
-        # Only the held-out rate has an interval: the best in training was selected, so that its interval would lie.
-        low=round(100 * low, 2) if interval else None,
-        width=round(100 * (high - low), 2),
+        stage("Start", run.start, "in training, {} episodes"),
+        stage("Best in training", run.training, f"iteration {run.best_iteration}, {{}} episodes"),
+        stage("Held out", held, "{} conditions never trained on; 95 % interval ", interval=True),
     )
 
 

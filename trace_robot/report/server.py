@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,8 +22,9 @@ from urllib.parse import unquote, urlsplit
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError
 from trace_robot.report.escape import open_video
 from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render, render_runs, run_rows
+from trace_robot.report.iterations import STRESS
 from trace_robot.report.page import page_of
-from trace_robot.safe_files import is_file
+from trace_robot.safe_files import is_file, open_read
 from trace_robot.store.database import FILE
 from trace_robot.store.history import History, RunInfo
 
@@ -157,7 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 # The whole address space of a run. Digits are bounded, since int() of a long number takes quadratic time.
 _RUN = re.compile(
-    r"/run/(?P<name>[^/]+)/(?P<rest>state|iteration/(?P<row>\d{1,9})|video/(?P<film>\d{1,9})\.mp4|)"
+    r"/run/(?P<name>[^/]+)/"
+    r"(?P<rest>state|iteration/(?P<row>\d{1,9})|video/(?P<film>\d{1,9})\.mp4|stress/(?P<world>\d{1,3})\.mp4|)"
 )
 
 
@@ -215,6 +218,8 @@ class Site:
                 return _state(_version([run]))
             if match["film"]:
                 return _film(history, run, int(match["film"]))
+            if match["world"]:
+                return _failure(run, int(match["world"]))
             if match["row"]:
                 return _iteration(history, run, int(match["row"]))
             return _page(history, run)
@@ -251,7 +256,17 @@ def _film(history: History, run: RunInfo, number: int) -> Answer:
     raise UnknownNameError(f"the run {run.name!r} has no video of iteration {number}")
 
 
+def _failure(run: RunInfo, world: int) -> Answer:
+    """Return the video of a world's failure, opened as in ``_film``."""
+    with suppress(OSError):
+        video = run.folder / STRESS / f"{world:02d}.mp4"
+        return Answer(kind="video/mp4", file=open_video(video, run.folder))
+    raise UnknownNameError(f"the run {run.name!r} has no video of world {world}")
+
+
 def _address(video: Path) -> str:
+    if video.parent.name == STRESS:
+        return f"{STRESS}/{int(video.stem)}.mp4"
     return f"video/{int(video.parent.name)}.mp4"
 
 
@@ -273,6 +288,7 @@ def _version(runs: Sequence[RunInfo]) -> str:
             run.iterations,
             run.candidates,
             sum(is_file(run.folder.parent, name) for name in _videos(run)),
+            _written(run),
         )
         for run in runs
     ]
@@ -282,6 +298,15 @@ def _version(runs: Sequence[RunInfo]) -> str:
 def _videos(run: RunInfo) -> Iterator[str]:
     """Yield the paths below the folder of runs that the videos of a run may have."""
     return (f"{run.name}/iterations/{number:03d}/episode.mp4" for number in range(run.iterations + 1))
+
+
+def _written(run: RunInfo) -> int:
+    """Return when a run's stress.json was written, in nanoseconds, 0 without it."""
+    try:
+        with open_read(run.folder.parent, f"{run.name}/{STRESS}.json") as file:
+            return os.fstat(file.fileno()).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _state(version: str) -> Answer:

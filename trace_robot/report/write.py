@@ -16,7 +16,7 @@ from trace_robot import safe_files
 from trace_robot.errors import RunError
 from trace_robot.report.escape import data_address, inside, markup, open_video
 from trace_robot.report.html import PLOTLY, iteration_html, packed, plotly_path, render
-from trace_robot.report.iterations import Source
+from trace_robot.report.iterations import STRESS, Source
 from trace_robot.report.page import page_of
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo
 
@@ -115,7 +115,8 @@ def _folder(history: History, run: RunInfo, place: Place) -> Written:
     def _address(video: Path) -> str | None:
         if not inside(video, run.folder):
             return None
-        name = films[video] = f"videos/{video.parent.name}.mp4"
+        of = f"{STRESS}-{video.stem}" if video.parent.name == STRESS else video.parent.name
+        name = films[video] = f"videos/{of}.mp4"
         return name
 
     # file: as well, since a page opened from disk has an opaque origin, which 'self' need not match.

@@ -24,13 +24,15 @@ from trace_robot.run.recorder import RunRecorder
 from trace_robot.settings import LEVELS, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
+from trace_robot.store.records import decoding
+from trace_robot.store.rows import header_of
 from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
 from trace_robot.workspace import require_named, require_plain_options
 
 if TYPE_CHECKING:
     from trace_robot.rollout.evaluation import JobRunner
     from trace_robot.settings import Settings
-    from trace_robot.store.history import Status
+    from trace_robot.store.history import History, RunInfo, Status
 
 
 class Run:
@@ -116,7 +118,7 @@ class Run:
                 )
             with RunLock(place):
                 writer, header = store.reopen(place.name)
-                header = header if header.own else strangers_header(header)
+                header = usable_header(header)
                 config = OptimizerConfig.restore(header, optimizer, model, base_url, changes)
                 settings = header.settings
                 if began_unbounded(writer.journal):
@@ -218,6 +220,26 @@ WORDS = {
     "tune": (True, False),
     "video": (True, False),
 }
+
+
+def stored_header(history: History, run: RunInfo) -> RunHeader:
+    """Return what is used of a run that is only looked at, ``usable_header``.
+
+    Args:
+        history: the open store.
+        run: one of its runs, finished or not.
+
+    Raises:
+        RunError: a setting is not as this library writes it.
+        WorkspaceError: as of ``strangers_header``.
+    """
+    with decoding(f"the run {run.name!r}"):
+        return usable_header(header_of(history.row(run)))
+
+
+def usable_header(header: RunHeader) -> RunHeader:
+    """Return all of a header that this user began, else ``strangers_header``."""
+    return header if header.own else strangers_header(header)
 
 
 def strangers_header(header: RunHeader) -> RunHeader:

@@ -146,6 +146,11 @@ class History:
                 best = iteration if iteration.better else best
         return iterations
 
+    def row(self, run: RunInfo) -> sqlite3.Row:
+        """Return a run's row as it is stored, unchecked."""
+        with decoding(f"the run {run.name!r}"):
+            return next(self._rows("SELECT * FROM runs WHERE id = ?", run.id))
+
     def candidates(self, run: RunInfo) -> list[CandidateInfo]:
         """Return the candidates in the order in which they were evaluated."""
         sql = "SELECT * FROM candidates WHERE run = ? ORDER BY position"

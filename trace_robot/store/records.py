@@ -6,6 +6,7 @@ before they reach a page or a terminal. What tables and values may be is checked
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -169,6 +170,12 @@ class IterationInfo:
     money: float | None
 
     @property
+    def digest(self) -> str:
+        """The SHA-256 of the controller's text."""
+        # backslashreplace: a model's text may hold lone surrogates, which UTF-8 refuses.
+        return hashlib.sha256(self.controller.encode("utf-8", "backslashreplace")).hexdigest()
+
+    @property
     def tokens(self) -> int:
         """Tokens of all prompts and replies so far."""
         return self.prompt_tokens + self.completion_tokens
@@ -330,7 +337,7 @@ class CheckedRow:
         value = self._row[name]
         if value is None:
             return math.nan
-        if not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} must be a number, got {type(value).__name__}")
         return float(value)
 
