@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
-LARGEST_JSON = 1_000_000  # bytes of a file of worlds
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -105,7 +104,7 @@ def read_worlds(source: str) -> Any:
     if not file.suffix and not file.exists():
         raise argparse.ArgumentTypeError(str(unknown("set of worlds", source, WORLDS)))
     try:
-        return load_json(read_bytes(file.parent, file.name, LARGEST_JSON))
+        return load_json(read_bytes(file.parent, file.name, most=1_000_000))
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{source!r} cannot be read: {error.strerror}") from error
     except ValueError as error:
