@@ -37,3 +37,8 @@ def difference(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, 
     down = math.sqrt((rate_2 - low_2) ** 2 + (high_1 - rate_1) ** 2)
     up = math.sqrt((high_2 - rate_2) ** 2 + (rate_1 - low_1) ** 2)
     return gap - down, gap + up
+
+
+def three_digits(number: float) -> str:
+    """Return a number as text for a table: three digits, and no exponent of large ones."""
+    return f"{number:.3g}" if abs(number) < 999.5 else f"{number:,.0f}"

@@ -266,6 +266,7 @@ def _finish_run(run: _StressedRun, report: StressReport, options: argparse.Names
 
 def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
     from trace_robot.spec import MEASURES
+    from trace_robot.stats import three_digits
 
     worst = report.worst
     if not quiet:
@@ -279,7 +280,7 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
                 continue
             low, high = row.interval
             measures = row.measures()
-            numbers = [f"{measures[name]:.3g}" if name in measures else "" for name in shown]
+            numbers = [three_digits(measures[name]) if name in measures else "" for name in shown]
             table.add_row(
                 escape(row.setting.name), f"{row.success:.2f}", f"{low:.2f} to {high:.2f}", *numbers
             )

@@ -14,6 +14,7 @@ from trace_robot.report.escape import inside
 from trace_robot.report.iterations import STRESS, Film, Source, number, title
 from trace_robot.report.plots import Figure, Point, curve, mean_interval, paths, spent
 from trace_robot.spec import MEASURES
+from trace_robot.stats import three_digits
 from trace_robot.store.history import History, IterationInfo, RunInfo, Score
 from trace_robot.store.records import CheckedRow, decoding
 
@@ -346,7 +347,7 @@ def _world(place: int, data: Any, run: RunInfo, source: Source) -> WorldView:
     bar = stage(name, Score(row.amount("success", 1), episodes), "of {}, ", interval=True)
     found = {key: value for key, value in dict(data["measures"]).items() if value is not None}
     medians = {key: CheckedRow(found).amount(key) for key in MEASURES if key in found}
-    measures = {key: f"{each:.3g}" if each < 999.5 else f"{each:,.0f}" for key, each in medians.items()}
+    measures = {key: three_digits(each) for key, each in medians.items()}
     failures = _listed(data, "failures", least=0)
     typical = _brief(row.text("typical_failure"))
     # Only the name that ``trace-robot stress`` gives it, and only a file: no path of a stranger is looked at.
