@@ -245,6 +245,22 @@ def test_a_broken_line_of_results_is_named(row: Callable[..., ResultRow], tmp_pa
         read_rows(path)
 
 
+def test_a_link_or_a_pipe_in_place_of_the_results_is_neither_read_nor_written(
+    plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine, without a line end")
+    for number, make in enumerate((lambda path: path.symlink_to(precious), os.mkfifo)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        make(folder / "results.jsonl")
+        with pytest.raises(RunError, match=r"results\.jsonl"):
+            bench(plan(), folder)
+        with pytest.raises(RunError, match=r"results\.jsonl"):
+            read_rows(folder / "results.jsonl")
+    assert precious.read_text() == "mine, without a line end"
+
+
 def test_sets_of_tasks_are_meta_worlds_own() -> None:
     assert select(["paper"]) == ("reach-v3", "push-v3", "pick-place-v3")
     assert len(select(["mt10"])) == 10

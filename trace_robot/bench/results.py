@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from trace_robot import safe_files
 from trace_robot.env.registry import environments, sets
 from trace_robot.env.world import STANDARD
 from trace_robot.errors import RunError, UnknownNameError, UsageError, unknown
@@ -297,7 +297,7 @@ def read_rows(path: Path) -> list[ResultRow]:
         RunError: the file cannot be read, or a line of it is no row.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = safe_files.read_bytes(path.parent, path.name).decode()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
@@ -330,13 +330,17 @@ class Results:
         self.fixed = fixed
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115
+            descriptor = safe_files.open_locked(folder, ROWS)
         except OSError as error:
             raise RunError(
                 f"cannot write {str(self.path)!r}: {error.strerror}; give another --out"
             ) from error
+        if descriptor is None:
+            raise RunError(
+                f"another benchmark is writing to {str(self.path)!r}; wait for it, or give another --out"
+            )
+        self._file: TextIO = os.fdopen(descriptor, "r+", encoding="utf-8")
         try:  # from here on the file must be closed if the object is not made
-            self._lock()
             self._drop_torn_line()
             self.rows = {row.key: row for row in read_rows(self.path)}
             self._check()
@@ -362,21 +366,13 @@ class Results:
     ) -> None:
         self._file.close()
 
-    def _lock(self) -> None:
-        try:
-            # The lock goes with the process, however it ends; a lock file would outlive a kill.
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(
-                f"another benchmark is writing to {str(self.path)!r}; wait for it, or give another --out"
-            ) from error
-
     def _drop_torn_line(self) -> None:
         # Without this the next row would be appended to half a line, and both would be lost.
-        text = self.path.read_bytes()
+        text = safe_files.read_bytes(self.path.parent, self.path.name)
         whole = text.rfind(b"\n") + 1
         if whole < len(text):
-            os.truncate(self.path, whole)
+            self._file.truncate(whole)
+        self._file.seek(0, os.SEEK_END)
 
     def _check(self) -> None:
         for row in self.rows.values():

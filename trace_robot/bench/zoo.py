@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from trace_robot import safe_files
 from trace_robot.bench.results import PROTOCOLS, ResultRow
 from trace_robot.env.registry import environments
 from trace_robot.errors import RunError, UnknownNameError, unknown
@@ -207,9 +208,9 @@ def _validated(row: ResultRow, out: Path, engine: RolloutEngine) -> float:
 
 def _controller(row: ResultRow, out: Path) -> str:
     try:
-        return (out / row.controller).read_text(encoding="utf-8")
-    except OSError as error:
+        return safe_files.read_bytes(out, row.controller).decode()
+    except (OSError, UnicodeDecodeError) as error:
         raise RunError(
-            f"the controller {str(out / row.controller)!r} cannot be read: {error.strerror}; delete its line of"
+            f"the controller {str(out / row.controller)!r} cannot be read: {error}; delete its line of"
             " results.jsonl and run again"
         ) from error
