@@ -250,10 +250,13 @@ def test_a_link_or_a_pipe_in_place_of_the_results_is_neither_read_nor_written(
 ) -> None:
     precious = tmp_path / "precious.txt"
     precious.write_text("mine, without a line end")
-    for number, make in enumerate((lambda path: path.symlink_to(precious), os.mkfifo)):
-        folder = tmp_path / str(number)
+    for kind in ("link", "pipe"):
+        folder = tmp_path / kind
         folder.mkdir()
-        make(folder / "results.jsonl")
+        if kind == "link":
+            (folder / "results.jsonl").symlink_to(precious)
+        else:
+            os.mkfifo(folder / "results.jsonl")
         with pytest.raises(RunError, match=r"results\.jsonl"):
             bench(plan(), folder)
         with pytest.raises(RunError, match=r"results\.jsonl"):
