@@ -6,6 +6,7 @@ import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from trace_robot.bench.report import markdown, named, pasted, scores, svg, write_report
 from trace_robot.bench.results import ResultRow, Results, read_rows
@@ -92,6 +93,27 @@ def test_a_document_gets_the_table_of_what_evaluate_zoo_printed(tmp_path: Path) 
     )
     assert "| push-v3 | 0.50 | 0.40 to 0.60 | reach-v3 | 0.50 | 0.40 to 0.60 |" in new
     assert len({line.count("|") for line in new.split("\n") if line.startswith("|")}) == 1
+
+
+def test_the_table_of_a_battery_counts_controllers_and_names_the_lowest(tmp_path: Path) -> None:
+    def report(task: str, *rates: float) -> dict[str, Any]:
+        rows: list[dict[str, Any]] = [
+            {"name": f"world {k}", "success": rate, "episodes": 10} for k, rate in enumerate(rates)
+        ]
+        worst = min(rows, key=lambda row: row["success"])
+        data = {"task": task, "battery": "standard-1", "seed": 3, "mean_success": sum(rates) / len(rates)}
+        return {**data, "rows": [*rows, {"name": "heavy", "left_out": "no model"}], "worst": worst}
+
+    (tmp_path / "stress-zoo.json").write_text(json.dumps([report("a", 1.0, 0.9), report("b", 0.8, 0.4)]))
+    new = pasted(
+        "<!-- results: stress-zoo.json -->\n<!-- end of results -->", lambda name: tmp_path / name, str
+    )
+    assert "**Mean success 0.775** over 2 worlds of 2 controllers; the worst world of 1 of them" in new
+    assert "held-out conditions of seed 3, 10 episodes" in new
+    assert "| world 0 | 0.900 | 1 of 2 | b 0.80 |" in new
+    assert "| world 1 | 0.650 | 1 of 2 | b 0.40 |" in new
+    assert "heavy" not in new
+    assert "Worst worlds below that: `b` 0.40 (world 1)." in new
 
 
 def test_a_document_says_where_nothing_was_measured(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], 
 
     A place for one is a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``; what was
     between them is replaced, by "No results yet." where there is no such file. A name that ends with .json is
-    that of a file with the output of ``trace-robot zoo --json``.
+    that of a file with the output of ``trace-robot zoo --json``, or of ``trace-robot stress zoo --json`` where it
+    begins with "stress".
 
     Args:
         document: its text.
@@ -45,7 +46,8 @@ def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], 
     def render_slot(match: re.Match[str]) -> str:
         name = match["name"]
         if name.endswith(".json"):
-            return f"{match[1]}\n{zoo_markdown(_json(find(name)))}\n{match[3]}"
+            table = stress_markdown if name.startswith("stress") else zoo_markdown
+            return f"{match[1]}\n{table(_json(find(name)))}\n{match[3]}"
         rows = read_rows(find(name))
         plot = f"\n![Success by task]({picture(name)})\n" if rows else ""
         return f"{match[1]}\n{markdown(rows)}{plot}\n{match[3]}"
@@ -53,11 +55,11 @@ def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], 
     return SLOT.sub(render_slot, document)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> Any:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{str(path)!r} is not what trace-robot zoo --json prints: {error}") from error
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{str(path)!r} is not what --json prints: {error}") from error
 
 
 def named(document: str) -> list[str]:
@@ -66,6 +68,7 @@ def named(document: str) -> list[str]:
 
 
 GOOD = 0.90  # success from which a task is counted as learned in a summary
+BORNE = 0.80  # success in its worst world from which a controller bears a battery
 ABREAST = 2  # tasks in a line of the zoo's table
 NOTHING = "No results yet.\n"
 
@@ -133,7 +136,7 @@ def markdown(rows: Sequence[ResultRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def zoo_markdown(data: Mapping[str, Any]) -> str:
+def zoo_markdown(data: Mapping[str, Any] | None) -> str:
     """Return the table of the output of ``zoo --json``, several tasks a line."""
     if not data:
         return NOTHING
@@ -152,6 +155,46 @@ def zoo_markdown(data: Mapping[str, Any]) -> str:
     for start in range(0, len(cells), ABREAST):
         line = cells[start : start + ABREAST]
         lines.append("| " + " | ".join(line + [" | | "] * (ABREAST - len(line))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def stress_markdown(reports: Sequence[Mapping[str, Any]] | None) -> str:
+    """Return the table of the output of ``stress zoo --json``, a line for each world."""
+    if not reports:
+        return NOTHING
+    rates: dict[str, list[tuple[float, str]]] = {}
+    for report in reports:
+        for row in report["rows"]:
+            if "success" in row:
+                rates.setdefault(row["name"], []).append((row["success"], report["task"]))
+    mean = sum(report["mean_success"] for report in reports) / len(reports)
+    bearing = [report for report in reports if report["worst"]["success"] >= BORNE]
+    first = reports[0]
+    lines = [
+        f"**Mean success {mean:.3f}** over {len(rates)} worlds of {len(reports)} controllers; the worst world of"
+        f" {len(bearing)} of them at {BORNE:.2f} or better.",
+        "",
+        f"Battery {first['battery']}, held-out conditions of seed {first['seed']},"
+        f" {first['rows'][0].get('episodes', 0)} episodes for each controller and world.",
+        "",
+        f"| world | mean success | controllers at {GOOD:.2f} or better | lowest |",
+        "|---|---:|---:|---|",
+    ]
+    for world, each in rates.items():
+        good = sum(rate >= GOOD for rate, _ in each)
+        lowest, task = min(each)
+        share = sum(rate for rate, _ in each) / len(each)
+        lines.append(f"| {world} | {share:.3f} | {good} of {len(each)} | {task} {lowest:.2f} |")
+    below = sorted(
+        (
+            report["worst"]["success"],
+            f"`{report['task']}` {report['worst']['success']:.2f} ({report['worst']['name']})",
+        )
+        for report in reports
+        if report not in bearing
+    )
+    if below:
+        lines += ["", "Worst worlds below that: " + ", ".join(text for _, text in below) + "."]
     return "\n".join(lines) + "\n"
 
 
