@@ -40,5 +40,5 @@ def difference(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, 
 
 
 def three_digits(number: float) -> str:
-    """Return a number as text for a table: three digits, and no exponent of large ones."""
+    """Return a number as text: three digits, and no exponent of large ones."""
     return f"{number:.3g}" if abs(number) < 999.5 else f"{number:,.0f}"
