@@ -113,7 +113,7 @@ def test_the_table_of_a_battery_counts_controllers_and_names_the_lowest(tmp_path
     assert "| world 0 | 0.900 | 1 of 2 | b 0.80 |" in new
     assert "| world 1 | 0.650 | 1 of 2 | b 0.40 |" in new
     assert "heavy" not in new
-    assert "Worst worlds below that: `b` 0.40 (world 1)." in new
+    assert "Lower, their worst worlds: `b` 0.40 (world 1)." in new
 
 
 def test_a_document_says_where_nothing_was_measured(tmp_path: Path) -> None:

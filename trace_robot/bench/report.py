@@ -69,6 +69,7 @@ def named(document: str) -> list[str]:
 
 GOOD = 0.90  # success from which a task is counted as learned in a summary
 BORNE = 0.80  # success in its worst world from which a controller bears a battery
+LISTED = 10  # controllers that bear less, in a sentence
 ABREAST = 2  # tasks in a line of the zoo's table
 NOTHING = "No results yet.\n"
 
@@ -194,7 +195,11 @@ def stress_markdown(reports: Sequence[Mapping[str, Any]] | None) -> str:
         if report not in bearing
     )
     if below:
-        lines += ["", "Worst worlds below that: " + ", ".join(text for _, text in below) + "."]
+        few = "" if len(below) <= LISTED else f" {LISTED} of {len(below)} with"
+        lines += [
+            "",
+            f"Lower,{few} their worst worlds: " + ", ".join(text for _, text in below[:LISTED]) + ".",
+        ]
     return "\n".join(lines) + "\n"
 
 
