@@ -8,9 +8,11 @@ import os
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from trace_robot.env.registry import describe
 from trace_robot.errors import PolicyError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.policy.policy import context_of
@@ -351,3 +353,29 @@ def test_a_description_cannot_pass_for_an_answer(forged: str) -> None:
     assert len(marked) == 3
     assert all(line.startswith('(text of the program) "') for line in marked)
     assert "\nthere\n" in context
+
+
+@pytest.mark.parametrize(
+    ("options", "when"),
+    [
+        ({}, "An episode succeeds, and ends, when: the puck is within 5 cm of the goal."),
+        (
+            {"hold": 1.5},
+            "An episode succeeds, and ends, when: the puck is within 5 cm of the goal, for 1.5 s without a break.",
+        ),
+        (
+            {"hold": "end"},
+            "An episode succeeds when: the puck is within 5 cm of the goal, in the last step of a whole episode.",
+        ),
+    ],
+)
+def test_the_context_says_how_long_success_must_last_and_that_worlds_differ(
+    options: dict[str, Any], when: str
+) -> None:
+    worlds = {"world": {"action_delay": [0.0, 0.1]}}
+    lines = context_of(describe("push-v3", **options, **worlds)).split("\n")
+    assert when in lines
+    assert sum(line.startswith("Episodes differ in more than their start") for line in lines) == 1
+    assert not any(
+        line.startswith("Episodes differ") for line in context_of(describe("push-v3", **options)).split("\n")
+    )

@@ -37,6 +37,10 @@ POSE = (
     " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
     " then the next one is asked for. An episode has {episode} simulator steps."
 )
+WORLDS = (
+    "Episodes differ in more than their start: what is observed may be off, noisy, late or missing, actions may be late"
+    " or off, and masses and friction may be others. The controller does not know in which way."
+)
 DECISION_STEPS = 20  # simulator steps of a decision in pose control, where the environment sets no other
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
@@ -47,7 +51,12 @@ def context_of(spec: TaskSpec) -> str:
         f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
         + (_pose(spec) if spec.control == "pose" else ""),
         f"Task: {spec.instruction}",
-        *([f"An episode succeeds{_ends(spec)} when: {spec.success}."] if spec.success else []),
+        *(
+            [f"An episode succeeds{_ends(spec)} when: {spec.success}{_lasting(spec)}."]
+            if spec.success
+            else []
+        ),
+        *([WORLDS] if "world" in spec.options else []),
         *([f"It fails, and ends, when: {spec.failure}."] if spec.failure else []),
         "observation: a dict with these entries (arrays are numpy arrays):",
         *_fields(spec.observation),
@@ -66,7 +75,14 @@ def _marked(line: str) -> str:
 
 
 def _ends(spec: TaskSpec) -> str:
-    return ", and ends," if spec.return_threshold is None else ""
+    return ", and ends," if spec.return_threshold is None and spec.options.get("hold") != "end" else ""
+
+
+def _lasting(spec: TaskSpec) -> str:
+    hold = spec.options.get("hold")
+    if hold is None:
+        return ""
+    return ", in the last step of a whole episode" if hold == "end" else f", for {hold:g} s without a break"
 
 
 def _pose(spec: TaskSpec) -> str:
