@@ -168,6 +168,7 @@ def _line(error: BaseException, path: Path) -> str:
 STORE = "runs.sqlite"  # marks a folder of runs, all of which may be a stranger's
 _NAME = re.compile(r"(?:(?P<module>[A-Za-z_][\w.]*):)?[\w+-][\w.+-]*(?:/[\w+-][\w.+-]*)?")
 _PATH_LIKE = re.compile(r"[/\\<>~\x00-\x1f]|^\.")
+DEEPEST = 5  # levels of an environment's options; worlds have four
 LONGEST_OPTION = 200  # characters of a text among an environment's options; a task is a sentence or two
 LONGEST_TASK = 2_000
 
@@ -243,9 +244,9 @@ def _is_plain(value: Any, *, task: bool, depth: int = 0) -> bool:
         # Sentences may hold a slash. They are no XML, and no file of that name is there.
         prose = not re.search(r"^[/.~\\]|<\s*[\w!?/]|[\x00-\x09\x0b-\x1f]", value)
         return len(value) <= LONGEST_TASK and prose and not os.path.exists(value[:LONGEST_OPTION])
-    if isinstance(value, list | tuple) and depth < 3:
+    if isinstance(value, list | tuple) and depth < DEEPEST:
         return all(_is_plain(item, task=False, depth=depth + 1) for item in value)
-    if isinstance(value, Mapping) and depth < 3:
+    if isinstance(value, Mapping) and depth < DEEPEST:
         return all(_is_plain(item, task=False, depth=depth + 1) for pair in value.items() for item in pair)
     return False
 

@@ -106,15 +106,16 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             options: ``{"variation": vector}`` gives the condition itself.
         """
         if options and "variation" in options:
-            variation = self._task.checked(options["variation"])
+            variation, number = self._task.checked(options["variation"]), int(seed or 0)
         else:
-            variation = self._condition(self._another() if seed is None else seed)
-            self._last_seed = None if seed is None else int(seed)
+            number = self._another() if seed is None else int(seed)
+            variation = self._condition(number)
+            self._last_seed = None if seed is None else number
         if self._equipped is not None:
             self._equipped.before_reset()
         observation = self.simulation.reset(variation)
         if self._equipped is not None:
-            observation = self._equipped.start(self._last_seed or 0, observation)
+            observation = self._equipped.start(number, observation)
         self._seen = observation
         self._steps, self._decisions, self._going, self._frames = 0, 0, True, []
         self._record()

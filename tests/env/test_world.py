@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
 from trace_robot.env import registry
+from trace_robot.env.equipment import Equipment, equip
 from trace_robot.env.world import World, WorldSet
 from trace_robot.env.world_episode import EpisodeWorld, WorldPhysics, numbers_of
-from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError
+from trace_robot.errors import EnvironmentFault, TraceRobotError, UnknownNameError, ValueMismatchError
 from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.spec import Array, Field, TaskSpec
 
@@ -389,3 +392,115 @@ def test_every_kind_of_environment_says_in_each_step_when_success_came(point_mas
         assert ("first_success_step" in info) is lasting
         assert ("longest_success_steps" in info) is lasting
         env.close()
+
+
+class Loose(gymnasium.Env[Any, Any]):
+    """Uses one array for all observations, and makes a new model in each reset."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+    dt = 0.1
+
+    def __init__(self, actions: int = 1) -> None:
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (actions,))
+        self._seen = np.zeros(2)
+        self.model: Any = None
+        self.data: Any = None
+        self._make()
+
+    def _make(self) -> None:
+        import mujoco
+
+        body = "<body><joint type='slide' axis='1 0 0'/><geom size='.1' mass='1'/></body>"
+        self.model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{body}</worldbody></mujoco>")
+        self.data = mujoco.MjData(self.model)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._make()
+        self._seen[:] = 0.0
+        return self._seen, {}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        self._seen[0] += 1.0
+        return self._seen, 0.0, False, False, {"success": False}
+
+
+LOOSE = TaskSpec(
+    "loose",
+    "wait",
+    (Field("x", 0, 2, "m", "place"),),
+    (Field("u", 0, 1, "N", "force"),),
+    2,
+    (-1.0,),
+    (1.0,),
+    50,
+)
+
+
+def equipped(env: Any, spec: TaskSpec = LOOSE, **options: Any) -> Any:
+    found, rest = Equipment.split(options)
+    assert found is not None
+    assert rest == {}
+    return equip(env, spec, found)
+
+
+def test_an_environment_that_uses_its_array_again_is_seen_late_all_the_same() -> None:
+    env = equipped(Loose(), world={"observation_delay": 0.3}, quality=True)
+    seen = [float(env.reset(seed=0)[0][0])] + [float(env.step(np.zeros(1))[0][0]) for _ in range(6)]
+    assert seen == [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_model_that_is_made_in_a_reset_is_changed_too() -> None:
+    env = equipped(Loose(), world={"mass": 10.0})
+    for seed in range(3):
+        env.reset(seed=seed)
+        assert env.unwrapped.model.body_mass[1] == pytest.approx(10.0)
+
+
+def test_resets_without_a_seed_draw_other_worlds() -> None:
+    env = equipped(Loose(), world={"action_gain": [0.5, 2.0]})
+    env.reset(seed=3)
+    gains = [env.reset()[0] is not None and env._equipped.drawn["action_gain_0"] for _ in range(5)]
+    env.reset(seed=3)
+    assert len(set(gains)) == 5
+    assert gains == [env.reset()[0] is not None and env._equipped.drawn["action_gain_0"] for _ in range(5)]
+
+
+def test_an_action_may_have_any_number_of_parts() -> None:
+    fields = (Field("u", 0, 70, "N", "forces"),)
+    spec = replace(LOOSE, action=fields, low=(-1.0,) * 70, high=(1.0,) * 70)
+    env = equipped(Loose(70), spec, world={"action_gain": [0.5, 2.0]})
+    env.reset(seed=0)
+    assert env.step(np.ones(70, np.float32))[1] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"world": {"push_force": 500.0}}, "needs both push_force and push_period"),
+        ({"world": {"push_period": 0.5}}, "needs both push_force and push_period"),
+        ({"world": {"push_bodies": 5}}, "push_bodies must be a list"),
+        ({"world": {"push_bodies": None}}, "push_bodies must be a list"),
+        ({"world": {"mass": 10**400}}, "mass must be a finite number"),
+        ({"world": {"mass": float("nan")}}, "mass must be a finite number"),
+        ({"quality": "no"}, "quality must be True or False"),
+        ({"world": [{"mass": 2.0}, {"mas": 2.0}]}, "did you mean 'mass'"),
+    ],
+)
+def test_an_option_that_cannot_be_right_is_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TraceRobotError, match=message):
+        Equipment.split(options)
+
+
+class Rough(Loose):
+    """Has friction near the largest number."""
+
+    def _make(self) -> None:
+        super()._make()
+        self.model.geom_friction[:] = 1e300
+
+
+def test_a_factor_that_makes_a_model_infinite_ends_the_episode() -> None:
+    env = equipped(Rough(), world={"name": "rougher", "friction": 1e12})
+    with pytest.raises(EnvironmentFault, match="world 'rougher' makes the model invalid: geom_friction"):
+        env.reset(seed=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -209,8 +210,16 @@ def test_each_further_pass_of_a_spiral_goes_elsewhere_evenly_around_the_target()
     )
 
 
+REST = asdict(Rest("hand_position", Waypoint("block_position")))
+ODD_RESTS = [
+    {"rest": {**REST, name: value}}
+    for name, value in (("tolerance", float("nan")), ("lasts", 10**30), ("lasts", -1), ("still", "no"))
+]
+
+
 @pytest.mark.parametrize(
-    "change", [{"sight": 1.5}, {"sight": "much"}, {"spiral": 0.2}, {"rest": {}}, {"rest": {"tracked": 3}}]
+    "change",
+    [{"sight": 1.5}, {"sight": "much"}, {"spiral": 0.2}, {"rest": {}}, {"rest": {"tracked": 3}}, *ODD_RESTS],
 )
 def test_a_later_part_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
     program = StagedProgram((Stage("hand_position", Waypoint("block_position")),))

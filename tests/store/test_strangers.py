@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trace_robot.env.world import STANDARD
 from trace_robot.errors import RunError, TraceRobotError, WorkspaceError
 from trace_robot.llm import ModelConfig
 from trace_robot.render.job import require_own_scene
@@ -337,3 +338,14 @@ def test_a_strangers_store_names_neither_files_nor_the_endpoint(monkeypatch: pyt
     with pytest.raises(TraceRobotError):
         ModelConfig.from_data({**data, "proposals": 10**9}, own=False)
     assert np.isfinite(own.retries)
+
+
+def test_worlds_of_another_persons_run_are_plain_options() -> None:
+    require_plain_options({"world": list(STANDARD), "hold": 1.5})
+    with pytest.raises(WorkspaceError, match="may be a path"):
+        require_plain_options({"world": [{"observation_error": {"/etc/passwd": [0.0, 1.0]}}]})
+    deep: Any = 1.0
+    for _ in range(50):
+        deep = [deep]
+    with pytest.raises(WorkspaceError):
+        require_plain_options({"world": deep})

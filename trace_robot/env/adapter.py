@@ -135,7 +135,9 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._monitor.check()
         self._observation = self._observation_layout.flat(observation)
         if self._equipped is not None:
-            self._observation = self._equipped.start(seed or 0, self._observation)
+            condition = int(self.np_random.integers(2**31)) if seed is None else seed
+            physics = recording.simulation(self.inner.unwrapped)
+            self._observation = self._equipped.start(condition, self._observation, physics)
         self._steps, self._decisions, self._in_episode = 0, 0, True
         self._flag_seen = not self._flag
         self._recorder.start(seed, self.record_states, self.task_spec.action_size + 1)

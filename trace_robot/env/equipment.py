@@ -57,7 +57,9 @@ class Equipment:
         worlds = WorldSet.from_data(own["world"]) if "world" in own else None
         if worlds is not None and all(world.nominal for world in worlds.worlds):
             worlds = None  # bit for bit as without
-        equipment = cls(worlds, _hold(own.get("hold")), bool(own.get("quality")))
+        if not isinstance(quality := own.get("quality", False), bool):
+            raise ValueMismatchError(f"quality must be True or False, got {quality!r}")
+        equipment = cls(worlds, _hold(own.get("hold")), quality)
         return (None if equipment == cls() else equipment), rest
 
     def to_options(self) -> dict[str, Any]:
@@ -139,18 +141,24 @@ class EquippedEpisode:
         if self._physics is not None:
             self._physics.restore()
 
-    def start(self, seed: int, observation: Array) -> Array:
+    def start(self, seed: int, observation: Array, physics: tuple[Any, Any] | None = None) -> Array:
         """Begin an episode, after the environment's own reset.
 
         Args:
             seed: of the condition.
             observation: (observation_size,), the true one.
+            physics: MuJoCo's model and data, where the reset may have made new ones.
 
         Returns:
             What is seen of it.
         """
         self._flag, self._streak, self._longest, self._first, self._steps = False, 0, 0, -1, 0
         self._world, self.drawn, self._seed = None, {}, seed
+        if physics is not None:
+            if self._physics is not None and not self._physics.is_of(physics):
+                self._physics = WorldPhysics(*physics)
+            if self._quality is not None:
+                self._quality.simulation = physics
         if self.equipment.worlds is not None:
             world = self.equipment.worlds.of(seed)
             if world.differs_seen or world.differs_done:
@@ -236,16 +244,12 @@ class EquippedEpisode:
         if hold is None:
             return 1
         if self._spec.return_threshold is not None:
-            raise ValueMismatchError(
-                f"success of {self._spec.name} is a sum of rewards, which cannot be held; leave hold out"
-            )
+            raise ValueMismatchError(f"{self._spec.name} sums rewards, which cannot be held; leave hold out")
         if self._seconds is None:
             raise ValueMismatchError(
-                f"hold is in seconds, and {self._spec.name} does not say how long a step is; give it an attribute dt,"
-                " or metadata['render_fps']"
+                f"{self._spec.name} does not say how long a step is; give it dt, or metadata['render_fps']"
             )
-        # Rounded to whole steps; 0.25 s of 80 steps a second are 20.
-        return max(1, int(np.rint(hold / self._seconds)))
+        return max(1, int(np.rint(hold / self._seconds)))  # 0.25 s of 80 steps a second are 20
 
 
 def equip(env: Any, spec: TaskSpec, equipment: Equipment) -> Any:
@@ -280,7 +284,9 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
         """
         self._equipped.before_reset()
         observation, info = self.env.reset(seed=seed, options=options)
-        return self._equipped.start(seed or 0, np.asarray(observation, np.float64)), info
+        inner = self.env.unwrapped
+        seed = int(inner.np_random.integers(2**31)) if seed is None else seed
+        return self._equipped.start(seed, np.asarray(observation, float), simulation(inner)), info
 
     def step(self, action: Array) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
         """Apply an action, (act_dim,), and return gymnasium's five values."""
@@ -304,13 +310,7 @@ class EpisodeQuality:
     """
 
     def __init__(self, spec: TaskSpec, seconds: float | None, simulation: tuple[Any, Any] | None) -> None:
-        """Find what can be measured.
-
-        Args:
-            spec: of the environment; the first of its ``positions`` is the hand.
-            seconds: of a simulator step; None where it is not known, which leaves speed and jerk out.
-            simulation: MuJoCo's model and data for contact forces, None without them.
-        """
+        """Find what can be measured, no force without MuJoCo's model and data."""
         places = {part.name: slice(part.start, part.stop) for part in spec.observation}
         self._hand = places[spec.positions[0]] if spec.positions else None
         goal = next((name for name in spec.positions[1:] if "goal" in name or "target" in name), None)
@@ -319,7 +319,7 @@ class EpisodeQuality:
         self._things = [places[name] for name in things]
         self._first = self._last = np.zeros(spec.observation_size)
         self._seconds = seconds
-        self._simulation = simulation
+        self.simulation = simulation
         self._path: list[Array] = []
         self._peak = 0.0
 
@@ -331,13 +331,13 @@ class EpisodeQuality:
     def step(self, observation: Array) -> None:
         """Take the observation after a simulator step, (observation_size,)."""
         self._look(observation)
-        if self._simulation is not None:
+        if self.simulation is not None:
             self._peak = max(self._peak, self._contact_force())
 
     def numbers(self) -> dict[str, float]:
         """Return the measures: meters, meters per second, per second cubed (rms), newtons."""
         numbers: dict[str, float] = {}
-        if self._simulation is not None:
+        if self.simulation is not None:
             numbers["quality_peak_force"] = self._peak
         distance = self._distance()
         if distance is not None:
@@ -364,7 +364,7 @@ class EpisodeQuality:
     def _look(self, observation: Array) -> None:
         if self._hand is not None:
             self._path.append(observation[self._hand].copy())
-        self._last = observation
+        self._last = observation.copy()  # an environment may use its array again
 
     def _distance(self) -> float | None:
         """Return the distance to the goal of the thing that moved farthest, meters.
@@ -383,7 +383,7 @@ class EpisodeQuality:
 
     def _contact_force(self) -> float:
         """Return the greatest normal force of all contacts now, newtons."""
-        model, data = self._simulation  # type: ignore[misc]
+        model, data = self.simulation  # type: ignore[misc]
         if not data.ncon:
             return 0.0
         contact = data.contact

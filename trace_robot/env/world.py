@@ -19,6 +19,7 @@ from trace_robot.errors import ValueMismatchError, unknown
 
 Range = tuple[float, float]
 LONGEST_DELAY = 10.0  # seconds
+LARGEST = 1e12  # of any number
 # The number of each random stream. They are part of what a condition means, and never change.
 STREAMS = {
     "error": 1,
@@ -128,7 +129,12 @@ class World:
             if name not in names:
                 raise unknown("setting of a world", str(name), names)
             values[name] = _value(name, value)
-        return cls(**values)
+        world = cls(**values)
+        if (world.push_force[1] > 0) != (world.push_period[1] > 0):
+            raise ValueMismatchError(
+                f"world {world.name!r} needs both push_force and push_period to push; give the other one too"
+            )
+        return world
 
     def to_data(self) -> dict[str, Any]:
         """Return the world as plain data for JSON, without what is nominal."""
@@ -195,7 +201,7 @@ def _value(name: str, value: Any) -> Any:
             )
         return value
     if name == "push_bodies":
-        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
             raise ValueMismatchError(f"push_bodies must be a list of names of bodies, got {value!r}")
         return tuple(value)
     if name in ("observation_error", "observation_noise"):
@@ -223,8 +229,8 @@ def _range(name: str, value: Any, least: float, most: float, *, above: bool = Fa
     """
     ends = value if isinstance(value, list | tuple) else (value, value)
     numbers = [each for each in ends if isinstance(each, int | float) and not isinstance(each, bool)]
-    if len(ends) != 2 or len(numbers) != 2 or not all(math.isfinite(each) for each in numbers):
-        raise ValueMismatchError(f"{name} must be a finite number or [low, high], got {value!r}")
+    if len(ends) != 2 or len(numbers) != 2 or not all(abs(each) <= LARGEST for each in numbers):
+        raise ValueMismatchError(f"{name} must be a finite number or [low, high], got {str(value)[:80]}")
     low, high = map(float, numbers)
     if low > high:
         raise ValueMismatchError(f"{name} must be [low, high] with low at most high, got {value!r}")
@@ -238,6 +244,10 @@ def _range(name: str, value: Any, least: float, most: float, *, above: bool = Fa
         )
         raise ValueMismatchError(f"{name} must be {limits}, got {value!r}")
     return low, high
+
+
+def _named(world: Any, name: str) -> Any:
+    return {"name": name, **world} if isinstance(world, Mapping) else world
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,12 +268,12 @@ class WorldSet:
             UnknownNameError: an attribute that worlds do not have.
         """
         if isinstance(data, Mapping):
-            return cls((World.from_data(data),))
+            return cls((World.from_data(_named(data, "world")),))
         if not isinstance(data, list | tuple) or not data:
             raise ValueMismatchError(
                 f"worlds must be a mapping or a list of them, at least one, got {data!r}"
             )
-        return cls(tuple(World.from_data(each) for each in data))
+        return cls(tuple(World.from_data(_named(each, f"world {n}")) for n, each in enumerate(data, 1)))
 
     def to_data(self) -> Any:
         """Return it as plain data for JSON."""

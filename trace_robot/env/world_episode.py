@@ -21,9 +21,11 @@ from trace_robot.spec import Array, TaskSpec
 if TYPE_CHECKING:
     from trace_robot.env.world import Range, World, WorldSet
 
+SHOWN = 8  # gains of an action that feedback names
 BLOCK = 64  # steps for which noise is drawn at once: a call of the generator costs as much as 60 numbers
 DRAWN = "world_"  # of the entries of an episode's infos that hold what was drawn
 ERROR_OF = "error_of_"  # then the name of the field
+GAIN_OF = "action_gain_"  # then the place in the action
 POSITIONS, ALL = "positions", "all"  # names of groups of fields
 # What is scaled, by the setting that scales it.
 SCALED = {
@@ -147,7 +149,8 @@ class EpisodeWorld:
         self._noise = noise[self._noisy]
         self._gain: Array | None = None
         if world.action_gain != (1.0, 1.0):
-            self._gain = between(world.action_gain, constants.random(64)[: low.size])
+            self._gain = between(world.action_gain, constants.random(max(64, low.size))[: low.size])
+            self.drawn.update({f"{GAIN_OF}{k}": float(gain) for k, gain in enumerate(self._gain[:SHOWN])})
         self._has_error = bool(self._error.any())
         for part in spec.observation:
             off = float(np.linalg.norm(self._error[part.start : part.stop]))
@@ -170,7 +173,7 @@ class EpisodeWorld:
 
         To be called once for the observation of the reset, and then once a simulator step.
         """
-        self._seen.append(observation)
+        self._seen.append(observation.copy())  # an environment may use its array again
         due = self._count % self._period == 0
         self._count += 1
         missing = self._loss > 0 and self._next("loss", 1)[0] < self._loss
@@ -272,7 +275,8 @@ class WorldPhysics:
                 continue
             factor = drawn[name] = float(between(bounds, float(share)))
             for array in arrays:
-                self._change(array, _array(self.model, array) * factor)
+                with np.errstate(over="ignore"):  # looked at below
+                    self._change(array, _array(self.model, array) * factor)
         if "mass" in drawn or "armature" in drawn:
             self._derive()
         low, high = world.gravity_tilt
@@ -281,13 +285,17 @@ class WorldPhysics:
             self._change(
                 "opt.gravity", _tilted(self.model.opt.gravity, angle, 2 * math.pi * float(draws[-1]))
             )
-        for name in (*drawn, *(f"{name} (derived)" for name in DERIVED)):
-            array = name.removesuffix(" (derived)")
-            if array in self._nominal and not np.isfinite(_array(self.model, array)).all():
+        for array in self._nominal:
+            if not np.isfinite(_array(self.model, array)).all():
                 raise EnvironmentFault(f"world {world.name!r} makes the model invalid: {array} is not finite")
         if world.push_period[1] > 0 and world.push_force[1] > 0:
             self.pushes = _Pushes(self.model, world, seed, seconds)
+            drawn["push_force"] = world.push_force[1]
         return drawn
+
+    def is_of(self, simulation: tuple[Any, Any]) -> bool:
+        """Return whether it is of this very model and data."""
+        return simulation[0] is self.model and simulation[1] is self.data
 
     def step(self) -> None:
         """Push or cease to push, before a simulator step."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_robot.env.declaration import SUCCESS_MISSING
-from trace_robot.env.world_episode import DRAWN, ERROR_OF
+from trace_robot.env.world_episode import DRAWN, ERROR_OF, GAIN_OF
 from trace_robot.fault import Fault
 from trace_robot.optimizers.prompt.values import program_text
 from trace_robot.rollout.episode import Episode
@@ -310,6 +310,8 @@ def drawn_text(infos: Mapping[str, float]) -> str:
         setting = name.removeprefix(DRAWN)
         if setting.startswith(ERROR_OF):
             texts.append(f"{setting.removeprefix(ERROR_OF)} seen {value:.3g} off")
+        elif setting.startswith(GAIN_OF):
+            texts.append(f"action number {setting.removeprefix(GAIN_OF)} times {value:.2f}")
         elif setting in _TEXTS:
             factor, text = _TEXTS[setting]
             texts.append(text.format(value * factor))
@@ -323,6 +325,7 @@ _TEXTS = {
     "observation_period": (1000, "an observation every {:.0f} ms"),
     "action_delay": (1000, "actions {:.0f} ms late"),
     "action_noise": (100, "noise of {:.0f} % on actions"),
+    "push_force": (1, "pushes of up to {:.0f} N"),
     "action_loss": (100, "{:.0f} % of actions missing"),
     "mass": (1, "masses times {:.2f}"),
     "friction": (1, "friction times {:.2f}"),

@@ -19,6 +19,7 @@ When = Literal["now", "entry", "start"]
 HERE: Vector = (0.0, 0.0, 0.0)
 STALLED = 5  # decisions in which a guarded move must get ahead
 WIDEST_SPIRAL = 0.1  # metres
+LONGEST_REST = 1_000_000  # decisions
 TURN = 2.4  # radians from one try of a spiral to the next: about the golden angle, so that no two are alike
 
 
@@ -216,15 +217,23 @@ def _stage_from_data(data: Mapping[str, Any]) -> Stage:
         int(data["patience"]),
         str(data["hold"]),
         float(data["slack"]),
-        float(data.get("guard", 0.0)),
+        _guard(data.get("guard", 0.0)),
     )
+
+
+def _guard(value: Any) -> float:
+    guard = float(value)
+    if not 0.0 <= guard < math.inf:
+        raise ValueError(f"guard {guard!r}, which is metres, 0 or more")
+    return guard
 
 
 def _rest_from_data(data: Mapping[str, Any]) -> Rest:
-    place = _waypoint_from_data(data["place"])
-    return Rest(
-        str(data["tracked"]), place, float(data["tolerance"]), int(data["lasts"]), bool(data["still"])
-    )
+    place, still = _waypoint_from_data(data["place"]), data["still"]
+    tolerance, lasts = float(data["tolerance"]), int(data["lasts"])
+    if not 0.0 <= tolerance < math.inf or not 0 <= lasts <= LONGEST_REST or not isinstance(still, bool):
+        raise ValueError(f"a rest of {tolerance} m, {lasts} decisions, still {still!r}")
+    return Rest(str(data["tracked"]), place, tolerance, lasts, still)
 
 
 def _waypoint_from_data(place: Mapping[str, Any]) -> Waypoint:
