@@ -62,9 +62,9 @@ class ControllerClient:
     """Starts a controller's process and sends it requests.
 
     limits, interface: of the controller. locks: lock -> how it went, of the last process. spent, waited: seconds of CPU
-    time and of the wall clock that the requests took since they were last set to 0. tainted: whether the process ran
-    out of memory, which may have left modules half changed. interrupted: whether a request was cut off by a signal, so
-    that its process had to be killed.
+    time and of the wall clock that the requests took since they were last set to 0. tainted: whether the text did not
+    load in the process, or the process ran out of memory, which may have left modules half changed. interrupted:
+    whether a request was cut off by a signal, so that its process had to be killed.
 
     Args:
         interface: sizes of a call.
@@ -98,7 +98,10 @@ class ControllerClient:
         Raises:
             SandboxError: no process can be started, or it has no boundary and is not trusted.
         """
-        self.locks = self.process.start(self._config(), text.modules)
+        try:
+            self.locks = self.process.start(self._config(), text.modules)
+        except ChildDiedError as died:  # no controller's code ran there yet: it is no fault of the text
+            raise SandboxError(f"the sandbox's process cannot start: {died}") from died
         self.tainted = self.interrupted = False
         if "failed" in self.locks and not self._trusted:
             self.process.close()
@@ -111,7 +114,10 @@ class ControllerClient:
             (entry,) = self._entries(LOAD, int(text.trace), source, "loading", 1)
         except ChildDiedError as died:
             return text.fault_of(died)
-        return None if entry.fault is None else text.checked(entry.fault)
+        if entry.fault is None:
+            return None
+        self.tainted = True  # the process is there, but nothing is loaded in it
+        return text.checked(entry.fault)
 
     def reset(self, episodes: int) -> list[WireRecord]:
         """Start episodes of the loaded text and return an entry for each.

@@ -95,9 +95,11 @@ class ControllerProcess:
         self._poll = select.poll()
         self._poll.register(replies[0], select.POLLIN)
         self._settled = 0.0
-        kind, _, locks = self._receive(0, START_SECONDS, "the sandbox's process did not start", _LOCKS_BYTES)
+        kind, _, locks = self._receive(
+            0, START_SECONDS, f"it took more than {START_SECONDS:g} s", _LOCKS_BYTES
+        )
         if kind != READY:
-            raise self.refuse("the sandbox's process did not report that it was ready")
+            raise self.refuse("it did not report that it was ready")
         return parse_locks(locks)
 
     def exchange(self, request: bytes, sequence: int, seconds: float, late: str, largest: int) -> Reply:
@@ -134,13 +136,13 @@ class ControllerProcess:
         return self._receive(sequence, seconds, late, largest)
 
     def settle(self) -> float:
-        """Return the child's CPU seconds since the last call of this."""
+        """Return the child's CPU seconds since the last call of this, 0 if it is gone."""
         before = self._settled
         # Not by `_cpu`: this is on the way of every exchange.
         try:
             self._settled = now = time.clock_gettime(self._clock)
         except OSError:
-            self._settled = now = 0.0
+            return 0.0
         return now - before
 
     def refuse(self, why: str) -> ChildDiedError:

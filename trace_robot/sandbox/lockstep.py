@@ -120,7 +120,9 @@ class LockstepEpisodes:
         while alive := [number for number in numbers if number not in self.faults]:
             inputs = rows if len(alive) == len(numbers) else np.stack([row_of[number] for number in alive])
             try:
-                self._replay()
+                if (fault := self._replay()) is not None:
+                    self.faults |= dict.fromkeys(alive, fault)
+                    break
                 answers = dict(zip(alive, self._call_once(alive, inputs), strict=True))
             except ChildDiedError as died:
                 culprit = died.episode if died.episode in alive else alive[0]
@@ -157,17 +159,22 @@ class LockstepEpisodes:
         self._note(numbers, entries)
         return [self.faults.get(number, action) for number, action in zip(numbers, actions, strict=True)]
 
-    def _replay(self) -> None:
-        """If the process is gone, start one and repeat the history of live episodes."""
+    def _replay(self) -> Fault | None:
+        """If the process is gone, start one and repeat the history of live episodes.
+
+        Returns the fault of all of them if the text, which had loaded before, does not load again.
+        """
         if self._client.process.alive:
-            return
+            return None
         # What they print and record a second time is in the copy, which is dropped.
         copy = LockstepEpisodes(self._client, self._text, self.count)
-        fault = self._client.start(self._text) or copy.reset()
+        if (fault := self._client.start(self._text) or copy.reset()) is not None:
+            return fault
         for numbers, rows in self._history:
             kept = [index for index, number in enumerate(numbers) if number not in self.faults]
-            if kept and fault is None:
+            if kept:
                 copy._call_once([numbers[index] for index in kept], rows[kept])
+        return None
 
     def _note(self, numbers: Sequence[int], entries: Sequence[WireRecord]) -> Fault | None:
         """Keep what entries report, and return the first fault."""
