@@ -213,3 +213,23 @@ def test_a_stress_of_nothing_possible_is_refused(point_mass: None) -> None:
         stress(
             "point-mass", Policy.from_text(GOES), battery=(Setting("heavy", {"mass": 2.0}),), engine=engine
         )
+
+
+def test_the_rows_have_the_worlds_of_the_battery_and_not_those_of_the_options(point_mass: None) -> None:
+    theirs = {"world": {"observation_error": {"goal_position": 0.5}}, "hold": "end", "horizon": 30}
+    battery = (Setting("nominal"), Setting("stays", None, "end"))
+    with RolloutEngine(0) as engine:
+        plain, given = (
+            stress(
+                "point-mass",
+                Policy.from_text(GOES),
+                episodes=4,
+                battery=battery,
+                options=options,
+                engine=engine,
+            )
+            for options in ({"horizon": 30}, theirs)
+        )
+    assert given.rows[0].success == 1.0
+    assert given.to_data() == plain.to_data()
+    assert given.to_data()["options"] == {"horizon": 30}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trace_robot.env.equipment import Equipment, Hold, equip
+from trace_robot.env.equipment import OPTIONS, Equipment, Hold, equip
 from trace_robot.env.registry import make
 from trace_robot.env.world import World
 from trace_robot.errors import TraceRobotError, UsageError
@@ -173,6 +173,7 @@ class StressReport:
         seed: which conditions.
         rows: in the order of the battery.
         battery: its name.
+        options: of the environment, the same in every row.
     """
 
     task: str
@@ -181,6 +182,7 @@ class StressReport:
     seed: int
     rows: tuple[Row, ...] = field(default_factory=tuple)
     battery: str = BATTERY
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def measured(self) -> list[Row]:
@@ -204,6 +206,7 @@ class StressReport:
             "policy": self.policy,
             "control": self.control,
             "seed": self.seed,
+            "options": dict(self.options),
             "battery": self.battery,
             "mean_success": self.mean,
             "worst": {"name": self.worst.setting.name, "success": self.worst.success},
@@ -264,7 +267,8 @@ def stress(
         control: the control mode; None for what the policy says.
         battery: the settings.
         name: of the battery.
-        options: of the environment, besides control.
+        options: of the environment, besides control. World, hold and quality among them are left out: the battery
+            sets these.
         engine: runs the episodes.
         keep_states: bring simulator states back, for videos.
         on_progress: called with the number of episodes done and of all.
@@ -279,7 +283,9 @@ def stress(
         UsageError: the environment can have no setting of the battery.
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
-    task = Task.load(env, policy, control=control, options=options)
+    # Else a row that sets no world would have the caller's, and "nominal" would not be nominal.
+    own = {key: value for key, value in (options or {}).items() if key not in OPTIONS}
+    task = Task.load(env, policy, control=control, options=own)
     seeds = held_out_seeds(seed, episodes)
     rows, jobs = [], []
     for setting, left_out in zip(battery, _left_out(task, battery), strict=True):
@@ -293,7 +299,7 @@ def stress(
     filled = [
         row if row.left_out else replace(row, episodes=tuple(next(done) for _ in seeds)) for row in rows
     ]
-    return StressReport(env, policy.name, task.spec.control, seed, tuple(filled), name)
+    return StressReport(env, policy.name, task.spec.control, seed, tuple(filled), name, own)
 
 
 def _left_out(task: Task, battery: Iterable[Setting]) -> list[str]:

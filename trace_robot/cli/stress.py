@@ -98,6 +98,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     from trace_robot.errors import unknown
     from trace_robot.rollout.engine import RolloutEngine
 
+    _refuse(options)
     every = options.task == ZOO
     run = None if every or options.policy is not None else _find(options)
     if run is None and options.videos == IN_THE_RUN:
@@ -159,6 +160,19 @@ def execute_stress(options: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse(options: argparse.Namespace) -> None:
+    """Refuse options that stress would have to pass over."""
+    from trace_robot.env.equipment import OPTIONS
+
+    # Also as --env-arg hold=end, which is the same option of the environment.
+    set_twice = [name for name in OPTIONS if name in environment_options(options)]
+    if set_twice:
+        raise UsageError(
+            f"stress takes neither --worlds nor --hold, got {' and '.join(set_twice)}: the battery sets them; write a"
+            " --battery"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _StressedRun:
     """The best controller of a run, in the environment of that run.
@@ -215,7 +229,7 @@ def _find(options: argparse.Namespace) -> _StressedRun:
         header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)
     if environment_options(options):
-        raise UsageError("the environment is the run's; --task, --env-arg, --hold and --worlds need --policy")
+        raise UsageError("the environment is the run's; --task and --env-arg need --policy")
     if options.videos:
         raise UsageError(f"videos of a run go into its folder; say --videos alone, got {options.videos!r}")
     if options.trust and not header.own:
