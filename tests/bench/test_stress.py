@@ -233,3 +233,17 @@ def test_the_rows_have_the_worlds_of_the_battery_and_not_those_of_the_options(po
     assert given.rows[0].success == 1.0
     assert given.to_data() == plain.to_data()
     assert given.to_data()["options"] == {"horizon": 30}
+
+
+@pytest.mark.parametrize("fault", ["breaks", "raises"])
+def test_a_world_in_which_the_environment_fails_every_time_is_an_error_and_no_success_of_0(
+    fault: str, point_mass: None, controller: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    battery = tmp_path / "battery.json"
+    battery.write_text(json.dumps([{"name": "as it is"}]))
+    command = ["stress", f"point-mass-that-{fault}", "--policy", str(controller), "--battery", str(battery)]
+    assert main([*command, "--episodes", "2", "--workers", "0"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "in the world 'as it is' the environment failed in every one of 2 episodes" in printed.err
+    assert printed.err.count("\n") == 1

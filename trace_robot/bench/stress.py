@@ -16,10 +16,11 @@ from typing import Any
 from trace_robot.env.equipment import OPTIONS, Equipment, Hold, equip
 from trace_robot.env.registry import make
 from trace_robot.env.world import World
-from trace_robot.errors import TraceRobotError, UsageError
+from trace_robot.errors import EnvironmentFault, TraceRobotError, UsageError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import drawn_text, representative
 from trace_robot.rollout.task import Task
 from trace_robot.settings import held_out_seeds, versions
@@ -281,6 +282,7 @@ def stress(
         PolicyError: the policy has no act, or does not fit.
         UnknownNameError: there is no such environment, policy or option.
         UsageError: the environment can have no setting of the battery.
+        EnvironmentFault: the environment failed in every episode of a setting, so that nothing was measured there.
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     # Else a row that sets no world would have the caller's, and "nominal" would not be nominal.
@@ -299,7 +301,17 @@ def stress(
     filled = [
         row if row.left_out else replace(row, episodes=tuple(next(done) for _ in seeds)) for row in rows
     ]
+    for row in filled:
+        _require_measured(row)
     return StressReport(env, policy.name, task.spec.control, seed, tuple(filled), name, own)
+
+
+def _require_measured(row: Row) -> None:
+    """Raise EnvironmentFault where every episode of a row ended with a fault of the environment."""
+    try:
+        require_environment(row.episodes, start=True)
+    except EnvironmentFault as error:
+        raise EnvironmentFault(f"in the world {row.setting.name!r} {error}") from error
 
 
 def _left_out(task: Task, battery: Iterable[Setting]) -> list[str]:
