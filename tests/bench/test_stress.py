@@ -133,14 +133,33 @@ def test_an_environment_without_a_model_has_the_worlds_that_it_can_have(
         ("[1]", "a battery must be a list of worlds"),
         ('[{"name": "a"}, {"name": "a"}]', "two worlds of the battery are called 'a'"),
         ('[{"mas": 2}]', "did you mean 'mass'"),
+        (
+            '[{"name": "a", "hold": "ends"}]',
+            "hold of the world 'a' must be seconds, 0 or more, or 'end', got 'ends'",
+        ),
+        ('[{"name": "a", "hold": -1}]', "must be seconds, 0 or more, or 'end', got -1"),
+        ('[{"name": "a", "hold": true}]', "must be seconds, 0 or more, or 'end', got True"),
+        ('[{"name": "a", "hold": NaN}]', "must be seconds, 0 or more, or 'end', got nan"),
+        (f'[{{"name": "a", "hold": 1{"0" * 400}}}]', "must be seconds, 0 or more, or 'end', got 1000"),
+        ('[{"name": "a"}, {"name": "b", "observation_noise": {"hand": 1}}]', "no field of point-mass 'hand'"),
     ],
 )
 def test_a_battery_that_cannot_be_is_one_line(
-    text: str, message: str, controller: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str,
+    message: str,
+    point_mass: None,
+    controller: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     battery = tmp_path / "battery.json"
     battery.write_text(text)
-    assert main(["stress", "reach-v3", "--policy", str(controller), "--battery", str(battery)]) == 1
+    assert (
+        main(
+            ["stress", "point-mass", "--policy", str(controller), "--battery", str(battery), "--workers", "0"]
+        )
+        == 1
+    )
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -247,3 +266,20 @@ def test_a_world_in_which_the_environment_fails_every_time_is_an_error_and_no_su
     assert printed.out == ""
     assert "in the world 'as it is' the environment failed in every one of 2 episodes" in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_what_an_environment_lacks_is_a_row_that_says_so(point_mass: None) -> None:
+    battery = (
+        Setting("as it is"),
+        Setting("heavy", {"mass": 2.0}),
+        Setting("off", {"observation_error": {"positions": 0.1}}),
+        Setting("late", {"action_delay": 0.1}),
+        Setting("stays", None, 0.5),
+    )
+    still = Policy.from_text("def act(observation):\n    return [0.0]\n")
+    with RolloutEngine(0) as engine:
+        report = stress("mass", still, episodes=1, battery=battery, engine=engine)
+    reasons = [row.left_out for row in report.rows]
+    lacks = ("shows no MuJoCo model", "names no positions", "how long a step is", "cannot be held")
+    assert reasons[0] == ""
+    assert all(lack in reason for lack, reason in zip(lacks, reasons[1:], strict=True))

@@ -7,6 +7,7 @@ worth measuring because they predict real ones (Pumacay et al., The Colosseum, a
 from __future__ import annotations
 
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from typing import Any
 from trace_robot.env.equipment import OPTIONS, Equipment, Hold, equip
 from trace_robot.env.registry import make
 from trace_robot.env.world import World
-from trace_robot.errors import EnvironmentFault, TraceRobotError, UsageError
+from trace_robot.errors import EnvironmentFault, UsageError, ValueMismatchError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
@@ -226,7 +227,7 @@ def settings_of(data: Any) -> tuple[Setting, ...]:
 
     Raises:
         UsageError: it is no list of worlds with different names.
-        ValueMismatchError, UnknownNameError: a world has a value or a setting that cannot be.
+        ValueMismatchError, UnknownNameError: a world has a value, a hold or a setting that cannot be.
     """
     if not isinstance(data, list) or not data or not all(isinstance(each, Mapping) for each in data):
         raise UsageError(
@@ -237,11 +238,23 @@ def settings_of(data: Any) -> tuple[Setting, ...]:
         rest = {name: value for name, value in each.items() if name not in ("name", "hold")}
         name = each.get("name", f"world {number}")
         World.from_data({"name": name, **rest})
-        settings.append(Setting(name, rest or None, each.get("hold")))
+        settings.append(Setting(name, rest or None, _hold(name, each.get("hold"))))
     repeated = [name for name, count in Counter(each.name for each in settings).items() if count > 1]
     if repeated:
         raise UsageError(f"two worlds of the battery are called {repeated[0]!r}; give each a name")
     return tuple(settings)
+
+
+def _hold(name: str, value: Any) -> Hold:
+    """Return how long success must last in a world of a battery, from plain data."""
+    if value is None or value == "end":
+        return value  # type: ignore[no-any-return]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= sys.float_info.max:  # false of NaN, too
+        raise ValueMismatchError(
+            f"hold of the world {name!r} must be seconds, 0 or more, or 'end', got {value!r:.80}"
+        )
+    return float(value)
 
 
 def stress(
@@ -280,7 +293,8 @@ def stress(
 
     Raises:
         PolicyError: the policy has no act, or does not fit.
-        UnknownNameError: there is no such environment, policy or option.
+        UnknownNameError: there is no such environment, policy or option, or no such field that a world names.
+        ValueMismatchError: a setting has a value that cannot be.
         UsageError: the environment can have no setting of the battery.
         EnvironmentFault: the environment failed in every episode of a setting, so that nothing was measured there.
     """
@@ -320,11 +334,13 @@ def _left_out(task: Task, battery: Iterable[Setting]) -> list[str]:
     reasons = []
     try:
         for setting in battery:
+            equipment, _ = Equipment.split(setting.options())
             try:
-                equipment, _ = Equipment.split(setting.options())
                 equip(env, task.spec, equipment or Equipment())
                 reasons.append("")
-            except TraceRobotError as error:
+            # It lacks physics, positions, the length of a step, or a success that can be held. Any other error, such as
+            # a misspelt field, is a mistake in the battery, which a row among many would hide.
+            except ValueMismatchError as error:
                 reasons.append(str(error))
     finally:
         env.close()
