@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from trace_robot.bench.report import markdown, named, pasted, scores, svg, write_report
 from trace_robot.bench.results import ResultRow, Results, read_rows
+from trace_robot.errors import RunError
 from trace_robot.rollout.evaluation import wilson
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +117,32 @@ def test_the_table_of_a_battery_counts_controllers_and_names_the_lowest(tmp_path
     assert "| world 1 | 0.650 | 1 of 2 | b 0.40 |" in new
     assert "heavy" not in new
     assert "Lower, their worst worlds: `b` 0.40 (world 1)." in new
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("zoo.json", "[1]", "must be an object, got list"),
+        ("stress-zoo.json", '{"rows": []}', "must be a list of reports, got dict"),
+        ("stress-zoo.json", "[" * 300 + "]" * 300, "must be JSON of at most 100 levels"),
+        ("zoo.json", "{", "is not what --json prints"),
+    ],
+)
+def test_a_file_that_is_not_what_the_command_prints_is_an_error(
+    name: str, text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    document = f"<!-- results: {name} -->\n<!-- end of results -->\n"
+    with pytest.raises(RunError, match=message):
+        pasted(document, lambda name: tmp_path / name, str)
+
+
+def test_a_link_in_the_place_of_the_results_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("{}")
+    (tmp_path / "zoo.json").symlink_to(tmp_path / "secret")
+    document = "<!-- results: zoo.json -->\n<!-- end of results -->\n"
+    with pytest.raises(RunError, match="is not followed"):
+        pasted(document, lambda name: tmp_path / name, str)
 
 
 def test_a_document_says_where_nothing_was_measured(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.progress import Progress
 
 from trace_robot.bench.stress import STANDARD, Setting, settings_of, stress
 from trace_robot.cli import main
@@ -133,14 +135,33 @@ def test_an_environment_without_a_model_has_the_worlds_that_it_can_have(
         ("[1]", "a battery must be a list of worlds"),
         ('[{"name": "a"}, {"name": "a"}]', "two worlds of the battery are called 'a'"),
         ('[{"mas": 2}]', "did you mean 'mass'"),
+        (
+            '[{"name": "a", "hold": "ends"}]',
+            "hold of the world 'a' must be seconds, 0 or more, or 'end', got 'ends'",
+        ),
+        ('[{"name": "a", "hold": -1}]', "must be seconds, 0 or more, or 'end', got -1"),
+        ('[{"name": "a", "hold": true}]', "must be seconds, 0 or more, or 'end', got True"),
+        ('[{"name": "a", "hold": NaN}]', "must be seconds, 0 or more, or 'end', got nan"),
+        (f'[{{"name": "a", "hold": 1{"0" * 400}}}]', "must be seconds, 0 or more, or 'end', got 1000"),
+        ('[{"name": "a"}, {"name": "b", "observation_noise": {"hand": 1}}]', "no field of point-mass 'hand'"),
     ],
 )
 def test_a_battery_that_cannot_be_is_one_line(
-    text: str, message: str, controller: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str,
+    message: str,
+    point_mass: None,
+    controller: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     battery = tmp_path / "battery.json"
     battery.write_text(text)
-    assert main(["stress", "reach-v3", "--policy", str(controller), "--battery", str(battery)]) == 1
+    assert (
+        main(
+            ["stress", "point-mass", "--policy", str(controller), "--battery", str(battery), "--workers", "0"]
+        )
+        == 1
+    )
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -213,3 +234,126 @@ def test_a_stress_of_nothing_possible_is_refused(point_mass: None) -> None:
         stress(
             "point-mass", Policy.from_text(GOES), battery=(Setting("heavy", {"mass": 2.0}),), engine=engine
         )
+
+
+def test_the_rows_have_the_worlds_of_the_battery_and_not_those_of_the_options(point_mass: None) -> None:
+    theirs = {"world": {"observation_error": {"goal_position": 0.5}}, "hold": "end", "horizon": 30}
+    battery = (Setting("nominal"), Setting("stays", None, "end"))
+    with RolloutEngine(0) as engine:
+        plain, given = (
+            stress(
+                "point-mass",
+                Policy.from_text(GOES),
+                episodes=4,
+                battery=battery,
+                options=options,
+                engine=engine,
+            )
+            for options in ({"horizon": 30}, theirs)
+        )
+    assert given.rows[0].success == 1.0
+    assert given.to_data() == plain.to_data()
+    assert given.to_data()["options"] == {"horizon": 30}
+
+
+@pytest.mark.parametrize("fault", ["breaks", "raises"])
+def test_a_world_in_which_the_environment_fails_every_time_is_an_error_and_no_success_of_0(
+    fault: str, point_mass: None, controller: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    battery = tmp_path / "battery.json"
+    battery.write_text(json.dumps([{"name": "as it is"}]))
+    command = ["stress", f"point-mass-that-{fault}", "--policy", str(controller), "--battery", str(battery)]
+    assert main([*command, "--episodes", "2", "--workers", "0"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "in the world 'as it is' the environment failed in every one of 2 episodes" in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_what_an_environment_lacks_is_a_row_that_says_so(point_mass: None) -> None:
+    battery = (
+        Setting("as it is"),
+        Setting("heavy", {"mass": 2.0}),
+        Setting("off", {"observation_error": {"positions": 0.1}}),
+        Setting("late", {"action_delay": 0.1}),
+        Setting("stays", None, 0.5),
+    )
+    still = Policy.from_text("def act(observation):\n    return [0.0]\n")
+    with RolloutEngine(0) as engine:
+        report = stress("mass", still, episodes=1, battery=battery, engine=engine)
+    reasons = [row.left_out for row in report.rows]
+    lacks = ("shows no MuJoCo model", "names no positions", "how long a step is", "cannot be held")
+    assert reasons[0] == ""
+    assert all(lack in reason for lack, reason in zip(lacks, reasons[1:], strict=True))
+
+
+@pytest.fixture
+def small_zoo(
+    point_mass: Path, controller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """A zoo of two controllers, of which the environment of one breaks, and a command without its task."""
+    workspace = tmp_path / "workspace"
+    shutil.copytree(point_mass, workspace, ignore=shutil.ignore_patterns("__pycache__"))
+    (workspace / "policies" / "zoo").mkdir(parents=True)
+    for name in ("point_mass", "point_mass_that_breaks"):
+        shutil.copy(controller, workspace / "policies" / "zoo" / f"{name}.py")
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(workspace))
+    battery = tmp_path / "battery.json"
+    battery.write_text(json.dumps([{"name": "as it is"}, {"name": "heavy", "mass": 2.0}]))
+    return ["stress", "--battery", str(battery), "--episodes", "2", "--workers", "0"]
+
+
+def test_a_controller_of_the_zoo_that_fails_does_not_take_the_others_with_it(
+    small_zoo: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = [*small_zoo, "zoo", "--tasks", "point-mass-that-breaks,point-mass"]
+    assert main(both) == 1
+    printed = capsys.readouterr()
+    assert "mean success 1.000 of 1 controllers" in printed.out
+    assert "as it is" in printed.out
+    assert "1 of 2 controllers have no report: point-mass-that-breaks: in the world 'as it is'" in printed.err
+    assert printed.err.count("\n") == 1
+    assert main([*both, "--json"]) == 1
+    assert [report["task"] for report in json.loads(capsys.readouterr().out)] == ["point-mass"]
+    assert main([*small_zoo, "zoo", "--tasks", "point-mass-that-breaks"]) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+def test_quiet_leaves_the_mean_of_the_zoo_only(
+    small_zoo: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*small_zoo, "zoo", "--tasks", "point-mass", "--quiet"]) == 0
+    assert capsys.readouterr().out == "mean success 1.000 of 1 controllers\n"
+
+
+def test_the_bar_ends_full_also_where_rows_are_left_out_and_a_controller_fails(
+    small_zoo: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[Progress] = []
+
+    def create(*_: Any) -> Progress:
+        bars.append(Progress(disable=True))
+        return bars[-1]
+
+    monkeypatch.setattr("trace_robot.cli.progress.create_progress", create)
+    for tasks in ("point-mass", "point-mass-that-breaks", "point-mass,point-mass-that-breaks"):
+        main([*small_zoo, "zoo", "--tasks", tasks])
+        (task,) = bars[-1].tasks
+        assert (task.completed, task.total) == (4 * len(tasks.split(",")),) * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["zoo", "--tasks", "point-mass", "--policy", "do_nothing"], "has its own controllers; leave --policy out"),
+        (["point-mass", "--policy", "do_nothing", "--tasks", "point-mass"], "--tasks needs zoo in the place of"),
+    ],
+)  # fmt: skip
+def test_options_of_the_zoo_and_of_a_controller_are_not_mixed(
+    arguments: list[str], message: str, small_zoo: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*small_zoo, *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from trace_robot import safe_files
 from trace_robot.bench.results import PAPER, PROTOCOLS, ROWS, ResultRow, read_rows
 from trace_robot.errors import RunError
 from trace_robot.rollout.evaluation import wilson
@@ -46,8 +46,10 @@ def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], 
     def render_slot(match: re.Match[str]) -> str:
         name = match["name"]
         if name.endswith(".json"):
-            table = stress_markdown if name.startswith("stress") else zoo_markdown
-            return f"{match[1]}\n{table(_json(find(name)))}\n{match[3]}"
+            path = find(name)
+            stressed = name.startswith("stress")
+            table = stress_markdown(_json(path, list)) if stressed else zoo_markdown(_json(path, Mapping))
+            return f"{match[1]}\n{table}\n{match[3]}"
         rows = read_rows(find(name))
         plot = f"\n![Success by task]({picture(name)})\n" if rows else ""
         return f"{match[1]}\n{markdown(rows)}{plot}\n{match[3]}"
@@ -55,11 +57,25 @@ def pasted(document: str, find: Callable[[str], Path], picture: Callable[[str], 
     return SLOT.sub(render_slot, document)
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, kind: type) -> Any:
+    """Return what a JSON file holds, None where there is no file.
+
+    Args:
+        path: of the file.
+        kind: Mapping or list, what it must hold.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        data = safe_files.load_json(safe_files.read_bytes(path.parent, path.name))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
         raise RunError(f"{str(path)!r} is not what --json prints: {error}") from error
+    if not isinstance(data, kind):
+        wanted = "a list of reports" if kind is list else "an object"
+        raise RunError(
+            f"{str(path)!r} is not what --json prints: must be {wanted}, got {type(data).__name__}"
+        )
+    return data
 
 
 def named(document: str) -> list[str]:

@@ -7,19 +7,21 @@ worth measuring because they predict real ones (Pumacay et al., The Colosseum, a
 from __future__ import annotations
 
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trace_robot.env.equipment import Equipment, Hold, equip
+from trace_robot.env.equipment import OPTIONS, Equipment, Hold, equip
 from trace_robot.env.registry import make
 from trace_robot.env.world import World
-from trace_robot.errors import TraceRobotError, UsageError
+from trace_robot.errors import EnvironmentFault, UsageError, ValueMismatchError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import drawn_text, representative
 from trace_robot.rollout.task import Task
 from trace_robot.settings import held_out_seeds, versions
@@ -173,6 +175,7 @@ class StressReport:
         seed: which conditions.
         rows: in the order of the battery.
         battery: its name.
+        options: of the environment, the same in every row.
     """
 
     task: str
@@ -181,6 +184,7 @@ class StressReport:
     seed: int
     rows: tuple[Row, ...] = field(default_factory=tuple)
     battery: str = BATTERY
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def measured(self) -> list[Row]:
@@ -204,6 +208,7 @@ class StressReport:
             "policy": self.policy,
             "control": self.control,
             "seed": self.seed,
+            "options": dict(self.options),
             "battery": self.battery,
             "mean_success": self.mean,
             "worst": {"name": self.worst.setting.name, "success": self.worst.success},
@@ -222,7 +227,7 @@ def settings_of(data: Any) -> tuple[Setting, ...]:
 
     Raises:
         UsageError: it is no list of worlds with different names.
-        ValueMismatchError, UnknownNameError: a world has a value or a setting that cannot be.
+        ValueMismatchError, UnknownNameError: a world has a value, a hold or a setting that cannot be.
     """
     if not isinstance(data, list) or not data or not all(isinstance(each, Mapping) for each in data):
         raise UsageError(
@@ -233,11 +238,23 @@ def settings_of(data: Any) -> tuple[Setting, ...]:
         rest = {name: value for name, value in each.items() if name not in ("name", "hold")}
         name = each.get("name", f"world {number}")
         World.from_data({"name": name, **rest})
-        settings.append(Setting(name, rest or None, each.get("hold")))
+        settings.append(Setting(name, rest or None, _hold(name, each.get("hold"))))
     repeated = [name for name, count in Counter(each.name for each in settings).items() if count > 1]
     if repeated:
         raise UsageError(f"two worlds of the battery are called {repeated[0]!r}; give each a name")
     return tuple(settings)
+
+
+def _hold(name: str, value: Any) -> Hold:
+    """Return how long success must last in a world of a battery, from plain data."""
+    if value is None or value == "end":
+        return value  # type: ignore[no-any-return]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= sys.float_info.max:  # false of NaN, too
+        raise ValueMismatchError(
+            f"hold of the world {name!r} must be seconds, 0 or more, or 'end', got {value!r:.80}"
+        )
+    return float(value)
 
 
 def stress(
@@ -264,7 +281,8 @@ def stress(
         control: the control mode; None for what the policy says.
         battery: the settings.
         name: of the battery.
-        options: of the environment, besides control.
+        options: of the environment, besides control. World, hold and quality among them are left out: the battery
+            sets these.
         engine: runs the episodes.
         keep_states: bring simulator states back, for videos.
         on_progress: called with the number of episodes done and of all.
@@ -275,11 +293,15 @@ def stress(
 
     Raises:
         PolicyError: the policy has no act, or does not fit.
-        UnknownNameError: there is no such environment, policy or option.
+        UnknownNameError: there is no such environment, policy or option, or no such field that a world names.
+        ValueMismatchError: a setting has a value that cannot be.
         UsageError: the environment can have no setting of the battery.
+        EnvironmentFault: the environment failed in every episode of a setting, so that nothing was measured there.
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
-    task = Task.load(env, policy, control=control, options=options)
+    # Else a row that sets no world would have the caller's, and "nominal" would not be nominal.
+    own = {key: value for key, value in (options or {}).items() if key not in OPTIONS}
+    task = Task.load(env, policy, control=control, options=own)
     seeds = held_out_seeds(seed, episodes)
     rows, jobs = [], []
     for setting, left_out in zip(battery, _left_out(task, battery), strict=True):
@@ -293,7 +315,17 @@ def stress(
     filled = [
         row if row.left_out else replace(row, episodes=tuple(next(done) for _ in seeds)) for row in rows
     ]
-    return StressReport(env, policy.name, task.spec.control, seed, tuple(filled), name)
+    for row in filled:
+        _require_measured(row)
+    return StressReport(env, policy.name, task.spec.control, seed, tuple(filled), name, own)
+
+
+def _require_measured(row: Row) -> None:
+    """Raise EnvironmentFault where every episode of a row ended with a fault of the environment."""
+    try:
+        require_environment(row.episodes, start=True)
+    except EnvironmentFault as error:
+        raise EnvironmentFault(f"in the world {row.setting.name!r} {error}") from error
 
 
 def _left_out(task: Task, battery: Iterable[Setting]) -> list[str]:
@@ -302,11 +334,13 @@ def _left_out(task: Task, battery: Iterable[Setting]) -> list[str]:
     reasons = []
     try:
         for setting in battery:
+            equipment, _ = Equipment.split(setting.options())
             try:
-                equipment, _ = Equipment.split(setting.options())
                 equip(env, task.spec, equipment or Equipment())
                 reasons.append("")
-            except TraceRobotError as error:
+            # It lacks physics, positions, the length of a step, or a success that can be held. Any other error, such as
+            # a misspelt field, is a mistake in the battery, which a row among many would hide.
+            except ValueMismatchError as error:
                 reasons.append(str(error))
     finally:
         env.close()

@@ -23,7 +23,7 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import console, create_table, escape, safe, write_json
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
-from trace_robot.errors import RunError, UnknownNameError, UsageError
+from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,6 +98,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     from trace_robot.errors import unknown
     from trace_robot.rollout.engine import RolloutEngine
 
+    _refuse(options)
     every = options.task == ZOO
     run = None if every or options.policy is not None else _find(options)
     if run is None and options.videos == IN_THE_RUN:
@@ -113,31 +114,40 @@ def execute_stress(options: argparse.Namespace) -> int:
     for task in tasks:
         if task not in known:
             raise unknown("controller in the zoo for", task, known)
-    reports = []
+    reports: list[StressReport] = []
+    failed: dict[str, list[str]] = {}  # controllers of the zoo without a report, by the reason
+    share = len(battery) * options.episodes  # of a controller in the bar
     engine = RolloutEngine(
         options.workers, backend=options.backend, address=options.address, trusted=options.trust
     )
     with engine, create_progress(console(quiet=options.quiet, json=options.json)) as progress:
-        bar = progress.add_task("episodes", total=len(tasks) * len(battery) * options.episodes)
+        bar = progress.add_task("episodes", total=len(tasks) * share)
         for number, task in enumerate(tasks):
+            # From the end backwards: rows that are left out have no episodes, and count as done.
+            def advance(done: int, total: int, last: int = (number + 1) * share) -> None:
+                progress.update(bar, completed=last - total + done)
 
-            def advance(done: int, _: int, first: int = number * len(battery) * options.episodes) -> None:
-                progress.update(bar, completed=first + done)
-
-            report = stress(
-                task,
-                known[task],
-                episodes=options.episodes,
-                seed=options.seed,
-                control=options.control or (None if run is None else run.control),
-                battery=battery,
-                name=name,
-                options=environment_options(options) if run is None else run.options,
-                engine=engine,
-                keep_states=options.videos is not None,
-                on_progress=advance,
-            )
-            reports.append(report)
+            try:
+                report = stress(
+                    task,
+                    known[task],
+                    episodes=options.episodes,
+                    seed=options.seed,
+                    control=options.control or (None if run is None else run.control),
+                    battery=battery,
+                    name=name,
+                    options=environment_options(options) if run is None else run.options,
+                    engine=engine,
+                    keep_states=options.videos is not None,
+                    on_progress=advance,
+                )
+                reports.append(report)
+            except TraceRobotError as error:
+                if not every:
+                    raise
+                # The others took minutes each, and are worth printing.
+                failed.setdefault(str(error), []).append(task)
+                progress.update(bar, completed=(number + 1) * share)
     if run is not None:
         return _finish_run(run, reports[0], options)
     videos: list[Path] = []
@@ -148,15 +158,36 @@ def execute_stress(options: argparse.Namespace) -> int:
             videos += _draw(report, folder).values()
     if options.json:
         write_json([report.to_data() for report in reports] if every else reports[0].to_data())
-        return 0
-    out = console()
-    if every:
-        _print_all(out, reports)
     else:
-        _print_report(out, reports[0], options.quiet)
-    for path in videos:
-        out.print(f"drawn: {escape(str(path))}")
+        out = console()
+        if not every:
+            _print_report(out, reports[0], options.quiet)
+        elif reports:
+            _print_all(out, reports, options.quiet)
+        for path in videos:
+            out.print(f"drawn: {escape(str(path))}")
+    if failed:
+        count = sum(map(len, failed.values()))
+        reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in failed.items())
+        raise RunError(f"{count} of {len(tasks)} controllers have no report: {reasons}")
     return 0
+
+
+def _refuse(options: argparse.Namespace) -> None:
+    """Refuse options that this command would pass over."""
+    from trace_robot.env.equipment import OPTIONS
+
+    if options.task == ZOO and options.policy is not None:
+        raise UsageError(f"stress zoo has its own controllers; leave --policy out, got {options.policy!r}")
+    if options.task != ZOO and options.tasks is not None:
+        raise UsageError(f"--tasks needs zoo in the place of {options.task}, got {options.tasks!r}")
+    # Also as --env-arg hold=end, which is the same option of the environment.
+    set_twice = [name for name in OPTIONS if name in environment_options(options)]
+    if set_twice:
+        raise UsageError(
+            f"stress takes neither --worlds nor --hold, got {' and '.join(set_twice)}: the battery sets them; write a"
+            " --battery"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +246,7 @@ def _find(options: argparse.Namespace) -> _StressedRun:
         header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)
     if environment_options(options):
-        raise UsageError("the environment is the run's; --task, --env-arg, --hold and --worlds need --policy")
+        raise UsageError("the environment is the run's; --task and --env-arg need --policy")
     if options.videos:
         raise UsageError(f"videos of a run go into its folder; say --videos alone, got {options.videos!r}")
     if options.trust and not header.own:
@@ -298,10 +329,14 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
     )
 
 
-def _print_all(out: Console, reports: Sequence[StressReport]) -> None:
+def _print_all(out: Console, reports: Sequence[StressReport], quiet: bool) -> None:
     """Print a row for each world over all controllers, and each one's worst world."""
     from statistics import fmean
 
+    mean = f"mean success {fmean(report.mean for report in reports):.3f} of {len(reports)} controllers"
+    if quiet:
+        out.print(mean)
+        return
     table = create_table("world", "mean success", "controllers at 0.9 or better")
     for number, row in enumerate(reports[0].rows):
         rates = [report.rows[number].success for report in reports if report.rows[number].episodes]
@@ -322,7 +357,7 @@ def _print_all(out: Console, reports: Sequence[StressReport]) -> None:
             escape(report.worst.setting.name),
         )
     out.print(worst)
-    out.print(f"\nmean success {fmean(report.mean for report in reports):.3f} of {len(reports)} controllers")
+    out.print(f"\n{mean}")
 
 
 def _draw(report: StressReport, folder: Path, *, numbered: bool = False) -> dict[int, Path]:
