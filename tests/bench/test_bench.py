@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,29 @@ def test_answers_that_were_paid_for_before_a_kill_are_not_asked_again(
 def test_a_folder_made_with_other_settings_is_refused(plan: Callable[..., Plan], finished: Path) -> None:
     with pytest.raises(RunError, match=r"was made with steps 4000, not 4001; give another --out$"):
         bench(plan(steps=4001), finished)
+
+
+def test_a_folder_made_with_other_worlds_is_refused(
+    row: Callable[..., ResultRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robust = Plan(("reach-v3",), protocol="robust")
+    with Results(tmp_path, robust.fixed) as results:
+        results.add(row(protocol="robust", fixed=robust.fixed))
+    with Results(tmp_path, Plan(("push-v3",), protocol="robust").fixed) as results:
+        assert len(results.rows) == 1
+    for change in ({"world": [{"name": "late", "action_delay": 0.2}], "hold": 1.5}, {"hold": 1.0}):
+        rules = PROTOCOLS["robust"]
+        with monkeypatch.context() as patch:
+            patch.setitem(PROTOCOLS, "robust", replace(rules, options={**rules.options, **change}))
+            with pytest.raises(RunError, match=r"was made with worlds '\w{16}', not '\w{16}'; give another"):
+                Results(tmp_path, robust.fixed)
+
+
+@pytest.mark.parametrize("protocol", ["standard", "paper"])
+def test_results_of_a_protocol_without_worlds_keep_their_form(protocol: str, tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / f"{protocol}-search.jsonl"
+    rows = read_rows(path)
+    assert rows[0].fixed.keys() == Plan(("reach-v3",), protocol=protocol).fixed.keys()
 
 
 def test_two_benchmarks_cannot_write_to_one_folder(plan: Callable[..., Plan], tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from trace_robot.report.run_plots import MOST_CHARACTERS, MOST_FAILURES, MOST_STRESS, MOST_WORLDS
+from trace_robot.report.run_plots import (
+    MOST_CHARACTERS,
+    MOST_EPISODES,
+    MOST_FAILURES,
+    MOST_STRESS,
+    MOST_WORLDS,
+)
 from trace_robot.report.server import Site
 from trace_robot.report.write import write_report
 from trace_robot.store.history import History, RunInfo
@@ -150,6 +156,10 @@ ODD: dict[str, Any] = {
     "success of truth": changed("rows.1.success", True),
     "success of text": changed("rows.1.success", "1.0"),
     "no episodes": changed("rows.1.episodes", 0),
+    "more episodes than can be": changed("rows.0", world("nominal", 1.0, [], episodes=MOST_EPISODES + 1)),
+    "fewer failures than success says": changed("rows.1.success", 0.5),
+    "more failures than success says": changed("rows.1.success", 1.0),
+    "failures left out": changed("rows.3.failures", []),
     "half an episode": changed("rows.1.episodes", 0.5),
     "a name of numbers": changed("rows.1.name", 7),
     "a reason that is none": changed("rows.2.left_out", None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -62,8 +63,12 @@ class Plan:
     def fixed(self) -> dict[str, Any]:
         """What all rows of one results file have in common.
 
-        Tasks, seeds and workers are not among it: rows of further ones may be added to the same file.
+        Tasks, seeds and workers are not among it: rows of further ones may be added to the same file. A protocol with
+        worlds has a digest of its options besides, since these may change with the library.
         """
+        options = self.rules.options
+        # Only there: files of the other protocols were written without it, and must still be read.
+        worlds = {"worlds": _digest(options)} if "world" in options else {}
         return {
             "optimizer": self.optimizer,
             "protocol": self.protocol,
@@ -72,6 +77,7 @@ class Plan:
             "seconds": self.limit,
             "steps": self.steps,
             "iterations": self.iterations,
+            **worlds,
         }
 
     def keys(self) -> Iterator[Key]:
@@ -107,6 +113,11 @@ class Plan:
             "video": False,
             "trusted": self.trusted,
         }
+
+
+def _digest(options: Mapping[str, Any]) -> str:
+    """Return the first 16 hexadecimal digits of the options' SHA-256."""
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
 
 # Success of the paper's robot experiment at its last iteration (arXiv:2406.16218, figure 7; read off the figure,

@@ -229,6 +229,7 @@ def stage(name: str, score: Score | None, note: str, *, interval: bool = False) 
 
 MOST_STRESS = 8_000_000  # bytes; 18 worlds with 1,000 failures each have about 3 million
 MOST_WORLDS, MOST_FAILURES = 100, 20  # rows of the table; failures of a world that are listed
+MOST_EPISODES = 1_000_000  # of a world
 MOST_CHARACTERS = 400  # of a text; of all that a world draws there are about 200
 HAPPENED = {"time": "time ran out", "terminated": "ended by the environment", "error": "error"}
 
@@ -341,14 +342,19 @@ def _world(place: int, data: Any, run: RunInfo, source: Source) -> WorldView:
     if "left_out" in data:
         return WorldView(PageStage(name, "–", _brief(row.text("left_out"))))
     episodes = row.integer("episodes")
-    if episodes < 1:
-        raise ValueError(f"episodes must be 1 or more, got {episodes}")
+    if not 1 <= episodes <= MOST_EPISODES:
+        raise ValueError(f"episodes must be from 1 to {MOST_EPISODES:,}, got {episodes:,}")
     # The interval is computed again rather than believed.
-    bar = stage(name, Score(row.amount("success", 1), episodes), "of {}, ", interval=True)
+    success = row.amount("success", 1)
+    bar = stage(name, Score(success, episodes), "of {}, ", interval=True)
     found = {key: value for key, value in dict(data["measures"]).items() if value is not None}
     medians = {key: CheckedRow(found).amount(key) for key in MEASURES if key in found}
     measures = {key: three_digits(each) for key, each in medians.items()}
-    failures = _listed(data, "failures", least=0)
+    failures, failed = _listed(data, "failures", least=0), round((1 - success) * episodes)
+    if len(failures) != failed:
+        raise ValueError(
+            f"failures must be {failed:,} for success {success:.2f} of {episodes:,}, got {len(failures):,}"
+        )
     typical = _brief(row.text("typical_failure"))
     # Only the name that ``trace-robot stress`` gives it, and only a file: no path of a stranger is looked at.
     video, address = run.folder / STRESS / f"{place:02d}.mp4", None
