@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from trace_robot.bench import ResultRow, read_rows
-from trace_robot.bench.zoo import evaluate_zoo, file_name, write_zoo, zoo
+from trace_robot.bench.zoo import evaluate_zoo, file_name, header, write_zoo, zoo
 from trace_robot.cli import main
 from trace_robot.env.registry import environments
 from trace_robot.errors import RunError, UnknownNameError
@@ -130,3 +130,11 @@ def test_every_controller_that_ships_passes_the_check_and_belongs_to_a_task(name
     assert policy.control in ("raw", "pose")
     assert check(policy.text) == []
     assert "feedback level outcome" in " ".join(policy.text.split())
+
+
+def test_the_header_of_a_robust_row_has_a_command_without_its_digest(row: Callable[..., ResultRow]) -> None:
+    fixed = {"optimizer": "search", "protocol": "robust", "worlds": "0123456789abcdef", "steps": 5000}
+    text = header(row(protocol="robust", fixed=fixed))
+    assert "held-out conditions in worlds that differ (95 % interval" in text
+    assert "--protocol robust --steps 5000 --seeds" in text
+    assert "0123456789abcdef" not in text

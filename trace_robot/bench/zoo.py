@@ -178,7 +178,13 @@ def header(row: ResultRow) -> str:
 
 def _flags(fixed: Mapping[str, object]) -> str:
     usual = {"policy": "do_nothing", "feedback": LEVEL, "optimizer": "search", "protocol": "standard"}
-    typed = {name: value for name, value in fixed.items() if value is not None and usual.get(name) != value}
+    typed = {
+        name: value
+        for name, value in fixed.items()
+        if name != "worlds"
+        and value is not None
+        and usual.get(name) != value  # a digest, which the protocol gives
+    }
     texts = {name: f"{value:g}" if isinstance(value, float) else value for name, value in typed.items()}
     return "".join(f"--{name} {text} " for name, text in texts.items())
 
