@@ -16,7 +16,7 @@ from trace_robot.cli.arguments import (
     non_negative_integer,
     positive_integer,
 )
-from trace_robot.cli.console import console, escape, write_error, write_json
+from trace_robot.cli.console import console, escape, progress_console, write_error, write_json
 from trace_robot.cli.runs import RUNS
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def execute_bench(options: argparse.Namespace) -> int:
 
     plan = _plan(options)
     folder = Path(options.out) if options.out else _default_folder(plan)
-    progress = _BenchProgress(console(quiet=options.quiet, json=options.json), plan, folder)
+    progress = _BenchProgress(progress_console(), plan, folder)
     out = progress.out
     try:
         with progress.bar:

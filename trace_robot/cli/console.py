@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import spelled
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from trace_robot.store.history import IterationInfo, RunInfo, Score
 
+_progress = SimpleNamespace(quiet=False, json=False)
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells report it
 PIPED_WIDTH = 200  # columns where there is no terminal to measure; tables are not squeezed in pipes and files
 
@@ -162,6 +164,21 @@ def console(*, quiet: bool = False, json: bool = False) -> Console:
     stream = _raw(sys.stderr if json else sys.stdout)
     width = None if stream.isatty() else PIPED_WIDTH
     return SafeConsole(file=stream, quiet=quiet, highlight=False, soft_wrap=True, width=width)
+
+
+def progress_console() -> Console:
+    """Return rich's console for what is shown beside a command's result, see ``show_progress``."""
+    return console(quiet=_progress.quiet, json=_progress.json)
+
+
+def show_progress(*, quiet: bool, json: bool) -> None:
+    """Set for this command, and for the next ones of the process, what ``progress_console`` prints.
+
+    Args:
+        quiet: nothing.
+        json: standard output is reserved for JSON, so text goes to standard error.
+    """
+    _progress.quiet, _progress.json = quiet, json
 
 
 def create_table(*columns: str, header: bool = True) -> Table:

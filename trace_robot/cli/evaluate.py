@@ -23,6 +23,7 @@ from trace_robot.cli.console import (
     escape,
     line,
     missing_success,
+    progress_console,
     safe,
     write_error,
     write_json,
@@ -58,7 +59,7 @@ def execute_evaluate(options: argparse.Namespace) -> int:
     if options.policy is None:
         raise UsageError(f"evaluate {options.task} needs --policy NAME|FILE")
     policy = load_policy(options.policy)
-    with create_progress(console(quiet=options.quiet, json=options.json)) as progress:
+    with create_progress(progress_console()) as progress:
         bar = progress.add_task("held-out episodes", total=options.episodes)
 
         def advance(done: int, total: int) -> None:
@@ -133,7 +134,7 @@ def execute_zoo(options: argparse.Namespace) -> int:
     from trace_robot.cli.progress import create_progress
 
     tasks = options.tasks.split(",") if options.tasks else []
-    with create_progress(console(quiet=options.quiet, json=options.json)) as progress:
+    with create_progress(progress_console()) as progress:
         bar = progress.add_task("controllers", total=len(tasks) or len(zoo()))
         reports = evaluate_zoo(
             tasks,

@@ -22,6 +22,7 @@ from trace_robot.cli.console import (
     flush_output,
     one_line,
     safe_output,
+    show_progress,
     tolerate_encoding,
     write_error,
 )
@@ -157,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _execute(typed: Sequence[str]) -> int:
     options = create_parser().parse_args(translate_old_spelling(typed))
+    show_progress(quiet=getattr(options, "quiet", False), json=getattr(options, "json", False))
     try:
         code: int = options.execute(options)
         flush_output()

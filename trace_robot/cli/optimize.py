@@ -34,6 +34,7 @@ from trace_robot.cli.console import (
     confirm,
     console,
     interruptible,
+    progress_console,
     safe,
     write_error,
     write_json,
@@ -275,7 +276,7 @@ def execute_resume(options: argparse.Namespace) -> int:
     history, info = find_run(options.run, runs_folder(options))
     history.close()
     if info.status == "finished":
-        console(quiet=options.quiet, json=options.json).print(
+        progress_console().print(
             f"{info.name} is finished: {safe(info.ended)}; see: trace-robot show {name_of(info.folder)}",
             markup=False,
         )
@@ -345,7 +346,7 @@ def _show(run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Pa
     """
     from trace_robot.cli.progress import RunProgress
 
-    screen = RunProgress(console(quiet=options.quiet, json=options.json))
+    screen = RunProgress(progress_console())
     again = f"go on with: trace-robot resume {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:

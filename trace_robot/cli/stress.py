@@ -21,7 +21,7 @@ from trace_robot.cli.arguments import (
     environment_options,
     read_worlds,
 )
-from trace_robot.cli.console import console, create_table, escape, safe, write_json
+from trace_robot.cli.console import console, create_table, escape, progress_console, safe, write_json
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError
 
@@ -120,7 +120,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     engine = RolloutEngine(
         options.workers, backend=options.backend, address=options.address, trusted=options.trust
     )
-    with engine, create_progress(console(quiet=options.quiet, json=options.json)) as progress:
+    with engine, create_progress(progress_console()) as progress:
         bar = progress.add_task("episodes", total=len(tasks) * share)
         for number, task in enumerate(tasks):
             # From the end backwards: rows that are left out have no episodes, and count as done.
