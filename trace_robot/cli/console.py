@@ -167,12 +167,12 @@ def console(*, quiet: bool = False, json: bool = False) -> Console:
 
 
 def progress_console() -> Console:
-    """Return rich's console for what is shown beside a command's result, see ``show_progress``."""
+    """Return the console for progress, as ``show_progress`` has set it."""
     return console(quiet=_progress.quiet, json=_progress.json)
 
 
 def show_progress(*, quiet: bool, json: bool) -> None:
-    """Set for this command, and for the next ones of the process, what ``progress_console`` prints.
+    """Set what ``progress_console`` prints, from this command on.
 
     Args:
         quiet: nothing.
