@@ -321,7 +321,7 @@ def stress(
 
 
 def _require_measured(row: Row) -> None:
-    """Raise EnvironmentFault where every episode of a row ended with a fault of the environment."""
+    """Raise EnvironmentFault where the environment failed in every episode."""
     try:
         require_environment(row.episodes, start=True)
     except EnvironmentFault as error:
