@@ -346,10 +346,16 @@ def test_the_bar_ends_full_also_where_rows_are_left_out_and_a_controller_fails(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["zoo", "--tasks", "point-mass", "--policy", "do_nothing"], "has its own controllers; leave --policy out"),
-        (["point-mass", "--policy", "do_nothing", "--tasks", "point-mass"], "--tasks needs zoo in the place of"),
+        (
+            ["zoo", "--tasks", "point-mass", "--policy", "do_nothing"],
+            "has its own controllers; leave --policy out",
+        ),
+        (
+            ["point-mass", "--policy", "do_nothing", "--tasks", "point-mass"],
+            "--tasks needs zoo in the place of",
+        ),
     ],
-)  # fmt: skip
+)
 def test_options_of_the_zoo_and_of_a_controller_are_not_mixed(
     arguments: list[str], message: str, small_zoo: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

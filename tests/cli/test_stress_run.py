@@ -178,17 +178,35 @@ def test_a_header_of_odd_values_is_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["reach-v3"], "stress reach-v3 needs --policy NAME|FILE for an environment, or a run in its place: no run"),
-        (["runs/demo", "--env-arg", "size=2"], "the environment is the run's; --task and --env-arg need --policy"),
-        (["runs/demo", "--hold", "end"], "stress takes neither --worlds nor --hold, got hold: the battery sets them"),
+        (
+            ["reach-v3"],
+            "stress reach-v3 needs --policy NAME|FILE for an environment, or a run in its place: no run",
+        ),
+        (
+            ["runs/demo", "--env-arg", "size=2"],
+            "the environment is the run's; --task and --env-arg need --policy",
+        ),
+        (
+            ["runs/demo", "--hold", "end"],
+            "stress takes neither --worlds nor --hold, got hold: the battery sets them",
+        ),
         (["point-mass", "--policy", "do_nothing", "--hold", "0"], "the battery sets them; write a --battery"),
-        (["point-mass", "--policy", "do_nothing", "--worlds", "signals"], "the battery sets them; write a --battery"),
+        (
+            ["point-mass", "--policy", "do_nothing", "--worlds", "signals"],
+            "the battery sets them; write a --battery",
+        ),
         (["point-mass", "--policy", "do_nothing", "--env-arg", "hold=end"], "the battery sets them; write a"),
-        (["runs/demo", "--videos", "there"], "videos of a run go into its folder; say --videos alone, got 'there'"),
-        (["reach-v3", "--policy", "do_nothing", "--videos"], "--videos needs a folder, such as --videos failures"),
+        (
+            ["runs/demo", "--videos", "there"],
+            "videos of a run go into its folder; say --videos alone, got 'there'",
+        ),
+        (
+            ["reach-v3", "--policy", "do_nothing", "--videos"],
+            "--videos needs a folder, such as --videos failures",
+        ),
         (["demo", "--runs", "nowhere"], "there are no runs in 'nowhere' yet"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_meant_is_one_line(
     arguments: list[str],
     message: str,

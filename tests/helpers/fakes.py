@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.optimizers.problem import Candidate, Outcome
+from trace_robot.search.staged import StagedProgram, StagedRunner, measure
 from trace_robot.spec import Array, Field, TaskSpec
 
 
@@ -69,3 +71,17 @@ def play(runner: Any, seed: int, *, steps: int = 200, grasp: bool = True) -> dic
         rewards.append(reward)
     steps = len(rewards)
     return {"observations": np.array(seen), "rewards": np.array(rewards), "success": success, "steps": steps}
+
+
+def staged_outcome(candidate: Candidate) -> Outcome:
+    """Run a candidate of the staged search to its first success in the point-mass world."""
+    spec = point_mass_spec()
+    details: dict[str, list[float]] = {"success": [], "steps": []}
+    for seed in candidate.seeds or ():
+        runner = StagedRunner(StagedProgram.from_data(candidate.program or {}), spec)
+        episode = play(runner, seed, steps=spec.horizon)
+        details["success"].append(episode["success"])
+        details["steps"].append(episode["steps"])
+        for name, number in measure(spec, episode["observations"], episode["rewards"]).items():
+            details.setdefault(name, []).append(number)
+    return Outcome(candidate.id, 0.0, details=details)

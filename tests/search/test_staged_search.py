@@ -23,27 +23,18 @@ ROOT = Path(__file__).parents[2]
 SPEC = fakes.point_mass_spec()
 
 
-def outcome(candidate: Candidate) -> Outcome:
-    """Run a candidate in the point-mass world."""
-    details: dict[str, list[float]] = {"success": [], "steps": []}
-    for seed in candidate.seeds or ():
-        assert candidate.program is not None
-        runner = StagedRunner(StagedProgram.from_data(candidate.program), SPEC)
-        episode = fakes.play(runner, seed, steps=SPEC.horizon)
-        details["success"].append(episode["success"])
-        details["steps"].append(episode["steps"])
-        for name, number in measure(SPEC, episode["observations"], episode["rewards"]).items():
-            details.setdefault(name, []).append(number)
-    return Outcome(candidate.id, 0.0, details=details)
-
-
 def searched(seed: int, rounds: int, *, reverse: bool = False) -> StagedSearch:
     search = StagedSearch(SPEC, range(5), seed=seed)
     for _ in range(rounds):
         if search.done:
             break
         candidates = search.ask()
-        search.tell([outcome(candidate) for candidate in (reversed(candidates) if reverse else candidates)])
+        search.tell(
+            [
+                fakes.staged_outcome(candidate)
+                for candidate in (reversed(candidates) if reverse else candidates)
+            ]
+        )
     return search
 
 
@@ -69,7 +60,7 @@ def test_another_seed_tries_other_programs() -> None:
 def test_what_was_tried_best_is_at_hand_before_any_program_was_compared() -> None:
     search = StagedSearch(SPEC, range(5), seed=0)
     candidates = search.ask()
-    outcomes = [outcome(candidate) for candidate in candidates]
+    outcomes = [fakes.staged_outcome(candidate) for candidate in candidates]
     search.tell([replace(o, success=float(np.mean(o.details["success"]))) for o in outcomes])
     assert search.champion is None
     best = search.best
@@ -92,13 +83,13 @@ def test_missing_outcome_is_an_error_that_names_it() -> None:
     search = StagedSearch(SPEC, range(5))
     candidates = search.ask()
     with pytest.raises(OrderError, match=rf"got none for \[{candidates[0].id}\]"):
-        search.tell([outcome(candidate) for candidate in candidates[1:]])
+        search.tell([fakes.staged_outcome(candidate) for candidate in candidates[1:]])
 
 
 def test_search_runs_on_a_single_condition() -> None:
     search = StagedSearch(SPEC, (7,), seed=0)
     for _ in range(3):
-        search.tell([outcome(candidate) for candidate in search.ask()])
+        search.tell([fakes.staged_outcome(candidate) for candidate in search.ask()])
     assert search.best is not None
 
 

@@ -14,8 +14,8 @@ import pytest
 from helpers import fakes
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
-from trace_robot.search.staged import Rest, StagedController, StagedProgram, StagedRunner, Waypoint
-from trace_robot.search.staged.controller import measure, measure_success
+from trace_robot.search.staged import Rest, StagedController, StagedProgram, Waypoint
+from trace_robot.search.staged.controller import measure_success
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, ProgramTrial
 from trace_robot.search.staged.mutation import Mutator, free, from_vector, simpler, to_vector
 from trace_robot.search.staged.primitives import MotionPrimitives, RestProposals
@@ -23,19 +23,6 @@ from trace_robot.search.staged.program import relations
 from trace_robot.spec import Array, TaskSpec
 
 SPEC = fakes.point_mass_spec()
-
-
-def outcome(candidate: Candidate) -> Outcome:
-    """Run a candidate to its first success in the point-mass world."""
-    details: dict[str, list[float]] = {"success": [], "steps": []}
-    for seed in candidate.seeds or ():
-        runner = StagedRunner(StagedProgram.from_data(candidate.program or {}), SPEC)
-        episode = fakes.play(runner, seed, steps=SPEC.horizon)
-        details["success"].append(episode["success"])
-        details["steps"].append(episode["steps"])
-        for name, number in measure(SPEC, episode["observations"], episode["rewards"]).items():
-            details.setdefault(name, []).append(number)
-    return Outcome(candidate.id, 0.0, details=details)
 
 
 class Falling(fakes.PointMass):
@@ -81,7 +68,7 @@ def test_without_hold_and_worlds_the_search_asks_for_what_it_always_did() -> Non
     for _ in range(4):
         candidates = search.ask()
         digest.update(json.dumps([asdict(each) for each in candidates], sort_keys=True).encode())
-        search.tell([outcome(candidate) for candidate in candidates])
+        search.tell([fakes.staged_outcome(candidate) for candidate in candidates])
     assert digest.hexdigest() == "c3583385e9387f4b7262e6e021822b1efcf9a1d2a013fe17da1ca7bbdf5272d6"
 
 
@@ -232,7 +219,7 @@ def test_where_worlds_differ_it_confirms_on_more_conditions_and_says_both_number
         StagedSearch.begin(SPEC, range, **budget).evaluation.confirm
     )
     for _ in range(3):
-        search.tell([outcome(candidate) for candidate in search.ask()])
+        search.tell([fakes.staged_outcome(candidate) for candidate in search.ask()])
     assert search.best is not None
     assert re.search(
         r"value \d\.\d\d on average and \d\.\d\d in the worst fifth of \d+ worlds", search.best.note

@@ -21,12 +21,12 @@ from trace_robot.errors import EnvironmentFault, UsageError, ValueMismatchError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.evaluate import EpisodeScore
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import drawn_text, representative
 from trace_robot.rollout.task import Task
 from trace_robot.settings import held_out_seeds, versions
 from trace_robot.spec import MEASURES
-from trace_robot.stats import wilson
 
 BATTERY = "standard-1"  # of the rows below; a row that changes gives the battery another name
 
@@ -78,7 +78,7 @@ STANDARD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Row(EpisodeScore):
     """The episodes of one setting.
 
     Attributes:
@@ -90,20 +90,6 @@ class Row:
     setting: Setting
     episodes: tuple[Episode, ...] = ()
     left_out: str = ""
-
-    @property
-    def successes(self) -> int:
-        return sum(episode.success for episode in self.episodes)
-
-    @property
-    def success(self) -> float:
-        """Fraction of successes, 0 to 1."""
-        return self.successes / len(self.episodes)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the success rate."""
-        return wilson(self.successes, len(self.episodes))
 
     @property
     def typical_failure(self) -> Episode | None:

@@ -27,8 +27,29 @@ if TYPE_CHECKING:
     from trace_robot.trace import Node, ParameterNode
 
 
+class EpisodeScore:
+    """The success rate of a report that has ``episodes``, with its interval."""
+
+    __slots__ = ()
+    episodes: tuple[Episode, ...]
+
+    @property
+    def successes(self) -> int:
+        return sum(episode.success for episode in self.episodes)
+
+    @property
+    def success(self) -> float:
+        """Fraction of successes, 0 to 1."""
+        return self.successes / len(self.episodes)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the success rate."""
+        return wilson(self.successes, len(self.episodes))
+
+
 @dataclass(frozen=True, slots=True)
-class EvaluationReport:
+class EvaluationReport(EpisodeScore):
     """A controller's episodes on held-out conditions, and its success rate.
 
     output: what the environment printed.
@@ -45,19 +66,6 @@ class EvaluationReport:
     def success_missing(self) -> bool:
         """Whether no episode had the entry of info that is declared as success."""
         return success_missing(self.episodes)
-
-    @property
-    def successes(self) -> int:
-        return sum(episode.success for episode in self.episodes)
-
-    @property
-    def success(self) -> float:
-        return self.successes / len(self.episodes)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the success rate."""
-        return wilson(self.successes, len(self.episodes))
 
     @property
     def faults(self) -> list[tuple[Fault, int]]:
