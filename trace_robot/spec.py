@@ -51,6 +51,29 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class HandSpec:
+    """One hand of an action, in the terms of the action that a controller gives.
+
+    Attributes:
+        name: "hand", "left", ...
+        position: observation field, (3,), meters, world frame.
+        motion: index of the first of three action numbers that move it along x, y, z.
+        turn: index of the action number that turns it about the vertical axis, -1 for none.
+        yaw: observation field with the angle (rad, one number) that turn changes, "" for none.
+        gripper: index of the action number of its gripper, -1 for none.
+        opens: sign of that number that opens.
+    """
+
+    name: str
+    position: str
+    motion: int
+    turn: int = -1
+    yaw: str = ""
+    gripper: int = -1
+    opens: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """Everything an optimizer, a prompt or a sandbox may know of an environment.
 
@@ -73,6 +96,7 @@ class TaskSpec:
             ``info["success"]`` decides, as soon as it is true.
         terms: entries of ``info`` that feedback shows, in this order; empty for every number in it.
         simulator_steps: of an episode at most, where a decision may take several; 0 for as many as the horizon.
+        hands: the hands that an action moves; empty where it is as ``hands_of`` says, or moves none.
     """
 
     name: str
@@ -91,6 +115,7 @@ class TaskSpec:
     return_threshold: float | None = None
     terms: tuple[str, ...] = ()
     simulator_steps: int = 0
+    hands: tuple[HandSpec, ...] = ()
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> TaskSpec:
@@ -98,7 +123,8 @@ class TaskSpec:
         fields = {name: tuple(Field(**part) for part in data[name]) for name in ("observation", "action")}
         # JSON has no tuples; as lists they would make a spec that is read unequal to the one that was written.
         tuples = {name: tuple(data[name]) for name in ("low", "high", "positions", "terms") if name in data}
-        return cls(**{**data, **fields, **tuples})
+        hands = tuple(HandSpec(**hand) for hand in data.get("hands", ()))
+        return cls(**{**data, **fields, **tuples, "hands": hands})
 
     @property
     def action_size(self) -> int:
@@ -108,6 +134,19 @@ class TaskSpec:
     def named(self, observation: Array) -> dict[str, Any]:
         """Return the observation, shape (observation_size,), as a dict of its fields."""
         return {part.name: part.of(observation) for part in self.observation}
+
+
+def hands_of(spec: TaskSpec) -> tuple[HandSpec, ...]:
+    """Return the hands that an action moves, none where nothing says so.
+
+    Without ``hands``, a spec with two positions and an action of four numbers has one: the first position is the
+    hand's, three numbers move it and the last is its gripper's, -1 open.
+    """
+    if spec.hands:
+        return spec.hands
+    if len(spec.positions) >= 2 and spec.action_size == 4:
+        return (HandSpec("hand", spec.positions[0], 0, gripper=3),)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
