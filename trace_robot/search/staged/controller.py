@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from trace_robot.search.staged.hands import Data, decide, gripper_range, is_machine, table
 from trace_robot.search.staged.program import (
     HERE,
     STALLED,
@@ -19,14 +20,16 @@ from trace_robot.search.staged.program import (
     check,
     relations,
     spiral_step,
+    things,
 )
 from trace_robot.search.staged.writer import code, names, write
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.spec import Array, TaskSpec, hands_of
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
 
 Point = tuple[float, float, float]
+PLAIN = (4, 0, 3, 0.0, 1.0)  # size, motion, gripper and its range of the action that needs no placing
 NEAR = 0.02  # metres from where something was at success, within which it counts as there
 NOWHERE = (
     1e-6  # metres: between points nearer than this a direction is noise; the written text has the same number
@@ -47,6 +50,7 @@ class StagedRunner:
         "_bounds",
         "_entry",
         "_hand",
+        "_layout",
         "_mark",
         "_pass",
         "_program",
@@ -67,10 +71,13 @@ class StagedRunner:
         check(program, spec)
         starts = {part.name: part.start for part in spec.observation}
         self._where = {name: starts[name] for name in spec.positions}
-        self._hand = self._where[spec.positions[0]]
+        hand = hands_of(spec)[0]
+        self._hand = self._where[hand.position]
+        first, layout = hand.motion, (spec.action_size, hand.motion, hand.gripper, *gripper_range(hand, spec))
+        self._layout = None if layout == PLAIN else layout
         self._program = program
         self._scale = 1.0 if spec.control == "pose" else program.gain
-        self._bounds = tuple(zip(spec.low[:3], spec.high[:3], strict=True))
+        self._bounds = tuple(zip(spec.low[first : first + 3], spec.high[first : first + 3], strict=True))
         self._start: list[float] = []
         self._entry: list[float] = []
         self._seen: list[float] = []
@@ -80,7 +87,7 @@ class StagedRunner:
         self.finished = False
 
     def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
-        """Return the action, (4,) float32: motion along x, y, z and the gripper."""
+        """Return the action, (act_dim,) float32."""
         program = self._program
         seen: list[float] = observation.tolist()
         if program.sight:
@@ -92,7 +99,7 @@ class StagedRunner:
         x, y, z = self._stage_error(stage, seen)
         if program.rest is not None and self._resting(seen):
             if program.rest.still:
-                return np.array((0.0, 0.0, 0.0, stage.gripper), np.float32)
+                return self._action((0.0, 0.0, 0.0, stage.gripper))
             return self._motion(stage, x, y, z)
         if stage.grasp and self._distance_to_hand(stage.grasp, seen) > stage.grasp_tolerance:
             self._enter(len(stages), seen)
@@ -107,22 +114,32 @@ class StagedRunner:
             x, y, z = self._stage_error(stage, seen)
         self._waited += 1
         if self.finished:
-            return np.zeros(4, np.float32)
+            return np.zeros(self._layout[0] if self._layout else 4, np.float32)
         return self._motion(stage, x, y, z)
 
     def _motion(self, stage: Stage, x: float, y: float, z: float) -> npt.NDArray[np.float32]:
         """Return the action of a stage for the error of what it tracks, metres."""
         scale, speed = self._scale, stage.speed
         (low_x, high_x), (low_y, high_y), (low_z, high_z) = self._bounds
-        return np.array(
+        return self._action(
             (
                 min(max(scale * x, speed * low_x), speed * high_x),
                 min(max(scale * y, speed * low_y), speed * high_y),
                 min(max(scale * z, speed * low_z), speed * high_z),
                 stage.gripper,
-            ),
-            np.float32,
+            )
         )
+
+    def _action(self, numbers: tuple[float, float, float, float]) -> npt.NDArray[np.float32]:
+        """Return motion and gripper where the action has them, zeros elsewhere."""
+        if self._layout is None:
+            return np.array(numbers, np.float32)
+        size, motion, gripper, middle, half = self._layout
+        action = np.zeros(size, np.float32)
+        action[motion : motion + 3] = numbers[:3]
+        if gripper >= 0:
+            action[gripper] = middle + half * numbers[3] if middle else half * numbers[3]
+        return action
 
     def _look(self, seen: list[float]) -> None:
         """Put the moving averages of the positions into what is seen, but for the hand's."""
@@ -202,6 +219,43 @@ class StagedRunner:
         return math.hypot(seen[i] - seen[j], seen[i + 1] - seen[j + 1], seen[i + 2] - seen[j + 2])
 
 
+class HandsRunner:
+    """One episode of a program for any hands, called with the flat observation of each decision.
+
+    finished: the program has made its last pass and stays still from now on.
+    """
+
+    def __init__(self, program: StagedProgram, spec: TaskSpec) -> None:
+        """Begin an episode, or raise PolicyError if the program does not fit."""
+        check(program, spec)
+        self._table, self._memory = table(program, spec), Data()
+        self._fields = [(part.name, part.start, part.stop) for part in spec.observation]
+        self._passes = program.passes
+        self.finished = False
+
+    def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
+        """Return the action, (act_dim,) float32."""
+        # Plain floats and lists: the same functions take arrays, which cost several times as much here.
+        seen: list[float] = observation.tolist()
+        named = {name: seen[a] if b == a + 1 else seen[a:b] for name, a, b in self._fields}
+        action = decide(self._table, named, self._memory)
+        self.finished = 0 < self._passes <= self._memory["rounds"]
+        return np.array(action, np.float32)
+
+
+def run(program: StagedProgram, spec: TaskSpec) -> StagedRunner | HandsRunner:
+    """Return the interpreter that a program needs, at the beginning of an episode.
+
+    Args:
+        program: any.
+        spec: the environment.
+
+    Raises:
+        PolicyError: if the program does not fit the environment.
+    """
+    return (HandsRunner if is_machine(program, spec) else StagedRunner)(program, spec)
+
+
 @dataclass(frozen=True, slots=True)
 class StagedController:
     """A staged program behind the protocol ``search.controller.DataController``."""
@@ -222,9 +276,9 @@ class StagedController:
     def to_data(self) -> dict[str, Any]:
         return self.program.to_data()
 
-    def start(self, spec: TaskSpec) -> StagedRunner:
+    def start(self, spec: TaskSpec) -> StagedRunner | HandsRunner:
         """Begin an episode, or raise PolicyError."""
-        return StagedRunner(self.program, spec)
+        return run(self.program, spec)
 
     def measures(
         self, spec: TaskSpec, observations: Array, rewards: Array, infos: Mapping[str, float]
@@ -263,19 +317,19 @@ def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, fl
     """Return the few numbers of an episode by which the search ranks programs.
 
     Args:
-        spec: the environment; its first position is the hand's.
+        spec: the environment.
         observations: (T + 1, observation_size), flat.
         rewards: (T,).
 
     Returns:
         best, last, mean: of the rewards. moved_<position>, raised_<position>: how far a position other than
-        the hand's went from where it started, and how far up, metres; missing if T is 0.
+        a hand's went from where it started, and how far up, metres; missing if T is 0.
     """
     if not len(rewards):
         return {"best": 0.0, "last": 0.0, "mean": 0.0}
     numbers = {"best": float(rewards.max()), "last": float(rewards[-1]), "mean": float(rewards.mean())}
     starts = {part.name: part.start for part in spec.observation}
-    for name in spec.positions[1:]:
+    for name in things(spec):
         i = starts[name]
         track = observations[:, i : i + 3] - observations[0, i : i + 3]
         numbers[f"moved_{name}"] = float(np.sqrt((track * track).sum(axis=1)).max())

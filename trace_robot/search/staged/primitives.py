@@ -11,8 +11,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trace_robot.search.staged.program import Rest, Stage, StagedProgram, Vector, Waypoint, relations
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.search.staged.program import (
+    Rest,
+    Stage,
+    StagedProgram,
+    Vector,
+    Waypoint,
+    relations,
+    things,
+)
+from trace_robot.spec import Array, TaskSpec, hands_of
 
 OPEN, CLOSED = -1.0, 1.0  # the gripper
 AXES: tuple[Vector, ...] = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
@@ -27,16 +35,23 @@ class MotionPrimitives:
 
     random: the generator that all draws come from, in an order that a seed fixes: another order of calls is
     another search. pace: simulator steps that a decision stands for; times are drawn in steps and divided by it.
+    mover: the number of the hand that stages are drawn for.
     """
 
     spec: TaskSpec
     random: np.random.Generator
     pace: int = 1
+    mover: int = 0
 
     @property
     def hand(self) -> str:
-        """The position field of the hand, the first one by convention."""
-        return self.spec.positions[0]
+        """The position field of the hand that stages are drawn for."""
+        return hands_of(self.spec)[self.mover].position
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        """The position fields that are no hand's."""
+        return things(self.spec)
 
     def program(self) -> StagedProgram:
         """Return one to three random primitives as a program of one pass."""
@@ -210,11 +225,11 @@ class MotionPrimitives:
 
     def thing(self) -> str:
         """Return a position that is not the hand's."""
-        return self.spec.positions[1 + int(self.random.integers(len(self.spec.positions) - 1))]
+        return self.things[int(self.random.integers(len(self.things)))]
 
     def _pair(self) -> tuple[str, str]:
         """Return what to move and where to, mostly in the order of the environment."""
-        others = self.spec.positions[1:]
+        others = self.things
         if len(others) == 1:
             return others[0], others[0]
         i, j = self.random.choice(len(others), 2, replace=False)

@@ -1,7 +1,7 @@
 """Staged programs as frozen data: what interpreter, writer and search share.
 
-A staged program is a finite state machine for a hand with a gripper: each stage is a proportional controller
-towards a waypoint, and ends at it or after a number of decisions.
+A staged program is a finite state machine for one hand or several: each stage is a proportional controller
+towards a waypoint of each hand that moves in it, and ends there, after a number of decisions, or at a condition.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 from trace_robot.errors import PolicyError
-from trace_robot.spec import TaskSpec
+from trace_robot.spec import TaskSpec, hands_of
 
 Vector = tuple[float, float, float]
 When = Literal["now", "entry", "start"]
@@ -30,6 +30,7 @@ class Waypoint:
     anchor: the position field it is given from. when: the anchor as observed now, at the decision that
     entered the stage, or at the first decision of the episode. offset: added to the anchor. toward, along:
     then ``along`` metres (negative: away) horizontally towards the position field ``toward``, if there is one.
+    lead: decisions by which a moving anchor is led: its motion since the last decision is added this many times.
     """
 
     anchor: str
@@ -37,6 +38,50 @@ class Waypoint:
     when: When = "now"
     toward: str = ""
     along: float = 0.0
+    lead: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An orientation about the vertical axis that a hand takes in a stage, and keeps until it is given another.
+
+    field: an observation field with an angle, rad, "" for none. start, end: position fields, of the level axis
+    from one to the other; "" for none. angle: rad, added. symmetry: rad, by which orientations that count as the
+    same are apart: 2 pi, or pi where half a turn changes nothing.
+    """
+
+    field: str = ""
+    start: str = ""
+    end: str = ""
+    angle: float = 0.0
+    symmetry: float = math.tau
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether a number seen is above a threshold, or below it.
+
+    field, index: an observation field and which of its numbers. above: else below. change: whether the number's
+    change since the stage began counts in place of it.
+    """
+
+    field: str
+    index: int
+    threshold: float
+    above: bool = True
+    change: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What another hand than the first does in a stage; the fields are those of ``Stage``."""
+
+    hand: str
+    tracked: str
+    place: Waypoint
+    gripper: float = -1.0
+    speed: float = 1.0
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +94,11 @@ class Stage:
     which it ends in any case. grasp: a position field that must stay within ``grasp_tolerance`` metres of the
     hand, else the program starts over, which counts as a pass; "" for none. guard: of a guarded move: the stage
     also ends when ``tracked`` has come no further than this, metres, in STALLED decisions; 0 for never.
+
+    hand: the name of the hand that moves, "" for the first one. turn: the orientation that it takes, None for the one
+    that it was given before. others: moves of other hands; the stage ends when all have arrived. A hand without a
+    move stays where it is, its gripper too. until: the stage also ends when this is so. expects: must be so when the
+    stage ends by itself, else the program goes ``back`` as many stages, at most to the first.
     """
 
     tracked: str
@@ -60,6 +110,17 @@ class Stage:
     grasp: str = ""
     grasp_tolerance: float = 0.1
     guard: float = 0.0
+    hand: str = ""
+    turn: Turn | None = None
+    others: tuple[Move, ...] = ()
+    until: Condition | None = None
+    expects: Condition | None = None
+    back: int = 0
+
+    @property
+    def moves(self) -> tuple[Stage | Move, ...]:
+        """The move of the stage itself, then those of other hands."""
+        return (self, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +170,7 @@ class StagedProgram:
             "rounds": self.passes,
         }
         if self.rest is not None:
-            data["rest"] = asdict(self.rest)
+            data["rest"] = {**asdict(self.rest), "place": _place_to_data(self.rest.place)}
         if self.sight:
             data["sight"] = self.sight
         if self.spiral:
@@ -156,6 +217,12 @@ def spiral_step(spiral: float, tries: int) -> tuple[float, float]:
     return radius * math.cos(angle), radius * math.sin(angle)
 
 
+def things(spec: TaskSpec) -> tuple[str, ...]:
+    """Return the position fields that are no hand's: what hands can act on."""
+    hands = {hand.position for hand in hands_of(spec)}
+    return tuple(name for name in spec.positions if name not in hands)
+
+
 def relations(spec: TaskSpec) -> list[tuple[str, Waypoint]]:
     """Return what may say that a task is done: positions and where they are seen from.
 
@@ -174,27 +241,52 @@ def check(program: StagedProgram, spec: TaskSpec) -> None:
         spec: the environment.
 
     Raises:
-        PolicyError: if ``spec`` lacks a position that the program names, or its action is not three numbers
-            of motion and one of the gripper.
+        PolicyError: if ``spec`` lacks a position, a hand or a number that the program names, or has no hand.
     """
-    if spec.action_size != 4 or not spec.positions:
+    hands = [hand.name for hand in hands_of(spec)]
+    if not hands:
         raise PolicyError(
-            "staged programs need a hand position and an action of three numbers of motion and one of the "
-            f"gripper; {spec.name!r} has {spec.action_size} and positions {', '.join(spec.positions) or 'none'}"
+            "staged programs need the hands of an action, or two positions and an action of three numbers of motion "
+            f"and one of the gripper; {spec.name!r} has {spec.action_size} numbers and positions "
+            f"{', '.join(spec.positions) or 'none'}"
         )
-    users: list[Stage | Rest] = [*program.stages, *([program.rest] if program.rest else [])]
-    for user in users:
-        grasp = user.grasp if isinstance(user, Stage) else ""
-        for name in (user.tracked, user.place.anchor, user.place.toward, grasp):
-            if name and name not in spec.positions:
-                known = ", ".join(spec.positions)
-                raise PolicyError(f"{spec.name!r} has no position {name!r}; known: {known}")
+    sizes = {part.name: part.size for part in spec.observation}
+    moves = [move for stage in program.stages for move in stage.moves]
+    users: list[Stage | Move | Rest] = [*moves, *([program.rest] if program.rest else [])]
+    places = [(user.tracked, user.place.anchor, user.place.toward) for user in users]
+    places += [(move.turn.start, move.turn.end, "") for move in moves if move.turn]
+    for name in (*(name for names in places for name in names), *(stage.grasp for stage in program.stages)):
+        if name and name not in spec.positions:
+            known = ", ".join(spec.positions)
+            raise PolicyError(f"{spec.name!r} has no position {name!r}; known: {known}")
+    for stage in program.stages:
+        used = [move.hand or hands[0] for move in stage.moves]
+        if not set(used) <= set(hands) or len(set(used)) < len(used):
+            known = ", ".join(hands)
+            raise PolicyError(f"a stage moves hands of {spec.name!r} once each, got {used!r}; known: {known}")
+    numbers = [
+        (move.turn.field, 0 if sizes.get(move.turn.field) == 1 else -1)
+        for move in moves
+        if move.turn and move.turn.field
+    ]
+    conditions = [each for stage in program.stages for each in (stage.until, stage.expects) if each]
+    for name, index in (*numbers, *((each.field, each.index) for each in conditions)):
+        if not 0 <= index < sizes.get(name, 0):  # an angle is one number
+            known = ", ".join(sizes)
+            raise PolicyError(f"{spec.name!r} has no number {index} of a field {name!r}; known: {known}")
+
+
+def _place_to_data(place: Waypoint) -> dict[str, Any]:
+    data = asdict(place)
+    if not place.lead:
+        del data["lead"]
+    return data
 
 
 def _stage_to_data(stage: Stage) -> dict[str, Any]:
     data: dict[str, Any] = {
         "mover": stage.tracked,
-        "place": asdict(stage.place),
+        "place": _place_to_data(stage.place),
         "gripper": stage.gripper,
         "speed": stage.speed,
         "close": stage.tolerance,
@@ -202,9 +294,22 @@ def _stage_to_data(stage: Stage) -> dict[str, Any]:
         "hold": stage.grasp,
         "slack": stage.grasp_tolerance,
     }
-    if stage.guard:
-        data["guard"] = stage.guard
-    return data
+    later: dict[str, Any] = {
+        "guard": stage.guard,
+        "hand": stage.hand,
+        "turn": stage.turn and asdict(stage.turn),
+        "others": tuple(_move_to_data(move) for move in stage.others),
+        "until": stage.until and asdict(stage.until),
+        "expects": stage.expects and asdict(stage.expects),
+        "back": stage.back,
+    }
+    return data | {name: value for name, value in later.items() if value}
+
+
+def _move_to_data(move: Move) -> dict[str, Any]:
+    place, turn = _place_to_data(move.place), move.turn and asdict(move.turn)
+    data = {"hand": move.hand, "mover": move.tracked, "place": place, "gripper": move.gripper}
+    return data | {"speed": move.speed} | ({"turn": turn} if turn else {})
 
 
 def _stage_from_data(data: Mapping[str, Any]) -> Stage:
@@ -218,7 +323,43 @@ def _stage_from_data(data: Mapping[str, Any]) -> Stage:
         str(data["hold"]),
         float(data["slack"]),
         _guard(data.get("guard", 0.0)),
+        str(data.get("hand", "")),
+        _turn_from_data(data.get("turn")),
+        tuple(_move_from_data(move) for move in data.get("others", ())),
+        _condition_from_data(data.get("until")),
+        _condition_from_data(data.get("expects")),
+        int(data.get("back", 0)),
     )
+
+
+def _move_from_data(data: Mapping[str, Any]) -> Move:
+    place, turn = _waypoint_from_data(data["place"]), _turn_from_data(data.get("turn"))
+    return Move(
+        str(data["hand"]), str(data["mover"]), place, float(data["gripper"]), float(data["speed"]), turn
+    )
+
+
+def _turn_from_data(data: Mapping[str, Any] | None) -> Turn | None:
+    if data is None:
+        return None
+    symmetry = _finite(data["symmetry"])
+    if symmetry <= 0.0:
+        raise ValueError(f"symmetry {symmetry!r}, which is radians above 0")
+    return Turn(str(data["field"]), str(data["start"]), str(data["end"]), _finite(data["angle"]), symmetry)
+
+
+def _condition_from_data(data: Mapping[str, Any] | None) -> Condition | None:
+    if data is None:
+        return None
+    threshold, above, change = _finite(data["threshold"]), bool(data["above"]), bool(data["change"])
+    return Condition(str(data["field"]), int(data["index"]), threshold, above, change)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number!r}, which is no finite number")
+    return number
 
 
 def _guard(value: Any) -> float:
@@ -245,6 +386,7 @@ def _waypoint_from_data(place: Mapping[str, Any]) -> Waypoint:
         cast(When, place["when"]),
         str(place["toward"]),
         float(place["along"]),
+        _finite(place.get("lead", 0.0)),
     )
 
 

@@ -12,10 +12,10 @@ from trace_robot.search.base import GeneratorSearch, Standing, Steps
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
 from trace_robot.search.staged.mutation import Mutator
 from trace_robot.search.staged.primitives import MotionPrimitives, RestProposals
-from trace_robot.search.staged.program import StagedProgram
+from trace_robot.search.staged.program import StagedProgram, things
 from trace_robot.search.staged.tuning import Tuning
 from trace_robot.search.staged.writer import code
-from trace_robot.spec import TaskSpec
+from trace_robot.spec import TaskSpec, hands_of
 
 POSE_STEPS = 15  # simulator steps that a decision usually takes in pose control
 MORE = 2  # confirming conditions in place of one where worlds differ, as each draws another world
@@ -78,8 +78,8 @@ class StagedSearch(GeneratorSearch[Individual]):
 
     @classmethod
     def suits(cls, spec: TaskSpec) -> bool:
-        """Return whether a hand with a gripper has something to act on."""
-        return len(spec.positions) >= 2 and spec.action_size == 4
+        """Return whether there is a hand, and something that it can act on."""
+        return bool(hands_of(spec)) and bool(things(spec))
 
     @classmethod
     def begin(

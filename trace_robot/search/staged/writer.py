@@ -8,6 +8,15 @@ from __future__ import annotations
 
 import textwrap
 
+from trace_robot.search.staged.hands import (
+    MACHINE_IMPORTS,
+    grip_phrase,
+    gripper_range,
+    is_machine,
+    machine_code,
+    phrase_of,
+    short,
+)
 from trace_robot.search.staged.program import (
     HERE,
     STALLED,
@@ -18,7 +27,7 @@ from trace_robot.search.staged.program import (
     Waypoint,
     check,
 )
-from trace_robot.spec import TaskSpec
+from trace_robot.spec import TaskSpec, hands_of
 
 WIDTH = 96  # characters of a docstring, which with its indent and quotes stays within a line of code
 DIRECTIONS = (("left", "right"), ("back", "forward"), ("lower", "lift"))
@@ -30,7 +39,7 @@ import numpy as np
 """
 ACT = '''\
 def act(observation, memory):
-    """Return [x, y, z, gripper]: the next motion of the present stage of STAGES.
+    """Return __NAMES__: the next motion of the present stage of STAGES.
 
     A stage ends when it is close enough or its decisions are used up; after the last one, or when the
     object got lost, it starts over.
@@ -50,14 +59,14 @@ def act(observation, memory):
         error = stage["go"](observation, memory)
     memory["waited"] += 1
 __REST__    motion = np.clip(__MOTION__)
-    return [*motion, stage["gripper"]]
+    return __ACTION__
 '''
 # Lines of ``ACT`` before which a program's further parts come.
 _FIRST = '    stage = STAGES[memory["stage"]]\n'
 _LOST = '    lost = stage["hold"]'
 STILL = """\
     if memory["rounds"] >= ROUNDS:
-        return [0.0, 0.0, 0.0, 0.0]
+        return __NOTHING__
 """
 APART = '''\
 def apart(here, there):
@@ -86,11 +95,11 @@ RESTING = """\
     if memory["rest"] > 0:
 __RESTING__"""
 STAY = """\
-        return [0.0, 0.0, 0.0, stage["gripper"]]
+        return __STILL__
 """
 GO_ON = """\
         motion = np.clip(__MOTION__)
-        return [*motion, stage["gripper"]]
+        return __ACTION__
 """
 AVERAGED = '''\
 def averaged(observation, memory):
@@ -132,9 +141,10 @@ def write(program: StagedProgram, spec: TaskSpec) -> str:
     titles = ", ".join(title.replace("_", " ") for title in names(program))
     docstring = textwrap.fill(f"Found by search for {spec.name}: {titles}.", WIDTH)
     head = f'"""{docstring}\n"""\n\n' if "\n" in docstring else f'"""{docstring}"""\n\n'
-    imports = f'{IMPORTS}\nfrom trace_robot import bundle\n\nCONTROL = "{spec.control}"\n'
+    plain = MACHINE_IMPORTS if is_machine(program, spec) else IMPORTS
+    imports = f'{plain}\nfrom trace_robot import bundle\n\nCONTROL = "{spec.control}"\n'
     rest = (
-        code(program, spec).removeprefix(IMPORTS).replace("\ndef act(", "\n@bundle(trainable=True)\ndef act(")
+        code(program, spec).removeprefix(plain).replace("\ndef act(", "\n@bundle(trainable=True)\ndef act(")
     )
     return head + imports + rest.removeprefix("\n")
 
@@ -149,6 +159,8 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
     Raises:
         PolicyError: if the program does not fit the environment.
     """
+    if is_machine(program, spec):
+        return machine_code(program, spec)
     check(program, spec)
     titles = names(program)
     blocks = [f"{IMPORTS}\n{_constants(program, spec, titles)}", APART.rstrip()]
@@ -162,7 +174,7 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
     if _guarded(program):
         blocks.append(STUCK.rstrip())
     blocks += [_function("remaining", each) for each in rest]
-    hand = spec.positions[0]
+    hand = hands_of(spec)[0].position
     blocks += [
         _function(title, stage, aside=bool(program.spiral) and stage.tracked == hand)
         for title, stage in zip(titles, program.stages, strict=True)
@@ -172,20 +184,22 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
 
 
 def _constants(program: StagedProgram, spec: TaskSpec, titles: list[str]) -> str:
-    lines = [f'HAND = "{spec.positions[0]}"']
+    hand = hands_of(spec)[0]
+    low, high = (list(bounds[hand.motion : hand.motion + 3]) for bounds in (spec.low, spec.high))
+    lines = [f'HAND = "{hand.position}"']
     if spec.control == "pose":
-        lines.append(f"LOW = np.array({list(spec.low[:3])!r})  # metres a decision")
-        lines.append(f"HIGH = np.array({list(spec.high[:3])!r})  # metres a decision")
+        lines.append(f"LOW = np.array({low!r})  # metres a decision")
+        lines.append(f"HIGH = np.array({high!r})  # metres a decision")
     else:
         lines.append(f"GAIN = {program.gain!r}  # action per metre of error")
-        if set(spec.low[:3]) != {-1.0} or set(spec.high[:3]) != {1.0}:
-            lines.append(f"LOW = np.array({list(spec.low[:3])!r})  # bounds of the action")
-            lines.append(f"HIGH = np.array({list(spec.high[:3])!r})")
+        if set(low) != {-1.0} or set(high) != {1.0}:
+            lines.append(f"LOW = np.array({low!r})  # bounds of the action")
+            lines.append(f"HIGH = np.array({high!r})")
     if program.passes:
         lines.append(f"ROUNDS = {program.passes}  # passes after which it stays still")
     users: list[tuple[str, Stage | Rest]] = list(zip(titles, program.stages, strict=True))
     if program.sight:
-        things = tuple(name for name in spec.positions if name != spec.positions[0])
+        things = tuple(name for name in spec.positions if name != hand.position)
         lines.append(f"AVERAGED = {things!r}")
         lines.append(f"SIGHT = {program.sight!r}  # weight of what is new in the average")
     if program.spiral:
@@ -230,10 +244,10 @@ def _function(title: str, stage: Stage | Rest, *, aside: bool = False) -> str:
 
 def _docstring(stage: Stage | Rest) -> str:
     place = stage.place
-    tracked = _short(stage.tracked)
-    text = f"From {tracked} to {_where(place)}."
+    tracked = short(stage.tracked)
+    text = f"From {tracked} to {phrase_of(place)}."
     if len(text) > WIDTH:
-        text = f"From {tracked} to near {_where(Waypoint(place.anchor, when=place.when))}."
+        text = f"From {tracked} to near {phrase_of(Waypoint(place.anchor, when=place.when))}."
     return text
 
 
@@ -266,8 +280,10 @@ def _table(program: StagedProgram, titles: list[str]) -> str:
 
 def _act(program: StagedProgram, spec: TaskSpec) -> str:
     error = "error" if spec.control == "pose" else "GAIN * error"
-    plain = spec.control != "pose" and set(spec.low[:3]) == {-1.0} and set(spec.high[:3]) == {1.0}
-    bounds = '-stage["speed"], stage["speed"]' if plain else 'stage["speed"] * LOW, stage["speed"] * HIGH'
+    first = hands_of(spec)[0].motion
+    bounds = set(spec.low[first : first + 3]), set(spec.high[first : first + 3])
+    plain = spec.control != "pose" and bounds == ({-1.0}, {1.0})
+    clip = '-stage["speed"], stage["speed"]' if plain else 'stage["speed"] * LOW, stage["speed"] * HIGH'
     still = STILL if program.passes else ""
     text = ACT.replace("__REST__", still)
     if program.rest is not None:
@@ -293,7 +309,30 @@ def _act(program: StagedProgram, spec: TaskSpec) -> str:
             "    if not memory:\n",
             '    observation = averaged(observation, memory)\n    if "stage" not in memory:\n',
         )
-    return text.replace("__MOTION__", f"{error}, {bounds}")
+    for mark, action in zip(("__NAMES__", "__ACTION__", "__STILL__"), _actions(spec), strict=True):
+        text = text.replace(mark, f"[{', '.join(action)}]")
+    text = text.replace("__NOTHING__", f"[{', '.join(['0.0'] * spec.action_size)}]")
+    return text.replace("__MOTION__", f"{error}, {clip}")
+
+
+def _actions(spec: TaskSpec) -> tuple[list[str], list[str], list[str]]:
+    """Return the numbers of an action by name, as code, and as code where the hand stays."""
+    hand = hands_of(spec)[0]
+    middle, half = gripper_range(hand, spec)
+    signed = {1.0: "", -1.0: "-"}.get(half, f"{half!r} * ") + 'stage["gripper"]'
+    grip = f"{middle!r} + {signed}" if middle else signed
+    named, code, still = [], [], []
+    for i in range(spec.action_size):
+        axis = i - hand.motion
+        if 0 <= axis < 3:
+            named.append("xyz"[axis])
+            code += ["*motion"] if axis == 0 else []
+            still.append("0.0")
+        else:
+            named.append("gripper" if i == hand.gripper else "0")
+            code.append(grip if i == hand.gripper else "0.0")
+            still.append(code[-1])
+    return named, code, still
 
 
 def names(program: StagedProgram) -> list[str]:
@@ -311,67 +350,40 @@ def _sentence(stage: Stage) -> str:
     """Return a comment on what a stage does and when it ends."""
     ends = f"for {stage.max_decisions} decisions"
     if stage.tolerance > 0:
-        ends = f"until within {_centimetres(stage.tolerance)} cm or for {stage.max_decisions} decisions"
+        ends = f"until within {100 * stage.tolerance:.3g} cm or for {stage.max_decisions} decisions"
     kept = ""
     if stage.grasp:
-        away = f"more than {_centimetres(stage.grasp_tolerance)} cm from the hand"
-        kept = f"; starts over if {_short(stage.grasp)} is {away}"
+        away = f"more than {100 * stage.grasp_tolerance:.3g} cm from the hand"
+        kept = f"; starts over if {short(stage.grasp)} is {away}"
     if stage.guard:
         ends += ", or until it no longer moves"
-    return f"{_short(stage.tracked)} to {_where(stage.place)}, {_grip(stage.gripper)}, {ends}{kept}"
-
-
-def _where(place: Waypoint) -> str:
-    """Return a phrase for the point that a place is."""
-    text = _short(place.anchor)
-    if place.when == "entry":
-        text = f"where {text} was when the stage began"
-    elif place.when == "start":
-        text = f"where {text} was at the start"
-    if any(place.offset):
-        text += " + (" + ", ".join(_centimetres(number) for number in place.offset) + ") cm"
-    if place.toward and place.along:
-        direction = "towards" if place.along > 0 else "away from"
-        text += f", {_centimetres(abs(place.along))} cm {direction} {_short(place.toward)}"
-    return text
-
-
-def _grip(gripper: float) -> str:
-    return "gripper open" if gripper <= -0.5 else "gripper closed" if gripper >= 0.5 else "gripper half open"
-
-
-def _short(position: str) -> str:
-    return position.removesuffix("_position")
+    return f"{short(stage.tracked)} to {phrase_of(stage.place)}, {grip_phrase(stage.gripper)}, {ends}{kept}"
 
 
 def _name(stage: Stage, previous: Stage | None) -> str:
     place = stage.place
     if stage.tracked != place.anchor and not stage.tracked.startswith("hand"):
-        return f"bring_{_short(stage.tracked)}_to_{_short(place.anchor)}"
+        return f"bring_{short(stage.tracked)}_to_{short(place.anchor)}"
     if previous is not None and stage.gripper - previous.gripper >= 1.0 and stage.tolerance == 0:
         return "close_gripper"
     if previous is not None and stage.gripper - previous.gripper <= -1.0 and stage.tolerance == 0:
         return "open_gripper"
     if stage.tracked == place.anchor:
-        return _move(place, "" if stage.tracked.startswith("hand") else f"_{_short(stage.tracked)}")
+        return _move(place, "" if stage.tracked.startswith("hand") else f"_{short(stage.tracked)}")
     side = max(abs(place.offset[0]), abs(place.offset[1]), abs(place.along))
     if place.offset[2] >= ABOVE and side <= place.offset[2]:
-        return f"go_above_{_short(place.anchor)}"
+        return f"go_above_{short(place.anchor)}"
     if place.toward and abs(place.along) >= ABOVE:
-        return f"go_{'before' if place.along > 0 else 'behind'}_{_short(place.anchor)}"
-    return f"go_to_{_short(place.anchor)}"
+        return f"go_{'before' if place.along > 0 else 'behind'}_{short(place.anchor)}"
+    return f"go_to_{short(place.anchor)}"
 
 
 def _move(place: Waypoint, what: str) -> str:
     """Name a motion relative to where something is or was by its largest part."""
     if place.toward and abs(place.along) > max(abs(number) for number in place.offset):
-        return f"move{what}_{'towards' if place.along > 0 else 'away_from'}_{_short(place.toward)}"
+        return f"move{what}_{'towards' if place.along > 0 else 'away_from'}_{short(place.toward)}"
     axis = max(range(3), key=lambda i: abs(place.offset[i]))
     direction = DIRECTIONS[axis][place.offset[axis] > 0]
     if not any(place.offset):
         return f"wait{what}"
     return f"{direction}{what}" if axis == 2 else f"move{what}_{direction}"
-
-
-def _centimetres(metres: float) -> str:
-    return f"{100 * metres:.3g}"
