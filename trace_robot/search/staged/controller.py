@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
 
 Point = tuple[float, float, float]
+MOST_NUMBERS = 24  # that conditions are about, for the measures of an episode are few
 PLAIN = (4, 0, 3, 0.0, 1.0)  # size, motion, gripper and its range of the action that needs no placing
 NEAR = 0.02  # metres from where something was at success, within which it counts as there
 NOWHERE = (
@@ -324,6 +325,7 @@ def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, fl
     Returns:
         best, last, mean: of the rewards. moved_<position>, raised_<position>: how far a position other than
         a hand's went from where it started, and how far up, metres; missing if T is 0.
+        With explicit hands also seen_low_<k>, seen_high_<k>: the range of each of ``numbers_seen``.
     """
     if not len(rewards):
         return {"best": 0.0, "last": 0.0, "mean": 0.0}
@@ -334,7 +336,17 @@ def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, fl
         track = observations[:, i : i + 3] - observations[0, i : i + 3]
         numbers[f"moved_{name}"] = float(np.sqrt((track * track).sum(axis=1)).max())
         numbers[f"raised_{name}"] = float(track[:, 2].max())
+    for k, i in enumerate(numbers_seen(spec) if spec.hands else ()):
+        numbers[f"seen_low_{k}"] = float(observations[:, i].min())
+        numbers[f"seen_high_{k}"] = float(observations[:, i].max())
     return numbers
+
+
+def numbers_seen(spec: TaskSpec) -> dict[int, tuple[str, int]]:
+    """Return the numbers of conditions: by their place in an observation, a field and which of its numbers."""
+    fields = [part for part in spec.observation if part.name not in spec.positions]
+    pairs = [(part.start + i, (part.name, i)) for part in fields for i in range(part.size)]
+    return dict(pairs[:MOST_NUMBERS])
 
 
 def measure_success(spec: TaskSpec, observations: Array, infos: Mapping[str, float]) -> dict[str, float]:

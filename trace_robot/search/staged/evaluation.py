@@ -15,7 +15,7 @@ from trace_robot.search.staged.mutation import disturbed
 from trace_robot.search.staged.program import StagedProgram
 from trace_robot.spec import TaskSpec
 
-MEASURES = ("best", "last", "moved_", "raised_", "rest_")
+MEASURES = ("best", "last", "moved_", "raised_", "rest_", "seen_")
 FIRST = 10  # confirming conditions that all programs are tried on
 SPARED = 2  # failures there above which a program is not tried on the others
 NOISES = 512  # numbers drawn for one noise, more than twice as many as a program has constants
@@ -33,7 +33,7 @@ class ProgramEvaluation:
     choose among programs that solve these. spent: simulator steps so far. part: of all conditions, the one
     that the next noise comes with. worlds: whether worlds differ between conditions; then some conditions may be
     beyond what a controller can do, and programs rank by the mean of all trials and that of the worst fifth.
-    touched: called with the measures of each episode.
+    touched: each is called with the measures of each episode.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ProgramEvaluation:
         self.random = random
         self.scale = RewardScale()
         self.worlds = "world" in spec.options
-        self.touched: Callable[[Mapping[str, float]], None] | None = None
+        self.touched: list[Callable[[Mapping[str, float]], None]] = []
         self.count = 0
         self.spent = 0
         self.part = 0
@@ -196,8 +196,8 @@ class ProgramEvaluation:
             for condition, trial in zip(candidate.seeds or (), self._trials(outcome), strict=True):
                 by_id[candidate.id].trials[condition] = trial
                 self.scale.add(condition, trial)
-                if self.touched is not None:
-                    self.touched(trial.numbers)
+                for called in self.touched:
+                    called(trial.numbers)
 
     def _trials(self, outcome: Outcome) -> list[ProgramTrial]:
         """Return the episodes of an outcome, without numbers that are not finite."""
@@ -257,7 +257,15 @@ class Individual:
     @property
     def shape(self) -> tuple[Any, ...]:
         """What stays of the program without its numbers."""
-        return tuple((s.tracked, s.place.anchor, s.place.when, s.gripper > 0) for s in self.program.stages)
+        return tuple(
+            (
+                tuple((m.hand, m.tracked, m.place.anchor, m.place.when, m.gripper > 0) for m in s.moves),
+                s.turn and s.turn.field,
+                s.until and s.until.field,
+                s.expects and s.expects.field,
+            )
+            for s in self.program.stages
+        )
 
 
 class RewardScale:

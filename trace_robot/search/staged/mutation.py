@@ -16,13 +16,14 @@ from trace_robot.search.staged.primitives import (
     RestProposals,
     clipped_rest,
 )
-from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector, When
+from trace_robot.search.staged.program import HERE, Move, Stage, StagedProgram, Turn, Vector, When
 from trace_robot.spec import Array
 
 # Units of the vector: what changes a program about as much as any other constant, so that one step size and one
 # noise fit all of them.
 METRE = 0.01  # an offset moves by 1 cm a unit
 SPEED, TOLERANCE, DECISIONS, GAIN = 0.1, 0.005, 0.2, 0.15  # the last two of a logarithm: shares
+RADIAN, LEAD = 0.1, 1.0  # an angle moves by 0.1 rad a unit, a lead by one decision
 REST_METRE = 0.005  # a rest is finer than a motion: it must tell a task that is done from one that nearly is
 MOST_DECISIONS = 200
 RETRY_NOISE = 0.6  # units of noise that every constant must bear in the pass that makes up for a failed one
@@ -36,7 +37,7 @@ def to_vector(program: StagedProgram) -> Array:
     Returns:
         (7 * stages + 1,): of each stage the offset (3), along, speed, tolerance and log of the decisions, then
         the log of the gain, in units in which all of them matter about as much. With a rest four more: its
-        offset and its tolerance.
+        offset and its tolerance. Then what ``_with_later`` goes through.
     """
     numbers: list[float] = []
     for stage in program.stages:
@@ -47,7 +48,36 @@ def to_vector(program: StagedProgram) -> Array:
     if program.rest is not None:
         numbers += [part / REST_METRE for part in program.rest.place.offset]
         numbers.append(program.rest.tolerance / REST_METRE)
+
+    def _note(value: float, unit: float) -> float:
+        numbers.append(value / unit)
+        return value
+
+    _with_later(program, _note)
     return np.array(numbers)
+
+
+def _with_later(program: StagedProgram, change: Callable[[float, float], float]) -> StagedProgram:
+    """Return the program with its later constants changed: leads, angles, and the places of further hands.
+
+    ``change`` is called with each of them and its unit.
+    """
+
+    def _turned(turn: Turn | None) -> Turn | None:
+        return turn and replace(turn, angle=change(turn.angle, RADIAN))
+
+    def _moved(move: Move) -> Move:
+        x, y, z = (change(part, METRE) for part in move.place.offset)
+        along = change(move.place.along, METRE) if move.place.toward else 0.0
+        place = replace(move.place, offset=(x, y, z), along=along)
+        return replace(move, place=place, turn=_turned(move.turn))
+
+    def _staged(stage: Stage) -> Stage:
+        lead = change(stage.place.lead, LEAD) if stage.place.lead else 0.0
+        place, others = replace(stage.place, lead=lead), tuple(map(_moved, stage.others))
+        return replace(stage, place=place, turn=_turned(stage.turn), others=others)
+
+    return replace(program, stages=tuple(map(_staged, program.stages)))
 
 
 def from_vector(program: StagedProgram, vector: Array) -> StagedProgram:
@@ -64,9 +94,11 @@ def from_vector(program: StagedProgram, vector: Array) -> StagedProgram:
     gain = round(float(np.clip(np.exp(GAIN * vector[end]), 2.0, 40.0)), DECIMALS)
     rest = program.rest
     if rest is not None:
-        x, y, z, tolerance = (float(REST_METRE * number) for number in vector[end + 1 :])
+        x, y, z, tolerance = (float(REST_METRE * number) for number in vector[end + 1 : end + 5])
         rest = clipped_rest(rest, (x, y, z), tolerance)
-    return replace(program, stages=tuple(stages), gain=gain, rest=rest)
+    program = replace(program, stages=tuple(stages), gain=gain, rest=rest)
+    later = iter(vector[end + 1 if rest is None else end + 5 :])
+    return _with_later(program, lambda _, unit: round(unit * float(next(later)), DECIMALS))
 
 
 def free(program: StagedProgram) -> Array:
@@ -75,7 +107,8 @@ def free(program: StagedProgram) -> Array:
     for stage in program.stages:
         only_waits = stage.tolerance == 0.0
         marks += [True, True, True, bool(stage.place.toward), True, not only_waits, True]
-    return np.array([*marks, True, *([True] * 4 if program.rest is not None else [])])
+    marks += [True] * (1 if program.rest is None else 5)
+    return np.array(marks + [True] * (len(to_vector(program)) - len(marks)))
 
 
 def disturbed(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
@@ -154,6 +187,14 @@ def _plainer(stage: Stage) -> Iterator[tuple[str, Stage]]:
         yield "guard", replace(stage, guard=0.0)
     if stage.speed != 1.0:
         yield "speed", replace(stage, speed=1.0)
+    for move in stage.others:
+        kept = tuple(other for other in stage.others if other is not move)
+        yield f"move of {move.hand}", replace(stage, others=kept)
+    unset = {"turn": {"turn": None}, "condition": {"until": None}, "way back": {"expects": None, "back": 0}}
+    plain = ((what, replace(stage, **fields)) for what, fields in unset.items())  # type: ignore[arg-type]
+    yield from ((what, other) for what, other in plain if other != stage)
+    if place.lead:
+        yield "lead", replace(stage, place=replace(place, lead=0.0))
     if place.toward:
         yield "direction", replace(stage, place=replace(place, toward="", along=0.0))
 

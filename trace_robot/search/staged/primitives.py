@@ -55,6 +55,13 @@ class MotionPrimitives:
 
     def program(self) -> StagedProgram:
         """Return one to three random primitives as a program of one pass."""
+        stages: list[Stage] = []
+        for _ in range(int(self.random.choice((1, 2, 3), p=(0.7, 0.25, 0.05)))):
+            stages += self.primitive()
+        return StagedProgram(tuple(stages[:LONGEST]), gain=self.number(8.0, 20.0), passes=1)
+
+    def primitive(self) -> list[Stage]:
+        """Return the stages of one random primitive."""
         kinds: tuple[Callable[[], list[Stage]], ...] = (
             self._reach,
             self._pick_and_place,
@@ -63,39 +70,34 @@ class MotionPrimitives:
             self._drag,
             self.wander,
         )
-        stages: list[Stage] = []
-        for _ in range(int(self.random.choice((1, 2, 3), p=(0.7, 0.25, 0.05)))):
-            stages += kinds[int(self.random.choice(len(kinds), p=(0.1, 0.25, 0.2, 0.15, 0.25, 0.05)))]()
-        return StagedProgram(tuple(stages[:LONGEST]), gain=self.number(8.0, 20.0), passes=1)
+        return kinds[int(self.random.choice(len(kinds), p=(0.1, 0.25, 0.2, 0.15, 0.25, 0.05)))]()
 
     def _reach(self) -> list[Stage]:
         """Go to a position."""
-        place = Waypoint(self.thing(), self._jitter(0.02))
+        place = Waypoint(self.thing(), self.jitter(0.02))
         return [
             Stage(
                 self.hand,
                 place,
                 self._gripper(),
                 tolerance=self.number(0.003, 0.03),
-                max_decisions=self._wait(30, 80),
+                max_decisions=self.wait(30, 80),
             )
         ]
 
     def _grasp(self, thing: str) -> list[Stage]:
         """Go above a thing, descend, close the gripper: at its position or beside it."""
-        x, y, z = self._jitter(0.012 if self.chance(0.7) else 0.03)
+        x, y, z = self.jitter(0.012 if self.chance(0.7) else 0.03)
         if self.chance(0.3):
             z = round(z + self.number(0.0, 0.06), DECIMALS)
         above = Waypoint(thing, (x, y, round(z + self.number(0.05, 0.15), DECIMALS)))
         wait = Waypoint(self.hand, when="entry")
         return [
+            Stage(self.hand, above, OPEN, tolerance=self.number(0.01, 0.03), max_decisions=self.wait(40, 80)),
             Stage(
-                self.hand, above, OPEN, tolerance=self.number(0.01, 0.03), max_decisions=self._wait(40, 80)
+                self.hand, Waypoint(thing, (x, y, z)), OPEN, tolerance=0.01, max_decisions=self.wait(20, 50)
             ),
-            Stage(
-                self.hand, Waypoint(thing, (x, y, z)), OPEN, tolerance=0.01, max_decisions=self._wait(20, 50)
-            ),
-            Stage(self.hand, wait, CLOSED, tolerance=0.0, max_decisions=self._wait(8, 25)),
+            Stage(self.hand, wait, CLOSED, tolerance=0.0, max_decisions=self.wait(8, 25)),
         ]
 
     def _pick_and_place(self) -> list[Stage]:
@@ -107,12 +109,12 @@ class MotionPrimitives:
         speed = self.number(0.4, 1.0) if self.chance(0.3) else 1.0
 
         def _carry(tracked: str, place: Waypoint, tolerance: float) -> Stage:
-            return Stage(tracked, place, CLOSED, speed, tolerance, self._wait(30, 80), held, apart)
+            return Stage(tracked, place, CLOSED, speed, tolerance, self.wait(30, 80), held, apart)
 
         if self.chance(0.5):
             lift = (0.0, 0.0, self.number(0.05, 0.3))
             stages.append(_carry(self.hand, Waypoint(self.hand, lift, "entry"), 0.02))
-        x, y, z = self._jitter(0.02) if self.chance(0.8) else self._beside()
+        x, y, z = self.jitter(0.02) if self.chance(0.8) else self._beside()
         if self.chance(0.5):
             stages.append(
                 _carry(tracked, Waypoint(goal, (x, y, round(z + self.number(0.05, 0.2), DECIMALS))), 0.02)
@@ -120,19 +122,19 @@ class MotionPrimitives:
         stages.append(_carry(tracked, Waypoint(goal, (x, y, z)), 0.01))
         if self.chance(0.25):
             wait = Waypoint(self.hand, when="entry")
-            stages.append(Stage(self.hand, wait, OPEN, tolerance=0.0, max_decisions=self._wait(5, 20)))
+            stages.append(Stage(self.hand, wait, OPEN, tolerance=0.0, max_decisions=self.wait(5, 20)))
         return stages
 
     def _push(self) -> list[Stage]:
         """Go behind a thing as seen from another position, then push it there."""
         thing, goal = self._pair()
-        x, y, z = self._jitter(0.015)
+        x, y, z = self.jitter(0.015)
         behind, grip = -self.number(0.02, 0.12), self._gripper()
         high = Waypoint(thing, (x, y, z + self.number(0.06, 0.15)), toward=goal, along=behind)
         low = Waypoint(thing, (x, y, z), toward=goal, along=behind)
         stages = [
-            Stage(self.hand, high, grip, tolerance=0.02, max_decisions=self._wait(30, 80)),
-            Stage(self.hand, low, grip, tolerance=0.015, max_decisions=self._wait(20, 50)),
+            Stage(self.hand, high, grip, tolerance=0.02, max_decisions=self.wait(30, 80)),
+            Stage(self.hand, low, grip, tolerance=0.015, max_decisions=self.wait(20, 50)),
         ]
         through = Waypoint(thing, (x, y, z), toward=goal, along=self.number(0.02, 0.1))
         last = (
@@ -142,25 +144,25 @@ class MotionPrimitives:
         )
         chosen = last[int(self.random.integers(3))]
         speed = self.number(0.3, 1.0)
-        stages.append(Stage(chosen.tracked, chosen.place, grip, speed, 0.01, self._wait(40, 100)))
+        stages.append(Stage(chosen.tracked, chosen.place, grip, speed, 0.01, self.wait(40, 100)))
         return stages
 
     def _press(self) -> list[Stage]:
         """Go to one side of a thing, then through it to the other side."""
-        thing, direction, grip = self.thing(), self._axis(), self._gripper()
-        side = self._jitter(0.03)
-        before = _add_scaled(side, direction, -self.number(0.03, 0.15))
-        after = _add_scaled(side, direction, self.number(0.0, 0.2))
+        thing, direction, grip = self.thing(), self.axis(), self._gripper()
+        side = self.jitter(0.03)
+        before = add_scaled(side, direction, -self.number(0.03, 0.15))
+        after = add_scaled(side, direction, self.number(0.0, 0.2))
         stages = [
-            Stage(self.hand, Waypoint(thing, before), grip, tolerance=0.02, max_decisions=self._wait(30, 80)),
-            Stage(self.hand, Waypoint(thing, after), grip, tolerance=0.01, max_decisions=self._wait(30, 80)),
+            Stage(self.hand, Waypoint(thing, before), grip, tolerance=0.02, max_decisions=self.wait(30, 80)),
+            Stage(self.hand, Waypoint(thing, after), grip, tolerance=0.01, max_decisions=self.wait(30, 80)),
         ]
         if self.chance(0.4):
             high = (before[0], before[1], round(before[2] + self.number(0.08, 0.2), DECIMALS))
             stages.insert(
                 0,
                 Stage(
-                    self.hand, Waypoint(thing, high), grip, tolerance=0.03, max_decisions=self._wait(30, 80)
+                    self.hand, Waypoint(thing, high), grip, tolerance=0.03, max_decisions=self.wait(30, 80)
                 ),
             )
         return stages
@@ -168,12 +170,12 @@ class MotionPrimitives:
     def _drag(self) -> list[Stage]:
         """Come down to a point near a thing, perhaps close the gripper, then move off."""
         thing, grip = self.thing(), self._gripper()
-        x, y, z = self._jitter(0.04)
+        x, y, z = self.jitter(0.04)
         high = Waypoint(thing, (x, y, round(z + self.number(0.05, 0.15), DECIMALS)))
         stages = [
-            Stage(self.hand, high, grip, tolerance=0.02, max_decisions=self._wait(30, 80)),
+            Stage(self.hand, high, grip, tolerance=0.02, max_decisions=self.wait(30, 80)),
             Stage(
-                self.hand, Waypoint(thing, (x, y, z)), grip, tolerance=0.015, max_decisions=self._wait(20, 60)
+                self.hand, Waypoint(thing, (x, y, z)), grip, tolerance=0.015, max_decisions=self.wait(20, 60)
             ),
         ]
         if self.chance(0.4):
@@ -182,7 +184,7 @@ class MotionPrimitives:
                 self.hand, stages[1].place, OPEN, tolerance=0.015, max_decisions=stages[1].max_decisions
             )
             grip, wait = CLOSED, Waypoint(self.hand, when="entry")
-            stages.append(Stage(self.hand, wait, grip, tolerance=0.0, max_decisions=self._wait(8, 25)))
+            stages.append(Stage(self.hand, wait, grip, tolerance=0.0, max_decisions=self.wait(8, 25)))
         for _ in range(1 + self.chance(0.35)):
             stages.append(self.leg(thing, (x, y, z), grip))
         return stages
@@ -198,21 +200,21 @@ class MotionPrimitives:
             contact: offset of the hand from the thing, metres.
             grip: the gripper, -1 open to 1 closed.
         """
-        direction, length = self._axis(), self.number(0.05, 0.35)
+        direction, length = self.axis(), self.number(0.05, 0.35)
         if self.chance(0.3):
-            second = self._axis()
+            second = self.axis()
             direction = (direction[0] + second[0], direction[1] + second[1], direction[2] + second[2])
-        speed, decisions = self.number(0.3, 1.0), self._wait(30, 100)
+        speed, decisions = self.number(0.3, 1.0), self.wait(30, 100)
         kind = int(self.random.integers(3))
         if kind == 0:
             tracked, place = (
                 self.hand,
-                Waypoint(self.hand, _add_scaled((0, 0, 0), direction, length), "entry"),
+                Waypoint(self.hand, add_scaled((0, 0, 0), direction, length), "entry"),
             )
         elif kind == 1:
-            tracked, place = self.hand, Waypoint(thing, _add_scaled(contact, direction, 0.5 * length))
+            tracked, place = self.hand, Waypoint(thing, add_scaled(contact, direction, 0.5 * length))
         else:
-            tracked, place = thing, Waypoint(thing, _add_scaled((0, 0, 0), direction, length), "start")
+            tracked, place = thing, Waypoint(thing, add_scaled((0, 0, 0), direction, length), "start")
         return Stage(tracked, place, grip, speed, 0.01, decisions)
 
     def wander(self) -> list[Stage]:
@@ -220,8 +222,8 @@ class MotionPrimitives:
         tracked = self.thing() if self.chance(0.25) else self.hand
         when = ("now", "entry", "start")[int(self.random.choice(3, p=(0.7, 0.2, 0.1)))]
         anchor = self.hand if when == "entry" else self.thing()
-        place = Waypoint(anchor, self._jitter(0.08), when)  # type: ignore[arg-type]
-        return [Stage(tracked, place, self._gripper(), self.number(0.3, 1.0), 0.02, self._wait(10, 80))]
+        place = Waypoint(anchor, self.jitter(0.08), when)  # type: ignore[arg-type]
+        return [Stage(tracked, place, self._gripper(), self.number(0.3, 1.0), 0.02, self.wait(10, 80))]
 
     def thing(self) -> str:
         """Return a position that is not the hand's."""
@@ -252,26 +254,37 @@ class MotionPrimitives:
         """
         return round(float(self.random.uniform(low, high)), DECIMALS)
 
-    def _jitter(self, width: float) -> Vector:
+    def jitter(self, width: float) -> Vector:
         """Return a random offset, normal with ``width`` metres on each axis."""
         x, y, z = self.random.normal(0.0, width, 3)
         return round(float(x), DECIMALS), round(float(y), DECIMALS), round(float(z), DECIMALS)
 
     def _beside(self) -> Vector:
         """Return an offset to one side: what is grasped need not be what must arrive."""
-        return _add_scaled(self._jitter(0.02), AXES[int(self.random.integers(4))], self.number(0.04, 0.2))
+        return add_scaled(self.jitter(0.02), AXES[int(self.random.integers(4))], self.number(0.04, 0.2))
 
-    def _axis(self) -> Vector:
+    def axis(self) -> Vector:
         """Return one of the six directions along an axis."""
         return AXES[int(self.random.integers(len(AXES)))]
 
-    def _wait(self, low: int, high: int) -> int:
-        """Return a number of decisions that take ``low`` to ``high`` simulator steps."""
+    def wait(self, low: int, high: int) -> int:
+        """Return a random number of decisions.
+
+        Args:
+            low: simulator steps that they take at least.
+            high: simulator steps that they take less than.
+        """
         return max(1, round(int(self.random.integers(low, high)) / self.pace))
 
 
-def _add_scaled(offset: Vector, direction: Vector, length: float) -> Vector:
-    """Return an offset moved by ``length`` metres along a direction."""
+def add_scaled(offset: Vector, direction: Vector, length: float) -> Vector:
+    """Return an offset moved along a direction.
+
+    Args:
+        offset: metres.
+        direction: a vector of any length.
+        length: how many times it is added, metres.
+    """
     x, y, z = (round(start + length * part, DECIMALS) for start, part in zip(offset, direction, strict=True))
     return x, y, z
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
+from trace_robot.search.staged.coordination import HandsMutator, HandsPrimitives, SeenRanges
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
 from trace_robot.search.staged.mutation import Mutator
 from trace_robot.search.staged.primitives import MotionPrimitives, RestProposals
@@ -66,12 +67,23 @@ class StagedSearch(GeneratorSearch[Individual]):
         self.spec = spec
         self.parameter, self.budget = parameter, budget
         random = np.random.default_rng(seed)
-        primitives = MotionPrimitives(spec, random, POSE_STEPS if spec.control == "pose" else 1)
+        pace, ranges = POSE_STEPS if spec.control == "pose" else 1, SeenRanges(spec)
+        primitives = (
+            HandsPrimitives(spec, random, pace, ranges=ranges)
+            if spec.hands
+            else MotionPrimitives(spec, random, pace)
+        )
         self.evaluation = ProgramEvaluation(spec, seeds, random, confirm)
         rests = RestProposals(spec, primitives) if "hold" in spec.options else None
         if rests is not None:
-            self.evaluation.touched = rests.add
-        mutator = Mutator(primitives, rests, self.evaluation.worlds)
+            self.evaluation.touched.append(rests.add)
+        self.evaluation.touched.append(ranges.add)
+        worlds = self.evaluation.worlds
+        mutator = (
+            HandsMutator(primitives, rests, worlds)
+            if isinstance(primitives, HandsPrimitives)
+            else Mutator(primitives, rests, worlds)
+        )
         self.exploration = Exploration(self.evaluation, mutator)
         self.tuning = Tuning(self.evaluation)
         super().__init__()
