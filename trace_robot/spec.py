@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,29 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class HandSpec:
+    """One hand of an action, in the terms of the action that a controller gives.
+
+    Attributes:
+        name: such as "hand" or "left".
+        position: the observation field that is its position, (3,), meters, world frame.
+        motion: index of the first of three action numbers that move it along x, y, z.
+        turn: index of the action number that turns it about the vertical axis; -1 for none.
+        yaw: the observation field with the angle that ``turn`` changes, one number, rad; "" for none.
+        gripper: index of the action number of its gripper; -1 for none.
+        opens: the sign of that number that opens it.
+    """
+
+    name: str
+    position: str
+    motion: int
+    turn: int = -1
+    yaw: str = ""
+    gripper: int = -1
+    opens: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """Everything an optimizer, a prompt or a sandbox may know of an environment.
 
@@ -73,6 +96,7 @@ class TaskSpec:
             ``info["success"]`` decides, as soon as it is true.
         terms: entries of ``info`` that feedback shows, in this order; empty for every number in it.
         simulator_steps: of an episode at most, where a decision may take several; 0 for as many as the horizon.
+        hands: the hands that the action moves, as declared; ``hands_of`` also knows the one that is implied.
     """
 
     name: str
@@ -91,14 +115,26 @@ class TaskSpec:
     return_threshold: float | None = None
     terms: tuple[str, ...] = ()
     simulator_steps: int = 0
+    hands: tuple[HandSpec, ...] = ()
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> TaskSpec:
-        """Return the spec of which ``dataclasses.asdict`` gave ``data``, also after JSON."""
-        fields = {name: tuple(Field(**part) for part in data[name]) for name in ("observation", "action")}
+        """Return the spec of which ``to_data`` gave ``data``, also after JSON."""
+        fields: dict[str, tuple[Any, ...]] = {}
+        for name in ("observation", "action"):
+            fields[name] = tuple(Field(**part) for part in data[name])
+        if "hands" in data:
+            fields["hands"] = tuple(HandSpec(**hand) for hand in data["hands"])
         # JSON has no tuples; as lists they would make a spec that is read unequal to the one that was written.
         tuples = {name: tuple(data[name]) for name in ("low", "high", "positions", "terms") if name in data}
         return cls(**{**data, **fields, **tuples})
+
+    def to_data(self) -> dict[str, Any]:
+        """Return it as plain data, without ``hands`` where it declares none."""
+        data = asdict(self)
+        if not self.hands:
+            del data["hands"]  # a run that is stored without them has the bytes that it always had
+        return data
 
     @property
     def action_size(self) -> int:
@@ -108,6 +144,19 @@ class TaskSpec:
     def named(self, observation: Array) -> dict[str, Any]:
         """Return the observation, shape (observation_size,), as a dict of its fields."""
         return {part.name: part.of(observation) for part in self.observation}
+
+
+def hands_of(spec: TaskSpec) -> tuple[HandSpec, ...]:
+    """Return the hands of an action: those declared, or the one that is implied.
+
+    An action of four numbers beside at least two positions is the motion of a hand along x, y, z and its gripper, as
+    Meta-World and Fetch have it.
+    """
+    if spec.hands:
+        return spec.hands
+    if len(spec.positions) >= 2 and spec.action_size == 4:
+        return (HandSpec("hand", spec.positions[0], 0, gripper=3),)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

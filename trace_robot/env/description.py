@@ -12,6 +12,7 @@ import numpy as np
 from trace_robot.env.declaration import SUCCESS_FLAGS, Environment
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
 from trace_robot.env.guard import reset_values, step_values, time_limit
+from trace_robot.env.hands import raw_hands, tracked_hands
 from trace_robot.env.tracking import Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
 from trace_robot.fault import HANG_SECONDS
@@ -84,8 +85,11 @@ def describe_env(
         terms=tuple(declaration.terms),
         simulator_steps=horizon,
     )
+    hands = raw_hands(declaration, spec)
     if control == "pose" and declaration.pose is not None:
-        spec = _tracked(spec, declaration.pose)
+        spec = replace(_tracked(spec, declaration.pose), hands=tracked_hands(declaration, hands))
+    else:
+        spec = replace(spec, hands=hands)
     return EnvDescription(declaration, spec, observation, action)
 
 

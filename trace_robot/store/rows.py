@@ -113,7 +113,7 @@ def run_row(name: str, header: RunHeader) -> dict[str, Any]:
         "why": header.why,
         "settings": plain_json(settings.to_data()),
         "choice": None if header.choice is None else plain_json(header.choice),
-        "environment": plain_json(dataclasses.asdict(header.spec)),
+        "environment": plain_json(header.spec.to_data()),
         "versions": plain_json(header.versions),
         "source": header.source,
         "status": "running",
