@@ -1,0 +1,385 @@
+"""Inverse kinematics by damped least squares: hands moved by joint-space actions.
+
+The step is Wampler's (IEEE Transactions on Systems, Man, and Cybernetics, 1986): the Jacobian of the hands comes from
+MuJoCo, the solve is a small one of numpy. A package for quadratic programs such as mink treats limits as constraints;
+it would be one more dependency and takes some hundred microseconds a solve, where a simulator step takes about as much.
+Limits are kept here by leaving a joint that meets one out of the solve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from trace_robot.env.recording import ancestors, physics_of
+from trace_robot.errors import EnvironmentFault
+from trace_robot.spec import Array, Field, HandSpec, TaskSpec
+
+REACH = 0.5  # meters of a decision at most, on each axis, as HandTracking has it
+TURN = 1.0  # rad of a decision at most
+STEPS = 20  # simulator steps of a decision at most
+LEAST = 4  # simulator steps of a decision at least where there is a gripper: it must start to move
+NEAR, NEAR_TURN = 0.005, 0.05  # meters on each axis and rad from the target at which a decision may end
+STILL = 0.001  # change of a finger joint in a step below which it rests, meters or rad
+DAMPING = (
+    0.03  # of least squares, meters a rad: about a tenth of what a joint of a tabletop arm moves its hand
+)
+ERROR = 0.1  # meters of error that one solve looks at: the Jacobian is of here
+JOINT_STEP = 0.3  # rad or meters of a joint in one solve at most
+ORIENTATION = 0.2  # meters that weigh as much as one rad of orientation
+POSTURE = 0.05  # part of the way back to the posture of the reset, in the null space, in a step
+MARGIN = 0.01  # of a joint's range, kept from its limits
+RATE = 0.4  # part of the error that a velocity removes in a step; 1 overshoots with any lag of the servo
+LEAST_ROOM = 0.05  # part of the range of an action number that a motion may use where gravity needs the rest
+TINY = 1e-9
+BANDWIDTH = 0.4  # of torque control, rad a step: twice that is the damping, and 1 is its limit of stability
+FASTEST = 25.0  # rad/s of torque control's bandwidth at most
+ABSOLUTE, AFTER_CTRL, AFTER_QPOS = range(
+    3
+)  # what an action is added to: nothing, data.ctrl, the joint's position
+POSITION, VELOCITY, MOTOR = "position", "velocity", "motor"
+
+
+@dataclass(frozen=True, slots=True)
+class HandModel:
+    """What moves one hand, in MuJoCo's ids.
+
+    Attributes:
+        spec: the hand in the terms of an action in mode "pose".
+        is_site: whether the hand is a site, else a body.
+        id: of the site or body.
+        rows: 3 for position alone, 4 with the turn about the vertical axis, 6 with the whole orientation.
+        joints: how many move it.
+        kinds: of actuators that drive these.
+        fingers: (f,) degrees of freedom of its fingers.
+        grip: (g,) indices of raw action numbers of its gripper.
+        signs: (g,) of these against the number of the gripper.
+        gripper: name of the raw action part, for people.
+    """
+
+    spec: HandSpec
+    is_site: bool
+    id: int
+    rows: int
+    joints: int
+    kinds: tuple[str, ...]
+    fingers: Array
+    grip: Array
+    signs: Array
+    gripper: str = ""
+
+    def __str__(self) -> str:
+        kinds = " and ".join(self.kinds)
+        text = f"hand {self.spec.name!r}: inverse kinematics over {self.joints} joints by {kinds} actuators"
+        return f"{text}, gripper {self.gripper!r}, opens {self.spec.opens:+g}" if self.gripper else text
+
+
+@dataclass(frozen=True, slots=True)
+class ArmModel:
+    """All that inverse kinematics needs to know of an environment; n joints, k action numbers.
+
+    Attributes:
+        hands: that it moves.
+        fields: of an action in mode "pose".
+        low: lower bounds of such an action.
+        high: upper bounds, likewise.
+        qpos: (n,) indices of the joints in ``qpos``.
+        dofs: (n,) indices in ``qvel``.
+        limits: (2, n) of the joints, infinite for none.
+        actuators: (n,) ids.
+        affine: (4, n) of each actuator: gain, and the bias of nothing, of length and of velocity.
+        gear: (n,) of each actuator.
+        integrated: (n,) indices in ``act`` of actuators that integrate their input, -1 for others.
+        kinds: (n,) of the actuators.
+        base: (n,) what an action is added to, such as ABSOLUTE.
+        offset: (n,) of the actuators' inputs for an action of zeros.
+        numbers: (k,) indices of the raw action that move the joints.
+        inverse: (k, n) change of these for a change of the actuators' inputs.
+        raw_low: (raw_dim,) bounds of the raw action.
+        raw_high: (raw_dim,) likewise.
+        passed: (2, p) indices of an action and of the raw action, of numbers that no hand uses.
+        seconds: of a simulator step.
+        size: numbers of positions, velocities and actuators of the model, to know it again.
+    """
+
+    hands: tuple[HandModel, ...]
+    fields: tuple[Field, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    qpos: Array
+    dofs: Array
+    limits: Array
+    actuators: Array
+    affine: Array
+    gear: Array
+    integrated: Array
+    kinds: tuple[str, ...]
+    base: Array
+    offset: Array
+    numbers: Array
+    inverse: Array
+    raw_low: Array
+    raw_high: Array
+    passed: Array
+    seconds: float
+    size: tuple[int, int, int]
+
+
+class ArmTracking:
+    """A tracking controller (``env.tracking.Tracking``) that moves hands by their joints.
+
+    All state within an episode is the posture and the orientation that the reset left; the rest is read from the
+    simulation, so that a restored or repeated episode is exact. Kinematics are computed in a MuJoCo data of this
+    object: the environment's may be one time step old, and writing there could change what the environment computes.
+    """
+
+    steps = STEPS
+
+    def __init__(self, arm: ArmModel) -> None:
+        """Use what was found of an environment."""
+        self.arm = arm
+        self.least = LEAST if any(hand.grip.size for hand in arm.hands) else 1
+        rows = sum(hand.rows for hand in arm.hands)
+        self._jacobian, self._error = np.zeros((rows, len(arm.dofs))), np.zeros(rows)
+        self._damping = DAMPING**2 * np.eye(rows)
+        self._posture: Array = np.zeros(len(arm.dofs))
+        self._orientations: Array = np.zeros((len(arm.hands), 3, 3))
+        self._model: Any = None
+        self._data: Any = None
+        self._seen = False
+        ranges = np.where(np.isfinite(arm.limits).all(0), arm.limits[1] - arm.limits[0], 0.0)
+        self._low, self._high = arm.limits[0] + MARGIN * ranges, arm.limits[1] - MARGIN * ranges
+        self._motor = np.array([kind == MOTOR for kind in arm.kinds])
+        # Change of an actuator's input for a step of its joint: of its position, and of the velocity of that step.
+        servo = arm.affine[2] + arm.affine[3] * RATE / arm.seconds
+        self._gain = -arm.gear * servo / arm.affine[0]
+        self._integrates = bool((arm.integrated >= 0).any())
+        self._rates = VELOCITY in arm.kinds or self._integrates or bool((arm.base != ABSOLUTE).any())
+        self._after_qpos = (arm.base == AFTER_QPOS).astype(float)
+        self._bandwidth = min(BANDWIDTH / arm.seconds, FASTEST)
+
+    def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
+        """Return fields and bounds of an action in mode "pose"; ``raw`` is not used."""
+        return self.arm.fields, self.arm.low, self.arm.high
+
+    def begin(self, env: Any) -> None:
+        """Begin an episode: remember posture and orientation.
+
+        env: just reset, unwrapped.
+
+        Raises:
+            EnvironmentFault: its model is not the one that was looked at.
+        """
+        self._attach(env)
+        self._look()
+        self._posture = self._qpos[self.arm.qpos].copy()
+        self._orientations = np.array([self._pose(hand)[1] for hand in self.arm.hands])
+        self._seen = False
+
+    def saved(self) -> tuple[Array, Array]:
+        """Return what ``return_to`` needs to go on with the episode."""
+        return self._posture, self._orientations
+
+    def return_to(self, env: Any, saved: tuple[Array, Array]) -> None:
+        """Continue an episode of ``env``, unwrapped, from what ``saved()`` gave."""
+        self._attach(env)
+        self._posture, self._orientations = saved
+        self._seen = False
+
+    def target(self, observation: Mapping[str, Any], action: Array) -> Array:
+        """Return positions and orientations to reach, (hands, 12): meters, and matrices of nine numbers.
+
+        Args:
+            observation: has the hands' positions; a displacement is seen from there.
+            action: the decision.
+        """
+        self._look()
+        targets = np.empty((len(self.arm.hands), 12))
+        for row, hand, first in zip(targets, self.arm.hands, self._orientations, strict=True):
+            spec = hand.spec
+            row[:3] = observation[spec.position] + action[spec.motion : spec.motion + 3]
+            held = first
+            if spec.turn >= 0:
+                angle = _yaw(self._pose(hand)[1] @ first.T) + float(action[spec.turn])
+                cos, sin = np.cos(angle), np.sin(angle)
+                held = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]) @ first
+            row[3:] = held.reshape(-1)
+        return targets
+
+    def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
+        """Return the next raw action: a step of the joints, the grippers, and what is passed on.
+
+        Args:
+            observation: not used: the simulation says where the joints are.
+            target: of the decision.
+            action: the decision.
+        """
+        if not self._seen:
+            self._look()
+        self._seen = False
+        arm = self.arm
+        raw = np.zeros(len(arm.raw_low))
+        raw[arm.numbers] = self._numbers(self._solve(target))
+        if arm.passed.size:
+            raw[arm.passed[1]] = action[arm.passed[0]]
+        for hand in arm.hands:
+            if hand.grip.size:
+                low, high = arm.raw_low[hand.grip], arm.raw_high[hand.grip]
+                raw[hand.grip] = (
+                    low + high + (high - low) * hand.signs * float(action[hand.spec.gripper])
+                ) / 2
+        return raw
+
+    def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
+        """Return whether each hand is near its target on each axis, and its fingers rest.
+
+        Args:
+            before: not used.
+            observation: not used: the simulation says where the hands are.
+            target: of the decision.
+        """
+        self._look()
+        for hand, row in zip(self.arm.hands, target, strict=True):
+            position, matrix = self._pose(hand)
+            if np.abs(row[:3] - position).max() >= NEAR:
+                return False
+            if hand.spec.turn >= 0 and abs(_yaw(row[3:].reshape(3, 3) @ matrix.T)) >= NEAR_TURN:
+                return False
+            if hand.fingers.size and np.abs(self._qvel[hand.fingers]).max() * self.arm.seconds >= STILL:
+                return False
+        return True
+
+    def spread(self, hand: HandModel) -> float:
+        """Return how far the tips of a hand's fingers are from each other now, meters summed over pairs."""
+        self._look()
+        model = self._model
+        fingers = {int(model.dof_bodyid[dof]) for dof in hand.fingers}
+        moved = {b for b in range(model.nbody) if fingers & set(ancestors(model, b))}
+        tips = [b for b in moved if not moved & set(np.flatnonzero(model.body_parentid == b).tolist())]
+        points = [self._own.xipos[b] for b in tips]
+        if len(points) == 1:  # one jaw moves: from the hand, which is in front of the other
+            points.append(self._pose(hand)[0])
+        return sum(float(np.linalg.norm(one - other)) for one, other in combinations(points, 2))
+
+    def _attach(self, env: Any) -> None:
+        """Look model and data up again: an environment may have compiled new ones."""
+        import mujoco
+
+        found = physics_of(env)
+        model: Any
+        model, self._data = found or (None, None)
+        if model is None or (model.nq, model.nv, model.nu) != self.arm.size:
+            raise EnvironmentFault(
+                "hands: the MuJoCo model of this episode is another than the one that was looked at; make the"
+                " environment keep its joints and actuators"
+            )
+        if model is not self._model:
+            self._model, self._own = model, mujoco.MjData(model)
+            self._hand_jacobian, self._inertia = np.zeros((6, model.nv)), np.zeros((model.nv, model.nv))
+        # Views stay those of the data; each look-up in a MuJoCo data makes a new one, 0.3 µs.
+        data, own = self._data, self._own
+        self._qpos, self._qvel, self._own_qpos = data.qpos, data.qvel, own.qpos
+        self._forces = (data.qfrc_bias, data.qfrc_spring, data.qfrc_gravcomp)
+        self._ctrl, self._act = data.ctrl, data.act
+        self._places = (own.site_xpos, own.site_xmat), (own.xpos, own.xmat)
+        self._jacobian_of = mujoco.mj_jacSite, mujoco.mj_jacBody
+        self._mujoco = mujoco
+
+    def _look(self) -> None:
+        """Compute where the hands are now."""
+        self._own_qpos[:] = self._qpos
+        if self._model.nmocap:
+            self._own.mocap_pos[:], self._own.mocap_quat[:] = self._data.mocap_pos, self._data.mocap_quat
+        self._mujoco.mj_kinematics(self._model, self._own)
+        self._mujoco.mj_comPos(self._model, self._own)
+        self._seen = True
+
+    def _pose(self, hand: HandModel) -> tuple[Array, Array]:
+        """Return a hand's position, (3,), and orientation, (3, 3)."""
+        positions, matrices = self._places[not hand.is_site]
+        return positions[hand.id], matrices[hand.id].reshape(3, 3)
+
+    def _solve(self, target: Array) -> Array:
+        """Return the step of the joints, (n,), by damped least squares within their limits."""
+        self._linearize(target)
+        jacobian, error, position = self._jacobian, self._error, self._qpos[self.arm.qpos]
+        step: Array = np.zeros(len(position))
+        if len(position) > len(error):
+            step = POSTURE * (self._posture - position)
+        low, high = self._low - position, self._high - position
+        fixed = step
+        for _ in range(3):  # each time joints that would leave their range are left out
+            change = jacobian.T @ np.linalg.solve(
+                jacobian @ jacobian.T + self._damping, error - self._jacobian @ fixed
+            )
+            step = fixed + change
+            outside = (step < low) | (step > high)
+            if not outside.any():
+                break
+            jacobian, fixed = np.where(outside, 0.0, jacobian), np.where(outside, step.clip(low, high), fixed)
+        step = step.clip(low, high)
+        largest = float(np.abs(step).max())
+        return step if largest <= JOINT_STEP else step * (JOINT_STEP / largest)
+
+    def _linearize(self, target: Array) -> None:
+        """Fill in the Jacobian and the error of all hands."""
+        dofs, columns, row = self.arm.dofs, self._hand_jacobian, 0
+        for hand, wanted in zip(self.arm.hands, target, strict=True):
+            position, matrix = self._pose(hand)
+            self._jacobian_of[not hand.is_site](self._model, self._own, columns[:3], columns[3:], hand.id)
+            moved = columns[:, dofs]
+            self._jacobian[row : row + 3] = moved[:3]
+            error = wanted[:3] - position
+            length = float(error @ error) ** 0.5
+            self._error[row : row + 3] = error if length <= ERROR else error * (ERROR / length)
+            if hand.rows > 3:
+                turn = wanted[3:].reshape(3, 3) @ matrix.T
+                if hand.rows == 4:
+                    self._jacobian[row + 3] = ORIENTATION * moved[5]
+                    self._error[row + 3] = ORIENTATION * _yaw(turn)
+                else:
+                    self._jacobian[row + 3 : row + 6] = ORIENTATION * moved[3:]
+                    half = ORIENTATION / 2
+                    self._error[row + 3] = half * (turn[2, 1] - turn[1, 2])
+                    self._error[row + 4] = half * (turn[0, 2] - turn[2, 0])
+                    self._error[row + 5] = half * (turn[1, 0] - turn[0, 1])
+            row += hand.rows
+
+    def _numbers(self, step: Array) -> Array:
+        """Return the raw action numbers, (k,), that make the joints take a step."""
+        arm, position = self.arm, self._qpos[self.arm.qpos]
+        bias, spring, gravity = self._forces
+        # What holds the arm up against gravity, without the damping of the joints, which keeps a servo steady.
+        force = (bias[arm.dofs] - spring[arm.dofs] - gravity[arm.dofs]) / arm.gear
+        hold = (force - arm.affine[1] - arm.gear * arm.affine[2] * position) / arm.affine[0]
+        move = self._gain * step
+        if self._motor.any():
+            # Computed torque, critically damped. The inertia is the environment's, one time step old at most.
+            self._mujoco.mj_fullM(self._model, self._inertia, self._data.qM)
+            wanted = self._bandwidth**2 * step - 2 * self._bandwidth * self._qvel[arm.dofs]
+            torque = self._inertia[arm.dofs[:, None], arm.dofs] @ wanted
+            move = np.where(self._motor, torque / (arm.gear * arm.affine[0]), move)
+        if self._integrates:
+            integrated = arm.integrated >= 0
+            hold = np.where(integrated, (hold - self._act[arm.integrated]) / arm.seconds, hold)
+            move = np.where(integrated, move / arm.seconds, move)
+        hold = hold - arm.offset
+        if not self._rates:
+            numbers: Array = arm.inverse @ (hold + move)
+            return numbers
+        hold = hold - np.where(arm.base == AFTER_CTRL, self._ctrl[arm.actuators], self._after_qpos * position)
+        still, moving = arm.inverse @ hold, arm.inverse @ move
+        # A rate that is too fast is made slower as a whole: a straight way stays straight.
+        low, high = arm.raw_low[arm.numbers], arm.raw_high[arm.numbers]
+        room = np.maximum(np.where(moving > 0, high - still, still - low), LEAST_ROOM * (high - low))
+        share = float((np.abs(moving) / np.maximum(room, TINY)).max())
+        return still + moving / max(share, 1.0)
+
+
+def _yaw(rotation: Array) -> float:
+    """Return the angle about the vertical axis that is nearest to a rotation, rad."""
+    return float(np.arctan2(rotation[1, 0] - rotation[0, 1], rotation[0, 0] + rotation[1, 1]))
