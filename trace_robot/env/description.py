@@ -14,9 +14,9 @@ from trace_robot.env.declaration import SUCCESS_FLAGS, Environment, Hand
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
 from trace_robot.env.guard import reset_values, step_values, time_limit
 from trace_robot.env.hands import arm_model
-from trace_robot.env.kinematics import STEPS, ArmModel
+from trace_robot.env.kinematics import STEPS
 from trace_robot.env.recording import physics_of
-from trace_robot.env.tracking import HandTracking, Tracking
+from trace_robot.env.tracking import ArmModel, HandTracking, Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError, unknown
 from trace_robot.fault import HANG_SECONDS
 from trace_robot.spec import Array, Field, HandSpec, TaskSpec

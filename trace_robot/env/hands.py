@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trace_robot.env.declaration import Environment, Hand
 from trace_robot.env.kinematics import (
-    MOTOR,
-    POSITION,
     REACH,
     TURN,
-    VELOCITY,
-    ArmModel,
     ArmTracking,
-    HandModel,
+    affine_of,
+    joint_of,
+    joints_behind,
+    joints_drawn,
+    joints_of,
+    kind_of,
 )
 from trace_robot.env.recording import ancestors
+from trace_robot.env.tracking import ArmModel, HandModel
 from trace_robot.errors import WorkspaceError, unknown
 from trace_robot.spec import Array, Field, HandSpec
 
@@ -79,7 +81,7 @@ class Response:
         states = probe.play(actions)
         reached = np.array([state[0] for state in states[2:]])
         reached -= np.array(actions[1:]) @ slope.T  # (steps, nu)
-        joints = [_joint_of(probe.model, i) for i in range(len(rest))]
+        joints = [joint_of(probe.model, i) for i in range(len(rest))]
         adr = probe.model.jnt_qposadr
         ctrl = np.array([state[0] for state in states[1:-1]])
         qpos = np.array(
@@ -134,7 +136,7 @@ def arm_model(declaration: Environment, probe: Probe) -> ArmModel:
                 " make the environment write data.ctrl once a step"
             )
     hands, fields, low, high, passed = _pose_action(declaration, found, chains, numbers, response, probe)
-    affine = np.array([_affine(model, i) for i in actuators]).T
+    affine = np.array([affine_of(model, i) for i in actuators]).T
     limits = np.array([model.jnt_range[j] if model.jnt_limited[j] else (-np.inf, np.inf) for j in joints]).T
     integrator = model.actuator_dyntype[actuators] == 1  # mjDYN_INTEGRATOR
     before = float(probe.data.time)
@@ -151,7 +153,7 @@ def arm_model(declaration: Environment, probe: Probe) -> ArmModel:
         affine=affine,
         gear=model.actuator_gear[actuators, 0].copy(),
         integrated=np.where(integrator, model.actuator_actadr[actuators], -1),
-        kinds=tuple(_kind(model, i) for i in actuators),
+        kinds=tuple(kind_of(model, i) for i in actuators),
         base=response.base[actuators],
         offset=response.offset[actuators],
         numbers=numbers,
@@ -214,12 +216,12 @@ def _chain(hand: Hand, is_site: bool, number: int, response: Response, probe: Pr
     """Return the joints between a hand and the root that the action drives."""
     model = probe.model
     body = int(model.site_bodyid[number]) if is_site else number
-    on_path = [j for each in ancestors(model, body) for j in _joints(model, each)]
+    on_path = [j for each in ancestors(model, body) for j in joints_of(model, each)]
     names = [probe.name("joint", joint) for joint in on_path]
     for declared in hand.joints:
         if declared not in names:
             raise WorkspaceError(f"hands: {hand.name!r}: {unknown('joint before the hand', declared, names)}")
-    acted = {_joint_of(model, i) for i in response.driven}
+    acted = {joint_of(model, i) for i in response.driven}
     chain = [
         joint
         for joint, name in zip(on_path, names, strict=True)
@@ -238,7 +240,7 @@ def _chain(hand: Hand, is_site: bool, number: int, response: Response, probe: Pr
 def _actuator(joint: int, response: Response, probe: Probe) -> int:
     """Return the one actuator of a joint that the action drives."""
     model = probe.model
-    driving = [i for i in response.driven if _joint_of(model, i) == joint]
+    driving = [i for i in response.driven if joint_of(model, i) == joint]
     if len(driving) > 1:
         names = " and ".join(repr(probe.name("actuator", i)) for i in driving)
         raise WorkspaceError(
@@ -246,7 +248,7 @@ def _actuator(joint: int, response: Response, probe: Probe) -> int:
             " needs one a joint; use pose=JointTracking(...)"
         )
     (number,) = driving
-    if not _kind(model, number):
+    if not kind_of(model, number):
         raise WorkspaceError(
             f"hands: actuator {probe.name('actuator', number)!r} of joint {probe.name('joint', joint)!r} is neither"
             " position, velocity nor motor; leave the joint out, joints=..., or use pose=JointTracking(...)"
@@ -291,7 +293,7 @@ def _pose_action(
         used |= set(grip.tolist())
         rows = 6 if len(chain) >= 6 else 4 if turn >= 0 else 3
         actuators = [_actuator(joint, response, probe) for joint in chain]
-        kinds = tuple(dict.fromkeys(_kind(model, i) for i in actuators))
+        kinds = tuple(dict.fromkeys(kind_of(model, i) for i in actuators))
         described = HandSpec(hand.name, hand.position, motion, turn, hand.yaw, gripper)
         hands.append(
             HandModel(
@@ -317,8 +319,8 @@ def _gripper(
 ) -> tuple[Array, str, Array]:
     """Return raw numbers, name and degrees of freedom of a hand's gripper, as declared or behind its last joint."""
     model, parts = probe.model, probe.spec.action
-    fingers = [joint for joint in _behind(model, chain) if joint not in arm]
-    moving = [i for i in response.driven if (drawn := _drawn(model, i)) and drawn <= {*fingers}]
+    fingers = [joint for joint in joints_behind(model, chain) if joint not in arm]
+    moving = [i for i in response.driven if (acted_on := joints_drawn(model, i)) and acted_on <= {*fingers}]
     if hand.gripper:
         part = next(part for part in parts if part.name == hand.gripper)
         numbers = list(range(part.start, part.stop))
@@ -331,7 +333,7 @@ def _gripper(
     else:
         numbers = [i for i in np.flatnonzero((response.slope[moving] != 0).any(0)).tolist() if i not in used]
     name = ", ".join(dict.fromkeys(p.name for p in parts for i in numbers if p.start <= i < p.stop))
-    drawn = sorted({joint for i in moving for joint in _drawn(model, i)})
+    drawn = sorted({joint for i in moving for joint in joints_drawn(model, i)})
     return np.array(numbers, int), name, model.jnt_dofadr[drawn].astype(int)
 
 
@@ -367,48 +369,3 @@ def _opening(arm: ArmModel, hand: HandModel, number: int, probe: Probe) -> float
             probe.step(raw)
         gaps.append(tracking.spread(hand))
     return float(np.sign(gaps[1] - gaps[0])) if abs(gaps[1] - gaps[0]) > MOVED else 0.0
-
-
-def _joints(model: Any, body: int) -> range:
-    first = int(model.body_jntadr[body])
-    return range(first, first + int(model.body_jntnum[body]))
-
-
-def _behind(model: Any, chain: Sequence[int]) -> list[int]:
-    """Return the joints of the bodies that hang on the last joint of a chain."""
-    last = int(model.jnt_bodyid[chain[-1]])
-    return [j for j in range(model.njnt) if last in ancestors(model, int(model.jnt_bodyid[j]))]
-
-
-def _joint_of(model: Any, actuator: int) -> int:
-    """Return the hinge or slide joint that an actuator acts on directly, -1 for none."""
-    joint = int(model.actuator_trnid[actuator, 0])
-    direct = model.actuator_trntype[actuator] in (0, 1)  # mjTRN_JOINT, mjTRN_JOINTINPARENT
-    return joint if direct and model.jnt_type[joint] in (2, 3) else -1  # mjJNT_SLIDE, mjJNT_HINGE
-
-
-def _drawn(model: Any, actuator: int) -> set[int]:
-    """Return the joints that an actuator acts on, directly or by a fixed tendon."""
-    if model.actuator_trntype[actuator] != 3:  # mjTRN_TENDON
-        return {joint} if (joint := _joint_of(model, actuator)) >= 0 else set()
-    tendon = int(model.actuator_trnid[actuator, 0])
-    first = int(model.tendon_adr[tendon])
-    wraps = range(first, first + int(model.tendon_num[tendon]))
-    return {int(model.wrap_objid[i]) for i in wraps if model.wrap_type[i] == 1}  # mjWRAP_JOINT
-
-
-def _affine(model: Any, actuator: int) -> tuple[float, float, float, float]:
-    """Return gain, and bias of nothing, of length and of velocity, of an actuator."""
-    biased = model.actuator_biastype[actuator] == 1  # mjBIAS_AFFINE
-    constant, length, velocity = model.actuator_biasprm[actuator, :3].tolist() if biased else (0.0, 0.0, 0.0)
-    return float(model.actuator_gainprm[actuator, 0]), constant, length, velocity
-
-
-def _kind(model: Any, actuator: int) -> str:
-    """Return POSITION, VELOCITY or MOTOR, "" for any other."""
-    gain, _, length, velocity = _affine(model, actuator)
-    # A fixed gain, an affine bias or none, and no activation or one of an integrator or a filter: no muscles.
-    plain = not model.actuator_gaintype[actuator] and model.actuator_biastype[actuator] <= 1
-    if not plain or model.actuator_dyntype[actuator] > 3 or not gain or not model.actuator_gear[actuator, 0]:
-        return ""
-    return POSITION if length else VELOCITY if velocity else MOTOR

@@ -8,16 +8,26 @@ Limits are kept here by leaving a joint that meets one out of the solve.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from trace_robot.env.recording import ancestors, physics_of
+from trace_robot.env.tracking import (
+    ABSOLUTE,
+    AFTER_CTRL,
+    AFTER_QPOS,
+    MOTOR,
+    POSITION,
+    VELOCITY,
+    ArmModel,
+    HandModel,
+)
 from trace_robot.errors import EnvironmentFault
-from trace_robot.spec import Array, Field, HandSpec, TaskSpec
+from trace_robot.spec import Array, Field, TaskSpec
 
 REACH = 0.5  # meters of a decision at most, on each axis, as HandTracking has it
 TURN = 1.0  # rad of a decision at most
@@ -25,108 +35,20 @@ STEPS = 20  # simulator steps of a decision at most
 LEAST = 4  # simulator steps of a decision at least where there is a gripper: it must start to move
 NEAR, NEAR_TURN = 0.005, 0.05  # meters on each axis and rad from the target at which a decision may end
 STILL = 0.001  # change of a finger joint in a step below which it rests, meters or rad
-DAMPING = (
-    0.03  # of least squares, meters a rad: about a tenth of what a joint of a tabletop arm moves its hand
-)
-ERROR = 0.1  # meters of error that one solve looks at: the Jacobian is of here
+# Of least squares, meters a rad and rad a rad. A joint of a tabletop arm moves its hand 0.1 to 0.5 m a rad. The square
+# of their ratio is what a rad of orientation weighs against a meter: where not both can be had, the position is.
+DAMPING, TURN_DAMPING = 0.01, 0.3
+ERROR, TURN_ERROR = 0.1, 0.1  # meters and rad of error that one solve looks at: the Jacobian is of here
 JOINT_STEP = 0.3  # rad or meters of a joint in one solve at most
-ORIENTATION = 0.2  # meters that weigh as much as one rad of orientation
 POSTURE = 0.05  # part of the way back to the posture of the reset, in the null space, in a step
+STUCK = 0.1  # part of the error below which a solve that removes less has found a stretched arm
+BEND = 0.03  # rad or meters that each joint is then bent
 MARGIN = 0.01  # of a joint's range, kept from its limits
 RATE = 0.4  # part of the error that a velocity removes in a step; 1 overshoots with any lag of the servo
 LEAST_ROOM = 0.05  # part of the range of an action number that a motion may use where gravity needs the rest
 TINY = 1e-9
 BANDWIDTH = 0.4  # of torque control, rad a step: twice that is the damping, and 1 is its limit of stability
 FASTEST = 25.0  # rad/s of torque control's bandwidth at most
-ABSOLUTE, AFTER_CTRL, AFTER_QPOS = range(
-    3
-)  # what an action is added to: nothing, data.ctrl, the joint's position
-POSITION, VELOCITY, MOTOR = "position", "velocity", "motor"
-
-
-@dataclass(frozen=True, slots=True)
-class HandModel:
-    """What moves one hand, in MuJoCo's ids.
-
-    Attributes:
-        spec: the hand in the terms of an action in mode "pose".
-        is_site: whether the hand is a site, else a body.
-        id: of the site or body.
-        rows: 3 for position alone, 4 with the turn about the vertical axis, 6 with the whole orientation.
-        joints: how many move it.
-        kinds: of actuators that drive these.
-        fingers: (f,) degrees of freedom of its fingers.
-        grip: (g,) indices of raw action numbers of its gripper.
-        signs: (g,) of these against the number of the gripper.
-        gripper: name of the raw action part, for people.
-    """
-
-    spec: HandSpec
-    is_site: bool
-    id: int
-    rows: int
-    joints: int
-    kinds: tuple[str, ...]
-    fingers: Array
-    grip: Array
-    signs: Array
-    gripper: str = ""
-
-    def __str__(self) -> str:
-        kinds = " and ".join(self.kinds)
-        text = f"hand {self.spec.name!r}: inverse kinematics over {self.joints} joints by {kinds} actuators"
-        return f"{text}, gripper {self.gripper!r}, opens {self.spec.opens:+g}" if self.gripper else text
-
-
-@dataclass(frozen=True, slots=True)
-class ArmModel:
-    """All that inverse kinematics needs to know of an environment; n joints, k action numbers.
-
-    Attributes:
-        hands: that it moves.
-        fields: of an action in mode "pose".
-        low: lower bounds of such an action.
-        high: upper bounds, likewise.
-        qpos: (n,) indices of the joints in ``qpos``.
-        dofs: (n,) indices in ``qvel``.
-        limits: (2, n) of the joints, infinite for none.
-        actuators: (n,) ids.
-        affine: (4, n) of each actuator: gain, and the bias of nothing, of length and of velocity.
-        gear: (n,) of each actuator.
-        integrated: (n,) indices in ``act`` of actuators that integrate their input, -1 for others.
-        kinds: (n,) of the actuators.
-        base: (n,) what an action is added to, such as ABSOLUTE.
-        offset: (n,) of the actuators' inputs for an action of zeros.
-        numbers: (k,) indices of the raw action that move the joints.
-        inverse: (k, n) change of these for a change of the actuators' inputs.
-        raw_low: (raw_dim,) bounds of the raw action.
-        raw_high: (raw_dim,) likewise.
-        passed: (2, p) indices of an action and of the raw action, of numbers that no hand uses.
-        seconds: of a simulator step.
-        size: numbers of positions, velocities and actuators of the model, to know it again.
-    """
-
-    hands: tuple[HandModel, ...]
-    fields: tuple[Field, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    qpos: Array
-    dofs: Array
-    limits: Array
-    actuators: Array
-    affine: Array
-    gear: Array
-    integrated: Array
-    kinds: tuple[str, ...]
-    base: Array
-    offset: Array
-    numbers: Array
-    inverse: Array
-    raw_low: Array
-    raw_high: Array
-    passed: Array
-    seconds: float
-    size: tuple[int, int, int]
 
 
 class ArmTracking:
@@ -143,10 +65,15 @@ class ArmTracking:
         """Use what was found of an environment."""
         self.arm = arm
         self.least = LEAST if any(hand.grip.size for hand in arm.hands) else 1
-        rows = sum(hand.rows for hand in arm.hands)
-        self._jacobian, self._error = np.zeros((rows, len(arm.dofs))), np.zeros(rows)
-        self._damping = DAMPING**2 * np.eye(rows)
-        self._posture: Array = np.zeros(len(arm.dofs))
+        # Rows of all hands' positions, then of what is held or turned besides.
+        joints, moved, turned = len(arm.dofs), 3 * len(arm.hands), sum(hand.rows - 3 for hand in arm.hands)
+        self._jacobian, self._error = np.zeros((moved + turned, joints)), np.zeros(moved + turned)
+        self._moved = moved
+        self._damping = np.diag([DAMPING**2] * moved + [TURN_DAMPING**2] * turned)
+        self._redundant = joints > moved + turned
+        self._at, self._dofs, self._numbered = _slice(arm.qpos), _slice(arm.dofs), _slice(arm.numbers)
+        self._zeros: Array = np.zeros(joints)
+        self._posture: Array = self._zeros
         self._orientations: Array = np.zeros((len(arm.hands), 3, 3))
         self._model: Any = None
         self._data: Any = None
@@ -157,6 +84,7 @@ class ArmTracking:
         # Change of an actuator's input for a step of its joint: of its position, and of the velocity of that step.
         servo = arm.affine[2] + arm.affine[3] * RATE / arm.seconds
         self._gain = -arm.gear * servo / arm.affine[0]
+        self._torques = MOTOR in arm.kinds
         self._integrates = bool((arm.integrated >= 0).any())
         self._rates = VELOCITY in arm.kinds or self._integrates or bool((arm.base != ABSOLUTE).any())
         self._after_qpos = (arm.base == AFTER_QPOS).astype(float)
@@ -223,7 +151,7 @@ class ArmTracking:
         self._seen = False
         arm = self.arm
         raw = np.zeros(len(arm.raw_low))
-        raw[arm.numbers] = self._numbers(self._solve(target))
+        raw[self._numbered] = self._numbers(self._solve(target))
         if arm.passed.size:
             raw[arm.passed[1]] = action[arm.passed[0]]
         for hand in arm.hands:
@@ -306,62 +234,82 @@ class ArmTracking:
     def _solve(self, target: Array) -> Array:
         """Return the step of the joints, (n,), by damped least squares within their limits."""
         self._linearize(target)
-        jacobian, error, position = self._jacobian, self._error, self._qpos[self.arm.qpos]
-        step: Array = np.zeros(len(position))
-        if len(position) > len(error):
-            step = POSTURE * (self._posture - position)
+        position, moved = self._qpos[self._at], self._moved
         low, high = self._low - position, self._high - position
-        fixed = step
-        for _ in range(3):  # each time joints that would leave their range are left out
-            change = jacobian.T @ np.linalg.solve(
-                jacobian @ jacobian.T + self._damping, error - self._jacobian @ fixed
-            )
-            step = fixed + change
-            outside = (step < low) | (step > high)
-            if not outside.any():
-                break
-            jacobian, fixed = np.where(outside, 0.0, jacobian), np.where(outside, step.clip(low, high), fixed)
-        step = step.clip(low, high)
-        largest = float(np.abs(step).max())
+        wanted = POSTURE * (self._posture - position) if self._redundant else self._zeros
+        step = self._step(wanted, low, high, None)
+        error = self._error[:moved]
+        size = float(error @ error)
+        if size > NEAR**2 and error @ (self._jacobian[:moved] @ step) < STUCK * size:
+            # A stretched arm: no joint moves the hand towards its base, and the solve alone would stay there. Where
+            # the joints are bent towards the middles of their ranges, they can.
+            bend = np.minimum(np.maximum((low + high) / 2, -BEND), BEND)
+            step = self._step(np.where(np.isfinite(bend), bend, 0.0), low, high, moved)
+        largest = max(step.max(), -step.min())
         return step if largest <= JOINT_STEP else step * (JOINT_STEP / largest)
+
+    def _step(self, wanted: Array, low: Array, high: Array, rows: int | None) -> Array:
+        """Return the least change to a wanted step of the joints that removes the error.
+
+        Args:
+            wanted: (n,) step of the joints.
+            low: (n,) the joints' limits from where they are.
+            high: (n,) likewise.
+            rows: how many of the error count, None for all.
+        """
+        whole, error, damping = self._jacobian[:rows], self._error[:rows], self._damping[:rows, :rows]
+        jacobian = whole
+        for _ in range(3):  # each time joints that would leave their range are left out
+            missing = np.linalg.solve(jacobian @ jacobian.T + damping, error - whole @ wanted)
+            step: Array = wanted + missing @ jacobian
+            kept: Array = np.minimum(np.maximum(step, low), high)
+            outside = kept != step
+            if True not in outside.tolist():  # outside.any() takes 2 µs
+                break
+            jacobian, wanted = np.where(outside, 0.0, jacobian), np.where(outside, kept, wanted)
+        return kept
 
     def _linearize(self, target: Array) -> None:
         """Fill in the Jacobian and the error of all hands."""
-        dofs, columns, row = self.arm.dofs, self._hand_jacobian, 0
+        columns, row, turn = self._hand_jacobian, 0, self._moved
         for hand, wanted in zip(self.arm.hands, target, strict=True):
             position, matrix = self._pose(hand)
             self._jacobian_of[not hand.is_site](self._model, self._own, columns[:3], columns[3:], hand.id)
-            moved = columns[:, dofs]
+            moved = columns[:, self._dofs]
             self._jacobian[row : row + 3] = moved[:3]
             error = wanted[:3] - position
             length = float(error @ error) ** 0.5
             self._error[row : row + 3] = error if length <= ERROR else error * (ERROR / length)
+            row += 3
             if hand.rows > 3:
-                turn = wanted[3:].reshape(3, 3) @ matrix.T
+                left = (wanted[3:].reshape(3, 3) @ matrix.T).tolist()
                 if hand.rows == 4:
-                    self._jacobian[row + 3] = ORIENTATION * moved[5]
-                    self._error[row + 3] = ORIENTATION * _yaw(turn)
+                    self._jacobian[turn] = moved[5]
+                    self._error[turn] = max(-TURN_ERROR, min(TURN_ERROR, _yaw(left)))
                 else:
-                    self._jacobian[row + 3 : row + 6] = ORIENTATION * moved[3:]
-                    half = ORIENTATION / 2
-                    self._error[row + 3] = half * (turn[2, 1] - turn[1, 2])
-                    self._error[row + 4] = half * (turn[0, 2] - turn[2, 0])
-                    self._error[row + 5] = half * (turn[1, 0] - turn[0, 1])
-            row += hand.rows
+                    self._jacobian[turn : turn + 3] = moved[3:]
+                    (_, xy, xz), (yx, _, yz), (zx, zy, _) = left
+                    # Half of it is the axis times the sine of the angle.
+                    x, y, z = zy - yz, xz - zx, yx - xy
+                    share = min(0.5, TURN_ERROR / (math.sqrt(x * x + y * y + z * z) or 1.0))
+                    self._error[turn : turn + 3] = share * x, share * y, share * z
+                turn += hand.rows - 3
 
     def _numbers(self, step: Array) -> Array:
         """Return the raw action numbers, (k,), that make the joints take a step."""
-        arm, position = self.arm, self._qpos[self.arm.qpos]
+        arm, dofs, position = self.arm, self._dofs, self._qpos[self._at]
         bias, spring, gravity = self._forces
         # What holds the arm up against gravity, without the damping of the joints, which keeps a servo steady.
-        force = (bias[arm.dofs] - spring[arm.dofs] - gravity[arm.dofs]) / arm.gear
+        force = (bias[dofs] - spring[dofs] - gravity[dofs]) / arm.gear
         hold = (force - arm.affine[1] - arm.gear * arm.affine[2] * position) / arm.affine[0]
         move = self._gain * step
-        if self._motor.any():
+        if self._torques:
             # Computed torque, critically damped. The inertia is the environment's, one time step old at most.
             self._mujoco.mj_fullM(self._model, self._inertia, self._data.qM)
-            wanted = self._bandwidth**2 * step - 2 * self._bandwidth * self._qvel[arm.dofs]
-            torque = self._inertia[arm.dofs[:, None], arm.dofs] @ wanted
+            wanted = self._bandwidth**2 * step - 2 * self._bandwidth * self._qvel[dofs]
+            # Damping of the joints is fed forward for the wanted velocity: cancelled, it could not steady anything.
+            damping = self._model.dof_damping[dofs] * self._bandwidth / 2
+            torque = self._inertia[arm.dofs[:, None], arm.dofs] @ wanted + damping * step
             move = np.where(self._motor, torque / (arm.gear * arm.affine[0]), move)
         if self._integrates:
             integrated = arm.integrated >= 0
@@ -369,17 +317,70 @@ class ArmTracking:
             move = np.where(integrated, move / arm.seconds, move)
         hold = hold - arm.offset
         if not self._rates:
-            numbers: Array = arm.inverse @ (hold + move)
-            return numbers
+            absolute: Array = arm.inverse @ (hold + move)
+            return absolute
         hold = hold - np.where(arm.base == AFTER_CTRL, self._ctrl[arm.actuators], self._after_qpos * position)
         still, moving = arm.inverse @ hold, arm.inverse @ move
         # A rate that is too fast is made slower as a whole: a straight way stays straight.
         low, high = arm.raw_low[arm.numbers], arm.raw_high[arm.numbers]
         room = np.maximum(np.where(moving > 0, high - still, still - low), LEAST_ROOM * (high - low))
         share = float((np.abs(moving) / np.maximum(room, TINY)).max())
-        return still + moving / max(share, 1.0)
+        rates: Array = still + moving / max(share, 1.0)
+        return rates
 
 
-def _yaw(rotation: Array) -> float:
+def _yaw(rotation: Any) -> float:
     """Return the angle about the vertical axis that is nearest to a rotation, rad."""
-    return float(np.arctan2(rotation[1, 0] - rotation[0, 1], rotation[0, 0] + rotation[1, 1]))
+    return math.atan2(rotation[1][0] - rotation[0][1], rotation[0][0] + rotation[1][1])
+
+
+def _slice(indices: Array) -> Any:
+    """Return consecutive indices as a slice: a view costs a third of what an indexed copy does."""
+    first = int(indices[0])
+    run = slice(first, first + len(indices))
+    return run if indices.tolist() == list(range(first, run.stop)) else indices
+
+
+def joints_of(model: Any, body: int) -> range:
+    first = int(model.body_jntadr[body])
+    return range(first, first + int(model.body_jntnum[body]))
+
+
+def joints_behind(model: Any, chain: Sequence[int]) -> list[int]:
+    """Return the joints of the bodies that hang on the last joint of a chain."""
+    last = int(model.jnt_bodyid[chain[-1]])
+    return [j for j in range(model.njnt) if last in ancestors(model, int(model.jnt_bodyid[j]))]
+
+
+def joint_of(model: Any, actuator: int) -> int:
+    """Return the hinge or slide joint that an actuator acts on directly, -1 for none."""
+    joint = int(model.actuator_trnid[actuator, 0])
+    direct = model.actuator_trntype[actuator] in (0, 1)  # mjTRN_JOINT, mjTRN_JOINTINPARENT
+    return joint if direct and model.jnt_type[joint] in (2, 3) else -1  # mjJNT_SLIDE, mjJNT_HINGE
+
+
+def joints_drawn(model: Any, actuator: int) -> set[int]:
+    """Return the joints that an actuator acts on, directly or by a fixed tendon."""
+    if model.actuator_trntype[actuator] != 3:  # mjTRN_TENDON
+        return {joint} if (joint := joint_of(model, actuator)) >= 0 else set()
+    tendon = int(model.actuator_trnid[actuator, 0])
+    first = int(model.tendon_adr[tendon])
+    wraps = range(first, first + int(model.tendon_num[tendon]))
+    return {int(model.wrap_objid[i]) for i in wraps if model.wrap_type[i] == 1}  # mjWRAP_JOINT
+
+
+def affine_of(model: Any, actuator: int) -> tuple[float, float, float, float]:
+    """Return gain, and bias of nothing, of length and of velocity, of an actuator."""
+    biased = model.actuator_biastype[actuator] == 1  # mjBIAS_AFFINE
+    constant, length, velocity = model.actuator_biasprm[actuator, :3].tolist() if biased else (0.0, 0.0, 0.0)
+    return float(model.actuator_gainprm[actuator, 0]), constant, length, velocity
+
+
+def kind_of(model: Any, actuator: int) -> str:
+    """Return POSITION, VELOCITY or MOTOR, "" for any other."""
+    gain, _, length, velocity = affine_of(model, actuator)
+    # A fixed gain, an affine bias or none, and no activation or one of an integrator or a filter: no muscles.
+    plain = not model.actuator_gaintype[actuator] and model.actuator_biastype[actuator] <= 1
+    if not plain or model.actuator_dyntype[actuator] > 3 or not gain or not model.actuator_gear[actuator, 0]:
+        return ""
+    return POSITION if length else VELOCITY if velocity else MOTOR
