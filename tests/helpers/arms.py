@@ -30,6 +30,8 @@ FINGERS = """<body name="left" pos="0.04 0.01 0">
   <geom size="0.008" mass="0.02" {g}/></body>
  <body name="right" pos="0.04 -0.01 0"><joint name="right" type="slide" axis="0 -1 0" range="0 0.03" damping="5"/>
   <geom size="0.008" mass="0.02" {g}/></body><site name="tip" pos="0.04 0 0"/>"""
+# Of each finger an actuator.
+TWO = "".join(f'<position joint="{j}" kp="50" ctrlrange="0 0.03"/>' for j in ("left", "right"))
 NO_CONTACT = 'contype="0" conaffinity="0"'
 JOINTS = ("turn", "shoulder", "elbow", "wrist")
 
@@ -43,22 +45,24 @@ def model_of(bodies: str, actuators: str) -> Any:
     )
 
 
-def four_joints(kind: str, prefix: str = "", x: float = 0.0) -> tuple[str, str]:
+def four_joints(kind: str, prefix: str = "", x: float = 0.0, fingers: str = "") -> tuple[str, str]:
     """Return bodies and actuators of an arm of four joints.
 
     Args:
         kind: of the actuators: "position", "velocity" or "motor".
         prefix: of all names.
         x: of the base, meters.
+        fingers: actuators of two fingers; "" for none.
     """
     attributes = {
         "position": 'kp="60" kv="6" ctrlrange="-3 3"',
         "velocity": 'kv="20" ctrlrange="-1.5 1.5"',
         "motor": 'ctrlrange="-10 10"',
     }[kind]
-    body = CHAIN.format(p=prefix, x=x, g=NO_CONTACT, more=TIP.format(p=prefix))
+    more = f'<body pos="0.06 0 0">{FINGERS.format(g=NO_CONTACT)}</body>' if fingers else TIP.format(p=prefix)
+    body = CHAIN.format(p=prefix, x=x, g=NO_CONTACT, more=more)
     drives = "".join(f'<{kind} name="{prefix}{j}" joint="{prefix}{j}" {attributes}/>' for j in JOINTS)
-    return body, drives
+    return body, drives + fingers
 
 
 def six_joints(fingers: str) -> tuple[str, str]:

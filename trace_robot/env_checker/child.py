@@ -213,7 +213,7 @@ def _start(env: Any, seed: int) -> bytes:
 
 def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iterator[Finding]:
     """Yield a line for each hand, in the control mode that is used where none is asked for."""
-    from trace_robot.env.registry import controls, make
+    from trace_robot.env.registry import make, usual_control
 
     for hand in spec.hands if not getattr(env.unwrapped, "hands", ()) else ():
         numbers = f"the action's numbers {hand.motion} to {hand.motion + 2} move it"
@@ -222,7 +222,7 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
         )
         yield Finding("hands", "good", f"hand {hand.name!r}: {numbers}{gripper}")
     try:
-        usual = options.get("control") or controls(name)[0]
+        usual = options.get("control") or usual_control(name, "pose")
         posed = env if usual == spec.control else make(name, **{**options, "control": usual})
         yield from (Finding("hands", "good", text) for text in getattr(posed.unwrapped, "hands", ()))
         if posed is not env:
