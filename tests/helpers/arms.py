@@ -36,12 +36,18 @@ NO_CONTACT = 'contype="0" conaffinity="0"'
 JOINTS = ("turn", "shoulder", "elbow", "wrist")
 
 
-def model_of(bodies: str, actuators: str) -> Any:
-    """Return a MuJoCo model with a goal site, of time step 2 ms."""
+def model_of(bodies: str, actuators: str, more: str = "") -> Any:
+    """Return a MuJoCo model with a goal site, of time step 2 ms.
+
+    Args:
+        bodies: MJCF of its bodies.
+        actuators: of its actuators.
+        more: sections before the actuators.
+    """
     return mujoco.MjModel.from_xml_string(
         '<mujoco><compiler angle="radian"/><option timestep="0.002" integrator="implicitfast"/><default>'
         '<joint damping="0.2" armature="0.02" limited="true"/></default><worldbody>'
-        f'{bodies}<site name="goal"/></worldbody><actuator>{actuators}</actuator></mujoco>'
+        f'{bodies}<site name="goal"/></worldbody>{more}<actuator>{actuators}</actuator></mujoco>'
     )
 
 
