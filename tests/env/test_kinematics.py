@@ -300,7 +300,8 @@ def test_without_a_model_the_remedy_is_a_part_of_the_action() -> None:
 
 def test_a_gripper_by_a_tendon_is_found_and_the_sign_that_opens_is_measured() -> None:
     body, drives = four_joints("position", fingers=" ")
-    drives += '<general name="jaws" tendon="jaws" ctrlrange="0 255" gainprm="-0.0235" biasprm="6 -200" biastype="affine"/>'
+    law = 'gainprm="-0.0235" biasprm="6 -200" biastype="affine"'
+    drives += f'<general name="jaws" tendon="jaws" ctrlrange="0 255" {law}/>'
     model = model_of(body, drives, TENDON)
     env = made(arm(model, hold=False))
     assert env.hands == (

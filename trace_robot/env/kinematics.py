@@ -38,8 +38,8 @@ STILL = 0.001  # change of a finger joint in a step below which it rests, meters
 # Of least squares, meters a rad and rad a rad. A joint of a tabletop arm moves its hand 0.1 to 0.5 m a rad. The square
 # of their ratio is what a rad of orientation weighs against a meter: where not both can be had, the position is.
 DAMPING, TURN_DAMPING = 0.01, 0.3
-ERROR, TURN_ERROR = 0.1, 0.1  # meters and rad of error that one solve looks at: the Jacobian is of here
-JOINT_STEP = 0.3  # rad or meters of a joint in one solve at most
+ERROR, TURN_ERROR = 0.1, 0.2  # meters and rad of error that one solve looks at: the Jacobian is of here
+JOINT_STEP, JOINT_SPEED = 0.3, 3.0  # rad or meters of a joint in one solve at most, and a second
 POSTURE = 0.05  # part of the way back to the posture of the reset, in the null space, in a step
 STUCK = 0.1  # part of the error below which a solve that removes less has found a stretched arm
 BEND = 0.03  # rad or meters that each joint is then bent
@@ -48,6 +48,7 @@ RATE = 0.4  # part of the error that a velocity removes in a step; 1 overshoots 
 LEAST_ROOM = 0.05  # part of the range of an action number that a motion may use where gravity needs the rest
 TINY = 1e-9
 BANDWIDTH = 0.4  # of torque control, rad a step: twice that is the damping, and 1 is its limit of stability
+LOOSE = 0.5  # stiffness of a servo, inertia over a squared step, up to which its joint hardly moves in a step
 FASTEST = 25.0  # rad/s of torque control's bandwidth at most
 
 
@@ -80,14 +81,11 @@ class ArmTracking:
         self._seen = False
         ranges = np.where(np.isfinite(arm.limits).all(0), arm.limits[1] - arm.limits[0], 0.0)
         self._low, self._high = arm.limits[0] + MARGIN * ranges, arm.limits[1] - MARGIN * ranges
-        self._motor = np.array([kind == MOTOR for kind in arm.kinds])
-        # Change of an actuator's input for a step of its joint: of its position, and of the velocity of that step.
-        servo = arm.affine[2] + arm.affine[3] * RATE / arm.seconds
-        self._gain = -arm.gear * servo / arm.affine[0]
-        self._torques = MOTOR in arm.kinds
+        self._effect = arm.gear * arm.affine[0]
         self._integrates = bool((arm.integrated >= 0).any())
         self._rates = VELOCITY in arm.kinds or self._integrates or bool((arm.base != ABSOLUTE).any())
         self._after_qpos = (arm.base == AFTER_QPOS).astype(float)
+        self._most = min(JOINT_STEP, JOINT_SPEED * arm.seconds / RATE)
         self._bandwidth = min(BANDWIDTH / arm.seconds, FASTEST)
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
@@ -208,6 +206,13 @@ class ArmTracking:
         if model is not self._model:
             self._model, self._own = model, mujoco.MjData(model)
             self._hand_jacobian, self._inertia = np.zeros((6, model.nv)), np.zeros((model.nv, model.nv))
+        arm, rate = self.arm, RATE / self.arm.seconds
+        # Torque for a step of a joint: what its servo gives, or more where that would be slower than RATE.
+        servo, brake = -(arm.gear**2) * arm.affine[2:]
+        self._brake = brake + model.dof_damping[arm.dofs]
+        self._torque = np.maximum(servo, rate * self._brake)
+        self._spring = servo * arm.seconds**2
+        self._diagonal = model.dof_Madr[arm.dofs]
         # Views stay those of the data; each look-up in a MuJoCo data makes a new one, 0.3 µs.
         data, own = self._data, self._own
         self._qpos, self._qvel, self._own_qpos = data.qpos, data.qvel, own.qpos
@@ -246,7 +251,7 @@ class ArmTracking:
             bend = np.minimum(np.maximum((low + high) / 2, -BEND), BEND)
             step = self._step(np.where(np.isfinite(bend), bend, 0.0), low, high, moved)
         largest = max(step.max(), -step.min())
-        return step if largest <= JOINT_STEP else step * (JOINT_STEP / largest)
+        return step if largest <= self._most else step * (self._most / largest)
 
     def _step(self, wanted: Array, low: Array, high: Array, rows: int | None) -> Array:
         """Return the least change to a wanted step of the joints that removes the error.
@@ -302,15 +307,17 @@ class ArmTracking:
         # What holds the arm up against gravity, without the damping of the joints, which keeps a servo steady.
         force = (bias[dofs] - spring[dofs] - gravity[dofs]) / arm.gear
         hold = (force - arm.affine[1] - arm.gear * arm.affine[2] * position) / arm.affine[0]
-        move = self._gain * step
-        if self._torques:
-            # Computed torque, critically damped. The inertia is the environment's, one time step old at most.
+        move = self._torque * step
+        inertia = self._data.qM[self._diagonal]  # the environment's, one time step old at most
+        loose = (self._brake < 2 * self._bandwidth * inertia) & (self._spring < LOOSE * inertia)
+        if True in loose.tolist():
+            # Computed torque, critically damped, where there is no servo, or one that is too loose to stop its joint.
             self._mujoco.mj_fullM(self._model, self._inertia, self._data.qM)
             wanted = self._bandwidth**2 * step - 2 * self._bandwidth * self._qvel[dofs]
-            # Damping of the joints is fed forward for the wanted velocity: cancelled, it could not steady anything.
-            damping = self._model.dof_damping[dofs] * self._bandwidth / 2
-            torque = self._inertia[arm.dofs[:, None], arm.dofs] @ wanted + damping * step
-            move = np.where(self._motor, torque / (arm.gear * arm.affine[0]), move)
+            # Damping is fed forward for the wanted velocity: cancelled, it could not steady anything.
+            forward = self._brake * (self._bandwidth / 2) * step
+            move = np.where(loose, self._inertia[arm.dofs[:, None], arm.dofs] @ wanted + forward, move)
+        move = move / self._effect
         if self._integrates:
             integrated = arm.integrated >= 0
             hold = np.where(integrated, (hold - self._act[arm.integrated]) / arm.seconds, hold)
