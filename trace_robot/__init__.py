@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trace_robot.env import Environment, HandTracking, JointTracking, Part, Transition, part, skip
+    from trace_robot.env import Environment, Hand, HandTracking, JointTracking, Part, Transition, part, skip
     from trace_robot.env.traced import TracedEnv, load_env
     from trace_robot.optimizers import (
         CMAES,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trace_robot.rollout.evaluate import evaluate
     from trace_robot.run.optimize import optimize, resume
     from trace_robot.settings import Result, Settings
-    from trace_robot.spec import Field, TaskSpec
+    from trace_robot.spec import Field, HandSpec, TaskSpec
     from trace_robot.store.history import History
     from trace_robot.trace import (
         Bounds,
@@ -59,6 +59,8 @@ __all__ = [
     "ExceptionNode",
     "ExecutionError",
     "Field",
+    "Hand",
+    "HandSpec",
     "HandTracking",
     "History",
     "JointTracking",
@@ -99,6 +101,7 @@ __all__ = [
 _HOMES = {
     "env": (
         "Environment",
+        "Hand",
         "HandTracking",
         "JointTracking",
         "Part",
@@ -145,6 +148,7 @@ _HOMES = {
     "spec": (
         "TaskSpec",
         "Field",
+        "HandSpec",
     ),
     "store.history": ("History",),
     "trace": (

@@ -8,8 +8,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from trace_robot import Field, TaskSpec
+from trace_robot import Field, HandSpec, TaskSpec
 from trace_robot.env.registry import describe
+from trace_robot.spec import hands_of
 
 
 def test_a_field_of_one_number_is_a_float_and_one_of_more_is_a_copy() -> None:
@@ -40,3 +41,36 @@ def test_a_spec_with_terms_read_from_json_equals_the_one_that_was_written() -> N
     push = Field("push", 0, 1)
     spec = TaskSpec("terms", "Do it.", (push,), (push,), 1, (-1.0,), (1.0,), 9, terms=("near", "far"))
     assert TaskSpec.from_data(json.loads(json.dumps(asdict(spec)))) == spec
+
+
+def test_a_spec_without_declared_hands_is_stored_without_them() -> None:
+    push = Field("push", 0, 1)
+    spec = TaskSpec("push", "Do it.", (push,), (push,), 1, (-1.0,), (1.0,), 9)
+    assert list(spec.to_data()) == [name for name in asdict(spec) if name != "hands"]
+
+
+def test_a_spec_with_hands_read_from_json_equals_the_one_that_was_written() -> None:
+    push = Field("push", 0, 1)
+    hands = (
+        HandSpec("left", "left_position", 0, turn=3, yaw="left_yaw"),
+        HandSpec("right", "right_position", 4),
+    )
+    spec = TaskSpec("push", "Do it.", (push,), (push,), 1, (-1.0,), (1.0,), 9, hands=hands)
+    assert TaskSpec.from_data(json.loads(json.dumps(spec.to_data()))) == spec
+    assert hands_of(spec) == hands
+
+
+@pytest.mark.parametrize(
+    ("positions", "size", "expected"),
+    [
+        (("hand", "goal"), 4, (HandSpec("hand", "hand", 0, gripper=3, opens=-1.0),)),
+        (("hand",), 4, ()),
+        (("hand", "goal"), 3, ()),
+    ],
+)
+def test_four_numbers_beside_two_positions_imply_a_hand_with_a_gripper(
+    positions: tuple[str, ...], size: int, expected: tuple[HandSpec, ...]
+) -> None:
+    push, bounds = Field("push", 0, size), (1.0,) * size
+    spec = TaskSpec("push", "Do it.", (push,), (push,), size, bounds, bounds, 9, positions=positions)
+    assert hands_of(spec) == expected

@@ -21,6 +21,7 @@ from trace_robot.env.guard import (
     step_values,
     truth,
 )
+from trace_robot.env.kinematics import ArmTracking
 from trace_robot.env.recording import StateRecorder
 from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, OrderError
@@ -43,6 +44,7 @@ class EnvSnapshot:
     steps: int
     decisions: int
     equipped: Mapping[str, Any] | None = None
+    arm: tuple[Array, Array] | None = None
 
 
 class EnvAdapter(gymnasium.Env[Array, Array]):
@@ -74,7 +76,8 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self.inner = env
         self._declaration = declaration
         self._observation_layout, self._action_layout = description.observation, description.action
-        self._tracking = declaration.pose if spec.control == "pose" else None
+        self._arm = None if description.arm is None else ArmTracking(description.arm)
+        self._tracking = self._arm or (declaration.pose if spec.control == "pose" else None)
         # The horizon of decisions ends an episode too, but tracked decisions take several simulator steps each.
         self._horizon = spec.simulator_steps or spec.horizon
         # Where nothing defines success, any of the usual entries does: some environments have one in the last step
@@ -138,6 +141,8 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             condition = int(self.np_random.integers(2**31)) if seed is None else seed
             physics = recording.simulation(self.inner.unwrapped)
             self._observation = self._equipped.start(condition, self._observation, physics)
+        if self._arm is not None:
+            self._arm.begin(self.inner.unwrapped)
         self._steps, self._decisions, self._in_episode = 0, 0, True
         self._flag_seen = not self._flag
         self._recorder.start(seed, self.record_states, self.task_spec.action_size + 1)
@@ -185,6 +190,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             self._steps,
             self._decisions,
             None if self._equipped is None else self._equipped.saved(),
+            None if self._arm is None else self._arm.saved(),
         )
 
     def restore(self, snapshot: EnvSnapshot) -> Array:
@@ -197,7 +203,14 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._steps, self._decisions = snapshot.steps, snapshot.decisions
         if self._equipped is not None and snapshot.equipped is not None:
             self._equipped.return_to(snapshot.equipped)
+        if self._arm is not None and snapshot.arm is not None:
+            self._arm.return_to(self.inner.unwrapped, snapshot.arm)
         return self._observation.copy()
+
+    @property
+    def hands(self) -> tuple[str, ...]:
+        """What moves each hand, as text for people; empty without inverse kinematics."""
+        return () if self._arm is None else tuple(map(str, self._arm.arm.hands))
 
     def scene(self) -> Scene | None:
         """Return what another process needs to draw this episode, None if nothing can."""

@@ -90,6 +90,40 @@ def skip(size: int = 1) -> Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Hand:
+    """A hand that an action moves, declared in ``Environment.hands``.
+
+    With ``motion`` the environment's own action moves it along x, y, z. Without, its joints are moved by inverse
+    kinematics of the MuJoCo model, which adds control mode "pose": an action is then a displacement in meters for each
+    hand, its turn and its gripper, and the numbers that no hand uses.
+
+    Attributes:
+        position: the observation part that is its position, (3,), meters, world frame.
+        name: of the hand, a Python name.
+        site: of the MuJoCo model, at the hand's position; found by that position where neither is given.
+        body: likewise, for a model without a site there.
+        motion: the action part of three numbers that move it along x, y, z; "" for inverse kinematics.
+        gripper: the action part of its gripper; found where left out without ``motion``.
+        opens: the sign of the gripper's number that opens it; None for what is measured without ``motion``, else -1.
+        turn: the action part that turns it about the vertical axis. Without ``motion`` any name, which asks for
+            such a number.
+        yaw: the observation part with that angle, one number, rad; without ``motion`` it asks for a turn as well.
+        joints: of the MuJoCo model, that move it; found where left out.
+    """
+
+    position: str = "tip_position"
+    name: str = "hand"
+    site: str = ""
+    body: str = ""
+    motion: str = ""
+    gripper: str = ""
+    opens: float | None = None
+    turn: str = ""
+    yaw: str = ""
+    joints: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Transition:
     """One step, as an ``Environment``'s own functions see it.
 
@@ -146,6 +180,8 @@ class Environment:
             world positions by name, for goals that it moves only when it draws itself.
         pose: a tracking controller, which adds control mode "pose" to "raw": an action is a target position.
         needs: the extra of trace-robot that installs what it needs.
+        hands: the hands that an action moves. Without ``Hand.motion`` they add control mode "pose" as well, by
+            inverse kinematics.
 
     Raises:
         WorkspaceError: a field has a value that cannot be right; the message names the field.
@@ -171,6 +207,7 @@ class Environment:
     marks: Callable[[Any], Mapping[str, Any]] | None = None
     pose: Tracking | None = None
     needs: str = ""
+    hands: Sequence[Hand] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id.strip():
@@ -188,8 +225,13 @@ class Environment:
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """The control modes: "pose" comes with a tracking controller."""
-        return ("raw",) if self.pose is None else ("pose", "raw")
+        """The control modes: "pose" comes with a tracking controller or inverse kinematics."""
+        return ("pose", "raw") if self.pose is not None or self.solves else ("raw",)
+
+    @property
+    def solves(self) -> bool:
+        """Whether inverse kinematics moves its hands."""
+        return bool(self.hands) and not self.hands[0].motion
 
 
 def _problems(declared: Environment) -> Iterator[str]:
@@ -219,6 +261,34 @@ def _problems(declared: Environment) -> Iterator[str]:
             yield f"{name} must be a tuple of names, got {names!r}"
     for name, parts in (("observation", declared.observation), ("action", declared.action)):
         yield from _part_problems(name, parts)
+    yield from _hand_problems(declared)
+
+
+def _hand_problems(declared: Environment) -> Iterator[str]:
+    hands = declared.hands
+    if isinstance(hands, str) or not isinstance(hands, Sequence):
+        yield f"hands must be a list of Hand(...), got {hands!r}"
+        return
+    for hand in hands:
+        if not isinstance(hand, Hand):
+            yield f"hands: each hand must be Hand(position, ...), got {hand!r}"
+            return
+        if not isinstance(hand.name, str) or not hand.name.isidentifier():
+            yield f"hands: the name of a hand must be a Python name such as 'left', got {hand.name!r}"
+        if hand.opens not in (None, 1, -1):
+            yield f"hands: opens of {hand.name!r} must be 1 or -1, got {hand.opens!r}"
+        if hand.site and hand.body:
+            yield f"hands: {hand.name!r} has site {hand.site!r} and body {hand.body!r}; leave one out"
+        unused = [name for name in ("site", "body", "joints") if getattr(hand, name)]
+        if hand.motion and unused:
+            yield f"hands: {hand.name!r} has motion, which needs no {' and no '.join(unused)}; leave out either"
+    names = [hand.name for hand in hands]
+    if len(set(names)) < len(names):
+        yield f"hands: each needs a name that no other has, got {', '.join(names)}"
+    if len({bool(hand.motion) for hand in hands}) == 2:
+        yield "hands: either all have motion, or none of them and inverse kinematics moves all"
+    if declared.solves and declared.pose is not None:
+        yield "pose and hands without motion both say what mode pose is; leave one out, or name the parts of motion"
 
 
 def _is_number(value: Any) -> bool:

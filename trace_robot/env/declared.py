@@ -66,6 +66,10 @@ class DeclaredPlugin:
         """Return the control modes of one environment."""
         return self._declaration(name).controls
 
+    def solves(self, name: str, /) -> bool:
+        """Return whether inverse kinematics moves an environment's hands."""
+        return self._declaration(name).solves
+
     def summary(self, name: str, /) -> tuple[str, str]:
         """Return task and success as declared, without making the environment."""
         from trace_robot.env.description import threshold_text

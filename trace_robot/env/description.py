@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from trace_robot.env.declaration import SUCCESS_FLAGS, Environment
+from trace_robot.env.declaration import SUCCESS_FLAGS, Environment, Hand
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
 from trace_robot.env.guard import reset_values, step_values, time_limit
-from trace_robot.env.tracking import Tracking
-from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
+from trace_robot.env.hands import arm_model
+from trace_robot.env.kinematics import STEPS
+from trace_robot.env.recording import physics_of
+from trace_robot.env.tracking import ArmModel, HandTracking, Tracking
+from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError, unknown
 from trace_robot.fault import HANG_SECONDS
-from trace_robot.spec import TaskSpec
+from trace_robot.spec import Array, Field, HandSpec, TaskSpec
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
 LOOKED_AT = 1000  # steps of the episode in which an entry of info for success is looked for
@@ -31,12 +35,14 @@ class EnvDescription:
         spec: what controllers, prompts and optimizers see of it.
         observation: how its observations become vectors.
         action: how vectors become its actions, in control mode "raw" whatever the mode of ``spec`` is.
+        arm: how inverse kinematics moves its hands, in control mode "pose" without ``Environment.pose``.
     """
 
     declaration: Environment
     spec: TaskSpec
     observation: ObservationLayout
     action: ActionLayout
+    arm: ArmModel | None = None
 
 
 def describe_env(
@@ -84,8 +90,17 @@ def describe_env(
         terms=tuple(declaration.terms),
         simulator_steps=horizon,
     )
+    hands = raw_hands(declaration, spec)
     if control == "pose" and declaration.pose is not None:
-        spec = _tracked(spec, declaration.pose)
+        spec = replace(_tracked(spec, declaration.pose), hands=tracked_hands(declaration, hands))
+    elif control == "pose":
+        arm = arm_model(declaration, Probe(env, spec, action, observation))
+        solved = tuple(hand.spec for hand in arm.hands)
+        options = {**spec.options, "decision_steps": STEPS}
+        spec = replace(spec, action=arm.fields, low=arm.low, high=arm.high, options=options, hands=solved)
+        return EnvDescription(declaration, spec, observation, action, arm)
+    else:
+        spec = replace(spec, hands=hands)
     return EnvDescription(declaration, spec, observation, action)
 
 
@@ -96,6 +111,78 @@ def _tracked(spec: TaskSpec, pose: Tracking) -> TaskSpec:
     # no option of ``make``.
     options = {**spec.options, "decision_steps": pose.steps}
     return replace(spec, action=fields, low=low, high=high, options=options)
+
+
+def raw_hands(declaration: Environment, raw: TaskSpec) -> tuple[HandSpec, ...]:
+    """Return the hands that the environment's own action moves, none with inverse kinematics.
+
+    Args:
+        declaration: its ``hands`` name parts of the observation and the action.
+        raw: the environment in mode "raw".
+
+    Raises:
+        WorkspaceError: a part that there is not, or one of another size.
+    """
+    observed, acted = ({part.name: part for part in parts} for parts in (raw.observation, raw.action))
+    for hand in declaration.hands:
+        where = f"hands: {hand.name!r}"
+        require_part(f"{where}: position", hand.position, observed, 3, "observation")
+        if hand.yaw:
+            require_part(f"{where}: yaw", hand.yaw, observed, 1, "observation")
+        if hand.motion:
+            require_part(f"{where}: motion", hand.motion, acted, 3, "action")
+        if hand.turn and hand.motion:
+            require_part(f"{where}: turn", hand.turn, acted, 1, "action")
+        if hand.gripper:
+            # The fingers of a joint-space arm may have a number each.
+            require_part(f"{where}: gripper", hand.gripper, acted, 1 if hand.motion else 0, "action")
+    if not declaration.hands or declaration.solves:
+        return ()
+    return tuple(_raw_hand(hand, acted) for hand in declaration.hands)
+
+
+def tracked_hands(declaration: Environment, hands: Sequence[HandSpec]) -> tuple[HandSpec, ...]:
+    """Return the hands of an action in mode "pose" with ``Environment.pose``.
+
+    ``HandTracking`` puts the displacement of its hand first and leaves the other numbers where they are. Any other
+    hand keeps its own units, so only the tracked one remains.
+
+    Args:
+        declaration: with a tracking controller.
+        hands: those of mode "raw".
+    """
+    pose = declaration.pose
+    if not isinstance(pose, HandTracking):
+        return ()
+    return tuple(replace(hand, motion=0) for hand in hands if hand.position == pose.hand and hand.motion == 0)
+
+
+def require_part(what: str, name: str, parts: Mapping[str, Field], size: int, kind: str) -> None:
+    """Check that a part is there and has a size.
+
+    Args:
+        what: names it, for the message.
+        name: of the part.
+        parts: those that there are.
+        size: how many numbers it must have; 0 for any.
+        kind: "observation" or "action".
+
+    Raises:
+        WorkspaceError: it is not, or has not.
+    """
+    if name not in parts:
+        raise WorkspaceError(f"{what}: {unknown(f'{kind} part', name, parts)}")
+    if size and parts[name].size != size:
+        raise WorkspaceError(
+            f"{what} must be an {kind} part of {size} number{'s' * (size > 1)}, got {name!r} of {parts[name].size};"
+            f" name the numbers with part(...) in {kind}"
+        )
+
+
+def _raw_hand(hand: Hand, acted: Mapping[str, Field]) -> HandSpec:
+    turn, gripper = (acted[name].start if name else -1 for name in (hand.turn, hand.gripper))
+    opens = -1.0 if hand.opens is None else float(hand.opens)
+    return HandSpec(hand.name, hand.position, acted[hand.motion].start, turn, hand.yaw, gripper, opens)
 
 
 def threshold_text(threshold: float) -> str:
@@ -155,3 +242,66 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
                 f"{type(env.unwrapped).__name__} fails in its first step: {kind}{error}"
             ) from error
     return None  # a later failure is one of an episode, and is reported as that
+
+
+class Probe:
+    """Episodes of an environment from one seed, to see what its actions do."""
+
+    def __init__(self, env: Any, raw: TaskSpec, action: ActionLayout, observation: ObservationLayout) -> None:
+        self._env, self._action, self._observation, self.spec = env, action, observation, raw
+        self.middle = (np.array(raw.low) + raw.high) / 2
+        self.half = (np.array(raw.high) - raw.low) / 2
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin the episode again, and look model and data up."""
+        with _blamed(self._env):
+            observation, _ = reset_values(self._env.reset(seed=0))
+        found = physics_of(self.inner)
+        if found is None:
+            raise WorkspaceError(
+                f"hands: {type(self.inner).__name__} shows no MuJoCo model (its attributes model and data), which"
+                " inverse kinematics needs; name the action part that moves the hand, motion=..., or use"
+                " pose=JointTracking(...)"
+            )
+        self.model, self.data = found
+        self.seen = self.spec.named(self._observation.flat(observation))
+
+    @property
+    def inner(self) -> Any:
+        """The environment, unwrapped."""
+        return self._env.unwrapped
+
+    def step(self, numbers: Array) -> None:
+        """Apply a raw action, whether the episode is over or not."""
+        within = np.clip(numbers, self.spec.low, self.spec.high)
+        with _blamed(self._env):
+            values = step_values(self._env.step(self._action.action(within.astype(np.float32))))
+        self.seen = self.spec.named(self._observation.flat(values[0]))
+
+    def play(self, actions: Sequence[Array]) -> list[tuple[Array, Array]]:
+        """Return copies of ctrl and qpos after the reset and after each raw action."""
+        self.reset()
+        states = [(self.data.ctrl.copy(), self.data.qpos.copy())]
+        for action in actions:
+            self.step(action)
+            states.append((self.data.ctrl.copy(), self.data.qpos.copy()))
+        return states
+
+    def name(self, kind: str, number: int) -> str:
+        """Return the name of a thing of the model: "joint", "actuator", "site" or "body"."""
+        return getattr(self.model, kind)(number).name or f"{kind} {number}"
+
+
+@contextmanager
+def _blamed(env: Any) -> Iterator[None]:
+    """Turn what a step raises into EnvironmentFault."""
+    try:
+        with time_limit(HANG_SECONDS, "step()"):
+            yield
+    except TraceRobotError:
+        raise
+    except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
+        raise EnvironmentFault(
+            f"{type(env.unwrapped).__name__} fails where its hands are looked for: {type(error).__name__}: {error}"
+        ) from error

@@ -46,6 +46,34 @@ def simulation(env: Any) -> tuple[Any, Any] | None:
     return None
 
 
+def physics_of(env: Any) -> tuple[Any, Any] | None:
+    """Return MuJoCo's model and data of an environment, also of dm_control; None without.
+
+    env: unwrapped. dm_control's, and shimmy's wrapper of one, have them behind ``physics``.
+    """
+    for holder in (env, getattr(env, "_env", None)):
+        if (found := simulation(holder)) is not None:
+            return found
+        physics = getattr(holder, "physics", None)
+        model, data = (getattr(getattr(physics, name, None), "ptr", None) for name in ("model", "data"))
+        if model is not None and data is not None:
+            return model, data
+    return None
+
+
+def ancestors(model: Any, body: int) -> list[int]:
+    """Return a body of a MuJoCo model and those it hangs on, the root first.
+
+    Args:
+        model: of MuJoCo.
+        body: its id.
+    """
+    path = [body]
+    while path[-1]:
+        path.append(int(model.body_parentid[path[-1]]))
+    return path[::-1]
+
+
 def step_seconds(env: Any) -> float | None:
     """Return the seconds of an environment's step, None where it does not say.
 

@@ -200,6 +200,21 @@ def controls(name: str) -> tuple[str, ...]:
     return tuple(plugin.controls(name))
 
 
+def usual_control(name: str, preferred: str) -> str:
+    """Return the control mode of an environment where none is asked for.
+
+    Args:
+        name: of an environment.
+        preferred: taken where it has that mode; but an arm in joint space is moved by its hands.
+    """
+    modes = controls(name)
+    plugin, name = _lookup(name, ANY_TASK)
+    if preferred not in modes:
+        return modes[-1]
+    # Only a declaration can say so; other plug-ins need not have the method.
+    return "pose" if getattr(plugin, "solves", lambda _: False)(name) else preferred
+
+
 def expand_name(name: str) -> list[str]:
     """Expand the name or path of a plug-in file to its environments' names.
 

@@ -9,7 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from trace_robot.errors import WorkspaceError
-from trace_robot.spec import Array, Field, TaskSpec
+from trace_robot.spec import Array, Field, HandSpec, TaskSpec
+
+# What an action is added to: nothing, data.ctrl, the joint's position.
+ABSOLUTE, AFTER_CTRL, AFTER_QPOS = range(3)
+POSITION, VELOCITY, MOTOR = "position", "velocity", "motor"
 
 
 class Tracking(Protocol):
@@ -219,3 +223,88 @@ class JointTracking:
             target: (act_dim,), radians.
         """
         return bool(np.abs(target - observation[self.angles]).max() < self.near)
+
+
+@dataclass(frozen=True, slots=True)
+class HandModel:
+    """What moves one hand, in MuJoCo's ids.
+
+    Attributes:
+        spec: the hand in the terms of an action in mode "pose".
+        is_site: whether the hand is a site, else a body.
+        id: of the site or body.
+        rows: 3 for position alone, 4 with the turn about the vertical axis, 6 with the whole orientation.
+        joints: how many move it.
+        kinds: of actuators that drive these.
+        fingers: (f,) degrees of freedom of its fingers.
+        grip: (g,) indices of raw action numbers of its gripper.
+        signs: (g,) of these against the number of the gripper.
+        gripper: name of the raw action part, for people.
+    """
+
+    spec: HandSpec
+    is_site: bool
+    id: int
+    rows: int
+    joints: int
+    kinds: tuple[str, ...]
+    fingers: Array
+    grip: Array
+    signs: Array
+    gripper: str = ""
+
+    def __str__(self) -> str:
+        kinds = " and ".join(self.kinds)
+        text = f"hand {self.spec.name!r}: inverse kinematics over {self.joints} joints by {kinds} actuators"
+        return f"{text}, gripper {self.gripper!r}, opens {self.spec.opens:+g}" if self.gripper else text
+
+
+@dataclass(frozen=True, slots=True)
+class ArmModel:
+    """All that inverse kinematics needs to know of an environment; n joints, k action numbers.
+
+    Attributes:
+        hands: that it moves.
+        fields: of an action in mode "pose".
+        low: lower bounds of such an action.
+        high: upper bounds, likewise.
+        qpos: (n,) indices of the joints in ``qpos``.
+        dofs: (n,) indices in ``qvel``.
+        limits: (2, n) of the joints, infinite for none.
+        actuators: (n,) ids.
+        affine: (4, n) of each actuator: gain, and the bias of nothing, of length and of velocity.
+        gear: (n,) of each actuator.
+        integrated: (n,) indices in ``act`` of actuators that integrate their input, -1 for others.
+        kinds: (n,) of the actuators.
+        base: (n,) what an action is added to, such as ABSOLUTE.
+        offset: (n,) of the actuators' inputs for an action of zeros.
+        numbers: (k,) indices of the raw action that move the joints.
+        inverse: (k, n) change of these for a change of the actuators' inputs.
+        raw_low: (raw_dim,) bounds of the raw action.
+        raw_high: (raw_dim,) likewise.
+        passed: (2, p) indices of an action and of the raw action, of numbers that no hand uses.
+        seconds: of a simulator step.
+        size: numbers of positions, velocities and actuators of the model, to know it again.
+    """
+
+    hands: tuple[HandModel, ...]
+    fields: tuple[Field, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    qpos: Array
+    dofs: Array
+    limits: Array
+    actuators: Array
+    affine: Array
+    gear: Array
+    integrated: Array
+    kinds: tuple[str, ...]
+    base: Array
+    offset: Array
+    numbers: Array
+    inverse: Array
+    raw_low: Array
+    raw_high: Array
+    passed: Array
+    seconds: float
+    size: tuple[int, int, int]

@@ -21,6 +21,7 @@ STAGES = {
     "step": "step()",
     "episodes": "whole episodes",
     "seeds": "repeating episodes",
+    "hands": "its hands being looked for",
     "snapshot": "being saved and restored",
     "cost": "being timed",
     "picture": "being drawn",
@@ -152,6 +153,7 @@ REMEDIES = {
     "values": "give finite numbers: clip what diverges, or end the episode before it does",
     "seeds": "draw every random number from self.np_random, which super().reset(seed=seed) sets, and reset all state",
     "success": "say in its plug-in: success='an entry of info', a function of the step, or return_threshold=...",
+    "hands": "mend hands of the plug-in, or leave it out",
     "spec": "mend this field of the plug-in",
     "picture": "offer render_mode='rgb_array', or keep MuJoCo's model, data and the model file's path (fullpath)",
 }

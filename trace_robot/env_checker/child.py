@@ -90,6 +90,8 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"stage": "episodes"}
     yield from _episodes(env, spec)
     yield from _repeats(name, options, spec, make)
+    yield {"stage": "hands"}
+    yield from (_found(finding) for finding in _hands(name, options, env, spec))
     yield {"stage": "snapshot"}
     yield _found(_snapshot(env, spec))
     yield {"stage": "cost"}
@@ -207,6 +209,26 @@ def _start(env: Any, seed: int) -> bytes:
     observation: bytes = env.reset(seed=seed)[0].tobytes()
     env.close()
     return observation
+
+
+def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iterator[Finding]:
+    """Yield a line for each hand, in the control mode that is used where none is asked for."""
+    from trace_robot.env.registry import make, usual_control
+
+    for hand in spec.hands if not getattr(env.unwrapped, "hands", ()) else ():
+        numbers = f"the action's numbers {hand.motion} to {hand.motion + 2} move it"
+        gripper = (
+            f", number {hand.gripper} is its gripper, opens {hand.opens:+g}" if hand.gripper >= 0 else ""
+        )
+        yield Finding("hands", "good", f"hand {hand.name!r}: {numbers}{gripper}")
+    try:
+        usual = options.get("control") or usual_control(name, "pose")
+        posed = env if usual == spec.control else make(name, **{**options, "control": usual})
+        yield from (Finding("hands", "good", text) for text in getattr(posed.unwrapped, "hands", ()))
+        if posed is not env:
+            posed.close()
+    except Exception as error:
+        yield problem("hands", _error_text(error), "hands")
 
 
 def _snapshot(env: Any, spec: TaskSpec) -> Finding:
@@ -344,6 +366,7 @@ def _field_of(message: object) -> str:
         "task",
         "make",
         "pose",
+        "hands",
     )
     found = next((word for word in words if word in known), "")
     return {"position": "positions", "instruction": "task"}.get(found, found)

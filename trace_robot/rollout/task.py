@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.env.registry import controls, describe, require_expert
+from trace_robot.env.registry import describe, require_expert, usual_control
 from trace_robot.policy.policy import problem_of
 from trace_robot.settings import EXPERT, LEVELS, SeedSplit, Settings
 
@@ -55,7 +55,8 @@ class Task:
             env: a name, a file in envs/, or a gymnasium id.
             policy: must define act.
             control: the control mode, "pose" or "raw"; None for what the policy says.
-            default_control: where the policy says nothing; if the environment lacks that mode, its only one is used.
+            default_control: where the policy says nothing; if the environment lacks that mode, its only one is used,
+                and "pose" where inverse kinematics gives it.
             options: others of the environment.
             feedback: the level; "expert" needs an environment with a scripted expert.
 
@@ -66,9 +67,8 @@ class Task:
         policy.require_act()
         if feedback == EXPERT:
             require_expert(env)
-        modes = controls(env)
-        default = default_control if default_control in modes else modes[-1]
-        options = {"control": control or policy.control or default, **(options or {})}
+        default = control or policy.control or usual_control(env, default_control)
+        options = {"control": default, **(options or {})}
         spec = describe(env, **options)
         fitted = policy.with_control(options["control"]).with_names().with_action_size(spec.action_size)
         return cls(env, options, spec, fitted, policy.text)
