@@ -1,0 +1,479 @@
+"""Simulator server for another interpreter: length-prefixed messages over pipes.
+
+It is run as ``PYTHON -I remote_server.py REQUESTS REPLIES LIFELINE``, three descriptors, and stands alone: Python 3.8
+and numpy 1 or newer are all that it needs, and gymnasium where an id is to be made. ``trace_robot.env.remote`` is the
+other side and takes the format of the messages from here.
+
+A message is two lengths, a JSON text and the bytes of its arrays in the order in which the text names them. Nothing is
+unpickled. What the simulator prints goes to standard error, also where it means standard output.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+import json
+import math
+import os
+import platform
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+try:
+    import numpy as np
+except ImportError as error:  # the hello says so; without numpy nothing else here can run
+    np = None  # type: ignore[assignment]
+    NUMPY_ERROR = str(error)
+
+PROTOCOL = 1
+OLDEST = (3, 8)
+LARGEST = 2**26  # bytes of a message; a picture of 4096 by 4096 pixels has 50 MB
+LARGEST_INFO = 4096  # numbers of an array in info; what is larger is a picture, which no controller reads
+HEADER = struct.Struct("<II")  # bytes of the JSON text, and of all arrays
+ARRAY = "\x00array"  # the key of what stands in the text for an array or one of numpy's numbers
+KINDS = "biuf"  # of arrays: numbers and truth values, never objects
+AT_ONCE = 65536  # bytes, which a pipe holds
+
+
+class Codec:
+    """Packs trees of plain data and arrays into messages, and unpacks them.
+
+    Args:
+        strict: refuse what no message can hold; else its type's name takes its place.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        self._strict = strict
+        self._raw: list[bytes] = []
+        self._buffer, self._offset = b"", 0
+        self._dtypes: dict[str, Any] = {}
+        # Made once: to make an encoder takes as long as to encode an observation.
+        self._encode = json.JSONEncoder(
+            default=self._described, skipkeys=not strict, separators=(",", ":")
+        ).encode
+        self._decode = json.JSONDecoder(object_hook=self._restored).decode
+
+    def pack(self, tree: Any) -> bytes:
+        """Return the message of a tree.
+
+        Raises:
+            TypeError: strict, and a value is no plain data.
+            ValueError: it is longer than LARGEST, or holds itself.
+        """
+        self._raw = []
+        text = self._encode(tree).encode("ascii")
+        raw = b"".join(self._raw)
+        if HEADER.size + len(text) + len(raw) > LARGEST:
+            raise ValueError("a message of %d bytes is longer than %d" % (len(text) + len(raw), LARGEST))
+        return HEADER.pack(len(text), len(raw)) + text + raw
+
+    def unpack(self, message: bytes) -> Any:
+        """Return the tree of a message; tuples have become lists.
+
+        Raises:
+            ValueError: it is none of this format.
+        """
+        length, size = HEADER.unpack_from(message)
+        if HEADER.size + length + size != len(message):
+            raise ValueError("a message of %d bytes has other lengths in its header" % len(message))
+        self._buffer, self._offset = message, HEADER.size + length
+        return self._decode(message[HEADER.size : self._offset].decode("ascii"))
+
+    def _described(self, value: Any) -> Any:
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in KINDS:
+            self._raw.append(value.tobytes())
+            shape = value.shape if isinstance(value, np.ndarray) else None
+            return {ARRAY: [value.dtype.str, shape]}
+        if self._strict:
+            raise TypeError("%s is no plain data" % type(value).__name__)
+        return "<%s>" % type(value).__name__
+
+    def _restored(self, found: dict[str, Any]) -> Any:
+        described = found.get(ARRAY)
+        if described is None:
+            return found
+        name, shape = described
+        dtype = self._dtypes.get(name)
+        if dtype is None:
+            dtype = self._dtypes[name] = np.dtype(name)
+            if dtype.kind not in KINDS:
+                raise ValueError("an array of %s is none of numbers" % name)
+        count = 1 if shape is None else math.prod(shape)
+        array = np.frombuffer(self._buffer, dtype, count, self._offset)
+        self._offset += array.nbytes
+        # A copy, since a message cannot be written to, and some environments clip an action where it is.
+        return array[0] if shape is None else array.reshape(shape).copy()
+
+
+def read_message(descriptor: int) -> bytes:
+    """Return the next message of a pipe.
+
+    Raises:
+        EOFError: the other side has closed it.
+        ValueError: its lengths are out of bounds.
+    """
+    data = os.read(descriptor, AT_ONCE)
+    while len(data) < HEADER.size:
+        more = os.read(descriptor, AT_ONCE) if data else b""
+        if not more:
+            raise EOFError("the pipe is closed")
+        data += more
+    length, size = HEADER.unpack_from(data)
+    total = HEADER.size + length + size
+    if total > LARGEST or len(data) > total:
+        raise ValueError("a message of %d bytes is out of bounds" % total)
+    if len(data) == total:
+        return data
+    parts, missing = [data], total - len(data)
+    while missing:
+        more = os.read(descriptor, min(missing, 2**20))
+        if not more:
+            raise EOFError("the pipe is closed")
+        parts.append(more)
+        missing -= len(more)
+    return b"".join(parts)
+
+
+def write_message(descriptor: int, message: bytes) -> None:
+    """Write a message to a pipe."""
+    written = os.write(descriptor, message)
+    while written < len(message):  # the pipe was full
+        written += os.write(descriptor, message[written : written + 2**20])
+
+
+class Fault(Exception):
+    """Something that the other side is to report.
+
+    kind: of "import", "unknown", "arguments", "make", "unstable", "raised", "state". more: data that goes with it.
+    """
+
+    def __init__(self, kind: str, text: str, **more: Any) -> None:
+        super().__init__(text)
+        self.kind, self.more = kind, more
+
+
+class Server:
+    """Answers requests about one environment."""
+
+    def __init__(self) -> None:
+        self._env: Any = None
+        self._monitor: Any = None
+        self._snapshots: dict[int, Any] = {}
+        self._action_space: Any = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the reply to a request; what goes wrong is a reply too."""
+        for number in request.get("forget", ()):
+            self._snapshots.pop(number, None)
+        try:
+            reply: dict[str, Any] = getattr(self, "do_" + request["do"])(request)
+            return reply
+        except Fault as fault:
+            return {"fault": fault.kind, "text": str(fault), **fault.more}
+        except (Exception, SystemExit) as error:  # a simulator may raise anything
+            return {"fault": "raised", "text": text_of(error), "place": place_of(error)}
+
+    def do_make(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make the environment, and describe it."""
+        root = request["root"]
+        if root and root not in sys.path:
+            sys.path.append(root)  # last: a numpy.py of the user's must not take the place of numpy
+        registered = None
+        try:
+            if request["target"]:
+                env = load(request["target"])(**request["arguments"], **request["extra"])
+            else:
+                env, registered = make_registered(request)
+        except Fault:
+            raise
+        except (Exception, SystemExit) as error:
+            raise make_fault(error) from error
+        for attribute in ("reset", "step"):
+            if not hasattr(env, attribute):
+                raise Fault("make", "make must return a gymnasium environment, got %.200r" % (env,))
+        self._env, self._monitor = env, simulation.WarningCounters(env)
+        spaces = {}
+        for name in ("observation_space", "action_space"):
+            space = getattr(env, name, None)
+            if space is None:
+                raise Fault("make", "the environment has no %s; set it in its __init__" % name)
+            spaces[name] = space_data(space)
+        self._action_space = spaces["action_space"] if has_tuple(spaces["action_space"]) else None
+        inner = getattr(env, "unwrapped", env)
+        spec = registered or getattr(env, "spec", None)
+        return {
+            **spaces,
+            "metadata": plain_metadata(env),
+            "dt": plain_number(lambda: inner.dt),
+            "limit": getattr(spec, "max_episode_steps", None),
+            "threshold": getattr(spec, "reward_threshold", None),
+            "class": type(inner).__name__,
+            "module": type(inner).__module__,
+            "versions": versions(),
+        }
+
+    def do_reset(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Begin an episode."""
+        self._monitor.clear()
+        options = {} if request["options"] is None else {"options": request["options"]}
+        result = self._env.reset(seed=request["seed"], **options)
+        self._monitor.follow()
+        self._monitor.check()
+        return values_of(result)
+
+    def do_step(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Take a step."""
+        action = request["action"]
+        if self._action_space is not None:
+            action = with_tuples(self._action_space, action)
+        result = self._env.step(action)
+        self._monitor.check()
+        return values_of(result)
+
+    def do_render(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Draw."""
+        return {"values": self._env.render()}
+
+    def do_save(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Keep a snapshot under a number."""
+        self._snapshots[request["number"]] = simulation.snapshot(self._env)
+        return {}
+
+    def do_load(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Continue from a snapshot."""
+        if request["number"] not in self._snapshots:
+            raise Fault("state", "its process has been started again since the snapshot, which went with it")
+        simulation.restore(self._env, self._snapshots[request["number"]])
+        self._monitor.clear()
+        return {}
+
+    def do_close(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Close the environment."""
+        close = getattr(self._env, "close", None)
+        if close is not None:
+            close()
+        return {}
+
+
+def values_of(result: Any) -> dict[str, Any]:
+    """Return what reset or step returned, as a reply: other than a tuple only by its kind."""
+    if not isinstance(result, tuple):
+        return {"kind": type(result).__name__}
+    values = list(result)
+    if len(values) in (2, 5) and hasattr(values[-1], "items"):
+        info = values[-1]
+        for name, value in info.items():
+            if getattr(value, "size", 0) > LARGEST_INFO:
+                values[-1] = {**values[-1], name: "<%s>" % type(value).__name__}
+        if not isinstance(values[-1], dict):
+            values[-1] = dict(values[-1])
+    return {"values": values}
+
+
+def load(target: str) -> Any:
+    """Return the function that FILE.py:NAME or MODULE:NAME says."""
+    place, _, name = target.rpartition(":")
+    if place.endswith(".py"):
+        folder = os.path.dirname(os.path.abspath(place))
+        if folder not in sys.path:
+            sys.path.append(folder)
+        if not os.path.isfile(place):
+            raise Fault("make", "there is no file %r" % place)
+        spec = importlib.util.spec_from_file_location("trace_robot_remote_target", place)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # classes look their module up, dataclasses above all
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    if not callable(getattr(module, name, None)):
+        raise Fault("make", "%s has no function %r" % (place, name))
+    return getattr(module, name)
+
+
+def make_registered(request: dict[str, Any]) -> tuple[Any, Any]:
+    """Make a registered id as trace_robot.env.declared does, and return its spec too."""
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise Fault("import", str(error), package="gymnasium") from error
+    module, _, name = request["id"].rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise Fault("import", str(error), package=module) from error
+    registry = gymnasium.envs.registration.registry
+    if name not in registry:
+        raise Fault("unknown", name, known=[str(key) for key in list(registry)[:5000]], module=module)
+    registered = registry[name]
+    # Without a limit of steps: -1 means none since gymnasium 1.0, and the first step before. A spec may hold functions,
+    # which a deep copy leaves as they are.
+    unlimited = copy.deepcopy(registered)
+    unlimited.max_episode_steps = None
+    env = gymnasium.make(unlimited, disable_env_checker=True, **request["arguments"], **request["extra"])
+    return env, registered
+
+
+def make_fault(error: BaseException) -> Fault:
+    """Return why an environment cannot be made."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
+        return Fault("import", text, package=getattr(error, "name", None) or "")
+    if isinstance(error, TypeError) and "argument" in text:
+        return Fault("arguments", text)
+    return Fault("make", text_of(error) + place_of(error))
+
+
+def text_of(error: BaseException) -> str:
+    """Return an exception in one line."""
+    return "%s: %s" % (type(error).__name__, " ".join(str(error).split()))
+
+
+def place_of(error: BaseException) -> str:
+    """Return " (FILE, line N)", the innermost line outside this file, or ""."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    return " (%s, line %s)" % (os.path.basename(frames[-1].filename), frames[-1].lineno) if frames else ""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what has been loaded by now."""
+    found = {"python": platform.python_version()}
+    for name in ("numpy", "gymnasium", "mujoco"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(version, str):
+            found[name] = version
+    return found
+
+
+def plain_number(read: Any) -> float | None:
+    """Return a finite number that a property gives, None where it gives none."""
+    try:
+        value = read()
+        number = None if isinstance(value, bool) else float(value)
+    except Exception:  # a property may raise anything
+        return None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def plain_metadata(env: Any) -> dict[str, Any]:
+    """Return the entries of metadata that say whether and how fast it can be drawn."""
+    metadata = getattr(env, "metadata", None) or {}
+    modes = metadata.get("render_modes", metadata.get("render.modes", ()))
+    found: dict[str, Any] = {"render_modes": [str(mode) for mode in modes or ()]}
+    for name in ("render_fps", "video.frames_per_second"):
+        rate = plain_number(lambda name=name: metadata[name])  # type: ignore[misc]
+        if rate is not None:
+            found[name] = rate
+    return found
+
+
+# Spaces as plain data, by what they have and not by their class: gymnasium's, Gym's, or a function's own.
+
+
+def space_data(space: Any) -> dict[str, Any]:
+    """Return a space as plain data.
+
+    space: gymnasium's; or, where there is no gymnasium, a pair of bounds for numbers, a whole number for so many
+    choices, or a dict of these.
+    """
+    kind = type(space).__name__
+    if isinstance(space, int) and not isinstance(space, bool):
+        return {"kind": "Discrete", "n": space, "start": 0, "dtype": "<i8"}
+    if isinstance(space, tuple) and len(space) == 2 and all(np.ndim(bound) > 0 for bound in space):
+        low, high = (np.asarray(bound) for bound in space)
+        dtype = low.dtype if low.dtype.kind == "f" else np.dtype(np.float64)
+        return box_data(low.astype(dtype), high.astype(dtype))
+    if hasattr(space, "nvec"):
+        nvec = np.asarray(space.nvec)
+        start = np.asarray(getattr(space, "start", np.zeros_like(nvec)))
+        return {"kind": "MultiDiscrete", "nvec": nvec, "start": start, "dtype": np.dtype(space.dtype).str}
+    if kind == "MultiBinary":
+        return {"kind": kind, "shape": list(space.shape)}
+    if hasattr(space, "low") and hasattr(space, "high"):
+        return box_data(np.asarray(space.low), np.asarray(space.high))
+    inner = space if isinstance(space, dict) else getattr(space, "spaces", None)
+    if hasattr(inner, "items"):
+        return {"kind": "Dict", "spaces": [[str(key), space_data(child)] for key, child in inner.items()]}
+    if isinstance(inner, (tuple, list)):
+        return {"kind": "Tuple", "spaces": [space_data(child) for child in inner]}
+    if kind == "Discrete":
+        dtype = getattr(space, "dtype", None) or np.int64
+        return {
+            "kind": kind,
+            "n": int(space.n),
+            "start": int(getattr(space, "start", 0)),
+            "dtype": np.dtype(dtype).str,
+        }
+    return {"kind": "other", "name": kind}
+
+
+def box_data(low: Any, high: Any) -> dict[str, Any]:
+    """Return numbers between bounds as plain data."""
+    return {"kind": "Box", "low": low, "high": high}
+
+
+def has_tuple(space: Mapping[str, Any]) -> bool:
+    """Return whether a space, as plain data, has a Tuple in it, of which a message makes a list."""
+    if space["kind"] == "Dict":
+        return any(has_tuple(child) for _, child in space["spaces"])
+    return bool(space["kind"] == "Tuple")
+
+
+def with_tuples(space: Mapping[str, Any], value: Any) -> Any:
+    """Return a value with the tuples that its space, as plain data, says it has."""
+    if space["kind"] == "Tuple" and isinstance(value, list):
+        return tuple(with_tuples(child, each) for child, each in zip(space["spaces"], value))
+    if space["kind"] == "Dict" and isinstance(value, dict):
+        children = dict(space["spaces"])
+        return {key: with_tuples(children[key], each) if key in children else each for key, each in value.items()}
+    return value
+
+
+def end_with(lifeline: int) -> None:
+    """Have the kernel kill this process when the other side ends, whatever it is doing then.
+
+    It is a pipe that the other side holds open. A signal of its closing reaches a simulator that hangs in C as well,
+    and unlike PR_SET_PDEATHSIG it does not depend on which thread started this process.
+    """
+    import fcntl
+
+    if hasattr(fcntl, "F_SETSIG"):  # Linux; elsewhere SIGIO, which ends a process as well
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def main() -> None:
+    requests, replies, lifeline = map(int, sys.argv[1:4])
+    end_with(lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other side decides when to stop
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    hello = {"protocol": PROTOCOL, "python": platform.python_version()}
+    if np is None:
+        hello["numpy_error"] = NUMPY_ERROR
+    codec, server = Codec(), Server()
+    write_message(replies, codec.pack(hello))
+    while True:
+        try:
+            request = codec.unpack(read_message(requests))
+        except EOFError:
+            return
+        reply = server.answer(request)
+        try:
+            message = codec.pack(reply)
+        except (TypeError, ValueError, RecursionError) as error:
+            message = codec.pack({"fault": "raised", "text": "what it returned cannot be sent: " + text_of(error)})
+        write_message(replies, message)
+        if request["do"] == "close":
+            return
+
+
+if __name__ == "__main__":
+    main()
