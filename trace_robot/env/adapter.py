@@ -22,6 +22,7 @@ from trace_robot.env.guard import (
     truth,
 )
 from trace_robot.env.recording import StateRecorder
+from trace_robot.env.remote import RemoteEnv, RemoteSnapshot
 from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States
@@ -38,7 +39,7 @@ NOT_TERMS = (*SUCCESS_FLAGS, "steps")  # entries of info that are no reward term
 class EnvSnapshot:
     """Everything that the rest of an episode depends on."""
 
-    inner: simulation.StateSnapshot
+    inner: simulation.StateSnapshot | RemoteSnapshot
     observation: Array
     steps: int
     decisions: int
@@ -180,7 +181,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         Whether it continues exactly depends on the environment, and check-env tries it.
         """
         return EnvSnapshot(
-            simulation.snapshot(self.inner),
+            self.inner.snapshot() if isinstance(self.inner, RemoteEnv) else simulation.snapshot(self.inner),
             self._observation.copy(),
             self._steps,
             self._decisions,
@@ -191,7 +192,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         """Continue from a snapshot and return its observation, (observation_size,)."""
         if self._equipped is not None:
             self._equipped.before_reset()
-        simulation.restore(self.inner, snapshot.inner)
+        if isinstance(snapshot.inner, RemoteSnapshot):
+            self.inner.restore(snapshot.inner)
+        else:
+            simulation.restore(self.inner, snapshot.inner)
         self._monitor.clear()
         self._observation, self._in_episode = snapshot.observation.copy(), True
         self._steps, self._decisions = snapshot.steps, snapshot.decisions

@@ -21,14 +21,31 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+NUMPY_ERROR = ""
 try:
     import numpy as np
 except ImportError as error:  # the hello says so; without numpy nothing else here can run
-    np = None  # type: ignore[assignment]
-    NUMPY_ERROR = str(error)
+    NUMPY_ERROR = " ".join(str(error).split())[:300]
+
+
+def load_file(name: str, path: str) -> Any:
+    """Return the module of a file, under a name that no package has."""
+    spec: Any = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # classes look their module up, dataclasses above all
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ != "__main__":
+    from trace_robot.env import simulation
+elif not NUMPY_ERROR:  # by its path: this folder must not be searched for what a simulator imports
+    simulation = load_file(
+        "trace_robot_simulation", os.path.join(os.path.dirname(os.path.abspath(__file__)), "simulation.py")
+    )
 
 PROTOCOL = 1
 OLDEST = (3, 8)
@@ -69,7 +86,7 @@ class Codec:
         text = self._encode(tree).encode("ascii")
         raw = b"".join(self._raw)
         if HEADER.size + len(text) + len(raw) > LARGEST:
-            raise ValueError("a message of %d bytes is longer than %d" % (len(text) + len(raw), LARGEST))
+            raise ValueError(f"a message of {len(text) + len(raw)} bytes is longer than {LARGEST}")
         return HEADER.pack(len(text), len(raw)) + text + raw
 
     def unpack(self, message: bytes) -> Any:
@@ -80,7 +97,7 @@ class Codec:
         """
         length, size = HEADER.unpack_from(message)
         if HEADER.size + length + size != len(message):
-            raise ValueError("a message of %d bytes has other lengths in its header" % len(message))
+            raise ValueError(f"a message of {len(message)} bytes has other lengths in its header")
         self._buffer, self._offset = message, HEADER.size + length
         return self._decode(message[HEADER.size : self._offset].decode("ascii"))
 
@@ -90,8 +107,8 @@ class Codec:
             shape = value.shape if isinstance(value, np.ndarray) else None
             return {ARRAY: [value.dtype.str, shape]}
         if self._strict:
-            raise TypeError("%s is no plain data" % type(value).__name__)
-        return "<%s>" % type(value).__name__
+            raise TypeError(f"{type(value).__name__} is no plain data")
+        return f"<{type(value).__name__}>"
 
     def _restored(self, found: dict[str, Any]) -> Any:
         described = found.get(ARRAY)
@@ -102,7 +119,7 @@ class Codec:
         if dtype is None:
             dtype = self._dtypes[name] = np.dtype(name)
             if dtype.kind not in KINDS:
-                raise ValueError("an array of %s is none of numbers" % name)
+                raise ValueError(f"an array of {name} is none of numbers")
         count = 1 if shape is None else math.prod(shape)
         array = np.frombuffer(self._buffer, dtype, count, self._offset)
         self._offset += array.nbytes
@@ -126,7 +143,7 @@ def read_message(descriptor: int) -> bytes:
     length, size = HEADER.unpack_from(data)
     total = HEADER.size + length + size
     if total > LARGEST or len(data) > total:
-        raise ValueError("a message of %d bytes is out of bounds" % total)
+        raise ValueError(f"a message of {total} bytes is out of bounds")
     if len(data) == total:
         return data
     parts, missing = [data], total - len(data)
@@ -189,32 +206,29 @@ class Server:
                 env = load(request["target"])(**request["arguments"], **request["extra"])
             else:
                 env, registered = make_registered(request)
-        except Fault:
-            raise
         except (Exception, SystemExit) as error:
             raise make_fault(error) from error
-        for attribute in ("reset", "step"):
-            if not hasattr(env, attribute):
-                raise Fault("make", "make must return a gymnasium environment, got %.200r" % (env,))
+        if not (hasattr(env, "reset") and hasattr(env, "step")):
+            raise Fault("make", f"make must return a gymnasium environment, got {env!r:.200}")
         self._env, self._monitor = env, simulation.WarningCounters(env)
         spaces = {}
         for name in ("observation_space", "action_space"):
             space = getattr(env, name, None)
             if space is None:
-                raise Fault("make", "the environment has no %s; set it in its __init__" % name)
-            spaces[name] = space_data(space)
-        self._action_space = spaces["action_space"] if has_tuple(spaces["action_space"]) else None
+                raise Fault("make", f"the environment has no {name}; set it in its __init__")
+            spaces[name] = simulation.space_data(space)
+        self._action_space = spaces["action_space"] if simulation.has_tuple(spaces["action_space"]) else None
         inner = getattr(env, "unwrapped", env)
         spec = registered or getattr(env, "spec", None)
         return {
             **spaces,
-            "metadata": plain_metadata(env),
-            "dt": plain_number(lambda: inner.dt),
+            "metadata": simulation.plain_metadata(env),
+            "dt": simulation.plain_number(lambda: inner.dt),
             "limit": getattr(spec, "max_episode_steps", None),
             "threshold": getattr(spec, "reward_threshold", None),
             "class": type(inner).__name__,
             "module": type(inner).__module__,
-            "versions": versions(),
+            "versions": simulation.versions(),
         }
 
     def do_reset(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -222,18 +236,24 @@ class Server:
         self._monitor.clear()
         options = {} if request["options"] is None else {"options": request["options"]}
         result = self._env.reset(seed=request["seed"], **options)
-        self._monitor.follow()
-        self._monitor.check()
+        with suppress(AttributeError):  # MuJoCo before 2.3 has no such counters
+            self._monitor.follow()
+        self._require_stable()
         return values_of(result)
 
     def do_step(self, request: dict[str, Any]) -> dict[str, Any]:
         """Take a step."""
         action = request["action"]
         if self._action_space is not None:
-            action = with_tuples(self._action_space, action)
+            action = simulation.with_tuples(self._action_space, action)
         result = self._env.step(action)
-        self._monitor.check()
+        self._require_stable()
         return values_of(result)
+
+    def _require_stable(self) -> None:
+        warning = self._monitor.warning()
+        if warning:
+            raise Fault("unstable", warning)
 
     def do_render(self, request: dict[str, Any]) -> dict[str, Any]:
         """Draw."""
@@ -254,9 +274,7 @@ class Server:
 
     def do_close(self, request: dict[str, Any]) -> dict[str, Any]:
         """Close the environment."""
-        close = getattr(self._env, "close", None)
-        if close is not None:
-            close()
+        getattr(self._env, "close", dict)()
         return {}
 
 
@@ -266,13 +284,14 @@ def values_of(result: Any) -> dict[str, Any]:
         return {"kind": type(result).__name__}
     values = list(result)
     if len(values) in (2, 5) and hasattr(values[-1], "items"):
-        info = values[-1]
-        for name, value in info.items():
-            if getattr(value, "size", 0) > LARGEST_INFO:
-                values[-1] = {**values[-1], name: "<%s>" % type(value).__name__}
-        if not isinstance(values[-1], dict):
-            values[-1] = dict(values[-1])
+        large = {name for name, value in values[-1].items() if is_large(value)}
+        values[-1] = {name: value for name, value in values[-1].items() if name not in large}
     return {"values": values}
+
+
+def is_large(value: Any) -> bool:
+    """Return whether an entry of info is a picture, which no controller reads."""
+    return isinstance(value, np.ndarray) and value.size > LARGEST_INFO
 
 
 def load(target: str) -> Any:
@@ -283,16 +302,12 @@ def load(target: str) -> Any:
         if folder not in sys.path:
             sys.path.append(folder)
         if not os.path.isfile(place):
-            raise Fault("make", "there is no file %r" % place)
-        spec = importlib.util.spec_from_file_location("trace_robot_remote_target", place)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # classes look their module up, dataclasses above all
-        spec.loader.exec_module(module)
+            raise Fault("make", f"there is no file {place!r}")
+        module = load_file("trace_robot_remote_target", place)
     else:
         module = importlib.import_module(place)
     if not callable(getattr(module, name, None)):
-        raise Fault("make", "%s has no function %r" % (place, name))
+        raise Fault("make", f"{place} has no function {name!r}")
     return getattr(module, name)
 
 
@@ -322,6 +337,8 @@ def make_registered(request: dict[str, Any]) -> tuple[Any, Any]:
 
 def make_fault(error: BaseException) -> Fault:
     """Return why an environment cannot be made."""
+    if isinstance(error, Fault):
+        return error
     text = " ".join(str(error).split())
     if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
         return Fault("import", text, package=getattr(error, "name", None) or "")
@@ -332,107 +349,13 @@ def make_fault(error: BaseException) -> Fault:
 
 def text_of(error: BaseException) -> str:
     """Return an exception in one line."""
-    return "%s: %s" % (type(error).__name__, " ".join(str(error).split()))
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def place_of(error: BaseException) -> str:
     """Return " (FILE, line N)", the innermost line outside this file, or ""."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    return " (%s, line %s)" % (os.path.basename(frames[-1].filename), frames[-1].lineno) if frames else ""
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of what has been loaded by now."""
-    found = {"python": platform.python_version()}
-    for name in ("numpy", "gymnasium", "mujoco"):
-        version = getattr(sys.modules.get(name), "__version__", None)
-        if isinstance(version, str):
-            found[name] = version
-    return found
-
-
-def plain_number(read: Any) -> float | None:
-    """Return a finite number that a property gives, None where it gives none."""
-    try:
-        value = read()
-        number = None if isinstance(value, bool) else float(value)
-    except Exception:  # a property may raise anything
-        return None
-    return number if number is not None and math.isfinite(number) else None
-
-
-def plain_metadata(env: Any) -> dict[str, Any]:
-    """Return the entries of metadata that say whether and how fast it can be drawn."""
-    metadata = getattr(env, "metadata", None) or {}
-    modes = metadata.get("render_modes", metadata.get("render.modes", ()))
-    found: dict[str, Any] = {"render_modes": [str(mode) for mode in modes or ()]}
-    for name in ("render_fps", "video.frames_per_second"):
-        rate = plain_number(lambda name=name: metadata[name])  # type: ignore[misc]
-        if rate is not None:
-            found[name] = rate
-    return found
-
-
-# Spaces as plain data, by what they have and not by their class: gymnasium's, Gym's, or a function's own.
-
-
-def space_data(space: Any) -> dict[str, Any]:
-    """Return a space as plain data.
-
-    space: gymnasium's; or, where there is no gymnasium, a pair of bounds for numbers, a whole number for so many
-    choices, or a dict of these.
-    """
-    kind = type(space).__name__
-    if isinstance(space, int) and not isinstance(space, bool):
-        return {"kind": "Discrete", "n": space, "start": 0, "dtype": "<i8"}
-    if isinstance(space, tuple) and len(space) == 2 and all(np.ndim(bound) > 0 for bound in space):
-        low, high = (np.asarray(bound) for bound in space)
-        dtype = low.dtype if low.dtype.kind == "f" else np.dtype(np.float64)
-        return box_data(low.astype(dtype), high.astype(dtype))
-    if hasattr(space, "nvec"):
-        nvec = np.asarray(space.nvec)
-        start = np.asarray(getattr(space, "start", np.zeros_like(nvec)))
-        return {"kind": "MultiDiscrete", "nvec": nvec, "start": start, "dtype": np.dtype(space.dtype).str}
-    if kind == "MultiBinary":
-        return {"kind": kind, "shape": list(space.shape)}
-    if hasattr(space, "low") and hasattr(space, "high"):
-        return box_data(np.asarray(space.low), np.asarray(space.high))
-    inner = space if isinstance(space, dict) else getattr(space, "spaces", None)
-    if hasattr(inner, "items"):
-        return {"kind": "Dict", "spaces": [[str(key), space_data(child)] for key, child in inner.items()]}
-    if isinstance(inner, (tuple, list)):
-        return {"kind": "Tuple", "spaces": [space_data(child) for child in inner]}
-    if kind == "Discrete":
-        dtype = getattr(space, "dtype", None) or np.int64
-        return {
-            "kind": kind,
-            "n": int(space.n),
-            "start": int(getattr(space, "start", 0)),
-            "dtype": np.dtype(dtype).str,
-        }
-    return {"kind": "other", "name": kind}
-
-
-def box_data(low: Any, high: Any) -> dict[str, Any]:
-    """Return numbers between bounds as plain data."""
-    return {"kind": "Box", "low": low, "high": high}
-
-
-def has_tuple(space: Mapping[str, Any]) -> bool:
-    """Return whether a space, as plain data, has a Tuple in it, of which a message makes a list."""
-    if space["kind"] == "Dict":
-        return any(has_tuple(child) for _, child in space["spaces"])
-    return bool(space["kind"] == "Tuple")
-
-
-def with_tuples(space: Mapping[str, Any], value: Any) -> Any:
-    """Return a value with the tuples that its space, as plain data, says it has."""
-    if space["kind"] == "Tuple" and isinstance(value, list):
-        return tuple(with_tuples(child, each) for child, each in zip(space["spaces"], value))
-    if space["kind"] == "Dict" and isinstance(value, dict):
-        children = dict(space["spaces"])
-        return {key: with_tuples(children[key], each) if key in children else each for key, each in value.items()}
-    return value
+    return f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
 
 
 def end_with(lifeline: int) -> None:
@@ -456,7 +379,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     hello = {"protocol": PROTOCOL, "python": platform.python_version()}
-    if np is None:
+    if NUMPY_ERROR:
         hello["numpy_error"] = NUMPY_ERROR
     codec, server = Codec(), Server()
     write_message(replies, codec.pack(hello))
@@ -469,7 +392,9 @@ def main() -> None:
         try:
             message = codec.pack(reply)
         except (TypeError, ValueError, RecursionError) as error:
-            message = codec.pack({"fault": "raised", "text": "what it returned cannot be sent: " + text_of(error)})
+            message = codec.pack(
+                {"fault": "raised", "text": "what it returned cannot be sent: " + text_of(error)}
+            )
         write_message(replies, message)
         if request["do"] == "close":
             return

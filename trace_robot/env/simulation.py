@@ -1,4 +1,4 @@
-"""Snapshots of a simulation, and divergence detection by MuJoCo's warning counters.
+"""A simulation's snapshots, warning counters of MuJoCo, and spaces as plain data.
 
 This file is read in other interpreters too (``trace_robot.env.remote_server``): it stands alone, with numpy, and is to
 load in Python 3.8. Hence tuples in ``isinstance``, and no dataclass with slots.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import platform
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -262,3 +263,99 @@ def _at(root: Any, path: tuple[tuple[str, Any], ...]) -> Any:
     except (AttributeError, LookupError, TypeError):
         return None
     return value
+
+
+# Spaces and what else an environment says of itself, as plain data.
+
+
+def space_data(space: Any) -> dict[str, Any]:
+    """Return a space as plain data.
+
+    space: gymnasium's; or, where there is no gymnasium, a pair of bounds for numbers, a whole number for so many
+    choices, or a dict of these.
+    """
+    kind = type(space).__name__
+    if isinstance(space, int) and not isinstance(space, bool):
+        return {"kind": "Discrete", "n": space, "start": 0, "dtype": "<i8"}
+    if isinstance(space, tuple) and len(space) == 2 and all(np.ndim(bound) > 0 for bound in space):
+        low, high = (np.asarray(bound) for bound in space)
+        dtype = low.dtype if low.dtype.kind == "f" else np.dtype(np.float64)
+        return box_data(low.astype(dtype), high.astype(dtype))
+    if hasattr(space, "nvec"):
+        nvec = np.asarray(space.nvec)
+        start = np.asarray(getattr(space, "start", np.zeros_like(nvec)))
+        return {"kind": "MultiDiscrete", "nvec": nvec, "start": start, "dtype": np.dtype(space.dtype).str}
+    if kind == "MultiBinary":
+        return {"kind": kind, "shape": list(space.shape)}
+    if hasattr(space, "low") and hasattr(space, "high"):
+        return box_data(np.asarray(space.low), np.asarray(space.high))
+    inner: Any = space if isinstance(space, dict) else getattr(space, "spaces", None)
+    if hasattr(inner, "items"):
+        return {"kind": "Dict", "spaces": [[str(key), space_data(child)] for key, child in inner.items()]}
+    if isinstance(inner, (tuple, list)):
+        return {"kind": "Tuple", "spaces": [space_data(child) for child in inner]}
+    if kind == "Discrete":
+        number: Any = getattr(space, "dtype", None) or np.int64
+        return {
+            "kind": kind,
+            "n": int(space.n),
+            "start": int(getattr(space, "start", 0)),
+            "dtype": np.dtype(number).str,
+        }
+    return {"kind": "other", "name": kind}
+
+
+def box_data(low: Any, high: Any) -> dict[str, Any]:
+    """Return numbers between bounds as plain data."""
+    return {"kind": "Box", "low": low, "high": high}
+
+
+def has_tuple(space: Mapping[str, Any]) -> bool:
+    """Return whether a space, as plain data, has a Tuple in it, of which a message makes a list."""
+    if space["kind"] == "Dict":
+        return any(has_tuple(child) for _, child in space["spaces"])
+    return bool(space["kind"] == "Tuple")
+
+
+def with_tuples(space: Mapping[str, Any], value: Any) -> Any:
+    """Return a value with the tuples that its space, as plain data, says it has."""
+    if space["kind"] == "Tuple" and isinstance(value, list):
+        return tuple(with_tuples(child, each) for child, each in zip(space["spaces"], value))  # noqa: B905
+    if space["kind"] == "Dict" and isinstance(value, dict):
+        children = dict(space["spaces"])
+        return {
+            key: with_tuples(children[key], each) if key in children else each for key, each in value.items()
+        }
+    return value
+
+
+def plain_number(read: Any) -> float | None:
+    """Return a finite number that a property gives, None where it gives none."""
+    try:
+        value = read()
+        number = None if isinstance(value, bool) else float(value)
+    except Exception:  # a property may raise anything
+        return None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def plain_metadata(env: Any) -> dict[str, Any]:
+    """Return the entries of metadata that say whether and how fast it can be drawn."""
+    metadata = getattr(env, "metadata", None) or {}
+    modes = metadata.get("render_modes", metadata.get("render.modes", ()))
+    found: dict[str, Any] = {"render_modes": [str(mode) for mode in modes or ()]}
+    for name in ("render_fps", "video.frames_per_second"):
+        rate = plain_number(lambda name=name: metadata[name])
+        if rate is not None:
+            found[name] = rate
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what has been loaded by now."""
+    found = {"python": platform.python_version()}
+    for name in ("numpy", "gymnasium", "mujoco"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(version, str):
+            found[name] = version
+    return found

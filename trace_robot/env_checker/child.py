@@ -61,7 +61,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     yield {"stage": "load"}
     try:
-        file = plugin(name).file
+        file = plugin(name, options).file
         yield {"file": file, "stage": "make"}
         started = time.perf_counter()
         spec = describe(name, **options)

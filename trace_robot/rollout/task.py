@@ -65,8 +65,8 @@ class Task:
         """
         policy.require_act()
         if feedback == EXPERT:
-            require_expert(env)
-        modes = controls(env)
+            require_expert(env, options or {})
+        modes = controls(env, options or {})
         default = default_control if default_control in modes else modes[-1]
         options = {"control": control or policy.control or default, **(options or {})}
         spec = describe(env, **options)
