@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -267,7 +266,7 @@ def interpreter_path(path: str, folder: str = "") -> str:
     """Return an interpreter's absolute path. Links are not followed: a virtual environment's Python is one.
 
     Args:
-        path: absolute, relative to ``folder``, or a name that is on PATH; "~" is the home folder.
+        path: absolute, or relative to ``folder``; "~" is the home folder.
         folder: the workspace's where it is "".
 
     Raises:
@@ -279,9 +278,7 @@ def interpreter_path(path: str, folder: str = "") -> str:
         raise WorkspaceError(
             f"python must be the path of an interpreter, such as ENV/bin/python, got {path!r}"
         )
-    found = shutil.which(path) if os.sep not in path else None
-    place = found or os.path.join(folder or workspace_root(), os.path.expanduser(path))
-    place = os.path.abspath(place)
+    place = os.path.abspath(os.path.join(folder or workspace_root(), os.path.expanduser(path)))
     if os.path.isdir(place):
         raise WorkspaceError(
             f"python must be an interpreter, got the folder {place!r}; is it {place}/bin/python?"

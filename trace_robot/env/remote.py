@@ -137,23 +137,16 @@ class ServerProcess:
             return reply
         except (EOFError, OSError, ValueError) as error:
             how = self._ended(error)
-            raise EnvironmentFault(
-                f"the interpreter {self._python} died in {request['do']}(): {how}"
-            ) from error
+            raise EnvironmentFault(f"{self._python} died in {request['do']}(): {how}") from error
         except BaseException:  # a time limit: a reply that comes later would be taken for the next one's
             self.end()
             raise
 
     def follow_affinity(self) -> None:
-        """Put it on the processors of this process, which it takes turns with.
-
-        A worker shares one with its controller, so that a message wakes no idle processor.
-        """
+        """Put it on the processors of this process, see ``trace_robot.child_process.SharedCpu``."""
         if hasattr(os, "sched_setaffinity"):
             with suppress(OSError):
-                ours = os.sched_getaffinity(0)
-                if os.sched_getaffinity(self.process.pid) != ours:
-                    os.sched_setaffinity(self.process.pid, ours)
+                os.sched_setaffinity(self.process.pid, os.sched_getaffinity(0))
 
     def close(self) -> dict[str, Any]:
         """Close the environment over there and end the process. Return the reply, {} for none in time."""
@@ -170,14 +163,10 @@ class ServerProcess:
         """Read the server's first message, which says what it is."""
         try:
             if not select.select([self._replies], [], [], MAKE_SECONDS)[0]:
-                self.end()
-                raise EnvironmentFault(
-                    f"the interpreter {self._python} hangs: it gave no answer for {MAKE_SECONDS:g} s"
-                )
+                raise EnvironmentFault(f"{self._python} hangs: it gave no answer for {MAKE_SECONDS:g} s")
             hello = self._codec.unpack(read_message(self._replies))
         except (EOFError, OSError, ValueError) as error:
-            how = self._ended(error)
-            raise WorkspaceError(_why_not(self._python, how)) from error
+            raise WorkspaceError(_why_not(self._python, self._ended(error))) from error
         except BaseException:
             self.end()
             raise

@@ -251,8 +251,7 @@ class Server:
         return values_of(result)
 
     def _require_stable(self) -> None:
-        warning = self._monitor.warning()
-        if warning:
+        if warning := self._monitor.warning():
             raise Fault("unstable", warning)
 
     def do_render(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -327,8 +326,7 @@ def make_registered(request: dict[str, Any]) -> tuple[Any, Any]:
     if name not in registry:
         raise Fault("unknown", name, known=[str(key) for key in list(registry)[:5000]], module=module)
     registered = registry[name]
-    # Without a limit of steps: -1 means none since gymnasium 1.0, and the first step before. A spec may hold functions,
-    # which a deep copy leaves as they are.
+    # Without a limit of steps: -1 means none since gymnasium 1.0, and the first step before.
     unlimited = copy.deepcopy(registered)
     unlimited.max_episode_steps = None
     env = gymnasium.make(unlimited, disable_env_checker=True, **request["arguments"], **request["extra"])
@@ -392,9 +390,7 @@ def main() -> None:
         try:
             message = codec.pack(reply)
         except (TypeError, ValueError, RecursionError) as error:
-            message = codec.pack(
-                {"fault": "raised", "text": "what it returned cannot be sent: " + text_of(error)}
-            )
+            message = codec.pack({"fault": "raised", "text": f"a value cannot be sent: {text_of(error)}"})
         write_message(replies, message)
         if request["do"] == "close":
             return
