@@ -380,7 +380,8 @@ def _error_of(reply: Mapping[str, Any], call: RemoteCall) -> TraceRobotError:
     if kind == "import":
         package = str(reply.get("package") or "")
         name = package.partition(".")[0] or "it"
-        place = f", or put it into {call.root}" if call.root and name not in ("it", "gymnasium") else ""
+        own = name == call.id.rpartition(":")[0].partition(".")[0]  # the module that registers the id
+        place = f", or put it into {call.root}" if call.root and own else ""
         return MissingExtraError(
             f"{call.where} needs a package that {python} lacks ({text}): {python} -m pip install {name}{place}"
         )
