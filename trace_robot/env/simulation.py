@@ -286,7 +286,7 @@ def space_data(space: Any) -> dict[str, Any]:
         start = np.asarray(getattr(space, "start", np.zeros_like(nvec)))
         return {"kind": "MultiDiscrete", "nvec": nvec, "start": start, "dtype": np.dtype(space.dtype).str}
     if kind == "MultiBinary":
-        return {"kind": kind, "shape": list(space.shape)}
+        return {"kind": kind, "n": space.n if isinstance(space.n, int) else [int(n) for n in space.n]}
     if hasattr(space, "low") and hasattr(space, "high"):
         return box_data(np.asarray(space.low), np.asarray(space.high))
     inner: Any = space if isinstance(space, dict) else getattr(space, "spaces", None)
