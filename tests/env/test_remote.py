@@ -351,7 +351,7 @@ def test_a_process_that_dies_is_named_and_started_again(
         env.step(np.zeros(1))
     again, _ = env.reset(seed=5)
     assert again.tolist() == first.tolist()
-    with pytest.raises(EnvironmentFault, match="started again since the snapshot"):
+    with pytest.raises(EnvironmentFault, match="was started again since the snapshot"):
         env.restore(saved)
 
 

@@ -215,21 +215,21 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
         help="standard, signals (standard without physics), or a JSON file of worlds; each episode gets one: noise,"
         " delays, other physics; see docs/robust.md",
     )
-    add_python(command, "run the environment in this interpreter, which has packages that ours cannot have")
+    add_python(command)
 
 
-def add_python(command: argparse.ArgumentParser, what: str) -> None:
-    """Add ``--python`` with its help. Links stay: that of a virtual environment says where its packages are."""
+def add_python(command: argparse.ArgumentParser) -> None:
+    """Add ``--python``, absolute, with its links."""
     command.add_argument(
         "--python",
         type=lambda text: str(Path(text).expanduser().absolute()),
         metavar="PATH",
-        help=f"{what}; see docs/other-interpreter.md",
+        help="run the environment in this interpreter; see docs/other-interpreter.md",
     )
 
 
 def environment_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the typed keyword arguments of the environment, the instruction as ``task``."""
+    """Return the environment's typed arguments, the instruction as ``task``."""
     names = {"instruction": "task", "hold": "hold", "worlds": "world", "python": "python"}
     typed = {ours: getattr(options, name) for name, ours in names.items()}
     return {name: value for name, value in typed.items() if value is not None} | dict(options.env_args)

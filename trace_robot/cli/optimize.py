@@ -183,7 +183,7 @@ def add_resume(commands: Commands) -> None:
     command.add_argument("--model", metavar="NAME", help="another model of the endpoint")
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
     add_request(command)
-    add_python(command, "the environment's interpreter, if it has moved or another person began the run")
+    add_python(command)
     command.add_argument(
         "--yes", action="store_true", help="go on with a run that another person, or trace-robot 0.1, began"
     )

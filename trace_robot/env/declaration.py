@@ -263,7 +263,9 @@ def _part_problems(name: str, parts: Any) -> Iterator[str]:
 
 
 def interpreter_path(path: str, folder: str = "") -> str:
-    """Return an interpreter's absolute path. Links are not followed: a virtual environment's Python is one.
+    """Return an interpreter's absolute path.
+
+    Links are not followed: that of a virtual environment says where its packages are.
 
     Args:
         path: absolute, or relative to ``folder``; "~" is the home folder.

@@ -22,7 +22,6 @@ import gymnasium
 
 from trace_robot.child_process import clean_environment
 from trace_robot.env import remote_server
-from trace_robot.env.guard import STEP
 from trace_robot.env.remote_server import Codec, read_message, write_message
 from trace_robot.env.simulation import has_tuple, with_tuples
 from trace_robot.env.spaces import space_of
@@ -143,13 +142,13 @@ class ServerProcess:
             raise
 
     def follow_affinity(self) -> None:
-        """Put it on the processors of this process, see ``trace_robot.child_process.SharedCpu``."""
+        """Put it on this process's processors, see ``child_process.SharedCpu``."""
         if hasattr(os, "sched_setaffinity"):
             with suppress(OSError):
                 os.sched_setaffinity(self.process.pid, os.sched_getaffinity(0))
 
     def close(self) -> dict[str, Any]:
-        """Close the environment over there and end the process. Return the reply, {} for none in time."""
+        """Close the environment, end the process, and return a reply if one came."""
         reply: dict[str, Any] = {}
         with suppress(OSError, EOFError, ValueError):
             write_message(self._requests, self._codec.pack({"do": "close"}))
@@ -175,7 +174,7 @@ class ServerProcess:
             raise WorkspaceError(problem)
 
     def _ended(self, error: BaseException) -> str:
-        """Return how the process ended, with the last line that it printed; end it if it has not."""
+        """End the process, and return how it ended and the last line it printed."""
         if isinstance(error, ValueError):
             how = f"its message cannot be read ({error})"
         else:
@@ -189,7 +188,7 @@ class ServerProcess:
         return f"{how}; it wrote: {lines[-1][:200]}" if lines else how
 
     def _pass_on(self) -> str:
-        """Write what was printed there to standard error, where our own environments print to; return it."""
+        """Write what was printed there to standard error, and return it."""
         descriptor = self._printed.fileno()
         size = os.fstat(descriptor).st_size
         text = os.pread(descriptor, MOST_PRINTED, max(0, size - MOST_PRINTED)).decode(errors="replace")
@@ -225,7 +224,7 @@ def _problem_of(hello: Any, python: str) -> str:
 
 
 def _why_not(python: str, how: str) -> str:
-    """Return why an interpreter did not run the server, asking for its version if it has one."""
+    """Return why an interpreter did not run the server, by its version."""
     oldest = ".".join(map(str, remote_server.OLDEST))
     try:
         code = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
@@ -244,7 +243,7 @@ def _why_not(python: str, how: str) -> str:
 
 
 class RemoteSnapshot:
-    """A snapshot that stays in the other process, for as long as this object lives. number: of it there."""
+    """A snapshot in the other process, kept as long as this object lives."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -297,7 +296,12 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         )
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> Any:
-        """Start an episode, as gymnasium's reset; start the process again if it has ended."""
+        """Start an episode, in a new process if the last one has ended.
+
+        Args:
+            seed: of the condition.
+            options: handed to the environment.
+        """
         if self._server is None or not self._server.end.alive:
             self._start()
         if self._server is not None:
@@ -354,9 +358,6 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     def _values(self, name: str, request: dict[str, Any]) -> tuple[Any, ...]:
         """Return the tuple that reset or step returned over there."""
         reply = self._ask(name, request)
-        if "kind" in reply:
-            wanted = STEP if name == "step" else "(observation, info)"
-            raise EnvironmentFault(f"{name} must return {wanted}, got {reply['kind']}")
         values: list[Any] = reply["values"]
         if self._tuples is not None and values:
             values[0] = with_tuples(self._tuples, values[0])

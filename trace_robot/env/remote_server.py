@@ -31,7 +31,7 @@ except ImportError as error:  # the hello says so; without numpy nothing else he
     NUMPY_ERROR = " ".join(str(error).split())[:300]
 
 
-def load_file(name: str, path: str) -> Any:
+def _load_file(name: str, path: str) -> Any:
     """Return the module of a file, under a name that no package has."""
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
@@ -43,7 +43,7 @@ def load_file(name: str, path: str) -> Any:
 if __name__ != "__main__":
     from trace_robot.env import simulation
 elif not NUMPY_ERROR:  # by its path: this folder must not be searched for what a simulator imports
-    simulation = load_file(
+    simulation = _load_file(
         "trace_robot_simulation", os.path.join(os.path.dirname(os.path.abspath(__file__)), "simulation.py")
     )
 
@@ -90,7 +90,7 @@ class Codec:
         return HEADER.pack(len(text), len(raw)) + text + raw
 
     def unpack(self, message: bytes) -> Any:
-        """Return the tree of a message; tuples have become lists.
+        """Return the tree of a message, with lists for tuples.
 
         Raises:
             ValueError: it is none of this format.
@@ -157,13 +157,18 @@ def read_message(descriptor: int) -> bytes:
 
 
 def write_message(descriptor: int, message: bytes) -> None:
-    """Write a message to a pipe."""
+    """Write a message to a pipe.
+
+    Args:
+        descriptor: of the pipe.
+        message: what ``Codec.pack`` returned.
+    """
     written = os.write(descriptor, message)
     while written < len(message):  # the pipe was full
         written += os.write(descriptor, message[written : written + 2**20])
 
 
-class Fault(Exception):
+class RemoteFault(Exception):
     """Something that the other side is to report.
 
     kind: of "import", "unknown", "arguments", "make", "unstable", "raised", "state". more: data that goes with it.
@@ -184,13 +189,13 @@ class Server:
         self._action_space: Any = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the reply to a request; what goes wrong is a reply too."""
+        """Return the reply to a request, also where it goes wrong."""
         for number in request.get("forget", ()):
             self._snapshots.pop(number, None)
         try:
             reply: dict[str, Any] = getattr(self, "do_" + request["do"])(request)
             return reply
-        except Fault as fault:
+        except RemoteFault as fault:
             return {"fault": fault.kind, "text": str(fault), **fault.more}
         except (Exception, SystemExit) as error:  # a simulator may raise anything
             return {"fault": "raised", "text": text_of(error), "place": place_of(error)}
@@ -203,19 +208,19 @@ class Server:
         registered = None
         try:
             if request["target"]:
-                env = load(request["target"])(**request["arguments"], **request["extra"])
+                env = _load(request["target"])(**request["arguments"], **request["extra"])
             else:
                 env, registered = make_registered(request)
         except (Exception, SystemExit) as error:
             raise make_fault(error) from error
         if not (hasattr(env, "reset") and hasattr(env, "step")):
-            raise Fault("make", f"make must return a gymnasium environment, got {env!r:.200}")
+            raise RemoteFault("make", f"make must return a gymnasium environment, got {env!r:.200}")
         self._env, self._monitor = env, simulation.WarningCounters(env)
         spaces = {}
         for name in ("observation_space", "action_space"):
             space = getattr(env, name, None)
             if space is None:
-                raise Fault("make", f"the environment has no {name}; set it in its __init__")
+                raise RemoteFault("make", f"the environment has no {name}; set it in its __init__")
             spaces[name] = simulation.space_data(space)
         self._action_space = spaces["action_space"] if simulation.has_tuple(spaces["action_space"]) else None
         inner = getattr(env, "unwrapped", env)
@@ -239,7 +244,7 @@ class Server:
         with suppress(AttributeError):  # MuJoCo before 2.3 has no such counters
             self._monitor.follow()
         self._require_stable()
-        return values_of(result)
+        return _values_of(result, "reset", "(observation, info)")
 
     def do_step(self, request: dict[str, Any]) -> dict[str, Any]:
         """Take a step."""
@@ -248,11 +253,11 @@ class Server:
             action = simulation.with_tuples(self._action_space, action)
         result = self._env.step(action)
         self._require_stable()
-        return values_of(result)
+        return _values_of(result, "step", "(observation, reward, terminated, truncated, info)")
 
     def _require_stable(self) -> None:
         if warning := self._monitor.warning():
-            raise Fault("unstable", warning)
+            raise RemoteFault("unstable", warning)
 
     def do_render(self, request: dict[str, Any]) -> dict[str, Any]:
         """Draw."""
@@ -266,7 +271,7 @@ class Server:
     def do_load(self, request: dict[str, Any]) -> dict[str, Any]:
         """Continue from a snapshot."""
         if request["number"] not in self._snapshots:
-            raise Fault("state", "its process has been started again since the snapshot, which went with it")
+            raise RemoteFault("state", "its process was started again since the snapshot, which went with it")
         simulation.restore(self._env, self._snapshots[request["number"]])
         self._monitor.clear()
         return {}
@@ -277,23 +282,19 @@ class Server:
         return {}
 
 
-def values_of(result: Any) -> dict[str, Any]:
-    """Return what reset or step returned, as a reply: other than a tuple only by its kind."""
+def _values_of(result: Any, what: str, wanted: str) -> dict[str, Any]:
+    """Return as a reply what reset or step returned."""
     if not isinstance(result, tuple):
-        return {"kind": type(result).__name__}
+        raise RemoteFault("raised", f"{what} must return {wanted}, got {type(result).__name__}")
     values = list(result)
     if len(values) in (2, 5) and hasattr(values[-1], "items"):
-        large = {name for name, value in values[-1].items() if is_large(value)}
-        values[-1] = {name: value for name, value in values[-1].items() if name not in large}
+        info = values[-1].items()
+        large = [name for name, value in info if isinstance(value, np.ndarray) and value.size > LARGEST_INFO]
+        values[-1] = {name: value for name, value in info if name not in large}
     return {"values": values}
 
 
-def is_large(value: Any) -> bool:
-    """Return whether an entry of info is a picture, which no controller reads."""
-    return isinstance(value, np.ndarray) and value.size > LARGEST_INFO
-
-
-def load(target: str) -> Any:
+def _load(target: str) -> Any:
     """Return the function that FILE.py:NAME or MODULE:NAME says."""
     place, _, name = target.rpartition(":")
     if place.endswith(".py"):
@@ -301,30 +302,30 @@ def load(target: str) -> Any:
         if folder not in sys.path:
             sys.path.append(folder)
         if not os.path.isfile(place):
-            raise Fault("make", f"there is no file {place!r}")
-        module = load_file("trace_robot_remote_target", place)
+            raise RemoteFault("make", f"there is no file {place!r}")
+        module = _load_file("trace_robot_remote_target", place)
     else:
         module = importlib.import_module(place)
     if not callable(getattr(module, name, None)):
-        raise Fault("make", f"{place} has no function {name!r}")
+        raise RemoteFault("make", f"{place} has no function {name!r}")
     return getattr(module, name)
 
 
 def make_registered(request: dict[str, Any]) -> tuple[Any, Any]:
-    """Make a registered id as trace_robot.env.declared does, and return its spec too."""
+    """Make a registered id as trace_robot.env.declared does, and return its spec."""
     try:
         import gymnasium
     except ImportError as error:
-        raise Fault("import", str(error), package="gymnasium") from error
+        raise RemoteFault("import", str(error), package="gymnasium") from error
     module, _, name = request["id"].rpartition(":")
     if module:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise Fault("import", str(error), package=module) from error
+            raise RemoteFault("import", str(error), package=module) from error
     registry = gymnasium.envs.registration.registry
     if name not in registry:
-        raise Fault("unknown", name, known=[str(key) for key in list(registry)[:5000]], module=module)
+        raise RemoteFault("unknown", name, known=[str(key) for key in list(registry)[:5000]], module=module)
     registered = registry[name]
     # Without a limit of steps: -1 means none since gymnasium 1.0, and the first step before.
     unlimited = copy.deepcopy(registered)
@@ -333,16 +334,16 @@ def make_registered(request: dict[str, Any]) -> tuple[Any, Any]:
     return env, registered
 
 
-def make_fault(error: BaseException) -> Fault:
+def make_fault(error: BaseException) -> RemoteFault:
     """Return why an environment cannot be made."""
-    if isinstance(error, Fault):
+    if isinstance(error, RemoteFault):
         return error
     text = " ".join(str(error).split())
     if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
-        return Fault("import", text, package=getattr(error, "name", None) or "")
+        return RemoteFault("import", text, package=getattr(error, "name", None) or "")
     if isinstance(error, TypeError) and "argument" in text:
-        return Fault("arguments", text)
-    return Fault("make", text_of(error) + place_of(error))
+        return RemoteFault("arguments", text)
+    return RemoteFault("make", text_of(error) + place_of(error))
 
 
 def text_of(error: BaseException) -> str:
@@ -357,10 +358,9 @@ def place_of(error: BaseException) -> str:
 
 
 def end_with(lifeline: int) -> None:
-    """Have the kernel kill this process when the other side ends, whatever it is doing then.
+    """Have the kernel kill this process when the other side ends (SIGIO of a pipe).
 
-    It is a pipe that the other side holds open. A signal of its closing reaches a simulator that hangs in C as well,
-    and unlike PR_SET_PDEATHSIG it does not depend on which thread started this process.
+    It reaches a simulator that hangs in C, and unlike PR_SET_PDEATHSIG does not mind which thread started this process.
     """
     import fcntl
 

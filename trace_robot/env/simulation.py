@@ -271,7 +271,7 @@ def _at(root: Any, path: tuple[tuple[str, Any], ...]) -> Any:
 def space_data(space: Any) -> dict[str, Any]:
     """Return a space as plain data.
 
-    space: gymnasium's; or, where there is no gymnasium, a pair of bounds for numbers, a whole number for so many
+    space: gymnasium's; or, where there is no gymnasium, a pair of bounds for numbers, a whole number of
     choices, or a dict of these.
     """
     kind = type(space).__name__
@@ -280,7 +280,7 @@ def space_data(space: Any) -> dict[str, Any]:
     if isinstance(space, tuple) and len(space) == 2 and all(np.ndim(bound) > 0 for bound in space):
         low, high = (np.asarray(bound) for bound in space)
         dtype = low.dtype if low.dtype.kind == "f" else np.dtype(np.float64)
-        return box_data(low.astype(dtype), high.astype(dtype))
+        return _box_data(low.astype(dtype), high.astype(dtype))
     if hasattr(space, "nvec"):
         nvec = np.asarray(space.nvec)
         start = np.asarray(getattr(space, "start", np.zeros_like(nvec)))
@@ -288,7 +288,7 @@ def space_data(space: Any) -> dict[str, Any]:
     if kind == "MultiBinary":
         return {"kind": kind, "n": space.n if isinstance(space.n, int) else [int(n) for n in space.n]}
     if hasattr(space, "low") and hasattr(space, "high"):
-        return box_data(np.asarray(space.low), np.asarray(space.high))
+        return _box_data(np.asarray(space.low), np.asarray(space.high))
     inner: Any = space if isinstance(space, dict) else getattr(space, "spaces", None)
     if hasattr(inner, "items"):
         return {"kind": "Dict", "spaces": [[str(key), space_data(child)] for key, child in inner.items()]}
@@ -305,20 +305,25 @@ def space_data(space: Any) -> dict[str, Any]:
     return {"kind": "other", "name": kind}
 
 
-def box_data(low: Any, high: Any) -> dict[str, Any]:
+def _box_data(low: Any, high: Any) -> dict[str, Any]:
     """Return numbers between bounds as plain data."""
     return {"kind": "Box", "low": low, "high": high}
 
 
 def has_tuple(space: Mapping[str, Any]) -> bool:
-    """Return whether a space, as plain data, has a Tuple in it, of which a message makes a list."""
+    """Return whether a space has a Tuple in it, of which a message makes a list."""
     if space["kind"] == "Dict":
         return any(has_tuple(child) for _, child in space["spaces"])
     return bool(space["kind"] == "Tuple")
 
 
 def with_tuples(space: Mapping[str, Any], value: Any) -> Any:
-    """Return a value with the tuples that its space, as plain data, says it has."""
+    """Return a value with the tuples of its space in the place of lists.
+
+    Args:
+        space: as plain data.
+        value: of it, as a message gives it.
+    """
     if space["kind"] == "Tuple" and isinstance(value, list):
         return tuple(with_tuples(child, each) for child, each in zip(space["spaces"], value))  # noqa: B905
     if space["kind"] == "Dict" and isinstance(value, dict):

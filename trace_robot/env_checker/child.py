@@ -247,7 +247,7 @@ def _trajectory(env: Any, actions: list[Any]) -> list[tuple[bytes, float]]:
 
 
 def _remote(env: Any) -> RemoteEnv | None:
-    """Return the proxy of an environment in another interpreter, None for one of this process."""
+    """Return the proxy of an environment in another interpreter, else None."""
     inner = getattr(env.unwrapped, "inner", None)
     return inner if isinstance(inner, RemoteEnv) else None
 

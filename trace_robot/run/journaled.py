@@ -255,7 +255,7 @@ def _journaled_cut(data: bytes, count: int) -> list[int]:
 
 
 def _drawable(episode: Episode, python: str | None) -> Episode:
-    """Return an episode of a journal, not drawn from a stranger's file or in another interpreter than ``python``."""
+    """Return an episode of a journal, not drawn by what a stranger chose."""
     if episode.scene is None:
         return episode
     try:

@@ -259,7 +259,9 @@ def with_python(header: RunHeader, python: str | None) -> RunHeader:
 
 
 def chosen_python(history: History, run: RunInfo) -> str | None:
-    """Return the interpreter of the environment that this user chose for a run, None for none or a stranger's run.
+    """Return the interpreter that this user chose for a run's environment.
+
+    None for none, and for a run that this user did not begin.
 
     Args:
         history: the open store.
