@@ -54,6 +54,7 @@ import numpy as np
 
 class make:
     def __init__(self, *names, **keywords):
+        self.placement_initializer = self
         self.seen = {"robot0_eef_pos": np.zeros(3), "cube_pos": np.zeros(3)}
 
     def reset(self):
