@@ -199,8 +199,12 @@ def require_named(name: Any) -> None:
         )
 
 
-def require_plain_options(options: Any) -> None:
+def require_plain_options(options: Any, python: str | None = None) -> None:
     """Refuse a stranger's options if one may be a path or a document.
+
+    Args:
+        options: of an environment.
+        python: the interpreter that this user chose for it, the only one they may name; None for none.
 
     Raises:
         WorkspaceError: one is, or they are no mapping of plain values.
@@ -208,7 +212,13 @@ def require_plain_options(options: Any) -> None:
     if not isinstance(options, Mapping):
         raise WorkspaceError(f"options of an environment must be a mapping, got {type(options).__name__}")
     for name, value in options.items():
-        if not _is_plain(value, task=name == "task"):
+        if name == "python":
+            if python is None or value != python:
+                raise WorkspaceError(
+                    f"the run would start the interpreter {value!r:.200}, and only you may choose one: resume it with"
+                    " --python PATH"
+                )
+        elif not _is_plain(value, task=name == "task"):
             raise WorkspaceError(
                 f"the run gives its environment {name!r:.80} = {value!r:.120}, which may be a path; only numbers and"
                 " plain words are passed on"

@@ -16,8 +16,9 @@ from gymnasium.spaces import Box
 from trace_robot import Environment, part
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.flatten import action_layout, observation_layout
-from trace_robot.env.guard import GuardedEnv, _simulations, guarded, time_limit
+from trace_robot.env.guard import GuardedEnv, guarded, time_limit
 from trace_robot.env.recording import StateRecorder
+from trace_robot.env.simulation import simulations
 from trace_robot.errors import EnvironmentFault, WorkspaceError
 from trace_robot.fault import UNSTABLE
 
@@ -62,7 +63,7 @@ class Spin(gymnasium.Env[Any, Any]):
 
 
 def found(env: Any) -> list[Any]:
-    return [data for _, data in _simulations(env)]
+    return [data for _, data in simulations(env)]
 
 
 class Slotted:

@@ -215,21 +215,24 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
         help="standard, signals (standard without physics), or a JSON file of worlds; each episode gets one: noise,"
         " delays, other physics; see docs/robust.md",
     )
+    add_python(command)
+
+
+def add_python(command: argparse.ArgumentParser) -> None:
+    """Add ``--python``, absolute, with its links."""
+    command.add_argument(
+        "--python",
+        type=lambda text: str(Path(text).expanduser().absolute()),
+        metavar="PATH",
+        help="run the environment in this interpreter; see docs/other-interpreter.md",
+    )
 
 
 def environment_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the typed keyword arguments of the environment.
-
-    The instruction is among them, under the name ``task``.
-    """
-    own: dict[str, Any] = {}
-    if options.instruction is not None:
-        own["task"] = options.instruction
-    if options.hold is not None:
-        own["hold"] = options.hold
-    if options.worlds is not None:
-        own["world"] = options.worlds
-    return {**own, **dict(options.env_args)}
+    """Return the environment's typed arguments, the instruction as ``task``."""
+    names = {"instruction": "task", "hold": "hold", "worlds": "world", "python": "python"}
+    typed = {ours: getattr(options, name) for name, ours in names.items()}
+    return {name: value for name, value in typed.items() if value is not None} | dict(options.env_args)
 
 
 def add_episodes(command: argparse.ArgumentParser, default: int, what: str) -> None:
@@ -380,10 +383,7 @@ def add_run_output(command: argparse.ArgumentParser) -> None:
 def add_require(command: argparse.ArgumentParser) -> None:
     """Add ``--require``: the success rate below which the exit code is 3."""
     command.add_argument(
-        "--require",
-        type=fraction,
-        metavar="RATE",
-        help="end with exit code 3 if held-out success is below this",
+        "--require", type=fraction, metavar="RATE", help="exit code 3 if held-out success is below this"
     )
 
 

@@ -18,6 +18,7 @@ from trace_robot.cli.arguments import (
     add_environment,
     add_episodes,
     add_output,
+    add_python,
     add_request,
     add_require,
     add_run,
@@ -182,6 +183,7 @@ def add_resume(commands: Commands) -> None:
     command.add_argument("--model", metavar="NAME", help="another model of the endpoint")
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
     add_request(command)
+    add_python(command)
     command.add_argument(
         "--yes", action="store_true", help="go on with a run that another person, or trace-robot 0.1, began"
     )
@@ -284,7 +286,7 @@ def execute_resume(options: argparse.Namespace) -> int:
             write_json(info.result)
         return 0
 
-    plan = plan_to_resume(info.folder, options.model, options.base_url)
+    plan = plan_to_resume(info.folder, options.model, options.base_url, options.python)
     # Without a terminal to ask at, the one line of the error has the plan.
     yes = options.yes or bool(plan and confirm(f"this user did not begin the run {info.name}", plan))
     changes = {
@@ -295,7 +297,8 @@ def execute_resume(options: argparse.Namespace) -> int:
     }
 
     def run(on_event: OnEvent) -> Result:
-        return resume(info.folder, base_url=options.base_url, changes=changes, on_event=on_event, yes=yes)
+        own: dict[str, Any] = {"base_url": options.base_url, "python": options.python, "yes": yes}
+        return resume(info.folder, changes=changes, on_event=on_event, **own)
 
     return _show(run, options, info.folder)
 

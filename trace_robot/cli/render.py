@@ -167,12 +167,13 @@ def _select_iterations(
 
 def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> Clip | None:
     from trace_robot.render.job import Clip, outcome_text, require_own_scene
+    from trace_robot.run.run import chosen_python
 
     recording = history.recording(run, iteration.number)
     if recording is None or recording.scene is None or recording.states is None:
         return None
     # The store holds simulator states, not the model: a run is drawn with the files that it ran with.
-    require_own_scene(recording.scene)
+    require_own_scene(recording.scene, chosen_python(history, run))
     episode = next((each for each in iteration.episodes if each.seed == recording.seed), None)
     if episode is None:
         raise RenderError(

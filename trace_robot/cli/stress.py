@@ -246,7 +246,7 @@ def _find(options: argparse.Namespace) -> _StressedRun:
         header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)
     if environment_options(options):
-        raise UsageError("the environment is the run's; --task and --env-arg need --policy")
+        raise UsageError("the environment is the run's; --task, --python and --env-arg need --policy")
     if options.videos:
         raise UsageError(f"videos of a run go into its folder; say --videos alone, got {options.videos!r}")
     if options.trust and not header.own:

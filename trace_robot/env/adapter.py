@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from trace_robot.env import recording
+from trace_robot.env import simulation
 from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Transition
 from trace_robot.env.guard import (
     NUMBERS,
@@ -23,6 +23,7 @@ from trace_robot.env.guard import (
 )
 from trace_robot.env.kinematics import ArmTracking
 from trace_robot.env.recording import StateRecorder
+from trace_robot.env.remote import RemoteEnv, RemoteSnapshot
 from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States
@@ -39,7 +40,7 @@ NOT_TERMS = (*SUCCESS_FLAGS, "steps")  # entries of info that are no reward term
 class EnvSnapshot:
     """Everything that the rest of an episode depends on."""
 
-    inner: recording.StateSnapshot
+    inner: simulation.StateSnapshot | RemoteSnapshot
     observation: Array
     steps: int
     decisions: int
@@ -110,7 +111,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         """
         inner, bounds = self.inner.unwrapped, (self._raw_low, self._raw_high)
         self._equipped = equipment.episode(
-            self.task_spec, bounds, recording.step_seconds(inner), recording.simulation(inner)
+            self.task_spec, bounds, simulation.step_seconds(inner), simulation.simulation(inner)
         )
         self.task_spec = replace(self.task_spec, options={**self.task_spec.options, **equipment.to_options()})
 
@@ -139,7 +140,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._observation = self._observation_layout.flat(observation)
         if self._equipped is not None:
             condition = int(self.np_random.integers(2**31)) if seed is None else seed
-            physics = recording.simulation(self.inner.unwrapped)
+            physics = simulation.simulation(self.inner.unwrapped)
             self._observation = self._equipped.start(condition, self._observation, physics)
         if self._arm is not None:
             self._arm.begin(self.inner.unwrapped)
@@ -185,7 +186,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         Whether it continues exactly depends on the environment, and check-env tries it.
         """
         return EnvSnapshot(
-            recording.snapshot(self.inner),
+            self.inner.snapshot() if isinstance(self.inner, RemoteEnv) else simulation.snapshot(self.inner),
             self._observation.copy(),
             self._steps,
             self._decisions,
@@ -197,7 +198,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         """Continue from a snapshot and return its observation, (observation_size,)."""
         if self._equipped is not None:
             self._equipped.before_reset()
-        recording.restore(self.inner, snapshot.inner)
+        if isinstance(snapshot.inner, RemoteSnapshot):
+            self.inner.restore(snapshot.inner)
+        else:
+            simulation.restore(self.inner, snapshot.inner)
         self._monitor.clear()
         self._observation, self._in_episode = snapshot.observation.copy(), True
         self._steps, self._decisions = snapshot.steps, snapshot.decisions

@@ -6,10 +6,12 @@ Nothing is imported or started for a declaration.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trace_robot.child_process import workspace_root
 from trace_robot.errors import WorkspaceError
 
 if TYPE_CHECKING:
@@ -157,7 +159,8 @@ class Environment:
             or, with ``make``, any name.
         task: what a controller must do, as text for people and models.
         make: a class or function that returns the gymnasium environment, instead of ``gymnasium.make(id)``; it
-            gets ``arguments``, and ``render_mode`` where pictures are asked for.
+            gets ``arguments``, and ``render_mode`` where pictures are asked for. With ``python`` it is a text,
+            "FILE.py:FUNCTION" relative to this file, or "MODULE:FUNCTION".
         name: what is typed for it; the id without its module where left out.
         arguments: keyword arguments of ``make`` or ``gymnasium.make``.
         observation: the parts, in order. For a Dict space a mapping from key to a part or parts, or to None for a
@@ -182,6 +185,7 @@ class Environment:
         needs: the extra of trace-robot that installs what it needs.
         hands: the hands that an action moves. Without ``Hand.motion`` they add control mode "pose" as well, by
             inverse kinematics.
+        python: the path of another interpreter, relative to this file, in which the environment runs.
 
     Raises:
         WorkspaceError: a field has a value that cannot be right; the message names the field.
@@ -189,7 +193,7 @@ class Environment:
 
     id: str
     task: str
-    make: Callable[..., Any] | None = None
+    make: Callable[..., Any] | str | None = None
     name: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     observation: Parts | Mapping[str, Part | Parts | None] | None = None
@@ -208,6 +212,7 @@ class Environment:
     pose: Tracking | None = None
     needs: str = ""
     hands: Sequence[Hand] = ()
+    python: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id.strip():
@@ -238,8 +243,18 @@ def _problems(declared: Environment) -> Iterator[str]:
     """Yield what cannot be right in a declaration, without looking at the environment."""
     if not isinstance(declared.task, str) or not declared.task.strip():
         yield f"task must be a text that says what a controller must do, got {declared.task!r}"
-    if declared.make is not None and not callable(declared.make):
+    if isinstance(declared.make, str):
+        if not all(declared.make.rpartition(":")[::2]):
+            yield f"make as a text must be 'FILE.py:FUNCTION' or 'MODULE:FUNCTION', got {declared.make!r}"
+    elif declared.make is not None and not callable(declared.make):
         yield f"make must be a class or a function that returns the environment, got {declared.make!r}"
+    elif declared.make is not None and declared.python:
+        yield (
+            f"make must be a text such as 'parts/arm.py:make' where python={declared.python!r}, as that interpreter"
+            f" cannot be given the function {getattr(declared.make, '__name__', declared.make)!r} of this one"
+        )
+    if not isinstance(declared.python, str):
+        yield f"python must be the path of an interpreter, got {declared.python!r}"
     for name, value in (("success", declared.success), ("failure", declared.failure)):
         if value is not None and not isinstance(value, str) and not callable(value):
             yield f"{name} must name an entry of info or be a function of a step, got {value!r}"
@@ -315,3 +330,35 @@ def _part_problems(name: str, parts: Any) -> Iterator[str]:
                 member.scale != 1.0 or member.low is not None or member.high is not None
             ):
                 yield f"observation: part {member.name!r} has scale, low or high, which are for actions only"
+
+
+def interpreter_path(path: str, folder: str = "") -> str:
+    """Return an interpreter's absolute path.
+
+    Links are not followed: that of a virtual environment says where its packages are.
+
+    Args:
+        path: absolute, or relative to ``folder``; "~" is the home folder.
+        folder: the workspace's where it is "".
+
+    Raises:
+        WorkspaceError: there is no such file, or it cannot be executed.
+    """
+    if os.name != "posix":
+        raise WorkspaceError("an environment in another interpreter needs Linux or macOS; leave python out")
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise WorkspaceError(
+            f"python must be the path of an interpreter, such as ENV/bin/python, got {path!r}"
+        )
+    place = os.path.abspath(os.path.join(folder or workspace_root(), os.path.expanduser(path)))
+    if os.path.isdir(place):
+        raise WorkspaceError(
+            f"python must be an interpreter, got the folder {place!r}; is it {place}/bin/python?"
+        )
+    if not os.path.exists(place):
+        raise WorkspaceError(
+            f"there is no interpreter {place!r}; give the path of one, such as ENV/bin/python"
+        )
+    if not os.access(place, os.X_OK):
+        raise WorkspaceError(f"the interpreter {place!r} is not executable; give another one, or chmod +x it")
+    return place

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import captured_output
-from trace_robot.env.declaration import Environment
+from trace_robot.env.declaration import Environment, interpreter_path
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
 
 
-OPTIONS = ("control", "horizon", "task", "return_threshold")  # ours; all others go to the environment itself
+OPTIONS = (
+    "control",
+    "horizon",
+    "task",
+    "return_threshold",
+    "python",
+)  # ours; all others go to the environment itself
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: one file is one plug-in
@@ -86,7 +92,8 @@ class DeclaredPlugin:
         Args:
             name: one of ``names()``.
             options: ``control`` ("raw", or "pose" where it has a tracking controller), ``horizon``, ``task``,
-                ``return_threshold``; all others go to the environment itself.
+                ``return_threshold``, ``python`` (the path of an interpreter); all others go to the environment
+                itself.
 
         Raises:
             WorkspaceError: the declaration does not fit the environment.
@@ -125,8 +132,12 @@ class DeclaredPlugin:
             env = self._make_env(declaration, _arguments(options), None)
             try:
                 # An environment that a class makes may carry a gymnasium spec as well, if its class sets one.
-                bare = declaration.make is None
-                registered = registration(declaration.id) if bare else getattr(env, "spec", None)
+                if declaration.python:
+                    registered = env  # it has what the registry over there says
+                elif declaration.make is None:
+                    registered = registration(declaration.id)
+                else:
+                    registered = getattr(env, "spec", None)
                 with quiet():
                     description = describe_env(declaration, env, control, options, registered)
                 self._descriptions[key] = description
@@ -143,9 +154,16 @@ class DeclaredPlugin:
         from trace_robot.env.guard import time_limit  # with gymnasium, as above
 
         arguments = {**declaration.arguments, **arguments}
+        if isinstance(declaration.make, str) and not declaration.python:
+            raise WorkspaceError(
+                f"{self.file}: {declaration.env_name}: make is a text, which is for another interpreter; name it with"
+                " python=... or --python, or give the class itself"
+            )
         try:
             with quiet(), importable(self.root), time_limit(MAKE_SECONDS, "make()"):
-                if declaration.make is not None:
+                if declaration.python:
+                    env = self._make_remote(declaration, arguments, render_mode)
+                elif callable(declaration.make):
                     extra = {} if render_mode is None else {"render_mode": render_mode}
                     env = declaration.make(**arguments, **extra)
                 else:
@@ -159,6 +177,21 @@ class DeclaredPlugin:
                 f"{self.file}: {declaration.env_name}: make must return a gymnasium environment, got {env!r}"
             )
         return env
+
+    def _make_remote(
+        self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
+    ) -> Any:
+        """Make the environment in the interpreter that the declaration or the user names."""
+        from trace_robot.env.remote import RemoteCall, RemoteEnv
+
+        folder, target = os.path.dirname(self.file), declaration.make or ""
+        if not isinstance(target, str):
+            raise AssertionError("unreachable")  # a declaration refuses a function beside python
+        if target.rpartition(":")[0].endswith(".py"):
+            target = os.path.join(folder, target)
+        where = f"{self.file}: {declaration.env_name}"
+        python = interpreter_path(declaration.python, folder)
+        return RemoteEnv(RemoteCall(python, declaration.id, target, arguments, self.root, render_mode, where))
 
     def _make_error(self, declaration: Environment, error: BaseException) -> TraceRobotError:
         where, reason = f"{self.file}: {declaration.env_name}", " ".join(str(error).split())
@@ -188,7 +221,8 @@ def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPl
         UnknownNameError: gymnasium does not know the id.
         ValueMismatchError: there is no ``task``.
     """
-    require_registered(name, root)
+    if not options.get("python"):  # else that interpreter knows its ids
+        require_registered(name, root)
     task = options.get("task")
     if not task:
         raise ValueMismatchError(
@@ -201,6 +235,8 @@ def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPl
 def _with_options(declaration: Environment, options: Mapping[str, Any]) -> Environment:
     """Return the declaration with the options that take the place of its fields."""
     changes: dict[str, Any] = {}
+    if options.get("python"):
+        changes["python"] = options["python"]
     if options.get("task"):
         changes["task"] = str(options["task"])
     if options.get("horizon") is not None:

@@ -220,9 +220,11 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
     Most environments have it in every step, some in the last one only, which a slow one does not reach within
     LOOK_SECONDS. Gymnasium's own have none, and one step confirms that.
     """
+    inner = env.unwrapped
     # The middle is a legal action of every space; zero is not where a bound is above it.
     middle = (np.array(action.low) + np.array(action.high)) / 2
-    own = type(env.unwrapped).__module__.startswith("gymnasium.envs.")
+    module, name = getattr(inner, "simulator", None) or (type(inner).__module__, type(inner).__name__)
+    own = module.startswith("gymnasium.envs.")
     begun, deadline = False, time.monotonic() + LOOK_SECONDS
     try:
         with time_limit(HANG_SECONDS, "reset()"):
@@ -238,9 +240,7 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
     except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
         if not begun:
             kind = "" if isinstance(error, TraceRobotError) else f"{type(error).__name__}: "
-            raise EnvironmentFault(
-                f"{type(env.unwrapped).__name__} fails in its first step: {kind}{error}"
-            ) from error
+            raise EnvironmentFault(f"{name} fails in its first step: {kind}{error}") from error
     return None  # a later failure is one of an episode, and is reported as that
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from trace_robot.env.recording import simulation, step_seconds
+from trace_robot.env.simulation import simulation, step_seconds
 from trace_robot.env.world import WorldSet
 from trace_robot.env.world_episode import DRAWN, EpisodeWorld, WorldPhysics, check_worlds
 from trace_robot.errors import ValueMismatchError

@@ -1,17 +1,10 @@
-"""Validation of what an environment returns, and divergence detection by MuJoCo's warning counters.
-
-MuJoCo resets a simulation whose state has become NaN or huge, and goes on (``mj_checkPos``, ``mj_checkVel``,
-``mj_checkAcc``). The initial state, in which it then is, may well count as success, and only a counter tells.
-"""
+"""Validation of what an environment returns, and time limits of its calls."""
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
-import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from trace_robot.env.simulation import WarningCounters
 from trace_robot.env.spaces import all_finite
 from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import UNSTABLE
@@ -26,67 +20,16 @@ from trace_robot.spec import Array
 
 STEP = "(observation, reward, terminated, truncated, info)"
 OLD_STEP = ", as Gym before 0.26; split done into terminated and truncated"
-DEPTH = (
-    6  # attributes from the environment to its MjData: env.env.unwrapped._env._physics._data._data has five
-)
-MOST_OBJECTS = 5000  # looked at in one search, about 5 ms
-SEARCHES = 3  # episodes after which an environment without MjData is taken to have none
 NUMBERS = (float, int, np.number, np.bool_)
 
 
-class StabilityMonitor:
-    """The warning counters of every ``MjData`` that an environment holds.
-
-    A step costs the comparison of 32 bytes. Nothing is looked for where MuJoCo has not been imported.
-    """
-
-    def __init__(self, env: Any) -> None:
-        self._env = env
-        self._found: list[tuple[tuple[tuple[str, Any], ...], Any]] = []  # (path from the environment, MjData)
-        self._counts: list[Array] = []
-        self._quiet = b""
-        self._searches = 0
-
-    def clear(self) -> None:
-        """Set the counters to 0: before a reset, as not every environment's reset does."""
-        for counts in self._counts:
-            counts[:] = 0
-
-    def follow(self) -> None:
-        """Find the counters after a reset, which may have made a new simulation."""
-        if "mujoco" not in sys.modules:
-            return
-        if self._found and all(_at(self._env, path) is data for path, data in self._found):
-            return
-        if not self._found and self._searches >= SEARCHES:
-            return
-        self._searches += 1
-        silence_mujoco()
-        self._found = list(_simulations(self._env))
-        self._counts = [data.warning.number for _, data in self._found]
-        self._quiet = bytes(self._counts[0].nbytes) if self._counts else b""
+class StabilityMonitor(WarningCounters):
+    """Warning counters that raise."""
 
     def check(self) -> None:
         """Raise EnvironmentFault where the simulator has warned since the reset."""
-        for counts in self._counts:
-            if counts.tobytes() != self._quiet:
-                self._diagnose(counts)
-
-    def _diagnose(self, counts: Array) -> None:
-        import mujoco
-
-        # Too many shapes to draw: a matter of pictures, not of the simulation.
-        counts[int(mujoco.mjtWarning.mjWARN_VGEOMFULL)] = 0
-        texts = [mujoco.mju_warningText(index, 0) for index in np.flatnonzero(counts).tolist()]
-        if texts:
-            raise EnvironmentFault(f"{UNSTABLE}: {' '.join(' '.join(texts).split())}")
-
-
-def silence_mujoco() -> None:
-    """Log MuJoCo's warnings, which it would print and append to MUJOCO_LOG.TXT."""
-    mujoco = sys.modules.get("mujoco")
-    if mujoco is not None and mujoco.get_mju_user_warning() is None:
-        mujoco.set_mju_user_warning(logging.getLogger("trace_robot.mujoco").info)
+        if text := self.warning():
+            raise EnvironmentFault(f"{UNSTABLE}: {text}")
 
 
 class GuardedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -275,52 +218,3 @@ def interval_timer(seconds: float, action: Callable[[], None], *, repeated: bool
 def kind_of(result: Any) -> str:
     """Return what came instead of a tuple of the right size, for a message."""
     return f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
-
-
-def _simulations(root: Any) -> Iterator[tuple[tuple[tuple[str, Any], ...], Any]]:
-    """Yield every ``MjData`` below an object and the path to it, breadth first."""
-    queue: deque[tuple[tuple[tuple[str, Any], ...], Any]] = deque([((), root)])
-    seen = {id(root)}
-    while queue and len(seen) < MOST_OBJECTS:
-        path, value = queue.popleft()
-        # Compared by name, because MuJoCo may be installed or not, and dm_control wraps it.
-        if type(value).__name__ == "MjData" and type(value).__module__.startswith("mujoco"):
-            yield path, value
-        elif len(path) < DEPTH:
-            for step, child in _children(value):
-                if id(child) not in seen:
-                    seen.add(id(child))
-                    queue.append(((*path, step), child))
-
-
-def _children(value: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
-    """Yield what a value holds and may hold a simulation, calling no property."""
-    if isinstance(value, dict):
-        pairs = [(("item", key), child) for key, child in value.items()]
-    elif isinstance(value, list | tuple):
-        pairs = [(("item", index), child) for index, child in enumerate(value)]
-    else:
-        pairs = [(("attribute", name), child) for name, child in getattr(value, "__dict__", {}).items()]
-        for family in type(value).__mro__:
-            for name in _slots(family):
-                child = getattr(value, name, None) if name in family.__dict__ else None
-                pairs.append((("attribute", name), child))
-    for step, child in pairs[:MOST_OBJECTS]:
-        if not isinstance(child, str | bytes | float | int | type | np.ndarray | np.generic | type(sys)):
-            yield step, child
-
-
-def _slots(family: type) -> tuple[str, ...]:
-    slots = family.__dict__.get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
-
-
-def _at(root: Any, path: tuple[tuple[str, Any], ...]) -> Any:
-    """Return what is at the end of a path now, None where it ends before."""
-    value = root
-    try:
-        for kind, key in path:
-            value = getattr(value, key) if kind == "attribute" else value[key]
-    except (AttributeError, LookupError, TypeError):
-        return None
-    return value

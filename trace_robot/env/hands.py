@@ -24,7 +24,7 @@ from trace_robot.env.kinematics import (
     joints_of,
     kind_of,
 )
-from trace_robot.env.recording import ancestors
+from trace_robot.env.simulation import ancestors
 from trace_robot.env.tracking import ArmModel, HandModel
 from trace_robot.errors import WorkspaceError, unknown
 from trace_robot.spec import Array, Field, HandSpec

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.env.recording import ancestors, physics_of
+from trace_robot.env.simulation import ancestors, physics_of
 from trace_robot.env.tracking import (
     ABSOLUTE,
     AFTER_CTRL,

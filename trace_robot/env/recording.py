@@ -1,138 +1,19 @@
-"""Snapshots of an environment, and recordings from which an episode is drawn."""
+"""Recordings from which an episode is drawn."""
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trace_robot.env.simulation import simulation
 from trace_robot.spec import Array, Scene, States
 
 # Arrays of a MuJoCo model that resets change, to show goals and objects in other places or colors.
 MOVED = ("body_pos", "body_quat", "site_pos", "geom_pos", "geom_size", "geom_rgba", "site_rgba")
 FRAMES_PER_SECOND = 30.0
-SIMULATOR = ("mujoco", "gymnasium.envs.mujoco")  # modules whose objects are handles, not values
-# Attributes that hold windows and contexts of a GL library, as gymnasium's own environments call them.
-DRAWING = frozenset({"screen", "clock", "surf", "window", "viewer", "isopen", "mujoco_renderer"})
-
-
-@dataclass(frozen=True, slots=True)
-class StateSnapshot:
-    """The state of an environment and its wrappers.
-
-    Attributes:
-        attributes: of each wrapper and the environment, the outermost first.
-        physics: MuJoCo's integration state, (n,), or None without MuJoCo.
-        computed: arrays that MuJoCo derives from the state. An environment may read them before the next step,
-            and then they must be as stale as they were.
-    """
-
-    attributes: tuple[Mapping[str, Any], ...]
-    physics: Array | None
-    computed: Mapping[str, Array]
-
-
-def simulation(env: Any) -> tuple[Any, Any] | None:
-    """Return MuJoCo's model and data of an unwrapped environment, None without them."""
-    model, data = getattr(env, "model", None), getattr(env, "data", None)
-    # Compared by name, so that mujoco is not imported for an environment without it.
-    if type(model).__name__ == "MjModel" and type(data).__name__ == "MjData":
-        return model, data
-    return None
-
-
-def physics_of(env: Any) -> tuple[Any, Any] | None:
-    """Return MuJoCo's model and data of an environment, also of dm_control; None without.
-
-    env: unwrapped. dm_control's, and shimmy's wrapper of one, have them behind ``physics``.
-    """
-    for holder in (env, getattr(env, "_env", None)):
-        if (found := simulation(holder)) is not None:
-            return found
-        physics = getattr(holder, "physics", None)
-        model, data = (getattr(getattr(physics, name, None), "ptr", None) for name in ("model", "data"))
-        if model is not None and data is not None:
-            return model, data
-    return None
-
-
-def ancestors(model: Any, body: int) -> list[int]:
-    """Return a body of a MuJoCo model and those it hangs on, the root first.
-
-    Args:
-        model: of MuJoCo.
-        body: its id.
-    """
-    path = [body]
-    while path[-1]:
-        path.append(int(model.body_parentid[path[-1]]))
-    return path[::-1]
-
-
-def step_seconds(env: Any) -> float | None:
-    """Return the seconds of an environment's step, None where it does not say.
-
-    env: a gymnasium environment, unwrapped.
-    """
-    given = getattr(env, "dt", None)
-    if given is None:
-        rate = (getattr(env, "metadata", None) or {}).get("render_fps")
-        given = 1.0 / rate if isinstance(rate, int | float) and rate > 0 else None
-    if isinstance(given, int | float | np.number) and 0 < float(given) < math.inf:
-        return float(given)
-    return None
-
-
-def snapshot(env: Any) -> StateSnapshot:
-    """Return copies of everything that a later step may depend on.
-
-    Whether it is complete can only be tested: ``trace-robot check-env`` does.
-    """
-    attributes = tuple(_attributes(layer) for layer in _layers(env))
-    physics = simulation(env.unwrapped)
-    if physics is None:
-        return StateSnapshot(attributes, None, {})
-    import mujoco
-
-    kind = mujoco.mjtState.mjSTATE_INTEGRATION
-    state = np.empty(mujoco.mj_stateSize(physics[0], kind))
-    mujoco.mj_getState(*physics, state, kind)
-    return StateSnapshot(attributes, state, {name: array.copy() for name, array in _arrays(physics[1])})
-
-
-def restore(env: Any, saved: StateSnapshot) -> None:
-    """Put an environment back into a saved state.
-
-    Args:
-        env: the object of which the snapshot was taken, with the same wrappers.
-        saved: the snapshot; it may be restored any number of times.
-    """
-    for layer, attributes in zip(_layers(env), saved.attributes, strict=True):
-        # Copied again, or the next step would change the snapshot.
-        vars(layer).update(copy.deepcopy(dict(attributes)))
-    physics = simulation(env.unwrapped)
-    if physics is not None and saved.physics is not None:
-        import mujoco
-
-        mujoco.mj_setState(*physics, saved.physics, mujoco.mjtState.mjSTATE_INTEGRATION)
-        for name, array in _arrays(physics[1]):
-            values = saved.computed.get(name)
-            # Arrays of contacts and constraints have another length in another state; mj_step computes them first.
-            if values is not None and values.shape == array.shape:
-                array[:] = values
-
-
-def _arrays(data: Any) -> Iterator[tuple[str, Array]]:
-    """Yield the arrays of numbers of MuJoCo's data that can be written, by name."""
-    for name in dir(data):
-        value = None if name.startswith("_") else getattr(data, name, None)
-        if isinstance(value, np.ndarray) and value.flags.writeable and value.dtype.kind in "fiu":
-            yield name, value
 
 
 class StateRecorder:
@@ -300,43 +181,3 @@ def _view(env: Any) -> dict[str, float]:
     if "lookat" in config:
         view |= dict(zip("xyz", map(float, config["lookat"]), strict=True))
     return view if config.get("type", 0) == 0 and "trackbodyid" not in config else {}
-
-
-def _layers(env: Any) -> Iterator[Any]:
-    """Yield the wrappers, the outermost first, then the environment."""
-    while True:
-        yield env
-        if env is env.unwrapped:
-            return
-        env = env.env
-
-
-def _attributes(layer: Any) -> dict[str, Any]:
-    """Return deep copies of an object's attributes that are values.
-
-    What draws and what belongs to the simulator is left out: its state is saved by itself.
-    """
-    attributes = {}
-    for name, value in vars(layer).items():
-        if (
-            name in DRAWING
-            or name == "env"
-            or type(value).__module__.startswith(SIMULATOR)
-            or _is_view(value)
-        ):
-            continue
-        try:
-            attributes[name] = copy.deepcopy(value)
-        except Exception:  # handles of files and windows, generators: they raise what they like
-            continue
-    return attributes
-
-
-def _is_view(value: Any) -> bool:
-    """Return whether an array's memory belongs to no array, and so to the simulator."""
-    if not isinstance(value, np.ndarray):
-        return False
-    base: Any = value
-    while isinstance(base, np.ndarray) and base.base is not None:
-        base = base.base
-    return not isinstance(base, np.ndarray | bytes | bytearray)

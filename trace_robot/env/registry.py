@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from trace_robot.child_process import captured_output, workspace_root
@@ -22,7 +23,9 @@ from trace_robot.spec import TaskSpec
 from trace_robot.workspace import Workspace, files, workspaces
 
 NOT_A_PLUGIN = "it has neither ENVIRONMENTS nor names, describe and make; see docs/environments.md"
-ANY_TASK = {"task": "any"}  # for questions about a plug-in: a bare gymnasium id has none without a task
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+# For questions about a plug-in: a bare gymnasium id has none without a task.
+ANY_TASK: Mapping[str, Any] = MappingProxyType({"task": "any"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
         equipment, _ = Equipment.split(options)
         own = {} if equipment is None else equipment.to_options()
         spec = replace(found, options={**found.options, **own})
-    require(plugin(name).file, spec, env)
+    require(plugin(name, options).file, spec, env)
     return env, spec
 
 
@@ -174,41 +177,56 @@ def expert(name: str, /, **options: Any) -> Expert:
     Raises:
         UnknownNameError: the environment comes with no scripted expert, or as of ``describe``.
     """
-    scripted = _expert(name)
+    scripted = _expert(name, options)
     _, rest = Equipment.split(options)
     _, name = _lookup_checked(name, rest)
     return scripted(name, **rest)
 
 
-def require_expert(name: str) -> None:
+def require_expert(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> None:
     """Check that an environment comes with a scripted expert, without loading it.
+
+    Args:
+        name: as of ``describe``.
+        options: as of ``plugin``.
 
     Raises:
         UnknownNameError: it has none.
     """
-    _expert(name)
+    _expert(name, options)
 
 
-def plugin(name: str) -> Plugin:
-    """Return the plug-in that knows the environment ``name``."""
-    return _lookup(name, ANY_TASK)[0]
+def plugin(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Plugin:
+    """Return the plug-in that knows an environment.
+
+    Args:
+        name: as of ``describe``.
+        options: likewise; ``python`` decides which ids are known.
+    """
+    return _lookup(name, {**ANY_TASK, **options})[0]
 
 
-def controls(name: str) -> tuple[str, ...]:
-    """Return the control modes that an environment has, such as ("pose", "raw")."""
-    plugin, name = _lookup(name, ANY_TASK)
+def controls(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> tuple[str, ...]:
+    """Return the control modes that an environment has, such as ("pose", "raw").
+
+    Args:
+        name: as of ``describe``.
+        options: as of ``plugin``.
+    """
+    plugin, name = _lookup(name, {**ANY_TASK, **options})
     return tuple(plugin.controls(name))
 
 
-def usual_control(name: str, preferred: str) -> str:
+def usual_control(name: str, preferred: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
     """Return the control mode of an environment where none is asked for.
 
     Args:
         name: of an environment.
         preferred: taken where it has that mode; but an arm in joint space is moved by its hands.
+        options: as of ``plugin``.
     """
-    modes = controls(name)
-    plugin, name = _lookup(name, ANY_TASK)
+    modes = controls(name, options)
+    plugin, name = _lookup(name, {**ANY_TASK, **options})
     if preferred not in modes:
         return modes[-1]
     # Only a declaration can say so; other plug-ins need not have the method.
@@ -260,8 +278,8 @@ def _plugins_of(workspace: Workspace) -> dict[str, Plugin]:
     return plugins
 
 
-def _expert(name: str) -> Callable[..., Expert]:
-    scripted = plugin(name).expert
+def _expert(name: str, options: Mapping[str, Any]) -> Callable[..., Expert]:
+    scripted = plugin(name, options).expert
     if scripted is None:
         raise UnknownNameError(
             f"{name} has no scripted expert, which feedback level 'expert' asks; use outcome, terms or hindsight"

@@ -69,6 +69,25 @@ def _leaves(space: Any, path: tuple[Any, ...], what: str, start: int) -> Iterato
     )
 
 
+def space_of(data: Mapping[str, Any]) -> spaces.Space[Any]:
+    """Return the gymnasium space of ``trace_robot.env.simulation.space_data``."""
+    kind = data["kind"]
+    if kind == "Box":
+        return spaces.Box(data["low"], data["high"], dtype=data["low"].dtype.type)
+    if kind == "Discrete":
+        return spaces.Discrete(data["n"], start=data["start"], dtype=np.dtype(data["dtype"]).type)
+    if kind == "MultiDiscrete":
+        return spaces.MultiDiscrete(data["nvec"], dtype=np.dtype(data["dtype"]).type, start=data["start"])
+    if kind == "MultiBinary":
+        return spaces.MultiBinary(data["n"])
+    if kind == "Dict":
+        return spaces.Dict({key: space_of(child) for key, child in data["spaces"]})
+    if kind == "Tuple":
+        return spaces.Tuple(tuple(space_of(child) for child in data["spaces"]))
+    # What no controller can use is refused by its name later, or hidden.
+    return type(str(data["name"]), (spaces.Space,), {})()  # type: ignore[no-any-return]
+
+
 def bounds_of(space: Any) -> tuple[Array, Array]:
     """Return the lowest and highest value of each number, flat and float64."""
     if isinstance(space, spaces.Box):

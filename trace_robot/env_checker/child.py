@@ -24,6 +24,7 @@ import numpy as np
 from trace_robot.child_process import private_stdout
 from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
 from trace_robot.env.declaration import SUCCESS_MISSING
+from trace_robot.env.remote import RemoteEnv
 from trace_robot.env_checker.checker import Finding, problem
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE
@@ -61,7 +62,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     yield {"stage": "load"}
     try:
-        file = plugin(name).file
+        file = plugin(name, options).file
         yield {"file": file, "stage": "make"}
         started = time.perf_counter()
         spec = describe(name, **options)
@@ -76,6 +77,9 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if faults:
         return
     yield _found(Finding("spec", "good", _words(spec)))
+    if (remote := _remote(env)) is not None:
+        packages = ", ".join(f"{name} {version}" for name, version in remote.versions.items())
+        yield _found(Finding("python", "good", f"it runs in {remote.call.python}: {packages}"))
     hidden = unused(spec)
     if hidden:
         text = f"{len(hidden)} numbers of the observation have no name, and no controller sees them: {_runs(hidden)}"
@@ -222,7 +226,7 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
         )
         yield Finding("hands", "good", f"hand {hand.name!r}: {numbers}{gripper}")
     try:
-        usual = options.get("control") or usual_control(name, "pose")
+        usual = options.get("control") or usual_control(name, "pose", options)
         posed = env if usual == spec.control else make(name, **{**options, "control": usual})
         yield from (Finding("hands", "good", text) for text in getattr(posed.unwrapped, "hands", ()))
         if posed is not env:
@@ -264,18 +268,25 @@ def _trajectory(env: Any, actions: list[Any]) -> list[tuple[bytes, float]]:
     return seen
 
 
+def _remote(env: Any) -> RemoteEnv | None:
+    """Return the proxy of an environment in another interpreter, else None."""
+    inner = getattr(env.unwrapped, "inner", None)
+    return inner if isinstance(inner, RemoteEnv) else None
+
+
 def _cost(env: Any, spec: TaskSpec, seconds: float) -> Finding:
-    """Measure resets and steps in CPU time, which a busy machine does not change much."""
+    """Measure resets and steps in CPU time, which a busy machine does not change much.
+
+    An environment in another process takes no CPU time of this one, and wall-clock time is measured.
+    """
+    remote = _remote(env) is not None
+    clock = time.perf_counter if remote else time.process_time
     actions, steps, resets, spent = _actions(spec), 0, 0, 0.0
     reset_spent, simulated = 0.0, 0
     while resets < 5 and spent + reset_spent < 2.0:
-        begun = time.process_time()
+        begun = clock()
         env.reset(seed=resets)
-        reset_spent, resets, begun = (
-            reset_spent + time.process_time() - begun,
-            resets + 1,
-            time.process_time(),
-        )
+        reset_spent, resets, begun = reset_spent + clock() - begun, resets + 1, clock()
         info: dict[str, Any] = {}
         for action in actions:
             _, _, terminated, truncated, info = env.step(action)
@@ -283,10 +294,11 @@ def _cost(env: Any, spec: TaskSpec, seconds: float) -> Finding:
             if terminated or truncated:
                 break
         simulated += int(info.get("steps", 0)) or 1
-        spent += time.process_time() - begun
+        spent += clock() - begun
     a_step, a_reset = spent / steps, reset_spent / resets
+    of_what = "" if remote else " of CPU time"
     text = (
-        f"made in {seconds:.2f} s; a decision takes {_duration(a_step)} and a reset {_duration(a_reset)} of CPU time:"
+        f"made in {seconds:.2f} s; a decision takes {_duration(a_step)} and a reset {_duration(a_reset)}{of_what}:"
         f" about {1 / (a_step + a_reset / spec.horizon):,.0f} decisions a second on one core"
     )
     return Finding("cost", "good", text)

@@ -183,15 +183,19 @@ def clip_of(episode: Episode, *caption: str) -> Clip:
     return Clip(episode.scene, episode.states, caption, outcome, episode.success)
 
 
-def require_own_scene(scene: Scene) -> None:
+def require_own_scene(scene: Scene, python: str | None = None) -> None:
     """Refuse to draw a scene from a store that would load a stranger's file.
+
+    Args:
+        scene: from a store.
+        python: the interpreter that this user chose for its environment, None for none.
 
     Raises:
         WorkspaceError: its model or its environment is not installed and not of the user's workspace.
     """
     if scene.replay:
         require_named(scene.replay.get("env"))
-        require_plain_options(scene.replay.get("options"))
+        require_plain_options(scene.replay.get("options"), python)
         if type(scene.replay.get("seed")) is not int:
             raise RenderError(
                 f"the seed of a scene must be a whole number, got {scene.replay.get('seed')!r:.80}"

@@ -66,8 +66,8 @@ class Task:
         """
         policy.require_act()
         if feedback == EXPERT:
-            require_expert(env)
-        default = control or policy.control or usual_control(env, default_control)
+            require_expert(env, options or {})
+        default = control or policy.control or usual_control(env, default_control, options or {})
         options = {"control": default, **(options or {})}
         spec = describe(env, **options)
         fitted = policy.with_control(options["control"]).with_names().with_action_size(spec.action_size)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
@@ -205,7 +205,7 @@ class JournaledEngine:
         self._accepted = self._accepted or bool(episodes)
 
     def _replayed(self, data: bytes, jobs: Sequence[Job], *, cut: bool = False) -> list[Episode]:
-        episodes = _journaled_episodes(data)
+        episodes = _journaled_episodes(data, jobs[0].options.get("python") if jobs else None)
         seeds = [episode.seed for episode in episodes]
         if seeds != [job.seed for job in jobs[: len(seeds) if cut else None]]:
             raise RunError(
@@ -231,10 +231,15 @@ def began_unbounded(journal: Journal) -> bool:
     return any(episode.seed >= BLOCKS * STRIDE for episode in _journaled_episodes(entry.data))
 
 
-def _journaled_episodes(data: bytes) -> list[Episode]:
-    """Return the episodes of an entry, which may be a stranger's."""
+def _journaled_episodes(data: bytes, python: str | None = None) -> list[Episode]:
+    """Return the episodes of an entry, which may be a stranger's.
+
+    Args:
+        data: of the entry.
+        python: the interpreter that the run's jobs name, None for none.
+    """
     with decoding("the run's journal"):
-        return [_drawable(episode) for episode in decode_episodes(data)]
+        return [_drawable(episode, python) for episode in decode_episodes(data)]
 
 
 def _journaled_cut(data: bytes, count: int) -> list[int]:
@@ -249,12 +254,12 @@ def _journaled_cut(data: bytes, count: int) -> list[int]:
     return chosen
 
 
-def _drawable(episode: Episode) -> Episode:
-    """Return an episode of a journal, not drawn from a stranger's file."""
+def _drawable(episode: Episode, python: str | None) -> Episode:
+    """Return an episode of a journal, not drawn by what a stranger chose."""
     if episode.scene is None:
         return episode
     try:
-        require_own_scene(episode.scene)
+        require_own_scene(episode.scene, python)
     except TraceRobotError as error:
         log.warning("no picture of an episode of the journal: %s", error)
         return dataclasses.replace(episode, scene=None, states=None)
@@ -284,11 +289,15 @@ def jobs_hash(jobs: Sequence[Job]) -> str:
             hashes[id(part)] = hash_of(dataclasses.asdict(part) if isinstance(part, Limits) else part)
         return hashes[id(part)]
 
+    # Where an interpreter lies is no part of what is asked for: it may have moved when the run is resumed.
+    def options_hash(options: Mapping[str, Any]) -> str:
+        return hash_of({**options, "python": ""}) if "python" in options else short(options)
+
     rows = [
         [
             job.env,
             job.seed,
-            short(job.options),
+            options_hash(job.options),
             short(job.controller),
             short(job.program),
             job.trace,

@@ -82,6 +82,7 @@ def resume(
     engine: RolloutEngine | None = None,
     on_event: OnEvent = ignore,
     yes: bool = False,
+    python: str | None = None,
 ) -> Result:
     """Go on with a run that was interrupted, to the end it would have had.
 
@@ -95,6 +96,8 @@ def resume(
         on_event: see ``optimize``.
         yes: go on with a run that this user did not begin. Of such a run nothing is believed about which files to
             load or to write, about where to send prompts, nor about trust.
+        python: the interpreter of the environment, where the run has one: if it has moved, or if this user did not
+            begin the run.
 
     Returns:
         The result, as in result.json.
@@ -105,7 +108,13 @@ def resume(
         ChangedRunError: what the run asks for differs from what its journal holds.
     """
     with Run.open(
-        Path(folder), optimizer=optimizer, model=model, base_url=base_url, changes=changes, yes=yes
+        Path(folder),
+        optimizer=optimizer,
+        model=model,
+        base_url=base_url,
+        changes=changes,
+        yes=yes,
+        python=python,
     ) as run:
         return _execute(run, engine, on_event)
 

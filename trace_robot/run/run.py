@@ -88,6 +88,7 @@ class Run:
         base_url: str | None = None,
         changes: Mapping[str, Any] | None = None,
         yes: bool = False,
+        python: str | None = None,
     ) -> Iterator[Run]:
         """Take an interrupted run up again.
 
@@ -98,6 +99,7 @@ class Run:
             base_url: of the stored model's endpoint, if it has moved.
             changes: other attributes of the stored ``ModelConfig``.
             yes: go on with a run that this user did not begin, within ``strangers_header``.
+            python: the environment's interpreter, in place of the stored one.
 
         Raises:
             RunError: there is no such run, it is finished, another process holds it, or its optimizer is missing; or
@@ -112,13 +114,13 @@ class Run:
         with Store(place.parent) as store:
             header = store.header(place.name)
             if not header.own and not yes:
-                plan = "; ".join(plan_of(header, model, base_url))
+                plan = "; ".join(plan_of(header, model, base_url, python))
                 raise RunError(
                     f"this user did not begin the run {place.name!r}; {plan}; if that is wanted, say --yes"
                 )
             with RunLock(place):
                 writer, header = store.reopen(place.name)
-                header = usable_header(header)
+                header = usable_header(with_python(header, python))
                 config = OptimizerConfig.restore(header, optimizer, model, base_url, changes)
                 settings = header.settings
                 if began_unbounded(writer.journal):
@@ -237,6 +239,39 @@ def stored_header(history: History, run: RunInfo) -> RunHeader:
         return usable_header(header_of(history.row(run)))
 
 
+def with_python(header: RunHeader, python: str | None) -> RunHeader:
+    """Return a header with another interpreter for the environment, the same for None.
+
+    Args:
+        header: what the run began with.
+        python: the interpreter's path, which the user gives.
+
+    Raises:
+        RunError: the run has none.
+    """
+    if python is None:
+        return header
+    options = header.settings.options
+    if not isinstance(options, Mapping) or "python" not in options:
+        raise RunError("the run's environment was not in an interpreter given by --python; leave it out")
+    settings = replace(header.settings, options={**options, "python": python})
+    return replace(header, settings=settings, python=python)
+
+
+def chosen_python(history: History, run: RunInfo) -> str | None:
+    """Return the interpreter that this user chose for a run's environment.
+
+    None for none, and for a run that this user did not begin.
+
+    Args:
+        history: the open store.
+        run: one of its runs.
+    """
+    with decoding(f"the run {run.name!r}"):
+        header = header_of(history.row(run))
+    return header.settings.options.get("python") if header.own else None
+
+
 def usable_header(header: RunHeader) -> RunHeader:
     """Return all of a header that this user began, else ``strangers_header``."""
     return header if header.own else strangers_header(header)
@@ -254,7 +289,7 @@ def strangers_header(header: RunHeader) -> RunHeader:
     """
     settings = header.settings
     require_named(settings.task)
-    require_plain_options(settings.options)
+    require_plain_options(settings.options, header.python)
     for name, known in WORDS.items():
         if getattr(settings, name) not in known:
             raise RunError(
@@ -281,38 +316,47 @@ def strangers_header(header: RunHeader) -> RunHeader:
     return dataclasses.replace(header, settings=mine)
 
 
-def plan_to_resume(path: Path, model: AnyModel = None, base_url: str | None = None) -> list[str]:
+def plan_to_resume(
+    path: Path, model: AnyModel = None, base_url: str | None = None, python: str | None = None
+) -> list[str]:
     """Return ``plan_of`` a run, [] for one that this user began.
 
     Args:
         path: the run's folder, with the store beside it.
         model: as of ``plan_of``.
         base_url: as of ``plan_of``.
+        python: as of ``plan_of``.
     """
     place = path.resolve()
     with Store(place.parent) as store:
         header = store.header(place.name)
-    return [] if header.own else plan_of(header, model, base_url)
+    return [] if header.own else plan_of(header, model, base_url, python)
 
 
-def plan_of(header: RunHeader, model: AnyModel = None, base_url: str | None = None) -> list[str]:
+def plan_of(
+    header: RunHeader, model: AnyModel = None, base_url: str | None = None, python: str | None = None
+) -> list[str]:
     """Return what resuming a stranger's run would do, a phrase a line.
 
     Args:
         header: what the run began with.
         model: in place of the stored one.
         base_url: of the endpoint that the user gives.
+        python: the environment's interpreter that the user gives.
 
     Raises:
         RunError, WorkspaceError: as of ``strangers_header``.
     """
-    settings = strangers_header(header).settings
+    settings = strangers_header(with_python(header, python)).settings
     steps = "no limit" if settings.steps is None else f"{settings.steps:,}"
     seconds = "no limit" if settings.seconds is None else f"{settings.seconds:g}"
     lines = [
         f"it would roll out controllers of {settings.optimizer} for {settings.task}, locked in"
         f" (iterations {settings.iterations or 'no limit'}, steps {steps}, seconds {seconds})"
     ]
+    if python is not None:
+        stored = header.settings.options["python"]
+        lines.append(f"it would run the environment in {python} (the run names {stored!r:.200})")
     if settings.optimizer in WITH_MODEL:
         name = model if isinstance(model, str) else (header.choice or {}).get("model")
         where = base_url or os.environ.get("OPENAI_BASE_URL") or "OpenAI, with OPENAI_API_KEY"

@@ -40,6 +40,7 @@ class RunHeader:
         choice: how the optimizer was made, as plain data; None where a program handed it over.
         versions: of the packages it was begun with.
         own: whether this user began the run; see ``remember_run``.
+        python: the environment's interpreter, where this user gave it to go on with the run; it is not stored here.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class RunHeader:
     choice: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
     own: bool = True
+    python: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
