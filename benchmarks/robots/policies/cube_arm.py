@@ -15,7 +15,8 @@ def kinematics(angles):
         c, s = np.cos(angle), np.sin(angle)
         axes.append(turn[:, 2] if axis == "z" else turn[:, 1])
         places.append(place)
-        turn = turn @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]] if axis == "z" else [[c, 0, s], [0, 1, 0], [-s, 0, c]])
+        about = {"z": [[c, -s, 0], [s, c, 0], [0, 0, 1]], "y": [[c, 0, s], [0, 1, 0], [-s, 0, c]]}
+        turn = turn @ np.array(about[axis])
     hand = place + turn @ [0.0, 0.0, HAND]
     return hand, turn, np.vstack([np.cross(axes, hand - np.array(places)).T, np.array(axes).T])
 
@@ -25,7 +26,7 @@ def towards(aims, goal, yaw):
     hand, turn, jacobian = kinematics(aims)
     c, s = np.cos(yaw), np.sin(yaw)
     wanted = np.array([[c, s, 0], [s, -c, 0], [0, 0, -1]])
-    spin = 0.5 * sum(np.cross(turn[:, i], wanted[:, i]) for i in range(3))
+    spin = 0.5 * np.cross(turn.T, wanted.T).sum(axis=0)
     error = goal - hand
     error = error * min(1.0, 0.025 / (np.linalg.norm(error) + 1e-9))
     change = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-3 * np.eye(6), [*error, *(0.3 * spin)])
@@ -40,7 +41,15 @@ def act(observation, memory):
     yaw = memory.setdefault("yaw", (2 * np.arctan2(z, w) + np.pi / 4) % (np.pi / 2) - np.pi / 4)
     stage = memory.get("stage", 0)
     place = disk + [0.0, 0.0, 0.025]
-    goals = [cube + [0, 0, 0.08], cube, hand, [*memory.get("at", cube)[:2], 0.15], place + [0, 0, 0.1], place, hand]
+    goals = [
+        cube + [0, 0, 0.08],
+        cube,
+        hand,
+        [*memory.get("at", cube)[:2], 0.15],
+        place + [0, 0, 0.1],
+        place,
+        hand,
+    ]
     goals.append(place + [0, 0, 0.1])
     goal = np.array(memory["at"] if stage in (2, 6) else goals[stage])
     close = 2 <= stage <= 5

@@ -3,7 +3,15 @@
 import numpy as np
 
 CONTROL = "raw"
-LINKS = [(0.12, "z"), (0.13, "y"), (0.15, "z"), (0.15, "y"), (0.14, "z"), (0.14, "y"), (0.04, "z")]  # meters, axis
+LINKS = [
+    (0.12, "z"),
+    (0.13, "y"),
+    (0.15, "z"),
+    (0.15, "y"),
+    (0.14, "z"),
+    (0.14, "y"),
+    (0.04, "z"),
+]  # meters, axis
 HAND = 0.08
 POSTURE = np.array([0.0, 0.1, 0.0, 1.9, 0.0, 1.1, 0.0])
 
@@ -16,7 +24,8 @@ def jacobian(angles):
         c, s = np.cos(angle), np.sin(angle)
         axes.append(turn[:, 2] if axis == "z" else turn[:, 1])
         places.append(place)
-        turn = turn @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]] if axis == "z" else [[c, 0, s], [0, 1, 0], [-s, 0, c]])
+        about = {"z": [[c, -s, 0], [s, c, 0], [0, 0, 1]], "y": [[c, 0, s], [0, 1, 0], [-s, 0, c]]}
+        turn = turn @ np.array(about[axis])
     hand = place + turn @ [0.0, 0.0, HAND]
     return np.cross(axes, hand - np.array(places)).T
 
@@ -36,7 +45,9 @@ def act(observation, memory):
         low = False
     memory["low"] = low
     place = puck[:2] - 0.085 * way
-    over = np.linalg.norm(hand[:2] - place) < 0.02 or (hand[2] < 0.06 and np.linalg.norm(hand[:2] - place) < 0.03)
+    over = np.linalg.norm(hand[:2] - place) < 0.02 or (
+        hand[2] < 0.06 and np.linalg.norm(hand[:2] - place) < 0.03
+    )
     aim = np.array([*place, 0.03 if over else 0.1])
     if not over and hand[2] < 0.075:
         aim[:2] = hand[:2]
@@ -46,5 +57,9 @@ def act(observation, memory):
     step = aim - at
     memory["at"] = at = at + step * min(1.0, (0.003 if low else 0.008) / (np.linalg.norm(step) + 1e-9))
     moves, rates = jacobian(observation["joint_angles"]), observation["joint_velocities"]
-    force = 400.0 * (at - hand) - 30.0 * (moves @ rates)
-    return list(moves.T @ force + 1.5 * (POSTURE - observation["joint_angles"]) - 0.6 * rates)
+    force = 400.0 * (at - hand) - 15.0 * (moves @ rates)
+    rest = 3.0 * (POSTURE - observation["joint_angles"]) - 0.6 * rates
+    free = np.eye(7) - moves.T @ np.linalg.solve(
+        moves @ moves.T + 1e-4 * np.eye(3), moves
+    )  # not felt at the hand
+    return list(moves.T @ force + free @ rest)

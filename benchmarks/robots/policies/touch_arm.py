@@ -15,7 +15,8 @@ def kinematics(angles):
         c, s = np.cos(angle), np.sin(angle)
         axes.append(turn[:, 2] if axis == "z" else turn[:, 1])
         places.append(place)
-        turn = turn @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]] if axis == "z" else [[c, 0, s], [0, 1, 0], [-s, 0, c]])
+        about = {"z": [[c, -s, 0], [s, c, 0], [0, 0, 1]], "y": [[c, 0, s], [0, 1, 0], [-s, 0, c]]}
+        turn = turn @ np.array(about[axis])
     tip = place + turn @ TIP
     return tip, np.cross(axes, tip - np.array(places)).T
 

@@ -91,7 +91,9 @@ class BarGantry(Robot):
     def observe(self) -> Array:
         """Return (13,): hand, yaw, opening, bar, its angle, slot, its angle."""
         own = [*self.site("hand"), self.data.qpos[3], self.data.qpos[4:6].sum()]
-        return np.array([*own, *self.body("bar"), self._angle("bar"), *self.body("slot"), self._angle("slot")])
+        return np.array(
+            [*own, *self.body("bar"), self._angle("bar"), *self.body("slot"), self._angle("slot")]
+        )
 
     def judge(self) -> tuple[float, Info]:
         """Return minus distances and angle; success is a bar at the bottom of the slot that is let go."""

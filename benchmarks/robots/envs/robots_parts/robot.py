@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 Info = dict[str, Any]
 
 
-class Robot(gymnasium.Env[Array, Array]):
+class Robot(gymnasium.Env[Array, Any]):
     """A robot in MuJoCo; a subclass places things, moves the robot, and says what is seen and done.
 
     Args:
@@ -34,7 +34,8 @@ class Robot(gymnasium.Env[Array, Array]):
         self.dt = seconds
         self.steps_a_decision = round(seconds / self.model.opt.timestep)
         self.render_mode = render_mode
-        self.action_space = Box(np.asarray(low, np.float32), np.asarray(high, np.float32))
+        self.low, self.high = np.asarray(low, np.float32), np.asarray(high, np.float32)
+        self.action_space = Box(self.low, self.high)
         self.observation_space = Box(-np.inf, np.inf, self.reset(seed=0)[0].shape, np.float64)
         self._renderer: Any = None
 
@@ -48,7 +49,7 @@ class Robot(gymnasium.Env[Array, Array]):
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, Info]:
         """Apply the action until the next decision; ``failed`` of the info ends the episode."""
-        self.move(np.clip(action, self.action_space.low, self.action_space.high))  # type: ignore[attr-defined]
+        self.move(np.clip(action, self.low, self.high))
         mujoco.mj_step(self.model, self.data, self.steps_a_decision)
         mujoco.mj_forward(self.model, self.data)  # what is seen belongs to the state after the step
         self.advance()

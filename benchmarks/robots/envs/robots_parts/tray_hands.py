@@ -31,7 +31,8 @@ HAND = """
     </body>"""
 DRIVES = """
     <velocity joint="{n}x"/><velocity joint="{n}y"/><velocity joint="{n}z"/>
-    <position joint="{n}0"/><position joint="{n}1"/>"""
+    <position joint="{n}0" kp="800" kv="10" ctrlrange="0 0.04" forcerange="-25 25"/>
+    <position joint="{n}1" kp="800" kv="10" ctrlrange="0 0.04" forcerange="-25 25"/>"""
 MODEL = f"""
 <mujoco model="tray hands">
   <compiler angle="radian"/>
@@ -40,7 +41,6 @@ MODEL = f"""
     <geom type="box" density="400" contype="0" conaffinity="0" rgba="0.5 0.5 0.6 1"/>
     <joint armature="0.5" damping="2"/>
     <velocity kv="100"/>
-    <position kp="800" kv="10" ctrlrange="0 0.04" forcerange="-25 25"/>
     <default class="solid"><geom contype="1" conaffinity="1" friction="1 0.02 0.001" condim="4"/></default>
     <default class="axis"><joint type="slide" range="-0.5 0.5"/></default>
     <default class="finger"><joint type="slide" axis="0 1 0" range="0 0.04" damping="5" armature="0.02"/></default>
