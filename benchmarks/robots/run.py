@@ -7,7 +7,8 @@
 The folder is a workspace: in it, `trace-robot evaluate touch-arm --policy touch_arm` scores the controller that was
 written by hand, which solves every episode. A result is appended to the file at once; what the file has for the same
 seconds, workers and seed is not run again. "held out" is the success of 50 conditions that were not trained on,
-"seconds" all of the search, which may end before its time.
+"seconds" all of the search, which may end before its time, and "CPU" the processor seconds of all its processes, the
+held-out episodes included: on a machine that is busy with other things, compare results by these.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -55,13 +57,16 @@ def main() -> int:
     return int(failed)
 
 
-HEAD = f"{'robot':12}{'held out':>10}{'return':>10}{'training':>10}{'steps':>12}{'seconds':>9}   ended"
+HEAD = (
+    f"{'robot':12}{'held out':>10}{'return':>10}{'training':>10}{'steps':>12}{'seconds':>9}{'CPU':>6}   ended"
+)
 
 
 def row(result: Result) -> str:
     """Return one line of the table."""
     rates = f"{result['held_out']:10.2f}{result['return']:10.1f}{result['training']:10.2f}"
-    return f"{result['robot']:12}{rates}{result['steps']:12,}{result['took']:9.0f}   {result['ended']}"
+    costs = f"{result['steps']:12,}{result['took']:9.0f}{result['cpu']:6.0f}"
+    return f"{result['robot']:12}{rates}{costs}   {result['ended']}"
 
 
 def stored(file: Path, name: str, settings: Result) -> Result | None:
@@ -87,10 +92,12 @@ def search(name: str, settings: Result) -> Result | None:
         command = [sys.executable, "-m", "trace_robot", "optimize", name, "--optimizer", "search"]
         command += [*flags, "--held-out", "50", "--no-video", "--json", "--quiet", "--out", f"{folder}/run"]
         environment = {**os.environ, "TRACE_ROBOT_WORKSPACE": str(HERE)}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True)
     if done.returncode:
         print(f"{name:12}failed: {done.stderr.strip()}", flush=True)
         return None
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = json.loads(done.stdout)
     return {
         "robot": name,
@@ -100,6 +107,7 @@ def search(name: str, settings: Result) -> Result | None:
         "training": found["training_success"],
         "steps": found["environment_steps"],
         "took": found["seconds"],
+        "cpu": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
         "ended": found["ended"],
         "versions": {package: found["versions"][package] for package in ("trace-robot", "mujoco", "numpy")},
     }

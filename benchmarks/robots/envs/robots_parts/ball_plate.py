@@ -45,8 +45,9 @@ class BallPlate(Robot):
     def place(self, random: np.random.Generator) -> None:
         """The ball lies anywhere near the middle; the target goes round a circle, one way or the other."""
         self.middle = random.uniform(-0.03, 0.03, 2)
-        self.radius, self.phase = random.uniform(0.03, 0.06), random.uniform(0.0, 2.0 * np.pi)
-        self.rate = random.uniform(0.3, 0.7) * random.choice([-1.0, 1.0])  # rad/s
+        self.radius, self.phase = random.uniform(0.04, 0.07), random.uniform(0.0, 2.0 * np.pi)
+        # It must not be possible to wait: the slowest leaves the 4 cm around a ball at rest in less than the 2 s.
+        self.rate = random.uniform(0.6, 1.0) * random.choice([-1.0, 1.0])  # rad/s
         self.set_free("ball", [*random.uniform(-0.08, 0.08, 2), 0.315])
         self.held = 0
         self._move_target()
