@@ -1,0 +1,386 @@
+"""System identification of observations: which numbers equal which quantities.
+
+An environment is stepped with random actions after several resets. What MuJoCo knows at the same moments (positions of
+bodies and sites, joints, velocities, sensors, forces) is compared number by number; names only label what was measured.
+Without MuJoCo the numbers are compared with each other: differences, rates, unit quaternions, cosine and sine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trace_robot.env.recording import step_seconds
+from trace_robot.env_checker.quantities import Quantity, Simulator, clipped, relations
+from trace_robot.spec import Array, TaskSpec
+
+EPISODES, STEPS = 8, 30  # of the sample: goals and objects move between resets, joints within an episode
+HOLD = 3  # steps with one action, so that heavy links move too
+PUSH = 8  # steps with one number of the action at a bound
+SECONDS = 8.0  # for the sample, and as long again for the pushes: an engine may be slow
+MOST = 1000  # numbers of an observation that are compared
+PUSHED = 64  # numbers of an action that are tried one by one
+UNITS = {  # of vectors whose differences environments show
+    "position": "m",
+    "velocity": "m/s",
+    "velocity a step": "m a step",
+    "angular velocity": "rad/s",
+    "angular velocity a step": "rad a step",
+}
+EXACT = 1e-6  # of the largest value: float32 keeps seven digits
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """T steps of an environment, with what the simulator held after each.
+
+    Attributes:
+        before: (T, n) observations before the steps.
+        after: (T, n) observations after them.
+        actions: (T, act_dim) as a controller gives them.
+        simulated: (T, k) what MuJoCo holds after the steps; k is 0 without it.
+        quantities: what these k numbers are.
+        episode: (T,) the number of the reset.
+        pushed: (act_dim, n) by how much the observation after PUSH steps with a number at its upper bound differs
+            from the one at its lower bound.
+        pushed_simulated: (act_dim, k) the same of what MuJoCo holds.
+        seconds: of a step, None where the environment does not say.
+        simulator: None without MuJoCo.
+    """
+
+    before: Array
+    after: Array
+    actions: Array
+    simulated: Array
+    quantities: tuple[Quantity, ...]
+    episode: Array
+    pushed: Array
+    pushed_simulated: Array
+    seconds: float | None
+    simulator: Simulator | None
+
+
+class Identified(NamedTuple):
+    """A run of numbers ``[start:stop]`` of an observation and what it was found to be.
+
+    Attributes:
+        start: index of the first number.
+        stop: index after the last one.
+        role: "position", "angle", "constant", ...; "unknown" where nothing fits.
+        owners: names of the bodies, sites, joints, ... in order.
+        unit: such as "m".
+        meaning: how it was found, for a reader.
+        guess: why it may be wrong; "" for what was measured to be equal.
+        kind: what the owner is: "site", "body", "joint", ...
+        axes: the coordinates that are there, such as "xyz" or "xy"; "" where it is no vector.
+    """
+
+    start: int
+    stop: int
+    role: str
+    owners: tuple[str, ...] = ()
+    unit: str = ""
+    meaning: str = ""
+    guess: str = ""
+    kind: str = ""
+    axes: str = ""
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it is a whole point in meters."""
+        return self.role == "position" and self.stop - self.start == 3
+
+
+def take_sample(env: Any, spec: TaskSpec) -> Sample:
+    """Step an environment and record what it shows and what its simulator holds.
+
+    Args:
+        env: with flat observations and actions, as ``trace_robot.env.registry.make`` returns it.
+        spec: its description.
+    """
+    simulator = Simulator.of(env)
+    low, high = (np.clip(np.array(bound), -1e6, 1e6) for bound in (spec.low, spec.high))
+    random, deadline = np.random.default_rng(0), time.monotonic() + SECONDS
+    rows: list[tuple[Any, ...]] = []
+    for episode in range(EPISODES):
+        observation, _ = env.reset(seed=episode)
+        action = low
+        for step in range(min(STEPS, spec.horizon)):
+            if step % HOLD == 0:
+                action = random.uniform(low, high).astype(np.float32)
+            before = observation
+            observation, _, terminated, truncated, _ = env.step(action)
+            held = simulator.read() if simulator else np.zeros(0)
+            rows.append((before, observation, action, held, episode))
+            if terminated or truncated:
+                break
+        if time.monotonic() > deadline:
+            break
+    before, after, actions, simulated, episodes = (np.array(column) for column in zip(*rows, strict=True))
+    quantities = simulator.quantities if simulator else ()
+    simulated, quantities = clipped(after[:, :MOST], simulated, quantities)
+    pushed, pushed_simulated = _push(env, spec, simulator, (low, high))
+    seconds = simulator.seconds if simulator else step_seconds(getattr(env.unwrapped, "inner", env).unwrapped)
+    return Sample(
+        before, after, actions, simulated, quantities, episodes, pushed, pushed_simulated, seconds, simulator
+    )
+
+
+def _push(
+    env: Any, spec: TaskSpec, simulator: Simulator | None, bounds: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Hold each number of the action at both bounds from one condition."""
+    width = len(simulator.quantities) if simulator else 0
+    pushed = np.zeros((spec.action_size, spec.observation_size))
+    pushed_simulated = np.zeros((spec.action_size, width))
+    deadline = time.monotonic() + SECONDS
+    for number in range(min(spec.action_size, PUSHED)):
+        ends = []
+        for bound in bounds:
+            action = (bounds[0] + bounds[1]) / 2
+            action[number] = bound[number]
+            observation, _ = env.reset(seed=0)
+            for _ in range(PUSH):
+                observation, _, terminated, truncated, _ = env.step(action.astype(np.float32))
+                if terminated or truncated:
+                    break
+            ends.append((observation, simulator.read() if simulator else np.zeros(0)))
+        pushed[number], pushed_simulated[number] = ends[1][0] - ends[0][0], ends[1][1] - ends[0][1]
+        if time.monotonic() > deadline:
+            break
+    return pushed, pushed_simulated
+
+
+def identify(sample: Sample, keys: Mapping[int, str] | None = None) -> list[Identified]:
+    """Return what the numbers of an observation are, in order and without gaps.
+
+    Args:
+        sample: of the environment.
+        keys: the first number of each key of a Dict space, or of each part, and its name; a run stays inside one.
+    """
+    keys = {0: ""} if keys is None else keys
+    starts = tuple(keys)
+    size = sample.after.shape[1]
+    seen = sample.after[:, :MOST]
+    found: dict[int, Identified] = {}
+    taken = np.zeros(seen.shape[1], bool)
+
+    def add(runs: Iterator[Identified]) -> None:
+        for run in runs:
+            if not taken[run.start : run.stop].any():
+                found[run.start] = run
+                taken[run.start : run.stop] = True
+
+    add(_equal_runs(sample, seen, set(starts)))
+    add(_differences(sample, seen, list(found.values()), _free(taken, starts, 3), 3))
+    add(_differences(sample, seen, list(found.values()), _free(taken, starts, 2), 2))
+    add(_fitted(sample, seen, taken))
+    add(_constants(seen, taken, starts))
+    # Only once the simulator has no answer: cosines and rates of joints are named after these there.
+    related = relations(sample.before[:, :MOST], seen, sample.actions, taken.copy(), keys, sample.seconds)
+    add(Identified(*relation) for relation in related)
+    add(_most_alike(sample, seen, taken))
+    if size > MOST:
+        found[MOST] = Identified(MOST, size, "unknown", guess=f"numbers after the first {MOST} were not compared")
+    return [found[start] for start in sorted(found)]
+
+
+def _tolerance(seen: Array) -> Array:
+    return EXACT * np.maximum(np.abs(seen).max(0), 0.01)
+
+
+def _varies(seen: Array) -> Array:
+    return np.ptp(seen, axis=0) > _tolerance(seen)
+
+
+def _equal_runs(sample: Sample, seen: Array, starts: set[int]) -> Iterator[Identified]:
+    """Yield the longest runs that equal consecutive quantities of the simulator.
+
+    A number that never changes equals many others, so it counts a hundredth of one that does: it may continue a run, as
+    contact forces of a foot that never touched the ground do, and it begins none alone.
+    """
+    count, width = seen.shape[1], len(sample.quantities)
+    if not width:
+        return
+    tolerance, varies = _tolerance(seen), _varies(seen)
+    arrays = np.array([hash(quantity.array) for quantity in sample.quantities])
+    continues = np.append(arrays[1:] == arrays[:-1], False)
+    worth, length = np.zeros((count + 1, width + 1)), np.zeros((count + 1, width + 1), int)
+    for i in range(count - 1, -1, -1):
+        equal = (np.abs(sample.simulated - seen[:, i : i + 1]) <= tolerance[i]).all(0)
+        follows = continues & (i + 1 not in starts)
+        worth[i, :-1] = equal * ((1.0 if varies[i] else 0.01) + follows * worth[i + 1, 1:])
+        length[i, :-1] = equal * (1 + follows * length[i + 1, 1:])
+    i = 0
+    while i < count:
+        best = _best(sample.quantities, worth[i, :-1], length[i, :-1])
+        run = int(length[i, best])
+        fixed_point = worth[i, best] < 1 and _is_fixed_point(sample.quantities[best : best + 3], seen[0, i : i + run])
+        if worth[i, best] >= 1 or fixed_point:
+            run = 3 if fixed_point else run
+            yield from _parts(i, sample.quantities[best : best + run])
+            i += run
+        else:
+            i += 1
+
+
+def _best(quantities: Sequence[Quantity], worth: Array, length: Array) -> int:
+    """Return the column whose run is worth most; of equals the first that is no single coordinate of a point."""
+    best = np.flatnonzero(worth >= worth.max() - 1e-9)
+    whole = [k for k in best if length[k] > 1 or quantities[k].role != "position" or not quantities[k].axis]
+    return int((whole or list(best))[0])
+
+
+def _is_fixed_point(quantities: Sequence[Quantity], values: Array) -> bool:
+    """Whether constant numbers are a point that is the same in every episode, not zeros and ones by chance."""
+    if len(values) < 3 or [quantity.axis for quantity in quantities] != ["x", "y", "z"]:
+        return False
+    return len({quantity.owner for quantity in quantities}) == 1 and sum(
+        value not in (-1.0, 0.0, 1.0) for value in values[:3].tolist()
+    ) > 1
+
+
+def _parts(start: int, quantities: Sequence[Quantity]) -> Iterator[Identified]:
+    """Split a run where its role, unit or the owner of a vector changes."""
+    first = 0
+    for i in range(1, len(quantities) + 1):
+        if i < len(quantities) and quantities[i].group == quantities[first].group:
+            continue
+        members = quantities[first:i]
+        owners = tuple(dict.fromkeys(quantity.owner for quantity in members))
+        yield Identified(
+            start + first,
+            start + i,
+            members[0].role,
+            owners,
+            members[0].unit,
+            members[0].note,
+            kind=members[0].kind,
+            axes="".join(quantity.axis for quantity in members) if len(owners) == 1 else "",
+        )
+        first = i
+
+
+def _free(taken: Array, starts: Sequence[int], width: int) -> list[int]:
+    """Return where ``width`` numbers lie that nothing is known of yet, inside one key."""
+    inner = set(starts)
+    return [
+        i
+        for i in range(len(taken) - width + 1)
+        if not taken[i : i + width].any() and not any(i + k in inner for k in range(1, width))
+    ]
+
+
+def _differences(
+    sample: Sample, seen: Array, known: Sequence[Identified], places: Sequence[int], width: int
+) -> Iterator[Identified]:
+    """Yield vectors that are the difference of two others, ``width`` coordinates of them."""
+    observed = {run.owners[0] for run in known if run.role == "position" and run.owners}
+    axes = "xyz"[:width]
+    tolerance, varies = _tolerance(seen), _varies(seen)
+    groups: dict[str, dict[str, Array]] = {role: {} for role in UNITS}
+    for k, quantity in enumerate(sample.quantities):
+        if quantity.role in groups and quantity.axis == "x" and k + 2 < len(sample.quantities):
+            groups[quantity.role].setdefault(quantity.owner, sample.simulated[:, k : k + width])
+    for role, vectors in groups.items():
+        names = sorted(vectors, key=lambda name: name not in observed)  # points that are observed come first
+        if len(names) < 2:
+            continue
+        values = np.stack([vectors[name] for name in names])
+        for place in places:
+            if not varies[place : place + width].any():
+                continue
+            target, limit = seen[:, place : place + width], tolerance[place : place + width].max() * 2
+            for first, name in enumerate(names):
+                # One row decides nearly all pairs; the others are compared for what it leaves.
+                rest = np.flatnonzero((np.abs(values[first, 0] - values[:, 0] - target[0]) <= limit).all(1))
+                same = [b for b in rest if b != first and (np.abs(values[first] - values[b] - target) <= limit).all()]
+                if same:
+                    other = names[same[0]]
+                    yield Identified(
+                        place, place + width, f"difference of {role}", (name, other), UNITS[role],
+                        f"{role} of {name!r} minus that of {other!r}", axes=axes,
+                    )  # fmt: skip
+                    break
+
+
+def _fitted(sample: Sample, seen: Array, taken: Array) -> Iterator[Identified]:
+    """Yield numbers that are a linear function of one quantity."""
+    if not sample.quantities:
+        return
+    for i, k, likeness in _correlated(seen, sample.simulated, taken):
+        if likeness < 1 - 1e-9:
+            continue
+        slope, offset = np.polyfit(sample.simulated[:, k], seen[:, i], 1)
+        quantity = sample.quantities[k]
+        meaning = f"{slope:.6g} times the {quantity.role} of {quantity.owner!r}" + (
+            f" plus {offset:.6g}" if abs(offset) > EXACT else ""
+        )
+        yield Identified(i, i + 1, f"scaled {quantity.role}", (quantity.owner,), "", meaning, kind=quantity.kind)
+
+
+def _correlated(seen: Array, others: Array, taken: Array) -> Iterator[tuple[int, int, float]]:
+    """Yield for each unknown number that varies the column it is most like, and the correlation."""
+    varies = _varies(seen)
+    centered = others - others.mean(0)
+    norms = np.linalg.norm(centered, axis=0)
+    useful = norms > 1e-9
+    if not useful.any():
+        return
+    for i in np.flatnonzero(varies & ~taken):
+        own = seen[:, i] - seen[:, i].mean()
+        likeness = np.zeros(len(norms))
+        likeness[useful] = np.abs(own @ centered[:, useful]) / (norms[useful] * np.linalg.norm(own))
+        k = int(likeness.argmax())
+        yield int(i), k, float(likeness[k])
+
+
+def _constants(seen: Array, taken: Array, starts: Sequence[int]) -> Iterator[Identified]:
+    """Yield the runs of numbers that were the same after every step of every episode."""
+    still, i = ~_varies(seen) & ~taken, 0
+    while i < len(still):
+        stop = i
+        while stop < len(still) and still[stop] and (stop == i or stop not in starts):
+            stop += 1
+        if stop > i:
+            value = f"always {seen[0, i]:.6g}" if stop == i + 1 else "they never changed"
+            yield Identified(i, stop, "constant", guess=f"{value} in {len(seen)} random steps")
+        i = max(stop, i + 1)
+
+
+def _most_alike(sample: Sample, seen: Array, taken: Array) -> Iterator[Identified]:
+    """Yield the rest, with the quantity that each is most like."""
+    alike = {i: (k, likeness) for i, k, likeness in _correlated(seen, sample.simulated, taken)}
+    for i in np.flatnonzero(~taken).tolist():
+        k, likeness = alike.get(i, (0, 0.0))
+        if likeness > 0.9:
+            quantity = sample.quantities[k]
+            guess = f"goes with the {quantity.role} of {quantity.owner!r} (correlation {likeness:.2f})"
+            yield Identified(i, i + 1, f"like {quantity.role}", (quantity.owner,), guess=guess, kind=quantity.kind)
+        else:
+            yield Identified(i, i + 1, "unknown", guess="nothing was found that it equals")
+
+
+def hand_of(sample: Sample, runs: Sequence[Identified]) -> Identified | None:
+    """Return the observed point that the action moves most, None where it moves none."""
+    moved = {run: float(np.abs(sample.pushed[:, run.start : run.stop]).sum()) for run in runs if run.is_point}
+    best = max(moved, key=lambda run: moved[run], default=None)
+    return best if best is not None and moved[best] > 1e-3 else None
+
+
+def without_repeats(runs: Sequence[Identified], sample: Sample) -> list[Identified]:
+    """Mark points that an earlier run of the observation already shows."""
+    kept: list[Identified] = []
+    for run in runs:
+        values = sample.after[:, run.start : run.stop]
+        twin = next(
+            (each for each in kept if each.is_point and run.is_point
+             and np.abs(sample.after[:, each.start : each.stop] - values).max() <= EXACT),
+            None,
+        )  # fmt: skip
+        kept.append(run if twin is None else run._replace(role="repeated position", owners=twin.owners, meaning="the same numbers again"))
+    return kept

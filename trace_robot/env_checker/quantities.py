@@ -1,0 +1,378 @@
+"""Measured quantities: what MuJoCo holds after a step, and relations between observed numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trace_robot.env.recording import simulation
+from trace_robot.spec import Array
+
+MOST_BODIES = 128  # of which velocities are computed: a Jacobian for each takes about 5 µs
+EXACT = 1e-4  # of the largest value, for what an integrator computes
+RELATED = 60  # numbers of an observation without a simulator that are compared in threes
+SENSOR_UNITS = {"ACCELEROMETER": "m/s²", "VELOCIMETER": "m/s", "GYRO": "rad/s", "TOUCH": "N", "FORCE": "N",
+                "TORQUE": "N m", "FRAMEPOS": "m", "FRAMELINVEL": "m/s", "FRAMEANGVEL": "rad/s", "RANGEFINDER": "m"}  # fmt: skip
+
+
+class Quantity(NamedTuple):
+    """One number that a simulator holds.
+
+    Attributes:
+        array: what it is a number of; a run of an observation stays within one array.
+        role: such as "position", "angle", "velocity".
+        owner: the name of a body, site, joint, actuator or sensor.
+        kind: what the owner is.
+        unit: such as "m".
+        axis: the coordinate of a vector, "" otherwise.
+        note: what was done to it, such as clipping.
+        driven: whether an actuator acts on it.
+    """
+
+    array: str
+    role: str
+    owner: str
+    kind: str
+    unit: str
+    axis: str = ""
+    note: str = ""
+    driven: bool = False
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """What numbers of one part have in common: the owner of a vector, the kind and unit of scalars."""
+        return (self.role, self.kind, self.unit, str(self.driven), self.owner if self.axis else "")
+
+
+class Simulator:
+    """MuJoCo's model and data, read as one row of named numbers.
+
+    Derived quantities are read as they are, without ``mj_forward``: after a step positions of bodies are those of the
+    last substep's beginning, and an environment that shows them shows the same.
+    """
+
+    def __init__(self, model: Any, data: Any, steps: float | None) -> None:
+        """Name what the model has.
+
+        Args:
+            model: ``mujoco.MjModel``.
+            data: ``mujoco.MjData``.
+            steps: seconds of an environment's step, None where unknown.
+        """
+        self.model, self.data, self.seconds = model, data, steps
+        self._few = model.nbody + model.nsite <= MOST_BODIES
+        self._hinges = np.flatnonzero(model.jnt_type == 3)
+        self.quantities: tuple[Quantity, ...] = tuple(self._named())
+
+    @classmethod
+    def of(cls, env: Any) -> Simulator | None:
+        """Return the simulator of an environment, None where it shows no MuJoCo model.
+
+        dm_control's environments have a ``physics`` whose model and data wrap MuJoCo's in ``ptr``.
+        """
+        from trace_robot.env.recording import step_seconds
+
+        inner = getattr(env.unwrapped, "inner", env).unwrapped
+        for layer in (env.unwrapped, inner, getattr(inner, "_env", None)):
+            found = simulation(layer)
+            physics = getattr(layer, "physics", None)
+            if found is None and physics is not None:
+                model, data = (getattr(getattr(physics, name, None), "ptr", None) for name in ("model", "data"))
+                found = (model, data) if type(model).__name__ == "MjModel" else None
+            if found is not None:
+                return cls(*found, step_seconds(inner))
+        return None
+
+    def body_of(self, kind: str, owner: str) -> int | None:
+        """Return the number of the body that a named body, site or geom is fixed to.
+
+        Args:
+            kind: "body", "site" or "geom".
+            owner: its name as in ``quantities``.
+        """
+        count = {"body": self.model.nbody, "site": self.model.nsite, "geom": self.model.ngeom}.get(kind, 0)
+        number = next((i for i in range(count) if self.name(kind, i) == owner), None)
+        if number is None or kind == "body":
+            return number
+        return int(getattr(self.model, f"{kind}_bodyid")[number])
+
+    def name(self, kind: str, number: int) -> str:
+        """Return the name of a part of the model, or its kind and number where it has none."""
+        return getattr(self.model, kind)(number).name or f"{kind}_{number}"
+
+    def _named(self) -> Iterator[Quantity]:
+        model = self.model
+        frames = [(kind, self.name(kind, i)) for kind, n in (("site", model.nsite), ("body", model.nbody)) for i in range(n)]  # fmt: skip
+        for kind, owner in frames:
+            yield from (Quantity(f"{kind} positions", "position", owner, kind, "m", axis) for axis in "xyz")
+        driven = {int(model.actuator_trnid[k, 0]) for k in range(model.nu) if model.actuator_trntype[k] == 0}
+        for array, position in (("qpos", True), ("qvel", False)):
+            for joint in range(model.njnt):
+                yield from self._joint(array, joint, position, joint in driven)
+        if self.seconds:
+            for joint in range(model.njnt):
+                for each in self._joint("qvel", joint, False, joint in driven):
+                    yield each._replace(array="qvel a step", role=f"{each.role} a step",
+                                        unit=each.unit.replace("/s", " a step"))  # fmt: skip
+        for role in ("cosine", "sine"):
+            for joint in self._hinges:
+                yield Quantity(role, role, self.name("joint", int(joint)), "joint", "")
+        for body in range(model.nbody):
+            owner = self.name("body", body)
+            yield from (Quantity("quaternions", "quaternion", owner, "body", "", axis) for axis in "wxyz")
+        for body in range(model.nbody):
+            owner = self.name("body", body)
+            yield from (Quantity("euler", "Euler angles", owner, "body", "rad", axis) for axis in "xyz")
+        units = (("velocity", "m/s"), ("angular velocity", "rad/s"))
+        steps = (("velocity a step", "m a step"), ("angular velocity a step", "rad a step"))
+        for role, unit in (*units, *(steps if self.seconds else ())) if self._few else ():
+            for kind, owner in frames:
+                yield from (Quantity(role, role, owner, kind, unit, axis) for axis in "xyz")
+        for geom in range(model.ngeom):
+            owner = self.name("geom", geom)
+            yield from (Quantity("geom positions", "position", owner, "geom", "m", axis) for axis in "xyz")
+        yield from self._sensors()
+        for role, plural in (("actuator force", "actuator_force"), ("control", "ctrl")):
+            for k in range(model.nu):
+                yield Quantity(plural, role, self.name("actuator", k), "actuator", "")
+        for role in ("constraint force", "actuation force"):
+            for joint in range(model.njnt):
+                for each in self._joint("qvel", joint, False, False):
+                    yield Quantity(role, role, each.owner, "joint", "N" if "m" in each.unit else "N m")
+        for role, size in (("contact force", 6), ("center-of-mass velocity", 6), ("inertia", 10)):
+            for body in range(model.nbody):
+                yield from (Quantity(role, role, self.name("body", body), "body", "") for _ in range(size))
+        yield Quantity("time", "time", "simulation", "clock", "s")
+
+    def _joint(self, array: str, joint: int, position: bool, driven: bool) -> Iterator[Quantity]:
+        """Yield the numbers of a joint: a free one is the position and quaternion of its body."""
+        kind, owner = int(self.model.jnt_type[joint]), self.name("joint", joint)
+        body = self.name("body", int(self.model.jnt_bodyid[joint]))
+        if kind == 0:
+            role, unit = ("position", "m") if position else ("velocity", "m/s")
+            yield from (Quantity(array, role, body, "body", unit, axis) for axis in "xyz")
+        if kind < 2:
+            role, unit, axes = ("quaternion", "", "wxyz") if position else ("angular velocity", "rad/s", "xyz")
+            yield from (Quantity(array, role, body, "body", unit, axis) for axis in axes)
+            return
+        slides = kind == 2
+        role = ("joint position" if slides else "angle") if position else "joint velocity"
+        unit = ("m" if slides else "rad") if position else "m/s" if slides else "rad/s"
+        yield Quantity(array, role, owner, "joint", unit, driven=driven)
+
+    def _sensors(self) -> Iterator[Quantity]:
+        import mujoco
+
+        for sensor in range(self.model.nsensor):
+            label = mujoco.mjtSensor(int(self.model.sensor_type[sensor])).name.removeprefix("mjSENS_")
+            for _ in range(int(self.model.sensor_dim[sensor])):
+                owner = self.name("sensor", sensor)
+                yield Quantity("sensordata", "sensor", owner, "sensor", SENSOR_UNITS.get(label, ""))
+
+    def read(self) -> Array:
+        """Return the numbers of ``quantities`` as they are now, (k,)."""
+        model, data = self.model, self.data
+        rows = [data.site_xpos, data.xpos, data.qpos, data.qvel]
+        if self.seconds:
+            rows.append(data.qvel * self.seconds)
+        angles = data.qpos[model.jnt_qposadr[self._hinges]]
+        rows += [np.cos(angles), np.sin(angles), data.xquat, _euler(data.xmat.reshape(-1, 3, 3))]
+        if self._few:
+            rows += self._velocities()
+        rows += [data.geom_xpos, data.sensordata, data.actuator_force, data.ctrl, data.qfrc_constraint]
+        rows += [data.qfrc_actuator, data.cfrc_ext, data.cvel, data.cinert, np.array([data.time])]
+        return np.concatenate([np.asarray(row, float).reshape(-1) for row in rows])
+
+    def _velocities(self) -> list[Array]:
+        """Return linear and angular velocities of sites and bodies in the world frame, by Jacobians."""
+        import mujoco
+
+        model, data = self.model, self.data
+        both = np.zeros((2, 3, model.nv))
+        velocities = np.zeros((2, model.nsite + model.nbody, 3))
+        for i in range(model.nsite + model.nbody):
+            if i < model.nsite:
+                mujoco.mj_jacSite(model, data, both[0], both[1], i)
+            else:
+                mujoco.mj_jacBody(model, data, both[0], both[1], i - model.nsite)
+            velocities[:, i] = both @ data.qvel
+        return [velocities, velocities * self.seconds] if self.seconds else [velocities]
+
+
+def _euler(matrices: Array) -> Array:
+    """Return the x, y and z angles of rotations, in the convention of gymnasium-robotics."""
+    across = np.hypot(matrices[:, 2, 2], matrices[:, 1, 2])
+    flat = across < 4 * np.finfo(float).eps
+    z = np.where(flat, np.arctan2(matrices[:, 1, 0], matrices[:, 1, 1]), -np.arctan2(matrices[:, 0, 1], matrices[:, 0, 0]))
+    x = np.where(flat, 0.0, -np.arctan2(matrices[:, 1, 2], matrices[:, 2, 2]))
+    return np.stack([x, np.arctan2(matrices[:, 0, 2], across), z], axis=1)
+
+
+def clipped(seen: Array, simulated: Array, quantities: tuple[Quantity, ...]) -> tuple[Array, tuple[Quantity, ...]]:
+    """Add clipped copies of velocities and forces, for bounds that observations were seen to stop at.
+
+    Args:
+        seen: (T, n) observations.
+        simulated: (T, k) what the simulator holds.
+        quantities: what these are.
+    """
+    if not quantities:
+        return simulated, quantities
+    top = np.abs(seen).max(0)
+    often = (np.abs(np.abs(seen) - top) <= 1e-12).sum(0) >= 3
+    levels = [level for level in sorted(set(np.round(top[often], 9).tolist())) if level > 0 and level in (1, 5, 10, 100)]
+    which = [k for k, q in enumerate(quantities) if "velocity" in q.role or "force" in q.role or q.role == "sensor"]
+    for level in levels:
+        simulated = np.concatenate([simulated, np.clip(simulated[:, which], -level, level)], axis=1)
+        note = f"clipped to {level:g} both ways"
+        quantities += tuple(quantities[k]._replace(array=f"{quantities[k].array} {note}", note=note) for k in which)
+    return simulated, quantities
+
+
+class Relation(NamedTuple):
+    """What a run ``[start:stop]`` of an observation is by how it goes with other numbers of it.
+
+    The fields are the first ones of ``Identified``. An owner "@7" is the run that begins at number 7.
+    """
+
+    start: int
+    stop: int
+    role: str
+    owners: tuple[str, ...] = ()
+    unit: str = ""
+    meaning: str = ""
+    guess: str = ""
+    kind: str = ""
+    axes: str = ""
+
+
+def relations(
+    before: Array, after: Array, actions: Array, taken: Array, keys: Mapping[int, str], seconds: float | None
+) -> Iterator[Relation]:
+    """Yield what numbers are by algebra: repetitions, differences, unit vectors, rates and time.
+
+    Args:
+        before: (T, n) observations before the steps.
+        after: (T, n) observations after them.
+        actions: (T, act_dim).
+        taken: (n,) whether a number is known already.
+        keys: the first number of each key of a Dict space, and its name.
+        seconds: of a step, None where unknown.
+    """
+    free = ~taken
+    for search in (
+        lambda: _goals(after, free, keys),
+        lambda: _triples(after, free, keys),
+        lambda: _unit_vectors(after, free, keys),
+        lambda: _rates(before, after, ~taken, free, seconds),
+        lambda: _clocks(before, after, free, seconds),
+        lambda: _last_actions(after, actions, free),
+    ):
+        for relation in search():
+            if free[relation.start : relation.stop].all():
+                free[relation.start : relation.stop] = False
+                yield relation
+
+
+def _same(a: Array, b: Array) -> bool:
+    return bool(np.abs(a - b).max() <= 1e-6 * max(float(np.abs(a).max()), 0.01))
+
+
+def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
+    """Yield points of a goal environment: its achieved goal is a position that it observes elsewhere as well."""
+    starts = {name: start for start, name in keys.items()}
+    achieved, desired = starts.get("achieved_goal"), starts.get("desired_goal")
+    ends = [*sorted(keys)[1:], len(free)]
+    sizes = {start: end - start for start, end in zip(sorted(keys), ends, strict=True)}
+    if achieved is None or desired is None or sizes[achieved] != 3 or sizes[desired] != 3:
+        return
+    goal = after[:, achieved : achieved + 3]
+    for i in range(len(free) - 2):
+        if i not in (achieved, desired) and np.ptp(goal) > 0 and _same(goal, after[:, i : i + 3]):
+            guess = "in meters? it equals achieved_goal"
+            yield Relation(i, i + 3, "position", (), "m", "a point by its key", guess, "key", "xyz")
+            yield Relation(achieved, achieved + 3, "repeated position", (f"@{i}",), "m", "the same numbers again")
+    for start, name in ((achieved, "achieved_goal"), (desired, "goal")):
+        guess = "in meters? its key says that it is a goal"
+        yield Relation(start, start + 3, "position", (name,), "m", "a point by its key", guess, "key", "xyz")
+
+
+def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
+    """Yield vectors that are the difference of two others, and these two as points."""
+    places = [i for i in range(min(len(free), RELATED) - 2) if np.ptp(after[:, i : i + 3], axis=0).max() > 1e-9
+              and not any(i + k in keys for k in (1, 2))]  # fmt: skip
+    rows = np.stack([after[0, i : i + 3] for i in places]) if places else np.zeros((0, 3))
+    for a in places:
+        for b in places:
+            if abs(a - b) < 3:
+                continue
+            near = np.flatnonzero(np.abs(rows - (after[0, a : a + 3] - after[0, b : b + 3])).max(1) <= 1e-5)
+            for c in (places[k] for k in near):
+                difference = after[:, a : a + 3] - after[:, b : b + 3]
+                apart = min(abs(c - a), abs(c - b)) >= 3
+                if apart and c > min(a, b) and free[c : c + 3].all() and _same(difference, after[:, c : c + 3]):
+                    guess = "a point in meters? another part is its difference to a second point"
+                    yield Relation(c, c + 3, "difference of position", (f"@{a}", f"@{b}"), "m", "", "", "", "xyz")
+                    for point in (a, b):
+                        yield Relation(point, point + 3, "position", (), "m", "", guess, "numbers", "xyz")
+
+
+def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
+    """Yield unit quaternions, and cosine and sine of one angle beside each other or a few numbers apart."""
+    moves = np.ptp(after, axis=0) > 1e-6
+    for i in range(len(free) - 3):
+        four = after[:, i : i + 4]
+        inside = not any(i + k in keys for k in (1, 2, 3))
+        pairs = any(_same(np.square(after[:, [i + a, i + b]]).sum(1), np.ones(1)) for a, b in ((0, 1), (2, 3), (0, 2)))
+        if inside and moves[i : i + 4].sum() > 1 and not pairs and _same(np.square(four).sum(1), np.ones(1)):
+            yield Relation(i, i + 4, "quaternion", (), "", "a unit vector of four", "which number comes first?", axes="wxyz")
+    for apart in (1, 2, 3, 4):
+        for i in range(len(free) - apart):
+            pair = after[:, [i, i + apart]]
+            if moves[[i, i + apart]].all() and _same(np.square(pair).sum(1), np.ones(1)):
+                guess = "cosine and sine of one angle; which is which?"
+                yield Relation(i, i + 1, "cosine", (), "", "", guess)
+                yield Relation(i + apart, i + apart + 1, "sine", (f"@{i}",), "", "", guess)
+
+
+def _rates(before: Array, after: Array, known: Array, free: Array, seconds: float | None) -> Iterator[Relation]:
+    """Yield numbers that another one changes by in a step, times a constant.
+
+    The rate before or after the step, as integrators differ; of an angle that is seen as cosine and sine as well.
+    """
+    change = after - before
+    columns = {f"@{i}": change[:, i] for i in range(after.shape[1])}
+    for i in range(after.shape[1] - 1):
+        if _same(np.square(after[:, i : i + 2]).sum(1), np.ones(1)):
+            turn = np.arctan2(after[:, i + 1], after[:, i]) - np.arctan2(before[:, i + 1], before[:, i])
+            columns[f"@{i}"] = (turn + np.pi) % (2 * np.pi) - np.pi
+    for owner, changes in columns.items():
+        if np.ptp(changes) < 1e-9:
+            continue
+        for j in np.flatnonzero(free):
+            for rate in (after[:, j], before[:, j]):
+                size = float(rate @ rate)
+                slope = float(rate @ changes) / size if size > 0 and f"@{j}" != owner else 0.0
+                if abs(slope) > 1e-9 and np.abs(changes - slope * rate).max() <= EXACT * np.abs(changes).max():
+                    timed = seconds is not None and abs(abs(slope) / seconds - 1) < 0.01
+                    meaning = "" if timed else f"a step changes the number by {slope:.4g} times it"
+                    yield Relation(int(j), int(j) + 1, "rate", (owner,), "/s" if timed else "", meaning, "" if timed else "in which unit?")  # fmt: skip
+
+
+def _clocks(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Relation]:
+    """Yield numbers that grow by the same amount in every step."""
+    for i in np.flatnonzero(free):
+        change = (after - before)[:, i]
+        if abs(change[0]) > 1e-9 and _same(change, np.full(len(change), change[0])):
+            timed = seconds is not None and abs(change[0] / seconds - 1) < 0.01
+            yield Relation(int(i), int(i) + 1, "time", (), "s" if timed else "", f"{change[0]:.4g} more after every step")
+
+
+def _last_actions(after: Array, actions: Array, free: Array) -> Iterator[Relation]:
+    for i in np.flatnonzero(free):
+        for j in range(actions.shape[1]):
+            if np.ptp(actions[:, j]) > 0 and _same(after[:, i], actions[:, j].astype(float)):
+                yield Relation(int(i), int(i) + 1, "last action", (), "", f"number {j} of the action before it")
