@@ -3,7 +3,8 @@
 The environment may raise, hang, print or die here without harm to the command.
 
 ``python -m trace_robot.env_checker.child NAME OPTIONS`` writes one JSON line before each stage and one a finding;
-``--digest`` writes what an episode comes to instead, to compare with another process.
+``--digest`` writes what an episode comes to instead, to compare with another process; ``--draft`` what a plug-in for a
+gymnasium id would say.
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ def main(arguments: list[str]) -> int:
     name, options = arguments[0], json.loads(arguments[1])
     if "--digest" in arguments:
         send({"digest": digest(name, options)})
+        return 0
+    if "--draft" in arguments:
+        from trace_robot.env_checker.draft import draft
+
+        try:
+            for message in draft(name, options):
+                send(message)
+        except Exception as error:  # whatever an environment does is a finding
+            send(_found(problem("make", _error_text(error))))
         return 0
     for message in examination(name, options):
         send(message)

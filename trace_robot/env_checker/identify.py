@@ -31,6 +31,9 @@ UNITS = {  # of vectors whose differences environments show
     "angular velocity": "rad/s",
     "angular velocity a step": "rad a step",
 }
+ALIKE = ("position", "angle", "joint position", "joint velocity", "velocity", "angular velocity")
+LIKENESS = 0.9  # correlation
+FLOOR = 1e-5  # meters, radians, ...: what changes less counts as constant
 EXACT = 1e-6  # of the largest value: float32 keeps seven digits
 
 
@@ -45,9 +48,9 @@ class Sample:
         simulated: (T, k) what MuJoCo holds after the steps; k is 0 without it.
         quantities: what these k numbers are.
         episode: (T,) the number of the reset.
-        pushed: (act_dim, n) by how much the observation after PUSH steps with a number at its upper bound differs
-            from the one at its lower bound.
-        pushed_simulated: (act_dim, k) the same of what MuJoCo holds.
+        pushed: (act_dim, 2, n) the observations after PUSH steps from one condition, with one number at its lower
+            and at its upper bound and the others in the middle.
+        pushed_simulated: (act_dim, 2, k) what MuJoCo held then.
         seconds: of a step, None where the environment does not say.
         simulator: None without MuJoCo.
     """
@@ -62,6 +65,12 @@ class Sample:
     pushed_simulated: Array
     seconds: float | None
     simulator: Simulator | None
+
+    @property
+    def moved(self) -> Array:
+        """By how much each number of the action moves each of the observation, (act_dim, n)."""
+        moved: Array = self.pushed[:, 1] - self.pushed[:, 0]
+        return moved
 
 
 class Identified(NamedTuple):
@@ -135,12 +144,11 @@ def _push(
 ) -> tuple[Array, Array]:
     """Hold each number of the action at both bounds from one condition."""
     width = len(simulator.quantities) if simulator else 0
-    pushed = np.zeros((spec.action_size, spec.observation_size))
-    pushed_simulated = np.zeros((spec.action_size, width))
+    pushed = np.zeros((spec.action_size, 2, spec.observation_size))
+    pushed_simulated = np.zeros((spec.action_size, 2, width))
     deadline = time.monotonic() + SECONDS
     for number in range(min(spec.action_size, PUSHED)):
-        ends = []
-        for bound in bounds:
+        for end, bound in enumerate(bounds):
             action = (bounds[0] + bounds[1]) / 2
             action[number] = bound[number]
             observation, _ = env.reset(seed=0)
@@ -148,8 +156,8 @@ def _push(
                 observation, _, terminated, truncated, _ = env.step(action.astype(np.float32))
                 if terminated or truncated:
                     break
-            ends.append((observation, simulator.read() if simulator else np.zeros(0)))
-        pushed[number], pushed_simulated[number] = ends[1][0] - ends[0][0], ends[1][1] - ends[0][1]
+            pushed[number, end] = observation
+            pushed_simulated[number, end] = simulator.read() if simulator else np.zeros(0)
         if time.monotonic() > deadline:
             break
     return pushed, pushed_simulated
@@ -183,9 +191,11 @@ def identify(sample: Sample, keys: Mapping[int, str] | None = None) -> list[Iden
     # Only once the simulator has no answer: cosines and rates of joints are named after these there.
     related = relations(sample.before[:, :MOST], seen, sample.actions, taken.copy(), keys, sample.seconds)
     add(Identified(*relation) for relation in related)
-    add(_most_alike(sample, seen, taken))
+    add(_most_alike(sample, seen, taken, starts))
     if size > MOST:
-        found[MOST] = Identified(MOST, size, "unknown", guess=f"numbers after the first {MOST} were not compared")
+        found[MOST] = Identified(
+            MOST, size, "unknown", guess=f"numbers after the first {MOST} were not compared"
+        )
     return [found[start] for start in sorted(found)]
 
 
@@ -194,7 +204,8 @@ def _tolerance(seen: Array) -> Array:
 
 
 def _varies(seen: Array) -> Array:
-    return np.ptp(seen, axis=0) > _tolerance(seen)
+    # Locked fingers tremble by less than FLOOR, which is no motion to recognize anything by.
+    return np.ptp(seen, axis=0) > np.maximum(_tolerance(seen), FLOOR)
 
 
 def _equal_runs(sample: Sample, seen: Array, starts: set[int]) -> Iterator[Identified]:
@@ -219,10 +230,16 @@ def _equal_runs(sample: Sample, seen: Array, starts: set[int]) -> Iterator[Ident
     while i < count:
         best = _best(sample.quantities, worth[i, :-1], length[i, :-1])
         run = int(length[i, best])
-        fixed_point = worth[i, best] < 1 and _is_fixed_point(sample.quantities[best : best + 3], seen[0, i : i + run])
+        fixed_point = worth[i, best] < 1 and _is_fixed_point(sample.quantities[best:], seen[0, i : i + run])
         if worth[i, best] >= 1 or fixed_point:
             run = 3 if fixed_point else run
-            yield from _parts(i, sample.quantities[best : best + run])
+            for part in _parts(i, sample.quantities[best : best + run]):
+                # Numbers beside a run that are 0 may equal the simulator's next ones, of something else that is 0.
+                fixed = _is_fixed_point(
+                    sample.quantities[best + part.start - i :], seen[0, part.start : part.stop]
+                )
+                if varies[part.start : part.stop].any() or fixed:
+                    yield part
             i += run
         else:
             i += 1
@@ -237,11 +254,17 @@ def _best(quantities: Sequence[Quantity], worth: Array, length: Array) -> int:
 
 def _is_fixed_point(quantities: Sequence[Quantity], values: Array) -> bool:
     """Whether constant numbers are a point that is the same in every episode, not zeros and ones by chance."""
-    if len(values) < 3 or [quantity.axis for quantity in quantities] != ["x", "y", "z"]:
+    three = quantities[:3]
+    if (
+        len(values) < 3
+        or [each.axis for each in three] != ["x", "y", "z"]
+        or len({each.owner for each in three}) > 1
+    ):
         return False
-    return len({quantity.owner for quantity in quantities}) == 1 and sum(
-        value not in (-1.0, 0.0, 1.0) for value in values[:3].tolist()
-    ) > 1
+    return (
+        three[0].role == "position"
+        and sum(value not in (-1.0, 0.0, 1.0) for value in values[:3].tolist()) > 1
+    )
 
 
 def _parts(start: int, quantities: Sequence[Quantity]) -> Iterator[Identified]:
@@ -298,7 +321,11 @@ def _differences(
             for first, name in enumerate(names):
                 # One row decides nearly all pairs; the others are compared for what it leaves.
                 rest = np.flatnonzero((np.abs(values[first, 0] - values[:, 0] - target[0]) <= limit).all(1))
-                same = [b for b in rest if b != first and (np.abs(values[first] - values[b] - target) <= limit).all()]
+                same = [
+                    b
+                    for b in rest
+                    if b != first and (np.abs(values[first] - values[b] - target) <= limit).all()
+                ]
                 if same:
                     other = names[same[0]]
                     yield Identified(
@@ -320,7 +347,9 @@ def _fitted(sample: Sample, seen: Array, taken: Array) -> Iterator[Identified]:
         meaning = f"{slope:.6g} times the {quantity.role} of {quantity.owner!r}" + (
             f" plus {offset:.6g}" if abs(offset) > EXACT else ""
         )
-        yield Identified(i, i + 1, f"scaled {quantity.role}", (quantity.owner,), "", meaning, kind=quantity.kind)
+        yield Identified(
+            i, i + 1, f"scaled {quantity.role}", (quantity.owner,), "", meaning, kind=quantity.kind
+        )
 
 
 def _correlated(seen: Array, others: Array, taken: Array) -> Iterator[tuple[int, int, float]]:
@@ -352,35 +381,34 @@ def _constants(seen: Array, taken: Array, starts: Sequence[int]) -> Iterator[Ide
         i = max(stop, i + 1)
 
 
-def _most_alike(sample: Sample, seen: Array, taken: Array) -> Iterator[Identified]:
-    """Yield the rest, with the quantity that each is most like."""
-    alike = {i: (k, likeness) for i, k, likeness in _correlated(seen, sample.simulated, taken)}
-    for i in np.flatnonzero(~taken).tolist():
-        k, likeness = alike.get(i, (0, 0.0))
-        if likeness > 0.9:
-            quantity = sample.quantities[k]
-            guess = f"goes with the {quantity.role} of {quantity.owner!r} (correlation {likeness:.2f})"
-            yield Identified(i, i + 1, f"like {quantity.role}", (quantity.owner,), guess=guess, kind=quantity.kind)
-        else:
-            yield Identified(i, i + 1, "unknown", guess="nothing was found that it equals")
+def _most_alike(sample: Sample, seen: Array, taken: Array, starts: Sequence[int]) -> Iterator[Identified]:
+    """Yield the rest, with the quantity that each is most like, where sensors add noise for example."""
+    usual = np.array([quantity.role in ALIKE for quantity in sample.quantities], bool)
+    alike = {i: (k, r) for i, k, r in _correlated(seen, sample.simulated * usual, taken) if r > LIKENESS}
+    run: list[int] = []
+    for i in [*np.flatnonzero(~taken).tolist(), -1]:
+        same = (
+            run
+            and i == run[-1] + 1
+            and i not in starts
+            and _likeness(sample, alike, i) == _likeness(sample, alike, run[-1])
+        )
+        if run and not same:
+            role, kind = _likeness(sample, alike, run[0])
+            owners = tuple(sample.quantities[alike[n][0]].owner for n in run if n in alike)
+            least = min((alike[n][1] for n in run if n in alike), default=0.0)
+            guess = (
+                f"it goes with this (correlation {least:.2f})"
+                if owners
+                else "nothing was found that it equals"
+            )
+            yield Identified(run[0], run[-1] + 1, role, owners, guess=guess, kind=kind)
+            run = []
+        run.append(i)
 
 
-def hand_of(sample: Sample, runs: Sequence[Identified]) -> Identified | None:
-    """Return the observed point that the action moves most, None where it moves none."""
-    moved = {run: float(np.abs(sample.pushed[:, run.start : run.stop]).sum()) for run in runs if run.is_point}
-    best = max(moved, key=lambda run: moved[run], default=None)
-    return best if best is not None and moved[best] > 1e-3 else None
-
-
-def without_repeats(runs: Sequence[Identified], sample: Sample) -> list[Identified]:
-    """Mark points that an earlier run of the observation already shows."""
-    kept: list[Identified] = []
-    for run in runs:
-        values = sample.after[:, run.start : run.stop]
-        twin = next(
-            (each for each in kept if each.is_point and run.is_point
-             and np.abs(sample.after[:, each.start : each.stop] - values).max() <= EXACT),
-            None,
-        )  # fmt: skip
-        kept.append(run if twin is None else run._replace(role="repeated position", owners=twin.owners, meaning="the same numbers again"))
-    return kept
+def _likeness(sample: Sample, alike: Mapping[int, tuple[int, float]], i: int) -> tuple[str, str]:
+    if i not in alike:
+        return "unknown", ""
+    quantity = sample.quantities[alike[i][0]]
+    return f"like {quantity.role}", quantity.kind

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ class Quantity(NamedTuple):
         unit: such as "m".
         axis: the coordinate of a vector, "" otherwise.
         note: what was done to it, such as clipping.
-        driven: whether an actuator acts on it.
+        inner: of a joint: whether it is driven, or no joint between a model's root and the world.
     """
 
     array: str
@@ -39,12 +38,12 @@ class Quantity(NamedTuple):
     unit: str
     axis: str = ""
     note: str = ""
-    driven: bool = False
+    inner: bool = True
 
     @property
     def group(self) -> tuple[str, ...]:
         """What numbers of one part have in common: the owner of a vector, the kind and unit of scalars."""
-        return (self.role, self.kind, self.unit, str(self.driven), self.owner if self.axis else "")
+        return (self.role, self.kind, self.unit, str(self.inner), self.owner if self.axis else "")
 
 
 class Simulator:
@@ -80,7 +79,9 @@ class Simulator:
             found = simulation(layer)
             physics = getattr(layer, "physics", None)
             if found is None and physics is not None:
-                model, data = (getattr(getattr(physics, name, None), "ptr", None) for name in ("model", "data"))
+                model, data = (
+                    getattr(getattr(physics, name, None), "ptr", None) for name in ("model", "data")
+                )
                 found = (model, data) if type(model).__name__ == "MjModel" else None
             if found is not None:
                 return cls(*found, step_seconds(inner))
@@ -155,13 +156,16 @@ class Simulator:
             role, unit = ("position", "m") if position else ("velocity", "m/s")
             yield from (Quantity(array, role, body, "body", unit, axis) for axis in "xyz")
         if kind < 2:
-            role, unit, axes = ("quaternion", "", "wxyz") if position else ("angular velocity", "rad/s", "xyz")
+            role, unit, axes = (
+                ("quaternion", "", "wxyz") if position else ("angular velocity", "rad/s", "xyz")
+            )
             yield from (Quantity(array, role, body, "body", unit, axis) for axis in axes)
             return
         slides = kind == 2
         role = ("joint position" if slides else "angle") if position else "joint velocity"
         unit = ("m" if slides else "rad") if position else "m/s" if slides else "rad/s"
-        yield Quantity(array, role, owner, "joint", unit, driven=driven)
+        inner = driven or int(self.model.body_parentid[self.model.jnt_bodyid[joint]]) != 0
+        yield Quantity(array, role, owner, "joint", unit, inner=inner)
 
     def _sensors(self) -> Iterator[Quantity]:
         import mujoco
@@ -206,12 +210,18 @@ def _euler(matrices: Array) -> Array:
     """Return the x, y and z angles of rotations, in the convention of gymnasium-robotics."""
     across = np.hypot(matrices[:, 2, 2], matrices[:, 1, 2])
     flat = across < 4 * np.finfo(float).eps
-    z = np.where(flat, np.arctan2(matrices[:, 1, 0], matrices[:, 1, 1]), -np.arctan2(matrices[:, 0, 1], matrices[:, 0, 0]))
+    z = np.where(
+        flat,
+        np.arctan2(matrices[:, 1, 0], matrices[:, 1, 1]),
+        -np.arctan2(matrices[:, 0, 1], matrices[:, 0, 0]),
+    )
     x = np.where(flat, 0.0, -np.arctan2(matrices[:, 1, 2], matrices[:, 2, 2]))
     return np.stack([x, np.arctan2(matrices[:, 0, 2], across), z], axis=1)
 
 
-def clipped(seen: Array, simulated: Array, quantities: tuple[Quantity, ...]) -> tuple[Array, tuple[Quantity, ...]]:
+def clipped(
+    seen: Array, simulated: Array, quantities: tuple[Quantity, ...]
+) -> tuple[Array, tuple[Quantity, ...]]:
     """Add clipped copies of velocities and forces, for bounds that observations were seen to stop at.
 
     Args:
@@ -223,12 +233,20 @@ def clipped(seen: Array, simulated: Array, quantities: tuple[Quantity, ...]) -> 
         return simulated, quantities
     top = np.abs(seen).max(0)
     often = (np.abs(np.abs(seen) - top) <= 1e-12).sum(0) >= 3
-    levels = [level for level in sorted(set(np.round(top[often], 9).tolist())) if level > 0 and level in (1, 5, 10, 100)]
-    which = [k for k, q in enumerate(quantities) if "velocity" in q.role or "force" in q.role or q.role == "sensor"]
+    levels = [
+        level
+        for level in sorted(set(np.round(top[often], 9).tolist()))
+        if level > 0 and level in (1, 5, 10, 100)
+    ]
+    which = [
+        k for k, q in enumerate(quantities) if "velocity" in q.role or "force" in q.role or q.role == "sensor"
+    ]
     for level in levels:
         simulated = np.concatenate([simulated, np.clip(simulated[:, which], -level, level)], axis=1)
         note = f"clipped to {level:g} both ways"
-        quantities += tuple(quantities[k]._replace(array=f"{quantities[k].array} {note}", note=note) for k in which)
+        quantities += tuple(
+            quantities[k]._replace(array=f"{quantities[k].array} {note}", note=note) for k in which
+        )
     return simulated, quantities
 
 
@@ -294,7 +312,9 @@ def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relat
         if i not in (achieved, desired) and np.ptp(goal) > 0 and _same(goal, after[:, i : i + 3]):
             guess = "in meters? it equals achieved_goal"
             yield Relation(i, i + 3, "position", (), "m", "a point by its key", guess, "key", "xyz")
-            yield Relation(achieved, achieved + 3, "repeated position", (f"@{i}",), "m", "the same numbers again")
+            yield Relation(
+                achieved, achieved + 3, "repeated position", (f"@{i}",), "m", "the same numbers again"
+            )
     for start, name in ((achieved, "achieved_goal"), (desired, "goal")):
         guess = "in meters? its key says that it is a goal"
         yield Relation(start, start + 3, "position", (name,), "m", "a point by its key", guess, "key", "xyz")
@@ -313,9 +333,16 @@ def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Rel
             for c in (places[k] for k in near):
                 difference = after[:, a : a + 3] - after[:, b : b + 3]
                 apart = min(abs(c - a), abs(c - b)) >= 3
-                if apart and c > min(a, b) and free[c : c + 3].all() and _same(difference, after[:, c : c + 3]):
+                if (
+                    apart
+                    and c > min(a, b)
+                    and free[c : c + 3].all()
+                    and _same(difference, after[:, c : c + 3])
+                ):
                     guess = "a point in meters? another part is its difference to a second point"
-                    yield Relation(c, c + 3, "difference of position", (f"@{a}", f"@{b}"), "m", "", "", "", "xyz")
+                    yield Relation(
+                        c, c + 3, "difference of position", (f"@{a}", f"@{b}"), "m", "", "", "", "xyz"
+                    )
                     for point in (a, b):
                         yield Relation(point, point + 3, "position", (), "m", "", guess, "numbers", "xyz")
 
@@ -326,9 +353,20 @@ def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterato
     for i in range(len(free) - 3):
         four = after[:, i : i + 4]
         inside = not any(i + k in keys for k in (1, 2, 3))
-        pairs = any(_same(np.square(after[:, [i + a, i + b]]).sum(1), np.ones(1)) for a, b in ((0, 1), (2, 3), (0, 2)))
+        pairs = any(
+            _same(np.square(after[:, [i + a, i + b]]).sum(1), np.ones(1)) for a, b in ((0, 1), (2, 3), (0, 2))
+        )
         if inside and moves[i : i + 4].sum() > 1 and not pairs and _same(np.square(four).sum(1), np.ones(1)):
-            yield Relation(i, i + 4, "quaternion", (), "", "a unit vector of four", "which number comes first?", axes="wxyz")
+            yield Relation(
+                i,
+                i + 4,
+                "quaternion",
+                (),
+                "",
+                "a unit vector of four",
+                "which number comes first?",
+                axes="wxyz",
+            )
     for apart in (1, 2, 3, 4):
         for i in range(len(free) - apart):
             pair = after[:, [i, i + apart]]
@@ -338,7 +376,9 @@ def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterato
                 yield Relation(i + apart, i + apart + 1, "sine", (f"@{i}",), "", "", guess)
 
 
-def _rates(before: Array, after: Array, known: Array, free: Array, seconds: float | None) -> Iterator[Relation]:
+def _rates(
+    before: Array, after: Array, known: Array, free: Array, seconds: float | None
+) -> Iterator[Relation]:
     """Yield numbers that another one changes by in a step, times a constant.
 
     The rate before or after the step, as integrators differ; of an angle that is seen as cosine and sine as well.
@@ -356,7 +396,10 @@ def _rates(before: Array, after: Array, known: Array, free: Array, seconds: floa
             for rate in (after[:, j], before[:, j]):
                 size = float(rate @ rate)
                 slope = float(rate @ changes) / size if size > 0 and f"@{j}" != owner else 0.0
-                if abs(slope) > 1e-9 and np.abs(changes - slope * rate).max() <= EXACT * np.abs(changes).max():
+                if (
+                    abs(slope) > 1e-9
+                    and np.abs(changes - slope * rate).max() <= EXACT * np.abs(changes).max()
+                ):
                     timed = seconds is not None and abs(abs(slope) / seconds - 1) < 0.01
                     meaning = "" if timed else f"a step changes the number by {slope:.4g} times it"
                     yield Relation(int(j), int(j) + 1, "rate", (owner,), "/s" if timed else "", meaning, "" if timed else "in which unit?")  # fmt: skip
@@ -368,11 +411,15 @@ def _clocks(before: Array, after: Array, free: Array, seconds: float | None) -> 
         change = (after - before)[:, i]
         if abs(change[0]) > 1e-9 and _same(change, np.full(len(change), change[0])):
             timed = seconds is not None and abs(change[0] / seconds - 1) < 0.01
-            yield Relation(int(i), int(i) + 1, "time", (), "s" if timed else "", f"{change[0]:.4g} more after every step")
+            yield Relation(
+                int(i), int(i) + 1, "time", (), "s" if timed else "", f"{change[0]:.4g} more after every step"
+            )
 
 
 def _last_actions(after: Array, actions: Array, free: Array) -> Iterator[Relation]:
     for i in np.flatnonzero(free):
         for j in range(actions.shape[1]):
             if np.ptp(actions[:, j]) > 0 and _same(after[:, i], actions[:, j].astype(float)):
-                yield Relation(int(i), int(i) + 1, "last action", (), "", f"number {j} of the action before it")
+                yield Relation(
+                    int(i), int(i) + 1, "last action", (), "", f"number {j} of the action before it"
+                )

@@ -1,0 +1,400 @@
+"""Draft of a plug-in: what the child process measured of an environment, as plain data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from trace_robot.child_process import workspace_root
+from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, part
+from trace_robot.env.declared import (
+    DeclaredPlugin,
+    make_registered,
+    plugin_of_id,
+    registration,
+    require_registered,
+)
+from trace_robot.env.description import describe_env
+from trace_robot.env.spaces import leaves_of
+from trace_robot.env_checker.identify import PUSH, Identified, Sample, identify, take_sample
+from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, observation_parts, unique
+from trace_robot.errors import WorkspaceError
+from trace_robot.spec import Array, TaskSpec
+
+EPISODES, SECONDS = 5, 6.0  # whole random episodes for rewards, ends and success, and the time for them
+
+
+def with_goals(runs: Sequence[Identified], sample: Sample, keys: Mapping[int, str]) -> list[Identified]:
+    """Return runs with the desired goal in the form of the achieved one, and repeated points marked.
+
+    Args:
+        runs: as ``identify`` returns them.
+        sample: of the environment.
+        keys: the first number of each key of a Dict space, and its name.
+    """
+    runs = _desired(runs, keys, sample.after.shape[1])
+    starts = sorted(keys)
+
+    def is_achieved(run: Identified) -> bool:
+        return keys[max(start for start in starts if start <= run.start)] == "achieved_goal"
+
+    kept: list[Identified] = []
+    for run in sorted(
+        runs, key=lambda run: (is_achieved(run), run.start)
+    ):  # it repeats what has names elsewhere
+        values = sample.after[:, run.start : run.stop]
+        twin = next(
+            (
+                each
+                for each in kept
+                if each.is_point
+                and run.is_point
+                and run.kind != "goal"
+                and np.abs(sample.after[:, each.start : each.stop] - values).max() <= 1e-6
+            ),
+            None,
+        )
+        kept.append(run if twin is None else run._replace(owners=twin.owners, role="repeated position"))
+    return sorted(kept)
+
+
+def _desired(runs: Sequence[Identified], keys: Mapping[int, str], size: int) -> list[Identified]:
+    """Say of a desired goal that it has the form of the achieved one, as gymnasium's GoalEnv defines it."""
+    starts, ends = {name: start for start, name in keys.items()}, sorted([*keys, size])
+    at, to = starts.get("achieved_goal"), starts.get("desired_goal")
+    if at is None or to is None:
+        return list(runs)
+    length = ends[ends.index(at) + 1] - at
+    if ends[ends.index(to) + 1] - to != length:
+        return list(runs)
+    achieved = [run for run in runs if at <= run.start < at + length]
+    meaning = "where it must be, in the form of achieved_goal"
+    goals = []
+    for run in achieved:
+        owners = ("goal",) if len(achieved) == 1 else tuple(f"goal_{owner}" for owner in run.owners)
+        moved = run._replace(start=run.start + to - at, stop=run.stop + to - at)
+        goals.append(moved._replace(kind="goal", owners=owners, meaning=meaning))
+    return sorted([*(run for run in runs if not to <= run.start < to + length), *goals])
+
+
+def hand_of(sample: Sample, runs: Sequence[Identified]) -> Identified | None:
+    """Return the observed point that the action moves most, None where it moves none.
+
+    Args:
+        sample: of the environment.
+        runs: of its observation.
+    """
+    moved = {run: float(np.abs(sample.moved[:, run.start : run.stop]).sum()) for run in runs if run.is_point}
+    best = max(moved, key=lambda run: moved[run], default=None)
+    return best if best is not None and moved[best] > 1e-3 else None
+
+
+def points_of(sample: Sample, runs: Sequence[Identified]) -> list[Identified]:
+    """Return the points for ``positions``: the hand, what it may move, and the goals last.
+
+    Points of the robot itself are left out: bodies of the kinematic tree that the hand belongs to.
+
+    Args:
+        sample: of the environment.
+        runs: of its observation.
+    """
+    hand = hand_of(sample, runs)
+    if hand is None:
+        return []
+    tree = _tree(sample, hand)
+    others = [
+        run for run in runs if run.is_point and run != hand and (tree is None or _tree(sample, run) != tree)
+    ]
+    return [hand, *sorted(others, key=lambda run: (_is_goal(sample, run), run.start))]
+
+
+def _tree(sample: Sample, run: Identified) -> int | None:
+    body = sample.simulator.body_of(run.kind, run.owners[0]) if sample.simulator and run.owners else None
+    return None if body is None or sample.simulator is None else int(sample.simulator.model.body_rootid[body])
+
+
+def _is_goal(sample: Sample, run: Identified) -> bool:
+    """Whether a point is a goal: by its key or name, or because nothing in the simulation can move it."""
+    if run.kind == "goal" or any(word in " ".join(run.owners).lower() for word in ("goal", "target")):
+        return True
+    body = sample.simulator.body_of(run.kind, run.owners[0]) if sample.simulator and run.owners else None
+    return (
+        body is not None
+        and sample.simulator is not None
+        and int(sample.simulator.model.body_weldid[body]) == 0
+    )
+
+
+def action_parts(sample: Sample, runs: Sequence[Identified], low: Array, high: Array) -> list[DraftPart]:
+    """Return what the numbers of an action do: drive an actuator, move the hand, or open the gripper.
+
+    Args:
+        sample: of the environment, in which each number was held at both bounds.
+        runs: of its observation.
+        low: (act_dim,) bounds in the controller's numbers.
+        high: (act_dim,) likewise.
+    """
+    hand = hand_of(sample, runs)
+    moved = np.zeros((len(low), 3)) if hand is None else sample.moved[:, hand.start : hand.stop]
+    kinds = [
+        _grip(sample, number, moved, runs) or _drive(sample, number) or _motion(sample, number, moved)
+        for number in range(len(low))
+    ]
+    parts: list[DraftPart] = []
+    taken: set[str] = set()
+    first = 0
+    for stop in range(1, len(kinds) + 1):
+        if stop == len(kinds) or kinds[stop][:2] != kinds[first][:2] or kinds[first][0] == "gripper":
+            bounds = float(np.abs(high[first:stop]).max()), float(np.abs(low[first:stop]).max())
+            parts.append(_action_part(kinds[first:stop], first, hand, bounds, taken))
+            first = stop
+    return parts
+
+
+def _action_part(
+    kinds: Sequence[tuple[str, str, float, str]],
+    first: int,
+    hand: Identified | None,
+    bounds: tuple[float, float],
+    taken: set[str],
+) -> DraftPart:
+    """Return one part for consecutive numbers of one kind."""
+    kind, unit, factor, owner = kinds[0]
+    size, owners = len(kinds), [each[3] for each in kinds]
+    factors = [each[2] for each in kinds]
+    whose = f"{hand.kind} {hand.owners[0]!r}" if hand is not None and hand.owners else "the hand"
+    if kind == "gripper":
+        # The convention of what ships, Meta-World's: the higher number closes.
+        ends = "-1 opens, 1 closes" if bounds == (1.0, 1.0) else "the lowest opens, the highest closes"
+        meaning = f"{ends}; measured by {owner}"
+        guess = "no simulator shows fingers; it may be something else" if unit else ""
+        return DraftPart(unique("gripper", taken), 1, "", meaning, guess, scale=-1.0 if factor > 0 else 1.0)
+    if kind == "motion":
+        ways = ", ".join(
+            f"{'-' if each < 0 else ''}{axis}" for each, axis in zip(factors, owners, strict=True)
+        )
+        far = f"{max(map(abs, factors)):.2g} m between the lowest and the highest, held for {PUSH} steps"
+        return DraftPart(unique("motion", taken), size, "", f"moves {whose} along {ways}: {far}")
+    if kind in ("nothing", "unknown"):
+        guess = (
+            "no effect was measured"
+            if kind == "nothing"
+            else f"it moves {whose}"
+            if unit
+            else "its effect is not known"
+        )
+        name = "unused" if kind == "nothing" else f"action_{first}"
+        return DraftPart(unique(name, taken), size, guess=guess)
+    listed = ", ".join(map(repr, owners[:LISTED])) + (f" and {size - LISTED} more" if size > LISTED else "")
+    same = max(factors) - min(factors) <= 1e-6 * max(map(abs, factors))
+    name = f"{owner}_{kind}" if size == 1 else {"target velocity": "target_velocities"}.get(kind, f"{kind}s")
+    shown = unit if same and abs(factor - 1) < 1e-6 else f"{factor:.6g} {unit}" if same else ""
+    scaled = "" if same else f", each number scaled to its actuator, in {unit}"
+    return DraftPart(unique(name, taken), size, shown, f"{kind} of {listed or 'the actuators'}{scaled}")
+
+
+def _drive(sample: Sample, number: int) -> tuple[str, str, float, str] | None:
+    """Return the kind and unit of the actuator whose control is a linear function of a number, with factor and name."""
+    if sample.simulator is None or np.ptp(sample.actions[:, number]) == 0:
+        return None
+    model, own = sample.simulator.model, sample.actions[:, number].astype(float)
+    controls = [k for k, quantity in enumerate(sample.quantities) if quantity.array == "ctrl"]
+    for actuator, k in enumerate(controls):
+        control = sample.simulated[:, k]
+        slope, offset = np.polyfit(own, control, 1)
+        if abs(slope) < 1e-9 or np.abs(control - slope * own - offset).max() > 1e-5 * np.abs(control).max():
+            continue
+        joint = (
+            int(model.actuator_trnid[actuator, 0]) if int(model.actuator_trntype[actuator]) in (0, 1) else -1
+        )
+        owner = model.actuator(actuator).name or (sample.simulator.name("joint", joint) if joint >= 0 else "")
+        slides = joint >= 0 and int(model.jnt_type[joint]) == 2
+        gain, bias, gear = (float(model.actuator_gainprm[actuator, 0]), model.actuator_biasprm[actuator],
+                            float(model.actuator_gear[actuator, 0]))  # fmt: skip
+        if int(model.actuator_biastype[actuator]) == 0:
+            return ("force" if slides else "torque", "N" if slides else "N m", slope * gain * gear, owner)
+        if bias[1] < 0:
+            return (
+                "target position" if slides else "target angle",
+                "m" if slides else "rad",
+                slope / gear,
+                owner,
+            )
+        return ("target velocity", "m/s" if slides else "rad/s", slope / gear, owner)
+    return None
+
+
+def _grip(
+    sample: Sample, number: int, moved: Array, runs: Sequence[Identified]
+) -> tuple[str, str, float, str] | None:
+    """Return whether a number opens (1) or closes (-1) fingers, by their distance.
+
+    Fingers are two bodies on one parent whose joints this number alone moves, while the hand stays where it is.
+    """
+    if np.linalg.norm(moved[number]) > 0.1 * np.linalg.norm(moved, axis=1).max(initial=0.0) or len(moved) < 2:
+        return None
+    if sample.simulator is None:
+        return _width(sample, number, runs)
+    model, ends = sample.simulator.model, sample.pushed_simulated[number]
+    columns = [k for k, q in enumerate(sample.quantities) if q.array == "qpos" and q.kind == "joint"]
+    shifts = {sample.quantities[k].owner: abs(float(ends[1, k] - ends[0, k])) for k in columns}
+    largest = max(shifts.values(), default=0.0)
+    joints = [
+        i
+        for i in range(model.njnt)
+        if shifts.get(sample.simulator.name("joint", i), 0.0) > max(0.2 * largest, 1e-3)
+    ]
+    bodies = [int(model.jnt_bodyid[i]) for i in joints]
+    if len(set(bodies)) != 2 or model.body_parentid[bodies[0]] != model.body_parentid[bodies[1]]:
+        return None
+    first = next(k for k, quantity in enumerate(sample.quantities) if quantity.array == "body positions")
+    at = [ends[:, first + 3 * body : first + 3 * body + 3] for body in bodies]
+    shut, wide = np.linalg.norm(at[0] - at[1], axis=1)
+    return (
+        ("gripper", "", float(np.sign(wide - shut)), "the distance of the fingers")
+        if abs(wide - shut) > 1e-3
+        else None
+    )
+
+
+def _width(sample: Sample, number: int, runs: Sequence[Identified]) -> tuple[str, str, float, str] | None:
+    """Return the same without a simulator: one small observed number that this number of the action alone moves."""
+    for run in runs:
+        shift = sample.moved[:, run.start]
+        others = np.abs(np.delete(shift, number)).max(initial=0.0)
+        small = sample.after[:, run.start].min() >= -1e-3 and sample.after[:, run.start].max() < 0.5
+        if (
+            run.stop == run.start + 1
+            and small
+            and abs(shift[number]) > 1e-3
+            and others < 0.05 * abs(shift[number])
+        ):
+            return (
+                "gripper",
+                "guess",
+                float(np.sign(shift[number])),
+                f"number {run.start} of the observation",
+            )
+    return None
+
+
+def _motion(sample: Sample, number: int, moved: Array) -> tuple[str, str, float, str]:
+    """Return the axis along which a number moves the hand, if it moves it along one."""
+    shift = moved[number]
+    length = float(np.linalg.norm(shift))
+    if length < 1e-4:
+        nothing = not np.abs(sample.moved[number]).max() > 1e-4
+        return ("nothing" if nothing else "unknown", "", 0.0, "")
+    axis = int(np.abs(shift).argmax())
+    if abs(shift[axis]) < 0.9 * length:
+        return ("unknown", "hand", length, "")
+    return ("motion", "", float(shift[axis]), "xyz"[axis])
+
+
+def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield ``{"stage": ...}`` before each stage, and the draft of a plug-in for a gymnasium id at the end.
+
+    Args:
+        name: the id, with "module:" before it where a module registers it.
+        options: of the environment.
+
+    Raises:
+        TraceRobotError: the id is not known, or the environment cannot be made or stepped.
+    """
+    root = workspace_root()
+    yield {"stage": "make"}
+    require_registered(name, root)
+    options = {"task": "any", **options}
+    plugin, guessed = plugin_of_id(name, options, root), 0.0
+    try:
+        spec = plugin.describe(name, **options)
+    except WorkspaceError as error:
+        if "has no bounds in its space" not in str(error):
+            raise
+        plugin, guessed = _bounded(name, root), 1.0
+        spec = plugin.describe(name, **options)
+    env = plugin.make(name, **options)
+    layout = describe_env(plugin.environments[0], env.inner, "raw", {}, registration(name))
+    yield {"stage": "identify"}
+    leaves = layout.observation.leaves
+    names = {leaf.start: leaf.name for leaf in leaves}
+    sample = take_sample(env, spec)
+    runs = with_goals(identify(sample, names), sample, names)
+    yield {"stage": "episodes"}
+    facts = _whole_episodes(env, spec)
+    env.close()
+    space = env.inner.observation_space
+    mapped = type(space).__name__ == "Dict"
+    keys = {leaf.start: leaf.path[0] if leaf.path else "" for leaf in leaves}
+    observed = observation_parts(runs, keys, mapped)
+    points = points_of(sample, runs)
+    box = all(not leaf.path and leaf.space.dtype.kind == "f" for leaf in layout.action.leaves)
+    actions = action_parts(sample, runs, np.array(spec.low), np.array(spec.high)) if box else []
+    registered = registration(name)
+    yield {
+        "draft": {
+            "mapped": mapped,
+            "observation": [asdict(observed[run]) for run in runs],
+            "action": [asdict(each) | {"bounds": guessed} for each in actions],
+            "positions": [observed[run].name for run in points],
+            "hand_measured": bool(points) and not points[0].guess,
+            "flag": layout.declaration.success or "",
+            "threshold": spec.return_threshold,
+            "horizon": spec.horizon,
+            "limited": bool(options.get("horizon") or getattr(registered, "max_episode_steps", None)),
+            "physics": sample.simulator is not None,
+            **facts,
+        }
+    }
+
+
+def _bounded(name: str, root: str) -> DeclaredPlugin:
+    """Return a plug-in for an id whose action has no bounds, with -1 and 1 for each of its numbers."""
+    env = make_registered(name, {}, None)
+    size = sum(int(np.prod(leaf.space.shape)) for leaf in leaves_of(env.action_space, "action"))
+    env.close()
+    parts = [part("action", size, low=-1.0, high=1.0)]
+    return DeclaredPlugin("gymnasium", (Environment(name, "any", name=name, action=parts),), root)
+
+
+def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
+    """Play whole random episodes, and note rewards, ends, and entries of info that are truth values."""
+    random, deadline = np.random.default_rng(1), time.monotonic() + SECONDS
+    low, high = (np.clip(np.array(bound), -1e6, 1e6) for bound in (spec.low, spec.high))
+    rewards: list[float] = []
+    returns: list[float] = []
+    ended: list[int] = []
+    seen: dict[str, set[float]] = {}
+    for seed in range(EPISODES):
+        env.reset(seed=seed)
+        total, steps, terminated, truncated = 0.0, 0, False, False
+        while not terminated and not truncated and time.monotonic() < deadline:
+            _, reward, terminated, truncated, info = env.step(random.uniform(low, high).astype(np.float32))
+            rewards.append(float(reward))
+            total, steps = total + rewards[-1], steps + 1
+            for entry, value in info.items():
+                if isinstance(value, bool | int | float | np.number) and entry not in (
+                    "steps",
+                    SUCCESS_MISSING,
+                ):
+                    seen.setdefault(str(entry), set()).add(float(value))
+        if terminated or truncated:
+            returns.append(total)
+            if terminated and not info.get("success"):
+                ended.append(steps)
+    truths = [entry for entry, values in seen.items() if values <= {0.0, 1.0} and entry not in SUCCESS_FLAGS]
+    return {
+        "rewards": _ends(rewards),
+        "returns": _ends(returns),
+        "episodes": len(returns),
+        "ended": ended,
+        "truths": truths[:LISTED],
+    }
+
+
+def _ends(numbers: Sequence[float]) -> list[float]:
+    return [min(numbers), max(numbers)] if numbers else []
