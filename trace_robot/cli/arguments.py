@@ -186,6 +186,25 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
     either.add_argument(
         "--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help="the same, written out"
     )
+    add_environment_options(command)
+    command.add_argument(
+        "--hold",
+        type=_hold_time,
+        metavar="SECONDS",
+        help="success counts when it lasts this long; end: when it is there at the end of a whole episode"
+        " (default: its first step counts)",
+    )
+    command.add_argument(
+        "--worlds",
+        type=read_worlds,
+        metavar="NAME|FILE",
+        help="standard, signals (standard without physics), or a JSON file of worlds; each episode gets one: noise,"
+        " delays, other physics; see docs/robust.md",
+    )
+
+
+def add_environment_options(command: argparse.ArgumentParser) -> None:
+    """Add ``--task`` and ``--env-arg``."""
     command.add_argument(
         "--task",
         dest="instruction",
@@ -200,20 +219,6 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
         default=[],
         metavar="KEY=VALUE",
         help="an argument of the environment, also horizon and return_threshold; may be given again",
-    )
-    command.add_argument(
-        "--hold",
-        type=_hold_time,
-        metavar="SECONDS",
-        help="success counts when it lasts this long; end: when it is there at the end of a whole episode"
-        " (default: its first step counts)",
-    )
-    command.add_argument(
-        "--worlds",
-        type=read_worlds,
-        metavar="NAME|FILE",
-        help="standard, signals (standard without physics), or a JSON file of worlds; each episode gets one: noise,"
-        " delays, other physics; see docs/robust.md",
     )
 
 

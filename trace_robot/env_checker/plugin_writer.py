@@ -81,9 +81,10 @@ def observation_parts(
         alone = named and sum(keys[max(s for s in starts if s <= each.start)] == key for each in runs) == 1
         owners = tuple(bases.get(owner, owner) for owner in run.owners)
         fallback = str(key) if named and key else f"observation_{run.start}"
-        name = unique(_name(run, owners, fallback, alone), taken)
-        bases[f"@{run.start}"] = name
         hidden = alone and run.role == "repeated position"
+        # A hidden part takes no name: the comment beside it is about the one that is shown.
+        name = unique(_name(run, owners, fallback, alone), set() if hidden else taken)
+        bases[f"@{run.start}"] = name
         parts[run] = DraftPart(
             name, run.stop - run.start, _unit(run), _meaning(run, owners), run.guess, key, hidden
         )
