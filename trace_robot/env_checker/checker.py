@@ -86,10 +86,10 @@ def measure(name: str, options: Mapping[str, Any], *, silence: float = SILENCE) 
     with _Child(name, options, "--draft") as child:
         while True:
             message = child.message(stage, silence)
-            finding = message if isinstance(message, Finding) else message.get("finding")
-            if finding is not None:
-                text = finding.text if isinstance(finding, Finding) else finding["text"]
-                raise EnvironmentFault(f"{name}: {text}")
+            if not isinstance(message, Finding) and "finding" in message:
+                message = Finding(**message["finding"])
+            if isinstance(message, Finding):
+                raise EnvironmentFault(f"{name}: {message.text}")
             stage = message.get("stage", stage)
             if "draft" in message:
                 found: dict[str, Any] = message["draft"]

@@ -20,8 +20,9 @@ from trace_robot.env.declared import (
 )
 from trace_robot.env.description import describe_env
 from trace_robot.env.spaces import leaves_of
-from trace_robot.env_checker.identify import PUSH, Identified, Sample, identify, take_sample
-from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, observation_parts, unique
+from trace_robot.env_checker.identify import Identified, Sample, identify, take_sample
+from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part, observation_parts
+from trace_robot.env_checker.relations import effect_of
 from trace_robot.errors import WorkspaceError
 from trace_robot.spec import Array, TaskSpec
 
@@ -141,7 +142,7 @@ def action_parts(sample: Sample, runs: Sequence[Identified], low: Array, high: A
     hand = hand_of(sample, runs)
     moved = np.zeros((len(low), 3)) if hand is None else sample.moved[:, hand.start : hand.stop]
     kinds = [
-        _grip(sample, number, moved, runs) or _drive(sample, number) or _motion(sample, number, moved)
+        effect_of(sample, number, moved, [run.start for run in runs if run.stop == run.start + 1])
         for number in range(len(low))
     ]
     parts: list[DraftPart] = []
@@ -150,149 +151,9 @@ def action_parts(sample: Sample, runs: Sequence[Identified], low: Array, high: A
     for stop in range(1, len(kinds) + 1):
         if stop == len(kinds) or kinds[stop][:2] != kinds[first][:2] or kinds[first][0] == "gripper":
             bounds = float(np.abs(high[first:stop]).max()), float(np.abs(low[first:stop]).max())
-            parts.append(_action_part(kinds[first:stop], first, hand, bounds, taken))
+            parts.append(action_part(kinds[first:stop], first, hand, bounds, taken))
             first = stop
     return parts
-
-
-def _action_part(
-    kinds: Sequence[tuple[str, str, float, str]],
-    first: int,
-    hand: Identified | None,
-    bounds: tuple[float, float],
-    taken: set[str],
-) -> DraftPart:
-    """Return one part for consecutive numbers of one kind."""
-    kind, unit, factor, owner = kinds[0]
-    size, owners = len(kinds), [each[3] for each in kinds]
-    factors = [each[2] for each in kinds]
-    whose = f"{hand.kind} {hand.owners[0]!r}" if hand is not None and hand.owners else "the hand"
-    if kind == "gripper":
-        # The convention of what ships, Meta-World's: the higher number closes.
-        ends = "-1 opens, 1 closes" if bounds == (1.0, 1.0) else "the lowest opens, the highest closes"
-        meaning = f"{ends}; measured by {owner}"
-        guess = "no simulator shows fingers; it may be something else" if unit else ""
-        return DraftPart(unique("gripper", taken), 1, "", meaning, guess, scale=-1.0 if factor > 0 else 1.0)
-    if kind == "motion":
-        ways = ", ".join(
-            f"{'-' if each < 0 else ''}{axis}" for each, axis in zip(factors, owners, strict=True)
-        )
-        far = f"{max(map(abs, factors)):.2g} m between the lowest and the highest, held for {PUSH} steps"
-        return DraftPart(unique("motion", taken), size, "", f"moves {whose} along {ways}: {far}")
-    if kind in ("nothing", "unknown"):
-        guess = (
-            "no effect was measured"
-            if kind == "nothing"
-            else f"it moves {whose}"
-            if unit
-            else "its effect is not known"
-        )
-        name = "unused" if kind == "nothing" else f"action_{first}"
-        return DraftPart(unique(name, taken), size, guess=guess)
-    listed = ", ".join(map(repr, owners[:LISTED])) + (f" and {size - LISTED} more" if size > LISTED else "")
-    same = max(factors) - min(factors) <= 1e-6 * max(map(abs, factors))
-    name = f"{owner}_{kind}" if size == 1 else {"target velocity": "target_velocities"}.get(kind, f"{kind}s")
-    shown = unit if same and abs(factor - 1) < 1e-6 else f"{factor:.6g} {unit}" if same else ""
-    scaled = "" if same else f", each number scaled to its actuator, in {unit}"
-    return DraftPart(unique(name, taken), size, shown, f"{kind} of {listed or 'the actuators'}{scaled}")
-
-
-def _drive(sample: Sample, number: int) -> tuple[str, str, float, str] | None:
-    """Return the kind and unit of the actuator whose control is a linear function of a number, with factor and name."""
-    if sample.simulator is None or np.ptp(sample.actions[:, number]) == 0:
-        return None
-    model, own = sample.simulator.model, sample.actions[:, number].astype(float)
-    controls = [k for k, quantity in enumerate(sample.quantities) if quantity.array == "ctrl"]
-    for actuator, k in enumerate(controls):
-        control = sample.simulated[:, k]
-        slope, offset = np.polyfit(own, control, 1)
-        if abs(slope) < 1e-9 or np.abs(control - slope * own - offset).max() > 1e-5 * np.abs(control).max():
-            continue
-        joint = (
-            int(model.actuator_trnid[actuator, 0]) if int(model.actuator_trntype[actuator]) in (0, 1) else -1
-        )
-        owner = model.actuator(actuator).name or (sample.simulator.name("joint", joint) if joint >= 0 else "")
-        slides = joint >= 0 and int(model.jnt_type[joint]) == 2
-        gain, bias, gear = (float(model.actuator_gainprm[actuator, 0]), model.actuator_biasprm[actuator],
-                            float(model.actuator_gear[actuator, 0]))  # fmt: skip
-        if int(model.actuator_biastype[actuator]) == 0:
-            return ("force" if slides else "torque", "N" if slides else "N m", slope * gain * gear, owner)
-        if bias[1] < 0:
-            return (
-                "target position" if slides else "target angle",
-                "m" if slides else "rad",
-                slope / gear,
-                owner,
-            )
-        return ("target velocity", "m/s" if slides else "rad/s", slope / gear, owner)
-    return None
-
-
-def _grip(
-    sample: Sample, number: int, moved: Array, runs: Sequence[Identified]
-) -> tuple[str, str, float, str] | None:
-    """Return whether a number opens (1) or closes (-1) fingers, by their distance.
-
-    Fingers are two bodies on one parent whose joints this number alone moves, while the hand stays where it is.
-    """
-    if np.linalg.norm(moved[number]) > 0.1 * np.linalg.norm(moved, axis=1).max(initial=0.0) or len(moved) < 2:
-        return None
-    if sample.simulator is None:
-        return _width(sample, number, runs)
-    model, ends = sample.simulator.model, sample.pushed_simulated[number]
-    columns = [k for k, q in enumerate(sample.quantities) if q.array == "qpos" and q.kind == "joint"]
-    shifts = {sample.quantities[k].owner: abs(float(ends[1, k] - ends[0, k])) for k in columns}
-    largest = max(shifts.values(), default=0.0)
-    joints = [
-        i
-        for i in range(model.njnt)
-        if shifts.get(sample.simulator.name("joint", i), 0.0) > max(0.2 * largest, 1e-3)
-    ]
-    bodies = [int(model.jnt_bodyid[i]) for i in joints]
-    if len(set(bodies)) != 2 or model.body_parentid[bodies[0]] != model.body_parentid[bodies[1]]:
-        return None
-    first = next(k for k, quantity in enumerate(sample.quantities) if quantity.array == "body positions")
-    at = [ends[:, first + 3 * body : first + 3 * body + 3] for body in bodies]
-    shut, wide = np.linalg.norm(at[0] - at[1], axis=1)
-    return (
-        ("gripper", "", float(np.sign(wide - shut)), "the distance of the fingers")
-        if abs(wide - shut) > 1e-3
-        else None
-    )
-
-
-def _width(sample: Sample, number: int, runs: Sequence[Identified]) -> tuple[str, str, float, str] | None:
-    """Return the same without a simulator: one small observed number that this number of the action alone moves."""
-    for run in runs:
-        shift = sample.moved[:, run.start]
-        others = np.abs(np.delete(shift, number)).max(initial=0.0)
-        small = sample.after[:, run.start].min() >= -1e-3 and sample.after[:, run.start].max() < 0.5
-        if (
-            run.stop == run.start + 1
-            and small
-            and abs(shift[number]) > 1e-3
-            and others < 0.05 * abs(shift[number])
-        ):
-            return (
-                "gripper",
-                "guess",
-                float(np.sign(shift[number])),
-                f"number {run.start} of the observation",
-            )
-    return None
-
-
-def _motion(sample: Sample, number: int, moved: Array) -> tuple[str, str, float, str]:
-    """Return the axis along which a number moves the hand, if it moves it along one."""
-    shift = moved[number]
-    length = float(np.linalg.norm(shift))
-    if length < 1e-4:
-        nothing = not np.abs(sample.moved[number]).max() > 1e-4
-        return ("nothing" if nothing else "unknown", "", 0.0, "")
-    axis = int(np.abs(shift).argmax())
-    if abs(shift[axis]) < 0.9 * length:
-        return ("unknown", "hand", length, "")
-    return ("motion", "", float(shift[axis]), "xyz"[axis])
 
 
 def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -386,7 +247,11 @@ def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
             returns.append(total)
             if terminated and not info.get("success"):
                 ended.append(steps)
-    truths = [entry for entry, values in seen.items() if values <= {0.0, 1.0} and entry not in SUCCESS_FLAGS]
+    truths = [
+        entry
+        for entry, values in seen.items()
+        if values <= {0.0, 1.0} and entry not in SUCCESS_FLAGS and "reward" not in entry
+    ]
     return {
         "rewards": _ends(rewards),
         "returns": _ends(returns),

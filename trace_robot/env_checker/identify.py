@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trace_robot.env.recording import step_seconds
-from trace_robot.env_checker.quantities import Quantity, Simulator, clipped, relations
+from trace_robot.env_checker.relations import relations
+from trace_robot.env_checker.simulator import Quantity, Simulator, clipped
 from trace_robot.spec import Array, TaskSpec
 
 EPISODES, STEPS = 8, 30  # of the sample: goals and objects move between resets, joints within an episode
@@ -200,12 +201,14 @@ def identify(sample: Sample, keys: Mapping[int, str] | None = None) -> list[Iden
 
 
 def _tolerance(seen: Array) -> Array:
-    return EXACT * np.maximum(np.abs(seen).max(0), 0.01)
+    tolerance: Array = EXACT * np.maximum(np.abs(seen).max(0), 0.01)
+    return tolerance
 
 
 def _varies(seen: Array) -> Array:
     # Locked fingers tremble by less than FLOOR, which is no motion to recognize anything by.
-    return np.ptp(seen, axis=0) > np.maximum(_tolerance(seen), FLOOR)
+    varies: Array = np.ptp(seen, axis=0) > np.maximum(_tolerance(seen), FLOOR)
+    return varies
 
 
 def _equal_runs(sample: Sample, seen: Array, starts: set[int]) -> Iterator[Identified]:
@@ -218,8 +221,8 @@ def _equal_runs(sample: Sample, seen: Array, starts: set[int]) -> Iterator[Ident
     if not width:
         return
     tolerance, varies = _tolerance(seen), _varies(seen)
-    arrays = np.array([hash(quantity.array) for quantity in sample.quantities])
-    continues = np.append(arrays[1:] == arrays[:-1], False)
+    arrays = [quantity.array for quantity in sample.quantities]
+    continues = np.array([a == b for a, b in zip(arrays, [*arrays[1:], ""], strict=True)])
     worth, length = np.zeros((count + 1, width + 1)), np.zeros((count + 1, width + 1), int)
     for i in range(count - 1, -1, -1):
         equal = (np.abs(sample.simulated - seen[:, i : i + 1]) <= tolerance[i]).all(0)
@@ -247,9 +250,9 @@ def _equal_runs(sample: Sample, seen: Array, starts: set[int]) -> Iterator[Ident
 
 def _best(quantities: Sequence[Quantity], worth: Array, length: Array) -> int:
     """Return the column whose run is worth most; of equals the first that is no single coordinate of a point."""
-    best = np.flatnonzero(worth >= worth.max() - 1e-9)
+    best = np.flatnonzero(worth >= worth.max() - 1e-9).tolist()
     whole = [k for k in best if length[k] > 1 or quantities[k].role != "position" or not quantities[k].axis]
-    return int((whole or list(best))[0])
+    return int((whole or best)[0])
 
 
 def _is_fixed_point(quantities: Sequence[Quantity], values: Array) -> bool:

@@ -7,13 +7,14 @@ comments keep to one line.
 from __future__ import annotations
 
 import ast
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
-from trace_robot.env_checker.identify import Identified
+from trace_robot.env_checker.identify import PUSH, Identified
+from trace_robot.env_checker.relations import Effect
 from trace_robot.errors import UNSEEN, EnvironmentFault
 
 NAME = 40  # letters of a name
@@ -86,13 +87,21 @@ def observation_parts(
         name = unique(_name(run, owners, fallback, alone), set() if hidden else taken)
         bases[f"@{run.start}"] = name
         parts[run] = DraftPart(
-            name, run.stop - run.start, _unit(run), _meaning(run, owners), run.guess, key, hidden
+            name,
+            run.stop - run.start,
+            _unit(run._replace(owners=owners)),
+            _meaning(run, owners),
+            run.guess,
+            key,
+            hidden,
         )
     return parts
 
 
 def _unit(run: Identified) -> str:
-    return "" if run.unit.startswith("/") else run.unit
+    # A rate is per second of what it is the rate of; only of an angle is the unit of that known.
+    turning = run.owners and run.owners[0].startswith(("cosine", "sine"))
+    return ("rad/s" if turning else "") if run.unit == "/s" else run.unit
 
 
 def _name(run: Identified, owners: Sequence[str], fallback: str, alone: bool) -> str:
@@ -133,9 +142,15 @@ def _common(owners: Sequence[str]) -> str:
     names = [owner.rpartition(":")[2] for owner in owners]
     if len(names) == 1:
         return names[0]
-    front = os.path.commonprefix(names).rstrip("_0123456789")
-    back = os.path.commonprefix([name[::-1] for name in names])[::-1].lstrip("_0123456789")
+    front = _front(names).rstrip("_0123456789")
+    back = _front([name[::-1] for name in names])[::-1].lstrip("_0123456789")
     return next((part for part in (front, back) if len(part) > 2), "joint")
+
+
+def _front(names: Sequence[str]) -> str:
+    """Return the letters that all names begin with."""
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in same)
 
 
 def _meaning(run: Identified, owners: Sequence[str]) -> str:
@@ -163,6 +178,48 @@ def _meaning(run: Identified, owners: Sequence[str]) -> str:
     else:
         text = f"{run.role.removeprefix('joint ')} of {kind} {listed}"
     return ", ".join(part for part in (text, run.meaning) if part)
+
+
+def action_part(
+    kinds: Sequence[Effect],
+    first: int,
+    hand: Identified | None,
+    bounds: tuple[float, float],
+    taken: set[str],
+) -> DraftPart:
+    """Return one part for consecutive numbers of one kind."""
+    kind, unit, factor, owner = kinds[0]
+    size, owners = len(kinds), [each[3] for each in kinds]
+    factors = [each[2] for each in kinds]
+    whose = f"{hand.kind} {hand.owners[0]!r}" if hand is not None and hand.owners else "the hand"
+    if kind == "gripper":
+        # The convention of what ships, Meta-World's: the higher number closes.
+        ends = "-1 opens, 1 closes" if bounds == (1.0, 1.0) else "the lowest opens, the highest closes"
+        meaning = f"{ends}; measured by {owner}"
+        guess = "no simulator shows fingers; it may be something else" if unit else ""
+        return DraftPart(unique("gripper", taken), 1, "", meaning, guess, scale=-1.0 if factor > 0 else 1.0)
+    if kind == "motion":
+        ways = ", ".join(
+            f"{'-' if each < 0 else ''}{axis}" for each, axis in zip(factors, owners, strict=True)
+        )
+        far = f"{max(map(abs, factors)):.2g} m between the lowest and the highest, held for {PUSH} steps"
+        return DraftPart(unique("motion", taken), size, "", f"moves {whose} along {ways}: {far}")
+    if kind in ("nothing", "unknown"):
+        guess = (
+            "no effect was measured"
+            if kind == "nothing"
+            else f"it moves {whose}"
+            if unit
+            else "its effect is not known"
+        )
+        name = "unused" if kind == "nothing" else f"action_{first}"
+        return DraftPart(unique(name, taken), size, guess=guess)
+    listed = ", ".join(map(repr, owners[:LISTED])) + (f" and {size - LISTED} more" if size > LISTED else "")
+    same = max(factors) - min(factors) <= 1e-6 * max(map(abs, factors))
+    name = f"{owner}_{kind}" if size == 1 else {"target velocity": "target_velocities"}.get(kind, f"{kind}s")
+    shown = unit if same and abs(factor - 1) < 1e-6 else f"{factor:.6g} {unit}" if same else ""
+    scaled = "" if same else f", each number scaled to its actuator, in {unit}"
+    return DraftPart(unique(name, taken), size, shown, f"{kind} of {listed or 'the actuators'}{scaled}")
 
 
 def unique(name: str, taken: set[str]) -> str:
@@ -326,4 +383,4 @@ def literal(value: Any) -> str:
 
 def unseen(text: str) -> str:
     """Return a text as one line without characters that are not seen, for a comment."""
-    return UNSEEN.sub("", " ".join(str(text).split()))
+    return UNSEEN.sub("", " ".join(str(text).splitlines()))

@@ -1,20 +1,28 @@
-"""Measured quantities: what MuJoCo holds after a step, and relations between observed numbers."""
+"""Quantities of a MuJoCo simulation by name: what an observation may be made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trace_robot.env.recording import simulation
+from trace_robot.env.recording import simulation, step_seconds
 from trace_robot.spec import Array
 
 MOST_BODIES = 128  # of which velocities are computed: a Jacobian for each takes about 5 µs
-EXACT = 1e-4  # of the largest value, for what an integrator computes
-RELATED = 60  # numbers of an observation without a simulator that are compared in threes
-SENSOR_UNITS = {"ACCELEROMETER": "m/s²", "VELOCIMETER": "m/s", "GYRO": "rad/s", "TOUCH": "N", "FORCE": "N",
-                "TORQUE": "N m", "FRAMEPOS": "m", "FRAMELINVEL": "m/s", "FRAMEANGVEL": "rad/s", "RANGEFINDER": "m"}  # fmt: skip
+SENSOR_UNITS = {
+    "ACCELEROMETER": "m/s²",
+    "VELOCIMETER": "m/s",
+    "GYRO": "rad/s",
+    "TOUCH": "N",
+    "FORCE": "N",
+    "TORQUE": "N m",
+    "FRAMEPOS": "m",
+    "FRAMELINVEL": "m/s",
+    "FRAMEANGVEL": "rad/s",
+    "RANGEFINDER": "m",
+}
 
 
 class Quantity(NamedTuple):
@@ -72,8 +80,6 @@ class Simulator:
 
         dm_control's environments have a ``physics`` whose model and data wrap MuJoCo's in ``ptr``.
         """
-        from trace_robot.env.recording import step_seconds
-
         inner = getattr(env.unwrapped, "inner", env).unwrapped
         for layer in (env.unwrapped, inner, getattr(inner, "_env", None)):
             found = simulation(layer)
@@ -106,7 +112,8 @@ class Simulator:
 
     def _named(self) -> Iterator[Quantity]:
         model = self.model
-        frames = [(kind, self.name(kind, i)) for kind, n in (("site", model.nsite), ("body", model.nbody)) for i in range(n)]  # fmt: skip
+        frames = [("site", self.name("site", i)) for i in range(model.nsite)]
+        frames += [("body", self.name("body", i)) for i in range(model.nbody)]
         for kind, owner in frames:
             yield from (Quantity(f"{kind} positions", "position", owner, kind, "m", axis) for axis in "xyz")
         driven = {int(model.actuator_trnid[k, 0]) for k in range(model.nu) if model.actuator_trntype[k] == 0}
@@ -119,14 +126,11 @@ class Simulator:
                     yield each._replace(array="qvel a step", role=f"{each.role} a step",
                                         unit=each.unit.replace("/s", " a step"))  # fmt: skip
         for role in ("cosine", "sine"):
-            for joint in self._hinges:
-                yield Quantity(role, role, self.name("joint", int(joint)), "joint", "")
-        for body in range(model.nbody):
-            owner = self.name("body", body)
-            yield from (Quantity("quaternions", "quaternion", owner, "body", "", axis) for axis in "wxyz")
-        for body in range(model.nbody):
-            owner = self.name("body", body)
-            yield from (Quantity("euler", "Euler angles", owner, "body", "rad", axis) for axis in "xyz")
+            for joint in self._hinges.tolist():
+                yield Quantity(role, role, self.name("joint", joint), "joint", "")
+        for role, unit, axes in (("quaternion", "", "wxyz"), ("Euler angles", "rad", "xyz")):
+            for kind, owner in frames[model.nsite :]:
+                yield from (Quantity(role, role, owner, kind, unit, axis) for axis in axes)
         units = (("velocity", "m/s"), ("angular velocity", "rad/s"))
         steps = (("velocity a step", "m a step"), ("angular velocity a step", "rad a step"))
         for role, unit in (*units, *(steps if self.seconds else ())) if self._few else ():
@@ -144,8 +148,9 @@ class Simulator:
                 for each in self._joint("qvel", joint, False, False):
                     yield Quantity(role, role, each.owner, "joint", "N" if "m" in each.unit else "N m")
         for role, size in (("contact force", 6), ("center-of-mass velocity", 6), ("inertia", 10)):
-            for body in range(model.nbody):
-                yield from (Quantity(role, role, self.name("body", body), "body", "") for _ in range(size))
+            note = "a body: 3 torques (N m), 3 forces (N)" if "force" in role else ""
+            for kind, owner in frames[model.nsite :]:
+                yield from (Quantity(role, role, owner, kind, "", note=note) for _ in range(size))
         yield Quantity("time", "time", "simulation", "clock", "s")
 
     def _joint(self, array: str, joint: int, position: bool, driven: bool) -> Iterator[Quantity]:
@@ -159,7 +164,8 @@ class Simulator:
             role, unit, axes = (
                 ("quaternion", "", "wxyz") if position else ("angular velocity", "rad/s", "xyz")
             )
-            yield from (Quantity(array, role, body, "body", unit, axis) for axis in axes)
+            note = "w first" if position else "in its own frame"
+            yield from (Quantity(array, role, body, "body", unit, axis, note) for axis in axes)
             return
         slides = kind == 2
         role = ("joint position" if slides else "angle") if position else "joint velocity"
@@ -245,181 +251,10 @@ def clipped(
         simulated = np.concatenate([simulated, np.clip(simulated[:, which], -level, level)], axis=1)
         note = f"clipped to {level:g} both ways"
         quantities += tuple(
-            quantities[k]._replace(array=f"{quantities[k].array} {note}", note=note) for k in which
+            quantities[k]._replace(
+                array=f"{quantities[k].array} {note}",
+                note=", ".join(filter(None, (quantities[k].note, note))),
+            )
+            for k in which
         )
     return simulated, quantities
-
-
-class Relation(NamedTuple):
-    """What a run ``[start:stop]`` of an observation is by how it goes with other numbers of it.
-
-    The fields are the first ones of ``Identified``. An owner "@7" is the run that begins at number 7.
-    """
-
-    start: int
-    stop: int
-    role: str
-    owners: tuple[str, ...] = ()
-    unit: str = ""
-    meaning: str = ""
-    guess: str = ""
-    kind: str = ""
-    axes: str = ""
-
-
-def relations(
-    before: Array, after: Array, actions: Array, taken: Array, keys: Mapping[int, str], seconds: float | None
-) -> Iterator[Relation]:
-    """Yield what numbers are by algebra: repetitions, differences, unit vectors, rates and time.
-
-    Args:
-        before: (T, n) observations before the steps.
-        after: (T, n) observations after them.
-        actions: (T, act_dim).
-        taken: (n,) whether a number is known already.
-        keys: the first number of each key of a Dict space, and its name.
-        seconds: of a step, None where unknown.
-    """
-    free = ~taken
-    for search in (
-        lambda: _goals(after, free, keys),
-        lambda: _triples(after, free, keys),
-        lambda: _unit_vectors(after, free, keys),
-        lambda: _rates(before, after, ~taken, free, seconds),
-        lambda: _clocks(before, after, free, seconds),
-        lambda: _last_actions(after, actions, free),
-    ):
-        for relation in search():
-            if free[relation.start : relation.stop].all():
-                free[relation.start : relation.stop] = False
-                yield relation
-
-
-def _same(a: Array, b: Array) -> bool:
-    return bool(np.abs(a - b).max() <= 1e-6 * max(float(np.abs(a).max()), 0.01))
-
-
-def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
-    """Yield points of a goal environment: its achieved goal is a position that it observes elsewhere as well."""
-    starts = {name: start for start, name in keys.items()}
-    achieved, desired = starts.get("achieved_goal"), starts.get("desired_goal")
-    ends = [*sorted(keys)[1:], len(free)]
-    sizes = {start: end - start for start, end in zip(sorted(keys), ends, strict=True)}
-    if achieved is None or desired is None or sizes[achieved] != 3 or sizes[desired] != 3:
-        return
-    goal = after[:, achieved : achieved + 3]
-    for i in range(len(free) - 2):
-        if i not in (achieved, desired) and np.ptp(goal) > 0 and _same(goal, after[:, i : i + 3]):
-            guess = "in meters? it equals achieved_goal"
-            yield Relation(i, i + 3, "position", (), "m", "a point by its key", guess, "key", "xyz")
-            yield Relation(
-                achieved, achieved + 3, "repeated position", (f"@{i}",), "m", "the same numbers again"
-            )
-    for start, name in ((achieved, "achieved_goal"), (desired, "goal")):
-        guess = "in meters? its key says that it is a goal"
-        yield Relation(start, start + 3, "position", (name,), "m", "a point by its key", guess, "key", "xyz")
-
-
-def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
-    """Yield vectors that are the difference of two others, and these two as points."""
-    places = [i for i in range(min(len(free), RELATED) - 2) if np.ptp(after[:, i : i + 3], axis=0).max() > 1e-9
-              and not any(i + k in keys for k in (1, 2))]  # fmt: skip
-    rows = np.stack([after[0, i : i + 3] for i in places]) if places else np.zeros((0, 3))
-    for a in places:
-        for b in places:
-            if abs(a - b) < 3:
-                continue
-            near = np.flatnonzero(np.abs(rows - (after[0, a : a + 3] - after[0, b : b + 3])).max(1) <= 1e-5)
-            for c in (places[k] for k in near):
-                difference = after[:, a : a + 3] - after[:, b : b + 3]
-                apart = min(abs(c - a), abs(c - b)) >= 3
-                if (
-                    apart
-                    and c > min(a, b)
-                    and free[c : c + 3].all()
-                    and _same(difference, after[:, c : c + 3])
-                ):
-                    guess = "a point in meters? another part is its difference to a second point"
-                    yield Relation(
-                        c, c + 3, "difference of position", (f"@{a}", f"@{b}"), "m", "", "", "", "xyz"
-                    )
-                    for point in (a, b):
-                        yield Relation(point, point + 3, "position", (), "m", "", guess, "numbers", "xyz")
-
-
-def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
-    """Yield unit quaternions, and cosine and sine of one angle beside each other or a few numbers apart."""
-    moves = np.ptp(after, axis=0) > 1e-6
-    for i in range(len(free) - 3):
-        four = after[:, i : i + 4]
-        inside = not any(i + k in keys for k in (1, 2, 3))
-        pairs = any(
-            _same(np.square(after[:, [i + a, i + b]]).sum(1), np.ones(1)) for a, b in ((0, 1), (2, 3), (0, 2))
-        )
-        if inside and moves[i : i + 4].sum() > 1 and not pairs and _same(np.square(four).sum(1), np.ones(1)):
-            yield Relation(
-                i,
-                i + 4,
-                "quaternion",
-                (),
-                "",
-                "a unit vector of four",
-                "which number comes first?",
-                axes="wxyz",
-            )
-    for apart in (1, 2, 3, 4):
-        for i in range(len(free) - apart):
-            pair = after[:, [i, i + apart]]
-            if moves[[i, i + apart]].all() and _same(np.square(pair).sum(1), np.ones(1)):
-                guess = "cosine and sine of one angle; which is which?"
-                yield Relation(i, i + 1, "cosine", (), "", "", guess)
-                yield Relation(i + apart, i + apart + 1, "sine", (f"@{i}",), "", "", guess)
-
-
-def _rates(
-    before: Array, after: Array, known: Array, free: Array, seconds: float | None
-) -> Iterator[Relation]:
-    """Yield numbers that another one changes by in a step, times a constant.
-
-    The rate before or after the step, as integrators differ; of an angle that is seen as cosine and sine as well.
-    """
-    change = after - before
-    columns = {f"@{i}": change[:, i] for i in range(after.shape[1])}
-    for i in range(after.shape[1] - 1):
-        if _same(np.square(after[:, i : i + 2]).sum(1), np.ones(1)):
-            turn = np.arctan2(after[:, i + 1], after[:, i]) - np.arctan2(before[:, i + 1], before[:, i])
-            columns[f"@{i}"] = (turn + np.pi) % (2 * np.pi) - np.pi
-    for owner, changes in columns.items():
-        if np.ptp(changes) < 1e-9:
-            continue
-        for j in np.flatnonzero(free):
-            for rate in (after[:, j], before[:, j]):
-                size = float(rate @ rate)
-                slope = float(rate @ changes) / size if size > 0 and f"@{j}" != owner else 0.0
-                if (
-                    abs(slope) > 1e-9
-                    and np.abs(changes - slope * rate).max() <= EXACT * np.abs(changes).max()
-                ):
-                    timed = seconds is not None and abs(abs(slope) / seconds - 1) < 0.01
-                    meaning = "" if timed else f"a step changes the number by {slope:.4g} times it"
-                    yield Relation(int(j), int(j) + 1, "rate", (owner,), "/s" if timed else "", meaning, "" if timed else "in which unit?")  # fmt: skip
-
-
-def _clocks(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Relation]:
-    """Yield numbers that grow by the same amount in every step."""
-    for i in np.flatnonzero(free):
-        change = (after - before)[:, i]
-        if abs(change[0]) > 1e-9 and _same(change, np.full(len(change), change[0])):
-            timed = seconds is not None and abs(change[0] / seconds - 1) < 0.01
-            yield Relation(
-                int(i), int(i) + 1, "time", (), "s" if timed else "", f"{change[0]:.4g} more after every step"
-            )
-
-
-def _last_actions(after: Array, actions: Array, free: Array) -> Iterator[Relation]:
-    for i in np.flatnonzero(free):
-        for j in range(actions.shape[1]):
-            if np.ptp(actions[:, j]) > 0 and _same(after[:, i], actions[:, j].astype(float)):
-                yield Relation(
-                    int(i), int(i) + 1, "last action", (), "", f"number {j} of the action before it"
-                )
