@@ -100,6 +100,8 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"stage": "episodes"}
     yield from _episodes(env, spec)
     yield from _repeats(name, options, spec, make)
+    yield {"stage": "identify"}
+    yield from _positions(env, spec)
     yield {"stage": "snapshot"}
     yield _found(_snapshot(env, spec))
     yield {"stage": "cost"}
@@ -217,6 +219,15 @@ def _start(env: Any, seed: int) -> bytes:
     observation: bytes = env.reset(seed=seed)[0].tobytes()
     env.close()
     return observation
+
+
+def _positions(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
+    from trace_robot.env_checker.draft import position_findings
+
+    try:
+        yield from map(_found, position_findings(env, spec))
+    except Exception as error:  # the stages before it have reported what fails in steps
+        yield _found(Finding("positions", "note", f"they cannot be measured: {_error_text(error)}"))
 
 
 def _snapshot(env: Any, spec: TaskSpec) -> Finding:

@@ -20,10 +20,12 @@ from trace_robot.env.declared import (
 )
 from trace_robot.env.description import describe_env
 from trace_robot.env.spaces import leaves_of
-from trace_robot.env_checker.identify import Identified, Sample, identify, take_sample
+from trace_robot.env_checker.checker import Finding
+from trace_robot.env_checker.identify import Sample, identify, take_sample
 from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part, observation_parts
-from trace_robot.env_checker.relations import effect_of
+from trace_robot.env_checker.relations import Identified, effect_of
 from trace_robot.errors import WorkspaceError
+from trace_robot.search import StagedSearch
 from trace_robot.spec import Array, TaskSpec
 
 EPISODES, SECONDS = 5, 6.0  # whole random episodes for rewards, ends and success, and the time for them
@@ -130,15 +132,19 @@ def _is_goal(sample: Sample, run: Identified) -> bool:
     )
 
 
-def action_parts(sample: Sample, runs: Sequence[Identified], low: Array, high: Array) -> list[DraftPart]:
+def action_parts(
+    sample: Sample, observed: Mapping[Identified, DraftPart], low: Array, high: Array
+) -> list[DraftPart]:
     """Return what the numbers of an action do: drive an actuator, move the hand, or open the gripper.
 
     Args:
         sample: of the environment, in which each number was held at both bounds.
-        runs: of its observation.
+        observed: the parts of its observation, by what was found.
         low: (act_dim,) bounds in the controller's numbers.
         high: (act_dim,) likewise.
     """
+    runs = list(observed)
+    names = {f"@{i}": part.name for run, part in observed.items() for i in range(run.start, run.stop)}
     hand = hand_of(sample, runs)
     moved = np.zeros((len(low), 3)) if hand is None else sample.moved[:, hand.start : hand.stop]
     kinds = [
@@ -151,7 +157,7 @@ def action_parts(sample: Sample, runs: Sequence[Identified], low: Array, high: A
     for stop in range(1, len(kinds) + 1):
         if stop == len(kinds) or kinds[stop][:2] != kinds[first][:2] or kinds[first][0] == "gripper":
             bounds = float(np.abs(high[first:stop]).max()), float(np.abs(low[first:stop]).max())
-            parts.append(action_part(kinds[first:stop], first, hand, bounds, taken))
+            parts.append(action_part(kinds[first:stop], first, hand, bounds, names, taken))
             first = stop
     return parts
 
@@ -194,7 +200,7 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     observed = observation_parts(runs, keys, mapped)
     points = points_of(sample, runs)
     box = all(not leaf.path and leaf.space.dtype.kind == "f" for leaf in layout.action.leaves)
-    actions = action_parts(sample, runs, np.array(spec.low), np.array(spec.high)) if box else []
+    actions = action_parts(sample, observed, np.array(spec.low), np.array(spec.high)) if box else []
     registered = registration(name)
     yield {
         "draft": {
@@ -263,3 +269,38 @@ def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
 
 def _ends(numbers: Sequence[float]) -> list[float]:
     return [min(numbers), max(numbers)] if numbers else []
+
+
+def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
+    """Yield what the named positions are in the simulation, what else could be one, and what they make possible.
+
+    Args:
+        env: as ``trace_robot.env.registry.make`` returns it.
+        spec: its description.
+    """
+    sample = take_sample(env, spec)
+    runs = identify(sample, {0: "", **{field.start: field.name for field in spec.observation}})
+    found = {run.start: run for run in runs if run.is_point and not run.guess}
+    fields = {field.name: field for field in spec.observation}
+    words = []
+    for name in spec.positions:
+        run = found.get(fields[name].start)
+        words.append(f"{name} ({run.kind} {run.owners[0]!r})" if run is not None else name)
+    if words:
+        yield Finding("positions", "good", f"{', '.join(words)}; the first is the hand")
+    named = {fields[name].start for name in spec.positions}
+    # Points of the robot's own body are no further positions, nor those that an earlier part shows already.
+    others = [run for run in points_of(sample, with_goals(runs, sample, {0: ""})) if run.start not in named]
+    if others and sample.simulator is not None:
+        listed = ", ".join(
+            f"{_field_at(spec, run)} is {run.kind} {run.owners[0]!r}" for run in others[:LISTED]
+        )
+        yield Finding("positions", "note", f"points that positions does not name: {listed}", "positions")
+    staged = StagedSearch.suits(spec)
+    yield Finding("enables", "good", f"{'staged programs for one hand; ' if staged else ''}feedback laws")
+
+
+def _field_at(spec: TaskSpec, run: Identified) -> str:
+    field = next((field for field in spec.observation if field.start <= run.start < field.stop), None)
+    whole = field is not None and (field.start, field.stop) == (run.start, run.stop)
+    return field.name if field is not None and whole else f"observation[{run.start}:{run.stop}]"

@@ -7,15 +7,16 @@ Without MuJoCo the numbers are compared with each other: differences, rates, uni
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from trace_robot.env.recording import step_seconds
-from trace_robot.env_checker.relations import relations
+from trace_robot.env_checker.relations import Identified, relations
 from trace_robot.env_checker.simulator import Quantity, Simulator, clipped
 from trace_robot.spec import Array, TaskSpec
 
@@ -33,6 +34,7 @@ UNITS = {  # of vectors whose differences environments show
     "angular velocity a step": "rad a step",
 }
 ALIKE = ("position", "angle", "joint position", "joint velocity", "velocity", "angular velocity")
+TOOL = re.compile("tip|grip|hand|tool|tcp|effector|palm", re.IGNORECASE)
 LIKENESS = 0.9  # correlation
 FLOOR = 1e-5  # meters, radians, ...: what changes less counts as constant
 EXACT = 1e-6  # of the largest value: float32 keeps seven digits
@@ -72,37 +74,6 @@ class Sample:
         """By how much each number of the action moves each of the observation, (act_dim, n)."""
         moved: Array = self.pushed[:, 1] - self.pushed[:, 0]
         return moved
-
-
-class Identified(NamedTuple):
-    """A run of numbers ``[start:stop]`` of an observation and what it was found to be.
-
-    Attributes:
-        start: index of the first number.
-        stop: index after the last one.
-        role: "position", "angle", "constant", ...; "unknown" where nothing fits.
-        owners: names of the bodies, sites, joints, ... in order.
-        unit: such as "m".
-        meaning: how it was found, for a reader.
-        guess: why it may be wrong; "" for what was measured to be equal.
-        kind: what the owner is: "site", "body", "joint", ...
-        axes: the coordinates that are there, such as "xyz" or "xy"; "" where it is no vector.
-    """
-
-    start: int
-    stop: int
-    role: str
-    owners: tuple[str, ...] = ()
-    unit: str = ""
-    meaning: str = ""
-    guess: str = ""
-    kind: str = ""
-    axes: str = ""
-
-    @property
-    def is_point(self) -> bool:
-        """Whether it is a whole point in meters."""
-        return self.role == "position" and self.stop - self.start == 3
 
 
 def take_sample(env: Any, spec: TaskSpec) -> Sample:
@@ -191,7 +162,7 @@ def identify(sample: Sample, keys: Mapping[int, str] | None = None) -> list[Iden
     add(_constants(seen, taken, starts))
     # Only once the simulator has no answer: cosines and rates of joints are named after these there.
     related = relations(sample.before[:, :MOST], seen, sample.actions, taken.copy(), keys, sample.seconds)
-    add(Identified(*relation) for relation in related)
+    add(related)
     add(_most_alike(sample, seen, taken, starts))
     if size > MOST:
         found[MOST] = Identified(
@@ -249,10 +220,14 @@ def _equal_runs(sample: Sample, seen: Array, starts: set[int]) -> Iterator[Ident
 
 
 def _best(quantities: Sequence[Quantity], worth: Array, length: Array) -> int:
-    """Return the column whose run is worth most; of equals the first that is no single coordinate of a point."""
+    """Return the column whose run is worth most.
+
+    Of equal ones the first that is no single coordinate of a point; of bodies at one place the one called a tool.
+    """
     best = np.flatnonzero(worth >= worth.max() - 1e-9).tolist()
     whole = [k for k in best if length[k] > 1 or quantities[k].role != "position" or not quantities[k].axis]
-    return int((whole or best)[0])
+    tools = [k for k in whole if quantities[k].role == "position" and TOOL.search(quantities[k].owner)]
+    return int((tools or whole or best)[0])
 
 
 def _is_fixed_point(quantities: Sequence[Quantity], values: Array) -> bool:

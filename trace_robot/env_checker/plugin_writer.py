@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from trace_robot.env_checker.identify import PUSH, Identified
-from trace_robot.env_checker.relations import Effect
+from trace_robot.env_checker.identify import PUSH
+from trace_robot.env_checker.relations import Effect, Identified
 from trace_robot.errors import UNSEEN, EnvironmentFault
 
 NAME = 40  # letters of a name
@@ -185,9 +185,19 @@ def action_part(
     first: int,
     hand: Identified | None,
     bounds: tuple[float, float],
+    names: Mapping[str, str],
     taken: set[str],
 ) -> DraftPart:
-    """Return one part for consecutive numbers of one kind."""
+    """Return one part for consecutive numbers of one kind.
+
+    Args:
+        kinds: what each number does.
+        first: index of the first one.
+        hand: the point that motions move.
+        bounds: the largest and smallest value, without signs.
+        names: of the observation's parts, by "@" and the index of each number.
+        taken: names so far; the new one is added.
+    """
     kind, unit, factor, owner = kinds[0]
     size, owners = len(kinds), [each[3] for each in kinds]
     factors = [each[2] for each in kinds]
@@ -204,16 +214,14 @@ def action_part(
         )
         far = f"{max(map(abs, factors)):.2g} m between the lowest and the highest, held for {PUSH} steps"
         return DraftPart(unique("motion", taken), size, "", f"moves {whose} along {ways}: {far}")
-    if kind in ("nothing", "unknown"):
-        guess = (
-            "no effect was measured"
-            if kind == "nothing"
-            else f"it moves {whose}"
-            if unit
-            else "its effect is not known"
+    if kind == "nothing":
+        return DraftPart(unique("unused", taken), size, guess="no effect was measured")
+    if kind == "unknown":
+        what = whose if unit else names.get(owner, "")
+        name = f"moves_{what}" if what and not unit and size == 1 else f"action_{first}"
+        return DraftPart(
+            unique(name, taken), size, guess=f"it moves {what} most" if what else "what does it do?"
         )
-        name = "unused" if kind == "nothing" else f"action_{first}"
-        return DraftPart(unique(name, taken), size, guess=guess)
     listed = ", ".join(map(repr, owners[:LISTED])) + (f" and {size - LISTED} more" if size > LISTED else "")
     same = max(factors) - min(factors) <= 1e-6 * max(map(abs, factors))
     name = f"{owner}_{kind}" if size == 1 else {"target velocity": "target_velocities"}.get(kind, f"{kind}s")

@@ -18,10 +18,19 @@ RELATED = 60  # numbers of an observation that are compared in threes
 PAIRED = 200  # and in twos
 
 
-class Relation(NamedTuple):
-    """What a run ``[start:stop]`` of an observation is by how it goes with other numbers of it.
+class Identified(NamedTuple):
+    """A run of numbers ``[start:stop]`` of an observation and what it was found to be.
 
-    The fields are the first ones of ``Identified``. An owner "@7" is the run that begins at number 7.
+    Attributes:
+        start: index of the first number.
+        stop: index after the last one.
+        role: "position", "angle", "constant", ...; "unknown" where nothing fits.
+        owners: names of the bodies, sites, joints, ... in order; "@7" is the run that begins at number 7.
+        unit: such as "m".
+        meaning: how it was found, for a reader.
+        guess: why it may be wrong; "" for what was measured to be equal.
+        kind: what the owner is: "site", "body", "joint", ...
+        axes: the coordinates that are there, such as "xyz" or "xy"; "" where it is no vector.
     """
 
     start: int
@@ -34,10 +43,15 @@ class Relation(NamedTuple):
     kind: str = ""
     axes: str = ""
 
+    @property
+    def is_point(self) -> bool:
+        """Whether it is a whole point in meters."""
+        return self.role == "position" and self.stop - self.start == 3
+
 
 def relations(
     before: Array, after: Array, actions: Array, taken: Array, keys: Mapping[int, str], seconds: float | None
-) -> Iterator[Relation]:
+) -> Iterator[Identified]:
     """Yield what numbers are by algebra: repetitions, differences, unit vectors, rates and time.
 
     Args:
@@ -67,7 +81,7 @@ def _same(a: Array, b: Array) -> bool:
     return bool(np.abs(a - b).max() <= 1e-6 * max(float(np.abs(a).max()), 0.01))
 
 
-def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
+def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
     """Yield points of a goal environment: its achieved goal is a position that it observes elsewhere as well."""
     starts = {name: start for start, name in keys.items()}
     achieved, desired = starts.get("achieved_goal"), starts.get("desired_goal")
@@ -79,16 +93,18 @@ def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relat
     for i in range(len(free) - 2):
         if i not in (achieved, desired) and np.ptp(goal) > 0 and _same(goal, after[:, i : i + 3]):
             guess = "in meters? it equals achieved_goal"
-            yield Relation(i, i + 3, "position", (), "m", "a point by its key", guess, "key", "xyz")
-            yield Relation(
+            yield Identified(i, i + 3, "position", (), "m", "a point by its key", guess, "key", "xyz")
+            yield Identified(
                 achieved, achieved + 3, "repeated position", (f"@{i}",), "m", "the same numbers again"
             )
     for start, name in ((achieved, "achieved_goal"), (desired, "goal")):
         guess = "in meters? its key says that it is a goal"
-        yield Relation(start, start + 3, "position", (name,), "m", "a point by its key", guess, "key", "xyz")
+        yield Identified(
+            start, start + 3, "position", (name,), "m", "a point by its key", guess, "key", "xyz"
+        )
 
 
-def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
+def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
     """Yield vectors that are the difference of two others, and these two as points."""
     places = [i for i in range(min(len(free), RELATED) - 2) if np.ptp(after[:, i : i + 3], axis=0).max() > 1e-9
               and not any(i + k in keys for k in (1, 2))]  # fmt: skip
@@ -108,14 +124,14 @@ def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Rel
                     and _same(difference, after[:, c : c + 3])
                 ):
                     guess = "a point in meters? another part is its difference to a second point"
-                    yield Relation(
+                    yield Identified(
                         c, c + 3, "difference of position", (f"@{a}", f"@{b}"), "m", "", "", "", "xyz"
                     )
                     for point in (a, b):
-                        yield Relation(point, point + 3, "position", (), "m", "", guess, "numbers", "xyz")
+                        yield Identified(point, point + 3, "position", (), "m", "", guess, "numbers", "xyz")
 
 
-def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Relation]:
+def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
     """Yield unit quaternions, and cosine and sine of one angle beside each other or a few numbers apart."""
     moves = np.ptp(after, axis=0) > 1e-6
     for i in range(len(free) - 3):
@@ -125,7 +141,7 @@ def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterato
             _same(np.square(after[:, [i + a, i + b]]).sum(1), np.ones(1)) for a, b in ((0, 1), (2, 3), (0, 2))
         )
         if inside and moves[i : i + 4].sum() > 1 and not pairs and _same(np.square(four).sum(1), np.ones(1)):
-            yield Relation(
+            yield Identified(
                 i,
                 i + 4,
                 "quaternion",
@@ -140,11 +156,11 @@ def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterato
             pair = after[:, [i, i + apart]]
             if moves[[i, i + apart]].all() and _same(np.square(pair).sum(1), np.ones(1)):
                 guess = "cosine and sine of one angle; which is which?"
-                yield Relation(i, i + 1, "cosine", (), "", "", guess)
-                yield Relation(i + apart, i + apart + 1, "sine", (f"@{i}",), "", "", guess)
+                yield Identified(i, i + 1, "cosine", (), "", "", guess)
+                yield Identified(i + apart, i + apart + 1, "sine", (f"@{i}",), "", "", guess)
 
 
-def _rates(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Relation]:
+def _rates(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Identified]:
     """Yield numbers that another one changes by in a step, times a constant.
 
     The rate before or after the step, as integrators differ; of an angle that is seen as cosine and sine as well.
@@ -169,25 +185,25 @@ def _rates(before: Array, after: Array, free: Array, seconds: float | None) -> I
                     timed = seconds is not None and abs(abs(slope) / seconds - 1) < 0.01
                     meaning = "" if timed else f"a step changes the number by {slope:.4g} times it"
                     unit, guess = ("/s", "") if timed else ("", "in which unit?")
-                    yield Relation(int(j), int(j) + 1, "rate", (owner,), unit, meaning, guess)
+                    yield Identified(int(j), int(j) + 1, "rate", (owner,), unit, meaning, guess)
 
 
-def _clocks(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Relation]:
+def _clocks(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Identified]:
     """Yield numbers that grow by the same amount in every step."""
     for i in np.flatnonzero(free):
         change = (after - before)[:, i]
         if abs(change[0]) > 1e-9 and _same(change, np.full(len(change), change[0])):
             timed = seconds is not None and abs(change[0] / seconds - 1) < 0.01
-            yield Relation(
+            yield Identified(
                 int(i), int(i) + 1, "time", (), "s" if timed else "", f"{change[0]:.4g} more after every step"
             )
 
 
-def _last_actions(after: Array, actions: Array, free: Array) -> Iterator[Relation]:
+def _last_actions(after: Array, actions: Array, free: Array) -> Iterator[Identified]:
     for i in np.flatnonzero(free):
         for j in range(actions.shape[1]):
             if np.ptp(actions[:, j]) > 0 and _same(after[:, i], actions[:, j].astype(float)):
-                yield Relation(
+                yield Identified(
                     int(i), int(i) + 1, "last action", (), "", f"number {j} of the action before it"
                 )
 
@@ -200,7 +216,8 @@ class Effect(NamedTuple):
         unit: of an actuator; "guess" of a gripper that only a width of the observation shows; "hand" where a number
             moves the hand along no single axis.
         factor: unit for each 1 of the number; meters for motion; 1 for a gripper that opens upwards, else -1.
-        owner: the actuator or joint, the axis of a motion, by what a gripper was measured.
+        owner: the actuator or joint, the axis of a motion, by what a gripper was measured; "@7" of an unknown effect
+            is the observed number that it moves most.
     """
 
     kind: str
@@ -296,8 +313,12 @@ def _motion(sample: Sample, number: int, moved: Array) -> Effect:
     shift = moved[number]
     length = float(np.linalg.norm(shift))
     if length < 1e-4:
-        nothing = not np.abs(sample.moved[number]).max() > 1e-4
-        return Effect("nothing" if nothing else "unknown", "", 0.0, "")
+        observed = np.abs(sample.moved[number])
+        if observed.max() <= 1e-4:
+            return Effect("nothing", "", 0.0, "")
+        # In units of how much each varies at all: a velocity is in larger numbers than a position.
+        most = int((observed / np.maximum(sample.after.std(0), 1e-6)).argmax())
+        return Effect("unknown", "", 0.0, f"@{most}")
     axis = int(np.abs(shift).argmax())
     if abs(shift[axis]) < 0.9 * length:
         return Effect("unknown", "hand", length, "")
