@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from trace_robot.env.declared import (
 from trace_robot.env.description import describe_env
 from trace_robot.env.spaces import leaves_of
 from trace_robot.env_checker.checker import Finding
-from trace_robot.env_checker.identify import Sample, identify, take_sample
+from trace_robot.env_checker.identify import identify, stable_step, take_sample
 from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part, observation_parts
-from trace_robot.env_checker.relations import Identified, effect_of
+from trace_robot.env_checker.relations import Effect, Identified, Sample, effect_of
 from trace_robot.errors import WorkspaceError
 from trace_robot.search import StagedSearch
 from trace_robot.spec import Array, TaskSpec
@@ -80,7 +80,8 @@ def _desired(runs: Sequence[Identified], keys: Mapping[int, str], size: int) -> 
     for run in achieved:
         owners = ("goal",) if len(achieved) == 1 else tuple(f"goal_{owner}" for owner in run.owners)
         moved = run._replace(start=run.start + to - at, stop=run.stop + to - at)
-        goals.append(moved._replace(kind="goal", owners=owners, meaning=meaning))
+        role = run.role.removeprefix("repeated ")
+        goals.append(moved._replace(role=role, kind="goal", owners=owners, meaning=meaning))
     return sorted([*(run for run in runs if not to <= run.start < to + length), *goals])
 
 
@@ -123,7 +124,7 @@ def _tree(sample: Sample, run: Identified) -> int | None:
 def _is_goal(sample: Sample, run: Identified) -> bool:
     """Whether a point is a goal: by its key or name, or because nothing in the simulation can move it."""
     if run.kind == "goal" or any(word in " ".join(run.owners).lower() for word in ("goal", "target")):
-        return True
+        return run.owners != ("achieved_goal",)
     body = sample.simulator.body_of(run.kind, run.owners[0]) if sample.simulator and run.owners else None
     return (
         body is not None
@@ -132,32 +133,57 @@ def _is_goal(sample: Sample, run: Identified) -> bool:
     )
 
 
-def action_parts(
-    sample: Sample, observed: Mapping[Identified, DraftPart], low: Array, high: Array
-) -> list[DraftPart]:
-    """Return what the numbers of an action do: drive an actuator, move the hand, or open the gripper.
+def effects_of(sample: Sample, runs: Sequence[Identified]) -> list[Effect]:
+    """Return what each number of an action does: drive an actuator, move the hand, or open the gripper.
 
     Args:
         sample: of the environment, in which each number was held at both bounds.
-        observed: the parts of its observation, by what was found.
-        low: (act_dim,) bounds in the controller's numbers.
-        high: (act_dim,) likewise.
+        runs: of its observation.
     """
-    runs = list(observed)
-    names = {f"@{i}": part.name for run, part in observed.items() for i in range(run.start, run.stop)}
-    hand = hand_of(sample, runs)
-    moved = np.zeros((len(low), 3)) if hand is None else sample.moved[:, hand.start : hand.stop]
-    kinds = [
-        effect_of(sample, number, moved, [run.start for run in runs if run.stop == run.start + 1])
-        for number in range(len(low))
+    hand, count = hand_of(sample, runs), sample.actions.shape[1]
+    moved = np.zeros((count, 3)) if hand is None else sample.moved[:, hand.start : hand.stop]
+    single = [run.start for run in runs if run.stop == run.start + 1]
+    return [effect_of(sample, number, moved, single) for number in range(count)]
+
+
+def with_width(runs: Sequence[Identified], effects: Sequence[Effect]) -> list[Identified]:
+    """Return runs in which the number that shows a gripper's width is called so.
+
+    Args:
+        runs: of the observation.
+        effects: of the action's numbers.
+    """
+    widths = {effect.owner for effect in effects if effect.kind == "gripper"}
+    guess = "in meters? one number of the action alone moves it"
+    return [
+        run._replace(role="gripper width", owners=(), guess=guess) if f"@{run.start}" in widths else run
+        for run in runs
     ]
+
+
+def action_parts(
+    effects: Sequence[Effect],
+    observed: Mapping[Identified, DraftPart],
+    hand: Identified | None,
+    bounds: tuple[Array, Array],
+) -> list[DraftPart]:
+    """Return the parts of an action: consecutive numbers of one kind are one.
+
+    Args:
+        effects: of its numbers.
+        observed: the parts of the observation, by what was found.
+        hand: the point that motions move.
+        bounds: lowest and highest value of each number, in the controller's numbers.
+    """
+    names = {f"@{i}": part.name for run, part in observed.items() for i in range(run.start, run.stop)}
     parts: list[DraftPart] = []
     taken: set[str] = set()
     first = 0
-    for stop in range(1, len(kinds) + 1):
-        if stop == len(kinds) or kinds[stop][:2] != kinds[first][:2] or kinds[first][0] == "gripper":
-            bounds = float(np.abs(high[first:stop]).max()), float(np.abs(low[first:stop]).max())
-            parts.append(action_part(kinds[first:stop], first, hand, bounds, names, taken))
+    for stop in range(1, len(effects) + 1):
+        going_on = stop < len(effects) and effects[stop][:2] == effects[first][:2]
+        if not going_on or effects[first].kind == "gripper":
+            ends = tuple(float(np.abs(bound[first:stop]).max()) for bound in bounds)
+            parts.append(action_part(effects[first:stop], first, hand, ends == (1.0, 1.0), names, taken))
             first = stop
     return parts
 
@@ -197,16 +223,19 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     space = env.inner.observation_space
     mapped = type(space).__name__ == "Dict"
     keys = {leaf.start: leaf.path[0] if leaf.path else "" for leaf in leaves}
+    effects = effects_of(sample, runs)
+    runs = with_width(runs, effects)
     observed = observation_parts(runs, keys, mapped)
     points = points_of(sample, runs)
+    ends = np.array(spec.low), np.array(spec.high)
     box = all(not leaf.path and leaf.space.dtype.kind == "f" for leaf in layout.action.leaves)
-    actions = action_parts(sample, observed, np.array(spec.low), np.array(spec.high)) if box else []
+    actions = action_parts(effects, observed, hand_of(sample, runs), ends) if box else []
     registered = registration(name)
     yield {
         "draft": {
             "mapped": mapped,
             "observation": [asdict(observed[run]) for run in runs],
-            "action": [asdict(each) | {"bounds": guessed} for each in actions],
+            "action": [asdict(_with_bounds(each, guessed)) for each in actions],
             "positions": [observed[run].name for run in points],
             "hand_measured": bool(points) and not points[0].guess,
             "flag": layout.declaration.success or "",
@@ -228,6 +257,13 @@ def _bounded(name: str, root: str) -> DeclaredPlugin:
     return DeclaredPlugin("gymnasium", (Environment(name, "any", name=name, action=parts),), root)
 
 
+def _with_bounds(part: DraftPart, bounds: float) -> DraftPart:
+    if not bounds:
+        return part
+    guess = "; ".join(filter(None, (part.guess, "its space has no bounds")))
+    return replace(part, bounds=bounds, guess=guess)
+
+
 def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
     """Play whole random episodes, and note rewards, ends, and entries of info that are truth values."""
     random, deadline = np.random.default_rng(1), time.monotonic() + SECONDS
@@ -240,7 +276,10 @@ def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
         env.reset(seed=seed)
         total, steps, terminated, truncated = 0.0, 0, False, False
         while not terminated and not truncated and time.monotonic() < deadline:
-            _, reward, terminated, truncated, info = env.step(random.uniform(low, high).astype(np.float32))
+            result = stable_step(env, random.uniform(low, high).astype(np.float32))
+            if result is None:
+                break
+            _, reward, terminated, truncated, info = result
             rewards.append(float(reward))
             total, steps = total + rewards[-1], steps + 1
             for entry, value in info.items():

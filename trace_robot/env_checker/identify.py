@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from trace_robot.env.recording import step_seconds
-from trace_robot.env_checker.relations import Identified, relations
+from trace_robot.env_checker.relations import Identified, Sample, relations
 from trace_robot.env_checker.simulator import Quantity, Simulator, clipped
+from trace_robot.errors import EnvironmentFault
+from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Array, TaskSpec
 
 EPISODES, STEPS = 8, 30  # of the sample: goals and objects move between resets, joints within an episode
@@ -40,42 +41,6 @@ FLOOR = 1e-5  # meters, radians, ...: what changes less counts as constant
 EXACT = 1e-6  # of the largest value: float32 keeps seven digits
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """T steps of an environment, with what the simulator held after each.
-
-    Attributes:
-        before: (T, n) observations before the steps.
-        after: (T, n) observations after them.
-        actions: (T, act_dim) as a controller gives them.
-        simulated: (T, k) what MuJoCo holds after the steps; k is 0 without it.
-        quantities: what these k numbers are.
-        episode: (T,) the number of the reset.
-        pushed: (act_dim, 2, n) the observations after PUSH steps from one condition, with one number at its lower
-            and at its upper bound and the others in the middle.
-        pushed_simulated: (act_dim, 2, k) what MuJoCo held then.
-        seconds: of a step, None where the environment does not say.
-        simulator: None without MuJoCo.
-    """
-
-    before: Array
-    after: Array
-    actions: Array
-    simulated: Array
-    quantities: tuple[Quantity, ...]
-    episode: Array
-    pushed: Array
-    pushed_simulated: Array
-    seconds: float | None
-    simulator: Simulator | None
-
-    @property
-    def moved(self) -> Array:
-        """By how much each number of the action moves each of the observation, (act_dim, n)."""
-        moved: Array = self.pushed[:, 1] - self.pushed[:, 0]
-        return moved
-
-
 def take_sample(env: Any, spec: TaskSpec) -> Sample:
     """Step an environment and record what it shows and what its simulator holds.
 
@@ -94,13 +59,20 @@ def take_sample(env: Any, spec: TaskSpec) -> Sample:
             if step % HOLD == 0:
                 action = random.uniform(low, high).astype(np.float32)
             before = observation
-            observation, _, terminated, truncated, _ = env.step(action)
+            result = stable_step(env, action)
+            if result is None:
+                break
+            observation, _, terminated, truncated, _ = result
             held = simulator.read() if simulator else np.zeros(0)
             rows.append((before, observation, action, held, episode))
             if terminated or truncated:
                 break
         if time.monotonic() > deadline:
             break
+    if not rows:
+        raise EnvironmentFault(
+            f"{spec.name}: no step of {EPISODES} random episodes was stable; limit its action"
+        )
     before, after, actions, simulated, episodes = (np.array(column) for column in zip(*rows, strict=True))
     quantities = simulator.quantities if simulator else ()
     simulated, quantities = clipped(after[:, :MOST], simulated, quantities)
@@ -109,6 +81,21 @@ def take_sample(env: Any, spec: TaskSpec) -> Sample:
     return Sample(
         before, after, actions, simulated, quantities, episodes, pushed, pushed_simulated, seconds, simulator
     )
+
+
+def stable_step(env: Any, action: Array) -> Any:
+    """Step an environment; return None where random actions made its simulation unstable.
+
+    Args:
+        env: as of ``take_sample``.
+        action: (act_dim,) float32.
+    """
+    try:
+        return env.step(action)
+    except EnvironmentFault as error:
+        if str(error).startswith(UNSTABLE):
+            return None
+        raise
 
 
 def _push(
@@ -125,7 +112,10 @@ def _push(
             action[number] = bound[number]
             observation, _ = env.reset(seed=0)
             for _ in range(PUSH):
-                observation, _, terminated, truncated, _ = env.step(action.astype(np.float32))
+                result = stable_step(env, action.astype(np.float32))
+                if result is None:
+                    break
+                observation, _, terminated, truncated, _ = result
                 if terminated or truncated:
                     break
             pushed[number, end] = observation

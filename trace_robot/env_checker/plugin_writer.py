@@ -76,25 +76,22 @@ def observation_parts(
     parts: dict[Identified, DraftPart] = {}
     taken: set[str] = set()
     starts = sorted(keys)
+    at = {run: max(start for start in starts if start <= run.start) for run in runs}
     bases: dict[str, str] = {}
-    for run in runs:
-        key = keys[max(start for start in starts if start <= run.start)]
-        alone = named and sum(keys[max(s for s in starts if s <= each.start)] == key for each in runs) == 1
+    # What refers to other parts comes after them, as it is named after them.
+    for run in sorted(runs, key=lambda run: (any(owner.startswith("@") for owner in run.owners), run.start)):
+        key = keys[at[run]]
+        alone = named and sum(at[each] == at[run] for each in runs) == 1
         owners = tuple(bases.get(owner, owner) for owner in run.owners)
-        fallback = str(key) if named and key else f"observation_{run.start}"
+        base = str(key) if named and key != "" else "observation"
+        fallback = base if alone else f"{base}_{run.start - at[run]}"
         hidden = alone and run.role == "repeated position"
         # A hidden part takes no name: the comment beside it is about the one that is shown.
         name = unique(_name(run, owners, fallback, alone), set() if hidden else taken)
         bases[f"@{run.start}"] = name
-        parts[run] = DraftPart(
-            name,
-            run.stop - run.start,
-            _unit(run._replace(owners=owners)),
-            _meaning(run, owners),
-            run.guess,
-            key,
-            hidden,
-        )
+        unit, meaning = _unit(run._replace(owners=owners)), _meaning(run, owners)
+        parts[run] = DraftPart(name, run.stop - run.start, unit, meaning, run.guess, key, hidden)
+    parts = {run: parts[run] for run in runs}
     return parts
 
 
@@ -124,7 +121,7 @@ def _name(run: Identified, owners: Sequence[str], fallback: str, alone: bool) ->
         return f"{_without_suffix(owner)}{ending}"
     if role in ("sensor", "time", "last action"):
         return {"sensor": owner, "time": "time"}.get(role, f"last_action_{run.start}")
-    if role in ("cosine", "sine") and run.kind != "joint":
+    if role == "gripper width" or (role in ("cosine", "sine") and run.kind != "joint"):
         return role
     if role == "rate":
         return "angular_velocity" if owner.startswith(("cosine", "sine")) else f"{owner}_rate"
@@ -184,7 +181,7 @@ def action_part(
     kinds: Sequence[Effect],
     first: int,
     hand: Identified | None,
-    bounds: tuple[float, float],
+    unit_bounds: bool,
     names: Mapping[str, str],
     taken: set[str],
 ) -> DraftPart:
@@ -194,7 +191,7 @@ def action_part(
         kinds: what each number does.
         first: index of the first one.
         hand: the point that motions move.
-        bounds: the largest and smallest value, without signs.
+        unit_bounds: whether their bounds are -1 and 1.
         names: of the observation's parts, by "@" and the index of each number.
         taken: names so far; the new one is added.
     """
@@ -204,8 +201,8 @@ def action_part(
     whose = f"{hand.kind} {hand.owners[0]!r}" if hand is not None and hand.owners else "the hand"
     if kind == "gripper":
         # The convention of what ships, Meta-World's: the higher number closes.
-        ends = "-1 opens, 1 closes" if bounds == (1.0, 1.0) else "the lowest opens, the highest closes"
-        meaning = f"{ends}; measured by {owner}"
+        ends = "-1 opens, 1 closes" if unit_bounds else "the lowest opens, the highest closes"
+        meaning = f"{ends}; measured by {names.get(owner, owner)}"
         guess = "no simulator shows fingers; it may be something else" if unit else ""
         return DraftPart(unique("gripper", taken), 1, "", meaning, guess, scale=-1.0 if factor > 0 else 1.0)
     if kind == "motion":

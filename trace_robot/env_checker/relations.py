@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from trace_robot.env_checker.simulator import Quantity, Simulator
 from trace_robot.spec import Array
-
-if TYPE_CHECKING:
-    from trace_robot.env_checker.identify import Sample
 
 EXACT = 1e-4  # of the largest value, for what an integrator computes
 RELATED = 60  # numbers of an observation that are compared in threes
 PAIRED = 200  # and in twos
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """T steps of an environment, with what the simulator held after each.
+
+    Attributes:
+        before: (T, n) observations before the steps.
+        after: (T, n) observations after them.
+        actions: (T, act_dim) as a controller gives them.
+        simulated: (T, k) what MuJoCo holds after the steps; k is 0 without it.
+        quantities: what these k numbers are.
+        episode: (T,) the number of the reset.
+        pushed: (act_dim, 2, n) the observations after PUSH steps from one condition, with one number at its lower
+            and at its upper bound and the others in the middle.
+        pushed_simulated: (act_dim, 2, k) what MuJoCo held then.
+        seconds: of a step, None where the environment does not say.
+        simulator: None without MuJoCo.
+    """
+
+    before: Array
+    after: Array
+    actions: Array
+    simulated: Array
+    quantities: tuple[Quantity, ...]
+    episode: Array
+    pushed: Array
+    pushed_simulated: Array
+    seconds: float | None
+    simulator: Simulator | None
+
+    @property
+    def moved(self) -> Array:
+        """By how much each number of the action moves each of the observation, (act_dim, n)."""
+        moved: Array = self.pushed[:, 1] - self.pushed[:, 0]
+        return moved
 
 
 class Identified(NamedTuple):
@@ -93,7 +128,7 @@ def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Ident
     for i in range(len(free) - 2):
         if i not in (achieved, desired) and np.ptp(goal) > 0 and _same(goal, after[:, i : i + 3]):
             guess = "in meters? it equals achieved_goal"
-            yield Identified(i, i + 3, "position", (), "m", "a point by its key", guess, "key", "xyz")
+            yield Identified(i, i + 3, "position", ("achieved_goal",), "m", "", guess, "key", "xyz")
             yield Identified(
                 achieved, achieved + 3, "repeated position", (f"@{i}",), "m", "the same numbers again"
             )
@@ -192,7 +227,7 @@ def _clocks(before: Array, after: Array, free: Array, seconds: float | None) -> 
     """Yield numbers that grow by the same amount in every step."""
     for i in np.flatnonzero(free):
         change = (after - before)[:, i]
-        if abs(change[0]) > 1e-9 and _same(change, np.full(len(change), change[0])):
+        if abs(change[0]) > 1e-9 and np.ptp(change) <= EXACT * abs(change[0]):
             timed = seconds is not None and abs(change[0] / seconds - 1) < 0.01
             yield Identified(
                 int(i), int(i) + 1, "time", (), "s" if timed else "", f"{change[0]:.4g} more after every step"
@@ -216,8 +251,8 @@ class Effect(NamedTuple):
         unit: of an actuator; "guess" of a gripper that only a width of the observation shows; "hand" where a number
             moves the hand along no single axis.
         factor: unit for each 1 of the number; meters for motion; 1 for a gripper that opens upwards, else -1.
-        owner: the actuator or joint, the axis of a motion, by what a gripper was measured; "@7" of an unknown effect
-            is the observed number that it moves most.
+        owner: the actuator or joint, the axis of a motion, by what a gripper was measured; "@7" is the observed
+            number that shows a gripper's width, or that an unknown effect moves most.
     """
 
     kind: str
@@ -304,7 +339,7 @@ def _width(sample: Sample, number: int, single: Sequence[int]) -> Effect | None:
         small = sample.after[:, i].min() >= -1e-3 and sample.after[:, i].max() < 0.5
         alone = abs(shift[number]) > 1e-3 and others < 0.05 * abs(shift[number])
         if small and alone:
-            return Effect("gripper", "guess", float(np.sign(shift[number])), f"number {i} of the observation")
+            return Effect("gripper", "guess", float(np.sign(shift[number])), f"@{i}")
     return None
 
 

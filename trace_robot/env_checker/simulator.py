@@ -78,10 +78,10 @@ class Simulator:
     def of(cls, env: Any) -> Simulator | None:
         """Return the simulator of an environment, None where it shows no MuJoCo model.
 
-        dm_control's environments have a ``physics`` whose model and data wrap MuJoCo's in ``ptr``.
+        Meta-World's have a ``simulation``, dm_control's a ``physics`` whose model and data wrap MuJoCo's in ``ptr``.
         """
         inner = getattr(env.unwrapped, "inner", env).unwrapped
-        for layer in (env.unwrapped, inner, getattr(inner, "_env", None)):
+        for layer in (env.unwrapped, inner, *(getattr(inner, name, None) for name in ("simulation", "_env"))):
             found = simulation(layer)
             physics = getattr(layer, "physics", None)
             if found is None and physics is not None:
