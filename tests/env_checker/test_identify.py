@@ -83,8 +83,8 @@ class Arm(gymnasium.Env):
     def step(self, action):
         self.data.ctrl[:] = action
         mujoco.mj_step(self.model, self.data, 5)
-        tip = self.data.site_xpos[1]
-        return self.observe(), -1.0, False, False, {"solved": float(np.linalg.norm(tip - self.data.site_xpos[0]) < 0.05)}
+        away = np.linalg.norm(self.data.site_xpos[1] - self.data.site_xpos[0])
+        return self.observe(), -1.0, False, False, {"solved": float(away < 0.05)}
 
 gymnasium.register("Arm-v0", entry_point=Arm)
 """
@@ -103,7 +103,8 @@ class Hand(gymnasium.Env):
     action_space = spaces.Box(-1, 1, (4,), np.float32)
     def observe(self):
         angle = self.angle
-        numbers = [*self.hand, *self.cube, *(self.cube - self.hand), self.width, np.cos(angle), np.sin(angle), 0.1 * self.steps, self.spin]
+        numbers = [*self.hand, *self.cube, *(self.cube - self.hand), self.width]
+        numbers += [np.cos(angle), np.sin(angle), 0.1 * self.steps, self.spin]
         return {"observation": np.array(numbers, np.float32), "achieved_goal": self.cube.astype(np.float32),
                 "desired_goal": self.goal.astype(np.float32)}
     def reset(self, *, seed=None, options=None):

@@ -183,9 +183,8 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
     what = "an environment: a name (see: trace-robot envs), a file in envs/, or a registered gymnasium id"
     # Without SUPPRESS the one that was not typed would overwrite ``task`` with its default, None.
     either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what + more)
-    either.add_argument(
-        "--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help="the same, written out"
-    )
+    same = "the same, written out"
+    either.add_argument("--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help=same)
     add_environment_options(command)
     command.add_argument(
         "--hold",
@@ -205,12 +204,9 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
 
 def add_environment_options(command: argparse.ArgumentParser) -> None:
     """Add ``--task`` and ``--env-arg``."""
-    command.add_argument(
-        "--task",
-        dest="instruction",
-        metavar="TEXT",
-        help="what to do in it, for a gymnasium id that no plug-in describes",
-    )
+    what = "what to do in it, for a gymnasium id that no plug-in describes"
+    command.add_argument("--task", dest="instruction", metavar="TEXT", help=what)
+    what = "an argument of the environment, also horizon and return_threshold; may be given again"
     command.add_argument(
         "--env-arg",
         dest="env_args",
@@ -218,7 +214,7 @@ def add_environment_options(command: argparse.ArgumentParser) -> None:
         type=_keyword_argument,
         default=[],
         metavar="KEY=VALUE",
-        help="an argument of the environment, also horizon and return_threshold; may be given again",
+        help=what,
     )
 
 

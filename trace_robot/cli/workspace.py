@@ -194,8 +194,8 @@ def add_init(commands: Commands) -> None:
         commands,
         "init",
         "make a workspace of your own, with one working example of each thing",
-        "Make a workspace of your own, with one working example of each thing. Or, with --env, measure what the numbers\n"
-        "of an environment are, in a separate process, and write a plug-in file for it.",
+        "Make a workspace of your own, with one working example of each thing. Or, with --env, measure in a separate\n"
+        "process what the numbers of an environment are, and write a plug-in file for it.",
     )
     command.set_defaults(execute=execute_init)
     command.add_argument("folder", nargs="?", metavar="DIR", help="an empty or a new folder")
@@ -229,7 +229,7 @@ def execute_init(options: argparse.Namespace) -> int:
 
 def _write_plugin(options: argparse.Namespace) -> int:
     """Measure an environment and write its plug-in, refusing to replace a file without --force."""
-    from trace_robot.env.registry import environments
+    from trace_robot.env.registry import environments, plugin
     from trace_robot.env_checker import measure
     from trace_robot.env_checker.plugin_writer import plugin_text
 
@@ -245,7 +245,8 @@ def _write_plugin(options: argparse.Namespace) -> int:
         arguments["task"] = options.instruction
     found = measure(options.env, arguments)
     # Two files of one folder may not claim one name, and one that ships keeps its own.
-    taken = not path.exists() and options.env.rpartition(":")[2] in environments()
+    name = options.env.rpartition(":")[2]
+    taken = name in environments() and Path(plugin(name).file).resolve() != path.resolve()
     text = plugin_text(options.env, found, options=arguments, own=path.stem if taken else "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,8 @@ def with_goals(runs: Sequence[Identified], sample: Sample, keys: Mapping[int, st
         sample: of the environment.
         keys: the first number of each key of a Dict space, and its name.
     """
-    runs = _desired(runs, keys, sample.after.shape[1])
+    unit = "" if sample.simulator else "in meters? its key says that it is a goal"
+    runs = _desired(runs, keys, sample.after.shape[1], unit)
     starts = sorted(keys)
 
     def is_achieved(run: Identified) -> bool:
@@ -65,7 +66,7 @@ def with_goals(runs: Sequence[Identified], sample: Sample, keys: Mapping[int, st
     return sorted(kept)
 
 
-def _desired(runs: Sequence[Identified], keys: Mapping[int, str], size: int) -> list[Identified]:
+def _desired(runs: Sequence[Identified], keys: Mapping[int, str], size: int, unit: str) -> list[Identified]:
     """Say of a desired goal that it has the form of the achieved one, as gymnasium's GoalEnv defines it."""
     starts, ends = {name: start for start, name in keys.items()}, sorted([*keys, size])
     at, to = starts.get("achieved_goal"), starts.get("desired_goal")
@@ -81,7 +82,8 @@ def _desired(runs: Sequence[Identified], keys: Mapping[int, str], size: int) -> 
         owners = ("goal",) if len(achieved) == 1 else tuple(f"goal_{owner}" for owner in run.owners)
         moved = run._replace(start=run.start + to - at, stop=run.stop + to - at)
         role = run.role.removeprefix("repeated ")
-        goals.append(moved._replace(role=role, kind="goal", owners=owners, meaning=meaning))
+        guess = run.guess or (unit if role == "position" else "")
+        goals.append(moved._replace(role=role, kind="goal", owners=owners, meaning=meaning, guess=guess))
     return sorted([*(run for run in runs if not to <= run.start < to + length), *goals])
 
 
