@@ -206,7 +206,6 @@ def add_environment_options(command: argparse.ArgumentParser) -> None:
     """Add ``--task`` and ``--env-arg``."""
     what = "what to do in it, for a gymnasium id that no plug-in describes"
     command.add_argument("--task", dest="instruction", metavar="TEXT", help=what)
-    what = "an argument of the environment, also horizon and return_threshold; may be given again"
     command.add_argument(
         "--env-arg",
         dest="env_args",
@@ -214,7 +213,7 @@ def add_environment_options(command: argparse.ArgumentParser) -> None:
         type=_keyword_argument,
         default=[],
         metavar="KEY=VALUE",
-        help=what,
+        help="an argument of the environment, also horizon and return_threshold; may be given again",
     )
 
 

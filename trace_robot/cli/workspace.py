@@ -228,7 +228,7 @@ def execute_init(options: argparse.Namespace) -> int:
 
 
 def _write_plugin(options: argparse.Namespace) -> int:
-    """Measure an environment and write its plug-in, refusing to replace a file without --force."""
+    """Write the plug-in of an environment that a child process measures."""
     from trace_robot.env.registry import environments, plugin
     from trace_robot.env_checker import measure
     from trace_robot.env_checker.plugin_writer import plugin_text

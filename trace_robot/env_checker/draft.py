@@ -32,7 +32,7 @@ EPISODES, SECONDS = 5, 6.0  # whole random episodes for rewards, ends and succes
 
 
 def with_goals(runs: Sequence[Identified], sample: Sample, keys: Mapping[int, str]) -> list[Identified]:
-    """Return runs with the desired goal in the form of the achieved one, and repeated points marked.
+    """Return runs with the desired goal named and repeated points marked.
 
     Args:
         runs: as ``identify`` returns them.
@@ -67,7 +67,7 @@ def with_goals(runs: Sequence[Identified], sample: Sample, keys: Mapping[int, st
 
 
 def _desired(runs: Sequence[Identified], keys: Mapping[int, str], size: int, unit: str) -> list[Identified]:
-    """Say of a desired goal that it has the form of the achieved one, as gymnasium's GoalEnv defines it."""
+    """Give the desired goal the form of the achieved one, as GoalEnv defines it."""
     starts, ends = {name: start for start, name in keys.items()}, sorted([*keys, size])
     at, to = starts.get("achieved_goal"), starts.get("desired_goal")
     if at is None or to is None:
@@ -100,7 +100,7 @@ def hand_of(sample: Sample, runs: Sequence[Identified]) -> Identified | None:
 
 
 def points_of(sample: Sample, runs: Sequence[Identified]) -> list[Identified]:
-    """Return the points for ``positions``: the hand, what it may move, and the goals last.
+    """Return the points for ``positions``: the hand, bodies, and goals last.
 
     Points of the robot itself are left out: bodies of the kinematic tree that the hand belongs to.
 
@@ -124,7 +124,7 @@ def _tree(sample: Sample, run: Identified) -> int | None:
 
 
 def _is_goal(sample: Sample, run: Identified) -> bool:
-    """Whether a point is a goal: by its key or name, or because nothing in the simulation can move it."""
+    """Whether a point is a goal, by key or name or because it has no joint."""
     if run.kind == "goal" or any(word in " ".join(run.owners).lower() for word in ("goal", "target")):
         return run.owners != ("achieved_goal",)
     body = sample.simulator.body_of(run.kind, run.owners[0]) if sample.simulator and run.owners else None
@@ -136,7 +136,9 @@ def _is_goal(sample: Sample, run: Identified) -> bool:
 
 
 def effects_of(sample: Sample, runs: Sequence[Identified]) -> list[Effect]:
-    """Return what each number of an action does: drive an actuator, move the hand, or open the gripper.
+    """Return what each number of an action does, by system identification.
+
+    It drives an actuator, moves the hand, or opens the gripper.
 
     Args:
         sample: of the environment, in which each number was held at both bounds.
@@ -191,7 +193,9 @@ def action_parts(
 
 
 def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield ``{"stage": ...}`` before each stage, and the draft of a plug-in for a gymnasium id at the end.
+    """Yield the draft of a plug-in for a gymnasium id.
+
+    A message ``{"stage": ...}`` comes before each stage, and ``{"draft": ...}`` at the end.
 
     Args:
         name: the id, with "module:" before it where a module registers it.
@@ -251,7 +255,7 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _bounded(name: str, root: str) -> DeclaredPlugin:
-    """Return a plug-in for an id whose action has no bounds, with -1 and 1 for each of its numbers."""
+    """Return a plug-in that bounds every number of an action by -1 and 1."""
     env = make_registered(name, {}, None)
     size = sum(int(np.prod(leaf.space.shape)) for leaf in leaves_of(env.action_space, "action"))
     env.close()
@@ -267,7 +271,7 @@ def _with_bounds(part: DraftPart, bounds: float) -> DraftPart:
 
 
 def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
-    """Play whole random episodes, and note rewards, ends, and entries of info that are truth values."""
+    """Play whole random episodes for rewards, ends and truth values of info."""
     random, deadline = np.random.default_rng(1), time.monotonic() + SECONDS
     low, high = (np.clip(np.array(bound), -1e6, 1e6) for bound in (spec.low, spec.high))
     rewards: list[float] = []
@@ -313,7 +317,7 @@ def _ends(numbers: Sequence[float]) -> list[float]:
 
 
 def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
-    """Yield what the named positions are in the simulation, what else could be one, and what they make possible.
+    """Yield findings about positions and the searches that they enable.
 
     Args:
         env: as ``trace_robot.env.registry.make`` returns it.

@@ -16,7 +16,7 @@ import numpy as np
 
 from trace_robot.env.recording import step_seconds
 from trace_robot.env_checker.relations import Identified, Sample, relations
-from trace_robot.env_checker.simulator import Quantity, Simulator, clipped
+from trace_robot.env_checker.simulator import SimulatedQuantity, Simulator, clipped
 from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Array, TaskSpec
@@ -84,7 +84,7 @@ def take_sample(env: Any, spec: TaskSpec) -> Sample:
 
 
 def stable_step(env: Any, action: Array) -> Any:
-    """Step an environment; return None where random actions made its simulation unstable.
+    """Step an environment, and return None where its simulation became unstable.
 
     Args:
         env: as of ``take_sample``.
@@ -209,7 +209,7 @@ def _equal_runs(sample: Sample, seen: Array, starts: set[int]) -> Iterator[Ident
             i += 1
 
 
-def _best(quantities: Sequence[Quantity], worth: Array, length: Array) -> int:
+def _best(quantities: Sequence[SimulatedQuantity], worth: Array, length: Array) -> int:
     """Return the column whose run is worth most.
 
     Of equal ones the first that is no single coordinate of a point; of bodies at one place the one called a tool.
@@ -220,8 +220,8 @@ def _best(quantities: Sequence[Quantity], worth: Array, length: Array) -> int:
     return int((tools or whole or best)[0])
 
 
-def _is_fixed_point(quantities: Sequence[Quantity], values: Array) -> bool:
-    """Whether constant numbers are a point that is the same in every episode, not zeros and ones by chance."""
+def _is_fixed_point(quantities: Sequence[SimulatedQuantity], values: Array) -> bool:
+    """Whether constant numbers are a fixed point, not zeros and ones by chance."""
     three = quantities[:3]
     if (
         len(values) < 3
@@ -235,7 +235,7 @@ def _is_fixed_point(quantities: Sequence[Quantity], values: Array) -> bool:
     )
 
 
-def _parts(start: int, quantities: Sequence[Quantity]) -> Iterator[Identified]:
+def _parts(start: int, quantities: Sequence[SimulatedQuantity]) -> Iterator[Identified]:
     """Split a run where its role, unit or the owner of a vector changes."""
     first = 0
     for i in range(1, len(quantities) + 1):
@@ -269,7 +269,7 @@ def _free(taken: Array, starts: Sequence[int], width: int) -> list[int]:
 def _differences(
     sample: Sample, seen: Array, known: Sequence[Identified], places: Sequence[int], width: int
 ) -> Iterator[Identified]:
-    """Yield vectors that are the difference of two others, ``width`` coordinates of them."""
+    """Yield vectors of ``width`` numbers that are the difference of two others."""
     observed = {run.owners[0] for run in known if run.role == "position" and run.owners}
     axes = "xyz"[:width]
     tolerance, varies = _tolerance(seen), _varies(seen)
@@ -321,7 +321,7 @@ def _fitted(sample: Sample, seen: Array, taken: Array) -> Iterator[Identified]:
 
 
 def _correlated(seen: Array, others: Array, taken: Array) -> Iterator[tuple[int, int, float]]:
-    """Yield for each unknown number that varies the column it is most like, and the correlation."""
+    """Yield the most correlated column for each unknown number that varies."""
     varies = _varies(seen)
     centered = others - others.mean(0)
     norms = np.linalg.norm(centered, axis=0)
@@ -350,7 +350,9 @@ def _constants(seen: Array, taken: Array, starts: Sequence[int]) -> Iterator[Ide
 
 
 def _most_alike(sample: Sample, seen: Array, taken: Array, starts: Sequence[int]) -> Iterator[Identified]:
-    """Yield the rest, with the quantity that each is most like, where sensors add noise for example."""
+    """Yield the rest, with the quantity that each correlates with most.
+
+    A sensor with noise equals nothing, and is most like what it measures."""
     usual = np.array([quantity.role in ALIKE for quantity in sample.quantities], bool)
     alike = {i: (k, r) for i, k, r in _correlated(seen, sample.simulated * usual, taken) if r > LIKENESS}
     run: list[int] = []

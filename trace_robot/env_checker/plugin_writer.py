@@ -299,7 +299,7 @@ def plugin_text(name: str, found: Mapping[str, Any], *, options: Mapping[str, An
 
 
 def _parts(field: str, parts: Sequence[DraftPart], mapped: bool) -> Iterator[str]:
-    """Yield the lines of the parts; of a Dict space as a mapping from its keys."""
+    """Yield the lines of the parts, of a Dict space as a mapping from its keys."""
     if not parts:
         return
     yield f"{field}={'{' if mapped else '['}"
@@ -377,7 +377,7 @@ def _comment(text: str) -> str:
 
 
 def literal(value: Any) -> str:
-    """Return plain data as Python source, texts in double quotes where that needs no escape."""
+    """Return plain data as Python source, texts in double quotes if possible."""
     text = repr(value)
     if isinstance(value, str) and text[0] == "'" and '"' not in text:
         return f'"{text[1:-1]}"'

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trace_robot.env_checker.simulator import Quantity, Simulator
+from trace_robot.env_checker.simulator import SimulatedQuantity, Simulator
 from trace_robot.spec import Array
 
 EXACT = 1e-4  # of the largest value, for what an integrator computes
@@ -39,7 +39,7 @@ class Sample:
     after: Array
     actions: Array
     simulated: Array
-    quantities: tuple[Quantity, ...]
+    quantities: tuple[SimulatedQuantity, ...]
     episode: Array
     pushed: Array
     pushed_simulated: Array
@@ -48,7 +48,7 @@ class Sample:
 
     @property
     def moved(self) -> Array:
-        """By how much each number of the action moves each of the observation, (act_dim, n)."""
+        """By how much each action number moves each observed one, (act_dim, n)."""
         moved: Array = self.pushed[:, 1] - self.pushed[:, 0]
         return moved
 
@@ -87,7 +87,9 @@ class Identified(NamedTuple):
 def relations(
     before: Array, after: Array, actions: Array, taken: Array, keys: Mapping[int, str], seconds: float | None
 ) -> Iterator[Identified]:
-    """Yield what numbers are by algebra: repetitions, differences, unit vectors, rates and time.
+    """Yield what numbers are by algebra.
+
+    Looked for are repetitions, differences, unit vectors, rates and time.
 
     Args:
         before: (T, n) observations before the steps.
@@ -117,7 +119,7 @@ def _same(a: Array, b: Array) -> bool:
 
 
 def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
-    """Yield points of a goal environment: its achieved goal is a position that it observes elsewhere as well."""
+    """Yield the goals of a goal environment, and the point that is achieved."""
     starts = {name: start for start, name in keys.items()}
     achieved, desired = starts.get("achieved_goal"), starts.get("desired_goal")
     ends = [*sorted(keys)[1:], len(free)]
@@ -167,7 +169,9 @@ def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Ide
 
 
 def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
-    """Yield unit quaternions, and cosine and sine of one angle beside each other or a few numbers apart."""
+    """Yield unit quaternions, and cosine and sine of one angle.
+
+    These stand beside each other or a few numbers apart."""
     moves = np.ptp(after, axis=0) > 1e-6
     for i in range(len(free) - 3):
         four = after[:, i : i + 4]
@@ -274,7 +278,7 @@ def effect_of(sample: Sample, number: int, moved: Array, single: Sequence[int]) 
 
 
 def _drive(sample: Sample, number: int) -> Effect | None:
-    """Return the kind and unit of the actuator whose control is a linear function of a number, with factor and name."""
+    """Return the actuator whose control is a linear function of a number."""
     if sample.simulator is None or np.ptp(sample.actions[:, number]) == 0:
         return None
     model, own = sample.simulator.model, sample.actions[:, number].astype(float)
@@ -332,7 +336,9 @@ def _grip(sample: Sample, number: int, moved: Array, single: Sequence[int]) -> E
 
 
 def _width(sample: Sample, number: int, single: Sequence[int]) -> Effect | None:
-    """Return the same without a simulator: one small observed number that this number of the action alone moves."""
+    """Return the same without a simulator, by an observed width.
+
+    It is a small number that this number of the action alone moves."""
     for i in single:
         shift = sample.moved[:, i]
         others = np.abs(np.delete(shift, number)).max(initial=0.0)

@@ -25,7 +25,7 @@ SENSOR_UNITS = {
 }
 
 
-class Quantity(NamedTuple):
+class SimulatedQuantity(NamedTuple):
     """One number that a simulator holds.
 
     Attributes:
@@ -50,7 +50,9 @@ class Quantity(NamedTuple):
 
     @property
     def group(self) -> tuple[str, ...]:
-        """What numbers of one part have in common: the owner of a vector, the kind and unit of scalars."""
+        """What the numbers of one part have in common.
+
+        It is the owner of a vector, and the kind and unit of scalars."""
         return (self.role, self.kind, self.unit, str(self.inner), self.owner if self.axis else "")
 
 
@@ -72,7 +74,7 @@ class Simulator:
         self.model, self.data, self.seconds = model, data, steps
         self._few = model.nbody + model.nsite <= MOST_BODIES
         self._hinges = np.flatnonzero(model.jnt_type == 3)
-        self.quantities: tuple[Quantity, ...] = tuple(self._named())
+        self.quantities: tuple[SimulatedQuantity, ...] = tuple(self._named())
 
     @classmethod
     def of(cls, env: Any) -> Simulator | None:
@@ -107,15 +109,25 @@ class Simulator:
         return int(getattr(self.model, f"{kind}_bodyid")[number])
 
     def name(self, kind: str, number: int) -> str:
-        """Return the name of a part of the model, or its kind and number where it has none."""
+        """Return the name of a part of the model.
+
+        Args:
+            kind: "body", "joint", "actuator", ...
+            number: its index.
+
+        Returns:
+            The name in the model, or kind and number where it has none.
+        """
         return getattr(self.model, kind)(number).name or f"{kind}_{number}"
 
-    def _named(self) -> Iterator[Quantity]:
+    def _named(self) -> Iterator[SimulatedQuantity]:
         model = self.model
         frames = [("site", self.name("site", i)) for i in range(model.nsite)]
         frames += [("body", self.name("body", i)) for i in range(model.nbody)]
         for kind, owner in frames:
-            yield from (Quantity(f"{kind} positions", "position", owner, kind, "m", axis) for axis in "xyz")
+            yield from (
+                SimulatedQuantity(f"{kind} positions", "position", owner, kind, "m", axis) for axis in "xyz"
+            )
         driven = {int(model.actuator_trnid[k, 0]) for k in range(model.nu) if model.actuator_trntype[k] == 0}
         for array, position in (("qpos", True), ("qvel", False)):
             for joint in range(model.njnt):
@@ -127,60 +139,64 @@ class Simulator:
                                         unit=each.unit.replace("/s", " a step"))  # fmt: skip
         for role in ("cosine", "sine"):
             for joint in self._hinges.tolist():
-                yield Quantity(role, role, self.name("joint", joint), "joint", "")
+                yield SimulatedQuantity(role, role, self.name("joint", joint), "joint", "")
         for role, unit, axes in (("quaternion", "", "wxyz"), ("Euler angles", "rad", "xyz")):
             for kind, owner in frames[model.nsite :]:
-                yield from (Quantity(role, role, owner, kind, unit, axis) for axis in axes)
+                yield from (SimulatedQuantity(role, role, owner, kind, unit, axis) for axis in axes)
         units = (("velocity", "m/s"), ("angular velocity", "rad/s"))
         steps = (("velocity a step", "m a step"), ("angular velocity a step", "rad a step"))
         for role, unit in (*units, *(steps if self.seconds else ())) if self._few else ():
             for kind, owner in frames:
-                yield from (Quantity(role, role, owner, kind, unit, axis) for axis in "xyz")
+                yield from (SimulatedQuantity(role, role, owner, kind, unit, axis) for axis in "xyz")
         for geom in range(model.ngeom):
             owner = self.name("geom", geom)
-            yield from (Quantity("geom positions", "position", owner, "geom", "m", axis) for axis in "xyz")
+            yield from (
+                SimulatedQuantity("geom positions", "position", owner, "geom", "m", axis) for axis in "xyz"
+            )
         yield from self._sensors()
         for role, plural in (("actuator force", "actuator_force"), ("control", "ctrl")):
             for k in range(model.nu):
-                yield Quantity(plural, role, self.name("actuator", k), "actuator", "")
+                yield SimulatedQuantity(plural, role, self.name("actuator", k), "actuator", "")
         for role in ("constraint force", "actuation force"):
             for joint in range(model.njnt):
                 for each in self._joint("qvel", joint, False, False):
-                    yield Quantity(role, role, each.owner, "joint", "N" if "m" in each.unit else "N m")
+                    yield SimulatedQuantity(
+                        role, role, each.owner, "joint", "N" if "m" in each.unit else "N m"
+                    )
         for role, size in (("contact force", 6), ("center-of-mass velocity", 6), ("inertia", 10)):
             note = "a body: 3 torques (N m), 3 forces (N)" if "force" in role else ""
             for kind, owner in frames[model.nsite :]:
-                yield from (Quantity(role, role, owner, kind, "", note=note) for _ in range(size))
-        yield Quantity("time", "time", "simulation", "clock", "s")
+                yield from (SimulatedQuantity(role, role, owner, kind, "", note=note) for _ in range(size))
+        yield SimulatedQuantity("time", "time", "simulation", "clock", "s")
 
-    def _joint(self, array: str, joint: int, position: bool, driven: bool) -> Iterator[Quantity]:
-        """Yield the numbers of a joint: a free one is the position and quaternion of its body."""
+    def _joint(self, array: str, joint: int, position: bool, driven: bool) -> Iterator[SimulatedQuantity]:
+        """Yield the numbers of a joint, of a free one those of its body."""
         kind, owner = int(self.model.jnt_type[joint]), self.name("joint", joint)
         body = self.name("body", int(self.model.jnt_bodyid[joint]))
         if kind == 0:
             role, unit = ("position", "m") if position else ("velocity", "m/s")
-            yield from (Quantity(array, role, body, "body", unit, axis) for axis in "xyz")
+            yield from (SimulatedQuantity(array, role, body, "body", unit, axis) for axis in "xyz")
         if kind < 2:
             role, unit, axes = (
                 ("quaternion", "", "wxyz") if position else ("angular velocity", "rad/s", "xyz")
             )
             note = "w first" if position else "in its own frame"
-            yield from (Quantity(array, role, body, "body", unit, axis, note) for axis in axes)
+            yield from (SimulatedQuantity(array, role, body, "body", unit, axis, note) for axis in axes)
             return
         slides = kind == 2
         role = ("joint position" if slides else "angle") if position else "joint velocity"
         unit = ("m" if slides else "rad") if position else "m/s" if slides else "rad/s"
         inner = driven or int(self.model.body_parentid[self.model.jnt_bodyid[joint]]) != 0
-        yield Quantity(array, role, owner, "joint", unit, inner=inner)
+        yield SimulatedQuantity(array, role, owner, "joint", unit, inner=inner)
 
-    def _sensors(self) -> Iterator[Quantity]:
+    def _sensors(self) -> Iterator[SimulatedQuantity]:
         import mujoco
 
         for sensor in range(self.model.nsensor):
             label = mujoco.mjtSensor(int(self.model.sensor_type[sensor])).name.removeprefix("mjSENS_")
             for _ in range(int(self.model.sensor_dim[sensor])):
                 owner = self.name("sensor", sensor)
-                yield Quantity("sensordata", "sensor", owner, "sensor", SENSOR_UNITS.get(label, ""))
+                yield SimulatedQuantity("sensordata", "sensor", owner, "sensor", SENSOR_UNITS.get(label, ""))
 
     def read(self) -> Array:
         """Return the numbers of ``quantities`` as they are now, (k,)."""
@@ -197,7 +213,7 @@ class Simulator:
         return np.concatenate([np.asarray(row, float).reshape(-1) for row in rows])
 
     def _velocities(self) -> list[Array]:
-        """Return linear and angular velocities of sites and bodies in the world frame, by Jacobians."""
+        """Return velocities of sites and bodies in the world frame, by Jacobians."""
         import mujoco
 
         model, data = self.model, self.data
@@ -213,7 +229,7 @@ class Simulator:
 
 
 def _euler(matrices: Array) -> Array:
-    """Return the x, y and z angles of rotations, in the convention of gymnasium-robotics."""
+    """Return Euler angles (x, y, z), in the convention of gymnasium-robotics."""
     across = np.hypot(matrices[:, 2, 2], matrices[:, 1, 2])
     flat = across < 4 * np.finfo(float).eps
     z = np.where(
@@ -226,9 +242,11 @@ def _euler(matrices: Array) -> Array:
 
 
 def clipped(
-    seen: Array, simulated: Array, quantities: tuple[Quantity, ...]
-) -> tuple[Array, tuple[Quantity, ...]]:
-    """Add clipped copies of velocities and forces, for bounds that observations were seen to stop at.
+    seen: Array, simulated: Array, quantities: tuple[SimulatedQuantity, ...]
+) -> tuple[Array, tuple[SimulatedQuantity, ...]]:
+    """Add clipped copies of velocities, forces and sensors.
+
+    They have the bounds that observations were seen to stop at.
 
     Args:
         seen: (T, n) observations.
