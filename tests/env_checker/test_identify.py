@@ -286,15 +286,16 @@ def test_what_is_written_passes_the_check(own: Path, capsys: pytest.CaptureFixtu
     assert words["enables"] == "feedback laws"
 
 
-@pytest.mark.parametrize(
-    "name", ["Reacher-v5", "Pusher-v5", "InvertedPendulum-v5", "gymnasium_robotics:FetchReach-v4"]
-)
-def test_a_written_file_passes_the_check_unchanged(own: Path, name: str) -> None:
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_a_written_file_passes_the_check_after_one_line_at_most(own: Path, name: str) -> None:
     if name.startswith("gymnasium_robotics"):
         pytest.importorskip("gymnasium_robotics")
     (own / "envs").mkdir()
-    path = own / "envs" / "mine.py"
-    path.write_text(plugin_text(name, measure(name, {}), options={"task": "Do it."}, own="mine"))
+    text = plugin_text(name, measure(name, {}), options={"task": "Do it."}, own="mine")
+    if name == "Pendulum-v1":  # nothing says what success is there
+        assert "# return_threshold=" in text
+        text = text.replace("# return_threshold=", "return_threshold=")
+    (own / "envs" / "mine.py").write_text(text)
     messages = [message["finding"] for message in examination("mine", {}) if "finding" in message]
     assert not [each["text"] for each in messages if each["verdict"] == "problem"]
 
