@@ -183,24 +183,9 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
     what = "an environment: a name (see: trace-robot envs), a file in envs/, or a registered gymnasium id"
     # Without SUPPRESS the one that was not typed would overwrite ``task`` with its default, None.
     either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what + more)
-    either.add_argument(
-        "--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help="the same, written out"
-    )
-    command.add_argument(
-        "--task",
-        dest="instruction",
-        metavar="TEXT",
-        help="what to do in it, for a gymnasium id that no plug-in describes",
-    )
-    command.add_argument(
-        "--env-arg",
-        dest="env_args",
-        action="append",
-        type=_keyword_argument,
-        default=[],
-        metavar="KEY=VALUE",
-        help="an argument of the environment, also horizon and return_threshold; may be given again",
-    )
+    same = "the same, written out"
+    either.add_argument("--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help=same)
+    add_environment_options(command)
     command.add_argument(
         "--hold",
         type=_hold_time,
@@ -225,6 +210,21 @@ def add_python(command: argparse.ArgumentParser) -> None:
         type=lambda text: str(Path(text).expanduser().absolute()),
         metavar="PATH",
         help="run the environment in this interpreter; see docs/other-interpreter.md",
+    )
+
+
+def add_environment_options(command: argparse.ArgumentParser) -> None:
+    """Add ``--task`` and ``--env-arg``."""
+    what = "what to do in it, for a gymnasium id that no plug-in describes"
+    command.add_argument("--task", dest="instruction", metavar="TEXT", help=what)
+    command.add_argument(
+        "--env-arg",
+        dest="env_args",
+        action="append",
+        type=_keyword_argument,
+        default=[],
+        metavar="KEY=VALUE",
+        help="an argument of the environment, also horizon and return_threshold; may be given again",
     )
 
 

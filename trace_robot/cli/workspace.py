@@ -11,12 +11,13 @@ from trace_robot.cli.arguments import (
     Commands,
     add_command,
     add_environment,
+    add_environment_options,
     add_json,
     environment_options,
     positive_number,
 )
 from trace_robot.cli.console import console, create_table, escape, safe, write_json
-from trace_robot.errors import SandboxError, WorkspaceError, unknown
+from trace_robot.errors import SandboxError, UsageError, WorkspaceError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -190,14 +191,30 @@ def execute_policies(options: argparse.Namespace) -> int:
 def add_init(commands: Commands) -> None:
     """Add ``init``."""
     command = add_command(
-        commands, "init", "make a workspace of your own, with one working example of each thing"
+        commands,
+        "init",
+        "make a workspace of your own, with one working example of each thing",
+        "Make a workspace of your own, with one working example of each thing. Or, with --env, measure in a separate\n"
+        "process what the numbers of an environment are, and write a plug-in file for it.",
     )
     command.set_defaults(execute=execute_init)
-    command.add_argument("folder", metavar="DIR", help="an empty or a new folder")
+    command.add_argument("folder", nargs="?", metavar="DIR", help="an empty or a new folder")
+    command.add_argument("--env", metavar="ID", help="a gymnasium id to write a plug-in for, also module:ID")
+    command.add_argument("--write", metavar="FILE", help="the plug-in file, such as envs/arm.py")
+    command.add_argument("--force", action="store_true", help="replace FILE where it exists")
+    add_environment_options(command)
 
 
 def execute_init(options: argparse.Namespace) -> int:
-    """Copy the template to a folder and print what to type next."""
+    """Copy the template to a folder, or write a plug-in, and print what to type next."""
+    if (options.env is None) != (options.write is None):
+        raise UsageError("--env and --write go together: trace-robot init --env ID --write envs/NAME.py")
+    if (options.env is None) == (options.folder is None):
+        raise UsageError("init needs a folder, or --env ID --write FILE, and not both")
+    if options.env is not None:
+        return _write_plugin(options)
+    if options.force or options.instruction is not None or options.env_args:
+        raise UsageError("--force, --task and --env-arg are for a plug-in; add --env ID --write FILE")
     folder = Path(options.folder)
     written = _copy_template(folder)
     out = console()
@@ -207,6 +224,43 @@ def execute_init(options: argparse.Namespace) -> int:
         out.print(f"\ncd {escape(str(folder))}")
     out.print("trace-robot check-env slider")
     out.print("trace-robot optimize slider --policy slider --seconds 20 --out rollouts/runs/first")
+    return 0
+
+
+def _write_plugin(options: argparse.Namespace) -> int:
+    """Write the plug-in of an environment that a child process measures."""
+    from trace_robot.env.registry import environments, plugin
+    from trace_robot.env_checker import measure
+    from trace_robot.env_checker.plugin_writer import plugin_text
+
+    path = Path(options.write)
+    if path.suffix != ".py":
+        raise UsageError(
+            f"--write needs the name of a Python file such as envs/arm.py, got {options.write!r}"
+        )
+    if path.exists() and not options.force:
+        raise WorkspaceError(f"{str(path)!r} exists; add --force to replace it, or give another name")
+    arguments = dict(options.env_args)
+    if options.instruction is not None:
+        arguments["task"] = options.instruction
+    found = measure(options.env, arguments)
+    # Two files of one folder may not claim one name, and one that ships keeps its own.
+    name = options.env.rpartition(":")[2]
+    taken = name in environments() and Path(plugin(name).file).resolve() != path.resolve()
+    text = plugin_text(options.env, found, options=arguments, own=path.stem if taken else "")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WorkspaceError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; give another file"
+        ) from error
+    out = console()
+    guesses = text.count("# ? ")
+    out.print(
+        f"written  {escape(str(path))}, {guesses or 'no'} line{'s' * (guesses != 1)} with a guess (# ?)"
+    )
+    out.print(f"trace-robot check-env {escape(str(path))}")
     return 0
 
 

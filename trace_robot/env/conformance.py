@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from trace_robot.errors import WorkspaceError
+from trace_robot.errors import WorkspaceError, unknown
 from trace_robot.spec import Array, Field, TaskSpec
 
 Env = gymnasium.Env[Array, Array]
@@ -45,7 +45,9 @@ def spec_problems(spec: TaskSpec) -> Iterator[str]:
     sizes = {field.name: field.size for field in spec.observation}
     # Searches and pictures compute distances between positions, so they must be points.
     for name in spec.positions:
-        if sizes.get(name) != 3:
+        if name not in sizes:
+            yield f"positions: {unknown('part of the observation', name, sizes)}"
+        elif sizes[name] != 3:
             yield f"position {name!r} must be an observation field of 3 numbers"
 
 

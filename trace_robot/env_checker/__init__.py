@@ -3,6 +3,6 @@
 Each finding comes with its remedy.
 """
 
-from trace_robot.env_checker.checker import Examined, Finding, Verdict, examine
+from trace_robot.env_checker.checker import Examined, Finding, Verdict, examine, measure
 
-__all__ = ["Examined", "Finding", "Verdict", "examine"]
+__all__ = ["Examined", "Finding", "Verdict", "examine", "measure"]

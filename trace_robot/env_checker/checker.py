@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trace_robot.child_process import ONE_THREAD, JsonLines, clean_environment, python_command
+from trace_robot.errors import EnvironmentFault
 
 SILENCE = 30.0  # seconds
 STAGES = {
@@ -20,6 +21,7 @@ STAGES = {
     "reset": "reset()",
     "step": "step()",
     "episodes": "whole episodes",
+    "identify": "random steps, to see what its numbers are",
     "seeds": "repeating episodes",
     "hands": "its hands being looked for",
     "snapshot": "being saved and restored",
@@ -65,6 +67,34 @@ def examine(name: str, options: Mapping[str, Any] | None = None, *, silence: flo
     if any(finding.check == "seeds" and finding.verdict == "good" for finding in findings):
         findings.append(_across(name, options or {}, silence))
     return Examined(name, file, tuple(findings))
+
+
+def measure(name: str, options: Mapping[str, Any], *, silence: float = SILENCE) -> dict[str, Any]:
+    """Identify in a child process what the numbers of a gymnasium id are.
+
+    Args:
+        name: the id, with "module:" before it where a module registers it.
+        options: of the environment.
+        silence: as of ``examine``.
+
+    Returns:
+        What ``plugin_text`` writes; the environment's names are in it as they are.
+
+    Raises:
+        EnvironmentFault: the environment is not known, cannot be made, hangs or dies.
+    """
+    stage = "load"
+    with _Child(name, options, "--draft") as child:
+        while True:
+            message = child.message(stage, silence)
+            if not isinstance(message, Finding) and "finding" in message:
+                message = Finding(**message["finding"])
+            if isinstance(message, Finding):
+                raise EnvironmentFault(f"{name}: {message.text}")
+            stage = message.get("stage", stage)
+            if "draft" in message:
+                found: dict[str, Any] = message["draft"]
+                return found
 
 
 def _across(name: str, options: Mapping[str, Any], silence: float) -> Finding:

@@ -3,7 +3,8 @@
 The environment may raise, hang, print or die here without harm to the command.
 
 ``python -m trace_robot.env_checker.child NAME OPTIONS`` writes one JSON line before each stage and one a finding;
-``--digest`` writes what an episode comes to instead, to compare with another process.
+``--digest`` writes what an episode comes to instead, to compare with another process; ``--draft`` what a plug-in for a
+gymnasium id would say.
 """
 
 from __future__ import annotations
@@ -41,6 +42,15 @@ def main(arguments: list[str]) -> int:
     name, options = arguments[0], json.loads(arguments[1])
     if "--digest" in arguments:
         send({"digest": digest(name, options)})
+        return 0
+    if "--draft" in arguments:
+        from trace_robot.env_checker.draft import draft
+
+        try:
+            for message in draft(name, options):
+                send(message)
+        except Exception as error:  # whatever an environment does is a finding
+            send(_found(problem("make", _error_text(error))))
         return 0
     for message in examination(name, options):
         send(message)
@@ -96,6 +106,8 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from _repeats(name, options, spec, make)
     yield {"stage": "hands"}
     yield from (_found(finding) for finding in _hands(name, options, env, spec))
+    yield {"stage": "identify"}
+    yield from _positions(env, spec)
     yield {"stage": "snapshot"}
     yield _found(_snapshot(env, spec))
     yield {"stage": "cost"}
@@ -233,6 +245,15 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
             posed.close()
     except Exception as error:
         yield problem("hands", _error_text(error), "hands")
+
+
+def _positions(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
+    from trace_robot.env_checker.draft import position_findings
+
+    try:
+        yield from map(_found, position_findings(env, spec))
+    except Exception as error:  # the stages before it have reported what fails in steps
+        yield _found(Finding("positions", "note", f"they cannot be measured: {_error_text(error)}"))
 
 
 def _snapshot(env: Any, spec: TaskSpec) -> Finding:

@@ -1,0 +1,366 @@
+"""Relations between measured numbers: of an observation with each other, and of an action with what it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from trace_robot.env_checker.simulator import SimulatedQuantity, Simulator
+from trace_robot.spec import Array
+
+EXACT = 1e-4  # of the largest value, for what an integrator computes
+RELATED = 60  # numbers of an observation that are compared in threes
+PAIRED = 200  # and in twos
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """T steps of an environment, with what the simulator held after each.
+
+    Attributes:
+        before: (T, n) observations before the steps.
+        after: (T, n) observations after them.
+        actions: (T, act_dim) as a controller gives them.
+        simulated: (T, k) what MuJoCo holds after the steps; k is 0 without it.
+        quantities: what these k numbers are.
+        episode: (T,) the number of the reset.
+        pushed: (act_dim, 2, n) the observations after PUSH steps from one condition, with one number at its lower
+            and at its upper bound and the others in the middle.
+        pushed_simulated: (act_dim, 2, k) what MuJoCo held then.
+        seconds: of a step, None where the environment does not say.
+        simulator: None without MuJoCo.
+    """
+
+    before: Array
+    after: Array
+    actions: Array
+    simulated: Array
+    quantities: tuple[SimulatedQuantity, ...]
+    episode: Array
+    pushed: Array
+    pushed_simulated: Array
+    seconds: float | None
+    simulator: Simulator | None
+
+    @property
+    def moved(self) -> Array:
+        """By how much each action number moves each observed one, (act_dim, n)."""
+        moved: Array = self.pushed[:, 1] - self.pushed[:, 0]
+        return moved
+
+
+class Identified(NamedTuple):
+    """A run of numbers ``[start:stop]`` of an observation and what it was found to be.
+
+    Attributes:
+        start: index of the first number.
+        stop: index after the last one.
+        role: "position", "angle", "constant", ...; "unknown" where nothing fits.
+        owners: names of the bodies, sites, joints, ... in order; "@7" is the run that begins at number 7.
+        unit: such as "m".
+        meaning: how it was found, for a reader.
+        guess: why it may be wrong; "" for what was measured to be equal.
+        kind: what the owner is: "site", "body", "joint", ...
+        axes: the coordinates that are there, such as "xyz" or "xy"; "" where it is no vector.
+    """
+
+    start: int
+    stop: int
+    role: str
+    owners: tuple[str, ...] = ()
+    unit: str = ""
+    meaning: str = ""
+    guess: str = ""
+    kind: str = ""
+    axes: str = ""
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it is a whole point in meters."""
+        return self.role == "position" and self.stop - self.start == 3
+
+
+def relations(
+    before: Array, after: Array, actions: Array, taken: Array, keys: Mapping[int, str], seconds: float | None
+) -> Iterator[Identified]:
+    """Yield what numbers are by algebra.
+
+    Looked for are repetitions, differences, unit vectors, rates and time.
+
+    Args:
+        before: (T, n) observations before the steps.
+        after: (T, n) observations after them.
+        actions: (T, act_dim).
+        taken: (n,) whether a number is known already.
+        keys: the first number of each key of a Dict space, and its name.
+        seconds: of a step, None where unknown.
+    """
+    free = ~taken
+    searches = (
+        _goals(after, free, keys),
+        _triples(after, free, keys),
+        _unit_vectors(after, free, keys),
+        _rates(before, after, free, seconds),
+        _clocks(before, after, free, seconds),
+        _last_actions(after, actions, free),
+    )
+    for relation in chain.from_iterable(searches):  # generators: each sees what those before it have taken
+        if free[relation.start : relation.stop].all():
+            free[relation.start : relation.stop] = False
+            yield relation
+
+
+def _same(a: Array, b: Array) -> bool:
+    return bool(np.abs(a - b).max() <= 1e-6 * max(float(np.abs(a).max()), 0.01))
+
+
+def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
+    """Yield the goals of a goal environment, and the point that is achieved."""
+    starts = {name: start for start, name in keys.items()}
+    achieved, desired = starts.get("achieved_goal"), starts.get("desired_goal")
+    ends = [*sorted(keys)[1:], len(free)]
+    sizes = {start: end - start for start, end in zip(sorted(keys), ends, strict=True)}
+    if achieved is None or desired is None or sizes[achieved] != 3 or sizes[desired] != 3:
+        return
+    goal = after[:, achieved : achieved + 3]
+    for i in range(len(free) - 2):
+        if i not in (achieved, desired) and np.ptp(goal) > 0 and _same(goal, after[:, i : i + 3]):
+            guess = "in meters? it equals achieved_goal"
+            yield Identified(i, i + 3, "position", ("achieved_goal",), "m", "", guess, "key", "xyz")
+            yield Identified(
+                achieved, achieved + 3, "repeated position", (f"@{i}",), "m", "the same numbers again"
+            )
+    for start, name in ((achieved, "achieved_goal"), (desired, "goal")):
+        guess = "in meters? its key says that it is a goal"
+        yield Identified(
+            start, start + 3, "position", (name,), "m", "a point by its key", guess, "key", "xyz"
+        )
+
+
+def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
+    """Yield vectors that are the difference of two others, and these two as points."""
+    places = [i for i in range(min(len(free), RELATED) - 2) if np.ptp(after[:, i : i + 3], axis=0).max() > 1e-9
+              and not any(i + k in keys for k in (1, 2))]  # fmt: skip
+    rows = np.stack([after[0, i : i + 3] for i in places]) if places else np.zeros((0, 3))
+    for a in places:
+        for b in places:
+            if abs(a - b) < 3:
+                continue
+            near = np.flatnonzero(np.abs(rows - (after[0, a : a + 3] - after[0, b : b + 3])).max(1) <= 1e-5)
+            for c in (places[k] for k in near):
+                difference = after[:, a : a + 3] - after[:, b : b + 3]
+                apart = min(abs(c - a), abs(c - b)) >= 3
+                if (
+                    apart
+                    and c > min(a, b)
+                    and free[c : c + 3].all()
+                    and _same(difference, after[:, c : c + 3])
+                ):
+                    guess = "a point in meters? another part is its difference to a second point"
+                    yield Identified(
+                        c, c + 3, "difference of position", (f"@{a}", f"@{b}"), "m", "", "", "", "xyz"
+                    )
+                    for point in (a, b):
+                        yield Identified(point, point + 3, "position", (), "m", "", guess, "numbers", "xyz")
+
+
+def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
+    """Yield unit quaternions, and cosine and sine of one angle.
+
+    These stand beside each other or a few numbers apart."""
+    moves = np.ptp(after, axis=0) > 1e-6
+    for i in range(len(free) - 3):
+        four = after[:, i : i + 4]
+        inside = not any(i + k in keys for k in (1, 2, 3))
+        pairs = any(
+            _same(np.square(after[:, [i + a, i + b]]).sum(1), np.ones(1)) for a, b in ((0, 1), (2, 3), (0, 2))
+        )
+        if inside and moves[i : i + 4].sum() > 1 and not pairs and _same(np.square(four).sum(1), np.ones(1)):
+            yield Identified(
+                i,
+                i + 4,
+                "quaternion",
+                (),
+                "",
+                "a unit vector of four",
+                "which number comes first?",
+                axes="wxyz",
+            )
+    for apart in (1, 2, 3, 4):
+        for i in range(len(free) - apart):
+            pair = after[:, [i, i + apart]]
+            if moves[[i, i + apart]].all() and _same(np.square(pair).sum(1), np.ones(1)):
+                guess = "cosine and sine of one angle; which is which?"
+                yield Identified(i, i + 1, "cosine", (), "", "", guess)
+                yield Identified(i + apart, i + apart + 1, "sine", (f"@{i}",), "", "", guess)
+
+
+def _rates(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Identified]:
+    """Yield numbers that another one changes by in a step, times a constant.
+
+    The rate before or after the step, as integrators differ; of an angle that is seen as cosine and sine as well.
+    """
+    change = after - before
+    columns = {f"@{i}": change[:, i] for i in range(min(after.shape[1], PAIRED))}
+    for i in range(min(after.shape[1] - 1, PAIRED)):
+        if _same(np.square(after[:, i : i + 2]).sum(1), np.ones(1)):
+            turn = np.arctan2(after[:, i + 1], after[:, i]) - np.arctan2(before[:, i + 1], before[:, i])
+            columns[f"@{i}"] = (turn + np.pi) % (2 * np.pi) - np.pi
+    for owner, changes in columns.items():
+        if np.ptp(changes) < 1e-9:
+            continue
+        for j in np.flatnonzero(free)[:PAIRED]:
+            for rate in (after[:, j], before[:, j]):
+                size = float(rate @ rate)
+                slope = float(rate @ changes) / size if size > 0 and f"@{j}" != owner else 0.0
+                if (
+                    abs(slope) > 1e-9
+                    and np.abs(changes - slope * rate).max() <= EXACT * np.abs(changes).max()
+                ):
+                    timed = seconds is not None and abs(abs(slope) / seconds - 1) < 0.01
+                    meaning = "" if timed else f"a step changes the number by {slope:.4g} times it"
+                    unit, guess = ("/s", "") if timed else ("", "in which unit?")
+                    yield Identified(int(j), int(j) + 1, "rate", (owner,), unit, meaning, guess)
+
+
+def _clocks(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Identified]:
+    """Yield numbers that grow by the same amount in every step."""
+    for i in np.flatnonzero(free):
+        change = (after - before)[:, i]
+        if abs(change[0]) > 1e-9 and np.ptp(change) <= EXACT * abs(change[0]):
+            timed = seconds is not None and abs(change[0] / seconds - 1) < 0.01
+            yield Identified(
+                int(i), int(i) + 1, "time", (), "s" if timed else "", f"{change[0]:.4g} more after every step"
+            )
+
+
+def _last_actions(after: Array, actions: Array, free: Array) -> Iterator[Identified]:
+    for i in np.flatnonzero(free):
+        for j in range(actions.shape[1]):
+            if np.ptp(actions[:, j]) > 0 and _same(after[:, i], actions[:, j].astype(float)):
+                yield Identified(
+                    int(i), int(i) + 1, "last action", (), "", f"number {j} of the action before it"
+                )
+
+
+class Effect(NamedTuple):
+    """What one number of an action does.
+
+    Attributes:
+        kind: "torque", "target angle", ... of an actuator, "gripper", "motion", "nothing" or "unknown".
+        unit: of an actuator; "guess" of a gripper that only a width of the observation shows; "hand" where a number
+            moves the hand along no single axis.
+        factor: unit for each 1 of the number; meters for motion; 1 for a gripper that opens upwards, else -1.
+        owner: the actuator or joint, the axis of a motion, by what a gripper was measured; "@7" is the observed
+            number that shows a gripper's width, or that an unknown effect moves most.
+    """
+
+    kind: str
+    unit: str
+    factor: float
+    owner: str
+
+
+def effect_of(sample: Sample, number: int, moved: Array, single: Sequence[int]) -> Effect:
+    """Return what a number of an action does.
+
+    Args:
+        sample: of the environment, in which each number was held at both bounds.
+        number: of the action.
+        moved: (act_dim, 3) by how much each number moves the hand.
+        single: the observed numbers that are a part each, of which one may be the width of a gripper.
+    """
+    return _grip(sample, number, moved, single) or _drive(sample, number) or _motion(sample, number, moved)
+
+
+def _drive(sample: Sample, number: int) -> Effect | None:
+    """Return the actuator whose control is a linear function of a number."""
+    if sample.simulator is None or np.ptp(sample.actions[:, number]) == 0:
+        return None
+    model, own = sample.simulator.model, sample.actions[:, number].astype(float)
+    controls = [k for k, quantity in enumerate(sample.quantities) if quantity.array == "ctrl"]
+    for actuator, k in enumerate(controls):
+        control = sample.simulated[:, k]
+        slope, offset = np.polyfit(own, control, 1)
+        if abs(slope) < 1e-9 or np.abs(control - slope * own - offset).max() > 1e-5 * np.abs(control).max():
+            continue
+        joint = (
+            int(model.actuator_trnid[actuator, 0]) if int(model.actuator_trntype[actuator]) in (0, 1) else -1
+        )
+        owner = model.actuator(actuator).name or (sample.simulator.name("joint", joint) if joint >= 0 else "")
+        slides = joint >= 0 and int(model.jnt_type[joint]) == 2
+        gain, gear = float(model.actuator_gainprm[actuator, 0]), float(model.actuator_gear[actuator, 0])
+        factor = float(slope)
+        if int(model.actuator_biastype[actuator]) == 0:
+            kind, unit = ("force", "N") if slides else ("torque", "N m")
+            return Effect(kind, unit, factor * gain * gear, owner)
+        if model.actuator_biasprm[actuator, 1] < 0:  # a spring towards the control: a position servo
+            kind, unit = ("target position", "m") if slides else ("target angle", "rad")
+            return Effect(kind, unit, factor / gear, owner)
+        return Effect("target velocity", "m/s" if slides else "rad/s", factor / gear, owner)
+    return None
+
+
+def _grip(sample: Sample, number: int, moved: Array, single: Sequence[int]) -> Effect | None:
+    """Return whether a number opens (1) or closes (-1) fingers, by their distance.
+
+    Fingers are two bodies on one parent whose joints this number alone moves, while the hand stays where it is.
+    """
+    reach = np.linalg.norm(moved, axis=1)
+    if reach[number] >= 0.1 * reach.max():  # it moves the hand, or no hand was found
+        return None
+    if sample.simulator is None:
+        return _width(sample, number, single)
+    model, ends = sample.simulator.model, sample.pushed_simulated[number]
+    columns = [k for k, q in enumerate(sample.quantities) if q.array == "qpos" and q.kind == "joint"]
+    shifts = {sample.quantities[k].owner: abs(float(ends[1, k] - ends[0, k])) for k in columns}
+    largest = max(shifts.values(), default=0.0)
+    joints = [
+        i
+        for i in range(model.njnt)
+        if shifts.get(sample.simulator.name("joint", i), 0.0) > max(0.2 * largest, 1e-3)
+    ]
+    bodies = [int(model.jnt_bodyid[i]) for i in joints]
+    if len(set(bodies)) != 2 or model.body_parentid[bodies[0]] != model.body_parentid[bodies[1]]:
+        return None
+    first = next(k for k, quantity in enumerate(sample.quantities) if quantity.array == "body positions")
+    at = [ends[:, first + 3 * body : first + 3 * body + 3] for body in bodies]
+    shut, wide = np.linalg.norm(at[0] - at[1], axis=1)
+    if abs(wide - shut) <= 1e-3:
+        return None
+    return Effect("gripper", "", float(np.sign(wide - shut)), "the distance of the fingers")
+
+
+def _width(sample: Sample, number: int, single: Sequence[int]) -> Effect | None:
+    """Return the same without a simulator, by an observed width.
+
+    It is a small number that this number of the action alone moves."""
+    for i in single:
+        shift = sample.moved[:, i]
+        others = np.abs(np.delete(shift, number)).max(initial=0.0)
+        small = sample.after[:, i].min() >= -1e-3 and sample.after[:, i].max() < 0.5
+        alone = abs(shift[number]) > 1e-3 and others < 0.05 * abs(shift[number])
+        if small and alone:
+            return Effect("gripper", "guess", float(np.sign(shift[number])), f"@{i}")
+    return None
+
+
+def _motion(sample: Sample, number: int, moved: Array) -> Effect:
+    """Return the axis along which a number moves the hand, if it moves it along one."""
+    shift = moved[number]
+    length = float(np.linalg.norm(shift))
+    if length < 1e-4:
+        observed = np.abs(sample.moved[number])
+        if observed.max() <= 1e-4:
+            return Effect("nothing", "", 0.0, "")
+        # In units of how much each varies at all: a velocity is in larger numbers than a position.
+        most = int((observed / np.maximum(sample.after.std(0), 1e-6)).argmax())
+        return Effect("unknown", "", 0.0, f"@{most}")
+    axis = int(np.abs(shift).argmax())
+    if abs(shift[axis]) < 0.9 * length:
+        return Effect("unknown", "hand", length, "")
+    return Effect("motion", "", float(shift[axis]), "xyz"[axis])
