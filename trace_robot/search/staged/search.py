@@ -22,6 +22,7 @@ MORE = 2  # confirming conditions in place of one where worlds differ, as each d
 NOMINAL = 5  # conditions without a difference that are solved first
 FURTHER = 480  # conditions on which finalists are compared, EACH at a time
 WARM, WARMING = 0.5, 40  # share of the budget and generations after which the worlds begin in any case
+TURNS_IN_WORLDS = 3  # of which one explores there and the others tune: what stages can do is known by then
 MARGIN_IN_WORLDS = 0.99  # success there at which there is nothing left to tune
 RESTED = 12  # programs of a generation that are tried with a rest, where success must last
 RESTS = 2  # rests that each of them is tried with
@@ -195,7 +196,7 @@ class StagedSearch(GeneratorSearch[Individual]):
                 break
             polished += self._confirmed()
             # In turn, because a program that lacks margin may need other constants or other stages.
-            if turn % 2 == 0:
+            if turn % (TURNS_IN_WORLDS if self.evaluation.worlds else 2) == 0:
                 yield from exploration.generation()
                 self._part_is_over()
                 yield from tuning.screen(self._to_screen())
