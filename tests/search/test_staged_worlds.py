@@ -259,9 +259,12 @@ def test_the_worlds_begin_also_where_nothing_solves_the_nominal_conditions() -> 
     )
     while search.phase == "explore":
         outcomes = [fakes.staged_outcome(candidate) for candidate in search.ask()]
-        for outcome in outcomes:
-            outcome.details["success"] = [False] * len(outcome.details["success"])
-        search.tell(outcomes)
+        lost = [
+            {**outcome.details, "success": [False] * len(outcome.details["success"])} for outcome in outcomes
+        ]
+        search.tell(
+            [replace(outcome, details=numbers) for outcome, numbers in zip(outcomes, lost, strict=True)]
+        )
     assert search.phase == "adapt"
     assert 20_000 <= search.evaluation.spent < 40_000
 
