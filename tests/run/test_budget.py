@@ -398,4 +398,4 @@ def test_a_candidate_of_few_conditions_must_have_proved_more(
     wins: list[bool], score: float, best: Evaluation, expected: bool
 ) -> None:
     few = trial("model", wins, score, complete=False)
-    assert is_better(few, best, search_ranks=False, by_return=False) is expected
+    assert is_better(few, best, search_ranks=False, compared=False) is expected

@@ -185,7 +185,7 @@ def scored(score: float, number: int = 1) -> Evaluation:
 
 
 @pytest.mark.parametrize(
-    ("score", "search_ranks", "by_return", "better"),
+    ("score", "search_ranks", "compared", "better"),
     [
         (0.6, False, False, True),
         (0.5, False, False, False),
@@ -196,10 +196,10 @@ def scored(score: float, number: int = 1) -> Evaluation:
     ],
 )
 def test_a_higher_score_is_better_and_among_equals_the_search_decides(
-    score: float, search_ranks: bool, by_return: bool, better: bool
+    score: float, search_ranks: bool, compared: bool, better: bool
 ) -> None:
-    assert is_better(scored(score), scored(0.5), search_ranks=search_ranks, by_return=by_return) is better
-    assert is_better(scored(score), None, search_ranks=search_ranks, by_return=by_return)
+    assert is_better(scored(score), scored(0.5), search_ranks=search_ranks, compared=compared) is better
+    assert is_better(scored(score), None, search_ranks=search_ranks, compared=compared)
 
 
 def test_a_champion_is_new_unless_it_is_the_best_already() -> None:

@@ -224,3 +224,73 @@ def test_where_worlds_differ_it_confirms_on_more_conditions_and_says_both_number
     assert re.search(
         r"value \d\.\d\d on average and \d\.\d\d in the worst fifth of \d+ worlds", search.best.note
     )
+
+
+def test_a_search_in_worlds_begins_where_nothing_differs_and_goes_on_in_all() -> None:
+    spec = replace(SPEC, options={"world": [{"name": "nominal"}, {"action_delay": 0.1}]})
+    search = StagedSearch.begin(
+        spec, range, episodes=6, confirm=5, seed=0, budget=None, nominal=lambda seed: seed % 4 == 1
+    )
+    plain = {1, 5, 9, 13, 17}
+    asked: dict[str, set[int]] = {}
+    passes: dict[str, set[int]] = {}
+    while search.phase != "tune":
+        for candidate in search.ask():
+            asked.setdefault(search.phase, set()).update(candidate.seeds or ())
+            passes.setdefault(search.phase, set()).add((candidate.program or {})["rounds"])
+        search.tell([fakes.staged_outcome(candidate) for candidate in search.ask()])
+    assert asked == {"explore": plain, "adapt": set(range(6))}
+    assert passes == {"explore": {1}, "adapt": {0}}, "in worlds that differ a program may need another try"
+
+
+def test_worlds_without_a_nominal_one_are_searched_from_the_start() -> None:
+    spec = replace(SPEC, options={"world": [{"action_delay": 0.1}]})
+    search = StagedSearch.begin(
+        spec, range, episodes=6, confirm=5, seed=0, budget=None, nominal=lambda seed: False
+    )
+    assert search.evaluation.worlds
+    assert search.evaluation.conditions == tuple(range(6))
+
+
+def test_the_worlds_begin_also_where_nothing_solves_the_nominal_conditions() -> None:
+    spec = replace(SPEC, options={"world": [{"action_delay": 0.1}]})
+    search = StagedSearch.begin(
+        spec, range, episodes=6, confirm=5, seed=0, budget=40_000, nominal=lambda seed: True
+    )
+    while search.phase == "explore":
+        outcomes = [fakes.staged_outcome(candidate) for candidate in search.ask()]
+        lost = [
+            {**outcome.details, "success": [False] * len(outcome.details["success"])} for outcome in outcomes
+        ]
+        search.tell(
+            [replace(outcome, details=numbers) for outcome, numbers in zip(outcomes, lost, strict=True)]
+        )
+    assert search.phase == "adapt"
+    assert 20_000 <= search.evaluation.spent < 40_000
+
+
+def test_where_worlds_differ_finalists_are_compared_on_further_conditions_in_turn() -> None:
+    spec = replace(SPEC, options={"world": [{"action_delay": 0.1}]})
+    evaluation = ProgramEvaluation(
+        spec, range(3), np.random.default_rng(0), range(3, 6), further=range(100, 130)
+    )
+    primitives = MotionPrimitives(SPEC, np.random.default_rng(0))
+    programs = [primitives.program() for _ in range(2)]
+    for expected in ([*range(100, 124)], [*range(124, 130), *range(100, 118)]):
+        steps = evaluation.robustness(programs, (1.0,), 1)
+        asked = next(steps)
+        assert [list(each.seeds or ()) for each in asked] == [expected] * 2
+        assert [(each.program or {})["stages"] for each in asked] == [p.to_data()["stages"] for p in programs]
+        with pytest.raises(StopIteration) as over:
+            steps.send([fakes.staged_outcome(each) for each in asked])
+        assert len(over.value.value) == 2
+
+
+def test_a_race_in_worlds_begins_on_conditions_that_half_of_the_best_solve() -> None:
+    spec = replace(SPEC, options={"world": [{"action_delay": 0.1}]})
+    search = StagedSearch(spec, range(4), seed=0)
+    # How many of the five solve each condition: none, all, two, four.
+    search.exploration.pool = [trials([0.0, 0.5, 0.5 * (k < 2), 0.5 * (k < 4)]) for k in range(5)]
+    assert search.exploration._hardest() == [2, 3, 0, 1]
+    search.evaluation.worlds = False
+    assert search.exploration._hardest() == [0, 2, 3, 1]

@@ -23,16 +23,15 @@ START_TIMES = (
 )
 
 
-def is_better(
-    evaluation: Evaluation, best: Evaluation | None, *, search_ranks: bool, by_return: bool
-) -> bool:
+def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: bool, compared: bool) -> bool:
     """Return whether a candidate replaces the best so far.
 
     Args:
         evaluation: the candidate's, on the run's training conditions.
         best: None at the start of a run.
         search_ranks: the candidate is the one that the built-in search ranks first.
-        by_return: success is a total reward of at least ``TaskSpec.return_threshold``.
+        compared: the search compares finalists on more conditions than these: where success is a total reward of at
+            least ``TaskSpec.return_threshold``, and where worlds differ.
     """
     if best is None:
         return True
@@ -48,9 +47,8 @@ def is_better(
         return True
     # Among programs of one score the search prefers the one whose constants bear the most noise, which it has measured
     # and this score does not show: the later one is the more robust.
-    # Where the return decides, the search has compared finalists on more conditions than these, and a lower score here
-    # is chance.
-    return search_ranks and (ahead == 0 or by_return)
+    # Where it has compared finalists on more conditions than these, a lower score here is chance.
+    return search_ranks and (ahead == 0 or compared)
 
 
 def _successes(evaluation: Evaluation) -> int:

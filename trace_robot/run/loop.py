@@ -353,8 +353,9 @@ class OptimizationLoop:
         self._written_at = self.evaluator.environment_steps
 
     def _is_better(self, trial: Evaluation, *, search_ranks: bool = False) -> bool:
-        by_return = self.evaluator.task.spec.return_threshold is not None
-        return is_better(trial, self.best, search_ranks=search_ranks, by_return=by_return)
+        spec = self.evaluator.task.spec
+        compared = spec.return_threshold is not None or "world" in spec.options
+        return is_better(trial, self.best, search_ranks=search_ranks, compared=compared)
 
     def _write(self, trial: Evaluation, *, search_ranks: bool = False) -> None:
         """Put an iteration on disk, then report it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from trace_robot.env.world import WorldSet
 from trace_robot.errors import PolicyError, RunError, ValueMismatchError, unknown
 from trace_robot.llm.config import ConnectedModel, ModelConfig
 from trace_robot.llm.metering import MeteredModel, Usage
@@ -270,6 +271,8 @@ def _built_in_search(settings: Settings, task: Task) -> Optimizer:
         raise PolicyError(
             f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
         )
+    options = task.spec.options
+    worlds = WorldSet.from_data(options["world"]) if "world" in options else None
     return search.begin(
         task.spec,
         lambda count: training_seeds(settings.seed, count),
@@ -277,6 +280,7 @@ def _built_in_search(settings: Settings, task: Task) -> Optimizer:
         confirm=settings.confirm,
         seed=settings.seed,
         budget=settings.steps,
+        nominal=None if worlds is None else lambda seed: worlds.of(seed).nominal,
     )
 
 

@@ -160,6 +160,7 @@ class GeneratorSearch(ABC, Generic[Champion]):
         confirm: int,
         seed: int,
         budget: int | None,
+        nominal: Callable[[int], bool] | None = None,
     ) -> GeneratorSearch[Any]:
         """Return a new search, which may ignore what it does not need.
 
@@ -170,6 +171,7 @@ class GeneratorSearch(ABC, Generic[Champion]):
             confirm: further conditions to choose on.
             seed: of all random choices.
             budget: simulator steps that will be granted; None for no limit.
+            nominal: whether nothing differs in the world of a condition; None where worlds do not differ.
         """
 
     @property

@@ -81,6 +81,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         confirm: int,
         seed: int,
         budget: int | None,
+        nominal: Callable[[int], bool] | None = None,
     ) -> FeedbackLawSearch:
         """Return a new search.
 

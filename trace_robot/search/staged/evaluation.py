@@ -23,6 +23,7 @@ MOVED = 0.01  # metres from which a thing counts as moved
 RAISED = 0.02  # metres from which it counts as raised
 # Where worlds differ, the worst one of this number of trials counts more (conditional value at risk of a fifth).
 WORST = 5
+EACH = 24  # further conditions in place of a noise there
 
 
 class ProgramEvaluation:
@@ -33,7 +34,8 @@ class ProgramEvaluation:
     choose among programs that solve these. spent: simulator steps so far. part: of all conditions, the one
     that the next noise comes with. worlds: whether worlds differ between conditions; then some conditions may be
     beyond what a controller can do, and programs rank by the mean of all trials and that of the worst fifth.
-    touched: each is called with the measures of each episode.
+    further: conditions on which robustness is measured where worlds differ, in turn, so that constants are tuned on
+    conditions that they were not chosen on. touched: each is called with the measures of each episode.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class ProgramEvaluation:
         conditions: Sequence[int],
         random: np.random.Generator,
         confirm: Sequence[int] = (),
+        further: Sequence[int] = (),
     ) -> None:
         self.spec = spec
         self.conditions, self.confirm = tuple(conditions), tuple(confirm)
+        self.further = tuple(further) or self.confirm or self.conditions
         self.random = random
         self.scale = RewardScale()
         self.worlds = "world" in spec.options
@@ -139,6 +143,8 @@ class ProgramEvaluation:
         Returns:
             The share of successes and the mean value of each program.
         """
+        if self.worlds:
+            return (yield from self._in_further_worlds(programs, copies))
         everywhere = self.conditions + self.confirm
         parts = -(-len(everywhere) // len(self.conditions))
         noises = []
@@ -160,15 +166,22 @@ class ProgramEvaluation:
             episodes = sum(len(conditions) for _, conditions in group)
             success = sum(individual.successes(conditions) for individual, conditions in group)
             value = sum(self.value(individual) * len(conditions) for individual, conditions in group)
-            if self.worlds:  # of all trials together, since each noise has but a few
-                values = [
-                    each
-                    for individual, _ in group
-                    for each in self.scale.values(individual, individual.trials)
-                ]
-                value = episodes * (sum(values) / len(values) + worst_mean(values)) / 2
             scores.append((success / episodes, value / episodes))
         return scores
+
+    def _in_further_worlds(
+        self, programs: Sequence[StagedProgram], copies: int
+    ) -> Steps[list[tuple[float, float]]]:
+        """Measure programs on the next further conditions, whose worlds are the noise."""
+        count = min(copies * EACH, len(self.further))
+        start = self.part % len(self.further)
+        conditions = (self.further + self.further)[start : start + count]
+        self.part += count
+        lasting = [
+            self.individual(replace(program, passes=0), note="in further worlds") for program in programs
+        ]
+        yield from self.run(lasting, conditions)
+        return [(one.successes(conditions) / count, self.value(one)) for one in lasting]
 
     def _run_each(self, pairs: Sequence[tuple[Individual, Sequence[int]]]) -> Steps[None]:
         """Run each program on those conditions beside it that it has no trial of."""

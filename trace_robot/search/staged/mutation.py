@@ -236,7 +236,7 @@ class Mutator:
             program = self._once(program)
         if self.rests is not None and self.primitives.chance(0.3):
             program = self.rests.vary(program)
-        if self.worlds and self.primitives.chance(0.2):
+        if self.worlds and self.primitives.chance(0.3):
             program = self._steady(program)
         return program
 

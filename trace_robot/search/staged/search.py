@@ -20,6 +20,11 @@ from trace_robot.spec import TaskSpec, hands_of
 
 POSE_STEPS = 15  # simulator steps that a decision usually takes in pose control
 MORE = 2  # confirming conditions in place of one where worlds differ, as each draws another world
+NOMINAL = 5  # conditions without a difference that are solved first
+FURTHER = 480  # conditions on which finalists are compared, EACH at a time
+WARM, WARMING = 0.5, 40  # share of the budget and generations after which the worlds begin in any case
+TURNS_IN_WORLDS = 3  # of which one explores there and the others tune: what stages can do is known by then
+MARGIN_IN_WORLDS = 0.99  # success there at which there is nothing left to tune
 RESTED = 12  # programs of a generation that are tried with a rest, where success must last
 RESTS = 2  # rests that each of them is tried with
 DRAWN = "made a" + "new"  # the note of a program that is drawn at random: stored runs have it
@@ -44,6 +49,9 @@ class StagedSearch(GeneratorSearch[Individual]):
         parameter: the parameter whose value the written program is.
         budget: simulator steps that the caller will grant, of which the last are kept for making the best
             program plainer; None for no limit.
+        nominal: where worlds differ, conditions in which nothing does: the search solves these before it goes on
+            to ``seeds`` (curriculum learning, Bengio et al., 2009). Empty to begin in the worlds.
+        further: where worlds differ, conditions on which finalists are compared.
     """
 
     writes = "act"
@@ -63,6 +71,8 @@ class StagedSearch(GeneratorSearch[Individual]):
         seed: int = 0,
         parameter: str = "act",
         budget: int | None = None,
+        nominal: Sequence[int] = (),
+        further: Sequence[int] = (),
     ) -> None:
         self.spec = spec
         self.parameter, self.budget = parameter, budget
@@ -73,12 +83,14 @@ class StagedSearch(GeneratorSearch[Individual]):
             if spec.hands
             else MotionPrimitives(spec, random, pace)
         )
-        self.evaluation = ProgramEvaluation(spec, seeds, random, confirm)
+        self.evaluation = ProgramEvaluation(spec, seeds, random, confirm, further)
         rests = RestProposals(spec, primitives) if "hold" in spec.options else None
         if rests is not None:
             self.evaluation.touched.append(rests.add)
         self.evaluation.touched.append(ranges.add)
-        worlds = self.evaluation.worlds
+        worlds, self._in_worlds = self.evaluation.worlds, (self.evaluation.worlds, self.evaluation.conditions)
+        if worlds and nominal:
+            worlds, self.evaluation.worlds, self.evaluation.conditions = False, False, tuple(nominal)
         mutator = (
             HandsMutator(primitives, rests, worlds)
             if isinstance(primitives, HandsPrimitives)
@@ -103,6 +115,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         confirm: int,
         seed: int,
         budget: int | None,
+        nominal: Callable[[int], bool] | None = None,
     ) -> StagedSearch:
         """Return a new search.
 
@@ -113,11 +126,23 @@ class StagedSearch(GeneratorSearch[Individual]):
             confirm: how many further ones to choose on; MORE times that where worlds differ.
             seed: of all random choices.
             budget: simulator steps that will be granted; None for no limit.
+            nominal: whether nothing differs in a condition; None where worlds do not differ.
         """
-        if "world" in spec.options:
-            confirm *= MORE
-        seeds = conditions(episodes + confirm)
-        return cls(spec, seeds[:episodes], confirm=seeds[episodes:], seed=seed, budget=budget)
+        if "world" not in spec.options:
+            seeds = conditions(episodes + confirm)
+            return cls(spec, seeds[:episodes], confirm=seeds[episodes:], seed=seed, budget=budget)
+        end = episodes + MORE * confirm
+        seeds = conditions(end + FURTHER)
+        plain = [each for each in seeds if nominal is not None and nominal(each)]
+        return cls(
+            spec,
+            seeds[:episodes],
+            confirm=seeds[episodes:end],
+            seed=seed,
+            budget=budget,
+            nominal=plain[:NOMINAL],
+            further=seeds[end:],
+        )
 
     @property
     def champion(self) -> Individual | None:
@@ -139,9 +164,10 @@ class StagedSearch(GeneratorSearch[Individual]):
     def _outdoes(self, standing: Standing, champion: Individual) -> bool:
         # All conditions of a race are training conditions, on which the champion was tried: more successes there are a
         # proof, a higher share of fewer is none. A finalist succeeds on all of them.
-        return not self.tuning.finalists and standing.successes > champion.successes(
-            self.evaluation.conditions
-        )
+        # Worlds are of unlike difficulty, so that successes in some say little about all.
+        if self.tuning.finalists or self._in_worlds[0]:
+            return False
+        return standing.successes > champion.successes(self.evaluation.conditions)
 
     def _candidate(self, champion: Individual) -> Candidate:
         data, note = champion.program.to_data(), champion.note
@@ -170,19 +196,21 @@ class StagedSearch(GeneratorSearch[Individual]):
         while not self._explored():
             yield from exploration.generation()
             self._part_is_over()
+        if self._in_worlds[0]:
+            yield from self._enter_worlds()
         self.phase = "tune"
-        yield from tuning.screen(exploration.solved)
+        yield from tuning.screen(self._to_screen())
         yield from tuning.measure_again()
         polished = 0
         for turn in range(self.tunings):
-            if self._tuned() or polished >= self.polishing:
+            if self._tuned() or (polished >= self.polishing and not self.evaluation.worlds):
                 break
             polished += self._confirmed()
             # In turn, because a program that lacks margin may need other constants or other stages.
-            if turn % 2 == 0:
+            if turn % (TURNS_IN_WORLDS if self.evaluation.worlds else 2) == 0:
                 yield from exploration.generation()
                 self._part_is_over()
-                yield from tuning.screen(exploration.solved)
+                yield from tuning.screen(self._to_screen())
             else:
                 yield from tuning.generation()
             yield from tuning.measure_again()
@@ -203,6 +231,27 @@ class StagedSearch(GeneratorSearch[Individual]):
             f"every training condition{more} solved, and {first.success:.2f} with noise on the constants"
         )
 
+    def _enter_worlds(self) -> Steps[None]:
+        """Take the pool into the worlds, where a few generations adapt it."""
+        exploration = self.exploration
+        self.phase = "adapt"
+        self.evaluation.worlds, self.evaluation.conditions = self._in_worlds
+        yield from exploration.enter(replace(exploration.mutator, worlds=True))
+        self._part_is_over()
+        for _ in range(self.waiting):
+            yield from exploration.generation()
+            self._part_is_over()
+
+    def _warm(self) -> bool:
+        """Return whether exploring before the worlds took as much as it may, whether or not a program solves it."""
+        spent, exploration = self.evaluation.spent, self.exploration
+        return exploration.generations >= WARMING or (self.budget is not None and spent >= WARM * self.budget)
+
+    def _to_screen(self) -> list[Individual]:
+        """Return what may become finalists: solvers, in worlds the first of the pool."""
+        exploration = self.exploration
+        return exploration.pool[: self.wanted] if self.evaluation.worlds else exploration.solved
+
     def _confirmed(self) -> bool:
         return self.tuning.finalists[0].confirmed >= self.evaluation.enough(len(self.evaluation.confirm))
 
@@ -210,11 +259,14 @@ class StagedSearch(GeneratorSearch[Individual]):
         """Return whether the first finalist has margin, or the budget is nearly spent."""
         if self.budget is not None and self.evaluation.spent >= self.share * self.budget:
             return True
-        return self._confirmed() and self.tuning.finalists[0].success >= self.margin
+        margin = MARGIN_IN_WORLDS if self.evaluation.worlds else self.margin
+        return self._confirmed() and self.tuning.finalists[0].success >= margin
 
     def _explored(self) -> bool:
         exploration = self.exploration
         waited = exploration.generations - exploration.first_solved
+        if self._in_worlds[0] and exploration.pool and self._warm():
+            return True
         return len(exploration.solved) >= self.wanted or (
             len(exploration.solved) > 0 and waited >= self.waiting
         )
@@ -224,16 +276,15 @@ class StagedSearch(GeneratorSearch[Individual]):
 class Exploration:
     """A pool of programs that grows by generations, the survivors of a race each.
 
-    batch: new programs a generation, twice that in the first. second, all: how many of them go on to a
-    second condition and to all. size: of the pool. fresh, crossed: share of the new programs that is drawn at
-    random, and that is made from two of the pool.
+    batch: new programs a generation, twice that in the first. rungs: of the race: after how many conditions it is
+    decided how many of them go on; in the end to all. size: of the pool. fresh, crossed: share of the new
+    programs that is drawn at random, and that is made from two of the pool.
     """
 
     evaluation: ProgramEvaluation
     mutator: Mutator
     batch: int = 96
-    second: int = 24
-    all: int = 8
+    rungs: tuple[tuple[int, int], ...] = ((1, 24), (2, 8))
     size: int = 24
     fresh: float = 0.3
     crossed: float = 0.15
@@ -246,57 +297,79 @@ class Exploration:
         """The programs of the pool that solve every training condition, by rank."""
         return [individual for individual in self.pool if self.evaluation.solves(individual)]
 
+    def enter(self, mutator: Mutator) -> Steps[None]:
+        """Go on in worlds that differ with the pool, whose programs start over for ever from now on.
+
+        They are tried on the training conditions as the evaluation has them now.
+
+        Args:
+            mutator: for the programs to come.
+        """
+        make = self.evaluation.individual
+        pool = [make(replace(one.program, passes=0), one, one.note) for one in self.pool]
+        yield from self.evaluation.run(pool)
+        self.pool, self.mutator = self._ranked(pool), mutator
+        self.batch, self.rungs, self.fresh = 48, ((2, 16), (6, 6)), 0.05
+        self.generations = self.first_solved = 0
+
     def generation(self) -> Steps[None]:
         """Race offspring over one, two and all training conditions into the pool."""
         self.pool = self._ranked(self.pool)  # what was confirmed since ranks by that as well
         new = self._offspring()
-        first, second = self._hardest()
-        yield from self.evaluation.run(new, [first])
-        new += yield from self._rested(new, first)
-        new = diverse(self._ranked(new, first), self.second, first)
-        yield from self.evaluation.run(new, [second])
-        new = diverse(self._ranked(new, first, second), self.all, first)
+        order = self._hardest()
+        first, tried = order[0], 0
+        for count, kept in self.rungs:
+            yield from self.evaluation.run(new, order[tried:count])
+            if not tried:
+                new += yield from self._rested(new, order[:count])
+            new = diverse(self._ranked(new, *order[:count]), kept, first)
+            tried = count
         yield from self.evaluation.run(new)
         self.pool = first_of_shapes(self._ranked(self.pool + new), self.size)
         if not self.solved:
             self.first_solved = self.generations + 1
         self.generations += 1
 
-    def _rested(self, individuals: list[Individual], condition: int) -> Steps[list[Individual]]:
+    def _rested(self, individuals: list[Individual], conditions: Sequence[int]) -> Steps[list[Individual]]:
         """Return programs that lost their success, each with a rest, none without hold.
 
         Args:
-            individuals: with a trial on the condition.
-            condition: that the race has begun on.
+            individuals: with a trial on each condition.
+            conditions: that the race has begun on.
         """
         rests = self.mutator.rests
         if rests is None:
             return []
-        trials = {one.id: one.trials[condition] for one in individuals}
+        trials = {one.id: one.trials[conditions[0]] for one in individuals}
         lost = [one for one in individuals if trials[one.id].touched and not trials[one.id].success]
         new = []
-        for one in self._ranked(lost, condition)[:RESTED]:
+        for one in self._ranked(lost, *conditions)[:RESTED]:
             for _ in range(RESTS):
                 rest = rests.propose([trials[one.id].numbers])
                 new.append(
                     self.evaluation.individual(replace(one.program, rest=rest), one, "rests when it is done")
                 )
-        yield from self.evaluation.run(new, [condition])
+        yield from self.evaluation.run(new, conditions)
         return new
 
     def _ranked(self, individuals: list[Individual], *conditions: int) -> list[Individual]:
         """Sort by value on the conditions, or on all that each was tried on."""
         return sorted(individuals, key=lambda one: -self.evaluation.value(one, conditions or None))
 
-    def _hardest(self) -> tuple[int, int]:
-        """Return two conditions to race on: those that the pool's best solve least often.
+    def _hardest(self) -> list[int]:
+        """Return the conditions in the order to race on: first those that the pool's best solve least often.
 
+        Where worlds differ, first those that about half of the best solve: some may be beyond any program.
         Equals come in turn, so that a race is not always lost on the same initial state.
         """
         conditions = self.evaluation.conditions
         order = [conditions[(self.generations + i) % len(conditions)] for i in range(len(conditions))]
-        order.sort(key=lambda condition: sum(one.trials[condition].success for one in self.pool[:5]))
-        return order[0], order[1 % len(order)]
+        best = self.pool[:5]
+        solved = {each: sum(one.trials[each].success for one in best) for each in order}
+        if self.evaluation.worlds:
+            solved = {each: abs(2 * count - len(best)) for each, count in solved.items()}
+        order.sort(key=lambda condition: solved[condition])
+        return order
 
     def _offspring(self) -> list[Individual]:
         make, primitives = self.evaluation.individual, self.mutator.primitives
@@ -306,7 +379,7 @@ class Exploration:
         for _ in range(self.batch):
             kind, parent = primitives.random.random(), self._parent()
             if kind < self.fresh:
-                new.append(make(primitives.program(), note=DRAWN))
+                new.append(make(self._lasting(primitives.program()), note=DRAWN))
             elif kind < self.fresh + self.crossed:
                 other = self._parent()
                 program = self.mutator.cross(parent.program, other.program)
@@ -315,6 +388,9 @@ class Exploration:
                 program = self.mutator.mutate(parent.program)
                 new.append(make(program, parent, "stages or constants changed"))
         return new
+
+    def _lasting(self, program: StagedProgram) -> StagedProgram:
+        return replace(program, passes=0) if self.evaluation.worlds else program
 
     def _parent(self) -> Individual:
         """Return the better of two of the pool by rank: a tournament of size two."""

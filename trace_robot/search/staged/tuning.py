@@ -15,7 +15,7 @@ import numpy as np
 
 from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.search.base import Steps
-from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, first_of_shapes
+from trace_robot.search.staged.evaluation import EACH, Individual, ProgramEvaluation, first_of_shapes
 from trace_robot.search.staged.mutation import free, from_vector, simpler, to_vector
 from trace_robot.search.staged.program import StagedProgram
 from trace_robot.spec import Array
@@ -23,6 +23,7 @@ from trace_robot.spec import Array
 SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
 ENOUGH = 5  # episodes of a program for each sigma, at least
 NEARLY = 1  # confirming conditions that a program worth measuring under noise may solve less than the best
+NEARLY_IN_WORLDS = 3  # the same where worlds differ, of twice as many
 PLAINER = 8  # plainer programs measured under noise at a time
 
 
@@ -99,7 +100,7 @@ class Tuning:
             return
         self.screened |= {individual.id for individual in new}
         counts = yield from self.evaluation.count_confirmed(new)
-        bar = max(*counts, *(finalist.confirmed for finalist in self.finalists), 0) - NEARLY
+        bar = max(*counts, *(finalist.confirmed for finalist in self.finalists), 0) - self._nearly
         kept = [(individual, count) for individual, count in zip(new, counts, strict=True) if count >= bar]
         scores = yield from self._robustness([individual.program for individual, _ in kept], 1)
         for (individual, count), score in zip(kept, scores, strict=True):
@@ -131,7 +132,7 @@ class Tuning:
         program = tuner.build(tuner.strategy.mean)
         tuned = self.evaluation.individual(program, first.individual, "constants tuned by CMA-ES")
         yield from self.evaluation.run([tuned])
-        if not self.evaluation.solves(tuned):
+        if not self._stands(tuned, first.individual):
             return
         (count,) = yield from self.evaluation.count_confirmed([tuned])
         ((success, value),) = yield from self._robustness([program], 2)
@@ -160,17 +161,40 @@ class Tuning:
                 return
             self.finalists.insert(0, replace(first, individual=good[0], tuner=None))
 
+    def _stands(self, tuned: Individual, first: Individual) -> bool:
+        """Return whether a tuned program solves the training conditions, in worlds about as many as the first."""
+        if not self.evaluation.worlds:
+            return self.evaluation.solves(tuned)
+        conditions = self.evaluation.conditions
+        return tuned.successes(conditions) >= first.successes(conditions) - 1
+
+    @property
+    def _nearly(self) -> int:
+        return NEARLY_IN_WORLDS if self.evaluation.worlds else NEARLY
+
     @property
     def _repeats(self) -> int:
         """How many noises of each sigma make up for few training conditions."""
+        if self.evaluation.worlds:
+            return 1
         return -(-ENOUGH // len(self.evaluation.conditions))
 
     def _robustness(self, programs: Sequence[StagedProgram], copies: int) -> Steps[list[tuple[float, float]]]:
         return self.evaluation.robustness(programs, self.sigmas, copies * self._repeats)
 
     def _episodes(self, copies: int) -> int:
+        if self.evaluation.worlds:
+            return copies * EACH
         return copies * self._repeats * len(self.sigmas) * len(self.evaluation.conditions)
 
     def _sort(self) -> None:
-        self.finalists.sort(key=lambda f: -(f.value + self.evaluation.value(f.individual)))
+        self.finalists.sort(key=lambda f: -self._value(f))
         del self.finalists[self.size :]
+
+    def _value(self, finalist: ProgramFinalist) -> float:
+        own = self.evaluation.value(finalist.individual)
+        if not self.evaluation.worlds:
+            return finalist.value + own
+        # Trials in worlds are all of one kind, so that they count alike.
+        count = len(finalist.individual.trials)
+        return (finalist.value * finalist.episodes + own * count) / (finalist.episodes + count)
