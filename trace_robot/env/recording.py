@@ -47,9 +47,9 @@ def simulation(env: Any) -> tuple[Any, Any] | None:
 
 
 def physics_of(env: Any) -> tuple[Any, Any] | None:
-    """Return MuJoCo's model and data of an environment, also of dm_control; None without.
+    """Return MuJoCo's model and data, also those behind dm_control's physics.
 
-    env: unwrapped. dm_control's, and shimmy's wrapper of one, have them behind ``physics``.
+    env: unwrapped; None is returned without them. dm_control's, and shimmy's wrapper of one, have ``physics``.
     """
     for holder in (env, getattr(env, "_env", None)):
         if (found := simulation(holder)) is not None:
@@ -59,19 +59,6 @@ def physics_of(env: Any) -> tuple[Any, Any] | None:
         if model is not None and data is not None:
             return model, data
     return None
-
-
-def ancestors(model: Any, body: int) -> list[int]:
-    """Return a body of a MuJoCo model and those it hangs on, the root first.
-
-    Args:
-        model: of MuJoCo.
-        body: its id.
-    """
-    path = [body]
-    while path[-1]:
-        path.append(int(model.body_parentid[path[-1]]))
-    return path[::-1]
 
 
 def step_seconds(env: Any) -> float | None:
