@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from trace_robot.env.tracking import (
     joint_of,
     joints_behind,
     joints_drawn,
-    joints_of,
     kind_of,
 )
 from trace_robot.errors import WorkspaceError, unknown
@@ -216,7 +215,7 @@ def _chain(hand: Hand, is_site: bool, number: int, response: Response, probe: Pr
     """Return the joints between a hand and the root that the action drives."""
     model = probe.model
     body = int(model.site_bodyid[number]) if is_site else number
-    on_path = [j for each in ancestors(model, body) for j in joints_of(model, each)]
+    on_path = [j for each in ancestors(model, body) for j in _joints(model, each)]
     names = [probe.name("joint", joint) for joint in on_path]
     for declared in hand.joints:
         if declared not in names:
@@ -367,3 +366,8 @@ def _opening(arm: ArmModel, hand: HandModel, number: int, probe: Probe) -> float
             probe.step(raw)
         gaps.append(tracking.spread(hand))
     return float(np.sign(gaps[1] - gaps[0])) if abs(gaps[1] - gaps[0]) > MOVED else 0.0
+
+
+def _joints(model: Any, body: int) -> range:
+    first = int(model.body_jntadr[body])
+    return range(first, first + int(model.body_jntnum[body]))

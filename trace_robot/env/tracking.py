@@ -327,17 +327,6 @@ def ancestors(model: Any, body: int) -> list[int]:
     return path[::-1]
 
 
-def joints_of(model: Any, body: int) -> range:
-    """Return the joints of a body.
-
-    Args:
-        model: of MuJoCo.
-        body: its id.
-    """
-    first = int(model.body_jntadr[body])
-    return range(first, first + int(model.body_jntnum[body]))
-
-
 def joints_behind(model: Any, chain: Sequence[int]) -> list[int]:
     """Return the joints of the bodies that hang on the last joint of a chain.
 
