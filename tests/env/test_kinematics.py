@@ -325,7 +325,7 @@ def test_actuators_that_integrate_a_velocity_reach() -> None:
     assert np.abs(came - (0.0, -0.03, 0.03)).max() < 0.008
 
 
-def test_a_simulation_behind_physics_is_found_as_dm_control_has_it() -> None:
+def test_a_simulation_behind_physics_is_found_as_in_dm_control() -> None:
     class Handle:
         def __init__(self, ptr: Any) -> None:
             self.ptr = ptr

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import arms
 from trace_robot.cli import main
 from trace_robot.env.registry import CatalogEntry, catalogue, controls
 from trace_robot.env_checker import Finding, examine
@@ -167,3 +168,21 @@ def test_the_list_shows_declared_environments_without_making_them(own: Path) -> 
     broken(own, more="Point.__init__ = lambda self: 1 / 0")
     (entry,) = [entry for entry in catalogue() if entry.name == "point"]
     assert entry == CatalogEntry("point", "Stay.", "", str(own / "envs" / "mine.py"))
+
+
+def test_a_hand_of_an_arm_in_joint_space_has_a_line_with_what_moves_it(own: Path) -> None:
+    (own / "envs").mkdir()
+    entry = 'Environment("arm", "Reach.", make=lambda **_: JointArm(model_of(*four_joints("velocity", fingers=TWO)),'
+    entry += ' hold=False), observation=[part("tip_position", 3), part("goal", 3), part("angles", 6)],'
+    entry += ' hands=[Hand("tip_position")], success="success")'
+    text = (
+        Path(arms.__file__).read_text()
+        + "\nfrom trace_robot import Environment, Hand, part\nENVIRONMENTS = [{}]\n"
+    )
+    (own / "envs" / "arm.py").write_text(text.replace("[{}]", f"[{entry}]"))
+    lines = [
+        m["finding"]["text"] for m in examination("arm", {}) if m.get("finding", {}).get("check") == "hands"
+    ]
+    assert lines == [
+        "hand 'hand': inverse kinematics over 4 joints by velocity actuators, gripper 'action_4, action_5', opens +1"
+    ]

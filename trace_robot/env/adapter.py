@@ -213,7 +213,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
 
     @property
     def hands(self) -> tuple[str, ...]:
-        """What moves each hand, as text for people; empty without inverse kinematics."""
+        """What moves each hand, as text, where it is inverse kinematics."""
         return () if self._arm is None else tuple(map(str, self._arm.arm.hands))
 
     def scene(self) -> Scene | None:

@@ -230,7 +230,7 @@ class Environment:
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """The control modes: "pose" comes with a tracking controller or inverse kinematics."""
+        """The control modes: "pose" comes with ``pose`` or inverse kinematics."""
         return ("pose", "raw") if self.pose is not None or self.solves else ("raw",)
 
     @property

@@ -14,7 +14,7 @@ from trace_robot.env.declaration import SUCCESS_FLAGS, Environment, Hand
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
 from trace_robot.env.guard import reset_values, step_values, time_limit
 from trace_robot.env.hands import arm_model
-from trace_robot.env.kinematics import STEPS
+from trace_robot.env.kinematics import STEPS, ArmTracking
 from trace_robot.env.recording import physics_of
 from trace_robot.env.tracking import ArmModel, HandTracking, Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError, unknown
@@ -114,11 +114,14 @@ def _tracked(spec: TaskSpec, pose: Tracking) -> TaskSpec:
 
 
 def raw_hands(declaration: Environment, raw: TaskSpec) -> tuple[HandSpec, ...]:
-    """Return the hands that the environment's own action moves, none with inverse kinematics.
+    """Return the hands that the environment's own action moves.
 
     Args:
         declaration: its ``hands`` name parts of the observation and the action.
         raw: the environment in mode "raw".
+
+    Returns:
+        None with inverse kinematics.
 
     Raises:
         WorkspaceError: a part that there is not, or one of another size.
@@ -288,8 +291,20 @@ class Probe:
             states.append((self.data.ctrl.copy(), self.data.qpos.copy()))
         return states
 
+    def tracking(self, arm: ArmModel) -> ArmTracking:
+        """Begin the episode again, and return what moves its hands."""
+        self.reset()
+        tracking = ArmTracking(arm)
+        tracking.begin(self.inner)
+        return tracking
+
     def name(self, kind: str, number: int) -> str:
-        """Return the name of a thing of the model: "joint", "actuator", "site" or "body"."""
+        """Return the name of a thing of the model.
+
+        Args:
+            kind: "joint", "actuator", "site" or "body".
+            number: its id.
+        """
         return getattr(self.model, kind)(number).name or f"{kind} {number}"
 
 

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trace_robot.env.declaration import Environment, Hand
-from trace_robot.env.kinematics import (
+from trace_robot.env.tracking import (
     REACH,
     TURN,
-    ArmTracking,
+    ArmModel,
+    HandModel,
     affine_of,
+    ancestors,
     joint_of,
     joints_behind,
     joints_drawn,
-    joints_of,
     kind_of,
 )
-from trace_robot.env.simulation import ancestors
-from trace_robot.env.tracking import ArmModel, HandModel
 from trace_robot.errors import WorkspaceError, unknown
 from trace_robot.spec import Array, Field, HandSpec
 
@@ -168,7 +167,7 @@ def arm_model(declaration: Environment, probe: Probe) -> ArmModel:
 
 
 def _object(hand: Hand, probe: Probe) -> tuple[bool, int]:
-    """Return whether the hand is a site, and its id: as declared, or where it is observed."""
+    """Return whether the hand is a site, and the id of that site or body."""
     import mujoco
 
     model, generator = probe.model, np.random.default_rng(0)
@@ -216,7 +215,7 @@ def _chain(hand: Hand, is_site: bool, number: int, response: Response, probe: Pr
     """Return the joints between a hand and the root that the action drives."""
     model = probe.model
     body = int(model.site_bodyid[number]) if is_site else number
-    on_path = [j for each in ancestors(model, body) for j in joints_of(model, each)]
+    on_path = [j for each in ancestors(model, body) for j in _joints(model, each)]
     names = [probe.name("joint", joint) for joint in on_path]
     for declared in hand.joints:
         if declared not in names:
@@ -264,7 +263,7 @@ def _pose_action(
     response: Response,
     probe: Probe,
 ) -> tuple[tuple[HandModel, ...], tuple[Field, ...], tuple[float, ...], tuple[float, ...], Array]:
-    """Return hands, fields, bounds, and what is passed on, of an action in mode "pose"."""
+    """Return the hands of an action in mode "pose", and its layout."""
     spec, model = probe.spec, probe.model
     joints = {joint for chain in chains for joint in chain}
     hands: list[HandModel] = []
@@ -317,7 +316,7 @@ def _pose_action(
 def _gripper(
     hand: Hand, chain: Sequence[int], arm: set[int], used: set[int], response: Response, probe: Probe
 ) -> tuple[Array, str, Array]:
-    """Return raw numbers, name and degrees of freedom of a hand's gripper, as declared or behind its last joint."""
+    """Return raw numbers, name and degrees of freedom of a hand's gripper."""
     model, parts = probe.model, probe.spec.action
     fingers = [joint for joint in joints_behind(model, chain) if joint not in arm]
     moving = [i for i in response.driven if (acted_on := joints_drawn(model, i)) and acted_on <= {*fingers}]
@@ -338,7 +337,7 @@ def _gripper(
 
 
 def _with_openings(declaration: Environment, arm: ArmModel, probe: Probe) -> ArmModel:
-    """Fill in which sign opens each gripper: declared, or measured by the distance of its fingers."""
+    """Fill in which sign opens each gripper, declared or measured."""
     hands, fields = [], list(arm.fields)
     for hand, declared in zip(arm.hands, declaration.hands, strict=True):
         if hand.grip.size:
@@ -356,12 +355,10 @@ def _with_openings(declaration: Environment, arm: ArmModel, probe: Probe) -> Arm
 
 
 def _opening(arm: ArmModel, hand: HandModel, number: int, probe: Probe) -> float:
-    """Return the sign of a raw action number with which fingers move apart, 0 where none do."""
+    """Return the sign of a raw action number with which fingers move apart, or 0."""
     gaps = []
     for bound in (arm.raw_low[number], arm.raw_high[number]):
-        probe.reset()
-        tracking, still = ArmTracking(arm), np.zeros(len(arm.low))
-        tracking.begin(probe.inner)
+        tracking, still = probe.tracking(arm), np.zeros(len(arm.low))
         target = tracking.target(probe.seen, still)
         for _ in range(OPENING):
             raw = tracking.raw(probe.seen, target, still)
@@ -369,3 +366,8 @@ def _opening(arm: ArmModel, hand: HandModel, number: int, probe: Probe) -> float
             probe.step(raw)
         gaps.append(tracking.spread(hand))
     return float(np.sign(gaps[1] - gaps[0])) if abs(gaps[1] - gaps[0]) > MOVED else 0.0
+
+
+def _joints(model: Any, body: int) -> range:
+    first = int(model.body_jntadr[body])
+    return range(first, first + int(model.body_jntnum[body]))

@@ -9,28 +9,25 @@ Limits are kept here by leaving a joint that meets one out of the solve.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from trace_robot.env.simulation import ancestors, physics_of
+from trace_robot.env.simulation import physics_of
 from trace_robot.env.tracking import (
     ABSOLUTE,
     AFTER_CTRL,
     AFTER_QPOS,
-    MOTOR,
-    POSITION,
     VELOCITY,
     ArmModel,
     HandModel,
+    ancestors,
 )
 from trace_robot.errors import EnvironmentFault
 from trace_robot.spec import Array, Field, TaskSpec
 
-REACH = 0.5  # meters of a decision at most, on each axis, as HandTracking has it
-TURN = 1.0  # rad of a decision at most
 STEPS = 20  # simulator steps of a decision at most
 LEAST = 4  # simulator steps of a decision at least where there is a gripper: it must start to move
 NEAR, NEAR_TURN = 0.005, 0.05  # meters on each axis and rad from the target at which a decision may end
@@ -53,7 +50,7 @@ FASTEST = 25.0  # rad/s of torque control's bandwidth at most
 
 
 class ArmTracking:
-    """A tracking controller (``env.tracking.Tracking``) that moves hands by their joints.
+    """Resolved-rate control of hands by their joints, as a ``Tracking``.
 
     All state within an episode is the posture and the orientation that the reset left; the rest is read from the
     simulation, so that a restored or repeated episode is exact. Kinematics are computed in a MuJoCo data of this
@@ -89,7 +86,7 @@ class ArmTracking:
         self._bandwidth = min(BANDWIDTH / arm.seconds, FASTEST)
 
     def action(self, raw: TaskSpec) -> tuple[tuple[Field, ...], tuple[float, ...], tuple[float, ...]]:
-        """Return fields and bounds of an action in mode "pose"; ``raw`` is not used."""
+        """Return fields and bounds of an action in mode "pose", whatever ``raw`` is."""
         return self.arm.fields, self.arm.low, self.arm.high
 
     def begin(self, env: Any) -> None:
@@ -111,13 +108,18 @@ class ArmTracking:
         return self._posture, self._orientations
 
     def return_to(self, env: Any, saved: tuple[Array, Array]) -> None:
-        """Continue an episode of ``env``, unwrapped, from what ``saved()`` gave."""
+        """Continue an episode from a snapshot.
+
+        Args:
+            env: unwrapped.
+            saved: what ``saved()`` gave.
+        """
         self._attach(env)
         self._posture, self._orientations = saved
         self._seen = False
 
     def target(self, observation: Mapping[str, Any], action: Array) -> Array:
-        """Return positions and orientations to reach, (hands, 12): meters, and matrices of nine numbers.
+        """Return positions, meters, and orientation matrices to reach, (hands, 12).
 
         Args:
             observation: has the hands' positions; a displacement is seen from there.
@@ -137,7 +139,7 @@ class ArmTracking:
         return targets
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return the next raw action: a step of the joints, the grippers, and what is passed on.
+        """Return the next raw action: joints, grippers, and what is passed on.
 
         Args:
             observation: not used: the simulation says where the joints are.
@@ -180,7 +182,7 @@ class ArmTracking:
         return True
 
     def spread(self, hand: HandModel) -> float:
-        """Return how far the tips of a hand's fingers are from each other now, meters summed over pairs."""
+        """Return the distance of a hand's fingertips now, meters, summed over pairs."""
         self._look()
         model = self._model
         fingers = {int(model.dof_bodyid[dof]) for dof in hand.fingers}
@@ -237,7 +239,7 @@ class ArmTracking:
         return positions[hand.id], matrices[hand.id].reshape(3, 3)
 
     def _solve(self, target: Array) -> Array:
-        """Return the step of the joints, (n,), by damped least squares within their limits."""
+        """Return the step of the joints by damped least squares within their limits."""
         self._linearize(target)
         position, moved = self._qpos[self._at], self._moved
         low, high = self._low - position, self._high - position
@@ -342,52 +344,7 @@ def _yaw(rotation: Any) -> float:
 
 
 def _slice(indices: Array) -> Any:
-    """Return consecutive indices as a slice: a view costs a third of what an indexed copy does."""
+    """Return consecutive indices as a slice, whose views cost a third of copies."""
     first = int(indices[0])
     run = slice(first, first + len(indices))
     return run if indices.tolist() == list(range(first, run.stop)) else indices
-
-
-def joints_of(model: Any, body: int) -> range:
-    first = int(model.body_jntadr[body])
-    return range(first, first + int(model.body_jntnum[body]))
-
-
-def joints_behind(model: Any, chain: Sequence[int]) -> list[int]:
-    """Return the joints of the bodies that hang on the last joint of a chain."""
-    last = int(model.jnt_bodyid[chain[-1]])
-    return [j for j in range(model.njnt) if last in ancestors(model, int(model.jnt_bodyid[j]))]
-
-
-def joint_of(model: Any, actuator: int) -> int:
-    """Return the hinge or slide joint that an actuator acts on directly, -1 for none."""
-    joint = int(model.actuator_trnid[actuator, 0])
-    direct = model.actuator_trntype[actuator] in (0, 1)  # mjTRN_JOINT, mjTRN_JOINTINPARENT
-    return joint if direct and model.jnt_type[joint] in (2, 3) else -1  # mjJNT_SLIDE, mjJNT_HINGE
-
-
-def joints_drawn(model: Any, actuator: int) -> set[int]:
-    """Return the joints that an actuator acts on, directly or by a fixed tendon."""
-    if model.actuator_trntype[actuator] != 3:  # mjTRN_TENDON
-        return {joint} if (joint := joint_of(model, actuator)) >= 0 else set()
-    tendon = int(model.actuator_trnid[actuator, 0])
-    first = int(model.tendon_adr[tendon])
-    wraps = range(first, first + int(model.tendon_num[tendon]))
-    return {int(model.wrap_objid[i]) for i in wraps if model.wrap_type[i] == 1}  # mjWRAP_JOINT
-
-
-def affine_of(model: Any, actuator: int) -> tuple[float, float, float, float]:
-    """Return gain, and bias of nothing, of length and of velocity, of an actuator."""
-    biased = model.actuator_biastype[actuator] == 1  # mjBIAS_AFFINE
-    constant, length, velocity = model.actuator_biasprm[actuator, :3].tolist() if biased else (0.0, 0.0, 0.0)
-    return float(model.actuator_gainprm[actuator, 0]), constant, length, velocity
-
-
-def kind_of(model: Any, actuator: int) -> str:
-    """Return POSITION, VELOCITY or MOTOR, "" for any other."""
-    gain, _, length, velocity = affine_of(model, actuator)
-    # A fixed gain, an affine bias or none, and no activation or one of an integrator or a filter: no muscles.
-    plain = not model.actuator_gaintype[actuator] and model.actuator_biastype[actuator] <= 1
-    if not plain or model.actuator_dyntype[actuator] > 3 or not gain or not model.actuator_gear[actuator, 0]:
-        return ""
-    return POSITION if length else VELOCITY if velocity else MOTOR

@@ -70,19 +70,6 @@ def physics_of(env: Any) -> tuple[Any, Any] | None:
     return None
 
 
-def ancestors(model: Any, body: int) -> list[int]:
-    """Return a body of a MuJoCo model and those it hangs on, the root first.
-
-    Args:
-        model: of MuJoCo.
-        body: its id.
-    """
-    path = [body]
-    while path[-1]:
-        path.append(int(model.body_parentid[path[-1]]))
-    return path[::-1]
-
-
 def step_seconds(env: Any) -> float | None:
     """Return the seconds of an environment's step, None where it does not say.
 

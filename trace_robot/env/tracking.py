@@ -11,6 +11,8 @@ import numpy as np
 from trace_robot.errors import WorkspaceError
 from trace_robot.spec import Array, Field, HandSpec, TaskSpec
 
+REACH = 0.5  # meters of a decision at most, on each axis, as of HandTracking
+TURN = 1.0  # rad of a decision at most
 # What an action is added to: nothing, data.ctrl, the joint's position.
 ABSOLUTE, AFTER_CTRL, AFTER_QPOS = range(3)
 POSITION, VELOCITY, MOTOR = "position", "velocity", "motor"
@@ -261,7 +263,9 @@ class HandModel:
 
 @dataclass(frozen=True, slots=True)
 class ArmModel:
-    """All that inverse kinematics needs to know of an environment; n joints, k action numbers.
+    """All that inverse kinematics needs to know of an environment.
+
+    There are n joints and k action numbers.
 
     Attributes:
         hands: that it moves.
@@ -308,3 +312,81 @@ class ArmModel:
     passed: Array
     seconds: float
     size: tuple[int, int, int]
+
+
+def ancestors(model: Any, body: int) -> list[int]:
+    """Return a body of a MuJoCo model and those it hangs on, the root first.
+
+    Args:
+        model: of MuJoCo.
+        body: its id.
+    """
+    path = [body]
+    while path[-1]:
+        path.append(int(model.body_parentid[path[-1]]))
+    return path[::-1]
+
+
+def joints_behind(model: Any, chain: Sequence[int]) -> list[int]:
+    """Return the joints of the bodies that hang on the last joint of a chain.
+
+    Args:
+        model: of MuJoCo.
+        chain: joints, the last one next to the hand.
+    """
+    last = int(model.jnt_bodyid[chain[-1]])
+    return [j for j in range(model.njnt) if last in ancestors(model, int(model.jnt_bodyid[j]))]
+
+
+def joint_of(model: Any, actuator: int) -> int:
+    """Return the hinge or slide joint that an actuator acts on directly, -1 for none.
+
+    Args:
+        model: of MuJoCo.
+        actuator: its id.
+    """
+    joint = int(model.actuator_trnid[actuator, 0])
+    direct = model.actuator_trntype[actuator] in (0, 1)  # mjTRN_JOINT, mjTRN_JOINTINPARENT
+    return joint if direct and model.jnt_type[joint] in (2, 3) else -1  # mjJNT_SLIDE, mjJNT_HINGE
+
+
+def joints_drawn(model: Any, actuator: int) -> set[int]:
+    """Return the joints that an actuator acts on, directly or by a fixed tendon.
+
+    Args:
+        model: of MuJoCo.
+        actuator: its id.
+    """
+    if model.actuator_trntype[actuator] != 3:  # mjTRN_TENDON
+        return {joint} if (joint := joint_of(model, actuator)) >= 0 else set()
+    tendon = int(model.actuator_trnid[actuator, 0])
+    first = int(model.tendon_adr[tendon])
+    wraps = range(first, first + int(model.tendon_num[tendon]))
+    return {int(model.wrap_objid[i]) for i in wraps if model.wrap_type[i] == 1}  # mjWRAP_JOINT
+
+
+def affine_of(model: Any, actuator: int) -> tuple[float, float, float, float]:
+    """Return gain, and bias of nothing, of length and of velocity, of an actuator.
+
+    Args:
+        model: of MuJoCo.
+        actuator: its id.
+    """
+    biased = model.actuator_biastype[actuator] == 1  # mjBIAS_AFFINE
+    constant, length, velocity = model.actuator_biasprm[actuator, :3].tolist() if biased else (0.0, 0.0, 0.0)
+    return float(model.actuator_gainprm[actuator, 0]), constant, length, velocity
+
+
+def kind_of(model: Any, actuator: int) -> str:
+    """Return POSITION, VELOCITY or MOTOR, "" for any other.
+
+    Args:
+        model: of MuJoCo.
+        actuator: its id.
+    """
+    gain, _, length, velocity = affine_of(model, actuator)
+    # A fixed gain, an affine bias or none, and no activation or one of an integrator or a filter: no muscles.
+    plain = not model.actuator_gaintype[actuator] and model.actuator_biastype[actuator] <= 1
+    if not plain or model.actuator_dyntype[actuator] > 3 or not gain or not model.actuator_gear[actuator, 0]:
+        return ""
+    return POSITION if length else VELOCITY if velocity else MOTOR

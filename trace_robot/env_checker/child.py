@@ -228,7 +228,7 @@ def _start(env: Any, seed: int) -> bytes:
 
 
 def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iterator[Finding]:
-    """Yield a line for each hand, in the control mode that is used where none is asked for."""
+    """Yield a line for each hand, in the usual control mode."""
     from trace_robot.env.registry import make, usual_control
 
     for hand in spec.hands if not getattr(env.unwrapped, "hands", ()) else ():
