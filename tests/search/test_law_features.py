@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trace_robot.search.feedback_law.law import Features, probe_features
+from trace_robot.search.feedback_law.features import Features, probe_features
 from trace_robot.search.feedback_law.structures import MOST, structures
 from trace_robot.spec import Array, Field, TaskSpec
 

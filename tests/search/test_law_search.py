@@ -17,7 +17,7 @@ from trace_robot.errors import OrderError, PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.feedback_law import FeedbackLaw
 from trace_robot.search.feedback_law.evaluation import POOL, Judge, LawScore
-from trace_robot.search.feedback_law.law import Features
+from trace_robot.search.feedback_law.features import Features
 from trace_robot.search.feedback_law.search import LARGEST, FeedbackLawSearch
 from trace_robot.search.feedback_law.structures import structures
 from trace_robot.spec import Field

@@ -14,7 +14,8 @@ from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
 from trace_robot.search.feedback_law.evaluation import POOL, LawEvaluation, LawFinalist, LawFinalists
-from trace_robot.search.feedback_law.law import NOTES, Features, Feedback, FeedbackLaw, Quantity, Sum
+from trace_robot.search.feedback_law.features import NOTES, Features
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.restart import CmaRestart
 from trace_robot.search.feedback_law.structures import Structure, rounded, structures
 from trace_robot.spec import TaskSpec

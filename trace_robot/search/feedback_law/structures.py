@@ -11,7 +11,8 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from trace_robot.search.feedback_law.law import Features, Feedback, FeedbackLaw, Product, Quantity, Sum
+from trace_robot.search.feedback_law.features import Features
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum
 from trace_robot.spec import Array
 
 Products = tuple[Product, ...]
