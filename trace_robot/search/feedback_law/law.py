@@ -22,7 +22,9 @@ Kind = Literal["number", "angle", "difference", "action"]
 Memory = Literal["", "change", "average"]
 Product = tuple[int, ...]
 KEY = "law"
-PROBE = "look"  # a second key beside it, where episodes of the law are probes: see ``features.probe_features``
+PROBE = (
+    "look"  # a second key beside it, where episodes of the law are probes: see ``features.probe_features``
+)
 
 
 @dataclass(frozen=True, slots=True)
