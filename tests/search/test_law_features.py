@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from trace_robot.search.feedback_law.catalog import MOST, structures
 from trace_robot.search.feedback_law.features import Features, probe_features
-from trace_robot.search.feedback_law.structures import MOST, structures
 from trace_robot.spec import Array, Field, TaskSpec
 
 SPEC = TaskSpec(
@@ -118,7 +118,7 @@ def test_an_observation_too_long_for_every_structure_gives_sparse_ones(numbers: 
     assert all(structure.count <= max(MOST, actions) for structure in made)
     assert made == structures(found, actions), "the same ones each time"
     assert len({structure.name for structure in made}) == len(made)
-    used = {q.index for structure in made for q in structure.quantities}
+    used = {q.index for structure in made for q in structure.build(np.ones(structure.count)).quantities}
     assert 0 not in used or numbers == 1, "what never moves is left out"
     law = made[-1].build(np.ones(made[-1].count))
     assert len(law.outer.controls) == actions

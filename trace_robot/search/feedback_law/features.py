@@ -8,18 +8,37 @@ search puts several together (``Features``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
 from trace_robot.spec import Array, TaskSpec
 
-NOTES = ("size_", "moves_", "circle_", "rate_")
+NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_")
 ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
 LIKE = 0.95  # correlation of a number with the changes of another from which it may be its rate
 EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
 MOST = 0.6  # share of episodes in which that must hold: in some, little happens
+PAIRS = 6  # pairs of parts that are subtracted, at most: each makes a few structures
 LEAST = 8  # decisions of an episode that is long enough for a correlation to mean something
+
+
+Part = tuple[int, ...]
+
+
+def comparable_parts(spec: TaskSpec) -> tuple[tuple[Part, Part], ...]:
+    """Return pairs of parts of the observation that may be subtracted, axis by axis.
+
+    They have the same size and unit; single numbers without a unit are not compared.
+    """
+    parts = [(tuple(range(field.start, field.stop)), field.unit) for field in spec.observation]
+    pairs = [
+        (first, second)
+        for (first, unit), (second, other) in combinations(parts, 2)
+        if len(first) == len(second) and unit == other and (unit or len(first) > 1)
+    ]
+    return tuple(pairs[:PAIRS])
 
 
 def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
@@ -30,11 +49,12 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
         observations: (T + 1, observation_size), flat.
 
     Returns:
-        size_I: root mean square. moves_I: 1 if it changed. circle_I_J: 1 if the squares sum to 1 all the time.
-        rate_J_I and rate_J_I_K: where number J goes with the change of number I, or of the angle at I and K, the
-        change for each unit of J.
+        size_I, mean_I: root mean square, and mean. moves_I: 1 if it changed. step_I: root mean square of its change
+        between two decisions. apart_I_J: of the difference of numbers of comparable parts. circle_I_J: 1 if the
+        squares sum to 1 all the time. rate_J_I and rate_J_I_K: where number J goes with the change of number I, or
+        of the angle at I and K, the change for each unit of J.
     """
-    shown = [index for field in spec.observation for index in range(field.start, field.stop)]
+    shown = [index for part in spec.observation for index in range(part.start, part.stop)]
     numbers: dict[str, float] = {}
     if not len(observations):
         return numbers
@@ -42,6 +62,14 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
         column = observations[:, i]
         numbers[f"size_{i}"] = float(np.sqrt(np.mean(column * column)))
         numbers[f"moves_{i}"] = float(np.ptp(column) > 1e-9)
+        numbers[f"mean_{i}"] = float(np.mean(column))
+        steps = np.diff(column)
+        numbers[f"step_{i}"] = float(np.sqrt(np.mean(steps * steps))) if len(steps) else 0.0
+    for i, j in (
+        pair for first, second in comparable_parts(spec) for pair in zip(first, second, strict=True)
+    ):
+        apart = observations[:, i] - observations[:, j]
+        numbers[f"apart_{i}_{j}"] = float(np.sqrt(np.mean(apart * apart)))
     moving = [i for i in shown if numbers[f"moves_{i}"]]
     changes: dict[tuple[int, ...], Array] = {(i,): np.diff(observations[:, i]) for i in moving}
     squares = observations[:, moving] ** 2
@@ -95,7 +123,9 @@ class Features:
 
     sizes: root mean square of each shown number. pairs: (cosine, sine). rates: numbers that say how fast
     another one, or an angle, changes. still: numbers that stay as they are during an episode, such as goals.
-    rest: all others.
+    rest: all others. unrated: those of pairs and rest whose rate is not seen. means, spreads: of each shown
+    number. steps: size of its change between two decisions. apart: size of the difference of two numbers.
+    errors: pairs of comparable parts that are places, of which one moves. parts: the parts of the observation.
     """
 
     sizes: Mapping[int, float]
@@ -103,6 +133,13 @@ class Features:
     rates: tuple[int, ...]
     still: tuple[int, ...]
     rest: tuple[int, ...]
+    unrated: tuple[int, ...] = ()
+    means: Mapping[int, float] = field(default_factory=dict)
+    spreads: Mapping[int, float] = field(default_factory=dict)
+    steps: Mapping[int, float] = field(default_factory=dict)
+    apart: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    errors: tuple[tuple[Part, Part], ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -123,7 +160,7 @@ class Features:
             episodes: what ``probe_features`` gave, of different conditions and controllers: what holds under
                 one controller may be its doing.
         """
-        shown = [index for field in spec.observation for index in range(field.start, field.stop)]
+        shown = [index for part in spec.observation for index in range(part.start, part.stop)]
         sizes = {i: _size(episode.get(f"size_{i}", 0.0) for episode in episodes) for i in shown}
         moves = {i for i in shown if any(episode.get(f"moves_{i}") for episode in episodes)}
         circles = {name for episode in episodes for name in episode if name.startswith("circle_")}
@@ -133,14 +170,38 @@ class Features:
         candidates: dict[int, set[str]] = {}
         for name in {name for episode in episodes for name in episode if name.startswith("rate_")}:
             candidates.setdefault(int(name.split("_")[1]), set()).add(name)
-        rates = tuple(
-            j
-            for j in shown
-            if j in candidates and j in moves - paired and _is_rate(episodes, j, pairs, candidates[j])
-        )
+        known = {
+            j: _rated(episodes, j, pairs, candidates[j]) for j in shown if j in candidates.keys() - paired
+        }
+        rates = tuple(j for j, of in known.items() if of and j in moves)
+        rated = {i for j in rates for i in known[j]}
         still = tuple(i for i in shown if i not in moves)
         rest = tuple(i for i in shown if i not in {*paired, *rates, *still})
-        return cls(sizes, pairs, rates, still, rest)
+        unrated = tuple(i for i in shown if i in {*paired, *rest} - rated)
+
+        def _mean(name: str) -> float:
+            return float(np.mean([episode.get(name, 0.0) for episode in episodes])) if episodes else 0.0
+
+        means = {i: _mean(f"mean_{i}") for i in shown}
+        # Over all episodes: what differs between them counts, as the place of a goal does.
+        squares = {
+            i: float(np.mean([episode.get(f"size_{i}", 0.0) ** 2 for episode in episodes] or [0.0]))
+            for i in shown
+        }
+        spreads = {i: max(squares[i] - means[i] ** 2, 0.0) ** 0.5 or sizes[i] for i in shown}
+        steps = {i: _size(episode.get(f"step_{i}", 0.0) for episode in episodes) for i in shown}
+        both = comparable_parts(spec)
+        apart = {
+            (i, j): _size(episode.get(f"apart_{i}_{j}", 0.0) for episode in episodes)
+            for first, second in both
+            for i, j in zip(first, second, strict=True)
+        }
+        places = {*rest, *still}
+        errors = tuple(
+            pair for pair in both if places.issuperset({*pair[0], *pair[1]}) and moves & {*pair[0], *pair[1]}
+        )
+        parts = tuple(tuple(range(part.start, part.stop)) for part in spec.observation)
+        return cls(sizes, pairs, rates, still, rest, unrated, means, spreads, steps, apart, errors, parts)
 
 
 def _size(sizes: Iterable[float]) -> float:
@@ -163,18 +224,19 @@ def _disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     return tuple(disjoint)
 
 
-def _is_rate(
+def _rated(
     episodes: Sequence[Mapping[str, float]], j: int, pairs: Sequence[tuple[int, int]], names: Iterable[str]
-) -> bool:
-    """Return whether number j, of these names, is mostly the rate of another one."""
+) -> set[int]:
+    """Return of which numbers number j, of these names, is mostly the rate."""
     representative = [episode for episode in episodes if any(name.startswith("rate_") for name in episode)]
     circles = {str(i) for pair in pairs for i in pair}
     angles = {"_".join(map(str, ("rate", j, *pair))) for pair in pairs}
+    rated: set[int] = set()
     for name in sorted(names):
         slopes = np.array([episode[name] for episode in representative if name in episode])
         # A cosine or sine alone is no place: its change goes with the rate up to a factor that turns with the angle.
         plain = not circles & set(name.split("_")[2:]) and slopes.mean() > 0
         even = slopes.std() < EVEN * abs(slopes.mean())
         if len(slopes) > MOST * len(representative) and even and (plain or name in angles):
-            return True
-    return False
+            rated.update(map(int, name.split("_")[2:]))
+    return rated
