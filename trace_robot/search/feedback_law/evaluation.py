@@ -27,7 +27,6 @@ COPIES = 3  # perturbations of a law
 PERTURBED = 16  # conditions that each of them runs on
 LEAD = 0.75  # of its lead over the threshold that a law must keep when it is simplified
 # Of a restart without a start: its first generation is drawn at random, with weights of very different sizes.
-WIDE = 2.0  # spread of the vectors, in sizes of a term
 DRAWN = 4  # times as many laws as later generations have
 DRAWS = 4  # such generations at most, while all laws do the same, such as nothing
 # The first step size of CMA-ES.
@@ -321,8 +320,7 @@ class CmaRestart:
         """Return the laws of the next generation."""
         if self.strategy is None:
             count = DRAWN * self.population
-            wide = WIDE * self.random.standard_normal((count, self.structure.count))
-            wide *= 10.0 ** self.random.uniform(-0.5, 0.5, (count, 1))
+            wide = self.structure.drawn(self.random, count)
             wide = np.where(self.known != 0.0, self.known, wide)
             self._vectors = list(wide)
         else:

@@ -143,7 +143,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
                 for structure in every
                 if structure.sparse == sparse and not structure.plainer
                 for restart in (
-                    CmaRestart(structure, self._seed(), np.zeros(structure.count)),
+                    CmaRestart(structure, self._seed(), structure.plain_start),
                     CmaRestart(structure, self._seed()),
                 )
             ]

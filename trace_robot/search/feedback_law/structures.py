@@ -17,6 +17,7 @@ from trace_robot.spec import Array
 
 Products = tuple[Product, ...]
 Term = tuple[str, int, tuple[Quantity, ...]]  # of which block, its place, and the product
+WIDE = 2.0  # spread of vectors drawn at random, in sizes of a term
 FILTER = -0.85  # log odds of the share of a low-pass filter at first: 0.3
 LEAST_SHARE = 0.02  # of a low-pass filter
 NOISE = 0.1  # disturbance of each number of a law, as a share of it
@@ -58,6 +59,11 @@ class Structure:
         return sum(len(block) for _, block in self._blocks) + bool(self.switch) + self.filtered
 
     @property
+    def plain_start(self) -> Array | None:
+        """Where tuning begins if it does not begin at random: doing nothing."""
+        return np.zeros(self.count)
+
+    @property
     def filtered(self) -> bool:
         """Whether it has a low-pass filter."""
         return any(quantity.memory for quantity in self.quantities)
@@ -93,6 +99,17 @@ class Structure:
         """
         weights = {term: number / size for (term, size), number in zip(other._terms(), vector, strict=True)}
         return np.array([weights.get(term, 0.0) * size for term, size in self._terms()])
+
+    def drawn(self, random: np.random.Generator, count: int) -> Array:
+        """Return vectors to begin with, (count, self.count), of very different sizes.
+
+        Args:
+            random: gives the numbers.
+            count: how many vectors.
+        """
+        wide = WIDE * random.standard_normal((count, self.count))
+        wide *= 10.0 ** random.uniform(-0.5, 0.5, (count, 1))
+        return wide
 
     def _terms(self) -> list[tuple[Term, float]]:
         """Return for each number what it is a weight of, and how large that is."""
@@ -147,6 +164,11 @@ class SharedAxes:
         return self._mixing + self._times + self.dense.filtered
 
     @property
+    def plain_start(self) -> Array | None:
+        """None: around doing nothing, times have no effect."""
+        return None
+
+    @property
     def _mixing(self) -> int:
         return self.dense.actions * self.axes
 
@@ -174,6 +196,34 @@ class SharedAxes:
         scale = np.concatenate((np.full(self._mixing, ratios[0]), ratios[1:] / ratios[0]))
         scale = np.pad(scale, (0, self.count - len(scale)), constant_values=1.0)
         return np.array([number * factor for number, factor in zip(vector, scale, strict=True)])
+
+    def drawn(self, random: np.random.Generator, count: int) -> Array:
+        """Return vectors to begin with, (count, self.count).
+
+        Each control is moved by an axis, either way, and a change of the error counts as damping: of 2 axes a law in 8
+        has the right signs, where one in hundreds has by numbers drawn one by one.
+
+        Args:
+            random: gives the numbers.
+            count: how many vectors.
+        """
+        vectors = np.zeros((count, self.count))
+        times = slice(self._mixing, self._mixing + self._times)
+        damping = [self._is_damping(one) for one in self.dense.controls[self.axes :: self.axes]]
+        for vector in vectors:
+            actions = self.dense.actions
+            order = np.resize(random.permutation(max(self.axes, actions)) % self.axes, actions)
+            mixing = vector[: self._mixing].reshape(actions, self.axes)
+            mixing[np.arange(actions), order] = random.choice((-1.0, 1.0), actions) * 10.0 ** random.uniform(
+                -0.5, 0.7
+            )
+            sizes = 10.0 ** random.uniform(-0.7, 0.7, self._times)
+            vector[times] = np.where(damping, sizes, 0.3 * sizes * random.choice((-1.0, 1.0), self._times))
+        return vectors
+
+    def _is_damping(self, product: Product) -> bool:
+        quantity = self.dense.quantities[product[0]]
+        return (quantity.kind, quantity.memory) == ("difference", "change")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +253,11 @@ class LowRank:
         """How many numbers it has."""
         return self.actions * (self.rank + 1) + (0 if self.groups else self.rank * len(self.quantities))
 
+    @property
+    def plain_start(self) -> Array | None:
+        """Where tuning begins if it does not begin at random: doing nothing."""
+        return np.zeros(self.count)
+
     def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
         """Return the law of ``vector``, (count,), in units that make synergies 1 in size."""
         numbers, seen = np.asarray(vector, float), len(self.quantities)
@@ -229,6 +284,17 @@ class LowRank:
             vector: (count,).
         """
         return np.array(vector)
+
+    def drawn(self, random: np.random.Generator, count: int) -> Array:
+        """Return vectors to begin with, (count, self.count), of very different sizes.
+
+        Args:
+            random: gives the numbers.
+            count: how many vectors.
+        """
+        wide = WIDE * random.standard_normal((count, self.count))
+        wide *= 10.0 ** random.uniform(-0.5, 0.5, (count, 1))
+        return wide
 
     def _synergy(self, weights: Array) -> Sum:
         places = [i for i, weight in enumerate(weights) if weight != 0.0]
