@@ -23,8 +23,35 @@ LEAST_SHARE = 0.02  # of a low-pass filter
 NOISE = 0.1  # disturbance of each number of a law, as a share of it
 
 
+class _Began:
+    """How the tuning of most structures begins."""
+
+    __slots__ = ()
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        raise NotImplementedError
+
+    @property
+    def plain_start(self) -> Array | None:
+        """Where tuning begins if it does not begin at random: doing nothing."""
+        return np.zeros(self.count)
+
+    def drawn(self, random: np.random.Generator, count: int) -> Array:
+        """Return vectors to begin with, (count, self.count), of very different sizes.
+
+        Args:
+            random: gives the numbers.
+            count: how many vectors.
+        """
+        wide = WIDE * random.standard_normal((count, self.count))
+        wide *= 10.0 ** random.uniform(-0.5, 0.5, (count, 1))
+        return wide
+
+
 @dataclass(frozen=True, slots=True)
-class Structure:
+class Structure(_Began):
     """A law without its numbers.
 
     controls, energy_gain: the products of the outer feedback. inner_controls: those of the one that takes its
@@ -57,11 +84,6 @@ class Structure:
     def count(self) -> int:
         """How many numbers it has."""
         return sum(len(block) for _, block in self._blocks) + bool(self.switch) + self.filtered
-
-    @property
-    def plain_start(self) -> Array | None:
-        """Where tuning begins if it does not begin at random: doing nothing."""
-        return np.zeros(self.count)
 
     @property
     def filtered(self) -> bool:
@@ -99,17 +121,6 @@ class Structure:
         """
         weights = {term: number / size for (term, size), number in zip(other._terms(), vector, strict=True)}
         return np.array([weights.get(term, 0.0) * size for term, size in self._terms()])
-
-    def drawn(self, random: np.random.Generator, count: int) -> Array:
-        """Return vectors to begin with, (count, self.count), of very different sizes.
-
-        Args:
-            random: gives the numbers.
-            count: how many vectors.
-        """
-        wide = WIDE * random.standard_normal((count, self.count))
-        wide *= 10.0 ** random.uniform(-0.5, 0.5, (count, 1))
-        return wide
 
     def _terms(self) -> list[tuple[Term, float]]:
         """Return for each number what it is a weight of, and how large that is."""
@@ -227,7 +238,7 @@ class SharedAxes:
 
 
 @dataclass(frozen=True, slots=True)
-class LowRank:
+class LowRank(_Began):
     """Linear feedback of low rank: all numbers count for all controls, by way of a few sums of them.
 
     A number counts less its mean and in units of its spread (as in augmented random search, Mania et al.,
@@ -252,11 +263,6 @@ class LowRank:
     def count(self) -> int:
         """How many numbers it has."""
         return self.actions * (self.rank + 1) + (0 if self.groups else self.rank * len(self.quantities))
-
-    @property
-    def plain_start(self) -> Array | None:
-        """Where tuning begins if it does not begin at random: doing nothing."""
-        return np.zeros(self.count)
 
     def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
         """Return the law of ``vector``, (count,), in units that make synergies 1 in size."""
@@ -284,17 +290,6 @@ class LowRank:
             vector: (count,).
         """
         return np.array(vector)
-
-    def drawn(self, random: np.random.Generator, count: int) -> Array:
-        """Return vectors to begin with, (count, self.count), of very different sizes.
-
-        Args:
-            random: gives the numbers.
-            count: how many vectors.
-        """
-        wide = WIDE * random.standard_normal((count, self.count))
-        wide *= 10.0 ** random.uniform(-0.5, 0.5, (count, 1))
-        return wide
 
     def _synergy(self, weights: Array) -> Sum:
         places = [i for i, weight in enumerate(weights) if weight != 0.0]

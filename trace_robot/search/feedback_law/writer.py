@@ -128,7 +128,7 @@ def _feedback(page: _Page, title: str, feedback: Feedback, prefix: str) -> str:
     taken = [constant.name for constant in page.constants[first:]]
     arguments = [*_inputs(page), *taken]
     page.functions.append(_function(title, arguments, SAYS[title], body))
-    return _call(title, arguments)
+    return _listed(title, arguments)
 
 
 def _switch(page: _Page, function: Sum) -> str:
@@ -145,7 +145,7 @@ def _switch(page: _Page, function: Sum) -> str:
     says = "Say whether to hold: while nearness is positive, and then until it is clearly negative."
     arguments = [*dict.fromkeys([*_inputs(page)[:1], "memory", *_inputs(page)[1:]]), *taken]
     page.functions.append(_function("is_near", arguments, says, body))
-    return _call("is_near", arguments)
+    return _listed("is_near", arguments)
 
 
 def _state(page: _Page) -> list[str]:
@@ -176,7 +176,7 @@ def _state(page: _Page) -> list[str]:
     arguments = ["observation", "memory", *(constant.name for constant in page.constants[first:])]
     says = "Return changes since the last decision and averages, both smoothed."
     page.functions.append(_function("remember", arguments, says, body))
-    return [f"kept = {_call('remember', arguments)}"]
+    return [f"kept = {_listed('remember', arguments)}"]
 
 
 def _synergies(page: _Page) -> list[str]:
@@ -192,19 +192,19 @@ def _synergies(page: _Page) -> list[str]:
     arguments = [*_inputs(page), *(constant.name for constant in page.constants[first:])]
     says = "Add up what is seen into a few numbers, of which all controls are made."
     page.functions.append(_function("combine", arguments, says, body))
-    return [f"synergies = {_call('combine', arguments)}"]
+    return [f"synergies = {_listed('combine', arguments)}"]
 
 
 def _inputs(page: _Page) -> list[str]:
     """Return the arguments from which a function reads quantities, as far as they are known."""
-    inputs = ["observation"]
-    if any(quantity.kind == "action" and not quantity.memory for quantity in page.law.quantities):
-        inputs.append("memory")
-    written = {function.partition("def ")[2].partition("(")[0] for function in page.functions}
-    return [
-        *inputs,
-        *(name for name, writer in (("kept", "remember"), ("synergies", "combine")) if writer in written),
-    ]
+    takes_action = any(one.kind == "action" and not one.memory for one in page.law.quantities)
+    written = "".join(page.functions)
+    found = {
+        "memory": takes_action,
+        "kept": "def remember(" in written,
+        "synergies": "def combine(" in written,
+    }
+    return ["observation", *(name for name, there in found.items() if there)]
 
 
 def _readings(page: _Page, sums: list[Sum]) -> list[str]:
@@ -258,11 +258,7 @@ def _function(name: str, arguments: list[str], says: str, body: list[str]) -> st
     return f"@bundle(trainable=True)\n{_listed(f'def {name}', arguments, ':')}\n{indented}"
 
 
-def _call(name: str, arguments: list[str]) -> str:
-    return _listed(name, arguments, "")
-
-
-def _listed(head: str, arguments: list[str], tail: str) -> str:
+def _listed(head: str, arguments: list[str], tail: str = "") -> str:
     line = f"{head}({', '.join(arguments)}){tail}"
     if len(line) + 14 <= WIDTH:
         return line
@@ -323,9 +319,7 @@ def _names(law: FeedbackLaw, spec: TaskSpec) -> list[str]:
 def _expression(quantity: Quantity, spec: TaskSpec) -> str:
     """Return what reads the quantity from the observation by name, without its filter."""
     if quantity.kind == "action":
-        zeros = ", ".join(["0.0"] * spec.action_size) if spec.action_size < 4 else ""
-        start = f"[{zeros}]" if zeros else f"[0.0] * {spec.action_size}"
-        return f'memory.get("action", {start})[{quantity.index}]'
+        return f'memory.get("action", [0.0] * {spec.action_size})[{quantity.index}]'
     if quantity.kind == "angle":
         return f"math.atan2({_seen(quantity.other, spec)}, {_seen(quantity.index, spec)})"
     if quantity.kind == "difference":
