@@ -45,9 +45,8 @@ class _Began:
             random: gives the numbers.
             count: how many vectors.
         """
-        wide = WIDE * random.standard_normal((count, self.count))
-        wide *= 10.0 ** random.uniform(-0.5, 0.5, (count, 1))
-        return wide
+        wide: Array = WIDE * random.standard_normal((count, self.count))
+        return wide * 10.0 ** random.uniform(-0.5, 0.5, (count, 1))
 
 
 @dataclass(frozen=True, slots=True)

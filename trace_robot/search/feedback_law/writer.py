@@ -39,6 +39,8 @@ def keep(action, memory):
 SAYS = {
     "pump": "Push along with the motion while energy is lacking, against it when there is too much.",
     "steer": "Push by what is seen, each number with its gain.",
+    "remember": "Return changes since the last decision and averages, both smoothed.",
+    "combine": "Add up what is seen into a few numbers, of which all controls are made.",
     "hold": "Keep it there: push by what is seen, each number with its gain.",
 }
 
@@ -94,12 +96,11 @@ def write(law: FeedbackLaw, spec: TaskSpec) -> str:
         switch = _switch(page, law.switching_function)
         calls = [switch, _feedback(page, "hold", law.inner, "hold_"), *calls]
         page.functions.append(CHOOSE.rstrip())
-    keeps = any(quantity.kind == "action" for quantity in law.quantities)
-    if keeps:
+    if keeps := any(quantity.kind == "action" for quantity in law.quantities):
         page.functions.append(KEEP.rstrip())
     title = textwrap.fill(f"Found by search for {spec.name}: {_title(law)}.", WIDTH)
-    angles = any(quantity.kind == "angle" for quantity in law.quantities)  # for math.atan2
-    imports = ("import math\n\n" if angles else "") + "from trace_robot import Bounds, bundle, node"
+    imports = "import math\n\n" if any(one.kind == "angle" for one in law.quantities) else ""
+    imports += "from trace_robot import Bounds, bundle, node"
     head = f'"""{title}"""\n\n{imports}\n\nCONTROL = "{spec.control}"'
     constants = "\n".join(_node(constant) for constant in page.constants)
     return (
@@ -154,18 +155,16 @@ def _state(page: _Page) -> list[str]:
     if not quantities:
         return []
     first, shares, body = len(page.constants), dict[float, str](), []
+    meaning = "share of what is new in what is kept, of a low-pass filter"
     for i, quantity in quantities:
         if quantity.factor not in shares:
-            description = "share of what is new in what is kept, of a low-pass filter"
-            shares[quantity.factor] = page.constant("smoothing", quantity.factor, description)
-        name, share = page.names[i], shares[quantity.factor]
-        body.append(f"now = {_expression(quantity, page.spec)}")
+            shares[quantity.factor] = page.constant("smoothing", quantity.factor, meaning)
+        name, share, now = page.names[i], shares[quantity.factor], _expression(quantity, page.spec)
+        body.append(f"now = {now}")
         if quantity.memory == "average":
-            body.append(f'{name} = memory.get("{name}", now)')
-            body.append(f"{name} += {share} * (now - {name})")
+            body += [f'{name} = memory.get("{name}", now)', f"{name} += {share} * (now - {name})"]
         else:
-            step = f'now - memory.get("before_{name}", now)'
-            body.append(f"step = {step}")
+            body.append(f'step = now - memory.get("before_{name}", now)')
             if quantity.kind == "angle":
                 body.append("step = math.remainder(step, math.tau)")
             body.append(f'{name} = memory.get("{name}", 0.0)')
@@ -174,8 +173,7 @@ def _state(page: _Page) -> list[str]:
         body.append(f'memory["{name}"] = {name}')
     body.append(_returned([page.names[i] for i, _ in quantities]))
     arguments = ["observation", "memory", *(constant.name for constant in page.constants[first:])]
-    says = "Return changes since the last decision and averages, both smoothed."
-    page.functions.append(_function("remember", arguments, says, body))
+    page.functions.append(_function("remember", arguments, SAYS["remember"], body))
     return [f"kept = {_listed('remember', arguments)}"]
 
 
@@ -190,8 +188,7 @@ def _synergies(page: _Page) -> list[str]:
         body += _sum(page, name, synergy, f"{name}_share", name.replace("_", " "))
     body.append(_returned(page.names[len(law.quantities) :]))
     arguments = [*_inputs(page), *(constant.name for constant in page.constants[first:])]
-    says = "Add up what is seen into a few numbers, of which all controls are made."
-    page.functions.append(_function("combine", arguments, says, body))
+    page.functions.append(_function("combine", arguments, SAYS["combine"], body))
     return [f"synergies = {_listed('combine', arguments)}"]
 
 
@@ -248,7 +245,7 @@ def _scaled(control: str, low: float, high: float) -> str:
 def _returned(parts: Sequence[str]) -> str:
     line = f"return [{', '.join(parts)}]"
     return (
-        line if len(line) + 4 <= WIDTH else "\n".join(["return [", *(f"    {part}," for part in parts), "]"])
+        line if len(line) + 4 <= WIDTH else "return [\n" + "".join(f"    {part},\n" for part in parts) + "]"
     )
 
 
@@ -291,9 +288,9 @@ def _node(constant: _Constant) -> str:
 def _act(before: list[str], calls: list[str], keeps: bool) -> str:
     lines = ["def act(observation, memory):", '    """Return the next action."""']
     lines += [f"    {_indented(line)}" for line in before]
-    action = _indented(calls[-1])
-    if len(calls) > 1:
-        near, hold, _ = (_indented(call) for call in calls)
+    *choice, action = (_indented(call) for call in calls)
+    if choice:
+        near, hold = choice
         lines += [f"    near = {near}", f"    held = {hold}", f"    moved = {action}"]
         action = "choose(near, held, moved)"
     if keeps:
@@ -396,10 +393,8 @@ def _meaning(quantity: Quantity, spec: TaskSpec) -> str:
     name = _name_of(index, fields)
     unit = f", {field.unit}" if field.unit else ""
     number = f"{name} ({field.meaning}{unit})" if field.meaning else f"{name}{unit}"
-    base = {
-        "number": number,
-        "angle": f"the angle of {number}",
-        "difference": f"{number} less {_name_of(quantity.other, spec.observation) if quantity.other >= 0 else ''}",
-        "action": f"the last {number}",
-    }[quantity.kind]
+    base = {"number": number, "angle": f"the angle of {number}", "action": f"the last {number}"}.get(
+        quantity.kind, ""
+    )
+    base = base or f"{number} less {_name_of(quantity.other, spec.observation)}"
     return {"": base, "change": f"the change of {base}", "average": f"the average of {base}"}[quantity.memory]
