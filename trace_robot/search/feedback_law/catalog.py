@@ -39,7 +39,7 @@ def structures(features: Features, actions: int) -> list[AnyStructure]:
 
 
 def left_out(features: Features, actions: int) -> str:
-    """Return a sentence on the structures with too many numbers, "" where there are none.
+    """Return a sentence on the structures with too many numbers, "" without any.
 
     Args:
         features: what the numbers of the observation are.
@@ -81,9 +81,9 @@ def _every(features: Features, actions: int) -> list[AnyStructure]:
 
 
 def _of_errors(features: Features, actions: int) -> list[AnyStructure]:
-    """Return feedback of the difference of two parts, such as a target and what must be there, and of its rate.
+    """Return proportional-derivative feedback of the difference of two parts.
 
-    The sparse ones, for each pair of parts, treat all axes alike, or move each by a control of its own.
+    The sparse ones, for each pair of parts, treat all axes alike, or move each by a single control.
     """
     table = _Table(features)
     every: list[AnyStructure] = []
@@ -107,7 +107,7 @@ def _of_errors(features: Features, actions: int) -> list[AnyStructure]:
 
 
 def _of_changes(features: Features, actions: int) -> Structure:
-    """Return linear feedback with the changes of what has no rate, and with each control's own last action."""
+    """Return linear feedback with changes, where rates are not seen, and last actions."""
     table = _Table(features)
     paired = {i for pair in features.pairs for i in pair}
     changes = [
@@ -126,7 +126,7 @@ def _of_changes(features: Features, actions: int) -> Structure:
 
 
 def _low_rank(features: Features, actions: int) -> list[AnyStructure]:
-    """Return linear feedback of low rank of all numbers that move, and of random groups of them."""
+    """Return linear feedback of low rank, and of random groups of numbers."""
     moving = [i for i in features.numbers if i not in features.still] or list(features.numbers)
     quantities = tuple(Quantity("number", i) for i in moving)
     means = tuple(features.means.get(i, 0.0) for i in moving)

@@ -1,4 +1,4 @@
-"""Evaluation of laws: episodes to ask for, how scores compare, finalists, and restarts of CMA-ES."""
+"""Evaluation of laws: episodes to ask for, finalists, and restarts of CMA-ES."""
 
 from __future__ import annotations
 

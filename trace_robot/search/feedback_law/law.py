@@ -129,7 +129,7 @@ class FeedbackLaw:
 
     @property
     def sums(self) -> tuple[Sum, ...]:
-        """All sums in their order: synergies, outer and inner feedback, switching function."""
+        """All sums in order: synergies, outer and inner feedback, switching function."""
         sums = [*self.synergies, *self.outer.controls, self.outer.energy_gain]
         if self.inner is not None:
             sums += [*self.inner.controls, self.inner.energy_gain, self.switching_function]

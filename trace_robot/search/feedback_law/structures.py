@@ -147,7 +147,7 @@ def rounded(number: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SharedAxes:
-    """Feedback of vectors, such as an error and its rate, whose axes are treated alike.
+    """Proportional-derivative feedback of vectors whose axes are treated alike.
 
     Gain of axis k of vector v in control j: ``mixing[j, k] * times[v]``, of which ``times[0]`` is 1. So an error of
     which it is unknown which control moves which axis, and which way, takes few numbers. The vector of numbers:
@@ -238,7 +238,7 @@ class SharedAxes:
 
 @dataclass(frozen=True, slots=True)
 class LowRank(_Began):
-    """Linear feedback of low rank: all numbers count for all controls, by way of a few sums of them.
+    """Linear feedback of low rank: gains on a few sums of all numbers.
 
     A number counts less its mean and in units of its spread (as in augmented random search, Mania et al.,
     arXiv:1803.07055, version V2). The vector of numbers: gains of each control on the synergies, an offset of each

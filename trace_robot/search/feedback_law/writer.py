@@ -150,7 +150,7 @@ def _switch(page: _Page, function: Sum) -> str:
 
 
 def _state(page: _Page) -> list[str]:
-    """Write the function of what is kept between decisions, return the assignment of its call."""
+    """Write the function of low-pass filters and return the assignment of its call."""
     quantities = [(i, quantity) for i, quantity in enumerate(page.law.quantities) if quantity.memory]
     if not quantities:
         return []
@@ -193,7 +193,7 @@ def _synergies(page: _Page) -> list[str]:
 
 
 def _inputs(page: _Page) -> list[str]:
-    """Return the arguments from which a function reads quantities, as far as they are known."""
+    """Return the arguments from which a function reads quantities."""
     takes_action = any(one.kind == "action" and not one.memory for one in page.law.quantities)
     written = "".join(page.functions)
     found = {
