@@ -36,27 +36,55 @@ SPEC = TaskSpec(
     horizon=10,
 )
 QUANTITIES = (*(Quantity("number", i) for i in range(9)), Quantity("angle", 0, 1))
+STATEFUL = (
+    *QUANTITIES[:5],
+    Quantity("difference", 2, 6),
+    Quantity("action", 1),
+    Quantity("number", 4, -1, "change", 0.3),
+    Quantity("angle", 0, 1, "change", 0.7),
+    Quantity("difference", 3, 7, "change"),
+    Quantity("number", 5, -1, "average", 0.3),
+    Quantity("action", 0, -1, "average", 0.5),
+    Quantity("action", 0, -1, "change", 1.0),
+)
 numbers = st.floats(-30, 30).map(lambda number: float(f"{number:.4g}"))
-products = st.lists(st.integers(0, 9), max_size=2).map(lambda found: tuple(sorted(found)))
 
 
 @st.composite
-def sums(draw: st.DrawFn) -> Sum:
+def sums(draw: st.DrawFn, count: int = 10) -> Sum:
+    products = st.lists(st.integers(0, count - 1), max_size=2).map(lambda found: tuple(sorted(found)))
     found = tuple(draw(st.lists(products, max_size=6, unique=True)))
     return Sum(found, tuple(draw(numbers) for _ in found))
 
 
-feedbacks = st.builds(Feedback, controls=st.tuples(sums(), sums()), energy_gain=st.none() | sums())
-plain_laws = st.builds(FeedbackLaw, quantities=st.just(QUANTITIES), outer=feedbacks)
+def feedbacks(count: int = 10) -> st.SearchStrategy[Feedback]:
+    terms = sums(count)
+    return st.builds(Feedback, controls=st.tuples(terms, terms), energy_gain=st.none() | terms)
+
+
+plain_laws = st.builds(FeedbackLaw, quantities=st.just(QUANTITIES), outer=feedbacks())
 switched = st.builds(
     FeedbackLaw,
     st.just(QUANTITIES),
-    feedbacks,
-    inner=feedbacks,
+    feedbacks(),
+    inner=feedbacks(),
     switching_function=sums(),
     hysteresis=st.floats(0, 3).map(abs),
 )
-laws = st.one_of(plain_laws, switched)
+
+
+@st.composite
+def stateful(draw: st.DrawFn) -> FeedbackLaw:
+    """A law of changes, averages and the last action, some with synergies or a switch."""
+    synergies = draw(st.lists(sums(len(STATEFUL)), max_size=2).map(tuple))
+    count = len(STATEFUL) + len(synergies)
+    outer = draw(feedbacks(count))
+    if draw(st.booleans()):
+        return FeedbackLaw(STATEFUL, outer, synergies=synergies)
+    return FeedbackLaw(STATEFUL, outer, draw(feedbacks(count)), draw(sums(count)), 0.5, synergies)
+
+
+laws = st.one_of(plain_laws, switched, stateful())
 PLAIN = FeedbackLaw((Quantity("number", 4),), Feedback((Sum(((0,),), (1.0,)), Sum(((),), (0.5,)))))
 
 
@@ -101,8 +129,8 @@ def box() -> Iterator[Sandbox]:
         yield box
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(switched, st.booleans())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(switched, stateful()), st.booleans())
 def test_written_controller_gives_the_same_actions_in_the_sandbox(
     box: Sandbox, law: FeedbackLaw, traced: bool
 ) -> None:
@@ -123,13 +151,15 @@ def test_written_controller_is_a_policy_with_a_named_bounded_constant_for_each_n
     text = write(law, SPEC)
     places = Policy.from_text(text).places
     constants = [place for place in places if place.kind == "number"]
-    expected = sum(len(each.weights) for each in law.sums) + (law.inner is not None)
+    filters = {quantity.factor for quantity in law.quantities if quantity.memory}
+    expected = sum(len(each.weights) for each in law.sums) + (law.inner is not None) + len(filters)
     assert len(constants) == len({place.name for place in constants}) == expected
     assert all(place.description for place in constants)
     assert all(place.constraint["low"] <= place.value <= place.constraint["high"] for place in constants)
-    assert {place.name for place in places if place.kind == "code"} <= {"steer", "pump", "hold", "is_near"}
+    functions = {"steer", "pump", "hold", "is_near", "remember", "combine"}
+    assert {place.name for place in places if place.kind == "code"} <= functions
     code = [line for line in text.splitlines() if "description=" not in line and ' name="' not in line]
-    assert max(len(line) for line in code) <= 110
+    assert max(len(line) for line in code) <= (110 if law.quantities == QUANTITIES else 160)
 
 
 def test_constants_are_described_by_what_the_environment_says_of_its_fields() -> None:
@@ -163,6 +193,16 @@ def test_a_law_that_is_near_stays_so_until_the_slack_is_used_up() -> None:
         {"law": {**PLAIN.to_data()["law"], "slack": float("nan")}},
         {"law": {**PLAIN.to_data()["law"], "near": PLAIN.to_data()["law"]["usual"]}},
         {"law": {**PLAIN.to_data()["law"], "quantities": []}},
+        {"law": {**PLAIN.to_data()["law"], "synergies": [{"products": [[1]], "weights": [1.0]}]}},
+        *(
+            {
+                "law": {
+                    **PLAIN.to_data()["law"],
+                    "quantities": [{"kind": "number", "index": 4, "other": -1, **more}],
+                }
+            }
+            for more in ({"memory": "sum"}, {"memory": "change", "factor": 0.0}, {"factor": 1.5})
+        ),
         {"law": {**PLAIN.to_data()["law"], "usual": {"pushes": [], "lack": None}}},
     ],
 )

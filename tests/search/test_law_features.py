@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trace_robot.search.feedback_law.law import Features, probe_features
-from trace_robot.search.feedback_law.structures import MOST, structures
+from trace_robot.search.feedback_law.catalog import MOST, left_out, structures
+from trace_robot.search.feedback_law.features import Features, comparable_parts, probe_features
+from trace_robot.search.feedback_law.structures import LowRank
 from trace_robot.spec import Array, Field, TaskSpec
 
 SPEC = TaskSpec(
@@ -118,7 +119,112 @@ def test_an_observation_too_long_for_every_structure_gives_sparse_ones(numbers: 
     assert all(structure.count <= max(MOST, actions) for structure in made)
     assert made == structures(found, actions), "the same ones each time"
     assert len({structure.name for structure in made}) == len(made)
-    used = {q.index for structure in made for q in structure.quantities}
+    used = {q.index for structure in made for q in structure.build(np.ones(structure.count)).quantities}
     assert 0 not in used or numbers == 1, "what never moves is left out"
     law = made[-1].build(np.ones(made[-1].count))
     assert len(law.outer.controls) == actions
+
+
+BALL = TaskSpec(
+    name="ball",
+    instruction="follow",
+    observation=(
+        Field("ball", 0, 2, "m"), Field("target", 2, 4, "m"), Field("tilt", 4, 6, "rad"), Field("a", 6, 7, "m"),
+    ),
+    action=(Field("angles", 0, 2),),
+    observation_size=7,
+    low=(-1.0, -1.0),
+    high=(1.0, 1.0),
+    horizon=50,
+)  # fmt: skip
+
+
+def noisy(seed: int) -> Array:
+    """Return places of a ball and a target, that are seen with so much noise that no speed could be found."""
+    random = np.random.default_rng(seed)
+    return random.standard_normal((50, 7)) + [1.0, 0.0, -2.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_parts_of_one_unit_and_size_are_subtracted_axis_by_axis() -> None:
+    assert comparable_parts(BALL) == (((0, 1), (2, 3)),)
+    unnamed = replace(BALL, observation=tuple(Field(f"o{i}", i, i + 1) for i in range(7)))
+    assert comparable_parts(unnamed) == (), "numbers without a unit are not compared"
+    found = Features.of(BALL, [probe_features(BALL, noisy(seed)) for seed in range(8)])
+    assert found.errors == (((0, 1), (2, 3)),)
+    assert found.unrated == tuple(range(7))
+    assert found.apart[0, 2] == pytest.approx(np.sqrt(9.0 + 2.0), rel=0.1)
+    assert found.steps[0] == pytest.approx(np.sqrt(2.0), rel=0.15)
+    assert found.means[2] == pytest.approx(-2.0, abs=0.2)
+    assert found.spreads[2] == pytest.approx(1.0, rel=0.15)
+
+
+def test_what_has_a_rate_gets_no_changes_and_no_target_that_rests_is_led() -> None:
+    assert features().unrated == ()
+    assert not any("changes" in structure.name for structure in structures(features(), 2))
+    seen = [noisy(seed) for seed in range(8)]
+    for each in seen:
+        each[:, 2:4] = each[0, 2:4]
+    found = Features.of(BALL, [probe_features(BALL, each) for each in seen])
+    law = structures(found, 2)[0].build(np.ones(6))
+    assert {(one.kind, one.memory) for one in law.quantities} == {
+        ("difference", ""),
+        ("difference", "change"),
+    }
+
+
+def test_errors_come_first_and_alike_axes_have_gains_that_are_products() -> None:
+    found = Features.of(BALL, [probe_features(BALL, noisy(seed)) for seed in range(8)])
+    alike, each, full, linear, *_ = structures(found, 2)
+    assert [one.sparse for one in (alike, each, full, linear)] == [True, True, True, False]
+    assert (alike.count, each.count, full.count) == (4 + 2 + 1, 3 * 2 + 1, 2 * 7 + 1)
+    law = alike.build([0.0, 1.0, -2.0, 0.0, 3.0, 0.5, 0.85])
+    gains = np.array([control.weights for control in law.outer.controls]).reshape(2, 3, 2)
+    assert gains[:, 1] * found.steps[0] == pytest.approx(3.0 * gains[:, 0] * found.apart[0, 2], rel=0.5)
+    assert (gains[0, :, 0] == 0.0).all()
+    assert (gains[1, :, 1] == 0.0).all()
+    assert {one.factor for one in law.quantities if one.memory} == {0.5}
+    drawn = alike.drawn(np.random.default_rng(0), 40)
+    assert ((drawn[:, :4] != 0.0).sum(axis=1) == 2).all(), "an axis for each control"
+    assert {tuple(row) for row in np.sign(drawn[:, :4])} == {
+        tuple(row) for a in (-1.0, 1.0) for b in (-1.0, 1.0) for row in ([a, 0.0, 0.0, b], [0.0, a, b, 0.0])
+    }
+
+
+def test_each_structure_builds_the_same_law_in_other_units() -> None:
+    found = Features.of(BALL, [probe_features(BALL, noisy(seed)) for seed in range(8)])
+    finer = replace(
+        found,
+        sizes={i: 3.0 + i for i in found.sizes},
+        apart=dict.fromkeys(found.apart, 0.2),
+        steps=dict.fromkeys(found.steps, 7.0),
+    )
+    for old, new in zip(structures(found, 2), structures(finer, 2), strict=True):
+        vector = np.random.default_rng(0).standard_normal(old.count)
+        law, again = old.build(vector), new.build(new.vector_of(old, vector))
+        assert law.quantities == again.quantities
+        for before, after in zip(law.sums, again.sums, strict=True):
+            assert before.products == after.products
+            assert after.weights == pytest.approx(before.weights, rel=2e-3)
+
+
+@pytest.mark.parametrize(("numbers", "actions"), [(348, 17), (39, 30), (105, 8)])
+def test_low_rank_gains_take_off_the_mean_and_let_every_number_count(numbers: int, actions: int) -> None:
+    shown = range(numbers)
+    found = Features(
+        dict.fromkeys(shown, 2.0), (), (), (), tuple(shown),
+        means={i: float(i) for i in shown}, spreads={i: 1.0 + i for i in shown},
+    )  # fmt: skip
+    ranked = [one for one in structures(found, actions) if isinstance(one, LowRank)]
+    assert ranked
+    for structure in ranked:
+        law = structure.build(np.random.default_rng(1).standard_normal(structure.count))
+        assert len(law.quantities) == numbers
+        assert len(law.synergies) == structure.rank
+        for synergy in law.synergies:  # at the mean of all numbers it is 0
+            seen = {0: 1.0} | {
+                k + 1: float(law.quantities[product[0]].index)
+                for k, product in enumerate(synergy.products[1:])
+            }
+            terms = [weight * seen[k] for k, weight in enumerate(synergy.weights)]
+            assert abs(sum(terms)) < 2e-3 * np.abs(terms).sum()
+    assert left_out(found, actions).startswith("left out, having more than 160 numbers: linear feedback")

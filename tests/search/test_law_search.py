@@ -16,10 +16,10 @@ import trace_robot.search.feedback_law
 from trace_robot.errors import OrderError, PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.feedback_law import FeedbackLaw
+from trace_robot.search.feedback_law.catalog import structures
 from trace_robot.search.feedback_law.evaluation import POOL, Judge, LawScore
-from trace_robot.search.feedback_law.law import Features
+from trace_robot.search.feedback_law.features import Features
 from trace_robot.search.feedback_law.search import LARGEST, FeedbackLawSearch
-from trace_robot.search.feedback_law.structures import structures
 from trace_robot.spec import Field
 
 Run = Callable[..., list[Candidate]]
@@ -163,8 +163,8 @@ def wide(mass: Any, actions: int, numbers: int) -> Any:
 def test_a_search_whose_every_law_would_be_too_large_races_sparse_ones(
     mass: Any, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trace_robot.search.feedback_law.structures.MOST", 20)
-    monkeypatch.setattr("trace_robot.search.feedback_law.structures.SPARSE", 2)
+    monkeypatch.setattr("trace_robot.search.feedback_law.catalog.MOST", 20)
+    monkeypatch.setattr("trace_robot.search.feedback_law.catalog.SPARSE", 2)
     plant = wide(mass, actions=5, numbers=9)
     search = FeedbackLawSearch(plant.spec, range(POOL), seed=1)
     run(plant, search, rounds=12)  # beyond the first rung, where there was an IndexError

@@ -42,3 +42,13 @@ def test_a_disturbed_law_differs_a_little_in_each_number_and_in_nothing_else() -
         for weight, changed in zip(before.weights, after.weights, strict=True):
             assert weight != changed
             assert abs(changed - weight) < 0.5 * abs(weight)
+
+
+def test_a_synergy_that_no_control_uses_goes_with_the_numbers_that_it_alone_reads() -> None:
+    synergies = (Sum(((0,), (1,)), (1.0, 2.0)), Sum(((2,),), (3.0,)))
+    law = FeedbackLaw(SEEN, Feedback((Sum(((3,), (4,)), (5.0, 6.0)),)), synergies=synergies)
+    plainer = without_terms(law, {4})
+    assert plainer == FeedbackLaw(SEEN[:2], Feedback((Sum(((2,),), (5.0,)),)), synergies=synergies[:1])
+    other = without_terms(law, {0, 3})
+    assert other.quantities == SEEN[2:]
+    assert other.synergies == (Sum(((0,),), (3.0,)),)

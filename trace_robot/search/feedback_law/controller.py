@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.feedback_law.law import KEY, PROBE, Feedback, FeedbackLaw, Sum, check, probe_features
+from trace_robot.search.feedback_law.features import probe_features
+from trace_robot.search.feedback_law.law import KEY, PROBE, Feedback, FeedbackLaw, Quantity, Sum, check
 from trace_robot.search.feedback_law.writer import write
 from trace_robot.spec import Array, TaskSpec
 
@@ -31,16 +32,23 @@ class LawRunner:
     inner: whether the inner feedback was in charge at the last decision.
     """
 
-    __slots__ = ("_angles", "_bounds", "_columns", "_hysteresis", "_inner", "_outer", "_switch", "inner")
+    __slots__ = (
+        "_action", "_angles", "_bounds", "_columns", "_differences", "_filters", "_hysteresis", "_inner", "_outer",
+        "_switch", "_synergies", "_taken", "inner",
+    )  # fmt: skip
     finished = False
 
     def __init__(self, law: FeedbackLaw, spec: TaskSpec) -> None:
         """Begin an episode, or raise PolicyError if the law does not fit."""
         check(law, spec)
-        self._columns = [quantity.index for quantity in law.quantities]
-        self._angles = [
-            (i, quantity.other) for i, quantity in enumerate(law.quantities) if quantity.kind == "angle"
-        ]
+        kinds = list(enumerate(law.quantities))
+        self._columns = [0 if quantity.kind == "action" else quantity.index for quantity in law.quantities]
+        self._angles = [(i, quantity.other) for i, quantity in kinds if quantity.kind == "angle"]
+        self._differences = [(i, quantity.other) for i, quantity in kinds if quantity.kind == "difference"]
+        self._taken = [(i, quantity.index) for i, quantity in kinds if quantity.kind == "action"]
+        self._filters = [(i, _Filter(quantity)) for i, quantity in kinds if quantity.memory]
+        self._synergies = [_terms(synergy) for synergy in law.synergies]
+        self._action = [0.0] * spec.action_size
         self._bounds = [
             ((low + high) / 2, (high - low) / 2) for low, high in zip(spec.low, spec.high, strict=True)
         ]
@@ -56,6 +64,14 @@ class LawRunner:
         numbers = [seen[i] for i in self._columns]
         for i, sine in self._angles:
             numbers[i] = math.atan2(seen[sine], numbers[i])
+        for i, other in self._differences:
+            numbers[i] -= seen[other]
+        for i, place in self._taken:
+            numbers[i] = self._action[place]
+        for i, kept in self._filters:
+            numbers[i] = kept(numbers[i])
+        if self._synergies:
+            numbers += [_value(synergy, numbers) for synergy in self._synergies]
         controls, gain = self._outer
         if self._inner is not None:
             self.inner = _value(self._switch, numbers) > (-self._hysteresis if self.inner else 0.0)
@@ -68,7 +84,35 @@ class LawRunner:
             if factor is not None:
                 unbounded *= factor
             action.append(middle + reach * min(max(unbounded, -1.0), 1.0))
+        self._action = action
         return np.array(action, np.float32)
+
+
+class _Filter:
+    """What is kept of a quantity between decisions, see ``Quantity.memory``."""
+
+    __slots__ = ("_factor", "_is_angle", "_is_change", "_last", "_value")
+
+    def __init__(self, quantity: Quantity) -> None:
+        self._factor = quantity.factor
+        self._is_angle = quantity.kind == "angle"
+        self._is_change = quantity.memory == "change"
+        self._last: float | None = None
+        self._value = 0.0
+
+    def __call__(self, number: float) -> float:
+        """Take the number of this decision and return the change or the average."""
+        if not self._is_change:
+            if self._last is None:
+                self._last = self._value = number
+            self._value += self._factor * (number - self._value)
+            return self._value
+        step = number - (number if self._last is None else self._last)
+        if self._is_angle:
+            step = math.remainder(step, math.tau)
+        self._last = number
+        self._value += self._factor * (step - self._value)
+        return self._value
 
 
 def _compiled(feedback: Feedback) -> tuple[tuple[Compiled, ...], Compiled | None]:

@@ -4,206 +4,59 @@ A law turns the flat observation into an action by sums of products: linear stat
 (Astrom and Furuta, Automatica 36, 2000: feedback times the energy that is missing), and switching between two
 feedbacks with hysteresis.
 
-Which numbers of an observation a law may use, and what they are to one another, is found by system identification from
-probe episodes and not from names, so that it holds for an environment that names nothing. A worker measures one episode
-(``probe_features``), the search puts several together (``Features``).
+A law may have a state for the length of an episode: of a number it may read the change since the last decision or an
+average, both low-pass filtered (an exponentially weighted mean), and the last action.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
-import numpy as np
-
 from trace_robot.errors import PolicyError
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.spec import TaskSpec
 
-NOTES = ("size_", "moves_", "circle_", "rate_")
-ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
-LIKE = 0.95  # correlation of a number with the changes of another from which it may be its rate
-EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
-MOST = 0.6  # share of episodes in which that must hold: in some, little happens
-LEAST = 8  # decisions of an episode that is long enough for a correlation to mean something
-
-
-def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
-    """Return named numbers on what the columns of an episode's observations did.
-
-    Args:
-        spec: the environment, whose fields say which numbers are shown.
-        observations: (T + 1, observation_size), flat.
-
-    Returns:
-        size_I: root mean square. moves_I: 1 if it changed. circle_I_J: 1 if the squares sum to 1 all the time.
-        rate_J_I and rate_J_I_K: where number J goes with the change of number I, or of the angle at I and K, the
-        change for each unit of J.
-    """
-    shown = [index for field in spec.observation for index in range(field.start, field.stop)]
-    numbers: dict[str, float] = {}
-    if not len(observations):
-        return numbers
-    for i in shown:
-        column = observations[:, i]
-        numbers[f"size_{i}"] = float(np.sqrt(np.mean(column * column)))
-        numbers[f"moves_{i}"] = float(np.ptp(column) > 1e-9)
-    moving = [i for i in shown if numbers[f"moves_{i}"]]
-    changes: dict[tuple[int, ...], Array] = {(i,): np.diff(observations[:, i]) for i in moving}
-    squares = observations[:, moving] ** 2
-    for place, i in enumerate(moving):
-        off = np.abs(squares[:, place, None] + squares[:, place + 1 :] - 1.0).max(axis=0)
-        for j in (moving[place + 1 + int(k)] for k in np.flatnonzero(off < ON_CIRCLE)):
-            numbers[f"circle_{i}_{j}"] = 1.0
-            changes[(i, j)] = np.diff(np.unwrap(np.arctan2(observations[:, j], observations[:, i])))
-    if len(observations) > LEAST and moving:
-        keys = list(changes)
-        alike = _alike(np.stack(list(changes.values()), axis=1))
-        for j in moving:
-            middle = (observations[1:, j] + observations[:-1, j]) / 2
-            for places in (keys[int(k)] for k in np.flatnonzero(alike(middle))):
-                if j not in places and abs(slope := _slope(changes[places], middle)) > 0.0:
-                    numbers["_".join(map(str, ("rate", j, *places)))] = slope
-    return numbers
-
-
-def _alike(changes: Array) -> Callable[[Array], Array]:
-    """Return a function that says which changes may correlate with a rate.
-
-    It finds a little more than ``_slope``, which decides.
-    One product of matrices for all of them: pair by pair takes 6 s for 348 numbers (measured).
-
-    Args:
-        changes: (T, count), one a column.
-    """
-    centred = changes - changes.mean(axis=0)
-    sizes = np.sqrt((centred * centred).sum(axis=0))
-
-    def alike(rate: Array) -> Array:
-        rate = rate - rate.mean()
-        likely: Array = np.abs(rate @ centred) > (LIKE - 1e-6) * np.sqrt(rate @ rate) * sizes - 1e-9
-        return likely
-
-    return alike
-
-
-def _slope(change: Array, rate: Array) -> float:
-    """Return the change for each unit of rate, 0 where the two do not correlate."""
-    change, rate = change - change.mean(), rate - rate.mean()
-    size = float(np.sqrt((change @ change) * (rate @ rate)))
-    both = float(change @ rate)
-    return both / float(rate @ rate) if size > 1e-12 and abs(both) > LIKE * size else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What several probe episodes show, by indices of the flat observation.
-
-    sizes: root mean square of each shown number. pairs: (cosine, sine). rates: numbers that say how fast
-    another one, or an angle, changes. still: numbers that stay as they are during an episode, such as goals.
-    rest: all others.
-    """
-
-    sizes: Mapping[int, float]
-    pairs: tuple[tuple[int, int], ...]
-    rates: tuple[int, ...]
-    still: tuple[int, ...]
-    rest: tuple[int, ...]
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """All numbers that a field shows."""
-        return tuple(self.sizes)
-
-    @property
-    def seen(self) -> tuple[int, ...]:
-        """The numbers that say where things are: all but the rates."""
-        return tuple(i for i in self.sizes if i not in self.rates)
-
-    @classmethod
-    def of(cls, spec: TaskSpec, episodes: Sequence[Mapping[str, float]]) -> Features:
-        """Return what holds in several episodes.
-
-        Args:
-            spec: the environment.
-            episodes: what ``probe_features`` gave, of different conditions and controllers: what holds under
-                one controller may be its doing.
-        """
-        shown = [index for field in spec.observation for index in range(field.start, field.stop)]
-        sizes = {i: _size(episode.get(f"size_{i}", 0.0) for episode in episodes) for i in shown}
-        moves = {i for i in shown if any(episode.get(f"moves_{i}") for episode in episodes)}
-        circles = {name for episode in episodes for name in episode if name.startswith("circle_")}
-        near = sorted((int(i), int(j)) for _, i, j in (name.split("_") for name in circles))
-        pairs = _disjoint(pair for pair in near if moves.issuperset(pair) and _held(episodes, pair))
-        paired = {i for pair in pairs for i in pair}
-        candidates: dict[int, set[str]] = {}
-        for name in {name for episode in episodes for name in episode if name.startswith("rate_")}:
-            candidates.setdefault(int(name.split("_")[1]), set()).add(name)
-        rates = tuple(
-            j
-            for j in shown
-            if j in candidates and j in moves - paired and _is_rate(episodes, j, pairs, candidates[j])
-        )
-        still = tuple(i for i in shown if i not in moves)
-        rest = tuple(i for i in shown if i not in {*paired, *rates, *still})
-        return cls(sizes, pairs, rates, still, rest)
-
-
-def _size(sizes: Iterable[float]) -> float:
-    """Return the upper quartile of sizes, that of busy episodes, 1 for a constant 0."""
-    return float(np.quantile(list(sizes), 0.75)) or 1.0
-
-
-def _held(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> bool:
-    """Return whether a pair lay on the circle in every episode in which both moved."""
-    i, j = pair
-    moving = [episode for episode in episodes if episode.get(f"moves_{i}") and episode.get(f"moves_{j}")]
-    return len(moving) > 0 and all(episode.get(f"circle_{i}_{j}") for episode in moving)
-
-
-def _disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    disjoint: list[tuple[int, int]] = []
-    for pair in pairs:
-        if not {i for earlier in disjoint for i in earlier} & set(pair):
-            disjoint.append(pair)
-    return tuple(disjoint)
-
-
-def _is_rate(
-    episodes: Sequence[Mapping[str, float]], j: int, pairs: Sequence[tuple[int, int]], names: Iterable[str]
-) -> bool:
-    """Return whether number j, of these names, is mostly the rate of another one."""
-    representative = [episode for episode in episodes if any(name.startswith("rate_") for name in episode)]
-    circles = {str(i) for pair in pairs for i in pair}
-    angles = {"_".join(map(str, ("rate", j, *pair))) for pair in pairs}
-    for name in sorted(names):
-        slopes = np.array([episode[name] for episode in representative if name in episode])
-        # A cosine or sine alone is no place: its change goes with the rate up to a factor that turns with the angle.
-        plain = not circles & set(name.split("_")[2:]) and slopes.mean() > 0
-        even = slopes.std() < EVEN * abs(slopes.mean())
-        if len(slopes) > MOST * len(representative) and even and (plain or name in angles):
-            return True
-    return False
-
-
-Kind = Literal["number", "angle"]
+Kind = Literal["number", "angle", "difference", "action"]
+Memory = Literal["", "change", "average"]
 Product = tuple[int, ...]
 KEY = "law"
-PROBE = "look"  # a second key beside it, where episodes of the law are probes: see ``probe_features``
+PROBE = (
+    "look"  # a second key beside it, where episodes of the law are probes: see ``features.probe_features``
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number read from the flat observation.
+    """A number read from the flat observation, or kept since the last decision.
 
     kind "number": the one at ``index``. kind "angle": the angle in radians, -pi to pi, whose cosine stands at
-    ``index`` and whose sine at ``other``.
+    ``index`` and whose sine at ``other``. kind "difference": the number at ``index`` less the one at ``other``.
+    kind "action": number ``index`` of the last action, 0 at first.
+
+    memory "change": of that, the change since the last decision, 0 at first; an angle changes the short way round.
+    memory "average": its average. Both move by the share ``factor``, above 0 and at most 1, of the way from the old
+    value to the new one at each decision: a low-pass filter, which 1 switches off.
     """
 
     kind: Kind
     index: int
     other: int = -1
+    memory: Memory = ""
+    factor: float = 1.0
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Which numbers of the observation it reads."""
+        if self.kind == "action":
+            return ()
+        return (self.index,) if self.kind == "number" else (self.index, self.other)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data, without the filter where there is none."""
+        data: dict[str, Any] = {"kind": self.kind, "index": self.index, "other": self.other}
+        return {**data, "memory": self.memory, "factor": self.factor} if self.memory else data
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +88,9 @@ class FeedbackLaw:
 
     outer: the feedback far from the goal, or everywhere. inner: the one in its place while the sum
     ``switching_function`` is positive, None for none. hysteresis: once switched to inner, it stays so until
-    the function falls below ``-hysteresis``, which avoids chattering.
+    the function falls below ``-hysteresis``, which avoids chattering. synergies: sums of products of quantities,
+    whose values stand behind the quantities: product ``len(quantities) + k`` has the value of ``synergies[k]``. They
+    make gains of low rank, where every number counts for every control.
     """
 
     quantities: tuple[Quantity, ...]
@@ -243,18 +98,20 @@ class FeedbackLaw:
     inner: Feedback | None = None
     switching_function: Sum | None = None
     hysteresis: float = 0.0
+    synergies: tuple[Sum, ...] = ()
 
     def to_data(self) -> dict[str, Any]:
         """Return JSON-able data, under stored names: journals hold its hash."""
-        return {
-            KEY: {
-                "quantities": tuple(asdict(quantity) for quantity in self.quantities),
-                "usual": _feedback_to_data(self.outer),
-                "near": None if self.inner is None else _feedback_to_data(self.inner),
-                "nearness": None if self.switching_function is None else asdict(self.switching_function),
-                "slack": self.hysteresis,
-            }
+        data: dict[str, Any] = {
+            "quantities": tuple(quantity.to_data() for quantity in self.quantities),
+            "usual": _feedback_to_data(self.outer),
+            "near": None if self.inner is None else _feedback_to_data(self.inner),
+            "nearness": None if self.switching_function is None else asdict(self.switching_function),
+            "slack": self.hysteresis,
         }
+        if self.synergies:  # no key without them: journals hold the hash of laws that had none
+            data["synergies"] = tuple(asdict(synergy) for synergy in self.synergies)
+        return {KEY: data}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> FeedbackLaw:
@@ -272,8 +129,8 @@ class FeedbackLaw:
 
     @property
     def sums(self) -> tuple[Sum, ...]:
-        """All sums in their order: outer feedback, inner feedback, switching function."""
-        sums = [*self.outer.controls, self.outer.energy_gain]
+        """All sums in order: synergies, outer and inner feedback, switching function."""
+        sums = [*self.synergies, *self.outer.controls, self.outer.energy_gain]
         if self.inner is not None:
             sums += [*self.inner.controls, self.inner.energy_gain, self.switching_function]
         return tuple(total for total in sums if total is not None)
@@ -297,11 +154,14 @@ def check(law: FeedbackLaw, spec: TaskSpec) -> None:
             )
     shown = {index for field in spec.observation for index in range(field.start, field.stop)}
     for quantity in law.quantities:
-        indices = (quantity.index,) if quantity.kind == "number" else (quantity.index, quantity.other)
-        unknown = sorted(set(indices) - shown)
+        unknown = sorted(set(quantity.indices) - shown)
         if unknown:
             raise PolicyError(
                 f"no field of {spec.name!r} shows observation {unknown[0]}, which the law reads"
+            )
+        if quantity.kind == "action" and not 0 <= quantity.index < spec.action_size:
+            raise PolicyError(
+                f"the action of {spec.name!r} has {spec.action_size} numbers, the law reads number {quantity.index}"
             )
 
 
@@ -315,22 +175,29 @@ def _feedback_to_data(feedback: Feedback) -> dict[str, Any]:
 
 def _law(data: Mapping[str, Any]) -> FeedbackLaw:
     quantities = tuple(_quantity(quantity) for quantity in data["quantities"])
+    synergies = tuple(_sum(synergy, len(quantities)) for synergy in data.get("synergies", ()))
+    count = len(quantities) + len(synergies)
     inner, switch = data["near"], data["nearness"]
     if (inner is None) != (switch is None):
         raise ValueError("near and nearness must both be there or neither")
     return FeedbackLaw(
         quantities,
-        _feedback(data["usual"], len(quantities)),
-        None if inner is None else _feedback(inner, len(quantities)),
-        None if switch is None else _sum(switch, len(quantities)),
+        _feedback(data["usual"], count),
+        None if inner is None else _feedback(inner, count),
+        None if switch is None else _sum(switch, count),
         _finite(data["slack"]),
+        synergies,
     )
 
 
 def _quantity(data: Mapping[str, Any]) -> Quantity:
-    if data["kind"] not in get_args(Kind):
-        raise ValueError(f"kind {data['kind']!r}")
-    return Quantity(cast(Kind, data["kind"]), int(data["index"]), int(data["other"]))
+    memory, factor = data.get("memory", ""), _finite(data.get("factor", 1.0))
+    if data["kind"] not in get_args(Kind) or memory not in get_args(Memory):
+        raise ValueError(f"kind {data['kind']!r}, memory {memory!r}")
+    if not 0.0 < factor <= 1.0:
+        raise ValueError(f"factor {factor!r}")
+    kind = cast(Kind, data["kind"])
+    return Quantity(kind, int(data["index"]), int(data["other"]), cast(Memory, memory), factor)
 
 
 def _feedback(data: Mapping[str, Any], quantities: int) -> Feedback:

@@ -13,10 +13,17 @@ import numpy as np
 from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
-from trace_robot.search.feedback_law.evaluation import POOL, LawEvaluation, LawFinalist, LawFinalists
-from trace_robot.search.feedback_law.law import NOTES, Features, Feedback, FeedbackLaw, Quantity, Sum
-from trace_robot.search.feedback_law.restart import CmaRestart
-from trace_robot.search.feedback_law.structures import Structure, rounded, structures
+from trace_robot.search.feedback_law.catalog import left_out, structures
+from trace_robot.search.feedback_law.evaluation import (
+    POOL,
+    CmaRestart,
+    LawEvaluation,
+    LawFinalist,
+    LawFinalists,
+)
+from trace_robot.search.feedback_law.features import NOTES, Features
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Quantity, Sum
+from trace_robot.search.feedback_law.structures import AnyStructure, rounded
 from trace_robot.spec import TaskSpec
 
 RUNGS = (8, 10, 20, 30)  # generations up to each rung of a race; the last number for all further ones
@@ -64,6 +71,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         self.evaluation = LawEvaluation(spec.return_threshold)
         self.finalists = LawFinalists(self.evaluation, self.seeds, self.random)
         self.solution: LawFinalist | None = None
+        self.left_out = ""
         super().__init__()
 
     @classmethod
@@ -121,23 +129,30 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         return self._rank(standing) > self._rank(known)
 
     def _candidate(self, champion: LawFinalist) -> Candidate:
-        return Candidate(champion.number, None, {}, champion.name, "search", champion.law.to_data())
+        note = f"{champion.name} ({self.left_out})" if self.left_out else champion.name
+        return Candidate(champion.number, None, {}, note, "search", champion.law.to_data())
 
     def _search(self) -> Steps[None]:
         features = yield from self._identify()
         every = structures(features, self.spec.action_size)
-        restarts = [
-            restart
-            for structure in every
-            if not structure.plainer
-            for restart in (
-                CmaRestart(structure, self._seed(), np.zeros(structure.count)),
-                CmaRestart(structure, self._seed()),
-            )
-        ]
-        ranked = yield from self._rung(restarts, 1, 0)
-        if self.solution is not None:
-            return
+        self.left_out = left_out(features, self.spec.action_size)
+        restarts = []
+        # The sparse ones alone at first: they cost little, and where one of them solves the task all else is spared.
+        for sparse in (True, False):
+            begun = [
+                restart
+                for structure in every
+                if structure.sparse == sparse and not structure.plainer
+                for restart in (
+                    CmaRestart(structure, self._seed(), structure.plain_start),
+                    CmaRestart(structure, self._seed()),
+                )
+            ]
+            if begun:
+                restarts += yield from self._rung(begun, 1, 0)
+            if self.solution is not None:
+                return
+        ranked = sorted(restarts, key=lambda restart: restart.value, reverse=True)
         every = yield from self._remeasured(features)
         restarts = self._rescaled(ranked, every) + self._richer(every)
         for race in count(1):
@@ -168,7 +183,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         scores = yield from self.evaluation.run(laws, self.seeds[:2], note, probe=True)
         return Features.of(self.spec, [notes for score in scores for notes in _notes(score.details)])
 
-    def _remeasured(self, features: Features) -> Steps[list[Structure]]:
+    def _remeasured(self, features: Features) -> Steps[list[AnyStructure]]:
         """Return the structures with the sizes that numbers have under the best laws.
 
         They are larger under random controls: what is near a goal stays small.
@@ -208,8 +223,9 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         )
         self._part_is_over()
         yield from self._settle()
-        order = sorted(range(len(restarts)), key=lambda k: self.finalists.value(entered[k]), reverse=True)
-        return [restarts[k] for k in order]
+        for restart, finalist in zip(restarts, entered, strict=True):
+            restart.value = self.finalists.value(finalist)
+        return sorted(restarts, key=lambda restart: restart.value, reverse=True)
 
     def _kept(self, ranked: list[CmaRestart], rung: int) -> list[CmaRestart]:
         """Return the restarts that go on, not all of the same structure."""
@@ -220,7 +236,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
                 kept.append(restart)
         return kept
 
-    def _rescaled(self, ranked: list[CmaRestart], every: Sequence[Structure]) -> list[CmaRestart]:
+    def _rescaled(self, ranked: list[CmaRestart], every: Sequence[AnyStructure]) -> list[CmaRestart]:
         """Return the better restart of each structure, begun again in its new units."""
         by_name = {structure.name: structure for structure in every}
         better = {
@@ -237,7 +253,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
             for name, restart in better.items()
         ]
 
-    def _richer(self, every: Sequence[Structure]) -> list[CmaRestart]:
+    def _richer(self, every: Sequence[AnyStructure]) -> list[CmaRestart]:
         """Return restarts of structures with a switch.
 
         One begins with what the plainer structure has found, the others from nothing: alone, one in three ended
@@ -255,7 +271,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
             restarts += [CmaRestart(structure, self._seed(), nothing.copy()) for _ in range(STARTS - 1)]
         return restarts
 
-    def _from_best(self, every: Sequence[Structure]) -> list[CmaRestart]:
+    def _from_best(self, every: Sequence[AnyStructure]) -> list[CmaRestart]:
         """Return a restart that begins near the best law."""
         best = self.finalists.ranked[0]
         return [
@@ -264,7 +280,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
             if structure.name == best.name and best.structure is not None and best.vector is not None
         ]
 
-    def _from_nothing(self, every: Sequence[Structure]) -> list[CmaRestart]:
+    def _from_nothing(self, every: Sequence[AnyStructure]) -> list[CmaRestart]:
         """Return restarts of the structures of the best laws that begin anywhere."""
         names = list(dict.fromkeys(finalist.name for finalist in self.finalists.ranked))[:2]
         return [

@@ -1,36 +1,63 @@
-"""Structures of laws, from simple to rich, and the simplification of a law.
+"""Structures of laws, and the simplification of a law.
 
 A structure maps a vector of numbers near 1 to a law, so that CMA-ES can begin with one step size for all of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations_with_replacement
+from typing import Any, ClassVar
 
 import numpy as np
 
-from trace_robot.search.feedback_law.law import Features, Feedback, FeedbackLaw, Product, Quantity, Sum
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum
 from trace_robot.spec import Array
 
 Products = tuple[Product, ...]
 Term = tuple[str, int, tuple[Quantity, ...]]  # of which block, its place, and the product
-MOST = (
-    160  # numbers to tune at most: CMA-ES keeps a matrix of their squares, and needs generations to fill it
-)
-SPARSE = 6  # choices of numbers, where an observation is too long for all of them
-SWITCHED = ", another near"
+WIDE = 2.0  # spread of vectors drawn at random, in sizes of a term
+FILTER = -0.85  # log odds of the share of a low-pass filter at first: 0.3
+LEAST_SHARE = 0.02  # of a low-pass filter
 NOISE = 0.1  # disturbance of each number of a law, as a share of it
 
 
+class _Began:
+    """How the tuning of most structures begins."""
+
+    __slots__ = ()
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        raise NotImplementedError
+
+    @property
+    def plain_start(self) -> Array | None:
+        """Where tuning begins if it does not begin at random: doing nothing."""
+        return np.zeros(self.count)
+
+    def drawn(self, random: np.random.Generator, count: int) -> Array:
+        """Return vectors to begin with, (count, self.count), of very different sizes.
+
+        Args:
+            random: gives the numbers.
+            count: how many vectors.
+        """
+        wide: Array = WIDE * random.standard_normal((count, self.count))
+        return wide * 10.0 ** random.uniform(-0.5, 0.5, (count, 1))
+
+
 @dataclass(frozen=True, slots=True)
-class Structure:
+class Structure(_Began):
     """A law without its numbers.
 
     controls, energy_gain: the products of the outer feedback. inner_controls: those of the one that takes its
     place where the sum of ``switch`` is positive. Without ``energy_gain`` or ``switch`` there is none. sizes: of
     each quantity, by which weights are scaled. plainer: the name of the structure of the outer feedback alone.
+    own: further products of the outer feedback, other ones for each control. sparse: whether it is tried before the
+    others. Where a quantity is filtered, one more number is the log odds of the share of all filters.
     """
 
     name: str
@@ -42,17 +69,25 @@ class Structure:
     inner_controls: Products = ()
     switch: Products = ()
     plainer: str = ""
+    own: tuple[Products, ...] = ()
+    sparse: bool = False
     _blocks: tuple[tuple[str, Products], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        blocks = [("outer", self.controls)] * self.actions + [("gain", self.energy_gain)]
+        own = self.own or ((),) * self.actions
+        blocks = [("outer", self.controls + each) for each in own] + [("gain", self.energy_gain)]
         blocks += [("inner", self.inner_controls)] * self.actions + [("switch", self.switch)]
         object.__setattr__(self, "_blocks", tuple((kind, block) for kind, block in blocks if block))
 
     @property
     def count(self) -> int:
         """How many numbers it has."""
-        return sum(len(block) for _, block in self._blocks) + bool(self.switch)
+        return sum(len(block) for _, block in self._blocks) + bool(self.switch) + self.filtered
+
+    @property
+    def filtered(self) -> bool:
+        """Whether it has a low-pass filter."""
+        return any(quantity.memory for quantity in self.quantities)
 
     def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
         """Return the law of ``vector``, (count,), in units that make terms 1 in size."""
@@ -60,18 +95,23 @@ class Structure:
         place = 0
         for kind, products in self._blocks:
             weights = tuple(
-                rounded(float(vector[place + k]) / self._size(product)) for k, product in enumerate(products)
+                rounded(float(vector[place + k]) / self.size_of(product))
+                for k, product in enumerate(products)
             )
             sums[kind].append(Sum(products, weights))
             place += len(products)
         outer = Feedback(tuple(sums["outer"]), sums["gain"][0] if self.energy_gain else None)
+        quantities = self.quantities
+        if self.filtered:
+            share = max(rounded(1.0 / (1.0 + math.exp(-max(vector[-1] + FILTER, -50.0)))), LEAST_SHARE)
+            quantities = tuple(replace(one, factor=share) if one.memory else one for one in quantities)
         if not self.switch:
-            return FeedbackLaw(self.quantities, outer)
+            return FeedbackLaw(quantities, outer)
         hysteresis = rounded(abs(float(vector[place])))
         inner = Feedback(tuple(sums["inner"]))
-        return FeedbackLaw(self.quantities, outer, inner, sums["switch"][0], hysteresis)
+        return FeedbackLaw(quantities, outer, inner, sums["switch"][0], hysteresis)
 
-    def vector_of(self, other: Structure, vector: Array) -> Array:
+    def vector_of(self, other: Any, vector: Array) -> Array:
         """Return the vector that builds the same law with this structure.
 
         Args:
@@ -84,13 +124,16 @@ class Structure:
     def _terms(self) -> list[tuple[Term, float]]:
         """Return for each number what it is a weight of, and how large that is."""
         terms: list[tuple[Term, float]] = [
-            ((kind, place, tuple(self.quantities[i] for i in product)), self._size(product))
+            ((kind, place, tuple(self.quantities[i] for i in product)), self.size_of(product))
             for place, (kind, products) in enumerate(self._blocks)
             for product in products
         ]
-        return [*terms, (("hysteresis", 0, ()), 1.0)] if self.switch else terms
+        if self.switch:
+            terms.append((("hysteresis", 0, ()), 1.0))
+        return [*terms, (("filter", 0, ()), 1.0)] if self.filtered else terms
 
-    def _size(self, product: Product) -> float:
+    def size_of(self, product: Product) -> float:
+        """Return how large a product of quantities is."""
         size = 1.0
         for i in product:
             size *= self.sizes[i]
@@ -102,127 +145,159 @@ def rounded(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-def structures(features: Features, actions: int) -> list[Structure]:
-    """Return the structures worth trying, simple ones first.
+@dataclass(frozen=True, slots=True)
+class SharedAxes:
+    """Proportional-derivative feedback of vectors whose axes are treated alike.
 
-    There is at least one: where each would have more numbers than CMA-ES can tune, sparse ones take their place.
+    Gain of axis k of vector v in control j: ``mixing[j, k] * times[v]``, of which ``times[0]`` is 1. So an error of
+    which it is unknown which control moves which axis, and which way, takes few numbers. The vector of numbers:
+    the mixing row by row, the times, and what filters take.
 
-    Args:
-        features: what the numbers of the observation are.
-        actions: how many numbers the action has.
+    dense: the structure with a gain for each, whose products are the axes of the first vector, then of the next.
+    axes: of each vector.
     """
-    table = _Table(features)
-    raw = table.single(features.numbers)
-    rates, seen = table.single(features.rates), table.single(features.seen)
-    # A long observation has millions of products, and no structure with more than MOST is tried.
-    few = len(rates) ** 2 <= 2 * MOST
-    squares = tuple(a + b for a, b in combinations_with_replacement(rates, 2)) if few else ()
-    every = [table.structure("linear feedback", actions, ((), *raw))]
-    if features.pairs:
-        angles = tuple((table.angle(pair),) for pair in features.pairs)
-        others = table.single((*features.rest, *features.rates, *features.still))
-        every.append(table.structure("linear feedback of angles", actions, ((), *angles, *others)))
-    seen_again = (*features.still, *(i for pair in features.pairs for i in pair))
-    if 0 < len(features.rest) * len(seen_again) <= MOST:
-        turned = table.crossed(features.rest, seen_again)
-        products = (*table.single((*features.rest, *features.rates)), *turned)
-        every.append(table.structure("feedback that turns with what it sees", actions, products))
-    inner, where = ((), *raw), ((), *seen, *squares)
-    if rates and few:
-        energy = ((), *squares, *seen)
-        every.append(table.structure("energy shaping", actions, rates, energy))
-        every.append(table.structure(f"energy shaping{SWITCHED}", actions, rates, energy, inner, where))
-    if few:
-        every.append(table.structure(f"linear feedback{SWITCHED}", actions, ((), *raw), (), inner, where))
-    fitting = [structure for structure in every if structure.count <= MOST]
-    return fitting or _sparse(table, actions)
 
+    dense: Structure
+    axes: int
+    switch: ClassVar[Products] = ()
+    plainer: ClassVar[str] = ""
+    sparse: ClassVar[bool] = True
 
-def _sparse(table: _Table, actions: int) -> list[Structure]:
-    """Return sparse linear feedback: of a few numbers, in several choices.
+    @property
+    def name(self) -> str:
+        """Of the kind of law."""
+        return self.dense.name
 
-    Without knowledge of what matters, the race between them chooses: the first numbers, which are often positions, and
-    others at random, the same ones for the same environment.
-    """
-    features = table.features
-    moving = [i for i in features.numbers if i not in features.still] or list(features.numbers)
-    room = max(0, min(len(moving), MOST // actions - 1))
-    choices = [moving[:room]]
-    if 0 < room < len(moving):
-        generators = (np.random.default_rng(number) for number in range(1, SPARSE))
-        choices += [sorted(one.choice(moving, room, replace=False).tolist()) for one in generators]
-    return [
-        table.structure(
-            f"linear feedback of {room} numbers, choice {k}", actions, ((), *table.single(choice))
-        )
-        for k, choice in enumerate(choices, start=1)
-    ]
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        return self._mixing + self._times + self.dense.filtered
 
+    @property
+    def plain_start(self) -> Array | None:
+        """None: around doing nothing, times have no effect."""
+        return None
 
-class _Table:
-    """Makes structures that hold no quantity that they do not use."""
+    @property
+    def _mixing(self) -> int:
+        return self.dense.actions * self.axes
 
-    def __init__(self, features: Features) -> None:
-        self.features = features
-        self.quantities = [Quantity("number", i) for i in features.numbers]
-        self.sizes = [features.sizes[i] for i in features.numbers]
-        self.places = {i: place for place, i in enumerate(features.numbers)}
+    @property
+    def _times(self) -> int:
+        return len(self.dense.controls) // self.axes - 1
 
-    def single(self, numbers: Sequence[int]) -> Products:
-        """Return a product of one factor for each number."""
-        return tuple((self.places[i],) for i in numbers)
+    def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
+        """Return the law of ``vector``, (count,), in units that make terms 1 in size."""
+        numbers = np.asarray(vector, float)
+        mixing = numbers[: self._mixing].reshape(self.dense.actions, 1, self.axes)
+        times = np.concatenate(([1.0], numbers[self._mixing : self._mixing + self._times]))
+        gains = (mixing * times[:, None]).ravel()
+        return self.dense.build(np.concatenate((gains, numbers[self._mixing + self._times :])))
 
-    def crossed(self, first: Sequence[int], second: Sequence[int]) -> Products:
-        """Return the products of each number with each.
+    def vector_of(self, other: Any, vector: Array) -> Array:
+        """Return the vector that builds the same law with this structure.
 
         Args:
-            first: numbers of the first factor.
-            second: of the second.
+            other: one that differs in its sizes alone.
+            vector: (other.count,).
         """
-        return tuple((self.places[i], self.places[j]) for i in first for j in second)
+        firsts = self.dense.controls[:: self.axes]
+        ratios = np.array([self.dense.size_of(one) / other.dense.size_of(one) for one in firsts])
+        scale = np.concatenate((np.full(self._mixing, ratios[0]), ratios[1:] / ratios[0]))
+        scale = np.pad(scale, (0, self.count - len(scale)), constant_values=1.0)
+        return np.array([number * factor for number, factor in zip(vector, scale, strict=True)])
 
-    def angle(self, pair: tuple[int, int]) -> int:
-        """Add the angle of a cosine and a sine, and return its place."""
-        self.quantities.append(Quantity("angle", *pair))
-        self.sizes.append(1.0)
-        return len(self.quantities) - 1
+    def drawn(self, random: np.random.Generator, count: int) -> Array:
+        """Return vectors to begin with, (count, self.count).
 
-    def structure(
-        self,
-        name: str,
-        actions: int,
-        controls: Products,
-        energy_gain: Products = (),
-        inner_controls: Products = (),
-        switch: Products = (),
-    ) -> Structure:
-        """Return a structure of products of this table.
+        Each control is moved by an axis, either way, and a change of the error counts as damping: of 2 axes a law in 8
+        has the right signs, where one in hundreds has by numbers drawn one by one.
 
         Args:
-            name: of its kind.
-            actions: how many numbers the action has.
-            controls: of the outer feedback.
-            energy_gain: what the controls are multiplied by.
-            inner_controls: of the inner feedback.
-            switch: of the function that switches between the two.
+            random: gives the numbers.
+            count: how many vectors.
         """
-        blocks = (controls, energy_gain, inner_controls, switch)
-        used = sorted({i for block in blocks for product in block for i in product})
-        places = {i: place for place, i in enumerate(used)}
-        controls, energy_gain, inner_controls, switch = (
-            tuple(tuple(places[i] for i in product) for product in block) for block in blocks
+        vectors = np.zeros((count, self.count))
+        times = slice(self._mixing, self._mixing + self._times)
+        damping = [self._is_damping(one) for one in self.dense.controls[self.axes :: self.axes]]
+        for vector in vectors:
+            actions = self.dense.actions
+            order = np.resize(random.permutation(max(self.axes, actions)) % self.axes, actions)
+            mixing = vector[: self._mixing].reshape(actions, self.axes)
+            mixing[np.arange(actions), order] = random.choice((-1.0, 1.0), actions) * 10.0 ** random.uniform(
+                -0.5, 0.7
+            )
+            sizes = 10.0 ** random.uniform(-0.7, 0.7, self._times)
+            vector[times] = np.where(damping, sizes, 0.3 * sizes * random.choice((-1.0, 1.0), self._times))
+        return vectors
+
+    def _is_damping(self, product: Product) -> bool:
+        quantity = self.dense.quantities[product[0]]
+        return (quantity.kind, quantity.memory) == ("difference", "change")
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank(_Began):
+    """Linear feedback of low rank: gains on a few sums of all numbers.
+
+    A number counts less its mean and in units of its spread (as in augmented random search, Mania et al.,
+    arXiv:1803.07055, version V2). The vector of numbers: gains of each control on the synergies, an offset of each
+    control, and, where ``groups`` does not fix them, the shares of each number in the synergies.
+
+    groups: for each quantity the synergy that it belongs to and its sign; empty where the shares are tuned.
+    """
+
+    name: str
+    quantities: tuple[Quantity, ...]
+    means: tuple[float, ...]
+    spreads: tuple[float, ...]
+    actions: int
+    rank: int
+    groups: tuple[tuple[int, float], ...] = ()
+    switch: ClassVar[Products] = ()
+    plainer: ClassVar[str] = ""
+    sparse: ClassVar[bool] = False
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        return self.actions * (self.rank + 1) + (0 if self.groups else self.rank * len(self.quantities))
+
+    def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
+        """Return the law of ``vector``, (count,), in units that make synergies 1 in size."""
+        numbers, seen = np.asarray(vector, float), len(self.quantities)
+        gains = numbers[: self.actions * (self.rank + 1)].reshape(self.actions, self.rank + 1)
+        if self.groups:
+            shares = np.zeros((self.rank, seen))
+            for i, (group, sign) in enumerate(self.groups):
+                shares[group, i] = sign / math.sqrt(sum(group == other for other, _ in self.groups))
+        else:
+            shares = numbers[gains.size :].reshape(self.rank, seen) / math.sqrt(seen)
+        weights = shares / np.asarray(self.spreads)
+        used = tuple(seen + k for k in range(self.rank))
+        return FeedbackLaw(
+            self.quantities,
+            Feedback(tuple(Sum(((), *((k,) for k in used)), tuple(map(rounded, row))) for row in gains)),
+            synergies=tuple(self._synergy(row) for row in weights),
         )
-        return Structure(
-            name,
-            tuple(self.quantities[i] for i in used),
-            tuple(self.sizes[i] for i in used),
-            actions,
-            controls,
-            energy_gain,
-            inner_controls,
-            switch,
-            name.removesuffix(SWITCHED) if switch else "",
-        )
+
+    def vector_of(self, other: Any, vector: Array) -> Array:
+        """Return the vector, whose units are those of the first probes and stay.
+
+        Args:
+            other: the same structure.
+            vector: (count,).
+        """
+        return np.array(vector)
+
+    def _synergy(self, weights: Array) -> Sum:
+        places = [i for i, weight in enumerate(weights) if weight != 0.0]
+        offset = -sum(float(weights[i]) * self.means[i] for i in places)
+        numbers = (offset, *(float(weights[i]) for i in places))
+        return Sum(((), *((i,) for i in places)), tuple(map(rounded, numbers)))
+
+
+AnyStructure = Structure | SharedAxes | LowRank
 
 
 def size(law: FeedbackLaw) -> int:
@@ -251,7 +326,8 @@ def parts(law: FeedbackLaw) -> list[FeedbackLaw]:
     """Return the laws of one feedback alone, and the one without an energy gain."""
     plainer = []
     if law.inner is not None:
-        plainer += [FeedbackLaw(law.quantities, law.outer), FeedbackLaw(law.quantities, law.inner)]
+        alone = replace(law, inner=None, switching_function=None, hysteresis=0.0)
+        plainer += [alone, replace(alone, outer=law.inner)]
     if law.outer.energy_gain is not None:
         plainer.append(replace(law, outer=Feedback(law.outer.controls)))
     return [_without_unused(part) for part in plainer]
@@ -286,14 +362,22 @@ def _multiplied(law: FeedbackLaw) -> FeedbackLaw:
 
 
 def _without_unused(law: FeedbackLaw) -> FeedbackLaw:
-    """Return the law without the quantities that it does not use."""
-    used = sorted({i for total in law.sums for product in total.products for i in product})
-    places = {i: k for k, i in enumerate(used)}
+    """Return the law without the quantities and synergies that it does not use."""
+    count, feedbacks = len(law.quantities), law.sums[len(law.synergies) :]
+    used = _used(feedbacks)
+    synergies = [law.synergies[i - count] for i in used if i >= count]
+    quantities = sorted({i for i in used if i < count} | {*_used(synergies)})
+    places = {i: k for k, i in enumerate([*quantities, *(i for i in used if i >= count)])}
 
     def _moved(total: Sum) -> Sum:
         return Sum(tuple(tuple(places[i] for i in product) for product in total.products), total.weights)
 
-    return replace(_changed(law, _moved), quantities=tuple(law.quantities[i] for i in used))
+    law = replace(law, synergies=tuple(synergies))
+    return replace(_changed(law, _moved), quantities=tuple(law.quantities[i] for i in quantities))
+
+
+def _used(sums: Sequence[Sum]) -> list[int]:
+    return sorted({i for total in sums for product in total.products for i in product})
 
 
 def _changed(law: FeedbackLaw, change: Callable[[Sum], Sum]) -> FeedbackLaw:
@@ -304,6 +388,7 @@ def _changed(law: FeedbackLaw, change: Callable[[Sum], Sum]) -> FeedbackLaw:
         gain = feedback.energy_gain
         return Feedback(controls, None if gain is None else change(gain))
 
+    law = replace(law, synergies=tuple(change(synergy) for synergy in law.synergies))
     outer = _feedback_of(law.outer)
     if law.inner is None or law.switching_function is None:
         return replace(law, outer=outer)

@@ -29,9 +29,18 @@ def choose(near, hold, otherwise):
     """The action of hold while near, else the other one."""
     return hold if near else otherwise
 '''
+KEEP = '''\
+@bundle()
+def keep(action, memory):
+    """Keep the action for the next decision."""
+    memory["action"] = action
+    return action
+'''
 SAYS = {
     "pump": "Push along with the motion while energy is lacking, against it when there is too much.",
     "steer": "Push by what is seen, each number with its gain.",
+    "remember": "Return changes since the last decision and averages, both smoothed.",
+    "combine": "Add up what is seen into a few numbers, of which all controls are made.",
     "hold": "Keep it there: push by what is seen, each number with its gain.",
 }
 
@@ -80,18 +89,24 @@ def write(law: FeedbackLaw, spec: TaskSpec) -> str:
     """
     check(law, spec)
     page = _Page(law, spec, _names(law, spec))
+    before = _state(page) + _synergies(page)
     outer = "pump" if law.outer.energy_gain is not None else "steer"
     calls = [_feedback(page, outer, law.outer, "" if law.inner is None else f"{outer}_")]
     if law.inner is not None and law.switching_function is not None:
         switch = _switch(page, law.switching_function)
         calls = [switch, _feedback(page, "hold", law.inner, "hold_"), *calls]
         page.functions.append(CHOOSE.rstrip())
+    if keeps := any(quantity.kind == "action" for quantity in law.quantities):
+        page.functions.append(KEEP.rstrip())
     title = textwrap.fill(f"Found by search for {spec.name}: {_title(law)}.", WIDTH)
-    angles = any(quantity.kind == "angle" for quantity in law.quantities)
-    imports = ("import math\n\n" if angles else "") + "from trace_robot import Bounds, bundle, node"
+    imports = "import math\n\n" if any(one.kind == "angle" for one in law.quantities) else ""
+    imports += "from trace_robot import Bounds, bundle, node"
     head = f'"""{title}"""\n\n{imports}\n\nCONTROL = "{spec.control}"'
     constants = "\n".join(_node(constant) for constant in page.constants)
-    return "\n\n\n".join([f"{head}\n\n{constants}", CLIP.rstrip(), *page.functions, _act(calls)]) + "\n"
+    return (
+        "\n\n\n".join([f"{head}\n\n{constants}", CLIP.rstrip(), *page.functions, _act(before, calls, keeps)])
+        + "\n"
+    )
 
 
 def _feedback(page: _Page, title: str, feedback: Feedback, prefix: str) -> str:
@@ -112,8 +127,9 @@ def _feedback(page: _Page, title: str, feedback: Feedback, prefix: str) -> str:
         actions.append(_scaled(f"clip({wanted})", spec.low[j], spec.high[j]))
     body.append(f"return [{', '.join(actions)}]")
     taken = [constant.name for constant in page.constants[first:]]
-    page.functions.append(_function(title, ["observation", *taken], SAYS[title], body))
-    return _call(title, ["observation", *taken])
+    arguments = [*_inputs(page), *taken]
+    page.functions.append(_function(title, arguments, SAYS[title], body))
+    return _listed(title, arguments)
 
 
 def _switch(page: _Page, function: Sum) -> str:
@@ -128,13 +144,79 @@ def _switch(page: _Page, function: Sum) -> str:
     ]
     taken = [constant.name for constant in page.constants[first:]]
     says = "Say whether to hold: while nearness is positive, and then until it is clearly negative."
-    page.functions.append(_function("is_near", ["observation", "memory", *taken], says, body))
-    return _call("is_near", ["observation", "memory", *taken])
+    arguments = [*dict.fromkeys([*_inputs(page)[:1], "memory", *_inputs(page)[1:]]), *taken]
+    page.functions.append(_function("is_near", arguments, says, body))
+    return _listed("is_near", arguments)
+
+
+def _state(page: _Page) -> list[str]:
+    """Write the function of low-pass filters and return the assignment of its call."""
+    quantities = [(i, quantity) for i, quantity in enumerate(page.law.quantities) if quantity.memory]
+    if not quantities:
+        return []
+    first, shares, body = len(page.constants), dict[float, str](), []
+    meaning = "share of what is new in what is kept, of a low-pass filter"
+    for i, quantity in quantities:
+        if quantity.factor not in shares:
+            shares[quantity.factor] = page.constant("smoothing", quantity.factor, meaning)
+        name, share, now = page.names[i], shares[quantity.factor], _expression(quantity, page.spec)
+        body.append(f"now = {now}")
+        if quantity.memory == "average":
+            body += [f'{name} = memory.get("{name}", now)', f"{name} += {share} * (now - {name})"]
+        else:
+            body.append(f'step = now - memory.get("before_{name}", now)')
+            if quantity.kind == "angle":
+                body.append("step = math.remainder(step, math.tau)")
+            body.append(f'{name} = memory.get("{name}", 0.0)')
+            body.append(f"{name} += {share} * (step - {name})")
+            body.append(f'memory["before_{name}"] = now')
+        body.append(f'memory["{name}"] = {name}')
+    body.append(_returned([page.names[i] for i, _ in quantities]))
+    arguments = ["observation", "memory", *(constant.name for constant in page.constants[first:])]
+    page.functions.append(_function("remember", arguments, SAYS["remember"], body))
+    return [f"kept = {_listed('remember', arguments)}"]
+
+
+def _synergies(page: _Page) -> list[str]:
+    """Write the function of the synergies, return the assignment of its call."""
+    law, first = page.law, len(page.constants)
+    if not law.synergies:
+        return []
+    body = _readings(page, list(law.synergies))
+    for k, synergy in enumerate(law.synergies):
+        name = page.names[len(law.quantities) + k]
+        body += _sum(page, name, synergy, f"{name}_share", name.replace("_", " "))
+    body.append(_returned(page.names[len(law.quantities) :]))
+    arguments = [*_inputs(page), *(constant.name for constant in page.constants[first:])]
+    page.functions.append(_function("combine", arguments, SAYS["combine"], body))
+    return [f"synergies = {_listed('combine', arguments)}"]
+
+
+def _inputs(page: _Page) -> list[str]:
+    """Return the arguments from which a function reads quantities."""
+    takes_action = any(one.kind == "action" and not one.memory for one in page.law.quantities)
+    written = "".join(page.functions)
+    found = {
+        "memory": takes_action,
+        "kept": "def remember(" in written,
+        "synergies": "def combine(" in written,
+    }
+    return ["observation", *(name for name, there in found.items() if there)]
 
 
 def _readings(page: _Page, sums: list[Sum]) -> list[str]:
-    used = sorted({i for total in sums for product in total.products for i in product})
-    return [f"{page.names[i]} = {_expression(page.law.quantities[i], page.spec)}" for i in used]
+    quantities = page.law.quantities
+    kept = [i for i, quantity in enumerate(quantities) if quantity.memory]
+    readings = []
+    for i in sorted({i for total in sums for product in total.products for i in product}):
+        if i >= len(quantities):
+            source = f"synergies[{i - len(quantities)}]"
+        elif quantities[i].memory:
+            source = f"kept[{kept.index(i)}]"
+        else:
+            source = _expression(quantities[i], page.spec)
+        readings.append(f"{page.names[i]} = {source}")
+    return readings
 
 
 def _sum(page: _Page, target: str, total: Sum, prefix: str, what: str) -> list[str]:
@@ -160,17 +242,20 @@ def _scaled(control: str, low: float, high: float) -> str:
     return scaled if middle == 0.0 else f"{middle!r} + {scaled}"
 
 
+def _returned(parts: Sequence[str]) -> str:
+    line = f"return [{', '.join(parts)}]"
+    return (
+        line if len(line) + 4 <= WIDTH else "return [\n" + "".join(f"    {part},\n" for part in parts) + "]"
+    )
+
+
 def _function(name: str, arguments: list[str], says: str, body: list[str]) -> str:
     lines = [f'"""{says}"""', *body]
-    indented = "\n".join(f"    {line}" for line in lines)
+    indented = textwrap.indent("\n".join(lines), "    ")
     return f"@bundle(trainable=True)\n{_listed(f'def {name}', arguments, ':')}\n{indented}"
 
 
-def _call(name: str, arguments: list[str]) -> str:
-    return _listed(name, arguments, "")
-
-
-def _listed(head: str, arguments: list[str], tail: str) -> str:
+def _listed(head: str, arguments: list[str], tail: str = "") -> str:
     line = f"{head}({', '.join(arguments)}){tail}"
     if len(line) + 14 <= WIDTH:
         return line
@@ -186,25 +271,32 @@ def _listed(head: str, arguments: list[str], tail: str) -> str:
 
 def _node(constant: _Constant) -> str:
     bound = float(f"{ROOM * abs(constant.value):.1g}") or 1.0
-    low = 0.0 if constant.name == "slack" else -bound
+    low, high = -bound, bound
+    if constant.name == "slack":
+        low = 0.0
+    elif constant.name.rstrip("_") == "smoothing":
+        low, high = min(0.01, constant.value), 1.0
     description = json.dumps(constant.description, ensure_ascii=False)
     first = f'    {constant.value!r}, name="{constant.name}", trainable=True,'
-    constraint = f"constraint=Bounds({low!r}, {bound!r}),"
+    constraint = f"constraint=Bounds({low!r}, {high!r}),"
     apart = " " if len(first) + len(constraint) < WIDTH else "\n    "
     return (
         f"{constant.name} = node(\n{first}{apart}{constraint}\n    description={description},\n)  # fmt: skip"
     )
 
 
-def _act(calls: list[str]) -> str:
-    head = 'def act(observation, memory):\n    """Return the next action."""\n'
-    if len(calls) == 1:
-        return f"{head}    return {_indented(calls[0])}"
-    near, hold, otherwise = calls
-    return (
-        f"{head}    near = {_indented(near)}\n    held = {_indented(hold)}\n"
-        f"    moved = {_indented(otherwise)}\n    return choose(near, held, moved)"
-    )
+def _act(before: list[str], calls: list[str], keeps: bool) -> str:
+    lines = ["def act(observation, memory):", '    """Return the next action."""']
+    lines += [f"    {_indented(line)}" for line in before]
+    *choice, action = (_indented(call) for call in calls)
+    if choice:
+        near, hold = choice
+        lines += [f"    near = {near}", f"    held = {hold}", f"    moved = {action}"]
+        action = "choose(near, held, moved)"
+    if keeps:
+        lines.append(f"    action = {action}")
+        action = "keep(action, memory)"
+    return "\n".join([*lines, f"    return {action}"])
 
 
 def _indented(call: str) -> str:
@@ -214,6 +306,7 @@ def _indented(call: str) -> str:
 def _names(law: FeedbackLaw, spec: TaskSpec) -> list[str]:
     """Return a Python name for each quantity of the law, all different."""
     plain = [_name(quantity, spec) for quantity in law.quantities]
+    plain += [f"synergy_{k + 1}" for k in range(len(law.synergies))]
     return [
         f"{name}_{plain[:i].count(name) + 1}" if plain.count(name) > 1 else name
         for i, name in enumerate(plain)
@@ -221,9 +314,13 @@ def _names(law: FeedbackLaw, spec: TaskSpec) -> list[str]:
 
 
 def _expression(quantity: Quantity, spec: TaskSpec) -> str:
-    """Return what reads the quantity from the observation by name."""
+    """Return what reads the quantity from the observation by name, without its filter."""
+    if quantity.kind == "action":
+        return f'memory.get("action", [0.0] * {spec.action_size})[{quantity.index}]'
     if quantity.kind == "angle":
         return f"math.atan2({_seen(quantity.other, spec)}, {_seen(quantity.index, spec)})"
+    if quantity.kind == "difference":
+        return f"{_seen(quantity.index, spec)} - {_seen(quantity.other, spec)}"
     return _seen(quantity.index, spec)
 
 
@@ -238,7 +335,11 @@ def _product_name(factors: Product, names: Sequence[str]) -> str:
 
 def _description(factors: Product, law: FeedbackLaw, spec: TaskSpec) -> str:
     """Return what a product is made of, by what the environment says of its parts."""
-    return " times ".join(_meaning(law.quantities[i], spec) for i in factors)
+    count = len(law.quantities)
+    meanings = (
+        _meaning(law.quantities[i], spec) if i < count else f"synergy {i - count + 1}" for i in factors
+    )
+    return " times ".join(meanings)
 
 
 def _title(law: FeedbackLaw) -> str:
@@ -267,12 +368,18 @@ def _name_of(index: int, fields: Sequence[Field]) -> str:
 
 
 def _name(quantity: Quantity, spec: TaskSpec) -> str:
+    prefix = {"": "", "change": "change_of_", "average": "average_"}[quantity.memory]
+    if quantity.kind == "action":
+        return f"{prefix}last_{_name_of(quantity.index, spec.action)}"
     name = _name_of(quantity.index, spec.observation)
+    if quantity.kind == "difference":
+        return f"{prefix}{name}_from_{_name_of(quantity.other, spec.observation)}"
     if quantity.kind == "number":
-        return name
+        return f"{prefix}{name}"
     # Named by what is left without the sine or cosine, so that it reads as the angle that it is.
     rest = TRIGONOMETRY.sub("", name).strip("_")
-    return rest if "angle" in rest else f"angle_of_{rest}" if rest and not rest.isdigit() else f"angle{rest}"
+    angle = rest if "angle" in rest else f"angle_of_{rest}" if rest and not rest.isdigit() else f"angle{rest}"
+    return f"{prefix}{angle}"
 
 
 def _seen(index: int, spec: TaskSpec) -> str:
@@ -281,8 +388,13 @@ def _seen(index: int, spec: TaskSpec) -> str:
 
 
 def _meaning(quantity: Quantity, spec: TaskSpec) -> str:
-    field, _ = _field_of(quantity.index, spec.observation)
-    name = _name_of(quantity.index, spec.observation)
+    fields, index = (spec.action if quantity.kind == "action" else spec.observation), quantity.index
+    field, _ = _field_of(index, fields)
+    name = _name_of(index, fields)
     unit = f", {field.unit}" if field.unit else ""
     number = f"{name} ({field.meaning}{unit})" if field.meaning else f"{name}{unit}"
-    return number if quantity.kind == "number" else f"the angle of {number}"
+    base = {"number": number, "angle": f"the angle of {number}", "action": f"the last {number}"}.get(
+        quantity.kind, ""
+    )
+    base = base or f"{number} less {_name_of(quantity.other, spec.observation)}"
+    return {"": base, "change": f"the change of {base}", "average": f"the average of {base}"}[quantity.memory]

@@ -1,0 +1,274 @@
+"""The structures of laws worth trying in an environment, from simple to rich."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations_with_replacement
+
+import numpy as np
+
+from trace_robot.search.feedback_law.features import Features, Part
+from trace_robot.search.feedback_law.law import Product, Quantity
+from trace_robot.search.feedback_law.structures import AnyStructure, LowRank, Products, SharedAxes, Structure
+
+LINEAR = "linear feedback"
+RANKS = (1, 2, 4)
+MOST = (
+    160  # numbers to tune at most: CMA-ES keeps a matrix of their squares, and needs generations to fill it
+)
+SPARSE = 6  # choices of numbers, where an observation is too long for all of them
+SWITCHED = ", another near"
+
+
+def structures(features: Features, actions: int) -> list[AnyStructure]:
+    """Return the structures worth trying, simple ones first.
+
+    There is at least one: where linear feedback would have more numbers than CMA-ES can tune, that of low rank and that
+    of a few numbers take its place.
+
+    Args:
+        features: what the numbers of the observation are.
+        actions: how many numbers the action has.
+    """
+    every = _every(features, actions)
+    fitting = [structure for structure in every if structure.count <= MOST]
+    if not any(structure.name == LINEAR for structure in fitting):
+        fitting += [*_low_rank(features, actions), *_sparse(_Table(features), actions)]
+    return fitting
+
+
+def left_out(features: Features, actions: int) -> str:
+    """Return a sentence on the structures with too many numbers, "" without any.
+
+    Args:
+        features: what the numbers of the observation are.
+        actions: how many numbers the action has.
+    """
+    names = [structure.name for structure in _every(features, actions) if structure.count > MOST]
+    return f"left out, having more than {MOST} numbers: {'; '.join(names)}" if names else ""
+
+
+def _every(features: Features, actions: int) -> list[AnyStructure]:
+    """Return all structures that make sense, with however many numbers."""
+    table = _Table(features)
+    raw = table.single(features.numbers)
+    rates, seen = table.single(features.rates), table.single(features.seen)
+    # A long observation has millions of products, and no structure with more than MOST is tried.
+    few = len(rates) ** 2 <= 2 * MOST
+    squares = tuple(a + b for a, b in combinations_with_replacement(rates, 2)) if few else ()
+    every: list[AnyStructure] = [*_of_errors(features, actions)]
+    every.append(table.structure(LINEAR, actions, ((), *raw)))
+    if features.pairs:
+        angles = tuple((table.angle(pair),) for pair in features.pairs)
+        others = table.single((*features.rest, *features.rates, *features.still))
+        every.append(table.structure(f"{LINEAR} of angles", actions, ((), *angles, *others)))
+    seen_again = (*features.still, *(i for pair in features.pairs for i in pair))
+    if 0 < len(features.rest) * len(seen_again) <= MOST:
+        turned = table.crossed(features.rest, seen_again)
+        products = (*table.single((*features.rest, *features.rates)), *turned)
+        every.append(table.structure("feedback that turns with what it sees", actions, products))
+    inner, where = ((), *raw), ((), *seen, *squares)
+    if rates and few:
+        energy = ((), *squares, *seen)
+        every.append(table.structure("energy shaping", actions, rates, energy))
+        every.append(table.structure(f"energy shaping{SWITCHED}", actions, rates, energy, inner, where))
+    if few:
+        every.append(table.structure(f"{LINEAR}{SWITCHED}", actions, ((), *raw), (), inner, where))
+    if features.unrated:
+        every.append(_of_changes(features, actions))
+    return every
+
+
+def _of_errors(features: Features, actions: int) -> list[AnyStructure]:
+    """Return proportional-derivative feedback of the difference of two parts.
+
+    The sparse ones, for each pair of parts, treat all axes alike, or move each by a single control.
+    """
+    table = _Table(features)
+    every: list[AnyStructure] = []
+    whole: dict[Product, None] = {}
+    for number, pair in enumerate(features.errors, start=1):
+        axes, which = len(pair[0]), f", pair {number}" if len(features.errors) > 1 else ""
+        vectors = table.vectors(*pair)
+        products = tuple((i,) for vector in vectors for i in vector)
+        whole.update(dict.fromkeys(products))
+        if axes > 1:
+            dense = table.structure(f"feedback of an error, axes alike{which}", actions, products)
+            every.append(SharedAxes(dense, axes))
+        if axes == actions:
+            own = tuple(tuple((vector[k],) for vector in vectors) for k in range(axes))
+            name = f"feedback of an error, an axis each{which}"
+            every.append(replace(table.structure(name, actions, (), own=own), sparse=True))
+    if whole:
+        dense = table.structure("linear feedback of errors", actions, ((), *whole))
+        every.append(replace(dense, sparse=len(features.errors) == 1))
+    return every
+
+
+def _of_changes(features: Features, actions: int) -> Structure:
+    """Return linear feedback with changes, where rates are not seen, and last actions."""
+    table = _Table(features)
+    paired = {i for pair in features.pairs for i in pair}
+    changes = [
+        table.add(Quantity("number", i, -1, "change"), features.steps.get(i, 1.0))
+        for i in features.unrated
+        if i not in paired
+    ]
+    changes += [
+        table.add(Quantity("angle", *pair, "change"), max(features.steps.get(i, 1.0) for i in pair))
+        for pair in features.pairs
+        if pair[0] in features.unrated
+    ]
+    last = tuple(((table.add(Quantity("action", j), 1.0),),) for j in range(actions))
+    products = ((), *table.single(features.numbers), *((i,) for i in changes))
+    return table.structure(f"{LINEAR} with changes and the last action", actions, products, own=last)
+
+
+def _low_rank(features: Features, actions: int) -> list[AnyStructure]:
+    """Return linear feedback of low rank, and of random groups of numbers."""
+    moving = [i for i in features.numbers if i not in features.still] or list(features.numbers)
+    quantities = tuple(Quantity("number", i) for i in moving)
+    means = tuple(features.means.get(i, 0.0) for i in moving)
+    spreads = tuple(features.spreads.get(i, features.sizes[i]) for i in moving)
+    made = [LowRank(f"{LINEAR} of rank {rank}", quantities, means, spreads, actions, rank) for rank in RANKS]
+    groups = min(MOST // actions - 1, len(moving) - 1)
+    if groups > 0:
+        random = np.random.default_rng(0)  # the same groups each time
+        group = tuple(
+            zip(
+                random.permutation(len(moving)).tolist(),
+                random.choice((-1.0, 1.0), len(moving)).tolist(),
+                strict=True,
+            )
+        )
+        group = tuple((place % groups, sign) for place, sign in group)
+        made.append(
+            LowRank(f"{LINEAR} of {groups} groups", quantities, means, spreads, actions, groups, group)
+        )
+    return [structure for structure in made if structure.count <= MOST]
+
+
+def _sparse(table: _Table, actions: int) -> list[Structure]:
+    """Return sparse linear feedback: of a few numbers, in several choices.
+
+    Without knowledge of what matters, the race between them chooses: the first numbers, which are often positions, and
+    others at random, the same ones for the same environment.
+    """
+    features = table.features
+    moving = [i for i in features.numbers if i not in features.still] or list(features.numbers)
+    room = max(0, min(len(moving), MOST // actions - 1))
+    choices = [moving[:room]]
+    if 0 < room < len(moving):
+        generators = (np.random.default_rng(number) for number in range(1, SPARSE))
+        choices += [sorted(one.choice(moving, room, replace=False).tolist()) for one in generators]
+    return [
+        table.structure(f"{LINEAR} of {room} numbers, choice {k}", actions, ((), *table.single(choice)))
+        for k, choice in enumerate(choices, start=1)
+    ]
+
+
+class _Table:
+    """Makes structures that hold no quantity that they do not use."""
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        self.quantities = [Quantity("number", i) for i in features.numbers]
+        self.sizes = [features.sizes[i] for i in features.numbers]
+        self.places = {i: place for place, i in enumerate(features.numbers)}
+
+    def single(self, numbers: Sequence[int]) -> Products:
+        """Return a product of one factor for each number."""
+        return tuple((self.places[i],) for i in numbers)
+
+    def crossed(self, first: Sequence[int], second: Sequence[int]) -> Products:
+        """Return the products of each number with each.
+
+        Args:
+            first: numbers of the first factor.
+            second: of the second.
+        """
+        return tuple((self.places[i], self.places[j]) for i in first for j in second)
+
+    def add(self, quantity: Quantity, size: float) -> int:
+        """Add a quantity, where it is not there, and return its place.
+
+        Args:
+            quantity: what it is.
+            size: root mean square.
+        """
+        # Not the plain numbers of the observation, which have sizes that differ between axes.
+        if quantity not in self.quantities[len(self.places) :]:
+            self.quantities.append(quantity)
+            self.sizes.append(size or 1.0)
+        return self.quantities.index(quantity, len(self.places))
+
+    def vectors(self, first: Part, second: Part) -> list[tuple[int, ...]]:
+        """Return the places of vectors: an error, its rate, and the rate of what moves.
+
+        Where no part of that size is a rate, changes from one decision to the next take its place. All axes of a vector
+        have the same size.
+
+        Args:
+            first: indices of a part.
+            second: of the one that it is compared with.
+        """
+        features, axes = self.features, len(first)
+        pairs = list(zip(first, second, strict=True))
+        rates = [part for part in features.parts if len(part) == axes and {*part} <= {*features.rates}]
+        error = max(features.apart.get(pair, 1.0) for pair in pairs)
+        found = [tuple(self.add(Quantity("difference", *pair), error) for pair in pairs)]
+        for part in rates:
+            size = max(features.sizes[i] for i in part)
+            found.append(tuple(self.add(Quantity("number", i), size) for i in part))
+        steps = [max(features.steps.get(i, 0.0) for i in part) for part in (first, second)]
+        if not rates:
+            size = max(steps)
+            found.append(tuple(self.add(Quantity("difference", *pair, "change"), size) for pair in pairs))
+        if not rates and min(steps) > 0.0 and not {*first, *second} & {*features.still}:
+            found.append(tuple(self.add(Quantity("number", i, -1, "change"), steps[1]) for i in second))
+        return found
+
+    def angle(self, pair: tuple[int, int]) -> int:
+        """Add the angle of a cosine and a sine, and return its place."""
+        return self.add(Quantity("angle", *pair), 1.0)
+
+    def structure(
+        self,
+        name: str,
+        actions: int,
+        controls: Products,
+        energy_gain: Products = (),
+        inner_controls: Products = (),
+        switch: Products = (),
+        own: tuple[Products, ...] = (),
+    ) -> Structure:
+        """Return a structure of products of this table.
+
+        Args:
+            name: of its kind.
+            actions: how many numbers the action has.
+            controls: of the outer feedback.
+            energy_gain: what the controls are multiplied by.
+            inner_controls: of the inner feedback.
+            switch: of the function that switches between the two.
+            own: of the outer feedback, other ones for each control.
+        """
+        blocks = (controls, energy_gain, inner_controls, switch, *own)
+        used = sorted({i for block in blocks for product in block for i in product})
+        places = {i: place for place, i in enumerate(used)}
+        controls, energy_gain, inner_controls, switch, *own_again = (
+            tuple(tuple(places[i] for i in product) for product in block) for block in blocks
+        )
+        return Structure(
+            name,
+            tuple(self.quantities[i] for i in used),
+            tuple(self.sizes[i] for i in used),
+            actions,
+            controls,
+            energy_gain,
+            inner_controls,
+            switch,
+            name.removesuffix(SWITCHED) if switch else "",
+            tuple(own_again),
+        )
