@@ -12,7 +12,7 @@ from helpers.arms import JOINTS, TWO, JointArm, four_joints, model_of, six_joint
 from trace_robot import Environment, Hand, HandSpec, part
 from trace_robot.env.conformance import space_problems, spec_problems
 from trace_robot.env.declared import DeclaredPlugin
-from trace_robot.env.recording import physics_of
+from trace_robot.env.simulation import physics_of
 from trace_robot.errors import WorkspaceError
 
 from .conftest import Echo, echo, plug

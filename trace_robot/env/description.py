@@ -15,7 +15,7 @@ from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layo
 from trace_robot.env.guard import reset_values, step_values, time_limit
 from trace_robot.env.hands import arm_model
 from trace_robot.env.kinematics import STEPS, ArmTracking
-from trace_robot.env.recording import physics_of
+from trace_robot.env.simulation import physics_of
 from trace_robot.env.tracking import ArmModel, HandTracking, Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError, unknown
 from trace_robot.fault import HANG_SECONDS

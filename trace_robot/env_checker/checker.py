@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import threading
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from trace_robot.child_process import ONE_THREAD, JsonLines, clean_environment, python_command
-from trace_robot.errors import EnvironmentFault
+from trace_robot.errors import EnvironmentFault, TraceRobotError
 
 SILENCE = 30.0  # seconds
 STAGES = {
@@ -212,3 +214,34 @@ def problem(check: str, text: str, field: str = "") -> Finding:
         field: of the plug-in, where one is meant.
     """
     return Finding(check, "problem", text, field, REMEDIES.get(check, ""))
+
+
+def error_text(error: Exception) -> str:
+    """Return an error in one line, with the line of the user's code that raised it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, TraceRobotError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    own = str(Path(__file__).resolve().parents[1])
+    theirs = [frame for frame in frames if not frame.filename.startswith(own)]
+    place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
+def field_of(message: object) -> str:
+    """Return the field of the plug-in that a message is about, if it names one."""
+    words = str(message).replace(":", " ").replace(",", " ").split()
+    known = (
+        "observation",
+        "action",
+        "positions",
+        "position",
+        "horizon",
+        "instruction",
+        "task",
+        "make",
+        "pose",
+        "hands",
+    )
+    found = next((word for word in words if word in known), "")
+    return {"position": "positions", "instruction": "task"}.get(found, found)

@@ -14,7 +14,6 @@ import json
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +25,7 @@ from trace_robot.child_process import private_stdout
 from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
-from trace_robot.env_checker.checker import Finding, problem
+from trace_robot.env_checker.checker import Finding, error_text, field_of, problem
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec
@@ -50,7 +49,7 @@ def main(arguments: list[str]) -> int:
             for message in draft(name, options):
                 send(message)
         except Exception as error:  # whatever an environment does is a finding
-            send(_found(problem("make", _error_text(error))))
+            send(_found(problem("make", error_text(error))))
         return 0
     for message in examination(name, options):
         send(message)
@@ -79,11 +78,11 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
         env = make(name, **options)
         seconds = time.perf_counter() - started
     except Exception as error:  # whatever a plug-in does is a finding
-        yield _found(problem("make", _error_text(error), _field_of(error)))
+        yield _found(problem("make", error_text(error), field_of(error)))
         return
     spec = task_spec_of(env) or spec
     faults = [*spec_problems(spec), *space_problems(spec, env)]
-    yield from (_found(problem("spec", text, _field_of(text))) for text in faults)
+    yield from (_found(problem("spec", text, field_of(text))) for text in faults)
     if faults:
         return
     yield _found(Finding("spec", "good", _words(spec)))
@@ -186,10 +185,10 @@ def _episodes(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
     except TraceRobotError as error:  # random actions may make a simulation unstable
         if str(error).startswith(UNSTABLE):
             return
-        yield _found(problem("values" if "not finite" in str(error) else "step", _error_text(error)))
+        yield _found(problem("values" if "not finite" in str(error) else "step", error_text(error)))
         return
     except Exception as error:
-        yield _found(problem("step", _error_text(error)))
+        yield _found(problem("step", error_text(error)))
         return
     others = ", ".join(sorted(seen - {"success", "steps", SUCCESS_MISSING})) or "none"
     if not declared:
@@ -209,7 +208,7 @@ def _repeats(
         texts = list(run_problems(spec, lambda: make(name, **options), steps=STEPS))
         starts = {_start(make(name, **options), seed) for seed in SEEDS}
     except Exception as error:
-        yield _found(problem("step", _error_text(error)))
+        yield _found(problem("step", error_text(error)))
         return
     yield from (_found(problem("values" if "finite" in text else "seeds", text)) for text in texts)
     if not texts:
@@ -244,7 +243,7 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
         if posed is not env:
             posed.close()
     except Exception as error:
-        yield problem("hands", _error_text(error), "hands")
+        yield problem("hands", error_text(error), "hands")
 
 
 def _positions(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
@@ -253,7 +252,7 @@ def _positions(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
     try:
         yield from map(_found, position_findings(env, spec))
     except Exception as error:  # the stages before it have reported what fails in steps
-        yield _found(Finding("positions", "note", f"they cannot be measured: {_error_text(error)}"))
+        yield _found(Finding("positions", "note", f"they cannot be measured: {error_text(error)}"))
 
 
 def _snapshot(env: Any, spec: TaskSpec) -> Finding:
@@ -269,7 +268,7 @@ def _snapshot(env: Any, spec: TaskSpec) -> Finding:
         env.restore(saved)
         again = _trajectory(env, actions[1:9])
     except Exception as error:
-        return Finding("state", "note", f"its state cannot be saved and restored: {_error_text(error)}")
+        return Finding("state", "note", f"its state cannot be saved and restored: {error_text(error)}")
     if first != again:
         return Finding(
             "state", "note", "its state cannot be saved exactly: a restored episode goes on otherwise"
@@ -343,7 +342,7 @@ def _picture(env: Any, spec: TaskSpec) -> Finding:
         with tempfile.TemporaryDirectory() as folder:
             render_picture([Clip(scene, states)], Path(folder) / "frame.png")
     except Exception as error:  # no picture is no reason not to optimize
-        return Finding("picture", "note", f"it cannot be drawn: {_error_text(error)}", "", _remedy("picture"))
+        return Finding("picture", "note", f"it cannot be drawn: {error_text(error)}", "", _remedy("picture"))
     how = (
         "from recorded states of its model"
         if scene.model_path
@@ -370,39 +369,8 @@ def _attempt(trial: Callable[[], Any]) -> str | None:
     try:
         trial()
     except Exception as error:  # third-party code may raise anything
-        return _error_text(error)
+        return error_text(error)
     return None
-
-
-def _error_text(error: Exception) -> str:
-    """Return an error in one line, with the line of the user's code that raised it."""
-    text = " ".join(str(error).split())
-    if isinstance(error, TraceRobotError):
-        return text
-    frames = traceback.extract_tb(error.__traceback__)
-    own = str(Path(__file__).resolve().parents[1])
-    theirs = [frame for frame in frames if not frame.filename.startswith(own)]
-    place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {text}{place}"
-
-
-def _field_of(message: object) -> str:
-    """Return the field of the plug-in that a message is about, if it names one."""
-    words = str(message).replace(":", " ").replace(",", " ").split()
-    known = (
-        "observation",
-        "action",
-        "positions",
-        "position",
-        "horizon",
-        "instruction",
-        "task",
-        "make",
-        "pose",
-        "hands",
-    )
-    found = next((word for word in words if word in known), "")
-    return {"position": "positions", "instruction": "task"}.get(found, found)
 
 
 def _words(spec: TaskSpec) -> str:

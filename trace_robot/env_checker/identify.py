@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.env.recording import step_seconds
+from trace_robot.env.simulation import step_seconds
 from trace_robot.env_checker.relations import Identified, Sample, relations
 from trace_robot.env_checker.simulator import SimulatedQuantity, Simulator, clipped
 from trace_robot.errors import EnvironmentFault

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trace_robot.env.recording import simulation, step_seconds
+from trace_robot.env.simulation import simulation, step_seconds
 from trace_robot.spec import Array
 
 MOST_BODIES = 128  # of which velocities are computed: a Jacobian for each takes about 5 µs
