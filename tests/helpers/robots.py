@@ -1,4 +1,4 @@
-"""Small robots in MuJoCo for tests of the search: a gantry with a yaw, two hands with a tray, a button with a lamp."""
+"""Small robots in MuJoCo for tests of the search: a gantry, two hands with a tray, a button with a lamp."""
 
 from __future__ import annotations
 
@@ -116,9 +116,11 @@ class Gantry(Robot):
             <geom type="box" size="0.05 0.015 0.01" pos="0 0 0.06" mass="0.3"/>
             <site name="hand" pos="0 0 0"/>
             <body name="left"><joint name="left" type="slide" axis="0 1 0" range="0 0.03" limited="true"
-              damping="5" armature="0.1"/><geom type="box" size="0.012 0.005 0.03" pos="0 0.012 0.015" mass="0.05"/></body>
+              damping="5" armature="0.1"/>
+              <geom type="box" size="0.012 0.005 0.03" pos="0 0.012 0.015" mass="0.05"/></body>
             <body name="right"><joint name="right" type="slide" axis="0 -1 0" range="0 0.03" limited="true"
-              damping="5" armature="0.1"/><geom type="box" size="0.012 0.005 0.03" pos="0 -0.012 0.015" mass="0.05"/></body>""",
+              damping="5" armature="0.1"/>
+              <geom type="box" size="0.012 0.005 0.03" pos="0 -0.012 0.015" mass="0.05"/></body>""",
         )
         + """<body name="bar" pos="0 0 0.012"><freejoint/><site name="bar"/>
             <geom type="box" size="0.05 0.01 0.012" mass="0.05"/></body>
@@ -133,7 +135,7 @@ class Gantry(Robot):
     )
 
     def place(self) -> None:
-        bar = self.data.joint(5 + self.model.body("bar").jntadr[0] - self.model.body("bar").jntadr[0] + 1)
+        bar = self.data.joint(int(self.model.body("bar").jntadr[0]))
         x, y, yaw = self.random.uniform((-0.15, -0.15, -1.4), (0.15, 0.0, 1.4))
         bar.qpos = [x, y, 0.012, math.cos(yaw / 2), 0, 0, math.sin(yaw / 2)]
         x, y, yaw = self.random.uniform((-0.15, 0.1, -1.4), (0.15, 0.2, 1.4))
@@ -155,7 +157,15 @@ class Gantry(Robot):
         self.bar_yaw = 2 * math.atan2(z, w)
         hand_yaw, opening = self.data.qpos[3], self.data.qpos[4] + self.data.qpos[5]
         return np.array(
-            [*self.at("hand"), hand_yaw, opening, *self.at("bar"), self.bar_yaw, *self.at("slot"), self.slot_yaw]
+            [
+                *self.at("hand"),
+                hand_yaw,
+                opening,
+                *self.at("bar"),
+                self.bar_yaw,
+                *self.at("slot"),
+                self.slot_yaw,
+            ]
         )
 
     def judge(self) -> tuple[float, bool, bool]:
@@ -167,7 +177,7 @@ class Gantry(Robot):
 
 
 class Tray(Robot):
-    """Two hands lift a tray by its ends; the ball on it rolls off where they do not keep it level."""
+    """Two hands lift a tray by its ends; where they do not keep it level it is lost."""
 
     spec = make_spec(
         "tray",
@@ -217,9 +227,9 @@ class Tray(Robot):
 
 
 class Lamp(Robot):
-    """A button arms a lever half the time that it is pressed, as a lamp shows, and a press on it disarms again.
+    """A button arms a lever half the time that it is pressed, as a lamp shows; a press when it is on disarms it.
 
-    Who pulls the lever without the lamp has failed.
+    A hand that comes to the lever while the lamp is off has failed.
     """
 
     spec = make_spec(

@@ -171,9 +171,8 @@ def has_ended(program: Data, stage: Data, errors: list[Any], observation: Data, 
         "turn" in move and abs(turning(program, move["hand"], observation, memory)) > TURNED
         for move in stage["moves"]
     )
-    if arrived or memory["waited"] >= stage["decisions"]:
-        return True
-    if "until" in stage and holds(stage["until"], observation, memory):
+    until = "until" in stage and holds(stage["until"], observation, memory)
+    if arrived or until or memory["waited"] >= stage["decisions"]:
         return True
     return "guard" in stage and is_stuck(stage, observation, memory)
 
