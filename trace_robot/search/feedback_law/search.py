@@ -228,13 +228,18 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
         return sorted(restarts, key=lambda restart: restart.value, reverse=True)
 
     def _kept(self, ranked: list[CmaRestart], rung: int) -> list[CmaRestart]:
-        """Return the restarts that go on, not all of the same structure."""
+        """Return the restarts that go on, not all of the same structure.
+
+        The best sparse one goes on beside the others: where parts of one unit are no error (a target, and a distance
+        from it), sparse laws are soon better than nothing, and would take the places of those that get further.
+        """
         kept: list[CmaRestart] = []
+        places = GO_ON[min(rung, len(GO_ON)) - 1]
         for restart in ranked:
             alike = sum(other.structure.name == restart.structure.name for other in kept)
-            if alike < AT_MOST and len(kept) < GO_ON[min(rung, len(GO_ON)) - 1]:
+            if not restart.structure.sparse and alike < AT_MOST and len(kept) < places:
                 kept.append(restart)
-        return kept
+        return kept + [restart for restart in ranked if restart.structure.sparse][:1]
 
     def _rescaled(self, ranked: list[CmaRestart], every: Sequence[AnyStructure]) -> list[CmaRestart]:
         """Return the better restart of each structure, begun again in its new units."""
