@@ -31,13 +31,8 @@ if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
 
 
-OPTIONS = (
-    "control",
-    "horizon",
-    "task",
-    "return_threshold",
-    "python",
-)  # ours; all others go to the environment itself
+# Ours; all others go to the environment itself.
+OPTIONS = ("control", "horizon", "task", "return_threshold", "python")
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: one file is one plug-in
@@ -56,6 +51,7 @@ class DeclaredPlugin:
     # To describe an environment it must be made, which may load a simulator, and ``make`` and ``describe`` both
     # ask. Keyed by name and options as JSON.
     _descriptions: dict[str, EnvDescription] = field(default_factory=dict, init=False, repr=False)
+    _hands: dict[str, Environment] = field(default_factory=dict, init=False, repr=False)
 
     expert = None
     """A declaration has no scripted expert."""
@@ -72,9 +68,14 @@ class DeclaredPlugin:
         """Return the control modes of one environment."""
         return self._declaration(name).controls
 
-    def solves(self, name: str, /) -> bool:
-        """Return whether inverse kinematics moves an environment's hands."""
-        return self._declaration(name).solves
+    def solves(self, name: str, options: Mapping[str, Any], /) -> bool:
+        """Return whether inverse kinematics moves an environment's hands.
+
+        Args:
+            name: one of ``names()``.
+            options: as of ``describe``.
+        """
+        return self._with_hands(name, options).solves
 
     def summary(self, name: str, /) -> tuple[str, str]:
         """Return task and success as declared, without making the environment."""
@@ -116,6 +117,25 @@ class DeclaredPlugin:
         env = self._make_env(description.declaration, _arguments(options), options.get("render_mode"))
         return EnvAdapter(env, description)
 
+    def _with_hands(self, name: str, options: Mapping[str, Any]) -> Environment:
+        """Return a declaration with hands, declared or found in the environment's model."""
+        from trace_robot.env.description import with_found_hands
+
+        declaration = self._declaration(name)
+        if declaration.hands or declaration.pose or declaration.python or options.get("python"):
+            return declaration
+        key = json.dumps([name, _arguments(options)], sort_keys=True, default=repr)
+        if key not in self._hands:
+            env = self._make_env(declaration, _arguments(options), None)
+            try:
+                with quiet():
+                    self._hands[key] = with_found_hands(declaration, env)
+            except (WorkspaceError, EnvironmentFault):
+                self._hands[key] = declaration  # whatever is wrong is said where it is described
+            finally:
+                env.close()
+        return self._hands[key]
+
     def _declaration(self, name: str) -> Environment:
         return next(declaration for declaration in self.environments if declaration.env_name == name)
 
@@ -127,7 +147,9 @@ class DeclaredPlugin:
         options = {key: value for key, value in options.items() if key != "render_mode"}
         key = json.dumps([name, options], sort_keys=True, default=repr)
         if key not in self._descriptions:
-            declaration = _with_options(self._declaration(name), options)
+            posed = options.get("control") == "pose"
+            declared = self._with_hands(name, options) if posed else self._declaration(name)
+            declaration = _with_options(declared, options)
             control = _control(declaration, options.get("control"))
             env = self._make_env(declaration, _arguments(options), None)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 from trace_robot.env.declaration import SUCCESS_FLAGS, Environment, Hand
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
 from trace_robot.env.guard import reset_values, step_values, time_limit
-from trace_robot.env.hands import arm_model
+from trace_robot.env.hands import LOOKS, Response, arm_model, is_somewhere, object_at
 from trace_robot.env.kinematics import STEPS, ArmTracking
 from trace_robot.env.simulation import physics_of
 from trace_robot.env.tracking import ArmModel, HandTracking, Tracking
@@ -22,6 +23,7 @@ from trace_robot.fault import HANG_SECONDS
 from trace_robot.spec import Array, Field, HandSpec, TaskSpec
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
+LEVEL = 0.01  # rad between two angles that are the same
 LOOKED_AT = 1000  # steps of the episode in which an entry of info for success is looked for
 LOOK_SECONDS = 10.0  # for these; an engine and check-env take what is made for much longer to hang
 
@@ -102,6 +104,70 @@ def describe_env(
     else:
         spec = replace(spec, hands=hands)
     return EnvDescription(declaration, spec, observation, action)
+
+
+def with_found_hands(declaration: Environment, env: Any) -> Environment:
+    """Return a declaration with the hands that its MuJoCo model has, where it names none.
+
+    A hand is an observed point that is a site or body behind joints which the action drives. Where no ``positions`` are
+    declared, they are the parts of three numbers in meters that are at something of the model, or are called
+    positions; the hands' come first.
+
+    Args:
+        declaration: returned as it is if it has ``hands`` or ``pose``, or if no hand can be found.
+        env: the gymnasium environment, which is stepped.
+    """
+    if declaration.hands or declaration.pose is not None or physics_of(env.unwrapped) is None:
+        return declaration
+    raw = describe_env(declaration, env, "raw", {})
+    probe = Probe(env, raw.spec, raw.action, raw.observation)
+    points = [part.name for part in raw.spec.observation if part.size == 3 and part.unit == "m"]
+    points = list(declaration.positions) or [
+        name for name in points if name.endswith("position") or is_somewhere(name, probe)
+    ]
+    if not points or not probe.model.nu:
+        return declaration
+    hands, moved, response = list[Hand](), set[int](), Response.of(probe)
+    for name in points:
+        if not is_somewhere(name, probe):
+            continue
+        hand = Hand(name, name=name.removesuffix("_position"))
+        yaw = _yaw_part(hand, probe)
+        for tried in ([replace(hand, turn=f"{hand.name}_turn", yaw=yaw)] if yaw else []) + [hand]:
+            try:
+                joints = set(arm_model(replace(declaration, hands=[tried]), probe, response).qpos.tolist())
+            except WorkspaceError:
+                continue
+            if not moved & joints:
+                hands.append(tried)
+                moved |= joints
+            break
+    if len(hands) == 1:
+        hands = [replace(hands[0], name="hand", turn="turn" if hands[0].turn else "")]
+    first = [hand.position for hand in hands]
+    positions = (*first, *(name for name in points if name not in first))
+    return replace(declaration, hands=hands, positions=positions) if hands else declaration
+
+
+def _yaw_part(hand: Hand, probe: Probe) -> str:
+    """Return the observation part with the angle of a hand about the vertical axis, "" for none.
+
+    Args:
+        hand: at a site or body of the model.
+        probe: of an environment object that nothing else uses.
+    """
+    is_site, number = object_at(hand, probe)
+    angles = [part.name for part in probe.spec.observation if part.size == 1 and part.unit == "rad"]
+    generator, looks = np.random.default_rng(0), []
+    probe.reset()
+    for _ in range(LOOKS):
+        probe.step(generator.uniform(probe.spec.low, probe.spec.high))
+        turned = (probe.data.site_xmat if is_site else probe.data.xmat)[number]  # (9,) by rows
+        yaw = math.atan2(turned[3], turned[0])
+        looks.append([yaw, *(math.remainder(float(probe.seen[name]) - yaw, math.tau) for name in angles)])
+    yaws, *gaps = np.unwrap(np.array(looks), axis=0).T
+    found = [name for name, gap in zip(angles, gaps, strict=True) if np.ptp(gap) < LEVEL]
+    return found[0] if found and np.ptp(yaws) > LEVEL else ""
 
 
 def _tracked(spec: TaskSpec, pose: Tracking) -> TaskSpec:

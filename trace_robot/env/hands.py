@@ -100,12 +100,13 @@ class Response:
         return driven
 
 
-def arm_model(declaration: Environment, probe: Probe) -> ArmModel:
+def arm_model(declaration: Environment, probe: Probe, response: Response | None = None) -> ArmModel:
     """Find out what inverse kinematics needs to move the declared hands.
 
     Args:
         declaration: its hands have no ``motion``.
         probe: of an environment object that nothing else uses.
+        response: of the actuators where it has been measured.
 
     Raises:
         WorkspaceError: a hand cannot be found or moved; the message says what to declare.
@@ -116,8 +117,8 @@ def arm_model(declaration: Environment, probe: Probe) -> ArmModel:
         raise WorkspaceError(
             "hands: the MuJoCo model has no actuators; name the action part that moves the hand, motion=..."
         )
-    found = [_object(hand, probe) for hand in declaration.hands]
-    response = Response.of(probe)
+    found = [object_at(hand, probe) for hand in declaration.hands]
+    response = response or Response.of(probe)
     chains = [
         _chain(hand, *place, response, probe) for hand, place in zip(declaration.hands, found, strict=True)
     ]
@@ -166,7 +167,20 @@ def arm_model(declaration: Environment, probe: Probe) -> ArmModel:
     return _with_openings(declaration, arm, probe)
 
 
-def _object(hand: Hand, probe: Probe) -> tuple[bool, int]:
+def is_somewhere(position: str, probe: Probe) -> bool:
+    """Return whether a site or body of the model is where a part is observed.
+
+    Args:
+        position: the observation part, (3,), meters.
+        probe: of an environment object that nothing else uses.
+    """
+    try:
+        return bool(object_at(Hand(position), probe)[1] >= 0)
+    except WorkspaceError:
+        return False
+
+
+def object_at(hand: Hand, probe: Probe) -> tuple[bool, int]:
     """Return whether the hand is a site, and the id of that site or body."""
     import mujoco
 

@@ -225,12 +225,12 @@ def usual_control(name: str, preferred: str, options: Mapping[str, Any] = NO_OPT
         preferred: taken where it has that mode; but an arm in joint space is moved by its hands.
         options: as of ``plugin``.
     """
-    modes = controls(name, options)
     plugin, name = _lookup(name, {**ANY_TASK, **options})
-    if preferred not in modes:
-        return modes[-1]
     # Only a declaration can say so; other plug-ins need not have the method.
-    return "pose" if getattr(plugin, "solves", lambda _: False)(name) else preferred
+    if getattr(plugin, "solves", lambda *_: False)(name, options):
+        return "pose"
+    modes = tuple(plugin.controls(name))
+    return preferred if preferred in modes else modes[-1]
 
 
 def expand_name(name: str) -> list[str]:
