@@ -15,11 +15,12 @@ import pytest
 import trace_robot.search.feedback_law
 from trace_robot.errors import OrderError, PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.feedback_law import FeedbackLaw
+from trace_robot.search.feedback_law import FeedbackLaw, Quantity
 from trace_robot.search.feedback_law.catalog import structures
 from trace_robot.search.feedback_law.evaluation import POOL, CmaRestart, Judge, LawScore
 from trace_robot.search.feedback_law.features import Features
 from trace_robot.search.feedback_law.search import LARGEST, FeedbackLawSearch
+from trace_robot.search.feedback_law.structures import Structure
 from trace_robot.spec import Field
 
 Run = Callable[..., list[Candidate]]
@@ -206,10 +207,9 @@ def test_between_two_rungs_a_law_with_a_better_return_than_the_champion_contends
 
 def test_sparse_laws_do_not_take_the_places_of_others_in_a_race(mass: Any) -> None:
     search = FeedbackLawSearch(mass.spec, range(POOL))
-    (linear, *_), sparse = structures(Features({0: 1.0, 1: 1.0}, (), (), (), (0, 1)), 1), []
-    for k in range(5):
-        sparse.append(CmaRestart(replace(linear, name=f"sparse {k}", sparse=True), k))  # type: ignore[type-var]
-    others = [CmaRestart(replace(linear, name=f"other {k}"), k) for k in range(5)]  # type: ignore[type-var]
+    linear = Structure("", (Quantity("number", 0),), (1.0,), 1, ((0,),))
+    sparse = [CmaRestart(replace(linear, name=f"sparse {k}", sparse=True), k) for k in range(5)]
+    others = [CmaRestart(replace(linear, name=f"other {k}"), k) for k in range(5)]
     assert search._kept([*sparse, *others], 1) == [*others[:4], sparse[0]]
     assert search._kept([*sparse, *others], 3) == [others[0], sparse[0]]
     assert search._kept(others, 9) == others[:1]

@@ -197,16 +197,23 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
 
     def _race(self, restarts: list[CmaRestart], race: int) -> Steps[None]:
         """Run rungs until no restart gets on, or the task is solved."""
-        stale, best = 0, self.finalists.champion
+        stale, best = 0, self._leading(restarts)
         for rung in count(1):
             ranked = yield from self._rung(restarts, race, rung)
             if self.solution is not None:
                 return
-            stale = stale + 1 if self.finalists.champion is best else 0
-            best = self.finalists.champion
+            leading = self._leading(restarts)
+            stale, best = (stale + 1 if leading is best else 0), leading
             restarts = self._kept([restart for restart in ranked if not restart.over], rung)
             if not restarts or stale >= STALE:
                 return
+
+    def _leading(self, restarts: Sequence[CmaRestart]) -> LawFinalist | None:
+        """Return the best finalist of what a race is about: all but sparse ones, if it has others."""
+        dense = [one for one in self.finalists.ranked if one.structure is None or not one.structure.sparse]
+        if len(dense) == len(self.finalists.list) or all(restart.structure.sparse for restart in restarts):
+            return self.finalists.champion
+        return dense[0] if dense else None
 
     def _rung(self, restarts: list[CmaRestart], race: int, rung: int) -> Steps[list[CmaRestart]]:
         """Run restarts to their next rung and return them ranked, best first.
