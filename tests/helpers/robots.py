@@ -61,7 +61,7 @@ class Robot:
         return self.observe(), *self.judge()
 
     def at(self, name: str) -> Array:
-        return self.data.site(name).xpos.copy()
+        return np.array(self.data.site(name).xpos)
 
     def place(self) -> None:
         raise NotImplementedError
