@@ -100,7 +100,7 @@ def _averaged(program: Data, observation: Data, before: Data) -> Data:
 
 def _remaining(program: Data, stage: Data, observation: Data, memory: Data) -> list[Any]:
     """Return metres left for each move, and note where its hand must turn to."""
-    errors = []
+    errors: list[Any] = []
     for move in stage["moves"]:
         x, y, z = _point(move["place"], observation, memory)
         here = observation[move["tracked"]]
@@ -193,7 +193,6 @@ def _is_stuck(stage: Data, observation: Data, memory: Data) -> bool:
 
 
 def _resting(program: Data, observation: Data, memory: Data) -> bool:
-    """Return whether the task is done, or was within the last decisions."""
     if "rest" not in program:
         return False
     rest = program["rest"]
@@ -224,7 +223,8 @@ def _motion(program: Data, stage: Data, errors: Any, observation: Data, memory: 
 
 
 FUNCTIONS = (
-    decide, _averaged, _remaining, _point, _heading, _turning, _holds, _is_lost, _has_ended, _is_stuck, _resting, _motion
+    decide, _averaged, _remaining, _point, _heading, _turning, _holds, _is_lost, _has_ended, _is_stuck,
+    _resting, _motion,
 )  # fmt: skip
 
 
@@ -343,8 +343,8 @@ def _sentence(stage: Stage) -> str:
         parts.append(
             f"{hand}{short(move.tracked)} to {phrase_of(move.place)}{turn}, {grip_phrase(move.gripper)}"
         )
-    until = f", until {_state(stage.until)}" if stage.until else ""
-    ends = f"; at most {stage.max_decisions} decisions{until}"
+    ends = f"; at most {stage.max_decisions} decisions"
+    ends += f", until {_state(stage.until)}" if stage.until else ""
     back = f"; {stage.back} stages back unless {_state(stage.expects)}" if stage.expects else ""
     return "; ".join(parts) + ends + back
 
