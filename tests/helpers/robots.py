@@ -61,7 +61,7 @@ class Robot:
         return self.observe(), *self.judge()
 
     def at(self, name: str) -> Array:
-        return self.data.site(name).xpos.copy()
+        return np.array(self.data.site(name).xpos)
 
     def place(self) -> None:
         raise NotImplementedError
@@ -295,10 +295,13 @@ def outcome(robot: Robot, candidate: Candidate) -> Outcome:
     """Run a candidate of the staged search on its conditions."""
     program = StagedProgram.from_data(candidate.program or {})
     details: dict[str, list[Any]] = {"success": [], "steps": []}
+    measured = []
     for seed in candidate.seeds or ():
         success, seen, rewards = play(robot, run(program, robot.spec), seed)
         details["success"].append(success)
         details["steps"].append(len(rewards))
-        for name, number in measure(robot.spec, seen, rewards).items():
-            details.setdefault(name, []).append(number)
+        measured.append(measure(robot.spec, seen, rewards))
+    # An episode without a step has fewer measures than others.
+    for name in {name for numbers in measured for name in numbers}:
+        details[name] = [numbers.get(name, math.nan) for numbers in measured]
     return Outcome(candidate.id, 0.0, details=details)

@@ -161,7 +161,7 @@ def test_a_stage_of_two_hands_ends_when_both_have_arrived() -> None:
         LEFT, Waypoint(BAR), max_decisions=100, others=(Move("right", RIGHT, Waypoint(SLOT), speed=0.1),)
     )
     runner = run(StagedProgram((both, replace(both, place=Waypoint(SLOT)))), SPEC)
-    assert runner(shown(bar=0.01, slot=0.5))[5] == pytest.approx(0.1), "at the speed of its own move"
+    assert runner(shown(bar=0.01, slot=0.5))[5] == pytest.approx(0.1), "at the speed of that move"
     assert runner(shown(bar=0.01, slot=0.5))[1] == pytest.approx(0.1), "the first one waits for the other"
     assert runner(shown(bar=0.01, slot=0.5, right=0.49))[1] == pytest.approx(1.0)
 

@@ -10,8 +10,11 @@ import pytest
 
 from helpers import robots
 from helpers.staged import Written
+from trace_robot.fault import Fault
+from trace_robot.sandbox.protocol import Interface
+from trace_robot.sandbox.sandbox import Sandbox
 from trace_robot.search import StagedSearch
-from trace_robot.search.staged import Condition, Move, Stage, StagedProgram, Turn, Waypoint, code, run
+from trace_robot.search.staged import Condition, Move, Stage, StagedProgram, Turn, Waypoint, code, run, write
 
 SEEDS = range(100, 110)
 HAND, LEFT, RIGHT = "hand_position", "left_position", "right_position"
@@ -100,6 +103,25 @@ def test_the_text_drives_a_robot_as_the_data_does(robot: robots.Robot, program: 
         if success or failed:
             break
     assert np.isfinite(observation).all()
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_the_text_runs_in_the_sandbox_with_its_static_check(traced: bool) -> None:
+    robot = robots.Gantry()
+    program = gantry_program(Turn("bar_yaw"), Turn("slot_yaw"))
+    program = replace(program, stages=(replace(program.stages[0], until=Condition("opening", 0, 9.0)),))
+    runner, fields = run(program, robot.spec), {p.name: (p.start, p.stop) for p in robot.spec.observation}
+    interface = Interface(robot.spec.observation_size, robot.spec.action_size, fields)
+    with Sandbox(interface, preload=("trace_robot.trace",)) as box:
+        assert box.load(write(program, robot.spec), trace=traced) is None
+        assert box.reset() is None
+        observation = robot.reset(0)
+        for _ in range(30):
+            action = runner(observation)
+            (answer,) = box.call(observation[None])
+            assert not isinstance(answer, Fault), answer
+            assert answer.tobytes() == action.tobytes()
+            observation = robot.step(action)[0]
 
 
 def test_the_search_finds_how_two_hands_lift_a_tray() -> None:

@@ -221,7 +221,7 @@ class StagedRunner:
 
 
 class HandsRunner:
-    """One episode of a program for any hands, called with the flat observation of each decision.
+    """One episode of a program for any hands, called with flat observations.
 
     finished: the program has made its last pass and stays still from now on.
     """
@@ -343,7 +343,7 @@ def measure(spec: TaskSpec, observations: Array, rewards: Array) -> dict[str, fl
 
 
 def numbers_seen(spec: TaskSpec) -> dict[int, tuple[str, int]]:
-    """Return the numbers of conditions: by their place in an observation, a field and which of its numbers."""
+    """Return the numbers of conditions, by index: a field and which of its numbers."""
     fields = [part for part in spec.observation if part.name not in spec.positions]
     pairs = [(part.start + i, (part.name, i)) for part in fields for i in range(part.size)]
     return dict(pairs[:MOST_NUMBERS])

@@ -37,7 +37,7 @@ Part = tuple[str, Waypoint]  # what a hand brings, and where to
 
 
 class SeenRanges:
-    """The range of each number of ``numbers_seen`` over all episodes: where thresholds are drawn from."""
+    """The range of each number of ``numbers_seen``, from which thresholds are drawn."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self.names = list(numbers_seen(spec).values())
@@ -71,7 +71,7 @@ class HandsPrimitives(MotionPrimitives):
         return hands_of(self.spec)
 
     def program(self) -> StagedProgram:
-        """Return one to three random primitives, perhaps with turns, a condition or a lead."""
+        """Return random primitives, perhaps with turns, a condition or a lead."""
         stages = list(MotionPrimitives.program(self).stages)
         stages = self._with_turns(stages)
         if self.chance(0.3):
@@ -82,7 +82,7 @@ class HandsPrimitives(MotionPrimitives):
         return StagedProgram(tuple(stages[:LONGEST]), gain=self.number(8.0, 20.0), passes=1)
 
     def primitive(self) -> list[Stage]:
-        """Return the stages of one random primitive: of one hand, or of two that act together."""
+        """Return a random primitive of one hand, or of two that act together."""
         if len(self.hands) > 1 and self.chance(0.6):
             return self._together()
         return self.named(int(self.random.integers(len(self.hands))), MotionPrimitives.primitive)
@@ -102,7 +102,7 @@ class HandsPrimitives(MotionPrimitives):
         return [replace(stage, hand=self.hands[mover].name if mover else "") for stage in draw(one)]
 
     def turn(self) -> Turn:
-        """Return the yaw that something has, the line between two positions, or an angle."""
+        """Return the yaw of something, the line between two positions, or an angle."""
         own = {hand.yaw for hand in self.hands}
         angles = [
             p.name for p in self.spec.observation if p.unit == "rad" and p.size == 1 and p.name not in own
@@ -129,7 +129,7 @@ class HandsPrimitives(MotionPrimitives):
         return max(0.5, round(self.number(1.0, 25.0) / self.pace, 1))
 
     def condition(self) -> Condition:
-        """Return a condition on a number that changed in some episode; ``ranges`` must have one."""
+        """Return a condition on a number that changed, of which there must be one."""
         chosen = self.ranges.changing()
         k = chosen[int(self.random.integers(len(chosen)))]
         name, index = self.ranges.names[k]
@@ -140,7 +140,7 @@ class HandsPrimitives(MotionPrimitives):
         return Condition(name, index, float(f"{threshold:.4g}"), above, change)
 
     def conditioned(self, stages: list[Stage]) -> list[Stage]:
-        """Return stages that wait for a number, end by one, or are repeated until one is as expected."""
+        """Return stages that wait for a number, end by one, or are repeated until one."""
         if not self.ranges.changing():
             return stages
         i, kind = int(self.random.integers(len(stages))), int(self.random.integers(3))
@@ -159,7 +159,7 @@ class HandsPrimitives(MotionPrimitives):
         return [*stages[:i], replace(stages[i], expects=self.condition(), back=back), *stages[i + 1 :]]
 
     def _with_turns(self, stages: list[Stage]) -> list[Stage]:
-        """Give the first stage of a hand that turns an orientation, often, and later ones at times."""
+        """Give orientations to hands that turn, most often to their first stage."""
         begun: set[str] = set()
         result = []
         for stage in stages:
@@ -174,7 +174,7 @@ class HandsPrimitives(MotionPrimitives):
         return result
 
     def _together(self) -> list[Stage]:
-        """Bring two hands to two positions or to both sides of a thing, then close, lift or carry."""
+        """Bring two hands to two positions or both sides of a thing, then carry it."""
         i, j = (int(k) for k in self.random.choice(len(self.hands), 2, replace=False))
         pair = self.hands[min(i, j)], self.hands[max(i, j)]
         things, grip = self.things, OPEN if self.chance(0.7) else CLOSED
@@ -213,11 +213,11 @@ class HandsPrimitives(MotionPrimitives):
         return stages
 
     def _crossed(self, k: int, m: int) -> bool:
-        """Return whether two positions are in another order than the hands are, which is less often right."""
+        """Return whether to exchange two positions that are not in the hands' order."""
         return k > m and self.chance(0.7)
 
     def _carried(self, pair: tuple[HandSpec, HandSpec]) -> tuple[Part, Part]:
-        """Return where two hands move that keep their distance: up, along a direction, or with a thing."""
+        """Return where two hands move that keep their distance."""
         kind = int(self.random.choice(3, p=(0.4, 0.2, 0.4)))
         if kind == 0:
             return self._from_here(pair, (0.0, 0.0, self.number(0.05, 0.3)))
@@ -254,7 +254,7 @@ class HandsPrimitives(MotionPrimitives):
 
 @dataclass(frozen=True, slots=True)
 class HandsMutator(Mutator):
-    """The variation operators, with those of turns, conditions, leads and further hands."""
+    """Variation operators with turns, conditions, leads and further hands."""
 
     primitives: HandsPrimitives
 
@@ -301,7 +301,7 @@ class HandsMutator(Mutator):
         return _with_move(program, i, k, turn=turn)
 
     def _others(self, program: StagedProgram) -> StagedProgram:
-        """Change what another hand does: by itself, as the first one does, or mirrored."""
+        """Change what another hand does, alone or together with the first."""
         i, stage = self._pick(program)
         primitives = self.primitives
         if not stage.others or primitives.chance(0.1):
@@ -387,7 +387,7 @@ def _with_stage(program: StagedProgram, i: int, stage: Stage) -> StagedProgram:
 
 
 def _with_move(program: StagedProgram, i: int, k: int, **fields: object) -> StagedProgram:
-    """Return the program with fields of a move changed: ``k`` is 0 for the stage's own."""
+    """Return the program with fields of a move changed, the stage's own for 0."""
     stage = program.stages[i]
     if k == 0:
         return _with_stage(program, i, replace(stage, **fields))  # type: ignore[arg-type]

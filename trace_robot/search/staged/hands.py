@@ -1,4 +1,4 @@
-"""Programs for any hands: their interpreter and their writer, which have one text.
+"""Interpreter and writer of programs for any hands, from one text.
 
 In the text of a program of one hand whose stages only go to places, each stage is a function (``writer``). All
 others are a table, ``program`` below. The interpreter calls the functions here and the writer copies their
@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import pprint
+import re
 import textwrap
 from dataclasses import asdict
 from typing import Any
@@ -30,14 +31,15 @@ from trace_robot.search.staged.program import (
 from trace_robot.spec import HandSpec, TaskSpec, hands_of
 
 Data = dict[str, Any]
-TURNED = 0.05  # rad from its orientation within which a hand has it, about what a jaw forgives
+TURNED = 0.05  # rad from its orientation within which a hand is turned, about what a jaw forgives
 WIDEST = 1e9  # in place of an infinite bound, which has no literal
+PRIVATE = re.compile(r"\b_(\w+)(?=\()")  # functions are private here and have plain names in the text
 LINE = 100  # characters of a line of the table
 MACHINE_IMPORTS = "import math\nfrom typing import Any\n"
 HEAD = f"""\
 {MACHINE_IMPORTS}
 Data = dict[str, Any]
-TURNED = {TURNED}  # rad from its orientation within which a hand has it
+TURNED = {TURNED}  # rad from its orientation within which a hand is turned
 TURN = {TURN}  # rad from one try of a spiral to the next
 STALLED = {STALLED}  # decisions in which a guarded move must get ahead
 """
@@ -53,36 +55,41 @@ def decide(program: Data, observation: Data, memory: Data) -> list[float]:
 
     A stage ends when all its moves have arrived, at its condition or when its decisions are used up.
     After the last one, or when what is grasped got lost, the program starts over.
+
+    Args:
+        program: as ``table`` returns it.
+        observation: numbers by name, or arrays of them.
+        memory: of the episode, empty at first.
     """
     if not memory:
         memory.update(stage=0, waited=0, rounds=0, rest=0, mark=None, stalled=0, grip={}, aim={}, turned={})
         memory.update(start=dict(observation), entry=dict(observation), last=dict(observation))
-    observation = averaged(program, observation, memory["last"])
+    observation = _averaged(program, observation, memory["last"])
     memory.update(before=memory["last"], last=observation)
     stage = program["stages"][memory["stage"]]
-    errors = remaining(program, stage, observation, memory)
-    if resting(program, observation, memory):
-        return motion(program, stage, None if program["rest"]["still"] else errors, observation, memory)
-    lost = is_lost(program, stage, observation)
-    if lost or has_ended(program, stage, errors, observation, memory):
+    errors = _remaining(program, stage, observation, memory)
+    if _resting(program, observation, memory):
+        return _motion(program, stage, None if program["rest"]["still"] else errors, observation, memory)
+    lost = _is_lost(program, stage, observation)
+    if lost or _has_ended(program, stage, errors, observation, memory):
         following = memory["stage"] + 1
         if lost:
             following = len(program["stages"])
-        elif "expects" in stage and not holds(stage["expects"], observation, memory):
+        elif "expects" in stage and not _holds(stage["expects"], observation, memory):
             following = max(0, memory["stage"] - stage["back"])
         if following == len(program["stages"]):
             following = 0
             memory["rounds"] += 1
         memory.update(stage=following, waited=0, entry=observation, mark=None)
         stage = program["stages"][following]
-        errors = remaining(program, stage, observation, memory)
+        errors = _remaining(program, stage, observation, memory)
     memory["waited"] += 1
     if 0 < program.get("passes", 0) <= memory["rounds"]:
         return [0.0] * len(program["low"])
-    return motion(program, stage, errors, observation, memory)
+    return _motion(program, stage, errors, observation, memory)
 
 
-def averaged(program: Data, observation: Data, before: Data) -> Data:
+def _averaged(program: Data, observation: Data, before: Data) -> Data:
     """Return the observation with moving averages of the positions of things."""
     seen = dict(observation)
     for name in program.get("averaged", ()):
@@ -91,22 +98,22 @@ def averaged(program: Data, observation: Data, before: Data) -> Data:
     return seen
 
 
-def remaining(program: Data, stage: Data, observation: Data, memory: Data) -> list[Any]:
-    """Return metres from what each move brings to its place; set where its hand must turn to."""
-    errors = []
+def _remaining(program: Data, stage: Data, observation: Data, memory: Data) -> list[Any]:
+    """Return metres left for each move, and note where its hand must turn to."""
+    errors: list[Any] = []
     for move in stage["moves"]:
-        x, y, z = point(move["place"], observation, memory)
+        x, y, z = _point(move["place"], observation, memory)
         here = observation[move["tracked"]]
         if "spiral" in program and any(move["tracked"] == h["position"] for h in program["hands"].values()):
             radius, angle = program["spiral"] * math.sqrt(memory["rounds"]), TURN * memory["rounds"]
             x, y, z = x + radius * math.cos(angle), y + radius * math.sin(angle), z + 0.0
         errors.append((x - here[0], y - here[1], z - here[2]))
         if "turn" in move:
-            memory["aim"][move["hand"]] = (heading(move["turn"], observation), move["turn"]["symmetry"])
+            memory["aim"][move["hand"]] = (_heading(move["turn"], observation), move["turn"]["symmetry"])
     return errors
 
 
-def point(place: Data, observation: Data, memory: Data) -> tuple[float, float, float]:
+def _point(place: Data, observation: Data, memory: Data) -> tuple[float, float, float]:
     """Return a place as a point in space, metres, world frame."""
     when = place.get("when", "now")
     here = (observation if when == "now" else memory[when])[place["anchor"]]
@@ -126,7 +133,7 @@ def point(place: Data, observation: Data, memory: Data) -> tuple[float, float, f
     return x, y, z
 
 
-def heading(turn: Data, observation: Data) -> float:
+def _heading(turn: Data, observation: Data) -> float:
     """Return the angle that a hand must have, rad about the vertical axis."""
     angle = turn["angle"]
     if "field" in turn:
@@ -137,8 +144,8 @@ def heading(turn: Data, observation: Data) -> float:
     return float(angle)
 
 
-def turning(program: Data, name: str, observation: Data, memory: Data) -> float:
-    """Return the angle that a hand has yet to turn, rad; 0 before it must have any."""
+def _turning(program: Data, name: str, observation: Data, memory: Data) -> float:
+    """Return the angle that a hand has yet to turn, rad, 0 if none was asked."""
     if name not in memory["aim"]:
         return 0.0
     angle, symmetry = memory["aim"][name]
@@ -146,8 +153,8 @@ def turning(program: Data, name: str, observation: Data, memory: Data) -> float:
     return math.remainder(angle - (observation[yaw] if yaw else memory["turned"].get(name, 0.0)), symmetry)
 
 
-def holds(condition: Data, observation: Data, memory: Data) -> bool:
-    """Return whether a number, or its change since the stage began, is beyond a threshold."""
+def _holds(condition: Data, observation: Data, memory: Data) -> bool:
+    """Return whether a number, or its change in the stage, is beyond a threshold."""
     field, k = condition["field"], condition.get("index")
     number = observation[field] if k is None else observation[field][k]
     if condition.get("change"):
@@ -155,8 +162,7 @@ def holds(condition: Data, observation: Data, memory: Data) -> bool:
     return bool(number > condition["above"] if "above" in condition else number < condition["below"])
 
 
-def is_lost(program: Data, stage: Data, observation: Data) -> bool:
-    """Return whether what a stage holds is too far from its first hand."""
+def _is_lost(program: Data, stage: Data, observation: Data) -> bool:
     if "grasp" not in stage:
         return False
     hand = observation[program["hands"][stage["moves"][0]["hand"]]["position"]]
@@ -165,20 +171,19 @@ def is_lost(program: Data, stage: Data, observation: Data) -> bool:
     return bool(away > stage["grasp_tolerance"])
 
 
-def has_ended(program: Data, stage: Data, errors: list[Any], observation: Data, memory: Data) -> bool:
-    """Return whether a stage is over."""
+def _has_ended(program: Data, stage: Data, errors: list[Any], observation: Data, memory: Data) -> bool:
     arrived = all(math.hypot(*error) <= stage["tolerance"] for error in errors) and not any(
-        "turn" in move and abs(turning(program, move["hand"], observation, memory)) > TURNED
+        "turn" in move and abs(_turning(program, move["hand"], observation, memory)) > TURNED
         for move in stage["moves"]
     )
-    until = "until" in stage and holds(stage["until"], observation, memory)
+    until = "until" in stage and _holds(stage["until"], observation, memory)
     if arrived or until or memory["waited"] >= stage["decisions"]:
         return True
-    return "guard" in stage and is_stuck(stage, observation, memory)
+    return "guard" in stage and _is_stuck(stage, observation, memory)
 
 
-def is_stuck(stage: Data, observation: Data, memory: Data) -> bool:
-    """Return whether what the first move brings has come no further for STALLED decisions."""
+def _is_stuck(stage: Data, observation: Data, memory: Data) -> bool:
+    """Return whether the first move has come no further for STALLED decisions."""
     here, mark = observation[stage["moves"][0]["tracked"]], memory["mark"]
     if mark is None or math.hypot(*(a - b for a, b in zip(here, mark, strict=True))) > stage["guard"]:
         memory.update(mark=here, stalled=0)
@@ -187,19 +192,18 @@ def is_stuck(stage: Data, observation: Data, memory: Data) -> bool:
     return bool(memory["stalled"] >= STALLED)
 
 
-def resting(program: Data, observation: Data, memory: Data) -> bool:
-    """Return whether the task is done, or was within the last decisions."""
+def _resting(program: Data, observation: Data, memory: Data) -> bool:
     if "rest" not in program:
         return False
     rest = program["rest"]
     here = observation[rest["tracked"]]
-    away = math.hypot(*(a - b for a, b in zip(point(rest["place"], observation, memory), here, strict=True)))
+    away = math.hypot(*(a - b for a, b in zip(_point(rest["place"], observation, memory), here, strict=True)))
     memory["rest"] = rest["lasts"] if away <= rest["tolerance"] else max(0, memory["rest"] - 1)
     return bool(memory["rest"] > 0)
 
 
-def motion(program: Data, stage: Data, errors: Any, observation: Data, memory: Data) -> list[float]:
-    """Return the action: errors times the gain, within bounds; nothing moves if they are None."""
+def _motion(program: Data, stage: Data, errors: Any, observation: Data, memory: Data) -> list[float]:
+    """Return the action: errors times the gain, within bounds, no motion for None."""
     gain, low, high = program["gain"], program["low"], program["high"]
     action = [0.0] * len(low)
     for k, move in enumerate(stage["moves"]):
@@ -211,7 +215,7 @@ def motion(program: Data, stage: Data, errors: Any, observation: Data, memory: D
     for name, hand in program["hands"].items():
         if "turn" in hand and errors is not None:
             i = hand["turn"]
-            action[i] = min(max(gain * turning(program, name, observation, memory), low[i]), high[i])
+            action[i] = min(max(gain * _turning(program, name, observation, memory), low[i]), high[i])
             memory["turned"][name] = memory["turned"].get(name, 0.0) + action[i] / gain
         if "gripper" in hand:
             action[hand["gripper"]] = hand["middle"] + hand["half"] * memory["grip"].get(name, -1.0)
@@ -219,12 +223,13 @@ def motion(program: Data, stage: Data, errors: Any, observation: Data, memory: D
 
 
 FUNCTIONS = (
-    decide, averaged, remaining, point, heading, turning, holds, is_lost, has_ended, is_stuck, resting, motion
+    decide, _averaged, _remaining, _point, _heading, _turning, _holds, _is_lost, _has_ended, _is_stuck,
+    _resting, _motion,
 )  # fmt: skip
 
 
 def is_machine(program: StagedProgram, spec: TaskSpec) -> bool:
-    """Return whether a program needs the functions above: more than one hand that goes to places.
+    """Return whether a program needs the functions above.
 
     Args:
         program: any.
@@ -242,9 +247,6 @@ def machine_code(program: StagedProgram, spec: TaskSpec) -> str:
     Args:
         program: what the code does.
         spec: the environment that it is for.
-
-    Raises:
-        PolicyError: if the program does not fit the environment.
     """
     check(program, spec)
     data = table(program, spec)
@@ -258,12 +260,12 @@ def machine_code(program: StagedProgram, spec: TaskSpec) -> str:
             lines.append("    ],")
         else:
             lines.append(f'    "{name}": {_literal(value, 4).lstrip()},')
-    functions = [inspect.getsource(function).rstrip() for function in FUNCTIONS]
+    functions = [PRIVATE.sub(r"\1", inspect.getsource(function).rstrip()) for function in FUNCTIONS]
     return "\n\n\n".join([HEAD + "\n".join([*lines, "}"]), *functions, ACT.rstrip()]) + "\n"
 
 
 def table(program: StagedProgram, spec: TaskSpec) -> Data:
-    """Return a program as the table that ``decide`` runs: numbers, names and lists, what is unused left out.
+    """Return a program as the table that ``decide`` runs, what is unused left out.
 
     Args:
         program: any that fits.
@@ -330,26 +332,24 @@ def _condition(condition: Condition, spec: TaskSpec) -> Data:
 
 
 def _used(part: Waypoint | Turn) -> Data:
-    """Return the fields that are not as they are without being set."""
     return {name: value for name, value in asdict(part).items() if value not in ("", 0.0, "now", HERE)}
 
 
 def _sentence(stage: Stage) -> str:
-    """Return a comment on what a stage does and when it ends."""
     parts = []
     for move in stage.moves:
         hand = f"{move.hand}: " if move.hand else ""
-        turn = f", turned to {_heading(move.turn)}" if move.turn else ""
+        turn = f", turned to {_orientation(move.turn)}" if move.turn else ""
         parts.append(
             f"{hand}{short(move.tracked)} to {phrase_of(move.place)}{turn}, {grip_phrase(move.gripper)}"
         )
-    until = f", until {_state(stage.until)}" if stage.until else ""
-    ends = f"; at most {stage.max_decisions} decisions{until}"
+    ends = f"; at most {stage.max_decisions} decisions"
+    ends += f", until {_state(stage.until)}" if stage.until else ""
     back = f"; {stage.back} stages back unless {_state(stage.expects)}" if stage.expects else ""
     return "; ".join(parts) + ends + back
 
 
-def _heading(turn: Turn) -> str:
+def _orientation(turn: Turn) -> str:
     axis = f"the line from {short(turn.start)} to {short(turn.end)}" if turn.start and turn.end else ""
     return f"{turn.field or axis or 'an angle'} + {turn.angle:.3g} rad"
 
@@ -364,11 +364,11 @@ def _literal(value: Any, indent: int) -> str:
 
 
 def gripper_range(hand: HandSpec, spec: TaskSpec) -> tuple[float, float]:
-    """Return the number of a half open gripper, and what closing it adds; 0, 0 without one.
+    """Return the number of a half open gripper, and what closing it adds.
 
     Args:
-        hand: whose gripper it is.
-        spec: whose bounds open and closed are; -1 and 1 where they are infinite.
+        hand: whose gripper it is, which it may lack.
+        spec: whose bounds open and closed are, -1 and 1 where they are infinite.
     """
     if hand.gripper < 0:
         return 0.0, 0.0

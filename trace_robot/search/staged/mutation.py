@@ -58,7 +58,7 @@ def to_vector(program: StagedProgram) -> Array:
 
 
 def _with_later(program: StagedProgram, change: Callable[[float, float], float]) -> StagedProgram:
-    """Return the program with its later constants changed: leads, angles, and the places of further hands.
+    """Change the leads, angles and places of further hands of a program.
 
     ``change`` is called with each of them and its unit.
     """

@@ -43,7 +43,7 @@ class Waypoint:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An orientation about the vertical axis that a hand takes in a stage, and keeps until it is given another.
+    """An orientation about the vertical axis that a hand takes and keeps.
 
     field: an observation field with an angle, rad, "" for none. start, end: position fields, of the level axis
     from one to the other; "" for none. angle: rad, added. symmetry: rad, by which orientations that count as the
@@ -74,7 +74,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What another hand than the first does in a stage; the fields are those of ``Stage``."""
+    """What another hand does in a stage, with the fields of ``Stage``."""
 
     hand: str
     tracked: str

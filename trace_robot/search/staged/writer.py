@@ -316,7 +316,7 @@ def _act(program: StagedProgram, spec: TaskSpec) -> str:
 
 
 def _actions(spec: TaskSpec) -> tuple[list[str], list[str], list[str]]:
-    """Return the numbers of an action by name, as code, and as code where the hand stays."""
+    """Return the numbers of an action as names, code, and code without motion."""
     hand = hands_of(spec)[0]
     middle, half = gripper_range(hand, spec)
     signed = {1.0: "", -1.0: "-"}.get(half, f"{half!r} * ") + 'stage["gripper"]'
