@@ -229,7 +229,7 @@ def test_raw_control_of_such_an_arm_has_no_hands() -> None:
 def test_the_usual_mode_of_an_arm_in_joint_space_is_pose() -> None:
     plugin = arm(model_of(*four_joints("position")))
     assert plugin.controls("arm") == ("pose", "raw")
-    assert plugin.solves("arm")
+    assert plugin.solves("arm", {})
 
 
 def muscle(model: Any) -> Any:
