@@ -53,6 +53,8 @@ def test_a_good_description_has_no_problems() -> None:
     ("changed", "problem"),
     [
         ({"instruction": " "}, "the instruction is empty"),
+        ({"instruction": "Reach \ud83d\ude00."}, "one has half of a surrogate pair"),
+        ({"success": "\udfff"}, "one has half of a surrogate pair"),
         ({"low": (2.0, -1.0)}, "low <= high"),
         ({"horizon": 0}, "the horizon must be at least 1, got 0"),
         (

@@ -178,6 +178,16 @@ def test_a_single_file_holds_the_videos_before_and_after_and_says_where_the_othe
     assert sum("Its video is in the run&#39;s folder." in html for html in shown) == last + 1 - MOST_FILMS
 
 
+def test_a_video_of_any_size_without_content_is_not_copied(tmp_path: Path, make_run: MakeRun) -> None:
+    run = make_run(tmp_path, iterations=1)
+    film = run.folder / "iterations" / "001" / "episode.mp4"
+    film.parent.mkdir(parents=True, exist_ok=True)
+    with film.open("wb") as file:
+        file.truncate(3 << 30)
+    assert main(["report", str(run.folder), "--quiet"]) == 0
+    assert not (run.folder / "report" / "videos").exists()
+
+
 def test_a_video_that_is_a_link_out_of_the_run_is_not_taken_along(tmp_path: Path, make_run: MakeRun) -> None:
     run = make_run(tmp_path, iterations=1)
     (tmp_path / "secret").write_text("a key")

@@ -90,6 +90,13 @@ def test_numbers_come_back_as_numbers() -> None:
     assert {2, 5, -2.5, 1e-9} <= {each for each in values if not isinstance(each, str)}
 
 
+@pytest.mark.parametrize("digits", ["9" * 401, "-" + "1" * 5000, "1." + "0" * 5000, "1e" + "9" * 5000])
+def test_a_number_of_more_digits_than_python_converts_stays_a_text(digits: str) -> None:
+    records = to_records([node(1.5, trainable=True) * 2])
+    records[-1]["value"] = digits
+    assert list(from_records(records).values())[-1].data == digits
+
+
 def test_parameters_that_are_not_given_are_plain_values() -> None:
     records = to_records(episode(1))
     nodes = from_records(records, {"gain": ParameterNode(1.0, name="gain")})

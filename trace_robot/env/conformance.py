@@ -31,6 +31,9 @@ def require(file: str, spec: TaskSpec, env: Env) -> None:
 
 def spec_problems(spec: TaskSpec) -> Iterator[str]:
     """Yield what is wrong with a description, each as one line with its remedy."""
+    # Half a surrogate pair is no character: a file of JSON or UTF-8 gives another text back, or none.
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in _texts(spec)):
+        yield "its texts must be Unicode, and one has half of a surrogate pair; write the character itself"
     if not spec.instruction.strip():
         yield "the instruction is empty; write what the task is"
     # Equal bounds are of a number that cannot move: a joint that is locked, or a space with room for more.
@@ -49,6 +52,16 @@ def spec_problems(spec: TaskSpec) -> Iterator[str]:
             yield f"positions: {unknown('part of the observation', name, sizes)}"
         elif sizes[name] != 3:
             yield f"position {name!r} must be an observation field of 3 numbers"
+
+
+def _texts(spec: TaskSpec) -> str:
+    """Return all texts of a description, one after the other."""
+    fields = (
+        text
+        for field in (*spec.observation, *spec.action)
+        for text in (field.name, field.unit, field.meaning)
+    )
+    return "".join((spec.name, spec.instruction, spec.success, spec.failure, *spec.terms, *fields))
 
 
 def unused(spec: TaskSpec) -> list[int]:

@@ -131,7 +131,7 @@ class DeclaredPlugin:
                 with quiet():
                     self._hands[key] = with_found_hands(declaration, env)
             except (WorkspaceError, EnvironmentFault):
-                self._hands[key] = declaration  # whatever is wrong is said where it is described
+                self._hands[key] = declaration  # what is wrong is raised where it is described
             finally:
                 env.close()
         return self._hands[key]

@@ -107,9 +107,9 @@ def describe_env(
 
 
 def with_found_hands(declaration: Environment, env: Any) -> Environment:
-    """Return a declaration with the hands that its MuJoCo model has, where it names none.
+    """Return a declaration with the hands that its MuJoCo model has.
 
-    A hand is an observed point that is a site or body behind joints which the action drives. Where no ``positions`` are
+    One that names hands or a tracking controller stays as it is. A hand is an observed point that is a site or body behind joints which the action drives. Where no ``positions`` are
     declared, they are the parts of three numbers in meters that are at something of the model, or are called
     positions; the hands' come first.
 
@@ -150,7 +150,7 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
 
 
 def _yaw_part(hand: Hand, probe: Probe) -> str:
-    """Return the observation part with the angle of a hand about the vertical axis, "" for none.
+    """Return the observation part with a hand's yaw, "" for none.
 
     Args:
         hand: at a site or body of the model.

@@ -181,7 +181,15 @@ def is_somewhere(position: str, probe: Probe) -> bool:
 
 
 def object_at(hand: Hand, probe: Probe) -> tuple[bool, int]:
-    """Return whether the hand is a site, and the id of that site or body."""
+    """Return whether the hand is a site, and the id of that site or body.
+
+    Args:
+        hand: with the observation part that is its position.
+        probe: of an environment object that nothing else uses.
+
+    Raises:
+        WorkspaceError: nothing in the model is there, or what is declared is elsewhere.
+    """
     import mujoco
 
     model, generator = probe.model, np.random.default_rng(0)

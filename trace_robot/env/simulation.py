@@ -56,7 +56,7 @@ def simulation(env: Any) -> tuple[Any, Any] | None:
 
 
 def physics_of(env: Any) -> tuple[Any, Any] | None:
-    """Return MuJoCo's model and data of an environment, also of dm_control; None without.
+    """Return MuJoCo's model and data, also of dm_control, None without them.
 
     env: unwrapped. dm_control's, and shimmy's wrapper of one, have them behind ``physics``.
     """

@@ -24,6 +24,7 @@ from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunIn
 # and unpacked on demand: a model's run of 1,000 with prompts of 20 kB is 9.5 MB so, 4.8 of them plotly's script.
 INLINE = 40
 MOST_FILMS = 40  # videos inside a single file; base64 makes each a third larger
+MOST_COPIED_BYTES = 1_000_000_000  # of all videos beside a page; a file without content may be of any size
 MOST_FILM_BYTES = 16_000_000  # of one of them; a whole episode in high quality has about 2 MB
 
 
@@ -111,10 +112,18 @@ def _folder(history: History, run: RunInfo, place: Place) -> Written:
     if out.exists() and not (out / "index.html").is_file() and any(out.iterdir()):
         raise RunError(f"{str(out)!r} is not a report's folder and is left alone; give another --out")
     films: dict[Path, str] = {}
+    room = MOST_COPIED_BYTES
 
     def _address(video: Path) -> str | None:
+        nonlocal room
         if not inside(video, run.folder):
             return None
+        if video not in films:
+            with open_video(video, run.folder) as film:
+                size = os.fstat(film.fileno()).st_size
+            if size > room:
+                return None
+            room -= size
         of = f"{STRESS}-{video.stem}" if video.parent.name == STRESS else video.parent.name
         name = films[video] = f"videos/{of}.mp4"
         return name

@@ -43,6 +43,7 @@ _FIELDS: dict[str, type] = {
     "inputs": dict,
     "value": str,
 }
+LONGEST_NUMBER = 400  # characters: a float has at most 309 digits before its point
 _NUMBER = re.compile(r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)")
 
 
@@ -212,7 +213,8 @@ def _node(
 
 def _value(text: str) -> Any:
     """Return the number that ``text`` is, or ``text``."""
-    if not _NUMBER.fullmatch(text):
+    # A longer one is the controller's doing; Python refuses whole numbers of more than 4,300 digits.
+    if len(text) > LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         return text
     return int(text) if text.lstrip("-").isdigit() else float(text)
 

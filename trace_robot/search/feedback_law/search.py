@@ -209,7 +209,7 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
                 return
 
     def _leading(self, restarts: Sequence[CmaRestart]) -> LawFinalist | None:
-        """Return the best finalist of what a race is about: all but sparse ones, if it has others."""
+        """Return the best finalist: of those that are not sparse, if there are any."""
         dense = [one for one in self.finalists.ranked if one.structure is None or not one.structure.sparse]
         if len(dense) == len(self.finalists.list) or all(restart.structure.sparse for restart in restarts):
             return self.finalists.champion

@@ -243,7 +243,7 @@ class StagedSearch(GeneratorSearch[Individual]):
             self._part_is_over()
 
     def _warm(self) -> bool:
-        """Return whether exploring before the worlds took as much as it may, whether or not a program solves it."""
+        """Return whether exploring before the worlds has used its share."""
         spent, exploration = self.evaluation.spent, self.exploration
         return exploration.generations >= WARMING or (self.budget is not None and spent >= WARM * self.budget)
 
@@ -357,9 +357,9 @@ class Exploration:
         return sorted(individuals, key=lambda one: -self.evaluation.value(one, conditions or None))
 
     def _hardest(self) -> list[int]:
-        """Return the conditions in the order to race on: first those that the pool's best solve least often.
+        """Return the conditions in the order to race on, the hardest first.
 
-        Where worlds differ, first those that about half of the best solve: some may be beyond any program.
+        These are those that the pool's best solve least often. Where worlds differ, first those that about half of the best solve: some may be beyond any program.
         Equals come in turn, so that a race is not always lost on the same initial state.
         """
         conditions = self.evaluation.conditions

@@ -162,7 +162,10 @@ class Tuning:
             self.finalists.insert(0, replace(first, individual=good[0], tuner=None))
 
     def _stands(self, tuned: Individual, first: Individual) -> bool:
-        """Return whether a tuned program solves the training conditions, in worlds about as many as the first."""
+        """Return whether a tuned program solves the training conditions.
+
+        In worlds it must solve about as many as the first.
+        """
         if not self.evaluation.worlds:
             return self.evaluation.solves(tuned)
         conditions = self.evaluation.conditions
