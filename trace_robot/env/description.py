@@ -109,9 +109,9 @@ def describe_env(
 def with_found_hands(declaration: Environment, env: Any) -> Environment:
     """Return a declaration with the hands that its MuJoCo model has.
 
-    One that names hands or a tracking controller stays as it is. A hand is an observed point that is a site or body behind joints which the action drives. Where no ``positions`` are
-    declared, they are the parts of three numbers in meters that are at something of the model, or are called
-    positions; the hands' come first.
+    One that names hands or a tracking controller stays as it is. A hand is an observed point that is a site or body
+    behind joints which the action drives. Where no ``positions`` are declared, they are the parts of three numbers in
+    meters that are at something of the model, or are called positions; the hands' come first.
 
     Args:
         declaration: returned as it is if it has ``hands`` or ``pose``, or if no hand can be found.

@@ -298,9 +298,9 @@ class Exploration:
         return [individual for individual in self.pool if self.evaluation.solves(individual)]
 
     def enter(self, mutator: Mutator) -> Steps[None]:
-        """Go on in worlds that differ with the pool, whose programs start over for ever from now on.
+        """Go on with the pool in worlds that differ.
 
-        They are tried on the training conditions as the evaluation has them now.
+        Its programs start over for ever from now on, and are tried on the training conditions as the evaluation has them now.
 
         Args:
             mutator: for the programs to come.
@@ -359,8 +359,9 @@ class Exploration:
     def _hardest(self) -> list[int]:
         """Return the conditions in the order to race on, the hardest first.
 
-        These are those that the pool's best solve least often. Where worlds differ, first those that about half of the best solve: some may be beyond any program.
-        Equals come in turn, so that a race is not always lost on the same initial state.
+        These are those that the pool's best solve least often. Where worlds differ, first those that about half of
+        the best solve: some may be beyond any program. Equals come in turn, so that a race is not always lost on
+        the same initial state.
         """
         conditions = self.evaluation.conditions
         order = [conditions[(self.generations + i) % len(conditions)] for i in range(len(conditions))]
