@@ -300,7 +300,7 @@ class Exploration:
     def enter(self, mutator: Mutator) -> Steps[None]:
         """Go on with the pool in worlds that differ.
 
-        Its programs start over for ever from now on, and are tried on the training conditions as the evaluation has them now.
+        Its programs start over for ever from now on, and are tried on the training conditions as they are now.
 
         Args:
             mutator: for the programs to come.
