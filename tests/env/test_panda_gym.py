@@ -29,7 +29,7 @@ with_panda_gym = pytest.mark.skipif(
 def test_all_five_are_listed_without_panda_gym() -> None:
     listed = [entry for entry in registry.catalogue() if entry.file == str(FILE)]
     assert tuple(entry.name for entry in listed) == NAMES
-    assert all(entry.task and entry.success for entry in listed)
+    assert all(entry.instruction and entry.success for entry in listed)
     assert "panda_gym" not in sys.modules
 
 

@@ -225,12 +225,14 @@ def test_a_function_of_this_interpreter_cannot_make_it_in_another() -> None:
 
 
 def test_make_as_a_text_works_in_this_interpreter_too(tmp_path: Path) -> None:
-    (tmp_path / "cart.py").write_text(CART.read_text())
-    declared = Environment("cart", "Do.", make="cart.py:Cart", horizon=5)
+    (tmp_path / "pole.py").write_text(
+        "import gymnasium\ndef make():\n    return gymnasium.make('CartPole-v1')\n"
+    )
+    declared = Environment("pole", "Do.", make="pole.py:make", success=lambda e: False, horizon=5)
     here = DeclaredPlugin(str(tmp_path / "mine.py"), (declared,))
     there = DeclaredPlugin(str(tmp_path / "mine.py"), (replace(declared, python=sys.executable),))
-    envs = [plugin.make("cart") for plugin in (here, there)]
-    seen = [[env.reset(seed=3)[0].tolist(), env.step(env.action_space.low)[0].tolist()] for env in envs]
+    envs = [plugin.make("pole") for plugin in (here, there)]
+    seen = [[env.reset(seed=3)[0].tolist(), env.step(env.action_space.high)[0].tolist()] for env in envs]
     for env in envs:
         env.close()
     assert seen[0] == seen[1]
