@@ -12,7 +12,7 @@ import gymnasium
 AWAY = 100.0  # m from the table, and from one object to the next
 
 
-class IndependentEpisodes(gymnasium.Wrapper):  # type: ignore[type-arg]
+class IndependentEpisodes(gymnasium.Wrapper):
     """Environment whose reset clears Bullet's cached contacts.
 
     Upstream's reset moves the bodies back and leaves pairs of touching bodies and their contact points as they were.
