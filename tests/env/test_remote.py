@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,11 +224,35 @@ def test_a_function_of_this_interpreter_cannot_make_it_in_another() -> None:
         Environment("cart", "Do.", make=lambda: None, python="there")
 
 
-def test_make_as_a_text_needs_an_interpreter() -> None:
-    with pytest.raises(
-        WorkspaceError, match=r"make is a text, which is for another interpreter; name it with python="
-    ):
-        plug("").describe("cart")
+def test_make_as_a_text_works_in_this_interpreter_too(tmp_path: Path) -> None:
+    (tmp_path / "pole.py").write_text(
+        "import gymnasium\ndef make():\n    return gymnasium.make('CartPole-v1')\n"
+    )
+    declared = Environment("pole", "Do.", make="pole.py:make", success=lambda e: False, horizon=5)
+    here = DeclaredPlugin(str(tmp_path / "mine.py"), (declared,))
+    there = DeclaredPlugin(str(tmp_path / "mine.py"), (replace(declared, python=sys.executable),))
+    envs = [plugin.make("pole") for plugin in (here, there)]
+    seen = [[env.reset(seed=3)[0].tolist(), env.step(env.action_space.high)[0].tolist()] for env in envs]
+    for env in envs:
+        env.close()
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        ("gone.py:Cart", r"mine\.py: cart: make: there is no file '.*gone\.py'"),
+        ("cart.py:Gone", r"mine\.py: cart: make: cart\.py has no function 'Gone'"),
+    ],
+)
+def test_a_text_that_names_nothing_is_an_error(tmp_path: Path, make: str, message: str) -> None:
+    (tmp_path / "cart.py").write_text(CART.read_text())
+    declared = Environment("cart", "Do.", make=make, horizon=5)
+    with pytest.raises(WorkspaceError, match=message):
+        DeclaredPlugin(str(tmp_path / "mine.py"), (declared,)).describe("cart")
+
+
+def test_make_as_a_text_names_a_function() -> None:
     with pytest.raises(WorkspaceError, match=r"make as a text must be 'FILE\.py:FUNCTION'"):
         Environment("cart", "Do.", make="cart", python="there")
 

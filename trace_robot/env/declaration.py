@@ -159,8 +159,8 @@ class Environment:
             or, with ``make``, any name.
         task: what a controller must do, as text for people and models.
         make: a class or function that returns the gymnasium environment, instead of ``gymnasium.make(id)``; it
-            gets ``arguments``, and ``render_mode`` where pictures are asked for. With ``python`` it is a text,
-            "FILE.py:FUNCTION" relative to this file, or "MODULE:FUNCTION".
+            gets ``arguments``, and ``render_mode`` where pictures are asked for. It may be a text, and with ``python``
+            must: "FILE.py:FUNCTION" relative to this file, or "MODULE:FUNCTION".
         name: what is typed for it; the id without its module where left out.
         arguments: keyword arguments of ``make`` or ``gymnasium.make``.
         observation: the parts, in order. For a Dict space a mapping from key to a part or parts, or to None for a

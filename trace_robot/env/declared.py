@@ -6,10 +6,11 @@ import inspect
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import captured_output
@@ -25,7 +26,7 @@ from trace_robot.errors import (
 )
 from trace_robot.fault import MAKE_SECONDS
 from trace_robot.spec import TaskSpec
-from trace_robot.workspace import importable
+from trace_robot.workspace import importable, load
 
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
@@ -176,18 +177,13 @@ class DeclaredPlugin:
         from trace_robot.env.guard import time_limit  # with gymnasium, as above
 
         arguments = {**declaration.arguments, **arguments}
-        if isinstance(declaration.make, str) and not declaration.python:
-            raise WorkspaceError(
-                f"{self.file}: {declaration.env_name}: make is a text, which is for another interpreter; name it with"
-                " python=... or --python, or give the class itself"
-            )
         try:
             with quiet(), importable(self.root), time_limit(MAKE_SECONDS, "make()"):
                 if declaration.python:
                     env = self._make_remote(declaration, arguments, render_mode)
-                elif callable(declaration.make):
+                elif declaration.make is not None:
                     extra = {} if render_mode is None else {"render_mode": render_mode}
-                    env = declaration.make(**arguments, **extra)
+                    env = self._maker(declaration)(**arguments, **extra)
                 else:
                     env = make_registered(declaration.id, arguments, render_mode)
         except TraceRobotError:
@@ -199,6 +195,27 @@ class DeclaredPlugin:
                 f"{self.file}: {declaration.env_name}: make must return a gymnasium environment, got {env!r}"
             )
         return env
+
+    def _maker(self, declaration: Environment) -> Callable[..., Any]:
+        """Return the function that ``make`` is, or names as text."""
+        if callable(declaration.make):
+            return declaration.make
+        place, _, name = str(declaration.make).rpartition(":")
+        if place.endswith(".py"):
+            path = Path(self.file).parent / place
+            if not path.is_file():
+                raise WorkspaceError(
+                    f"{self.file}: {declaration.env_name}: make: there is no file {str(path)!r}"
+                )
+            module = load(path)
+        else:
+            module = import_module(place)
+        if not callable(found := getattr(module, name, None)):
+            raise WorkspaceError(
+                f"{self.file}: {declaration.env_name}: make: {place} has no function {name!r}"
+            )
+        maker: Callable[..., Any] = found
+        return maker
 
     def _make_remote(
         self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
