@@ -21,7 +21,7 @@ from trace_robot.errors import (
     UnknownNameError,
     ValueMismatchError,
     WorkspaceError,
-    unknown,
+    unknown_environment,
 )
 from trace_robot.fault import MAKE_SECONDS
 from trace_robot.spec import TaskSpec
@@ -115,6 +115,16 @@ class DeclaredPlugin:
         description = self._describe(name, options)
         env = self._make_env(description.declaration, _arguments(options), options.get("render_mode"))
         return EnvAdapter(env, description)
+
+    def make_bare(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Return the gymnasium environment itself, not described and not checked.
+
+        Args:
+            name: one of ``names()``.
+            options: as of ``describe``.
+        """
+        declaration = _with_options(self._declaration(name), options)
+        return self._make_env(declaration, _arguments(options), None)
 
     def _declaration(self, name: str) -> Environment:
         return next(declaration for declaration in self.environments if declaration.env_name == name)
@@ -310,7 +320,7 @@ def require_registered(name: str, root: str) -> None:
             import_module(module)
     if registration(name) is None:
         known: Iterable[str] = gymnasium_ids()
-        raise unknown("environment", name, [f"{module}:{each}" for each in known] if module else known)
+        raise unknown_environment(name, [f"{module}:{each}" for each in known] if module else known)
 
 
 def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | None) -> Any:
