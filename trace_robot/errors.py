@@ -197,3 +197,19 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
         return UnknownNameError(f"no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?")
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     return UnknownNameError(f"no {kind} {name!r}; known: {shown or 'none'}")
+
+
+def unknown_environment(name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for an unknown environment, with a hint for a namespace.
+
+    Args:
+        name: what was asked for; of a gymnasium id "NAMESPACE/..." no package may have been imported that registers it.
+        known: as of ``unknown``.
+    """
+    names = list(known)
+    error, space = unknown("environment", name, names), name.rpartition("/")[0]
+    if not space or ":" in name or any(each.rpartition(":")[2].startswith(f"{space}/") for each in names):
+        return error
+    return UnknownNameError(
+        f"{error} (a package registers the ids of {space!r} when it is imported: give its name too, as PACKAGE:{name})"
+    )

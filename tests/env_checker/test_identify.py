@@ -5,6 +5,7 @@ Expected parts are the observation tables of gymnasium and gymnasium-robotics, n
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -369,6 +370,17 @@ def test_a_file_that_exists_is_kept_without_force(own: Path, capsys: pytest.Capt
     assert 'part("angular_velocity", 1, "rad/s"' in (own / "mine.py").read_text()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="another interpreter needs Linux or macOS")
+def test_another_interpreter_measures_and_stands_in_the_file(own: Path) -> None:
+    command = ["init", "--env", "Pendulum-v1", "--python", sys.executable, "--write", "envs/mine.py"]
+    assert main(command) == 0
+    text = (own / "envs" / "mine.py").read_text()
+    assert f'python="{sys.executable}"' in text
+    assert "arguments=" not in text
+    assert 'part("cosine"' in text
+    assert "horizon=200," in text  # by the registry over there
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -376,7 +388,8 @@ def test_a_file_that_exists_is_kept_without_force(own: Path, capsys: pytest.Capt
         (["--write", "a.py"], "--env and --write go together"),
         ([], "init needs a folder, or --env ID --write FILE, and not both"),
         (["folder", "--env", "Ant-v5", "--write", "a.py"], "init needs a folder"),
-        (["folder", "--force"], "--force, --task and --env-arg are for a plug-in"),
+        (["folder", "--force"], "--force, --task, --env-arg and --python are for a plug-in"),
+        (["folder", "--python", "python3"], "--force, --task, --env-arg and --python are for a plug-in"),
         (["--env", "Ant-v5", "--write", "a.txt"], "--write needs the name of a Python file"),
         (["--env", "Antt-v5", "--write", "a.py"], "did you mean"),
     ],

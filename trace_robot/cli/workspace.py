@@ -13,6 +13,7 @@ from trace_robot.cli.arguments import (
     add_environment,
     add_environment_options,
     add_json,
+    add_python,
     environment_options,
     positive_number,
 )
@@ -203,6 +204,7 @@ def add_init(commands: Commands) -> None:
     command.add_argument("--write", metavar="FILE", help="the plug-in file, such as envs/arm.py")
     command.add_argument("--force", action="store_true", help="replace FILE where it exists")
     add_environment_options(command)
+    add_python(command)
 
 
 def execute_init(options: argparse.Namespace) -> int:
@@ -213,8 +215,10 @@ def execute_init(options: argparse.Namespace) -> int:
         raise UsageError("init needs a folder, or --env ID --write FILE, and not both")
     if options.env is not None:
         return _write_plugin(options)
-    if options.force or options.instruction is not None or options.env_args:
-        raise UsageError("--force, --task and --env-arg are for a plug-in; add --env ID --write FILE")
+    if options.force or options.instruction is not None or options.env_args or options.python:
+        raise UsageError(
+            "--force, --task, --env-arg and --python are for a plug-in; add --env ID --write FILE"
+        )
     folder = Path(options.folder)
     written = _copy_template(folder)
     out = console()
@@ -243,6 +247,8 @@ def _write_plugin(options: argparse.Namespace) -> int:
     arguments = dict(options.env_args)
     if options.instruction is not None:
         arguments["task"] = options.instruction
+    if options.python is not None:
+        arguments["python"] = options.python
     found = measure(options.env, arguments)
     # Two files of one folder may not claim one name, and one that ships keeps its own.
     name = options.env.rpartition(":")[2]

@@ -22,7 +22,7 @@ from trace_robot.errors import (
     UnknownNameError,
     ValueMismatchError,
     WorkspaceError,
-    unknown,
+    unknown_environment,
 )
 from trace_robot.fault import MAKE_SECONDS
 from trace_robot.spec import TaskSpec
@@ -49,13 +49,11 @@ class DeclaredPlugin:
     file: str
     environments: tuple[Environment, ...]
     root: str = ""
-    # To describe an environment it must be made, which may load a simulator, and ``make`` and ``describe`` both
-    # ask. Keyed by name and options as JSON.
+    # By name and options as JSON: an environment must be made to be described, and ``make`` and ``describe`` ask.
     _descriptions: dict[str, EnvDescription] = field(default_factory=dict, init=False, repr=False)
     _hands: dict[str, Environment] = field(default_factory=dict, init=False, repr=False)
 
-    expert = None
-    """A declaration has no scripted expert."""
+    expert = None  # a declaration has no scripted expert
 
     def names(self) -> Sequence[str]:
         """Return the names of its environments."""
@@ -136,6 +134,16 @@ class DeclaredPlugin:
             finally:
                 env.close()
         return self._hands[key]
+
+    def make_bare(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Return the gymnasium environment itself, not described and not checked.
+
+        Args:
+            name: one of ``names()``.
+            options: as of ``describe``.
+        """
+        declaration = _with_options(self._declaration(name), options)
+        return self._make_env(declaration, _arguments(options), None)
 
     def _declaration(self, name: str) -> Environment:
         return next(declaration for declaration in self.environments if declaration.env_name == name)
@@ -248,29 +256,6 @@ class DeclaredPlugin:
         return EnvironmentFault(f"{where} cannot be made: {type(error).__name__}: {reason}")
 
 
-def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPlugin:
-    """Return a plug-in for a gymnasium id that no file declares.
-
-    Args:
-        name: the id, with "module:" before it where a module registers it.
-        options: of the environment; ``task`` is needed.
-        root: the workspace's folder, in which that module may lie.
-
-    Raises:
-        UnknownNameError: gymnasium does not know the id.
-        ValueMismatchError: there is no ``task``.
-    """
-    if not options.get("python"):  # else that interpreter knows its ids
-        require_registered(name, root)
-    task = options.get("task")
-    if not task:
-        raise ValueMismatchError(
-            f"{name} is known to gymnasium, but no plug-in says what to do in it: add --task 'as text', or write"
-            " a file for it in envs/"
-        )
-    return DeclaredPlugin("gymnasium", (Environment(name, str(task), name=name),), root)
-
-
 def _with_options(declaration: Environment, options: Mapping[str, Any]) -> Environment:
     """Return the declaration with the options that take the place of its fields."""
     changes: dict[str, Any] = {}
@@ -349,7 +334,7 @@ def require_registered(name: str, root: str) -> None:
             import_module(module)
     if registration(name) is None:
         known: Iterable[str] = gymnasium_ids()
-        raise unknown("environment", name, [f"{module}:{each}" for each in known] if module else known)
+        raise unknown_environment(name, [f"{module}:{each}" for each in known] if module else known)
 
 
 def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | None) -> Any:

@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 
 from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment
-from trace_robot.env.declared import DeclaredPlugin
-from trace_robot.errors import WorkspaceError
+from trace_robot.env.declared import DeclaredPlugin, require_registered
+from trace_robot.errors import ValueMismatchError, WorkspaceError
 from trace_robot.spec import Array, TaskSpec
 from trace_robot.workspace import importable, load
 
@@ -279,3 +279,26 @@ def _bound_names(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.ImportFrom):
         return [alias.asname or alias.name for alias in statement.names]
     return []
+
+
+def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPlugin:
+    """Return a plug-in for a gymnasium id that no file declares.
+
+    Args:
+        name: the id, with "module:" before it where a module registers it.
+        options: of the environment; ``task`` is needed.
+        root: the workspace's folder, in which that module may lie.
+
+    Raises:
+        UnknownNameError: gymnasium does not know the id.
+        ValueMismatchError: there is no ``task``.
+    """
+    if not options.get("python"):  # else that interpreter knows its ids
+        require_registered(name, root)
+    task = options.get("task")
+    if not task:
+        raise ValueMismatchError(
+            f"{name} is known to gymnasium, but no plug-in says what to do in it: add --task 'as text', or write"
+            " a file for it in envs/"
+        )
+    return DeclaredPlugin("gymnasium", (Environment(name, str(task), name=name),), root)

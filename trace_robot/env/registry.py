@@ -15,10 +15,25 @@ from typing import Any
 
 from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
-from trace_robot.env.declared import gymnasium_ids, plugin_of_id
+from trace_robot.env.declared import gymnasium_ids
 from trace_robot.env.equipment import Equipment, equip
-from trace_robot.env.plugins import Expert, Plugin, duplicate_name, names_of, packaged, plugin_at
-from trace_robot.errors import EnvironmentFault, TraceRobotError, UnknownNameError, WorkspaceError, unknown
+from trace_robot.env.plugins import (
+    Expert,
+    Plugin,
+    duplicate_name,
+    names_of,
+    packaged,
+    plugin_at,
+    plugin_of_id,
+)
+from trace_robot.errors import (
+    EnvironmentFault,
+    TraceRobotError,
+    UnknownNameError,
+    WorkspaceError,
+    unknown,
+    unknown_environment,
+)
 from trace_robot.spec import TaskSpec
 from trace_robot.workspace import Workspace, files, workspaces
 
@@ -309,7 +324,7 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
     except UnknownNameError as error:
         if ":" in name:
             raise  # the message already speaks of that module's ids
-        raise unknown("environment", name, [*plugins, *gymnasium_ids()]) from error
+        raise unknown_environment(name, [*plugins, *gymnasium_ids()]) from error
 
 
 def _lookup_checked(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:

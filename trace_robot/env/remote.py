@@ -32,7 +32,7 @@ from trace_robot.errors import (
     UnknownNameError,
     ValueMismatchError,
     WorkspaceError,
-    unknown,
+    unknown_environment,
 )
 from trace_robot.fault import MAKE_SECONDS, UNSTABLE
 
@@ -389,7 +389,7 @@ def _error_of(reply: Mapping[str, Any], call: RemoteCall) -> TraceRobotError:
     if kind == "unknown":
         module = f"{reply['module']}:" if reply.get("module") else ""
         ids = [module + str(each) for each in reply.get("known", ())]
-        return UnknownNameError(f"{unknown('environment', call.id, ids)} (in {python})")
+        return UnknownNameError(f"{unknown_environment(call.id, ids)} (in {python})")
     if kind == "arguments":
         return ValueMismatchError(f"{call.where}: the environment refuses its arguments: {text}")
     if kind == "make":

@@ -13,7 +13,6 @@ from trace_robot.child_process import workspace_root
 from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, part
 from trace_robot.env.declared import (
     DeclaredPlugin,
-    make_registered,
     plugin_of_id,
     registration,
     require_registered,
@@ -206,7 +205,9 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """
     root = workspace_root()
     yield {"stage": "make"}
-    require_registered(name, root)
+    python = str(options.get("python") or "")
+    if not python:  # else that interpreter knows its ids
+        require_registered(name, root)
     options = {"task": "any", **options}
     plugin, guessed = plugin_of_id(name, options, root), 0.0
     try:
@@ -214,10 +215,12 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     except WorkspaceError as error:
         if "has no bounds in its space" not in str(error):
             raise
-        plugin, guessed = _bounded(name, root), 1.0
+        plugin, guessed = _bounded(name, options, root), 1.0
         spec = plugin.describe(name, **options)
     env = plugin.make(name, **options)
-    layout = describe_env(plugin.environments[0], env.inner, "raw", {}, registration(name))
+    # The stand-in of a remote environment carries what the registry over there says.
+    registered = env.inner if python else registration(name)
+    layout = describe_env(plugin.environments[0], env.inner, "raw", {}, registered)
     yield {"stage": "identify"}
     leaves = layout.observation.leaves
     names = {leaf.start: leaf.name for leaf in leaves}
@@ -225,6 +228,7 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     runs = with_goals(identify(sample, names), sample, names)
     yield {"stage": "episodes"}
     facts = _whole_episodes(env, spec)
+    limit = getattr(registered, "max_episode_steps", None)
     env.close()
     space = env.inner.observation_space
     mapped = type(space).__name__ == "Dict"
@@ -236,7 +240,6 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     ends = np.array(spec.low), np.array(spec.high)
     box = all(not leaf.path and leaf.space.dtype.kind == "f" for leaf in layout.action.leaves)
     actions = action_parts(effects, observed, hand_of(sample, runs), ends) if box else []
-    registered = registration(name)
     yield {
         "draft": {
             "mapped": mapped,
@@ -247,16 +250,16 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "flag": layout.declaration.success or "",
             "threshold": spec.return_threshold,
             "horizon": spec.horizon,
-            "limited": bool(options.get("horizon") or getattr(registered, "max_episode_steps", None)),
+            "limited": bool(options.get("horizon") or limit),
             "physics": sample.simulator is not None,
             **facts,
         }
     }
 
 
-def _bounded(name: str, root: str) -> DeclaredPlugin:
+def _bounded(name: str, options: Mapping[str, Any], root: str) -> DeclaredPlugin:
     """Return a plug-in that bounds every number of an action by -1 and 1."""
-    env = make_registered(name, {}, None)
+    env = plugin_of_id(name, options, root).make_bare(name, options)
     size = sum(int(np.prod(leaf.space.shape)) for leaf in leaves_of(env.action_space, "action"))
     env.close()
     parts = [part("action", size, low=-1.0, high=1.0)]

@@ -262,7 +262,8 @@ def plugin_text(name: str, found: Mapping[str, Any], *, options: Mapping[str, An
     Args:
         name: the gymnasium id, with its module.
         found: what ``draft`` gave; untrusted, as the names in it are the environment's.
-        options: as typed: arguments of the environment, "task", "horizon" and "return_threshold".
+        options: as typed: arguments of the environment, "task", "horizon", "return_threshold"
+            and "python".
         own: the name to type for it where the id is taken; "" for the id.
 
     Raises:
@@ -271,9 +272,11 @@ def plugin_text(name: str, found: Mapping[str, Any], *, options: Mapping[str, An
     lines = [_field("", name)]
     task = options.get("task")
     lines.append(_field("", str(task or TASK), "" if task else "what must a controller do?"))
-    arguments = {k: v for k, v in options.items() if k not in ("task", "horizon", "return_threshold")}
+    ours = ("task", "horizon", "return_threshold", "python")
+    arguments = {k: v for k, v in options.items() if k not in ours}
     lines += [_field("name", own)] if own else []
     lines += [_field("arguments", arguments)] if arguments else []
+    lines += [_field("python", str(options["python"]))] if options.get("python") else []
     lines += _parts(
         "observation", [DraftPart(**each) for each in found["observation"]], bool(found["mapped"])
     )
