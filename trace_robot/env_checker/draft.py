@@ -11,13 +11,9 @@ import numpy as np
 
 from trace_robot.child_process import workspace_root
 from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, part
-from trace_robot.env.declared import (
-    DeclaredPlugin,
-    plugin_of_id,
-    registration,
-    require_registered,
-)
+from trace_robot.env.declared import DeclaredPlugin, registration, require_registered
 from trace_robot.env.description import describe_env
+from trace_robot.env.plugins import plugin_of_id
 from trace_robot.env.spaces import leaves_of
 from trace_robot.env_checker.checker import Finding
 from trace_robot.env_checker.identify import identify, stable_step, take_sample
