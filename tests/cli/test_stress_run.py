@@ -184,7 +184,7 @@ def test_a_header_of_odd_values_is_one_line(
         ),
         (
             ["runs/demo", "--env-arg", "size=2"],
-            "the environment is the run's; --task and --env-arg need --policy",
+            "the environment is the run's; --task, --python and --env-arg need --policy",
         ),
         (
             ["runs/demo", "--hold", "end"],
