@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -125,14 +125,14 @@ class DeclaredPlugin:
             return declaration
         key = json.dumps([name, _arguments(options)], sort_keys=True, default=repr)
         if key not in self._hands:
-            env = self._make_env(declaration, _arguments(options), None)
-            try:
-                with quiet():
-                    self._hands[key] = with_found_hands(declaration, env)
-            except (WorkspaceError, EnvironmentFault):
-                self._hands[key] = declaration  # what is wrong is raised where it is described
-            finally:
-                env.close()
+            self._hands[key] = declaration
+            # What is wrong with the environment, its close() included, is raised where it is described.
+            with (
+                suppress(Exception),
+                quiet(),
+                closing(self._make_env(declaration, _arguments(options), None)) as env,
+            ):
+                self._hands[key] = with_found_hands(declaration, env)
         return self._hands[key]
 
     def make_bare(self, name: str, options: Mapping[str, Any]) -> Any:
