@@ -195,7 +195,8 @@ def test_a_page_follows_its_run_and_keeps_what_is_open(
         assert seen.page.locator("[id^=iteration-]").count() == result["iterations"] + 1 >= first
         assert seen.page.locator("#iteration-0 .code").first.is_visible()
         assert f"{result['held_out_success']:.2f}" in seen.page.locator("#result .way").inner_text()
-        # A plot is drawn after the page has changed, on a busy machine some time after.
+        # A plot is drawn where it is in sight, after the page has changed, on a busy machine some time after.
+        seen.page.locator("[data-figure=success]").scroll_into_view_if_needed()
         points = "document.querySelector('[data-figure=success]').data?.[2]?.y.length"
         # Asked from here: a function that waits in the page is evaluated there, which its policy forbids.
         for _ in range(600):

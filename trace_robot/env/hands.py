@@ -199,8 +199,10 @@ def object_at(hand: Hand, probe: Probe) -> tuple[bool, int]:
         if look:
             probe.step(generator.uniform(probe.spec.low, probe.spec.high))
         own.qpos[:], own.mocap_pos[:], own.mocap_quat[:] = (
-            probe.data.qpos, probe.data.mocap_pos, probe.data.mocap_quat
-        )  # fmt: skip
+            probe.data.qpos,
+            probe.data.mocap_pos,
+            probe.data.mocap_quat,
+        )
         mujoco.mj_kinematics(model, own)
         # What is observed may have been computed before the last time step or after it.
         places = [np.concatenate([data.site_xpos, data.xpos]) for data in (probe.data, own)]

@@ -297,9 +297,14 @@ def _differences(
                 if same:
                     other = names[same[0]]
                     yield Identified(
-                        place, place + width, f"difference of {role}", (name, other), UNITS[role],
-                        f"{role} of {name!r} minus that of {other!r}", axes=axes,
-                    )  # fmt: skip
+                        place,
+                        place + width,
+                        f"difference of {role}",
+                        (name, other),
+                        UNITS[role],
+                        f"{role} of {name!r} minus that of {other!r}",
+                        axes=axes,
+                    )
                     break
 
 

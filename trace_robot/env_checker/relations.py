@@ -143,8 +143,11 @@ def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Ident
 
 def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
     """Yield vectors that are the difference of two others, and these two as points."""
-    places = [i for i in range(min(len(free), RELATED) - 2) if np.ptp(after[:, i : i + 3], axis=0).max() > 1e-9
-              and not any(i + k in keys for k in (1, 2))]  # fmt: skip
+    places = [
+        i
+        for i in range(min(len(free), RELATED) - 2)
+        if np.ptp(after[:, i : i + 3], axis=0).max() > 1e-9 and not any(i + k in keys for k in (1, 2))
+    ]
     rows = np.stack([after[0, i : i + 3] for i in places]) if places else np.zeros((0, 3))
     for a in places:
         for b in places:

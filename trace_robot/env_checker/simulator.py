@@ -135,8 +135,11 @@ class Simulator:
         if self.seconds:
             for joint in range(model.njnt):
                 for each in self._joint("qvel", joint, False, joint in driven):
-                    yield each._replace(array="qvel a step", role=f"{each.role} a step",
-                                        unit=each.unit.replace("/s", " a step"))  # fmt: skip
+                    yield each._replace(
+                        array="qvel a step",
+                        role=f"{each.role} a step",
+                        unit=each.unit.replace("/s", " a step"),
+                    )
         for role in ("cosine", "sine"):
             for joint in self._hinges.tolist():
                 yield SimulatedQuantity(role, role, self.name("joint", joint), "joint", "")

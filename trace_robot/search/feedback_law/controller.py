@@ -33,9 +33,20 @@ class LawRunner:
     """
 
     __slots__ = (
-        "_action", "_angles", "_bounds", "_columns", "_differences", "_filters", "_hysteresis", "_inner", "_outer",
-        "_switch", "_synergies", "_taken", "inner",
-    )  # fmt: skip
+        "_action",
+        "_angles",
+        "_bounds",
+        "_columns",
+        "_differences",
+        "_filters",
+        "_hysteresis",
+        "_inner",
+        "_outer",
+        "_switch",
+        "_synergies",
+        "_taken",
+        "inner",
+    )
     finished = False
 
     def __init__(self, law: FeedbackLaw, spec: TaskSpec) -> None:
