@@ -15,6 +15,7 @@ import pytest
 import trace_robot
 from trace_robot.bench import select
 from trace_robot.env.registry import expert, make
+from trace_robot.env.traced import load_env
 from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
@@ -245,3 +246,12 @@ def _episode(series: dict[str, Any], actions: Any = ()) -> Episode:
     nothing = np.zeros((0,))
     taken = np.array(actions, np.float32).reshape(-1, 4)
     return Episode(0, "time", 0, nothing, taken, np.zeros((0, 0)), series=series)
+
+
+def test_terms_of_an_environment_whose_names_begin_like_ours_are_kept() -> None:
+    spec = load_env("reach-v3").task_spec
+    recorder = FeedbackRecorder(Job("reach-v3", 0, {}, level="terms"), spec)
+    own = {"world_progress": 0.5, "quality_of_grasp": 0.25, "mass": 2.0}
+    ours = {"world_mass": 1.5, "world_error_of_hand_position": 0.01, "quality_path_length": 0.3}
+    recorder.acted(np.zeros(spec.observation_size), own | ours)
+    assert sorted(recorder.series()) == ["mass", "quality_of_grasp", "world_progress"]

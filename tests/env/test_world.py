@@ -504,3 +504,23 @@ def test_a_factor_that_makes_a_model_infinite_ends_the_episode() -> None:
     env = equipped(Rough(), world={"name": "rougher", "friction": 1e12})
     with pytest.raises(EnvironmentFault, match="world 'rougher' makes the model invalid: geom_friction"):
         env.reset(seed=0)
+
+
+def test_a_muscle_is_stronger_and_keeps_the_shape_of_its_curve() -> None:
+    import mujoco
+
+    xml = """<mujoco><worldbody><body name="a"><joint name="joint" axis="0 1 0" range="-1 1" limited="true"/>
+    <geom size=".1" mass="1"/></body></worldbody>
+    <actuator><muscle joint="joint" force="{force}"/><motor joint="joint" gear="3"/></actuator></mujoco>"""
+    model = mujoco.MjModel.from_xml_string(xml.format(force=100))
+    wanted = mujoco.MjModel.from_xml_string(xml.format(force=150))
+    physics = WorldPhysics(model, mujoco.MjData(model))
+    before = numbers_of_model(model)
+    physics.start(World.from_data({"actuator_gain": 1.5}), 0, 0.01)
+    for name in ("actuator_gainprm", "actuator_biasprm"):
+        muscle, motor = getattr(model, name)
+        # The scale (number 3) serves where the force is negative only; the compiler leaves it at its default.
+        assert np.delete(muscle, 3) == pytest.approx(np.delete(getattr(wanted, name)[0], 3)), name
+        assert motor[0] == pytest.approx(1.5 * getattr(wanted, name)[1][0]), name
+    physics.restore()
+    assert numbers_of_model(model) == before

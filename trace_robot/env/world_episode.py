@@ -10,6 +10,7 @@ import copy
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from trace_robot.env.world import Range, World, WorldSet
 
 SHOWN = 8  # gains of an action that feedback names
+KINDS = {"actuator_gainprm": "actuator_gaintype", "actuator_biasprm": "actuator_biastype"}
+MUSCLE, MUSCLE_CURVE = 2, (0, 1, 4, 5, 6, 7, 8, 9)  # mjGAIN_MUSCLE and mjBIAS_MUSCLE of MuJoCo
 BLOCK = 64  # steps for which noise is drawn at once: a call of the generator costs as much as 60 numbers
 DRAWN = "world_"  # of the entries of an episode's infos that hold what was drawn
 ERROR_OF = "error_of_"  # then the name of the field
@@ -276,7 +279,13 @@ class WorldPhysics:
             factor = drawn[name] = float(between(bounds, float(share)))
             for array in arrays:
                 with np.errstate(over="ignore"):  # looked at below
-                    self._change(array, _array(self.model, array) * factor)
+                    scaled = _array(self.model, array) * factor
+                if (
+                    name == "actuator_gain"
+                ):  # of a muscle, numbers 2 and 3 are forces, the others shape its curve
+                    curves = np.ix_(_array(self.model, KINDS[array]) == MUSCLE, MUSCLE_CURVE)
+                    scaled[curves] = _array(self.model, array)[curves]
+                self._change(array, scaled)
         if "mass" in drawn or "armature" in drawn:
             self._derive()
         low, high = world.gravity_tilt
@@ -361,10 +370,7 @@ class _Pushes:
 
 def _array(model: Any, name: str) -> Array:
     """Return an array of a model, such as "body_mass" or "opt.gravity", as a view."""
-    value: Any = model
-    for part in name.split("."):
-        value = getattr(value, part)
-    array: Array = value
+    array: Array = attrgetter(name)(model)
     return array
 
 

@@ -20,7 +20,7 @@ from trace_robot.fault import Fault
 from trace_robot.optimizers.prompt.values import program_text
 from trace_robot.rollout.episode import Episode
 from trace_robot.settings import EXPERT
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.spec import MEASURES, Array, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.rollout.episode import Episode, Job
@@ -154,8 +154,8 @@ def _number(value: float) -> str:
 
 
 NOT_TERMS = ("success", "steps", SUCCESS_MISSING, "unscaled_reward")  # known already; the last is the reward
-# Beginnings of entries that say what an episode was given and how well it was done, at its end.
-EQUIPMENT = ("world_", "quality_", "first_success_step", "longest_success_steps")
+# Entries that say how well an episode was done, at its end. Whole names: an environment's own terms may begin alike.
+EQUIPMENT = (*MEASURES, "first_success_step", "longest_success_steps")
 STILL = 0.002  # metres a decision below which a distance counts as unchanged
 PHASES = 5  # phases of closer and farther in the feedback, at most
 COMPARED = 12  # decisions that are compared with the expert's, at most
@@ -196,7 +196,7 @@ class FeedbackRecorder:
         """
         if self._terms:
             for name, value in info.items():
-                if name in NOT_TERMS or name.startswith(EQUIPMENT):
+                if name in NOT_TERMS or _is_equipment(name):
                     continue
                 if isinstance(value, bool | int | float | np.number):
                     self._series.setdefault(name, []).append(float(value))
@@ -209,6 +209,11 @@ class FeedbackRecorder:
         (T,) for a term, (T + 1,) for a distance, (T, act_dim) for the expert.
         """
         return {name: np.array(values) for name, values in self._series.items()}
+
+
+def _is_equipment(name: str) -> bool:
+    drawn = name.removeprefix(DRAWN) if name.startswith(DRAWN) else ""
+    return name in EQUIPMENT or drawn in _TEXTS or drawn.startswith((ERROR_OF, GAIN_OF))
 
 
 def words(level: str, episode: Episode) -> list[str]:
