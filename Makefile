@@ -10,7 +10,7 @@ JOBS   ?= 2
 FUZZ_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz check lint format types coverage docs install install-test install-docs system-packages \
+.PHONY: help demo shell test fuzz check lint format types coverage docs install install-test install-docs system-packages \
   browser clean
 
 help: ## this list
@@ -18,6 +18,9 @@ help: ## this list
 
 demo: install ## optimize a pick-and-place controller from nothing, no key needed
 	$(BIN)/trace-robot optimize pick-place-v3 --policy do_nothing --optimizer search --out rollouts/runs/demo --overwrite
+
+shell: install ## a shell in which trace-robot is found, as after: . .venv/bin/activate
+	@. $(BIN)/activate && exec "$${SHELL:-/bin/sh}"
 
 test: install-test browser check ## linter, type checker, whole test suite
 	$(BIN)/pytest -n $(JOBS) $(TESTS)
@@ -44,7 +47,7 @@ coverage: install-test browser ## lines and branches that the tests reach, in th
 	  $(BIN)/coverage combine --quiet && $(BIN)/coverage html --quiet && $(BIN)/coverage report && exit $$status
 
 docs: install-docs ## the guide as a static site in site/, links checked
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python docs/check_site.py site
 
 install: $(VENV)/.installed ## the library in a virtual environment

@@ -27,7 +27,8 @@ GUIDE = sorted(DOCS.glob("*.md"))
 EVERY = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 OTHER_PROGRAMS = {
     "ray": {"start"},
-    "pip": {"install"},
+    "pip": {"install", "wheel"},
+    ".": {".venv/bin/activate"},
     "python3.10": {"-m"},
     "~/robosuite/bin/pip": {"install"},
 }  # whose arguments are not ours to check
