@@ -267,7 +267,7 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
     def run(on_event: OnEvent) -> Result:
         return optimize(env, out=out, overwrite=options.overwrite, on_event=on_event, **settings)
 
-    return _show(run, options, out)
+    return show_run(run, options, out)
 
 
 def execute_resume(options: argparse.Namespace) -> int:
@@ -300,7 +300,7 @@ def execute_resume(options: argparse.Namespace) -> int:
         own: dict[str, Any] = {"base_url": options.base_url, "python": options.python, "yes": yes}
         return resume(info.folder, changes=changes, on_event=on_event, **own)
 
-    return _show(run, options, info.folder)
+    return show_run(run, options, info.folder)
 
 
 def execute_replay(options: argparse.Namespace) -> int:
@@ -342,15 +342,23 @@ def recordings() -> dict[str, Path]:
     return paths
 
 
-def _show(run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
+def show_run(
+    run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path, command: str = "resume"
+) -> int:
     """Show a run as it goes on, and return the exit code.
 
     If it is interrupted, the command that resumes it is shown.
+
+    Args:
+        run: called with what shows an event.
+        options: of the command, with ``json`` and ``quiet``.
+        out: the run's folder.
+        command: which resumes it.
     """
     from trace_robot.cli.progress import RunProgress
 
     screen = RunProgress(progress_console())
-    again = f"go on with: trace-robot resume {shlex.quote(name_of(out))}"
+    again = f"go on with: trace-robot {command} {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:
             result = run(screen.show)

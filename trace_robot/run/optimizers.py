@@ -36,6 +36,7 @@ AnyModel: TypeAlias = ChatModel | ModelConfig | str | None
 """A model: an object with ``chat``, how to reach one, its name, or None for what the environment variables say."""
 
 OWN = "an optimizer that a program made"
+AGENT = "agent"  # the optimizer of ``trace-robot serve``, whose candidates come in from outside
 PROTOCOL = ("ask", "tell", "best", "done", "uses_graph", "log")
 
 
@@ -79,7 +80,13 @@ class OptimizerConfig:
         """
         if not isinstance(optimizer, str):
             name = getattr(optimizer, "__name__", type(optimizer).__name__)
-            return cls(name, OWN, model=None if model is None else _connected(model), factory=optimizer)
+            return cls(
+                name,
+                getattr(optimizer, "why", OWN),
+                getattr(optimizer, "stored", None),  # what its command needs to make it again
+                None if model is None else _connected(model),
+                factory=optimizer,
+            )
         name, why = (optimizer, "as asked") if optimizer != "auto" else _automatic(model, policy)
         if name in WITHOUT_MODEL:
             return cls(name, why, stored={})
@@ -111,6 +118,8 @@ class OptimizerConfig:
         name, why, stored = header.settings.optimizer, header.why, header.choice
         if optimizer is not None:
             return cls(name, why, model=None if model is None else _connected(model), factory=optimizer)
+        if name == AGENT:
+            raise RunError("the run takes controllers from an agent; go on with: trace-robot serve --resume RUN")
         if stored is None and (model is None or name not in WITH_MODEL):
             raise RunError(
                 "the run has an optimizer or a model that a program made; go on with trace_robot.resume and that one"
