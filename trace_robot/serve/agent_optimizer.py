@@ -66,6 +66,8 @@ class AgentFactory:
         if isinstance(event, Started) and self._optimizer is not None:
             self._optimizer.begin(event)
         elif isinstance(event, Ended):
+            if self._optimizer is not None:
+                self._optimizer.answer()
             self.submissions.complete(result_report(event.result))
 
 
@@ -91,6 +93,7 @@ class AgentOptimizer(Optimizer):
         self._texts: dict[str, int] = {}  # of candidates, by what was submitted
         self._done = ""
         self._spent = self._refused = 0
+        self._unanswered = False  # the latest outcome is not published yet
         self._settings: Settings | None = None
         self._policy: Policy | None = None
         self._description = Report("")
@@ -131,6 +134,7 @@ class AgentOptimizer(Optimizer):
         """
         if not self._waiting and not self.trials:
             self._waiting = [self.problem.start()]
+        self.answer()
         while not self._waiting and not self._done:
             # A number, not the outcome's text: the journal holds a hash of it, and a text of a later version may differ.
             (reply,) = self.model.chat([user(f"submission {len(self._log) + 1}")])
@@ -138,12 +142,21 @@ class AgentOptimizer(Optimizer):
         return list(self._waiting)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes, and answer the submission that they are of."""
+        """Take outcomes."""
         for outcome in outcomes:
             candidate = take_waiting(self._waiting, outcome)
             self.trials.append(Trial.of(candidate, outcome))
             self._spent += len(outcome.scores) if candidate.origin == AGENT else 0
-        self.submissions.publish(self._description, self._standing())
+        self._unanswered = True
+
+    def answer(self) -> None:
+        """Answer the submission that was rolled out, once everything on it is on disk.
+
+        The loop writes an iteration after ``tell``, so that this is called by the next ``ask``, or at the end.
+        """
+        if self._unanswered:
+            self._unanswered = False
+            self.submissions.publish(self._description, self._standing())
 
     def _take(self, reply: Reply) -> None:
         """Make a candidate of a submission, or refuse it."""
