@@ -24,7 +24,9 @@ pytestmark = pytest.mark.usefixtures("point_mass")
 def conditions(folder: Path) -> list[int]:
     """Return the conditions of every episode in a run's journal, in their order."""
     with sqlite3.connect(next(folder.parent.glob("*.sqlite*"))) as connection:
-        rows = connection.execute("SELECT data FROM journal WHERE kind = 'episodes' ORDER BY rowid").fetchall()
+        rows = connection.execute(
+            "SELECT data FROM journal WHERE kind = 'episodes' ORDER BY rowid"
+        ).fetchall()
     connection.close()
     return [episode.seed for (data,) in rows for episode in decode_episodes(data)]
 
@@ -81,7 +83,9 @@ def test_3_a_forged_outcome_in_an_error_or_an_action_is_none(tmp_path: Path) -> 
         assert (status, data["success"], data["faults"]) == (200, 0.0, ["wrong shape"] * 2)
         patches = f"import numpy\n\n\nnumpy.linalg.norm = lambda *_: 0.0\n{KEEPS_STILL}"
         assert agent.post("submit", controller=patches)[1]["success"] == 0.0
-        seen = "def act(observation, memory):\n    raise ValueError(str((sorted(observation), memory, dir())))\n"
+        seen = (
+            "def act(observation, memory):\n    raise ValueError(str((sorted(observation), memory, dir())))\n"
+        )
         _, data = agent.post("submit", controller=seen)
         assert "(['goal_position', 'hand_position'], {}, ['memory', 'observation'])" in data["text"]
 
@@ -96,7 +100,10 @@ def test_4_no_field_chooses_conditions(agent: Agent, name: str) -> None:
 
 def test_5_held_out_conditions_are_run_after_finish_only_and_no_answer_names_one(tmp_path: Path) -> None:
     with served(tmp_path / "run") as agent:
-        answers = [agent.get("describe"), *(agent.post("submit", controller=text) for text in (KEEPS_STILL, SOLVES))]
+        answers = [
+            agent.get("describe"),
+            *(agent.post("submit", controller=text) for text in (KEEPS_STILL, SOLVES)),
+        ]
         answers += [agent.get("best"), agent.get("budget"), agent.get("latest")]
         first = SEED * STRIDE
         # The start on both, then each submission on both and traced once more; the second on a confirming one.
@@ -194,7 +201,15 @@ def test_10_pages_of_other_hosts_and_requests_without_the_token_are_refused(agen
     assert agent.send("POST", "/finish", body(), Sec_Fetch_Site="cross-site")[0] == 403
     assert agent.send("POST", "/submit", submission, Content_Type="text/plain")[0] == 415
     assert agent.send("OPTIONS", "/submit")[0] == 501
-    for authorization in ("", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer \xe4"):
+    for authorization in (
+        "",
+        "Bearer ",
+        "Bearer wrong",
+        f"Basic {TOKEN}",
+        TOKEN,
+        f"Bearer {TOKEN}x",
+        "Bearer \xe4",
+    ):
         status, data = agent.send("POST", "/submit", submission, Authorization=authorization)
         assert status == 401, authorization
         assert TOKEN not in json.dumps(data)
@@ -235,7 +250,9 @@ def test_11_odd_letters_are_refused_or_read_as_they_are(agent: Agent) -> None:
 def test_12_a_flood_is_bounded_and_the_server_answers_after_it(tmp_path: Path) -> None:
     with served(tmp_path / "run") as agent:
         agent.get("describe")
-        sockets = [socket.create_connection(("127.0.0.1", agent.server.server_port), timeout=20) for _ in range(40)]
+        sockets = [
+            socket.create_connection(("127.0.0.1", agent.server.server_port), timeout=20) for _ in range(40)
+        ]
         # Sixteen are kept open, and the others are closed at once with an answer.
         refused = []
         for client in sockets[16:]:

@@ -33,7 +33,11 @@ def test_an_agent_goes_from_describe_to_finish_and_the_run_is_one_like_any_other
 
         status, second = agent.post("submit", controller=SOLVES, note="go there")
         assert status == 200
-        assert (second["success"], second["left"], second["best"]) == (1.0, 7, 2)  # 2 conditions and 1 to confirm
+        assert (second["success"], second["left"], second["best"]) == (
+            1.0,
+            7,
+            2,
+        )  # 2 conditions and 1 to confirm
         assert second["text"].startswith("It is the best so far.")
         assert "observation.hand_position | act" in second["text"], "the trace has a row a step"
         assert agent.get("latest") == second
@@ -56,7 +60,7 @@ def test_an_agent_goes_from_describe_to_finish_and_the_run_is_one_like_any_other
         ]
         assert run.tokens == 0, "a submission is no paid call"
         assert len(history.held_out(run)) == 3
-        assert [attempt.reply for attempt in history.attempts(run)][0].endswith(KEEPS_STILL)
+        assert history.attempts(run)[0].reply.endswith(KEEPS_STILL)
     assert (tmp_path / "run" / "best.py").read_text().startswith(SOLVES)
 
 
@@ -82,7 +86,7 @@ def test_a_controller_that_cannot_run_is_refused_with_its_line_kept_and_costs_no
 
 
 def test_an_error_names_the_line_that_was_submitted(tmp_path: Path) -> None:
-    fails = 'import math\n\n\ndef act(observation, memory):\n    return [math.sqrt(-1.0), 0.0, 0.0, 0.0]\n'
+    fails = "import math\n\n\ndef act(observation, memory):\n    return [math.sqrt(-1.0), 0.0, 0.0, 0.0]\n"
     with served(tmp_path / "run") as agent:
         _, data = agent.post("submit", controller=fails)
         assert data["faults"] == ["exception", "exception"]

@@ -25,7 +25,6 @@ from trace_robot.cli.arguments import (
     positive_integer,
 )
 from trace_robot.cli.console import escape, progress_console, write_error
-from trace_robot.cli.optimize import show_run
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
 
@@ -121,7 +120,9 @@ def add_serve(commands: Commands) -> None:
         help="TASK is an interrupted run of serve, to go on with; its settings stay as they were",
     )
     add_runs_folder(command)
-    command.add_argument("--skill", action=_PrintSkill, help="print SKILL.md, instructions for an agent, and exit")
+    command.add_argument(
+        "--skill", action=_PrintSkill, help="print SKILL.md, instructions for an agent, and exit"
+    )
     add_require(command)
     add_output(command)
 
@@ -209,6 +210,7 @@ def _serve(
     run: Callable[[AgentFactory, OnEvent], Result],
 ) -> int:
     """Open the transports, run, and stay until the result has arrived."""
+    from trace_robot.cli.progress import show_run
     from trace_robot.serve import AgentFactory, Submissions
 
     submissions = Submissions(seconds)
@@ -253,7 +255,9 @@ def _transports(options: argparse.Namespace, submissions: Submissions) -> Iterat
         if client is not None:
             client.join()
         elif submissions.undelivered:
-            write_error(f"the result is kept at hand for {LINGER:g} s, or until the agent asks for it by finish")
+            write_error(
+                f"the result is kept at hand for {LINGER:g} s, or until the agent asks for it by finish"
+            )
             submissions.await_delivery(LINGER)
     finally:
         submissions.close()

@@ -119,7 +119,9 @@ class OptimizerConfig:
         if optimizer is not None:
             return cls(name, why, model=None if model is None else _connected(model), factory=optimizer)
         if name == AGENT:
-            raise RunError("the run takes controllers from an agent; go on with: trace-robot serve --resume RUN")
+            raise RunError(
+                "the run takes controllers from an agent; go on with: trace-robot serve --resume RUN"
+            )
         if stored is None and (model is None or name not in WITH_MODEL):
             raise RunError(
                 "the run has an optimizer or a model that a program made; go on with trace_robot.resume and that one"

@@ -83,9 +83,7 @@ class AgentOptimizer(Optimizer):
 
     uses_graph = True
 
-    def __init__(
-        self, problem: Problem, model: ChatModel, submissions: Submissions, budget: int
-    ) -> None:
+    def __init__(self, problem: Problem, model: ChatModel, submissions: Submissions, budget: int) -> None:
         self.problem, self.model, self.submissions, self.budget = problem, model, submissions, budget
         self.trials: list[Trial] = []
         self._log: list[Attempt] = []
@@ -136,7 +134,7 @@ class AgentOptimizer(Optimizer):
             self._waiting = [self.problem.start()]
         self.answer()
         while not self._waiting and not self._done:
-            # A number, not the outcome's text: the journal holds a hash of it, and a text of a later version may differ.
+            # A number, not the outcome's text: the journal has its hash, and a later version may word it otherwise.
             (reply,) = self.model.chat([user(f"submission {len(self._log) + 1}")])
             self._take(reply)
         return list(self._waiting)
@@ -166,7 +164,9 @@ class AgentOptimizer(Optimizer):
         note, _, source = reply.text.partition("\n\n")
         text, problems = self._fitted(source)
         number = None if problems else len(self._texts) + 1
-        self._log.append(Attempt("submission", (user(self._latest_text()),), reply, tuple(problems), number, note))
+        self._log.append(
+            Attempt("submission", (user(self._latest_text()),), reply, tuple(problems), number, note)
+        )
         if number is None:
             self._refused += 1
             self.submissions.refuse("\n".join(problems), self._standing())
@@ -183,13 +183,17 @@ class AgentOptimizer(Optimizer):
     def _fitted(self, source: str) -> tuple[str, list[str]]:
         """Return the text that runs, or the problems for which it cannot."""
         if source in self._texts:
-            return "", [f"this is the text of trial {self._texts[source]}, which would do the same; change something"]
+            return "", [
+                f"this is the text of trial {self._texts[source]}, which would do the same; change something"
+            ]
         control = "" if self._policy is None else self._policy.control or ""
         try:
             policy = Policy.from_text(source, "of the submission").require_act()
             if policy.control is None and control:
                 # Below everything else, so that the lines of its errors are those that were submitted.
-                policy = Policy.from_text(f'{policy.text.rstrip()}\n\nCONTROL = "{control}"\n', "of the submission")
+                policy = Policy.from_text(
+                    f'{policy.text.rstrip()}\n\nCONTROL = "{control}"\n', "of the submission"
+                )
             if policy.control not in (None, control):
                 return "", [f"CONTROL must be {control!r} or left out, got {policy.control!r:.40}"]
             text = policy.with_names().text
@@ -207,7 +211,11 @@ class AgentOptimizer(Optimizer):
         latest, best = self.trials[-1], self._best_trial() or self.trials[-1]
         left = self.budget - self._spent
         number = best.candidate.id
-        place = "It is the best so far." if best is latest else f"The best so far is trial {number}: {scored(best)}."
+        place = (
+            "It is the best so far."
+            if best is latest
+            else f"The best so far is trial {number}: {scored(best)}."
+        )
         budget = {"left": left, "budget": self.budget}
         return Standing(
             Report(
@@ -300,8 +308,9 @@ none; the starting controller's episodes are not counted.
 
 # Limits of a controller
 
-{limits.load_seconds:g} s to load, {limits.call_seconds:g} s of CPU time a call, {limits.episode_seconds:g} s an episode,
-{limits.memory_mb} MB of memory. It runs locked in: no files, no network, no processes, and nothing of the evaluator.
+{limits.load_seconds:g} s to load, {limits.call_seconds:g} s of CPU time a call, {limits.episode_seconds:g} s an
+episode, {limits.memory_mb} MB of memory. It runs locked in: no files, no network, no processes, nothing of the
+evaluator.
 
 # The end
 

@@ -69,7 +69,9 @@ class SubmissionServer(ThreadingHTTPServer):
         """
         if not self._free.acquire(blocking=False):
             with suppress(OSError):
-                request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                request.sendall(
+                    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )
             self.shutdown_request(request)
             return
         with self._idle:
@@ -182,7 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refusal(HTTPStatus.LENGTH_REQUIRED, "send a body with its Content-Length, not in chunks")
         if len(length) > 12 or int(length) > MOST_BYTES:
             raise _Refusal(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {MOST_BYTES:,} bytes, got {length[:20]}"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"a body has at most {MOST_BYTES:,} bytes, got {length[:20]}",
             )
         if not int(length):
             return {}

@@ -29,7 +29,9 @@ try:
     from mcp.server.lowlevel import Server
     from mcp.server.stdio import stdio_server
 except ImportError as error:
-    raise MissingExtraError("serving over MCP needs the package mcp: pip install 'trace-robot[agents]'") from error
+    raise MissingExtraError(
+        "serving over MCP needs the package mcp: pip install 'trace-robot[agents]'"
+    ) from error
 
 BLOCK = 64 * 1024
 INSTRUCTIONS = """\
@@ -145,7 +147,9 @@ def serve_in_background(submissions: Submissions, streams: tuple[BinaryIO, Binar
     def serve() -> None:
         try:
             anyio.run(serve_streams, submissions, *streams)
-        except Exception as error:  # of streams, in groups that differ by the Python: the client left while answered
+        except (
+            Exception
+        ) as error:  # of streams, in groups that differ by the Python: the client left while answered
             log.info("the connection ended: %s", error)
         finally:
             submissions.leave("the agent closed the connection before it called finish")

@@ -7,6 +7,7 @@ decided in the loop's thread alone, so that two requests can never spend the sam
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,9 @@ FINISHED = "finished"  # the finish_reason of the reply that ends a run
 LONGEST_NOTE = 300  # characters
 # Of controllers that are refused unrun, in a whole run: each is kept in the store, which a flood must not fill.
 MOST_REFUSED = 200
+# Seconds of one wait in the main thread. A signal that comes just before a wait without an end begins is noticed by
+# Python after it only: of 13 runs that got Ctrl-C right after an answer, 2 went on waiting.
+SIGNALS = 0.5
 # The HTTP status of each refusal, in one place, as both transports report them.
 BAD_REQUEST, CONFLICT, GONE, UNUSABLE, SPENT, BROKEN = 400, 409, 410, 422, 429, 500
 
@@ -94,7 +98,7 @@ class Submissions:
     """A chat model whose replies are an agent's controllers.
 
     ``describe``, ``submit``, ``latest``, ``best``, ``budget`` and ``finish`` are called by transports, from any thread;
-    ``chat``, ``publish``, ``refuse``, ``complete`` and ``close`` belong to the loop.
+    the others belong to the loop.
 
     Args:
         seconds: wall clock after which ``chat`` waits no longer; None for no limit.
@@ -106,6 +110,7 @@ class Submissions:
         self._began = time.monotonic()
         self._description: Report | None = None
         self._standing: Standing | None = None
+        self._next: tuple[Report | None, Standing, Report | SubmissionError] | None = None
         self._waiting: _Submission | None = None  # not taken by the loop yet
         self._taken: _Submission | None = None  # being rolled out
         self._result: Report | None = None
@@ -137,7 +142,8 @@ class Submissions:
             raise SubmissionError("controller must be Python source, got no text that Python reads", UNUSABLE)
         if len(controller) > MOST_CHARACTERS:
             raise SubmissionError(
-                f"controller must have at most {MOST_CHARACTERS:,} characters, got {len(controller):,}", UNUSABLE
+                f"controller must have at most {MOST_CHARACTERS:,} characters, got {len(controller):,}",
+                UNUSABLE,
             )
         return self._ask(_Submission(controller, one_line(note)))
 
@@ -145,7 +151,9 @@ class Submissions:
         """Return the outcome of the latest submission, for a client that lost it."""
         with self._changed:
             if self._taken is not None or self._waiting is not None:
-                raise SubmissionError("the submission is being rolled out; ask again in a few seconds", CONFLICT)
+                raise SubmissionError(
+                    "the submission is being rolled out; ask again in a few seconds", CONFLICT
+                )
             return self._known().latest
 
     def best(self) -> Report:
@@ -214,6 +222,7 @@ class Submissions:
             RunError: the agent has left without finishing.
         """
         with self._changed:
+            self._catch_up()
             while True:
                 self._await_submission()
                 submission, self._waiting = self._waiting, None
@@ -229,9 +238,11 @@ class Submissions:
                 self._changed.notify_all()
 
     def _await_submission(self) -> None:
-        left = None if self._seconds is None else self._began + self._seconds - time.monotonic()
-        if not self._changed.wait_for(lambda: self._waiting is not None or self._gone, left):
-            raise BudgetExceededError(f"{self._seconds:g} seconds spent")
+        while self._waiting is None and not self._gone:
+            left = math.inf if self._seconds is None else self._began + self._seconds - time.monotonic()
+            if left <= 0:
+                raise BudgetExceededError(f"{self._seconds:g} seconds spent")
+            self._changed.wait(min(left, SIGNALS))
 
     def _refusal(self) -> SubmissionError | None:
         standing = self._standing
@@ -248,30 +259,40 @@ class Submissions:
         return None
 
     def publish(self, description: Report, standing: Standing) -> None:
-        """Answer the submission that was taken, and let all verbs say what is known.
+        """Keep what the next ``chat``, or the end of the run, answers.
+
+        Not earlier: while a resumed run is replayed from its journal, ``chat`` is not called, and what it knows by then
+        is not yet what it knew.
 
         Args:
             description: of the task.
             standing: after the latest outcome.
         """
         with self._changed:
-            self._description, self._standing = description, standing
-            self._answer(standing.latest)
+            self._next = description, standing, standing.latest
 
     def refuse(self, message: str, standing: Standing) -> None:
-        """Answer the submission that was taken: it cannot be run, and costs nothing.
+        """Keep the answer to the submission that was taken: it cannot be run, and costs nothing.
 
         Args:
             message: every problem, a line each.
             standing: with the refusal counted.
         """
         with self._changed:
-            self._standing = standing
-            self._answer(SubmissionError(message, UNUSABLE))
+            description = self._next[0] if self._next is not None else self._description
+            self._next = description, standing, SubmissionError(message, UNUSABLE)
+
+    def _catch_up(self) -> None:
+        """Let all verbs say what was published, and answer the submission that was taken."""
+        if self._next is not None:
+            self._description, self._standing, answer = self._next
+            self._next = None
+            self._answer(answer)
 
     def complete(self, result: Report) -> None:
         """Answer ``finish``: the run is over and everything is on disk."""
         with self._changed:
+            self._catch_up()
             self._result = result
             self._answer(result if self._taken is not None and self._taken.finish else None)
 
@@ -294,7 +315,9 @@ class Submissions:
         """Answer every request that waits: the run has stopped without a result."""
         with self._changed:
             # Not the error itself, which may name files of this machine.
-            self._closed = SubmissionError("the run has stopped; the person who started it can see why", BROKEN)
+            self._closed = SubmissionError(
+                "the run has stopped; the person who started it can see why", BROKEN
+            )
             self._changed.notify_all()
 
     def _answer(self, answer: Report | SubmissionError | None) -> None:
@@ -311,7 +334,10 @@ def one_line(note: str) -> str:
 
 
 VERBS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "describe": ("The task: what is observed, what an action is, the budget, what a controller looks like.", {}),
+    "describe": (
+        "The task: what is observed, what an action is, the budget, what a controller looks like.",
+        {},
+    ),
     "submit": (
         "Roll a controller out on the training conditions: its outcome, and a trace of its most telling episode.",
         {
@@ -322,7 +348,10 @@ VERBS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "latest": ("The outcome of the latest submission once more, for a client that lost it.", {}),
     "best": ("The best controller so far, with its outcome.", {}),
     "budget": ("How many episodes are left.", {}),
-    "finish": ("Score the best controller on held-out conditions. It ends the run; nothing can be submitted after.", {}),
+    "finish": (
+        "Score the best controller on held-out conditions. It ends the run; nothing can be submitted after.",
+        {},
+    ),
 }
 REQUIRED = {"submit": ("controller",)}
 
