@@ -11,7 +11,7 @@ import pytest
 from helpers.agents import KEEPS_STILL, SOLVES, served
 from trace_robot.errors import BudgetExceededError, RunError
 from trace_robot.llm.model import Reply
-from trace_robot.serve import Report, SubmissionError, Submissions
+from trace_robot.serve import AgentAnswer, SubmissionError, Submissions
 from trace_robot.serve.submissions import FINISHED, answer
 from trace_robot.store.history import History
 
@@ -147,9 +147,9 @@ def test_a_request_that_waits_is_answered_when_the_run_stops() -> None:
 def test_a_result_is_undelivered_until_it_is_asked_for() -> None:
     submissions = Submissions()
     assert not submissions.undelivered, "there is none yet"
-    submissions.complete(Report("the result"))
+    submissions.complete(AgentAnswer("the result"))
     assert submissions.undelivered
-    assert submissions.finish() == Report("the result")
+    assert submissions.finish() == AgentAnswer("the result")
     assert not submissions.undelivered
 
 

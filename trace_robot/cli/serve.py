@@ -234,7 +234,7 @@ def _serve(
 
 @contextmanager
 def _transports(options: argparse.Namespace, submissions: Submissions) -> Iterator[list[str]]:
-    """Serve by HTTP, MCP or both in the block; what to print of them."""
+    """Serve by HTTP, MCP or both in the block, and yield what to print of them."""
     import secrets
 
     from trace_robot.serve.http_server import SubmissionServer, serve_in_background

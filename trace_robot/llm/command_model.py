@@ -82,7 +82,10 @@ class CommandModel:
 
 
 class _Conversation:
-    """One run of a command: pipes that are read and written at once, so that neither side waits for the other."""
+    """One run of a command, its three pipes served at once.
+
+    Neither side then waits for the other, whichever is full first.
+    """
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self.child = child

@@ -5,12 +5,12 @@
 
 from trace_robot.serve.agent_optimizer import AgentFactory, AgentOptimizer
 from trace_robot.serve.http_server import SubmissionServer
-from trace_robot.serve.submissions import Report, SubmissionError, Submissions
+from trace_robot.serve.submissions import AgentAnswer, SubmissionError, Submissions
 
 __all__ = [
+    "AgentAnswer",
     "AgentFactory",
     "AgentOptimizer",
-    "Report",
     "SubmissionError",
     "SubmissionServer",
     "Submissions",

@@ -23,7 +23,7 @@ from trace_robot.policy import Policy
 from trace_robot.run.loop import Ended, Event, Started
 from trace_robot.run.optimizers import AGENT
 from trace_robot.sandbox.static_check.check import check
-from trace_robot.serve.submissions import FINISHED, Report, Standing, Submissions
+from trace_robot.serve.submissions import FINISHED, AgentAnswer, Submissions, SubmissionState
 
 if TYPE_CHECKING:
     from trace_robot.settings import Result, Settings
@@ -94,7 +94,7 @@ class AgentOptimizer(Optimizer):
         self._unanswered = False  # the latest outcome is not published yet
         self._settings: Settings | None = None
         self._policy: Policy | None = None
-        self._description = Report("")
+        self._description = AgentAnswer("")
 
     def begin(self, event: Started) -> None:
         """Take the run's settings and describe the task."""
@@ -204,10 +204,10 @@ class AgentOptimizer(Optimizer):
         return text, [*refused[:MOST_PROBLEMS], *more]
 
     def _best_trial(self) -> Trial | None:
-        # The first of equals, as run.acceptance has it.
+        # The first of equals, by the rule of run.acceptance.
         return max(self.trials, key=lambda trial: _score(trial.outcome), default=None)
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> SubmissionState:
         latest, best = self.trials[-1], self._best_trial() or self.trials[-1]
         left = self.budget - self._spent
         number = best.candidate.id
@@ -217,12 +217,12 @@ class AgentOptimizer(Optimizer):
             else f"The best so far is trial {number}: {scored(best)}."
         )
         budget = {"left": left, "budget": self.budget}
-        return Standing(
-            Report(
+        return SubmissionState(
+            AgentAnswer(
                 "\n\n".join([place, outcome_text(latest), f"{left} of {self.budget} episodes are left."]),
                 {**outcome_data(latest), "best": number, **budget},
             ),
-            Report(
+            AgentAnswer(
                 f"{outcome_text(best)}\n\n```python\n{self._text(best).rstrip()}\n```",
                 {**outcome_data(best), "controller": self._text(best), **budget},
             ),
@@ -267,7 +267,7 @@ def outcome_data(trial: Trial) -> dict[str, Any]:
     }
 
 
-def description(problem: Problem, event: Started, budget: int) -> Report:
+def description(problem: Problem, event: Started, budget: int) -> AgentAnswer:
     """Return what an agent has to know of a task before its first submission.
 
     Args:
@@ -316,7 +316,7 @@ evaluator.
 
 finish scores the best controller on {settings.held_out} held-out conditions, which no submission is ever run on. It is
 the result, and ends the run."""
-    return Report(
+    return AgentAnswer(
         text,
         {
             "task": event.spec.name,
@@ -345,7 +345,7 @@ def _field(part: Any) -> dict[str, Any]:
     return {"name": part.name, "size": part.size, "unit": part.unit, "meaning": part.meaning}
 
 
-def result_report(result: Result) -> Report:
+def result_report(result: Result) -> AgentAnswer:
     """Return a finished run's held-out result."""
     low, high = result.held_out_interval
     text = (
@@ -353,7 +353,7 @@ def result_report(result: Result) -> Report:
         f" {low:.2f} to {high:.2f}), mean return {result.held_out_return:.4g}. In training: success"
         f" {result.training_success:.2f} of {result.training_episodes}. {result.ended}."
     )
-    return Report(
+    return AgentAnswer(
         text,
         {
             "held_out_success": result.held_out_success,

@@ -94,7 +94,11 @@ class SubmissionServer(ThreadingHTTPServer):
                 self._idle.notify_all()
 
     def drain(self, seconds: float) -> None:
-        """Wait until no connection is open, at most ``seconds``: the last answer is to arrive."""
+        """Wait until no connection is open, so that the last answer arrives.
+
+        Args:
+            seconds: at most.
+        """
         with self._idle:
             self._idle.wait_for(lambda: not self._open, seconds)
 
@@ -201,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refusal(HTTPStatus.BAD_REQUEST, f"the body must be a JSON object: {error}") from error
 
     def _drain(self) -> None:
-        """Read some of a body that was refused, since closing earlier would drop the answer."""
+        """Read some of a refused body, as closing before would drop the answer."""
         self.connection.settimeout(DRAIN_SECONDS)
         with suppress(OSError):
             for _ in range(MOST_BYTES // BLOCK):

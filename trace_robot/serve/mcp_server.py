@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 from trace_robot.errors import MissingExtraError
 from trace_robot.safe_files import load_json
 from trace_robot.serve.http_server import MOST_BYTES
-from trace_robot.serve.submissions import REQUIRED, VERBS, Report, SubmissionError, Submissions, answer
+from trace_robot.serve.submissions import REQUIRED, VERBS, AgentAnswer, SubmissionError, Submissions, answer
 from trace_robot.store.folder import plain_json
 
 log = logging.getLogger("trace_robot.serve")
@@ -51,7 +51,7 @@ def create_server(submissions: Submissions) -> Server[Any]:
         call = functools.partial(answer, submissions, params.name, params.arguments or {})
         try:
             # In a thread, since a submission takes as long as its episodes; abandoned where the client cancels.
-            report: Report = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+            report: AgentAnswer = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
         except SubmissionError as error:
             return _failed(str(error))
         # JSON has no infinity, which a bound of an action may be.
@@ -87,7 +87,7 @@ def _failed(text: str) -> types.CallToolResult:
 
 
 def take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Return standard input and output, which nothing else in this process reads or writes from now on.
+    """Return standard input and output, which nothing else uses from now on.
 
     What the environment or a library prints goes to standard error: between two messages it would end the connection.
     """

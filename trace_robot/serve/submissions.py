@@ -43,7 +43,7 @@ class SubmissionError(TraceRobotError):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AgentAnswer:
     """An answer to an agent, as text and as plain data."""
 
     text: str
@@ -55,7 +55,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SubmissionState:
     """What a run has come to: reports to read, and the episodes that are left.
 
     Attributes:
@@ -66,22 +66,22 @@ class Standing:
         refused: controllers that were refused unrun.
     """
 
-    latest: Report
-    best: Report
+    latest: AgentAnswer
+    best: AgentAnswer
     left: int
     needed: int
     budget: int
     refused: int = 0
 
     @property
-    def budget_report(self) -> Report:
+    def budget_report(self) -> AgentAnswer:
         """What is left, as text and numbers."""
         more = "submit another controller, or finish" if self.left >= self.needed else "only finish is left"
         text = (
             f"{self.left} of {self.budget} episodes are left; a submission may take {self.needed} at most:"
             f" {more}."
         )
-        return Report(text, {"left": self.left, "budget": self.budget, "needed": self.needed})
+        return AgentAnswer(text, {"left": self.left, "budget": self.budget, "needed": self.needed})
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class _Submission:
     text: str
     note: str = ""
     finish: bool = False
-    answer: Report | SubmissionError | None = None
+    answer: AgentAnswer | SubmissionError | None = None
 
 
 class Submissions:
@@ -108,19 +108,19 @@ class Submissions:
         self._changed = threading.Condition()
         self._seconds = seconds
         self._began = time.monotonic()
-        self._description: Report | None = None
-        self._standing: Standing | None = None
-        self._next: tuple[Report | None, Standing, Report | SubmissionError] | None = None
+        self._description: AgentAnswer | None = None
+        self._standing: SubmissionState | None = None
+        self._next: tuple[AgentAnswer | None, SubmissionState, AgentAnswer | SubmissionError] | None = None
         self._waiting: _Submission | None = None  # not taken by the loop yet
         self._taken: _Submission | None = None  # being rolled out
-        self._result: Report | None = None
+        self._result: AgentAnswer | None = None
         self._closed: SubmissionError | None = None
         self._gone = ""  # why no further submission can come
         self._delivered = threading.Event()
 
     # --- verbs of an agent
 
-    def describe(self) -> Report:
+    def describe(self) -> AgentAnswer:
         """Return the task as text."""
         with self._changed:
             self._changed.wait_for(lambda: self._description is not None or self._closed is not None)
@@ -128,7 +128,7 @@ class Submissions:
                 raise self._over()
             return self._description
 
-    def submit(self, controller: str, note: str = "") -> Report:
+    def submit(self, controller: str, note: str = "") -> AgentAnswer:
         """Roll a controller out on the training conditions and return its outcome.
 
         Args:
@@ -147,7 +147,7 @@ class Submissions:
             )
         return self._ask(_Submission(controller, one_line(note)))
 
-    def latest(self) -> Report:
+    def latest(self) -> AgentAnswer:
         """Return the outcome of the latest submission, for a client that lost it."""
         with self._changed:
             if self._taken is not None or self._waiting is not None:
@@ -156,17 +156,17 @@ class Submissions:
                 )
             return self._known().latest
 
-    def best(self) -> Report:
+    def best(self) -> AgentAnswer:
         """Return the best controller so far with its outcome."""
         with self._changed:
             return self._known().best
 
-    def budget(self) -> Report:
+    def budget(self) -> AgentAnswer:
         """Return how many episodes are left."""
         with self._changed:
             return self._known().budget_report
 
-    def finish(self) -> Report:
+    def finish(self) -> AgentAnswer:
         """Score the best controller on held-out conditions and return the result."""
         with self._changed:
             report = self._result
@@ -174,13 +174,13 @@ class Submissions:
         self._delivered.set()
         return report
 
-    def _known(self) -> Standing:
+    def _known(self) -> SubmissionState:
         self._changed.wait_for(lambda: self._standing is not None or self._closed is not None)
         if self._standing is None:
             raise self._over()
         return self._standing
 
-    def _ask(self, submission: _Submission) -> Report:
+    def _ask(self, submission: _Submission) -> AgentAnswer:
         """Hand a request to the loop and wait for its answer."""
         with self._changed:
             if self._closed is not None or self._result is not None:
@@ -199,7 +199,7 @@ class Submissions:
             answer = submission.answer
             if answer is None and submission.finish:
                 answer = self._result
-            if isinstance(answer, Report):
+            if isinstance(answer, AgentAnswer):
                 return answer
             raise answer or self._over()
 
@@ -258,7 +258,7 @@ class Submissions:
             )
         return None
 
-    def publish(self, description: Report, standing: Standing) -> None:
+    def publish(self, description: AgentAnswer, standing: SubmissionState) -> None:
         """Keep what the next ``chat``, or the end of the run, answers.
 
         Not earlier: while a resumed run is replayed from its journal, ``chat`` is not called, and what it knows by then
@@ -271,8 +271,8 @@ class Submissions:
         with self._changed:
             self._next = description, standing, standing.latest
 
-    def refuse(self, message: str, standing: Standing) -> None:
-        """Keep the answer to the submission that was taken: it cannot be run, and costs nothing.
+    def refuse(self, message: str, standing: SubmissionState) -> None:
+        """Keep the refusal of the submission that was taken, which costs nothing.
 
         Args:
             message: every problem, a line each.
@@ -289,7 +289,7 @@ class Submissions:
             self._next = None
             self._answer(answer)
 
-    def complete(self, result: Report) -> None:
+    def complete(self, result: AgentAnswer) -> None:
         """Answer ``finish``: the run is over and everything is on disk."""
         with self._changed:
             self._catch_up()
@@ -320,7 +320,7 @@ class Submissions:
             )
             self._changed.notify_all()
 
-    def _answer(self, answer: Report | SubmissionError | None) -> None:
+    def _answer(self, answer: AgentAnswer | SubmissionError | None) -> None:
         if self._taken is not None:
             self._taken.answer = answer
             self._taken = None
@@ -356,7 +356,7 @@ VERBS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 REQUIRED = {"submit": ("controller",)}
 
 
-def answer(submissions: Submissions, verb: str, arguments: Any) -> Report:
+def answer(submissions: Submissions, verb: str, arguments: Any) -> AgentAnswer:
     """Return the answer to one request, its arguments checked.
 
     Args:
@@ -379,7 +379,7 @@ def answer(submissions: Submissions, verb: str, arguments: Any) -> Report:
     for name in REQUIRED.get(verb, ()):
         if name not in arguments:
             raise SubmissionError(f"{verb} needs {name}, got none", BAD_REQUEST)
-    methods: dict[str, Callable[..., Report]] = {
+    methods: dict[str, Callable[..., AgentAnswer]] = {
         "describe": submissions.describe,
         "submit": submissions.submit,
         "latest": submissions.latest,
