@@ -199,7 +199,9 @@ def _resume(options: argparse.Namespace) -> int:
     def run(agent: AgentFactory, on_event: OnEvent) -> Result:
         return resume(info.folder, optimizer=agent, model=agent.model, on_event=on_event)
 
-    return _serve(options, info.folder, budget, header.settings.seconds, run)
+    seconds = header.settings.seconds
+    left = None if seconds is None else max(0.0, seconds - info.seconds)
+    return _serve(options, info.folder, budget, left, run)
 
 
 def _serve(

@@ -217,9 +217,14 @@ class AgentOptimizer(Optimizer):
             else f"The best so far is trial {number}: {scored(best)}."
         )
         budget = {"left": left, "budget": self.budget}
+        rest = f"{left} of {self.budget} episodes are left."
+        if best.outcome.success == 1:
+            rest += (
+                " The best one succeeds in all training conditions: finish scores it on the held-out ones."
+            )
         return SubmissionState(
             AgentAnswer(
-                "\n\n".join([place, outcome_text(latest), f"{left} of {self.budget} episodes are left."]),
+                "\n\n".join([place, outcome_text(latest), rest]),
                 {**outcome_data(latest), "best": number, **budget},
             ),
             AgentAnswer(
@@ -276,46 +281,34 @@ def description(problem: Problem, event: Started, budget: int) -> AgentAnswer:
         budget: episodes in all.
     """
     settings, limits = event.settings, event.settings.limits
+    least = settings.episodes + settings.confirm
     confirm = (
         f" One that succeeds in all of them takes {settings.confirm} more, and its score is over all of these."
         if settings.confirm
         else ""
     )
-    least = settings.episodes + settings.confirm
-    text = f"""\
-# Task {event.spec.name}
-
-{problem.context}
-
-The score: {problem.objective}
-
-# What to submit
-
-Python source that defines act(observation, memory). The run begins with this one:
-
-```python
-{event.policy.text.rstrip()}
-```
-
-name = node(value, trainable=True) makes a constant, and @bundle(trainable=True) a function, one entry of the trace;
-both are imported from trace_robot, and neither is needed.
-
-# Budget
-
-{budget} episodes. A submission takes {settings.episodes}, on the same conditions every time.{confirm}
-A submission is taken while at least {least} episodes are left, one at a time. A controller that is refused unrun costs
-none; the starting controller's episodes are not counted.
-
-# Limits of a controller
-
-{limits.load_seconds:g} s to load, {limits.call_seconds:g} s of CPU time a call, {limits.episode_seconds:g} s an
-episode, {limits.memory_mb} MB of memory. It runs locked in: no files, no network, no processes, nothing of the
-evaluator.
-
-# The end
-
-finish scores the best controller on {settings.held_out} held-out conditions, which no submission is ever run on. It is
-the result, and ends the run."""
+    parts = [
+        f"# Task {event.spec.name}",
+        problem.context,
+        f"The score: {problem.objective}",
+        "# What to submit",
+        "Python source that defines act(observation, memory). The run begins with this one:",
+        f"```python\n{event.policy.text.rstrip()}\n```",
+        "name = node(value, trainable=True) makes a constant, and @bundle(trainable=True) a function, one entry of the"
+        " trace; both are imported from trace_robot, and neither is needed.",
+        "# Budget",
+        f"{budget} episodes. A submission takes {settings.episodes}, on the same conditions every time.{confirm} One is"
+        f" taken at a time, while at least {least} episodes are left. A controller that is refused unrun costs none;"
+        " the starting controller's episodes are not counted.",
+        "# Limits of a controller",
+        f"{limits.load_seconds:g} s to load, {limits.call_seconds:g} s of CPU time a call, {limits.episode_seconds:g} s"
+        f" an episode, {limits.memory_mb} MB of memory. It runs locked in: no files, no network, no processes, nothing"
+        " of the evaluator.",
+        "# The end",
+        f"finish scores the best controller on {settings.held_out} held-out conditions, which no submission is ever run"
+        " on. That is the result, and ends the run.",
+    ]
+    text = "\n\n".join(parts)
     return AgentAnswer(
         text,
         {
@@ -351,7 +344,7 @@ def result_report(result: Result) -> AgentAnswer:
     text = (
         f"held out: success {result.held_out_success:.2f} of {result.held_out_episodes} episodes (95 % interval"
         f" {low:.2f} to {high:.2f}), mean return {result.held_out_return:.4g}. In training: success"
-        f" {result.training_success:.2f} of {result.training_episodes}. {result.ended}."
+        f" {result.training_success:.2f} of {result.training_episodes}. Ended: {result.ended}."
     )
     return AgentAnswer(
         text,
@@ -359,7 +352,7 @@ def result_report(result: Result) -> AgentAnswer:
             "held_out_success": result.held_out_success,
             "held_out_return": result.held_out_return,
             "held_out_episodes": result.held_out_episodes,
-            "held_out_interval": [low, high],
+            "held_out_interval": [round(low, 4), round(high, 4)],
             "training_success": result.training_success,
             "best_iteration": result.best_iteration,
             "ended": result.ended,
