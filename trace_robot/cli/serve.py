@@ -185,7 +185,7 @@ def _begin(options: argparse.Namespace) -> int:
 
 def _resume(options: argparse.Namespace) -> int:
     from trace_robot.run.optimize import resume
-    from trace_robot.run.optimizers import AGENT
+    from trace_robot.settings import AGENT
     from trace_robot.store.writer import Store
 
     history, info = find_run(options.task, runs_folder(options))

@@ -290,16 +290,17 @@ class ModelConfig:
                 " trace_robot.resume with model=ModelConfig(replay=...)"
             )
         changed = {name: value for name, value in (changes or {}).items() if value is not None}
-        if not own and "proposer" in data and "proposer" not in changed:
+        command = data.get("proposer")
+        if not own and command is not None and "proposer" not in changed:
             raise RunError(
-                f"the run asked a command, {str(data['proposer'])!r:.200}, and a command is not taken from a store that"
+                f"the run asked a command, {command!r:.200}, and a command is not taken from a store that"
                 " this user did not begin; give one with --proposer"
             )
         try:
             # A request's fields may set headers or another address, so that only the user's own are sent.
             request = {**(data.get("request", {}) if own else {}), **changed.pop("request", {})}
             # Such a run asks no endpoint, of the store or of the environment variables.
-            by_command = "proposer" in data or "proposer" in changed
+            by_command = command is not None or "proposer" in changed
             prices = data["prices"]
             config = cls(
                 model=_text(data["model"]),
@@ -315,7 +316,7 @@ class ModelConfig:
                 parallel=_count_or_none(data.get("parallel"), MOST_PROPOSALS),
             )
             if by_command and "proposer" not in changed:
-                changed["proposer"] = _command(data["proposer"])
+                changed["proposer"] = _command(command)
             config = replace(config, **changed)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the run's store does not say how to reach its model: {error!r:.200}") from error

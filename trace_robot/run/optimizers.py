@@ -18,7 +18,7 @@ from trace_robot.optimizers.problem import Optimizer
 from trace_robot.optimizers.tuned import Tuned
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
-from trace_robot.settings import training_seeds
+from trace_robot.settings import AGENT, training_seeds
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy
@@ -36,7 +36,6 @@ AnyModel: TypeAlias = ChatModel | ModelConfig | str | None
 """A model: an object with ``chat``, how to reach one, its name, or None for what the environment variables say."""
 
 OWN = "an optimizer that a program made"
-AGENT = "agent"  # the optimizer of ``trace-robot serve``, whose candidates come in from outside
 PROTOCOL = ("ask", "tell", "best", "done", "uses_graph", "log")
 
 

@@ -21,9 +21,9 @@ from trace_robot.optimizers.prompt.trial_text import feedback, scored
 from trace_robot.optimizers.strategies import Trial, take_waiting
 from trace_robot.policy import Policy
 from trace_robot.run.loop import Ended, Event, Started
-from trace_robot.run.optimizers import AGENT
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.serve.submissions import FINISHED, AgentAnswer, Submissions, SubmissionState
+from trace_robot.settings import AGENT
 
 if TYPE_CHECKING:
     from trace_robot.settings import Result, Settings
