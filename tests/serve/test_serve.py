@@ -70,12 +70,14 @@ def test_a_controller_that_cannot_run_is_refused_with_its_line_kept_and_costs_no
             ("def act(observation, memory):\n    return [", "line 2 is not valid Python"),
             ("x = 1\n", "defines no act"),
             (f"{SOLVES}\nimport os\n", "line 5:"),
+            (f"import {'a.' * 1000}a\n{SOLVES}", "line 1: module 'a.a.a."),
             (f'CONTROL = "raw"\n{SOLVES}', "CONTROL must be 'pose' or left out, got 'raw'"),
             (" \n", "must be Python source"),
             (f"# {'x' * 200_000}\n{SOLVES}", "at most 200,000 characters"),
         ):
             status, data = agent.post("submit", controller=controller)
             assert (status, message in data["error"]) == (422, True), data
+            assert len(data["error"]) < 400, "it quotes no more than it takes to find the place"
         assert agent.left == 12
         assert agent.post("submit", controller=SOLVES)[0] == 200
         status, data = agent.post("submit", controller=SOLVES)

@@ -22,7 +22,13 @@ from trace_robot.optimizers.strategies import Trial, take_waiting
 from trace_robot.policy import Policy
 from trace_robot.run.loop import Ended, Event, Started
 from trace_robot.sandbox.static_check.check import check
-from trace_robot.serve.submissions import FINISHED, AgentAnswer, Submissions, SubmissionState
+from trace_robot.serve.submissions import (
+    FINISHED,
+    AgentAnswer,
+    Submissions,
+    SubmissionState,
+    one_line,
+)
 from trace_robot.settings import AGENT
 
 if TYPE_CHECKING:
@@ -198,8 +204,9 @@ class AgentOptimizer(Optimizer):
                 return "", [f"CONTROL must be {control!r} or left out, got {policy.control!r:.40}"]
             text = policy.with_names().text
         except PolicyError as error:
-            return "", [str(error)]
-        refused = [f"line {fault.line}: {fault.message}" for fault in check(text)]
+            return "", [one_line(str(error))]
+        # A message may quote a name as long as the whole text.
+        refused = [f"line {fault.line}: {one_line(fault.message)}" for fault in check(text)]
         more = [f"and {len(refused) - MOST_PROBLEMS} more"] if len(refused) > MOST_PROBLEMS else []
         return text, [*refused[:MOST_PROBLEMS], *more]
 
