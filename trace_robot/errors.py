@@ -23,6 +23,7 @@ TraceRobotError
 │       └── PromptDiffersError    the same, with the difference             trace_robot.llm.recording
 ├── ReplyError                a reply is not what was asked
 │   └── UnusableReplyError    the same, with every problem of it            trace_robot.optimizers.prompt.reply
+├── SubmissionError           a request of an agent is refused              trace_robot.serve.submissions
 ├── OrderError                tell before ask, step before feedback
 │   └── BackwardError         feedback twice for one output                 trace_robot.trace.errors
 ├── RenderError               a picture or a video cannot be drawn or written

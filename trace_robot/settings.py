@@ -137,6 +137,7 @@ class Defaults:
 
 LEVELS = ("outcome", "terms", "hindsight", "expert")  # of feedback, see ``trace_robot.rollout.feedback``
 EXPERT = "expert"
+AGENT = "agent"  # the optimizer of ``trace-robot serve``, whose candidates come in from outside
 SEARCH_SECONDS = 240.0
 
 # The search compares programs by racing, so that most of its ten conditions cost nothing; programs that were chosen on

@@ -32,6 +32,7 @@ from trace_robot.cli.optimize import add_optimize, add_replay, add_resume
 from trace_robot.cli.render import add_render, add_video
 from trace_robot.cli.report import add_export, add_report, add_watch
 from trace_robot.cli.runs import add_runs
+from trace_robot.cli.serve import add_serve
 from trace_robot.cli.show import add_compare, add_show
 from trace_robot.cli.stress import add_stress
 from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies, add_sandbox
@@ -66,6 +67,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     add_evaluate,
     add_replay,
     add_resume,
+    add_serve,
     add_runs,
     add_show,
     add_diff,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,21 +29,14 @@ from trace_robot.cli.arguments import (
     token_prices,
 )
 from trace_robot.cli.console import (
-    INTERRUPTED,
     confirm,
     console,
-    interruptible,
     progress_console,
     safe,
-    write_error,
     write_json,
 )
 from trace_robot.cli.runs import find_run, name_of, runs_folder
 from trace_robot.errors import (
-    ReplayMismatchError,
-    ReplyError,
-    RunError,
-    TraceRobotError,
     ValueMismatchError,
     WorkspaceError,
     unknown,
@@ -55,8 +46,6 @@ if TYPE_CHECKING:
     from trace_robot.llm import ModelConfig
     from trace_robot.run.loop import OnEvent
     from trace_robot.settings import Result
-
-BELOW = 3  # exit code where --require asked for more
 
 # What a recording fixes; workers, videos and the sandbox are the user's.
 RECORDED = (
@@ -162,11 +151,20 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     )
     add_endpoint(command)
     add_request(command)
+    _add_proposer(command)
     command.add_argument("--record", metavar="FILE", help="append every prompt and reply to FILE")
     command.add_argument(
         "--replay",
         metavar="FILE",
         help="answer from a file that --record wrote, with real rollouts and no model",
+    )
+
+
+def _add_proposer(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--proposer",
+        metavar="COMMAND",
+        help="a command that reads a prompt and prints an answer, in place of an endpoint; run without a shell",
     )
 
 
@@ -183,6 +181,7 @@ def add_resume(commands: Commands) -> None:
     command.add_argument("--model", metavar="NAME", help="another model of the endpoint")
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
     add_request(command)
+    _add_proposer(command)
     add_python(command)
     command.add_argument(
         "--yes", action="store_true", help="go on with a run that another person, or trace-robot 0.1, began"
@@ -252,6 +251,7 @@ def _model(options: argparse.Namespace) -> ModelConfig:
         request=options.request or {},
         token_budget=options.token_budget,
         parallel=options.parallel,
+        proposer=options.proposer,
     )
 
 
@@ -267,7 +267,9 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
     def run(on_event: OnEvent) -> Result:
         return optimize(env, out=out, overwrite=options.overwrite, on_event=on_event, **settings)
 
-    return _show(run, options, out)
+    from trace_robot.cli.progress import show_run
+
+    return show_run(run, options, out)
 
 
 def execute_resume(options: argparse.Namespace) -> int:
@@ -286,7 +288,7 @@ def execute_resume(options: argparse.Namespace) -> int:
             write_json(info.result)
         return 0
 
-    plan = plan_to_resume(info.folder, options.model, options.base_url, options.python)
+    plan = plan_to_resume(info.folder, options.model, options.base_url, options.python, options.proposer)
     # Without a terminal to ask at, the one line of the error has the plan.
     yes = options.yes or bool(plan and confirm(f"this user did not begin the run {info.name}", plan))
     changes = {
@@ -294,13 +296,16 @@ def execute_resume(options: argparse.Namespace) -> int:
         "request": options.request,
         "token_budget": options.token_budget,
         "parallel": options.parallel,
+        "proposer": options.proposer,
     }
 
     def run(on_event: OnEvent) -> Result:
         own: dict[str, Any] = {"base_url": options.base_url, "python": options.python, "yes": yes}
         return resume(info.folder, changes=changes, on_event=on_event, **own)
 
-    return _show(run, options, info.folder)
+    from trace_robot.cli.progress import show_run
+
+    return show_run(run, options, info.folder)
 
 
 def execute_replay(options: argparse.Namespace) -> int:
@@ -340,47 +345,3 @@ def recordings() -> dict[str, Path]:
         for path in sorted((workspace.root / "rollouts" / "recordings").glob("*.json")):
             paths.setdefault(path.stem, path)
     return paths
-
-
-def _show(run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
-    """Show a run as it goes on, and return the exit code.
-
-    If it is interrupted, the command that resumes it is shown.
-    """
-    from trace_robot.cli.progress import RunProgress
-
-    screen = RunProgress(progress_console())
-    again = f"go on with: trace-robot resume {shlex.quote(name_of(out))}"
-    try:
-        with interruptible(f"stopped; {again}"), screen:
-            result = run(screen.show)
-    except KeyboardInterrupt:
-        best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
-        remedy = f"{again}{best}" if screen.began else "before it began"
-        write_error(f"stopped; {remedy}")
-        return INTERRUPTED
-    except TraceRobotError as error:
-        if not screen.began or isinstance(error, ReplayMismatchError):
-            raise
-        raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
-    return _report(result, options, out)
-
-
-def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
-    """Print the result as --json or --quiet ask for, and return the exit code."""
-    from dataclasses import asdict
-
-    from trace_robot.optimizers.optoprime import NO_REPLY
-
-    if options.json:
-        write_json(asdict(result))
-    elif options.quiet:
-        console().print(f"{result.held_out_success:.2f} {out / 'best.py'}", markup=False)
-    if result.ended.startswith(NO_REPLY):
-        attempts = out / "attempts.json"
-        raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
-    wanted = getattr(options, "require", None)  # replay has no such option
-    if wanted is not None and result.held_out_success < wanted:
-        write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
-        return BELOW
-    return 0

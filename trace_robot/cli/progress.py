@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-from trace_robot.cli.console import create_table, escape, line, missing_success
+from trace_robot.cli.console import (
+    INTERRUPTED,
+    console,
+    create_table,
+    escape,
+    interruptible,
+    line,
+    missing_success,
+    progress_console,
+    write_error,
+    write_json,
+)
+from trace_robot.cli.runs import name_of
+from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
+from trace_robot.optimizers.optoprime import NO_REPLY
 from trace_robot.rollout.evaluation import success_missing
-from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
+from trace_robot.run.loop import Event, Iterated, Noted, OnEvent, Progressed, Started
 from trace_robot.settings import Result
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
+BELOW = 3  # exit code where --require asked for more
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
 )
@@ -171,3 +190,49 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         table.add_row("", escape(f"{last} (after)"))
     out.print()
     out.print(table)
+
+
+def show_run(
+    run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path, command: str = "resume"
+) -> int:
+    """Show a run as it goes on, and return the exit code.
+
+    If it is interrupted, the command that resumes it is shown.
+
+    Args:
+        run: called with what shows an event.
+        options: of the command, with ``json`` and ``quiet``.
+        out: the run's folder.
+        command: which resumes it.
+    """
+    screen = RunProgress(progress_console())
+    again = f"go on with: trace-robot {command} {shlex.quote(name_of(out))}"
+    try:
+        with interruptible(f"stopped; {again}"), screen:
+            result = run(screen.show)
+    except KeyboardInterrupt:
+        best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
+        remedy = f"{again}{best}" if screen.began else "before it began"
+        write_error(f"stopped; {remedy}")
+        return INTERRUPTED
+    except TraceRobotError as error:
+        if not screen.began or isinstance(error, ReplayMismatchError):
+            raise
+        raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
+    return _report(result, options, out)
+
+
+def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
+    """Print the result as --json or --quiet ask for, and return the exit code."""
+    if options.json:
+        write_json(asdict(result))
+    elif options.quiet:
+        console().print(f"{result.held_out_success:.2f} {out / 'best.py'}", markup=False)
+    if result.ended.startswith(NO_REPLY):
+        attempts = out / "attempts.json"
+        raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
+    wanted = getattr(options, "require", None)  # replay has no such option
+    if wanted is not None and result.held_out_success < wanted:
+        write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
+        return BELOW
+    return 0

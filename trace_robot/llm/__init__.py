@@ -1,5 +1,6 @@
 """The chat client: any OpenAI-compatible endpoint, budgets, record and replay."""
 
+from trace_robot.llm.command_model import CommandModel
 from trace_robot.llm.config import ConnectedModel, ModelConfig, answer_with, configured, connect
 from trace_robot.llm.metering import Budget, MeteredModel, Prices, Usage, message_tokens, token_bound
 from trace_robot.llm.model import ChatModel, Message, Reply, ScriptedModel
@@ -9,6 +10,7 @@ from trace_robot.llm.recording import Exchange, RecordingModel, ReplayModel, rea
 __all__ = [
     "Budget",
     "ChatModel",
+    "CommandModel",
     "ConnectedModel",
     "Exchange",
     "Message",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from trace_robot.errors import RunError
+from trace_robot.errors import RunError, UsageError
+from trace_robot.llm.command_model import CommandModel, split_command
 from trace_robot.llm.metering import Budget, MeteredModel, Prices, Usage
 from trace_robot.llm.model import ChatModel, Message, Reply
 from trace_robot.llm.openai_model import OpenAIModel
@@ -171,6 +172,7 @@ class ModelConfig:
         parallel: replies are asked for in as many requests at once, in place of one with the field ``n``; None for
             that one.
         send_key: whether OPENAI_API_KEY is sent to the endpoint; not stored.
+        proposer: a command that answers in place of an endpoint, see ``CommandModel``.
     """
 
     model: str | None = None
@@ -185,6 +187,7 @@ class ModelConfig:
     token_budget: int | None = None
     parallel: int | None = None
     send_key: bool = True
+    proposer: str | Sequence[str] | None = None
 
     @property
     def reason(self) -> str:
@@ -194,6 +197,8 @@ class ModelConfig:
         """
         if self.replay is not None:
             return f"the record {self.replay} is replayed"
+        if self.proposer is not None:
+            return "a proposer is given"
         return configured(self.model, self.base_url)
 
     def connect(self) -> ConnectedModel:
@@ -201,6 +206,8 @@ class ModelConfig:
 
         Raises ModelError where no endpoint is named, and RunError for a record that cannot be read.
         """
+        if self.proposer is not None:
+            return self._connect_command(self.proposer)
         return connect(
             self.model,
             self.base_url,
@@ -214,6 +221,16 @@ class ModelConfig:
             parallel=self.parallel or False,
         )
 
+    def _connect_command(self, proposer: str | Sequence[str]) -> ConnectedModel:
+        if self.replay is not None or self.base_url is not None or self.request:
+            raise UsageError(
+                "a proposer answers in place of an endpoint and of a record; leave their options out"
+            )
+        command = CommandModel(proposer)
+        meter = MeteredModel(command, self.budget, prices=self.prices)
+        outer: ChatModel = meter if self.record is None else RecordingModel(meter, self.record)
+        return ConnectedModel(outer, meter, command.described, self.model or "")
+
     def to_data(self, connected: ConnectedModel) -> dict[str, Any]:
         """Return JSON-able data that reaches the same model later.
 
@@ -222,7 +239,13 @@ class ModelConfig:
         """
         files = {"record": self.record, "replay": self.replay}
         # Only what was asked for, so that the rows of other runs stay as they were.
-        added = {"request": dict(self.request), "token_budget": self.token_budget, "parallel": self.parallel}
+        added: dict[str, Any] = {
+            "request": dict(self.request),
+            "token_budget": self.token_budget,
+            "parallel": self.parallel,
+        }
+        if self.proposer is not None:
+            added["proposer"] = list(split_command(self.proposer))
         return {
             "model": connected.name,
             "base_url": connected.address,
@@ -267,23 +290,33 @@ class ModelConfig:
                 " trace_robot.resume with model=ModelConfig(replay=...)"
             )
         changed = {name: value for name, value in (changes or {}).items() if value is not None}
+        command = data.get("proposer")
+        if not own and command is not None and "proposer" not in changed:
+            raise RunError(
+                f"the run asked a command, {command!r:.200}, and a command is not taken from a store that"
+                " this user did not begin; give one with --proposer"
+            )
         try:
             # A request's fields may set headers or another address, so that only the user's own are sent.
             request = {**(data.get("request", {}) if own else {}), **changed.pop("request", {})}
+            # Such a run asks no endpoint, of the store or of the environment variables.
+            by_command = command is not None or "proposer" in changed
             prices = data["prices"]
             config = cls(
                 model=_text(data["model"]),
-                base_url=given or (_trusted(data["base_url"]) if own else None),
+                base_url=None if by_command else given or (_trusted(data["base_url"]) if own else None),
                 record=_text(data["record"]) if own else None,
                 replay=_text(data["replay"]),
                 retries=_count(data["retries"], MOST_RETRIES),
                 proposals=_count(data["proposals"], MOST_PROPOSALS),
                 budget=Budget(**{name: _amount(value) for name, value in data["budget"].items()}),
                 prices=None if prices is None else Prices(**{k: _amount(v) for k, v in prices.items()}),
-                request=request,
+                request={} if by_command else request,
                 token_budget=_count_or_none(data.get("token_budget"), MOST_TOKENS),
                 parallel=_count_or_none(data.get("parallel"), MOST_PROPOSALS),
             )
+            if by_command and "proposer" not in changed:
+                changed["proposer"] = _command(command)
             config = replace(config, **changed)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the run's store does not say how to reach its model: {error!r:.200}") from error
@@ -314,6 +347,12 @@ def _text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"must be text, got {type(value).__name__}")
     return value
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(part, str) for part in value):
+        raise ValueError(f"must be a command, got {value!r:.80}")
+    return tuple(value)
 
 
 def _count(value: Any, most: int) -> int:

@@ -25,6 +25,7 @@ from trace_robot.report.run_plots import (
     other_worlds,
     stage,
 )
+from trace_robot.settings import AGENT
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo
 
 Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
@@ -179,6 +180,16 @@ def _command(run: RunInfo) -> str:
     """Return the command line that repeats the run, as far as its settings decide it."""
     settings = run.settings
     words = ["trace-robot", "optimize", run.task, "--policy", run.policy, "--optimizer", run.optimizer]
+    if run.optimizer == AGENT:
+        words = [
+            "trace-robot",
+            "serve",
+            run.task,
+            "--policy",
+            run.policy,
+            "--confirm",
+            str(settings.get("confirm")),
+        ]
     words += ["--seed", str(run.seed), "--control", run.control, "--feedback", run.feedback]
     for name in ("episodes", "iterations", "seconds", "steps", "held_out"):
         if settings.get(name) is not None:
@@ -192,6 +203,8 @@ def _command(run: RunInfo) -> str:
 
 def _repeatable(run: RunInfo) -> str:
     """Return how far the command line gives the same result again."""
+    if run.optimizer == AGENT:
+        return "The conditions are the same; an agent submits other controllers from one time to the next."
     if run.model_calls:
         return (
             "A language model's answers differ from one time to the next; with --record FILE they are kept, and"

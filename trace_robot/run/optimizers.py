@@ -18,7 +18,7 @@ from trace_robot.optimizers.problem import Optimizer
 from trace_robot.optimizers.tuned import Tuned
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
-from trace_robot.settings import training_seeds
+from trace_robot.settings import AGENT, training_seeds
 
 if TYPE_CHECKING:
     from trace_robot.policy import Policy
@@ -79,7 +79,13 @@ class OptimizerConfig:
         """
         if not isinstance(optimizer, str):
             name = getattr(optimizer, "__name__", type(optimizer).__name__)
-            return cls(name, OWN, model=None if model is None else _connected(model), factory=optimizer)
+            return cls(
+                name,
+                getattr(optimizer, "why", OWN),
+                getattr(optimizer, "stored", None),  # what its command needs to make it again
+                None if model is None else _connected(model),
+                factory=optimizer,
+            )
         name, why = (optimizer, "as asked") if optimizer != "auto" else _automatic(model, policy)
         if name in WITHOUT_MODEL:
             return cls(name, why, stored={})
@@ -111,6 +117,10 @@ class OptimizerConfig:
         name, why, stored = header.settings.optimizer, header.why, header.choice
         if optimizer is not None:
             return cls(name, why, model=None if model is None else _connected(model), factory=optimizer)
+        if name == AGENT:
+            raise RunError(
+                "the run takes controllers from an agent; go on with: trace-robot serve --resume RUN"
+            )
         if stored is None and (model is None or name not in WITH_MODEL):
             raise RunError(
                 "the run has an optimizer or a model that a program made; go on with trace_robot.resume and that one"

@@ -114,7 +114,8 @@ class Run:
         with Store(place.parent) as store:
             header = store.header(place.name)
             if not header.own and not yes:
-                plan = "; ".join(plan_of(header, model, base_url, python))
+                proposer = (changes or {}).get("proposer")
+                plan = "; ".join(plan_of(header, model, base_url, python, proposer))
                 raise RunError(
                     f"this user did not begin the run {place.name!r}; {plan}; if that is wanted, say --yes"
                 )
@@ -317,7 +318,11 @@ def strangers_header(header: RunHeader) -> RunHeader:
 
 
 def plan_to_resume(
-    path: Path, model: AnyModel = None, base_url: str | None = None, python: str | None = None
+    path: Path,
+    model: AnyModel = None,
+    base_url: str | None = None,
+    python: str | None = None,
+    proposer: str | None = None,
 ) -> list[str]:
     """Return ``plan_of`` a run, [] for one that this user began.
 
@@ -326,15 +331,20 @@ def plan_to_resume(
         model: as of ``plan_of``.
         base_url: as of ``plan_of``.
         python: as of ``plan_of``.
+        proposer: as of ``plan_of``.
     """
     place = path.resolve()
     with Store(place.parent) as store:
         header = store.header(place.name)
-    return [] if header.own else plan_of(header, model, base_url, python)
+    return [] if header.own else plan_of(header, model, base_url, python, proposer)
 
 
 def plan_of(
-    header: RunHeader, model: AnyModel = None, base_url: str | None = None, python: str | None = None
+    header: RunHeader,
+    model: AnyModel = None,
+    base_url: str | None = None,
+    python: str | None = None,
+    proposer: str | None = None,
 ) -> list[str]:
     """Return what resuming a stranger's run would do, a phrase a line.
 
@@ -343,6 +353,7 @@ def plan_of(
         model: in place of the stored one.
         base_url: of the endpoint that the user gives.
         python: the environment's interpreter that the user gives.
+        proposer: the command that the user gives; that of the store is never run.
 
     Raises:
         RunError, WorkspaceError: as of ``strangers_header``.
@@ -357,7 +368,12 @@ def plan_of(
     if python is not None:
         stored = header.settings.options["python"]
         lines.append(f"it would run the environment in {python} (the run names {stored!r:.200})")
-    if settings.optimizer in WITH_MODEL:
+    stored = (header.choice or {}).get("proposer")
+    if proposer is not None:
+        lines.append(f"it would run the command {proposer!r:.200} (the run names {stored!r:.200})")
+    elif stored is not None:
+        lines.append(f"it would need --proposer: the run's own command, {stored!r:.200}, is not run")
+    elif settings.optimizer in WITH_MODEL:
         name = model if isinstance(model, str) else (header.choice or {}).get("model")
         where = base_url or os.environ.get("OPENAI_BASE_URL") or "OpenAI, with OPENAI_API_KEY"
         lines.append(f"it would ask the model {name!r:.100} at {where}")
