@@ -1,6 +1,6 @@
 """HTTP server of a task on loopback: bearer token, no other origins, bounded bodies.
 
-It is of the standard library, as the pages of ``watch`` are, so that an agent needs nothing but a shell with curl. Five
+It is of the standard library, as the pages of ``watch`` are, so that an agent needs nothing but a shell with curl. Six
 fixed paths are all there is, so that there is none to traverse. Every connection carries one request, within a time.
 """
 
