@@ -13,6 +13,9 @@ from trace_robot import safe_files
 from trace_robot.errors import RenderError
 from trace_robot.spec import Array
 
+DATA_KEYFRAMES = 2  # pictures from one key frame to the next: a learner reads single pictures in any order
+DATA_RATE_FACTOR = 20  # finer than for a viewer
+
 
 def publish(draft: Path, path: Path) -> None:
     """Put a finished file in its place atomically, following no link of its name.
@@ -26,7 +29,13 @@ def publish(draft: Path, path: Path) -> None:
 
 
 def write_mp4(
-    path: Path, pictures: Iterable[Array], *, size: tuple[int, int], fps: float, rate_factor: int
+    path: Path,
+    pictures: Iterable[Array],
+    *,
+    size: tuple[int, int],
+    fps: float,
+    rate_factor: int,
+    keyframes: int | None = None,
 ) -> int:
     """Encode pictures as H.264 in mp4, the same pictures as the same bytes.
 
@@ -36,6 +45,7 @@ def write_mp4(
         size: their width and height, even numbers.
         fps: pictures a second.
         rate_factor: x264's constant rate factor.
+        keyframes: pictures from one key frame to the next; None leaves it to x264.
 
     Returns:
         The number of pictures.
@@ -47,7 +57,7 @@ def write_mp4(
         import imageio_ffmpeg  # here, because pictures are drawn without it
 
         process = subprocess.Popen(
-            _command(imageio_ffmpeg.get_ffmpeg_exe(), path, size, fps, rate_factor),
+            _command(imageio_ffmpeg.get_ffmpeg_exe(), path, size, fps, rate_factor, keyframes),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -92,15 +102,42 @@ def _feed(process: subprocess.Popen[bytes], pictures: Iterable[Array], size: tup
     return count
 
 
-def _command(program: str, path: Path, size: tuple[int, int], fps: float, rate_factor: int) -> list[str]:
+def _command(
+    program: str, path: Path, size: tuple[int, int], fps: float, rate_factor: int, keyframes: int | None
+) -> list[str]:
     shape = ["-s", f"{size[0]}x{size[1]}", "-r", f"{fps:g}"]
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", *shape, "-i", "-"]
     coded = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", str(rate_factor), "-pix_fmt", "yuv420p"]
+    if keyframes is not None:
+        # Without B-frames a picture needs none that follows it.
+        coded += ["-g", str(keyframes), "-bf", "0"]
     # One thread and no metadata: otherwise the bytes would depend on the machine and on ffmpeg's version string.
     same_bytes = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]
     # faststart puts the index first, so that a browser plays before all is loaded; "file:" takes any name as it is.
     target = ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{path}"]
     return [program, "-loglevel", "error", "-nostdin", *source, *coded, *same_bytes, *target]
+
+
+def write_npy(path: Path, pictures: Iterable[Array], *, shape: tuple[int, int, int, int]) -> None:
+    """Write pictures as one array, a memory map, so that they are never in memory together.
+
+    Args:
+        path: the file to write.
+        pictures: each (height, width, 3) of 8 bits.
+        shape: (frames, height, width, 3).
+
+    Raises:
+        RenderError: there is another number of pictures.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    count = 0
+    for picture in pictures:
+        if count < shape[0]:
+            array[count] = picture
+        count += 1
+    array.flush()
+    if count != shape[0]:
+        raise RenderError(f"{shape[0]} pictures were wanted, got {count}; record the episodes again")
 
 
 def write_png(path: Path, picture: Array) -> None:
