@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from trace_robot.errors import RenderError
 from trace_robot.spec import Array
 
 DATA_KEYFRAMES = 2  # pictures from one key frame to the next: a learner reads single pictures in any order
+SAMPLED = 20  # pictures of an episode that ``sampled`` returns, evenly spread
 DATA_RATE_FACTOR = 20  # finer than for a viewer
 
 
@@ -148,3 +149,38 @@ def write_png(path: Path, picture: Array) -> None:
         picture: (height, width, 3) of 8 bits.
     """
     Image.fromarray(np.ascontiguousarray(picture)).save(path, optimize=True)
+
+
+def sampled(video: Path, lengths: Sequence[int]) -> Iterator[Array]:
+    """Yield some pictures of each episode of a video, (F, height, width, 3).
+
+    Args:
+        video: that holds the episodes one after another.
+        lengths: of the episodes, in pictures.
+
+    Raises:
+        RenderError: the video has another number of pictures.
+    """
+    import imageio_ffmpeg
+
+    reader = imageio_ffmpeg.read_frames(video)
+    try:
+        width, height = next(reader)["size"]
+        for length in lengths:
+            wanted = set(np.linspace(0, length - 1, min(length, SAMPLED)).round().astype(int).tolist())
+            frames = []
+            for place in range(length):
+                picture = next(reader, None)
+                if picture is None:
+                    raise RenderError(
+                        f"{video.name} has fewer pictures than its episodes have steps; delete it and run again"
+                    )
+                if place in wanted:
+                    frames.append(np.frombuffer(picture, np.uint8).reshape(height, width, 3))
+            yield np.array(frames)
+        if next(reader, None) is not None:
+            raise RenderError(
+                f"{video.name} has more pictures than its episodes have steps; delete it and run again"
+            )
+    finally:
+        reader.close()
