@@ -187,6 +187,7 @@ def demonstrate(
         restored = sum(collection.found for collection in collections)
         _collect(collections, workers, trusted, on_progress)
         if not any(collection.found for collection in collections):
+            shutil.rmtree(out / UNFINISHED)  # shards of nothing, which are not worth going on with
             raise RunError(_nothing(collections, recoveries))
         found = DataSet(out, to, tuple(map(_count, collections)), _fps(collections), restored)
         try:
@@ -276,7 +277,7 @@ def _opened(out: Path, recipe: Mapping[str, Any]) -> Iterator[DataSet | None]:
     if stored is not None and stored.get("recipe") != wanted:
         changed = [name for name in wanted if wanted[name] != dict(stored.get("recipe") or {}).get(name)]
         raise RunError(
-            f"{str(out)!r} holds a data set with another {', '.join(changed)}; choose another --out, or delete it"
+            f"{str(out)!r} holds a data set whose {', '.join(changed)} differ; choose another --out, or delete it"
         )
     if stored is not None and stored.get("complete"):
         yield _found(out, stored)

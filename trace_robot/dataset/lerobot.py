@@ -229,9 +229,9 @@ class _Writer:
 
     def _info(self) -> dict[str, Any]:
         features: dict[str, Any] = {}
-        names = {STATE: self._names, ACTION: common_actions([each.task.spec for each in self._collections])}
-        if self._own is not None:
-            names = {STATE: [self._names[place] for place in self._own], WHOLE: self._names, **names}
+        own = self._names if self._own is None else [self._names[place] for place in self._own]
+        names = {STATE: own, **({} if self._own is None else {WHOLE: self._names})}
+        names[ACTION] = common_actions([each.task.spec for each in self._collections])
         for name, each in names.items():
             features[name] = {"dtype": "float32", "shape": [len(each)], "names": each}
         for camera in self._cameras:

@@ -30,7 +30,7 @@ from trace_robot.spec import Array
 
 FREE = "free"  # the camera that frames the workspace, or the environment's own picture
 ROUND, ROUND_WITH_CAMERAS = 50, 10  # episodes of a shard; what is lost at most when a collection is killed
-LEAST = 8  # episodes of a round: with fewer the workers idle
+LEAST = 8  # episodes of a round after the first: with fewer the workers idle
 TRIES, RECOVERY_TRIES = 4, 20  # conditions tried for each demonstration that is wanted, at most
 NUMBERS = ("observations", "actions", "rewards")
 NOMINAL_RATE = 30  # steps a second where an environment does not say how long a step is
@@ -199,7 +199,7 @@ class Collection:
         names, text = stage_names(self.task.policy), spied(self.task.policy)
         limits = Limits(printed_chars=max(4000, (LABEL + 2) * self.task.spec.horizon))
         while (missing := self.episodes - self.found) > 0 and self.tried < most:
-            batch = seeds[self.tried : self.tried + min(largest, max(missing, LEAST))]
+            batch = seeds[self.tried : self.tried + min(largest, max(missing, LEAST if self.tried else 0))]
             jobs = [
                 Job(
                     self.task.env,
@@ -353,7 +353,8 @@ class ShardWriter:
     def _write(self, results: Sequence[Any]) -> None:
         for result in results:
             if isinstance(result, RenderFailure):
-                raise RenderError(f"no {result.path.name}: {result.reason}")
+                camera = result.path.stem.partition(".")[2]
+                raise RenderError(f"no pictures of camera {camera!r}: {result.reason}; see --camera")
             for _, paths in self._waiting:
                 paths.discard(result.path)
         for found, paths in [each for each in self._waiting if not each[1]]:
