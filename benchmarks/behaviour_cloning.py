@@ -57,7 +57,7 @@ class Network:
 
     def __call__(self, observation: Array) -> Array:
         """Return the action for an observation, (act_dim,)."""
-        return self._forward(self._scaled(observation[None]))[-1][0]
+        return np.asarray(self._forward(self._scaled(observation[None]))[-1][0])
 
     def fit(self, steps: int) -> float:
         """Minimize the mean squared error with Adam, and return that of all data.

@@ -156,6 +156,8 @@ class _Writer:
                 columns[name].append(values)
             start += len(each)
             self._frames += len(each)
+        for frames in pictures.values():
+            next(frames, None)  # which finds out whether there are more
         table = {name: self._column(np.concatenate(parts)) for name, parts in columns.items()}
         self._table(DATA_PATH.format(**place), table)
 
@@ -225,7 +227,7 @@ class _Writer:
         source = collection.folder / f"{shard.name}.{camera}.mp4"
         with source.open("rb") as file:
             safe_files.write(self._out, VIDEO_PATH.format(video_key=f"{IMAGES}{camera}", **place), file)
-        return sampled(source, [len(each) for each in shard.demonstrations])
+        return sampled(source, (self._size, self._size), [len(each) for each in shard.demonstrations])
 
     def _info(self) -> dict[str, Any]:
         features: dict[str, Any] = {}

@@ -174,7 +174,8 @@ class Collection:
             RunError: a shard cannot be read.
         """
         while True:
-            name = f"{self.place:03d}-{len(self.shards):04d}.npz"
+            stem = f"{self.place:03d}-{len(self.shards):04d}"
+            name = f"{stem}.npz"
             if not safe_files.is_file(self.folder, name):
                 return
             try:
@@ -183,6 +184,12 @@ class Collection:
                 raise RunError(
                     f"the shard {str(self.folder / name)!r} cannot be read: {error}; delete it and run again"
                 ) from error
+            videos = [
+                f"{stem}.{camera}{self.suffix}" for camera in self.cameras if self.shards[-1].demonstrations
+            ]
+            if not all(safe_files.is_file(self.folder, video) for video in videos):
+                del self.shards[-1]  # a video that was deleted is drawn again, with its episodes
+                return
 
     def rounds(self, engine: RolloutEngine, on_episode: Callable[[int, Episode], None]) -> Iterator[Round]:
         """Roll out until there are enough demonstrations, and yield each round with its states.

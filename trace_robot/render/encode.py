@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -151,11 +152,12 @@ def write_png(path: Path, picture: Array) -> None:
     Image.fromarray(np.ascontiguousarray(picture)).save(path, optimize=True)
 
 
-def sampled(video: Path, lengths: Sequence[int]) -> Iterator[Array]:
+def sampled(video: Path, size: tuple[int, int], lengths: Sequence[int]) -> Iterator[Array]:
     """Yield some pictures of each episode of a video, (F, height, width, 3).
 
     Args:
         video: that holds the episodes one after another.
+        size: width and height of its pictures.
         lengths: of the episodes, in pictures.
 
     Raises:
@@ -163,24 +165,28 @@ def sampled(video: Path, lengths: Sequence[int]) -> Iterator[Array]:
     """
     import imageio_ffmpeg
 
-    reader = imageio_ffmpeg.read_frames(video)
-    try:
-        width, height = next(reader)["size"]
+    source = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-nostdin", "-i", f"file:{video}"]
+    shape = (size[1], size[0], 3)
+    with subprocess.Popen(
+        [*source, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
         for length in lengths:
             wanted = set(np.linspace(0, length - 1, min(length, SAMPLED)).round().astype(int).tolist())
             frames = []
             for place in range(length):
-                picture = next(reader, None)
-                if picture is None:
+                picture = process.stdout.read(math.prod(shape))
+                if len(picture) < math.prod(shape):
                     raise RenderError(
                         f"{video.name} has fewer pictures than its episodes have steps; delete it and run again"
                     )
                 if place in wanted:
-                    frames.append(np.frombuffer(picture, np.uint8).reshape(height, width, 3))
+                    frames.append(np.frombuffer(picture, np.uint8).reshape(shape))
             yield np.array(frames)
-        if next(reader, None) is not None:
+        if process.stdout.read(1):
+            process.kill()
             raise RenderError(
                 f"{video.name} has more pictures than its episodes have steps; delete it and run again"
             )
-    finally:
-        reader.close()
