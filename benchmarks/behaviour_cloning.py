@@ -27,7 +27,7 @@ from trace_robot.settings import held_out_seeds
 from trace_robot.spec import Array
 from trace_robot.stats import wilson
 
-TASKS = ("button-press-topdown-v3", "drawer-open-v3", "window-open-v3")
+TASKS = ("button-press-topdown-v3", "drawer-open-v3", "window-open-v3", "pick-place-v3")
 HIDDEN, BATCH, RATE = 128, 256, 1e-3
 NOISE = 0.02  # standard deviation added to each scaled observation, so that small errors do not add up
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from trace_robot.spec import Array
 
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
+Array = npt.NDArray[Any]
 Statistics = Mapping[str, Array]
 
 
@@ -89,7 +91,7 @@ def picture_statistics(frames: Array) -> Statistics:
 
 
 def aggregate(episodes: Sequence[Mapping[str, Statistics]]) -> dict[str, dict[str, Array]]:
-    """Return the statistics of all episodes together, quantiles as their weighted mean.
+    """Return the pooled statistics of episodes, quantiles as weighted means.
 
     Args:
         episodes: the statistics of each, by column.

@@ -177,10 +177,10 @@ def test_statistics_are_those_of_the_columns(written: Path) -> None:
 
 
 def test_lerobot_reads_it_without_a_warning(written: Path, tmp_path: Path) -> None:
-    """With the lerobot of this interpreter, or of that which LEROBOT_PYTHON names: it brings torch."""
+    """With the lerobot of this interpreter, or that which LEROBOT_PYTHON names; torch comes with it."""
     python = sys.executable if importlib.util.find_spec("lerobot") else os.environ.get("LEROBOT_PYTHON")
     if python is None:
-        pytest.skip("lerobot is not installed, and LEROBOT_PYTHON names no interpreter that has it")
+        pytest.skip("lerobot is not installed, and LEROBOT_PYTHON names no interpreter with it")
     done = subprocess.run(
         [python, "-c", READ, str(written / "lerobot")],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},

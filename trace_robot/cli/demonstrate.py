@@ -148,7 +148,7 @@ def execute_demonstrate(options: argparse.Namespace) -> int:
 
 
 def _policies(tasks: Sequence[str], options: argparse.Namespace) -> tuple[dict[str, Policy], str | None]:
-    """Return the controller of each task, and the control mode of a run that it is from."""
+    """Return the controller of each task, and the control mode of its run."""
     from trace_robot.bench.zoo import zoo
     from trace_robot.env.registry import environments
     from trace_robot.errors import unknown, unknown_environment

@@ -1,4 +1,4 @@
-"""Data sets of demonstrations for learners: successful episodes of controllers, as LeRobot or Minari has them.
+"""Data sets of demonstrations for imitation learning, as LeRobot or Minari.
 
 demonstrate({"pick-place-v3": load_policy("zoo/pick_place_v3")}, "demos", to="lerobot", episodes=50)
 """
@@ -26,7 +26,7 @@ from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.task import Task, spied
 from trace_robot.settings import versions
 
-__all__ = ["DataSet", "Format", "demonstrate"]
+__all__ = ["DataSet", "Format", "TaskCount", "demonstrate"]
 
 Format = Literal["minari", "lerobot"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -264,7 +264,7 @@ def _collect(
 
 @contextmanager
 def _opened(out: Path, recipe: Mapping[str, Any]) -> Iterator[DataSet | None]:
-    """Lock a folder for one data set, and yield what is complete in it, None if that is to be made.
+    """Lock a folder for one data set, and yield it where it is complete.
 
     At the end the folder of shards goes; after an error it stays, unless it holds nothing.
     """

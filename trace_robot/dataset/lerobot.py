@@ -1,4 +1,4 @@
-"""The LeRobot v3 layout: Parquet for numbers, H.264 for pictures, JSON and Parquet for what describes them.
+"""The LeRobot v3 layout: Parquet for numbers, H.264 for pictures, JSON beside.
 
 Written as lerobot 0.4.4 writes and reads it (``codebase_version`` "v3.0"), with pyarrow alone: lerobot itself brings
 torch. A shard becomes one Parquet file and one video for each camera.
@@ -223,7 +223,7 @@ class _Writer:
     def _video(
         self, collection: Collection, shard: Shard, camera: str, place: Mapping[str, int]
     ) -> Iterator[Array]:
-        """Copy a shard's video to its place, and return the sampled pictures of each episode."""
+        """Copy a shard's video to its place, and return samples of each episode."""
         source = collection.folder / f"{shard.name}.{camera}.mp4"
         with source.open("rb") as file:
             safe_files.write(self._out, VIDEO_PATH.format(video_key=f"{IMAGES}{camera}", **place), file)
@@ -276,7 +276,7 @@ class _Writer:
         return self._pa.FixedSizeListArray.from_arrays(self._pa.array(values.reshape(-1)), values.shape[1])
 
     def _named(self, name: str, column: str, texts: Sequence[str]) -> None:
-        """Write a table that pandas reads with the texts as index, as ``DataFrame.to_parquet`` would."""
+        """Write a table that pandas reads with the texts as its index."""
         index = "__index_level_0__"
         columns = [
             {
@@ -343,14 +343,19 @@ def common_actions(specs: Sequence[TaskSpec]) -> list[str]:
 
 
 def parts(name: str, size: int) -> list[str]:
-    """Return the names of the numbers of a field: of three of them as axes."""
+    """Return the names of the numbers of a field.
+
+    Args:
+        name: of the field.
+        size: how many numbers it has; three are called x, y and z.
+    """
     if size == 1:
         return [name]
     return [f"{name}.{AXES[place] if size == len(AXES) else place}" for place in range(size)]
 
 
 def own_numbers(specs: Sequence[TaskSpec]) -> list[int] | None:
-    """Return the places of the numbers that the robot knows of itself, by the names of their fields.
+    """Return the places of proprioceptive numbers, by the names of their fields.
 
     Args:
         specs: of all tasks.

@@ -1,4 +1,4 @@
-"""The Minari format: HDF5 and JSON, written by minari's own storage, one data set a task.
+"""The Minari format: HDF5 and JSON by minari's own storage, a data set a task.
 
 The folder is a root of Minari's data sets (``MINARI_DATASETS_PATH``), and a data set names the environment, so that
 ``recover_environment`` makes it again, with its options and its world.
@@ -63,12 +63,12 @@ def write(out: Path, collections: Sequence[Collection]) -> None:
 
 
 def dataset_id(environment: str) -> str:
-    """Return what ``minari.load_dataset`` takes, such as "pick-place-v3/demonstrations-v0"."""
+    """Return the id of a data set, such as "reach-v3/demonstrations-v0"."""
     return f"{ODD.sub('-', environment)}/{NAME}"
 
 
 def make_environment(environment: str, options: Mapping[str, Any]) -> Any:
-    """Return an environment as a Minari data set names it, for ``recover_environment``.
+    """Return the environment that a Minari data set names (``EnvSpec``).
 
     Args:
         environment: its name.
@@ -80,7 +80,9 @@ def make_environment(environment: str, options: Mapping[str, Any]) -> Any:
 def _write_task(out: Path, collection: Collection) -> None:
     minari = require_minari()
     task, name = collection.task, dataset_id(collection.task.env)
-    draft = collection.folder / f"{collection.place:03d}-minari"
+    draft = (
+        collection.folder.absolute() / f"{collection.place:03d}-minari"
+    )  # minari cannot write to a relative path
     shutil.rmtree(draft, ignore_errors=True)  # of an earlier try, which did not finish
     draft.mkdir()
     box = Box(-np.inf, np.inf, (task.spec.observation_size,), np.float64)

@@ -1,4 +1,4 @@
-"""Demonstrations: successful episodes with stages as labels, kept in shards on disk.
+"""Demonstrations: successful episodes with stages as labels, in shards on disk.
 
 A shard is a round of episodes of one task. It is written atomically once its pictures are drawn, so that a collection
 that was killed goes on behind its last shard, with the episodes that it would have had.
@@ -168,7 +168,7 @@ class Collection:
         return total
 
     def restore(self) -> None:
-        """Read the shards that an earlier collection left, up to the first that is missing.
+        """Read the shards of an earlier collection, up to the first that is missing.
 
         Raises:
             RunError: a shard cannot be read.
@@ -192,7 +192,7 @@ class Collection:
                 return
 
     def rounds(self, engine: RolloutEngine, on_episode: Callable[[int, Episode], None]) -> Iterator[Round]:
-        """Roll out until there are enough demonstrations, and yield each round with its states.
+        """Roll out until there are enough, and yield each round with its states.
 
         The number of workers changes nothing: the demonstrations are the first successes in the order of conditions.
 

@@ -121,7 +121,7 @@ def _command(
 
 
 def write_npy(path: Path, pictures: Iterable[Array], *, shape: tuple[int, int, int, int]) -> None:
-    """Write pictures as one array, a memory map, so that they are never in memory together.
+    """Write pictures as one array, through a memory map.
 
     Args:
         path: the file to write.

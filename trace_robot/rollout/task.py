@@ -158,7 +158,7 @@ def _stage_name(stage: ast.expr, number: int) -> str:
 
 
 def labels(printed: str, decisions: int, names: Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """Return the stage of each decision, and whether one that had been left came again.
+    """Return the stage of each decision, and whether an earlier one came again.
 
     Args:
         printed: by the policy of ``spied``.
