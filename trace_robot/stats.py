@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
 Array = npt.NDArray[Any]
 Statistics = Mapping[str, Array]

@@ -108,7 +108,7 @@ def execute_demonstrate(options: argparse.Namespace) -> int:
     named = sets()
     tasks = list(dict.fromkeys(task for name in options.tasks for task in named.get(name, (name,))))
     policies, control = _policies(tasks, options)
-    with create_counter(progress_console(), "demonstrations") as progress:
+    with create_counter(progress_console()) as progress:
         bars = {
             task: progress.add_task(task, total=options.episodes, note="", visible=False) for task in tasks
         }
@@ -119,6 +119,11 @@ def execute_demonstrate(options: argparse.Namespace) -> int:
             progress.update(
                 bars[task], completed=min(done, options.episodes), note=note, visible=not finished
             )
+
+        drawing = progress.add_task("rounds drawn", total=None, note="", visible=bool(options.cameras))
+
+        def draw(done: int, total: int) -> None:
+            progress.update(drawing, completed=done, total=total)
 
         found = demonstrate(
             policies,
@@ -134,6 +139,7 @@ def execute_demonstrate(options: argparse.Namespace) -> int:
             workers=options.workers,
             trusted=options.trust,
             on_progress=advance,
+            on_drawn=draw,
         )
     if options.json:
         write_json(found.to_data())

@@ -124,6 +124,7 @@ def demonstrate(
     workers: int | None = None,
     trusted: bool = False,
     on_progress: Callable[[str, int, int], None] = lambda task, done, tried: None,
+    on_drawn: Callable[[int, int], None] = lambda done, total: None,
 ) -> DataSet:
     """Roll controllers out, and write their successes as a data set.
 
@@ -144,6 +145,7 @@ def demonstrate(
         workers: rollout processes, see ``RolloutEngine``.
         trusted: run controllers even where this machine has no sandbox.
         on_progress: called with the task, its demonstrations so far and the conditions tried.
+        on_drawn: called with the rounds of episodes that are drawn and written, and all so far.
 
     Raises:
         UsageError: an argument is out of range, the tasks do not fit into one data set, or a controller keeps no stages
@@ -185,7 +187,7 @@ def demonstrate(
         for collection in collections:
             collection.restore()
         restored = sum(collection.found for collection in collections)
-        _collect(collections, workers, trusted, on_progress)
+        _collect(collections, workers, trusted, on_progress, on_drawn)
         if not any(collection.found for collection in collections):
             shutil.rmtree(out / UNFINISHED)  # shards of nothing, which are not worth going on with
             raise RunError(_nothing(collections, recoveries))
@@ -240,10 +242,11 @@ def _collect(
     workers: int | None,
     trusted: bool,
     on_progress: Callable[[str, int, int], None],
+    on_drawn: Callable[[int, int], None],
 ) -> None:
     """Roll every task out, and draw and write its rounds meanwhile."""
     drawing = min(MOST_DRAWING, default_workers()) if collections[0].cameras else 0
-    with RolloutEngine(workers, trusted=trusted) as engine, ShardWriter(drawing) as writer:
+    with RolloutEngine(workers, trusted=trusted) as engine, ShardWriter(drawing, on_drawn) as writer:
         for collection in collections:
             done = [collection.found, collection.tried]
 

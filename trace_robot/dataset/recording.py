@@ -33,6 +33,7 @@ ROUND, ROUND_WITH_CAMERAS = 50, 10  # episodes of a shard; what is lost at most 
 LEAST = 8  # episodes of a round after the first: with fewer the workers idle
 TRIES, RECOVERY_TRIES = 4, 20  # conditions tried for each demonstration that is wanted, at most
 NUMBERS = ("observations", "actions", "rewards")
+TURN_SECONDS = 0.5  # for which one rendering process is waited for before the next is looked at
 NOMINAL_RATE = 30  # steps a second where an environment does not say how long a step is
 
 
@@ -326,9 +327,11 @@ class ShardWriter:
 
     Args:
         processes: that draw; 0 without cameras.
+        on_written: called with the rounds that are written, and those that are to be, so far.
     """
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, on_written: Callable[[int, int], None]) -> None:
+        self._on_written, self._written = on_written, 0
         self._processes = [RenderProcess() for _ in range(processes)]
         self._waiting: list[tuple[Round, set[Path]]] = []
         self._next = 0
@@ -354,8 +357,10 @@ class ShardWriter:
             RenderError: a picture cannot be drawn.
             RunError: a shard cannot be written.
         """
-        for process in self._processes:
-            self._write(process.finish())
+        while self._waiting:
+            # In turn, so that a round is on disk soon after its last picture.
+            for process in self._processes:
+                self._write(process.collect(wait_seconds=TURN_SECONDS))
 
     def _write(self, results: Sequence[Any]) -> None:
         for result in results:
@@ -373,6 +378,8 @@ class ShardWriter:
                 raise RunError(
                     f"cannot write {str(folder / name)!r}: {error.strerror}; free some space and run again"
                 ) from error
+            self._written += 1
+        self._on_written(self._written, self._written + len(self._waiting))
 
     def __enter__(self) -> ShardWriter:
         return self
