@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -74,7 +74,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         self, task: Task, simulation: Simulation, spec: TaskSpec, tracking: Tracking | None, horizon: int
     ) -> None:
         self.task_spec = spec
-        self.record_states = False
+        self.record_states: bool | Literal["decisions"] = False
         self.observation_space = Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float64)
         self.action_space = Box(np.array(spec.low, np.float32), np.array(spec.high, np.float32))
         self.simulation = simulation
@@ -135,6 +135,8 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         else:
             observation, reward, terms = self._track(wanted, self._tracking)
         self._decisions += 1
+        if self.record_states == "decisions":
+            self._record()
         success = bool(terms["success"])
         self._going = self._steps < self._horizon and self._decisions < self._limit
         if self._equipped is not None and not self._going:
@@ -188,7 +190,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
     def recorded(self) -> States:
         """Return the frames since the last reset, about 27 a simulated second.
 
-        There are none unless ``record_states`` is set.
+        There are none unless ``record_states`` is set; "decisions" gives one after each decision.
         """
         frames = list(self._frames)
         if frames and frames[-1][3] < self._steps / CONTROL_RATE:
@@ -240,7 +242,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
             action = self._equipped.act(action)
         observation, reward, terms = self.simulation.step(action)
         self._steps += 1
-        if self._steps % RECORD_EVERY == 0:
+        if self._steps % RECORD_EVERY == 0 and self.record_states != "decisions":
             self._record()
         if self._equipped is not None:
             observation, success = self._equipped.after(observation, bool(terms["success"]))

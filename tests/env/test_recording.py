@@ -75,3 +75,28 @@ def test_an_environment_that_does_not_repeat_is_not_drawn_as_if_it_did(own: Path
         RenderError, match="the environment did not do again what it did: the reward of step 1 was"
     ):
         render([clip_of(episode)], own / "drift.mp4")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "action"),
+    [
+        ("reach-v3", {"control": "raw"}, [0.3, 0.2, 0.0, 0.0]),
+        ("reach-v3", {"control": "pose"}, [0.02, 0.02, 0.0, 0.0]),
+        ("FetchReach-v4", {}, [0.3, 0.2, -0.4, 1.0]),
+        ("CartPole-v1", {}, [1.0]),
+    ],
+)
+def test_a_state_after_each_decision_is_recorded_where_it_is_asked_for(
+    name: str, options: dict[str, object], action: list[float]
+) -> None:
+    options = {**options, "horizon": 12}
+    controller = f"def act(observation):\n    return {action}\n"
+    with RolloutEngine(0) as engine:
+        jobs = [Job(name, 3, options, controller, record=record) for record in (False, True, "decisions")]
+        plain, usual, each = engine.run(jobs)
+    assert plain.rewards.tobytes() == usual.rewards.tobytes() == each.rewards.tobytes()
+    assert each.states is not None
+    assert len(each.states) == each.decisions + 1
+    assert np.all(np.diff(each.states.seconds) > 0)
+    if each.scene is not None and each.scene.model_path:  # else actions are recorded, which are all the same
+        assert np.abs(np.diff(each.states.qpos, axis=0)).max(axis=1).min() > 0

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from trace_robot.env.registry import make
-from trace_robot.render.video import Clip, RenderProcess, VideoInfo, picture_job, render_picture, video_job
+from trace_robot.render.job import RenderJob
+from trace_robot.render.video import (
+    Clip,
+    RenderFailure,
+    RenderProcess,
+    VideoInfo,
+    picture_job,
+    render_picture,
+    video_job,
+)
 from trace_robot.spec import Array
 
 Reader = Callable[[Path], Array]
@@ -106,3 +115,40 @@ def test_a_task_s_video_shows_the_arm_move(
     moved = np.abs(pictures[-12] - pictures[0]).max(axis=2) > 60
     assert 0.005 < moved.mean() < 0.5
     assert colored(pictures[0], 0).mean() > 0.02
+
+
+def test_frames_as_data_are_one_a_state_without_caption_and_upright(
+    pick_place: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
+) -> None:
+    size = (96, 96)
+    corner = replace(pick_place, scene=replace(pick_place.scene, camera="corner"))
+    top = replace(pick_place, scene=replace(pick_place.scene, camera="topview"))
+    for path in (tmp_path / "a.mp4", tmp_path / "a.npy"):
+        process.submit(RenderJob((corner, top), path, "frames", size, "fast", 80.0))
+    video, array = process.finish()
+    assert isinstance(video, VideoInfo), video
+    assert isinstance(array, VideoInfo), array
+    pictures = np.load(array.path)
+    count = len(pick_place.states)
+    assert pictures.shape == (2 * count, 96, 96, 3)
+    frames = frames_of(video.path)
+    assert frames.shape == pictures.shape
+    assert np.abs(frames.astype(int) - pictures).mean() < 6
+    # The corner's camera hangs upside down and is turned; the one above looks straight down and is not.
+    assert np.argwhere(wood(pictures[0]))[:, 0].mean() > 48
+    plain = view(replace(top, states=top.states), process, tmp_path / "b.png", frames_of)
+    below = np.argwhere(colored(plain, 0))[:, 0].mean() / len(plain)
+    assert np.argwhere(colored(pictures[count], 0))[:, 0].mean() / 96 == pytest.approx(below, abs=0.05)
+
+
+def test_frames_of_a_recording_that_diverged_are_refused(
+    pick_place: Clip, tmp_path: Path, process: RenderProcess
+) -> None:
+    qpos = pick_place.states.qpos.copy()
+    qpos[2] = np.nan
+    clip = replace(pick_place, states=replace(pick_place.states, qpos=qpos))
+    process.submit(RenderJob((clip,), tmp_path / "a.mp4", "frames", (96, 96), "fast", 80.0))
+    (failure,) = process.finish()
+    assert isinstance(failure, RenderFailure)
+    assert failure.reason == "state 2 of a recording is not finite; record it again"
+    assert not (tmp_path / "a.mp4").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium
 import numpy as np
@@ -70,7 +70,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         """
         declaration, spec = description.declaration, description.spec
         self.task_spec = spec
-        self.record_states = False
+        self.record_states: bool | Literal["decisions"] = False
         size = description.observation.size
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         self.action_space = Box(np.array(spec.low, np.float32), np.array(spec.high, np.float32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class StateRecorder:
         self._every = max(1, round(1.0 / (FRAMES_PER_SECOND * self.dt))) if self.model_path else 1
         # Each: qpos or action and reward, mocap positions, mocap quaternions, seconds.
         self._frames: list[tuple[Array, Array, Array, float]] = []
+        self._by_decision = False
         self.seed: int | None = None
 
     @property
@@ -56,15 +57,17 @@ class StateRecorder:
         """Whether pictures can be made of what is recorded."""
         return bool(self.model_path) or self.draws_itself
 
-    def start(self, seed: int | None, recording: bool, width: int) -> None:
+    def start(self, seed: int | None, recording: bool | Literal["decisions"], width: int) -> None:
         """Begin an episode.
 
         Args:
             seed: with which it can be started again; None if it cannot.
-            recording: whether to record its first state.
+            recording: whether to record its first state; "decisions" for a state after each decision, whatever the
+                simulated time between.
             width: length of the vectors of ``record_decision``.
         """
         self.seed, self._frames = seed, []
+        self._by_decision = recording == "decisions"
         if recording:
             self._frames.append(self._frame(0, np.zeros(width)))
 
@@ -73,17 +76,17 @@ class StateRecorder:
 
         Nothing is recorded without a model.
         """
-        if self.model_path and steps % self._every == 0:
+        if self.model_path and not self._by_decision and steps % self._every == 0:
             self._frames.append(self._frame(steps, np.empty(0)))
 
     def record_decision(self, steps: int, decision: Array) -> None:
-        """Record a decision, unless a model's states are recorded.
+        """Record a decision, unless a model's states are recorded between decisions.
 
         Args:
             steps: simulator steps so far.
             decision: (act_dim + 1,), the action and its reward.
         """
-        if not self.model_path:
+        if self._by_decision or not self.model_path:
             self._frames.append(self._frame(steps, decision))
 
     def scene(self, replay: Mapping[str, Any]) -> Scene | None:

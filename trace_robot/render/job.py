@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trace_robot.rollout.episode import Episode
 
 QualityName = Literal["fast", "high"]
-Layout = Literal["in turn", "beside", "grid"]
+Layout = Literal["in turn", "beside", "grid", "frames"]
 STATES = tuple(part.name for part in fields(States))
 
 
@@ -102,6 +102,8 @@ class RenderJob:
     """A picture or video to draw from clips, and the file to write.
 
     Attributes:
+        layout: "frames" draws each recorded state once, without a caption, as data: into an .mp4, or into an .npy
+            array of shape (frames, height, width, 3).
         size: of one clip's pictures, caption included: width and height in pixels.
         moments: of a grid: how many key frames of each clip, or which fractions of it.
         columns: of a grid.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trace_robot.errors import RenderError
 from trace_robot.render import caption
 from trace_robot.render.job import Clip, QualityName
 from trace_robot.render.renderers import AnyScene, Renderer, RendererPool
@@ -141,6 +142,30 @@ def grid(clips: Sequence[Clip], canvas: Canvas, *, moments: int | Sequence[float
     tiles += [np.full_like(tiles[0], 255)] * (rows * columns - len(tiles))
     lines = [np.concatenate(tiles[row * columns : (row + 1) * columns], axis=1) for row in range(rows)]
     return np.concatenate(lines)
+
+
+def frames(clips: Sequence[Clip], canvas: Canvas) -> Iterator[Array]:
+    """Yield one picture for each recorded state, upright and without a caption.
+
+    Args:
+        clips: in their order.
+        canvas: how to draw them; its band must be 0.
+
+    Raises:
+        RenderError: a state is not finite, so that its picture would be missing.
+    """
+    for clip in clips:
+        with canvas.renderer(clip) as (scene, renderer):
+            if len(scene.states) < len(clip.states):
+                raise RenderError(f"state {len(scene.states)} of a recording is not finite; record it again")
+            # Meta-World's corner cameras hang upside down, which is of no use to a learner.
+            scene.turned = scene.turned or scene.is_inverted()
+            picture, drawn = np.empty(0), None
+            for index in range(len(scene.states)):
+                if drawn is None or scene.moved(drawn, index):
+                    scene.pose(index)
+                    picture, drawn = renderer.render(), index
+                yield picture
 
 
 def _play(clip: Clip, canvas: Canvas) -> Generator[Array, None, None]:

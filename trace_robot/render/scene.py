@@ -29,9 +29,8 @@ class ReplayScene:
         turned: never: an environment draws itself upright.
     """
 
-    turned = False
-
     def __init__(self) -> None:
+        self.turned = False
         self._env: Any = None
         self._key = ""
         self._seed = 0
@@ -77,6 +76,10 @@ class ReplayScene:
                     f"the environment did not do again what it did: the reward of step {self._position} was"
                     f" {recorded:g} and is now {reward:g}; see: trace-robot check-env"
                 )
+
+    def is_inverted(self) -> bool:
+        """Return whether its camera hangs upside down: never."""
+        return False
 
     def moved(self, one: int, other: int) -> bool:
         """Return whether two frames may differ, as any two may.
@@ -173,6 +176,7 @@ AZIMUTH, ELEVATION = 150.0, -25.0
 # Of the free camera that frames the workspace: its least distance, what is added for each metre that things are apart,
 # and how far from the hand a thing may be to count; metres.
 NEAREST, SPREAD, REACH = 0.95, 0.6, 1.0
+INVERTED = -0.1  # of the height of a camera's up axis; one that looks straight down has 0
 STILL = 1e-3  # metres or radians: less than a pixel at arm's length
 MARKS = ("goal", "target", "hole")
 
@@ -242,6 +246,16 @@ class SceneModel:
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
         mujoco.mj_tendon(self.model, self.data)
+
+    def is_inverted(self) -> bool:
+        """Return whether its camera is fixed in the world with its upper side down."""
+        if self.camera.type != mujoco.mjtCamera.mjCAMERA_FIXED:
+            return False
+        number = self.camera.fixedcamid
+        self.pose(0)
+        # The second column is the camera's up axis in the world. A camera on a moving body has no upper side.
+        up = float(self.data.cam_xmat[number].reshape(3, 3)[2, 1])
+        return not self.model.cam_bodyid[number] and up < INVERTED
 
     def moved(self, one: int, other: int) -> bool:
         """Return whether two recorded frames differ visibly, by more than ``STILL``.

@@ -93,7 +93,7 @@ def draw(job: RenderJob, folder: Path, backend: str, pool: RendererPool) -> dict
     from trace_robot.render import encode, layout
     from trace_robot.render.caption import band_height
 
-    band = band_height(job.clips, job.size)
+    band = 0 if job.layout == "frames" else band_height(job.clips, job.size)
     canvas = layout.Canvas(job.size, band, job.quality, job.fps, backend, pool)
     draft = folder / f"draft{job.path.suffix}"
     frames, size = 1, job.size
@@ -101,6 +101,14 @@ def draw(job: RenderJob, folder: Path, backend: str, pool: RendererPool) -> dict
         picture = layout.grid(job.clips, canvas, moments=job.moments, columns=job.columns)
         size = (picture.shape[1], picture.shape[0])
         encode.write_png(draft, picture)
+    elif job.layout == "frames":
+        pictures = layout.frames(job.clips, canvas)
+        frames = sum(len(clip.states) for clip in job.clips)
+        if job.path.suffix == ".npy":
+            encode.write_npy(draft, pictures, shape=(frames, size[1], size[0], 3))
+        else:
+            finer, keys = encode.DATA_RATE_FACTOR, encode.DATA_KEYFRAMES
+            encode.write_mp4(draft, pictures, size=size, fps=job.fps, rate_factor=finer, keyframes=keys)
     else:
         beside = job.layout == "beside"
         size = (job.size[0] * len(job.clips), job.size[1]) if beside else job.size

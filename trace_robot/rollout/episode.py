@@ -10,6 +10,7 @@ from trace_robot.fault import Fault, Limits
 from trace_robot.spec import Array, Scene, States
 
 Ended = Literal["success", "terminated", "time", "error"]
+Record = bool | Literal["decisions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Job:
         controller: a policy's text, run in the sandbox.
         program: in place of it, a controller as data, run in the worker.
         trace: return the graph.
-        record: return simulator states, for rendering.
+        record: return simulator states, for rendering: about 30 a simulated second, or "decisions": one at the
+            beginning and one after each decision, as a data set with pictures needs them.
         observe: return observations.
         rewards: compute the reward.
         measure: compute the measures of the built-in search, in the worker.
@@ -37,7 +39,7 @@ class Job:
     controller: str | None = None
     program: Mapping[str, Any] | None = None
     trace: bool = False
-    record: bool = False
+    record: Record = False
     observe: bool = False
     rewards: bool = True
     measure: bool = False

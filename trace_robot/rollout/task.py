@@ -1,14 +1,21 @@
-"""A task: an environment with its options, and the policy that fits it."""
+"""A task: an environment with its options, and the policy that fits it.
+
+Stages: a policy that keeps one in ``memory["stage"]`` can be run so that it also prints it, beside each action.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+import itertools
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import describe, require_expert, usual_control
 from trace_robot.policy.policy import problem_of
 from trace_robot.settings import EXPERT, LEVELS, SeedSplit, Settings
+from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Problem
@@ -16,6 +23,19 @@ if TYPE_CHECKING:
     from trace_robot.spec import TaskSpec
 
 DEFAULT_CONTROL = "pose"
+LABEL = 80  # characters of a stage's name
+# What a policy prints beside each action, between characters that no text has: the stage in its memory.
+SPY = """
+
+_demonstrated = act
+
+
+def act(observation, memory):
+    action = _demonstrated(observation, memory)
+    print("\\x1e" + str(memory.get("stage", ""))[:80], end="\\x1f")
+    return action
+"""
+PRINTED = re.compile("\x1e([^\x1e\x1f]*)\x1f")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +120,62 @@ class Task:
     def problem(self) -> Problem:
         """The OPTO problem: the policy's parameters and a description of the task."""
         return problem_of(self.policy, self.spec)
+
+
+def spied(policy: Policy) -> str | None:
+    """Return a policy's text that also prints its stage, None where it keeps none.
+
+    A stage is what the policy has in ``memory["stage"]`` when it has acted.
+    """
+    tree = parse_code(policy.text)
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "act"]
+    keeps = any(isinstance(node, ast.Constant) and node.value == "stage" for node in ast.walk(tree))
+    if not keeps or not functions or len(functions[-1].args.args) != 2:
+        return None
+    return policy.text + SPY
+
+
+def stage_names(policy: Policy) -> list[str]:
+    """Return the names of the stages that a policy numbers, from its list STAGES.
+
+    Each of them is a dict with the name of a function under "go", as the built-in search writes it.
+    """
+    for node in parse_code(policy.text).body:
+        named = isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "STAGES" for target in node.targets
+        )
+        if named and isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+            return [_stage_name(each, number) for number, each in enumerate(node.value.elts)]
+    return []
+
+
+def _stage_name(stage: ast.expr, number: int) -> str:
+    if isinstance(stage, ast.Dict):
+        for key, value in zip(stage.keys, stage.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == "go" and isinstance(value, ast.Name):
+                return value.id.replace("_", " ").strip()
+    return f"stage {number + 1}"
+
+
+def labels(printed: str, decisions: int, names: Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """Return the stage of each decision, and whether an earlier one came again.
+
+    Args:
+        printed: by the policy of ``spied``.
+        decisions: of the episode.
+        names: of numbered stages.
+
+    Returns:
+        No labels where the policy printed another number of them.
+    """
+    found = PRINTED.findall(printed)[:decisions]
+    if len(found) != decisions or not any(found):
+        return (), False
+    visits = [stage for stage, _ in itertools.groupby(found)]
+    return tuple(_label(stage, names) for stage in found), len(set(visits)) < len(visits)
+
+
+def _label(stage: str, names: Sequence[str]) -> str:
+    if stage.isdecimal():
+        return names[int(stage)] if int(stage) < len(names) else f"stage {int(stage) + 1}"
+    return " ".join(stage.replace("_", " ").split())[:LABEL]
