@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from trace_robot import Environment, Part, part, skip
 
-FORWARD_AND_CONTROL = ("reward_forward", "reward_ctrl", "x_velocity")
-WITH_SURVIVAL = ("reward_forward", "reward_ctrl", "reward_survive", "x_velocity")
-WITH_CONTACT = ("reward_forward", "reward_ctrl", "reward_contact", "reward_survive", "x_velocity")
+FORWARD_AND_CONTROL = ("reward_forward", "reward_ctrl", "x_velocity", "x_position")
+WITH_SURVIVAL = ("reward_forward", "reward_ctrl", "reward_survive", "x_velocity", "x_position")
+WITH_CONTACT = ("reward_forward", "reward_ctrl", "reward_contact", "reward_survive", "x_velocity", "x_position")
 COUNTS = "The sum of the rewards is what counts."
 
 # In the order of the model's actuators; with each what a torque of 1 is in N m (the gear of the motor).

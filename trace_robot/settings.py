@@ -272,6 +272,13 @@ class Result:
         ended: why it stopped.
         versions: of this library and of what it ran with.
         money: spent on the model, None where no prices were given.
+        measure: what is shown first: "success", "return" where nothing is a success, or "both"; see
+            ``trace_robot.score``.
+        held_out_return_interval: 95 % interval of held_out_return (Student's t); None in runs of 0.2.0 and before, as
+            the next two.
+        start_return: mean total reward of the starting controller in training.
+        training_return: of the best one.
+        notes: what a person should know of the result: that nothing better was found, that an episode stands still.
     """
 
     task: str
@@ -297,3 +304,8 @@ class Result:
     ended: str
     versions: Mapping[str, str]
     money: float | None = None
+    measure: str = "success"
+    held_out_return_interval: tuple[float, float] | None = None
+    start_return: float | None = None
+    training_return: float | None = None
+    notes: tuple[str, ...] = ()
