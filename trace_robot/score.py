@@ -10,11 +10,12 @@ import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from trace_robot.stats import difference, mean_difference, student_t, three_digits, wilson
 
 Measure = Literal["success", "return", "both"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 def measure_of(success: Any, return_threshold: Any) -> Measure:
@@ -62,6 +63,18 @@ class Returns:
             return None
         variance = max(0.0, squares - total * total / count) / (count - 1) if count > 1 else 0.0
         return cls(total / count, math.sqrt(variance), count)
+
+    @classmethod
+    def pooled(cls, groups: Iterable[Returns]) -> Returns | None:
+        """Return those of all episodes of some groups, None without any."""
+        groups = list(groups)
+        count = sum(group.episodes for group in groups)
+        if not count:
+            return None
+        mean = sum(group.mean * group.episodes for group in groups) / count
+        within = sum(group.deviation**2 * (group.episodes - 1) for group in groups)
+        between = sum((group.mean - mean) ** 2 * group.episodes for group in groups)
+        return cls(mean, math.sqrt((within + between) / (count - 1)) if count > 1 else 0.0, count)
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from trace_robot.errors import UnknownNameError, UsageError, unknown
 from trace_robot.fault import Limits
+from trace_robot.score import Measure
 
 STRIDE = 100_000
 VALIDATION = 25_000
@@ -304,7 +305,7 @@ class Result:
     ended: str
     versions: Mapping[str, str]
     money: float | None = None
-    measure: str = "success"
+    measure: Measure = "success"
     held_out_return_interval: tuple[float, float] | None = None
     start_return: float | None = None
     training_return: float | None = None

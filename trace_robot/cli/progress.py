@@ -10,15 +10,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from trace_robot.cli.console import create_table, escape, line, missing_success
+from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
+from trace_robot.score import measure_of
 from trace_robot.settings import Result
+from trace_robot.spec import TaskSpec
+from trace_robot.stats import three_digits
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
+)
+# Where a return comes first: there is no success, or it is a sum of rewards itself.
+RETURN_HEAD = (
+    f"{'iteration':>9}  {'tried':>6}  {'return':>9}  {'best':>9}  {'success':>7}  {'time':>6}  what changed"
 )
 
 
@@ -61,6 +69,7 @@ class RunProgress:
         self.seconds: float | None = None  # the run's time limit, known when it has started
         self.began = False
         self._task = ""
+        self._spec: TaskSpec | None = None
         self._last_printed = time.monotonic()
         self._progress = create_counter(out)
         # Without a total the bar pulses: how many rollouts there will be is known only when a stage starts.
@@ -90,7 +99,7 @@ class RunProgress:
 
     def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
-        self._task = settings.task
+        self._task, self._spec = settings.task, spec
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
         self.out.print(f"optimizer  {settings.optimizer}: {escape(event.why)}")
@@ -107,10 +116,11 @@ class RunProgress:
                 f"going on   {event.known} answers and batches of episodes are known from before; none is asked again"
             )
         self.out.print()
-        self.out.print(HEAD, style="bold")
+        by_return = measure_of(spec.success, spec.return_threshold) != "success"
+        self.out.print(RETURN_HEAD if by_return else HEAD, style="bold")
 
     def _show_progress(self, event: Progressed) -> None:
-        best = "" if event.best is None else f"best {event.best.outcome.success:.2f}  "
+        best = "" if event.best is None else f"best {score_of(event.best.episodes, self._spec).brief}  "
         left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
         training = event.stage == "training"
         note = f"{event.candidates} tried  {best}{left}" if training else "outside the budget"
@@ -124,12 +134,19 @@ class RunProgress:
 
     def _show_iteration(self, event: Iterated) -> None:
         episodes = event.trial.episodes
+        score, best = (score_of(trial.episodes, self._spec) for trial in (event.trial, event.best))
         reward = sum(episode.total_reward for episode in episodes) / len(episodes)
         note = line(event.trial.candidate.note) if event.iteration else "the starting controller"
         self._last_printed = time.monotonic()
+        if score.shows_return and best.returns is not None:
+            rate = f"{score.success:.2f}" if score.shows_success else "-"
+            figures = f"{three_digits(reward):>9}  {three_digits(best.returns.mean):>9}  {rate:>7}"
+        else:
+            figures = (
+                f"{event.trial.outcome.success:>7.2f}  {reward:>8.4g}  {event.best.outcome.success:>5.2f}"
+            )
         self.out.print(
-            f"{event.iteration:>9}  {event.candidates:>6}  {event.trial.outcome.success:>7.2f}  {reward:>8.4g}  "
-            f"{event.best.outcome.success:>5.2f}  {event.seconds:>5.0f}s  {escape(note)}",
+            f"{event.iteration:>9}  {event.candidates:>6}  {figures}  {event.seconds:>5.0f}s  {escape(note)}",
             style="green" if event.better and event.iteration else "",
         )
         if not event.iteration and success_missing(episodes):
@@ -144,19 +161,13 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         result: of the finished run.
         folder: the run's folder, with best.py, result.json and perhaps videos.
     """
-    low, high = result.held_out_interval
     table = create_table(header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("ended", escape(result.ended))
-    table.add_row(
-        "held out",
-        f"[bold]success {result.held_out_success:.2f}[/bold] of {result.held_out_episodes} episodes"
-        f", mean return {result.held_out_return:.4g}"
-        f" (95 % interval {low:.2f} to {high:.2f}); the starting controller: {result.start_success:.2f} in training",
-    )
+    table.add_row("held out", _held_out(result))
     conditions = f"{result.training_episodes} condition{'s' if result.training_episodes > 1 else ''}"
-    table.add_row("training", f"success {result.training_success:.2f} of {conditions}")
+    table.add_row("training", f"{_training(result)} of {conditions}")
     steps = f"{result.environment_steps:,} simulator steps"
     cost = f"{result.candidates} controllers tried, {steps}, {result.seconds:.0f} s"
     if result.model_calls:
@@ -169,5 +180,37 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         first, last = videos[0], folder / "iterations" / f"{result.best_iteration:03d}" / "episode.mp4"
         table.add_row("videos", escape(f"{first} (before)"))
         table.add_row("", escape(f"{last} (after)"))
+    for note in result.notes:
+        table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
+
+
+def _held_out(result: Result) -> str:
+    """Return the final score, what comes first in bold, and the start's in training beside it."""
+    low, high = result.held_out_interval
+    rate = f"success {result.held_out_success:.2f}"
+    interval = f"(95 % interval {low:.2f} to {high:.2f})"
+    mean, of = three_digits(result.held_out_return), f"of {result.held_out_episodes} episodes"
+    if result.measure == "success" or result.held_out_return_interval is None:
+        start = f"{result.start_success:.2f} in training"
+        text = f"[bold]{rate}[/bold] {of}, mean return {result.held_out_return:.4g} {interval}"
+        return f"{text}; the starting controller: {start}"
+    below, above = map(three_digits, result.held_out_return_interval)
+    text = f"[bold]return {mean}[/bold] {of} (95 % interval {below} to {above})"
+    if result.measure == "both" or result.held_out_success > 0:
+        text += f", {rate} {interval}"
+    start = (
+        ""
+        if result.start_return is None
+        else f"; the starting controller: {three_digits(result.start_return)}"
+    )
+    return f"{text}{start} in training" if start else text
+
+
+def _training(result: Result) -> str:
+    rate = f"success {result.training_success:.2f}"
+    if result.measure == "success" or result.training_return is None:
+        return rate
+    mean = f"return {three_digits(result.training_return)}"
+    return f"{mean}, {rate}" if result.measure == "both" or result.training_success > 0 else mean
