@@ -257,7 +257,7 @@ def execute_compare(options: argparse.Namespace) -> int:
     out.print(_comparison_table(first, second))
     out.print(f"\n{_format_difference(verdict, first, second)}")
     names = (first.name, second.name)
-    if all(len(each) > 1 for each in iterations):
+    if all(len(each) > 1 for each in iterations) and not verdict["incomparable"]:
         out.print()
         out.print(_learning_curve(list(zip(names, iterations, strict=True)), out, _curve_of(first, second)))
     if options.diff and all(iterations):

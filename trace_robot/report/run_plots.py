@@ -87,8 +87,7 @@ def _learning(
         _point(item, item.success, *Score(item.success, len(item.episodes)).interval) for item in iterations
     ]
     figures = {
-        # A little more than 0 to 1, so that dots at the ends are whole.
-        "success": curve(success, tried=tried, range_=(-0.04, 1.04)),
+        "success": curve(success, tried=tried, range_=(-0.04, 1.04)),  # dots at 0 and 1 are whole
         "return": curve([_point(item, *_return(item)) for item in iterations]),
     }
     note = "Dots: iterations with their 95 % intervals. Line and band: the best so far."
@@ -145,8 +144,7 @@ def _tried(history: History, run: RunInfo, iterations: Sequence[IterationInfo]) 
     if len(candidates) <= len(iterations):
         return []
     knots = [(item.candidates, _at(item)) for item in iterations]
-    points = []
-    at = 0
+    points, at = list[Point](), 0
     for position, candidate in enumerate(candidates[:MOST_CANDIDATES], 1):
         while at < len(knots) - 1 and knots[at][0] < position:
             at += 1
@@ -219,12 +217,11 @@ class PageStage:
 def stage(name: str, score: Score | None, note: str, *, interval: bool = False) -> PageStage:
     if score is None:
         return PageStage(name, "–", "not known yet")
-    low, high = score.interval
-    note = note.format(score.episodes)
+    (low, high), note = score.interval, note.format(score.episodes)
     if score.returns is not None and score.shows_return:  # a return has no scale for a bar
         below, above = map(three_digits, score.returns.interval)
         text = f"mean return, {note}{f'{below} to {above}' if interval else ''}".rstrip(", ")
-        rate = f"; success {score.success:.2f} ({low:.2f} to {high:.2f})" if score.shows_success else ""
+        rate = f"; success {score.success:.2f}" if score.shows_success else ""
         return PageStage(name, three_digits(score.returns.mean), text + rate)
     return PageStage(
         name,

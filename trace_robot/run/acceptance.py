@@ -165,8 +165,12 @@ def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: C
     rewards = {float(reward) for episode in start.episodes for reward in episode.rewards}
     if len(rewards) < 2:
         hints.append("a reward that differs on the way to the goal (reward=... in its plug-in)")
-    if not spec.positions:
-        hints.append("names of its positions, if a hand moves (positions=... in its plug-in)")
+    if any(
+        part.name.startswith("observation") for part in spec.observation
+    ):  # as numbers without names are called
+        hints.append("names for its numbers, positions above all (trace-robot init --env)")
+    elif not spec.positions and any(part.size == 3 for part in spec.observation):
+        hints.append("which of its numbers are positions, if a hand moves (positions=... in its plug-in)")
     return (
         f"nothing better than the starting controller was found, with {tried:,} other controller{'s' * (tried != 1)} in"
         f" {cost.environment_steps:,} simulator steps; what may help: {', '.join(hints)}; what the search sees of it:"
