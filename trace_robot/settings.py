@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from trace_robot.errors import UnknownNameError, UsageError, unknown
 from trace_robot.fault import Limits
-from trace_robot.score import Measure
+from trace_robot.stats import Measure
 
 STRIDE = 100_000
 VALIDATION = 25_000
@@ -274,7 +274,7 @@ class Result:
         versions: of this library and of what it ran with.
         money: spent on the model, None where no prices were given.
         measure: what is shown first: "success", "return" where nothing is a success, or "both"; see
-            ``trace_robot.score``.
+            ``trace_robot.stats``.
         held_out_return_interval: 95 % interval of held_out_return (Student's t); None in runs of 0.2.0 and before, as
             the next two.
         start_return: mean total reward of the starting controller in training.

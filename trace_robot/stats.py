@@ -1,8 +1,19 @@
-"""Confidence intervals of success rates (Wilson, 1927) and of means (Student, 1908)."""
+"""Scores and their intervals: success rates (Wilson, 1927), mean returns (Student, 1908), differences (Welch, 1947).
+
+A ``Score`` has both, and its text: everything that shows a result gets it here, so that an environment without a success
+of its own shows its return everywhere.
+"""
 
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Measure = Literal["success", "return", "both"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, float]:
@@ -77,3 +88,190 @@ def mean_difference(first: tuple[float, float, int], second: tuple[float, float,
 def three_digits(number: float) -> str:
     """Return a number as text: three digits, and no exponent of large ones."""
     return f"{number:.3g}" if abs(number) < 999.5 else f"{number:,.0f}"
+
+
+def measure_of(success: Any, return_threshold: Any) -> Measure:
+    """Return what is shown of an environment's results.
+
+    Args:
+        success: of its ``TaskSpec``: what success is, as text.
+        return_threshold: likewise: the return that is a success, or None.
+
+    Returns:
+        "both" where a sum of rewards is a success, "return" where nothing is, else "success".
+    """
+    if return_threshold is not None:
+        return "both"
+    return "success" if success else "return"
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """The returns of episodes: their mean and standard deviation (of a sample)."""
+
+    mean: float
+    deviation: float
+    episodes: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Returns | None:
+        """Return those of some episodes, None where none is finite: a fault may leave NaN."""
+        finite = [value for value in values if math.isfinite(value)]
+        if not finite:
+            return None
+        deviation = statistics.stdev(finite) if len(finite) > 1 else 0.0
+        return cls(statistics.fmean(finite), deviation, len(finite))
+
+    @classmethod
+    def from_sums(cls, count: int, total: float, squares: float) -> Returns | None:
+        """Return those of sums, which a query of a database can make, None of no episodes.
+
+        Args:
+            count: of the episodes.
+            total: sum of the returns.
+            squares: sum of their squares.
+        """
+        if count < 1 or not (math.isfinite(total) and math.isfinite(squares)):
+            return None
+        variance = max(0.0, squares - total * total / count) / (count - 1) if count > 1 else 0.0
+        return cls(total / count, math.sqrt(variance), count)
+
+    @classmethod
+    def pooled(cls, groups: Iterable[Returns]) -> Returns | None:
+        """Return those of all episodes of some groups, None without any."""
+        groups = list(groups)
+        count = sum(group.episodes for group in groups)
+        if not count:
+            return None
+        mean = sum(group.mean * group.episodes for group in groups) / count
+        within = sum(group.deviation**2 * (group.episodes - 1) for group in groups)
+        between = sum((group.mean - mean) ** 2 * group.episodes for group in groups)
+        return cls(mean, math.sqrt((within + between) / (count - 1)) if count > 1 else 0.0, count)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean (Student's t); of one episode the mean itself."""
+        if self.episodes < 2:
+            return self.mean, self.mean
+        spread = student_t(self.episodes - 1) * self.deviation / math.sqrt(self.episodes)
+        return self.mean - spread, self.mean + spread
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A success rate, from 0 to 1, and the returns of the same episodes.
+
+    Attributes:
+        success: rate, from 0 to 1.
+        episodes: on which it was measured.
+        returns: None where they are not known.
+        measure: which of the two is shown.
+    """
+
+    success: float
+    episodes: int
+    returns: Returns | None = None
+    measure: Measure = "success"
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson score interval of the success rate."""
+        # The rate is stored, not the count: the product is whole but for rounding.
+        return wilson(round(self.success * self.episodes), self.episodes)
+
+    @property
+    def shows_return(self) -> bool:
+        """Whether the return comes first."""
+        return self.measure != "success" and self.returns is not None
+
+    @property
+    def shows_success(self) -> bool:
+        """Whether a rate is shown: also where nothing says what success is, and an episode succeeded all the same."""
+        return not self.shows_return or self.measure == "both" or self.success > 0
+
+    @property
+    def brief(self) -> str:
+        """The score for a cell of a table: "0.93", "return 785" or "0.93, return 785"."""
+        rate = f"{self.success:.2f}"
+        if self.returns is None or not self.shows_return:
+            return rate
+        mean = f"return {three_digits(self.returns.mean)}"
+        return f"{rate}, {mean}" if self.shows_success else mean
+
+    @property
+    def text(self) -> str:
+        """The score with intervals: "return 785 (770 to 801), success 0.00 of 50 (0.00 to 0.07)"."""
+        low, high = self.interval
+        rate = f"{self.success:.2f} of {self.episodes} ({low:.2f} to {high:.2f})"
+        if self.returns is None or not self.shows_return:
+            return rate
+        return (
+            f"{self.return_text}, success {rate}"
+            if self.shows_success
+            else f"{self.return_text} of {self.episodes}"
+        )
+
+    @property
+    def return_text(self) -> str:
+        """The mean return with its interval: "return 785 (770 to 801)"; "" where it is not known."""
+        if self.returns is None:
+            return ""
+        low, high = map(three_digits, self.returns.interval)
+        return f"return {three_digits(self.returns.mean)} ({low} to {high})"
+
+    def to_data(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        returns = self.returns
+        return {
+            "success": self.success,
+            "episodes": self.episodes,
+            "interval": list(self.interval),
+            "return": None if returns is None else returns.mean,
+            "return_interval": None if returns is None else list(returns.interval),
+            "measure": self.measure,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The second score minus the first.
+
+    Attributes:
+        measure: what was subtracted, "success" or "return".
+        value: the difference.
+        interval: its 95 % interval: Newcombe's of rates, Welch's of means.
+    """
+
+    measure: Literal["success", "return"]
+    value: float
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, first: Score, second: Score) -> Difference:
+        """Return the difference of what the scores show first."""
+        if first.shows_return and second.shows_return and first.returns and second.returns:
+            (a, b), (n, m) = (
+                (first.returns, second.returns),
+                (first.returns.episodes, second.returns.episodes),
+            )
+            interval = mean_difference((a.mean, a.deviation, n), (b.mean, b.deviation, m))
+            return cls("return", b.mean - a.mean, interval)
+        # The interval of a difference of two proportions needs counts; a score keeps the rate.
+        counts = [(round(score.success * score.episodes), score.episodes) for score in (first, second)]
+        return cls("success", second.success - first.success, difference(*counts))
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval is on one side of 0."""
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+    @property
+    def text(self) -> str:
+        """The difference as text, with a sign: "+12 (95 % interval -3 to +27)"."""
+        value, low, high = (self._signed(number) for number in (self.value, *self.interval))
+        return f"{value} (95 % interval {low} to {high})"
+
+    def _signed(self, number: float) -> str:
+        if self.measure == "success":
+            return f"{number:+.2f}"
+        return f"{'-' if number < 0 else '+'}{three_digits(abs(number))}"

@@ -14,7 +14,7 @@ import pytest
 
 from trace_robot import store
 from trace_robot.errors import RunError, UnknownNameError
-from trace_robot.score import Returns
+from trace_robot.stats import Returns
 from trace_robot.store.folder import RunLock
 from trace_robot.store.history import History, RunInfo
 

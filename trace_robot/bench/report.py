@@ -13,8 +13,7 @@ from trace_robot import safe_files
 from trace_robot.bench.results import PROTOCOLS, ROWS, ResultRow, read_rows
 from trace_robot.errors import RunError
 from trace_robot.rollout.evaluation import wilson
-from trace_robot.score import Returns, Score
-from trace_robot.stats import three_digits
+from trace_robot.stats import Returns, Score, three_digits
 from trace_robot.store.folder import RunFolder
 
 # Success of the paper's robot experiment at its last iteration (arXiv:2406.16218, figure 7; read off the figure,

@@ -15,8 +15,8 @@ from trace_robot import safe_files
 from trace_robot.env.registry import environments, sets
 from trace_robot.env.world import STANDARD
 from trace_robot.errors import RunError, UnknownNameError, UsageError, unknown
-from trace_robot.score import MEASURES, Measure, Returns, Score
 from trace_robot.settings import SEARCH_SECONDS, Settings, require_level
+from trace_robot.stats import MEASURES, Measure, Returns, Score
 
 OPTIMIZERS = ("search", "optoprime", "opro")
 Key = tuple[str, int]
@@ -218,7 +218,7 @@ class ResultRow:
     success: of the best controller on the held-out conditions; crashes: held-out episodes that ended with an
     error, which count as failures. interval: 95 % Wilson interval. seconds: of the optimization; wall_seconds: of
     everything. model: what answered, empty where none was asked. controller: path in the benchmark's folder. measure:
-    what is shown, see ``trace_robot.score``; held_out_return: mean of the episodes, with its standard deviation, None
+    what is shown, see ``trace_robot.stats``; held_out_return: mean of the episodes, with its standard deviation, None
     where the environment broke and in files of 0.2.0.
     """
 

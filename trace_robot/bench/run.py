@@ -19,8 +19,8 @@ from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
 from trace_robot.run.loop import Event, OnEvent, Started
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.score import Returns
 from trace_robot.settings import EXPERT, Result, versions
+from trace_robot.stats import Returns
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.writer import Store
 

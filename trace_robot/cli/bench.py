@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from trace_robot.bench import Finished, Plan, ResultRow, Running
     from trace_robot.run.loop import Progressed
-    from trace_robot.score import Score
     from trace_robot.spec import TaskSpec
+    from trace_robot.stats import Score
 
 
 def add_bench(commands: Commands) -> None:

@@ -13,10 +13,9 @@ from trace_robot.cli.console import create_table, escape, line, missing_success
 from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
-from trace_robot.score import measure_of
 from trace_robot.settings import Result
 from trace_robot.spec import TaskSpec
-from trace_robot.stats import three_digits
+from trace_robot.stats import measure_of, three_digits
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.

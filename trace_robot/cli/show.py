@@ -23,7 +23,7 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.inspect import colored_diff
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
-from trace_robot.score import Difference
+from trace_robot.stats import Difference
 
 if TYPE_CHECKING:
     from rich.console import Console

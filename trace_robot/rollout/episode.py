@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trace_robot.fault import Fault, Limits
-from trace_robot.score import Returns, Score, measure_of
 from trace_robot.spec import Array, Scene, States, TaskSpec
+from trace_robot.stats import Returns, Score, measure_of
 
 Ended = Literal["success", "terminated", "time", "error"]
 

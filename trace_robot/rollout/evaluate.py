@@ -21,8 +21,8 @@ from trace_robot.rollout.episode import Episode, score_of
 from trace_robot.rollout.evaluation import Evaluator, output_of, success_missing, wilson
 from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
-from trace_robot.score import Measure, Score, measure_of
 from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions
+from trace_robot.stats import Measure, Score, measure_of
 
 if TYPE_CHECKING:
     from trace_robot.trace import Node, ParameterNode
@@ -53,7 +53,7 @@ class EpisodeScore:
 class EvaluationReport(EpisodeScore):
     """A controller's episodes on held-out conditions, and its success rate.
 
-    output: what the environment printed. measure: what is shown of the score, see ``trace_robot.score``.
+    output: what the environment printed. measure: what is shown of the score, see ``trace_robot.stats``.
     """
 
     task: str

@@ -16,10 +16,10 @@ from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
 from trace_robot.rollout.feedback import standing_still
 from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new, nothing_found
-from trace_robot.score import Returns, measure_of
 from trace_robot.search.base import GeneratorSearch
 from trace_robot.search.controller import write_out
 from trace_robot.settings import Result, SeedSplit, Settings, versions
+from trace_robot.stats import Returns, measure_of
 from trace_robot.store.writer import Cost
 
 if TYPE_CHECKING:

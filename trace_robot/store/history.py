@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot import safe_files
 from trace_robot.errors import RunError, UnknownNameError
-from trace_robot.score import Measure, Returns, Score, measure_of
+from trace_robot.stats import Measure, Returns, Score, measure_of
 from trace_robot.store.database import FILE, fetch, open_to_read
 from trace_robot.store.folder import is_locked
 from trace_robot.store.records import (

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from trace_robot.errors import RunError, TraceRobotError
 from trace_robot.safe_files import load_json
-from trace_robot.score import Score as Score  # of a run here
+from trace_robot.stats import Score as Score  # of a run here
 
 Status = Literal["running", "stopped", "failed", "finished"]
 STATUSES: tuple[Status, ...] = get_args(Status)
