@@ -1,7 +1,7 @@
-"""Scores and their intervals: success rates (Wilson, 1927), mean returns (Student, 1908), differences (Welch, 1947).
+"""Scores with their confidence intervals (Wilson, Student, Welch) and their text.
 
-A ``Score`` has both, and its text: everything that shows a result gets it here, so that an environment without a success
-of its own shows its return everywhere.
+Everything that shows a result gets its text from a ``Score``, so that an environment in which nothing is a success
+shows its return everywhere.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ T = (
 
 
 def student_t(degrees: float) -> float:
-    """Return the 97.5 % quantile of Student's t distribution; of a fraction that of the next lower whole number."""
+    """Return the 97.5 % quantile of Student's t, of the next lower whole degrees."""
     return T[max(1, int(degrees)) - 1] if degrees < len(T) + 1 else 1.96
 
 
@@ -115,7 +115,7 @@ class Returns:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Returns | None:
-        """Return those of some episodes, None where none is finite: a fault may leave NaN."""
+        """Return those of finite values, None without any: a fault may leave NaN."""
         finite = [value for value in values if math.isfinite(value)]
         if not finite:
             return None
@@ -124,7 +124,7 @@ class Returns:
 
     @classmethod
     def from_sums(cls, count: int, total: float, squares: float) -> Returns | None:
-        """Return those of sums, which a query of a database can make, None of no episodes.
+        """Return those of sums, as a database makes them, None of no episodes.
 
         Args:
             count: of the episodes.
@@ -150,7 +150,7 @@ class Returns:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the mean (Student's t); of one episode the mean itself."""
+        """The 95 % interval of the mean (Student's t), of one episode the mean."""
         if self.episodes < 2:
             return self.mean, self.mean
         spread = student_t(self.episodes - 1) * self.deviation / math.sqrt(self.episodes)
@@ -186,12 +186,12 @@ class Score:
 
     @property
     def shows_success(self) -> bool:
-        """Whether a rate is shown: also where nothing says what success is, and an episode succeeded all the same."""
+        """Whether a rate is shown: also where an episode succeeded unexpectedly."""
         return not self.shows_return or self.measure == "both" or self.success > 0
 
     @property
     def brief(self) -> str:
-        """The score for a cell of a table: "0.93", "return 785" or "0.93, return 785"."""
+        """The score for a table's cell: "0.93", "return 785", "0.93, return 785"."""
         rate = f"{self.success:.2f}"
         if self.returns is None or not self.shows_return:
             return rate
@@ -200,7 +200,7 @@ class Score:
 
     @property
     def text(self) -> str:
-        """The score with intervals: "return 785 (770 to 801), success 0.00 of 50 (0.00 to 0.07)"."""
+        """The score with intervals, such as "return 785 (770 to 801) of 50"."""
         low, high = self.interval
         rate = f"{self.success:.2f} of {self.episodes} ({low:.2f} to {high:.2f})"
         if self.returns is None or not self.shows_return:
@@ -213,7 +213,7 @@ class Score:
 
     @property
     def return_text(self) -> str:
-        """The mean return with its interval: "return 785 (770 to 801)"; "" where it is not known."""
+        """The mean return with its interval, such as "return 785 (770 to 801)"."""
         if self.returns is None:
             return ""
         low, high = map(three_digits, self.returns.interval)
@@ -248,7 +248,12 @@ class Difference:
 
     @classmethod
     def of(cls, first: Score, second: Score) -> Difference:
-        """Return the difference of what the scores show first."""
+        """Return the difference of what the scores show first.
+
+        Args:
+            first: subtracted from the other.
+            second: from which it is subtracted.
+        """
         if first.shows_return and second.shows_return and first.returns and second.returns:
             (a, b), (n, m) = (
                 (first.returns, second.returns),

@@ -236,7 +236,7 @@ def stress_markdown(reports: Sequence[Mapping[str, Any]] | None) -> str:
 
 
 def _verdict(tasks: Sequence[TaskScore]) -> str:
-    """Return the sentence on mean success, without the tasks in which nothing is a success."""
+    """Return the sentence on mean success, of tasks that define one."""
     rated = [score for score in tasks if score.score.shows_success]
     bare = len(tasks) - len(rated)
     some = f"{bare} task{'s' * (bare != 1)} without a success: see the mean return."

@@ -24,10 +24,10 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One optimizer under one protocol on tasks × seeds; policy: where every run starts.
+    """One optimizer under one protocol on tasks × seeds.
 
-    seeds: empty for those of the protocol. seconds, steps, iterations: budgets of a run, as in ``Settings``;
-    iterations also in place of the protocol's.
+    policy: where every run starts. seeds: empty for those of the protocol. seconds, steps, iterations: budgets of a
+    run, as in ``Settings``; iterations also in place of the protocol's.
     """
 
     tasks: tuple[str, ...]
@@ -62,9 +62,9 @@ class Plan:
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """What all rows of one results file have in common: not tasks, seeds and workers, of which more may be added.
+        """What all rows of one results file have in common.
 
-        A protocol with worlds has a digest of its options besides, since these may change with the library.
+        Not tasks, seeds and workers, of which more may be added. With worlds, a digest of these, which may change.
         """
         options = (
             self.rules.options
@@ -187,7 +187,7 @@ PROTOCOLS = {
 
 
 def select(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the tasks that names of tasks, and of sets such as "mt10", stand for, each once, in order.
+    """Return the tasks that names of tasks and sets stand for, each once, in order.
 
     Raises:
         UnknownNameError: a name is neither.

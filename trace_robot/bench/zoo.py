@@ -207,7 +207,7 @@ def _check(row: ResultRow) -> None:
 
 
 def _validated(row: ResultRow, out: Path, engine: RolloutEngine) -> float:
-    """Return the success, or mean return, of a row's controller on the validation conditions."""
+    """Return success, or mean return, of a controller on validation conditions."""
     options = PROTOCOLS[row.protocol].options
     policy = Policy.from_text(_controller(row, out))
     task = Task.load(row.task, policy, control=row.control, options=options)

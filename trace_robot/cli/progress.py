@@ -186,7 +186,7 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
 
 
 def _held_out(result: Result) -> str:
-    """Return the final score, what comes first in bold, and the start's in training beside it."""
+    """Return the final score with what comes first in bold, and the start's."""
     low, high = result.held_out_interval
     rate = f"success {result.held_out_success:.2f}"
     interval = f"(95 % interval {low:.2f} to {high:.2f})"

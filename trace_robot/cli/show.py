@@ -124,7 +124,7 @@ def _status(run: RunInfo) -> str:
 
 
 def _notes(run: RunInfo) -> list[str]:
-    """Return what a person should know of a finished run, of a file that may be a stranger's."""
+    """Return the notes of a result, which may be a stranger's."""
     notes = (run.result or {}).get("notes")
     return [note for note in notes[:5] if isinstance(note, str)] if isinstance(notes, list) else []
 
@@ -305,7 +305,7 @@ def _differing_settings(first: RunInfo, second: RunInfo) -> dict[str, tuple[Any,
 
 
 def _verdict(first: RunInfo, second: RunInfo) -> dict[str, Any]:
-    """Return the difference of the held-out scores with its 95 % interval, or why they cannot be compared."""
+    """Return the difference of the held-out scores, or why there is none."""
     verdict: dict[str, Any] = {"difference": None, "interval": None, "measure": None, "incomparable": []}
     verdict["incomparable"] = list(_incomparable(first, second))
     if verdict["incomparable"] or first.held_out is None or second.held_out is None:

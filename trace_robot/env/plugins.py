@@ -271,7 +271,7 @@ def _declarations(value: Any, file: str) -> tuple[Environment, ...]:
 
 
 def _sets(value: Any, declared: Sequence[Environment], file: str) -> Mapping[str, Sequence[str]]:
-    """Check what a file binds to SETS: a mapping from a list's name to names of its own environments."""
+    """Check what a file binds to SETS: names of its environments by list."""
     if not isinstance(value, Mapping) or not all(isinstance(names, list | tuple) for names in value.values()):
         raise WorkspaceError(f"{file}: {SETS} must map names to lists of environments' names, got {value!r}")
     known = [declaration.env_name for declaration in declared]

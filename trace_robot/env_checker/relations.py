@@ -370,7 +370,7 @@ def _motion(sample: Sample, number: int, moved: Array) -> Effect:
 
 
 def rewards_differ(env: Any, actions: Sequence[Any], seed: int) -> bool:
-    """Return whether an episode has more than one reward, without which no return is better than another.
+    """Return whether an episode has more than one reward, to rank returns by.
 
     Args:
         env: with the five-tuple of ``step``.

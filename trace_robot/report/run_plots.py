@@ -81,7 +81,7 @@ def curves(
 def _learning(
     iterations: Sequence[IterationInfo], tried: Sequence[Point], by_return: bool
 ) -> tuple[dict[str, Figure], list[Plot]]:
-    """Return the curves of success (Wilson intervals) and return (Student's t), the one shown first in large."""
+    """Return the curves of success (Wilson) and return (Student's t)."""
     first, best = iterations[0].success, max(item.success for item in iterations)
     success = [
         _point(item, item.success, *Score(item.success, len(item.episodes)).interval) for item in iterations

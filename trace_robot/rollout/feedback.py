@@ -60,10 +60,10 @@ ALL_BUT = 0.1  # of the bonus: the most that all other terms add where a robot s
 
 
 def standing_still(episodes: Sequence[Episode]) -> str:
-    """Return a line on episodes whose return is a bonus for staying alive, "" where most of them move.
+    """Return a line on episodes that earn a survival bonus without motion.
 
-    Episodes of environments whose info names no such term or no motion do not count: of a pole on a cart, staying up
-    is the task.
+    It is "" where most of them move. Episodes of environments whose info names no such term or no motion do not
+    count: of a pole on a cart, staying up is the task.
     """
     still: list[tuple[float, Episode]] = []
     for episode in episodes:

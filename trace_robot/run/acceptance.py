@@ -139,7 +139,7 @@ class RunBudget:
 
 
 def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: Cost) -> str:
-    """Return a line on a run that ended with its starting controller: what was tried, and what to do next.
+    """Return a line on a run that ended with its start, and what may help.
 
     Args:
         start: the starting controller's, which is the best.

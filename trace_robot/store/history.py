@@ -337,7 +337,7 @@ def _status(stored: str, folder: Path) -> Status:
 
 
 def _score(success: Any, episodes: Any, sums: Any, measure: Measure) -> Score | None:
-    """Return a score, None without a success rate; ``sums`` is a column of ``_RUNS``."""
+    """Return a score, None without a rate. sums: a column of ``_RUNS``."""
     count, returns, total, squares = sums.split()
     checked = CheckedRow({"success": success, "episodes": int(count) if episodes is None else episodes})
     if (rate := checked.rate("success")) != rate:  # NaN, of NULL
