@@ -257,6 +257,8 @@ def _summary(rows: Sequence[ResultRow], tasks: Sequence[TaskScore]) -> str:
         f"{k} {v}" for k, v in first.versions.items() if k not in ("platform", "openai", "cma")
     )
     summary = PROTOCOLS[first.protocol].summary if first.protocol in PROTOCOLS else ""
+    if any(row.measure != "success" for row in rows):  # the summaries are of Meta-World
+        summary = summary.replace("500 simulator steps an episode", "episodes as long as each task says")
     lines = [
         f"{_verdict(tasks)} Episodes that crashed count as failures"
         f" ({sum(row.crashes for row in rows)} of {sum(row.episodes for row in rows)}).",
