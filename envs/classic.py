@@ -122,3 +122,4 @@ ENVIRONMENTS = [
         pose=JointTracking("joint_angles", "joint_velocities", stiffness=4.0, damping=0.5, low=-2.0, high=2.0),
     ),
 ]  # fmt: skip
+SETS = {"classic": [declared.env_name for declared in ENVIRONMENTS]}

@@ -58,3 +58,4 @@ def _environment(task: str, reward: str) -> Environment:
 
 
 ENVIRONMENTS = [_environment(task, reward) for task in WORDS for reward in ("", "Dense")]
+SETS = {"fetch": [f"{task}-v4" for task in WORDS]}  # rewarded when the goal is reached alone

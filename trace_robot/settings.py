@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from trace_robot.errors import UnknownNameError, UsageError, unknown
 from trace_robot.fault import Limits
+from trace_robot.stats import Measure
 
 STRIDE = 100_000
 VALIDATION = 25_000
@@ -273,6 +274,13 @@ class Result:
         ended: why it stopped.
         versions: of this library and of what it ran with.
         money: spent on the model, None where no prices were given.
+        measure: what is shown first: "success", "return" where nothing is a success, or "both"; see
+            ``trace_robot.stats``.
+        held_out_return_interval: 95 % interval of held_out_return (Student's t); None in runs of 0.2.0 and before, as
+            the next two.
+        start_return: mean total reward of the starting controller in training.
+        training_return: of the best one.
+        notes: what a person should know of the result: that nothing better was found, that an episode stands still.
     """
 
     task: str
@@ -298,3 +306,8 @@ class Result:
     ended: str
     versions: Mapping[str, str]
     money: float | None = None
+    measure: Measure = "success"
+    held_out_return_interval: tuple[float, float] | None = None
+    start_return: float | None = None
+    training_return: float | None = None
+    notes: tuple[str, ...] = ()

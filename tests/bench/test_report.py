@@ -36,6 +36,40 @@ def test_the_table_tells_mean_settings_cost_and_every_task(row: Make) -> None:
     assert "tokens" not in text
 
 
+def test_a_task_without_a_success_has_its_mean_return_over_all_seeds(row: Make) -> None:
+    bare = {"measure": "return", "return_deviation": 10.0, "wins": 0}
+    rows = [
+        row("Walker2d-v5", held_out_return=300.0, **bare),
+        row("Walker2d-v5", 1, held_out_return=340.0, **bare),
+    ]
+    text = markdown(
+        [*rows, row("Pendulum-v1", wins=25, measure="both", held_out_return=-180.0, return_deviation=60.0)]
+    )
+    assert "**Mean success 0.500** over 1 task; 0 of them at 0.90 or better. 1 task without a success" in text
+    assert "| task | mean return | 95 % interval | success | 95 % interval |" in text
+    walker = next(line for line in text.splitlines() if line.startswith("| Walker2d"))
+    assert walker.split(" | ")[1:5] == ["320", "316 to 324", "-", "-"]
+    assert "| Pendulum-v1 | -180 | -197 to -163 | 0.50 |" in text
+    drawn = svg(rows)
+    assert "return 320 (316 to 324), no success is defined" in drawn
+    ElementTree.fromstring(drawn)
+
+
+def test_a_row_of_a_file_that_has_no_returns_is_read_and_a_wrong_measure_is_not(
+    row: Make, tmp_path: Path
+) -> None:
+    with Results(tmp_path, {}) as results:
+        results.add(row(held_out_return=3.0, return_deviation=1.0))
+    path = tmp_path / "results.jsonl"
+    data = json.loads(path.read_text())
+    old = {k: v for k, v in data.items() if k not in ("measure", "held_out_return", "return_deviation")}
+    path.write_text(json.dumps(old) + "\n")
+    assert read_rows(path)[0].score.returns is None
+    path.write_text(json.dumps({**data, "measure": "luck"}) + "\n")
+    with pytest.raises(RunError, match="measure must be one of success, return, both, got 'luck'"):
+        read_rows(path)
+
+
 def test_calls_and_tokens_are_shown_where_a_model_was_asked(row: Make) -> None:
     text = markdown([row(model_calls=7, tokens=12_345, optimizer="optoprime")])
     assert "| calls | tokens |" in text

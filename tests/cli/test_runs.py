@@ -8,10 +8,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from helpers.synthetic import SPEC
 from trace_robot.cli import main
 from trace_robot.cli.main import create_parser
 from trace_robot.store.history import RunInfo
@@ -139,6 +141,47 @@ def test_compare_says_whether_the_difference_may_be_chance(
     assert main(["compare", "reach-1", "push-2", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["settings"]["task"] == ["point-mass", "other"]
+    assert data["difference"] is None
+
+
+def test_a_run_without_a_success_shows_its_return_everywhere(
+    runs: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare, threshold = replace(SPEC, success=""), replace(SPEC, success="enough", return_threshold=3.0)
+    make_run(runs, "bare-1", iterations=3, spec=bare)
+    make_run(runs, "bare-2", iterations=3, spec=bare)
+    make_run(runs, "long-1", iterations=3, spec=replace(bare, horizon=7))
+    make_run(runs, "enough-1", iterations=3, spec=threshold)
+    assert main(["runs", "--task", "point", "--json"]) == 0
+    held_out = {run["name"]: run["held_out"] for run in json.loads(capsys.readouterr().out)}
+    assert held_out["bare-1"]["measure"] == "return"
+    assert held_out["enough-1"]["measure"] == "both"
+    low, high = held_out["bare-1"]["return_interval"]
+    assert low < held_out["bare-1"]["return"] < high
+    assert main(["show", "enough-1"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"return +held out -?[\d.]+ \(.* to .*\), success 0.80 of 10", shown)
+    assert "return, the best so far" in shown
+    assert main(["compare", "bare-1", "bare-2"]) == 0
+    assert "held-out return of bare-2 is +0 (95 % interval " in capsys.readouterr().out
+    assert main(["compare", "bare-1", "long-1"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "these runs cannot be compared, they were scored in different ways: horizon 40 and 7 steps" in shown
+    )
+    assert "may be chance" not in shown
+
+
+def test_runs_of_other_worlds_cannot_be_compared_and_of_another_control_can(
+    runs: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(runs, "posed", spec=replace(SPEC, options={"control": "pose"}))
+    make_run(runs, "worlds", spec=replace(SPEC, options={"world": ["delay"]}))
+    assert main(["compare", "reach-1", "posed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["incomparable"] == []
+    assert main(["compare", "reach-1", "worlds", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["incomparable"] == ["world None and ['delay']"]
     assert data["difference"] is None
 
 

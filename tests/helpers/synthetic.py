@@ -54,6 +54,7 @@ def make_run(
     prices: bool = True,
     text: str = "",
     status: str = "finished",
+    spec: TaskSpec = SPEC,
 ) -> RunInfo:
     """Make a run in ``folder`` and return it; ``text`` gets into everything that a stranger could have written.
 
@@ -62,7 +63,7 @@ def make_run(
     run = RunFolder.create(folder / name)
     settings = Settings(task, optimizer=optimizer, episodes=episodes, iterations=iterations, held_out=10)
     store = Store(folder)
-    ledger = store.begin(name, RunHeader(settings, SPEC, START, f"as asked {text}".strip()))
+    ledger = store.begin(name, RunHeader(settings, spec, START, f"as asked {text}".strip()))
     run.write_json("settings.json", {"task": task})
     spent = Cost(money=0.0 if prices else None)
     best: Evaluation | None = None

@@ -14,8 +14,9 @@ import pytest
 
 from trace_robot import store
 from trace_robot.errors import RunError, UnknownNameError
+from trace_robot.stats import Returns
 from trace_robot.store.folder import RunLock
-from trace_robot.store.history import History, RunInfo, Score
+from trace_robot.store.history import History, RunInfo
 
 MakeRun = Callable[..., RunInfo]
 
@@ -28,8 +29,12 @@ def test_a_finished_run_comes_back_with_all_that_was_written(tmp_path: Path, mak
     assert (run.iterations, run.best_iteration, run.candidates) == (4, 4, 10)
     assert (run.model_calls, run.tokens, run.prompt_tokens) == (5 - 1, 4400, 4000)
     assert run.money == pytest.approx(0.012)
-    assert (run.start, run.training) == (Score(0.0, 5), Score(1.0, 5))
-    assert run.held_out == Score(0.8, 10)
+    assert run.start is not None
+    assert run.training is not None
+    assert run.held_out is not None
+    assert (run.start.success, run.start.episodes) == (0.0, 5)
+    assert (run.training.success, run.training.episodes) == (1.0, 5)
+    assert (run.held_out.success, run.held_out.episodes) == (0.8, 10)
     assert run.held_out.interval == pytest.approx((0.490, 0.943), abs=0.001)
     assert run.settings["held_out"] == 10
     assert run.environment["positions"] == ["hand_position", "goal_position"]
@@ -38,6 +43,23 @@ def test_a_finished_run_comes_back_with_all_that_was_written(tmp_path: Path, mak
         assert [e.success for e in history.held_out(run)].count(True) == 8
         assert [c.id for c in history.candidates(run)] == list(range(10))
         assert history.candidates(run)[3].origin == "model"
+
+
+def test_returns_are_those_of_the_episodes_of_each_stage(tmp_path: Path, make_run: MakeRun) -> None:
+    run = make_run(tmp_path)
+    with History(tmp_path) as history:
+        iterations = history.iterations(run)
+        stages = [(run.start, iterations[0].episodes), (run.training, iterations[4].episodes)]
+        stages.append((run.held_out, history.held_out(run)))
+    for score, episodes in stages:
+        wanted = Returns.of(episode.reward for episode in episodes)
+        assert score is not None
+        assert score.returns is not None
+        assert wanted is not None
+        assert score.measure == "success"
+        assert score.returns.episodes == len(episodes)
+        assert score.returns.mean == pytest.approx(wanted.mean)
+        assert score.returns.deviation == pytest.approx(wanted.deviation)
 
 
 def test_an_iteration_has_its_parent_its_feedback_and_its_episodes(tmp_path: Path, make_run: MakeRun) -> None:

@@ -1,6 +1,7 @@
 """A resumable benchmark: tasks and seeds under one protocol, as table and plot."""
 
-from trace_robot.bench.results import PAPER, PROTOCOLS, Plan, Protocol, ResultRow, Results, read_rows, select
+from trace_robot.bench.report import PAPER
+from trace_robot.bench.results import PROTOCOLS, Plan, Protocol, ResultRow, Results, read_rows, select
 from trace_robot.bench.run import Finished, Running, bench
 
 __all__ = [

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -16,6 +16,7 @@ from trace_robot.env.registry import environments, sets
 from trace_robot.env.world import STANDARD
 from trace_robot.errors import RunError, UnknownNameError, UsageError, unknown
 from trace_robot.settings import SEARCH_SECONDS, Settings, require_level
+from trace_robot.stats import MEASURES, Measure, Returns, Score
 
 OPTIMIZERS = ("search", "optoprime", "opro")
 Key = tuple[str, int]
@@ -25,8 +26,8 @@ Key = tuple[str, int]
 class Plan:
     """One optimizer under one protocol on tasks × seeds.
 
-    seeds: empty for those of the protocol. seconds, steps, iterations: budgets of a run, as in ``Settings``;
-    iterations also in place of the protocol's. policy: where every run starts.
+    policy: where every run starts. seeds: empty for those of the protocol. seconds, steps, iterations: budgets of a
+    run, as in ``Settings``; iterations also in place of the protocol's.
     """
 
     tasks: tuple[str, ...]
@@ -63,11 +64,11 @@ class Plan:
     def fixed(self) -> dict[str, Any]:
         """What all rows of one results file have in common.
 
-        Tasks, seeds and workers are not among it: rows of further ones may be added to the same file. A protocol with
-        worlds has a digest of its options besides, since these may change with the library.
+        Not tasks, seeds and workers, of which more may be added. With worlds, a digest of these, which may change.
         """
-        options = self.rules.options
-        # Only there: files of the other protocols were written without it, and must still be read.
+        options = (
+            self.rules.options
+        )  # only there: files of the others were written without it, and must still be read
         worlds = {"worlds": _digest(options)} if "world" in options else {}
         return {
             "optimizer": self.optimizer,
@@ -93,9 +94,7 @@ class Plan:
 
     def keywords(self, key: Key) -> dict[str, Any]:
         """Return the settings of one run as keywords of ``optimize``."""
-        task, seed = key
-        rules = self.rules
-        by_model = self.optimizer != "search"
+        (task, seed), rules, by_model = key, self.rules, self.optimizer != "search"
         return {
             "policy": self.policy,
             "iterations": self.iterations or (rules.iterations_of(task) if by_model else None),
@@ -118,14 +117,6 @@ class Plan:
 def _digest(options: Mapping[str, Any]) -> str:
     """Return the first 16 hexadecimal digits of the options' SHA-256."""
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
-
-
-# Success of the paper's robot experiment at its last iteration (arXiv:2406.16218, figure 7; read off the figure,
-# to 0.01): OptoPrime with memory, OPRO. Iterations in which a controller crashed were dropped there.
-PAPER: Mapping[str, Mapping[str, float]] = {
-    "optoprime": {"reach-v3": 1.00, "push-v3": 0.30, "pick-place-v3": 0.40},
-    "opro": {"reach-v3": 0.47, "push-v3": 0.18, "pick-place-v3": 0.00},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +187,7 @@ PROTOCOLS = {
 
 
 def select(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the tasks that names stand for, each once, in order.
-
-    Args:
-        names: of tasks, and of sets of tasks such as "paper", "mt10" and "mt50".
+    """Return the tasks that names of tasks and sets stand for, each once, in order.
 
     Raises:
         UnknownNameError: a name is neither.
@@ -225,11 +213,13 @@ BROKEN = "the environment broke"  # how ``ResultRow.ended`` begins where there w
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One run: an optimizer on a task with a seed.
+    """One run, an optimizer on a task with a seed.
 
     success: of the best controller on the held-out conditions; crashes: held-out episodes that ended with an
     error, which count as failures. interval: 95 % Wilson interval. seconds: of the optimization; wall_seconds: of
-    everything. model: what answered, empty where none was asked. controller: path in the benchmark's folder.
+    everything. model: what answered, empty where none was asked. controller: path in the benchmark's folder. measure:
+    what is shown, see ``trace_robot.stats``; held_out_return: mean of the episodes, with its standard deviation, None
+    where the environment broke and in files of 0.2.0.
     """
 
     task: str
@@ -257,6 +247,16 @@ class ResultRow:
     controller: str
     fixed: Mapping[str, Any]
     versions: Mapping[str, str]
+    measure: Measure = "success"
+    held_out_return: float | None = None
+    return_deviation: float | None = None
+
+    @property
+    def score(self) -> Score:
+        """The held-out score."""
+        mean, deviation = self.held_out_return, self.return_deviation
+        known = None if mean is None or deviation is None else Returns(mean, deviation, self.episodes)
+        return Score(self.success, self.episodes, known, self.measure)
 
     @property
     def key(self) -> Key:
@@ -266,9 +266,12 @@ class ResultRow:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ResultRow:
         """Return the row of a line of JSON, raising KeyError for a field that is missing."""
-        values = {name: data[name] for name in (part.name for part in fields(cls))}
-        for part in fields(cls):
-            _require(part.name, KINDS.get(str(part.type), Mapping), values[part.name])
+        kinds = {part.name: part.type for part in fields(cls) if part.default is MISSING or part.name in data}
+        values = {name: data[name] for name in kinds}
+        for name, kind in kinds.items():
+            _require(name, KINDS.get(str(kind), Mapping), values[name])
+        if (measure := values.get("measure", "success")) not in MEASURES:
+            raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
         for name in BUDGETS:
             _require(name, (int, float, type(None)), values["fixed"].get(name))
         low, high = values["interval"]
@@ -286,6 +289,8 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "tuple[float, float]": (list, tuple),
+    "Measure": (str,),
+    "float | None": (int, float, type(None)),
 }
 BUDGETS = ("seconds", "steps", "iterations")
 LARGEST = 1e15  # of any number of a row; the report adds and divides them

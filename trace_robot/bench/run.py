@@ -20,6 +20,7 @@ from trace_robot.rollout.evaluation import wilson
 from trace_robot.run.loop import Event, OnEvent, Started
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.settings import EXPERT, Result, versions
+from trace_robot.stats import Returns
 from trace_robot.store.folder import RunFolder
 from trace_robot.store.writer import Store
 
@@ -200,6 +201,7 @@ class _Bench:
         calls, tokens = self._paid(controller.stem)
         calls, tokens = max(result.model_calls, calls), max(result.tokens, tokens)
         held_out = json.loads((folder / "held_out.json").read_text())["episodes"]
+        returns = Returns.of(episode["reward"] for episode in held_out if episode["reward"] is not None)
         return ResultRow(
             task=key[0],
             optimizer=result.optimizer,
@@ -226,6 +228,9 @@ class _Bench:
             controller=controller.relative_to(self.out).as_posix(),
             fixed=self.plan.fixed,
             versions=result.versions,
+            measure=result.measure,
+            held_out_return=None if returns is None else returns.mean,
+            return_deviation=None if returns is None else returns.deviation,
         )
 
     def _broken(self, key: Key, name: str, error: EnvironmentFault, seconds: float) -> ResultRow:

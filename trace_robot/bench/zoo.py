@@ -36,7 +36,7 @@ def write_zoo(
 ) -> list[Path]:
     """Write the best controller of each task to a folder, and return the files.
 
-    Among several seeds the one with the best success on validation conditions is chosen, which are neither
+    Among several seeds the one with the best success, or return, on validation conditions is chosen, which are neither
     trained on nor held out, so that the held-out result in the file stays an honest one.
 
     Args:
@@ -157,13 +157,17 @@ def _groups(imports: Iterable[str]) -> list[str]:
 def header(row: ResultRow) -> str:
     """Return the docstring of a zoo's file, with the command that makes it again."""
     low, high = row.interval
+    score = row.score
+    shown = f"success {row.success:.2f}"
+    if score.shows_return:
+        shown = score.return_text + (f", {shown}" if score.shows_success else "")
     versions = ", ".join(
         f"{name} {version}" for name, version in row.versions.items() if name not in LEFT_OUT
     )
     where = " in worlds that differ" if "world" in PROTOCOLS[row.protocol].options else ""
+    rated = f" (95 % interval {low:.2f} to {high:.2f})" if score.shows_success else ""
     paragraphs = [
-        f"{row.task}: success {row.success:.2f} on {row.episodes} held-out conditions{where}"
-        f" (95 % interval {low:.2f} to {high:.2f}).",
+        f"{row.task}: {shown} on {row.episodes} held-out conditions{where}{rated}.",
         f"Found by the optimizer {row.optimizer} at feedback level {row.feedback}, starting from the policy"
         f" {row.fixed.get('policy')}, with seed {row.seed} and {row.training_episodes} training and confirming"
         f" conditions (success {row.training_success:.2f} there), control {row.control}: {row.candidates:,} candidates,"
@@ -203,12 +207,14 @@ def _check(row: ResultRow) -> None:
 
 
 def _validated(row: ResultRow, out: Path, engine: RolloutEngine) -> float:
-    """Return the success of a row's controller on the validation conditions."""
+    """Return success, or mean return, of a controller on validation conditions."""
     options = PROTOCOLS[row.protocol].options
     policy = Policy.from_text(_controller(row, out))
     task = Task.load(row.task, policy, control=row.control, options=options)
     seeds = validation_seeds(0, VALIDATION)
     episodes = Evaluator(engine, task, seeds).score(task.policy.text, seeds)
+    if row.score.shows_return:
+        return sum(episode.total_reward for episode in episodes) / len(episodes)
     return sum(episode.success for episode in episodes) / len(episodes)
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from trace_robot.bench import Finished, Plan, ResultRow, Running
+    from trace_robot.run.loop import Progressed
+    from trace_robot.spec import TaskSpec
+    from trace_robot.stats import Score
 
 
 def add_bench(commands: Commands) -> None:
@@ -39,7 +42,9 @@ def add_bench(commands: Commands) -> None:
         "--tasks",
         default="paper",
         metavar="NAME,..",
-        help="tasks, or sets: paper, mt10, mt50 (default paper)",
+        help="tasks, or sets (default paper): paper, mt10, mt50 of Meta-World; locomotion, the seven MuJoCo robots that"
+        " move; classic, gymnasium's classic control and small MuJoCo arms; fetch, the Fetch arm's four; box2d, the"
+        " walker and the lander; or a set of a file in envs/",
     )
     command.add_argument("--optimizer", choices=("search", "optoprime", "opro"), default="search")
     command.add_argument(
@@ -145,6 +150,7 @@ class _BenchProgress:
         from trace_robot.cli.progress import create_counter
 
         self.out = out
+        self._spec: TaskSpec | None = None  # of the run that goes on
         self.bar = create_counter(out, "runs")
         total = len(list(plan.keys()))
         self._task = self.bar.add_task("", total=total, note="")
@@ -156,13 +162,15 @@ class _BenchProgress:
     def show(self, event: Running | Finished) -> None:
         """Print a finished run, or update the live line."""
         from trace_robot.bench.run import Finished
-        from trace_robot.run.loop import Progressed
+        from trace_robot.run.loop import Progressed, Started
 
         if isinstance(event, Finished):
             self._show_row(event.row, event.done, event.total, event.left)
+        elif isinstance(event.event, Started):
+            self._spec = event.event.spec
         elif isinstance(event.event, Progressed):
             progressed = event.event
-            best = "" if progressed.best is None else f"  best {progressed.best.outcome.success:.2f}"
+            best = f"  best {self._brief(progressed)}" if progressed.best is not None else ""
             self.bar.update(
                 self._task,
                 description=f"{event.key[0]} seed {event.key[1]}",
@@ -170,13 +178,23 @@ class _BenchProgress:
                 note=f"{progressed.candidates} tried{best}  {progressed.stage}",
             )
 
+    def _brief(self, progressed: Progressed) -> str:
+        from trace_robot.rollout.episode import score_of
+
+        assert progressed.best is not None
+        return score_of(progressed.best.episodes, self._spec).brief
+
     def _show_row(self, row: ResultRow, done: int, total: int, left: float) -> None:
         self.bar.update(self._task, completed=done)
         self.out.print(
-            f"{done:>4}/{total}  {row.task:28} seed {row.seed:<3} success {row.success:.2f}  {row.candidates:>7,} tried"
+            f"{done:>4}/{total}  {row.task:28} seed {row.seed:<3} {_shown(row.score)}  {row.candidates:>7,} tried"
             f"  {row.wall_seconds:>5.0f} s  {_hours_and_minutes(left)} left",
             style="green" if row.success >= 0.9 else "",
         )
+
+
+def _shown(score: Score) -> str:
+    return score.brief if score.brief.startswith("return") else f"success {score.brief}"
 
 
 def _hours_and_minutes(seconds: float) -> str:

@@ -313,6 +313,4 @@ def plain(value: Any) -> Any:
 
 
 def _score_data(score: Score | None) -> dict[str, Any] | None:
-    from dataclasses import asdict
-
-    return None if score is None else {**asdict(score), "interval": list(score.interval)}
+    return None if score is None else score.to_data()

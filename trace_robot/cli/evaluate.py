@@ -92,13 +92,21 @@ def execute_evaluate(options: argparse.Namespace) -> int:
 
 def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> None:
     from trace_robot.rollout.feedback import describe
+    from trace_robot.stats import three_digits
 
     out = console()
-    low, high = report.interval
-    count = len(report.episodes)
-    out.print(
-        f"success {report.success:.2f} of {count} held-out episodes (95 % interval {low:.2f} to {high:.2f})"
-    )
+    (low, high), score, count = report.interval, report.score, len(report.episodes)
+    if score.shows_return and score.returns is not None:
+        below, above = map(three_digits, score.returns.interval)
+        out.print(
+            f"return {three_digits(score.returns.mean)} of {count} held-out episodes (95 % interval {below} to {above})"
+        )
+    if score.shows_success:
+        out.print(
+            f"success {report.success:.2f} of {count} held-out episodes (95 % interval {low:.2f} to {high:.2f})"
+        )
+    for note in report.notes:
+        out.print(f"note: {escape(note)}")
     if quiet:
         return
     steps = sum(episode.steps for episode in report.episodes) / count
@@ -170,8 +178,8 @@ def _zoo_table(reports: Sequence[EvaluationReport]) -> Table:
         errors = sum(episode.ended == "error" for episode in report.episodes)
         table.add_row(
             report.task,
-            f"{report.success:.2f}",
-            f"{low:.2f} to {high:.2f}",
+            report.score.brief,
+            f"{low:.2f} to {high:.2f}" if report.score.shows_success else report.score.return_text,
             str(errors),
             report.control,
             f"{steps:.0f}",

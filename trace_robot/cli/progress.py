@@ -28,9 +28,12 @@ from trace_robot.cli.console import (
 from trace_robot.cli.runs import name_of
 from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
 from trace_robot.optimizers.optoprime import NO_REPLY
+from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, OnEvent, Progressed, Started
 from trace_robot.settings import Result
+from trace_robot.spec import TaskSpec
+from trace_robot.stats import measure_of, three_digits
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
@@ -38,6 +41,10 @@ QUIET_SECONDS = 30.0
 BELOW = 3  # exit code where --require asked for more
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
+)
+# Where a return comes first: there is no success, or it is a sum of rewards itself.
+RETURN_HEAD = (
+    f"{'iteration':>9}  {'tried':>6}  {'return':>9}  {'best':>9}  {'success':>7}  {'time':>6}  what changed"
 )
 
 
@@ -80,6 +87,7 @@ class RunProgress:
         self.seconds: float | None = None  # the run's time limit, known when it has started
         self.began = False
         self._task = ""
+        self._spec: TaskSpec | None = None
         self._last_printed = time.monotonic()
         self._progress = create_counter(out)
         # Without a total the bar pulses: how many rollouts there will be is known only when a stage starts.
@@ -109,7 +117,7 @@ class RunProgress:
 
     def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
-        self._task = settings.task
+        self._task, self._spec = settings.task, spec
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
         self.out.print(f"optimizer  {settings.optimizer}: {escape(event.why)}")
@@ -126,10 +134,11 @@ class RunProgress:
                 f"going on   {event.known} answers and batches of episodes are known from before; none is asked again"
             )
         self.out.print()
-        self.out.print(HEAD, style="bold")
+        by_return = measure_of(spec.success, spec.return_threshold) != "success"
+        self.out.print(RETURN_HEAD if by_return else HEAD, style="bold")
 
     def _show_progress(self, event: Progressed) -> None:
-        best = "" if event.best is None else f"best {event.best.outcome.success:.2f}  "
+        best = "" if event.best is None else f"best {score_of(event.best.episodes, self._spec).brief}  "
         left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
         training = event.stage == "training"
         note = f"{event.candidates} tried  {best}{left}" if training else "outside the budget"
@@ -143,12 +152,19 @@ class RunProgress:
 
     def _show_iteration(self, event: Iterated) -> None:
         episodes = event.trial.episodes
+        score, best = (score_of(trial.episodes, self._spec) for trial in (event.trial, event.best))
         reward = sum(episode.total_reward for episode in episodes) / len(episodes)
         note = line(event.trial.candidate.note) if event.iteration else "the starting controller"
         self._last_printed = time.monotonic()
+        if score.shows_return and best.returns is not None:
+            rate = f"{score.success:.2f}" if score.shows_success else "-"
+            figures = f"{three_digits(reward):>9}  {three_digits(best.returns.mean):>9}  {rate:>7}"
+        else:
+            figures = (
+                f"{event.trial.outcome.success:>7.2f}  {reward:>8.4g}  {event.best.outcome.success:>5.2f}"
+            )
         self.out.print(
-            f"{event.iteration:>9}  {event.candidates:>6}  {event.trial.outcome.success:>7.2f}  {reward:>8.4g}  "
-            f"{event.best.outcome.success:>5.2f}  {event.seconds:>5.0f}s  {escape(note)}",
+            f"{event.iteration:>9}  {event.candidates:>6}  {figures}  {event.seconds:>5.0f}s  {escape(note)}",
             style="green" if event.better and event.iteration else "",
         )
         if not event.iteration and success_missing(episodes):
@@ -163,19 +179,13 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         result: of the finished run.
         folder: the run's folder, with best.py, result.json and perhaps videos.
     """
-    low, high = result.held_out_interval
     table = create_table(header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("ended", escape(result.ended))
-    table.add_row(
-        "held out",
-        f"[bold]success {result.held_out_success:.2f}[/bold] of {result.held_out_episodes} episodes"
-        f", mean return {result.held_out_return:.4g}"
-        f" (95 % interval {low:.2f} to {high:.2f}); the starting controller: {result.start_success:.2f} in training",
-    )
+    table.add_row("held out", _held_out(result))
     conditions = f"{result.training_episodes} condition{'s' if result.training_episodes > 1 else ''}"
-    table.add_row("training", f"success {result.training_success:.2f} of {conditions}")
+    table.add_row("training", f"{_training(result)} of {conditions}")
     steps = f"{result.environment_steps:,} simulator steps"
     cost = f"{result.candidates} controllers tried, {steps}, {result.seconds:.0f} s"
     if result.model_calls:
@@ -188,6 +198,8 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         first, last = videos[0], folder / "iterations" / f"{result.best_iteration:03d}" / "episode.mp4"
         table.add_row("videos", escape(f"{first} (before)"))
         table.add_row("", escape(f"{last} (after)"))
+    for note in result.notes:
+        table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
 
@@ -236,3 +248,33 @@ def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
         write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
         return BELOW
     return 0
+
+
+def _held_out(result: Result) -> str:
+    """Return the final score with what comes first in bold, and the start's."""
+    low, high = result.held_out_interval
+    rate = f"success {result.held_out_success:.2f}"
+    interval = f"(95 % interval {low:.2f} to {high:.2f})"
+    mean, of = three_digits(result.held_out_return), f"of {result.held_out_episodes} episodes"
+    if result.measure == "success" or result.held_out_return_interval is None:
+        start = f"{result.start_success:.2f} in training"
+        text = f"[bold]{rate}[/bold] {of}, mean return {result.held_out_return:.4g} {interval}"
+        return f"{text}; the starting controller: {start}"
+    below, above = map(three_digits, result.held_out_return_interval)
+    text = f"[bold]return {mean}[/bold] {of} (95 % interval {below} to {above})"
+    if result.measure == "both" or result.held_out_success > 0:
+        text += f", {rate} {interval}"
+    start = (
+        ""
+        if result.start_return is None
+        else f"; the starting controller: {three_digits(result.start_return)}"
+    )
+    return f"{text}{start} in training" if start else text
+
+
+def _training(result: Result) -> str:
+    rate = f"success {result.training_success:.2f}"
+    if result.measure == "success" or result.training_return is None:
+        return rate
+    mean = f"return {three_digits(result.training_return)}"
+    return f"{mean}, {rate}" if result.measure == "both" or result.training_success > 0 else mean

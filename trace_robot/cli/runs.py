@@ -95,7 +95,7 @@ def _table(runs: Sequence[RunInfo]) -> Table:
 
 
 def _rate(score: Score | None) -> str:
-    return "-" if score is None else f"{score.success:.2f}"
+    return "-" if score is None else score.brief
 
 
 def runs_folder(options: argparse.Namespace) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.inspect import colored_diff
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
+from trace_robot.stats import Difference
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,12 +31,17 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from trace_robot.store.history import IterationInfo, RunInfo, Score
+    from trace_robot.store.history import IterationInfo, RunInfo
 
 MAX_ROWS = 30  # of a run's table without --all, so that head, curve and controller fit a few screens
 CURVE_HEIGHT, CURVE_WIDTH, CURVE_MARGIN = 10, 80, 8  # in characters; the margin holds the axis
 CURVE_COLORS = ("green", "magenta")
-CURVE_LABELS = {0: "1.00", CURVE_HEIGHT // 2: "0.50", CURVE_HEIGHT - 1: "0.00"}
+OF_CONTROLLER = (
+    "control",
+    "decision_steps",
+    "task",
+    "python",
+)  # options that leave the task as it is
 
 
 def add_show(commands: Commands) -> None:
@@ -60,7 +67,7 @@ def execute_show(options: argparse.Namespace) -> int:
         rows = iterations if options.all else _select_rows(iterations)
         out.print()
         if len(iterations) > 1:
-            out.print(_learning_curve([(run.name, iterations)], out), markup=False)
+            out.print(_learning_curve([(run.name, iterations)], out, _curve_of(run)), markup=False)
             out.print()
         out.print(_iteration_table(rows))
         if len(rows) < len(iterations):
@@ -97,7 +104,10 @@ def _print_facts(out: Console, run: RunInfo) -> None:
     table.add_row("status", escape(_status(run)))
     table.add_row("optimizer", escape(line(run.why, 200)))
     table.add_row("from", f"{escape(line(run.policy, 100))}, control {escape(run.control)}, seed {run.seed}")
-    table.add_row("success", _success(run))
+    shown = next((each for each in (run.held_out, run.training) if each is not None), None)
+    table.add_row("return" if shown is not None and shown.shows_return else "success", _scores(run))
+    for note in _notes(run):
+        table.add_row("note", escape(line(note, 600)))
     table.add_row("cost", escape(_cost(run)))
     table.add_row("started", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)))
     missing = "" if run.folder.is_dir() else " (gone)"
@@ -113,15 +123,16 @@ def _status(run: RunInfo) -> str:
     return f"{run.status}: {why}; go on with: trace-robot resume {name_of(run.folder)}"
 
 
-def _success(run: RunInfo) -> str:
+def _notes(run: RunInfo) -> list[str]:
+    """Return the notes of a result, which may be a stranger's."""
+    notes = (run.result or {}).get("notes")
+    return [note for note in notes[:5] if isinstance(note, str)] if isinstance(notes, list) else []
+
+
+def _scores(run: RunInfo) -> str:
     scores = (("held out", run.held_out), ("training", run.training), ("at the start", run.start))
-    parts = [f"{name} {_format_score(score)}" for name, score in scores if score is not None]
+    parts = [f"{name} {score.text.removeprefix('return ')}" for name, score in scores if score is not None]
     return "; ".join(parts) or "nothing was tried yet"
-
-
-def _format_score(score: Score) -> str:
-    low, high = score.interval
-    return f"{score.success:.2f} of {score.episodes} ({low:.2f} to {high:.2f})"
 
 
 def _cost(run: RunInfo) -> str:
@@ -137,6 +148,11 @@ def _cost(run: RunInfo) -> str:
     if run.money is not None:
         parts.append(f"{run.money:.4g} in money")
     return ", ".join(parts)
+
+
+def _curve_of(*runs: RunInfo) -> str:
+    """Return which value of iterations a learning curve of the runs shows."""
+    return "reward" if all(run.start is not None and run.start.shows_return for run in runs) else "success"
 
 
 def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
@@ -158,35 +174,51 @@ def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
     return table
 
 
-def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Console) -> Text:
-    """Return a plot of the best training success so far, one line a run.
+def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Console, what: str) -> Text:
+    """Return a plot of the best in training so far, one line a run.
 
-    Of a single run every iteration's own success is also drawn, as a dot.
+    Of a single run every iteration's own value is also drawn, as a dot.
+
+    Args:
+        runs: names and iterations.
+        out: where it is printed.
+        what: "success", from 0 to 1, or "reward", the mean return.
     """
     from plotille import Canvas
     from rich.text import Text
 
+    from trace_robot.stats import three_digits
+
     width = max(20, min(CURVE_WIDTH, out.width - CURVE_MARGIN))
     last = max(1, max(iterations[-1].number for _, iterations in runs))
+    values = [getattr(each, what) for _, iterations in runs for each in iterations]
+    finite = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = (0.0, 1.0) if what == "success" else (min(finite), max(finite))
+    room = (high - low or 1.0) / 50  # on each side, so that lines at the ends are off the edge of the canvas
     # plotille decides by standard output, not by the console that the plot is for, so the decision is made here.
     colors = [color if out.is_terminal and not out.no_color else None for color in CURVE_COLORS]
-    # Two hundredths of room on each side keep lines at success 0 and 1 off the edge of the canvas.
-    canvas = Canvas(width, CURVE_HEIGHT, 0, -0.02, last * 1.02, 1.02)
+    canvas = Canvas(width, CURVE_HEIGHT, 0, low - room, last * 1.02, high + room)
     for (_, iterations), color in zip(runs, colors, strict=False):
-        highs = accumulate((each.success if each.better else 0.0 for each in iterations), max)
+        highs = accumulate((getattr(each, what) if each.better else -math.inf for each in iterations), max)
         points = [(each.number, high) for each, high in zip(iterations, highs, strict=True)]
+        points = [(number, value) for number, value in points if math.isfinite(value)]
         # A step curve: the best so far holds until an iteration improves on it.
         for (x_0, y_0), (x_1, y_1) in pairwise(points):
             canvas.line(x_0, y_0, x_1, y_0, color=color)
             canvas.line(x_1, y_0, x_1, y_1, color=color)
         if len(runs) == 1:
             for iteration in iterations:
-                canvas.point(iteration.number, iteration.success, color=color)
+                if math.isfinite(value := getattr(iteration, what)):
+                    canvas.point(iteration.number, value, color=color)
+    middle, decimals = (low + high) / 2, what == "success"
+    marks = {0: high, CURVE_HEIGHT // 2: middle, CURVE_HEIGHT - 1: low}
+    labels = {row: f"{value:.2f}" if decimals else three_digits(value) for row, value in marks.items()}
+    edge = max(5, *map(len, labels.values()))
     rows = canvas.plot().split("\n")
-    lines = [f"{CURVE_LABELS.get(number, ''):>5} │{row}" for number, row in enumerate(rows)]
-    lines.append(f"{'':5} └{'─' * width}")
-    lines.append(f"{'':7}0{f'iteration {last}':>{width - 1}}")
-    plot = Text().append("success, the best so far", "bold")
+    lines = [f"{labels.get(number, ''):>{edge}} │{row}" for number, row in enumerate(rows)]
+    lines.append(f"{'':{edge}} └{'─' * width}")
+    lines.append(f"{'':{edge + 2}}0{f'iteration {last}':>{width - 1}}")
+    plot = Text().append(f"{'success' if decimals else 'return'}, the best so far", "bold")
     if len(runs) > 1:
         for number, (name, _) in enumerate(runs):
             plot.append(" and " if number else ": ").append(line(name, 40), CURVE_COLORS[number])
@@ -216,18 +248,18 @@ def execute_compare(options: argparse.Namespace) -> int:
             runs.append(run)
             iterations.append(history.iterations(run))
     first, second = runs
-    verdict = _success_difference(first, second)
+    verdict = _verdict(first, second)
     if options.json:
         settings = _differing_settings(first, second)
         write_json({"first": run_data(first), "second": run_data(second), "settings": settings, **verdict})
         return 0
     out = console()
     out.print(_comparison_table(first, second))
-    out.print(f"\n{_format_difference(verdict, second)}")
+    out.print(f"\n{_format_difference(verdict, first, second)}")
     names = (first.name, second.name)
-    if all(len(each) > 1 for each in iterations):
+    if all(len(each) > 1 for each in iterations) and not verdict["incomparable"]:
         out.print()
-        out.print(_learning_curve(list(zip(names, iterations, strict=True)), out))
+        out.print(_learning_curve(list(zip(names, iterations, strict=True)), out, _curve_of(first, second)))
     if options.diff and all(iterations):
         best = [select_iteration(run, each, None) for run, each in zip(runs, iterations, strict=True)]
         out.print()
@@ -243,8 +275,8 @@ def _comparison_table(first: RunInfo, second: RunInfo) -> Table:
         table.add_row(escape(name), *(escape(line(str(value), 60)) for value in values))
     rows: list[tuple[str, Any]] = [
         ("status", lambda run: run.status),
-        ("held out", lambda run: "-" if run.held_out is None else _format_score(run.held_out)),
-        ("training", lambda run: "-" if run.training is None else _format_score(run.training)),
+        ("held out", lambda run: "-" if run.held_out is None else run.held_out.text),
+        ("training", lambda run: "-" if run.training is None else run.training.text),
         ("iterations", lambda run: f"{run.iterations:,}"),
         ("controllers tried", lambda run: f"{run.candidates:,}"),
         ("simulator steps", lambda run: f"{run.environment_steps:,}"),
@@ -272,24 +304,41 @@ def _differing_settings(first: RunInfo, second: RunInfo) -> dict[str, tuple[Any,
     }
 
 
-def _success_difference(first: RunInfo, second: RunInfo) -> dict[str, Any]:
-    """Return the difference in held-out success with its 95 % interval."""
-    from trace_robot.stats import difference
+def _verdict(first: RunInfo, second: RunInfo) -> dict[str, Any]:
+    """Return the difference of the held-out scores, or why there is none."""
+    verdict: dict[str, Any] = {"difference": None, "interval": None, "measure": None, "incomparable": []}
+    verdict["incomparable"] = list(_incomparable(first, second))
+    if verdict["incomparable"] or first.held_out is None or second.held_out is None:
+        return verdict
+    found = Difference.of(first.held_out, second.held_out)
+    return {**verdict, "difference": found.value, "interval": list(found.interval), "measure": found.measure}
 
+
+def _incomparable(first: RunInfo, second: RunInfo) -> Iterator[str]:
+    """Yield what the two runs were scored by that is not the same."""
+    mine, theirs = first.environment, second.environment
+    if first.task != second.task:
+        yield f"task {first.task} and {second.task}"
+    steps = [each.get("simulator_steps") or each.get("horizon") for each in (mine, theirs)]
+    if steps[0] != steps[1]:
+        yield f"horizon {steps[0]} and {steps[1]} steps"
+    # How an action is meant is the controller's matter; all other options change the task.
+    options = [
+        {name: value for name, value in (each.get("options") or {}).items() if name not in OF_CONTROLLER}
+        for each in (mine, theirs)
+    ]
+    for name in dict.fromkeys([*options[0], *options[1]]):
+        values = [each.get(name) for each in options]
+        if values[0] != values[1]:
+            yield f"{name} {values[0]} and {values[1]}"
+
+
+def _format_difference(verdict: dict[str, Any], first: RunInfo, second: RunInfo) -> str:
+    if verdict["incomparable"]:
+        why = "; ".join(escape(line(each, 200)) for each in verdict["incomparable"])
+        return f"these runs cannot be compared, they were scored in different ways: {why}"
     if first.held_out is None or second.held_out is None:
-        return {"difference": None, "interval": None}
-    scores = (first.held_out, second.held_out)
-    # The interval of a difference of two proportions needs counts; the store keeps rates.
-    counts = [(round(score.success * score.episodes), score.episodes) for score in scores]
-    return {"difference": scores[1].success - scores[0].success, "interval": list(difference(*counts))}
-
-
-def _format_difference(verdict: dict[str, Any], second: RunInfo) -> str:
-    if verdict["difference"] is None:
-        return "not both are finished, so there is no held-out success to compare"
-    low, high = verdict["interval"]
-    sure = "more than chance" if low > 0 or high < 0 else "may be chance"
-    return (
-        f"held-out success of {escape(line(second.name, 48))} is {verdict['difference']:+.2f}"
-        f" (95 % interval {low:+.2f} to {high:+.2f}): {sure}"
-    )
+        return "not both are finished, so there is no held-out score to compare"
+    found = Difference.of(first.held_out, second.held_out)
+    sure = "more than chance" if found.is_sure else "may be chance"
+    return f"held-out {found.measure} of {escape(line(second.name, 48))} is {found.text}: {sure}"

@@ -17,10 +17,10 @@ import numpy as np
 
 from trace_robot import safe_files
 from trace_robot.dataset.recording import Collection, Demonstration, Shard, rate_of
+from trace_robot.dataset.statistics import Statistics, aggregate, picture_statistics, statistics_of
 from trace_robot.errors import MissingExtraError, UsageError
 from trace_robot.render.encode import sampled
 from trace_robot.spec import Array, TaskSpec
-from trace_robot.stats import Statistics, aggregate, picture_statistics, statistics_of
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -31,7 +31,6 @@ from trace_robot.workspace import importable, load
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
 
-
 # Ours; all others go to the environment itself.
 OPTIONS = ("control", "horizon", "task", "return_threshold", "python")
 
@@ -44,11 +43,13 @@ class DeclaredPlugin:
         file: where the declarations are, for messages and lists; "gymnasium" where no file has them.
         environments: the declarations.
         root: the workspace's folder, from which ``make`` may import modules; "" for none.
+        named: lists of its environments by name, the file's SETS.
     """
 
     file: str
     environments: tuple[Environment, ...]
     root: str = ""
+    named: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # By name and options as JSON: an environment must be made to be described, and ``make`` and ``describe`` ask.
     _descriptions: dict[str, EnvDescription] = field(default_factory=dict, init=False, repr=False)
     _hands: dict[str, Environment] = field(default_factory=dict, init=False, repr=False)
@@ -60,8 +61,8 @@ class DeclaredPlugin:
         return [declaration.env_name for declaration in self.environments]
 
     def sets(self) -> Mapping[str, Sequence[str]]:
-        """Return no named lists: a declaration has no place for them."""
-        return {}
+        """Return the named lists of its environments."""
+        return self.named
 
     def controls(self, name: str, /) -> Sequence[str]:
         """Return the control modes of one environment."""
@@ -219,9 +220,8 @@ class DeclaredPlugin:
         else:
             module = import_module(place)
         if not callable(found := getattr(module, name, None)):
-            raise WorkspaceError(
-                f"{self.file}: {declaration.env_name}: make: {place} has no function {name!r}"
-            )
+            where = f"{self.file}: {declaration.env_name}"
+            raise WorkspaceError(f"{where}: make: {place} has no function {name!r}")
         maker: Callable[..., Any] = found
         return maker
 

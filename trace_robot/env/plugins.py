@@ -16,12 +16,13 @@ from weakref import WeakKeyDictionary
 from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment
 from trace_robot.env.declared import DeclaredPlugin, require_registered
-from trace_robot.errors import ValueMismatchError, WorkspaceError
+from trace_robot.errors import ValueMismatchError, WorkspaceError, unknown
 from trace_robot.spec import Array, TaskSpec
 from trace_robot.workspace import importable, load
 
 FUNCTIONS = ("names", "describe", "make")
 DECLARATIONS = "ENVIRONMENTS"
+SETS = "SETS"  # beside them: names of environments by the name of a list, for ``bench --tasks``
 GROUP = "trace_robot.envs"  # of entry points
 Expert = Callable[[Array], Array]
 PluginKind = Literal["", "functions", "declared"]
@@ -181,12 +182,13 @@ def plugin_of(module: ModuleType, file: str, root: str) -> Plugin:
         root: the folder from which its environments may import modules; "" for none.
 
     Raises:
-        WorkspaceError: ENVIRONMENTS is no list of ``Environment``, or has a name twice.
+        WorkspaceError: ENVIRONMENTS is no list of ``Environment``, or has a name twice; or SETS names others.
     """
     plugin = _PLUGINS.get(module)
     if plugin is None:
         if hasattr(module, DECLARATIONS):
-            plugin = DeclaredPlugin(file, _declarations(getattr(module, DECLARATIONS), file), root)
+            declared = _declarations(getattr(module, DECLARATIONS), file)
+            plugin = DeclaredPlugin(file, declared, root, _sets(getattr(module, SETS, {}), declared, file))
         else:
             plugin = ModulePlugin.from_module(module, file)
         _PLUGINS[module] = plugin
@@ -266,6 +268,20 @@ def _declarations(value: Any, file: str) -> tuple[Environment, ...]:
                 f"{file}: environment {name!r} stands in {DECLARATIONS} twice; give one another name="
             )
     return tuple(value)
+
+
+def _sets(value: Any, declared: Sequence[Environment], file: str) -> Mapping[str, Sequence[str]]:
+    """Check what a file binds to SETS: names of its environments by list."""
+    if not isinstance(value, Mapping) or not all(isinstance(names, list | tuple) for names in value.values()):
+        raise WorkspaceError(f"{file}: {SETS} must map names to lists of environments' names, got {value!r}")
+    known = [declaration.env_name for declaration in declared]
+    for name, members in value.items():
+        for member in members:
+            if member not in known:
+                raise WorkspaceError(
+                    f"{file}: {SETS}: {name!r}: {unknown('environment', str(member), known)}"
+                )
+    return value
 
 
 def _bound_names(statement: ast.stmt) -> list[str]:

@@ -169,7 +169,7 @@ class RunRow:
         task: environment.
         optimizer: its name.
         state: "running", "finished", "stopped" or "failed".
-        numbers: success at the start, of the best, held out, then candidates, time, money; "" for unknown.
+        numbers: scores at the start, of the best, held out, then candidates, time, money; "" for unknown.
         started: local time.
     """
 
@@ -201,4 +201,4 @@ def _row(run: RunInfo) -> RunRow:
 
 
 def _success(score: Score | None) -> str:
-    return "" if score is None else f"{score.success:.2f}"
+    return "" if score is None else score.brief

@@ -14,16 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from trace_robot.report.escape import plot_text
+from trace_robot.stats import student_t
 
 Figure = dict[str, Any]
 AXES = {"iteration": "iteration", "steps": "simulator steps", "minutes": "minutes"}
 MOST_POINTS = 150  # of one path after downsampling: they are the bulk of a page's data
-# 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom, beyond them the normal distribution's. A table,
-# because scipy is no requirement of a report.
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
 _MOST_BARS = 60  # points that still get an error bar each; more bars hide the dots
 
 
@@ -56,8 +51,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, mean, mean
-    t = _T[len(values) - 2] if len(values) - 2 < len(_T) else 1.96
-    spread = t * statistics.stdev(values) / math.sqrt(len(values))
+    spread = student_t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return mean, mean - spread, mean + spread
 
 

@@ -56,7 +56,8 @@ def curves(
     """
     if not iterations:
         return {}, ()
-    figures, plots = _learning(iterations, _tried(history, run, iterations))
+    by_return = run.start is not None and run.start.shows_return
+    figures, plots = _learning(iterations, _tried(history, run, iterations), by_return)
     if run.model_calls:
         kinds = {"prompts": "prompt_tokens", "replies": "completion_tokens"}
         series = {
@@ -78,27 +79,32 @@ def curves(
 
 
 def _learning(
-    iterations: Sequence[IterationInfo], tried: Sequence[Point]
+    iterations: Sequence[IterationInfo], tried: Sequence[Point], by_return: bool
 ) -> tuple[dict[str, Figure], list[Plot]]:
-    """Return the curves of success (Wilson intervals) and return (Student's t)."""
+    """Return the curves of success (Wilson) and return (Student's t)."""
     first, best = iterations[0].success, max(item.success for item in iterations)
     success = [
         _point(item, item.success, *Score(item.success, len(item.episodes)).interval) for item in iterations
     ]
     figures = {
-        # A little more than 0 to 1, so that dots at the ends are whole.
-        "success": curve(success, tried=tried, range_=(-0.04, 1.04)),
+        "success": curve(success, tried=tried, range_=(-0.04, 1.04)),  # dots at 0 and 1 are whole
         "return": curve([_point(item, *_return(item)) for item in iterations]),
     }
     note = "Dots: iterations with their 95 % intervals. Line and band: the best so far."
-    if tried:
-        note += " Faint: every candidate, some on fewer episodes."
+    faint = " Faint: every candidate, some on fewer episodes." * bool(tried)
     summary = f"success by iteration, from {number(first)} at the start to {number(best)}"
+    sizes = ("half", "main") if by_return else ("main", "half")
     plots = [
-        Plot("success", "main", "Success in training", summary, note),
-        Plot("return", "half", "Return of an episode", "mean return of an episode by iteration"),
+        Plot("success", sizes[0], "Success in training", summary, "" if by_return else note + faint),
+        Plot(
+            "return",
+            sizes[1],
+            "Return of an episode",
+            "mean return of an episode by iteration",
+            note * by_return,
+        ),
     ]
-    return figures, plots
+    return figures, plots[::-1] if by_return else plots
 
 
 def _at(iteration: IterationInfo) -> dict[str, float]:
@@ -122,8 +128,9 @@ def _spent(iteration: IterationInfo, value: float) -> Point:
 
 def _return(iteration: IterationInfo) -> tuple[float, float, float]:
     """Return the mean return with its interval over the finite episodes."""
-    # Unequal to itself: NaN, the return of an episode that failed.
-    rewards = [episode.reward for episode in iteration.episodes if episode.reward == episode.reward]
+    rewards = [
+        episode.reward for episode in iteration.episodes if episode.reward == episode.reward
+    ]  # not NaN
     return mean_interval(rewards) if rewards else (iteration.reward,) * 3
 
 
@@ -137,8 +144,7 @@ def _tried(history: History, run: RunInfo, iterations: Sequence[IterationInfo]) 
     if len(candidates) <= len(iterations):
         return []
     knots = [(item.candidates, _at(item)) for item in iterations]
-    points = []
-    at = 0
+    points, at = list[Point](), 0
     for position, candidate in enumerate(candidates[:MOST_CANDIDATES], 1):
         while at < len(knots) - 1 and knots[at][0] < position:
             at += 1
@@ -146,9 +152,8 @@ def _tried(history: History, run: RunInfo, iterations: Sequence[IterationInfo]) 
         part = min(1.0, max(0.0, (position - before) / (after - before))) if after > before else 1.0
         where = {axis: round(low[axis] + part * (high[axis] - low[axis]), 3) for axis in low}
         label = f"candidate {candidate.id}: {candidate.note or candidate.origin}"
-        points.append(
-            Point(where, candidate.success, 0, 0, label=label)
-        )  # without a bar: low and high are not read
+        # Without a bar: low and high are not read.
+        points.append(Point(where, candidate.success, 0, 0, label=label))
     return points
 
 
@@ -212,8 +217,12 @@ class PageStage:
 def stage(name: str, score: Score | None, note: str, *, interval: bool = False) -> PageStage:
     if score is None:
         return PageStage(name, "–", "not known yet")
-    low, high = score.interval
-    note = note.format(score.episodes)
+    (low, high), note = score.interval, note.format(score.episodes)
+    if score.returns is not None and score.shows_return:  # a return has no scale for a bar
+        below, above = map(three_digits, score.returns.interval)
+        text = f"mean return, {note}{f'{below} to {above}' if interval else ''}".rstrip(", ")
+        rate = f"; success {score.success:.2f}" if score.shows_success else ""
+        return PageStage(name, three_digits(score.returns.mean), text + rate)
     return PageStage(
         name,
         f"{score.success:.2f}",

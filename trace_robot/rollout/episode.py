@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trace_robot.fault import Fault, Limits
-from trace_robot.spec import Array, Scene, States
+from trace_robot.spec import Array, Scene, States, TaskSpec
+from trace_robot.stats import Returns, Score, measure_of
 
 Ended = Literal["success", "terminated", "time", "error"]
 Record = bool | Literal["decisions"]
@@ -108,3 +109,15 @@ class Episode:
     @property
     def total_reward(self) -> float:
         return float(self.rewards.sum())
+
+
+def score_of(episodes: Sequence[Episode], spec: TaskSpec | None = None) -> Score:
+    """Return success and return of episodes, at least one.
+
+    Args:
+        episodes: of one controller.
+        spec: of their environment, which decides what is shown.
+    """
+    rate = sum(episode.success for episode in episodes) / len(episodes)
+    measure = "success" if spec is None else measure_of(spec.success, spec.return_threshold)
+    return Score(rate, len(episodes), Returns.of(e.total_reward for e in episodes), measure)

@@ -17,11 +17,12 @@ from trace_robot.fault import Fault, Limits
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
-from trace_robot.rollout.episode import Episode
+from trace_robot.rollout.episode import Episode, score_of
 from trace_robot.rollout.evaluation import Evaluator, output_of, success_missing, wilson
-from trace_robot.rollout.feedback import representative
+from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
 from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions
+from trace_robot.stats import Measure, Score, measure_of
 
 if TYPE_CHECKING:
     from trace_robot.trace import Node, ParameterNode
@@ -52,7 +53,7 @@ class EpisodeScore:
 class EvaluationReport(EpisodeScore):
     """A controller's episodes on held-out conditions, and its success rate.
 
-    output: what the environment printed.
+    output: what the environment printed. measure: what is shown of the score, see ``trace_robot.stats``.
     """
 
     task: str
@@ -61,6 +62,17 @@ class EvaluationReport(EpisodeScore):
     seed: int
     episodes: tuple[Episode, ...]
     output: str = ""
+    measure: Measure = "success"
+
+    @property
+    def score(self) -> Score:
+        """Success and return."""
+        return dataclasses.replace(score_of(self.episodes), measure=self.measure)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of it: that the controller stands still."""
+        return tuple(filter(None, [standing_still(self.episodes)]))
 
     @property
     def success_missing(self) -> bool:
@@ -73,6 +85,7 @@ class EvaluationReport(EpisodeScore):
         return Counter(e.fault for e in self.episodes if e.fault is not None).most_common()
 
     def to_data(self) -> dict[str, Any]:
+        returns = self.score.returns
         return {
             "task": self.task,
             "policy": self.policy,
@@ -82,6 +95,9 @@ class EvaluationReport(EpisodeScore):
             "episodes": len(self.episodes),
             "interval": list(self.interval),
             "mean_reward": sum(e.total_reward for e in self.episodes) / len(self.episodes),
+            "return_interval": None if returns is None else list(returns.interval),
+            "measure": self.measure,
+            "notes": list(self.notes),
             "mean_steps": sum(e.steps for e in self.episodes) / len(self.episodes),
             "ended": dict(Counter(episode.ended for episode in self.episodes)),
             "faults": [{**asdict(fault), "episodes": count} for fault, count in self.faults],
@@ -135,7 +151,10 @@ def evaluate(
         evaluator = Evaluator(running, task, seeds)
         scored = evaluator.score(task.policy.text, seeds, on_progress, keep_states=keep_states)
     scored = [_in_source(episode, task.policy.text, policy.text) for episode in scored]
-    return EvaluationReport(env, policy.name, task.spec.control, seed, tuple(scored), running.output.text)
+    measure = measure_of(task.spec.success, task.spec.return_threshold)
+    return EvaluationReport(
+        env, policy.name, task.spec.control, seed, tuple(scored), running.output.text, measure
+    )
 
 
 def _in_source(episode: Episode, ran: str, source: str) -> Episode:

@@ -54,6 +54,39 @@ def feedback(episodes: Sequence[Episode], controller: str = "", level: str = "ou
     return "\n".join([*lines, *_details(episodes, level)])
 
 
+SURVIVAL = ("survive", "alive", "healthy")  # in the names of reward terms: a bonus for staying alive
+MOTION = ("distance_from_origin", "x_position")  # entries of info, meters; an episode begins within 0.1 of 0
+ALL_BUT = 0.1  # of the bonus: the most that all other terms add where a robot stands; 0.1 m/s for Hopper
+
+
+def standing_still(episodes: Sequence[Episode]) -> str:
+    """Return a line on episodes that earn a survival bonus without motion.
+
+    It is "" where most of them move. Episodes of environments whose info names no such term or no motion do not
+    count: of a pole on a cart, staying up is the task.
+    """
+    still: list[tuple[float, Episode]] = []
+    for episode in episodes:
+        bonus = sum(value for name, value in episode.infos.items() if _is_bonus(name)) * episode.decisions
+        moved = next((abs(episode.infos[name]) for name in MOTION if name in episode.infos), None)
+        whole = episode.ended in ("time", "success") and moved is not None
+        if whole and bonus > 0 and episode.total_reward <= (1 + ALL_BUT) * bonus:
+            still.append((moved or 0.0, episode))
+    if 2 * len(still) <= len(episodes):
+        return ""
+    moved, episode = statistics.median(moved for moved, _ in still), still[0][1]
+    name = next(name for name in episode.infos if _is_bonus(name))
+    returns = statistics.fmean(episode.total_reward for _, episode in still)
+    return (
+        f"it stands still: in {len(still)} of {len(episodes)} episodes the return, {_number(returns)}, is the bonus for"
+        f" staying alive ({name}), and the robot moves {_number(moved)} m in {episode.steps:,} steps"
+    )
+
+
+def _is_bonus(name: str) -> bool:
+    return name.startswith("reward") and any(word in name for word in SURVIVAL)
+
+
 def _details(episodes: Sequence[Episode], level: str) -> list[str]:
     """Return the level's lines on the representative episode, then on failed ones."""
     if level == "outcome":

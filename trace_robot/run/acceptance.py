@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
     from trace_robot.rollout.evaluation import Evaluation, Limiter
     from trace_robot.settings import Settings
+    from trace_robot.spec import TaskSpec
+    from trace_robot.store.writer import Cost
 
 # Simulator steps between two improvements of a search that become iterations. A search improves up to hundreds of
 # times, mostly by little; each iteration costs an evaluation of the written controller, a difference and a video.
@@ -134,3 +136,43 @@ class RunBudget:
         if not self.keeps:
             return 0.0
         return min(seconds / SECONDS_KEPT, START_TIMES * self.start_seconds)
+
+
+def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: Cost) -> str:
+    """Return a line on a run that ended with its start, and what may help.
+
+    Args:
+        start: the starting controller's, which is the best.
+        spec: of the environment.
+        settings: of the run.
+        cost: what it tried.
+
+    Returns:
+        "" where the start succeeds on all conditions already.
+    """
+    if start.outcome.success == 1.0:
+        return ""
+    tried = max(0, cost.candidates - 1)
+    hints = [
+        "more --steps or --seconds" if settings.optimizer == "search" else "more --iterations",
+        *(["--optimizer search, which writes a new act"] if settings.optimizer == "cma" else []),
+        *(
+            ["a language model (OPENAI_API_KEY)"]
+            if settings.optimizer in ("search", "cma")
+            else ["another --model"]
+        ),
+    ]
+    rewards = {float(reward) for episode in start.episodes for reward in episode.rewards}
+    if len(rewards) < 2:
+        hints.append("a reward that differs on the way to the goal (reward=... in its plug-in)")
+    if any(
+        part.name.startswith("observation") for part in spec.observation
+    ):  # as numbers without names are called
+        hints.append("names for its numbers, positions above all (trace-robot init --env)")
+    elif not spec.positions and any(part.size == 3 for part in spec.observation):
+        hints.append("which of its numbers are positions, if a hand moves (positions=... in its plug-in)")
+    return (
+        f"nothing better than the starting controller was found, with {tried:,} other controller{'s' * (tried != 1)} in"
+        f" {cost.environment_steps:,} simulator steps; what may help: {', '.join(hints)}; what the search sees of it:"
+        f" trace-robot check-env {settings.task}"
+    )

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from trace_robot.errors import BudgetExceededError, EnvironmentFault, RunError, TraceRobotError
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
-from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new
+from trace_robot.rollout.feedback import standing_still
+from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new, nothing_found
 from trace_robot.search.base import GeneratorSearch
 from trace_robot.search.controller import write_out
 from trace_robot.settings import Result, SeedSplit, Settings, versions
+from trace_robot.stats import Returns, measure_of
 from trace_robot.store.writer import Cost
 
 if TYPE_CHECKING:
@@ -250,7 +252,10 @@ class OptimizationLoop:
         if self.evaluator.failed:
             what = f"the environment failed in {self.evaluator.failed} episodes: {self.evaluator.failure}"
             ended = f"{ended}; {what}"
-        wins = sum(episode.success for episode in episodes)
+        wins, spec = sum(episode.success for episode in episodes), self.evaluator.task.spec
+        returns = Returns.of(episode.total_reward for episode in episodes)
+        unchanged = self.best is self.start
+        notes = [nothing_found(self.start, spec, settings, spent)] if unchanged else []
         result = Result(
             task=settings.task,
             optimizer=settings.optimizer,
@@ -275,6 +280,11 @@ class OptimizationLoop:
             ended=ended,
             versions=versions(),
             money=spent.money,
+            measure=measure_of(spec.success, spec.return_threshold),
+            held_out_return_interval=None if returns is None else returns.interval,
+            start_return=_mean_return(self.start),
+            training_return=_mean_return(self.best),
+            notes=tuple(filter(None, (*notes, standing_still(episodes)))),
         )
         # The rows count the held-out episodes too; the seconds are those of the optimization.
         spent = replace(self._spent(), seconds=spent.seconds)
@@ -374,6 +384,11 @@ class OptimizationLoop:
 
     def _spent(self) -> Cost:
         return self.run.cost(self.evaluator.candidates, self.evaluator.environment_steps)
+
+
+def _mean_return(trial: Evaluation) -> float | None:
+    returns = Returns.of(episode.total_reward for episode in trial.episodes)
+    return None if returns is None else returns.mean
 
 
 def _rank(trial: Evaluation) -> tuple[float, float]:

@@ -5,7 +5,7 @@
         for iteration in history.iterations(run):
             print(iteration.number, iteration.success)
 
-Several may be open at once, and beside processes that write.
+Several may be open at once, beside processes that write.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot import safe_files
 from trace_robot.errors import RunError, UnknownNameError
+from trace_robot.stats import Measure, Returns, Score, measure_of
 from trace_robot.store.database import FILE, fetch, open_to_read
 from trace_robot.store.folder import is_locked
 from trace_robot.store.records import (
@@ -31,7 +32,6 @@ from trace_robot.store.records import (
     IterationInfo,
     Record,
     RunInfo,
-    Score,
     Status,
     decoding,
     is_run_name,
@@ -52,14 +52,17 @@ __all__ = [
     "Status",
 ]
 
-# Every run with its scores, so that a table of runs is one query rather than five for each run.
-_RUNS = """
+# Every run with its scores, so that a table of runs is one query rather than five for each run. Of a score's episodes
+# their number, then number, sum and sum of squares of the finite returns (NULL for NaN).
+_SUMS = """(SELECT printf('%d %d %!.17g %!.17g', count(*), count(reward), total(reward), total(reward * reward))
+    FROM episodes WHERE run = runs.id AND"""
+_RUNS = f"""
 SELECT runs.*,
     (SELECT count(*) FROM iterations WHERE run = runs.id) AS iterations,
     first.success AS start_success, best.number AS best, best.success AS best_success,
-    (SELECT count(*) FROM episodes WHERE run = runs.id AND owner = 'iteration' AND number = 0) AS start_episodes,
-    (SELECT count(*) FROM episodes WHERE run = runs.id AND owner = 'iteration' AND number = best.number)
-        AS best_episodes
+    {_SUMS} owner = 'iteration' AND number = 0) AS start_sums,
+    {_SUMS} owner = 'iteration' AND number = best.number) AS best_sums,
+    {_SUMS} owner = 'held out') AS held_out_sums
 FROM runs
 LEFT JOIN iterations AS first ON first.run = runs.id AND first.number = 0
 LEFT JOIN iterations AS best ON best.run = runs.id
@@ -73,7 +76,7 @@ class History:
     """The runs of one folder, as a context manager.
 
     Args:
-        folder: the folder that holds the runs' folders, or the store's file in it.
+        folder: that holds the runs' folders, or the store's file in it.
 
     Attributes:
         unreadable: a line for each run that the last ``runs`` left out, as its row is not like this library writes it.
@@ -171,7 +174,7 @@ class History:
             return [_attempt(row) for row in self._rows(f"{sql} ORDER BY position", *values)]
 
     def held_out(self, run: RunInfo) -> tuple[EpisodeInfo, ...]:
-        """Return the episodes of the final score, none before the end."""
+        """Return the episodes of the final score, none before."""
         return self._episodes(run, "held out").get(0, ())
 
     def recording(self, run: RunInfo, iteration: int) -> Recording | None:
@@ -259,6 +262,9 @@ class History:
                 raise ValueError("its name must be that of a folder beside the store")
             folder = self.folder / name
             result = checked.mapping("result") if row["result"] else {}
+            environment = checked.mapping("environment")
+            measure = measure_of(environment.get("success"), environment.get("return_threshold"))
+            rate = result.get("held_out_success")
             return RunInfo(
                 id=row["id"],
                 name=name,
@@ -276,11 +282,11 @@ class History:
                 updated=checked.amount("updated", LATEST),
                 iterations=max(0, row["iterations"] - 1),
                 best_iteration=checked.integer("best", optional=True),
-                start=_score(row, "start_success", "start_episodes"),
-                training=_score(row, "best_success", "best_episodes"),
-                held_out=_score(result, "held_out_success", "held_out_episodes"),
+                start=_score(row["start_success"], None, row["start_sums"], measure),
+                training=_score(row["best_success"], None, row["best_sums"], measure),
+                held_out=_score(rate, result.get("held_out_episodes"), row["held_out_sums"], measure),
                 settings=checked.mapping("settings"),
-                environment=checked.mapping("environment"),
+                environment=environment,
                 versions=checked.mapping("versions"),
                 result=result or None,
                 **_cost(row),
@@ -330,13 +336,14 @@ def _status(stored: str, folder: Path) -> Status:
     raise RunError(f"the run {folder.name!r} has status {stored!r:.80}, which this version does not know")
 
 
-def _score(row: Any, success: str, episodes: str) -> Score | None:
-    """Return the score in two columns of a row, or in two entries of a result."""
-    if success not in row.keys() or row[success] is None:  # noqa: SIM118  # a Row holds values, not names
+def _score(success: Any, episodes: Any, sums: Any, measure: Measure) -> Score | None:
+    """Return a score, None without a rate. sums: a column of ``_RUNS``."""
+    count, returns, total, squares = sums.split()
+    checked = CheckedRow({"success": success, "episodes": int(count) if episodes is None else episodes})
+    if (rate := checked.rate("success")) != rate:  # NaN, of NULL
         return None
-    checked = CheckedRow(row)
-    rate = checked.rate(success)
-    return Score(rate, checked.integer(episodes)) if rate == rate else None
+    known = Returns.from_sums(int(returns), float(total), float(squares))
+    return Score(rate, checked.integer("episodes"), known, measure)
 
 
 def _cost(row: sqlite3.Row) -> dict[str, Any]:

@@ -20,25 +20,11 @@ from typing import Any, Literal, get_args
 
 from trace_robot.errors import RunError, TraceRobotError
 from trace_robot.safe_files import load_json
-from trace_robot.stats import wilson
+from trace_robot.stats import Score as Score  # of a run here
 
 Status = Literal["running", "stopped", "failed", "finished"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A success rate, from 0 to 1, and the number of episodes it was measured on."""
-
-    success: float
-    episodes: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson score interval."""
-        # The rate is stored, not the count: the product is whole but for rounding.
-        return wilson(round(self.success * self.episodes), self.episodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +44,8 @@ class RunInfo:
         iterations: the number that were recorded, the start not counted.
         best_iteration: the number of the best one; None before the first.
         money: in the unit of the prices; None where none were given.
-        start, training: success of the starting and of the best controller on their training seeds.
-        held_out: success of the best controller on held-out seeds; None before the end.
+        start, training: scores of the starting and of the best controller on their training seeds.
+        held_out: score of the best controller on held-out seeds; None before the end.
         settings: the fields of ``Settings``.
         environment: the fields of ``TaskSpec``.
         result: what result.json holds; None before the end.
