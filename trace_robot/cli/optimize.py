@@ -70,6 +70,8 @@ RECORDED = (
     "held_out",
     "tune",
     "feedback",
+    "rules",
+    "grow",
 )
 
 
@@ -121,6 +123,12 @@ def add_optimize(commands: Commands) -> None:
         "--no-tune",
         action="store_true",
         help="optoprime: do not tune the numbers of a new best controller by CMA-ES between two proposals",
+    )
+    command.add_argument(
+        "--grow",
+        type=non_negative_integer,
+        metavar="N",
+        help="double the training conditions up to N while all are solved (default 20 by a model, 0 never)",
     )
     command.add_argument(
         "--dry-run",
@@ -221,6 +229,7 @@ def execute_optimize(options: argparse.Namespace) -> int:
         "seconds": options.seconds,
         "steps": options.steps,
         "tune": not options.no_tune,
+        "grow": options.grow,
         "video": not options.no_video,
         "trusted": options.trust,
         "options": environment_options(options),
@@ -316,7 +325,7 @@ def execute_replay(options: argparse.Namespace) -> int:
         recorded = load_json(read_bytes(path.parent, path.name))["settings"]
         env = recorded["task"]
         require_named(env)
-        settings = {name: recorded[name] for name in RECORDED if name in recorded}
+        settings = {"rules": 1, "grow": 0} | {name: recorded[name] for name in RECORDED if name in recorded}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkspaceError(f"recording {str(path)!r} must be JSON with settings, got {error!r}") from error
     settings |= {

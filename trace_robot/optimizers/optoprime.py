@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
@@ -21,6 +21,7 @@ from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
+from trace_robot.optimizers.prompt.trial_text import tie_text
 from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs, take_waiting
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
@@ -200,11 +201,26 @@ class OptoPrime(TorchStyleOptimizer):
             candidate: asked for, or made elsewhere (by tuning, by hand) with an id from ``new_id``.
             outcome: what it did.
         """
-        self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)])
+        trial, best = Trial.of(candidate, outcome), best_of(self.trials)
+        self.trials = forget_graphs([*self.trials, trial])
+        if best is not None and trial.rank == best.rank and best_of(self.trials) is self.trials[-1]:
+            self.remark(candidate.id, tie_text(trial, best))
         self.next_id = max(self.next_id, candidate.id + 1)
         enough = self.problem.enough
         if enough is not None and outcome.success >= enough and not self._done:
             self._done = f"solved: candidate {candidate.id} has success {outcome.success:g}"
+
+    def remark(self, candidate: int, text: str) -> None:
+        """Add what is known of a trial besides its outcome, for the next prompts that show it.
+
+        Args:
+            candidate: the id of the trial's.
+            text: one line of it is kept.
+        """
+        self.trials = [
+            replace(trial, remarks=(*trial.remarks, text)) if trial.candidate.id == candidate else trial
+            for trial in self.trials
+        ]
 
     def new_id(self) -> int:
         """Return an id for a candidate that is made elsewhere."""

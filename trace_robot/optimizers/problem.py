@@ -5,6 +5,7 @@ They are plain data, so that they pass process boundaries and stores.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.optoprime import Attempt
     from trace_robot.trace.backward import Subgraph
 
+CONDITIONS = "conditions"  # of ``Outcome.details``: on how many a candidate was tried
 Kind = Literal["code", "number", "text", "bool", "array", "list", "dict"]
 
 
@@ -145,6 +147,33 @@ class Outcome:
         """Return the outcome that ``to_data`` wrote."""
         faults = tuple(Fault(**fault) for fault in data.get("faults", ()))
         return cls(**{**data, "scores": tuple(data.get("scores", ())), "faults": faults})
+
+    @property
+    def rank(self) -> tuple[int, float, float]:
+        """What outcomes are compared by: the conditions, then success, then score, where nan ranks last.
+
+        Where conditions grow (``details["conditions"]``), a candidate is tried on more of them only if it solved all
+        before: so the larger number ranks first, and fractions are compared on equal conditions alone.
+        """
+        score = float(self.score)
+        conditions = int(self.details.get(CONDITIONS, 0))
+        return conditions, self.success, -math.inf if math.isnan(score) else score
+
+    def outranks(self, other: Outcome) -> bool:
+        """Return whether this ranks above another, or equal and it solved what the other failed."""
+        return self.rank > other.rank or (self.rank == other.rank and bool(self.cured(other)))
+
+    def cured(self, other: Outcome) -> list[int]:
+        """Return the episodes, from 1, that this solved and ``other`` failed, on the same conditions.
+
+        Empty where the outcomes do not say how many conditions they are over, as those of 0.1.0.
+        """
+        mine, others = (outcome.details.get("success", ()) for outcome in (self, other))
+        if not self.rank[0] or self.rank[0] != other.rank[0] or len(mine) != len(others):
+            return []
+        return [
+            number for number, (now, then) in enumerate(zip(mine, others, strict=True), 1) if now and not then
+        ]
 
     def without_graph(self) -> Outcome:
         """Return the outcome without its graph, which is by far its largest part."""

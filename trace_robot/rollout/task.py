@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import describe, require_expert, usual_control
@@ -87,7 +87,7 @@ class Task:
         """
         policy.require_trainable()
         SeedSplit.of(settings)
-        return cls.load(
+        task = cls.load(
             settings.task,
             policy,
             control=settings.control,
@@ -95,6 +95,9 @@ class Task:
             options=settings.options,
             feedback=settings.feedback,
         )
+        if settings.optimizer == "cma" and settings.rules > 1:
+            return replace(task, policy=task.policy.with_constants())
+        return task
 
     @property
     def problem(self) -> Problem:

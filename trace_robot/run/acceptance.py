@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trace_robot.optimizers.problem import CONDITIONS
 from trace_robot.rollout.batching import BatchLimit
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: 
     """
     if best is None:
         return True
+    if evaluation.complete and CONDITIONS in evaluation.outcome.details and not search_ranks:
+        # Equal conditions first: one that was tried on more solved all of the others. A tie counts where it cures.
+        return evaluation.outcome.outranks(best.outcome)
     ahead = evaluation.outcome.score - best.outcome.score
     if not evaluation.complete:
         # A budget ended before it was tried on all conditions. A share of few conditions may be chance, so that it has

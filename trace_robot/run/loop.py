@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from trace_robot.errors import BudgetExceededError, EnvironmentFault, RunError, TraceRobotError
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
+from trace_robot.rollout.growth import overfit_at_end
 from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new
 from trace_robot.search.base import GeneratorSearch
 from trace_robot.search.controller import write_out
@@ -87,7 +88,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A thing to know of the model's endpoint, such as a field that it refuses.
+    """A thing to know: a field that the model's endpoint refuses, or more conditions.
 
     Each text comes once.
     """
@@ -155,7 +156,7 @@ class OptimizationLoop:
             self.optimizer.tell([trial.outcome for trial in trials])
             self.run.recorder.log(trials, self._spent())
             if candidates[0].program is None:
-                self._write(max(trials, key=lambda trial: trial.outcome.score))
+                self._write(max(trials, key=self._order))
             elif self.evaluator.environment_steps - self._written_at > STEPS_BETWEEN_ITERATIONS:
                 self._write_program()
             else:
@@ -186,8 +187,9 @@ class OptimizationLoop:
         """Evaluate within the budget, and keep the best where an exception ends it."""
         least = least or int(self.start is None)
         limiter = self.budget.limiter(last=last, least=least)
+        before = len(self.evaluator.seeds)
         try:
-            return self.evaluator.evaluate(
+            trials = self.evaluator.evaluate(
                 candidates, graph=graph, on_progress=self._progress, limiter=limiter
             )
         except BaseException as error:  # Ctrl-C too: this batch may have a better one than what is on disk
@@ -196,6 +198,10 @@ class OptimizationLoop:
             with suppress(TraceRobotError):
                 self._keep_rescued(self.evaluator.rescue())
             raise
+        if len(self.evaluator.seeds) > before:
+            now = len(self.evaluator.seeds)
+            self.on_event(Noted(f"all {before} training conditions are solved: from here on there are {now}"))
+        return trials
 
     def _keep_rescued(self, trials: Sequence[Evaluation]) -> None:
         """Put the best of an unfinished batch on disk, where it is better."""
@@ -223,10 +229,14 @@ class OptimizationLoop:
         texts = [trial for trial in trials if trial.candidate.program is None]
         whole = [trial for trial in texts if trial.complete]
         if whole:
-            self._write(max(whole, key=lambda trial: trial.outcome.score))
+            self._write(max(whole, key=self._order))
         for trial in texts:
             if not trial.complete and (self.start is None or self._is_better(trial)):
                 self._write(trial)
+
+    def _order(self, trial: Evaluation) -> tuple[float, ...]:
+        """Return what the trials of one batch are compared by."""
+        return trial.outcome.rank if self.evaluator.counted else (trial.outcome.score,)
 
     def _cut_by(self) -> str:
         """Return which budget cut a batch."""
@@ -251,6 +261,8 @@ class OptimizationLoop:
             what = f"the environment failed in {self.evaluator.failed} episodes: {self.evaluator.failure}"
             ended = f"{ended}; {what}"
         wins = sum(episode.success for episode in episodes)
+        overfits = overfit_at_end(self.best.outcome.details, [episode.success for episode in episodes])
+        ended = "; ".join(filter(None, [ended, overfits]))
         result = Result(
             task=settings.task,
             optimizer=settings.optimizer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trace_robot.env.world import WorldSet
@@ -15,7 +15,7 @@ from trace_robot.optimizers.cma_es import CMAES
 from trace_robot.optimizers.opro import OPRO
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Optimizer
-from trace_robot.optimizers.tuned import Tuned
+from trace_robot.optimizers.tuned import TUNING, Tuned
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
 from trace_robot.settings import training_seeds
@@ -286,14 +286,17 @@ def _built_in_search(settings: Settings, task: Task) -> Optimizer:
 
 def _cma(settings: Settings, task: Task) -> Optimizer:
     # The package's default grows with the number of constants, and every candidate costs all training conditions.
-    return CMAES(task.problem, literals=True, population=6, seed=settings.seed)
+    return CMAES(task.problem, literals=settings.rules == 1, population=6, seed=settings.seed)
 
 
 def _optoprime(
     settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]
 ) -> Optimizer:
-    proposer = OptoPrime(task.problem, model, check_code=_refusals, **options)
-    return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
+    problem, old = task.problem, settings.rules == 1
+    if settings.tune and not old:
+        problem = replace(problem, context=f"{problem.context}\n{TUNING}")
+    proposer = OptoPrime(problem, model, check_code=_refusals, **options)
+    return Tuned(proposer, literals=old, seed=settings.seed) if settings.tune else proposer
 
 
 def _opro(settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]) -> Optimizer:

@@ -21,7 +21,7 @@ from trace_robot.rollout.task import Task
 from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
 from trace_robot.run.optimizers import WITH_MODEL, WITHOUT_MODEL, AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.recorder import RunRecorder
-from trace_robot.settings import LEVELS, UnboundedSeed
+from trace_robot.settings import LEVELS, RULES, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.records import decoding
@@ -220,6 +220,7 @@ WORDS = {
     "feedback": LEVELS,
     "optimizer": (*WITH_MODEL, *WITHOUT_MODEL),
     "tune": (True, False),
+    "rules": tuple(range(1, RULES + 1)),
     "video": (True, False),
 }
 
@@ -295,7 +296,7 @@ def strangers_header(header: RunHeader) -> RunHeader:
             raise RunError(
                 f"the run's setting {name} must be one of {known}, got {getattr(settings, name)!r:.80}"
             )
-    for name in ("iterations", "episodes", "confirm", "seed", "held_out", "seconds", "steps"):
+    for name in ("iterations", "episodes", "confirm", "seed", "held_out", "seconds", "steps", "grow"):
         value = getattr(settings, name)
         kinds = (int, float) if name == "seconds" else (int,)
         if value is not None and (type(value) not in kinds or not 0 <= value <= LARGEST_SETTING):
