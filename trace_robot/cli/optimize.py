@@ -40,7 +40,7 @@ from trace_robot.cli.console import (
     write_error,
     write_json,
 )
-from trace_robot.cli.runs import find_run, name_of, runs_folder
+from trace_robot.cli.runs import add_ask, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ReplayMismatchError,
     ReplyError,
@@ -54,6 +54,7 @@ from trace_robot.errors import (
 if TYPE_CHECKING:
     from trace_robot.llm import ModelConfig
     from trace_robot.run.loop import OnEvent
+    from trace_robot.run.person import AskPerson
     from trace_robot.settings import Result
 
 BELOW = 3  # exit code where --require asked for more
@@ -135,6 +136,7 @@ def add_optimize(commands: Commands) -> None:
         action="store_true",
         help="roll out the starting controller and print the first prompt, without asking a model",
     )
+    add_ask(command)
     add_require(command)
     add_output(command)
 
@@ -192,6 +194,7 @@ def add_resume(commands: Commands) -> None:
     command.add_argument("--base-url", metavar="URL", help="the model's endpoint, if it has moved")
     add_request(command)
     add_python(command)
+    add_ask(command)
     command.add_argument(
         "--yes", action="store_true", help="go on with a run that another person, or trace-robot 0.1, began"
     )
@@ -273,8 +276,9 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
 
     out = Path(options.out) if options.out else new_folder(name)
 
-    def run(on_event: OnEvent) -> Result:
-        return optimize(env, out=out, overwrite=options.overwrite, on_event=on_event, **settings)
+    def run(on_event: OnEvent, person: AskPerson | None) -> Result:
+        known: dict[str, Any] = {"on_event": on_event, "ask_person": person, **settings}
+        return optimize(env, out=out, overwrite=options.overwrite, **known)
 
     return _show(run, options, out)
 
@@ -305,9 +309,9 @@ def execute_resume(options: argparse.Namespace) -> int:
         "parallel": options.parallel,
     }
 
-    def run(on_event: OnEvent) -> Result:
+    def run(on_event: OnEvent, person: AskPerson | None) -> Result:
         own: dict[str, Any] = {"base_url": options.base_url, "python": options.python, "yes": yes}
-        return resume(info.folder, changes=changes, on_event=on_event, **own)
+        return resume(info.folder, changes=changes, on_event=on_event, ask_person=person, **own)
 
     return _show(run, options, info.folder)
 
@@ -351,18 +355,19 @@ def recordings() -> dict[str, Path]:
     return paths
 
 
-def _show(run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path) -> int:
+def _show(run: Callable[[OnEvent, AskPerson | None], Result], options: argparse.Namespace, out: Path) -> int:
     """Show a run as it goes on, and return the exit code.
 
     If it is interrupted, the command that resumes it is shown.
     """
-    from trace_robot.cli.progress import RunProgress
+    from trace_robot.cli.progress import RunProgress, person_of
 
     screen = RunProgress(progress_console())
+    person = person_of(options, screen)
     again = f"go on with: trace-robot resume {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:
-            result = run(screen.show)
+            result = run(screen.show, person)
     except KeyboardInterrupt:
         best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
         remedy = f"{again}{best}" if screen.began else "before it began"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from trace_robot.cli.console import create_table, escape, line, missing_success
+from trace_robot.errors import UsageError
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
+from trace_robot.run.person import AskPerson, NotesFile, Question
 from trace_robot.settings import Result
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
+LONGEST_LINE = 4000  # characters that are read of what a person types
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
 )
@@ -134,6 +139,46 @@ class RunProgress:
         )
         if not event.iteration and success_missing(episodes):
             self.out.print(escape(missing_success(self._task)))
+
+    def ask(self, question: Question) -> list[str]:
+        """Return the sentence that a person types about an iteration, [] for none.
+
+        Args:
+            question: what to show.
+        """
+        self._progress.stop()
+        seen = question.video or question.folder
+        self.out.print(
+            f"iteration {question.iteration}, success {question.success:.2f}: see {escape(str(seen))}"
+        )
+        self.out.print("what should it do better? one sentence for the model, or Enter for none: ", end="")
+        typed = sys.stdin.readline(LONGEST_LINE)
+        self._progress.start()
+        return [typed] if typed.strip() else []
+
+
+def person_of(options: argparse.Namespace, screen: RunProgress) -> AskPerson | None:
+    """Return what gives a person's words, None where none are asked for.
+
+    Args:
+        options: with ``ask`` and ``ask_file``, or without both.
+        screen: of the run, which stands still while a person types.
+
+    Raises:
+        UsageError: there is no terminal to ask at.
+    """
+    sources: list[AskPerson] = []
+    if getattr(options, "ask", False):
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "--ask needs a terminal to type at; write the sentences to a file, with --ask-file"
+            )
+        sources.append(screen.ask)
+    if getattr(options, "ask_file", None):
+        sources.append(NotesFile(Path(options.ask_file)))
+    if not sources:
+        return None
+    return lambda question: [text for source in sources for text in source(question)]
 
 
 def print_summary(out: Console, result: Result, folder: Path) -> None:

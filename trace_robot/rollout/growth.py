@@ -77,8 +77,8 @@ def overfit_at_end(details: Mapping[str, Any], held_out: Sequence[bool]) -> str:
         held_out: success of each held-out episode.
 
     Returns:
-        "" where the outcome does not say how many conditions it is over, or where the 95 % Wilson interval of the
-        held-out success reaches that of training.
+        "" where the outcome does not say how many conditions it is over, or where the held-out success lies within
+        the 95 % Wilson interval of that in training, or above.
     """
     if CONDITIONS not in details:
         return ""
@@ -90,6 +90,6 @@ def overfit_at_end(details: Mapping[str, Any], held_out: Sequence[bool]) -> str:
             f"the best controller overfits: success 1.00 in training, {sum(others) / len(others):.2f} on"
             f" {len(others)} other conditions, {found:.2f} held out"
         )
-    if wilson(sum(held_out), len(held_out))[1] < trained:
+    if found < wilson(sum(successes), len(successes))[0]:
         return f"the best controller overfits: success {trained:.2f} in training, {found:.2f} held out"
     return ""

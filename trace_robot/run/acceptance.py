@@ -66,6 +66,17 @@ def _ahead_on_the_same(evaluation: Evaluation, best: Evaluation) -> float:
     return sum(mine[seed] - scores[seed] for seed in mine if seed in scores)
 
 
+def order(trial: Evaluation) -> tuple[float, ...]:
+    """Return what the trials of one batch are compared by."""
+    outcome = trial.outcome
+    return outcome.rank if CONDITIONS in outcome.details else (outcome.score,)
+
+
+def successes(trial: Evaluation) -> tuple[float, float]:
+    """Return what trials on different numbers of conditions are compared by."""
+    return _successes(trial), trial.outcome.score
+
+
 def _by_condition(evaluation: Evaluation) -> dict[int, float]:
     seeds = (episode.seed for episode in evaluation.episodes)
     return dict(zip(seeds, evaluation.outcome.scores, strict=False))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,15 @@ from trace_robot.errors import BudgetExceededError, EnvironmentFault, RunError, 
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
 from trace_robot.rollout.growth import overfit_at_end
-from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new
+from trace_robot.run.acceptance import (
+    STEPS_BETWEEN_ITERATIONS,
+    RunBudget,
+    is_better,
+    is_new,
+    order,
+    successes,
+)
+from trace_robot.run.person import AskPerson, JournaledPerson
 from trace_robot.search.base import GeneratorSearch
 from trace_robot.search.controller import write_out
 from trace_robot.settings import Result, SeedSplit, Settings, versions
@@ -114,7 +123,15 @@ class OptimizationLoop:
     iteration: number of the next one. proposals: iterations that count against ``Settings.iterations``.
     """
 
-    def __init__(self, run: Run, optimizer: Optimizer, evaluator: Evaluator, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        run: Run,
+        optimizer: Optimizer,
+        evaluator: Evaluator,
+        on_event: OnEvent,
+        ask_person: AskPerson | None = None,
+    ) -> None:
+        self.person = JournaledPerson(ask_person, run.journal, optimizer)
         self.run, self.optimizer, self.evaluator, self.on_event = run, optimizer, evaluator, on_event
         self.iteration = self.best_iteration = self.proposals = 0
         self.start: Evaluation | None = None
@@ -156,7 +173,12 @@ class OptimizationLoop:
             self.optimizer.tell([trial.outcome for trial in trials])
             self.run.recorder.log(trials, self._spent())
             if candidates[0].program is None:
-                self._write(max(trials, key=self._order))
+                self._write(shown := max(trials, key=order))
+                if shown.candidate.origin != "tuning" and not self.optimizer.done:  # else no model reads it
+                    number, success = self.iteration - 1, shown.outcome.success
+                    self.person.watch(
+                        shown.candidate.id, partial(self.run.recorder.question, number, success)
+                    )
             elif self.evaluator.environment_steps - self._written_at > STEPS_BETWEEN_ITERATIONS:
                 self._write_program()
             else:
@@ -210,7 +232,7 @@ class OptimizationLoop:
                 self.optimizer.consider([trial.outcome for trial in trials])
                 self._keep_program()
             return
-        for trial in sorted(trials, key=_rank):  # the best last, so that it stays
+        for trial in sorted(trials, key=successes):  # the best last, so that it stays
             if self._is_better(trial):
                 count = len(trial.episodes)
                 note = f"best so far, on {count} condition{'s' if count > 1 else ''} alone"
@@ -223,20 +245,16 @@ class OptimizationLoop:
         if programs and isinstance(self.optimizer, GeneratorSearch):
             self.optimizer.consider([trial.outcome for trial in programs])
         elif programs:
-            best = max(programs, key=_rank)
+            best = max(programs, key=successes)
             seeds = tuple(episode.seed for episode in best.episodes)
             self._leftover = replace(best.candidate, seeds=seeds)
         texts = [trial for trial in trials if trial.candidate.program is None]
         whole = [trial for trial in texts if trial.complete]
         if whole:
-            self._write(max(whole, key=self._order))
+            self._write(max(whole, key=order))
         for trial in texts:
             if not trial.complete and (self.start is None or self._is_better(trial)):
                 self._write(trial)
-
-    def _order(self, trial: Evaluation) -> tuple[float, ...]:
-        """Return what the trials of one batch are compared by."""
-        return trial.outcome.rank if self.evaluator.counted else (trial.outcome.score,)
 
     def _cut_by(self) -> str:
         """Return which budget cut a batch."""
@@ -386,8 +404,3 @@ class OptimizationLoop:
 
     def _spent(self) -> Cost:
         return self.run.cost(self.evaluator.candidates, self.evaluator.environment_steps)
-
-
-def _rank(trial: Evaluation) -> tuple[float, float]:
-    """Return what trials on different numbers of conditions are compared by."""
-    return sum(episode.success for episode in trial.episodes), trial.outcome.score

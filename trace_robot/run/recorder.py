@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trace_robot.errors import RenderError
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.feedback import representative
+from trace_robot.run.person import Question
 from trace_robot.store.folder import RunFolder, difference
 
 if TYPE_CHECKING:
@@ -119,6 +120,20 @@ class RunRecorder:
         self.folder.finish()
         self.folder.write_json("result.json", asdict(result))
         self.writer.finish(result, held_out, attempts, spent)
+
+    def question(self, number: int, success: float, taken: int) -> Question:
+        """Return what a person is asked about an iteration, once its video is done.
+
+        Args:
+            number: of the iteration.
+            success: of its controller.
+            taken: sentences of a person so far.
+        """
+        if self._renderer is not None:
+            self._note(self._renderer.finish())
+        folder = self.folder.path / "iterations" / self.folder.iteration(number).name
+        video = folder / "episode.mp4"
+        return Question(number, success, folder, video if video.is_file() else None, taken)
 
     def close(self) -> None:
         """End the rendering process, without the videos that are not done."""

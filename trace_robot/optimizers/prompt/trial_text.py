@@ -71,7 +71,9 @@ def tie_text(trial: Trial, best: Trial) -> str:
     cured, broken = trial.outcome.cured(best.outcome), best.outcome.cured(trial.outcome)
     before = f"trial {best.candidate.id}"
     lost = f" (and failed {_episodes(broken)}, which {before} solved)" if broken else ""
-    return f"equal in score to {before} and taken in its place: it solved {_episodes(cured)}, which {before} failed{lost}"
+    won = f"it solved {_episodes(cured)}, which {before} failed"
+    won = f"it solved {_episodes(cured)}, which {before} failed"
+    return f"equal in score to {before} and taken in its place: {won}{lost}"
 
 
 def _episodes(numbers: Sequence[int]) -> str:
