@@ -188,6 +188,7 @@ class Settings:
             0.1.0, tunes every float written in code and compares scores over unequal numbers of conditions.
         grow: training conditions at most; they double up to it while all are solved, and stay where it is not more
             than ``episodes``.
+        images: show a model that sees key frames of the most telling episode.
     """
 
     task: str
@@ -214,6 +215,7 @@ class Settings:
     cut: bool = False
     rules: int = 1
     grow: int = 0
+    images: bool = False
 
     @classmethod
     def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
@@ -249,7 +251,7 @@ class Settings:
     def to_data(self) -> dict[str, Any]:
         """Return plain data, for a stored run of 0.1.0 the same as it has."""
         data = asdict(self)
-        old = {"cut": False, "rules": 1, "grow": 0}  # what 0.1.0 did, without these fields
+        old = {"cut": False, "rules": 1, "grow": 0, "images": False}  # what 0.1.0 did, without these fields
         left_out = [name for name, value in old.items() if data[name] == value]
         return {name: value for name, value in data.items() if name not in left_out}
 

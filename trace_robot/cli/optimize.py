@@ -40,7 +40,7 @@ from trace_robot.cli.console import (
     write_error,
     write_json,
 )
-from trace_robot.cli.runs import add_ask, find_run, name_of, runs_folder
+from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ReplayMismatchError,
     ReplyError,
@@ -137,6 +137,7 @@ def add_optimize(commands: Commands) -> None:
         help="roll out the starting controller and print the first prompt, without asking a model",
     )
     add_ask(command)
+    add_images(command)
     add_require(command)
     add_output(command)
 
@@ -233,6 +234,7 @@ def execute_optimize(options: argparse.Namespace) -> int:
         "steps": options.steps,
         "tune": not options.no_tune,
         "grow": options.grow,
+        "images": options.images,
         "video": not options.no_video,
         "trusted": options.trust,
         "options": environment_options(options),

@@ -117,6 +117,16 @@ def add_ask(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_images(command: argparse.ArgumentParser) -> None:
+    """Add the option that shows pictures to the model."""
+    command.add_argument(
+        "--images",
+        action="store_true",
+        help="show a model that sees key frames of an episode, with the paths of hand and object; 800 tokens each are"
+        " counted before it answers",
+    )
+
+
 def find_run(text: str, folder: Path = RUNS) -> tuple[History, RunInfo]:
     """Look up a run by its name, the beginning of its name, or its folder.
 

@@ -17,7 +17,7 @@ from trace_robot.errors import (
     UnknownModelError,
 )
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
-from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
+from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user, with_images
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
@@ -140,6 +140,8 @@ class OptoPrime(TorchStyleOptimizer):
         self._done = ""
         self._limited = False  # by the endpoint: then only it knows whether a larger prompt fits
         self.next_id = 1
+        # For a model that sees: the pictures of a trial by its candidate's id. They come on top of the token budget.
+        self.pictures: Callable[[int], Sequence[tuple[str, str]]] | None = None
 
     # --- ask and tell
 
@@ -380,6 +382,8 @@ class OptoPrime(TorchStyleOptimizer):
         if self.model is None:
             raise OrderError("asking for a proposal needs a model; give one to the optimizer")
         self.counts["requests"] += 1
+        if self.pictures is not None and self.trials:
+            messages = with_images(messages, self.pictures(self.strategy.parent(self.trials).candidate.id))
         try:
             answers = self.model.chat(messages, n)
         except (ModelAuthError, UnknownModelError, ReplayMismatchError, ContextLengthError):

@@ -131,6 +131,7 @@ class OptimizationLoop:
         on_event: OnEvent,
         ask_person: AskPerson | None = None,
     ) -> None:
+        self.pictures = run.pictures(optimizer)
         self.person = JournaledPerson(ask_person, run.journal, optimizer)
         self.run, self.optimizer, self.evaluator, self.on_event = run, optimizer, evaluator, on_event
         self.iteration = self.best_iteration = self.proposals = 0
@@ -220,6 +221,9 @@ class OptimizationLoop:
             with suppress(TraceRobotError):
                 self._keep_rescued(self.evaluator.rescue())
             raise
+        if self.pictures is not None:
+            for trial in trials:
+                self.pictures.remember(trial.candidate.id, trial.episodes)
         if len(self.evaluator.seeds) > before:
             now = len(self.evaluator.seeds)
             self.on_event(Noted(f"all {before} training conditions are solved: from here on there are {now}"))

@@ -179,6 +179,10 @@ class OptimizerConfig:
                 f"feedback level {settings.feedback!r} is words for a model, and the optimizer {self.name} reads none;"
                 " leave --feedback out"
             )
+        if self.name in WITHOUT_MODEL and settings.images:
+            raise ValueMismatchError(
+                f"pictures are for a model that sees, and the optimizer {self.name} asks none; leave --images out"
+            )
         if self.factory is None:
             create_optimizer(self, settings, task, None)
 
