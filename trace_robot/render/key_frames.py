@@ -87,7 +87,7 @@ def draw(episode: Episode, spec: TaskSpec, number: int, process: RenderProcess) 
     moments = moments_of(episode, spec)
     legend = "; lines: the path of the hand blue, of the object orange" if clip.paths else ""
     # A decision of pose control takes as many simulator steps as it needs, so that frames are found by their share.
-    about = "" if episode.steps == episode.decisions else "about "
+    exact = {0, episode.decisions} if episode.steps != episode.decisions else {d for d, _ in moments}
     with tempfile.TemporaryDirectory(prefix="trace_robot_key_frames_") as folder:
         files = [Path(folder) / f"{index}.png" for index in range(len(moments))]
         for path, (decision, _) in zip(files, moments, strict=True):
@@ -98,7 +98,7 @@ def draw(episode: Episode, spec: TaskSpec, number: int, process: RenderProcess) 
             raise RenderError(failed[0].reason)
         return [
             (
-                f"Picture of episode {number}, {about}decision {decision}"
+                f"Picture of episode {number}, {'' if decision in exact else 'about '}decision {decision}"
                 + (f": {what}{legend}" if what else legend),
                 "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"),
             )
