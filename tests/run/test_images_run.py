@@ -1,4 +1,4 @@
-"""A run that shows its model pictures: drawn once, journaled, left out where nothing can be drawn."""
+"""A run that shows its model pictures: drawn once, recorder, left out where nothing can be drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trace_robot.errors import RenderError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
 from trace_robot.llm.model import images_of
 from trace_robot.rollout.episode import Episode
-from trace_robot.run import journaled
+from trace_robot.run import recorder
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.spec import States
 
@@ -57,7 +57,7 @@ def test_the_model_sees_the_trial_that_it_works_on_and_a_resumed_run_draws_nothi
     before = images_of(model.history[1][-1])
     model = ScriptedModel([answer(2)])
     if before == pictures:  # the second prompt works on the same trial, whose pictures are in the journal
-        monkeypatch.setattr(journaled, "draw", refuse)
+        monkeypatch.setattr(recorder, "draw", refuse)
     assert resume(tmp_path / "run", model=model).model_calls == 2
     assert images_of(model.history[0][-1]) == before
 
@@ -85,11 +85,11 @@ def test_what_cannot_be_drawn_is_noted_once_and_journaled_as_none(monkeypatch: p
     def fail(*_: Any) -> Any:
         raise RenderError("no such model")
 
-    monkeypatch.setattr(journaled, "draw", fail)
+    monkeypatch.setattr(recorder, "draw", fail)
     notes: list[str] = []
     journal: Any = Entries()
     spec: Any = None
-    source = journaled.JournaledPictures(journal, spec, None, notes.append)
+    source = recorder.JournaledPictures(journal, spec, None, notes.append)
     states = States(np.zeros((2, 1)), np.zeros((2, 0, 3)), np.zeros((2, 0, 4)), np.arange(2.0))
     nothing = np.zeros((0, 1))
     source.remember(4, [Episode(0, "time", 1, np.zeros(1), nothing, nothing, states=states)])

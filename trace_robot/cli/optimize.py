@@ -61,19 +61,9 @@ BELOW = 3  # exit code where --require asked for more
 
 # What a recording fixes; workers, videos and the sandbox are the user's.
 RECORDED = (
-    "policy",
-    "optimizer",
-    "iterations",
-    "episodes",
-    "confirm",
-    "seed",
-    "control",
-    "held_out",
-    "tune",
-    "feedback",
-    "rules",
-    "grow",
-)
+    "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune", "feedback",
+    "rules", "grow", "images",
+)  # fmt: skip
 
 
 def add_optimize(commands: Commands) -> None:

@@ -49,6 +49,19 @@ def message_tokens(messages: Iterable[Message]) -> int:
     )
 
 
+def require_room(needed: int, budget: int) -> None:
+    """Raise BudgetExceededError where the variables take more tokens than a prompt has.
+
+    Args:
+        needed: by the variables.
+        budget: of the prompt.
+    """
+    if needed > budget:
+        raise BudgetExceededError(
+            f"the variables alone take {needed} of {budget} tokens; give a larger token_budget"
+        )
+
+
 def _tokens(piece: str) -> int:
     first = piece[0]
     if first.isascii() and first.isalpha():

@@ -274,16 +274,13 @@ def adjusted(fields: Mapping[str, Any], adjustments: Iterable[Adjustment]) -> di
         elif adjustment.kind == "rename" and adjustment.field in changed:
             changed[adjustment.instead] = changed.pop(adjustment.field)
     seeing = all(adjustment.kind != "images" for adjustment in adjustments)
-    changed["messages"] = [_in_parts(message, seeing=seeing) for message in changed["messages"]]
-    return changed
+    return {**changed, "messages": [_in_parts(message, seeing=seeing) for message in changed["messages"]]}
 
 
 def _in_parts(message: Message, *, seeing: bool) -> Any:
     """Return a message as it is sent, its pictures as content parts behind the text."""
-    if IMAGES not in message:
-        return message
     text = {name: value for name, value in message.items() if name != IMAGES}
-    if not seeing:
+    if not seeing or IMAGES not in message:
         return text
     parts: list[dict[str, Any]] = [{"type": "text", "text": message["content"]}]
     for caption, url in images_of(message):

@@ -172,19 +172,15 @@ def find_literals(source: str) -> list[Literal]:
 def find_constants(source: str) -> list[Literal]:
     """Return the floats of ``source`` that a tuner may change, in their order.
 
-    They are those of constants: names that the top level of the module gives a float, or a list, tuple, dict or array
-    of floats. Left out are numbers inside functions and of expressions, what is written as ``fixed(...)``, sentinels
-    (``is_sentinel``), and what ``find_literals`` leaves out.
+    They are those of constants: names that the top level gives a float, or a list, tuple, dict or array of floats. Left
+    out are numbers in functions and expressions, ``fixed(...)``, sentinels, and what ``find_literals`` leaves out.
     """
     tree = parse(source)
     return [] if isinstance(tree, str) else _located(source, _constants(tree))
 
 
 def is_sentinel(value: float) -> bool:
-    """Return whether a number stands for "none" or "without limit" rather than for a quantity.
-
-    So are taken a million and more, 999 and other nines from there on, and powers of ten from 10,000 on.
-    """
+    """Return whether a number means no limit: a million, 999 and other nines, 10,000 and its powers of ten."""
     size = abs(value)
     if size >= SENTINEL or not size < float("inf"):
         return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
@@ -16,13 +15,22 @@ from trace_robot.errors import (
     ReplayMismatchError,
     UnknownModelError,
 )
-from trace_robot.llm.metering import message_tokens, shorten, token_bound
+from trace_robot.llm.metering import message_tokens, require_room, shorten, token_bound
 from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user, with_images
+from trace_robot.optimizers.problem import Attempt as Attempt
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
 from trace_robot.optimizers.prompt.trial_text import tie_text
-from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs, take_waiting
+from trace_robot.optimizers.strategies import (
+    BestFirst,
+    Strategy,
+    Trial,
+    best_of,
+    forget_graphs,
+    take_waiting,
+    with_remark,
+)
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
 if TYPE_CHECKING:
@@ -37,38 +45,6 @@ Your reply cannot be used:
 {problems}
 
 Answer again in the form asked for, complete, with this corrected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One reply of a model, and the candidate or the problems that it led to.
-
-    Args:
-        kind: "proposal", "repair" (the second chance of an unusable reply) or "no answer".
-        messages: the prompt.
-        reply: the reply, empty without an answer.
-        problems: why it could not be used; without an answer, the error of the model.
-        candidate: the id of the candidate that it suggests, None for one that is unusable or says stop.
-        reasoning: why, as the model explains it.
-    """
-
-    kind: str
-    messages: tuple[Message, ...]
-    reply: Reply
-    problems: tuple[str, ...] = ()
-    candidate: int | None = None
-    reasoning: str = ""
-
-    def to_data(self) -> dict[str, Any]:
-        """Return JSON-able data, as stored in a run's ``attempts.json``."""
-        return {
-            "kind": self.kind,
-            "messages": [dict(message) for message in self.messages],
-            "reply": self.reply.to_data(),
-            "problems": list(self.problems),
-            "candidate": self.candidate,
-            "reasoning": self.reasoning,
-        }
 
 
 class OptoPrime(TorchStyleOptimizer):
@@ -219,10 +195,7 @@ class OptoPrime(TorchStyleOptimizer):
             candidate: the id of the trial's.
             text: one line of it is kept.
         """
-        self.trials = [
-            replace(trial, remarks=(*trial.remarks, text)) if trial.candidate.id == candidate else trial
-            for trial in self.trials
-        ]
+        self.trials = with_remark(self.trials, candidate, text)
 
     def new_id(self) -> int:
         """Return an id for a candidate that is made elsewhere."""
@@ -244,7 +217,7 @@ class OptoPrime(TorchStyleOptimizer):
             return self._build(self._instance(), budget)
         messages = self._build(self._instance(), self.token_budget)
         if not self._limited:
-            _require_room(message_tokens(messages), self.token_budget)
+            require_room(message_tokens(messages), self.token_budget)
         return messages
 
     def prompt(self) -> str:
@@ -371,7 +344,7 @@ class OptoPrime(TorchStyleOptimizer):
         if wanted == self.token_budget or (error.prompt is None and wanted >= min(size, self.token_budget)):
             return False
         if error.prompt is not None and error.strict:
-            _require_room(least, error.prompt)
+            require_room(least, error.prompt)
         self._limited = error.prompt is None or not error.strict
         self.token_budget = wanted
         self.notes.append(f"prompts have at most {wanted:,} tokens from here on: {error}")
@@ -406,10 +379,3 @@ class OptoPrime(TorchStyleOptimizer):
 
 def _tokens_of(values: Mapping[str, Any]) -> int:
     return sum(token_bound(str(plain(value))) for value in values.values())
-
-
-def _require_room(needed: int, budget: int) -> None:
-    if needed > budget:
-        raise BudgetExceededError(
-            f"the variables alone take {needed} of {budget} tokens; give a larger token_budget"
-        )

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from trace_robot.errors import UnknownNameError, ValueMismatchError
 from trace_robot.fault import Fault
+from trace_robot.llm.model import Message, Reply
 
 if TYPE_CHECKING:
-    from trace_robot.optimizers.optoprime import Attempt
     from trace_robot.trace.backward import Subgraph
 
 CONDITIONS = "conditions"  # of ``Outcome.details``: on how many a candidate was tried
@@ -224,6 +224,38 @@ class Problem:
     def start(self) -> Candidate:
         """Return candidate 0: the starting values."""
         return Candidate(0, None, self.values, note="the starting values")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One reply of a model, and the candidate or the problems that it led to.
+
+    Args:
+        kind: "proposal", "repair" (the second chance of an unusable reply) or "no answer".
+        messages: the prompt.
+        reply: the reply, empty without an answer.
+        problems: why it could not be used; without an answer, the error of the model.
+        candidate: the id of the candidate that it suggests, None for one that is unusable or says stop.
+        reasoning: why, as the model explains it.
+    """
+
+    kind: str
+    messages: tuple[Message, ...]
+    reply: Reply
+    problems: tuple[str, ...] = ()
+    candidate: int | None = None
+    reasoning: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data, as stored in a run's ``attempts.json``."""
+        return {
+            "kind": self.kind,
+            "messages": [dict(message) for message in self.messages],
+            "reply": self.reply.to_data(),
+            "problems": list(self.problems),
+            "candidate": self.candidate,
+            "reasoning": self.reasoning,
+        }
 
 
 class Optimizer(Protocol):

@@ -76,6 +76,20 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
     return best
 
 
+def with_remark(trials: Sequence[Trial], candidate: int, text: str) -> list[Trial]:
+    """Return trials of which one has a further remark.
+
+    Args:
+        trials: all of them.
+        candidate: the id of the one trial's.
+        text: the remark.
+    """
+    return [
+        replace(trial, remarks=(*trial.remarks, text)) if trial.candidate.id == candidate else trial
+        for trial in trials
+    ]
+
+
 class Strategy(Protocol):
     """Chooses among trials, which are never none and in the order of evaluation."""
 

@@ -16,14 +16,12 @@ from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import feedback, representative
 from trace_robot.rollout.growth import further, notes_of
-from trace_robot.sandbox.protocol import identifier
 from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:
     from trace_robot.rollout.task import Task
     from trace_robot.settings import Settings
-    from trace_robot.trace import Node, ParameterNode
 
 Records = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[int, int], None]
@@ -341,19 +339,6 @@ def success_missing(episodes: Sequence[Episode]) -> bool:
     """
     ended = [episode for episode in episodes if episode.fault is None]
     return bool(ended) and all(SUCCESS_MISSING in episode.infos for episode in ended)
-
-
-def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
-    """Return the outcome of a traced episode as a node of this process.
-
-    Args:
-        episode: with its graph.
-        parameters: the nodes in which the graph ends, matched by name.
-    """
-    from trace_robot.trace.serialization import from_records
-
-    by_name = {identifier(parameter.key): parameter for parameter in parameters}  # as records have it
-    return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
 
 
 def episode_score(episode: Episode) -> float:

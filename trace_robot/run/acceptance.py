@@ -124,6 +124,12 @@ class RunBudget:
         seconds = self.settings.seconds
         return None if seconds is None else seconds - self._seconds_kept(seconds)
 
+    def cut_by(self, spent: int) -> str:
+        """Return which budget cut a batch, when ``spent`` simulator steps were taken."""
+        if self.steps is not None and spent >= self.steps:
+            return f"{self.settings.steps} simulator steps spent"
+        return f"{self.settings.seconds:g} seconds spent"
+
     def limiter(self, *, last: bool = False, least: int = 0) -> Limiter | None:
         """Return what gives the limit of each further batch, None where nothing limits it.
 

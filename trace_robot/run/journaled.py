@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
@@ -15,7 +15,6 @@ from trace_robot.errors import (
     ContextLengthError,
     ModelAuthError,
     ModelError,
-    RenderError,
     ReplayMismatchError,
     RunError,
     TraceRobotError,
@@ -26,8 +25,6 @@ from trace_robot.llm.model import IMAGES, ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
 from trace_robot.llm.refusal import from_data
 from trace_robot.render.job import require_own_scene
-from trace_robot.render.key_frames import draw
-from trace_robot.render.process import RenderProcess
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
 from trace_robot.settings import BLOCKS, STRIDE
@@ -41,12 +38,10 @@ if TYPE_CHECKING:
     from trace_robot.rollout.batching import BatchLimit, OnEpisode
     from trace_robot.rollout.episode import Episode, Job
     from trace_robot.rollout.evaluation import JobRunner
-    from trace_robot.spec import TaskSpec
 
 log = logging.getLogger("trace_robot.run")
 # Errors that end a run and that the user can mend: a resumed run asks again. Any other error of a model is an answer:
 # the optimizer goes on from it, and so must the replay.
-MOST_EPISODES = 8  # that are kept to be drawn: BestFirst works on one of the three best trials
 NOT_JOURNALED = (BudgetExceededError, ModelAuthError, UnknownModelError, ReplayMismatchError)
 
 
@@ -283,65 +278,6 @@ def request_hash(messages: Sequence[Message], n: int) -> str:
         for message in messages
     ]
     return hash_of([rows, n])
-
-
-class JournaledPictures:
-    """Key frames of a trial's most telling episode, from the journal or drawn now.
-
-    Args:
-        journal: of the run.
-        spec: of the environment.
-        endpoint: draws none where it has refused pictures; None where another kind of model answers.
-        note: takes what a user should know.
-    """
-
-    def __init__(
-        self, journal: Journal, spec: TaskSpec, endpoint: OpenAIModel | None, note: Callable[[str], None]
-    ) -> None:
-        self.journal, self.spec, self.endpoint, self.note = journal, spec, endpoint, note
-        self._episodes: dict[int, tuple[int, Episode]] = {}
-        self._drawn: dict[int, list[tuple[str, str]]] = {}
-
-    def remember(self, candidate: int, episodes: Sequence[Episode]) -> None:
-        """Keep the episode to show of a candidate.
-
-        Args:
-            candidate: its id.
-            episodes: all of its; of those with states the representative.
-        """
-        with_states = [index for index, episode in enumerate(episodes) if episode.states is not None]
-        if with_states:
-            shown = with_states[representative([episodes[index] for index in with_states])]
-            self._episodes[candidate] = shown + 1, episodes[shown]
-        while len(self._episodes) > MOST_EPISODES:  # their states are megabytes
-            del self._episodes[next(iter(self._episodes))]
-
-    def __call__(self, candidate: int) -> list[tuple[str, str]]:
-        """Return the pictures of a candidate, a caption and a data URL each, none where there is nothing to see."""
-        if self.endpoint is not None and any(a.kind == "images" for a in self.endpoint.adjustments):
-            return []
-        if candidate not in self._drawn:
-            request = hash_of(["pictures", candidate])
-            entry = self.journal.take_next("replies", request)
-            if entry is None:
-                self._drawn[candidate] = self._draw(candidate)
-                self.journal.put("replies", request, encode_json({"pictures": self._drawn[candidate]}))
-            else:
-                with decoding("the run's journal"):
-                    rows = decode_json(entry.data)["pictures"]
-                    self._drawn[candidate] = [(str(caption), str(url)) for caption, url in rows]
-        return self._drawn[candidate]
-
-    def _draw(self, candidate: int) -> list[tuple[str, str]]:
-        if candidate not in self._episodes:
-            return []
-        number, episode = self._episodes[candidate]
-        try:
-            with RenderProcess() as process:
-                return draw(episode, self.spec, number, process)
-        except RenderError as error:  # as a video: it must not end a run
-            self.note(f"no pictures for the model: {error}")
-            return []
 
 
 def jobs_hash(jobs: Sequence[Job]) -> str:

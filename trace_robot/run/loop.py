@@ -170,7 +170,7 @@ class OptimizationLoop:
             trials = self._evaluate(candidates, graph=self.optimizer.uses_graph)
             if len(trials) < len(candidates) or not all(trial.complete for trial in trials):
                 self._take_cut(trials)
-                return self._cut_by()
+                return self.budget.cut_by(self.evaluator.environment_steps)
             self.optimizer.tell([trial.outcome for trial in trials])
             self.run.recorder.log(trials, self._spent())
             if candidates[0].program is None:
@@ -221,11 +221,9 @@ class OptimizationLoop:
             with suppress(TraceRobotError):
                 self._keep_rescued(self.evaluator.rescue())
             raise
-        if self.pictures is not None:
-            for trial in trials:
-                self.pictures.remember(trial.candidate.id, trial.episodes)
-        if len(self.evaluator.seeds) > before:
-            now = len(self.evaluator.seeds)
+        for trial in trials if self.pictures is not None else ():
+            self.pictures.remember(trial.candidate.id, trial.episodes)  # type: ignore[union-attr]
+        if (now := len(self.evaluator.seeds)) > before:
             self.on_event(Noted(f"all {before} training conditions are solved: from here on there are {now}"))
         return trials
 
@@ -253,19 +251,11 @@ class OptimizationLoop:
             seeds = tuple(episode.seed for episode in best.episodes)
             self._leftover = replace(best.candidate, seeds=seeds)
         texts = [trial for trial in trials if trial.candidate.program is None]
-        whole = [trial for trial in texts if trial.complete]
-        if whole:
+        if whole := [trial for trial in texts if trial.complete]:
             self._write(max(whole, key=order))
         for trial in texts:
             if not trial.complete and (self.start is None or self._is_better(trial)):
                 self._write(trial)
-
-    def _cut_by(self) -> str:
-        """Return which budget cut a batch."""
-        steps = self.budget.steps
-        if steps is not None and self.evaluator.environment_steps >= steps:
-            return f"{self.run.settings.steps} simulator steps spent"
-        return f"{self.run.settings.seconds:g} seconds spent"
 
     def _finish(self, ended: str) -> Result:
         """Score the best on held-out conditions, outside the budget, and write the result."""

@@ -19,9 +19,9 @@ from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.task import Task
-from trace_robot.run.journaled import JournaledEngine, JournaledModel, JournaledPictures, began_unbounded
+from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
 from trace_robot.run.optimizers import WITH_MODEL, WITHOUT_MODEL, AnyModel, OptimizerConfig, OptimizerFactory
-from trace_robot.run.recorder import RunRecorder
+from trace_robot.run.recorder import JournaledPictures, RunRecorder
 from trace_robot.settings import LEVELS, RULES, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
