@@ -50,7 +50,7 @@ def message_tokens(messages: Iterable[Message]) -> int:
 
 
 def require_room(needed: int, budget: int) -> None:
-    """Raise BudgetExceededError where the variables take more tokens than a prompt has.
+    """Raise BudgetExceededError where variables take more tokens than a prompt has.
 
     Args:
         needed: by the variables.

@@ -180,7 +180,7 @@ def find_constants(source: str) -> list[Literal]:
 
 
 def is_sentinel(value: float) -> bool:
-    """Return whether a number means no limit: a million, 999 and other nines, 10,000 and its powers of ten."""
+    """Return whether a number means no limit: 1e6 and more, 999, 9999, 10,000."""
     size = abs(value)
     if size >= SENTINEL or not size < float("inf"):
         return True
@@ -224,7 +224,7 @@ def _named(name: str, value: ast.expr) -> Iterator[tuple[str, ast.expr, float]]:
 
 
 def _plain_numbers(value: ast.expr) -> Iterator[tuple[ast.expr, float]]:
-    """Yield the floats of a literal or of containers of them, nothing of an expression."""
+    """Yield the floats of a literal or of containers of them, none of expressions."""
     if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub) and _tunable(value.operand):
         yield value, -float(value.operand.value)  # type: ignore[attr-defined]
     elif _tunable(value):

@@ -17,8 +17,7 @@ from trace_robot.errors import (
 )
 from trace_robot.llm.metering import message_tokens, require_room, shorten, token_bound
 from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user, with_images
-from trace_robot.optimizers.problem import Attempt as Attempt
-from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
+from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
 from trace_robot.optimizers.prompt.trial_text import tie_text
@@ -189,7 +188,7 @@ class OptoPrime(TorchStyleOptimizer):
             self._done = f"solved: candidate {candidate.id} has success {outcome.success:g}"
 
     def remark(self, candidate: int, text: str) -> None:
-        """Add what is known of a trial besides its outcome, for the next prompts that show it.
+        """Add what is known of a trial besides its outcome, for the next prompts.
 
         Args:
             candidate: the id of the trial's.

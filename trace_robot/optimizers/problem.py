@@ -150,7 +150,7 @@ class Outcome:
 
     @property
     def rank(self) -> tuple[int, float, float]:
-        """What outcomes are compared by: the conditions, then success, then score, where nan ranks last.
+        """What outcomes are compared by: conditions, success, then score, nan last.
 
         Where conditions grow (``details["conditions"]``), a candidate is tried on more of them only if it solved all
         before: so the larger number ranks first, and fractions are compared on equal conditions alone.
@@ -160,11 +160,11 @@ class Outcome:
         return conditions, self.success, -math.inf if math.isnan(score) else score
 
     def outranks(self, other: Outcome) -> bool:
-        """Return whether this ranks above another, or equal and it solved what the other failed."""
+        """Return whether this ranks above another, or equal and cured a failure of it."""
         return self.rank > other.rank or (self.rank == other.rank and bool(self.cured(other)))
 
     def cured(self, other: Outcome) -> list[int]:
-        """Return the episodes, from 1, that this solved and ``other`` failed, on the same conditions.
+        """Return the episodes, from 1, that this solved and ``other`` failed.
 
         Empty where the outcomes do not say how many conditions they are over, as those of 0.1.0.
         """

@@ -68,7 +68,7 @@ def take_waiting(waiting: list[Candidate], outcome: Outcome) -> Candidate:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial that ranks highest, of equals the earlier, or one that cured what it failed."""
+    """Return the trial that ranks highest, the earlier of equals unless one cures."""
     best: Trial | None = None
     for trial in trials:
         if best is None or trial.outcome.outranks(best.outcome):

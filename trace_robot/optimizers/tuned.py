@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trace_robot.optimizers.cma_es import CMAES, MOST_NUMBERS, SearchSpace
-from trace_robot.optimizers.optoprime import Attempt, OptoPrime
-from trace_robot.optimizers.problem import Candidate, Outcome, Problem
+from trace_robot.optimizers.optoprime import OptoPrime
+from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem
 from trace_robot.optimizers.prompt.trial_text import scored
 from trace_robot.optimizers.strategies import Trial, best_of, take_waiting
 

@@ -228,7 +228,7 @@ class Policy:
         return self if text == self.text else Policy.from_text(text, self.name)
 
     def with_constants(self) -> Policy:
-        """Return the policy with the constants of its module as further trainable numbers, for a tuner.
+        """Return the policy with its module's constants as trainable numbers.
 
         ``trace_robot.optimizers.code.find_constants`` says which these are.
         """

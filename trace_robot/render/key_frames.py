@@ -1,4 +1,4 @@
-"""Key frames of an episode with the paths of hand and object drawn in, for models that see.
+"""Key frames with the paths of hand and object, for models that see.
 
 The moments that say most are chosen here, without MuJoCo; the rendering process draws them, and calls ``draw_paths``.
 """
@@ -59,7 +59,10 @@ def moments_of(episode: Episode, spec: TaskSpec) -> list[tuple[int, str]]:
 
 
 def _path(episode: Episode, spec: TaskSpec, index: int) -> Array | None:
-    """Return where one of the named positions was, (T + 1, 3) metres, None where it is not known."""
+    """Return a named position over an episode, None where it is not known.
+
+    (T + 1, 3) metres.
+    """
     if index >= len(spec.positions) or len(episode.observations) != episode.decisions + 1:
         return None
     part = next(part for part in spec.observation if part.name == spec.positions[index])

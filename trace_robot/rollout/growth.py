@@ -1,4 +1,4 @@
-"""Curriculum of conditions: more of them while all are solved, and overfitting stated.
+"""Curriculum of conditions: more while all are solved, overfitting stated.
 
 A candidate that solves all training conditions is tried on as many again, up to a limit, and on the confirming ones
 last. The training conditions of later candidates are those on which one was tried so: sequential testing keeps most
@@ -39,7 +39,7 @@ def further(
 
 
 def notes_of(episodes: Sequence[Episode], training: int) -> tuple[Mapping[str, Any], str]:
-    """Return what an outcome says of its conditions: entries of its details, and feedback.
+    """Return an outcome's details on its conditions, and its feedback on them.
 
     Args:
         episodes: of one candidate, those on training conditions first.

@@ -1,4 +1,4 @@
-"""Human feedback: a person's sentences on an iteration, in the journal before they are used.
+"""Human feedback: sentences on an iteration, in a write-ahead journal.
 
 They become remarks on a trial, which the next prompt shows beside the measured feedback, marked as a person's words. A
 resumed run takes them from its journal and does not ask for them again.
@@ -49,7 +49,7 @@ AskPerson: TypeAlias = Callable[[Question], Sequence[str]]
 
 
 def tidied(texts: Sequence[str]) -> list[str]:
-    """Return sentences on one line each, without empty ones, bounded in length and number.
+    """Return sentences on one line each, bounded in length and number.
 
     Args:
         texts: as a person wrote them; of too many, the last are kept.
@@ -89,7 +89,7 @@ class NotesFile:
             raise RunError(f"cannot read the notes {str(self.path)!r}: {error.strerror or error}") from error
         whole = [line for line in text.split("\n")[:-1] if line.strip()]
         first = max(self.lines, question.taken)
-        # At most so many become remarks; the rest comes with the next iteration.
+        # No more than these become remarks; the rest comes with the next iteration.
         new = whole[first : first + MOST_NOTES]
         self.lines = first + len(new)
         return new

@@ -20,7 +20,7 @@ from trace_robot.store.records import decoding
 
 if TYPE_CHECKING:
     from trace_robot.llm.openai_model import OpenAIModel
-    from trace_robot.optimizers.optoprime import Attempt
+    from trace_robot.optimizers.problem import Attempt
     from trace_robot.rollout.episode import Episode
     from trace_robot.rollout.evaluation import Evaluation
     from trace_robot.rollout.task import Task
@@ -222,7 +222,7 @@ class JournaledPictures:
             del self._episodes[next(iter(self._episodes))]
 
     def __call__(self, candidate: int) -> list[tuple[str, str]]:
-        """Return the pictures of a candidate, a caption and a data URL each, none where there is nothing to see."""
+        """Return a candidate's pictures, a caption and a data URL each."""
         if self.endpoint is not None and any(a.kind == "images" for a in self.endpoint.adjustments):
             return []
         if candidate not in self._drawn:

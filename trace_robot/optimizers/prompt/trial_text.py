@@ -43,7 +43,7 @@ MOST_REMARKS, REMARK_CHARACTERS = 4, 500  # of a trial: the latest of them; of o
 
 
 def remarks(parent: Trial | None, trials: Sequence[Trial]) -> str:
-    """Return what is known of the trial that is worked on and of the newest, besides their outcomes.
+    """Return the remarks on the trial that is worked on and on the newest.
 
     Args:
         parent: the trial that is worked on.
