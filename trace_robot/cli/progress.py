@@ -102,9 +102,10 @@ class RunProgress:
         self.out.print(
             f"policy     {escape(policy.name)}, trainable: {escape(places)}; control {spec.control}"
         )
+        grows = f", up to {settings.grow} while all are solved" if settings.grow > settings.episodes else ""
         self.out.print(
-            f"training   {settings.episodes} conditions, seed {settings.seed}; feedback level {settings.feedback};"
-            f" held out: {settings.held_out} others"
+            f"training   {settings.episodes} conditions{grows}, seed {settings.seed};"
+            f" feedback level {settings.feedback}; held out: {settings.held_out} others"
         )
         self.out.print(f"folder     {escape(str(event.folder))}")
         if event.known:

@@ -19,6 +19,7 @@ from trace_robot.run.optimizers import (
     AnyModel,
     OptimizerConfig,
     OptimizerFactory,
+    asked_problem,
     create_optimizer,
 )
 from trace_robot.run.person import AskPerson
@@ -165,11 +166,8 @@ def first_prompt(
     """
     source = policy if isinstance(policy, Policy) else load_policy(policy)
     resolved, task = _resolve(env, "optoprime", source, settings)
-    optimizer = (
-        OptoPrime(task.problem)
-        if token_budget is None
-        else OptoPrime(task.problem, token_budget=token_budget)
-    )
+    problem = asked_problem(resolved, task)
+    optimizer = OptoPrime(problem) if token_budget is None else OptoPrime(problem, token_budget=token_budget)
     with RolloutEngine(
         resolved.workers, backend=resolved.backend, address=resolved.address, trusted=resolved.trusted
     ) as engine:

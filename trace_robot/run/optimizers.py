@@ -14,7 +14,7 @@ from trace_robot.llm.model import ChatModel
 from trace_robot.optimizers.cma_es import CMAES
 from trace_robot.optimizers.opro import OPRO
 from trace_robot.optimizers.optoprime import OptoPrime
-from trace_robot.optimizers.problem import Optimizer
+from trace_robot.optimizers.problem import Optimizer, Problem
 from trace_robot.optimizers.tuned import TUNING, Tuned
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
@@ -296,11 +296,21 @@ def _cma(settings: Settings, task: Task) -> Optimizer:
 def _optoprime(
     settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]
 ) -> Optimizer:
-    problem, old = task.problem, settings.rules == 1
-    if settings.tune and not old:
-        problem = replace(problem, context=f"{problem.context}\n{TUNING}")
-    proposer = OptoPrime(problem, model, check_code=_refusals, **options)
-    return Tuned(proposer, literals=old, seed=settings.seed) if settings.tune else proposer
+    proposer = OptoPrime(asked_problem(settings, task), model, check_code=_refusals, **options)
+    return Tuned(proposer, literals=settings.rules == 1, seed=settings.seed) if settings.tune else proposer
+
+
+def asked_problem(settings: Settings, task: Task) -> Problem:
+    """Return the problem as OptoPrime shows it, with what it must know of the tuner.
+
+    Args:
+        settings: of the run.
+        task: what it optimizes.
+    """
+    problem = task.problem
+    if not settings.tune or settings.rules == 1:
+        return problem
+    return replace(problem, context=f"{problem.context}\n{TUNING}")
 
 
 def _opro(settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]) -> Optimizer:
