@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from trace_robot.rollout.episode import Episode
 from trace_robot.run import recorder
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.spec import States
+from trace_robot.store.codec import encode_json
 
 LITTLE: dict[str, Any] = {
     "episodes": 1,
@@ -74,7 +76,7 @@ class Entries:
     def __init__(self) -> None:
         self.put_there: list[tuple[Any, ...]] = []
 
-    def take_next(self, *_: Any) -> None:
+    def take_next(self, *_: Any) -> Any:
         return None
 
     def put(self, *entry: Any) -> None:
@@ -102,3 +104,16 @@ def test_pictures_for_an_optimizer_that_asks_no_model_are_refused(tmp_path: Path
     with pytest.raises(ValueMismatchError, match="the optimizer search asks none; leave --images out"):
         optimize("point-mass", optimizer="search", images=True, steps=300, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_pictures_of_a_journal_are_data_and_no_addresses() -> None:
+    rows = [["a", "data:image/png;base64,AAAA"], ["b", "http://example.com/x.png"], ["c", "data:text/html,x"]]
+
+    class Journal(Entries):
+        def take_next(self, *_: Any) -> Any:
+            return SimpleNamespace(data=encode_json({"pictures": rows}))
+
+    spec: Any = None
+    journal: Any = Journal()
+    source = recorder.JournaledPictures(journal, spec, None, lambda text: None)
+    assert source(1) == [("a", "data:image/png;base64,AAAA")]

@@ -29,6 +29,7 @@ SIZE = (
     288,
 )  # pixels: as PNG below half a megabyte whatever it shows, in sight of the common models' tiles
 COLORS = {"hand": (30, 90, 230), "object": (240, 120, 0)}
+OWN_URL = "data:image/png;base64,"
 MOVED = 0.01  # metres; an object that moved less has no moment at which it is fastest
 LINE = 2  # pixels
 Point = tuple[float, float]
@@ -103,7 +104,7 @@ def draw(episode: Episode, spec: TaskSpec, number: int, process: RenderProcess) 
             (
                 f"Picture of episode {number}, {'' if decision in exact else 'about '}decision {decision}"
                 + (f": {what}{legend}" if what else legend),
-                "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii"),
+                OWN_URL + base64.b64encode(path.read_bytes()).decode("ascii"),
             )
             for path, (decision, what) in zip(files, moments, strict=True)
         ]

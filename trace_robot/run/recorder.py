@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import RenderError
-from trace_robot.render.key_frames import draw
+from trace_robot.render.key_frames import OWN_URL, draw
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.feedback import representative
 from trace_robot.run.person import Question
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trace_robot.store.writer import Cost, RunWriter
 
 log = logging.getLogger("trace_robot.run")
+LONGEST_URL = 1_000_000  # characters; a picture of key frames has at most 450,000
 MOST_EPISODES = 8  # that are kept to be drawn: BestFirst works on one of the three best trials
 
 
@@ -234,7 +235,12 @@ class JournaledPictures:
             else:
                 with decoding("the run's journal"):
                     rows = decode_json(entry.data)["pictures"]
-                    self._drawn[candidate] = [(str(caption), str(url)) for caption, url in rows]
+                    # A stranger's journal must not name an address that the endpoint would then fetch.
+                    self._drawn[candidate] = [
+                        (str(caption), str(url))
+                        for caption, url in rows
+                        if str(url).startswith(OWN_URL) and len(str(url)) <= LONGEST_URL
+                    ]
         return self._drawn[candidate]
 
     def _draw(self, candidate: int) -> list[tuple[str, str]]:
