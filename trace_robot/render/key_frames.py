@@ -111,7 +111,7 @@ def draw(episode: Episode, spec: TaskSpec, number: int, process: RenderProcess) 
 
 
 def draw_paths(picture: Array, scene: Any, paths: Sequence[tuple[tuple[int, int, int], Array]]) -> Array:
-    """Return a picture with paths drawn over it; for the rendering process.
+    """Return a picture with paths drawn over it, in the rendering process.
 
     Args:
         picture: (height, width, 3), 8 bits, of the posed scene.

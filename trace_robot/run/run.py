@@ -153,7 +153,7 @@ class Run:
         )
 
     def pictures(self, optimizer: Optimizer) -> JournaledPictures | None:
-        """Let an optimizer show its model key frames; return their source.
+        """Let an optimizer show its model key frames, and return their source.
 
         None where the settings ask for none.
         """
