@@ -77,12 +77,13 @@ class SeedSplit:
     """The conditions of one run.
 
     training: to compare candidates on. confirmation: for a candidate that solves these. held_out: of the final
-    score.
+    score. reserve: by which training grows while all are solved.
     """
 
     training: tuple[int, ...]
     confirmation: tuple[int, ...]
     held_out: tuple[int, ...]
+    reserve: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> SeedSplit:
@@ -91,8 +92,10 @@ class SeedSplit:
         Raises UsageError for a seed or a number that is out of range.
         """
         training = training_seeds(settings.seed, settings.episodes)
-        both = training_seeds(settings.seed, settings.episodes + settings.confirm)
-        return cls(training, both[settings.episodes :], held_out_seeds(settings.seed, settings.held_out))
+        most = max(settings.episodes, settings.grow)
+        every = training_seeds(settings.seed, most + settings.confirm)
+        held_out = held_out_seeds(settings.seed, settings.held_out)
+        return cls(training, every[most:], held_out, every[settings.episodes : most])
 
 
 def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
@@ -134,8 +137,11 @@ class Defaults:
     iterations: int | None = None
     seconds: float | None = None
     control: str = "pose"
+    grow: int = 0
 
 
+RULES = 2
+BY_RULES = ("optoprime", "opro", "cma")
 LEVELS = ("outcome", "terms", "hindsight", "expert")  # of feedback, see ``trace_robot.rollout.feedback``
 EXPERT = "expert"
 AGENT = "agent"  # the optimizer of ``trace-robot serve``, whose candidates come in from outside
@@ -146,8 +152,11 @@ SEARCH_SECONDS = 240.0
 DEFAULTS: Mapping[str, Defaults] = {
     "search": Defaults(episodes=10, seconds=SEARCH_SECONDS, control="raw"),
     "cma": Defaults(seconds=SEARCH_SECONDS),
-    "optoprime": Defaults(iterations=10),
-    "opro": Defaults(iterations=10),
+    # A model's controller that solved 15 conditions solved 36 of 50 held-out ones (FetchSlide-v4): 15 successes of 15
+    # are a success rate of 0.80 and more, 30 of 30 one of 0.89 and more (95 % Wilson). Only controllers that solve
+    # all so far cost the further episodes, and none of them a call.
+    "optoprime": Defaults(iterations=10, grow=20),
+    "opro": Defaults(iterations=10, grow=20),
 }
 
 
@@ -177,6 +186,11 @@ class Settings:
         limits: time and memory of one controller.
         cut: a budget ends a batch of episodes where it is spent, as in every new run; False in stored runs of 0.1.0,
             which go on to the end of the batch.
+        rules: by which numbers are tuned and candidates compared, RULES in a new run that asks a model or tunes; 1, of
+            0.1.0, tunes every float written in code and compares scores over unequal numbers of conditions.
+        grow: training conditions at most; they double up to it while all are solved, and stay where it is not more
+            than ``episodes``.
+        images: show a model that sees key frames of the most telling episode.
     """
 
     task: str
@@ -201,6 +215,9 @@ class Settings:
     trusted: bool = False
     limits: Limits = field(default_factory=Limits)
     cut: bool = False
+    rules: int = 1
+    grow: int = 0
+    images: bool = False
 
     @classmethod
     def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
@@ -225,6 +242,10 @@ class Settings:
         values.setdefault("iterations", defaults.iterations)
         values.setdefault("usual_control", defaults.control)
         values.setdefault("cut", True)
+        if optimizer in BY_RULES:
+            values.setdefault("rules", RULES)
+        if values.get("rules", 1) > 1:
+            values.setdefault("grow", defaults.grow)
         if "steps" not in values:  # a budget of steps is to end at the same candidate on every machine
             values.setdefault("seconds", defaults.seconds)
         return cls(task=task, optimizer=optimizer, **values)
@@ -232,7 +253,9 @@ class Settings:
     def to_data(self) -> dict[str, Any]:
         """Return plain data, for a stored run of 0.1.0 the same as it has."""
         data = asdict(self)
-        return data if self.cut else {name: value for name, value in data.items() if name != "cut"}
+        old = {"cut": False, "rules": 1, "grow": 0, "images": False}  # what 0.1.0 did, without these fields
+        left_out = [name for name, value in old.items() if data[name] == value]
+        return {name: value for name, value in data.items() if name not in left_out}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Settings:

@@ -8,8 +8,7 @@ import numpy as np
 
 from trace_robot.fault import Fault
 from trace_robot.llm.model import Reply
-from trace_robot.optimizers.optoprime import Attempt
-from trace_robot.optimizers.problem import Candidate
+from trace_robot.optimizers.problem import Attempt, Candidate
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluation, outcome_of
 from trace_robot.settings import Result, Settings

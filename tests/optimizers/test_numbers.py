@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from helpers.randomness import global_numbers
 from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
 from trace_robot.optimizers import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
-from trace_robot.optimizers.code import find_literals, replace_literals
+from trace_robot.optimizers.cma_es import SearchSpace
+from trace_robot.optimizers.code import find_constants, find_literals, is_sentinel, replace_literals
 
 CODE = '''def act(x):
     """Ignore 3.5 here."""
@@ -160,7 +162,7 @@ def test_telling_cma_es_what_was_not_asked_is_an_error() -> None:
         CMAES(NUMBERS).tell([Outcome(5, 1.0)])
 
 
-LINE = "def act(x):\n    return 0.5 * x\n"
+LINE = "SLOPE = 0.5\n\n\ndef act(x):\n    return SLOPE * x\n"
 
 
 def slope(candidate: Candidate) -> Outcome:
@@ -203,9 +205,108 @@ def test_the_model_sees_which_numbers_tuning_changed() -> None:
     assert best is not None
     assert best.candidate.origin == "tuned"
     assert "numbers tuned in " in best.candidate.note
-    assert "act line 2: 0.5 to " in best.candidate.note
+    assert "SLOPE: 0.5 to " in best.candidate.note
     tuned_to = find_literals(best.candidate.values["act"])[0].value
-    assert f"return {tuned_to} * x" in prompt
+    assert f"SLOPE = {tuned_to}\n" in prompt
+    remark = next(line for line in prompt.split("\n") if line.startswith(f"- Trial {best.candidate.id}: "))
+    assert best.candidate.note in remark
+    gain = re.search(r"took it from score (\S+) \(trial \d+\) to score (\S+)$", remark)
+    assert gain is not None
+    assert float(gain[1]) == pytest.approx(-0.8)
+    assert float(gain[2]) == pytest.approx(best.outcome.score, abs=1e-3)
+
+
+def test_the_model_sees_that_tuning_gained_nothing() -> None:
+    optimizer, model = tuned([proposal(LINE, "a line"), proposal(LINE + "# 2\n")], evaluations=8)
+    while len(model.history) < 2:
+        asked = optimizer.ask()
+        optimizer.tell([Outcome(c.id, -9.0 if c.origin == "tuning" else float(c.id)) for c in asked])
+    line = r"- Trial \d+: its numbers were varied by CMA-ES in (8|9|10|11) evaluations, without a gain\n"
+    assert re.search(line, model.history[1][-1]["content"])
+
+
+FACTS = """import numpy as np
+
+from trace_robot import fixed
+
+GAIN = 4.5
+LINK = fixed(0.31)
+NEVER = 1e9
+FAR = 999.0
+OFFSET = np.array([0.1, fixed(0.2), -0.3])
+LOW: float = -0.25
+HALF = 0.5 * GAIN
+WEIGHTS = {"near": 0.75, "far": [2.5]}
+SPEED, REACH = 0.4, fixed(0.9)
+
+
+class Arm:
+    length = 0.6
+
+
+def act(x, guess=0.35):
+    middle = 0.5 * (x + 0.7)
+    return fixed(middle)
+"""
+
+
+def test_constants_are_tuned_and_neither_literals_in_functions_nor_facts_nor_sentinels() -> None:
+    assert [(constant.name, constant.value) for constant in find_constants(FACTS)] == [
+        ("GAIN", 4.5),
+        ("OFFSET[0]", 0.1),
+        ("OFFSET[1]", -0.3),
+        ("LOW", -0.25),
+        ("WEIGHTS[0]", 0.75),
+        ("WEIGHTS[1]", 2.5),
+        ("SPEED", 0.4),
+    ]
+
+
+def test_a_tuned_candidate_differs_from_its_parent_in_constants_alone() -> None:
+    problem = Problem((ParameterSpec("act", "code", FACTS),))
+    optimizer = CMAES(problem, evaluations=12)
+    optimizer.tell([Outcome(candidate.id, 0.0) for candidate in optimizer.ask()])
+    changed = [str(candidate.values["act"]).split("\n") for candidate in optimizer.ask()]
+    before = FACTS.split("\n")
+    different = {
+        old.split(" ")[0] for new in changed for old, now in zip(before, new, strict=True) if old != now
+    }
+    assert different == {"GAIN", "OFFSET", "LOW:", "WEIGHTS", "SPEED,"}
+    assert all(line.endswith(", fixed(0.9)") for new in changed for line in new if "REACH" in line)
+
+
+def test_a_sentinel_stays_in_an_array_and_between_bounds_is_a_quantity() -> None:
+    problem = Problem(
+        (
+            ParameterSpec("cost", "array", [0.5, 1e9, 0.25]),
+            ParameterSpec("force", "number", 2e6, constraint=(0, 1e7)),
+            ParameterSpec("limit", "number", 1e9),
+        )
+    )
+    space = SearchSpace(problem, problem.values)
+    assert [dimension.label for dimension in space.dimensions] == ["cost[0]", "cost[2]", "force"]
+    assert space.apply([1.0, 2.0, 3e6]) == {"cost": [1.0, 1e9, 2.0], "force": 3e6, "limit": 1e9}
+
+
+@pytest.mark.parametrize("value", [1e6, -1e9, 999.0, 9999.0, 99999.9, 1e4, 1e5, float("inf")])
+def test_a_number_that_stands_for_no_limit_is_a_sentinel(value: float) -> None:
+    assert is_sentinel(value)
+
+
+@pytest.mark.parametrize("value", [0.5, 9.0, 99.0, 990.0, 1000.0, 12_000.0, 250_000.0, -35.0])
+def test_a_quantity_is_no_sentinel(value: float) -> None:
+    assert not is_sentinel(value)
+
+
+def test_0_1_s_tuning_of_all_literals_is_still_there_for_its_runs() -> None:
+    inside = LINE.replace("SLOPE = 0.5\n\n\n", "").replace("SLOPE", "0.5")
+    optimizer, _ = tuned([proposal(inside)], literals=True)
+    while True:
+        asked = optimizer.ask()
+        if asked[0].origin == "tuning" and find_literals(asked[0].values["act"]):
+            break
+        optimizer.tell([slope(candidate) for candidate in asked])
+    assert any(find_literals(candidate.values["act"])[0].value != 0.5 for candidate in asked)
 
 
 def test_a_proposal_that_is_no_better_is_not_tuned() -> None:

@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 
+import trace_robot
 from trace_robot.env.registry import describe
 from trace_robot.errors import PolicyError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.policy.policy import context_of
+from trace_robot.rollout.task import Task
+from trace_robot.sandbox.static_check.check import check
+from trace_robot.settings import Settings
 from trace_robot.spec import Field, TaskSpec
 
 TEXT = '''\
@@ -379,3 +383,69 @@ def test_the_context_says_how_long_success_must_last_and_that_worlds_differ(
     assert not any(
         line.startswith("Episodes differ") for line in context_of(describe("push-v3", **options)).split("\n")
     )
+
+
+CONSTANTS = '''"""A controller with facts and constants."""
+
+import numpy as np
+
+from trace_robot import bundle, fixed, node
+
+GAIN = 4.5
+LINK = fixed(0.31)
+OFFSET = np.array([0.1, -0.02])
+trust = node(0.5, name="trust", trainable=True)
+
+
+@bundle(trainable=True)
+def act(observation):
+    return [GAIN * 0.25 * OFFSET[0], LINK]
+'''
+
+
+def test_a_tuner_gets_the_constants_of_the_module_and_the_text_keeps_everything_else() -> None:
+    policy = Policy.from_text(CONSTANTS).with_constants()
+    assert {name: value for name, value in policy.values.items() if name != "act"} == {
+        "trust": 0.5,
+        "GAIN": 4.5,
+        "OFFSET[0]": 0.1,
+        "OFFSET[1]": -0.02,
+    }
+    text = policy.render({"GAIN": 3.25, "OFFSET[1]": 0.5, "trust": 0.75})
+    changed = [(a, b) for a, b in zip(CONSTANTS.split("\n"), text.split("\n"), strict=True) if a != b]
+    assert changed == [
+        ("GAIN = 4.5", "GAIN = 3.25"),
+        ("OFFSET = np.array([0.1, -0.02])", "OFFSET = np.array([0.1, 0.5])"),
+        (
+            'trust = node(0.5, name="trust", trainable=True)',
+            'trust = node(0.75, name="trust", trainable=True)',
+        ),
+    ]
+    assert set(Policy.from_text(text).with_constants().values) == set(policy.values)
+
+
+def test_cma_tunes_the_constants_of_a_policy_and_a_run_of_0_1_does_not() -> None:
+    policy = Policy.from_text(CONSTANTS)
+    new = Task.to_optimize(Settings.resolve("reach-v3", "cma"), policy)
+    old = Task.to_optimize(Settings.resolve("reach-v3", "cma", rules=1), policy)
+    assert set(new.problem.values) - set(old.problem.values) == {"GAIN", "OFFSET[0]", "OFFSET[1]"}
+    model = Task.to_optimize(Settings.resolve("reach-v3", "optoprime"), policy)
+    assert model.problem.values == old.problem.values
+
+
+def test_fixed_is_allowed_in_a_controller_and_gives_its_value() -> None:
+    assert check(CONSTANTS) == []
+    names: dict[str, Any] = {}
+    exec(CONSTANTS.split("@bundle")[0], names)
+    assert names["LINK"] == 0.31
+    value = [1, 2]
+    assert trace_robot.fixed(value) is value
+
+
+def test_settings_without_anything_new_are_stored_as_0_1_stored_them() -> None:
+    search = Settings.resolve("reach-v3", "search").to_data()
+    assert not {"rules", "grow", "images"} & set(search)
+    new = Settings.resolve("reach-v3", "optoprime", images=True)
+    assert (new.rules, new.grow, new.images) == (2, 20, True)
+    assert Settings.from_data(new.to_data()) == new
+    assert Settings.resolve("reach-v3", "optoprime", rules=1).grow == 0

@@ -109,6 +109,7 @@ class Plan:
             "seconds": self.limit,
             "steps": self.steps,
             "tune": rules.tune,
+            "grow": 0,  # a protocol's number of training conditions is what was published
             "video": False,
             "trusted": self.trusted,
         }

@@ -35,7 +35,7 @@ from trace_robot.cli.console import (
     safe,
     write_json,
 )
-from trace_robot.cli.runs import find_run, name_of, runs_folder
+from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ValueMismatchError,
     WorkspaceError,
@@ -45,21 +45,14 @@ from trace_robot.errors import (
 if TYPE_CHECKING:
     from trace_robot.llm import ModelConfig
     from trace_robot.run.loop import OnEvent
+    from trace_robot.run.person import AskPerson
     from trace_robot.settings import Result
 
 # What a recording fixes; workers, videos and the sandbox are the user's.
 RECORDED = (
-    "policy",
-    "optimizer",
-    "iterations",
-    "episodes",
-    "confirm",
-    "seed",
-    "control",
-    "held_out",
-    "tune",
-    "feedback",
-)
+    "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune", "feedback",
+    "rules", "grow", "images",
+)  # fmt: skip
 
 
 def add_optimize(commands: Commands) -> None:
@@ -112,10 +105,18 @@ def add_optimize(commands: Commands) -> None:
         help="optoprime: do not tune the numbers of a new best controller by CMA-ES between two proposals",
     )
     command.add_argument(
+        "--grow",
+        type=non_negative_integer,
+        metavar="N",
+        help="double the training conditions up to N while all are solved (default 20 by a model, 0 never)",
+    )
+    command.add_argument(
         "--dry-run",
         action="store_true",
         help="roll out the starting controller and print the first prompt, without asking a model",
     )
+    add_ask(command)
+    add_images(command)
     add_require(command)
     add_output(command)
 
@@ -183,6 +184,7 @@ def add_resume(commands: Commands) -> None:
     add_request(command)
     _add_proposer(command)
     add_python(command)
+    add_ask(command)
     command.add_argument(
         "--yes", action="store_true", help="go on with a run that another person, or trace-robot 0.1, began"
     )
@@ -220,6 +222,8 @@ def execute_optimize(options: argparse.Namespace) -> int:
         "seconds": options.seconds,
         "steps": options.steps,
         "tune": not options.no_tune,
+        "grow": options.grow,
+        "images": options.images,
         "video": not options.no_video,
         "trusted": options.trust,
         "options": environment_options(options),
@@ -264,8 +268,9 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
 
     out = Path(options.out) if options.out else new_folder(name)
 
-    def run(on_event: OnEvent) -> Result:
-        return optimize(env, out=out, overwrite=options.overwrite, on_event=on_event, **settings)
+    def run(on_event: OnEvent, person: AskPerson | None) -> Result:
+        known: dict[str, Any] = {"on_event": on_event, "ask_person": person, **settings}
+        return optimize(env, out=out, overwrite=options.overwrite, **known)
 
     from trace_robot.cli.progress import show_run
 
@@ -299,9 +304,9 @@ def execute_resume(options: argparse.Namespace) -> int:
         "proposer": options.proposer,
     }
 
-    def run(on_event: OnEvent) -> Result:
+    def run(on_event: OnEvent, person: AskPerson | None) -> Result:
         own: dict[str, Any] = {"base_url": options.base_url, "python": options.python, "yes": yes}
-        return resume(info.folder, changes=changes, on_event=on_event, **own)
+        return resume(info.folder, changes=changes, on_event=on_event, ask_person=person, **own)
 
     from trace_robot.cli.progress import show_run
 
@@ -321,7 +326,7 @@ def execute_replay(options: argparse.Namespace) -> int:
         recorded = load_json(read_bytes(path.parent, path.name))["settings"]
         env = recorded["task"]
         require_named(env)
-        settings = {name: recorded[name] for name in RECORDED if name in recorded}
+        settings = {"rules": 1, "grow": 0} | {name: recorded[name] for name in RECORDED if name in recorded}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkspaceError(f"recording {str(path)!r} must be JSON with settings, got {error!r}") from error
     settings |= {

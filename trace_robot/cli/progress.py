@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,11 +27,12 @@ from trace_robot.cli.console import (
     write_json,
 )
 from trace_robot.cli.runs import name_of
-from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
+from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError, UsageError
 from trace_robot.optimizers.optoprime import NO_REPLY
 from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, OnEvent, Progressed, Started
+from trace_robot.run.person import AskPerson, NotesFile, Question
 from trace_robot.settings import Result
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, three_digits
@@ -39,6 +41,7 @@ from trace_robot.stats import measure_of, three_digits
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
 BELOW = 3  # exit code where --require asked for more
+LONGEST_LINE = 4000  # characters that are read of what a person types
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
 )
@@ -124,9 +127,10 @@ class RunProgress:
         self.out.print(
             f"policy     {escape(policy.name)}, trainable: {escape(places)}; control {spec.control}"
         )
+        grows = f", up to {settings.grow} while all are solved" if settings.grow > settings.episodes else ""
         self.out.print(
-            f"training   {settings.episodes} conditions, seed {settings.seed}; feedback level {settings.feedback};"
-            f" held out: {settings.held_out} others"
+            f"training   {settings.episodes} conditions{grows}, seed {settings.seed};"
+            f" feedback level {settings.feedback}; held out: {settings.held_out} others"
         )
         self.out.print(f"folder     {escape(str(event.folder))}")
         if event.known:
@@ -170,6 +174,46 @@ class RunProgress:
         if not event.iteration and success_missing(episodes):
             self.out.print(escape(missing_success(self._task)))
 
+    def ask(self, question: Question) -> list[str]:
+        """Return the sentence that a person types about an iteration, [] for none.
+
+        Args:
+            question: what to show.
+        """
+        self._progress.stop()
+        seen = question.video or question.folder
+        self.out.print(
+            f"iteration {question.iteration}, success {question.success:.2f}: see {escape(str(seen))}"
+        )
+        self.out.print("what should it do better? one sentence for the model, or Enter for none: ", end="")
+        typed = sys.stdin.readline(LONGEST_LINE)
+        self._progress.start()
+        return [typed] if typed.strip() else []
+
+
+def person_of(options: argparse.Namespace, screen: RunProgress) -> AskPerson | None:
+    """Return what gives a person's words, None where none are asked for.
+
+    Args:
+        options: with ``ask`` and ``ask_file``, or without both.
+        screen: of the run, which stands still while a person types.
+
+    Raises:
+        UsageError: there is no terminal to ask at.
+    """
+    sources: list[AskPerson] = []
+    if getattr(options, "ask", False):
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "--ask needs a terminal to type at; write the sentences to a file, with --ask-file"
+            )
+        sources.append(screen.ask)
+    if getattr(options, "ask_file", None):
+        sources.append(NotesFile(Path(options.ask_file)))
+    if not sources:
+        return None
+    return lambda question: [text for source in sources for text in source(question)]
+
 
 def print_summary(out: Console, result: Result, folder: Path) -> None:
     """Print held-out success with its interval, cost, and where the files are.
@@ -205,23 +249,27 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
 
 
 def show_run(
-    run: Callable[[OnEvent], Result], options: argparse.Namespace, out: Path, command: str = "resume"
+    run: Callable[[OnEvent, AskPerson | None], Result],
+    options: argparse.Namespace,
+    out: Path,
+    command: str = "resume",
 ) -> int:
     """Show a run as it goes on, and return the exit code.
 
     If it is interrupted, the command that resumes it is shown.
 
     Args:
-        run: called with what shows an event.
+        run: called with what shows an event, and with what asks the person, if that is wanted.
         options: of the command, with ``json`` and ``quiet``.
         out: the run's folder.
         command: which resumes it.
     """
     screen = RunProgress(progress_console())
+    person = person_of(options, screen)
     again = f"go on with: trace-robot {command} {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:
-            result = run(screen.show)
+            result = run(screen.show, person)
     except KeyboardInterrupt:
         best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
         remedy = f"{again}{best}" if screen.began else "before it began"

@@ -103,6 +103,30 @@ def runs_folder(options: argparse.Namespace) -> Path:
     return Path(options.runs) if options.runs else RUNS
 
 
+def add_ask(command: argparse.ArgumentParser) -> None:
+    """Add the options by which a person's words reach the model."""
+    command.add_argument(
+        "--ask",
+        action="store_true",
+        help="after every iteration, show where its video is and take a sentence for the model from the terminal",
+    )
+    command.add_argument(
+        "--ask-file",
+        metavar="FILE",
+        help="the same from a file that is read after every iteration: a sentence a line, those that are new",
+    )
+
+
+def add_images(command: argparse.ArgumentParser) -> None:
+    """Add the option that shows pictures to the model."""
+    command.add_argument(
+        "--images",
+        action="store_true",
+        help="show a model that sees key frames of an episode, with the paths of hand and object; 800 tokens each are"
+        " counted before it answers",
+    )
+
+
 def find_run(text: str, folder: Path = RUNS) -> tuple[History, RunInfo]:
     """Look up a run by its name, the beginning of its name, or its folder.
 

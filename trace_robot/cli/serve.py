@@ -219,7 +219,7 @@ def _serve(
     agent = AgentFactory(submissions, budget)
     with _transports(options, submissions) as lines:
 
-        def shown(on_event: OnEvent) -> Result:
+        def shown(on_event: OnEvent, _: AskPerson | None) -> Result:
             def observe(event: Event) -> None:
                 from trace_robot.run.loop import Started
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from trace_robot.errors import BudgetExceededError
-from trace_robot.llm.model import ChatModel, Message, Reply
+from trace_robot.llm.model import IMAGE_TOKENS, ChatModel, Message, Reply, images_of
 
 PIECE = re.compile(
     r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^\S\n]+|\n+|[\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]+|[^\x00-\x7f]+"
@@ -41,7 +41,25 @@ def token_bound(text: str) -> int:
 
 def message_tokens(messages: Iterable[Message]) -> int:
     """Return an upper bound of the tokens of a prompt."""
-    return sum(token_bound(message["content"]) + MESSAGE_TOKENS for message in messages)
+    return sum(
+        token_bound(message["content"])
+        + MESSAGE_TOKENS
+        + sum(IMAGE_TOKENS + token_bound(caption) for caption, _ in images_of(message))
+        for message in messages
+    )
+
+
+def require_room(needed: int, budget: int) -> None:
+    """Raise BudgetExceededError where variables take more tokens than a prompt has.
+
+    Args:
+        needed: by the variables.
+        budget: of the prompt.
+    """
+    if needed > budget:
+        raise BudgetExceededError(
+            f"the variables alone take {needed} of {budget} tokens; give a larger token_budget"
+        )
 
 
 def _tokens(piece: str) -> int:

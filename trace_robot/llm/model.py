@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -86,6 +87,30 @@ class ChatModel(Protocol):
             ModelError: there is no answer.
         """
         ...
+
+
+IMAGES = "images"  # of a message: its pictures as JSON, a caption and a data URL each
+IMAGE_TOKENS = 800  # of one picture of at most 512 by 512 pixels: OpenAI counts 255, Anthropic 350, Qwen 334
+
+
+def with_images(messages: Sequence[Message], pictures: Sequence[tuple[str, str]]) -> list[Message]:
+    """Return messages of which the first of the user has pictures.
+
+    Args:
+        messages: the prompt.
+        pictures: of each a caption and a data URL.
+    """
+    changed = list(messages)
+    for index, message in enumerate(changed):
+        if message["role"] == "user" and pictures:
+            changed[index] = {**message, IMAGES: json.dumps([list(picture) for picture in pictures])}
+            break
+    return changed
+
+
+def images_of(message: Message) -> list[tuple[str, str]]:
+    """Return the pictures of a message, a caption and a data URL each."""
+    return [(str(caption), str(url)) for caption, url in json.loads(message.get(IMAGES, "[]"))]
 
 
 def user(content: str) -> Message:

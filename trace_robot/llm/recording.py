@@ -13,7 +13,7 @@ from typing import Any
 
 from trace_robot.errors import ContextLengthError, ReplayMismatchError, RunError
 from trace_robot.line_diff import unified_diff
-from trace_robot.llm.model import ChatModel, Message, Reply
+from trace_robot.llm.model import IMAGES, ChatModel, Message, Reply, images_of
 
 Key = tuple[tuple[str, str], ...]
 
@@ -48,7 +48,7 @@ class Exchange:
         """
         data = {
             "number": self.number,
-            "messages": [{"role": m["role"], "content": _split(m["content"])} for m in self.messages],
+            "messages": [_message_data(m) for m in self.messages],
             "replies": [{**reply.to_data(), "text": _split(reply.text)} for reply in self.replies],
         }
         if self.refused:
@@ -70,6 +70,18 @@ class Exchange:
         return list(self.replies)
 
 
+def _message_data(message: Message) -> dict[str, Any]:
+    data = {"role": message["role"], "content": _split(message["content"])}
+    pictures = images_of(message)
+    return {**data, IMAGES: pictures} if pictures else data
+
+
+def _message(data: Any) -> Message:
+    message = {"role": data["role"], "content": _join(data["content"])}
+    return {**message, IMAGES: json.dumps(data[IMAGES])} if IMAGES in data else message
+
+
+# By the text alone: another machine draws the same pictures with other bits.
 def _key(messages: Sequence[Message]) -> Key:
     return tuple((message["role"], message["content"]) for message in messages)
 
@@ -94,7 +106,7 @@ def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
     for position, (number, line) in enumerate(filled, 1):
         try:
             data = json.loads(line)
-            messages = tuple({"role": m["role"], "content": _join(m["content"])} for m in data["messages"])
+            messages = tuple(_message(m) for m in data["messages"])
             replies = tuple(Reply(**{**reply, "text": _join(reply["text"])}) for reply in data["replies"])
             refused, limit = str(data.get("refused", "")), data.get("limit")
         except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass
 from typing import Any
 
-from trace_robot.llm.model import Message
+from trace_robot.llm.model import IMAGES, Message, images_of
 
 MOST_TOKENS = 100_000_000  # of one request; a larger count is no count
 LONGEST_MESSAGE = 4000  # characters of an error that are looked at
@@ -39,6 +39,11 @@ ROLES = re.compile(
     r"|roles? must alternate|alternat\w{1,6}.{0,30}\broles?|user and assistant roles|developer instruction"
     r"|(start|begin|first message).{0,40}\buser\b|chat.?template\b|jinja|raise_exception|messages\W{0,2}0\W{0,2}role"
     r"|(unexpected|invalid|unknown|unsupported) (message )?role|\broles?\b.{0,40}\bnot (supported|allowed|valid)",
+    re.IGNORECASE,
+)
+PICTURES = re.compile(
+    r"\bimages?\b|image_(url|input)|\bvision\b|multi-?modal|mmproj|content (part|type|block)s?\b"
+    r"|\bcontent\b.{0,60}\b(string|str|text)\b",
     re.IGNORECASE,
 )
 CONTEXT = re.compile(
@@ -226,6 +231,7 @@ NOTES = {
     "system": "the endpoint refuses the system role ({reason}): its text is put in front of the user's",
     "stream": "the endpoint answers as a stream only ({reason}): a stream is asked for",
     "identity": "the endpoint's compressed answers are broken ({reason}): they are asked for without compression",
+    "images": "the endpoint refuses pictures ({reason}): prompts are text alone from here on",
     "drop": "the endpoint refuses the field {field} ({reason}): it is left out",
     "rename": "the endpoint refuses the field {field} ({reason}): {instead} is sent in its place",
 }
@@ -267,7 +273,19 @@ def adjusted(fields: Mapping[str, Any], adjustments: Iterable[Adjustment]) -> di
             changed.pop(adjustment.field, None)
         elif adjustment.kind == "rename" and adjustment.field in changed:
             changed[adjustment.instead] = changed.pop(adjustment.field)
-    return changed
+    seeing = all(adjustment.kind != "images" for adjustment in adjustments)
+    return {**changed, "messages": [_in_parts(message, seeing=seeing) for message in changed["messages"]]}
+
+
+def _in_parts(message: Message, *, seeing: bool) -> Any:
+    """Return a message as it is sent, its pictures as content parts behind the text."""
+    text = {name: value for name, value in message.items() if name != IMAGES}
+    if not seeing or IMAGES not in message:
+        return text
+    parts: list[dict[str, Any]] = [{"type": "text", "text": message["content"]}]
+    for caption, url in images_of(message):
+        parts += [{"type": "text", "text": caption}, {"type": "image_url", "image_url": {"url": url}}]
+    return {**text, "content": parts}
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
@@ -282,7 +300,11 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
         if message["role"] == "system":
             continue
         if folded and folded[-1]["role"] == message["role"]:
-            folded[-1] = {**folded[-1], "content": f"{folded[-1]['content']}\n\n{message['content']}"}
+            folded[-1] = {
+                **folded[-1],
+                **message,
+                "content": f"{folded[-1]['content']}\n\n{message['content']}",
+            }
         else:
             folded.append(dict(message))
     return list(folded)
@@ -324,6 +346,10 @@ def simpler(failed: RequestFailed, fields: Mapping[str, Any]) -> tuple[Adjustmen
     system = found and any(message["role"] == "system" for message in fields["messages"])
     options = {name: value for name, value in fields.items() if name not in ("model", "messages", "n")}
     kind = ""
+    seen = any(not isinstance(message["content"], str) for message in fields["messages"])
+    # Pictures go first where a request is too large: the text says more, and the caller can shorten it after.
+    if seen and (PICTURES.search(text) or context_limit(failed)[0]):
+        return Adjustment("images", reason=failed.message), False
     if STREAM.search(text) and "stream" not in fields:
         kind = "stream"
     elif several and SEVERAL.search(text):
@@ -339,6 +365,8 @@ def simpler(failed: RequestFailed, fields: Mapping[str, Any]) -> tuple[Adjustmen
         return (None if VALUE.search(text) else Adjustment("drop", field, reason=failed.message)), False
     elif options and GENERIC.search(text):
         return Adjustment("drop", next(reversed(options)), reason=failed.message), False
+    elif failed.status in UNEXPLAINED and seen:
+        return Adjustment("images", reason=failed.message), True
     elif failed.status in UNEXPLAINED and (several or system):
         return Adjustment("n" if several else "system", reason=failed.message), True
     elif failed.status in UNEXPLAINED and options:

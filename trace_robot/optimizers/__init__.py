@@ -2,8 +2,8 @@
 
 from trace_robot.optimizers.cma_es import CMAES
 from trace_robot.optimizers.opro import OPRO
-from trace_robot.optimizers.optoprime import Attempt, OptoPrime
-from trace_robot.optimizers.problem import Candidate, Optimizer, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers.optoprime import OptoPrime
+from trace_robot.optimizers.problem import Attempt, Candidate, Optimizer, Outcome, ParameterSpec, Problem
 from trace_robot.optimizers.strategies import BestFirst, Latest, Strategy, Trial
 from trace_robot.optimizers.tuned import Tuned
 

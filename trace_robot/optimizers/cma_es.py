@@ -53,7 +53,8 @@ class CMAES:
     Args:
         problem: what is optimized; parameters that are no numbers stay as they are.
         start: a trial to begin from; without one, the starting values are asked for first.
-        literals: tune the floats written in code, too.
+        constants: tune the constants of code, too, see ``trace_robot.optimizers.code.find_constants``.
+        literals: tune every float written in code, sentinels and those inside functions too, as 0.1.0 did.
         evaluations: most candidates to ask for; None for no limit.
         population: candidates in a generation; None for the package's choice, 4 + 3 log(n).
         seed: of the generator of all samples; numpy's global one is left alone.
@@ -76,6 +77,7 @@ class CMAES:
         problem: Problem,
         *,
         start: Trial | None = None,
+        constants: bool = True,
         literals: bool = False,
         evaluations: int | None = None,
         population: int | None = None,
@@ -92,10 +94,11 @@ class CMAES:
         self.origin = origin
         self._start = start.candidate if start else problem.start()
         self._new_id = new_id or count(1).__next__
-        self._space = SearchSpace(problem, self._start.values, literals=literals)
+        self._space = SearchSpace(problem, self._start.values, constants=constants, literals=literals)
         if not self._space.dimensions:
             raise ValueMismatchError(
-                "CMA-ES needs a number to change, got a problem without numeric parameters"
+                "CMA-ES needs a number to change, got a problem without numeric parameters; write the numbers"
+                " to tune as NAME = 0.5 at the top level, or as node(0.5, trainable=True)"
             )
         if len(self._space.dimensions) > MOST_NUMBERS:
             raise ValueMismatchError(
@@ -244,11 +247,12 @@ class Dimension:
 
     Args:
         parameter: the name of the parameter that holds it.
-        label: its name for people, such as ``act line 3``.
+        label: its name for people, such as ``GAIN`` or ``act line 3``.
         value: the number at the start.
         spread: the standard deviation of the first samples.
         low: lower bound.
         high: upper bound.
+        index: of an array, which of its numbers it is.
     """
 
     parameter: str
@@ -257,29 +261,35 @@ class Dimension:
     spread: float
     low: float = -math.inf
     high: float = math.inf
+    index: int = 0
 
 
 class SearchSpace:
     """The numbers in the values of a problem's parameters, as dimensions.
 
+    They are numeric parameters without sentinels, and of code what ``constants`` and ``literals`` say.
+
     Args:
         problem: the parameters.
         values: the value of each, around which is searched.
-        literals: whether the floats written in code belong to it.
+        constants: whether the constants of code belong to it.
+        literals: whether all floats written in code do, and sentinels, as in 0.1.0.
     """
 
-    def __init__(self, problem: Problem, values: Mapping[str, Any], *, literals: bool) -> None:
+    def __init__(
+        self, problem: Problem, values: Mapping[str, Any], *, constants: bool = True, literals: bool = False
+    ) -> None:
         self.problem = problem
         self.values = dict(values)
-        self.literals = literals
+        self.constants, self.literals = constants, literals
         self._specs = {spec.name: spec for spec in problem.parameters}
         self.dimensions = [d for spec in problem.parameters for d in self._of(spec, values[spec.name])]
 
     def _of(self, spec: ParameterSpec, value: Any) -> list[Dimension]:
-        if spec.kind == "code" and self.literals:
+        if spec.kind == "code":
             return [
-                Dimension(spec.name, f"{spec.name} line {x.line}", x.value, _spread(x.value))
-                for x in code.find_literals(str(value))
+                Dimension(spec.name, x.name or f"{spec.name} line {x.line}", x.value, _spread(x.value))
+                for x in self._written(str(value))
             ]
         if spec.kind not in ("number", "array"):
             return []
@@ -288,21 +298,42 @@ class SearchSpace:
         numbers = np.asarray(value, dtype=float).ravel()
         single = spec.kind == "number"
         return [
-            Dimension(spec.name, spec.name if single else f"{spec.name}[{i}]", x, _spread(x, *edges), *edges)
+            Dimension(
+                spec.name, spec.name if single else f"{spec.name}[{i}]", x, _spread(x, *edges), *edges, i
+            )
             for i, x in enumerate(map(float, numbers))
+            # Between bounds a large number is a quantity.
+            if self.literals or all(map(math.isfinite, edges)) or not code.is_sentinel(x)
         ]
+
+    def _written(self, source: str) -> list[code.Literal]:
+        if self.literals:
+            return code.find_literals(source)
+        return code.find_constants(source) if self.constants else []
 
     def apply(self, vector: Sequence[float]) -> dict[str, Any]:
         """Return all values with the numbers of ``vector``, clipped to their bounds."""
-        clipped: dict[str, list[float]] = {}
+        clipped: dict[str, list[tuple[int, float]]] = {}
         for dimension, x in zip(self.dimensions, vector, strict=True):
-            clipped.setdefault(dimension.parameter, []).append(
-                min(max(float(x), dimension.low), dimension.high)
-            )
+            number = min(max(float(x), dimension.low), dimension.high)
+            clipped.setdefault(dimension.parameter, []).append((dimension.index, number))
         values = dict(self.values)
         for name, numbers in clipped.items():
-            values[name] = _rebuilt(self._specs[name], values[name], numbers)
+            values[name] = self._rebuilt(self._specs[name], values[name], numbers)
         return values
+
+    def _rebuilt(self, spec: ParameterSpec, value: Any, numbers: list[tuple[int, float]]) -> Any:
+        if spec.kind == "code":
+            source = str(value)
+            return code.replace_literals(source, [x for _, x in numbers], self._written(source))
+        if spec.kind == "number":
+            # Six significant digits, so that what a model reads is short.
+            return round(numbers[0][1]) if isinstance(value, int) else float(f"{numbers[0][1]:.6g}")
+        flat = np.array(value, dtype=float).ravel()
+        for index, x in numbers:
+            flat[index] = float(f"{x:.6g}")
+        array = flat.reshape(np.shape(value))
+        return array if isinstance(value, np.ndarray) else array.tolist()
 
     def describe(self, vector: Sequence[float]) -> str:
         """Return as text which numbers ``vector`` changes most, measured by their spread."""
@@ -317,13 +348,3 @@ def _spread(value: float, low: float = -math.inf, high: float = math.inf) -> flo
     if math.isfinite(low) and math.isfinite(high) and high > low:
         return SPREAD * (high - low)
     return SPREAD * abs(value) or SPREAD / 2
-
-
-def _rebuilt(spec: ParameterSpec, value: Any, numbers: list[float]) -> Any:
-    if spec.kind == "code":
-        return code.replace_literals(str(value), numbers)
-    if spec.kind == "number":
-        # Six significant digits, so that what a model reads is short.
-        return round(numbers[0]) if isinstance(value, int) else float(f"{numbers[0]:.6g}")
-    array = np.asarray([float(f"{x:.6g}") for x in numbers]).reshape(np.shape(value))
-    return array if isinstance(value, np.ndarray) else array.tolist()

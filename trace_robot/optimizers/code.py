@@ -134,6 +134,8 @@ def problems(source: str, name: str, present: str, reserved: Iterable[str] = ())
 
 
 SMALLEST = 1e-6  # a smaller number is a tolerance or guards a division
+SENTINEL = 1e6  # a larger number is no gain and no length in SI units
+CONTAINERS = ("array", "asarray", "dict", "list", "tuple")  # calls whose arguments are a constant's numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +147,14 @@ class Literal:
         line: counted from 1.
         start: offset of its first character in the whole text, that of the minus if there is one.
         end: offset behind its last character.
+        name: of the constant that it belongs to, with its place where the constant has several; "" for no constant.
     """
 
     value: float
     line: int
     start: int
     end: int
+    name: str = ""
 
 
 def find_literals(source: str) -> list[Literal]:
@@ -162,24 +166,97 @@ def find_literals(source: str) -> list[Literal]:
     tree = parse(source)
     if isinstance(tree, str):
         return []
+    return _located(source, (("", node, value) for node, value in _floats(tree)))
+
+
+def find_constants(source: str) -> list[Literal]:
+    """Return the floats of ``source`` that a tuner may change, in their order.
+
+    They are those of constants: names that the top level gives a float, or a list, tuple, dict or array of floats. Left
+    out are numbers in functions and expressions, ``fixed(...)``, sentinels, and what ``find_literals`` leaves out.
+    """
+    tree = parse(source)
+    return [] if isinstance(tree, str) else _located(source, _constants(tree))
+
+
+def is_sentinel(value: float) -> bool:
+    """Return whether a number means no limit: 1e6 and more, 999, 9999, 10,000."""
+    size = abs(value)
+    if size >= SENTINEL or not size < float("inf"):
+        return True
+    digits = f"{size:.15g}".replace(".", "").strip("0")
+    return (size >= 999 and set(digits) == {"9"}) or (size >= 10_000 and digits == "1")
+
+
+def _located(source: str, found: Iterable[tuple[str, ast.expr, float]]) -> list[Literal]:
+    """Return literals with their offsets, in the order of the text."""
     lines = [_Line(start, source[start:end]) for start, end in _line_spans(source)]
     literals = []
-    for node, value in _floats(tree):
+    for name, node, value in found:
         start = lines[node.lineno - 1].offset(node.col_offset)
         end = lines[(node.end_lineno or 1) - 1].offset(node.end_col_offset or 0)
-        literals.append(Literal(value, node.lineno, start, end))
+        literals.append(Literal(value, node.lineno, start, end, name))
     return sorted(literals, key=lambda literal: literal.start)
 
 
-def replace_literals(source: str, values: Sequence[float]) -> str:
+def _constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr, float]]:
+    """Yield the floats of constants with their names, each constant's in their order."""
+    for statement in tree.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets = [statement.target]
+        if len(targets) != 1:
+            continue
+        value: ast.expr = statement.value  # type: ignore[attr-defined]  # both kinds have it here
+        if isinstance(targets[0], ast.Name):
+            yield from _named(targets[0].id, value)
+        elif isinstance(targets[0], ast.Tuple) and isinstance(value, ast.Tuple):
+            for target, part in zip(targets[0].elts, value.elts, strict=False):  # A, B = 0.1, 0.2
+                if isinstance(target, ast.Name):
+                    yield from _named(target.id, part)
+
+
+def _named(name: str, value: ast.expr) -> Iterator[tuple[str, ast.expr, float]]:
+    numbers = [(node, x) for node, x in _plain_numbers(value) if not is_sentinel(x)]
+    single = isinstance(value, ast.Constant | ast.UnaryOp)
+    for index, (node, x) in enumerate(numbers):
+        yield name if single else f"{name}[{index}]", node, x
+
+
+def _plain_numbers(value: ast.expr) -> Iterator[tuple[ast.expr, float]]:
+    """Yield the floats of a literal or of containers of them, none of expressions."""
+    if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub) and _tunable(value.operand):
+        yield value, -float(value.operand.value)  # type: ignore[attr-defined]
+    elif _tunable(value):
+        yield value, float(value.value)  # type: ignore[attr-defined]
+    else:
+        for part in _parts(value):
+            yield from _plain_numbers(part)  # as deep as the parser lets brackets be, about 100
+
+
+def _parts(value: ast.expr) -> list[ast.expr]:
+    if isinstance(value, ast.Tuple | ast.List):
+        return value.elts
+    if isinstance(value, ast.Dict):
+        return value.values
+    if isinstance(value, ast.Call):
+        called = getattr(value.func, "attr", getattr(value.func, "id", ""))  # np.array, dict
+        if called in CONTAINERS:
+            return [*value.args, *(keyword.value for keyword in value.keywords)]
+    return []
+
+
+def replace_literals(source: str, values: Sequence[float], literals: Sequence[Literal] | None = None) -> str:
     """Return source with other numbers, all else as it was.
 
     Args:
         source: Python source.
-        values: one number for each of ``find_literals(source)``; six significant digits of it are written.
+        values: one number for each of ``literals``; six significant digits of it are written.
+        literals: found in this source; ``find_literals(source)`` if None.
     """
     parts, end = [], 0
-    for literal, value in zip(find_literals(source), values, strict=True):
+    found = find_literals(source) if literals is None else literals
+    for literal, value in zip(found, values, strict=True):
         if value != literal.value:
             parts += [source[end : literal.start], _written(value)]
             end = literal.end

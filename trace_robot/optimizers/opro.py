@@ -9,7 +9,7 @@ from trace_robot.llm.model import Message, system, user
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.prompt import FORMAT
 from trace_robot.optimizers.prompt.build import ProblemInstance, constraints, variable
-from trace_robot.optimizers.prompt.trial_text import rejected, scored
+from trace_robot.optimizers.prompt.trial_text import rejected, remarks, scored
 from trace_robot.optimizers.strategies import Trial
 
 HEAD = """\
@@ -67,6 +67,7 @@ def _solutions(instance: ProblemInstance, trials: list[Trial], room: int) -> lis
         parts += [variable(spec, trial.candidate.values[spec.name]) for spec in instance.problem.parameters]
         if trial.outcome.feedback:
             parts.append("Feedback: " + shorten(trial.outcome.feedback, max(room // 8, 40)))
+        parts += filter(None, [remarks(trial, ())])
         text = "\n".join(parts)
         room -= token_bound(text) + 4
         if room < 0 and texts:

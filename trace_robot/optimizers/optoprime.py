@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
@@ -16,12 +15,21 @@ from trace_robot.errors import (
     ReplayMismatchError,
     UnknownModelError,
 )
-from trace_robot.llm.metering import message_tokens, shorten, token_bound
-from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
-from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
+from trace_robot.llm.metering import message_tokens, require_room, shorten, token_bound
+from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user, with_images
+from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
-from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs, take_waiting
+from trace_robot.optimizers.prompt.trial_text import tie_text
+from trace_robot.optimizers.strategies import (
+    BestFirst,
+    Strategy,
+    Trial,
+    best_of,
+    forget_graphs,
+    take_waiting,
+    with_remark,
+)
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
 if TYPE_CHECKING:
@@ -36,38 +44,6 @@ Your reply cannot be used:
 {problems}
 
 Answer again in the form asked for, complete, with this corrected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One reply of a model, and the candidate or the problems that it led to.
-
-    Args:
-        kind: "proposal", "repair" (the second chance of an unusable reply) or "no answer".
-        messages: the prompt.
-        reply: the reply, empty without an answer.
-        problems: why it could not be used; without an answer, the error of the model.
-        candidate: the id of the candidate that it suggests, None for one that is unusable or says stop.
-        reasoning: why, as the model explains it.
-    """
-
-    kind: str
-    messages: tuple[Message, ...]
-    reply: Reply
-    problems: tuple[str, ...] = ()
-    candidate: int | None = None
-    reasoning: str = ""
-
-    def to_data(self) -> dict[str, Any]:
-        """Return JSON-able data, as stored in a run's ``attempts.json``."""
-        return {
-            "kind": self.kind,
-            "messages": [dict(message) for message in self.messages],
-            "reply": self.reply.to_data(),
-            "problems": list(self.problems),
-            "candidate": self.candidate,
-            "reasoning": self.reasoning,
-        }
 
 
 class OptoPrime(TorchStyleOptimizer):
@@ -139,6 +115,8 @@ class OptoPrime(TorchStyleOptimizer):
         self._done = ""
         self._limited = False  # by the endpoint: then only it knows whether a larger prompt fits
         self.next_id = 1
+        # For a model that sees: the pictures of a trial by its candidate's id. They come on top of the token budget.
+        self.pictures: Callable[[int], Sequence[tuple[str, str]]] | None = None
 
     # --- ask and tell
 
@@ -200,11 +178,23 @@ class OptoPrime(TorchStyleOptimizer):
             candidate: asked for, or made elsewhere (by tuning, by hand) with an id from ``new_id``.
             outcome: what it did.
         """
-        self.trials = forget_graphs([*self.trials, Trial.of(candidate, outcome)])
+        trial, best = Trial.of(candidate, outcome), best_of(self.trials)
+        self.trials = forget_graphs([*self.trials, trial])
+        if best is not None and trial.rank == best.rank and best_of(self.trials) is self.trials[-1]:
+            self.remark(candidate.id, tie_text(trial, best))
         self.next_id = max(self.next_id, candidate.id + 1)
         enough = self.problem.enough
         if enough is not None and outcome.success >= enough and not self._done:
             self._done = f"solved: candidate {candidate.id} has success {outcome.success:g}"
+
+    def remark(self, candidate: int, text: str) -> None:
+        """Add what is known of a trial besides its outcome, for the next prompts.
+
+        Args:
+            candidate: the id of the trial's.
+            text: one line of it is kept.
+        """
+        self.trials = with_remark(self.trials, candidate, text)
 
     def new_id(self) -> int:
         """Return an id for a candidate that is made elsewhere."""
@@ -226,7 +216,7 @@ class OptoPrime(TorchStyleOptimizer):
             return self._build(self._instance(), budget)
         messages = self._build(self._instance(), self.token_budget)
         if not self._limited:
-            _require_room(message_tokens(messages), self.token_budget)
+            require_room(message_tokens(messages), self.token_budget)
         return messages
 
     def prompt(self) -> str:
@@ -353,7 +343,7 @@ class OptoPrime(TorchStyleOptimizer):
         if wanted == self.token_budget or (error.prompt is None and wanted >= min(size, self.token_budget)):
             return False
         if error.prompt is not None and error.strict:
-            _require_room(least, error.prompt)
+            require_room(least, error.prompt)
         self._limited = error.prompt is None or not error.strict
         self.token_budget = wanted
         self.notes.append(f"prompts have at most {wanted:,} tokens from here on: {error}")
@@ -364,6 +354,8 @@ class OptoPrime(TorchStyleOptimizer):
         if self.model is None:
             raise OrderError("asking for a proposal needs a model; give one to the optimizer")
         self.counts["requests"] += 1
+        if self.pictures is not None and self.trials:
+            messages = with_images(messages, self.pictures(self.strategy.parent(self.trials).candidate.id))
         try:
             answers = self.model.chat(messages, n)
         except (ModelAuthError, UnknownModelError, ReplayMismatchError, ContextLengthError):
@@ -386,10 +378,3 @@ class OptoPrime(TorchStyleOptimizer):
 
 def _tokens_of(values: Mapping[str, Any]) -> int:
     return sum(token_bound(str(plain(value))) for value in values.values())
-
-
-def _require_room(needed: int, budget: int) -> None:
-    if needed > budget:
-        raise BudgetExceededError(
-            f"the variables alone take {needed} of {budget} tokens; give a larger token_budget"
-        )

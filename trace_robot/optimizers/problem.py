@@ -5,17 +5,19 @@ They are plain data, so that they pass process boundaries and stores.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from trace_robot.errors import UnknownNameError, ValueMismatchError
 from trace_robot.fault import Fault
+from trace_robot.llm.model import Message, Reply
 
 if TYPE_CHECKING:
-    from trace_robot.optimizers.optoprime import Attempt
     from trace_robot.trace.backward import Subgraph
 
+CONDITIONS = "conditions"  # of ``Outcome.details``: on how many a candidate was tried
 Kind = Literal["code", "number", "text", "bool", "array", "list", "dict"]
 
 
@@ -146,6 +148,33 @@ class Outcome:
         faults = tuple(Fault(**fault) for fault in data.get("faults", ()))
         return cls(**{**data, "scores": tuple(data.get("scores", ())), "faults": faults})
 
+    @property
+    def rank(self) -> tuple[int, float, float]:
+        """What outcomes are compared by: conditions, success, then score, nan last.
+
+        Where conditions grow (``details["conditions"]``), a candidate is tried on more of them only if it solved all
+        before: so the larger number ranks first, and fractions are compared on equal conditions alone.
+        """
+        score = float(self.score)
+        conditions = int(self.details.get(CONDITIONS, 0))
+        return conditions, self.success, -math.inf if math.isnan(score) else score
+
+    def outranks(self, other: Outcome) -> bool:
+        """Return whether this ranks above another, or equal and cured a failure of it."""
+        return self.rank > other.rank or (self.rank == other.rank and bool(self.cured(other)))
+
+    def cured(self, other: Outcome) -> list[int]:
+        """Return the episodes, from 1, that this solved and ``other`` failed.
+
+        Empty where the outcomes do not say how many conditions they are over, as those of 0.1.0.
+        """
+        mine, others = (outcome.details.get("success", ()) for outcome in (self, other))
+        if not self.rank[0] or self.rank[0] != other.rank[0] or len(mine) != len(others):
+            return []
+        return [
+            number for number, (now, then) in enumerate(zip(mine, others, strict=True), 1) if now and not then
+        ]
+
     def without_graph(self) -> Outcome:
         """Return the outcome without its graph, which is by far its largest part."""
         return replace(self, subgraph=None, graph=())
@@ -195,6 +224,38 @@ class Problem:
     def start(self) -> Candidate:
         """Return candidate 0: the starting values."""
         return Candidate(0, None, self.values, note="the starting values")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One reply of a model, and the candidate or the problems that it led to.
+
+    Args:
+        kind: "proposal", "repair" (the second chance of an unusable reply) or "no answer".
+        messages: the prompt.
+        reply: the reply, empty without an answer.
+        problems: why it could not be used; without an answer, the error of the model.
+        candidate: the id of the candidate that it suggests, None for one that is unusable or says stop.
+        reasoning: why, as the model explains it.
+    """
+
+    kind: str
+    messages: tuple[Message, ...]
+    reply: Reply
+    problems: tuple[str, ...] = ()
+    candidate: int | None = None
+    reasoning: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        """Return JSON-able data, as stored in a run's ``attempts.json``."""
+        return {
+            "kind": self.kind,
+            "messages": [dict(message) for message in self.messages],
+            "reply": self.reply.to_data(),
+            "problems": list(self.problems),
+            "candidate": self.candidate,
+            "reasoning": self.reasoning,
+        }
 
 
 class Optimizer(Protocol):

@@ -23,11 +23,13 @@ class Trial:
         candidate: what was evaluated.
         outcome: what it did, without its graph.
         graph: the minimal subgraph of its most informative episode, as records.
+        remarks: what else is known of it, a text each for the prompt: what was tuned, what a person saw.
     """
 
     candidate: Candidate
     outcome: Outcome
     graph: Records = ()
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, candidate: Candidate, outcome: Outcome) -> Trial:
@@ -43,10 +45,9 @@ class Trial:
         return cls(candidate, outcome.without_graph(), minimal(graph))
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """Success first, then score, where nan ranks last."""
-        score = float(self.outcome.score)
-        return (self.outcome.success, -math.inf if math.isnan(score) else score)
+    def rank(self) -> tuple[int, float, float]:
+        """The outcome's."""
+        return self.outcome.rank
 
 
 def take_waiting(waiting: list[Candidate], outcome: Outcome) -> Candidate:
@@ -67,8 +68,26 @@ def take_waiting(waiting: list[Candidate], outcome: Outcome) -> Candidate:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial that ranks highest, the earlier one of equals."""
-    return max(trials, key=lambda trial: trial.rank, default=None)
+    """Return the trial that ranks highest, the earlier of equals unless one cures."""
+    best: Trial | None = None
+    for trial in trials:
+        if best is None or trial.outcome.outranks(best.outcome):
+            best = trial
+    return best
+
+
+def with_remark(trials: Sequence[Trial], candidate: int, text: str) -> list[Trial]:
+    """Return trials of which one has a further remark.
+
+    Args:
+        trials: all of them.
+        candidate: the id of the one trial's.
+        text: the remark.
+    """
+    return [
+        replace(trial, remarks=(*trial.remarks, text)) if trial.candidate.id == candidate else trial
+        for trial in trials
+    ]
 
 
 class Strategy(Protocol):
@@ -105,7 +124,8 @@ class BestFirst:
         """Return the one of the three best that was tried for the fewest rounds."""
         if math.isnan(trials[-1].outcome.score):
             return trials[-1]
-        ranked = sorted(trials, key=lambda trial: trial.rank, reverse=True)
+        best = best_of(trials)
+        ranked = sorted(trials, key=lambda trial: (trial.rank, trial is best), reverse=True)
         tries = {trial.candidate.id: 0 for trial in trials}
         for trial in trials:
             if trial.candidate.parent in tries:

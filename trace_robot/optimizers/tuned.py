@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trace_robot.optimizers.cma_es import CMAES, MOST_NUMBERS, SearchSpace
-from trace_robot.optimizers.optoprime import Attempt, OptoPrime
-from trace_robot.optimizers.problem import Candidate, Outcome, Problem
-from trace_robot.optimizers.strategies import Trial, take_waiting
+from trace_robot.optimizers.optoprime import OptoPrime
+from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem
+from trace_robot.optimizers.prompt.trial_text import scored
+from trace_robot.optimizers.strategies import Trial, best_of, take_waiting
+
+NO_GAIN = "its numbers were varied by CMA-ES in {evaluations} evaluations, without a gain"
+# What a model needs to know to write code that can be tuned, and to keep facts as they are.
+TUNING = (
+    "Between two answers CMA-ES tunes numbers: trainable numbers, and constants, that is, floats that a (code) value"
+    " assigns to a name outside of functions, as in GAIN = 4.5 or OFFSET = np.array([0.1, 0.02]). Numbers inside"
+    " functions stay. So does what is written as fixed(...), as in LINK = fixed(0.31), with from trace_robot import"
+    " fixed: write facts, such as lengths and limits of joints, so."
+)
 
 
 class Tuned:
@@ -23,7 +33,8 @@ class Tuned:
         evaluations: most candidates that a tuning asks for.
         population: candidates in a generation; None for the package's choice. Four, and the best so far in each
             generation, did best in 48 evaluations (measured in docs/problems.md).
-        literals: tune the floats written in code, not only numeric parameters.
+        constants: tune the constants of code, too, see ``trace_robot.optimizers.code.find_constants``.
+        literals: tune every float written in code, and say no more of it than a note, as 0.1.0 did.
         seed: of the samples.
     """
 
@@ -33,18 +44,20 @@ class Tuned:
         *,
         evaluations: int = 48,
         population: int | None = 4,
-        literals: bool = True,
+        constants: bool = True,
+        literals: bool = False,
         seed: int = 0,
     ) -> None:
         self.inner = inner
         self.evaluations = evaluations
         self.population = population
-        self.literals = literals
+        self.constants, self.literals = constants, literals
         self.seed = seed
         self._tuner: CMAES | None = None
         self._from: Trial | None = None
         self._winner: Candidate | None = None
-        self._tuned: tuple[float, float] | None = None
+        self._remark = ""  # on the winner, once it is a trial
+        self._tuned: tuple[int, float, float] | None = None
 
     @property
     def problem(self) -> Problem:
@@ -55,7 +68,7 @@ class Tuned:
     def best_trial(self) -> Trial | None:
         """The trial that ranks highest, those of a present tuning included."""
         trials = [self.inner.best_trial, self._tuner.best_trial if self._tuner else None]
-        return max((trial for trial in trials if trial), key=lambda trial: trial.rank, default=None)
+        return best_of([trial for trial in trials if trial])
 
     @property
     def best(self) -> Candidate | None:
@@ -72,6 +85,15 @@ class Tuned:
     def log(self) -> list[Attempt]:
         """Every reply of the model so far."""
         return self.inner.log
+
+    def remark(self, candidate: int, text: str) -> None:
+        """Add what is known of a trial besides its outcome.
+
+        Args:
+            candidate: the id of the trial's.
+            text: one line of it is kept.
+        """
+        self.inner.remark(candidate, text)
 
     @property
     def notes(self) -> list[str]:
@@ -117,7 +139,9 @@ class Tuned:
         if best is None or self.inner.done or (self._tuned is not None and best.rank <= self._tuned):
             return
         self._tuned = best.rank
-        space = SearchSpace(self.problem, best.candidate.values, literals=self.literals)
+        space = SearchSpace(
+            self.problem, best.candidate.values, constants=self.constants, literals=self.literals
+        )
         # A reply may hold more numbers than CMA-ES takes; then only the model changes them.
         if 0 < len(space.dimensions) <= MOST_NUMBERS:
             self._from = best
@@ -127,6 +151,7 @@ class Tuned:
         return CMAES(
             self.problem,
             start=trial,
+            constants=self.constants,
             literals=self.literals,
             evaluations=self.evaluations,
             population=self.population,
@@ -138,12 +163,19 @@ class Tuned:
     def _finish(self, tuner: CMAES) -> None:
         best, before = tuner.best_trial, self._from
         self._tuner = self._from = None
-        if best is None or before is None or best.candidate.id == before.candidate.id:
+        if best is None or before is None:
+            return
+        if best.candidate.id == before.candidate.id:
+            if not self.literals:
+                self.inner.remark(best.candidate.id, NO_GAIN.format(evaluations=tuner.asked))
             return
         note = f"numbers tuned in {tuner.asked} evaluations: {tuner.describe(best.candidate)}"
         self._tuned = best.rank
+        if not self.literals:
+            self._remark = f"{note}; that took it from {scored(before)} (trial {before.candidate.id})"
+            self._remark += f" to {scored(best)}"
         if tuner.solved:  # no model is asked any more, so that no graph is needed
-            self.inner.learn(replace(best.candidate, note=note, origin="tuned"), best.outcome)
+            self._learned(replace(best.candidate, note=note, origin="tuned"), best.outcome)
         else:
             self._winner = replace(best.candidate, id=self.inner.new_id(), note=note, origin="tuned")
 
@@ -152,4 +184,10 @@ class Tuned:
         for outcome in outcomes:
             candidate = take_waiting(waiting, outcome)
             self._winner = None
-            self.inner.learn(candidate, outcome)
+            self._learned(candidate, outcome)
+
+    def _learned(self, candidate: Candidate, outcome: Outcome) -> None:
+        self.inner.learn(candidate, outcome)
+        if self._remark:
+            self.inner.remark(candidate.id, self._remark)
+            self._remark = ""

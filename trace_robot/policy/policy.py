@@ -14,13 +14,13 @@ import ast
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
 from trace_robot.fault import MOST_CHARACTERS
-from trace_robot.optimizers.code import LINE_END, functions
+from trace_robot.optimizers.code import LINE_END, find_constants, functions
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
 from trace_robot.policy.parameters import ParameterSite, find_places, rewrite
@@ -226,6 +226,22 @@ class Policy:
             if place.unnamed is not None:
                 text = f'{text[: place.unnamed]}name="{place.name}", {text[place.unnamed :]}'
         return self if text == self.text else Policy.from_text(text, self.name)
+
+    def with_constants(self) -> Policy:
+        """Return the policy with its module's constants as trainable numbers.
+
+        ``trace_robot.optimizers.code.find_constants`` says which these are.
+        """
+        taken = {place.name for place in self.places}
+        inside = [(place.start, place.stop) for place in self.places]
+        found: dict[str, ParameterSite] = {}
+        for constant in find_constants(self.text):
+            name, start, stop = constant.name, constant.start, constant.end
+            if name in taken or any(first <= start < last for first, last in inside):
+                continue
+            # One that is assigned twice: the last assignment holds.
+            found[name] = ParameterSite(name, "number", constant.value, "", None, start, stop, above=0)
+        return replace(self, places=(*self.places, *found.values()))
 
     def require_trainable(self) -> Policy:
         """Return self, or raise PolicyError where there is nothing to optimize."""

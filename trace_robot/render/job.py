@@ -34,6 +34,7 @@ class Clip:
         caption: lines such as the task and the iteration; at most three are shown.
         outcome: how the episode ended, as text.
         success: colors the outcome; None for neither good nor bad.
+        paths: to draw over stills, of each its color and its points, (P, 3) metres, world frame.
 
     The texts may come from anywhere; see ``trace_robot.render.caption``.
     """
@@ -43,6 +44,7 @@ class Clip:
     caption: tuple[str, ...] = ()
     outcome: str = ""
     success: bool | None = None
+    paths: tuple[tuple[tuple[int, int, int], Array], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class RenderJob:
                 arrays[f"{number}.{name}"] = _numbers(name, getattr(clip.states, name))
             for name, array in clip.scene.model_arrays.items():
                 arrays[f"{number}.model.{name}"] = _numbers(name, array)
+            for index, (_, points) in enumerate(clip.paths):
+                arrays[f"{number}.path.{index}"] = _numbers("path", points)
         description = {
             "clips": [_clip_data(clip) for clip in self.clips],
             "path": str(self.path.absolute()),
@@ -242,6 +246,7 @@ def _clip_data(clip: Clip) -> dict[str, Any]:
         "caption": [str(line) for line in clip.caption],
         "outcome": clip.outcome,
         "success": clip.success,
+        "paths": [color for color, _ in clip.paths],
     }
 
 
@@ -255,4 +260,6 @@ def _clip(number: int, entry: Mapping[str, Any], arrays: Mapping[str, Array]) ->
         replay=entry["replay"],
     )
     states = States(*(arrays[f"{number}.{name}"] for name in STATES))
-    return Clip(scene, states, tuple(entry["caption"]), entry["outcome"], entry["success"])
+    colors = enumerate(entry["paths"])
+    paths = tuple(((r, g, b), arrays[f"{number}.path.{index}"]) for index, (r, g, b) in colors)
+    return Clip(scene, states, tuple(entry["caption"]), entry["outcome"], entry["success"], paths)

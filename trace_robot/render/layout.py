@@ -15,7 +15,9 @@ import numpy as np
 from trace_robot.errors import RenderError
 from trace_robot.render import caption
 from trace_robot.render.job import Clip, QualityName
+from trace_robot.render.key_frames import draw_paths
 from trace_robot.render.renderers import AnyScene, Renderer, RendererPool
+from trace_robot.render.scene import SceneModel
 from trace_robot.spec import Array
 
 HOLD_SECONDS = 0.4  # for which the framed ending stands still
@@ -194,6 +196,8 @@ def _stills(clip: Clip, canvas: Canvas, moments: int | Sequence[float]) -> list[
         for index in key_frames(last + 1, moments):
             scene.pose(index)
             picture = renderer.render()
+            if clip.paths and isinstance(scene, SceneModel):
+                picture = draw_paths(picture, scene, clip.paths)
             framed = caption.ending(picture, clip.success) if index == last else picture
             tiles.append(caption.with_band(framed, below, index / max(last, 1)))
     return tiles

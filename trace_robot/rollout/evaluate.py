@@ -18,9 +18,10 @@ from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode, score_of
-from trace_robot.rollout.evaluation import Evaluator, output_of, success_missing, wilson
+from trace_robot.rollout.evaluation import Evaluator, success_missing, wilson
 from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
+from trace_robot.sandbox.protocol import identifier
 from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions
 from trace_robot.stats import Measure, Score, measure_of
 
@@ -250,7 +251,7 @@ class Rollouts:
         # Tracing slows an episode down, so the one to learn from is known first and run a second time.
         job = dataclasses.replace(self._evaluator.job(evaluation.text, episode.seed), trace=True)
         (traced,) = self.engine.run([job])
-        output = output_of(traced, parameters) if traced.graph else None
+        output = _output_of(traced, parameters) if traced.graph else None
         outcome = evaluation.outcome
         return Rollout(output, outcome.feedback, outcome.success, outcome.score, evaluation.episodes)
 
@@ -264,3 +265,16 @@ class Rollouts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
+    """Return the outcome of a traced episode as a node of this process.
+
+    Args:
+        episode: with its graph.
+        parameters: the nodes in which the graph ends, matched by name.
+    """
+    from trace_robot.trace.serialization import from_records
+
+    by_name = {identifier(parameter.key): parameter for parameter in parameters}  # as records have it
+    return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trace_robot.env.declaration import SUCCESS_MISSING
@@ -16,14 +15,13 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import feedback, representative
-from trace_robot.sandbox.protocol import identifier
+from trace_robot.rollout.growth import further, notes_of
 from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
 
 if TYPE_CHECKING:
     from trace_robot.rollout.task import Task
     from trace_robot.settings import Settings
-    from trace_robot.trace import Node, ParameterNode
 
 Records = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[int, int], None]
@@ -66,6 +64,8 @@ class Evaluator:
         level: of the feedback.
         confirm: further conditions, on which a controller that solved all of ``seeds`` is rolled out before it counts
             as having solved anything; its outcome is then over both.
+        reserve: conditions by which ``seeds`` grow while all are solved.
+        counted: outcomes say on how many conditions they are, by which ``Outcome.rank`` compares.
         keep_observations: bring back what controllers observed.
         journaled: the engine is a journal, which refuses a broken environment itself, before it keeps the episodes.
         environment_steps, candidates: counts so far.
@@ -79,6 +79,8 @@ class Evaluator:
     limits: Limits = field(default_factory=Limits)
     level: str = "outcome"
     confirm: tuple[int, ...] = ()
+    reserve: tuple[int, ...] = ()
+    counted: bool = False
     keep_observations: bool = False
     journaled: bool = False
     environment_steps: int = field(default=0, init=False)
@@ -107,6 +109,8 @@ class Evaluator:
             settings.limits,
             settings.feedback,
             confirm=split.confirmation,
+            reserve=split.reserve,
+            counted=settings.rules > 1,
             keep_observations=True,
             journaled=journaled,
         )
@@ -146,16 +150,34 @@ class Evaluator:
         for candidate, text, mine in groups:
             complete = len(mine) == len(self._seeds(candidate))
             # Sequential testing: most candidates fail on the first conditions, and only the rest costs more.
-            if candidate.program is None and complete and all(episode.success for episode in mine):
-                more = self._run([self.job(text, seed) for seed in self.confirm], on_progress, rest)
+            while candidate.program is None and complete and all(episode.success for episode in mine):
+                seeds = further(len(mine), self.seeds, self.reserve, self.confirm)
+                if not seeds:
+                    break
+                more = self._run([self.job(text, seed) for seed in seeds], on_progress, rest)
                 mine += tuple(more[index] for index in sorted(more))
-                complete = len(more) == len(self.confirm)
+                complete = len(more) == len(seeds)
             wanted = graph and candidate.program is None and complete
             records = self._graph(text, mine, rest) if wanted else ()
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
+            if self.counted and candidate.program is None:
+                details, overfits = notes_of(mine, len(self.seeds))
+                all_feedback = "\n".join(filter(None, [outcome.feedback, overfits]))
+                outcome = replace(outcome, details={**outcome.details, **details}, feedback=all_feedback)
             evaluations.append(Evaluation(candidate, text, mine, outcome, complete))
         self._unfinished = (), (), {}
+        self._grow(evaluations)
         return evaluations
+
+    def _grow(self, evaluations: Sequence[Evaluation]) -> None:
+        """Let later candidates be tried on what one was tried on that solved all before."""
+        if self.reserve:
+            every = self.seeds + self.reserve
+            most = max((len(e.episodes) for e in evaluations if e.complete), default=0)
+            self.seeds, self.reserve = (
+                every[: max(most, len(self.seeds))],
+                every[max(most, len(self.seeds)) :],
+            )
 
     def rescue(self) -> list[Evaluation]:
         """Return what is known of the candidates whose evaluation an exception ended.
@@ -211,7 +233,7 @@ class Evaluator:
         """
         observe = keep_states and self.keep_observations
         jobs = [
-            dataclasses.replace(self.job(text, seed), record=keep_states, observe=observe, level="outcome")
+            replace(self.job(text, seed), record=keep_states, observe=observe, level="outcome")
             for seed in seeds
         ]
         done = self._run(jobs, on_progress)
@@ -278,14 +300,14 @@ class Evaluator:
     def _graph(self, text: str, episodes: Sequence[Episode], limiter: Limiter | None) -> Records:
         """Run the representative episode again, traced, and return its graph."""
         episode = episodes[representative(episodes)]
-        job = dataclasses.replace(self.job(text, episode.seed), trace=True, record=False, observe=False)
+        job = replace(self.job(text, episode.seed), trace=True, record=False, observe=False)
         traced = self._run([job], None, limiter)
         return tuple(traced[0].graph) if traced else ()
 
 
 def _without_least(limiter: Limiter) -> Limiter:
     """Return a limiter by which no episode is run in any case."""
-    return lambda spent: dataclasses.replace(limiter(spent), least=0)
+    return lambda spent: replace(limiter(spent), least=0)
 
 
 def require_environment(episodes: Sequence[Episode], *, start: bool = False) -> None:
@@ -317,19 +339,6 @@ def success_missing(episodes: Sequence[Episode]) -> bool:
     """
     ended = [episode for episode in episodes if episode.fault is None]
     return bool(ended) and all(SUCCESS_MISSING in episode.infos for episode in ended)
-
-
-def output_of(episode: Episode, parameters: Sequence[ParameterNode]) -> Node:
-    """Return the outcome of a traced episode as a node of this process.
-
-    Args:
-        episode: with its graph.
-        parameters: the nodes in which the graph ends, matched by name.
-    """
-    from trace_robot.trace.serialization import from_records
-
-    by_name = {identifier(parameter.key): parameter for parameter in parameters}  # as records have it
-    return from_records(episode.graph, by_name)[episode.graph[-1]["id"]]
 
 
 def episode_score(episode: Episode) -> float:

@@ -9,7 +9,7 @@ import ast
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import describe, require_expert, usual_control
@@ -107,7 +107,7 @@ class Task:
         """
         policy.require_trainable()
         SeedSplit.of(settings)
-        return cls.load(
+        task = cls.load(
             settings.task,
             policy,
             control=settings.control,
@@ -115,6 +115,9 @@ class Task:
             options=settings.options,
             feedback=settings.feedback,
         )
+        if settings.optimizer == "cma" and settings.rules > 1:
+            return replace(task, policy=task.policy.with_constants())
+        return task
 
     @property
     def problem(self) -> Problem:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trace_robot.optimizers.problem import CONDITIONS
 from trace_robot.rollout.batching import BatchLimit
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: 
     """
     if best is None:
         return True
+    if evaluation.complete and CONDITIONS in evaluation.outcome.details and not search_ranks:
+        # Equal conditions first: one that was tried on more solved all of the others. A tie counts where it cures.
+        return evaluation.outcome.outranks(best.outcome)
     ahead = evaluation.outcome.score - best.outcome.score
     if not evaluation.complete:
         # A budget ended before it was tried on all conditions. A share of few conditions may be chance, so that it has
@@ -62,6 +66,17 @@ def _ahead_on_the_same(evaluation: Evaluation, best: Evaluation) -> float:
     scores = _by_condition(best)
     mine = _by_condition(evaluation)
     return sum(mine[seed] - scores[seed] for seed in mine if seed in scores)
+
+
+def order(trial: Evaluation) -> tuple[float, ...]:
+    """Return what the trials of one batch are compared by."""
+    outcome = trial.outcome
+    return outcome.rank if CONDITIONS in outcome.details else (outcome.score,)
+
+
+def successes(trial: Evaluation) -> tuple[float, float]:
+    """Return what trials on different numbers of conditions are compared by."""
+    return _successes(trial), trial.outcome.score
 
 
 def _by_condition(evaluation: Evaluation) -> dict[int, float]:
@@ -110,6 +125,12 @@ class RunBudget:
         """Seconds that they may take, None for no limit."""
         seconds = self.settings.seconds
         return None if seconds is None else seconds - self._seconds_kept(seconds)
+
+    def cut_by(self, spent: int) -> str:
+        """Return which budget cut a batch, when ``spent`` simulator steps were taken."""
+        if self.steps is not None and spent >= self.steps:
+            return f"{self.settings.steps} simulator steps spent"
+        return f"{self.settings.seconds:g} seconds spent"
 
     def limiter(self, *, last: bool = False, least: int = 0) -> Limiter | None:
         """Return what gives the limit of each further batch, None where nothing limits it.

@@ -21,7 +21,7 @@ from trace_robot.errors import (
     UnknownModelError,
 )
 from trace_robot.fault import Limits
-from trace_robot.llm.model import ChatModel, Message, Reply
+from trace_robot.llm.model import IMAGES, ChatModel, Message, Reply
 from trace_robot.llm.recording import RecordingModel
 from trace_robot.llm.refusal import from_data
 from trace_robot.render.job import require_own_scene
@@ -273,7 +273,11 @@ def request_hash(messages: Sequence[Message], n: int) -> str:
         messages: the prompt.
         n: replies that it asks for.
     """
-    return hash_of([[[message["role"], message["content"]] for message in messages], n])
+    rows = [
+        [message["role"], message["content"], *([message[IMAGES]] if IMAGES in message else [])]
+        for message in messages
+    ]
+    return hash_of([rows, n])
 
 
 def jobs_hash(jobs: Sequence[Job]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,17 @@ from trace_robot.errors import BudgetExceededError, EnvironmentFault, RunError, 
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
 from trace_robot.rollout.feedback import standing_still
-from trace_robot.run.acceptance import STEPS_BETWEEN_ITERATIONS, RunBudget, is_better, is_new, nothing_found
+from trace_robot.rollout.growth import overfit_at_end
+from trace_robot.run.acceptance import (
+    STEPS_BETWEEN_ITERATIONS,
+    RunBudget,
+    is_better,
+    is_new,
+    nothing_found,
+    order,
+    successes,
+)
+from trace_robot.run.person import AskPerson, JournaledPerson
 from trace_robot.search.base import GeneratorSearch
 from trace_robot.search.controller import write_out
 from trace_robot.settings import Result, SeedSplit, Settings, versions
@@ -89,7 +100,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A thing to know of the model's endpoint, such as a field that it refuses.
+    """A thing to know: a field that the model's endpoint refuses, or more conditions.
 
     Each text comes once.
     """
@@ -115,7 +126,16 @@ class OptimizationLoop:
     iteration: number of the next one. proposals: iterations that count against ``Settings.iterations``.
     """
 
-    def __init__(self, run: Run, optimizer: Optimizer, evaluator: Evaluator, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        run: Run,
+        optimizer: Optimizer,
+        evaluator: Evaluator,
+        on_event: OnEvent,
+        ask_person: AskPerson | None = None,
+    ) -> None:
+        self.pictures = run.pictures(optimizer)
+        self.person = JournaledPerson(ask_person, run.journal, optimizer)
         self.run, self.optimizer, self.evaluator, self.on_event = run, optimizer, evaluator, on_event
         self.iteration = self.best_iteration = self.proposals = 0
         self.start: Evaluation | None = None
@@ -153,11 +173,16 @@ class OptimizationLoop:
             trials = self._evaluate(candidates, graph=self.optimizer.uses_graph)
             if len(trials) < len(candidates) or not all(trial.complete for trial in trials):
                 self._take_cut(trials)
-                return self._cut_by()
+                return self.budget.cut_by(self.evaluator.environment_steps)
             self.optimizer.tell([trial.outcome for trial in trials])
             self.run.recorder.log(trials, self._spent())
             if candidates[0].program is None:
-                self._write(max(trials, key=lambda trial: trial.outcome.score))
+                self._write(shown := max(trials, key=order))
+                if shown.candidate.origin != "tuning" and not self.optimizer.done:  # else no model reads it
+                    number, success = self.iteration - 1, shown.outcome.success
+                    self.person.watch(
+                        shown.candidate.id, partial(self.run.recorder.question, number, success)
+                    )
             elif self.evaluator.environment_steps - self._written_at > STEPS_BETWEEN_ITERATIONS:
                 self._write_program()
             else:
@@ -188,8 +213,9 @@ class OptimizationLoop:
         """Evaluate within the budget, and keep the best where an exception ends it."""
         least = least or int(self.start is None)
         limiter = self.budget.limiter(last=last, least=least)
+        before = len(self.evaluator.seeds)
         try:
-            return self.evaluator.evaluate(
+            trials = self.evaluator.evaluate(
                 candidates, graph=graph, on_progress=self._progress, limiter=limiter
             )
         except BaseException as error:  # Ctrl-C too: this batch may have a better one than what is on disk
@@ -198,6 +224,11 @@ class OptimizationLoop:
             with suppress(TraceRobotError):
                 self._keep_rescued(self.evaluator.rescue())
             raise
+        for trial in trials if self.pictures is not None else ():
+            self.pictures.remember(trial.candidate.id, trial.episodes)  # type: ignore[union-attr]
+        if (now := len(self.evaluator.seeds)) > before:
+            self.on_event(Noted(f"all {before} training conditions are solved: from here on there are {now}"))
+        return trials
 
     def _keep_rescued(self, trials: Sequence[Evaluation]) -> None:
         """Put the best of an unfinished batch on disk, where it is better."""
@@ -206,7 +237,7 @@ class OptimizationLoop:
                 self.optimizer.consider([trial.outcome for trial in trials])
                 self._keep_program()
             return
-        for trial in sorted(trials, key=_rank):  # the best last, so that it stays
+        for trial in sorted(trials, key=successes):  # the best last, so that it stays
             if self._is_better(trial):
                 count = len(trial.episodes)
                 note = f"best so far, on {count} condition{'s' if count > 1 else ''} alone"
@@ -219,23 +250,15 @@ class OptimizationLoop:
         if programs and isinstance(self.optimizer, GeneratorSearch):
             self.optimizer.consider([trial.outcome for trial in programs])
         elif programs:
-            best = max(programs, key=_rank)
+            best = max(programs, key=successes)
             seeds = tuple(episode.seed for episode in best.episodes)
             self._leftover = replace(best.candidate, seeds=seeds)
         texts = [trial for trial in trials if trial.candidate.program is None]
-        whole = [trial for trial in texts if trial.complete]
-        if whole:
-            self._write(max(whole, key=lambda trial: trial.outcome.score))
+        if whole := [trial for trial in texts if trial.complete]:
+            self._write(max(whole, key=order))
         for trial in texts:
             if not trial.complete and (self.start is None or self._is_better(trial)):
                 self._write(trial)
-
-    def _cut_by(self) -> str:
-        """Return which budget cut a batch."""
-        steps = self.budget.steps
-        if steps is not None and self.evaluator.environment_steps >= steps:
-            return f"{self.run.settings.steps} simulator steps spent"
-        return f"{self.run.settings.seconds:g} seconds spent"
 
     def _finish(self, ended: str) -> Result:
         """Score the best on held-out conditions, outside the budget, and write the result."""
@@ -256,6 +279,8 @@ class OptimizationLoop:
         returns = Returns.of(episode.total_reward for episode in episodes)
         unchanged = self.best is self.start
         notes = [nothing_found(self.start, spec, settings, spent)] if unchanged else []
+        overfits = overfit_at_end(self.best.outcome.details, [episode.success for episode in episodes])
+        ended = "; ".join(filter(None, [ended, overfits]))
         result = Result(
             task=settings.task,
             optimizer=settings.optimizer,
@@ -389,8 +414,3 @@ class OptimizationLoop:
 def _mean_return(trial: Evaluation) -> float | None:
     returns = Returns.of(episode.total_reward for episode in trial.episodes)
     return None if returns is None else returns.mean
-
-
-def _rank(trial: Evaluation) -> tuple[float, float]:
-    """Return what trials on different numbers of conditions are compared by."""
-    return sum(episode.success for episode in trial.episodes), trial.outcome.score

@@ -7,13 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trace_robot.errors import ValueMismatchError
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import Evaluator
 from trace_robot.rollout.task import Task
 from trace_robot.run.loop import OnEvent, OptimizationLoop, ignore
-from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory, create_optimizer
+from trace_robot.run.optimizers import (
+    WITHOUT_MODEL,
+    AnyModel,
+    OptimizerConfig,
+    OptimizerFactory,
+    asked_problem,
+    create_optimizer,
+)
+from trace_robot.run.person import AskPerson
 from trace_robot.run.run import Run
 from trace_robot.settings import Result, Settings
 
@@ -32,6 +41,7 @@ def optimize(
     overwrite: bool = False,
     engine: RolloutEngine | None = None,
     on_event: OnEvent = ignore,
+    ask_person: AskPerson | None = None,
     **settings: Any,
 ) -> Result:
     """Optimize a controller for an environment and score it on held-out conditions.
@@ -51,6 +61,8 @@ def optimize(
         overwrite: replace an older run in ``out``.
         engine: one to use and leave open, instead of the settings ``workers``, ``backend`` and ``address``.
         on_event: called with each ``Started``, ``Progressed``, ``Iterated`` and ``Ended``.
+        ask_person: called after each iteration with a ``Question``; the sentences that it returns are in the next
+            prompts, marked as a person's.
         settings: other fields of ``Settings``, such as ``steps=2000`` or ``held_out=5``. None counts as left out.
 
     Returns:
@@ -67,9 +79,14 @@ def optimize(
     folder = new_folder(env) if out is None else Path(out)
     resolved, task = _resolve(env, config.name, source, settings)
     config.require(resolved, task)
+    if ask_person is not None and config.name in WITHOUT_MODEL:
+        raise ValueMismatchError(
+            f"a person's words are for a model, and the optimizer {config.name} asks none; leave --ask and --ask-file"
+            " out"
+        )
     config.probe()
     with Run.create(folder, resolved, task, config, overwrite=overwrite) as run:
-        return _execute(run, engine, on_event)
+        return _execute(run, engine, on_event, ask_person)
 
 
 def resume(
@@ -83,6 +100,7 @@ def resume(
     on_event: OnEvent = ignore,
     yes: bool = False,
     python: str | None = None,
+    ask_person: AskPerson | None = None,
 ) -> Result:
     """Go on with a run that was interrupted, to the end it would have had.
 
@@ -98,6 +116,7 @@ def resume(
             load or to write, about where to send prompts, nor about trust.
         python: the interpreter of the environment, where the run has one: if it has moved, or if this user did not
             begin the run.
+        ask_person: see ``optimize``; what a person wrote before is in the journal.
 
     Returns:
         The result, as in result.json.
@@ -116,14 +135,16 @@ def resume(
         yes=yes,
         python=python,
     ) as run:
-        return _execute(run, engine, on_event)
+        return _execute(run, engine, on_event, ask_person)
 
 
-def _execute(run: Run, engine: RolloutEngine | None, on_event: OnEvent) -> Result:
+def _execute(
+    run: Run, engine: RolloutEngine | None, on_event: OnEvent, ask_person: AskPerson | None
+) -> Result:
     with run.rollouts(engine) as rollouts:
         optimizer = create_optimizer(run.config, run.settings, run.task, run.model)
         evaluator = Evaluator.of(rollouts, run.task, run.settings, journaled=True)
-        return OptimizationLoop(run, optimizer, evaluator, on_event).execute()
+        return OptimizationLoop(run, optimizer, evaluator, on_event, ask_person).execute()
 
 
 def first_prompt(
@@ -145,11 +166,8 @@ def first_prompt(
     """
     source = policy if isinstance(policy, Policy) else load_policy(policy)
     resolved, task = _resolve(env, "optoprime", source, settings)
-    optimizer = (
-        OptoPrime(task.problem)
-        if token_budget is None
-        else OptoPrime(task.problem, token_budget=token_budget)
-    )
+    problem = asked_problem(resolved, task)
+    optimizer = OptoPrime(problem) if token_budget is None else OptoPrime(problem, token_budget=token_budget)
     with RolloutEngine(
         resolved.workers, backend=resolved.backend, address=resolved.address, trusted=resolved.trusted
     ) as engine:

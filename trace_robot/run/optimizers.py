@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trace_robot.env.world import WorldSet
@@ -14,8 +14,8 @@ from trace_robot.llm.model import ChatModel
 from trace_robot.optimizers.cma_es import CMAES
 from trace_robot.optimizers.opro import OPRO
 from trace_robot.optimizers.optoprime import OptoPrime
-from trace_robot.optimizers.problem import Optimizer
-from trace_robot.optimizers.tuned import Tuned
+from trace_robot.optimizers.problem import Optimizer, Problem
+from trace_robot.optimizers.tuned import TUNING, Tuned
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
 from trace_robot.settings import AGENT, training_seeds
@@ -189,6 +189,10 @@ class OptimizerConfig:
                 f"feedback level {settings.feedback!r} is words for a model, and the optimizer {self.name} reads none;"
                 " leave --feedback out"
             )
+        if self.name in WITHOUT_MODEL and settings.images:
+            raise ValueMismatchError(
+                f"pictures are for a model that sees, and the optimizer {self.name} asks none; leave --images out"
+            )
         if self.factory is None:
             create_optimizer(self, settings, task, None)
 
@@ -296,14 +300,27 @@ def _built_in_search(settings: Settings, task: Task) -> Optimizer:
 
 def _cma(settings: Settings, task: Task) -> Optimizer:
     # The package's default grows with the number of constants, and every candidate costs all training conditions.
-    return CMAES(task.problem, literals=True, population=6, seed=settings.seed)
+    return CMAES(task.problem, literals=settings.rules == 1, population=6, seed=settings.seed)
 
 
 def _optoprime(
     settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]
 ) -> Optimizer:
-    proposer = OptoPrime(task.problem, model, check_code=_refusals, **options)
-    return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
+    proposer = OptoPrime(asked_problem(settings, task), model, check_code=_refusals, **options)
+    return Tuned(proposer, literals=settings.rules == 1, seed=settings.seed) if settings.tune else proposer
+
+
+def asked_problem(settings: Settings, task: Task) -> Problem:
+    """Return the problem as OptoPrime shows it, with what it must know of the tuner.
+
+    Args:
+        settings: of the run.
+        task: what it optimizes.
+    """
+    problem = task.problem
+    if not settings.tune or settings.rules == 1:
+        return problem
+    return replace(problem, context=f"{problem.context}\n{TUNING}")
 
 
 def _opro(settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]) -> Optimizer:

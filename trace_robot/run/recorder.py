@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import RenderError
+from trace_robot.render.key_frames import OWN_URL, draw
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.feedback import representative
+from trace_robot.run.person import Question
+from trace_robot.store.codec import decode_json, encode_json
 from trace_robot.store.folder import RunFolder, difference
+from trace_robot.store.journal import Journal, hash_of
+from trace_robot.store.records import decoding
 
 if TYPE_CHECKING:
-    from trace_robot.optimizers.optoprime import Attempt
+    from trace_robot.llm.openai_model import OpenAIModel
+    from trace_robot.optimizers.problem import Attempt
     from trace_robot.rollout.episode import Episode
     from trace_robot.rollout.evaluation import Evaluation
     from trace_robot.rollout.task import Task
     from trace_robot.settings import Result
+    from trace_robot.spec import TaskSpec
     from trace_robot.store.writer import Cost, RunWriter
 
 log = logging.getLogger("trace_robot.run")
+LONGEST_URL = 1_000_000  # characters; a picture of key frames has at most 450,000
+MOST_EPISODES = 8  # that are kept to be drawn: BestFirst works on one of the three best trials
 
 
 class RunRecorder:
@@ -120,6 +129,20 @@ class RunRecorder:
         self.folder.write_json("result.json", asdict(result))
         self.writer.finish(result, held_out, attempts, spent)
 
+    def question(self, number: int, success: float, taken: int) -> Question:
+        """Return what a person is asked about an iteration, once its video is done.
+
+        Args:
+            number: of the iteration.
+            success: of its controller.
+            taken: sentences of a person so far.
+        """
+        if self._renderer is not None:
+            self._note(self._renderer.finish())
+        folder = self.folder.path / "iterations" / self.folder.iteration(number).name
+        video = folder / "episode.mp4"
+        return Question(number, success, folder, video if video.is_file() else None, taken)
+
     def close(self) -> None:
         """End the rendering process, without the videos that are not done."""
         if self._renderer is not None:
@@ -166,6 +189,70 @@ class RunRecorder:
             if isinstance(result, RenderFailure):
                 self._notes.append(f"no video {result.path.relative_to(self.folder.path)}: {result.reason}")
                 log.warning("%s", self._notes[-1])
+
+
+class JournaledPictures:
+    """Key frames of a trial's most telling episode, from the journal or drawn now.
+
+    Args:
+        journal: of the run.
+        spec: of the environment.
+        endpoint: draws none where it has refused pictures; None where another kind of model answers.
+        note: takes what a user should know.
+    """
+
+    def __init__(
+        self, journal: Journal, spec: TaskSpec, endpoint: OpenAIModel | None, note: Callable[[str], None]
+    ) -> None:
+        self.journal, self.spec, self.endpoint, self.note = journal, spec, endpoint, note
+        self._episodes: dict[int, tuple[int, Episode]] = {}
+        self._drawn: dict[int, list[tuple[str, str]]] = {}
+
+    def remember(self, candidate: int, episodes: Sequence[Episode]) -> None:
+        """Keep the episode to show of a candidate.
+
+        Args:
+            candidate: its id.
+            episodes: all of its; of those with states the representative.
+        """
+        with_states = [index for index, episode in enumerate(episodes) if episode.states is not None]
+        if with_states:
+            shown = with_states[representative([episodes[index] for index in with_states])]
+            self._episodes[candidate] = shown + 1, episodes[shown]
+        while len(self._episodes) > MOST_EPISODES:  # their states are megabytes
+            del self._episodes[next(iter(self._episodes))]
+
+    def __call__(self, candidate: int) -> list[tuple[str, str]]:
+        """Return a candidate's pictures, a caption and a data URL each."""
+        if self.endpoint is not None and any(a.kind == "images" for a in self.endpoint.adjustments):
+            return []
+        if candidate not in self._drawn:
+            request = hash_of(["pictures", candidate])
+            entry = self.journal.take_next("replies", request)
+            if entry is None:
+                self._drawn[candidate] = self._draw(candidate)
+                self.journal.put("replies", request, encode_json({"pictures": self._drawn[candidate]}))
+            else:
+                with decoding("the run's journal"):
+                    rows = decode_json(entry.data)["pictures"]
+                    # A stranger's journal must not name an address that the endpoint would then fetch.
+                    self._drawn[candidate] = [
+                        (str(caption), str(url))
+                        for caption, url in rows
+                        if str(url).startswith(OWN_URL) and len(str(url)) <= LONGEST_URL
+                    ]
+        return self._drawn[candidate]
+
+    def _draw(self, candidate: int) -> list[tuple[str, str]]:
+        if candidate not in self._episodes:
+            return []
+        number, episode = self._episodes[candidate]
+        try:
+            with RenderProcess() as process:
+                return draw(episode, self.spec, number, process)
+        except RenderError as error:  # as a video: it must not end a run
+            self.note(f"no pictures for the model: {error}")
+            return []
 
 
 def _log_line(trial: Evaluation) -> dict[str, Any]:

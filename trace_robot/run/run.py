@@ -15,13 +15,14 @@ from trace_robot.errors import RunError, TraceRobotError
 from trace_robot.fault import Limits
 from trace_robot.llm.model import ChatModel
 from trace_robot.llm.recording import ReplayModel
+from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.task import Task
 from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
 from trace_robot.run.optimizers import WITH_MODEL, WITHOUT_MODEL, AnyModel, OptimizerConfig, OptimizerFactory
-from trace_robot.run.recorder import RunRecorder
-from trace_robot.settings import LEVELS, UnboundedSeed
+from trace_robot.run.recorder import JournaledPictures, RunRecorder
+from trace_robot.settings import LEVELS, RULES, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.records import decoding
@@ -30,6 +31,7 @@ from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
 from trace_robot.workspace import require_named, require_plain_options
 
 if TYPE_CHECKING:
+    from trace_robot.optimizers.problem import Optimizer
     from trace_robot.rollout.evaluation import JobRunner
     from trace_robot.settings import Settings
     from trace_robot.store.history import History, RunInfo, Status
@@ -151,6 +153,19 @@ class Run:
             seconds=self.settings.seconds if self.settings.cut else None,
         )
 
+    def pictures(self, optimizer: Optimizer) -> JournaledPictures | None:
+        """Let an optimizer show its model key frames, and return their source.
+
+        None where the settings ask for none.
+        """
+        asking = getattr(optimizer, "inner", optimizer)
+        if not self.settings.images or not isinstance(asking, OptoPrime):
+            return None
+        endpoint = None if self.config.model is None else self.config.model.endpoint
+        source = JournaledPictures(self.journal, self.task.spec, endpoint, asking.notes.append)
+        asking.pictures = source
+        return source
+
     @contextmanager
     def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
         """Start workers and clock for the block inside.
@@ -221,6 +236,8 @@ WORDS = {
     "feedback": LEVELS,
     "optimizer": (*WITH_MODEL, *WITHOUT_MODEL),
     "tune": (True, False),
+    "images": (True, False),
+    "rules": tuple(range(1, RULES + 1)),
     "video": (True, False),
 }
 
@@ -296,7 +313,7 @@ def strangers_header(header: RunHeader) -> RunHeader:
             raise RunError(
                 f"the run's setting {name} must be one of {known}, got {getattr(settings, name)!r:.80}"
             )
-    for name in ("iterations", "episodes", "confirm", "seed", "held_out", "seconds", "steps"):
+    for name in ("iterations", "episodes", "confirm", "seed", "held_out", "seconds", "steps", "grow"):
         value = getattr(settings, name)
         kinds = (int, float) if name == "seconds" else (int,)
         if value is not None and (type(value) not in kinds or not 0 <= value <= LARGEST_SETTING):

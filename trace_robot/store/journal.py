@@ -157,10 +157,23 @@ class Journal:
         Args:
             request: the hash of the batch that is asked for.
         """
+        return self.take_next("time over", request)
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count some time, such as what a person took to answer."""
+        self._since += seconds
+
+    def take_next(self, kind: Kind, request: str) -> JournalEntry | None:
+        """Return the next entry to replay if it is this one, None if it is another.
+
+        Args:
+            kind: of the entry.
+            request: the hash of what it answers.
+        """
         if not self.replaying:
             return None
         entry = self._peek()
-        if entry.kind != "time over" or entry.request != request:
+        if entry.kind != kind or entry.request != request:
             return None
         self._advance(entry)
         return entry

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.errors import RunError
-from trace_robot.optimizers.optoprime import Attempt
+from trace_robot.optimizers.problem import Attempt
 from trace_robot.rollout.episode import Episode
 from trace_robot.rollout.evaluation import Evaluation
 from trace_robot.settings import Settings, versions

@@ -35,7 +35,7 @@ from trace_robot.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from trace_robot.optimizers.optoprime import Attempt
+    from trace_robot.optimizers.problem import Attempt
     from trace_robot.rollout.episode import Episode
     from trace_robot.rollout.evaluation import Evaluation
 

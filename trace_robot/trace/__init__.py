@@ -16,7 +16,7 @@ from trace_robot.trace import operators, propagators
 from trace_robot.trace.backward import Subgraph, Summary, backward, merge
 from trace_robot.trace.bundle import Bundle, bundle
 from trace_robot.trace.compat import GRAPH
-from trace_robot.trace.constraints import Bounds, Choices, Constraint, convert
+from trace_robot.trace.constraints import Bounds, Choices, Constraint, convert, fixed
 from trace_robot.trace.errors import BackwardError, ExecutionError, RecordError, TraceMissingInputsError
 from trace_robot.trace.module import (
     Map,
@@ -59,6 +59,7 @@ __all__ = [
     "backward",
     "bundle",
     "convert",
+    "fixed",
     "from_records",
     "is_tracing",
     "merge",

@@ -17,7 +17,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from trace_robot.trace.builtins import equal
 from trace_robot.trace.node_types import Node, ParameterNode
 from trace_robot.trace.shortening import shorten
 
+T = TypeVar("T")
 _NO_VALUE = object()  # None may be a value
 # What the parsers of Python and JSON raise on text: syntax; null bytes, half a surrogate pair or 4,300 digits (all
 # ValueError); nesting beyond a stack (two of them); a list as key or in a set (TypeError); a number beyond floats.
@@ -33,6 +34,14 @@ _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, TypeError, 
 _ARRAY_TEXT = re.compile(r"^(?:np\.|numpy\.)?array\((.*?)(?:,\s*dtype=[\w.'\"]+)?\)$", re.DOTALL)
 
 _GAP = re.compile(r"(?<=[\d.\]])\s+(?=[-+\d.\[])")  # between two numbers or two rows
+
+
+def fixed(value: T) -> T:
+    """Return the value as it is: in source it marks a fact that no tuner changes.
+
+    ``UPPER_ARM = fixed(0.31)`` stays 0.31, where ``GAIN = 4.0`` may be tuned.
+    """
+    return value
 
 
 @runtime_checkable

@@ -18,7 +18,13 @@ from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
 from trace_robot.optimizers.prompt import FIRST_DOCSTRING, FORMAT, INSTRUCTION, PARTS
 from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_graph
 from trace_robot.optimizers.prompt.reply import describe
-from trace_robot.optimizers.prompt.trial_text import feedback, fit_history, history_entries, rejected
+from trace_robot.optimizers.prompt.trial_text import (
+    feedback,
+    fit_history,
+    history_entries,
+    rejected,
+    remarks,
+)
 from trace_robot.optimizers.prompt.values import fence, one_line
 from trace_robot.optimizers.strategies import Trial
 
@@ -84,12 +90,16 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     head = system(system_prompt(instance.mask))
     sections = _whole_sections(instance)
     cuttable = _cuttable_sections(instance)
+    noted = remarks(instance.parent, instance.history)
     history = history_entries(instance.problem, instance.parent, instance.history)
     whole = [head, _assemble(instance, sections)]
-    room = budget - message_tokens(whole) - MARGIN
+    room = budget - message_tokens(whole) - MARGIN - token_bound(noted)
     for name, (text, part, least) in cuttable.items():
         sections[name] = shorten(text, max(room // part, least))
         room -= token_bound(sections[name]) + HEADING_TOKENS if sections[name] else 0
+    sections["#Feedback"] = "\n".join(
+        filter(None, [sections["#Feedback"], noted])
+    )  # remarks are always whole
     # The graph grows into any room, so the history keeps up to a third of it and takes what the graph leaves.
     kept_for_history = min(token_bound(fit_history(history, room)), room // 3)
     graph = _graph(instance, room - kept_for_history)

@@ -39,6 +39,47 @@ def scored(trial: Trial) -> str:
     return text + (", success" if outcome.success == 1 else "")
 
 
+MOST_REMARKS, REMARK_CHARACTERS = 4, 500  # of a trial: the latest of them; of one
+
+
+def remarks(parent: Trial | None, trials: Sequence[Trial]) -> str:
+    """Return the remarks on the trial that is worked on and on the newest.
+
+    Args:
+        parent: the trial that is worked on.
+        trials: others.
+
+    Returns:
+        A line each, "" without any.
+    """
+    newest = max(trials, key=lambda trial: trial.candidate.id, default=None)
+    return "\n".join(
+        f"- Trial {trial.candidate.id}: {program_text(text, REMARK_CHARACTERS)}"
+        for trial in (parent, newest)
+        if trial is not None
+        for text in trial.remarks[-MOST_REMARKS:]
+    )
+
+
+def tie_text(trial: Trial, best: Trial) -> str:
+    """Return why a trial was taken although it scores no more than the best before it.
+
+    Args:
+        trial: of equal rank.
+        best: the other.
+    """
+    cured, broken = trial.outcome.cured(best.outcome), best.outcome.cured(trial.outcome)
+    before = f"trial {best.candidate.id}"
+    lost = f" (and failed {_episodes(broken)}, which {before} solved)" if broken else ""
+    won = f"it solved {_episodes(cured)}, which {before} failed"
+    won = f"it solved {_episodes(cured)}, which {before} failed"
+    return f"equal in score to {before} and taken in its place: {won}{lost}"
+
+
+def _episodes(numbers: Sequence[int]) -> str:
+    return f"episode{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
 def rejected(problems: Sequence[str]) -> str:
     """Return #Rejected: a line for each reply that could not be used."""
     return "\n".join(f"- {one_line(text, 400)}" for text in problems)

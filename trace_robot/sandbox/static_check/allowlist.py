@@ -30,7 +30,7 @@ MODULES: Final = words(
 _TRACE_NAMES: Final = words(
     """
     Bounds Bundle Choices ExceptionNode ExecutionError Map MessageNode Module Node ParameterNode Seq apply_op bundle
-    is_tracing model node stop_tracing to_data trace
+    fixed is_tracing model node stop_tracing to_data trace
     """
 )
 # The only names that may be taken from these modules.
