@@ -138,6 +138,8 @@ class Defaults:
 LEVELS = ("outcome", "terms", "hindsight", "expert")  # of feedback, see ``trace_robot.rollout.feedback``
 EXPERT = "expert"
 SEARCH_SECONDS = 240.0
+PROMPT = 2  # the latest form of prompts, see ``Settings.prompt``
+ASKING_NONE = ("search", "cma")
 
 # The search compares programs by racing, so that most of its ten conditions cost nothing; programs that were chosen on
 # fewer conditions solve fewer held-out ones. An optimizer that is not listed has the plain Defaults().
@@ -175,6 +177,8 @@ class Settings:
         limits: time and memory of one controller.
         cut: a budget ends a batch of episodes where it is spent, as in every new run; False in stored runs of 0.1.0,
             which go on to the end of the batch.
+        prompt: how a model is asked: 2 for what tells most (docs/optoprime.md), 1 as 0.1.0 did, which the stored runs
+            and the recordings of that version need.
     """
 
     task: str
@@ -199,6 +203,7 @@ class Settings:
     trusted: bool = False
     limits: Limits = field(default_factory=Limits)
     cut: bool = False
+    prompt: int = 1
 
     @classmethod
     def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
@@ -223,6 +228,9 @@ class Settings:
         values.setdefault("iterations", defaults.iterations)
         values.setdefault("usual_control", defaults.control)
         values.setdefault("cut", True)
+        values.setdefault("prompt", 1 if optimizer in ASKING_NONE else PROMPT)
+        if values["prompt"] not in (1, PROMPT):
+            raise UsageError(f"prompt must be 1 or {PROMPT}, got {values['prompt']!r}; leave it out for {PROMPT}")
         if "steps" not in values:  # a budget of steps is to end at the same candidate on every machine
             values.setdefault("seconds", defaults.seconds)
         return cls(task=task, optimizer=optimizer, **values)
@@ -230,7 +238,8 @@ class Settings:
     def to_data(self) -> dict[str, Any]:
         """Return plain data, for a stored run of 0.1.0 the same as it has."""
         data = asdict(self)
-        return data if self.cut else {name: value for name, value in data.items() if name != "cut"}
+        plain = {"cut": False, "prompt": 1}  # left out, so that a run that has nothing else is written as ever
+        return {name: value for name, value in data.items() if name not in plain or value != plain[name]}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Settings:

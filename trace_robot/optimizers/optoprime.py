@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
@@ -16,12 +16,21 @@ from trace_robot.errors import (
     ReplayMismatchError,
     UnknownModelError,
 )
-from trace_robot.llm.metering import message_tokens, shorten, token_bound
+from trace_robot.llm.metering import message_tokens, token_bound
 from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
-from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs, take_waiting
+from trace_robot.optimizers.prompt.worth import quoted_reply
+from trace_robot.optimizers.strategies import (
+    BestFirst,
+    Strategy,
+    Trial,
+    best_of,
+    forget_graphs,
+    newest_after,
+    take_waiting,
+)
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
 if TYPE_CHECKING:
@@ -88,6 +97,7 @@ class OptoPrime(TorchStyleOptimizer):
         attempts: requests in a row that may fail, or bring nothing usable, before ``done`` states that.
         context: what is known of the problem, where ``parameters`` are nodes.
         objective: what the score measures, where ``parameters`` are nodes.
+        by_worth: make prompts of whole lines by their worth, with the newest trial; else as 0.1, as recordings hold.
 
     Attributes:
         trials: the candidates with their outcomes, in the order of evaluation.
@@ -116,6 +126,7 @@ class OptoPrime(TorchStyleOptimizer):
         attempts: int = 3,
         context: str = "",
         objective: str = "",
+        by_worth: bool = False,
     ) -> None:
         self.problem, self.nodes = as_problem(parameters, {"context": context, "objective": objective})
         self.model = model
@@ -124,6 +135,7 @@ class OptoPrime(TorchStyleOptimizer):
         self.token_budget = token_budget
         self.check_code = check_code
         self.mask = checked_mask(mask)
+        self.by_worth = by_worth
         self.strategy: Strategy = strategy or BestFirst()
         if self.nodes and proposals != 1:
             raise OrderError(
@@ -237,11 +249,13 @@ class OptoPrime(TorchStyleOptimizer):
         return build(instance, budget)
 
     def _instance(self) -> ProblemInstance:
-        if not self.trials:
-            return ProblemInstance(self.problem, None, mask=self.mask)
-        parent = self.strategy.parent(self.trials)
-        history = self.strategy.shown(self.trials, parent, self.memory_size)
-        return ProblemInstance(self.problem, parent, history, self._rejected[-2:], self.mask)
+        parent = self.strategy.parent(self.trials) if self.trials else None
+        history = self.strategy.shown(self.trials, parent, self.memory_size) if parent else []
+        instance = ProblemInstance(self.problem, parent, history, self._rejected[-2:] if parent else (), self.mask)
+        if not self.by_worth:
+            return instance
+        most, newest = self._most_tokens(instance.values), newest_after(self.trials, parent)
+        return replace(instance, by_worth=True, newest=newest, others=self.trials, most_value_tokens=most)
 
     # --- asking the model
 
@@ -283,7 +297,7 @@ class OptoPrime(TorchStyleOptimizer):
         def compose() -> list[Message]:
             # The reply is quoted only as far as the parts of the prompt that are always whole leave room.
             free = self.token_budget - message_tokens([*self.messages(0), complaint])
-            quoted = assistant(shorten(answer.text, min(free - 30, self.token_budget // 4)) or "(empty)")
+            quoted = assistant(quoted_reply(answer.text, free - 30, self.token_budget, self.by_worth))
             room = self.token_budget - message_tokens([quoted, complaint])
             return [*self.messages(room), quoted, complaint]
 
@@ -305,11 +319,7 @@ class OptoPrime(TorchStyleOptimizer):
             return suggestion, None
         changed, faults = fit(self.problem, suggestion.values, self.check_code)
         size = _tokens_of(changed)
-        # Variables are shown whole: larger ones would leave the next prompt no room for anything else. Those as large
-        # as the parent's, each with a line end more, are taken: an endpoint's small context may have made the budget
-        # less than twice theirs.
-        old = parent.candidate.values
-        most = max(self.token_budget // 2, _tokens_of(old) + len(old))
+        most = self._most_tokens(parent.candidate.values)
         if not faults and size > most:
             faults = [f"the values take about {size} tokens, at most {most} are taken"]
         if faults:
@@ -319,6 +329,12 @@ class OptoPrime(TorchStyleOptimizer):
         if same is not None:
             raise UnusableReplyError([f"these are the values of trial {same}; change something"])
         return suggestion, values
+
+    def _most_tokens(self, old: Mapping[str, Any]) -> int:
+        # Variables are shown whole: larger ones would leave the next prompt no room for anything else. Those as large
+        # as the parent's, each with a line end more, are taken: an endpoint's small context may have made the budget
+        # less than twice theirs.
+        return max(self.token_budget // 2, _tokens_of(old) + len(old))
 
     def _seen(self, values: Mapping[str, Any]) -> int | None:
         """Return the id of a candidate with these values, None without one."""

@@ -20,9 +20,14 @@ from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_grap
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.optimizers.prompt.trial_text import feedback, fit_history, history_entries, rejected
 from trace_robot.optimizers.prompt.values import fence, one_line
+from trace_robot.optimizers.prompt.worth import NEW_PARTS, build_by_worth
 from trace_robot.optimizers.strategies import Trial
 
 MARGIN = 20  # tokens that stay free
+VALUES = (
+    "all values of a reply: at most {most} tokens together, of four letters, one digit or one sign each; longer ones are"
+    " refused unrun"
+)
 
 
 def checked_mask(mask: Collection[str]) -> tuple[str, ...]:
@@ -32,7 +37,7 @@ def checked_mask(mask: Collection[str]) -> tuple[str, ...]:
         UnknownNameError: a name is not in PARTS.
     """
     for name in mask:
-        if name not in PARTS:
+        if name not in PARTS and name not in NEW_PARTS:
             raise UnknownNameError(f"no part {name!r} in the prompt; known: {', '.join(PARTS)}")
     return tuple(mask)
 
@@ -47,6 +52,10 @@ class ProblemInstance:
         history: other trials, the most useful first.
         rejected: the problems of recent replies, each as one text.
         mask: names of PARTS to leave out.
+        by_worth: whether the prompt is made of whole lines by their worth (``worth``), else as in 0.1.
+        newest: by worth, the newest trial where it is not ``parent``: the evidence of what the last answer did.
+        others: by worth, all trials, among which those that the others were made from are looked up.
+        most_value_tokens: by worth, what the values may take in a reply; 0 to say nothing about it.
     """
 
     problem: Problem
@@ -54,6 +63,10 @@ class ProblemInstance:
     history: Sequence[Trial] = ()
     rejected: Sequence[str] = ()
     mask: Collection[str] = ()
+    by_worth: bool = False
+    newest: Trial | None = None
+    others: Sequence[Trial] = ()
+    most_value_tokens: int = 0
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -80,6 +93,8 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     Returns:
         The system message and the user's message.
     """
+    if instance.by_worth:
+        return build_by_worth(instance, budget, _whole_sections(instance))
     # Everything that does not depend on the room left is made first; below, only tokens are counted.
     head = system(system_prompt(instance.mask))
     sections = _whole_sections(instance)
@@ -104,8 +119,14 @@ def _whole_sections(instance: ProblemInstance) -> dict[str, str]:
     return {
         "#Instruction": INSTRUCTION + (f"\nThe score: {problem.objective}" if problem.objective else ""),
         "#Variables": "\n".join(variable(spec, values[spec.name]) for spec in problem.parameters),
-        "#Constraints": constraints(problem, values),
+        "#Constraints": "\n".join(filter(None, [constraints(problem, values), _most(instance)])),
     }
+
+
+def _most(instance: ProblemInstance) -> str:
+    """Return the line on how long the values of a reply may be, which was found by a refusal before."""
+    most = instance.most_value_tokens
+    return VALUES.format(most=most) if most else ""
 
 
 def _cuttable_sections(instance: ProblemInstance) -> dict[str, tuple[str, int, int]]:

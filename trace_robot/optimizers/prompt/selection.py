@@ -141,28 +141,28 @@ def _dimension(series: Series) -> int:
 
 def _ranking(table: StepTable, rows: Sequence[Series]) -> list[int]:
     """Return the steps with an event by its weight, then others evenly spread."""
-    weights = _weights(table, rows)
-    ranking = sorted(weights, key=lambda step: (-weights[step], step))
-    ranking += [step for step in _evenly_spread(table.steps) if step not in weights]
-    return ranking[: max(FEW_ROWS, min(MOST_ROWS, len(weights) + FEW_ROWS // 2))]
+    weighed = weights(table, rows)
+    ranking = sorted(weighed, key=lambda step: (-weighed[step], step))
+    ranking += [step for step in evenly_spread(table.steps) if step not in weighed]
+    return ranking[: max(FEW_ROWS, min(MOST_ROWS, len(weighed) + FEW_ROWS // 2))]
 
 
-def _weights(table: StepTable, rows: Sequence[Series]) -> dict[int, float]:
+def weights(table: StepTable, rows: Sequence[Series]) -> dict[int, float]:
     """Return the weight of each step at which something happens.
 
     A failure comes first, then the first and the last step, a value that is not finite and the step before a failure.
     Changes of what is called and the events of the series follow. The weights do nothing but rank.
     """
     steps = set(table.steps)
-    weights: dict[int, float] = {table.steps[0]: 100.0, table.steps[-1]: 99.0}
-    events = [event for step in table.failures for event in ((step, 101.0), (step - 1, 95.0))]
-    for step, weight in itertools.chain(events, _pattern_changes(table), *map(_events, rows)):
+    weighed: dict[int, float] = {table.steps[0]: 100.0, table.steps[-1]: 99.0}
+    failures = [event for step in table.failures for event in ((step, 101.0), (step - 1, 95.0))]
+    for step, weight in itertools.chain(failures, _pattern_changes(table), *map(events, rows)):
         if step in steps:
-            weights[step] = max(weights.get(step, 0.0), weight)
-    return weights
+            weighed[step] = max(weighed.get(step, 0.0), weight)
+    return weighed
 
 
-def _evenly_spread(steps: Sequence[int]) -> Iterator[int]:
+def evenly_spread(steps: Sequence[int]) -> Iterator[int]:
     """Yield all steps, any first few of them evenly spread: halves, quarters, eighths.
 
     A low-discrepancy order, much as the van der Corput sequence.
@@ -273,7 +273,7 @@ def _changes(steps: Sequence[int], values: Sequence[Leaf], top: float) -> Iterat
         yield before[1], weight - 1.0
 
 
-def _events(series: Series) -> Iterator[tuple[int, float]]:
+def events(series: Series) -> Iterator[tuple[int, float]]:
     """Yield the steps at which a series does something, with their weights."""
     if _is_discrete(series):
         yield from _changes(list(series.values), list(series.values.values()), 60.0)
