@@ -230,7 +230,9 @@ class Settings:
         values.setdefault("cut", True)
         values.setdefault("prompt", 1 if optimizer in ASKING_NONE else PROMPT)
         if values["prompt"] not in (1, PROMPT):
-            raise UsageError(f"prompt must be 1 or {PROMPT}, got {values['prompt']!r}; leave it out for {PROMPT}")
+            raise UsageError(
+                f"prompt must be 1 or {PROMPT}, got {values['prompt']!r}; leave it out for {PROMPT}"
+            )
         if "steps" not in values:  # a budget of steps is to end at the same candidate on every machine
             values.setdefault("seconds", defaults.seconds)
         return cls(task=task, optimizer=optimizer, **values)
@@ -238,7 +240,10 @@ class Settings:
     def to_data(self) -> dict[str, Any]:
         """Return plain data, for a stored run of 0.1.0 the same as it has."""
         data = asdict(self)
-        plain = {"cut": False, "prompt": 1}  # left out, so that a run that has nothing else is written as ever
+        plain = {
+            "cut": False,
+            "prompt": 1,
+        }  # left out, so that a run that has nothing else is written as ever
         return {name: value for name, value in data.items() if name not in plain or value != plain[name]}
 
     @classmethod

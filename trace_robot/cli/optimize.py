@@ -70,6 +70,7 @@ RECORDED = (
     "held_out",
     "tune",
     "feedback",
+    "prompt",
 )
 
 
@@ -317,6 +318,7 @@ def execute_replay(options: argparse.Namespace) -> int:
         env = recorded["task"]
         require_named(env)
         settings = {name: recorded[name] for name in RECORDED if name in recorded}
+        settings.setdefault("prompt", 1)  # what recordings of 0.1 hold, byte for byte
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkspaceError(f"recording {str(path)!r} must be JSON with settings, got {error!r}") from error
     settings |= {

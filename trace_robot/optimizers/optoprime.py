@@ -251,7 +251,9 @@ class OptoPrime(TorchStyleOptimizer):
     def _instance(self) -> ProblemInstance:
         parent = self.strategy.parent(self.trials) if self.trials else None
         history = self.strategy.shown(self.trials, parent, self.memory_size) if parent else []
-        instance = ProblemInstance(self.problem, parent, history, self._rejected[-2:] if parent else (), self.mask)
+        instance = ProblemInstance(
+            self.problem, parent, history, self._rejected[-2:] if parent else (), self.mask
+        )
         if not self.by_worth:
             return instance
         most, newest = self._most_tokens(instance.values), newest_after(self.trials, parent)

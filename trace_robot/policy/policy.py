@@ -13,13 +13,13 @@ from __future__ import annotations
 import ast
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
-from trace_robot.fault import MOST_CHARACTERS
+from trace_robot.fault import MOST_CHARACTERS, Limits
 from trace_robot.optimizers.code import LINE_END, functions
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
@@ -45,11 +45,19 @@ DECISION_STEPS = 20  # simulator steps of a decision in pose control, where the 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
-def context_of(spec: TaskSpec) -> str:
-    """Return the task, the observation and the action as text."""
-    parts = [
+def context_of(spec: TaskSpec, rules: Sequence[str] = ()) -> str:
+    """Return the task, the observation and the action as text.
+
+    Args:
+        spec: of the environment.
+        rules: of a decision, of success and of computing, a line each; none for the text of 0.1.
+    """
+    begin = [
         f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
-        + (_pose(spec) if spec.control == "pose" else ""),
+        + (_pose(spec) if spec.control == "pose" else "")
+    ]
+    parts = [
+        *(rules or begin),
         f"Task: {spec.instruction}",
         *(
             [f"An episode succeeds{_ends(spec)} when: {spec.success}{_lasting(spec)}."]
@@ -90,6 +98,38 @@ def _pose(spec: TaskSpec) -> str:
     return POSE.format(decision=steps, episode=spec.simulator_steps or spec.horizon)
 
 
+def rules_of(spec: TaskSpec, decision: str = "", limits: Limits | None = None) -> tuple[str, ...]:
+    """Return the rules of a decision, of success and of computing, a line each.
+
+    Args:
+        spec: of the environment.
+        decision: the exact rule of a decision, where it is known.
+        limits: time and memory of a controller.
+    """
+    limits = limits or Limits()
+    pose = (
+        _pose(spec).strip() if spec.control == "pose" else f"An episode has at most {spec.horizon} decisions."
+    )
+    if spec.return_threshold is None and spec.success and spec.options.get("hold") is None:
+        success = "Success is checked after every simulator step, so that passing through it counts."
+    elif spec.return_threshold is not None:
+        success = "Success is decided when the episode is over, by the sum of its rewards."
+    else:
+        success = ""
+    computing = (
+        f"A call may compute for {limits.call_seconds:g} s, all calls of an episode for {limits.episode_seconds:g} s,"
+        f" in {limits.memory_mb} MB. What it prints, up to {limits.printed_chars:,} characters, and what it appends to a"
+        " list in memory is shown in the next prompt."
+    )
+    rules = (
+        "The controller is Python code that is called once a decision.",
+        decision or pose,
+        success,
+        computing,
+    )
+    return tuple(rule for rule in rules if rule)
+
+
 def objective_of(spec: TaskSpec) -> str:
     """Return what a candidate's score measures, as text."""
     return (
@@ -109,12 +149,16 @@ def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[fl
     return lines
 
 
-def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
+def problem_of(
+    policy: Policy, spec: TaskSpec, rules: Sequence[str] = (), facts: Sequence[str] = ()
+) -> Problem:
     """Return the OPTO problem (arXiv:2406.16218) of a policy in an environment.
 
     Args:
         policy: whose trainable places are the parameters.
         spec: the environment, which is the context as text.
+        rules: as of ``context_of``.
+        facts: of the environment's body, a line each.
     """
     parameters = tuple(
         ParameterSpec(
@@ -127,7 +171,13 @@ def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
         )
         for place in policy.places
     )
-    return Problem(parameters, context=context_of(spec), objective=objective_of(spec))
+    lines = HEADING.sub(" ", "\n".join(_marked(" ".join(line.split())) for line in facts)).split("\n")
+    return Problem(
+        parameters,
+        context=context_of(spec, rules),
+        objective=objective_of(spec),
+        facts=tuple(filter(None, lines)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import feedback, representative
+from trace_robot.rollout.feedback import evidence_of, feedback, representative
 from trace_robot.sandbox.protocol import identifier
 from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
@@ -153,6 +153,11 @@ class Evaluator:
             wanted = graph and candidate.program is None and complete
             records = self._graph(text, mine, rest) if wanted else ()
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
+            if self.task.prompt > 1 and candidate.program is None:
+                evidence = evidence_of(
+                    mine, self.task.spec, (*self.seeds, *self.confirm), outcome, text, self.level
+                )
+                outcome = dataclasses.replace(outcome, evidence=evidence)
             evaluations.append(Evaluation(candidate, text, mine, outcome, complete))
         self._unfinished = (), (), {}
         return evaluations

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import describe, require_expert, usual_control
-from trace_robot.policy.policy import problem_of
-from trace_robot.settings import EXPERT, LEVELS, SeedSplit, Settings
+from trace_robot.policy.policy import problem_of, rules_of
+from trace_robot.settings import EXPERT, LEVELS, PROMPT, SeedSplit, Settings
 
 if TYPE_CHECKING:
+    from trace_robot.fault import Limits
     from trace_robot.optimizers.problem import Problem
     from trace_robot.policy import Policy
     from trace_robot.spec import TaskSpec
@@ -28,6 +29,9 @@ class Task:
         spec: its description.
         policy: fixed to the control mode, and to the environment's names and action size.
         source: the policy's text before that, as in its file.
+        prompt: how a model is asked, as of ``Settings.prompt``.
+        rules: of a decision, of success and of computing, a line each; none where ``prompt`` is 1.
+        facts: of the environment's body, a line each, likewise.
     """
 
     env: str
@@ -35,6 +39,9 @@ class Task:
     spec: TaskSpec
     policy: Policy
     source: str
+    prompt: int = 1
+    rules: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -87,7 +94,7 @@ class Task:
         """
         policy.require_trainable()
         SeedSplit.of(settings)
-        return cls.load(
+        task = cls.load(
             settings.task,
             policy,
             control=settings.control,
@@ -95,8 +102,22 @@ class Task:
             options=settings.options,
             feedback=settings.feedback,
         )
+        return task if settings.prompt == 1 else task.with_facts(settings.limits)
+
+    def with_facts(self, limits: Limits | None = None) -> Task:
+        """Return the task with what prompts by worth show of its rules and its body; the environment is made for it.
+
+        limits: time and memory of a controller.
+        """
+        from trace_robot.env.facts import (
+            facts_of,
+        )  # with gymnasium, which a run of a search need not load twice
+
+        found = facts_of(self.env, self.options, self.spec)
+        rules = rules_of(self.spec, found.decision, limits)
+        return replace(self, prompt=PROMPT, rules=rules, facts=found.body)
 
     @property
     def problem(self) -> Problem:
         """The OPTO problem: the policy's parameters and a description of the task."""
-        return problem_of(self.policy, self.spec)
+        return problem_of(self.policy, self.spec, self.rules, self.facts)

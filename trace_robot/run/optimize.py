@@ -145,11 +145,8 @@ def first_prompt(
     """
     source = policy if isinstance(policy, Policy) else load_policy(policy)
     resolved, task = _resolve(env, "optoprime", source, settings)
-    optimizer = (
-        OptoPrime(task.problem)
-        if token_budget is None
-        else OptoPrime(task.problem, token_budget=token_budget)
-    )
+    options = {} if token_budget is None else {"token_budget": token_budget}
+    optimizer = OptoPrime(task.problem, by_worth=task.prompt > 1, **options)
     with RolloutEngine(
         resolved.workers, backend=resolved.backend, address=resolved.address, trusted=resolved.trusted
     ) as engine:

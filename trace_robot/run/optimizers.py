@@ -292,7 +292,8 @@ def _cma(settings: Settings, task: Task) -> Optimizer:
 def _optoprime(
     settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]
 ) -> Optimizer:
-    proposer = OptoPrime(task.problem, model, check_code=_refusals, **options)
+    by_worth = task.prompt > 1
+    proposer = OptoPrime(task.problem, model, check_code=_refusals, by_worth=by_worth, **options)
     return Tuned(proposer, seed=settings.seed) if settings.tune else proposer
 
 

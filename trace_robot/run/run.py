@@ -21,7 +21,7 @@ from trace_robot.rollout.task import Task
 from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
 from trace_robot.run.optimizers import WITH_MODEL, WITHOUT_MODEL, AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.recorder import RunRecorder
-from trace_robot.settings import LEVELS, UnboundedSeed
+from trace_robot.settings import LEVELS, PROMPT, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.records import decoding
@@ -220,6 +220,7 @@ WORDS = {
     "feedback": LEVELS,
     "optimizer": (*WITH_MODEL, *WITHOUT_MODEL),
     "tune": (True, False),
+    "prompt": (1, PROMPT),
     "video": (True, False),
 }
 

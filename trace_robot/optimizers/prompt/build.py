@@ -25,8 +25,8 @@ from trace_robot.optimizers.strategies import Trial
 
 MARGIN = 20  # tokens that stay free
 VALUES = (
-    "all values of a reply: at most {most} tokens together, of four letters, one digit or one sign each; longer ones are"
-    " refused unrun"
+    "all values of a reply: at most {most} tokens together, of four letters, one digit or one sign each; longer ones"
+    " are refused unrun"
 )
 
 

@@ -189,7 +189,9 @@ def plateau_text(name: str, runs: Sequence[Run], longest: int = CELL) -> str:
     if len(runs) > MOST_RUNS:
         values = list(dict.fromkeys(leaf_text(value, 0.0, longest) for _, _, value in runs))
         return f"{name}: {', '.join(values[:MOST_VALUES])}; changes {len(runs) - 1} times"
-    stretches = (f"{leaf_text(value, 0.0, longest)} in {step_span(first, last)}" for first, last, value in runs)
+    stretches = (
+        f"{leaf_text(value, 0.0, longest)} in {step_span(first, last)}" for first, last, value in runs
+    )
     return f"{name}: " + ", ".join(stretches)
 
 

@@ -16,7 +16,7 @@ from trace_robot.llm.metering import token_bound
 from trace_robot.optimizers.prompt import graph_text, selection
 from trace_robot.optimizers.prompt.selection import Selection, select
 from trace_robot.optimizers.prompt.table import Entry, Record, Series, StepTable
-from trace_robot.optimizers.prompt.values import Leaf, at_scale, number, program_text, step_span
+from trace_robot.optimizers.prompt.values import Leaf, at_scale, number, program_text
 
 ROW_TOKENS = 90  # of a row at most; columns in which the least happens give way
 FIRST_SCALE = 1.0  # at_scale writes a thousandth of it: 0.001 m, 0.001 rad
@@ -25,7 +25,10 @@ SETTLED = 3  # steps that it must lie still before a movement counts as a new on
 MOST_MOVES = 6  # of a series, the largest
 LONGEST = 1000  # characters of a value; the recorder keeps fewer
 # What a list or text in the memory has more than before is recorded with the place where it begins.
-APPENDED = re.compile(r"memory\.(?P<key>\w+)\[(?P<first>\d+)(?P<more>:\])?(?(more)(?:\[(?P<place>\d+)\])?|\])$")
+APPENDED = re.compile(
+    r"memory\.(?P<key>\w+)\[(?P<first>\d+)(?P<more>:\])?(?(more)(?:\[(?P<place>\d+)\])?|\])(?P<rest>\..*)?$"
+)
+NUMBERS = re.compile(r"[-+.\d\s]+$")
 WEIGHTS = {"nearest": 97.0, "move": 80.0, "stop": 78.0, "log": 60.0, "beside": 56.0}
 
 
@@ -87,17 +90,22 @@ class EpisodeTrace:
         rows, header, title = _rows(table, chosen, [step for step, _ in log])
         scales = {name: min(scale, FIRST_SCALE) for name, scale in chosen.scales.items()}
         inputs = [graph_text.constant_text(one, table, scales) for one in chosen.constant_inputs]
+        plateaus = [
+            (graph_text.plateau_text(name, runs, LONGEST), any(_is_word(value) for _, _, value in runs))
+            for name, runs in chosen.plateaus
+        ]
         return cls(
-            code=graph_text.code_text(table).split("\n"),
+            code=_blocks(graph_text.code_text(table)),
             documentation=[
                 f"{name}: {program_text(text, LONGEST)}"
                 for name, text in table.documentation.items()
                 if name not in variables  # its docstring stands in #Variables
             ],
             inputs=[*_entries(table.entries, variables), *inputs],
-            stages=[*(graph_text.plateau_text(name, runs, LONGEST) for name, runs in chosen.plateaus), *_values(table)],
+            stages=[*(text for text, is_stage in plateaus if is_stage), *_values(table)],
             distances=[
                 *(graph_text.distance_text(series, FIRST_SCALE) for series in chosen.distances),
+                *(text for text, is_stage in plateaus if not is_stage),
                 *(_steady(series, reach, scales) for series, reach in chosen.steady),
             ],
             constants=[graph_text.constant_text(one, table, scales) for one in chosen.constant],
@@ -109,13 +117,26 @@ class EpisodeTrace:
         )
 
 
+def _blocks(code: str) -> list[str]:
+    """Return the calls of each pattern with the comment that says in which steps they are."""
+    return [block for block in re.split(r"\n(?=# )", code) if block.strip()]
+
+
+def _is_word(value: Leaf) -> bool:
+    return isinstance(value, str | bool) or value is None
+
+
 def _entries(entries: Iterable[Entry], variables: Collection[str]) -> list[str]:
     kinds = ("input", "constant")
-    return [f"({e.kind}) {e.name} = {_value(e)}" for e in entries if e.kind in kinds and e.base not in variables]
+    return [
+        f"({e.kind}) {e.name} = {_value(e)}" for e in entries if e.kind in kinds and e.base not in variables
+    ]
 
 
 def _values(table: StepTable) -> list[str]:
-    return [] if table.steps else [f"{e.name} = {_value(e)}" for e in table.entries if e.call and not e.output]
+    return (
+        [] if table.steps else [f"{e.name} = {_value(e)}" for e in table.entries if e.call and not e.output]
+    )
 
 
 def _value(entry: Entry) -> str:
@@ -155,9 +176,13 @@ def _rows(table: StepTable, chosen: Selection, logged: Sequence[int]) -> tuple[l
     columns = _columns(table, chosen, weights)
     scales = {one.name: min(chosen.scales[one.name], FIRST_SCALE) for one in columns}
     cells = {
-        step: " | ".join(_cell(one, step, scales).replace("\n", " ") for one in columns) for step in table.steps
+        step: " | ".join(_cell(one, step, scales).replace("\n", " ") for one in columns)
+        for step in table.steps
     }
-    spread = {step: -place / (2 * len(table.steps)) for place, step in enumerate(selection.evenly_spread(table.steps))}
+    spread = {
+        step: -place / (2 * len(table.steps))
+        for place, step in enumerate(selection.evenly_spread(table.steps))
+    }
     rows, runs = [], list(_equal_runs(table.steps, cells))
     for first, last in runs:
         inside = [step for step in table.steps if first <= step <= last]
@@ -165,7 +190,9 @@ def _rows(table: StepTable, chosen: Selection, logged: Sequence[int]) -> tuple[l
         label = str(first) if first == last else f"{first}-{last}"
         rows.append(TraceRow(first, weight, f"{label} | {cells[first]}"))
     left = [one.name for one in chosen.rows if one not in columns]
-    title = f"{len(table.steps)} steps; rows where most happens" + (", 3-7: the same in each" if len(runs) < len(cells) else "")
+    title = f"{len(table.steps)} steps; rows where most happens" + (
+        ", 3-7: the same in each" if len(runs) < len(cells) else ""
+    )
     title += f"; without {', '.join(left)}" if left else ""
     return rows, " | ".join(["step", *(one.name for one in columns)]), f"{title}:"
 
@@ -207,7 +234,12 @@ def _weights(table: StepTable, chosen: Selection, logged: Sequence[int]) -> dict
         telling.append((nearest, WEIGHTS["nearest"]))
     telling += [(step, WEIGHTS["log"]) for step in logged]
     known = set(table.steps)
-    beside = [(at, WEIGHTS["beside"]) for step, weight in telling if weight > WEIGHTS["log"] for at in (step - 1, step + 1)]
+    beside = [
+        (at, WEIGHTS["beside"])
+        for step, weight in telling
+        if weight > WEIGHTS["log"]
+        for at in (step - 1, step + 1)
+    ]
     for step, weight in (*telling, *beside):
         if step in known:
             weights[step] = max(weights.get(step, 0.0), weight)
@@ -253,24 +285,54 @@ def _float(value: Leaf) -> float:
 def _log_of(series: Sequence[Series]) -> tuple[list[tuple[int, str]], set[str]]:
     """Return what was appended to lists and texts of the memory, by step, and the series that show it.
 
-    A list of numbers that keeps its length is no log.
+    A call gets what the calls before it wrote, so that an entry belongs to the step before the one that shows it first.
+    A list that keeps its length is no log.
     """
-    found: dict[tuple[str, int], tuple[int, str]] = {}
-    names = set()
+    entries: dict[tuple[str, int], list[tuple[int, str, str]]] = {}
+    names: dict[str, set[str]] = {}
+    grown: list[tuple[int, str, str]] = []
     for one in series:
         match = APPENDED.match(one.name)
-        if match is None or not one.values:
-            continue
-        step, value = min(one.values.items())
-        if not (isinstance(value, str) or match["more"]):
-            continue
-        place = int(match["first"]) + int(match["place"] or 0)
-        known = found.get((match["key"], place))
-        if known is None or step < known[0]:
-            found[match["key"], place] = step, graph_text.leaf_text(value, FIRST_SCALE, LONGEST)
-        names.add(one.name)
-    several = len({key for key, _ in found}) > 1
-    entries = [
-        (step, f"{key}: {text}" if several else text) for (key, _), (step, text) in sorted(found.items())
-    ]
-    return sorted(entries, key=lambda entry: entry[0]), names
+        if match is not None and one.values:
+            step, value = min(one.values.items(), key=lambda item: item[0])
+            place = int(match["first"]) + int(match["place"] or 0)
+            inside = (match["rest"] or "").lstrip(".")
+            entries.setdefault((match["key"], place), []).append((step, inside, _whole(value)))
+            names.setdefault(match["key"], set()).add(one.name)
+        elif one.name.startswith("memory.") and (added := list(_growth(one))):
+            grown += [(step, one.name.removeprefix("memory."), text) for step, text in added]
+            names[one.name.removeprefix("memory.")] = {one.name}
+    found = [*grown]
+    logs = {key for key in {key for key, _ in entries} if _is_log(key, entries)}
+    for (key, _), parts in entries.items():
+        if key in logs:
+            texts = [f"{inside} {text}".strip() for _, inside, text in parts]
+            found.append((min(step for step, _, _ in parts), key, ", ".join(texts)))
+    several = len({key for _, key, _ in found}) > 1
+    lines = [(max(0, step - 1), f"{key}: {text}" if several else text) for step, key, text in found]
+    written = {name for key in logs | {key for _, key, _ in grown} for name in names.get(key, ())}
+    return sorted(lines, key=lambda line: line[0]), written
+
+
+def _is_log(key: str, entries: Mapping[tuple[str, int], Sequence[tuple[int, str, str]]]) -> bool:
+    """Return whether a list of the memory grew, or holds texts."""
+    mine = [parts for (other, _), parts in entries.items() if other == key]
+    steps = {min(step for step, _, _ in parts) for parts in mine}
+    return len(steps) > 1 or not any(NUMBERS.match(text) for parts in mine for _, _, text in parts)
+
+
+def _growth(series: Series) -> Iterator[tuple[int, str]]:
+    """Yield what was appended to a list of numbers, with the step that shows it first."""
+    values = list(series.values.items())
+    sizes = [len(value) if isinstance(value, tuple) else -1 for _, value in values]
+    if len(values) < 2 or min(sizes) < 0 or sizes != sorted(sizes) or sizes[0] == sizes[-1]:
+        return
+    before = 0
+    for step, value in values:
+        if isinstance(value, tuple) and len(value) > before:
+            yield step, _whole(value[before:])
+            before = len(value)
+
+
+def _whole(value: Leaf) -> str:
+    return graph_text.leaf_text(value, FIRST_SCALE, LONGEST)

@@ -61,7 +61,8 @@ def history_entries(problem: Problem, parent: Trial | None, trials: Sequence[Tri
     known = {trial.candidate.id: trial for trial in (*trials, *([parent] if parent else []))}
     lines = [history_line(trial, known) for trial in trials]
     return [
-        (line, line + _below(differences(problem, values, trial))) for line, trial in zip(lines, trials, strict=True)
+        (line, line + _below(differences(problem, values, trial)))
+        for line, trial in zip(lines, trials, strict=True)
     ]
 
 
@@ -107,7 +108,8 @@ def history_line(
             word = "better" if trial.rank > parent.rank else "no better"
             line += f" ({word} than {number(parent.outcome.score, 4)})"
         else:
-            line += f" (on the conditions of both {number(pair[0], 4)}, trial {parent.candidate.id} {number(pair[1], 4)})"
+            beside = f"trial {parent.candidate.id} {number(pair[1], 4)}"
+            line += f" (on the conditions of both {number(pair[0], 4)}, {beside})"
     line += f"; {one_line(candidate.note, longest)}" if candidate.note else ""
     if trial.outcome.faults:
         fault = trial.outcome.faults[0]
@@ -198,7 +200,9 @@ def compared(trial: Trial, other: Trial) -> tuple[str, list[int]]:
     cured = [a for a, b in pairs if mine.successes[a] and not theirs.successes[b]]
     broke = [a for a, b in pairs if theirs.successes[b] and not mine.successes[a]]
     still = [(a, b) for a, b in pairs if not mine.successes[a] and not theirs.successes[b]]
-    changes = (f"{mine.conditions[a]} ({_gain(trial.outcome.scores[a], other.outcome.scores[b])})" for a, b in still)
+    changes = (
+        f"{mine.conditions[a]} ({_gain(trial.outcome.scores[a], other.outcome.scores[b])})" for a, b in still
+    )
     texts = [
         f"cured: {_named(mine, cured)}",
         f"broke: {_named(mine, broke)}",

@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING
 
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
-from trace_robot.optimizers.prompt import FORMAT, INSTRUCTION, PARTS
+from trace_robot.optimizers.prompt import FORMAT, PARTS
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
-from trace_robot.optimizers.prompt.trial_text import compared, differences, history_line, scored, shared_scores
+from trace_robot.optimizers.prompt.trial_text import (
+    compared,
+    differences,
+    history_line,
+    scored,
+    shared_places,
+    shared_scores,
+)
 from trace_robot.optimizers.prompt.values import program_text
 
 if TYPE_CHECKING:
@@ -36,16 +43,19 @@ WORTH = (
     "rejected",  # replies that could not be used
     "change",  # what the newest trial changed
     "fact",  # of the machine
-    "code",  # the calls, and what they do
     "more rows",
     "more episodes",
     "more log",
-    "distance",  # how near points came, values that hardly change
+    "distance",  # how near points came, values that hardly change, parts of vectors that hold for a while
+    "code",  # the calls, and what they do
     "older change",  # what older trials changed
     "constant",  # what never changes
 )
 RANK = {name: rank for rank, name in enumerate(WORTH)}
-NEW_PARTS = {"#Facts": "what is known of the machine", "#Newest": "the newest trial, if it was not kept: see #Feedback"}
+NEW_PARTS = {
+    "#Facts": "what is known of the machine",
+    "#Newest": "the newest other trial: what it changed, its episodes beside those of #Feedback, one step by step",
+}
 MEANINGS = {
     "#Inputs": "values that did not change in the episode of #Others",
     "#Others": "one episode of the present values: values by step, to 0.001 or finer",
@@ -67,19 +77,21 @@ LONGEST = 2000  # characters of a line that another program wrote
 
 @dataclass(frozen=True, slots=True)
 class WorthLine:
-    """A line of a prompt.
+    """A line of a prompt, or a few that make sense together only.
 
     Args:
         part: the name of its section.
-        text: without a line end; not empty.
+        text: without a line end at its end and without an empty line.
         worth: one of WORTH.
         head: a line that must stand above the first line of its group, "" for none.
+        order: among lines of the same worth, the smaller the earlier it is taken.
     """
 
     part: str
     text: str
     worth: str
     head: str = ""
+    order: int = 0
 
 
 @dataclass(slots=True)
@@ -89,8 +101,16 @@ class _Lines:
     lines: list[WorthLine] = field(default_factory=list)
 
     def add(self, part: str, worth: str, texts: Sequence[str] | str, head: str = "") -> None:
-        rows = texts.split("\n") if isinstance(texts, str) else [row for text in texts for row in text.split("\n")]
+        rows = (
+            texts.split("\n")
+            if isinstance(texts, str)
+            else [row for text in texts for row in text.split("\n")]
+        )
         self.lines += [WorthLine(part, row, worth, head) for row in rows if row.strip()]
+
+    def block(self, part: str, worth: str, text: str) -> None:
+        lines = [line for line in text.split("\n") if line.strip()]
+        self.lines += [WorthLine(part, "\n".join(lines), worth)] if lines else []
 
 
 def part_names(mask: Collection[str] = ()) -> dict[str, str]:
@@ -135,7 +155,9 @@ def take(lines: Sequence[WorthLine], room: int) -> set[int]:
     taken: set[int] = set()
     parts: set[str] = set()
     heads: set[tuple[str, str]] = set()
-    for place in sorted(range(len(lines)), key=lambda place: (RANK[lines[place].worth], place)):
+    for place in sorted(
+        range(len(lines)), key=lambda place: (RANK[lines[place].worth], lines[place].order, place)
+    ):
         line = lines[place]
         cost = token_bound(line.text) + 1
         if line.part not in parts:
@@ -153,9 +175,13 @@ def take(lines: Sequence[WorthLine], room: int) -> set[int]:
 def _assembled(fixed: Mapping[str, str], lines: Sequence[WorthLine], taken: Collection[int]) -> Message:
     sections = dict(fixed)
     for name in {line.part for line in lines} - set(fixed):
-        if text := _section([(place in taken, line) for place, line in enumerate(lines) if line.part == name]):
+        if text := _section(
+            [(place in taken, line) for place, line in enumerate(lines) if line.part == name]
+        ):
             sections[name] = text
-    return user("\n\n".join([*(f"{name}\n{sections[name]}" for name in ORDER if name in sections), "Your answer:"]))
+    return user(
+        "\n\n".join([*(f"{name}\n{sections[name]}" for name in ORDER if name in sections), "Your answer:"])
+    )
 
 
 def _section(lines: Sequence[tuple[bool, WorthLine]]) -> str:
@@ -165,7 +191,7 @@ def _section(lines: Sequence[tuple[bool, WorthLine]]) -> str:
             texts.append(line.head)
         head = line.head
         texts.append(line.text)
-    missing = sum(not is_taken for is_taken, _ in lines)
+    missing = sum(line.text.count("\n") + 1 for is_taken, line in lines if not is_taken)
     if texts and missing:
         texts.append(f"({missing} more line{'s' * (missing > 1)} left out)")
     return "\n".join(texts)
@@ -201,10 +227,16 @@ def _add_newest(
 ) -> None:
     note = f"; {' '.join(newest.candidate.note.split())}" if newest.candidate.note else ""
     _add_trial(found, "#Newest", newest, parent, note)
-    found.add("#Newest", "change", differences(instance.problem, instance.values, newest), "It has, beside #Variables:")
+    found.add(
+        "#Newest",
+        "change",
+        differences(instance.problem, instance.values, newest),
+        "It has, beside #Variables:",
+    )
     trace = EpisodeTrace.of(newest.graph, variables, instance.mask)
     _add_rows(found, "#Newest", trace, newest)
     found.add("#Newest", "stage", [*trace.stages, *trace.outputs])
+    found.add("#Newest", "distance", trace.distances)
 
 
 def _add_trial(found: _Lines, part: str, trial: Trial, other: Trial | None, note: str = "") -> None:
@@ -218,8 +250,10 @@ def _add_trial(found: _Lines, part: str, trial: Trial, other: Trial | None, note
     if other is not None:
         text, first = compared(trial, other)
         found.add(part, "score", text)
-    found.add(part, "score", evidence.starts)
-    found.add(part, "error", evidence.faults)
+    if part == "#Feedback" or other is None or len(evidence.lines) > len(shared_places(trial, other)):
+        found.add(part, "score", evidence.starts)
+    for fault in evidence.faults:
+        found.block(part, "error", fault)
     failed = [place for place, won in enumerate(evidence.successes) if not won]
     failed.sort(key=lambda place: (place not in first, place != evidence.traced))
     shown = set(failed[:FIRST])
@@ -228,14 +262,17 @@ def _add_trial(found: _Lines, part: str, trial: Trial, other: Trial | None, note
     won = len(evidence.successes) - len(failed)
     if won:
         slowest = evidence.lines[evidence.traced] if not failed and evidence.traced >= 0 else ""
-        found.add(part, "score", f"{won} other episode{'s' * (won > 1)} succeeded." if failed else "All succeeded.")
+        found.add(
+            part, "score", f"{won} other episode{'s' * (won > 1)} succeeded." if failed else "All succeeded."
+        )
         found.add(part, "episode", slowest)
     found.add(part, "episode", evidence.details)
 
 
 def _add_trace(found: _Lines, trial: Trial, variables: Collection[str], mask: Collection[str]) -> None:
     trace = EpisodeTrace.of(trial.graph, variables, mask)
-    found.add("#Code", "code", trace.code)
+    for block in trace.code:
+        found.block("#Code", "code", block)
     found.add("#Documentation", "code", trace.documentation)
     found.add("#Inputs", "constant", trace.inputs)
     found.add("#Others", "stage", trace.stages)
@@ -251,12 +288,13 @@ def _add_rows(found: _Lines, part: str, trace: EpisodeTrace, trial: Trial) -> No
     which = ""
     if evidence is not None and evidence.traced >= 0:
         which = f"Episode {evidence.conditions[evidence.traced]} ({evidence.why}), "
-    ranked = sorted(trace.rows, key=lambda row: (-row.weight, row.step))
-    first = {row.step for row in ranked[:FIRST_ROWS]}
-    kept = {row.step for row in ranked[:MORE_ROWS]}
+    ranked = sorted(trace.rows, key=lambda row: (-row.weight, row.step))[:MORE_ROWS]
+    order = {row.step: place for place, row in enumerate(ranked)}
     title = f"{which}{trace.title}\n{trace.header}"
-    for row in (row for row in trace.rows if row.step in kept):
-        found.add(part, "row" if row.step in first else "more rows", row.text, title)
+    for row in (row for row in trace.rows if row.step in order):
+        place = order[row.step]
+        worth = "row" if place < FIRST_ROWS else "more rows"
+        found.lines.append(WorthLine(part, row.text, worth, title, place))
     log = [f"step {step}: {program_text(text, LONGEST)}" for step, text in trace.log]
     _add_log(found, part, log, "The program wrote into its memory:")
     if evidence is not None and evidence.printed.strip():
