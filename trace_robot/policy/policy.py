@@ -118,8 +118,8 @@ def rules_of(spec: TaskSpec, decision: str = "", limits: Limits | None = None) -
         success = ""
     computing = (
         f"A call may compute for {limits.call_seconds:g} s, all calls of an episode for {limits.episode_seconds:g} s,"
-        f" in {limits.memory_mb} MB. What it prints, up to {limits.printed_chars:,} characters, and what it appends to a"
-        " list in memory is shown in the next prompt."
+        f" in {limits.memory_mb} MB. What it prints, up to {limits.printed_chars:,} characters, and what it appends to"
+        " a list in memory is shown in the next prompt."
     )
     rules = (
         "The controller is Python code that is called once a decision.",

@@ -145,7 +145,7 @@ def first_prompt(
     """
     source = policy if isinstance(policy, Policy) else load_policy(policy)
     resolved, task = _resolve(env, "optoprime", source, settings)
-    options = {} if token_budget is None else {"token_budget": token_budget}
+    options: dict[str, Any] = {} if token_budget is None else {"token_budget": token_budget}
     optimizer = OptoPrime(task.problem, by_worth=task.prompt > 1, **options)
     with RolloutEngine(
         resolved.workers, backend=resolved.backend, address=resolved.address, trusted=resolved.trusted
