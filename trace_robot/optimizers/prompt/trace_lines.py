@@ -90,8 +90,10 @@ class EpisodeTrace:
         rows, header, title = _rows(table, chosen, [step for step, _ in log])
         scales = {name: min(scale, FIRST_SCALE) for name, scale in chosen.scales.items()}
         inputs = [graph_text.constant_text(one, table, scales) for one in chosen.constant_inputs]
+        # A part of a vector that has a column says little more than the column.
+        columns = tuple(f"{one.name}[" for one in chosen.rows)
         plateaus = [
-            (graph_text.plateau_text(name, runs, LONGEST), any(_is_word(value) for _, _, value in runs))
+            (graph_text.plateau_text(name, runs, LONGEST), not name.startswith(columns))
             for name, runs in chosen.plateaus
         ]
         return cls(
@@ -120,10 +122,6 @@ class EpisodeTrace:
 def _blocks(code: str) -> list[str]:
     """Return the calls of each pattern with the comment that says in which steps they are."""
     return [block for block in re.split(r"\n(?=# )", code) if block.strip()]
-
-
-def _is_word(value: Leaf) -> bool:
-    return isinstance(value, str | bool) or value is None
 
 
 def _entries(entries: Iterable[Entry], variables: Collection[str]) -> list[str]:

@@ -47,6 +47,7 @@ WORTH = (
     "more episodes",
     "more log",
     "distance",  # how near points came, values that hardly change, parts of vectors that hold for a while
+    "idle rows",  # steps between, evenly spread
     "code",  # the calls, and what they do
     "older change",  # what older trials changed
     "constant",  # what never changes
@@ -68,7 +69,7 @@ ORDER = (
 )  # fmt: skip
 WHOLE = ("#Instruction", "#Variables", "#Constraints")
 FIRST = 3  # episodes of a trial in the tier "episode", those that the comparison names first
-FIRST_ROWS, MORE_ROWS = 10, 34  # of a trial, where the budget has room
+FIRST_ROWS, MORE_ROWS = 6, 34  # of a trial, where the budget has room
 LAST_LOG, FIRST_LOG = 10, 2
 MARGIN = 20  # tokens that stay free
 NOTE_TOKENS = 10  # of the note on lines that were left out
@@ -293,7 +294,7 @@ def _add_rows(found: _Lines, part: str, trace: EpisodeTrace, trial: Trial) -> No
     title = f"{which}{trace.title}\n{trace.header}"
     for row in (row for row in trace.rows if row.step in order):
         place = order[row.step]
-        worth = "row" if place < FIRST_ROWS else "more rows"
+        worth = "idle rows" if row.weight <= 0 else "row" if place < FIRST_ROWS else "more rows"
         found.lines.append(WorthLine(part, row.text, worth, title, place))
     log = [f"step {step}: {program_text(text, LONGEST)}" for step, text in trace.log]
     _add_log(found, part, log, "The program wrote into its memory:")
