@@ -20,6 +20,7 @@ from trace_robot.env.kinematics import STILL as FINGERS_STILL
 from trace_robot.env.registry import make
 from trace_robot.env.simulation import physics_of, step_seconds
 from trace_robot.env.tracking import HandTracking, JointTracking, affine_of, ancestors, joint_of, kind_of
+from trace_robot.fault import Limits
 from trace_robot.spec import Array, TaskSpec, hands_of
 
 log = logging.getLogger("trace_robot.env")
@@ -118,6 +119,35 @@ def decision_rule(tracking: Any, spec: TaskSpec) -> str:
     )
 
 
+def rules_of(spec: TaskSpec, decision: str = "", limits: Limits | None = None) -> tuple[str, ...]:
+    """Return the rules of a decision, of success and of computing, a line each.
+
+    Args:
+        spec: of the environment.
+        decision: when a decision ends; "" where each is one step.
+        limits: time and memory of a controller.
+    """
+    limits = limits or Limits()
+    if spec.return_threshold is None and spec.success and spec.options.get("hold") is None:
+        success = "Success is checked after every simulator step, so that passing through it counts."
+    elif spec.return_threshold is not None:
+        success = "Success is decided when the episode is over, by the sum of its rewards."
+    else:
+        success = ""
+    computing = (
+        f"A call may compute for {limits.call_seconds:g} s, all calls of an episode for {limits.episode_seconds:g} s,"
+        f" in {limits.memory_mb} MB. What it prints, up to {limits.printed_chars:,} characters, and what it appends to"
+        " a list in memory is shown in the next prompt."
+    )
+    rules = (
+        "The controller is Python code that is called once a decision.",
+        decision or f"An episode has at most {spec.horizon} decisions.",
+        success,
+        computing,
+    )
+    return tuple(rule for rule in rules if rule)
+
+
 def body_facts(env: Any, spec: TaskSpec) -> list[str]:
     """Return the facts of an environment's body, a line each; none without a MuJoCo model.
 
@@ -211,7 +241,8 @@ def _actuator(model: Any, actuator: int) -> str:
     how = {"position": f"stiffness {-length:g}", "velocity": f"gain {-velocity:g}"}.get(
         kind, f"gain {gain:g}"
     )
-    text = f"actuator {actuator} ({_name(model, 'actuator', actuator)}), {kind or 'other'}, {how}"
+    name = model.actuator(actuator).name
+    text = f"actuator {actuator}{f' ({name})' if name else ''}, {kind or 'other'}, {how}"
     gear = float(model.actuator_gear[actuator, 0])
     text += f", gear {gear:g}" if gear != 1 else ""
     if model.actuator_ctrllimited[actuator]:

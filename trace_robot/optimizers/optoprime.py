@@ -16,21 +16,19 @@ from trace_robot.errors import (
     ReplayMismatchError,
     UnknownModelError,
 )
-from trace_robot.llm.metering import message_tokens, token_bound
+from trace_robot.llm.metering import message_tokens
 from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user
 from trace_robot.optimizers.problem import Candidate, Outcome, Problem, plain
-from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
+from trace_robot.optimizers.prompt.build import (
+    ProblemInstance,
+    build,
+    checked_mask,
+    require_room,
+    tokens_of_values,
+)
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
 from trace_robot.optimizers.prompt.worth import quoted_reply
-from trace_robot.optimizers.strategies import (
-    BestFirst,
-    Strategy,
-    Trial,
-    best_of,
-    forget_graphs,
-    newest_after,
-    take_waiting,
-)
+from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs, take_waiting
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
 if TYPE_CHECKING:
@@ -238,7 +236,7 @@ class OptoPrime(TorchStyleOptimizer):
             return self._build(self._instance(), budget)
         messages = self._build(self._instance(), self.token_budget)
         if not self._limited:
-            _require_room(message_tokens(messages), self.token_budget)
+            require_room(message_tokens(messages), self.token_budget)
         return messages
 
     def prompt(self) -> str:
@@ -256,8 +254,8 @@ class OptoPrime(TorchStyleOptimizer):
         )
         if not self.by_worth:
             return instance
-        most, newest = self._most_tokens(instance.values), newest_after(self.trials, parent)
-        return replace(instance, by_worth=True, newest=newest, others=self.trials, most_value_tokens=most)
+        most = self._most_tokens(instance.values)
+        return replace(instance, by_worth=True, others=self.trials, most_value_tokens=most)
 
     # --- asking the model
 
@@ -320,7 +318,7 @@ class OptoPrime(TorchStyleOptimizer):
         if suggestion.stop and not suggestion.values:
             return suggestion, None
         changed, faults = fit(self.problem, suggestion.values, self.check_code)
-        size = _tokens_of(changed)
+        size = tokens_of_values(changed)
         most = self._most_tokens(parent.candidate.values)
         if not faults and size > most:
             faults = [f"the values take about {size} tokens, at most {most} are taken"]
@@ -336,7 +334,7 @@ class OptoPrime(TorchStyleOptimizer):
         # Variables are shown whole: larger ones would leave the next prompt no room for anything else. Those as large
         # as the parent's, each with a line end more, are taken: an endpoint's small context may have made the budget
         # less than twice theirs.
-        return max(self.token_budget // 2, _tokens_of(old) + len(old))
+        return max(self.token_budget // 2, tokens_of_values(old) + len(old))
 
     def _seen(self, values: Mapping[str, Any]) -> int | None:
         """Return the id of a candidate with these values, None without one."""
@@ -371,7 +369,7 @@ class OptoPrime(TorchStyleOptimizer):
         if wanted == self.token_budget or (error.prompt is None and wanted >= min(size, self.token_budget)):
             return False
         if error.prompt is not None and error.strict:
-            _require_room(least, error.prompt)
+            require_room(least, error.prompt)
         self._limited = error.prompt is None or not error.strict
         self.token_budget = wanted
         self.notes.append(f"prompts have at most {wanted:,} tokens from here on: {error}")
@@ -400,14 +398,3 @@ class OptoPrime(TorchStyleOptimizer):
         if not self.counts["answered"]:
             raise error  # likely a wrong setting; later, a fault of the connection, worth another request
         self.log.append(Attempt("no answer", tuple(messages), Reply("", "none"), (str(error),)))
-
-
-def _tokens_of(values: Mapping[str, Any]) -> int:
-    return sum(token_bound(str(plain(value))) for value in values.values())
-
-
-def _require_room(needed: int, budget: int) -> None:
-    if needed > budget:
-        raise BudgetExceededError(
-            f"the variables alone take {needed} of {budget} tokens; give a larger token_budget"
-        )

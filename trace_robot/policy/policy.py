@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
-from trace_robot.fault import MOST_CHARACTERS, Limits
+from trace_robot.fault import MOST_CHARACTERS
 from trace_robot.optimizers.code import LINE_END, functions
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
@@ -54,7 +54,7 @@ def context_of(spec: TaskSpec, rules: Sequence[str] = ()) -> str:
     """
     begin = [
         f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
-        + (_pose(spec) if spec.control == "pose" else "")
+        + (pose_text(spec) if spec.control == "pose" else "")
     ]
     parts = [
         *(rules or begin),
@@ -93,41 +93,10 @@ def _lasting(spec: TaskSpec) -> str:
     return ", in the last step of a whole episode" if hold == "end" else f", for {hold:g} s without a break"
 
 
-def _pose(spec: TaskSpec) -> str:
+def pose_text(spec: TaskSpec) -> str:
+    """Return how long a decision may be followed in control mode "pose", as text."""
     steps = spec.options.get("decision_steps", DECISION_STEPS)
     return POSE.format(decision=steps, episode=spec.simulator_steps or spec.horizon)
-
-
-def rules_of(spec: TaskSpec, decision: str = "", limits: Limits | None = None) -> tuple[str, ...]:
-    """Return the rules of a decision, of success and of computing, a line each.
-
-    Args:
-        spec: of the environment.
-        decision: the exact rule of a decision, where it is known.
-        limits: time and memory of a controller.
-    """
-    limits = limits or Limits()
-    pose = (
-        _pose(spec).strip() if spec.control == "pose" else f"An episode has at most {spec.horizon} decisions."
-    )
-    if spec.return_threshold is None and spec.success and spec.options.get("hold") is None:
-        success = "Success is checked after every simulator step, so that passing through it counts."
-    elif spec.return_threshold is not None:
-        success = "Success is decided when the episode is over, by the sum of its rewards."
-    else:
-        success = ""
-    computing = (
-        f"A call may compute for {limits.call_seconds:g} s, all calls of an episode for {limits.episode_seconds:g} s,"
-        f" in {limits.memory_mb} MB. What it prints, up to {limits.printed_chars:,} characters, and what it appends to"
-        " a list in memory is shown in the next prompt."
-    )
-    rules = (
-        "The controller is Python code that is called once a decision.",
-        decision or pose,
-        success,
-        computing,
-    )
-    return tuple(rule for rule in rules if rule)
 
 
 def objective_of(spec: TaskSpec) -> str:

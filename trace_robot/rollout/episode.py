@@ -202,7 +202,12 @@ def episode_line(episode: Episode, spec: TaskSpec) -> str:
         best = int(episode.rewards.argmax())
         first, most, last = (number_text(episode.rewards[place]) for place in (0, best, -1))
         total = number_text(episode.total_reward)
-        each = f"of a decision {first} first, {most} best at {best}, {last} last"
+        same = first == most == last
+        each = (
+            f"{first} a decision"
+            if same
+            else f"of a decision {first} first, {most} best at {best}, {last} last"
+        )
         texts.append(f"reward {total} ({each}){needed_text(episode)}")
     return "; ".join(texts) + f"{not_held_text(episode)}.{world_text(episode)}"
 

@@ -341,5 +341,5 @@ def _starts(episodes: Sequence[Episode], spec: TaskSpec) -> list[str]:
         ):
             same = float((high - low).max()) < MOVED / 4
             texts.append(f"{part.name} {point_text(low)}" + ("" if same else f" to {point_text(high)}"))
-    count = "the episode" if len(first) == 1 else f"all {len(first)} episodes"
-    return [f"First seen in {count}: {'; '.join(texts)}."] if texts else []
+    count = "its episode" if len(first) == 1 else f"its {len(first)} episodes"
+    return [f"At the start of {count}, as observed: {'; '.join(texts)}."] if texts else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import describe, require_expert, usual_control
-from trace_robot.policy.policy import problem_of, rules_of
+from trace_robot.policy.policy import pose_text, problem_of
 from trace_robot.settings import EXPERT, LEVELS, PROMPT, SeedSplit, Settings
 
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ class Task:
 
         limits: time and memory of a controller.
         """
-        from trace_robot.env.facts import (
-            facts_of,
-        )  # with gymnasium, which a run of a search need not load twice
+        # With gymnasium, which a run of a search need not load in this process.
+        from trace_robot.env.facts import facts_of, rules_of
 
         found = facts_of(self.env, self.options, self.spec)
-        rules = rules_of(self.spec, found.decision, limits)
+        followed = pose_text(self.spec).strip() if self.spec.control == "pose" else ""
+        rules = rules_of(self.spec, found.decision or followed, limits)
         return replace(self, prompt=PROMPT, rules=rules, facts=found.body)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trace_robot.errors import UnknownNameError
+from trace_robot.errors import BudgetExceededError, UnknownNameError
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
 from trace_robot.optimizers import code
@@ -53,8 +53,7 @@ class ProblemInstance:
         rejected: the problems of recent replies, each as one text.
         mask: names of PARTS to leave out.
         by_worth: whether the prompt is made of whole lines by their worth (``worth``), else as in 0.1.
-        newest: by worth, the newest trial where it is not ``parent``: the evidence of what the last answer did.
-        others: by worth, all trials, among which those that the others were made from are looked up.
+        others: by worth, all trials in the order of evaluation; the newest one shows what the last answer did.
         most_value_tokens: by worth, what the values may take in a reply; 0 to say nothing about it.
     """
 
@@ -64,7 +63,6 @@ class ProblemInstance:
     rejected: Sequence[str] = ()
     mask: Collection[str] = ()
     by_worth: bool = False
-    newest: Trial | None = None
     others: Sequence[Trial] = ()
     most_value_tokens: int = 0
 
@@ -196,3 +194,24 @@ def _constraint(spec: ParameterSpec, value: Any) -> str:
                 parts.append(FIRST_DOCSTRING + one_line(docstring, 400))
     text = "; ".join(filter(None, parts))
     return f"({spec.kind}) {spec.name}: {text}" if text else ""
+
+
+def tokens_of_values(values: Mapping[str, Any]) -> int:
+    """Return an upper bound of the tokens of all values together."""
+    return sum(token_bound(str(plain(value))) for value in values.values())
+
+
+def require_room(needed: int, budget: int) -> None:
+    """Check that the parts that are never shortened fit.
+
+    Args:
+        needed: their tokens.
+        budget: of a prompt.
+
+    Raises:
+        BudgetExceededError: they do not.
+    """
+    if needed > budget:
+        raise BudgetExceededError(
+            f"the variables alone take {needed} of {budget} tokens; give a larger token_budget"
+        )

@@ -189,7 +189,7 @@ def _rows(table: StepTable, chosen: Selection, logged: Sequence[int]) -> tuple[l
         rows.append(TraceRow(first, weight, f"{label} | {cells[first]}"))
     left = [one.name for one in chosen.rows if one not in columns]
     title = f"{len(table.steps)} steps; rows where most happens" + (
-        ", 3-7: the same in each" if len(runs) < len(cells) else ""
+        ", 3-7 for equal ones" if len(runs) < len(cells) else ""
     )
     title += f"; without {', '.join(left)}" if left else ""
     return rows, " | ".join(["step", *(one.name for one in columns)]), f"{title}:"

@@ -25,6 +25,7 @@ from trace_robot.optimizers.prompt.trial_text import (
     shared_scores,
 )
 from trace_robot.optimizers.prompt.values import program_text
+from trace_robot.optimizers.strategies import newest_after
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.prompt.build import ProblemInstance
@@ -201,7 +202,8 @@ def _section(lines: Sequence[tuple[bool, WorthLine]]) -> str:
 def prompt_lines(instance: ProblemInstance) -> list[WorthLine]:
     """Return all lines that a prompt may have but for its whole parts, in their order."""
     found = _Lines()
-    problem, parent, newest = instance.problem, instance.parent, instance.newest
+    problem, parent = instance.problem, instance.parent
+    newest = newest_after(instance.others, parent)
     found.add("#Context", "task", problem.context)
     found.add("#Facts", "fact", problem.facts)
     if parent is None:
