@@ -27,7 +27,7 @@ from trace_robot.optimizers.prompt.build import (
     tokens_of_values,
 )
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
-from trace_robot.optimizers.prompt.worth import quoted_reply
+from trace_robot.optimizers.prompt.worth import Traces, quoted_reply
 from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs, take_waiting
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
@@ -133,7 +133,7 @@ class OptoPrime(TorchStyleOptimizer):
         self.token_budget = token_budget
         self.check_code = check_code
         self.mask = checked_mask(mask)
-        self.by_worth = by_worth
+        self.traces: Traces | None = {} if by_worth else None  # of the trials of the last prompt
         self.strategy: Strategy = strategy or BestFirst()
         if self.nodes and proposals != 1:
             raise OrderError(
@@ -249,13 +249,12 @@ class OptoPrime(TorchStyleOptimizer):
     def _instance(self) -> ProblemInstance:
         parent = self.strategy.parent(self.trials) if self.trials else None
         history = self.strategy.shown(self.trials, parent, self.memory_size) if parent else []
-        instance = ProblemInstance(
-            self.problem, parent, history, self._rejected[-2:] if parent else (), self.mask
-        )
-        if not self.by_worth:
+        rejected = self._rejected[-2:] if parent else ()
+        instance = ProblemInstance(self.problem, parent, history, rejected, self.mask)
+        if self.traces is None:
             return instance
         most = self._most_tokens(instance.values)
-        return replace(instance, by_worth=True, others=self.trials, most_value_tokens=most)
+        return replace(instance, traces=self.traces, others=self.trials, most_value_tokens=most)
 
     # --- asking the model
 
@@ -297,7 +296,8 @@ class OptoPrime(TorchStyleOptimizer):
         def compose() -> list[Message]:
             # The reply is quoted only as far as the parts of the prompt that are always whole leave room.
             free = self.token_budget - message_tokens([*self.messages(0), complaint])
-            quoted = assistant(quoted_reply(answer.text, free - 30, self.token_budget, self.by_worth))
+            by_worth = self.traces is not None
+            quoted = assistant(quoted_reply(answer.text, free - 30, self.token_budget, by_worth))
             room = self.token_budget - message_tokens([quoted, complaint])
             return [*self.messages(room), quoted, complaint]
 

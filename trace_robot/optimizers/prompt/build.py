@@ -20,7 +20,7 @@ from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_grap
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.optimizers.prompt.trial_text import feedback, fit_history, history_entries, rejected
 from trace_robot.optimizers.prompt.values import fence, one_line
-from trace_robot.optimizers.prompt.worth import NEW_PARTS, build_by_worth
+from trace_robot.optimizers.prompt.worth import NEW_PARTS, Traces, build_by_worth
 from trace_robot.optimizers.strategies import Trial
 
 MARGIN = 20  # tokens that stay free
@@ -52,7 +52,8 @@ class ProblemInstance:
         history: other trials, the most useful first.
         rejected: the problems of recent replies, each as one text.
         mask: names of PARTS to leave out.
-        by_worth: whether the prompt is made of whole lines by their worth (``worth``), else as in 0.1.
+        traces: a cache, empty at first, if the prompt is made of whole lines by their worth (``worth``); None for one
+            as in 0.1.
         others: by worth, all trials in the order of evaluation; the newest one shows what the last answer did.
         most_value_tokens: by worth, what the values may take in a reply; 0 to say nothing about it.
     """
@@ -62,7 +63,7 @@ class ProblemInstance:
     history: Sequence[Trial] = ()
     rejected: Sequence[str] = ()
     mask: Collection[str] = ()
-    by_worth: bool = False
+    traces: Traces | None = None
     others: Sequence[Trial] = ()
     most_value_tokens: int = 0
 
@@ -91,7 +92,7 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     Returns:
         The system message and the user's message.
     """
-    if instance.by_worth:
+    if instance.traces is not None:
         return build_by_worth(instance, budget, _whole_sections(instance))
     # Everything that does not depend on the room left is made first; below, only tokens are counted.
     head = system(system_prompt(instance.mask))

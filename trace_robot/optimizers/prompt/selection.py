@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -40,6 +40,7 @@ class Selection:
         distances: between vectors of the same length, as series.
         rows: series shown step by step, as the columns of rows.
         ranking: the steps that may get a row, the most informative first.
+        weights: of the steps at which something happens.
         scales: for the series above but ``distances``, by name: the size of the differences that matter.
     """
 
@@ -51,6 +52,7 @@ class Selection:
     distances: Sequence[Series] = ()
     rows: Sequence[Series] = ()
     ranking: Sequence[int] = ()
+    weights: dict[int, float] = field(default_factory=dict)
     scales: dict[str, float] = field(default_factory=dict)
 
 
@@ -74,6 +76,7 @@ def select(table: StepTable, mask: Collection[str] = ()) -> Selection:
     steady = [(s, _size_and_reach(s)[1]) for s in varying if len(s.values) > 2 and _is_steady(s)]
     names = {s.name for s, _ in steady}
     plateaus, rows = _plateaus_and_rows([s for s in varying if s.name not in names])
+    weighed = _weights(table, rows)
     return Selection(
         constant_inputs=[s for s in constant if s.role == "input" and len(s.values) > 1],
         outputs=[
@@ -84,7 +87,8 @@ def select(table: StepTable, mask: Collection[str] = ()) -> Selection:
         plateaus=plateaus,
         distances=_distances(table.steps, series),
         rows=rows,
-        ranking=_ranking(table, rows),
+        ranking=_ranking(table, weighed),
+        weights=weighed,
         scales={s.name: _scale(s) for s in series},
     )
 
@@ -139,15 +143,14 @@ def _dimension(series: Series) -> int:
     return lengths.pop() if len(lengths) == 1 else 0
 
 
-def _ranking(table: StepTable, rows: Sequence[Series]) -> list[int]:
+def _ranking(table: StepTable, weights: Mapping[int, float]) -> list[int]:
     """Return the steps with an event by its weight, then others evenly spread."""
-    weighed = weights(table, rows)
-    ranking = sorted(weighed, key=lambda step: (-weighed[step], step))
-    ranking += [step for step in evenly_spread(table.steps) if step not in weighed]
-    return ranking[: max(FEW_ROWS, min(MOST_ROWS, len(weighed) + FEW_ROWS // 2))]
+    ranking = sorted(weights, key=lambda step: (-weights[step], step))
+    ranking += [step for step in evenly_spread(table.steps) if step not in weights]
+    return ranking[: max(FEW_ROWS, min(MOST_ROWS, len(weights) + FEW_ROWS // 2))]
 
 
-def weights(table: StepTable, rows: Sequence[Series]) -> dict[int, float]:
+def _weights(table: StepTable, rows: Sequence[Series]) -> dict[int, float]:
     """Return the weight of each step at which something happens.
 
     A failure comes first, then the first and the last step, a value that is not finite and the step before a failure.

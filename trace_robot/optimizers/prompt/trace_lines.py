@@ -171,7 +171,7 @@ def _rows(table: StepTable, chosen: Selection, logged: Sequence[int]) -> tuple[l
     if not table.steps or not chosen.rows:
         return [], "", ""
     weights = _weights(table, chosen, logged)
-    columns = _columns(table, chosen, weights)
+    columns = _columns(table, chosen)
     scales = {one.name: min(chosen.scales[one.name], FIRST_SCALE) for one in columns}
     cells = {
         step: " | ".join(_cell(one, step, scales).replace("\n", " ") for one in columns)
@@ -182,9 +182,9 @@ def _rows(table: StepTable, chosen: Selection, logged: Sequence[int]) -> tuple[l
         for place, step in enumerate(selection.evenly_spread(table.steps))
     }
     rows, runs = [], list(_equal_runs(table.steps, cells))
-    for first, last in runs:
-        inside = [step for step in table.steps if first <= step <= last]
-        weight = max(weights.get(step, spread[step]) for step in inside)
+    for run in runs:
+        first, last = run[0], run[-1]
+        weight = max(weights.get(step, spread[step]) for step in run)
         label = str(first) if first == last else f"{first}-{last}"
         rows.append(TraceRow(first, weight, f"{label} | {cells[first]}"))
     left = [one.name for one in chosen.rows if one not in columns]
@@ -195,27 +195,32 @@ def _rows(table: StepTable, chosen: Selection, logged: Sequence[int]) -> tuple[l
     return rows, " | ".join(["step", *(one.name for one in columns)]), f"{title}:"
 
 
-def _equal_runs(steps: Sequence[int], cells: Mapping[int, str]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last step of each stretch of equal rows."""
-    first = before = steps[0]
+def _equal_runs(steps: Sequence[int], cells: Mapping[int, str]) -> Iterator[list[int]]:
+    """Yield each stretch of steps with equal rows."""
+    run = [steps[0]]
     for step in steps[1:]:
-        if cells[step] != cells[before]:
-            yield first, before
-            first = step
-        before = step
-    yield first, before
+        if cells[step] != cells[run[-1]]:
+            yield run
+            run = []
+        run.append(step)
+    yield run
 
 
-def _columns(table: StepTable, chosen: Selection, weights: Mapping[int, float]) -> list[Series]:
+def _columns(table: StepTable, chosen: Selection) -> list[Series]:
     """Return the series that get a column, in the order of the program: those with most events, as fit into a row."""
+    middle = table.steps[len(table.steps) // 2]
+    costs = {
+        one.name: token_bound(_cell(one, middle, {one.name: min(chosen.scales[one.name], FIRST_SCALE)})) + 2
+        for one in chosen.rows
+    }
+    if sum(costs.values()) <= ROW_TOKENS:
+        return list(chosen.rows)
     events = {one.name: sum(weight for _, weight in _own_events(one)) for one in chosen.rows}
     room, kept = ROW_TOKENS, set[str]()
-    middle = table.steps[len(table.steps) // 2]
-    for one in sorted(chosen.rows, key=lambda one: -events[one.name]):
-        cost = token_bound(_cell(one, middle, {one.name: min(chosen.scales[one.name], FIRST_SCALE)})) + 2
-        if cost <= room or not kept:
-            room -= cost
-            kept.add(one.name)
+    for name in sorted(costs, key=lambda name: -events[name]):
+        if costs[name] <= room or not kept:
+            room -= costs[name]
+            kept.add(name)
     return [one for one in chosen.rows if one.name in kept]
 
 
@@ -225,7 +230,7 @@ def _own_events(series: Series) -> list[tuple[int, float]]:
 
 def _weights(table: StepTable, chosen: Selection, logged: Sequence[int]) -> dict[int, float]:
     """Return the weight of each step at which something happens, those beside a contact or stall included."""
-    weights = selection.weights(table, chosen.rows)
+    weights = dict(chosen.weights)
     telling = [event for one in chosen.rows for event in _moves(one)]
     for distance in chosen.distances:
         nearest = min(distance.values, key=lambda step: _float(distance.values[step]))

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # What stays longest comes first; docs/optoprime.md has the same list.
 WORTH = (
-    "task",  # what is asked, what goes in and out
     "score",  # scores, and what became better or worse under the same conditions
+    "task",  # what is asked, what goes in and out
     "error",  # an exception with its lines of source
     "episode",  # a line for each of the first failed episodes
     "row",  # the steps at which most happens
@@ -69,7 +69,8 @@ ORDER = (
     "#Outputs", "#Feedback", "#Newest", "#History", "#Rejected",
 )  # fmt: skip
 WHOLE = ("#Instruction", "#Variables", "#Constraints")
-FIRST = 3  # episodes of a trial in the tier "episode", those that the comparison names first
+Traces = dict[int, EpisodeTrace]  # by the id of a trial's candidate
+FIRST = 2  # episodes of a trial in the tier "episode", those that the comparison names first
 FIRST_ROWS, MORE_ROWS = 6, 34  # of a trial, where the budget has room
 LAST_LOG, FIRST_LOG = 10, 2
 MARGIN = 20  # tokens that stay free
@@ -204,13 +205,17 @@ def prompt_lines(instance: ProblemInstance) -> list[WorthLine]:
     found = _Lines()
     problem, parent = instance.problem, instance.parent
     newest = newest_after(instance.others, parent)
+    if instance.traces is not None:
+        kept = {trial.candidate.id for trial in (parent, newest) if trial is not None}
+        for number in set(instance.traces) - kept:
+            del instance.traces[number]
     found.add("#Context", "task", problem.context)
     found.add("#Facts", "fact", problem.facts)
     if parent is None:
         found.add("#Feedback", "score", "The variables have not been tried yet.")
         return found.lines
     variables = {spec.name for spec in problem.parameters}
-    _add_trace(found, parent, variables, instance.mask)
+    _add_trace(found, instance, parent, variables)
     known = {trial.candidate.id: trial for trial in (*instance.history, *instance.others, parent)}
     before = known.get(parent.candidate.parent) if parent.candidate.parent is not None else None
     _add_trial(found, "#Feedback", parent, before)
@@ -236,7 +241,7 @@ def _add_newest(
         differences(instance.problem, instance.values, newest),
         "It has, beside #Variables:",
     )
-    trace = EpisodeTrace.of(newest.graph, variables, instance.mask)
+    trace = _trace_of(instance, newest, variables)
     _add_rows(found, "#Newest", trace, newest)
     found.add("#Newest", "stage", [*trace.stages, *trace.outputs])
     found.add("#Newest", "distance", trace.distances)
@@ -272,8 +277,16 @@ def _add_trial(found: _Lines, part: str, trial: Trial, other: Trial | None, note
     found.add(part, "episode", evidence.details)
 
 
-def _add_trace(found: _Lines, trial: Trial, variables: Collection[str], mask: Collection[str]) -> None:
-    trace = EpisodeTrace.of(trial.graph, variables, mask)
+def _trace_of(instance: ProblemInstance, trial: Trial, variables: Collection[str]) -> EpisodeTrace:
+    """Return the lines of a trial's graph, from the cache where the last prompt had them."""
+    traces = instance.traces if instance.traces is not None else {}
+    if trial.candidate.id not in traces:
+        traces[trial.candidate.id] = EpisodeTrace.of(trial.graph, variables, instance.mask)
+    return traces[trial.candidate.id]
+
+
+def _add_trace(found: _Lines, instance: ProblemInstance, trial: Trial, variables: Collection[str]) -> None:
+    trace = _trace_of(instance, trial, variables)
     for block in trace.code:
         found.block("#Code", "code", block)
     found.add("#Documentation", "code", trace.documentation)
