@@ -64,7 +64,7 @@ def tried(engine: RolloutEngine, control: str, steps: int) -> tuple[OptoPrime, O
 
 
 def least_time(optimizer: OptoPrime) -> float:
-    """Return the least seconds, of seven, of the prompt after a new trial: the lines of its parent's graph are known."""
+    """Return the least seconds, of seven, of the prompt after a new trial: its parent is known."""
     times = []
     for _ in range(7):
         if optimizer.traces is not None:
