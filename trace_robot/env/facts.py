@@ -17,9 +17,10 @@ import numpy as np
 from trace_robot.env.equipment import Equipment
 from trace_robot.env.kinematics import NEAR, NEAR_TURN, ArmTracking
 from trace_robot.env.kinematics import STILL as FINGERS_STILL
-from trace_robot.env.registry import make
+from trace_robot.env.registry import foreign, make
 from trace_robot.env.simulation import physics_of, step_seconds
 from trace_robot.env.tracking import HandTracking, JointTracking, affine_of, ancestors, joint_of, kind_of
+from trace_robot.errors import TraceRobotError
 from trace_robot.fault import Limits
 from trace_robot.spec import Array, TaskSpec, hands_of
 
@@ -62,22 +63,24 @@ def facts_of(name: str, options: Mapping[str, Any], spec: TaskSpec) -> EnvFacts:
     """
     _, nominal = Equipment.split(options)  # a world's noise is no fact of the body
     try:
-        env = make(name, **nominal)
-    except Exception as error:  # a plug-in's; the first episode names it with its line
-        log.warning("no facts of %s: %s", name, error)
+        with foreign(f"{name} cannot be looked at"):
+            env = make(name, **nominal)
+            try:
+                return _facts(env, spec)
+            finally:
+                env.close()
+    except TraceRobotError as error:  # the first episode names it with its line
+        log.info("no facts of %s: %s", name, error)
         return EnvFacts()
-    try:
-        env.reset(seed=0)
-        declared = getattr(env.unwrapped, "facts", None)
-        decision = decision_rule(getattr(env.unwrapped, "tracking", None), spec)
-        if declared is not None and not declared:
-            return EnvFacts(decision)
-        return EnvFacts(decision, (*body_facts(env, spec), *(declared or ())))
-    except Exception as error:  # as above
-        log.warning("no facts of %s: %s: %s", name, type(error).__name__, error)
-        return EnvFacts()
-    finally:
-        env.close()
+
+
+def _facts(env: Any, spec: TaskSpec) -> EnvFacts:
+    env.reset(seed=0)
+    declared = getattr(env.unwrapped, "facts", None)
+    decision = decision_rule(getattr(env.unwrapped, "tracking", None), spec)
+    if declared is not None and not declared:
+        return EnvFacts(decision)
+    return EnvFacts(decision, (*body_facts(env, spec), *(declared or ())))
 
 
 def decision_rule(tracking: Any, spec: TaskSpec) -> str:
