@@ -217,7 +217,8 @@ def _columns(table: StepTable, chosen: Selection) -> list[Series]:
         return list(chosen.rows)
     events = {one.name: sum(weight for _, weight in _own_events(one)) for one in chosen.rows}
     room, kept = ROW_TOKENS, set[str]()
-    for name in sorted(costs, key=lambda name: -events[name]):
+    last = chosen.rows[-1].name  # what the program computed at the end of a step: its action
+    for name in sorted(costs, key=lambda name: (name != last, -events[name] / costs[name])):
         if costs[name] <= room or not kept:
             room -= costs[name]
             kept.add(name)

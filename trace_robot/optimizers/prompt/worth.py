@@ -46,8 +46,8 @@ WORTH = (
     "fact",  # of the machine
     "more rows",
     "more episodes",
-    "more log",
     "distance",  # how near points came, values that hardly change, parts of vectors that hold for a while
+    "more log",
     "idle rows",  # steps between, evenly spread
     "code",  # the calls, and what they do
     "older change",  # what older trials changed
