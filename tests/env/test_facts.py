@@ -34,7 +34,7 @@ def test_the_facts_of_pusher_are_those_of_its_model() -> None:
     env.close()
 
 
-def test_a_decision_of_meta_world_ends_by_the_rule_that_is_said() -> None:
+def test_a_decision_of_meta_world_ends_by_the_rule_of_its_facts() -> None:
     spec = describe("push-v3", control="pose")
     rule = facts_of("push-v3", {"control": "pose"}, spec).decision
     assert "for 4 to 20 simulator steps" in rule

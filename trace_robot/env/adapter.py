@@ -109,7 +109,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
 
     @property
     def facts(self) -> Sequence[str] | None:
-        """As declared: lines about the body, none to withhold what the model says, None for that alone."""
+        """The declared lines about the body, none to withhold all, or None."""
         return self._declaration.facts
 
     def equip(self, equipment: Equipment) -> None:

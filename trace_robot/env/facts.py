@@ -1,7 +1,7 @@
-"""Facts of the body: what a MuJoCo model says of joints, actuators, sizes and the rule of a decision, as text.
+"""Facts of the body from a MuJoCo model: joints, sizes, rules of a decision.
 
-A prompt shows them, since a good controller depends on lengths, limits and rates that nothing else says. They are no
-hint of how a task is solved. ``Environment.facts`` adds lines to them or withholds them.
+They are text, a line each. A prompt shows them, since a good controller depends on lengths, limits and rates that
+nothing else says. They are no hint of how a task is solved. ``Environment.facts`` adds lines or withholds all.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _facts(env: Any, spec: TaskSpec) -> EnvFacts:
 
 
 def decision_rule(tracking: Any, spec: TaskSpec) -> str:
-    """Return when a decision of control mode "pose" ends, as text; "" for a controller of which it is not known.
+    """Return when a decision of control mode "pose" ends, "" where unknown.
 
     Args:
         tracking: what follows a target.
@@ -152,7 +152,7 @@ def rules_of(spec: TaskSpec, decision: str = "", limits: Limits | None = None) -
 
 
 def body_facts(env: Any, spec: TaskSpec) -> list[str]:
-    """Return the facts of an environment's body, a line each; none without a MuJoCo model.
+    """Return the facts of a body, a line each, few without a MuJoCo model.
 
     Args:
         env: just reset; it is stepped.
@@ -170,7 +170,7 @@ def body_facts(env: Any, spec: TaskSpec) -> list[str]:
 
 
 def _layers(env: Any) -> list[Any]:
-    """Return the objects that may hold a model, of a plug-in's adapter and of Meta-World too."""
+    """Return the objects that may hold a model, also in an adapter."""
     outer = env.unwrapped
     inner = getattr(outer, "inner", outer)
     inner = getattr(inner, "unwrapped", inner)
@@ -184,7 +184,7 @@ def _seconds(layers: Sequence[Any]) -> list[float]:
 
 
 def _reward_weights(layers: Sequence[Any]) -> list[str]:
-    """Return the numbers that an environment multiplies terms of its reward with, by the names of its attributes."""
+    """Return the weights of a reward's terms, by the names of attributes."""
     found: dict[str, float] = {}
     for layer in layers:
         for name, value in vars(layer).items() if hasattr(layer, "__dict__") else ():
@@ -199,7 +199,7 @@ def _name(model: Any, kind: str, number: int) -> str:
 
 
 def _joints(model: Any, data: Any) -> Iterator[str]:
-    """Yield joints with their actuators, without those of an arm that something else than actuators moves."""
+    """Yield joints with their actuators, without an arm that a weld pulls."""
     driven: dict[int, list[int]] = {}
     for actuator in range(model.nu):
         driven.setdefault(joint_of(model, actuator), []).append(actuator)
@@ -223,7 +223,7 @@ def _joints(model: Any, data: Any) -> Iterator[str]:
             text += f", from {_text(model.jnt_range[joint], ' to ')} {unit}"
         text += "".join(f"; {_actuator(model, actuator)}" for actuator in driven.get(joint, ()))
         yield text if joint in driven else f"{text}; not driven"
-    yield from (f"not on a joint of its own: {_actuator(model, actuator)}" for actuator in driven.get(-1, ()))
+    yield from (f"on no single joint: {_actuator(model, actuator)}" for actuator in driven.get(-1, ()))
 
 
 def _pulled(model: Any) -> set[int]:
@@ -256,7 +256,7 @@ def _actuator(model: Any, actuator: int) -> str:
 
 
 def _links(model: Any, data: Any) -> Iterator[str]:
-    """Yield the distances between the joints of each driven chain, the longest chains first."""
+    """Yield the distances between the joints of each driven chain."""
     driven = {joint for actuator in range(model.nu) if (joint := joint_of(model, actuator)) >= 0}
     bodies = {int(model.jnt_bodyid[joint]) for joint in driven}
     inner = {body for other in bodies for body in ancestors(model, other)[:-1]}
@@ -277,7 +277,7 @@ def _links(model: Any, data: Any) -> Iterator[str]:
 
 
 def _objects(model: Any) -> Iterator[str]:
-    """Yield what can be moved: bodies on free joints, or on joints at the world that nothing drives."""
+    """Yield what can be moved: bodies on joints that nothing drives."""
     driven = {joint_of(model, actuator) for actuator in range(model.nu)}
     seen, pulled = set[int](), _pulled(model)
     for joint in range(model.njnt):
@@ -327,7 +327,7 @@ def _shape(model: Any, geom: int) -> str:
 
 
 def _surfaces(model: Any, data: Any) -> list[str]:
-    """Return the largest fixed surfaces that something can lie on, with their heights."""
+    """Return the largest fixed surfaces with their heights."""
     found = []
     for geom in range(model.ngeom):
         kind = int(model.geom_type[geom])
@@ -367,7 +367,7 @@ def _hand_sizes(model: Any) -> Iterator[str]:
 
 
 def _speeds(env: Any, spec: TaskSpec) -> Iterator[str]:
-    """Yield how far a full action moves each hand, as measured along each axis from the start."""
+    """Yield how far a full action moved each hand, as measured."""
     parts = {part.name: part for part in spec.observation}
     low, high = np.array(spec.low), np.array(spec.high)
     for hand in hands_of(spec):

@@ -27,7 +27,7 @@ from trace_robot.optimizers.prompt.build import (
     tokens_of_values,
 )
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
-from trace_robot.optimizers.prompt.worth import Traces, quoted_reply
+from trace_robot.optimizers.prompt.worth import Traces, build_by_worth, quoted_reply
 from trace_robot.optimizers.strategies import BestFirst, Strategy, Trial, best_of, forget_graphs, take_waiting
 from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
 
@@ -244,7 +244,7 @@ class OptoPrime(TorchStyleOptimizer):
         return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in self.messages())
 
     def _build(self, instance: ProblemInstance, budget: int) -> list[Message]:
-        return build(instance, budget)
+        return (build if self.traces is None else build_by_worth)(instance, budget)
 
     def _instance(self) -> ProblemInstance:
         parent = self.strategy.parent(self.trials) if self.trials else None

@@ -149,7 +149,7 @@ class Latest:
 
 
 def newest_after(trials: Sequence[Trial], parent: Trial | None) -> Trial | None:
-    """Return the newest trial that came after the one to improve on, that of a model if there is one.
+    """Return the newest trial after the one to improve on, a model's first.
 
     Args:
         trials: in the order of evaluation.

@@ -1,4 +1,7 @@
-"""Job and Episode: a rollout's input and output, as data that crosses processes, and an episode as a line of text."""
+"""Job and Episode: a rollout's input and output, as data and as text.
+
+The data crosses processes.
+"""
 
 from __future__ import annotations
 
@@ -177,7 +180,7 @@ def world_text(episode: Episode) -> str:
 
 
 def episode_line(episode: Episode, spec: TaskSpec) -> str:
-    """Return an episode on one line: how it ended, where its points began and ended, how near they came.
+    """Return an episode on one line: its end, its points, their distances.
 
     Args:
         episode: with its observations; without them the line has its rewards alone.
@@ -235,7 +238,7 @@ def _moves(path: Array) -> bool:
 
 
 def _telling_pairs(points: Mapping[str, Array]) -> list[tuple[str, str]]:
-    """Return the pairs of which one point moved; once others move too, the first is compared with these alone."""
+    """Return the pairs of points of which one moved, the first with movers."""
     moving = [name for name in points if _moves(points[name])]
     first = next(iter(points), "")
     pairs = [pair for pair in combinations(points, 2) if pair[0] in moving or pair[1] in moving]
@@ -252,6 +255,6 @@ def _nearness(pair: tuple[str, str], points: Mapping[str, Array]) -> str:
 
 
 def point_text(values: Array) -> str:
-    """Return numbers to the millimeter or milliradian, those below a hundredth to four digits of a meter."""
+    """Return numbers with three decimals, four where all are below 0.01."""
     finer = 4 if float(np.abs(values).max(initial=0.0)) < 0.01 else 3
     return " ".join(f"{round(float(value), finer) + 0.0:g}" for value in values)

@@ -329,7 +329,7 @@ def evidence_of(
 
 
 def _starts(episodes: Sequence[Episode], spec: TaskSpec) -> list[str]:
-    """Return the ranges of the points' first observed positions over all episodes, a line."""
+    """Return the ranges of the first observed positions, a line."""
     first = np.array([episode.observations[0] for episode in episodes if len(episode.observations)])
     if not len(first):
         return []

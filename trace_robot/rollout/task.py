@@ -105,7 +105,9 @@ class Task:
         return task if settings.prompt == 1 else task.with_facts(settings.limits)
 
     def with_facts(self, limits: Limits | None = None) -> Task:
-        """Return the task with what prompts by worth show of its rules and its body; the environment is made for it.
+        """Return the task with the rules and facts that prompts by worth show.
+
+        The environment is made for them.
 
         limits: time and memory of a controller.
         """

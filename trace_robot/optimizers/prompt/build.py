@@ -8,20 +8,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import BudgetExceededError, UnknownNameError
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
-from trace_robot.optimizers.prompt import FIRST_DOCSTRING, FORMAT, INSTRUCTION, PARTS
+from trace_robot.optimizers.prompt import FIRST_DOCSTRING, FORMAT, INSTRUCTION, NEW_PARTS, PARTS
 from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_graph
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.optimizers.prompt.trial_text import feedback, fit_history, history_entries, rejected
 from trace_robot.optimizers.prompt.values import fence, one_line
-from trace_robot.optimizers.prompt.worth import NEW_PARTS, Traces, build_by_worth
 from trace_robot.optimizers.strategies import Trial
+
+if TYPE_CHECKING:
+    from trace_robot.optimizers.prompt.worth import Traces
 
 MARGIN = 20  # tokens that stay free
 VALUES = (
@@ -92,11 +94,9 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     Returns:
         The system message and the user's message.
     """
-    if instance.traces is not None:
-        return build_by_worth(instance, budget, _whole_sections(instance))
     # Everything that does not depend on the room left is made first; below, only tokens are counted.
     head = system(system_prompt(instance.mask))
-    sections = _whole_sections(instance)
+    sections = whole_sections(instance)
     cuttable = _cuttable_sections(instance)
     history = history_entries(instance.problem, instance.parent, instance.history)
     whole = [head, _assemble(instance, sections)]
@@ -113,7 +113,8 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     return [head, _assemble(instance, sections)]
 
 
-def _whole_sections(instance: ProblemInstance) -> dict[str, str]:
+def whole_sections(instance: ProblemInstance) -> dict[str, str]:
+    """Return the sections that are never shortened."""
     problem, values = instance.problem, instance.values
     return {
         "#Instruction": INSTRUCTION + (f"\nThe score: {problem.objective}" if problem.objective else ""),
@@ -123,7 +124,7 @@ def _whole_sections(instance: ProblemInstance) -> dict[str, str]:
 
 
 def _most(instance: ProblemInstance) -> str:
-    """Return the line on how long the values of a reply may be, which was found by a refusal before."""
+    """Return the line on how long the values of a reply may be."""
     most = instance.most_value_tokens
     return VALUES.format(most=most) if most else ""
 

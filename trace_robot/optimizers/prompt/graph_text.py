@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from trace_robot.llm.metering import shorten, token_bound
 from trace_robot.optimizers.prompt.selection import MOST_RUNS, Run, Selection, select
@@ -31,7 +32,9 @@ from trace_robot.optimizers.prompt.values import (
     step_ranges,
     step_span,
 )
-from trace_robot.trace.visualize import Drawing
+
+if TYPE_CHECKING:
+    from trace_robot.trace.visualize import Drawing
 
 HEADING_TOKENS = 4  # a part's name and the empty line before it
 SHARES = {"#Documentation": 6, "#Code": 4, "#Inputs": 6, "#Outputs": 6}  # a sixth of the tokens, a quarter
@@ -323,6 +326,8 @@ def draw_folded(records: Sequence[Record]) -> Drawing:
     Its size does not grow with the episode. An edge that closes a circle leads to the next step. What nothing else uses
     has a double border.
     """
+    from trace_robot.trace.visualize import Drawing  # for people alone: a prompt needs no drawing
+
     nodes = fold(records)
     names = {key: f"n{number}" for number, key in enumerate(nodes)}
     lines = [

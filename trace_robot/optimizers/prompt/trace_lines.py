@@ -1,4 +1,4 @@
-"""An episode's recorded graph as lines: rows at change points, runs of equal rows as one, and what was written.
+"""A recorded episode as lines: rows at change points, run-length encoded.
 
 Change point detection here is by hand: a row is worth its place where a value that lay still begins to move or stops,
 where two points are nearest, and where ``selection`` sees a jump, a turn, another call or a failure.
@@ -120,7 +120,7 @@ class EpisodeTrace:
 
 
 def _blocks(code: str) -> list[str]:
-    """Return the calls of each pattern with the comment that says in which steps they are."""
+    """Return the calls of each pattern with the comment above them."""
     return [block for block in re.split(r"\n(?=# )", code) if block.strip()]
 
 
@@ -157,7 +157,7 @@ def _steady(series: Series, reach: float, scales: Mapping[str, float]) -> str:
 
 
 def _cell(series: Series, step: int, scales: Mapping[str, float]) -> str:
-    """Return a value to the thousandth, or finer where all of the series change by less; "-" for none."""
+    """Return a value to the thousandth or finer, "-" for none."""
     if step not in series.values:
         return "-"
     return graph_text.leaf_text(series.values[step], scales.get(series.name, FIRST_SCALE), LONGEST)
@@ -207,7 +207,7 @@ def _equal_runs(steps: Sequence[int], cells: Mapping[int, str]) -> Iterator[list
 
 
 def _columns(table: StepTable, chosen: Selection) -> list[Series]:
-    """Return the series that get a column, in the order of the program: those with most events, as fit into a row."""
+    """Return the series with most events, as many as fit into a row."""
     middle = table.steps[len(table.steps) // 2]
     costs = {
         one.name: token_bound(_cell(one, middle, {one.name: min(chosen.scales[one.name], FIRST_SCALE)})) + 2
@@ -230,7 +230,7 @@ def _own_events(series: Series) -> list[tuple[int, float]]:
 
 
 def _weights(table: StepTable, chosen: Selection, logged: Sequence[int]) -> dict[int, float]:
-    """Return the weight of each step at which something happens, those beside a contact or stall included."""
+    """Return the weight of each step at or beside which something happens."""
     weights = dict(chosen.weights)
     telling = [event for one in chosen.rows for event in _moves(one)]
     for distance in chosen.distances:
@@ -251,7 +251,7 @@ def _weights(table: StepTable, chosen: Selection, logged: Sequence[int]) -> dict
 
 
 def _moves(series: Series) -> list[tuple[int, float]]:
-    """Return the steps at which a series begins to move after it lay still, and those at which it stops."""
+    """Return the steps at which a series begins to move or stops."""
     steps = [step for step, value in series.values.items() if _numbers(value)]
     changes = [_change(series.values[a], series.values[b]) for a, b in pairwise(steps)]
     top = max((change for change in changes if math.isfinite(change)), default=0.0)
@@ -287,7 +287,7 @@ def _float(value: Leaf) -> float:
 
 
 def _log_of(series: Sequence[Series]) -> tuple[list[tuple[int, str]], set[str]]:
-    """Return what was appended to lists and texts of the memory, by step, and the series that show it.
+    """Return what was appended to the memory, by step, and its series.
 
     A call gets what the calls before it wrote, so that an entry belongs to the step before the one that shows it first.
     A list that keeps its length is no log.
@@ -326,7 +326,7 @@ def _is_log(key: str, entries: Mapping[tuple[str, int], Sequence[tuple[int, str,
 
 
 def _growth(series: Series) -> Iterator[tuple[int, str]]:
-    """Yield what was appended to a list of numbers, with the step that shows it first."""
+    """Yield what was appended to a list of numbers, by step."""
     values = list(series.values.items())
     sizes = [len(value) if isinstance(value, tuple) else -1 for _, value in values]
     if len(values) < 2 or min(sizes) < 0 or sizes != sorted(sizes) or sizes[0] == sizes[-1]:

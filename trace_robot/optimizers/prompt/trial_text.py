@@ -167,7 +167,7 @@ def shared_places(trial: Trial, other: Trial) -> list[tuple[int, int]]:
 
 
 def shared_scores(trial: Trial, other: Trial) -> tuple[float, float] | None:
-    """Return the mean scores of two trials over the conditions of both, None without any.
+    """Return two trials' mean scores over the conditions of both, None for none.
 
     Args:
         trial: whose score comes first.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
-from trace_robot.optimizers.prompt import FORMAT, PARTS
+from trace_robot.optimizers.prompt import FORMAT, MEANINGS, NEW_PARTS, PARTS
+from trace_robot.optimizers.prompt.build import ProblemInstance, whole_sections
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
 from trace_robot.optimizers.prompt.trial_text import (
     compared,
@@ -28,7 +29,6 @@ from trace_robot.optimizers.prompt.values import program_text
 from trace_robot.optimizers.strategies import newest_after
 
 if TYPE_CHECKING:
-    from trace_robot.optimizers.prompt.build import ProblemInstance
     from trace_robot.optimizers.strategies import Trial
 
 # What stays longest comes first; docs/optoprime.md has the same list.
@@ -54,16 +54,6 @@ WORTH = (
     "constant",  # what never changes
 )
 RANK = {name: rank for rank, name in enumerate(WORTH)}
-NEW_PARTS = {
-    "#Facts": "what is known of the machine",
-    "#Newest": "the newest other trial: what it changed, its episodes beside those of #Feedback, one step by step",
-}
-MEANINGS = {
-    "#Inputs": "values that did not change in the episode of #Others",
-    "#Others": "one episode of the present values: values by step, to 0.001 or finer",
-    "#Feedback": "how the episodes of the present values went; a larger score is better",
-    "#History": "older trials: what was changed and what it scored",
-}
 ORDER = (
     "#Instruction", "#Context", "#Facts", "#Code", "#Documentation", "#Variables", "#Constraints", "#Inputs", "#Others",
     "#Outputs", "#Feedback", "#Newest", "#History", "#Rejected",
@@ -117,7 +107,7 @@ class _Lines:
 
 
 def part_names(mask: Collection[str] = ()) -> dict[str, str]:
-    """Return the parts of a prompt by worth with their meanings, without those in ``mask``."""
+    """Return the parts of a prompt with their meanings, without ``mask``."""
     meanings = {**PARTS, **NEW_PARTS, **MEANINGS}
     return {name: meanings[name] for name in ORDER if name not in mask}
 
@@ -129,19 +119,18 @@ def system_prompt_by_worth(mask: Collection[str] = ()) -> str:
     return f"{head}\n\n{parts}\n\nValues are written as (type) name = value.\n\n{FORMAT.strip()}"
 
 
-def build_by_worth(instance: ProblemInstance, budget: int, whole: Mapping[str, str]) -> list[Message]:
+def build_by_worth(instance: ProblemInstance, budget: int) -> list[Message]:
     """Return the messages that ask a model for new values, made of whole lines.
 
     Args:
         instance: what is shown.
         budget: most tokens of all messages together, by the upper bound.
-        whole: the parts that are never shortened, by name.
 
     Returns:
         The system message and the user's message.
     """
     head = system(system_prompt_by_worth(instance.mask))
-    fixed = {name: text for name, text in whole.items() if name not in instance.mask}
+    fixed = {name: text for name, text in whole_sections(instance).items() if name not in instance.mask}
     lines = [line for line in prompt_lines(instance) if line.part not in instance.mask]
     room = budget - message_tokens([head, _assembled(fixed, [], ())]) - MARGIN
     taken = take(lines, room)
@@ -201,7 +190,7 @@ def _section(lines: Sequence[tuple[bool, WorthLine]]) -> str:
 
 
 def prompt_lines(instance: ProblemInstance) -> list[WorthLine]:
-    """Return all lines that a prompt may have but for its whole parts, in their order."""
+    """Return all lines that a prompt may have, but for its whole parts."""
     found = _Lines()
     problem, parent = instance.problem, instance.parent
     newest = newest_after(instance.others, parent)
@@ -248,7 +237,7 @@ def _add_newest(
 
 
 def _add_trial(found: _Lines, part: str, trial: Trial, other: Trial | None, note: str = "") -> None:
-    """Add the score of a trial, what became better or worse than another's, and its episodes."""
+    """Add a trial's score, its comparison with another and its episodes."""
     found.add(part, "score", f"Trial {trial.candidate.id}: {scored(trial)}{note}")
     evidence = trial.outcome.evidence
     if evidence is None:
@@ -278,7 +267,7 @@ def _add_trial(found: _Lines, part: str, trial: Trial, other: Trial | None, note
 
 
 def _trace_of(instance: ProblemInstance, trial: Trial, variables: Collection[str]) -> EpisodeTrace:
-    """Return the lines of a trial's graph, from the cache where the last prompt had them."""
+    """Return the lines of a trial's graph, kept from the last prompt."""
     traces = instance.traces if instance.traces is not None else {}
     if trial.candidate.id not in traces:
         traces[trial.candidate.id] = EpisodeTrace.of(trial.graph, variables, instance.mask)
@@ -299,7 +288,7 @@ def _add_trace(found: _Lines, instance: ProblemInstance, trial: Trial, variables
 
 
 def _add_rows(found: _Lines, part: str, trace: EpisodeTrace, trial: Trial) -> None:
-    """Add the rows of an episode in the order of its steps, then what the program wrote."""
+    """Add the rows of an episode, then what the program wrote."""
     evidence = trial.outcome.evidence
     which = ""
     if evidence is not None and evidence.traced >= 0:
@@ -351,7 +340,7 @@ def whole_lines(text: str, tokens: int) -> str:
 
 
 def quoted_reply(text: str, free: int, budget: int, by_worth: bool) -> str:
-    """Return a reply as the request for its repair quotes it, "(empty)" where nothing of it fits.
+    """Return a reply as a request for its repair quotes it, or "(empty)".
 
     Args:
         text: of the reply.

@@ -180,7 +180,7 @@ class GraphRecorder:
         return self._forms.get(key) or self._forms.setdefault(key, _Form(node, own))
 
     def _memory_text(self) -> str:
-        """Return the memory's content as text. Where it is too long for a record, lists show what is new in them.
+        """Return the memory's content as text, of a long one what is new in it.
 
         A program that keeps a log would else show its first lines in every record, and none of the later ones.
         """
