@@ -57,7 +57,7 @@ def context_of(spec: TaskSpec, rules: Sequence[str] = ()) -> str:
         + (pose_text(spec) if spec.control == "pose" else "")
     ]
     parts = [
-        *(rules or begin),
+        *(rules[:1] or begin),
         f"Task: {spec.instruction}",
         *(
             [f"An episode succeeds{_ends(spec)} when: {spec.success}{_lasting(spec)}."]
@@ -72,6 +72,7 @@ def context_of(spec: TaskSpec, rules: Sequence[str] = ()) -> str:
         *_fields(spec.action, spec.low, spec.high),
         "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
+        *rules[1:],  # last, as they are the first that a small budget loses
     ]
     # A line of a plug-in that looks like a heading of the prompt would begin a section of its writer's making, and one
     # with a tag of an answer or a fence would pass for an answer.
