@@ -146,6 +146,8 @@ LEVELS = ("outcome", "terms", "hindsight", "expert")  # of feedback, see ``trace
 EXPERT = "expert"
 AGENT = "agent"  # the optimizer of ``trace-robot serve``, whose candidates come in from outside
 SEARCH_SECONDS = 240.0
+PROMPT = 2  # the latest form of prompts, see ``Settings.prompt``
+ASKING_NONE = ("search", "cma")
 
 # The search compares programs by racing, so that most of its ten conditions cost nothing; programs that were chosen on
 # fewer conditions solve fewer held-out ones. An optimizer that is not listed has the plain Defaults().
@@ -191,6 +193,8 @@ class Settings:
         grow: training conditions at most; they double up to it while all are solved, and stay where it is not more
             than ``episodes``.
         images: show a model that sees key frames of the most telling episode.
+        prompt: how a model is asked: 2 for what tells most (docs/optoprime.md), 1 as 0.1.0 did, which the stored runs
+            and the recordings of that version need.
     """
 
     task: str
@@ -218,6 +222,7 @@ class Settings:
     rules: int = 1
     grow: int = 0
     images: bool = False
+    prompt: int = 1
 
     @classmethod
     def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
@@ -246,6 +251,11 @@ class Settings:
             values.setdefault("rules", RULES)
         if values.get("rules", 1) > 1:
             values.setdefault("grow", defaults.grow)
+        values.setdefault("prompt", 1 if optimizer in ASKING_NONE else PROMPT)
+        if values["prompt"] not in (1, PROMPT):
+            raise UsageError(
+                f"prompt must be 1 or {PROMPT}, got {values['prompt']!r}; leave it out for {PROMPT}"
+            )
         if "steps" not in values:  # a budget of steps is to end at the same candidate on every machine
             values.setdefault("seconds", defaults.seconds)
         return cls(task=task, optimizer=optimizer, **values)
@@ -253,9 +263,9 @@ class Settings:
     def to_data(self) -> dict[str, Any]:
         """Return plain data, for a stored run of 0.1.0 the same as it has."""
         data = asdict(self)
-        old = {"cut": False, "rules": 1, "grow": 0, "images": False}  # what 0.1.0 did, without these fields
-        left_out = [name for name, value in old.items() if data[name] == value]
-        return {name: value for name, value in data.items() if name not in left_out}
+        # What 0.1.0 did, without these fields.
+        old = {"cut": False, "rules": 1, "grow": 0, "images": False, "prompt": 1}
+        return {name: value for name, value in data.items() if name not in old or value != old[name]}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Settings:

@@ -14,6 +14,7 @@ from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 
 from trace_robot.env.equipment import Equipment, EquippedEpisode
+from trace_robot.env.tracking import HandTracking
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States, TaskSpec
 
@@ -88,6 +89,22 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         self._frames: list[tuple[Array, Array, Array, float]] = []
         self._equipped: EquippedEpisode | None = None
         self._seen: Array = np.zeros(OBSERVATION_SIZE)
+
+    @property
+    def tracking(self) -> HandTracking | None:
+        """The rule of a decision in control mode "pose", for descriptions."""
+        rule = self._tracking
+        if rule is None:
+            return None
+        return HandTracking(
+            "hand_position",
+            rule.gain,
+            steps=rule.steps,
+            least=rule.least,
+            near=rule.near,
+            still="gripper_opening",
+            change=rule.still,
+        )
 
     def equip(self, equipment: Equipment) -> None:
         """Give its episodes a world, a success that must last, or measures of quality."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from trace_robot.fault import Fault
 from trace_robot.llm.metering import message_tokens
 from trace_robot.optimizers import OPRO, Candidate, OptoPrime, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers.problem import Evidence
 from trace_robot.optimizers.prompt import FIRST_DOCSTRING
 from trace_robot.optimizers.prompt.trial_text import _diff
 
@@ -59,6 +61,25 @@ def test_the_prompt_with_history_and_a_rejected_reply(golden: Golden, episode: A
 
 def test_the_prompt_of_opro(golden: Golden) -> None:
     golden("opro.txt", tried(OPRO(PROBLEM), act=CODE.replace("gain *", "2 * gain *")).prompt())
+
+
+def test_the_prompt_by_worth_with_the_newest_trial(golden: Golden, episode: Any) -> None:
+    optimizer = OptoPrime(dataclasses.replace(PROBLEM, facts=("the line is 2 m long",)), by_worth=True)
+    start, names = PROBLEM.values, ("Episode 1: failed.", "Episode 2: failed.", "Episode 3: success.")
+    for number, won in ((0, (False, False, True)), (1, (True, False, False))):
+        lines = tuple(
+            name.replace("success", "failed") if not ok else name for name, ok in zip(names, won, strict=True)
+        )
+        shown = Evidence((1, 2, 3), lines, won, 1, "the first with an error", printed="at the place")
+        scores = tuple(1.0 if ok else 0.25 for ok in won)
+        graph = episode(30, jump_at=12 + number)
+        candidate = Candidate(
+            number, 0 if number else None, {**start, "gain": 4.0 + number}, "other gain", "model"
+        )
+        optimizer.learn(
+            candidate, Outcome(number, 0.5 - 0.1 * number, "", 1 / 3, scores, graph=graph, evidence=shown)
+        )
+    golden("worth.txt", optimizer.prompt())
 
 
 def test_the_prompt_of_plain_operations_without_steps(golden: Golden) -> None:

@@ -164,7 +164,10 @@ def test_the_first_prompt_is_that_of_optoprime_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     prompt = first_prompt("point-mass", episodes=2, workers=0, control="raw")
     assert "#Variables" in prompt
-    assert "Success in 0 of 2 episodes." in prompt
+    assert "Trial 0: score" in prompt
+    assert "success 0/2" in prompt
+    old = first_prompt("point-mass", episodes=2, workers=0, control="raw", prompt=1)
+    assert "Success in 0 of 2 episodes." in old
     assert not list(tmp_path.iterdir())
 
 

@@ -20,10 +20,10 @@ from trace_robot.env.world import World
 from trace_robot.errors import EnvironmentFault, UsageError, ValueMismatchError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.episode import Episode, Job, drawn_text
 from trace_robot.rollout.evaluate import EpisodeScore
 from trace_robot.rollout.evaluation import require_environment
-from trace_robot.rollout.feedback import drawn_text, representative
+from trace_robot.rollout.feedback import representative
 from trace_robot.rollout.task import Task
 from trace_robot.settings import held_out_seeds, versions
 from trace_robot.spec import MEASURES

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 # What a recording fixes; workers, videos and the sandbox are the user's.
 RECORDED = (
     "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune", "feedback",
-    "rules", "grow", "images",
+    "rules", "grow", "images", "prompt",
 )  # fmt: skip
 
 
@@ -326,7 +326,9 @@ def execute_replay(options: argparse.Namespace) -> int:
         recorded = load_json(read_bytes(path.parent, path.name))["settings"]
         env = recorded["task"]
         require_named(env)
-        settings = {"rules": 1, "grow": 0} | {name: recorded[name] for name in RECORDED if name in recorded}
+        # What recordings of 0.1 hold, byte for byte.
+        old = {"rules": 1, "grow": 0, "prompt": 1}
+        settings = old | {name: recorded[name] for name in RECORDED if name in recorded}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkspaceError(f"recording {str(path)!r} must be JSON with settings, got {error!r}") from error
     settings |= {

@@ -30,6 +30,7 @@ from trace_robot.errors import RunError
 
 if TYPE_CHECKING:
     from trace_robot.run.loop import Event, OnEvent
+    from trace_robot.run.person import AskPerson
     from trace_robot.serve import AgentFactory, Submissions
     from trace_robot.settings import Result
 

@@ -22,8 +22,7 @@ from trace_robot.fault import Limits
 from trace_robot.render.job import Clip, RenderJob
 from trace_robot.render.process import RenderFailure, RenderProcess
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import drawn_text
+from trace_robot.rollout.episode import Episode, Job, drawn_text
 from trace_robot.rollout.task import LABEL, Task, labels, spied, stage_names
 from trace_robot.settings import training_seeds
 from trace_robot.spec import Array

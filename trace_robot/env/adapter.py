@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,6 +101,16 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._observation: Array = np.zeros(size)
         self._equipped: EquippedEpisode | None = None
         self._steps, self._decisions, self._in_episode = -1, 0, False
+
+    @property
+    def tracking(self) -> Tracking | None:
+        """What follows a target in control mode "pose"."""
+        return self._tracking
+
+    @property
+    def facts(self) -> Sequence[str] | None:
+        """The declared lines about the body, none to withhold all, or None."""
+        return self._declaration.facts
 
     def equip(self, equipment: Equipment) -> None:
         """Give its episodes a world, a success that must last, or measures of quality.

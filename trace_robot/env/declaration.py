@@ -186,6 +186,7 @@ class Environment:
         hands: the hands that an action moves. Without ``Hand.motion`` they add control mode "pose" as well, by
             inverse kinematics.
         python: the path of another interpreter, relative to this file, in which the environment runs.
+        facts: lines about the body that a prompt shows beside what its MuJoCo model says; () withholds both.
 
     Raises:
         WorkspaceError: a field has a value that cannot be right; the message names the field.
@@ -213,6 +214,7 @@ class Environment:
     needs: str = ""
     hands: Sequence[Hand] = ()
     python: str = ""
+    facts: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id.strip():
@@ -270,10 +272,11 @@ def _problems(declared: Environment) -> Iterator[str]:
     horizon = declared.horizon
     if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1):
         yield f"horizon must be a whole number of at least 1, got {horizon!r}"
-    for name, names in (("positions", declared.positions), ("terms", declared.terms)):
+    lists = (("positions", declared.positions), ("terms", declared.terms), ("facts", declared.facts or ()))
+    for name, names in lists:
         # A text is a sequence of texts too: positions="hand" would be four names of one letter.
         if isinstance(names, str) or not all(isinstance(entry, str) for entry in names):
-            yield f"{name} must be a tuple of names, got {names!r}"
+            yield f"{name} must be a tuple of {'lines' if name == 'facts' else 'names'}, got {names!r}"
     for name, parts in (("observation", declared.observation), ("action", declared.action)):
         yield from _part_problems(name, parts)
     yield from _hand_problems(declared)

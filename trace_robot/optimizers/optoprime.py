@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import (
@@ -15,12 +16,18 @@ from trace_robot.errors import (
     ReplayMismatchError,
     UnknownModelError,
 )
-from trace_robot.llm.metering import message_tokens, require_room, shorten, token_bound
+from trace_robot.llm.metering import message_tokens, require_room
 from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user, with_images
 from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem, plain
-from trace_robot.optimizers.prompt.build import ProblemInstance, build, checked_mask
+from trace_robot.optimizers.prompt.build import (
+    ProblemInstance,
+    build,
+    checked_mask,
+    tokens_of_values,
+)
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
 from trace_robot.optimizers.prompt.trial_text import tie_text
+from trace_robot.optimizers.prompt.worth import Traces, build_by_worth, quoted_reply
 from trace_robot.optimizers.strategies import (
     BestFirst,
     Strategy,
@@ -64,6 +71,7 @@ class OptoPrime(TorchStyleOptimizer):
         attempts: requests in a row that may fail, or bring nothing usable, before ``done`` states that.
         context: what is known of the problem, where ``parameters`` are nodes.
         objective: what the score measures, where ``parameters`` are nodes.
+        by_worth: make prompts of whole lines by their worth, with the newest trial; else as 0.1, as recordings hold.
 
     Attributes:
         trials: the candidates with their outcomes, in the order of evaluation.
@@ -92,6 +100,7 @@ class OptoPrime(TorchStyleOptimizer):
         attempts: int = 3,
         context: str = "",
         objective: str = "",
+        by_worth: bool = False,
     ) -> None:
         self.problem, self.nodes = as_problem(parameters, {"context": context, "objective": objective})
         self.model = model
@@ -100,6 +109,7 @@ class OptoPrime(TorchStyleOptimizer):
         self.token_budget = token_budget
         self.check_code = check_code
         self.mask = checked_mask(mask)
+        self.traces: Traces | None = {} if by_worth else None  # of the trials of the last prompt
         self.strategy: Strategy = strategy or BestFirst()
         if self.nodes and proposals != 1:
             raise OrderError(
@@ -224,14 +234,17 @@ class OptoPrime(TorchStyleOptimizer):
         return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in self.messages())
 
     def _build(self, instance: ProblemInstance, budget: int) -> list[Message]:
-        return build(instance, budget)
+        return (build if self.traces is None else build_by_worth)(instance, budget)
 
     def _instance(self) -> ProblemInstance:
-        if not self.trials:
-            return ProblemInstance(self.problem, None, mask=self.mask)
-        parent = self.strategy.parent(self.trials)
-        history = self.strategy.shown(self.trials, parent, self.memory_size)
-        return ProblemInstance(self.problem, parent, history, self._rejected[-2:], self.mask)
+        parent = self.strategy.parent(self.trials) if self.trials else None
+        history = self.strategy.shown(self.trials, parent, self.memory_size) if parent else []
+        rejected = self._rejected[-2:] if parent else ()
+        instance = ProblemInstance(self.problem, parent, history, rejected, self.mask)
+        if self.traces is None:
+            return instance
+        most = self._most_tokens(instance.values)
+        return replace(instance, traces=self.traces, others=self.trials, most_value_tokens=most)
 
     # --- asking the model
 
@@ -273,7 +286,8 @@ class OptoPrime(TorchStyleOptimizer):
         def compose() -> list[Message]:
             # The reply is quoted only as far as the parts of the prompt that are always whole leave room.
             free = self.token_budget - message_tokens([*self.messages(0), complaint])
-            quoted = assistant(shorten(answer.text, min(free - 30, self.token_budget // 4)) or "(empty)")
+            by_worth = self.traces is not None
+            quoted = assistant(quoted_reply(answer.text, free - 30, self.token_budget, by_worth))
             room = self.token_budget - message_tokens([quoted, complaint])
             return [*self.messages(room), quoted, complaint]
 
@@ -294,12 +308,8 @@ class OptoPrime(TorchStyleOptimizer):
         if suggestion.stop and not suggestion.values:
             return suggestion, None
         changed, faults = fit(self.problem, suggestion.values, self.check_code)
-        size = _tokens_of(changed)
-        # Variables are shown whole: larger ones would leave the next prompt no room for anything else. Those as large
-        # as the parent's, each with a line end more, are taken: an endpoint's small context may have made the budget
-        # less than twice theirs.
-        old = parent.candidate.values
-        most = max(self.token_budget // 2, _tokens_of(old) + len(old))
+        size = tokens_of_values(changed)
+        most = self._most_tokens(parent.candidate.values)
         if not faults and size > most:
             faults = [f"the values take about {size} tokens, at most {most} are taken"]
         if faults:
@@ -309,6 +319,12 @@ class OptoPrime(TorchStyleOptimizer):
         if same is not None:
             raise UnusableReplyError([f"these are the values of trial {same}; change something"])
         return suggestion, values
+
+    def _most_tokens(self, old: Mapping[str, Any]) -> int:
+        # Variables are shown whole: larger ones would leave the next prompt no room for anything else. Those as large
+        # as the parent's, each with a line end more, are taken: an endpoint's small context may have made the budget
+        # less than twice theirs.
+        return max(self.token_budget // 2, tokens_of_values(old) + len(old))
 
     def _seen(self, values: Mapping[str, Any]) -> int | None:
         """Return the id of a candidate with these values, None without one."""
@@ -374,7 +390,3 @@ class OptoPrime(TorchStyleOptimizer):
         if not self.counts["answered"]:
             raise error  # likely a wrong setting; later, a fault of the connection, worth another request
         self.log.append(Attempt("no answer", tuple(messages), Reply("", "none"), (str(error),)))
-
-
-def _tokens_of(values: Mapping[str, Any]) -> int:
-    return sum(token_bound(str(plain(value))) for value in values.values())

@@ -102,6 +102,33 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What each episode of a candidate showed, for prompts by worth.
+
+    Args:
+        conditions: a number for each episode; two candidates are compared on the numbers that both have.
+        lines: a line of text for each.
+        successes: whether each succeeded.
+        traced: the place of the episode whose graph the outcome carries, -1 for none.
+        why: why that episode was chosen, as text.
+        faults: of different errors, several lines each.
+        starts: in what the starts of all episodes differ, a line each.
+        printed: what the program printed in the traced episode.
+        details: of the feedback's level, a line each.
+    """
+
+    conditions: tuple[int, ...]
+    lines: tuple[str, ...]
+    successes: tuple[bool, ...]
+    traced: int = -1
+    why: str = ""
+    faults: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    printed: str = ""
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a candidate did.
 
@@ -114,7 +141,8 @@ class Outcome:
         subgraph: of the most informative episode.
         faults: of its episodes that a controller's error ended.
         details: small named numbers, or sequences of them with one entry an episode.
-        graph: the same as ``subgraph``, as records, from another process. Neither is in the JSON form.
+        graph: the same as ``subgraph``, as records, from another process.
+        evidence: of each episode, for prompts by worth. The JSON form has neither this nor a graph.
     """
 
     candidate: int
@@ -126,6 +154,7 @@ class Outcome:
     faults: tuple[Fault, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     graph: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    evidence: Evidence | None = field(default=None, compare=False)
 
     def to_data(self) -> dict[str, Any]:
         """Return JSON-able data without the graph."""
@@ -190,6 +219,7 @@ class Problem:
         objective: what the score measures, as text. A larger score is better.
         enough: fraction of successful episodes at which the problem counts as solved; None for never.
         oracle: evaluates one candidate; None where a loop outside does it.
+        facts: what is known of the machine that is controlled, a line each.
 
     Raises:
         ValueMismatchError: there is no parameter, or two have the same name.
@@ -200,6 +230,7 @@ class Problem:
     objective: str = ""
     enough: float | None = 1.0
     oracle: Callable[[Candidate], Outcome] | None = field(default=None, compare=False)
+    facts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.parameters]

@@ -168,6 +168,22 @@ class Latest:
         return list(reversed(trials[:-1]))[:size]
 
 
+def newest_after(trials: Sequence[Trial], parent: Trial | None) -> Trial | None:
+    """Return the newest trial after the one to improve on, a model's first.
+
+    Args:
+        trials: in the order of evaluation.
+        parent: the one to improve on; None gives None.
+    """
+    if parent is None:
+        return None
+    later = [trial for trial in trials if trial.candidate.id != parent.candidate.id]
+    place = next(i for i, trial in enumerate(trials) if trial.candidate.id == parent.candidate.id)
+    later = later[place:]
+    of_model = [trial for trial in later if trial.candidate.origin == "model"]
+    return next(reversed(of_model or later), None)
+
+
 def forget_graphs(trials: Sequence[Trial], keep: int = 4) -> list[Trial]:
     """Drop the graphs of trials that no strategy works on any more, to bound memory.
 

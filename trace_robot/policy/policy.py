@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,11 +45,19 @@ DECISION_STEPS = 20  # simulator steps of a decision in pose control, where the 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
-def context_of(spec: TaskSpec) -> str:
-    """Return the task, the observation and the action as text."""
-    parts = [
+def context_of(spec: TaskSpec, rules: Sequence[str] = ()) -> str:
+    """Return the task, the observation and the action as text.
+
+    Args:
+        spec: of the environment.
+        rules: of a decision, of success and of computing, a line each; none for the text of 0.1.
+    """
+    begin = [
         f"The controller is Python code that is called once a decision, at most {spec.horizon} times an episode."
-        + (_pose(spec) if spec.control == "pose" else ""),
+        + (pose_text(spec) if spec.control == "pose" else "")
+    ]
+    parts = [
+        *(rules[:1] or begin),
         f"Task: {spec.instruction}",
         *(
             [f"An episode succeeds{_ends(spec)} when: {spec.success}{_lasting(spec)}."]
@@ -64,6 +72,7 @@ def context_of(spec: TaskSpec) -> str:
         *_fields(spec.action, spec.low, spec.high),
         "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
+        *rules[1:],  # last, as they are the first that a small budget loses
     ]
     # A line of a plug-in that looks like a heading of the prompt would begin a section of its writer's making, and one
     # with a tag of an answer or a fence would pass for an answer.
@@ -85,7 +94,8 @@ def _lasting(spec: TaskSpec) -> str:
     return ", in the last step of a whole episode" if hold == "end" else f", for {hold:g} s without a break"
 
 
-def _pose(spec: TaskSpec) -> str:
+def pose_text(spec: TaskSpec) -> str:
+    """Return how long a decision may be followed in control mode "pose", as text."""
     steps = spec.options.get("decision_steps", DECISION_STEPS)
     return POSE.format(decision=steps, episode=spec.simulator_steps or spec.horizon)
 
@@ -109,12 +119,16 @@ def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[fl
     return lines
 
 
-def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
+def problem_of(
+    policy: Policy, spec: TaskSpec, rules: Sequence[str] = (), facts: Sequence[str] = ()
+) -> Problem:
     """Return the OPTO problem (arXiv:2406.16218) of a policy in an environment.
 
     Args:
         policy: whose trainable places are the parameters.
         spec: the environment, which is the context as text.
+        rules: as of ``context_of``.
+        facts: of the environment's body, a line each.
     """
     parameters = tuple(
         ParameterSpec(
@@ -127,7 +141,13 @@ def problem_of(policy: Policy, spec: TaskSpec) -> Problem:
         )
         for place in policy.places
     )
-    return Problem(parameters, context=context_of(spec), objective=objective_of(spec))
+    lines = HEADING.sub(" ", "\n".join(_marked(" ".join(line.split())) for line in facts)).split("\n")
+    return Problem(
+        parameters,
+        context=context_of(spec, rules),
+        objective=objective_of(spec),
+        facts=tuple(filter(None, lines)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

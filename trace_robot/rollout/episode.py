@@ -1,15 +1,24 @@
-"""Job and Episode: a rollout's input and output, as data that crosses processes."""
+"""Job and Episode: a rollout's input and output, as data and as text.
+
+The data crosses processes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, Literal
 
+import numpy as np
+
+from trace_robot.env.world_episode import DRAWN, ERROR_OF, GAIN_OF
 from trace_robot.fault import Fault, Limits
 from trace_robot.spec import Array, Scene, States, TaskSpec
 from trace_robot.stats import Returns, Score, measure_of
 
+MOVED = 0.002  # meters from its start beyond which a point counts as moved
+MOST_PAIRS = 4  # distances of an episode's line
 Ended = Literal["success", "terminated", "time", "error"]
 Record = bool | Literal["decisions"]
 
@@ -121,3 +130,152 @@ def score_of(episodes: Sequence[Episode], spec: TaskSpec | None = None) -> Score
     rate = sum(episode.success for episode in episodes) / len(episodes)
     measure = "success" if spec is None else measure_of(spec.success, spec.return_threshold)
     return Score(rate, len(episodes), Returns.of(e.total_reward for e in episodes), measure)
+
+
+def drawn_text(infos: Mapping[str, float]) -> str:
+    """Return as text what a world drew for an episode, "" where it was nominal.
+
+    Args:
+        infos: of the episode, with entries that begin with ``DRAWN``.
+    """
+    texts = []
+    for name, value in infos.items():
+        if not name.startswith(DRAWN):
+            continue
+        setting = name.removeprefix(DRAWN)
+        if setting.startswith(ERROR_OF):
+            texts.append(f"{setting.removeprefix(ERROR_OF)} seen {value:.3g} off")
+        elif setting.startswith(GAIN_OF):
+            texts.append(f"action number {setting.removeprefix(GAIN_OF)} times {value:.2f}")
+        elif setting in _TEXTS:
+            factor, text = _TEXTS[setting]
+            texts.append(text.format(value * factor))
+    return ", ".join(texts)
+
+
+# The text of each number that is drawn, with a factor for its unit.
+_TEXTS = {
+    "observation_delay": (1000, "observations {:.0f} ms late"),
+    "observation_loss": (100, "{:.0f} % of observations missing"),
+    "observation_period": (1000, "an observation every {:.0f} ms"),
+    "action_delay": (1000, "actions {:.0f} ms late"),
+    "action_noise": (100, "noise of {:.0f} % on actions"),
+    "push_force": (1, "pushes of up to {:.0f} N"),
+    "action_loss": (100, "{:.0f} % of actions missing"),
+    "mass": (1, "masses times {:.2f}"),
+    "friction": (1, "friction times {:.2f}"),
+    "damping": (1, "damping times {:.2f}"),
+    "armature": (1, "armature times {:.2f}"),
+    "actuator_gain": (1, "actuator gains times {:.2f}"),
+    "gravity_tilt": (1, "gravity leaning by {:.1f} degrees"),
+}
+
+
+def is_drawn(name: str) -> bool:
+    """Return whether an entry of an episode's infos is what a world drew, not a term of the environment."""
+    drawn = name.removeprefix(DRAWN) if name.startswith(DRAWN) else ""
+    return drawn in _TEXTS or drawn.startswith((ERROR_OF, GAIN_OF))
+
+
+def not_held_text(episode: Episode) -> str:
+    """Say that success was there and did not last, where it must last."""
+    first = int(episode.infos.get("first_success_step", -1))
+    if first < 0:
+        return ""
+    longest = int(episode.infos.get("longest_success_steps", 0))
+    return f"; success was there from simulator step {first} on, for {longest} steps at the longest, and must last"
+
+
+def needed_text(episode: Episode) -> str:
+    threshold = episode.return_threshold
+    return "" if threshold is None else f"; a total of {number_text(threshold)} is a success"
+
+
+def number_text(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def world_text(episode: Episode) -> str:
+    drawn = drawn_text(episode.infos)
+    return f" Its world: {drawn}." if drawn else ""
+
+
+def episode_line(episode: Episode, spec: TaskSpec) -> str:
+    """Return an episode on one line: its end, its points, their distances.
+
+    Args:
+        episode: with its observations; without them the line has its rewards alone.
+        spec: names the points.
+    """
+    seen = episode.observations
+    parts = {part.name: part for part in spec.observation}
+    points = {
+        name.removesuffix("_position"): seen[:, parts[name].start : parts[name].stop]
+        for name in spec.positions
+        if len(seen)
+    }
+    texts = [_end(episode)]
+    texts += [f"{name} {_path(path)}" for name, path in points.items()]
+    texts += [_nearness(pair, points) for pair in _telling_pairs(points)]
+    if not points and len(seen) and seen.shape[1] <= 2 * MOST_PAIRS:
+        texts.append(
+            "at the end "
+            + ", ".join(f"{p.name} {point_text(seen[-1, p.start : p.stop])}" for p in spec.observation)
+        )
+    if len(episode.rewards):
+        best = int(episode.rewards.argmax())
+        first, most, last = (number_text(episode.rewards[place]) for place in (0, best, -1))
+        total = number_text(episode.total_reward)
+        same = first == most == last
+        each = (
+            f"{first} a decision"
+            if same
+            else f"of a decision {first} first, {most} best at {best}, {last} last"
+        )
+        texts.append(f"reward {total} ({each}){needed_text(episode)}")
+    return "; ".join(texts) + f"{not_held_text(episode)}.{world_text(episode)}"
+
+
+def _end(episode: Episode) -> str:
+    took = f"{episode.decisions} decisions, {episode.steps} simulator steps"
+    if episode.ended == "error":
+        return f"error at step {episode.decisions}"
+    ends = {
+        "success": "success",
+        "terminated": "failed, the environment ended it",
+        "time": "failed, time ran out",
+    }
+    return f"{ends[episode.ended]}, {took}"
+
+
+def _path(path: Array) -> str:
+    if not _moves(path):
+        return f"stays at {point_text(path[0])}"
+    return f"{point_text(path[0])} to {point_text(path[-1])}"
+
+
+def _moves(path: Array) -> bool:
+    return bool(np.linalg.norm(path - path[0], axis=1).max() > MOVED)
+
+
+def _telling_pairs(points: Mapping[str, Array]) -> list[tuple[str, str]]:
+    """Return the pairs of points of which one moved, the first with movers."""
+    moving = [name for name in points if _moves(points[name])]
+    first = next(iter(points), "")
+    pairs = [pair for pair in combinations(points, 2) if pair[0] in moving or pair[1] in moving]
+    if set(moving) - {first}:
+        pairs = [pair for pair in pairs if pair[0] != first or pair[1] in moving]
+    return pairs[:MOST_PAIRS]
+
+
+def _nearness(pair: tuple[str, str], points: Mapping[str, Array]) -> str:
+    apart = np.linalg.norm(points[pair[0]] - points[pair[1]], axis=1)
+    nearest = int(apart.argmin())
+    first, least, last = (point_text(apart[[place]]) for place in (0, nearest, -1))
+    return f"{pair[0]} to {pair[1]} {first}, least {least} at {nearest}, last {last}"
+
+
+def point_text(values: Array) -> str:
+    """Return numbers with three decimals, four where all are below 0.01."""
+    finer = 4 if float(np.abs(values).max(initial=0.0)) < 0.01 else 3
+    return " ".join(f"{round(float(value), finer) + 0.0:g}" for value in values)

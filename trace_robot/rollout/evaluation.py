@@ -14,7 +14,7 @@ from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import feedback, representative
+from trace_robot.rollout.feedback import evidence_of, feedback, representative
 from trace_robot.rollout.growth import further, notes_of
 from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
@@ -164,6 +164,11 @@ class Evaluator:
                 details, overfits = notes_of(mine, len(self.seeds))
                 all_feedback = "\n".join(filter(None, [outcome.feedback, overfits]))
                 outcome = replace(outcome, details={**outcome.details, **details}, feedback=all_feedback)
+            if self.task.prompt > 1 and candidate.program is None:
+                evidence = evidence_of(
+                    mine, self.task.spec, (*self.seeds, *self.confirm), outcome, text, self.level
+                )
+                outcome = replace(outcome, evidence=evidence)
             evaluations.append(Evaluation(candidate, text, mine, outcome, complete))
         self._unfinished = (), (), {}
         self._grow(evaluations)

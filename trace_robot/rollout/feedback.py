@@ -15,15 +15,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_robot.env.declaration import SUCCESS_MISSING
-from trace_robot.env.world_episode import DRAWN, ERROR_OF, GAIN_OF
 from trace_robot.fault import Fault
+from trace_robot.optimizers.problem import Evidence, Outcome
 from trace_robot.optimizers.prompt.values import program_text
-from trace_robot.rollout.episode import Episode
+from trace_robot.rollout.episode import (
+    MOVED,
+    Episode,
+    episode_line,
+    is_drawn,
+    needed_text,
+    not_held_text,
+    number_text,
+    point_text,
+    world_text,
+)
 from trace_robot.settings import EXPERT
 from trace_robot.spec import MEASURES, Array, TaskSpec
 
 if TYPE_CHECKING:
-    from trace_robot.rollout.episode import Episode, Job
+    from trace_robot.rollout.episode import Job
 
 
 CONTEXT_LINES = 2
@@ -43,11 +53,12 @@ def feedback(episodes: Sequence[Episode], controller: str = "", level: str = "ou
     rewards = [episode.total_reward for episode in episodes]
     lines = [
         f"Success in {wins} of {len(episodes)} episodes."
-        f" Total reward of an episode: mean {_number(statistics.fmean(rewards))}"
-        + (f", from {_number(min(rewards))} to {_number(max(rewards))}." if len(rewards) > 1 else ".")
+        f" Total reward of an episode: mean {number_text(statistics.fmean(rewards))}"
+        + (f", from {number_text(min(rewards))} to {number_text(max(rewards))}." if len(rewards) > 1 else ".")
     ]
     lines += [
-        f"Episode {number}: {_ending(episode)}{_world(episode)}" for number, episode in enumerate(episodes, 1)
+        f"Episode {number}: {_ending(episode)}{world_text(episode)}"
+        for number, episode in enumerate(episodes, 1)
     ]
     faults = {(f.category, f.message, f.line): f for f in (e.fault for e in episodes) if f is not None}
     lines += [line for fault in list(faults.values())[:3] for line in ("", describe(fault, controller))]
@@ -78,8 +89,8 @@ def standing_still(episodes: Sequence[Episode]) -> str:
     name = next(name for name in episode.infos if _is_bonus(name))
     returns = statistics.fmean(episode.total_reward for _, episode in still)
     return (
-        f"it stands still: in {len(still)} of {len(episodes)} episodes the return, {_number(returns)}, is the bonus for"
-        f" staying alive ({name}), and the robot moves {_number(moved)} m in {episode.steps:,} steps"
+        f"it stands still: in {len(still)} of {len(episodes)} episodes the return, {number_text(returns)}, is the bonus"
+        f" for staying alive ({name}), and the robot moves {number_text(moved)} m in {episode.steps:,} steps"
     )
 
 
@@ -145,31 +156,13 @@ def representative(episodes: Sequence[Episode]) -> int:
 def _ending(episode: Episode) -> str:
     took = f"{episode.decisions} decisions ({episode.steps} simulator steps)"
     if episode.ended == "success":
-        return f"success after {took}; total reward {_number(episode.total_reward)}."
+        return f"success after {took}; total reward {number_text(episode.total_reward)}."
     if episode.ended == "error":
         category = episode.fault.category if episode.fault else "error"
-        return f"error ({category}) at decision {episode.decisions + 1}; total reward {_number(episode.total_reward)}."
+        total = number_text(episode.total_reward)
+        return f"error ({category}) at decision {episode.decisions + 1}; total reward {total}."
     why = "the environment ended it" if episode.ended == "terminated" else "time ran out"
-    return f"failed, {why} after {took}; {_rewards(episode)}{_needed(episode)}{_not_held(episode)}."
-
-
-def _not_held(episode: Episode) -> str:
-    """Say that success was there and did not last, where it must last."""
-    first = int(episode.infos.get("first_success_step", -1))
-    if first < 0:
-        return ""
-    longest = int(episode.infos.get("longest_success_steps", 0))
-    return f"; success was there from simulator step {first} on, for {longest} steps at the longest, and must last"
-
-
-def _world(episode: Episode) -> str:
-    drawn = drawn_text(episode.infos)
-    return f" Its world: {drawn}." if drawn else ""
-
-
-def _needed(episode: Episode) -> str:
-    threshold = episode.return_threshold
-    return "" if threshold is None else f"; a total of {_number(threshold)} is a success"
+    return f"failed, {why} after {took}; {_rewards(episode)}{needed_text(episode)}{not_held_text(episode)}."
 
 
 def _rewards(episode: Episode) -> str:
@@ -177,13 +170,9 @@ def _rewards(episode: Episode) -> str:
     best = int(episode.rewards.argmax())
     first, last = episode.rewards[0], episode.rewards[-1]
     return (
-        f"total reward {_number(episode.total_reward)}; reward of a decision: {_number(first)} at the first,"
-        f" {_number(episode.rewards[best])} at best (decision {best + 1}), {_number(last)} at the last"
+        f"total reward {number_text(episode.total_reward)}; reward of a decision: {number_text(first)} at the first,"
+        f" {number_text(episode.rewards[best])} at best (decision {best + 1}), {number_text(last)} at the last"
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
 
 
 NOT_TERMS = ("success", "steps", SUCCESS_MISSING, "unscaled_reward")  # known already; the last is the reward
@@ -245,8 +234,7 @@ class FeedbackRecorder:
 
 
 def _is_equipment(name: str) -> bool:
-    drawn = name.removeprefix(DRAWN) if name.startswith(DRAWN) else ""
-    return name in EQUIPMENT or drawn in _TEXTS or drawn.startswith((ERROR_OF, GAIN_OF))
+    return name in EQUIPMENT or is_drawn(name)
 
 
 def words(level: str, episode: Episode) -> list[str]:
@@ -335,40 +323,61 @@ def _vector(values: Array) -> str:
     return "[" + ", ".join(f"{round(float(value), 3) + 0.0:g}" for value in values) + "]"
 
 
-def drawn_text(infos: Mapping[str, float]) -> str:
-    """Return as text what a world drew for an episode, "" where it was nominal.
+# Evidence, for prompts by worth.
+WHY = "the first with an error", "of the failed ones the middle one by reward", "the slowest success"
+
+
+def evidence_of(
+    episodes: Sequence[Episode],
+    spec: TaskSpec,
+    seeds: Sequence[int],
+    outcome: Outcome,
+    controller: str = "",
+    level: str = "outcome",
+) -> Evidence:
+    """Return what each episode of a candidate showed.
 
     Args:
-        infos: of the episode, with entries that begin with ``DRAWN``.
+        episodes: at least one.
+        spec: of the environment, which names the points of an observation.
+        seeds: of all conditions of a run; an episode has the number of its place, the same for all candidates.
+        outcome: of the episodes; its graph, if it has one, is of the representative episode.
+        controller: the text that ran, to mark failing lines in.
+        level: of the feedback.
     """
+    numbers = {seed: number for number, seed in enumerate(seeds, 1)}
+    known = [numbers.get(episode.seed, episode.seed) for episode in episodes]
+    shown = representative(episodes)
+    faults = {(f.category, f.message, f.line): f for f in (e.fault for e in episodes) if f is not None}
+    chosen = episodes[shown]
+    return Evidence(
+        conditions=tuple(known),
+        lines=tuple(
+            f"Episode {number}: {episode_line(episode, spec)}"
+            for number, episode in zip(known, episodes, strict=True)
+        ),
+        successes=tuple(episode.success for episode in episodes),
+        traced=shown if outcome.graph else -1,
+        why=WHY[0] if chosen.ended == "error" else WHY[2] if chosen.success else WHY[1],
+        faults=tuple(describe(fault, controller) for fault in list(faults.values())[:3]),
+        starts=tuple(_starts(episodes, spec)),
+        printed=chosen.printed,
+        details=tuple(line for line in _details(episodes, level) if line),
+    )
+
+
+def _starts(episodes: Sequence[Episode], spec: TaskSpec) -> list[str]:
+    """Return the ranges of the first observed positions, a line."""
+    first = np.array([episode.observations[0] for episode in episodes if len(episode.observations)])
+    if not len(first):
+        return []
     texts = []
-    for name, value in infos.items():
-        if not name.startswith(DRAWN):
-            continue
-        setting = name.removeprefix(DRAWN)
-        if setting.startswith(ERROR_OF):
-            texts.append(f"{setting.removeprefix(ERROR_OF)} seen {value:.3g} off")
-        elif setting.startswith(GAIN_OF):
-            texts.append(f"action number {setting.removeprefix(GAIN_OF)} times {value:.2f}")
-        elif setting in _TEXTS:
-            factor, text = _TEXTS[setting]
-            texts.append(text.format(value * factor))
-    return ", ".join(texts)
-
-
-# The text of each number that is drawn, with a factor for its unit.
-_TEXTS = {
-    "observation_delay": (1000, "observations {:.0f} ms late"),
-    "observation_loss": (100, "{:.0f} % of observations missing"),
-    "observation_period": (1000, "an observation every {:.0f} ms"),
-    "action_delay": (1000, "actions {:.0f} ms late"),
-    "action_noise": (100, "noise of {:.0f} % on actions"),
-    "push_force": (1, "pushes of up to {:.0f} N"),
-    "action_loss": (100, "{:.0f} % of actions missing"),
-    "mass": (1, "masses times {:.2f}"),
-    "friction": (1, "friction times {:.2f}"),
-    "damping": (1, "damping times {:.2f}"),
-    "armature": (1, "armature times {:.2f}"),
-    "actuator_gain": (1, "actuator gains times {:.2f}"),
-    "gravity_tilt": (1, "gravity leaning by {:.1f} degrees"),
-}
+    for part in spec.observation:
+        low, high = (bound[part.start : part.stop] for bound in (first.min(0), first.max(0)))
+        if part.name in spec.positions or (
+            len(first) > 1 and part.size <= 3 and float((high - low).max()) > MOVED
+        ):
+            same = float((high - low).max()) < MOVED / 4
+            texts.append(f"{part.name} {point_text(low)}" + ("" if same else f" to {point_text(high)}"))
+    count = "its episode" if len(first) == 1 else f"its {len(first)} episodes"
+    return [f"At the start of {count}, as observed: {'; '.join(texts)}."] if texts else []

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import describe, require_expert, usual_control
-from trace_robot.policy.policy import problem_of
-from trace_robot.settings import EXPERT, LEVELS, SeedSplit, Settings
+from trace_robot.policy.policy import pose_text, problem_of
+from trace_robot.settings import EXPERT, LEVELS, PROMPT, SeedSplit, Settings
 from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
+    from trace_robot.fault import Limits
     from trace_robot.optimizers.problem import Problem
     from trace_robot.policy import Policy
     from trace_robot.spec import TaskSpec
@@ -48,6 +49,9 @@ class Task:
         spec: its description.
         policy: fixed to the control mode, and to the environment's names and action size.
         source: the policy's text before that, as in its file.
+        prompt: how a model is asked, as of ``Settings.prompt``.
+        rules: of a decision, of success and of computing, a line each; none where ``prompt`` is 1.
+        facts: of the environment's body, a line each, likewise.
     """
 
     env: str
@@ -55,6 +59,9 @@ class Task:
     spec: TaskSpec
     policy: Policy
     source: str
+    prompt: int = 1
+    rules: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -116,13 +123,28 @@ class Task:
             feedback=settings.feedback,
         )
         if settings.optimizer == "cma" and settings.rules > 1:
-            return replace(task, policy=task.policy.with_constants())
-        return task
+            task = replace(task, policy=task.policy.with_constants())
+        return task if settings.prompt == 1 else task.with_facts(settings.limits)
+
+    def with_facts(self, limits: Limits | None = None) -> Task:
+        """Return the task with the rules and facts that prompts by worth show.
+
+        The environment is made for them.
+
+        limits: time and memory of a controller.
+        """
+        # With gymnasium, which a run of a search need not load in this process.
+        from trace_robot.env.facts import facts_of, rules_of
+
+        found = facts_of(self.env, self.options, self.spec)
+        followed = pose_text(self.spec).strip() if self.spec.control == "pose" else ""
+        rules = rules_of(self.spec, found.decision or followed, limits)
+        return replace(self, prompt=PROMPT, rules=rules, facts=found.body)
 
     @property
     def problem(self) -> Problem:
         """The OPTO problem: the policy's parameters and a description of the task."""
-        return problem_of(self.policy, self.spec)
+        return problem_of(self.policy, self.spec, self.rules, self.facts)
 
 
 def spied(policy: Policy) -> str | None:

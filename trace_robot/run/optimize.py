@@ -167,7 +167,8 @@ def first_prompt(
     source = policy if isinstance(policy, Policy) else load_policy(policy)
     resolved, task = _resolve(env, "optoprime", source, settings)
     problem = asked_problem(resolved, task)
-    optimizer = OptoPrime(problem) if token_budget is None else OptoPrime(problem, token_budget=token_budget)
+    options: dict[str, Any] = {} if token_budget is None else {"token_budget": token_budget}
+    optimizer = OptoPrime(problem, by_worth=task.prompt > 1, **options)
     with RolloutEngine(
         resolved.workers, backend=resolved.backend, address=resolved.address, trusted=resolved.trusted
     ) as engine:

@@ -306,7 +306,8 @@ def _cma(settings: Settings, task: Task) -> Optimizer:
 def _optoprime(
     settings: Settings, task: Task, model: ChatModel | None, options: Mapping[str, Any]
 ) -> Optimizer:
-    proposer = OptoPrime(asked_problem(settings, task), model, check_code=_refusals, **options)
+    problem, by_worth = asked_problem(settings, task), task.prompt > 1
+    proposer = OptoPrime(problem, model, check_code=_refusals, by_worth=by_worth, **options)
     return Tuned(proposer, literals=settings.rules == 1, seed=settings.seed) if settings.tune else proposer
 
 

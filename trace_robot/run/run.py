@@ -22,7 +22,7 @@ from trace_robot.rollout.task import Task
 from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
 from trace_robot.run.optimizers import WITH_MODEL, WITHOUT_MODEL, AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.recorder import JournaledPictures, RunRecorder
-from trace_robot.settings import LEVELS, RULES, UnboundedSeed
+from trace_robot.settings import LEVELS, PROMPT, RULES, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.records import decoding
@@ -238,6 +238,7 @@ WORDS = {
     "tune": (True, False),
     "images": (True, False),
     "rules": tuple(range(1, RULES + 1)),
+    "prompt": (1, PROMPT),
     "video": (True, False),
 }
 

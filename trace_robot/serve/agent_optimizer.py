@@ -14,8 +14,7 @@ from trace_robot.errors import PolicyError
 from trace_robot.llm.config import ConnectedModel
 from trace_robot.llm.metering import MeteredModel
 from trace_robot.llm.model import ChatModel, Reply, user
-from trace_robot.optimizers.optoprime import Attempt
-from trace_robot.optimizers.problem import Candidate, Optimizer, Outcome, Problem
+from trace_robot.optimizers.problem import Attempt, Candidate, Optimizer, Outcome, Problem
 from trace_robot.optimizers.prompt.graph_text import render_graph
 from trace_robot.optimizers.prompt.trial_text import feedback, scored
 from trace_robot.optimizers.strategies import Trial, take_waiting

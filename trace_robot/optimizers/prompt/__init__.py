@@ -22,6 +22,18 @@ PARTS = {
     "#Rejected": "recent replies that could not be used, and why",
 }
 
+# Of prompts by worth: further parts, and parts that mean something else there.
+NEW_PARTS = {
+    "#Facts": "what is known of the machine",
+    "#Newest": "the newest other trial: what it changed, its episodes beside those of #Feedback, one step by step",
+}
+MEANINGS = {
+    "#Inputs": "values that did not change in the episode of #Others",
+    "#Others": "one episode of the present values: values by step, to 0.001 or finer",
+    "#Feedback": "how the episodes of the present values went; a larger score is better",
+    "#History": "older trials: what was changed and what it scored",
+}
+
 INSTRUCTION = (
     "Change the values of the variables in #Variables so that the score rises, in accordance with #Feedback."
 )

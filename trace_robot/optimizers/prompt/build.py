@@ -8,14 +8,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import UnknownNameError
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
-from trace_robot.optimizers.prompt import FIRST_DOCSTRING, FORMAT, INSTRUCTION, PARTS
+from trace_robot.optimizers.prompt import FIRST_DOCSTRING, FORMAT, INSTRUCTION, NEW_PARTS, PARTS
 from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_graph
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.optimizers.prompt.trial_text import (
@@ -28,7 +28,14 @@ from trace_robot.optimizers.prompt.trial_text import (
 from trace_robot.optimizers.prompt.values import fence, one_line
 from trace_robot.optimizers.strategies import Trial
 
+if TYPE_CHECKING:
+    from trace_robot.optimizers.prompt.worth import Traces
+
 MARGIN = 20  # tokens that stay free
+VALUES = (
+    "all values of a reply: at most {most} tokens together, of four letters, one digit or one sign each; longer ones"
+    " are refused unrun"
+)
 
 
 def checked_mask(mask: Collection[str]) -> tuple[str, ...]:
@@ -38,7 +45,7 @@ def checked_mask(mask: Collection[str]) -> tuple[str, ...]:
         UnknownNameError: a name is not in PARTS.
     """
     for name in mask:
-        if name not in PARTS:
+        if name not in PARTS and name not in NEW_PARTS:
             raise UnknownNameError(f"no part {name!r} in the prompt; known: {', '.join(PARTS)}")
     return tuple(mask)
 
@@ -53,6 +60,10 @@ class ProblemInstance:
         history: other trials, the most useful first.
         rejected: the problems of recent replies, each as one text.
         mask: names of PARTS to leave out.
+        traces: a cache, empty at first, if the prompt is made of whole lines by their worth (``worth``); None for one
+            as in 0.1.
+        others: by worth, all trials in the order of evaluation; the newest one shows what the last answer did.
+        most_value_tokens: by worth, what the values may take in a reply; 0 to say nothing about it.
     """
 
     problem: Problem
@@ -60,6 +71,9 @@ class ProblemInstance:
     history: Sequence[Trial] = ()
     rejected: Sequence[str] = ()
     mask: Collection[str] = ()
+    traces: Traces | None = None
+    others: Sequence[Trial] = ()
+    most_value_tokens: int = 0
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -88,7 +102,7 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     """
     # Everything that does not depend on the room left is made first; below, only tokens are counted.
     head = system(system_prompt(instance.mask))
-    sections = _whole_sections(instance)
+    sections = whole_sections(instance)
     cuttable = _cuttable_sections(instance)
     noted = remarks(instance.parent, instance.history)
     history = history_entries(instance.problem, instance.parent, instance.history)
@@ -109,13 +123,20 @@ def build(instance: ProblemInstance, budget: int) -> list[Message]:
     return [head, _assemble(instance, sections)]
 
 
-def _whole_sections(instance: ProblemInstance) -> dict[str, str]:
+def whole_sections(instance: ProblemInstance) -> dict[str, str]:
+    """Return the sections that are never shortened."""
     problem, values = instance.problem, instance.values
     return {
         "#Instruction": INSTRUCTION + (f"\nThe score: {problem.objective}" if problem.objective else ""),
         "#Variables": "\n".join(variable(spec, values[spec.name]) for spec in problem.parameters),
-        "#Constraints": constraints(problem, values),
+        "#Constraints": "\n".join(filter(None, [constraints(problem, values), _most(instance)])),
     }
+
+
+def _most(instance: ProblemInstance) -> str:
+    """Return the line on how long the values of a reply may be."""
+    most = instance.most_value_tokens
+    return VALUES.format(most=most) if most else ""
 
 
 def _cuttable_sections(instance: ProblemInstance) -> dict[str, tuple[str, int, int]]:
@@ -185,3 +206,8 @@ def _constraint(spec: ParameterSpec, value: Any) -> str:
                 parts.append(FIRST_DOCSTRING + one_line(docstring, 400))
     text = "; ".join(filter(None, parts))
     return f"({spec.kind}) {spec.name}: {text}" if text else ""
+
+
+def tokens_of_values(values: Mapping[str, Any]) -> int:
+    """Return an upper bound of the tokens of all values together."""
+    return sum(token_bound(str(plain(value))) for value in values.values())

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from trace_robot.llm.metering import shorten, token_bound
 from trace_robot.optimizers.prompt.selection import MOST_RUNS, Run, Selection, select
@@ -31,7 +32,9 @@ from trace_robot.optimizers.prompt.values import (
     step_ranges,
     step_span,
 )
-from trace_robot.trace.visualize import Drawing
+
+if TYPE_CHECKING:
+    from trace_robot.trace.visualize import Drawing
 
 HEADING_TOKENS = 4  # a part's name and the empty line before it
 SHARES = {"#Documentation": 6, "#Code": 4, "#Inputs": 6, "#Outputs": 6}  # a sixth of the tokens, a quarter
@@ -92,7 +95,7 @@ def render(
     """
     texts = {
         "#Documentation": _documentation(table),
-        "#Code": _code(table),
+        "#Code": code_text(table),
         "#Inputs": _inputs(table, selection, variables),
         "#Outputs": _outputs(table, selection),
     }
@@ -116,7 +119,7 @@ def _documentation(table: StepTable) -> str:
     return "\n".join(f"{name}: {program_text(text, 400)}" for name, text in table.documentation.items())
 
 
-def _code(table: StepTable) -> str:
+def code_text(table: StepTable) -> str:
     """Return the most frequent patterns by their first step, then the other calls."""
     frequent = sorted(table.patterns.items(), key=lambda item: -len(item[1]))
     lines = []
@@ -137,7 +140,7 @@ def _inputs(table: StepTable, selection: Selection, variables: Collection[str]) 
         for entry in table.entries
         if entry.kind in ("input", "constant") and entry.base not in variables
     ]
-    lines += [_constant(series, table, selection) for series in selection.constant_inputs]
+    lines += [constant_text(series, table, selection.scales) for series in selection.constant_inputs]
     return "\n".join(lines)
 
 
@@ -155,35 +158,57 @@ def _others(table: StepTable, selection: Selection) -> str:
     """Return #Others without its rows, or all values of a graph without steps."""
     if not table.steps:
         return "\n".join(f"{e.name} = {_value(e, 160)}" for e in table.entries if e.call and not e.output)
-    lines = [_constant(series, table, selection) for series in selection.constant]
+    lines = [constant_text(series, table, selection.scales) for series in selection.constant]
     for series, reach in selection.steady:
         last = _at(series, list(series.values)[-1], selection)
-        lines.append(f"{series.name} = about {last}, changes by at most {_cell(reach, reach * 10)}")
-    lines += [_plateaus(name, runs) for name, runs in selection.plateaus]
-    lines += [_distance(series) for series in selection.distances]
+        lines.append(f"{series.name} = about {last}, changes by at most {leaf_text(reach, reach * 10)}")
+    lines += [plateau_text(name, runs) for name, runs in selection.plateaus]
+    lines += [distance_text(series) for series in selection.distances]
     return "\n".join(lines)
 
 
-def _constant(series: Series, table: StepTable, selection: Selection) -> str:
+def constant_text(series: Series, table: StepTable, scales: Mapping[str, float]) -> str:
+    """Return the line of a value that never changes.
+
+    Args:
+        series: the value.
+        table: of which it is.
+        scales: by name, the size of the differences that matter.
+    """
     steps = sorted(series.values)
     everywhere = len(steps) == len(table.steps)
     where = "in every step" if everywhere else f"wherever it is, step {step_ranges(steps)}"
-    return f"{series.name} = {_at(series, steps[0], selection)}, {where}"
+    return f"{series.name} = {leaf_text(series.values[steps[0]], scales.get(series.name, 0.0))}, {where}"
 
 
-def _plateaus(name: str, runs: Sequence[Run]) -> str:
+def plateau_text(name: str, runs: Sequence[Run], longest: int = CELL) -> str:
+    """Return the line of a value that holds for a while each.
+
+    Args:
+        name: what it is called.
+        runs: its stretches.
+        longest: most characters of a text.
+    """
     if len(runs) > MOST_RUNS:
-        values = list(dict.fromkeys(_cell(value, 0.0) for _, _, value in runs))
+        values = list(dict.fromkeys(leaf_text(value, 0.0, longest) for _, _, value in runs))
         return f"{name}: {', '.join(values[:MOST_VALUES])}; changes {len(runs) - 1} times"
-    stretches = (f"{_cell(value, 0.0)} in {step_span(first, last)}" for first, last, value in runs)
+    stretches = (
+        f"{leaf_text(value, 0.0, longest)} in {step_span(first, last)}" for first, last, value in runs
+    )
     return f"{name}: " + ", ".join(stretches)
 
 
-def _distance(series: Series) -> str:
+def distance_text(series: Series, scale: float | None = None) -> str:
+    """Return the line of a distance: its first, its least and its last value.
+
+    Args:
+        series: the distance by step.
+        scale: a thousandth of it is written; the largest value if None.
+    """
     values = {step: value for step, value in series.values.items() if isinstance(value, float)}
-    steps, reach = list(values), max(values.values())
+    steps, reach = list(values), max(values.values()) if scale is None else scale
     nearest = min(steps, key=lambda step: values[step])
-    first, smallest, last = (_cell(values[step], reach) for step in (steps[0], nearest, steps[-1]))
+    first, smallest, last = (leaf_text(values[step], reach) for step in (steps[0], nearest, steps[-1]))
     return f"{series.name}: {first} at first, smallest {smallest} at step {nearest}, {last} at last"
 
 
@@ -201,15 +226,22 @@ def _value(entry: Entry, length: int) -> str:
 
 def _at(series: Series, step: int, selection: Selection) -> str:
     """Return a series' value at a step, "-" where it has none."""
-    return _cell(series.values[step], selection.scales[series.name]) if step in series.values else "-"
+    return leaf_text(series.values[step], selection.scales[series.name]) if step in series.values else "-"
 
 
-def _cell(leaf: Leaf, scale: float) -> str:
+def leaf_text(leaf: Leaf, scale: float, longest: int = CELL) -> str:
+    """Return a value as a cell of a table.
+
+    Args:
+        leaf: the value.
+        scale: a thousandth of it is the last digit; 0 for unknown.
+        longest: most characters of a text.
+    """
     if isinstance(leaf, tuple):
         return " ".join(at_scale(value, scale) for value in leaf)
     if isinstance(leaf, float):
         return at_scale(leaf, scale)
-    return program_text(str(leaf), CELL).replace("|", "/")  # a bar would end the cell
+    return program_text(str(leaf), longest).replace("|", "/")  # a bar would end the cell
 
 
 def _fit_rows(header: Sequence[str], rows: Sequence[tuple[int, list[str]]], total: int, room: int) -> str:
@@ -294,6 +326,8 @@ def draw_folded(records: Sequence[Record]) -> Drawing:
     Its size does not grow with the episode. An edge that closes a circle leads to the next step. What nothing else uses
     has a double border.
     """
+    from trace_robot.trace.visualize import Drawing  # for people alone: a prompt needs no drawing
+
     nodes = fold(records)
     names = {key: f"n{number}" for number, key in enumerate(nodes)}
     lines = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -40,6 +40,7 @@ class Selection:
         distances: between vectors of the same length, as series.
         rows: series shown step by step, as the columns of rows.
         ranking: the steps that may get a row, the most informative first.
+        weights: of the steps at which something happens.
         scales: for the series above but ``distances``, by name: the size of the differences that matter.
     """
 
@@ -51,6 +52,7 @@ class Selection:
     distances: Sequence[Series] = ()
     rows: Sequence[Series] = ()
     ranking: Sequence[int] = ()
+    weights: dict[int, float] = field(default_factory=dict)
     scales: dict[str, float] = field(default_factory=dict)
 
 
@@ -74,6 +76,7 @@ def select(table: StepTable, mask: Collection[str] = ()) -> Selection:
     steady = [(s, _size_and_reach(s)[1]) for s in varying if len(s.values) > 2 and _is_steady(s)]
     names = {s.name for s, _ in steady}
     plateaus, rows = _plateaus_and_rows([s for s in varying if s.name not in names])
+    weighed = _weights(table, rows)
     return Selection(
         constant_inputs=[s for s in constant if s.role == "input" and len(s.values) > 1],
         outputs=[
@@ -84,7 +87,8 @@ def select(table: StepTable, mask: Collection[str] = ()) -> Selection:
         plateaus=plateaus,
         distances=_distances(table.steps, series),
         rows=rows,
-        ranking=_ranking(table, rows),
+        ranking=_ranking(table, weighed),
+        weights=weighed,
         scales={s.name: _scale(s) for s in series},
     )
 
@@ -139,11 +143,10 @@ def _dimension(series: Series) -> int:
     return lengths.pop() if len(lengths) == 1 else 0
 
 
-def _ranking(table: StepTable, rows: Sequence[Series]) -> list[int]:
+def _ranking(table: StepTable, weights: Mapping[int, float]) -> list[int]:
     """Return the steps with an event by its weight, then others evenly spread."""
-    weights = _weights(table, rows)
     ranking = sorted(weights, key=lambda step: (-weights[step], step))
-    ranking += [step for step in _evenly_spread(table.steps) if step not in weights]
+    ranking += [step for step in evenly_spread(table.steps) if step not in weights]
     return ranking[: max(FEW_ROWS, min(MOST_ROWS, len(weights) + FEW_ROWS // 2))]
 
 
@@ -154,15 +157,15 @@ def _weights(table: StepTable, rows: Sequence[Series]) -> dict[int, float]:
     Changes of what is called and the events of the series follow. The weights do nothing but rank.
     """
     steps = set(table.steps)
-    weights: dict[int, float] = {table.steps[0]: 100.0, table.steps[-1]: 99.0}
-    events = [event for step in table.failures for event in ((step, 101.0), (step - 1, 95.0))]
-    for step, weight in itertools.chain(events, _pattern_changes(table), *map(_events, rows)):
+    weighed: dict[int, float] = {table.steps[0]: 100.0, table.steps[-1]: 99.0}
+    failures = [event for step in table.failures for event in ((step, 101.0), (step - 1, 95.0))]
+    for step, weight in itertools.chain(failures, _pattern_changes(table), *map(events, rows)):
         if step in steps:
-            weights[step] = max(weights.get(step, 0.0), weight)
-    return weights
+            weighed[step] = max(weighed.get(step, 0.0), weight)
+    return weighed
 
 
-def _evenly_spread(steps: Sequence[int]) -> Iterator[int]:
+def evenly_spread(steps: Sequence[int]) -> Iterator[int]:
     """Yield all steps, any first few of them evenly spread: halves, quarters, eighths.
 
     A low-discrepancy order, much as the van der Corput sequence.
@@ -273,7 +276,7 @@ def _changes(steps: Sequence[int], values: Sequence[Leaf], top: float) -> Iterat
         yield before[1], weight - 1.0
 
 
-def _events(series: Series) -> Iterator[tuple[int, float]]:
+def events(series: Series) -> Iterator[tuple[int, float]]:
     """Yield the steps at which a series does something, with their weights."""
     if _is_discrete(series):
         yield from _changes(list(series.values), list(series.values.values()), 60.0)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trace_robot.line_diff import unified_diff
 from trace_robot.llm.metering import token_bound
-from trace_robot.optimizers.problem import Problem, plain
+from trace_robot.optimizers.problem import Evidence, Problem, plain
 from trace_robot.optimizers.prompt.values import indented, number, one_line, program_text
 from trace_robot.optimizers.strategies import Trial
+
+SameScores = Callable[[Trial, Trial], tuple[float, float] | None]
 
 
 def feedback(trial: Trial | None) -> str:
@@ -98,9 +100,10 @@ def history_entries(problem: Problem, parent: Trial | None, trials: Sequence[Tri
     """
     values = problem.values if parent is None else parent.candidate.values  # as #Variables shows them
     known = {trial.candidate.id: trial for trial in (*trials, *([parent] if parent else []))}
-    lines = [_line(trial, known) for trial in trials]
+    lines = [history_line(trial, known) for trial in trials]
     return [
-        (line, line + _differences(problem, values, trial)) for line, trial in zip(lines, trials, strict=True)
+        (line, line + _below(differences(problem, values, trial)))
+        for line, trial in zip(lines, trials, strict=True)
     ]
 
 
@@ -123,7 +126,17 @@ def fit_history(entries: Sequence[tuple[str, str]], room: int) -> str:
     return "\n".join(texts)
 
 
-def _line(trial: Trial, known: Mapping[int, Trial]) -> str:
+def history_line(
+    trial: Trial, known: Mapping[int, Trial], longest: int = 200, same: SameScores | None = None
+) -> str:
+    """Return a trial of the history on one line.
+
+    Args:
+        trial: to write.
+        known: trials by their candidate's id, among which the one that it was made from may be.
+        longest: most characters of its note, and of the message of its fault.
+        same: gives the scores of two trials over the conditions of both; None to compare their whole scores.
+    """
     candidate = trial.candidate
     line = f"Trial {candidate.id}"
     if candidate.parent is not None:
@@ -131,17 +144,28 @@ def _line(trial: Trial, known: Mapping[int, Trial]) -> str:
     line += f": {scored(trial)}"
     parent = known.get(candidate.parent) if candidate.parent is not None else None
     if parent is not None and not math.isnan(parent.outcome.score):
-        word = "better" if trial.rank > parent.rank else "no better"
-        line += f" ({word} than {number(parent.outcome.score, 4)})"
-    line += f"; {one_line(candidate.note)}" if candidate.note else ""
+        pair = None if same is None else same(trial, parent)
+        if pair is None:
+            word = "better" if trial.rank > parent.rank else "no better"
+            line += f" ({word} than {number(parent.outcome.score, 4)})"
+        else:
+            beside = f"trial {parent.candidate.id} {number(pair[1], 4)}"
+            line += f" (on the conditions of both {number(pair[0], 4)}, {beside})"
+    line += f"; {one_line(candidate.note, longest)}" if candidate.note else ""
     if trial.outcome.faults:
         fault = trial.outcome.faults[0]
-        line += f"; {fault.category}: {program_text(fault.message, 160)}"
+        line += f"; {fault.category}: {program_text(fault.message, min(longest, 160) if same is None else longest)}"
     return line
 
 
-def _differences(problem: Problem, values: Mapping[str, Any], trial: Trial) -> str:
-    """Return the values of a trial that differ from ``values``, those in #Variables."""
+def differences(problem: Problem, values: Mapping[str, Any], trial: Trial) -> str:
+    """Return the values of a trial that differ from those in #Variables, indented.
+
+    Args:
+        problem: whose parameters the trial chose.
+        values: those in #Variables.
+        trial: whose values are written.
+    """
     lines = []
     for spec in problem.parameters:
         here, there = values[spec.name], trial.candidate.values[spec.name]
@@ -149,7 +173,11 @@ def _differences(problem: Problem, values: Mapping[str, Any], trial: Trial) -> s
             lines += [] if here == there else [_shorter(spec.name, str(here), str(there))]
         elif (value := plain(there)) != plain(here):
             lines.append(f"{spec.name} = {value!r}")
-    return "\n" + indented("\n".join(lines)) if lines else ""
+    return indented("\n".join(lines)) if lines else ""
+
+
+def _below(text: str) -> str:
+    return f"\n{text}" if text else ""
 
 
 def _shorter(name: str, here: str, there: str) -> str:
@@ -163,3 +191,75 @@ def _shorter(name: str, here: str, there: str) -> str:
 def _diff(here: str, there: str) -> str:
     changes = unified_diff(here.splitlines(), there.splitlines(), context=0)
     return "\n".join(line for line in changes if not line.startswith(("---", "+++", "@@")))
+
+
+def shared_places(trial: Trial, other: Trial) -> list[tuple[int, int]]:
+    """Return the places of the episodes that two trials had under the same conditions.
+
+    Args:
+        trial: whose episodes come first in each pair.
+        other: whose come second.
+    """
+    mine, theirs = trial.outcome.evidence, other.outcome.evidence
+    if mine is None or theirs is None:
+        return []
+    known = {condition: place for place, condition in enumerate(theirs.conditions)}
+    return [(place, known[c]) for place, c in enumerate(mine.conditions) if c in known]
+
+
+def shared_scores(trial: Trial, other: Trial) -> tuple[float, float] | None:
+    """Return two trials' mean scores over the conditions of both, None for none.
+
+    Args:
+        trial: whose score comes first.
+        other: whose comes second.
+    """
+    pairs = shared_places(trial, other)
+    if not pairs:
+        return None
+    sums = [
+        math.fsum(of.outcome.scores[pair[side]] for pair in pairs) / len(pairs)
+        for side, of in enumerate((trial, other))
+    ]
+    return sums[0], sums[1]
+
+
+def compared(trial: Trial, other: Trial) -> tuple[str, list[int]]:
+    """Return what a trial cured and broke under the conditions that another had, too.
+
+    Args:
+        trial: that is compared.
+        other: the one it is compared with.
+
+    Returns:
+        A line, "" without a common condition, and the places of the episodes that it names first.
+    """
+    pairs, scores = shared_places(trial, other), shared_scores(trial, other)
+    mine, theirs = trial.outcome.evidence, other.outcome.evidence
+    if scores is None or mine is None or theirs is None:
+        return "", []
+    cured = [a for a, b in pairs if mine.successes[a] and not theirs.successes[b]]
+    broke = [a for a, b in pairs if theirs.successes[b] and not mine.successes[a]]
+    still = [(a, b) for a, b in pairs if not mine.successes[a] and not theirs.successes[b]]
+    changes = (
+        f"{mine.conditions[a]} ({_gain(trial.outcome.scores[a], other.outcome.scores[b])})" for a, b in still
+    )
+    texts = [
+        f"cured: {_named(mine, cured)}",
+        f"broke: {_named(mine, broke)}",
+        *([f"neither solves: {', '.join(changes)}"] if still else []),
+    ]
+    same = f"the {len(pairs)} conditions of both" if len(pairs) > 1 else "the one condition of both"
+    line = (
+        f"Against trial {other.candidate.id} on {same}: score {number(scores[0], 4)} and {number(scores[1], 4)};"
+        f" {'; '.join(texts)}."
+    )
+    return line, broke
+
+
+def _gain(score: float, before: float) -> str:
+    return f"score {number(before, 4)} to {number(score, 4)}"
+
+
+def _named(evidence: Evidence, places: Sequence[int]) -> str:
+    return ", ".join(f"episode {evidence.conditions[place]}" for place in places) or "none"

@@ -26,6 +26,8 @@ from trace_robot.trace.wrapping import lift, plain
 _ACT = "act"
 _KEPT = "[memory] what the controller kept from the calls before."
 _OBSERVATION = "observation"
+# Of the text of a memory that is too long: characters of new text and of another value, items of a list.
+TEXT_CHARS, ITEM_CHARS, NEW_ITEMS, FEW_ITEMS = 200, 60, 20, 20
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -52,7 +54,8 @@ class GraphRecorder:
         self._op = Operation(_ACT, f"[{_ACT}] {doc}".rstrip())
         self._started = constant(None)._order  # nodes older than this belong to the module
         self._ids: dict[int, int] = {}  # a node's order -> its record, for nodes of the module
-        self._content = shorten(self._memory, VALUE_CHARS)
+        self._lengths: dict[Any, int] = {}  # of lists and texts in the memory
+        self._content = self._memory_text()
         self._memory_content = ""  # in its last record
         self._memory_id: int | None = None
         self._writers: dict[str, int] = {}  # operations that got the memory since its last record
@@ -139,7 +142,7 @@ class GraphRecorder:
             call.add(form, references, self._text(node))
         self._written = self._encoded(call)
         self._count = call.number
-        self._content = shorten(self._memory, VALUE_CHARS)
+        self._content = self._memory_text()
         if self._content != content:
             self._writers |= writers or {_ACT: local.get(output._order, ids.get(output._order, 0))}
 
@@ -175,6 +178,30 @@ class GraphRecorder:
         else:
             key = (type(node), node.base_name, own, node._order if isinstance(node, ParameterNode) else 0)
         return self._forms.get(key) or self._forms.setdefault(key, _Form(node, own))
+
+    def _memory_text(self) -> str:
+        """Return the memory's content as text, of a long one what is new in it.
+
+        A program that keeps a log would else show its first lines in every record, and none of the later ones.
+        """
+        text, before = shorten(self._memory, VALUE_CHARS), self._lengths
+        growing = {key: value for key, value in self._memory.items() if type(value) in (list, str)}
+        self._lengths = {key: len(value) for key, value in growing.items()}
+        if len(text) < VALUE_CHARS and all(
+            type(value) is list or len(value) <= TEXT_CHARS for value in growing.values()
+        ):
+            return text
+        new, rest = [], []
+        for key, value in self._memory.items():
+            first = before.get(key, 0)
+            if key not in growing or (type(value) is list and len(value) <= first and len(value) < FEW_ITEMS):
+                rest.append(f"{shorten(key)!r}: {shorten(value, ITEM_CHARS)}")
+            elif len(value) > first:
+                first = max(first, len(value) - (NEW_ITEMS if type(value) is list else TEXT_CHARS))
+                tail = value[first:]
+                shown = repr(tail) if isinstance(tail, str) else shorten(tail, TEXT_CHARS)
+                new.append(f"'{shorten(key)}[{first}:]': {shown}")
+        return shorten("{" + ", ".join([*new, *rest]) + "}", VALUE_CHARS)
 
     def _record_memory(self, content: str, call: _Call) -> int:
         """Return the number of the memory's record, a new one only if its content is new."""

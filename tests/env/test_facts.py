@@ -1,0 +1,150 @@
+"""Facts of the body: what a prompt says of joints, sizes and decisions is what the simulator does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+
+from trace_robot.env.declaration import Environment
+from trace_robot.env.facts import body_facts, decision_rule, facts_of, rules_of
+from trace_robot.env.registry import describe, make
+from trace_robot.errors import WorkspaceError
+from trace_robot.fault import Limits
+
+PUSHER = {"control": "raw"}
+
+
+def test_the_facts_of_pusher_are_those_of_its_model() -> None:
+    spec = describe("Pusher-v5", **PUSHER)
+    facts = "\n".join(facts_of("Pusher-v5", PUSHER, spec).body)
+    env = make("Pusher-v5", **PUSHER)
+    model = env.unwrapped.inner.unwrapped.model
+    low, high = model.joint("r_elbow_flex_joint").range
+    assert "joint r_elbow_flex_joint: hinge about 0 1 0 at the start" in facts
+    assert f"from {low:.4f} to {high:.0f} rad" in facts
+    assert "r_wrist_flex_joint 0.321" in facts
+    assert "table: at z -0.325 m" in facts
+    assert "body object: cylinder, radius 0.05" in facts
+    assert "reward near 0.5" in facts
+    assert "step is 0.05 s (20 Hz)" in facts
+    env.close()
+
+
+def test_a_decision_of_meta_world_ends_by_the_rule_of_its_facts() -> None:
+    spec = describe("push-v3", control="pose")
+    rule = facts_of("push-v3", {"control": "pose"}, spec).decision
+    assert "for 4 to 20 simulator steps" in rule
+    assert "so 25 to 125 decisions" in rule
+    env = make("push-v3", control="pose")
+    env.reset(seed=0)
+    _, _, _, _, info = env.step(np.zeros(4, np.float32))
+    first = info["steps"]
+    _, _, _, _, info = env.step(np.array([0.5, 0, 0, 0], np.float32))
+    assert first >= 4
+    assert info["steps"] - first == 20
+    env.close()
+
+
+def test_how_far_a_full_action_moves_a_hand_is_measured() -> None:
+    spec = describe("push-v3", control="pose")
+    facts = facts_of("push-v3", {"control": "pose"}, spec).body
+    assert any(
+        "a full action (asked for 0.5 m) moved hand_position" in line and "in 20 steps" in line
+        for line in facts
+    )
+    assert not any("goal" in line for line in facts)  # where to go is no fact of the body
+
+
+def test_an_environment_without_a_model_has_the_rest() -> None:
+    facts = facts_of("CartPole-v1", {"control": "raw"}, describe("CartPole-v1", control="raw"))
+    assert facts.body == ("The environment's step is 0.02 s (50 Hz).",)
+    assert facts.decision == ""
+
+
+def test_an_environment_that_fails_has_no_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no simulator here")
+
+    monkeypatch.setattr("trace_robot.env.facts.make", fail)
+    assert facts_of("push-v3", {}, describe("push-v3")).body == ()
+
+
+PLUGIN = """from trace_robot.env import Environment, part
+
+ENVIRONMENTS = [Environment("Pendulum-v1", "Hold it up.", name="held-{name}", facts={facts})]
+"""
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [("()", False), ('("the rod is 1 m long",)', True), ("None", False)],
+)
+def test_a_plug_in_adds_facts_or_withholds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: str, expected: bool
+) -> None:
+    (tmp_path / "envs").mkdir()
+    file = tmp_path / "envs" / "held.py"
+    file.write_text(PLUGIN.format(name="x", facts=facts))
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(tmp_path))
+    spec = describe("held-x", control="raw")
+    body = facts_of("held-x", {"control": "raw"}, spec).body
+    assert ("the rod is 1 m long" in body) == expected
+    assert bool(body) == (facts != "()")
+
+
+@pytest.mark.parametrize("facts", ["the rod is 1 m long", [1, 2]])
+def test_facts_that_are_no_lines_are_refused(facts: object) -> None:
+    with pytest.raises(WorkspaceError, match="facts must be a tuple of lines, got"):
+        Environment("Pendulum-v1", "Hold it up.", facts=facts)  # type: ignore[arg-type]
+
+
+def test_the_rules_say_when_success_counts_and_what_may_be_computed() -> None:
+    spec = describe("push-v3", control="raw")
+    rules = "\n".join(rules_of(spec, "", Limits(call_seconds=0.5, memory_mb=99)))
+    assert "passing through it counts" in rules
+    assert "may compute for 0.5 s" in rules
+    assert "99 MB" in rules
+    held = replace(spec, options={**spec.options, "hold": 0.5})
+    assert "passing through" not in "\n".join(rules_of(held))
+    cart = describe("CartPole-v1", control="raw")
+    assert "decided when the episode is over" in "\n".join(rules_of(cart))
+
+
+def test_a_tracking_of_which_nothing_is_known_has_no_rule() -> None:
+    assert decision_rule(object(), describe("push-v3")) == ""
+
+
+class Bare:
+    """An environment of a model alone."""
+
+    def __init__(self, xml: str) -> None:
+        self.model = mujoco.MjModel.from_xml_string(xml)
+        self.data = mujoco.MjData(self.model)
+        mujoco.mj_forward(self.model, self.data)
+        self.unwrapped = self
+
+
+ARM = """<mujoco><worldbody>
+<geom name="bench" type="box" size=".3 .2 .1" pos="0 0 .2"/>
+<body name="upper"><joint name="lift" axis="0 1 0" range="-90 45"/><geom type="capsule" size=".02 .2"/>
+<body name="fore" pos="0 0 .37"><joint name="bend" axis="1 0 0"/><geom type="box" size=".01 .02 .03"/></body></body>
+<body name="brick" pos="0 0 1"><freejoint/><geom type="box" size=".02 .03 .04" mass=".7" friction=".4"/></body>
+</worldbody><actuator><position name="lifter" joint="lift" kp="30" ctrlrange="-1 .5"/><motor joint="bend" gear="7"/>
+</actuator></mujoco>"""
+
+
+def test_every_fact_of_a_small_arm() -> None:
+    spec = replace(describe("CartPole-v1", control="raw"), positions=())
+    assert body_facts(Bare(ARM), spec) == [
+        "body brick: box of 0.04 x 0.06 x 0.08 m; 0.7 kg, sliding friction 0.4",
+        "fixed box bench: top at z 0.3 m, x -0.3 to 0.3, y -0.2 to 0.2",
+        "joint lift: hinge about 0 1 0 at the start, from -1.5708 to 0.7854 rad; actuator 0 (lifter), position,"
+        " stiffness 30, control -1 to 0.5",
+        "joint bend: hinge about 1 0 0 at the start; actuator 1, motor, gain 1, gear 7",
+        "links, m from joint to joint, from lift: bend 0.37",
+        "touching parts of fore: box of 0.02 x 0.04 x 0.06 m",
+    ]

@@ -1,0 +1,148 @@
+"""Evidence of episodes: what a prompt says of each of them is what happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trace_robot.env.registry import describe
+from trace_robot.errors import UsageError
+from trace_robot.fault import Fault
+from trace_robot.llm.metering import message_tokens
+from trace_robot.optimizers import Candidate, OptoPrime
+from trace_robot.optimizers.problem import Outcome
+from trace_robot.policy import Policy
+from trace_robot.rollout import RolloutEngine, training_seeds
+from trace_robot.rollout.episode import Episode, episode_line
+from trace_robot.rollout.evaluation import Evaluator
+from trace_robot.rollout.feedback import evidence_of
+from trace_robot.rollout.task import Task
+from trace_robot.run.optimize import optimize
+from trace_robot.settings import Settings
+
+SPEC = describe("push-v3", control="pose")
+
+
+def episode(seed: int, *, moved: float = 0.1, ended: str = "time", steps: int = 5) -> Episode:
+    """Return an episode of push-v3 whose hand comes 0.02 m near the puck at step 2, which then moves."""
+    fields = {part.name: part for part in SPEC.observation}
+    seen = np.zeros((steps + 1, SPEC.observation_size))
+    puck = np.full(steps + 1, 0.65)
+    puck[3:] += moved
+    hand = np.array([0.5, 0.6, 0.63, 0.7, 0.7, 0.7])[: steps + 1]
+    for name, column in (
+        ("hand_position", hand),
+        ("puck_position", puck),
+        ("goal_position", np.full(steps + 1, 0.9)),
+    ):
+        seen[:, fields[name].start + 1] = column
+    rewards = np.linspace(0.1, 0.2, steps)
+    return Episode(seed, ended, 20 * steps, rewards, np.zeros((steps, 4), np.float32), seen)  # type: ignore[arg-type]
+
+
+def test_an_episodes_line_has_start_end_and_the_closest_approach() -> None:
+    line = episode_line(episode(3), SPEC)
+    assert line.startswith(
+        "failed, time ran out, 5 decisions, 100 simulator steps; hand 0 0.5 0 to 0 0.7 0; "
+    )
+    assert "puck 0 0.65 0 to 0 0.75 0" in line
+    assert "goal stays at 0 0.9 0" in line
+    assert "hand to puck 0.15, least 0.02 at 2, last 0.05" in line
+    assert "puck to goal 0.25, least 0.15 at 3, last 0.15" in line
+    assert "hand to goal" not in line
+    assert "of a decision 0.1 first, 0.2 best at 4, 0.2 last" in line
+
+
+def test_the_hand_is_compared_with_the_goal_where_nothing_else_moved() -> None:
+    line = episode_line(episode(3, moved=0.0), SPEC)
+    assert "hand to goal 0.4, least 0.2 at 3, last 0.2" in line
+
+
+def test_half_a_millimeter_is_shown_where_two_points_are_close() -> None:
+    close = episode(3)
+    close.observations[2, :3] = close.observations[2, 4:7] + [0.0, 0.0005, 0.0]
+    assert "least 0.0005 at 2" in episode_line(close, SPEC)
+
+
+def test_episodes_have_the_number_of_their_condition_and_the_traced_one_is_named() -> None:
+    episodes = [episode(70), episode(80, ended="success"), episode(90)]
+    shown = evidence_of(episodes, SPEC, (90, 80, 70), Outcome(0, 0.5, graph=({},)))
+    assert shown.conditions == (3, 2, 1)
+    assert shown.successes == (False, True, False)
+    assert shown.lines[0].startswith("Episode 3: failed")
+    assert shown.traced in (0, 2)
+    assert shown.why == "of the failed ones the middle one by reward"
+    assert "puck_position 0 0.65 0" in shown.starts[0]
+    fault = dataclasses.replace(episode(70, ended="error"), fault=Fault("exception", "KeyError: 'tip'", 2))
+    broken = evidence_of([fault], SPEC, (70,), Outcome(0, 0.1), "a = 1\nb = tip\n")
+    assert broken.traced == -1
+    assert broken.why == "the first with an error"
+    assert ">>>    2 | b = tip" in broken.faults[0]
+
+
+LOGGING = '''import numpy as np
+from trace_robot import bundle
+
+
+@bundle(trainable=True)
+def act(observation, memory):
+    """Keep the pole upright and write about it."""
+    log = memory.setdefault("log", [])
+    log.append(f"call {len(log)}: the pole leans {observation['pole_angle']:.4f} rad")
+    memory["notes"] = memory.get("notes", "") + f"note {len(log)} "
+    if len(log) == 30:
+        print("thirty calls")
+    return [1.0 if observation["pole_angle"] + observation["pole_velocity"] > 0 else 0.0]
+'''
+
+
+@pytest.fixture(scope="module")
+def written() -> OptoPrime:
+    task = Task.load(
+        "CartPole-v1", Policy.from_text(LOGGING), control="raw", options={"horizon": 60}
+    ).with_facts()
+    with RolloutEngine(0) as engine:
+        evaluator = Evaluator(engine, task, training_seeds(0, 2), keep_observations=True)
+        optimizer = OptoPrime(task.problem, by_worth=True)
+        for number in (0, 1):
+            values = {**task.policy.values}
+            values["act"] = values["act"].replace("> 0", "> 0.1" if number else "> 0")
+            candidate = Candidate(number, None if number == 0 else 0, values, "another threshold", "model")
+            (trial,) = evaluator.evaluate([candidate], graph=True)
+            optimizer.learn(candidate, trial.outcome)
+    return optimizer
+
+
+def test_the_last_lines_of_a_long_log_are_in_the_prompt_of_a_real_rollout(written: OptoPrime) -> None:
+    prompt = written.messages()
+    text = prompt[1]["content"]
+    assert message_tokens(prompt) <= 6000
+    assert "step 0: log: call 0: the pole leans" in text
+    assert "step 58: log: call 58: the pole leans" in text
+    assert "thirty calls" in text
+    assert "step 57: notes: note 58 " in text or "notes: note 59" in text
+
+
+def test_the_newest_of_real_rollouts_is_compared_with_the_one_it_came_from(written: OptoPrime) -> None:
+    newest = written.messages()[1]["content"].split("\n#Newest\n")
+    assert len(newest) == 2 or "Against trial 0 on the 2 conditions of both" in newest[0]
+
+
+def test_runs_that_ask_a_model_have_the_new_prompts_and_others_are_written_as_ever() -> None:
+    asking = Settings.resolve("push-v3", "optoprime")
+    assert asking.to_data()["prompt"] == 2
+    assert Settings.from_data(json.loads(json.dumps(asking.to_data()))).prompt == 2
+    for optimizer in ("search", "cma"):
+        assert "prompt" not in Settings.resolve("push-v3", optimizer).to_data()
+    old = {name: value for name, value in asking.to_data().items() if name != "prompt"}
+    assert Settings.from_data(old).prompt == 1
+    assert "prompt" not in Settings.from_data(old).to_data()
+
+
+def test_another_form_of_prompts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="prompt must be 1 or 2, got 3; leave it out for 2"):
+        optimize("CartPole-v1", prompt=3, optimizer="search", out=tmp_path / "run")

@@ -1,0 +1,396 @@
+"""Facts of the body from a MuJoCo model: joints, sizes, rules of a decision.
+
+They are text, a line each. A prompt shows them, since a good controller depends on lengths, limits and rates that
+nothing else says. They are no hint of how a task is solved. ``Environment.facts`` adds lines or withholds all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from trace_robot.env.equipment import Equipment
+from trace_robot.env.kinematics import NEAR, NEAR_TURN, ArmTracking
+from trace_robot.env.kinematics import STILL as FINGERS_STILL
+from trace_robot.env.registry import foreign, make
+from trace_robot.env.simulation import physics_of, step_seconds
+from trace_robot.env.tracking import HandTracking, JointTracking, affine_of, ancestors, joint_of, kind_of
+from trace_robot.errors import TraceRobotError
+from trace_robot.fault import Limits
+from trace_robot.spec import Array, TaskSpec, hands_of
+
+log = logging.getLogger("trace_robot.env")
+MOST_LINES = 48  # of a body: a hand of thirty joints takes these
+MOST_SURFACES = 4  # fixed ones that something can lie on
+SHAPES = {0: "plane", 2: "sphere", 3: "capsule", 4: "ellipsoid", 5: "cylinder", 6: "box", 7: "mesh"}
+SIZES = {2: ("radius",), 3: ("radius", "half length"), 5: ("radius", "half length"), 4: ("half axes",)}
+PROBED = 5  # steps that a full action is given to see how far it moves a hand
+REWARD_ENDS = (
+    "_weight",
+    "_reward",
+    "_cost_range",
+)  # of attributes, as gymnasium's own environments call them
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFacts:
+    """What is known of an environment beside its spec.
+
+    Attributes:
+        decision: the exact rule by which a decision ends; "" where each is one step.
+        body: a line each.
+    """
+
+    decision: str = ""
+    body: tuple[str, ...] = ()
+
+
+def facts_of(name: str, options: Mapping[str, Any], spec: TaskSpec) -> EnvFacts:
+    """Return the facts of an environment, which is made and reset for them.
+
+    Args:
+        name: of the environment.
+        options: of it, control mode included.
+        spec: its description.
+
+    Returns:
+        No facts where it fails: an episode then says why.
+    """
+    _, nominal = Equipment.split(options)  # a world's noise is no fact of the body
+    try:
+        with foreign(f"{name} cannot be looked at"):
+            env = make(name, **nominal)
+            try:
+                return _facts(env, spec)
+            finally:
+                env.close()
+    except TraceRobotError as error:  # the first episode names it with its line
+        log.info("no facts of %s: %s", name, error)
+        return EnvFacts()
+
+
+def _facts(env: Any, spec: TaskSpec) -> EnvFacts:
+    env.reset(seed=0)
+    declared = getattr(env.unwrapped, "facts", None)
+    decision = decision_rule(getattr(env.unwrapped, "tracking", None), spec)
+    if declared is not None and not declared:
+        return EnvFacts(decision)
+    return EnvFacts(decision, (*body_facts(env, spec), *(declared or ())))
+
+
+def decision_rule(tracking: Any, spec: TaskSpec) -> str:
+    """Return when a decision of control mode "pose" ends, "" where unknown.
+
+    Args:
+        tracking: what follows a target.
+        spec: of the environment.
+    """
+    episode = spec.simulator_steps or spec.horizon
+    if isinstance(tracking, HandTracking):
+        still = (
+            f" and {tracking.still} changed by less than {tracking.change:g} in the last step"
+            if tracking.still
+            else ""
+        )
+        rule = (
+            f"each axis is driven by itself at {tracking.gain:g} times its error, at most at full action; it ends as"
+            f" soon as every axis is within {tracking.near:g} m of the target{still}"
+        )
+    elif isinstance(tracking, JointTracking):
+        rule = (
+            f"each joint gets {tracking.stiffness:g} times its error less {tracking.damping:g} times its velocity; it"
+            f" ends as soon as every joint is within {tracking.near:g} rad of the target"
+        )
+    elif isinstance(tracking, ArmTracking):
+        fingers = f", and no finger moved by more than {FINGERS_STILL:g}" if tracking.least > 1 else ""
+        rule = (
+            f"inverse kinematics drives all axes at once; it ends as soon as every axis is within {NEAR:g} m of the"
+            f" target, and {NEAR_TURN:g} rad where there is a turn{fingers}"
+        )
+    else:
+        return ""
+    most, least = tracking.steps, max(1, tracking.least)
+    return (
+        f"A decision is followed for {least} to {most} simulator steps: {rule}; what is not reached after {most} steps"
+        f" is dropped. The reward of a decision is the sum of its steps. An episode has {episode} simulator steps, so"
+        f" {-(-episode // most)} to {episode // least} decisions."
+    )
+
+
+def rules_of(spec: TaskSpec, decision: str = "", limits: Limits | None = None) -> tuple[str, ...]:
+    """Return the rules of a decision, of success and of computing, a line each.
+
+    Args:
+        spec: of the environment.
+        decision: when a decision ends; "" where each is one step.
+        limits: time and memory of a controller.
+    """
+    limits = limits or Limits()
+    if spec.return_threshold is None and spec.success and spec.options.get("hold") is None:
+        success = "Success is checked after every simulator step, so that passing through it counts."
+    elif spec.return_threshold is not None:
+        success = "Success is decided when the episode is over, by the sum of its rewards."
+    else:
+        success = ""
+    computing = (
+        f"A call may compute for {limits.call_seconds:g} s, all calls of an episode for {limits.episode_seconds:g} s,"
+        f" in {limits.memory_mb} MB. What it prints, up to {limits.printed_chars:,} characters, and what it appends to"
+        " a list in memory is shown in the next prompt."
+    )
+    rules = (
+        "The controller is Python code that is called once a decision.",
+        decision or f"An episode has at most {spec.horizon} decisions.",
+        success,
+        computing,
+    )
+    return tuple(rule for rule in rules if rule)
+
+
+def body_facts(env: Any, spec: TaskSpec) -> list[str]:
+    """Return the facts of a body, a line each, few without a MuJoCo model.
+
+    Args:
+        env: just reset; it is stepped.
+        spec: of it.
+    """
+    layers = _layers(env)
+    found = next((found for layer in layers if (found := physics_of(layer)) is not None), None)
+    lines = [f"The environment's step is {seconds:g} s ({1 / seconds:g} Hz)." for seconds in _seconds(layers)]
+    if found is not None:
+        model, data = found
+        lines += [*_objects(model), *_surfaces(model, data), *_joints(model, data), *_links(model, data)]
+        lines += _hand_sizes(model)
+    lines += _reward_weights(layers)
+    return [*lines[:MOST_LINES], *_speeds(env, spec)]
+
+
+def _layers(env: Any) -> list[Any]:
+    """Return the objects that may hold a model, also in an adapter."""
+    outer = env.unwrapped
+    inner = getattr(outer, "inner", outer)
+    inner = getattr(inner, "unwrapped", inner)
+    layers = [outer, inner, *(getattr(inner, name, None) for name in ("simulation", "_env", "task"))]
+    return [layer for layer in layers if layer is not None]
+
+
+def _seconds(layers: Sequence[Any]) -> list[float]:
+    found = (step_seconds(layer) for layer in layers)
+    return [seconds for seconds in found if seconds][:1]
+
+
+def _reward_weights(layers: Sequence[Any]) -> list[str]:
+    """Return the weights of a reward's terms, by the names of attributes."""
+    found: dict[str, float] = {}
+    for layer in layers:
+        for name, value in vars(layer).items() if hasattr(layer, "__dict__") else ():
+            if name.endswith(REWARD_ENDS) and isinstance(value, int | float) and not isinstance(value, bool):
+                found[name.strip("_").removesuffix("_weight").replace("_", " ")] = float(value)
+    texts = [f"{name} {value:g}" for name, value in sorted(found.items())]
+    return [f"Weights in the reward: {', '.join(texts)}."] if texts else []
+
+
+def _name(model: Any, kind: str, number: int) -> str:
+    return getattr(model, kind)(number).name or f"{kind} {number}"
+
+
+def _joints(model: Any, data: Any) -> Iterator[str]:
+    """Yield joints with their actuators, without an arm that a weld pulls."""
+    driven: dict[int, list[int]] = {}
+    for actuator in range(model.nu):
+        driven.setdefault(joint_of(model, actuator), []).append(actuator)
+    arm = {
+        body for joint in driven if joint >= 0 for body in ancestors(model, int(model.jnt_bodyid[joint]))[:-1]
+    }
+    pulled = _pulled(model)
+    if pulled:
+        yield "the hand is pulled to its target by a weld; the joints of its arm follow and are not listed"
+    for joint in range(model.njnt):
+        body = int(model.jnt_bodyid[joint])
+        if int(model.jnt_type[joint]) < 2 or (
+            joint not in driven and (body in arm or int(model.body_rootid[body]) in pulled)
+        ):
+            continue
+        slides = int(model.jnt_type[joint]) == 2
+        unit = "m" if slides else "rad"
+        text = f"joint {_name(model, 'joint', joint)}: {'slide along' if slides else 'hinge about'}"
+        text += f" {_text(np.round(data.xaxis[joint], 2))} at the start"
+        if model.jnt_limited[joint]:
+            text += f", from {_text(model.jnt_range[joint], ' to ')} {unit}"
+        text += "".join(f"; {_actuator(model, actuator)}" for actuator in driven.get(joint, ()))
+        yield text if joint in driven else f"{text}; not driven"
+    yield from (f"on no single joint: {_actuator(model, actuator)}" for actuator in driven.get(-1, ()))
+
+
+def _pulled(model: Any) -> set[int]:
+    """Return the roots of what a weld to a mocap body moves."""
+    found = set()
+    for constraint in range(model.neq):
+        if int(model.eq_type[constraint]) != 1:  # mjEQ_WELD
+            continue
+        ends = [int(model.eq_obj1id[constraint]), int(model.eq_obj2id[constraint])]
+        if any(model.body_mocapid[end] >= 0 for end in ends):
+            found |= {int(model.body_rootid[end]) for end in ends if model.body_mocapid[end] < 0}
+    return found
+
+
+def _actuator(model: Any, actuator: int) -> str:
+    gain, _, length, velocity = affine_of(model, actuator)
+    kind = kind_of(model, actuator)
+    how = {"position": f"stiffness {-length:g}", "velocity": f"gain {-velocity:g}"}.get(
+        kind, f"gain {gain:g}"
+    )
+    name = model.actuator(actuator).name
+    text = f"actuator {actuator}{f' ({name})' if name else ''}, {kind or 'other'}, {how}"
+    gear = float(model.actuator_gear[actuator, 0])
+    text += f", gear {gear:g}" if gear != 1 else ""
+    if model.actuator_ctrllimited[actuator]:
+        text += f", control {_text(model.actuator_ctrlrange[actuator], ' to ')}"
+    if model.actuator_forcelimited[actuator]:
+        text += f", force {_text(model.actuator_forcerange[actuator], ' to ')}"
+    return text
+
+
+def _links(model: Any, data: Any) -> Iterator[str]:
+    """Yield the distances between the joints of each driven chain."""
+    driven = {joint for actuator in range(model.nu) if (joint := joint_of(model, actuator)) >= 0}
+    bodies = {int(model.jnt_bodyid[joint]) for joint in driven}
+    inner = {body for other in bodies for body in ancestors(model, other)[:-1]}
+    for end in sorted(bodies - inner)[:6]:
+        chain = [
+            joint
+            for body in ancestors(model, end)
+            for joint in range(model.njnt)
+            if int(model.jnt_bodyid[joint]) == body and joint in driven
+        ]
+        lengths = [
+            f"{_name(model, 'joint', joint)} {np.linalg.norm(data.xanchor[joint] - data.xanchor[before]):.4g}"
+            for before, joint in pairwise(chain)
+            if int(model.jnt_bodyid[before]) != int(model.jnt_bodyid[joint])
+        ]
+        if lengths:
+            yield f"links, m from joint to joint, from {_name(model, 'joint', chain[0])}: {', '.join(lengths)}"
+
+
+def _objects(model: Any) -> Iterator[str]:
+    """Yield what can be moved: bodies on joints that nothing drives."""
+    driven = {joint_of(model, actuator) for actuator in range(model.nu)}
+    seen, pulled = set[int](), _pulled(model)
+    for joint in range(model.njnt):
+        body = int(model.jnt_bodyid[joint])
+        free = int(model.jnt_type[joint]) == 0
+        if (
+            body in seen
+            or joint in driven
+            or int(model.body_rootid[body]) in pulled
+            or not (free or int(model.body_parentid[body]) == 0)
+        ):
+            continue
+        seen.add(body)
+        shapes = [
+            _shape(model, geom)
+            for geom in range(model.ngeom)
+            if model.geom_bodyid[geom] == body and _touches(model, geom)
+        ]
+        if shapes:
+            friction = max(
+                float(model.geom_friction[g, 0]) for g in range(model.ngeom) if model.geom_bodyid[g] == body
+            )
+            yield (
+                f"body {_name(model, 'body', body)}: {', '.join(shapes[:4])}; {float(model.body_mass[body]):.4g} kg,"
+                f" sliding friction {friction:g}"
+            )
+
+
+def _touches(model: Any, geom: int) -> bool:
+    return bool(model.geom_contype[geom] or model.geom_conaffinity[geom])
+
+
+def _shape(model: Any, geom: int) -> str:
+    kind, size = int(model.geom_type[geom]), model.geom_size[geom]
+    if kind in SIZES:
+        names = SIZES[kind]
+        if len(names) == 1 and kind == 4:
+            return f"ellipsoid, half axes {_text(size)} m"
+        return (
+            f"{SHAPES[kind]}, "
+            + ", ".join(f"{name} {float(size[k]):.4g}" for k, name in enumerate(names))
+            + " m"
+        )
+    if kind == 6:
+        return f"box of {_text(2 * size, ' x ')} m"
+    return SHAPES.get(kind, "shape")
+
+
+def _surfaces(model: Any, data: Any) -> list[str]:
+    """Return the largest fixed surfaces with their heights."""
+    found = []
+    for geom in range(model.ngeom):
+        kind = int(model.geom_type[geom])
+        fixed = int(model.body_weldid[int(model.geom_bodyid[geom])]) == 0
+        if not fixed or not _touches(model, geom) or kind not in (0, 5, 6):
+            continue
+        size, place = model.geom_size[geom], data.geom_xpos[geom]
+        extent = np.abs(data.geom_xmat[geom].reshape(3, 3)) @ (
+            size if kind == 6 else [size[0], size[0], size[1]]
+        )
+        name = model.geom(geom).name or _name(model, "body", int(model.geom_bodyid[geom]))
+        if kind == 0:
+            found.append((np.inf, f"fixed plane {name}: at z {float(place[2]):.4g} m"))
+            continue
+        where = ", ".join(
+            f"{axis} {float(place[k] - extent[k]):.4g} to {float(place[k] + extent[k]):.4g}"
+            for k, axis in enumerate("xy")
+        )
+        text = f"fixed {SHAPES[kind]} {name}: top at z {float(place[2] + extent[2]):.4g} m, {where}"
+        found.append((float(extent[0] * extent[1]), text))
+    return [text for _, text in sorted(found, key=lambda pair: -pair[0])[:MOST_SURFACES]]
+
+
+def _hand_sizes(model: Any) -> Iterator[str]:
+    """Yield the shapes that touch at the ends of driven chains: fingers, tips, feet."""
+    bodies = {int(model.jnt_bodyid[j]) for a in range(model.nu) if (j := joint_of(model, a)) >= 0}
+    inner = {body for other in bodies for body in ancestors(model, other)[:-1]}
+    for end in sorted(bodies - inner)[:6]:
+        shapes = [
+            _shape(model, geom)
+            for geom in range(model.ngeom)
+            if end in ancestors(model, int(model.geom_bodyid[geom])) and _touches(model, geom)
+        ]
+        shapes = [shape for shape in shapes if shape not in ("mesh", "shape")]
+        if shapes:
+            yield f"touching parts of {_name(model, 'body', end)}: {', '.join(dict.fromkeys(shapes[:6]))}"
+
+
+def _speeds(env: Any, spec: TaskSpec) -> Iterator[str]:
+    """Yield how far a full action moved each hand, as measured."""
+    parts = {part.name: part for part in spec.observation}
+    low, high = np.array(spec.low), np.array(spec.high)
+    for hand in hands_of(spec):
+        if hand.position not in parts or not np.isfinite(high[hand.motion : hand.motion + 3]).all():
+            continue
+        part, moved = parts[hand.position], []
+        steps = 1 if spec.control == "pose" else PROBED
+        for axis in range(3):
+            first = np.asarray(env.reset(seed=0)[0], float)[part.start : part.stop]
+            action = np.clip(np.zeros(spec.action_size), low, high)
+            action[hand.motion + axis] = high[hand.motion + axis]
+            seen, info = first, {}
+            for _ in range(steps):
+                observation, _, terminated, truncated, info = env.step(action.astype(np.float32))
+                seen = np.asarray(observation, float)[part.start : part.stop]
+                if terminated or truncated:
+                    break
+            moved.append(
+                f"{'xyz'[axis]} {float(seen[axis] - first[axis]):.3f} m in {int(info.get('steps', steps))} steps"
+            )
+            asked = f" (asked for {high[hand.motion]:g} m)" if spec.control == "pose" else ""
+        yield f"a full action{asked} moved {hand.position} from the start of one episode along {', '.join(moved)}"
+
+
+def _text(values: Array, between: str = " ") -> str:
+    return between.join(f"{round(float(value), 4) + 0.0:g}" for value in np.asarray(values))
