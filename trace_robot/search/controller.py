@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from trace_robot.errors import PolicyError
 from trace_robot.search.feedback_law.controller import LawController
+from trace_robot.search.gait.controller import GaitController
 from trace_robot.search.staged.controller import StagedController
 from trace_robot.spec import Array, TaskSpec
 
@@ -94,7 +95,9 @@ class DataController(Protocol):
         ...
 
 
-KINDS: Mapping[str, type[DataController]] = {kind.kind: kind for kind in (StagedController, LawController)}
+KINDS: Mapping[str, type[DataController]] = {
+    kind.kind: kind for kind in (StagedController, LawController, GaitController)
+}
 
 
 def load_controller(data: Mapping[str, Any]) -> DataController:
