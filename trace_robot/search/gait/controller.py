@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
 
 TRIAL = "trial"
+WHOLE = Trial()  # an episode that is not cut short
 STILL_DECISIONS = 50  # between two looks at whether anything moves
 STILL = 1e-3  # change of every number between the two, in units of the observation, below which nothing does
 
@@ -27,8 +28,8 @@ STILL = 1e-3  # change of every number between the two, in units of the observat
 class GaitRunner:
     """One episode of a gait, called with the flat observation of each decision.
 
-    Plain Python floats: 5 µs a decision for 6 joints and 17 numbers, where a step of such a simulation takes 50. ``writer``
-    writes the same operations in the same order, so that the text that is written out gives the same actions; change
+    Plain Python floats, some microseconds a decision, since a search runs millions of decisions. ``writer`` writes the
+    same operations in the same order, so that the text that is written out gives the same actions; change
     both together.
 
     finished: whether the trial is over.
@@ -113,7 +114,7 @@ class GaitController:
     """
 
     gait: Gait
-    trial: Trial = Trial()
+    trial: Trial = WHOLE
     probe: int | None = None
     kind: ClassVar[str] = "gait"
 
@@ -126,13 +127,13 @@ class GaitController:
     def from_data(cls, data: Mapping[str, Any]) -> GaitController:
         """Return the controller, or raise PolicyError."""
         trial = data.get(TRIAL)
-        cut = Trial() if trial is None else Trial(int(trial["decisions"]), bool(trial["still"]))
+        cut = WHOLE if trial is None else Trial(int(trial["decisions"]), bool(trial["still"]))
         return cls(Gait.from_data(data), cut, data.get(PROBE))
 
     def to_data(self) -> dict[str, Any]:
         """Return the gait's data, with one more key for a trial and for a probe."""
         data = self.gait.to_data()
-        if self.trial != Trial():
+        if self.trial != WHOLE:
             data[TRIAL] = {"decisions": self.trial.decisions, "still": self.trial.still}
         return data if self.probe is None else {**data, PROBE: self.probe}
 

@@ -1,9 +1,9 @@
 """Gaits as frozen data: a central pattern generator with linear feedback.
 
 One clock counts strides. Each number of the action is one joint, whose target swings with the clock (open-loop
-oscillators, Raffin et al., arXiv:2310.05808); where the joint's angle and rate are seen, proportional-derivative feedback
-follows the target. Linear feedback of numbers less their mean and in units of their spread (augmented random search,
-Mania et al., arXiv:1803.07055, version V2) is added to it.
+oscillators, Raffin et al., arXiv:2310.05808); where the joint's angle and rate are seen, proportional-derivative
+feedback follows the target. Linear feedback of numbers less their mean and in units of their spread (augmented random
+search, Mania et al., arXiv:1803.07055, version V2) is added to it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Joint:
     """What one number of the action does.
 
     The target is ``offset + amplitude * sin(phase + lag) + second * sin(2 * phase + second_lag)``, with the lags in
-    turns. With an angle it is in the unit of the angle, and followed; without one it is the control itself, of which -1 is
-    the lower bound of the action and 1 the upper one.
+    turns. With an angle it is in the unit of the angle, and followed; without one it is the control itself, of which -1
+    is the lower bound of the action and 1 the upper one.
 
     angle, rate: of which numbers of the observation the joint's angle and its rate are; -1 for none.
     """

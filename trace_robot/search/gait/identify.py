@@ -1,8 +1,8 @@
 """System identification for gaits: which joint a control moves, and how long a decision is.
 
 It is found from probe episodes, so that it holds for an environment that names nothing. A control that is pushed either
-way from the same condition shows in the first decision how much each rate answers to it; a number whose changes go with a
-rate is the angle of that joint, and the change for each unit of rate is the time between two decisions.
+way from the same condition shows in the first decision how much each rate answers to it; a number whose changes go with
+a rate is the angle of that joint, and the change for each unit of rate is the time between two decisions.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def probe_notes(spec: TaskSpec, observations: Array, infos: Mapping[str, float])
         infos: of the last step.
 
     Returns:
-        Numbers of ``probe_features``, and: first_I: number I after the first decision. alive: the reward term of a step for
-        not having fallen.
+        Numbers of ``probe_features``, and: first_I: number I after the first decision. alive: the reward term of a step
+        for not having fallen.
     """
     notes = probe_features(spec, observations)
     if len(observations) > 1:
@@ -164,9 +164,9 @@ def mirrored(spec: TaskSpec) -> tuple[tuple[int, int], ...]:
     pairs = []
     for name, place in places.items():
         for other, second in places.items():
-            if place != second and BEFORE.search(name) and AFTER.search(other):
-                if BEFORE.sub(r"\1", name) == AFTER.sub(r"\1", other):
-                    pairs.append((place, second))
+            named = place != second and BEFORE.search(name) and AFTER.search(other)
+            if named and BEFORE.sub(r"\1", name) == AFTER.sub(r"\1", other):
+                pairs.append((place, second))
     used = [place for pair in pairs for place in pair]
     if len(set(used)) == len(used) == len(names):
         return tuple(pairs)
@@ -195,7 +195,7 @@ def _rated(episodes: Sequence[Mapping[str, float]]) -> tuple[dict[int, int], flo
         if rate not in angle_of and angle not in angle_of.values() and angle not in angle_of:
             angle_of[rate] = angle
     found = [slope for rate, angle in angle_of.items() for slope in slopes[rate, angle]]
-    # A mean of two rates is too small where they swing fast, so that a low quantile is nearer to the truth than the median.
+    # A mean of two rates is too small where they swing fast, so that a low quantile is nearer.
     return angle_of, float(f"{np.quantile(found, 0.25):.3g}") if found else 0.0
 
 

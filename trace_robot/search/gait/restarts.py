@@ -1,8 +1,8 @@
 """Restarts of two searches: CMA-ES for rhythms, random directions for feedback.
 
-A structure maps a vector of numbers near 1 to a gait. Rhythms have few numbers, for which CMA-ES learns how they depend on
-each other. Feedback has a number for each pair of a control and a number seen; augmented random search (ARS, Mania et al.,
-arXiv:1803.07055, version V2-t) moves all of them along random directions, weighted by what those return.
+A structure maps a vector of numbers near 1 to a gait. Rhythms have few numbers, for which CMA-ES learns how they depend
+on each other. Feedback has a number for each pair of a control and a number seen; augmented random search (ARS, Mania
+et al., arXiv:1803.07055, version V2-t) moves all of them along random directions, weighted by what those return.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STIFF, DAMPED = 1.0, 0.1  # control for each unit of angle, and of its rate, at 
 STANCE = 0.3  # most that the share of stance differs from a half
 STEP = 0.5  # first step size of CMA-ES
 # As measured on HalfCheetah-v5 in the paper's ranges: 0.96 million steps to a return of 3,500.
-DIRECTIONS, TOP = 8, 4
+DIRECTIONS = 4  # at least; else the root of the number of gains
 MOVE, NOISE = 0.02, 0.03
 RUNNING = 2.0  # seen at first, in decisions of a probe, so that the first episodes count less
 
@@ -37,8 +37,8 @@ class Rhythm:
     The vector: logarithms of frequency, stance, stiffness and damping over those at first, then for each joint offset,
     sine and cosine (and those of the second harmonic), in units of ``reach``.
 
-    body: what the joints are. strides: a second, at first. mirrored: whether one joint of each mirrored pair does what the
-    other does half a stride later. harmonics: 1 or 2.
+    body: what the joints are. strides: a second, at first. mirrored: whether one joint of each mirrored pair does what
+    the other does half a stride later. harmonics: 1 or 2.
     """
 
     body: Body
@@ -235,14 +235,15 @@ class RhythmRestart:
 class FeedbackRestart:
     """Ask and tell of augmented random search on a matrix of gains.
 
-    Each direction is tried both ways on a condition for itself. Those of the highest returns move the matrix, in units of
-    the standard deviation of their returns.
+    Each direction is tried both ways on a condition for itself. The half of the highest returns moves the matrix, in
+    units of the standard deviation of their returns.
+
+    directions: of a generation; 0 for as many as suit the number of gains.
     """
 
     structure: Feedback
     seed: int
-    directions: int = DIRECTIONS
-    top: int = TOP
+    directions: int = 0
     value: Value = -math.inf
     steps: int = 0
     generations: int = 0
@@ -254,6 +255,7 @@ class FeedbackRestart:
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
         self.matrix = np.zeros(self.structure.shape)
+        self.directions = max(DIRECTIONS, round(math.sqrt(self.matrix.size)))
         self._tried = np.zeros((0, *self.structure.shape))
 
     @property
@@ -279,11 +281,11 @@ class FeedbackRestart:
         """Take the values of the last ``ask``, larger is better."""
         self.generations += 1
         pairs = np.maximum(np.asarray(values, float).reshape(-1, 2), -1e6)
-        best = np.argsort(-pairs.max(axis=1), kind="stable")[: self.top]
+        best = np.argsort(-pairs.max(axis=1), kind="stable")[: len(pairs) // 2]
         spread = float(pairs[best].std())
         if spread > 0.0:
             ways = (pairs[best, 0] - pairs[best, 1])[:, None, None] * self._tried[best]
-            self.matrix = self.matrix + MOVE / (self.top * spread) * ways.sum(axis=0)
+            self.matrix = self.matrix + MOVE / (len(best) * spread) * ways.sum(axis=0)
 
 
 AnyRestart = RhythmRestart | FeedbackRestart

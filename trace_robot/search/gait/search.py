@@ -11,7 +11,7 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
-from trace_robot.search.gait.controller import GaitController
+from trace_robot.search.gait.controller import WHOLE, GaitController
 from trace_robot.search.gait.gait import Gait, Joint, Trial
 from trace_robot.search.gait.identify import ALL, SIZES, Body
 from trace_robot.search.gait.restarts import (
@@ -28,12 +28,12 @@ from trace_robot.spec import TaskSpec
 POOL = 256
 TUNE, CHOOSE, CONFIRM = slice(0, 128), slice(128, 160), slice(192, 256)
 LONG = 500  # decisions of an episode from which on a lasting motion is what earns a return
-STRIDES = (1.5, 3.0)  # a second, of rhythms at first
+STRIDES = (0.6, 2.0)  # a second, of rhythms at first: the first for water, the second for legs
 FIRST, LAST = (
     40_000,
     1_280_000,
 )  # decisions of a restart up to the first rung; twice as many up to the next, at most
-GO_ON = (4, 3, 3, 2)  # restarts that go on after each rung; the last number for all further ones
+GO_ON = (3, 3, 3, 3, 2)  # restarts that go on after each rung; the last number for all further ones
 CHOSEN_ON = (4, 8, 16)  # conditions that they are compared on, likewise
 SHORT, GROWTH = (
     200,
@@ -208,10 +208,8 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         still = Gait(0.0, body.step_seconds, (Joint(0.0, 0.0, 0.0),) * self.spec.action_size)
         restarts: list[AnyRestart] = []
         if body.spreads:
-            restarts += [
-                FeedbackRestart(Feedback("linear feedback", still, Statistics.of(body)), self._seed())
-                for _ in range(2)
-            ]
+            structure = Feedback("linear feedback", still, Statistics.of(body))
+            restarts.append(FeedbackRestart(structure, self._seed()))
         # Where the length of a decision is not known it counts as a 25th of a second.
         scale = 1.0 if body.timed else 1.0 / 25.0
         restarts += [RhythmRestart(Rhythm(body, strides * scale), self._seed()) for strides in STRIDES]
@@ -232,13 +230,14 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         """Return new restarts of the kinds of the first rung; those that go on take finer steps."""
         for restart in restarts:
             if isinstance(restart, FeedbackRestart):
-                restart.directions, restart.top = 2 * restart.directions, 2 * restart.top
+                restart.directions *= 2
         return self._plain(body)[: GO_ON[-1]]
 
     def _rung(self, restarts: Sequence[AnyRestart], rung: int) -> Steps[None]:
         """Run restarts for as many decisions each, then compare what they ended with."""
         allotted = min(FIRST * 2**rung, LAST)
-        until = [restart.steps + allotted for restart in restarts]
+        leader = max(restarts, key=lambda restart: restart.value)
+        until = [restart.steps + (1 + (rung > 0 and restart is leader)) * allotted for restart in restarts]
         peaks: dict[int, tuple[float, Gait]] = {}
         while going := [
             restart
@@ -246,6 +245,8 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             if restart.steps < last and not restart.over
         ]:
             yield from self._generation(going, peaks)
+            if leader in going and leader.steps < until[restarts.index(leader)] and rung > 0:
+                yield from self._generation([leader], peaks)
         conditions = CHOSEN_ON[min(rung, len(CHOSEN_ON) - 1)]
         yield from self._enter(restarts, peaks, conditions)
         self._part_is_over()
@@ -300,7 +301,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             for k in range(len(finalist.returns), conditions)
         ]
         outcomes = yield from self._run(
-            [(finalist.gait, Trial(), None, seed) for finalist, seed in asked], "on conditions to choose on"
+            [(finalist.gait, WHOLE, None, seed) for finalist, seed in asked], "on conditions to choose on"
         )
         for (finalist, _), outcome in zip(asked, outcomes, strict=True):
             finalist.faulty = finalist.faulty or bool(outcome.faults)
@@ -313,18 +314,19 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
     def _kept(self, restarts: Sequence[AnyRestart], rung: int) -> list[AnyRestart]:
         """Return the restarts that go on: the best of each kind before a second one of a kind.
 
-        A rhythm gets on sooner than feedback and not as far (measured on HalfCheetah-v5), so that the better of all kinds
-        after a short time is not the one to keep alone.
+        A rhythm gets on sooner than feedback and not as far (measured on HalfCheetah-v5), so that the better of all
+        kinds after a short time is not the one to keep alone.
         """
         places = GO_ON[min(rung, len(GO_ON) - 1)]
         ranked = sorted(
             (restart for restart in restarts if not restart.over), key=lambda one: one.value, reverse=True
         )
-        kinds: dict[type, int] = {}
+        kinds: dict[str, int] = {}
         order = []
         for restart in ranked:
-            kinds[type(restart)] = kinds.get(type(restart), 0) + 1
-            order.append((kinds[type(restart)], -restart.value))
+            kind = restart.name.partition(",")[0]
+            kinds[kind] = kinds.get(kind, 0) + 1
+            order.append((kinds[kind], -restart.value))
         places_in_turn = sorted(range(len(ranked)), key=lambda k: order[k])
         return [ranked[k] for k in places_in_turn[:places]]
 
@@ -335,7 +337,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             return
         seeds = self.seeds[CONFIRM]
         outcomes = yield from self._run(
-            [(champion.gait, Trial(), None, seed) for seed in seeds], "on conditions to confirm on"
+            [(champion.gait, WHOLE, None, seed) for seed in seeds], "on conditions to confirm on"
         )
         returns = np.array([outcome.details["reward"][0] for outcome in outcomes], float)
         error = float(returns.std()) / math.sqrt(len(returns))
