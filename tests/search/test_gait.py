@@ -16,9 +16,9 @@ from trace_robot.errors import PolicyError
 from trace_robot.policy import Policy
 from trace_robot.sandbox import Interface, Limits, Sandbox
 from trace_robot.search import FeedbackLawSearch, GaitSearch, StagedSearch, load_controller, search_for
-from trace_robot.search.gait import Balance, Gait, GaitController, Joint, Trial, check, write
+from trace_robot.search.gait import Balance, Gait, GaitController, Joint, Truncation, check, write
 from trace_robot.search.gait.controller import phase_at
-from trace_robot.search.gait.identify import Body, mirrored
+from trace_robot.search.gait.identify import Morphology, mirrored
 from trace_robot.spec import Field, TaskSpec
 
 SPEC = TaskSpec(
@@ -81,16 +81,18 @@ def test_a_written_gait_names_its_numbers_with_units_and_bounds() -> None:
     assert all(place.constraint["low"] <= place.value <= place.constraint["high"] for place in numbers)
 
 
-@pytest.mark.parametrize("trial", [Trial(), Trial(200, still=True)])
+@pytest.mark.parametrize("trial", [Truncation(), Truncation(200, still=True)])
 @pytest.mark.parametrize("probe", [None, -1])
 @pytest.mark.parametrize("gait", GAITS)
-def test_stored_data_is_loaded_as_the_gait_that_it_was(gait: Gait, trial: Trial, probe: int | None) -> None:
+def test_stored_data_is_loaded_as_the_gait_that_it_was(
+    gait: Gait, trial: Truncation, probe: int | None
+) -> None:
     controller = GaitController(gait, trial, probe)
     assert load_controller(json.loads(json.dumps(controller.to_data()))) == controller
 
 
 def test_the_stored_form_of_a_gait_may_not_change() -> None:
-    assert json.dumps(GaitController(GAIT, Trial(9)).to_data()) == (
+    assert json.dumps(GaitController(GAIT, Truncation(9)).to_data()) == (
         '{"gait": {"frequency": 1.7, "step_seconds": 0.05, "joints": [[0.1, 0.5, 0.25, 0.2, 0.1, 1, 3],'
         ' [-0.2, 0.5, 0.75, 0.0, 0.0, 2, 4]], "stance": 0.6, "stiffness": 2.0, "damping": 0.1, "balance":'
         ' {"indices": [0, 3], "means": [1.25, 0.1], "spreads": [0.1, 2.0], "gains": [[0.3, -0.2], [0.1, 0.05]]}},'
@@ -117,7 +119,7 @@ def test_the_stored_form_of_a_gait_may_not_change() -> None:
 )
 def test_data_that_is_no_gait_is_refused(changes: dict[str, Any], message: str) -> None:
     data = {"gait": {**GAIT.to_data()["gait"], **changes}}
-    with pytest.raises(PolicyError, match="a gait must be what Gait.to_data gives, got") as caught:
+    with pytest.raises(PolicyError, match=r"a gait must be what Gait\.to_data gives, got") as caught:
         load_controller(data)
     assert message in str(caught.value)
 
@@ -137,14 +139,14 @@ def test_the_first_half_of_a_stride_lasts_the_share_of_stance() -> None:
 
 
 def test_a_trial_ends_after_its_decisions_or_when_nothing_moves() -> None:
-    runner = GaitController(GAIT, Trial(3)).start(SPEC)
+    runner = GaitController(GAIT, Truncation(3)).start(SPEC)
     ends = []
     for k in range(4):
         runner(np.full(5, float(k)))
         ends.append(runner.finished)
     assert ends == [False, False, False, True]
-    still = GaitController(GAIT, Trial(0, still=True)).start(SPEC)
-    moves = GaitController(GAIT, Trial(0, still=True)).start(SPEC)
+    still = GaitController(GAIT, Truncation(0, still=True)).start(SPEC)
+    moves = GaitController(GAIT, Truncation(0, still=True)).start(SPEC)
     for k in range(51):
         still(np.zeros(5))
         moves(np.full(5, 0.1 * k))
@@ -187,7 +189,7 @@ def test_a_joint_is_found_by_what_answers_to_its_push() -> None:
         | {f"mean_{i}": 0.5 for i in range(6)} | {f"size_{i}": 0.7 for i in range(6)}
         for _ in range(4)
     ]  # fmt: skip
-    body = Body.of(spec, [(note(row, 1.0), note(row, -1.0)) for row in answers], moving)
+    body = Morphology.of(spec, [(note(row, 1.0), note(row, -1.0)) for row in answers], moving)
     assert body.angles == (2, 1)
     assert body.rates == (5, 4)
     assert body.step_seconds == pytest.approx(0.05)

@@ -12,8 +12,18 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum, check
-from trace_robot.spec import Field, TaskSpec
+from trace_robot.search.feedback_law.law import (
+    Feedback,
+    FeedbackLaw,
+    Product,
+    Quantity,
+    Sum,
+    check,
+    field_of,
+    name_of,
+    seen_text,
+)
+from trace_robot.spec import TaskSpec
 
 WIDTH = 100
 ROOM = 10.0  # times its size that a constant may grow to, either way
@@ -351,22 +361,6 @@ def _title(law: FeedbackLaw) -> str:
     return kind if law.inner is None else f"{kind}, and linear feedback when near"
 
 
-def _field_of(index: int, fields: Sequence[Field]) -> tuple[Field, int]:
-    """Return the field that shows number ``index`` of a flat vector, and where in it."""
-    for shown in fields:
-        if shown.start <= index < shown.stop:
-            return shown, index - shown.start
-    raise IndexError(f"no field shows number {index}")
-
-
-def name_of(index: int, fields: Sequence[Field]) -> str:
-    """Return a name for number ``index``: the field's, and which of its numbers."""
-    field, k = _field_of(index, fields)
-    if field.size == 1:
-        return field.name
-    return f"{field.name}_{'xyz'[k] if field.unit == 'm' and field.size <= 3 else k + 1}"
-
-
 def _name(quantity: Quantity, spec: TaskSpec) -> str:
     prefix = {"": "", "change": "change_of_", "average": "average_"}[quantity.memory]
     if quantity.kind == "action":
@@ -382,14 +376,9 @@ def _name(quantity: Quantity, spec: TaskSpec) -> str:
     return f"{prefix}{angle}"
 
 
-def seen_text(index: int, spec: TaskSpec) -> str:
-    field, k = _field_of(index, spec.observation)
-    return f'observation["{field.name}"]' + ("" if field.size == 1 else f"[{k}]")
-
-
 def _meaning(quantity: Quantity, spec: TaskSpec) -> str:
     fields, index = (spec.action if quantity.kind == "action" else spec.observation), quantity.index
-    field, _ = _field_of(index, fields)
+    field, _ = field_of(index, fields)
     name = name_of(index, fields)
     unit = f", {field.unit}" if field.unit else ""
     number = f"{name} ({field.meaning}{unit})" if field.meaning else f"{name}{unit}"

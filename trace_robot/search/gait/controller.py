@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.gait.gait import KEY, Gait, Trial, check
+from trace_robot.search.gait.gait import KEY, Gait, Truncation, check
 from trace_robot.search.gait.identify import PROBE, SIZES, probe_notes, size_notes
 from trace_robot.search.gait.writer import write
 from trace_robot.spec import Array, TaskSpec
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
 
 TRIAL = "trial"
-WHOLE = Trial()  # an episode that is not cut short
+WHOLE = Truncation()  # an episode that is not cut short
 STILL_DECISIONS = 50  # between two looks at whether anything moves
 STILL = 1e-3  # change of every number between the two, in units of the observation, below which nothing does
 
@@ -38,7 +38,7 @@ class GaitRunner:
     __slots__ = ("_bounds", "_count", "_gait", "_indices", "_joints", "_means", "_rows", "_seen", "_spreads", "_trial",
                  "finished")  # fmt: skip
 
-    def __init__(self, gait: Gait, spec: TaskSpec, trial: Trial) -> None:
+    def __init__(self, gait: Gait, spec: TaskSpec, trial: Truncation) -> None:
         """Begin an episode, or raise PolicyError if the gait does not fit."""
         check(gait, spec)
         self._gait, self._trial = gait, trial
@@ -114,7 +114,7 @@ class GaitController:
     """
 
     gait: Gait
-    trial: Trial = WHOLE
+    trial: Truncation = WHOLE
     probe: int | None = None
     kind: ClassVar[str] = "gait"
 
@@ -127,7 +127,7 @@ class GaitController:
     def from_data(cls, data: Mapping[str, Any]) -> GaitController:
         """Return the controller, or raise PolicyError."""
         trial = data.get(TRIAL)
-        cut = WHOLE if trial is None else Trial(int(trial["decisions"]), bool(trial["still"]))
+        cut = WHOLE if trial is None else Truncation(int(trial["decisions"]), bool(trial["still"]))
         return cls(Gait.from_data(data), cut, data.get(PROBE))
 
     def to_data(self) -> dict[str, Any]:

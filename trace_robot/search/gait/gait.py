@@ -55,8 +55,10 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """How an episode of a search is cut short; a controller that is found has none.
+class Truncation:
+    """How an episode of a search is cut short.
+
+    A controller that is found has none.
 
     decisions: after which it ends; 0 for no limit. still: whether it ends when nothing moves any more.
     """

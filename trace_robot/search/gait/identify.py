@@ -51,7 +51,7 @@ def probe_notes(spec: TaskSpec, observations: Array, infos: Mapping[str, float])
 
 
 def size_notes(spec: TaskSpec, observations: Array) -> dict[str, float]:
-    """Return mean_I and size_I, mean and root mean square of each number of an episode.
+    """Return mean_I and size_I: mean and root mean square of each number.
 
     Args:
         spec: the environment.
@@ -69,7 +69,7 @@ def _shown(spec: TaskSpec) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class Morphology:
     """What probes show of a robot.
 
     angles, rates: of the joint that each number of the action moves, by indices of the observation; -1 where it is not
@@ -101,7 +101,7 @@ class Body:
         spec: TaskSpec,
         pushed: Sequence[tuple[Mapping[str, float], Mapping[str, float]]],
         moving: Sequence[Mapping[str, float]],
-    ) -> Body:
+    ) -> Morphology:
         """Return what holds in several probes.
 
         Args:

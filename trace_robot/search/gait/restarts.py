@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.search.feedback_law.structures import rounded
 from trace_robot.search.gait.gait import Balance, Gait, Joint
-from trace_robot.search.gait.identify import Body
+from trace_robot.search.gait.identify import Morphology
 from trace_robot.spec import Array
 
 CLOCK = 4  # numbers before those of the joints: frequency, stance, stiffness, damping
@@ -41,7 +41,7 @@ class Rhythm:
     the other does half a stride later. harmonics: 1 or 2.
     """
 
-    body: Body
+    body: Morphology
     strides: float
     mirrored: bool = False
     harmonics: int = 1
@@ -98,7 +98,7 @@ def _polar(sine: float, cosine: float) -> tuple[float, float]:
 
 @dataclass(slots=True)
 class Statistics:
-    """Running means and squares of the numbers seen, as the feedback of version V2 takes them."""
+    """Running means and squares of the numbers seen, as in version V2."""
 
     indices: tuple[int, ...]
     weight: float
@@ -106,7 +106,7 @@ class Statistics:
     squares: Array
 
     @classmethod
-    def of(cls, body: Body) -> Statistics:
+    def of(cls, body: Morphology) -> Statistics:
         """Return what the probes have shown, which later episodes outweigh."""
         indices = tuple(body.spreads)
         means = np.array([body.means[i] for i in indices])
@@ -142,7 +142,7 @@ class Statistics:
 
 
 @dataclass(slots=True)
-class Feedback:
+class LinearFeedback:
     """Linear feedback without its gains, on top of a rhythm or of none.
 
     The matrix has a row for each control: its gains, its offset, and with ``clock`` its sine and cosine.
@@ -190,6 +190,7 @@ class RhythmRestart:
     steps: int = 0
     generations: int = 0
     strategy: Any = field(init=False)
+    growth: ClassVar[float] = 1.01  # a few strides show what a rhythm is worth
     _vectors: list[Array] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -241,7 +242,7 @@ class FeedbackRestart:
     directions: of a generation; 0 for as many as suit the number of gains.
     """
 
-    structure: Feedback
+    structure: LinearFeedback
     seed: int
     directions: int = 0
     value: Value = -math.inf
@@ -250,7 +251,8 @@ class FeedbackRestart:
     matrix: Array = field(init=False)
     random: np.random.Generator = field(init=False)
     _tried: Array = field(init=False)
-    over = False
+    over: ClassVar[bool] = False
+    growth: ClassVar[float] = 1.03  # of the decisions of an episode, from one generation to the next
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)

@@ -12,12 +12,12 @@ import numpy as np
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
 from trace_robot.search.gait.controller import WHOLE, GaitController
-from trace_robot.search.gait.gait import Gait, Joint, Trial
-from trace_robot.search.gait.identify import ALL, SIZES, Body
+from trace_robot.search.gait.gait import Gait, Joint, Truncation
+from trace_robot.search.gait.identify import ALL, SIZES, Morphology
 from trace_robot.search.gait.restarts import (
     AnyRestart,
-    Feedback,
     FeedbackRestart,
+    LinearFeedback,
     Rhythm,
     RhythmRestart,
     Statistics,
@@ -35,11 +35,11 @@ FIRST, LAST = (
 )  # decisions of a restart up to the first rung; twice as many up to the next, at most
 GO_ON = (3, 3, 3, 3, 2)  # restarts that go on after each rung; the last number for all further ones
 CHOSEN_ON = (4, 8, 16)  # conditions that they are compared on, likewise
-SHORT, GROWTH = (
+SHORT = 200  # decisions of an episode at first
     200,
     1.05,
 )  # decisions of an episode at first, and how they grow from one generation to the next
-STALE = 2  # rungs without a better gait after which restarts begin anew beside the best
+STALE = 2  # rungs without a better gait after which new restarts begin beside the best
 BETTER = 1.02  # times as high a return, which a rung must reach not to be stale
 MARGIN = 1.5  # standard errors by which the mean return must be above the threshold
 PUSHED = 3  # decisions of a probe that pushes one control
@@ -47,14 +47,14 @@ MOVED = 8  # probes in which all controls move
 
 
 # A gait, how its episode is cut short, what it brings back, and its condition.
-Asked = tuple[Gait, Trial, int | None, int]
+Asked = tuple[Gait, Truncation, int | None, int]
 
 
 @dataclass(slots=True, eq=False)
 class GaitFinalist:
-    """A gait with its returns on the conditions to choose on, as many as it was tried on.
+    """A gait with its returns on the conditions to choose on.
 
-    returns: with the bonus for not having fallen. bare: without it. restart: that it comes from.
+    returns: with the bonus for not having fallen, one for each condition that it was tried on. bare: without it.
     """
 
     number: int
@@ -184,7 +184,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
                 stale = 0
                 restarts += self._again(body, restarts)
 
-    def _identify(self) -> Steps[Body]:
+    def _identify(self) -> Steps[Morphology]:
         """Run probes that push one control, then probes in which all swing."""
         size, seeds = self.spec.action_size, self.seeds[TUNE]
         pushes = [
@@ -192,23 +192,23 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             for k in range(size)
             for sign in (1.0, -1.0)
         ]
-        asked = [(Gait(0.0, 1.0, tuple(joints)), Trial(PUSHED), ALL, seeds[0]) for joints in pushes]
+        asked = [(Gait(0.0, 1.0, tuple(joints)), Truncation(PUSHED), ALL, seeds[0]) for joints in pushes]
         for k in range(MOVED):
             # From slow to fast, and weak: contacts and falls hide what goes with what.
             turns = self.random.uniform(0.0, 1.0, size)
             joints = tuple(Joint(0.0, 0.1 + 0.1 * k, float(turn)) for turn in turns)
-            asked.append((Gait(0.02 * 1.3**k, 1.0, joints), Trial(2 * SHORT), ALL, seeds[k + 1]))
+            asked.append((Gait(0.02 * 1.3**k, 1.0, joints), Truncation(2 * SHORT), ALL, seeds[k + 1]))
         outcomes = yield from self._run(asked, "to see what the robot is made of")
         every = [_notes(outcome) for outcome in outcomes]
         pushed = list(zip(every[: 2 * size : 2], every[1 : 2 * size : 2], strict=True))
-        return Body.of(self.spec, pushed, every[2 * size :])
+        return Morphology.of(self.spec, pushed, every[2 * size :])
 
-    def _plain(self, body: Body) -> list[AnyRestart]:
+    def _plain(self, body: Morphology) -> list[AnyRestart]:
         """Return the restarts of the first rung."""
         still = Gait(0.0, body.step_seconds, (Joint(0.0, 0.0, 0.0),) * self.spec.action_size)
         restarts: list[AnyRestart] = []
         if body.spreads:
-            structure = Feedback("linear feedback", still, Statistics.of(body))
+            structure = LinearFeedback("linear feedback", still, Statistics.of(body))
             restarts.append(FeedbackRestart(structure, self._seed()))
         # Where the length of a decision is not known it counts as a 25th of a second.
         scale = 1.0 if body.timed else 1.0 / 25.0
@@ -217,24 +217,24 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             restarts.append(RhythmRestart(Rhythm(body, 2.0 * scale, mirrored=True), self._seed()))
         return restarts
 
-    def _balanced(self, body: Body) -> list[AnyRestart]:
+    def _balanced(self, body: Morphology) -> list[AnyRestart]:
         """Return linear feedback on top of the best rhythm."""
         rhythms = [one for one in self.finalists if one.gait.swings and one.gait.balance is None]
         if not rhythms or not body.spreads:
             return []
         best = max(rhythms, key=lambda finalist: finalist.bare_value)
-        structure = Feedback("rhythm with linear feedback", best.gait, Statistics.of(body))
+        structure = LinearFeedback("rhythm with linear feedback", best.gait, Statistics.of(body))
         return [FeedbackRestart(structure, self._seed(), value=best.bare_value)]
 
-    def _again(self, body: Body, restarts: Sequence[AnyRestart]) -> list[AnyRestart]:
-        """Return new restarts of the kinds of the first rung; those that go on take finer steps."""
+    def _again(self, body: Morphology, restarts: Sequence[AnyRestart]) -> list[AnyRestart]:
+        """Return new restarts of the first kinds; the old ones take more directions."""
         for restart in restarts:
             if isinstance(restart, FeedbackRestart):
                 restart.directions *= 2
         return self._plain(body)[: GO_ON[-1]]
 
     def _rung(self, restarts: Sequence[AnyRestart], rung: int) -> Steps[None]:
-        """Run restarts for as many decisions each, then compare what they ended with."""
+        """Run restarts for a number of decisions each, then compare them."""
         allotted = min(FIRST * 2**rung, LAST)
         leader = max(restarts, key=lambda restart: restart.value)
         until = [restart.steps + (1 + (rung > 0 and restart is leader)) * allotted for restart in restarts]
@@ -266,7 +266,9 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         for restart in restarts:
             trials = restart.ask()
             conditions = self.random.choice(TUNE.stop, 1 + max(k for _, k in trials), replace=False)
-            trial = Trial(min(int(SHORT * GROWTH**restart.generations), self.spec.horizon), still=True)
+            trial = Truncation(
+                min(int(SHORT * restart.growth**restart.generations), self.spec.horizon), still=True
+            )
             group: list[Asked] = [(gait, trial, None, self.seeds[conditions[k]]) for gait, k in trials]
             if isinstance(restart, FeedbackRestart):
                 group.append((restart.mean, trial, SIZES, self.seeds[conditions[0]]))
@@ -288,7 +290,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
     def _enter(
         self, restarts: Sequence[AnyRestart], peaks: Mapping[int, tuple[float, Gait]], conditions: int
     ) -> Steps[None]:
-        """Make finalists of what restarts ended with and of their peaks, all on as many conditions."""
+        """Score what restarts ended with and their peaks, on the same conditions."""
         new: list[tuple[AnyRestart, GaitFinalist]] = []
         for restart in restarts:
             gaits = [restart.mean] + ([peaks[id(restart)][1]] if id(restart) in peaks else [])
@@ -312,7 +314,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             restart.value = max(finalist.bare_value for of, finalist in new if of is restart)
 
     def _kept(self, restarts: Sequence[AnyRestart], rung: int) -> list[AnyRestart]:
-        """Return the restarts that go on: the best of each kind before a second one of a kind.
+        """Return the restarts that go on, the best of each kind first.
 
         A rhythm gets on sooner than feedback and not as far (measured on HalfCheetah-v5), so that the better of all
         kinds after a short time is not the one to keep alone.
@@ -331,7 +333,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         return [ranked[k] for k in places_in_turn[:places]]
 
     def _settle(self) -> Steps[None]:
-        """End the search if the champion reaches the threshold on conditions that it was not chosen on."""
+        """End the search if the champion reaches the threshold on other conditions."""
         champion, threshold = self.champion, self.spec.return_threshold
         if champion is None or threshold is None or champion.value < threshold:
             return
@@ -367,7 +369,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         return list(outcomes)
 
     def _bare(self, outcome: Outcome) -> float:
-        """Return the return without the bonus for not having fallen, -inf after an error."""
+        """Return the reward without the bonus for not having fallen."""
         reward = float(outcome.details["reward"][0])
         if outcome.faults or not math.isfinite(reward):
             return -math.inf

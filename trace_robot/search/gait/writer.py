@@ -11,7 +11,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trace_robot.search.feedback_law.writer import CLIP, WIDTH, function_text, listed, name_of, seen_text
+from trace_robot.search.feedback_law.law import name_of, seen_text
+from trace_robot.search.feedback_law.writer import CLIP, WIDTH, function_text, listed
 from trace_robot.search.gait.gait import Balance, Gait, Joint, check
 from trace_robot.spec import TaskSpec
 
