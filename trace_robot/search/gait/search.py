@@ -36,9 +36,6 @@ FIRST, LAST = (
 GO_ON = (3, 3, 3, 3, 2)  # restarts that go on after each rung; the last number for all further ones
 CHOSEN_ON = (4, 8, 16)  # conditions that they are compared on, likewise
 SHORT = 200  # decisions of an episode at first
-    200,
-    1.05,
-)  # decisions of an episode at first, and how they grow from one generation to the next
 STALE = 2  # rungs without a better gait after which new restarts begin beside the best
 BETTER = 1.02  # times as high a return, which a rung must reach not to be stale
 MARGIN = 1.5  # standard errors by which the mean return must be above the threshold
