@@ -84,6 +84,8 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         seed: of all random choices.
     """
 
+    compares = True
+
     def __init__(self, spec: TaskSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
         self.spec = spec
         self.seeds = tuple(seeds)
