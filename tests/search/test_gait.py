@@ -17,7 +17,7 @@ from trace_robot.policy import Policy
 from trace_robot.sandbox import Interface, Limits, Sandbox
 from trace_robot.search import FeedbackLawSearch, GaitSearch, StagedSearch, load_controller, search_for
 from trace_robot.search.gait import Balance, Gait, GaitController, Joint, Truncation, check, write
-from trace_robot.search.gait.controller import phase_at
+from trace_robot.search.gait.gait import phase_at
 from trace_robot.search.gait.identify import Morphology, mirrored
 from trace_robot.spec import Field, TaskSpec
 

@@ -1,22 +1,28 @@
-"""Gaits as frozen data: a central pattern generator with linear feedback.
+"""Gaits as frozen data and their interpreter: rhythm and linear feedback.
 
-One clock counts strides. Each number of the action is one joint, whose target swings with the clock (open-loop
-oscillators, Raffin et al., arXiv:2310.05808); where the joint's angle and rate are seen, proportional-derivative
-feedback follows the target. Linear feedback of numbers less their mean and in units of their spread (augmented random
-search, Mania et al., arXiv:1803.07055, version V2) is added to it.
+A gait is a central pattern generator. One clock counts strides. Each number of the action is one joint, whose target
+swings with the clock (open-loop oscillators, Raffin et al., arXiv:2310.05808); where the joint's angle and rate are
+seen, proportional-derivative feedback follows the target. Linear feedback of numbers less their mean and in units of
+their spread (augmented random search, Mania et al., arXiv:1803.07055, version V2) is added to it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import mul
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from trace_robot.errors import PolicyError
-from trace_robot.spec import TaskSpec
+from trace_robot.spec import Array, TaskSpec
 
 KEY = "gait"
+STILL_DECISIONS = 50  # between two looks at whether anything moves
+STILL = 1e-3  # change of every number between the two, in units of the observation, below which nothing does
 LARGEST_STRIDE = 1000.0  # strides a second: above it the clock says nothing
 
 
@@ -146,6 +152,85 @@ def check(gait: Gait, spec: TaskSpec) -> None:
     read |= set(() if gait.balance is None else gait.balance.indices)
     if unknown := sorted(read - shown):
         raise PolicyError(f"no field of {spec.name!r} shows observation {unknown[0]}, which the gait reads")
+
+
+WHOLE = Truncation()  # an episode that is not cut short
+
+
+class GaitRunner:
+    """One episode of a gait, called with the flat observation of each decision.
+
+    Plain Python floats, some microseconds a decision, since a search runs millions of decisions. ``writer`` writes the
+    same operations in the same order, so that the text that is written out gives the same actions; change
+    both together.
+
+    finished: whether the trial is over.
+    """
+
+    __slots__ = ("_count", "_gait", "_moves", "_readings", "_seen", "_trial", "finished")
+
+    def __init__(self, gait: Gait, spec: TaskSpec, trial: Truncation) -> None:
+        """Begin an episode, or raise PolicyError if the gait does not fit."""
+        check(gait, spec)
+        self._gait, self._trial = gait, trial
+        balance = gait.balance
+        rows: Sequence[tuple[float, ...]] = ((),) * len(gait.joints) if balance is None else balance.gains
+        self._readings = (
+            [] if balance is None else list(zip(balance.indices, balance.means, balance.spreads, strict=True))
+        )
+        # One flat tuple a joint: a look at an attribute is as slow as a product.
+        self._moves = [
+            (j.offset, j.amplitude, j.lag * math.tau, j.second, j.second_lag * math.tau, j.angle, j.rate,
+             row, (low + high) / 2, (high - low) / 2)
+            for j, row, low, high in zip(gait.joints, rows, spec.low, spec.high, strict=True)
+        ]  # fmt: skip
+        self._count = 0
+        self._seen: Array | None = None
+        self.finished = False
+
+    def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
+        """Return the action, (action_size,) float32, within the bounds."""
+        gait, trial = self._gait, self._trial
+        if trial.decisions and self._count >= trial.decisions:
+            self.finished = True
+        elif trial.still and self._count % STILL_DECISIONS == 0:
+            self.finished = self._seen is not None and bool(np.abs(observation - self._seen).max() < STILL)
+            self._seen = observation
+        seen: list[float] = observation.tolist()
+        phase = phase_at(self._count, gait.frequency * gait.step_seconds, gait.stance)
+        double = 2.0 * phase
+        self._count += 1
+        errors = [(seen[i] - mean) / spread for i, mean, spread in self._readings]
+        stiffness, damping = gait.stiffness, gait.damping
+        action = []
+        for offset, amplitude, lag, second, second_lag, angle, rate, row, middle, reach in self._moves:
+            control = offset
+            if amplitude:
+                control += amplitude * math.sin(phase + lag)
+            if second:
+                control += second * math.sin(double + second_lag)
+            if angle >= 0:
+                control = stiffness * (control - seen[angle])
+            if rate >= 0:
+                control -= damping * seen[rate]
+            if row:
+                control += sum(map(mul, row, errors))
+            action.append(middle + reach * min(max(control, -1.0), 1.0))
+        return np.array(action, np.float32)
+
+
+def phase_at(count: int, turns: float, stance: float) -> float:
+    """Return the phase of a stride, 0 to 2 pi, half of it after the share ``stance``.
+
+    Args:
+        count: decisions before this one.
+        turns: strides a decision.
+        stance: share of the stride, above 0 and below 1.
+    """
+    turn = count * turns % 1.0
+    if turn < stance:
+        return math.pi * turn / stance
+    return math.pi + math.pi * (turn - stance) / (1.0 - stance)
 
 
 def _gait(data: Mapping[str, Any]) -> Gait:

@@ -11,8 +11,8 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
-from trace_robot.search.gait.controller import WHOLE, GaitController
-from trace_robot.search.gait.gait import Gait, Joint, Truncation
+from trace_robot.search.gait.controller import GaitController
+from trace_robot.search.gait.gait import WHOLE, Gait, Joint, Truncation
 from trace_robot.search.gait.identify import ALL, SIZES, Morphology
 from trace_robot.search.gait.restarts import (
     AnyRestart,
@@ -226,7 +226,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         return [FeedbackRestart(structure, self._seed(), value=best.bare_value)]
 
     def _again(self, body: Morphology, restarts: Sequence[AnyRestart]) -> list[AnyRestart]:
-        """Return new restarts of the first kinds; the old ones take more directions."""
+        """Return new restarts of the first kinds, and refine those that go on."""
         for restart in restarts:
             if isinstance(restart, FeedbackRestart):
                 restart.directions *= 2
