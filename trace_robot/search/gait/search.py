@@ -310,7 +310,14 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             finalist.bare.append(self._bare(outcome))
         self.finalists += [finalist for _, finalist in new]
         for restart in restarts:
-            restart.value = max(finalist.bare_value for of, finalist in new if of is restart)
+            mine = [finalist for of, finalist in new if of is restart]
+            best = max(mine, key=lambda finalist: finalist.bare_value)
+            if isinstance(restart, FeedbackRestart):
+                if best.bare_value > restart.value:
+                    restart.best = best.gait
+                if restart.best is not None and restart.best is not mine[0].gait:
+                    restart.refine(restart.best)
+            restart.value = max(best.bare_value, restart.value)
 
     def _kept(self, restarts: Sequence[AnyRestart], rung: int) -> list[AnyRestart]:
         """Return the restarts that go on, the best of each kind first.
