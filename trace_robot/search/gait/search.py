@@ -268,7 +268,8 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             trial = Truncation(
                 min(int(SHORT * restart.growth**restart.generations), self.spec.horizon), still=True
             )
-            group: list[Asked] = [(gait, trial, None, self.seeds[conditions[k]]) for gait, k in trials]
+            sizes = SIZES if isinstance(restart, FeedbackRestart) else None
+            group: list[Asked] = [(gait, trial, sizes, self.seeds[conditions[k]]) for gait, k in trials]
             if isinstance(restart, FeedbackRestart):
                 group.append((restart.mean, trial, SIZES, self.seeds[conditions[0]]))
             groups.append(len(group))
@@ -282,7 +283,9 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
                 peak = peaks.get(id(restart))
                 if peak is None or values[-1] > peak[0]:
                     peaks[id(restart)] = values[-1], restart.mean
-                restart.structure.statistics.add(_notes(mine[-1]), _decisions(mine[-1]))
+                # Of all gaits, not of the mean alone: what hardly moves under it would count for too much.
+                for outcome in mine:
+                    restart.structure.statistics.add(_notes(outcome), _decisions(outcome))
                 values.pop()
             restart.tell(values)
 
