@@ -29,10 +29,7 @@ POOL = 256
 TUNE, CHOOSE, CONFIRM = slice(0, 128), slice(128, 160), slice(192, 256)
 LONG = 500  # decisions of an episode from which on a lasting motion is what earns a return
 STRIDES = (0.6, 2.0)  # a second, of rhythms at first: the first for water, the second for legs
-FIRST, LAST = (
-    40_000,
-    1_280_000,
-)  # decisions of a restart up to the first rung; twice as many up to the next, at most
+FIRST, LAST = 40_000, 1_280_000  # decisions of a restart up to the first rung, and between rungs at most
 GO_ON = (3, 3, 3, 3, 2)  # restarts that go on after each rung; the last number for all further ones
 CHOSEN_ON = (4, 8, 16)  # conditions that they are compared on, likewise
 SHORT = 200  # decisions of an episode at first
