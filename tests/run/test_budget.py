@@ -73,6 +73,7 @@ class Gains(Optimizer):
 KINDS: Mapping[str, dict[str, Any]] = {
     "staged": {"optimizer": "search"},
     "laws": {"env": "mass", "optimizer": "search"},
+    "gaits": {"env": "crawler", "optimizer": "search"},
     "cma": {"optimizer": "cma", "control": "raw"},
     "optoprime": {"optimizer": "optoprime", "tune": False, "control": "raw"},
     "tuned": {"optimizer": "optoprime", "control": "raw"},
@@ -117,7 +118,7 @@ def require_the_best(out: Path, result: Result, kind: str) -> None:
     assert max(scores) >= max(whole, default=0.0)
     assert result.best_iteration > 0, "something better than the start was seen"
     assert scores[result.best_iteration] > scores[0]
-    if kind in ("staged", "laws"):
+    if kind in ("staged", "laws", "gaits"):
         assert (out / "best.py").read_text() != (out / "iterations/000/controller.py").read_text()
 
 
@@ -133,7 +134,7 @@ def test_steps_are_kept_within_one_episode_and_the_best_is_the_result(
     require_the_best(tmp_path / "run", result, kind)
 
 
-@pytest.mark.parametrize("kind", ["staged", "laws", "own"])
+@pytest.mark.parametrize("kind", ["staged", "laws", "gaits", "own"])
 def test_steps_cut_at_the_same_episode_whatever_the_number_of_workers(kind: str, tmp_path: Path) -> None:
     pictures = []
     for workers in (0, 3):
@@ -228,7 +229,7 @@ def test_iterations_end_a_run_with_the_best_that_was_seen(
     require_the_best(tmp_path / "run", result, kind)
 
 
-@pytest.mark.parametrize("kind", ["staged", "laws", "own"])
+@pytest.mark.parametrize("kind", ["staged", "laws", "gaits", "own"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Stopped])
 def test_ctrl_c_in_the_first_batch_leaves_the_best_of_it(
     kind: str, error: type[BaseException], engine: RolloutEngine, tmp_path: Path

@@ -101,7 +101,7 @@ def test_only_a_probe_measures_the_features_of_the_observation() -> None:
 
 @pytest.mark.parametrize("data", [{}, {"gain": 1.0}])
 def test_data_of_no_kind_is_refused_with_its_keys(data: dict[str, Any]) -> None:
-    with pytest.raises(PolicyError, match=r"of a kind in staged, law, got the keys \["):
+    with pytest.raises(PolicyError, match=r"of a kind in staged, law, gait, got the keys \["):
         load_controller(data)
 
 

@@ -34,7 +34,7 @@ def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: 
         best: None at the start of a run.
         search_ranks: the candidate is the one that the built-in search ranks first.
         compared: the search compares finalists on more conditions than these: where success is a total reward of at
-            least ``TaskSpec.return_threshold``, and where worlds differ.
+            least ``TaskSpec.return_threshold``, where worlds differ, and where gaits are searched.
     """
     if best is None:
         return True

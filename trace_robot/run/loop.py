@@ -390,6 +390,7 @@ class OptimizationLoop:
     def _is_better(self, trial: Evaluation, *, search_ranks: bool = False) -> bool:
         spec = self.evaluator.task.spec
         compared = spec.return_threshold is not None or "world" in spec.options
+        compared = compared or getattr(self.optimizer, "compares", False)
         return is_better(trial, self.best, search_ranks=search_ranks, compared=compared)
 
     def _write(self, trial: Evaluation, *, search_ranks: bool = False) -> None:

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from trace_robot.search.base import GeneratorSearch
     from trace_robot.search.controller import DataController, load_controller, write_out
     from trace_robot.search.feedback_law.search import FeedbackLawSearch
+    from trace_robot.search.gait.search import GaitSearch
     from trace_robot.search.staged.search import StagedSearch
     from trace_robot.spec import TaskSpec
 
 __all__ = [
     "DataController",
     "FeedbackLawSearch",
+    "GaitSearch",
     "StagedSearch",
     "load_controller",
     "search_for",
@@ -28,6 +30,7 @@ __all__ = [
 _MODULES = {
     "DataController": "controller",
     "FeedbackLawSearch": "feedback_law.search",
+    "GaitSearch": "gait.search",
     "StagedSearch": "staged.search",
     "load_controller": "controller",
     "write_out": "controller",
@@ -43,8 +46,9 @@ def __getattr__(name: str) -> Any:
 def search_for(spec: TaskSpec) -> type[GeneratorSearch[Any]]:
     """Return the class of the built-in search for an environment."""
     from trace_robot.search.feedback_law.search import FeedbackLawSearch
+    from trace_robot.search.gait.search import GaitSearch
     from trace_robot.search.staged.search import StagedSearch
 
     # The more special kind is asked first; laws suit every environment.
-    searches: tuple[type[GeneratorSearch[Any]], ...] = (StagedSearch, FeedbackLawSearch)
+    searches: tuple[type[GeneratorSearch[Any]], ...] = (StagedSearch, GaitSearch, FeedbackLawSearch)
     return next(search for search in searches if search.suits(spec))

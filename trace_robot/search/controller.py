@@ -2,8 +2,8 @@
 
 A search tries thousands of controllers. As data they run in a worker's own process by an interpreter, which is
 faster than a text in the sandbox and as safe, since data names no code. The best one is written out as text.
-A new kind is a package beside ``staged`` and ``feedback_law`` with a controller that is listed in ``KINDS``, and a
-search that is listed in ``trace_robot.search.search_for``.
+A new kind is a package beside ``staged``, ``feedback_law`` and ``gait`` with a controller that is listed in ``KINDS``,
+and a search that is listed in ``trace_robot.search.search_for``.
 
 A worker imports this module, so nothing that is imported here may import a search or CMA-ES.
 """
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from trace_robot.errors import PolicyError
 from trace_robot.search.feedback_law.controller import LawController
+from trace_robot.search.gait.controller import GaitController
 from trace_robot.search.staged.controller import StagedController
 from trace_robot.spec import Array, TaskSpec
 
@@ -94,7 +95,9 @@ class DataController(Protocol):
         ...
 
 
-KINDS: Mapping[str, type[DataController]] = {kind.kind: kind for kind in (StagedController, LawController)}
+KINDS: Mapping[str, type[DataController]] = {
+    kind.kind: kind for kind in (StagedController, LawController, GaitController)
+}
 
 
 def load_controller(data: Mapping[str, Any]) -> DataController:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 from trace_robot.errors import PolicyError
-from trace_robot.spec import TaskSpec
+from trace_robot.spec import Field, TaskSpec
 
 Kind = Literal["number", "angle", "difference", "action"]
 Memory = Literal["", "change", "average"]
@@ -163,6 +163,46 @@ def check(law: FeedbackLaw, spec: TaskSpec) -> None:
             raise PolicyError(
                 f"the action of {spec.name!r} has {spec.action_size} numbers, the law reads number {quantity.index}"
             )
+
+
+def field_of(index: int, fields: Sequence[Field]) -> tuple[Field, int]:
+    """Return the field that shows a number of a flat vector, and where in it.
+
+    Args:
+        index: of the number.
+        fields: of the observation or the action.
+
+    Raises:
+        IndexError: no field shows it.
+    """
+    for shown in fields:
+        if shown.start <= index < shown.stop:
+            return shown, index - shown.start
+    raise IndexError(f"no field shows number {index}")
+
+
+def name_of(index: int, fields: Sequence[Field]) -> str:
+    """Return a name for a number: the field's, and which of its numbers.
+
+    Args:
+        index: of the number in the flat vector.
+        fields: of the observation or the action.
+    """
+    field, k = field_of(index, fields)
+    if field.size == 1:
+        return field.name
+    return f"{field.name}_{'xyz'[k] if field.unit == 'm' and field.size <= 3 else k + 1}"
+
+
+def seen_text(index: int, spec: TaskSpec) -> str:
+    """Return what reads number ``index`` of the observation in a text.
+
+    Args:
+        index: of the number.
+        spec: the environment.
+    """
+    field, k = field_of(index, spec.observation)
+    return f'observation["{field.name}"]' + ("" if field.size == 1 else f"[{k}]")
 
 
 def _feedback_to_data(feedback: Feedback) -> dict[str, Any]:

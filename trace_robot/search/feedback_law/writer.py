@@ -12,8 +12,18 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum, check
-from trace_robot.spec import Field, TaskSpec
+from trace_robot.search.feedback_law.law import (
+    Feedback,
+    FeedbackLaw,
+    Product,
+    Quantity,
+    Sum,
+    check,
+    field_of,
+    name_of,
+    seen_text,
+)
+from trace_robot.spec import TaskSpec
 
 WIDTH = 100
 ROOM = 10.0  # times its size that a constant may grow to, either way
@@ -119,7 +129,7 @@ def _feedback(page: _Page, title: str, feedback: Feedback, prefix: str) -> str:
         body += _sum(page, "lack", gain, f"{prefix}lack", "energy that is lacking")
     actions = []
     for j, control in enumerate(feedback.controls):
-        action = _name_of(j, spec.action)
+        action = name_of(j, spec.action)
         alone = len(feedback.controls) == 1
         start = prefix if alone else f"{prefix}{action}_"
         body += _sum(page, "push" if alone else f"push_{j + 1}", control, f"{start}gain", action)
@@ -128,8 +138,8 @@ def _feedback(page: _Page, title: str, feedback: Feedback, prefix: str) -> str:
     body.append(f"return [{', '.join(actions)}]")
     taken = [constant.name for constant in page.constants[first:]]
     arguments = [*_inputs(page), *taken]
-    page.functions.append(_function(title, arguments, SAYS[title], body))
-    return _listed(title, arguments)
+    page.functions.append(function_text(title, arguments, SAYS[title], body))
+    return listed(title, arguments)
 
 
 def _switch(page: _Page, function: Sum) -> str:
@@ -145,8 +155,8 @@ def _switch(page: _Page, function: Sum) -> str:
     taken = [constant.name for constant in page.constants[first:]]
     says = "Say whether to hold: while nearness is positive, and then until it is clearly negative."
     arguments = [*dict.fromkeys([*_inputs(page)[:1], "memory", *_inputs(page)[1:]]), *taken]
-    page.functions.append(_function("is_near", arguments, says, body))
-    return _listed("is_near", arguments)
+    page.functions.append(function_text("is_near", arguments, says, body))
+    return listed("is_near", arguments)
 
 
 def _state(page: _Page) -> list[str]:
@@ -173,8 +183,8 @@ def _state(page: _Page) -> list[str]:
         body.append(f'memory["{name}"] = {name}')
     body.append(_returned([page.names[i] for i, _ in quantities]))
     arguments = ["observation", "memory", *(constant.name for constant in page.constants[first:])]
-    page.functions.append(_function("remember", arguments, SAYS["remember"], body))
-    return [f"kept = {_listed('remember', arguments)}"]
+    page.functions.append(function_text("remember", arguments, SAYS["remember"], body))
+    return [f"kept = {listed('remember', arguments)}"]
 
 
 def _synergies(page: _Page) -> list[str]:
@@ -188,8 +198,8 @@ def _synergies(page: _Page) -> list[str]:
         body += _sum(page, name, synergy, f"{name}_share", name.replace("_", " "))
     body.append(_returned(page.names[len(law.quantities) :]))
     arguments = [*_inputs(page), *(constant.name for constant in page.constants[first:])]
-    page.functions.append(_function("combine", arguments, SAYS["combine"], body))
-    return [f"synergies = {_listed('combine', arguments)}"]
+    page.functions.append(function_text("combine", arguments, SAYS["combine"], body))
+    return [f"synergies = {listed('combine', arguments)}"]
 
 
 def _inputs(page: _Page) -> list[str]:
@@ -249,13 +259,13 @@ def _returned(parts: Sequence[str]) -> str:
     )
 
 
-def _function(name: str, arguments: list[str], says: str, body: list[str]) -> str:
+def function_text(name: str, arguments: list[str], says: str, body: list[str]) -> str:
     lines = [f'"""{says}"""', *body]
     indented = textwrap.indent("\n".join(lines), "    ")
-    return f"@bundle(trainable=True)\n{_listed(f'def {name}', arguments, ':')}\n{indented}"
+    return f"@bundle(trainable=True)\n{listed(f'def {name}', arguments, ':')}\n{indented}"
 
 
-def _listed(head: str, arguments: list[str], tail: str = "") -> str:
+def listed(head: str, arguments: list[str], tail: str = "") -> str:
     line = f"{head}({', '.join(arguments)}){tail}"
     if len(line) + 14 <= WIDTH:
         return line
@@ -318,10 +328,10 @@ def _expression(quantity: Quantity, spec: TaskSpec) -> str:
     if quantity.kind == "action":
         return f'memory.get("action", [0.0] * {spec.action_size})[{quantity.index}]'
     if quantity.kind == "angle":
-        return f"math.atan2({_seen(quantity.other, spec)}, {_seen(quantity.index, spec)})"
+        return f"math.atan2({seen_text(quantity.other, spec)}, {seen_text(quantity.index, spec)})"
     if quantity.kind == "difference":
-        return f"{_seen(quantity.index, spec)} - {_seen(quantity.other, spec)}"
-    return _seen(quantity.index, spec)
+        return f"{seen_text(quantity.index, spec)} - {seen_text(quantity.other, spec)}"
+    return seen_text(quantity.index, spec)
 
 
 def _product_name(factors: Product, names: Sequence[str]) -> str:
@@ -351,29 +361,13 @@ def _title(law: FeedbackLaw) -> str:
     return kind if law.inner is None else f"{kind}, and linear feedback when near"
 
 
-def _field_of(index: int, fields: Sequence[Field]) -> tuple[Field, int]:
-    """Return the field that shows number ``index`` of a flat vector, and where in it."""
-    for shown in fields:
-        if shown.start <= index < shown.stop:
-            return shown, index - shown.start
-    raise IndexError(f"no field shows number {index}")
-
-
-def _name_of(index: int, fields: Sequence[Field]) -> str:
-    """Return a name for number ``index``: the field's, and which of its numbers."""
-    field, k = _field_of(index, fields)
-    if field.size == 1:
-        return field.name
-    return f"{field.name}_{'xyz'[k] if field.unit == 'm' and field.size <= 3 else k + 1}"
-
-
 def _name(quantity: Quantity, spec: TaskSpec) -> str:
     prefix = {"": "", "change": "change_of_", "average": "average_"}[quantity.memory]
     if quantity.kind == "action":
-        return f"{prefix}last_{_name_of(quantity.index, spec.action)}"
-    name = _name_of(quantity.index, spec.observation)
+        return f"{prefix}last_{name_of(quantity.index, spec.action)}"
+    name = name_of(quantity.index, spec.observation)
     if quantity.kind == "difference":
-        return f"{prefix}{name}_from_{_name_of(quantity.other, spec.observation)}"
+        return f"{prefix}{name}_from_{name_of(quantity.other, spec.observation)}"
     if quantity.kind == "number":
         return f"{prefix}{name}"
     # Named by what is left without the sine or cosine, so that it reads as the angle that it is.
@@ -382,19 +376,14 @@ def _name(quantity: Quantity, spec: TaskSpec) -> str:
     return f"{prefix}{angle}"
 
 
-def _seen(index: int, spec: TaskSpec) -> str:
-    field, k = _field_of(index, spec.observation)
-    return f'observation["{field.name}"]' + ("" if field.size == 1 else f"[{k}]")
-
-
 def _meaning(quantity: Quantity, spec: TaskSpec) -> str:
     fields, index = (spec.action if quantity.kind == "action" else spec.observation), quantity.index
-    field, _ = _field_of(index, fields)
-    name = _name_of(index, fields)
+    field, _ = field_of(index, fields)
+    name = name_of(index, fields)
     unit = f", {field.unit}" if field.unit else ""
     number = f"{name} ({field.meaning}{unit})" if field.meaning else f"{name}{unit}"
     base = {"number": number, "angle": f"the angle of {number}", "action": f"the last {number}"}.get(
         quantity.kind, ""
     )
-    base = base or f"{number} less {_name_of(quantity.other, spec.observation)}"
+    base = base or f"{number} less {name_of(quantity.other, spec.observation)}"
     return {"": base, "change": f"the change of {base}", "average": f"the average of {base}"}[quantity.memory]
