@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +15,14 @@ from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layo
 from trace_robot.env.guard import reset_values, step_values, time_limit
 from trace_robot.env.hands import LOOKS, Response, arm_model, is_somewhere, object_at
 from trace_robot.env.kinematics import STEPS, ArmTracking
+from trace_robot.env.motion_model import MotionModel, MotionTracking
+from trace_robot.env.motion_probe import measured_motion, moves_along_axes
+from trace_robot.env.probe import Probe, PushResponse
 from trace_robot.env.simulation import physics_of
 from trace_robot.env.tracking import ArmModel, HandTracking, Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError, unknown
 from trace_robot.fault import HANG_SECONDS
-from trace_robot.spec import Array, Field, HandSpec, TaskSpec
+from trace_robot.spec import Field, HandSpec, TaskSpec, hands_of
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
 LEVEL = 0.01  # rad between two angles that are the same
@@ -37,14 +39,15 @@ class EnvDescription:
         spec: what controllers, prompts and optimizers see of it.
         observation: how its observations become vectors.
         action: how vectors become its actions, in control mode "raw" whatever the mode of ``spec`` is.
-        arm: how inverse kinematics moves its hands, in control mode "pose" without ``Environment.pose``.
+        arm: how inverse kinematics, or a measured Jacobian, moves its hands, in control mode "pose" without
+            ``Environment.pose``.
     """
 
     declaration: Environment
     spec: TaskSpec
     observation: ObservationLayout
     action: ActionLayout
-    arm: ArmModel | None = None
+    arm: ArmModel | MotionModel | None = None
 
 
 def describe_env(
@@ -96,7 +99,7 @@ def describe_env(
     if control == "pose" and declaration.pose is not None:
         spec = replace(_tracked(spec, declaration.pose), hands=tracked_hands(declaration, hands))
     elif control == "pose":
-        arm = arm_model(declaration, Probe(env, spec, action, observation))
+        arm = _moved(declaration, env, spec, action, observation)
         solved = tuple(hand.spec for hand in arm.hands)
         options = {**spec.options, "decision_steps": STEPS}
         spec = replace(spec, action=arm.fields, low=arm.low, high=arm.high, options=options, hands=solved)
@@ -106,20 +109,38 @@ def describe_env(
     return EnvDescription(declaration, spec, observation, action)
 
 
+def _moved(
+    declaration: Environment, env: Any, raw: TaskSpec, action: ActionLayout, observation: ObservationLayout
+) -> ArmModel | MotionModel:
+    """Return what moves the declared hands: a model of MuJoCo, or what is measured without one."""
+    simulated = physics_of(env.unwrapped) is not None
+    probe = Probe(env, raw, action, observation, simulated=simulated)
+    return arm_model(declaration, probe) if simulated else measured_motion(declaration, probe)
+
+
+def tracking_of(arm: ArmModel | MotionModel) -> ArmTracking | MotionTracking:
+    """Return what moves hands as it was found."""
+    return ArmTracking(arm) if isinstance(arm, ArmModel) else MotionTracking(arm)
+
+
 def with_found_hands(declaration: Environment, env: Any) -> Environment:
-    """Return a declaration with the hands that its MuJoCo model has.
+    """Return a declaration with the hands that an environment has.
 
     One that names hands or a tracking controller stays as it is. A hand is an observed point that is a site or body
-    behind joints which the action drives. Where no ``positions`` are declared, they are the parts of three numbers in
+    of the MuJoCo model, behind joints which the action drives; without a model, one that the action is measured to
+    move. Where no ``positions`` are declared, they are the parts of three numbers in
     meters that are at something of the model, or are called positions; the hands' come first.
 
     Args:
         declaration: returned as it is if it has ``hands`` or ``pose``, or if no hand can be found.
         env: the gymnasium environment, which is stepped.
     """
-    if declaration.hands or declaration.pose is not None or physics_of(env.unwrapped) is None:
+    if declaration.hands or declaration.pose is not None:
         return declaration
     raw = describe_env(declaration, env, "raw", {})
+    if physics_of(env.unwrapped) is None:
+        probe = Probe(env, raw.spec, raw.action, raw.observation, simulated=False)
+        return _with_measured_hands(declaration, probe)
     probe = Probe(env, raw.spec, raw.action, raw.observation)
     points = [part.name for part in raw.spec.observation if part.size == 3 and part.unit == "m"]
     points = list(declaration.positions) or [
@@ -146,6 +167,38 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
         hands = [replace(hands[0], name="hand", turn="turn" if hands[0].turn else "")]
     first = [hand.position for hand in hands]
     positions = (*first, *(name for name in points if name not in first))
+    return replace(declaration, hands=hands, positions=positions) if hands else declaration
+
+
+def _with_measured_hands(declaration: Environment, probe: Probe) -> Environment:
+    """Return a declaration with the points that the action moves as hands, where no model can be seen."""
+    sizes = {part.name: part.size for part in probe.spec.observation}
+    points = list(declaration.positions) or [
+        part.name for part in probe.spec.observation if part.unit == "m" and part.name.endswith("position")
+    ]
+    points = [name for name in points if sizes.get(name) == 3]
+    if not points:
+        return declaration
+    response = PushResponse.of(probe)
+    positions = tuple(declaration.positions or points)
+    if hands_of(replace(probe.spec, positions=positions)) and moves_along_axes(probe, positions[0], response):
+        return declaration  # four numbers, and the first three are the hand's own axes
+    hands, used = list[Hand](), set[int]()
+    for name in points:
+        hand = Hand(name, name=name.removesuffix("_position"))
+        try:
+            numbers = set(
+                measured_motion(replace(declaration, hands=[hand]), probe, response).numbers.tolist()
+            )
+        except WorkspaceError:
+            continue
+        if not used & numbers:
+            hands.append(hand)
+            used |= numbers
+    if len(hands) == 1:
+        hands = [replace(hands[0], name="hand")]
+    first = [hand.position for hand in hands]
+    positions = (*first, *(name for name in positions if name not in first))
     return replace(declaration, hands=hands, positions=positions) if hands else declaration
 
 
@@ -311,78 +364,3 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
             kind = "" if isinstance(error, TraceRobotError) else f"{type(error).__name__}: "
             raise EnvironmentFault(f"{name} fails in its first step: {kind}{error}") from error
     return None  # a later failure is one of an episode, and is reported as that
-
-
-class Probe:
-    """Episodes of an environment from one seed, to see what its actions do."""
-
-    def __init__(self, env: Any, raw: TaskSpec, action: ActionLayout, observation: ObservationLayout) -> None:
-        self._env, self._action, self._observation, self.spec = env, action, observation, raw
-        self.middle = (np.array(raw.low) + raw.high) / 2
-        self.half = (np.array(raw.high) - raw.low) / 2
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin the episode again, and look model and data up."""
-        with _blamed(self._env):
-            observation, _ = reset_values(self._env.reset(seed=0))
-        found = physics_of(self.inner)
-        if found is None:
-            raise WorkspaceError(
-                f"hands: {type(self.inner).__name__} shows no MuJoCo model (its attributes model and data), which"
-                " inverse kinematics needs; name the action part that moves the hand, motion=..., or use"
-                " pose=JointTracking(...)"
-            )
-        self.model, self.data = found
-        self.seen = self.spec.named(self._observation.flat(observation))
-
-    @property
-    def inner(self) -> Any:
-        """The environment, unwrapped."""
-        return self._env.unwrapped
-
-    def step(self, numbers: Array) -> None:
-        """Apply a raw action, whether the episode is over or not."""
-        within = np.clip(numbers, self.spec.low, self.spec.high)
-        with _blamed(self._env):
-            values = step_values(self._env.step(self._action.action(within.astype(np.float32))))
-        self.seen = self.spec.named(self._observation.flat(values[0]))
-
-    def play(self, actions: Sequence[Array]) -> list[tuple[Array, Array]]:
-        """Return copies of ctrl and qpos after the reset and after each raw action."""
-        self.reset()
-        states = [(self.data.ctrl.copy(), self.data.qpos.copy())]
-        for action in actions:
-            self.step(action)
-            states.append((self.data.ctrl.copy(), self.data.qpos.copy()))
-        return states
-
-    def tracking(self, arm: ArmModel) -> ArmTracking:
-        """Begin the episode again, and return what moves its hands."""
-        self.reset()
-        tracking = ArmTracking(arm)
-        tracking.begin(self.inner)
-        return tracking
-
-    def name(self, kind: str, number: int) -> str:
-        """Return the name of a thing of the model.
-
-        Args:
-            kind: "joint", "actuator", "site" or "body".
-            number: its id.
-        """
-        return getattr(self.model, kind)(number).name or f"{kind} {number}"
-
-
-@contextmanager
-def _blamed(env: Any) -> Iterator[None]:
-    """Turn what a step raises into EnvironmentFault."""
-    try:
-        with time_limit(HANG_SECONDS, "step()"):
-            yield
-    except TraceRobotError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
-        raise EnvironmentFault(
-            f"{type(env.unwrapped).__name__} fails where its hands are looked for: {type(error).__name__}: {error}"
-        ) from error

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from trace_robot.env.declaration import Environment, Hand
+from trace_robot.env.probe import Probe, passed_on
 from trace_robot.env.tracking import (
     REACH,
     TURN,
@@ -27,9 +28,6 @@ from trace_robot.env.tracking import (
 )
 from trace_robot.errors import WorkspaceError, unknown
 from trace_robot.spec import Array, Field, HandSpec
-
-if TYPE_CHECKING:
-    from trace_robot.env.description import Probe
 
 LOOKS = 6  # states in which a site must be where the hand is observed
 MATCHES = (1e-6, 1e-5, 1e-4, 1e-3)  # meters; observations may be float32, rounded or a time step old
@@ -323,18 +321,8 @@ def _pose_action(
                 described, is_site, number, rows, len(chain), kinds, fingers, grip, np.ones(len(grip)), name
             )
         )
-    passed = []
-    for part in spec.action:
-        rest = [i for i in range(part.start, part.stop) if i not in used]
-        names = [part.name] if len(rest) == part.size else [f"{part.name}_{i - part.start}" for i in rest]
-        size = len(rest) // max(1, len(names))
-        for i, name in enumerate(names if rest else []):
-            start = len(low) + i * size
-            fields.append(replace(part, name=name, start=start, stop=start + size))
-        passed += [(len(low) + i, number) for i, number in enumerate(rest)]
-        low.extend(spec.low[i] for i in rest)
-        high.extend(spec.high[i] for i in rest)
-    return tuple(hands), tuple(fields), tuple(low), tuple(high), np.array(passed, int).reshape(-1, 2).T
+    passed = passed_on(spec, used, fields, low, high)
+    return tuple(hands), tuple(fields), tuple(low), tuple(high), passed
 
 
 def _gripper(

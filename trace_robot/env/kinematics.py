@@ -89,10 +89,12 @@ class ArmTracking:
         """Return fields and bounds of an action in mode "pose", whatever ``raw`` is."""
         return self.arm.fields, self.arm.low, self.arm.high
 
-    def begin(self, env: Any) -> None:
+    def begin(self, env: Any, observation: Mapping[str, Any]) -> None:
         """Begin an episode: remember posture and orientation.
 
-        env: just reset, unwrapped.
+        Args:
+            env: just reset, unwrapped.
+            observation: not used: the simulation says where the hands are.
 
         Raises:
             EnvironmentFault: its model is not the one that was looked at.
@@ -103,11 +105,11 @@ class ArmTracking:
         self._orientations = np.array([self._pose(hand)[1] for hand in self.arm.hands])
         self._seen = False
 
-    def saved(self) -> tuple[Array, Array]:
+    def saved(self) -> tuple[Any, ...]:
         """Return what ``return_to`` needs to go on with the episode."""
         return self._posture, self._orientations
 
-    def return_to(self, env: Any, saved: tuple[Array, Array]) -> None:
+    def return_to(self, env: Any, saved: tuple[Any, ...]) -> None:
         """Continue an episode from a snapshot.
 
         Args:
