@@ -252,8 +252,9 @@ class ArmTracking:
         if size > NEAR**2 and error @ (self._jacobian[:moved] @ step) < STUCK * size:
             # A stretched arm: no joint moves the hand towards its base, and the solve alone would stay there. Where
             # the joints are bent towards the middles of their ranges, they can.
-            bend = np.minimum(np.maximum((low + high) / 2, -BEND), BEND)
-            step = self._step(np.where(np.isfinite(bend), bend, 0.0), low, high, moved)
+            finite = np.isfinite(low) & np.isfinite(high)
+            bend = (np.where(finite, low, 0.0) + np.where(finite, high, 0.0)) / 2
+            step = self._step(np.minimum(np.maximum(bend, -BEND), BEND), low, high, moved)
         largest = max(step.max(), -step.min())
         return step if largest <= self._most else step * (self._most / largest)
 
