@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 
 from trace_robot.env import simulation
 from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Transition
-from trace_robot.env.description import tracking_of
+from trace_robot.env.description import tracking_of, why_no_hand
 from trace_robot.env.guard import (
     NUMBERS,
     StabilityMonitor,
@@ -26,7 +26,7 @@ from trace_robot.env.recording import StateRecorder
 from trace_robot.env.remote import RemoteEnv, RemoteSnapshot
 from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, OrderError
-from trace_robot.spec import Array, Scene, States
+from trace_robot.spec import Array, Scene, States, hands_of
 
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
@@ -215,6 +215,16 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
     def hands(self) -> tuple[str, ...]:
         """What moves each hand, as text, where inverse kinematics or a measured Jacobian does."""
         return () if self._arm is None else tuple(map(str, self._arm.arm.hands))
+
+    def why_no_hand(self) -> str:
+        """Return why the action moves no hand that was found, "" where one is moved or none was looked for.
+
+        The environment is stepped, so the episode is over.
+        """
+        if self._arm is not None or hands_of(self.task_spec):
+            return ""
+        self._in_episode = False
+        return why_no_hand(self._declaration, self.inner)
 
     def scene(self) -> Scene | None:
         """Return what another process needs to draw this episode, None if nothing can."""

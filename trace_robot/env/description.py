@@ -202,6 +202,23 @@ def _with_measured_hands(declaration: Environment, probe: Probe) -> Environment:
     return replace(declaration, hands=hands, positions=positions) if hands else declaration
 
 
+def why_no_hand(declaration: Environment, env: Any) -> str:
+    """Return why the first position of an environment is no hand, "" where nothing was looked for.
+
+    Args:
+        declaration: of which ``with_found_hands`` has found no hand.
+        env: the gymnasium environment, which is stepped.
+    """
+    if declaration.hands or declaration.pose is not None or not declaration.positions:
+        return ""
+    hand = Hand(declaration.positions[0])
+    try:
+        describe_env(replace(declaration, hands=[hand]), env, "pose", {})
+    except WorkspaceError as error:
+        return str(error).removeprefix("hands: ").removeprefix(f"{hand.name!r}: ")
+    return ""
+
+
 def _yaw_part(hand: Hand, probe: Probe) -> str:
     """Return the observation part with a hand's yaw, "" for none.
 

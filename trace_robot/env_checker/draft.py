@@ -341,6 +341,11 @@ def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
         )
         yield Finding("positions", "note", f"points that positions does not name: {listed}", "positions")
     staged = StagedSearch.suits(spec)
+    reason = getattr(env.unwrapped, "why_no_hand", str)()
+    if reason:
+        yield Finding(
+            "hands", "note", f"{spec.positions[0]} is no hand that the search can move: {reason}", "hands"
+        )
     yield Finding("enables", "good", f"{'staged programs for one hand; ' if staged else ''}feedback laws")
 
 
