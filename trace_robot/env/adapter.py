@@ -11,8 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from trace_robot.env import simulation
-from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Transition
-from trace_robot.env.description import tracking_of, why_no_hand
+from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, Transition
 from trace_robot.env.guard import (
     NUMBERS,
     StabilityMonitor,
@@ -22,16 +21,18 @@ from trace_robot.env.guard import (
     step_values,
     truth,
 )
+from trace_robot.env.kinematics import ArmTracking
+from trace_robot.env.motion_model import MotionModel, MotionTracking
 from trace_robot.env.recording import StateRecorder
 from trace_robot.env.remote import RemoteEnv, RemoteSnapshot
 from trace_robot.env.spaces import all_finite, clip
 from trace_robot.errors import ActionError, OrderError
-from trace_robot.spec import Array, Scene, States, hands_of
+from trace_robot.spec import Array, Scene, States
 
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
     from trace_robot.env.equipment import Equipment, EquippedEpisode
-    from trace_robot.env.tracking import Tracking
+    from trace_robot.env.tracking import ArmModel, Tracking
 
 NOT_TERMS = (*SUCCESS_FLAGS, "steps")  # entries of info that are no reward terms
 
@@ -77,7 +78,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self.inner = env
         self._declaration = declaration
         self._observation_layout, self._action_layout = description.observation, description.action
-        self._arm = None if description.arm is None else tracking_of(description.arm)
+        self._arm = None if description.arm is None else _tracking(description.arm)
         self._tracking = self._arm or (declaration.pose if spec.control == "pose" else None)
         # The horizon of decisions ends an episode too, but tracked decisions take several simulator steps each.
         self._horizon = spec.simulator_steps or spec.horizon
@@ -216,15 +217,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         """What moves each hand, as text, where inverse kinematics or a measured Jacobian does."""
         return () if self._arm is None else tuple(map(str, self._arm.arm.hands))
 
-    def why_no_hand(self) -> str:
-        """Return why the action moves no hand that was found, "" where one is moved or none was looked for.
-
-        The environment is stepped, so the episode is over.
-        """
-        if self._arm is not None or hands_of(self.task_spec):
-            return ""
-        self._in_episode = False
-        return why_no_hand(self._declaration, self.inner)
+    @property
+    def declaration(self) -> Environment:
+        """What the plug-in declares, with its success filled in."""
+        return self._declaration
 
     def scene(self) -> Scene | None:
         """Return what another process needs to draw this episode, None if nothing can."""
@@ -331,6 +327,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         numbers = {name: float(value) for name, value in values.items() if isinstance(value, NUMBERS)}
         require_finite(numbers)
         return numbers
+
+
+def _tracking(arm: ArmModel | MotionModel) -> ArmTracking | MotionTracking:
+    return MotionTracking(arm) if isinstance(arm, MotionModel) else ArmTracking(arm)
 
 
 def _holds(what: str, condition: Any, step: Transition) -> bool:

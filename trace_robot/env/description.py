@@ -12,17 +12,17 @@ import numpy as np
 
 from trace_robot.env.declaration import SUCCESS_FLAGS, Environment, Hand
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
-from trace_robot.env.guard import reset_values, step_values, time_limit
+from trace_robot.env.guard import blamed, reset_values, step_values, time_limit
 from trace_robot.env.hands import LOOKS, Response, arm_model, is_somewhere, object_at
-from trace_robot.env.kinematics import STEPS, ArmTracking
-from trace_robot.env.motion_model import MotionModel, MotionTracking
+from trace_robot.env.kinematics import ArmTracking
+from trace_robot.env.motion_model import STEPS, MotionModel, PushResponse
 from trace_robot.env.motion_probe import measured_motion, moves_along_axes
-from trace_robot.env.probe import Probe, PushResponse
+from trace_robot.env.raw_hands import raw_hands, tracked_hands
 from trace_robot.env.simulation import physics_of
-from trace_robot.env.tracking import ArmModel, HandTracking, Tracking
-from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError, unknown
+from trace_robot.env.tracking import ArmModel, Tracking
+from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
 from trace_robot.fault import HANG_SECONDS
-from trace_robot.spec import Field, HandSpec, TaskSpec, hands_of
+from trace_robot.spec import Array, TaskSpec, hands_of
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
 LEVEL = 0.01  # rad between two angles that are the same
@@ -118,11 +118,6 @@ def _moved(
     return arm_model(declaration, probe) if simulated else measured_motion(declaration, probe)
 
 
-def tracking_of(arm: ArmModel | MotionModel) -> ArmTracking | MotionTracking:
-    """Return what moves hands as it was found."""
-    return ArmTracking(arm) if isinstance(arm, ArmModel) else MotionTracking(arm)
-
-
 def with_found_hands(declaration: Environment, env: Any) -> Environment:
     """Return a declaration with the hands that an environment has.
 
@@ -202,23 +197,6 @@ def _with_measured_hands(declaration: Environment, probe: Probe) -> Environment:
     return replace(declaration, hands=hands, positions=positions) if hands else declaration
 
 
-def why_no_hand(declaration: Environment, env: Any) -> str:
-    """Return why the first position of an environment is no hand, "" where nothing was looked for.
-
-    Args:
-        declaration: of which ``with_found_hands`` has found no hand.
-        env: the gymnasium environment, which is stepped.
-    """
-    if declaration.hands or declaration.pose is not None or not declaration.positions:
-        return ""
-    hand = Hand(declaration.positions[0])
-    try:
-        describe_env(replace(declaration, hands=[hand]), env, "pose", {})
-    except WorkspaceError as error:
-        return str(error).removeprefix("hands: ").removeprefix(f"{hand.name!r}: ")
-    return ""
-
-
 def _yaw_part(hand: Hand, probe: Probe) -> str:
     """Return the observation part with a hand's yaw, "" for none.
 
@@ -247,81 +225,6 @@ def _tracked(spec: TaskSpec, pose: Tracking) -> TaskSpec:
     # no option of ``make``.
     options = {**spec.options, "decision_steps": pose.steps}
     return replace(spec, action=fields, low=low, high=high, options=options)
-
-
-def raw_hands(declaration: Environment, raw: TaskSpec) -> tuple[HandSpec, ...]:
-    """Return the hands that the environment's own action moves.
-
-    Args:
-        declaration: its ``hands`` name parts of the observation and the action.
-        raw: the environment in mode "raw".
-
-    Returns:
-        None with inverse kinematics.
-
-    Raises:
-        WorkspaceError: a part that there is not, or one of another size.
-    """
-    observed, acted = ({part.name: part for part in parts} for parts in (raw.observation, raw.action))
-    for hand in declaration.hands:
-        where = f"hands: {hand.name!r}"
-        require_part(f"{where}: position", hand.position, observed, 3, "observation")
-        if hand.yaw:
-            require_part(f"{where}: yaw", hand.yaw, observed, 1, "observation")
-        if hand.motion:
-            require_part(f"{where}: motion", hand.motion, acted, 3, "action")
-        if hand.turn and hand.motion:
-            require_part(f"{where}: turn", hand.turn, acted, 1, "action")
-        if hand.gripper:
-            # The fingers of a joint-space arm may have a number each.
-            require_part(f"{where}: gripper", hand.gripper, acted, 1 if hand.motion else 0, "action")
-    if not declaration.hands or declaration.solves:
-        return ()
-    return tuple(_raw_hand(hand, acted) for hand in declaration.hands)
-
-
-def tracked_hands(declaration: Environment, hands: Sequence[HandSpec]) -> tuple[HandSpec, ...]:
-    """Return the hands of an action in mode "pose" with ``Environment.pose``.
-
-    ``HandTracking`` puts the displacement of its hand first and leaves the other numbers where they are. Any other
-    hand keeps its own units, so only the tracked one remains.
-
-    Args:
-        declaration: with a tracking controller.
-        hands: those of mode "raw".
-    """
-    pose = declaration.pose
-    if not isinstance(pose, HandTracking):
-        return ()
-    return tuple(replace(hand, motion=0) for hand in hands if hand.position == pose.hand and hand.motion == 0)
-
-
-def require_part(what: str, name: str, parts: Mapping[str, Field], size: int, kind: str) -> None:
-    """Check that a part is there and has a size.
-
-    Args:
-        what: names it, for the message.
-        name: of the part.
-        parts: those that there are.
-        size: how many numbers it must have; 0 for any.
-        kind: "observation" or "action".
-
-    Raises:
-        WorkspaceError: it is not, or has not.
-    """
-    if name not in parts:
-        raise WorkspaceError(f"{what}: {unknown(f'{kind} part', name, parts)}")
-    if size and parts[name].size != size:
-        raise WorkspaceError(
-            f"{what} must be an {kind} part of {size} number{'s' * (size > 1)}, got {name!r} of {parts[name].size};"
-            f" name the numbers with part(...) in {kind}"
-        )
-
-
-def _raw_hand(hand: Hand, acted: Mapping[str, Field]) -> HandSpec:
-    turn, gripper = (acted[name].start if name else -1 for name in (hand.turn, hand.gripper))
-    opens = -1.0 if hand.opens is None else float(hand.opens)
-    return HandSpec(hand.name, hand.position, acted[hand.motion].start, turn, hand.yaw, gripper, opens)
 
 
 def threshold_text(threshold: float) -> str:
@@ -381,3 +284,112 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
             kind = "" if isinstance(error, TraceRobotError) else f"{type(error).__name__}: "
             raise EnvironmentFault(f"{name} fails in its first step: {kind}{error}") from error
     return None  # a later failure is one of an episode, and is reported as that
+
+
+class Probe:
+    """Episodes of an environment, from one seed where no other is given.
+
+    Args:
+        env: the gymnasium environment, which nothing else uses.
+        raw: its description in control mode "raw".
+        action: how vectors become its actions.
+        observation: how its observations become vectors.
+        simulated: whether its MuJoCo model and data are needed.
+
+    Raises:
+        WorkspaceError: it shows no MuJoCo model.
+        EnvironmentFault: it raises.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        raw: TaskSpec,
+        action: ActionLayout,
+        observation: ObservationLayout,
+        *,
+        simulated: bool = True,
+    ) -> None:
+        self._env, self._action, self._observation, self.spec = env, action, observation, raw
+        self._simulated = simulated
+        self.middle = (np.array(raw.low) + raw.high) / 2
+        self.half = (np.array(raw.high) - raw.low) / 2
+        self.reset()
+
+    def reset(self, seed: int = 0) -> None:
+        """Begin an episode again, and look model and data up."""
+        with blamed(self._env):
+            observation, _ = reset_values(self._env.reset(seed=seed))
+        self.over = False
+        self._see(observation)
+        if not self._simulated:
+            return
+        found = physics_of(self.inner)
+        if found is None:
+            raise WorkspaceError(
+                f"hands: {type(self.inner).__name__} shows no MuJoCo model (its attributes model and data), which"
+                " inverse kinematics needs; name the action part that moves the hand, motion=..., or use"
+                " pose=JointTracking(...)"
+            )
+        self.model, self.data = found
+
+    @property
+    def inner(self) -> Any:
+        """The environment, unwrapped."""
+        return self._env.unwrapped
+
+    def step(self, numbers: Array) -> None:
+        """Apply a raw action, whether the episode is over or not."""
+        within = np.clip(numbers, self.spec.low, self.spec.high)
+        with blamed(self._env):
+            values = step_values(self._env.step(self._action.action(within.astype(np.float32))))
+        self.over = bool(values[2] or values[3])
+        self._see(values[0])
+
+    def _see(self, observation: Any) -> None:
+        self.vector = self._observation.flat(observation)
+        self.seen = self.spec.named(self.vector)
+
+    def play(self, actions: Sequence[Array]) -> list[tuple[Array, Array]]:
+        """Return copies of ctrl and qpos after the reset and after each raw action."""
+        self.reset()
+        states = [(self.data.ctrl.copy(), self.data.qpos.copy())]
+        for action in actions:
+            self.step(action)
+            states.append((self.data.ctrl.copy(), self.data.qpos.copy()))
+        return states
+
+    def watch(self, actions: Sequence[Array], seed: int = 0) -> Array:
+        """Return the observations of an episode, as flat vectors.
+
+        Args:
+            actions: raw ones; what comes after the end of the episode is left out.
+            seed: of the condition.
+
+        Returns:
+            (T + 1, observation_size), the first row of the reset.
+        """
+        self.reset(seed)
+        rows = [self.vector]
+        for action in actions:
+            if self.over:
+                break
+            self.step(action)
+            rows.append(self.vector)
+        return np.array(rows)
+
+    def tracking(self, arm: ArmModel) -> ArmTracking:
+        """Begin the episode again, and return what moves its hands."""
+        self.reset()
+        tracking = ArmTracking(arm)
+        tracking.begin(self.inner, self.seen)
+        return tracking
+
+    def name(self, kind: str, number: int) -> str:
+        """Return the name of a thing of the model.
+
+        Args:
+            kind: "joint", "actuator", "site" or "body".
+            number: its id.
+        """
+        return getattr(self.model, kind)(number).name or f"{kind} {number}"

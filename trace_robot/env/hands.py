@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trace_robot.env.declaration import Environment, Hand
-from trace_robot.env.probe import Probe, passed_on
+from trace_robot.env.raw_hands import passed_on
 from trace_robot.env.tracking import (
     REACH,
     TURN,
@@ -28,6 +28,9 @@ from trace_robot.env.tracking import (
 )
 from trace_robot.errors import WorkspaceError, unknown
 from trace_robot.spec import Array, Field, HandSpec
+
+if TYPE_CHECKING:
+    from trace_robot.env.description import Probe
 
 LOOKS = 6  # states in which a site must be where the hand is observed
 MATCHES = (1e-6, 1e-5, 1e-4, 1e-3)  # meters; observations may be float32, rounded or a time step old

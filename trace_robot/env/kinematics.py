@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.env.motion_model import ERROR, LEAST, NEAR, STEPS
 from trace_robot.env.simulation import physics_of
 from trace_robot.env.tracking import (
     ABSOLUTE,
@@ -28,14 +29,12 @@ from trace_robot.env.tracking import (
 from trace_robot.errors import EnvironmentFault
 from trace_robot.spec import Array, Field, TaskSpec
 
-STEPS = 20  # simulator steps of a decision at most
-LEAST = 4  # simulator steps of a decision at least where there is a gripper: it must start to move
-NEAR, NEAR_TURN = 0.005, 0.05  # meters on each axis and rad from the target at which a decision may end
+NEAR_TURN = 0.05  # rad from the target at which a decision may end
 STILL = 0.001  # change of a finger joint in a step below which it rests, meters or rad
 # Of least squares, meters a rad and rad a rad. A joint of a tabletop arm moves its hand 0.1 to 0.5 m a rad. The square
 # of their ratio is what a rad of orientation weighs against a meter: where not both can be had, the position is.
 DAMPING, TURN_DAMPING = 0.01, 0.3
-ERROR, TURN_ERROR = 0.1, 0.2  # meters and rad of error that one solve looks at: the Jacobian is of here
+TURN_ERROR = 0.2  # rad of error that one solve looks at: the Jacobian is of here
 JOINT_STEP, JOINT_SPEED = 0.3, 3.0  # rad or meters of a joint in one solve at most, and a second
 POSTURE = 0.05  # part of the way back to the posture of the reset, in the null space, in a step
 STUCK = 0.1  # part of the error below which a solve that removes less has found a stretched arm

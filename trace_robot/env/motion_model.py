@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trace_robot.env.kinematics import ERROR, LEAST, NEAR, STEPS
+from trace_robot.errors import WorkspaceError
 from trace_robot.spec import Array, Field, HandSpec, TaskSpec
 
+if TYPE_CHECKING:
+    from trace_robot.env.description import Probe
+
+# Of decisions that move hands, by inverse kinematics as well.
+STEPS = 20  # simulator steps at most
+LEAST = 4  # simulator steps at least where there is a gripper: it must start to move
+NEAR = 0.005  # meters on each axis from the target at which one may end
+ERROR = 0.1  # meters of error that one solve looks at: the Jacobian is of here
+MOST = 32  # action numbers that are pushed one by one
+PUSH = 0.5  # of half the range of an action number
+SETTLE = 24  # steps that are watched after a push
+REST = 2  # steps before it
 INCREMENTS, TARGETS = "increments", "targets"  # what the numbers that move a hand are
 GAIN = 0.6  # part of the error that is removed in a step; what an inexact Jacobian turns by 60 degrees still shrinks
 DAMPING = 0.05  # of least squares, a part of the Jacobian's norm
@@ -94,7 +106,7 @@ class MotionModel:
     numbers: Array
     kind: str
     arrival: Array
-    features: Features
+    features: PostureFeatures
     weights: Array
     drift: Array
     holding: Array
@@ -104,7 +116,7 @@ class MotionModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
+class PostureFeatures:
     """Numbers that show a posture: 1, observed numbers, and sine and cosine of angles.
 
     Attributes:
@@ -273,3 +285,67 @@ class MotionTracking:
             # Moves of a thousandth of the range say more of rounding than of the Jacobian.
             step = BROYDEN * np.outer(seen - predicted, move) / (size + 1e-6)
             self._correction = self._correction + step
+
+
+@dataclass(frozen=True, slots=True)
+class PushResponse:
+    """What pushes of single action numbers changed, against an episode without them.
+
+    Attributes:
+        pulse: (n, T, observation_size) changes after a push of one step, for half the range of each number.
+        hold: likewise where the push goes on.
+    """
+
+    pulse: Array
+    hold: Array
+
+    @classmethod
+    def of(cls, probe: Probe) -> PushResponse:
+        """Push each number both ways.
+
+        Raises:
+            WorkspaceError: there are too many numbers, or whole ones, or episodes are short or differ.
+        """
+        count = len(probe.middle)
+        if count > MOST or any(part.whole for part in probe.spec.action):
+            what = f"{count} numbers" if count > MOST else "whole numbers"
+            raise WorkspaceError(
+                f"hands: an action of {what} is not measured, only up to {MOST} real ones; name the action part that"
+                " moves the hand, motion=..."
+            )
+        still = [probe.middle] * (REST + SETTLE)
+        rest = probe.watch(still)
+        again = probe.watch(still)
+        if len(rest) <= REST + 4:
+            raise WorkspaceError(
+                f"hands: an episode ends after {len(rest) - 1} steps of the middle action, too early to measure what"
+                " moves a hand; name the action part that does, motion=..."
+            )
+        if rest.shape != again.shape or not np.array_equal(rest, again):
+            raise WorkspaceError(
+                "hands: one seed with the same actions gives two different episodes, so what moves a hand cannot be"
+                " measured; seed the environment's random numbers in reset()"
+            )
+        runs = [[_pushed(probe, rest, number, steps) for number in range(count)] for steps in (1, SETTLE)]
+        length = min(len(run) for kind in runs for run in kind)
+        return cls(*(np.array([run[:length] for run in kind]) for kind in runs))
+
+
+def _pushed(probe: Probe, rest: Array, number: int, steps: int) -> Array:
+    """Return changes for half the range of a number, the mean of both directions."""
+    ways = []
+    for way in (PUSH, -PUSH):
+        action = probe.middle.copy()
+        action[number] += way * probe.half[number]
+        pushes = [probe.middle] * REST + [action] * steps + [probe.middle] * (SETTLE - steps)
+        seen = probe.watch(pushes)
+        length = min(len(seen), len(rest))
+        ways.append((seen[:length] - rest[:length])[REST + 1 :] / way)
+    length = min(map(len, ways))
+    up, down = (way[:length] for way in ways)
+    # A joint at its limit answers on one side only.
+    large = max(np.abs(up).max(initial=0.0), np.abs(down).max(initial=0.0))
+    for one, other in ((up, down), (down, up)):
+        if np.abs(one).max(initial=0.0) < 0.1 * large:
+            return np.asarray(other)
+    return np.asarray((up + down) / 2)

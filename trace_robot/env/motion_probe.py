@@ -9,15 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trace_robot.env.declaration import Environment, Hand
-from trace_robot.env.motion_model import INCREMENTS, TARGETS, TINY, Features, MeasuredHand, MotionModel
-from trace_robot.env.probe import SETTLE, Probe, PushResponse, passed_on
+from trace_robot.env.motion_model import (
+    INCREMENTS,
+    SETTLE,
+    TARGETS,
+    TINY,
+    MeasuredHand,
+    MotionModel,
+    PostureFeatures,
+    PushResponse,
+)
+from trace_robot.env.raw_hands import passed_on
 from trace_robot.env.tracking import REACH
 from trace_robot.errors import WorkspaceError
 from trace_robot.spec import Array, Field, HandSpec
+
+if TYPE_CHECKING:
+    from trace_robot.env.description import Probe
 
 WINDOW = 16  # steps within which the effect of a push must have arrived
 LEAST_MOVED = 1e-5  # meters that a push must move a hand
@@ -167,7 +180,7 @@ def _arrival(name: str, response: PushResponse, numbers: Array, columns: Array) 
     return kind, arrival, int(np.argmax(np.cumsum(arrival) >= 0.9)) + 1
 
 
-def _features(probe: Probe, response: PushResponse, kind: str, columns: Array) -> Features:
+def _features(probe: Probe, response: PushResponse, kind: str, columns: Array) -> PostureFeatures:
     """Choose the observed numbers that show the posture: what actions change and what stays."""
     shown = response.hold if kind == TARGETS else response.pulse
     end, largest = np.abs(shown[:, -1]).sum(0), np.abs(shown).max(1).sum(0)
@@ -181,7 +194,9 @@ def _features(probe: Probe, response: PushResponse, kind: str, columns: Array) -
     kept = np.array(sorted(order), int)
     units = {i: part.unit for part in parts for i in range(part.start, part.stop)}
     angles = np.array([k for k, i in enumerate(numbers[kept]) if units[int(i)] == "rad"], int)
-    return Features(tuple(p.name for p in parts), kept, np.zeros(len(kept)), np.ones(len(kept)), angles)
+    return PostureFeatures(
+        tuple(p.name for p in parts), kept, np.zeros(len(kept)), np.ones(len(kept)), angles
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +219,13 @@ class _Walks:
 
     @classmethod
     def of(
-        cls, probe: Probe, numbers: Array, kind: str, arrival: Array, features: Features, columns: Array
+        cls,
+        probe: Probe,
+        numbers: Array,
+        kind: str,
+        arrival: Array,
+        features: PostureFeatures,
+        columns: Array,
     ) -> _Walks:
         """Walk at random, and fill mean and scale of the features in."""
         shown = np.concatenate(
