@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_robot.env.declaration import Environment, Hand
-from trace_robot.env.raw_hands import passed_on
+from trace_robot.env.motion_model import passed_on
 from trace_robot.env.tracking import (
     REACH,
     TURN,

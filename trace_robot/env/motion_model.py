@@ -7,8 +7,8 @@ Visual Servoing for Precision Manipulation, IEEE International Conference on Rob
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -349,3 +349,32 @@ def _pushed(probe: Probe, rest: Array, number: int, steps: int) -> Array:
         if np.abs(one).max(initial=0.0) < 0.1 * large:
             return np.asarray(other)
     return np.asarray((up + down) / 2)
+
+
+def passed_on(
+    spec: TaskSpec, used: Collection[int], fields: list[Field], low: list[float], high: list[float]
+) -> Array:
+    """Append the action numbers that no hand uses to the layout of an action.
+
+    Args:
+        spec: in mode "raw".
+        used: raw numbers that hands use.
+        fields: of the action in mode "pose"; appended to.
+        low: its lower bounds, likewise.
+        high: its upper bounds, likewise.
+
+    Returns:
+        (2, p) indices of the action and of the raw action.
+    """
+    passed = []
+    for part in spec.action:
+        rest = [i for i in range(part.start, part.stop) if i not in used]
+        names = [part.name] if len(rest) == part.size else [f"{part.name}_{i - part.start}" for i in rest]
+        size = len(rest) // max(1, len(names))
+        for i, name in enumerate(names if rest else []):
+            start = len(low) + i * size
+            fields.append(replace(part, name=name, start=start, stop=start + size))
+        passed += [(len(low) + i, number) for i, number in enumerate(rest)]
+        low.extend(spec.low[i] for i in rest)
+        high.extend(spec.high[i] for i in rest)
+    return np.array(passed, int).reshape(-1, 2).T

@@ -23,8 +23,8 @@ from trace_robot.env.motion_model import (
     MotionModel,
     PostureFeatures,
     PushResponse,
+    passed_on,
 )
-from trace_robot.env.raw_hands import passed_on
 from trace_robot.env.tracking import REACH
 from trace_robot.errors import WorkspaceError
 from trace_robot.spec import Array, Field, HandSpec

@@ -1,16 +1,14 @@
-"""Hands in the parts of an action: those that move them, and those that no hand uses."""
+"""Hands that parts of the environment's own action move."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from trace_robot.env.declaration import Environment, Hand
 from trace_robot.env.tracking import HandTracking
 from trace_robot.errors import WorkspaceError, unknown
-from trace_robot.spec import Array, Field, HandSpec, TaskSpec
+from trace_robot.spec import Field, HandSpec, TaskSpec
 
 
 def raw_hands(declaration: Environment, raw: TaskSpec) -> tuple[HandSpec, ...]:
@@ -86,32 +84,3 @@ def _raw_hand(hand: Hand, acted: Mapping[str, Field]) -> HandSpec:
     turn, gripper = (acted[name].start if name else -1 for name in (hand.turn, hand.gripper))
     opens = -1.0 if hand.opens is None else float(hand.opens)
     return HandSpec(hand.name, hand.position, acted[hand.motion].start, turn, hand.yaw, gripper, opens)
-
-
-def passed_on(
-    spec: TaskSpec, used: Collection[int], fields: list[Field], low: list[float], high: list[float]
-) -> Array:
-    """Append the action numbers that no hand uses to the layout of an action.
-
-    Args:
-        spec: in mode "raw".
-        used: raw numbers that hands use.
-        fields: of the action in mode "pose"; appended to.
-        low: its lower bounds, likewise.
-        high: its upper bounds, likewise.
-
-    Returns:
-        (2, p) indices of the action and of the raw action.
-    """
-    passed = []
-    for part in spec.action:
-        rest = [i for i in range(part.start, part.stop) if i not in used]
-        names = [part.name] if len(rest) == part.size else [f"{part.name}_{i - part.start}" for i in rest]
-        size = len(rest) // max(1, len(names))
-        for i, name in enumerate(names if rest else []):
-            start = len(low) + i * size
-            fields.append(replace(part, name=name, start=start, stop=start + size))
-        passed += [(len(low) + i, number) for i, number in enumerate(rest)]
-        low.extend(spec.low[i] for i in rest)
-        high.extend(spec.high[i] for i in rest)
-    return np.array(passed, int).reshape(-1, 2).T
