@@ -135,7 +135,7 @@ def test_a_measured_hand_reaches_its_goal_from_any_start(make: Callable[[], Plan
         (point, "3 numbers (action_0, action_1, action_2) are targets of its motion, 3 steps late; 100%"),
     ],
 )
-def test_what_an_action_is_is_told_apart(make: Callable[[], Plant], kind: str) -> None:
+def test_increments_targets_and_lag_are_distinguished(make: Callable[[], Plant], kind: str) -> None:
     env = plug(declared(make)).make("plant", control="pose")
     assert env.hands == (f"hand 'hand': measured without a model, {kind} of it is explained",)
     field = env.task_spec.action[0]
