@@ -100,3 +100,19 @@ def test_without_a_model_nothing_is_found() -> None:
 )
 def test_what_ships_is_controlled_as_before(name: str, control: str) -> None:
     assert usual_control(name, "raw") == control
+
+
+def test_finding_hands_and_describing_them_make_the_environment_once() -> None:
+    made = []
+
+    def make(**_: Any) -> JointArm:
+        made.append(JointArm(model_of(*four_joints("velocity")), hold=False))
+        return made[-1]
+
+    observed = [part("tip_position", 3, "m"), part("goal_position", 3, "m"), part("angles", 4)]
+    plugin = plug(Environment("arm", "Reach.", make=make, observation=observed, success="success"))
+    assert plugin.solves("arm", {"horizon": 50})
+    assert plugin.describe("arm", control="pose", horizon=50).horizon == 50
+    assert len(made) == 1
+    assert plugin.describe("arm", control="raw", horizon=50).hands == ()
+    assert len(made) == 2

@@ -288,11 +288,12 @@ def test_an_actuator_of_another_kind_is_named() -> None:
         arm(muscle(model_of(*four_joints("position")))).describe("arm", control="pose")
 
 
-def test_without_a_model_the_remedy_is_a_part_of_the_action() -> None:
+def test_what_needs_a_model_is_refused_without_one() -> None:
     space = spaces.Box(-1.0, 1.0, (3,), np.float64)
-    plugin = plug(echo(observation_space=space, observation=[part("tip", 3)], hands=[Hand("tip")]))
+    hand = Hand("tip", site="tool")
+    plugin = plug(echo(observation_space=space, observation=[part("tip", 3)], hands=[hand]))
     with pytest.raises(
-        WorkspaceError, match=r"hands: Echo shows no MuJoCo model .* name the action part"
+        WorkspaceError, match=r"site, .* need a MuJoCo model, and Echo shows none; leave"
     ) as caught:
         plugin.describe("echo", control="pose")
     assert str(caught.value).startswith("mine.py: echo: ")

@@ -189,6 +189,26 @@ def plug(python: str, **fields: Any) -> DeclaredPlugin:
     return DeclaredPlugin(str(CART.parent / "mine.py"), (declared,), str(CART.parent))
 
 
+def test_a_hand_over_there_is_measured_and_moved(with_numpy: str) -> None:
+    declared = Environment(
+        "crane", "Bring the hook to its place.", make="cart.py:Crane", python=with_numpy, horizon=50,
+        observation=[part("hook_position", 3, "m"), part("goal_position", 3, "m")],
+        action=[part("winches", 2)], positions=("hook_position", "goal_position"),
+    )  # fmt: skip
+    plugin = DeclaredPlugin(str(CART.parent / "mine.py"), (declared,), str(CART.parent))
+    assert plugin.solves("crane", {})
+    env = plugin.make("crane", control="pose")
+    assert env.hands[0].startswith(
+        "hand 'hand': measured without a model, 2 numbers (winches) are increments"
+    )
+    for seed in range(3):
+        seen, _ = env.reset(seed=seed)
+        seen, _, ended, _, info = env.step(seen[3:] - seen[:3])
+        assert ended
+        assert info["success"]
+    env.close()
+
+
 def test_functions_of_a_plug_in_run_here_on_the_values_from_there(with_numpy: str) -> None:
     plugin = plug(
         with_numpy,

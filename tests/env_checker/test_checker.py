@@ -186,3 +186,41 @@ def test_a_hand_of_an_arm_in_joint_space_has_a_line_with_what_moves_it(own: Path
     assert lines == [
         "hand 'hand': inverse kinematics over 4 joints by velocity actuators, gripper 'action_4, action_5', opens +1"
     ]
+
+
+MASS = """
+import gymnasium, numpy as np
+from gymnasium import spaces
+from trace_robot import Environment, part
+
+class Mass(gymnasium.Env):
+    metadata = {"render_modes": []}
+    observation_space = spaces.Box(-np.inf, np.inf, (6,), np.float64)
+    action_space = spaces.Box(-1.0, 1.0, (3,), np.float32)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.goal = self.np_random.uniform(-1, 1, (2, 3))
+        self.speed = np.zeros(3)
+        return np.append(self.at, self.goal), {}
+    def step(self, action):
+        self.speed = self.speed + 0.01 * action
+        self.at = self.at + self.speed
+        return np.append(self.at, self.goal), -1.0, False, False, {"success": False}
+
+ENVIRONMENTS = [
+    Environment(
+        "mass", "Push it.", make=lambda: Mass(), horizon=50, positions=("tip_position", "goal_position"),
+        observation=[part("tip_position", 3, "m"), part("goal_position", 3, "m")],
+    )
+]
+"""
+
+
+def test_why_a_position_is_no_hand_is_a_line_of_the_check(own: Path) -> None:
+    (own / "envs").mkdir()
+    (own / "envs" / "mass.py").write_text(MASS)
+    found = [finding for finding in examine("mass").findings if finding.check == "hands"]
+    assert [(finding.verdict, finding.text.partition(",")[0]) for finding in found] == [
+        ("note", "tip_position is no hand that the search can move: 'hand' is still moving 16 steps after a push of"
+         " one step")
+    ]  # fmt: skip

@@ -412,3 +412,46 @@ def test_an_action_without_bounds_gets_guessed_ones(own: Path) -> None:
     assert (
         'part("turn_target_angle", 1, "rad", "target angle of \'turn\'", low=-1.0, high=1.0),  # ? ' in text
     )
+
+
+UNNAMED = """
+import gymnasium, numpy as np
+from gymnasium import spaces
+
+class Line(gymnasium.Env):
+    # Without a simulator: {numbers}.
+    metadata = {{"render_modes": [], "render_fps": 10}}
+    observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float64)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+    def observe(self):
+        return np.array([{numbers}])
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.noise, self.place, self.speed = self.np_random.uniform(-1, 1, 3)
+        return self.observe(), {{}}
+    def step(self, action):
+        self.noise, push = self.np_random.uniform(-1, 1), {push}
+        self.speed, self.place = self.speed + 0.1 * push, self.place + 0.1 * self.speed{late}
+        return self.observe(), -1.0, False, False, {{}}
+
+gymnasium.register("Line-v0", entry_point=Line)
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "push", "late", "named"),
+    [
+        # The number has no part that begins with it.
+        ("self.noise, self.place, self.speed", "float(action[0])", "", ["observation_0", "observation_0_1_rate"]),
+        ("self.speed, self.place, self.noise", "float(action[0])", "", ["observation_1_0_rate", "observation_1"]),
+        # Each is the rate of the other.
+        ("self.place, self.speed, self.noise", "-self.place", " + 0.01 * push",
+         ["observation_0", "observation_0_rate", "observation_2"]),
+    ],
+)  # fmt: skip
+def test_a_rate_is_called_after_its_number(
+    own: Path, numbers: str, push: str, late: str, named: list[str]
+) -> None:
+    (own / "line_sim.py").write_text(UNNAMED.format(numbers=numbers, push=push, late=late))
+    sys.modules.pop("line_sim", None)
+    assert [name for name, _, _ in parts(drafted("line_sim:Line-v0"))] == named

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from trace_robot.search.feedback_law.catalog import MOST, left_out, structures
+from trace_robot.search.feedback_law.controller import LawRunner
 from trace_robot.search.feedback_law.features import Features, comparable_parts, probe_features
 from trace_robot.search.feedback_law.structures import LowRank
 from trace_robot.spec import Array, Field, TaskSpec
@@ -228,3 +229,52 @@ def test_low_rank_gains_take_off_the_mean_and_let_every_number_count(numbers: in
             terms = [weight * seen[k] for k, weight in enumerate(synergy.weights)]
             assert abs(sum(terms)) < 2e-3 * np.abs(terms).sum()
     assert left_out(found, actions).startswith("left out, having more than 160 numbers: linear feedback")
+
+
+PLANAR = TaskSpec(
+    name="planar",
+    instruction="bring the tip to the goal",
+    observation=(
+        Field("cosines", 0, 2),
+        Field("sines", 2, 4),
+        Field("goal", 4, 6, "m"),
+        Field("velocities", 6, 8, "rad/s"),
+        Field("tip_from_goal", 8, 10, "m"),
+    ),
+    action=(Field("torques", 0, 2),),
+    observation_size=10,
+    low=(-1.0, -1.0),
+    high=(1.0, 1.0),
+    horizon=50,
+)
+LINKS = 0.3, 0.2
+
+
+def planar(seed: int) -> Array:
+    """Return what an arm of two links shows that moves at random, and its angles."""
+    random = np.random.default_rng(seed)
+    velocities = np.cumsum(random.standard_normal((50, 2)), axis=0) * 0.3
+    angles = random.uniform(-2, 2, 2) + np.cumsum(velocities, axis=0) * 0.1
+    goal = np.tile(random.uniform(-0.4, 0.4, 2), (50, 1))
+    return np.hstack([np.cos(angles), np.sin(angles), goal, velocities, tip(angles) - goal])
+
+
+def tip(angles: Array) -> Array:
+    one, both = angles[..., 0], angles.sum(-1)
+    x, y = (LINKS[0] * of(one) + LINKS[1] * of(both) for of in (np.cos, np.sin))
+    return np.stack([x, y], axis=-1)
+
+
+def test_moments_hold_the_transposed_jacobian_of_an_arm_times_its_error() -> None:
+    found = Features.of(PLANAR, [probe_features(PLANAR, planar(seed)) for seed in range(8)])
+    (made,) = [one for one in structures(found, 2) if one.name == "feedback of moments"]
+    assert made.count == 2 * (3 + 2), "the goal's moment, those of both joints' axes, and the rates"
+    # The tip seen from the base is the goal and the error; seen from the elbow, less the first link.
+    gains = np.array([[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, -LINKS[0], 0.0, 0.0, 0.0]]) * made._scales
+    law = LawRunner(made.build(gains.ravel()), PLANAR)
+    for row in planar(9)[::7]:
+        angles, error = np.arctan2(row[2:4], row[:2]), row[8:]
+        jacobian = np.stack(
+            [(tip(angles + step) - tip(angles - step)) / 2e-6 for step in np.eye(2) * 1e-6], axis=1
+        )
+        np.testing.assert_allclose(law(row), jacobian.T @ error, atol=1e-3)

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from trace_robot.env import simulation
-from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Transition
+from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, Transition
 from trace_robot.env.guard import (
     NUMBERS,
     StabilityMonitor,
@@ -22,6 +22,7 @@ from trace_robot.env.guard import (
     truth,
 )
 from trace_robot.env.kinematics import ArmTracking
+from trace_robot.env.motion_model import MotionModel, MotionTracking
 from trace_robot.env.recording import StateRecorder
 from trace_robot.env.remote import RemoteEnv, RemoteSnapshot
 from trace_robot.env.spaces import all_finite, clip
@@ -31,7 +32,7 @@ from trace_robot.spec import Array, Scene, States
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
     from trace_robot.env.equipment import Equipment, EquippedEpisode
-    from trace_robot.env.tracking import Tracking
+    from trace_robot.env.tracking import ArmModel, Tracking
 
 NOT_TERMS = (*SUCCESS_FLAGS, "steps")  # entries of info that are no reward terms
 
@@ -45,7 +46,7 @@ class EnvSnapshot:
     steps: int
     decisions: int
     equipped: Mapping[str, Any] | None = None
-    arm: tuple[Array, Array] | None = None
+    arm: tuple[Any, ...] | None = None
 
 
 class EnvAdapter(gymnasium.Env[Array, Array]):
@@ -77,7 +78,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self.inner = env
         self._declaration = declaration
         self._observation_layout, self._action_layout = description.observation, description.action
-        self._arm = None if description.arm is None else ArmTracking(description.arm)
+        self._arm = None if description.arm is None else _tracking(description.arm)
         self._tracking = self._arm or (declaration.pose if spec.control == "pose" else None)
         # The horizon of decisions ends an episode too, but tracked decisions take several simulator steps each.
         self._horizon = spec.simulator_steps or spec.horizon
@@ -153,7 +154,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             physics = simulation.simulation(self.inner.unwrapped)
             self._observation = self._equipped.start(condition, self._observation, physics)
         if self._arm is not None:
-            self._arm.begin(self.inner.unwrapped)
+            self._arm.begin(self.inner.unwrapped, self.task_spec.named(self._observation))
         self._steps, self._decisions, self._in_episode = 0, 0, True
         self._flag_seen = not self._flag
         self._recorder.start(seed, self.record_states, self.task_spec.action_size + 1)
@@ -223,8 +224,13 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
 
     @property
     def hands(self) -> tuple[str, ...]:
-        """What moves each hand, as text, where it is inverse kinematics."""
+        """What moves each hand, as text, where inverse kinematics or a measured Jacobian does."""
         return () if self._arm is None else tuple(map(str, self._arm.arm.hands))
+
+    @property
+    def declaration(self) -> Environment:
+        """What the plug-in declares, with its success filled in."""
+        return self._declaration
 
     def scene(self) -> Scene | None:
         """Return what another process needs to draw this episode, None if nothing can."""
@@ -331,6 +337,10 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         numbers = {name: float(value) for name, value in values.items() if isinstance(value, NUMBERS)}
         require_finite(numbers)
         return numbers
+
+
+def _tracking(arm: ArmModel | MotionModel) -> ArmTracking | MotionTracking:
+    return MotionTracking(arm) if isinstance(arm, MotionModel) else ArmTracking(arm)
 
 
 def _holds(what: str, condition: Any, step: Transition) -> bool:

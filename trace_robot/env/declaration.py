@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import workspace_root
@@ -333,6 +333,26 @@ def _part_problems(name: str, parts: Any) -> Iterator[str]:
                 member.scale != 1.0 or member.low is not None or member.high is not None
             ):
                 yield f"observation: part {member.name!r} has scale, low or high, which are for actions only"
+
+
+def with_options(declaration: Environment, options: Mapping[str, Any]) -> Environment:
+    """Return the declaration with the options that take the place of its fields.
+
+    Args:
+        declaration: as a plug-in has it.
+        options: as of ``describe``; those of the environment itself are left out.
+    """
+    changes: dict[str, Any] = {}
+    if options.get("python"):
+        changes["python"] = options["python"]
+    if options.get("task"):
+        changes["task"] = str(options["task"])
+    if options.get("horizon") is not None:
+        changes["horizon"] = options["horizon"]
+    # The threshold takes the place of the declared success, or both would decide.
+    if options.get("return_threshold") is not None:
+        changes |= {"return_threshold": options["return_threshold"], "success": None, "success_when": ""}
+    return replace(declaration, **changes) if changes else declaration
 
 
 def interpreter_path(path: str, folder: str = "") -> str:

@@ -8,13 +8,13 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import captured_output
-from trace_robot.env.declaration import Environment, interpreter_path
+from trace_robot.env.declaration import Environment, interpreter_path, with_options
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
@@ -118,22 +118,25 @@ class DeclaredPlugin:
         return EnvAdapter(env, description)
 
     def _with_hands(self, name: str, options: Mapping[str, Any]) -> Environment:
-        """Return a declaration with hands, declared or found in the environment's model."""
+        """Return a declaration with hands, declared or found, and keep the description that goes with it."""
         from trace_robot.env.description import with_found_hands
 
         declaration = self._declaration(name)
-        if declaration.hands or declaration.pose or declaration.python or options.get("python"):
+        if declaration.hands or declaration.pose:
             return declaration
-        key = json.dumps([name, _arguments(options)], sort_keys=True, default=repr)
+        options = {key: value for key, value in options.items() if key not in ("render_mode", "control")}
+        # Another interpreter may have another version of the simulator.
+        key = json.dumps([name, _arguments(options), options.get("python")], sort_keys=True, default=repr)
         if key not in self._hands:
             self._hands[key] = declaration
+            asked = with_options(declaration, options)
             # What is wrong with the environment, its close() included, is raised where it is described.
-            with (
-                suppress(Exception),
-                quiet(),
-                closing(self._make_env(declaration, _arguments(options), None)) as env,
-            ):
-                self._hands[key] = with_found_hands(declaration, env)
+            with suppress(Exception), closing(self._make_env(asked, _arguments(options), None)) as env:
+                with quiet():
+                    found = self._hands[key] = with_found_hands(declaration, env)
+                # An environment may take seconds to make, and this mode is the one that is described next.
+                usual = {**options, "control": "pose" if found.solves else "raw"}
+                self._described(name, with_options(found, usual), env, usual)
         return self._hands[key]
 
     def make_bare(self, name: str, options: Mapping[str, Any]) -> Any:
@@ -143,41 +146,48 @@ class DeclaredPlugin:
             name: one of ``names()``.
             options: as of ``describe``.
         """
-        declaration = _with_options(self._declaration(name), options)
+        declaration = with_options(self._declaration(name), options)
         return self._make_env(declaration, _arguments(options), None)
 
     def _declaration(self, name: str) -> Environment:
         return next(declaration for declaration in self.environments if declaration.env_name == name)
 
     def _describe(self, name: str, options: Mapping[str, Any]) -> EnvDescription:
+        # What is drawn is the same environment: no second description for render_mode.
+        options = {key: value for key, value in options.items() if key != "render_mode"}
+        posed = options.get("control") == "pose"
+        declared = self._with_hands(name, options) if posed else self._declaration(name)
+        declaration = with_options(declared, options)
+        _control(declaration, options.get("control"))
+        if (known := self._descriptions.get(_key(name, options))) is not None:
+            return known
+        env = self._make_env(declaration, _arguments(options), None)
+        try:
+            return self._described(name, declaration, env, options)
+        except WorkspaceError as error:
+            raise WorkspaceError(f"{self.file}: {name}: {error}") from error
+        finally:
+            env.close()
+
+    def _described(
+        self, name: str, declaration: Environment, env: Any, options: Mapping[str, Any]
+    ) -> EnvDescription:
+        """Describe an environment that was made, and remember it."""
         # Imported here: numpy and gymnasium's spaces take longer to load than a list of environments to print.
         from trace_robot.env.description import describe_env
 
-        # What is drawn is the same environment: no second description for render_mode.
-        options = {key: value for key, value in options.items() if key != "render_mode"}
-        key = json.dumps([name, options], sort_keys=True, default=repr)
-        if key not in self._descriptions:
-            posed = options.get("control") == "pose"
-            declared = self._with_hands(name, options) if posed else self._declaration(name)
-            declaration = _with_options(declared, options)
-            control = _control(declaration, options.get("control"))
-            env = self._make_env(declaration, _arguments(options), None)
-            try:
-                # An environment that a class makes may carry a gymnasium spec as well, if its class sets one.
-                if declaration.python:
-                    registered = env  # it has what the registry over there says
-                elif declaration.make is None:
-                    registered = registration(declaration.id)
-                else:
-                    registered = getattr(env, "spec", None)
-                with quiet():
-                    description = describe_env(declaration, env, control, options, registered)
-                self._descriptions[key] = description
-            except WorkspaceError as error:
-                raise WorkspaceError(f"{self.file}: {name}: {error}") from error
-            finally:
-                env.close()
-        return self._descriptions[key]
+        # An environment that a class makes may carry a gymnasium spec as well, if its class sets one.
+        if declaration.python:
+            registered = env  # it has what the registry over there says
+        elif declaration.make is None:
+            registered = registration(declaration.id)
+        else:
+            registered = getattr(env, "spec", None)
+        control = _control(declaration, options.get("control"))
+        with quiet():
+            description = describe_env(declaration, env, control, options, registered)
+        self._descriptions[_key(name, options)] = description
+        return description
 
     def _make_env(
         self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
@@ -256,19 +266,8 @@ class DeclaredPlugin:
         return EnvironmentFault(f"{where} cannot be made: {type(error).__name__}: {reason}")
 
 
-def _with_options(declaration: Environment, options: Mapping[str, Any]) -> Environment:
-    """Return the declaration with the options that take the place of its fields."""
-    changes: dict[str, Any] = {}
-    if options.get("python"):
-        changes["python"] = options["python"]
-    if options.get("task"):
-        changes["task"] = str(options["task"])
-    if options.get("horizon") is not None:
-        changes["horizon"] = options["horizon"]
-    # The threshold takes the place of the declared success, or both would decide.
-    if options.get("return_threshold") is not None:
-        changes |= {"return_threshold": options["return_threshold"], "success": None, "success_when": ""}
-    return replace(declaration, **changes) if changes else declaration
+def _key(name: str, options: Mapping[str, Any]) -> str:
+    return json.dumps([name, options], sort_keys=True, default=repr)
 
 
 def _control(declaration: Environment, control: str | None) -> str:

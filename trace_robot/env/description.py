@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +12,17 @@ import numpy as np
 
 from trace_robot.env.declaration import SUCCESS_FLAGS, Environment, Hand
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
-from trace_robot.env.guard import reset_values, step_values, time_limit
+from trace_robot.env.guard import blamed, reset_values, step_values, time_limit
 from trace_robot.env.hands import LOOKS, Response, arm_model, is_somewhere, object_at
-from trace_robot.env.kinematics import STEPS, ArmTracking
+from trace_robot.env.kinematics import ArmTracking
+from trace_robot.env.motion_model import STEPS, MotionModel, PushResponse
+from trace_robot.env.motion_probe import measured_motion, moves_along_axes
+from trace_robot.env.raw_hands import raw_hands, tracked_hands
 from trace_robot.env.simulation import physics_of
-from trace_robot.env.tracking import ArmModel, HandTracking, Tracking
-from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError, unknown
+from trace_robot.env.tracking import ArmModel, Tracking
+from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
 from trace_robot.fault import HANG_SECONDS
-from trace_robot.spec import Array, Field, HandSpec, TaskSpec
+from trace_robot.spec import Array, TaskSpec, hands_of
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
 LEVEL = 0.01  # rad between two angles that are the same
@@ -37,14 +39,15 @@ class EnvDescription:
         spec: what controllers, prompts and optimizers see of it.
         observation: how its observations become vectors.
         action: how vectors become its actions, in control mode "raw" whatever the mode of ``spec`` is.
-        arm: how inverse kinematics moves its hands, in control mode "pose" without ``Environment.pose``.
+        arm: how inverse kinematics, or a measured Jacobian, moves its hands, in control mode "pose" without
+            ``Environment.pose``.
     """
 
     declaration: Environment
     spec: TaskSpec
     observation: ObservationLayout
     action: ActionLayout
-    arm: ArmModel | None = None
+    arm: ArmModel | MotionModel | None = None
 
 
 def describe_env(
@@ -96,7 +99,7 @@ def describe_env(
     if control == "pose" and declaration.pose is not None:
         spec = replace(_tracked(spec, declaration.pose), hands=tracked_hands(declaration, hands))
     elif control == "pose":
-        arm = arm_model(declaration, Probe(env, spec, action, observation))
+        arm = _moved(declaration, env, spec, action, observation)
         solved = tuple(hand.spec for hand in arm.hands)
         options = {**spec.options, "decision_steps": STEPS}
         spec = replace(spec, action=arm.fields, low=arm.low, high=arm.high, options=options, hands=solved)
@@ -106,20 +109,33 @@ def describe_env(
     return EnvDescription(declaration, spec, observation, action)
 
 
+def _moved(
+    declaration: Environment, env: Any, raw: TaskSpec, action: ActionLayout, observation: ObservationLayout
+) -> ArmModel | MotionModel:
+    """Return what moves the declared hands: a model of MuJoCo, or what is measured without one."""
+    simulated = physics_of(env.unwrapped) is not None
+    probe = Probe(env, raw, action, observation, simulated=simulated)
+    return arm_model(declaration, probe) if simulated else measured_motion(declaration, probe)
+
+
 def with_found_hands(declaration: Environment, env: Any) -> Environment:
-    """Return a declaration with the hands that its MuJoCo model has.
+    """Return a declaration with the hands that an environment has.
 
     One that names hands or a tracking controller stays as it is. A hand is an observed point that is a site or body
-    behind joints which the action drives. Where no ``positions`` are declared, they are the parts of three numbers in
+    of the MuJoCo model, behind joints which the action drives; without a model, one that the action is measured to
+    move. Where no ``positions`` are declared, they are the parts of three numbers in
     meters that are at something of the model, or are called positions; the hands' come first.
 
     Args:
         declaration: returned as it is if it has ``hands`` or ``pose``, or if no hand can be found.
         env: the gymnasium environment, which is stepped.
     """
-    if declaration.hands or declaration.pose is not None or physics_of(env.unwrapped) is None:
+    if declaration.hands or declaration.pose is not None:
         return declaration
     raw = describe_env(declaration, env, "raw", {})
+    if physics_of(env.unwrapped) is None:
+        probe = Probe(env, raw.spec, raw.action, raw.observation, simulated=False)
+        return _with_measured_hands(declaration, probe)
     probe = Probe(env, raw.spec, raw.action, raw.observation)
     points = [part.name for part in raw.spec.observation if part.size == 3 and part.unit == "m"]
     points = list(declaration.positions) or [
@@ -146,6 +162,38 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
         hands = [replace(hands[0], name="hand", turn="turn" if hands[0].turn else "")]
     first = [hand.position for hand in hands]
     positions = (*first, *(name for name in points if name not in first))
+    return replace(declaration, hands=hands, positions=positions) if hands else declaration
+
+
+def _with_measured_hands(declaration: Environment, probe: Probe) -> Environment:
+    """Return a declaration with the points that the action moves as hands, where no model can be seen."""
+    sizes = {part.name: part.size for part in probe.spec.observation}
+    points = list(declaration.positions) or [
+        part.name for part in probe.spec.observation if part.unit == "m" and part.name.endswith("position")
+    ]
+    points = [name for name in points if sizes.get(name) == 3]
+    if not points:
+        return declaration
+    response = PushResponse.of(probe)
+    positions = tuple(declaration.positions or points)
+    if hands_of(replace(probe.spec, positions=positions)) and moves_along_axes(probe, positions[0], response):
+        return declaration  # four numbers, and the first three are the hand's own axes
+    hands, used = list[Hand](), set[int]()
+    for name in points:
+        hand = Hand(name, name=name.removesuffix("_position"))
+        try:
+            numbers = set(
+                measured_motion(replace(declaration, hands=[hand]), probe, response).numbers.tolist()
+            )
+        except WorkspaceError:
+            continue
+        if not used & numbers:
+            hands.append(hand)
+            used |= numbers
+    if len(hands) == 1:
+        hands = [replace(hands[0], name="hand")]
+    first = [hand.position for hand in hands]
+    positions = (*first, *(name for name in positions if name not in first))
     return replace(declaration, hands=hands, positions=positions) if hands else declaration
 
 
@@ -177,81 +225,6 @@ def _tracked(spec: TaskSpec, pose: Tracking) -> TaskSpec:
     # no option of ``make``.
     options = {**spec.options, "decision_steps": pose.steps}
     return replace(spec, action=fields, low=low, high=high, options=options)
-
-
-def raw_hands(declaration: Environment, raw: TaskSpec) -> tuple[HandSpec, ...]:
-    """Return the hands that the environment's own action moves.
-
-    Args:
-        declaration: its ``hands`` name parts of the observation and the action.
-        raw: the environment in mode "raw".
-
-    Returns:
-        None with inverse kinematics.
-
-    Raises:
-        WorkspaceError: a part that there is not, or one of another size.
-    """
-    observed, acted = ({part.name: part for part in parts} for parts in (raw.observation, raw.action))
-    for hand in declaration.hands:
-        where = f"hands: {hand.name!r}"
-        require_part(f"{where}: position", hand.position, observed, 3, "observation")
-        if hand.yaw:
-            require_part(f"{where}: yaw", hand.yaw, observed, 1, "observation")
-        if hand.motion:
-            require_part(f"{where}: motion", hand.motion, acted, 3, "action")
-        if hand.turn and hand.motion:
-            require_part(f"{where}: turn", hand.turn, acted, 1, "action")
-        if hand.gripper:
-            # The fingers of a joint-space arm may have a number each.
-            require_part(f"{where}: gripper", hand.gripper, acted, 1 if hand.motion else 0, "action")
-    if not declaration.hands or declaration.solves:
-        return ()
-    return tuple(_raw_hand(hand, acted) for hand in declaration.hands)
-
-
-def tracked_hands(declaration: Environment, hands: Sequence[HandSpec]) -> tuple[HandSpec, ...]:
-    """Return the hands of an action in mode "pose" with ``Environment.pose``.
-
-    ``HandTracking`` puts the displacement of its hand first and leaves the other numbers where they are. Any other
-    hand keeps its own units, so only the tracked one remains.
-
-    Args:
-        declaration: with a tracking controller.
-        hands: those of mode "raw".
-    """
-    pose = declaration.pose
-    if not isinstance(pose, HandTracking):
-        return ()
-    return tuple(replace(hand, motion=0) for hand in hands if hand.position == pose.hand and hand.motion == 0)
-
-
-def require_part(what: str, name: str, parts: Mapping[str, Field], size: int, kind: str) -> None:
-    """Check that a part is there and has a size.
-
-    Args:
-        what: names it, for the message.
-        name: of the part.
-        parts: those that there are.
-        size: how many numbers it must have; 0 for any.
-        kind: "observation" or "action".
-
-    Raises:
-        WorkspaceError: it is not, or has not.
-    """
-    if name not in parts:
-        raise WorkspaceError(f"{what}: {unknown(f'{kind} part', name, parts)}")
-    if size and parts[name].size != size:
-        raise WorkspaceError(
-            f"{what} must be an {kind} part of {size} number{'s' * (size > 1)}, got {name!r} of {parts[name].size};"
-            f" name the numbers with part(...) in {kind}"
-        )
-
-
-def _raw_hand(hand: Hand, acted: Mapping[str, Field]) -> HandSpec:
-    turn, gripper = (acted[name].start if name else -1 for name in (hand.turn, hand.gripper))
-    opens = -1.0 if hand.opens is None else float(hand.opens)
-    return HandSpec(hand.name, hand.position, acted[hand.motion].start, turn, hand.yaw, gripper, opens)
 
 
 def threshold_text(threshold: float) -> str:
@@ -314,18 +287,43 @@ def _success_flag(env: Any, action: ActionLayout, steps: int) -> str | None:
 
 
 class Probe:
-    """Episodes of an environment from one seed, to see what its actions do."""
+    """Episodes of an environment, from one seed where no other is given.
 
-    def __init__(self, env: Any, raw: TaskSpec, action: ActionLayout, observation: ObservationLayout) -> None:
+    Args:
+        env: the gymnasium environment, which nothing else uses.
+        raw: its description in control mode "raw".
+        action: how vectors become its actions.
+        observation: how its observations become vectors.
+        simulated: whether its MuJoCo model and data are needed.
+
+    Raises:
+        WorkspaceError: it shows no MuJoCo model.
+        EnvironmentFault: it raises.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        raw: TaskSpec,
+        action: ActionLayout,
+        observation: ObservationLayout,
+        *,
+        simulated: bool = True,
+    ) -> None:
         self._env, self._action, self._observation, self.spec = env, action, observation, raw
+        self._simulated = simulated
         self.middle = (np.array(raw.low) + raw.high) / 2
         self.half = (np.array(raw.high) - raw.low) / 2
         self.reset()
 
-    def reset(self) -> None:
-        """Begin the episode again, and look model and data up."""
-        with _blamed(self._env):
-            observation, _ = reset_values(self._env.reset(seed=0))
+    def reset(self, seed: int = 0) -> None:
+        """Begin an episode again, and look model and data up."""
+        with blamed(self._env):
+            observation, _ = reset_values(self._env.reset(seed=seed))
+        self.over = False
+        self._see(observation)
+        if not self._simulated:
+            return
         found = physics_of(self.inner)
         if found is None:
             raise WorkspaceError(
@@ -334,7 +332,6 @@ class Probe:
                 " pose=JointTracking(...)"
             )
         self.model, self.data = found
-        self.seen = self.spec.named(self._observation.flat(observation))
 
     @property
     def inner(self) -> Any:
@@ -344,9 +341,14 @@ class Probe:
     def step(self, numbers: Array) -> None:
         """Apply a raw action, whether the episode is over or not."""
         within = np.clip(numbers, self.spec.low, self.spec.high)
-        with _blamed(self._env):
+        with blamed(self._env):
             values = step_values(self._env.step(self._action.action(within.astype(np.float32))))
-        self.seen = self.spec.named(self._observation.flat(values[0]))
+        self.over = bool(values[2] or values[3])
+        self._see(values[0])
+
+    def _see(self, observation: Any) -> None:
+        self.vector = self._observation.flat(observation)
+        self.seen = self.spec.named(self.vector)
 
     def play(self, actions: Sequence[Array]) -> list[tuple[Array, Array]]:
         """Return copies of ctrl and qpos after the reset and after each raw action."""
@@ -357,11 +359,30 @@ class Probe:
             states.append((self.data.ctrl.copy(), self.data.qpos.copy()))
         return states
 
+    def watch(self, actions: Sequence[Array], seed: int = 0) -> Array:
+        """Return the observations of an episode, as flat vectors.
+
+        Args:
+            actions: raw ones; what comes after the end of the episode is left out.
+            seed: of the condition.
+
+        Returns:
+            (T + 1, observation_size), the first row of the reset.
+        """
+        self.reset(seed)
+        rows = [self.vector]
+        for action in actions:
+            if self.over:
+                break
+            self.step(action)
+            rows.append(self.vector)
+        return np.array(rows)
+
     def tracking(self, arm: ArmModel) -> ArmTracking:
         """Begin the episode again, and return what moves its hands."""
         self.reset()
         tracking = ArmTracking(arm)
-        tracking.begin(self.inner)
+        tracking.begin(self.inner, self.seen)
         return tracking
 
     def name(self, kind: str, number: int) -> str:
@@ -372,17 +393,3 @@ class Probe:
             number: its id.
         """
         return getattr(self.model, kind)(number).name or f"{kind} {number}"
-
-
-@contextmanager
-def _blamed(env: Any) -> Iterator[None]:
-    """Turn what a step raises into EnvironmentFault."""
-    try:
-        with time_limit(HANG_SECONDS, "step()"):
-            yield
-    except TraceRobotError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
-        raise EnvironmentFault(
-            f"{type(env.unwrapped).__name__} fails where its hands are looked for: {type(error).__name__}: {error}"
-        ) from error

@@ -14,8 +14,8 @@ import numpy as np
 
 from trace_robot.env.simulation import WarningCounters
 from trace_robot.env.spaces import all_finite
-from trace_robot.errors import EnvironmentFault
-from trace_robot.fault import UNSTABLE
+from trace_robot.errors import EnvironmentFault, TraceRobotError
+from trace_robot.fault import HANG_SECONDS, UNSTABLE
 from trace_robot.spec import Array
 
 STEP = "(observation, reward, terminated, truncated, info)"
@@ -218,3 +218,17 @@ def interval_timer(seconds: float, action: Callable[[], None], *, repeated: bool
 def kind_of(result: Any) -> str:
     """Return what came instead of a tuple of the right size, for a message."""
     return f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+
+
+@contextmanager
+def blamed(env: Any) -> Iterator[None]:
+    """Turn what a step raises into EnvironmentFault."""
+    try:
+        with time_limit(HANG_SECONDS, "step()"):
+            yield
+    except TraceRobotError:
+        raise
+    except (Exception, SystemExit) as error:  # a user's or a package's environment may raise anything
+        raise EnvironmentFault(
+            f"{type(env.unwrapped).__name__} fails where its hands are looked for: {type(error).__name__}: {error}"
+        ) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_robot.env.declaration import Environment, Hand
+from trace_robot.env.motion_model import passed_on
 from trace_robot.env.tracking import (
     REACH,
     TURN,
@@ -323,18 +324,8 @@ def _pose_action(
                 described, is_site, number, rows, len(chain), kinds, fingers, grip, np.ones(len(grip)), name
             )
         )
-    passed = []
-    for part in spec.action:
-        rest = [i for i in range(part.start, part.stop) if i not in used]
-        names = [part.name] if len(rest) == part.size else [f"{part.name}_{i - part.start}" for i in rest]
-        size = len(rest) // max(1, len(names))
-        for i, name in enumerate(names if rest else []):
-            start = len(low) + i * size
-            fields.append(replace(part, name=name, start=start, stop=start + size))
-        passed += [(len(low) + i, number) for i, number in enumerate(rest)]
-        low.extend(spec.low[i] for i in rest)
-        high.extend(spec.high[i] for i in rest)
-    return tuple(hands), tuple(fields), tuple(low), tuple(high), np.array(passed, int).reshape(-1, 2).T
+    passed = passed_on(spec, used, fields, low, high)
+    return tuple(hands), tuple(fields), tuple(low), tuple(high), passed
 
 
 def _gripper(

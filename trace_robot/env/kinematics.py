@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.env.motion_model import ERROR, LEAST, NEAR, STEPS
 from trace_robot.env.simulation import physics_of
 from trace_robot.env.tracking import (
     ABSOLUTE,
@@ -28,14 +29,12 @@ from trace_robot.env.tracking import (
 from trace_robot.errors import EnvironmentFault
 from trace_robot.spec import Array, Field, TaskSpec
 
-STEPS = 20  # simulator steps of a decision at most
-LEAST = 4  # simulator steps of a decision at least where there is a gripper: it must start to move
-NEAR, NEAR_TURN = 0.005, 0.05  # meters on each axis and rad from the target at which a decision may end
+NEAR_TURN = 0.05  # rad from the target at which a decision may end
 STILL = 0.001  # change of a finger joint in a step below which it rests, meters or rad
 # Of least squares, meters a rad and rad a rad. A joint of a tabletop arm moves its hand 0.1 to 0.5 m a rad. The square
 # of their ratio is what a rad of orientation weighs against a meter: where not both can be had, the position is.
 DAMPING, TURN_DAMPING = 0.01, 0.3
-ERROR, TURN_ERROR = 0.1, 0.2  # meters and rad of error that one solve looks at: the Jacobian is of here
+TURN_ERROR = 0.2  # rad of error that one solve looks at: the Jacobian is of here
 JOINT_STEP, JOINT_SPEED = 0.3, 3.0  # rad or meters of a joint in one solve at most, and a second
 POSTURE = 0.05  # part of the way back to the posture of the reset, in the null space, in a step
 STUCK = 0.1  # part of the error below which a solve that removes less has found a stretched arm
@@ -89,10 +88,12 @@ class ArmTracking:
         """Return fields and bounds of an action in mode "pose", whatever ``raw`` is."""
         return self.arm.fields, self.arm.low, self.arm.high
 
-    def begin(self, env: Any) -> None:
+    def begin(self, env: Any, observation: Mapping[str, Any]) -> None:
         """Begin an episode: remember posture and orientation.
 
-        env: just reset, unwrapped.
+        Args:
+            env: just reset, unwrapped.
+            observation: not used: the simulation says where the hands are.
 
         Raises:
             EnvironmentFault: its model is not the one that was looked at.
@@ -103,11 +104,11 @@ class ArmTracking:
         self._orientations = np.array([self._pose(hand)[1] for hand in self.arm.hands])
         self._seen = False
 
-    def saved(self) -> tuple[Array, Array]:
+    def saved(self) -> tuple[Any, ...]:
         """Return what ``return_to`` needs to go on with the episode."""
         return self._posture, self._orientations
 
-    def return_to(self, env: Any, saved: tuple[Array, Array]) -> None:
+    def return_to(self, env: Any, saved: tuple[Any, ...]) -> None:
         """Continue an episode from a snapshot.
 
         Args:
@@ -250,8 +251,9 @@ class ArmTracking:
         if size > NEAR**2 and error @ (self._jacobian[:moved] @ step) < STUCK * size:
             # A stretched arm: no joint moves the hand towards its base, and the solve alone would stay there. Where
             # the joints are bent towards the middles of their ranges, they can.
-            bend = np.minimum(np.maximum((low + high) / 2, -BEND), BEND)
-            step = self._step(np.where(np.isfinite(bend), bend, 0.0), low, high, moved)
+            finite = np.isfinite(low) & np.isfinite(high)
+            bend = (np.where(finite, low, 0.0) + np.where(finite, high, 0.0)) / 2
+            step = self._step(np.minimum(np.maximum(bend, -BEND), BEND), low, high, moved)
         largest = max(step.max(), -step.min())
         return step if largest <= self._most else step * (self._most / largest)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trace_robot.child_process import workspace_root
-from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, part
+from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, Hand, part
 from trace_robot.env.declared import DeclaredPlugin, registration, require_registered
 from trace_robot.env.description import describe_env
 from trace_robot.env.plugins import plugin_of_id
@@ -21,7 +21,7 @@ from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part
 from trace_robot.env_checker.relations import Effect, Identified, Sample, effect_of
 from trace_robot.errors import WorkspaceError
 from trace_robot.search import StagedSearch
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.spec import Array, TaskSpec, hands_of
 
 EPISODES, SECONDS = 5, 6.0  # whole random episodes for rewards, ends and success, and the time for them
 
@@ -341,7 +341,35 @@ def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
         )
         yield Finding("positions", "note", f"points that positions does not name: {listed}", "positions")
     staged = StagedSearch.suits(spec)
+    declared = getattr(
+        env.unwrapped, "declaration", None
+    )  # of an adapter; a plug-in's own environment has none
+    if (
+        declared is not None
+        and not hands_of(spec)
+        and (reason := _why_no_hand(declared, env.unwrapped.inner))
+    ):
+        yield Finding(
+            "hands", "note", f"{spec.positions[0]} is no hand that the search can move: {reason}", "hands"
+        )
     yield Finding("enables", "good", f"{'staged programs for one hand; ' if staged else ''}feedback laws")
+
+
+def _why_no_hand(declaration: Environment, env: Any) -> str:
+    """Return why the first position of an environment is no hand, "" where nothing was looked for.
+
+    Args:
+        declaration: of which ``with_found_hands`` has found no hand.
+        env: the gymnasium environment, which is stepped.
+    """
+    if declaration.hands or declaration.pose is not None or not declaration.positions:
+        return ""
+    hand = Hand(declaration.positions[0])
+    try:
+        describe_env(replace(declaration, hands=[hand]), env, "pose", {})
+    except WorkspaceError as error:
+        return str(error).removeprefix("hands: ").removeprefix(f"{hand.name!r}: ")
+    return ""
 
 
 def _field_at(spec: TaskSpec, run: Identified) -> str:

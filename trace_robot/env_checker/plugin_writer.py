@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import Any
 
 from trace_robot.env_checker.identify import PUSH
-from trace_robot.env_checker.relations import Effect, Identified
+from trace_robot.env_checker.relations import Effect, Identified, referents
 from trace_robot.errors import UNSEEN, EnvironmentFault
 
 NAME = 40  # letters of a name
@@ -77,22 +77,23 @@ def observation_parts(
     taken: set[str] = set()
     starts = sorted(keys)
     at = {run: max(start for start in starts if start <= run.start) for run in runs}
-    bases: dict[str, str] = {}
     # What refers to other parts comes after them, as it is named after them.
-    for run in sorted(runs, key=lambda run: (any(owner.startswith("@") for owner in run.owners), run.start)):
+    waiting = sorted(runs, key=lambda run: (any(owner.startswith("@") for owner in run.owners), run.start))
+    while waiting:
+        # The first where each refers to another: three numbers may be rates in a circle.
+        run = next((each for each in waiting if not each.refers_to(waiting)), waiting[0])
+        waiting.remove(run)
         key = keys[at[run]]
         alone = named and sum(at[each] == at[run] for each in runs) == 1
-        owners = tuple(bases.get(owner, owner) for owner in run.owners)
         base = str(key) if named and key != "" else "observation"
+        owners = referents(run, {each: part.name for each, part in parts.items()}, base)
         fallback = base if alone else f"{base}_{run.start - at[run]}"
         hidden = alone and run.role == "repeated position"
         # A hidden part takes no name: the comment beside it is about the one that is shown.
         name = unique(_name(run, owners, fallback, alone), set() if hidden else taken)
-        bases[f"@{run.start}"] = name
         unit, meaning = _unit(run._replace(owners=owners)), _meaning(run, owners)
         parts[run] = DraftPart(name, run.stop - run.start, unit, meaning, run.guess, key, hidden)
-    parts = {run: parts[run] for run in runs}
-    return parts
+    return {run: parts[run] for run in runs}
 
 
 def _unit(run: Identified) -> str:

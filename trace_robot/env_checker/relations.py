@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
@@ -82,6 +82,30 @@ class Identified(NamedTuple):
     def is_point(self) -> bool:
         """Whether it is a whole point in meters."""
         return self.role == "position" and self.stop - self.start == 3
+
+    def refers_to(self, others: Iterable[Identified]) -> bool:
+        """Return whether it is named after a number of one of these, itself apart."""
+        numbers = {int(owner[1:]) for owner in self.owners if owner.startswith("@")}
+        return any(numbers & {*range(other.start, other.stop)} for other in others if other != self)
+
+
+def referents(run: Identified, names: Mapping[Identified, str], base: str) -> tuple[str, ...]:
+    """Return the owners of a run, with names for numbers such as "@7".
+
+    Args:
+        run: with owners.
+        names: of the runs that have one.
+        base: of a number that is in none of these.
+    """
+    return tuple(_referent(int(o[1:]), names, base) if o.startswith("@") else o for o in run.owners)
+
+
+def _referent(number: int, names: Mapping[Identified, str], base: str) -> str:
+    run = next((run for run in names if run.start <= number < run.stop), None)
+    if run is None:
+        return f"{base}[{number}]"
+    vector = run.role.removeprefix("repeated ").removeprefix("difference of ") == "position"
+    return names[run] + ("" if vector or run.stop == run.start + 1 else f"[{number - run.start}]")
 
 
 def relations(
@@ -213,10 +237,13 @@ def _rates(before: Array, after: Array, free: Array, seconds: float | None) -> I
         if _same(np.square(after[:, i : i + 2]).sum(1), np.ones(1)):
             turn = np.arctan2(after[:, i + 1], after[:, i]) - np.arctan2(before[:, i + 1], before[:, i])
             columns[f"@{i}"] = (turn + np.pi) % (2 * np.pi) - np.pi
+    found: dict[str, str] = {}
     for owner, changes in columns.items():
         if np.ptp(changes) < 1e-9:
             continue
         for j in np.flatnonzero(free)[:PAIRED]:
+            if found.get(owner) == f"@{j}":  # of an oscillator each is the rate of the other
+                continue
             for rate in (after[:, j], before[:, j]):
                 size = float(rate @ rate)
                 slope = float(rate @ changes) / size if size > 0 and f"@{j}" != owner else 0.0
@@ -227,6 +254,7 @@ def _rates(before: Array, after: Array, free: Array, seconds: float | None) -> I
                     timed = seconds is not None and abs(abs(slope) / seconds - 1) < 0.01
                     meaning = "" if timed else f"a step changes the number by {slope:.4g} times it"
                     unit, guess = ("/s", "") if timed else ("", "in which unit?")
+                    found[f"@{j}"] = owner
                     yield Identified(int(j), int(j) + 1, "rate", (owner,), unit, meaning, guess)
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
+from typing import Any, ClassVar
 
 import numpy as np
 
 from trace_robot.search.feedback_law.features import Features, Part
-from trace_robot.search.feedback_law.law import Product, Quantity
-from trace_robot.search.feedback_law.structures import AnyStructure, LowRank, Products, SharedAxes, Structure
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum
+from trace_robot.search.feedback_law.structures import (
+    Began,
+    LowRank,
+    Products,
+    SharedAxes,
+    Structure,
+    rounded,
+)
+from trace_robot.spec import Array
 
 LINEAR = "linear feedback"
 RANKS = (1, 2, 4)
@@ -57,7 +66,7 @@ def _every(features: Features, actions: int) -> list[AnyStructure]:
     # A long observation has millions of products, and no structure with more than MOST is tried.
     few = len(rates) ** 2 <= 2 * MOST
     squares = tuple(a + b for a, b in combinations_with_replacement(rates, 2)) if few else ()
-    every: list[AnyStructure] = [*_of_errors(features, actions)]
+    every: list[AnyStructure] = [*_of_errors(features, actions), *_of_moments(features, actions)]
     every.append(table.structure(LINEAR, actions, ((), *raw)))
     if features.pairs:
         angles = tuple((table.angle(pair),) for pair in features.pairs)
@@ -104,6 +113,38 @@ def _of_errors(features: Features, actions: int) -> list[AnyStructure]:
         dense = table.structure("linear feedback of errors", actions, ((), *whole))
         every.append(replace(dense, sparse=len(features.errors) == 1))
     return every
+
+
+def _of_moments(features: Features, actions: int) -> list[AnyStructure]:
+    """Return feedback of the moments of planar vectors, for each vector that moves.
+
+    A revolute joint at o moves a point at p, which is e from its goal, by the moment of p - o and e: the transposed
+    Jacobian times the error (Takegaki and Arimoto, Journal of Dynamic Systems, Measurement, and Control, 1981). p - o
+    is a sum of vectors that are seen: of places, and of cosines and sines of the links' angles.
+    """
+    seen = [part for part in features.parts if len(part) == 2 and not {*part} & {*features.rates}]
+    seen = [part for part in seen if not {*part} & {i for pair in features.pairs for i in pair}]
+    arms = [*seen, *features.pairs]
+    errors = [part for part in seen if {*part} <= {*features.rest}]
+    made: list[AnyStructure] = []
+    for number, error in enumerate(errors, start=1):
+        others = [arm for arm in arms if arm != error]
+        # A moment needs a joint, whose rate damps it.
+        if not others or not features.pairs or not features.rates:
+            continue
+        which = f", vector {number}" if len(errors) > 1 else ""
+        quantities = tuple(dict.fromkeys([*(i for arm in others for i in arm), *error, *features.rates]))
+        made.append(
+            Moments(
+                f"feedback of moments{which}",
+                quantities,
+                tuple(features.sizes[i] for i in quantities),
+                actions,
+                tuple((*arm, *error) for arm in others),
+                features.rates,
+            )
+        )
+    return made
 
 
 def _of_changes(features: Features, actions: int) -> Structure:
@@ -166,6 +207,67 @@ def _sparse(table: _Table, actions: int) -> list[Structure]:
         table.structure(f"{LINEAR} of {room} numbers, choice {k}", actions, ((), *table.single(choice)))
         for k, choice in enumerate(choices, start=1)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments(Began):
+    """Feedback of moments of planar vectors, and of rates.
+
+    seen: indices of the observation. sizes: of each. moments: the numbers x and y of two vectors, whose moment is the
+    first's x times the second's y, less its y times the second's x. rates: further numbers. The vector of numbers:
+    gains of each control, on the moments, then on the rates.
+    """
+
+    name: str
+    seen: tuple[int, ...]
+    sizes: tuple[float, ...]
+    actions: int
+    moments: tuple[tuple[int, int, int, int], ...]
+    rates: tuple[int, ...]
+    switch: ClassVar[Products] = ()
+    plainer: ClassVar[str] = ""
+    sparse: ClassVar[bool] = False
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        return self.actions * (len(self.moments) + len(self.rates))
+
+    def _size(self, *numbers: int) -> float:
+        return max(self.sizes[self.seen.index(i)] for i in numbers)
+
+    @property
+    def _scales(self) -> Array:
+        """How large each term is."""
+        arms = [self._size(a, b) * self._size(c, d) for a, b, c, d in self.moments]
+        return np.array([*arms, *(self._size(i) for i in self.rates)])
+
+    def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
+        """Return the law of ``vector``, (count,), in units that make terms 1 in size."""
+        places, scales = self.seen.index, self._scales
+        synergies = tuple(
+            Sum(((places(a), places(d)), (places(b), places(c))), (1.0, -1.0)) for a, b, c, d in self.moments
+        )
+        terms = [(len(self.seen) + k,) for k in range(len(synergies))] + [(places(i),) for i in self.rates]
+        gains = np.asarray(vector, float).reshape(self.actions, len(scales)) / scales
+        controls = tuple(Sum(tuple(terms), tuple(map(rounded, row))) for row in gains.tolist())
+        return FeedbackLaw(
+            tuple(Quantity("number", i) for i in self.seen), Feedback(controls), synergies=synergies
+        )
+
+    def vector_of(self, other: Any, vector: Array) -> Array:
+        """Return the vector that builds the same law with this structure.
+
+        Args:
+            other: one that differs in its sizes alone.
+            vector: (other.count,).
+        """
+        gains = np.asarray(vector, float).reshape(self.actions, -1)
+        same: Array = (gains * (self._scales / other._scales)).ravel()
+        return same
+
+
+AnyStructure = Structure | SharedAxes | LowRank | Moments
 
 
 class _Table:

@@ -12,8 +12,9 @@ import numpy as np
 from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import Steps
+from trace_robot.search.feedback_law.catalog import AnyStructure
 from trace_robot.search.feedback_law.law import PROBE, FeedbackLaw
-from trace_robot.search.feedback_law.structures import AnyStructure, parts, perturbed, size, without_terms
+from trace_robot.search.feedback_law.structures import parts, perturbed, size, without_terms
 from trace_robot.spec import Array
 
 Value = tuple[float, float]

@@ -13,7 +13,7 @@ import numpy as np
 from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
-from trace_robot.search.feedback_law.catalog import left_out, structures
+from trace_robot.search.feedback_law.catalog import AnyStructure, left_out, structures
 from trace_robot.search.feedback_law.evaluation import (
     POOL,
     CmaRestart,
@@ -23,7 +23,7 @@ from trace_robot.search.feedback_law.evaluation import (
 )
 from trace_robot.search.feedback_law.features import NOTES, Features
 from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Quantity, Sum
-from trace_robot.search.feedback_law.structures import AnyStructure, rounded
+from trace_robot.search.feedback_law.structures import rounded
 from trace_robot.spec import TaskSpec
 
 RUNGS = (8, 10, 20, 30)  # generations up to each rung of a race; the last number for all further ones

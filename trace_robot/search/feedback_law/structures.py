@@ -23,7 +23,7 @@ LEAST_SHARE = 0.02  # of a low-pass filter
 NOISE = 0.1  # disturbance of each number of a law, as a share of it
 
 
-class _Began:
+class Began:
     """How the tuning of most structures begins."""
 
     __slots__ = ()
@@ -50,7 +50,7 @@ class _Began:
 
 
 @dataclass(frozen=True, slots=True)
-class Structure(_Began):
+class Structure(Began):
     """A law without its numbers.
 
     controls, energy_gain: the products of the outer feedback. inner_controls: those of the one that takes its
@@ -237,7 +237,7 @@ class SharedAxes:
 
 
 @dataclass(frozen=True, slots=True)
-class LowRank(_Began):
+class LowRank(Began):
     """Linear feedback of low rank: gains on a few sums of all numbers.
 
     A number counts less its mean and in units of its spread (as in augmented random search, Mania et al.,
@@ -295,9 +295,6 @@ class LowRank(_Began):
         offset = -sum(float(weights[i]) * self.means[i] for i in places)
         numbers = (offset, *(float(weights[i]) for i in places))
         return Sum(((), *((i,) for i in places)), tuple(map(rounded, numbers)))
-
-
-AnyStructure = Structure | SharedAxes | LowRank
 
 
 def size(law: FeedbackLaw) -> int:

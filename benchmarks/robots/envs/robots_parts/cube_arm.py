@@ -4,8 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from .robot import Array, Info, Robot
+from .robot import Array, Info, Link, Robot, serial_arm
 
+ARM = serial_arm(
+    0.1,
+    [
+        Link("waist", "z", (-2.8, 2.8), 0.1, 0.05),
+        Link("shoulder", "y", (-1, 2), 0.28),
+        Link("elbow", "y", (0, 2.6), 0.13),
+        Link("forearm", "z", (-2.8, 2.8), 0.13, 0.025),
+        Link("wrist", "y", (-2.4, 2.4), 0.03, 0.02),
+        Link("roll", "z", (-3, 3)),
+    ],
+    """
+    <geom type="box" size="0.02 0.05 0.01" pos="0 0 0.02"/>
+    <site name="hand" pos="0 0 0.09"/>
+    <body pos="0 0.006 0.06" gravcomp="1">
+      <joint name="left" class="finger"/>
+      <geom name="finger_left" class="solid" type="box" size="0.01 0.006 0.04"/>
+    </body>
+    <body pos="0 -0.006 0.06" gravcomp="1">
+      <joint name="right" class="finger" axis="0 -1 0"/>
+      <geom name="finger_right" class="solid" type="box" size="0.01 0.006 0.04"/>
+    </body>
+    """,
+)
 MODEL = """
 <mujoco model="cube arm">
   <compiler angle="radian"/>
@@ -20,39 +43,7 @@ MODEL = """
   <worldbody>
     <light pos="0 0 2"/>
     <geom name="floor" class="solid" type="plane" size="1 1 0.1" rgba="0.9 0.9 0.9 1"/>
-    <body pos="0 0 0.1" gravcomp="1">
-      <joint name="waist" axis="0 0 1" range="-2.8 2.8"/>
-      <geom fromto="0 0 0 0 0 0.1" size="0.05"/>
-      <body pos="0 0 0.1" gravcomp="1">
-        <joint name="shoulder" axis="0 1 0" range="-1 2"/>
-        <geom fromto="0 0 0 0 0 0.28"/>
-        <body pos="0 0 0.28" gravcomp="1">
-          <joint name="elbow" axis="0 1 0" range="0 2.6"/>
-          <geom fromto="0 0 0 0 0 0.13"/>
-          <body pos="0 0 0.13" gravcomp="1">
-            <joint name="forearm" axis="0 0 1" range="-2.8 2.8"/>
-            <geom fromto="0 0 0 0 0 0.13" size="0.025"/>
-            <body pos="0 0 0.13" gravcomp="1">
-              <joint name="wrist" axis="0 1 0" range="-2.4 2.4"/>
-              <geom fromto="0 0 0 0 0 0.03" size="0.02"/>
-              <body pos="0 0 0.03" gravcomp="1">
-                <joint name="roll" axis="0 0 1" range="-3 3"/>
-                <geom type="box" size="0.02 0.05 0.01" pos="0 0 0.02"/>
-                <site name="hand" pos="0 0 0.09"/>
-                <body pos="0 0.006 0.06" gravcomp="1">
-                  <joint name="left" class="finger"/>
-                  <geom name="finger_left" class="solid" type="box" size="0.01 0.006 0.04"/>
-                </body>
-                <body pos="0 -0.006 0.06" gravcomp="1">
-                  <joint name="right" class="finger" axis="0 -1 0"/>
-                  <geom name="finger_right" class="solid" type="box" size="0.01 0.006 0.04"/>
-                </body>
-              </body>
-            </body>
-          </body>
-        </body>
-      </body>
-    </body>
+    {arm}
     <body name="cube">
       <freejoint name="cube"/>
       <geom name="cube" class="solid" type="box" size="0.02 0.02 0.02" mass="0.05" rgba="0.2 0.6 0.3 1"/>
@@ -69,7 +60,7 @@ MODEL = """
     <position joint="right" kp="600" kv="10" ctrlrange="0 0.04" forcerange="-15 15"/>
   </actuator>
 </mujoco>
-"""
+""".replace("{arm}", ARM)
 START = np.array([0.0, 0.32, 1.63, 0.0, 1.19, 0.0])  # the hand 25 cm above the floor, its fingers down
 STEP = 0.06  # rad, the largest increment of a joint
 

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from .robot import Array, Info, Robot
+from .robot import Array, Info, Link, Robot, serial_arm
 
+ARM = serial_arm(
+    0.12,
+    [
+        Link("j0", "z", (-2.6, 2.6), 0.13, 0.05),
+        Link("j1", "y", (-1.7, 2), 0.15),
+        Link("j2", "z", (-2.6, 2.6), 0.15),
+        Link("j3", "y", (0.1, 2.7), 0.14),
+        Link("j4", "z", (-2.6, 2.6), 0.14, 0.025),
+        Link("j5", "y", (-1, 2.6), 0.04, 0.025),
+        Link("j6", "z", (-2.6, 2.6), 0.08, 0.012),
+    ],
+    """
+    <geom name="hand" class="solid" type="sphere" size="0.02" pos="0 0 0.08"/>
+    <site name="hand" pos="0 0 0.08"/>
+    """,
+)
 MODEL = """
 <mujoco model="puck arm">
   <compiler angle="radian"/>
@@ -18,36 +34,7 @@ MODEL = """
   <worldbody>
     <light pos="0 0 2"/>
     <geom name="floor" class="solid" type="plane" size="1 1 0.1" rgba="0.9 0.9 0.9 1"/>
-    <body pos="0 0 0.12" gravcomp="1">
-      <joint name="j0" axis="0 0 1" range="-2.6 2.6"/>
-      <geom fromto="0 0 0 0 0 0.13" size="0.05"/>
-      <body pos="0 0 0.13" gravcomp="1">
-        <joint name="j1" axis="0 1 0" range="-1.7 2"/>
-        <geom fromto="0 0 0 0 0 0.15"/>
-        <body pos="0 0 0.15" gravcomp="1">
-          <joint name="j2" axis="0 0 1" range="-2.6 2.6"/>
-          <geom fromto="0 0 0 0 0 0.15"/>
-          <body pos="0 0 0.15" gravcomp="1">
-            <joint name="j3" axis="0 1 0" range="0.1 2.7"/>
-            <geom fromto="0 0 0 0 0 0.14"/>
-            <body pos="0 0 0.14" gravcomp="1">
-              <joint name="j4" axis="0 0 1" range="-2.6 2.6"/>
-              <geom fromto="0 0 0 0 0 0.14" size="0.025"/>
-              <body pos="0 0 0.14" gravcomp="1">
-                <joint name="j5" axis="0 1 0" range="-1 2.6"/>
-                <geom fromto="0 0 0 0 0 0.04" size="0.025"/>
-                <body pos="0 0 0.04" gravcomp="1">
-                  <joint name="j6" axis="0 0 1" range="-2.6 2.6"/>
-                  <geom fromto="0 0 0 0 0 0.08" size="0.012"/>
-                  <geom name="hand" class="solid" type="sphere" size="0.02" pos="0 0 0.08"/>
-                  <site name="hand" pos="0 0 0.08"/>
-                </body>
-              </body>
-            </body>
-          </body>
-        </body>
-      </body>
-    </body>
+    {arm}
     <body name="puck">
       <freejoint name="puck"/>
       <geom name="puck" class="solid" type="cylinder" size="0.04 0.02" mass="0.15" rgba="0.2 0.6 0.3 1"/>
@@ -60,7 +47,7 @@ MODEL = """
     <motor joint="j4" ctrlrange="-8 8"/><motor joint="j5" ctrlrange="-8 8"/><motor joint="j6" ctrlrange="-4 4"/>
   </actuator>
 </mujoco>
-"""
+""".replace("{arm}", ARM)
 START = np.array([0.0, 0.1, 0.0, 1.9, 0.0, 1.1, 0.0])  # the hand in front, above the floor and pointing down
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -119,6 +121,45 @@ class Robot(gymnasium.Env[Array, Any]):
             ):
                 return True
         return False
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link of a serial arm: a hinge at its beginning, and a capsule along z to the next one.
+
+    Attributes:
+        joint: name of the hinge.
+        axis: "y" or "z", of the hinge.
+        limits: of the hinge, rad.
+        length: of the link, meters; 0 for no capsule.
+        size: radius of the capsule, meters; 0 for the model's default.
+    """
+
+    joint: str
+    axis: str
+    limits: tuple[float, float]
+    length: float = 0.0
+    size: float = 0.0
+
+
+def serial_arm(height: float, links: Sequence[Link], end: str) -> str:
+    """Return the bodies of an arm without weight, as MJCF.
+
+    Args:
+        height: of the first hinge, meters.
+        links: from the base on.
+        end: what the last body holds besides, as MJCF.
+    """
+    text, at = "", height
+    for link in links:
+        axis = {"y": "0 1 0", "z": "0 0 1"}[link.axis]
+        low, high = link.limits
+        text += f'<body pos="0 0 {at}" gravcomp="1"><joint name="{link.joint}" axis="{axis}" range="{low} {high}"/>'
+        if link.length:
+            size = f' size="{link.size}"' if link.size else ""
+            text += f'<geom fromto="0 0 0 0 0 {link.length}"{size}/>'
+        at = link.length
+    return text + end + "</body>" * len(links)
 
 
 def yaw_of(matrix: ArrayLike) -> float:

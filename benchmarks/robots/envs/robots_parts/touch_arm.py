@@ -5,8 +5,22 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from .robot import Array, Info, Robot
+from .robot import Array, Info, Link, Robot, serial_arm
 
+ARM = serial_arm(
+    0.05,
+    [
+        Link("waist", "z", (-2.8, 2.8), 0.1, 0.04),
+        Link("shoulder", "y", (-1.9, 1.9), 0.24),
+        Link("elbow", "y", (-2.4, 2.4), 0.2),
+        Link("wrist", "y", (-1.9, 1.9), 0.06, 0.02),
+        Link("roll", "z", (-3, 3)),
+    ],
+    """
+    <geom fromto="0 0 0 0.03 0 0.09" size="0.01"/>
+    <site name="tip" pos="0.03 0 0.09"/>
+    """,
+)
 MODEL = """
 <mujoco model="touch arm">
   <compiler angle="radian"/>
@@ -19,27 +33,7 @@ MODEL = """
   <worldbody>
     <light pos="0 0 2"/>
     <geom type="plane" size="1 1 0.1" rgba="0.9 0.9 0.9 1"/>
-    <body pos="0 0 0.05" gravcomp="1">
-      <joint name="waist" axis="0 0 1" range="-2.8 2.8"/>
-      <geom fromto="0 0 0 0 0 0.1" size="0.04"/>
-      <body pos="0 0 0.1" gravcomp="1">
-        <joint name="shoulder" axis="0 1 0" range="-1.9 1.9"/>
-        <geom fromto="0 0 0 0 0 0.24"/>
-        <body pos="0 0 0.24" gravcomp="1">
-          <joint name="elbow" axis="0 1 0" range="-2.4 2.4"/>
-          <geom fromto="0 0 0 0 0 0.2"/>
-          <body pos="0 0 0.2" gravcomp="1">
-            <joint name="wrist" axis="0 1 0" range="-1.9 1.9"/>
-            <geom fromto="0 0 0 0 0 0.06" size="0.02"/>
-            <body pos="0 0 0.06" gravcomp="1">
-              <joint name="roll" axis="0 0 1" range="-3 3"/>
-              <geom fromto="0 0 0 0.03 0 0.09" size="0.01"/>
-              <site name="tip" pos="0.03 0 0.09"/>
-            </body>
-          </body>
-        </body>
-      </body>
-    </body>
+    {arm}
     <body name="target" mocap="true"><geom type="sphere" size="0.012" rgba="0.9 0.2 0.2 1"/></body>
   </worldbody>
   <actuator>
@@ -47,7 +41,7 @@ MODEL = """
     <velocity joint="wrist"/><velocity joint="roll"/>
   </actuator>
 </mujoco>
-"""
+""".replace("{arm}", ARM)
 
 
 class TouchArm(Robot):
