@@ -271,8 +271,10 @@ class _Writer:
         }
 
     def _column(self, values: Array) -> Any:
-        if values.ndim == 1:
-            return self._pa.array(values)
+        if (
+            values.ndim == 1 or values.shape[1] == 1
+        ):  # lerobot reads a feature of shape (1,) as a plain number
+            return self._pa.array(values.reshape(-1))
         return self._pa.FixedSizeListArray.from_arrays(self._pa.array(values.reshape(-1)), values.shape[1])
 
     def _named(self, name: str, column: str, texts: Sequence[str]) -> None:
