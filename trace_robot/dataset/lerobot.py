@@ -143,7 +143,7 @@ class _Writer:
         self._json("meta/info.json", self._info())  # last: without it there is no data set
 
     def _every_stage(self) -> list[str]:
-        """Return every label once; the instruction is that of an episode without stages."""
+        """Return every label once, the instruction for episodes without stages."""
         found: dict[str, None] = {}
         for collection in self._collections:
             for each in (each for shard in collection.shards for each in shard.demonstrations):
