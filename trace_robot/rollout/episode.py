@@ -172,7 +172,7 @@ _TEXTS = {
 
 
 def is_drawn(name: str) -> bool:
-    """Return whether an entry of an episode's infos is what a world drew, not a term of the environment."""
+    """Return whether an entry of infos is what a world drew, not the environment's."""
     drawn = name.removeprefix(DRAWN) if name.startswith(DRAWN) else ""
     return drawn in _TEXTS or drawn.startswith((ERROR_OF, GAIN_OF))
 
