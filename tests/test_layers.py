@@ -47,8 +47,8 @@ CHILD = (
     "trace_robot.spec",
 )
 CHILD_NEVER = ("sandbox.sandbox", "sandbox.lockstep", "sandbox.host_process", "sandbox.selftest")
-# 200 modules hold what 0.1 did. Hands, measured plug-ins, other interpreters and programs for any hands took 20 more, then
-# gaits, prompts by worth, tasks for agents, demonstrations and deployed controllers rooms of their own.
+# 200 modules hold what 0.1 did. Hands, measured plug-ins and other interpreters took 20 more, then gaits, prompts by
+# worth, tasks for agents, demonstrations and deployed controllers 45.
 LINES, COUNT, DEPTH = 400, 260, 15
 
 
