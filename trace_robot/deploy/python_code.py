@@ -1,0 +1,347 @@
+"""The Python back end: one file that needs the standard library alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trace_robot.deploy.ir import Branch, Code, Comment, Expression, Fail, Let, Statement
+from trace_robot.deploy.printer import Printer, comment, identifier
+
+CALLS = {"floor": "float(floor({}))", "ceil": "float(ceil({}))", "trunc": "float(trunc({}))"} | {
+    "rint": "float(round({}))", "floordiv": "{} // {}", "mod": "{} % {}", "float32": "float32({})",
+}  # fmt: skip
+TAKEN = (
+    "FIELDS UNUSED LOW HIGH WHOLE RATE TASK CONTRACT ControllerFault Controller serve answer numbers_of bounded struct"
+    " float32 number name size field value step fault".split()
+)
+HEAD = '''\
+"""__TITLE__
+
+Written by trace-robot __VERSION__; the standard library is all it needs. contract.json says what the numbers are.
+As a class:
+
+    controller = Controller()
+    controller.reset()                       # before each episode
+    action = controller.act(observation)     # a list of numbers, for a dict of numbers by field
+
+As a process, which reads a JSON object a line and answers each with one:
+
+    {"hello": {"fields": {"NAME": {"size": 3, "unit": "m"}}, "rate": 80}}    -> {"ready": ...}
+    {"reset": true}                                                          -> {"reset": true}
+    {"step": 0, "observation": {"NAME": [0.1, 0.6, 0.2]}}                    -> {"step": 0, "action": [...]}
+
+A fault is answered with {"error": "..."}, and from then on every observation is, until a reset.
+"""
+
+import json
+import sys
+__IMPORTS__
+TASK = __TASK__
+CONTRACT = __CONTRACT__  # sha256 of contract.json's fields, action and control
+RATE = __RATE__  # steps a second, None where it is not known
+MOST_MISSED = 10  # steps between two messages; more, and the controller stops
+FIELDS = __FIELDS__  # numbers and units of what is read
+UNUSED = __UNUSED__  # other fields of the task, which may be given
+LOW = __LOW__
+HIGH = __HIGH__
+WHOLE = __WHOLE__  # which numbers of the action are rounded
+
+
+class ControllerFault(Exception):
+    """The controller must stop: a robot is not moved by a guess."""
+
+
+def numbers_of(observation):
+    """Return the numbers of an observation, finite all, or raise ControllerFault."""
+    if not isinstance(observation, dict):
+        raise ControllerFault(f"an observation must be a dict of fields, got {type(observation).__name__}")
+    numbers = []
+    for name, (size, unit) in FIELDS.items():
+        if name not in observation:
+            raise ControllerFault(f"the observation lacks the field {name!r}")
+        field = observation[name]
+        values = (field,) if size == 1 and not hasattr(field, "__len__") else field
+        if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != size:
+            raise ControllerFault(f"{name!r} must be {size} numbers, got {field!r:.80}")
+        for number in values:
+            if isinstance(number, (str, bytes, bool)) or number is None:
+                raise ControllerFault(f"{name!r} must be numbers, got {number!r:.80}")
+            numbers.append(float(number))
+    if not isfinite(sum(numbers)) and not all(map(isfinite, numbers)):
+        names = [name for name, (size, unit) in FIELDS.items() for _ in range(size)]
+        bad = next(name for name, number in zip(names, numbers) if not isfinite(number))
+        raise ControllerFault(f"{bad!r} has a number that is not finite")
+    if len(observation) > len(FIELDS):
+        for name in observation:
+            if name not in FIELDS and name not in UNUSED:
+                raise ControllerFault(f"the observation has an unknown field {name!r:.80}")
+    return numbers
+
+
+def bounded(action):
+    """Return what may be sent: finite and within the bounds. An envelope of speed or workspace belongs here."""
+    for number in action:
+        if not isfinite(number):
+            raise ControllerFault("the action has a number that is not finite")
+    return [__BOUNDED__]
+
+
+class Controller:
+    """The controller and its memory."""
+
+    __slots__ = __SLOTS__
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        """Begin an episode: forget everything."""
+        self.stopped = ""
+__RESET__
+
+    def act(self, observation):
+        """Return the action for a dict of numbers by field, or raise ControllerFault until the next reset."""
+        if self.stopped:
+            raise ControllerFault(f"stopped until a reset: {self.stopped}")
+        try:
+            return bounded(self.decide(*numbers_of(observation)))
+        except ControllerFault as fault:
+            self.stopped = str(fault)
+            raise
+        except (ArithmeticError, ValueError, TypeError) as fault:
+            self.stopped = f"{type(fault).__name__}: {fault}"
+            raise ControllerFault(self.stopped) from fault
+
+    def decide(__ARGUMENTS__):
+        """Return the action before bounds."""
+__BODY__
+
+
+def answer(controller, message, last):
+    """Return the answer to a message, and the number of the last step."""
+    if not isinstance(message, dict):
+        raise ControllerFault("a message must be an object")
+    if "hello" in message:
+        hello = message["hello"]
+        hello = hello if isinstance(hello, dict) else {}
+        if hello.get("contract", CONTRACT) != CONTRACT:
+            raise ControllerFault(f"the contract is {CONTRACT}, the driver expects {hello['contract']!r:.80}")
+        if RATE is not None and hello.get("rate", RATE) != RATE:
+            raise ControllerFault(f"the rate is {RATE} steps a second, the driver has {hello['rate']!r:.80}")
+        given = hello.get("fields", {name: {"size": size, "unit": unit} for name, (size, unit) in FIELDS.items()})
+        for name, (size, unit) in FIELDS.items():
+            field = given.get(name) if isinstance(given, dict) else None
+            if not isinstance(field, dict) or (field.get("size"), field.get("unit")) != (size, unit):
+                raise ControllerFault(f"{name!r} must have {size} numbers in {unit!r}, the driver has {field!r:.80}")
+        return {"ready": TASK, "contract": CONTRACT, "rate": RATE, "fields": list(FIELDS)}, last
+    if message.get("reset") is True:
+        controller.reset()
+        return {"reset": True}, -1
+    step = message.get("step")
+    if isinstance(step, bool) or not isinstance(step, int) or "observation" not in message:
+        raise ControllerFault('a message must have "hello", "reset", or "step" and "observation"')
+    if step <= last:
+        raise ControllerFault(f"step {step} is late or repeated, the last one was {last}")
+    if last >= 0 and step > last + 1 + MOST_MISSED:
+        raise ControllerFault(f"{step - last - 1} steps are missing before step {step}")
+    return {"step": step, "action": controller.act(message["observation"])}, step
+
+
+def serve(lines, write):
+    """Answer each line; after a fault only ``reset`` is listened to."""
+    controller, last = Controller(), -1
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            message, last = answer(controller, json.loads(line), last)
+        except (ControllerFault, ValueError, RecursionError) as fault:
+            controller.stopped = controller.stopped or str(fault)
+            message = {"error": str(fault)}
+        write(json.dumps(message) + "\\n")
+
+
+if __name__ == "__main__":
+
+    def send(text):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    serve(sys.stdin, send)
+'''
+
+
+class PythonPrinter(Printer):
+    """Prints straight-line code as the body of a method."""
+
+    def literal(self, value: Any, kind: str) -> str:
+        if kind != "f":
+            return repr(value)
+        if math.isfinite(value):
+            return repr(float(value))
+        self.functions.add("inf")
+        return "inf" if value > 0 else "-inf" if value < 0 else "(inf - inf)"
+
+    def slot(self, name: str) -> str:
+        return f"self.{self.slots[name]}"
+
+    def input(self, field: str, index: int) -> str:
+        return self.inputs[field, index]
+
+    def operation(self, value: Expression) -> tuple[str, bool]:
+        operands = [self.text(argument) for argument in value.args]
+        inner = [self.inner(argument) for argument in value.args]
+        if value.op == "call":
+            name = str(value.value)
+            form = CALLS.get(name, name + "({})")
+            self.functions.add(name)
+            if name in ("floordiv", "mod"):
+                return form.format(*inner), False
+            return form.format(", ".join(operands)), True
+        if value.op in ("and", "or"):
+            return f"{inner[0]} {value.op} {inner[1]}", False
+        if value.op == "not":
+            return f"not {inner[0]}", False
+        if value.op in ("floordiv", "mod"):
+            return f"{inner[0]} {'//' if value.op == 'floordiv' else '%'} {inner[1]}", False
+        if value.op == "select":
+            return f"{inner[1]} if {inner[0]} else {inner[2]}", False
+        return f"{value.op}({', '.join(operands)})", True  # min, max, abs, int and float
+
+    def statements(self, block: Sequence[Statement], depth: int) -> Iterator[str]:
+        """Yield the lines of a block."""
+        space = self.indent * depth
+        count = 0
+        for statement in block:
+            if self.is_inline(statement):
+                continue
+            if isinstance(statement, Comment):
+                yield f"{space}# {comment(statement.text)}"
+                continue
+            count += 1
+            if isinstance(statement, Let):
+                yield f"{space}{self.name(statement.target)} = {self.text(statement.value)}"
+            elif isinstance(statement, Fail):
+                reason = comment(f"line {statement.line}: {statement.reason}")
+                yield f"{space}raise ControllerFault({json.dumps(reason)})"
+            else:
+                yield from self._branch(statement, depth)
+        if not count:
+            yield f"{space}pass"
+
+    def _branch(self, branch: Branch, depth: int) -> Iterator[str]:
+        space = self.indent * depth
+        cases = branch.cases
+        if branch.tag.kind == "b":
+            cases = sorted(cases, key=lambda case: not self._speaks(case[1]))
+            for i, (keys, block) in enumerate(cases):
+                if i and not self._speaks(block):
+                    continue
+                condition = self.text(branch.tag) if keys == (1,) else f"not {self.inner(branch.tag)}"
+                yield f"{space}if {condition}:" if i == 0 else f"{space}else:"
+                yield from self.statements(block, depth + 1)
+            return
+        for i, (keys, block) in enumerate(cases):
+            tag = self.inner(branch.tag)
+            condition = f"{tag} == {keys[0]}" if len(keys) == 1 else f"{tag} in {keys!r}"
+            last = i == len(cases) - 1 and i > 0 and self.is_complete(branch)
+            yield f"{space}else:" if last else f"{space}{'elif' if i else 'if'} {condition}:"
+            yield from self.statements(block, depth + 1)
+
+    def is_complete(self, branch: Branch) -> bool:
+        """Return whether one of the cases is taken for certain; one with only faults may not be."""
+        return not all(any(isinstance(one, Fail) for one in block) for _, block in branch.cases)
+
+    def _speaks(self, block: Sequence[Statement]) -> bool:
+        return any(not self.is_inline(one) and not isinstance(one, Comment) for one in block)
+
+    def body(self) -> tuple[str, dict[tuple[str, int], str]]:
+        """Return the body of ``decide``, and the names of its arguments."""
+        self.slots: dict[str, str] = {}
+        for slot in self.code.slots:
+            self.slots[slot] = identifier(slot, [*self.slots.values(), *SLOTS])
+        self.inputs: dict[tuple[str, int], str] = {}
+        for field, size in self.code.inputs.items():
+            for i in range(size):
+                name = identifier(field if size == 1 else f"{field}_{i}", self._taken)
+                self._taken.add(name)
+                self.inputs[field, i] = name
+        self.prepare()
+        lines = list(self.statements(self.code.block, 2))
+        lines = [line for line in lines if line.strip() != "pass" or line != "        pass"]
+        late, early = [], []
+        for slot, text, first in self.ordered_stores():
+            if first:
+                name = identifier(f"next_{slot}", self._taken)
+                self._taken.add(name)
+                early.append(f"        {name} = {text}")
+                text = name
+            late.append(f"        self.{self.slots[slot]} = {text}")
+        action = ", ".join(self.text(value) for value in self.code.action)
+        early.insert(0, f"        action = [{action}]")
+        return "\n".join([*lines, *early, *late, "        return action"]), self.inputs
+
+
+SLOTS = ("stopped", "act", "decide", "reset")
+
+
+def write_python(code: Code, about: Mapping[str, Any]) -> str:
+    """Return the text of the file.
+
+    Args:
+        code: of the controller.
+        about: "title", "version", "task", "contract", "rate", "fields" ({name: (size, unit)}), "unused", "low", "high"
+            and "whole".
+    """
+    printer = PythonPrinter(code, [*TAKEN, *about["fields"]])
+    body, inputs = printer.body()
+    low, high = tuple(map(float, about["low"])), tuple(map(float, about["high"]))
+    functions = {"float": "", "abs": ""} | {name: name for name in printer.functions if name in dir(math)}
+    names = sorted({name for name in functions.values() if name and name != "rint"} | {"isfinite"})
+    imports = f"from math import {', '.join(names)}\n"
+    if "float32" in printer.functions:
+        imports = f"import struct\n{imports}\nSINGLE = struct.Struct('f')\n\n\ndef float32(number):\n"
+        imports = imports.replace("import struct\nfrom", "import struct\nfrom")
+        imports += '    """Return the number rounded to single precision."""\n'
+        imports += "    return SINGLE.unpack(SINGLE.pack(number))[0]\n\n"
+    for name, table in printer.tables.items():
+        entries = ", ".join(printer.literal(entry, table.kind) for entry in table.value)
+        imports += f"\n{name} = ({entries},)"
+    bounded = []
+    for i, (lower, upper, whole) in enumerate(zip(low, high, about["whole"], strict=True)):
+        text = f"float(round(action[{i}]))" if whole else f"action[{i}]"
+        text = f"max({text}, LOW[{i}])" if math.isfinite(lower) else text
+        bounded.append(f"min({text}, HIGH[{i}])" if math.isfinite(upper) else text)
+    zero = {"f": "0.0", "i": "0", "b": "False"}
+    reset = [f"        self.{printer.slots[slot]} = {zero[kind]}" for slot, kind in code.slots.items()]
+    marks = {
+        "TITLE": comment(about["title"]).replace('"', "'"),
+        "VERSION": comment(about["version"]),
+        "IMPORTS": imports,
+        "TASK": repr(str(about["task"])),
+        "CONTRACT": repr(str(about["contract"])),
+        "RATE": repr(about["rate"]),
+        "FIELDS": ascii({str(name): tuple(held) for name, held in about["fields"].items()}),
+        "UNUSED": ascii(tuple(map(str, about["unused"]))),
+        "LOW": _bounds(low),
+        "HIGH": _bounds(high),
+        "WHOLE": repr(tuple(map(bool, about["whole"]))),
+        "BOUNDED": ", ".join(bounded),
+        "SLOTS": repr(("stopped", *printer.slots.values())),
+        "RESET": "\n".join(reset),
+        "ARGUMENTS": ", ".join(["self", *inputs.values()]),
+        "BODY": body,
+    }
+    text = HEAD
+    for mark, held in marks.items():
+        before, _, after = text.partition(f"__{mark}__")
+        text = before + held + after
+    return text
+
+
+def _bounds(bounds: Sequence[float]) -> str:
+    parts = (repr(b) if math.isfinite(b) else f'float("{b}")' for b in bounds)
+    return f"({', '.join(parts)},)"
