@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 
+from trace_robot import HandTracking
 from trace_robot.env.equipment import Equipment, EquippedEpisode
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States, TaskSpec
@@ -69,6 +70,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
 
     metadata = {"render_modes": []}  # noqa: RUF012
     checks_itself = True  # the simulator's warnings, in every step
+    dt = 1 / CONTROL_RATE
 
     def __init__(
         self, task: Task, simulation: Simulation, spec: TaskSpec, tracking: Tracking | None, horizon: int
@@ -88,6 +90,22 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         self._frames: list[tuple[Array, Array, Array, float]] = []
         self._equipped: EquippedEpisode | None = None
         self._seen: Array = np.zeros(OBSERVATION_SIZE)
+
+    @property
+    def tracking(self) -> HandTracking | None:
+        """The tracking controller of displacements, for other programs to do the same."""
+        own = self._tracking
+        if own is None or not own.relative:
+            return None
+        return HandTracking(
+            "hand_position",
+            gain=own.gain,
+            steps=own.steps,
+            least=own.least,
+            near=own.near,
+            still="gripper_opening",
+            change=own.still,
+        )
 
     def equip(self, equipment: Equipment) -> None:
         """Give its episodes a world, a success that must last, or measures of quality."""

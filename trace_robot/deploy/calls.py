@@ -275,12 +275,11 @@ class Calls(Expressions):
         return self.elementwise(lambda one: 0.0, value)
 
     def _numpy_clip(self, value: Value, low: Value = None, high: Value = None) -> Value:
-        # As numpy: the bound is taken unless the number is beyond it, so that of two zeros it is the bound's.
         if low is not None:
-            value = self.elementwise(lambda b, x: self.least("max", b, x), low, value)
-        if high is not None:
-            value = self.elementwise(lambda b, x: self.least("min", b, x), high, value)
-        return value
+            value = self._numpy_maximum(value, low)
+        return value if high is None else self._numpy_minimum(value, high)
+
+    # In this order a number that is not finite stays so, and the step fails: it must not become a bound.
 
     def _numpy_minimum(self, first: Value, second: Value) -> Value:
         return self.elementwise(lambda a, b: self.least("min", a, b), first, second)

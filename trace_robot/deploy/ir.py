@@ -119,6 +119,8 @@ def prune(code: Code) -> None:
     code.block = _swept(code.block, live)
     code.stores = {slot: value for slot, value in code.stores.items() if slot in live}
     code.slots = {slot: kind for slot, kind in code.slots.items() if slot in live}
+    read = {atom.value[0] for atom in live if isinstance(atom, Expression) and atom.op == "input"}
+    code.inputs = {name: size for name, size in code.inputs.items() if name in read}
 
 
 def _use(value: Expression, live: set[Expression | str]) -> None:

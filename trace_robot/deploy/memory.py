@@ -245,39 +245,46 @@ def _path(path: str, key: Any) -> str:
 
 def _fit(first: Shape, second: Shape) -> bool:
     """Return whether two shapes join to one that is no choice."""
-    return _joined(first, second)[0] != "choice"
+    return _one(first, second) is not None
 
 
 def _joined(first: Shape, second: Shape) -> Shape:
     """Return a shape that holds what either holds."""
+    one = _one(first, second)
+    if one is not None:
+        return one
+    options = list(first[1]) if first[0] == "choice" else [first]
+    for shape in second[1] if second[0] == "choice" else [second]:
+        for i, option in enumerate(options):
+            if (both := _one(option, shape)) is not None:
+                options[i] = both
+                break
+        else:
+            options.append(shape)
+    return ("choice", tuple(options))
+
+
+def _one(first: Shape, second: Shape) -> Shape | None:
+    """Return a shape that is no choice and holds what either holds, None if there is none."""
     if first == second and repr(first) == repr(second):  # 1 == 1.0 == True
         return first
-    numbers = [_number(shape) for shape in (first, second)]
-    if all(numbers):
-        kinds = {kind for kind in numbers if kind}
+    kinds = {_number(shape) for shape in (first, second)}
+    if None not in kinds:
         return ("number", kinds.pop() if len(kinds) == 1 else "f" if "f" in kinds else "i")
     if first[0] == second[0] == "vector" and first[1] == second[1] and len(first[2]) == len(second[2]):
         return ("vector", first[1], tuple(map(_joined, first[2], second[2])))
     if first[0] == second[0] == "list" and len(first[1]) == len(second[1]):
         return ("list", tuple(map(_joined, first[1], second[1])))
-    if first[0] == second[0] == "dict":
-        entries = {key: (always, shape) for key, always, shape in first[1]}
-        later = {key: (always, shape) for key, always, shape in second[1]}
-        joined = []
-        for key in dict.fromkeys([*entries, *later]):
-            both = [one[key] for one in (entries, later) if key in one]
-            shape = both[0][1] if len(both) == 1 else _joined(both[0][1], both[1][1])
-            joined.append((key, len(both) == 2 and all(always for always, _ in both), shape))
-        return ("dict", tuple(joined))
-    options = list(first[1]) if first[0] == "choice" else [first]
-    for shape in second[1] if second[0] == "choice" else [second]:
-        for i, option in enumerate(options):
-            if _fit(option, shape):
-                options[i] = _joined(option, shape)
-                break
-        else:
-            options.append(shape)
-    return ("choice", tuple(options))
+    if first[0] != "dict" or second[0] != "dict":
+        return None
+    entries = {key: (always, shape) for key, always, shape in first[1]}
+    later = {key: (always, shape) for key, always, shape in second[1]}
+    joined = []
+    for key in dict.fromkeys([*entries, *later]):
+        both = [one[key] for one in (entries, later) if key in one]
+        shape = both[0][1] if len(both) == 1 else _joined(both[0][1], both[1][1])
+        joined.append((key, len(both) == 2 and all(always for always, _ in both), shape))
+    return ("dict", tuple(joined))
 
 
 def _number(shape: Shape) -> Kind | None:

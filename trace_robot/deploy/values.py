@@ -156,6 +156,8 @@ class Builder:
         self.work = 0
         self._names: dict[str, int] = {}
         self._definitions: dict[Expression, Expression] = {}
+        # Of a bool that branches assign: the branches' tag, and for each truth the tag's values that may lead to it.
+        self.implied: dict[Expression, tuple[Expression, dict[bool, tuple[int, ...]]]] = {}
         self._numbers = 0
 
     def refuse(self, reason: str, line: int | None = None) -> OutsideSubsetError:
@@ -227,7 +229,12 @@ class Builder:
         """Note on this path that a tag has one of some values, and what follows from it."""
         possible = self.state.possible
         possible[condition] = frozenset(keys) & possible.get(condition, frozenset(keys))
+        if not possible[condition]:
+            raise DeadPathError(NO_OPTION)
         made = self._definitions.get(condition)
+        if condition in self.implied and len(keys) == 1:
+            tag, leading = self.implied[condition]
+            self.assume(tag, leading[bool(keys[0])])
         if made is None or len(keys) != 1 or condition.kind != "b":
             return
         truth = bool(keys[0])
@@ -434,6 +441,13 @@ class _Merge:
                 entries = tuple(convert(table.get(i, 0)) for i in range(max(table) + 1))
                 return self.builder.emit("table", [self.tag], kind, entries)
         target = self.builder.variable(kind, hint)
+        if kind == "b":
+            pairs = [(key, value) for path, value in zip(self.paths, values, strict=True) for key in path.keys]
+            leading = {
+                truth: tuple(key for key, value in pairs if isinstance(value, Expression) or value == truth)
+                for truth in (True, False)
+            }
+            self.builder.implied[target] = (self.tag, leading)
         for path, value in zip(self.paths, values, strict=True):
             path.block.append(Let(target, as_expression(value)))
         return target
