@@ -242,8 +242,15 @@ class Builder:
             self.assume(made.args[0], (int(not truth),))
         elif made.op == "table":
             self.assume(made.args[0], [i for i, entry in enumerate(made.value) if bool(entry) == truth])
-        elif made.op == "eq" and made.args[1].is_constant and made.args[0].kind == "i" and truth:
-            self.assume(made.args[0], (int(made.args[1].value),))
+        elif made.op in ("and", "or") and truth == (made.op == "and"):
+            for argument in made.args:
+                self.assume(argument, keys)
+        elif made.op in ("eq", "ne") and made.args[1].is_constant and made.args[0].kind == "i":
+            number = int(made.args[1].value)
+            if truth == (made.op == "eq"):
+                self.assume(made.args[0], (number,))
+            elif made.args[0] in possible:
+                self.assume(made.args[0], tuple(possible[made.args[0]] - {number}))
 
     def new(self, contents: Items | Entries | Choice) -> Reference:
         """Return a new list or dict."""
@@ -314,12 +321,39 @@ class Builder:
         if not paths:
             outer.extend([Branch(tag, dead)] if dead else [])
             raise DeadPathError("every path fails" if dead else NO_OPTION)
+        if not dead and (joined := self._connective(tag, paths)) is not None:
+            return joined
         statement = Branch(tag, cases)
         outer.append(statement)
         value = _Merge(self, tag, paths).states()
         if all(not block for _, block in cases):
             outer.remove(statement)
         return value
+
+
+    def _connective(self, tag: Expression, paths: Sequence[_Path]) -> Expression | None:
+        """Return ``and`` or ``or`` of a branch that only computes a bool without a table or a fault, else None."""
+        if tag.kind != "b" or len(paths) != 2:
+            return None
+        for path in paths:
+            for held, before in ((path.state.heap, self.state.heap), (path.state.variables, self.state.variables)):
+                if held.keys() != before.keys() or any(held[key] is not before[key] for key in held):
+                    return None
+        by_key = {path.keys[0]: path for path in paths}
+        for key, op in ((1, "and"), (0, "or")):
+            path, other = by_key[key], by_key[1 - key]
+            computed = [one.value for one in path.block if isinstance(one, Let)]
+            if (
+                other.value is (op == "or")
+                and not other.block
+                and isinstance(path.value, Expression)
+                and path.value.kind == "b"
+                and len(computed) == len(path.block)
+                and all(one.op not in ("table", "call") for one in computed)
+            ):
+                self.block.extend(path.block)
+                return self.emit(op, [tag, path.value], "b")
+        return None
 
 
 class _Merge:
@@ -378,10 +412,41 @@ class _Merge:
             tag = self._number([value.tag for value in values], f"{hint}_number")
             return Choice(tag, first.options) if isinstance(tag, Expression) else first.options[tag]
         if all(isinstance(value, Reference) for value in values):
-            held = [path.state.heap[value.number] for path, value in zip(self.paths, values, strict=True)]
-            if (contents := self._together(held, hint)) is not None:
+            pairs = list(zip(self.paths, values, strict=True))
+            held = [path.state.heap[value.number] for path, value in pairs]
+            shared = any(_holders(path.state, value) > self._holders for path, value in pairs)
+            if (contents := self._together(held, hint, frozen=shared)) is not None:
                 return self.builder.new(contents)
+        if any(isinstance(value, Choice) for value in values) and (leaves := _constants(values)) is not None:
+            return self._enumerated(values, leaves, hint)
         return self._choice(values)
+
+    def _enumerated(self, values: Sequence[Value], leaves: list[Value], hint: str) -> Choice:
+        """Return a choice among constants by a new number, instead of choices inside of choices."""
+        target = self.builder.variable("i", hint)
+        for path, value in zip(self.paths, values, strict=True):
+            path.block.append(Let(target, self._number_in(path, value, leaves)))
+        self.builder.state.possible[target] = frozenset(range(len(leaves)))
+        return Choice(target, dict(enumerate(leaves)))
+
+    def _number_in(self, path: _Path, value: Value, leaves: list[Value]) -> Expression:
+        def place(one: Value) -> int:
+            return next(i for i, leaf in enumerate(leaves) if same(leaf, one))
+
+        if not isinstance(value, Choice):
+            return constant(place(value))
+        numbers = {key: place(one) for key, one in value.options.items()}
+        if all(key == number for key, number in numbers.items()) and value.tag.kind == "i":
+            return value.tag
+        builder, before = self.builder, (self.builder.block, self.builder.state)
+        builder.block, builder.state = path.block, path.state
+        if value.tag.kind == "b":
+            number = builder.emit("select", [value.tag, numbers.get(1, 0), numbers.get(0, 0)], "i")
+        else:
+            entries = tuple(numbers.get(i, 0) for i in range(max(numbers) + 1))
+            number = builder.emit("table", [value.tag], "i", entries)
+        builder.block, builder.state = before
+        return number
 
     def _is_held(self, values: Sequence[Value]) -> bool:
         """Return whether a merged array is also reached by a name that is not merged."""
@@ -436,6 +501,10 @@ class _Merge:
         if not any(isinstance(value, Expression) for value in values):
             if self.tag.kind == "b" and kind == "b":
                 return self.tag if table[1] else self.builder.emit("not", [self.tag], "b")
+            alone = [[key for key, value in table.items() if bool(value) is truth] for truth in (True, False)]
+            for op, keys in zip(("eq", "ne"), alone, strict=True):
+                if self.tag.kind == "i" and kind == "b" and len(keys) == 1:
+                    return self.builder.emit(op, [self.tag, keys[0]], "b")
             if self.tag.kind == "i" and 0 <= min(table) and max(table) < 4 * len(table) + 8:
                 convert = {"f": float, "i": int, "b": bool}[kind]
                 entries = tuple(convert(table.get(i, 0)) for i in range(max(table) + 1))
@@ -451,6 +520,33 @@ class _Merge:
         for path, value in zip(self.paths, values, strict=True):
             path.block.append(Let(target, as_expression(value)))
         return target
+
+
+def _constants(values: Sequence[Value]) -> list[Value] | None:
+    """Return the different texts, functions and Nones among values and the options of choices, None for others."""
+    found: list[Value] = []
+    for value in values:
+        for one in value.options.values() if isinstance(value, Choice) else (value,):
+            if one is not None and not isinstance(one, str | Function | Builtin):
+                return None
+            if not any(same(one, other) for other in found):
+                found.append(one)
+    return found
+
+
+def _holders(state: State, value: Value) -> int:
+    """Return how many names and entries hold a list or a dict."""
+    count = sum(one == value for one in state.variables.values() if isinstance(one, Reference))
+    waiting = list(state.heap.values())
+    while waiting:
+        contents = waiting.pop()
+        if isinstance(contents, Choice):
+            waiting += contents.options.values()
+        elif isinstance(contents, Items):
+            count += sum(one == value for one in contents.items if isinstance(one, Reference))
+        elif isinstance(contents, Entries):
+            count += sum(one == value for _, one in contents.entries.values() if isinstance(one, Reference))
+    return count
 
 
 def _decided(value: Value, path: _Path) -> Value:
