@@ -61,7 +61,7 @@ def controllers() -> Iterator[tuple[str, str, Policy]]:
             yield name, env, load_policy(name)
     laws = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "laws.md").read_text(encoding="utf-8"), re.DOTALL)
     for i, text in enumerate(text for text in laws if "\ndef act(" in text):
-        yield f"docs/laws {i}", "Pendulum-v1", Policy.from_text(text, f"docs/laws {i}")
+        yield f"docs/laws {i}", "CartPole-v1", Policy.from_text(text, f"docs/laws {i}")
 
 
 def original(text: str) -> Callable[..., Any]:
