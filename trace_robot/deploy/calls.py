@@ -194,6 +194,8 @@ class Calls(Expressions):
         return Vector(tuple(Vector(tuple(row)) for row in columns))
 
     def _py_enumerate(self, values: Value, start: Value = 0) -> Value:
+        if isinstance(start, Expression):
+            return self.spread(self.options(start, MOST_ITEMS), lambda one: self._py_enumerate(values, one))
         pairs = enumerate(self.items(values), start)
         return Vector(tuple(Vector((number, value)) for number, value in pairs))
 

@@ -494,8 +494,19 @@ class Expressions(Builder):
 
     observation = -1  # number of the observation in the heap
 
+    def options(self, index: Expression, count: int) -> Choice:
+        """Return an integer from 0 below ``count`` as a choice, by the number that it is looked up with if there is one."""
+        made = self._definitions.get(index)
+        if made is not None and made.op == "table":
+            tag, entries = made.args[0], made.value
+            return Choice(tag, {key: entry for key, entry in enumerate(entries) if 0 <= entry < count})
+        return Choice(index, {i: i for i in range(count)})
+
     def _within(self, index: Expression, count: int) -> None:
-        possible = self.state.possible.get(index)
+        possible, made = self.state.possible.get(index), self._definitions.get(index)
+        if made is not None and made.op == "table":
+            kept = self.state.possible.get(made.args[0], range(len(made.value)))
+            possible = frozenset(made.value[key] for key in kept if key < len(made.value))
         if possible is not None and all(0 <= i < count for i in possible):
             return
         inside = self.emit("and", [self.emit("ge", [index, 0], "b"), self.emit("lt", [index, count], "b")], "b")

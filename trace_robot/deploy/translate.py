@@ -256,6 +256,9 @@ class Translator(Calls):
         contents = self.state.heap[base.number] if isinstance(base, Reference) else None
         if isinstance(contents, Entries):
             self.change(base, Entries({**contents.entries, self._key(key): (True, value)}))
+        elif isinstance(contents, Items) and isinstance(key, Expression) and key.kind == "i":
+            self._within(key, len(contents.items))
+            self.spread(self.options(key, len(contents.items)), lambda one: self._store(base, one, value))
         elif isinstance(contents, Items):
             self.change(base, Items(self._replaced(contents.items, key, value)))
         else:
