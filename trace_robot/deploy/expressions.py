@@ -144,8 +144,10 @@ class Expressions(Builder):
     def _joined(self, op: ast.operator, left: Value, right: Value) -> Value:
         if isinstance(op, ast.Mult) and isinstance(left, int):
             left, right = right, left
-        if isinstance(left, str) or isinstance(right, str) or left is None or right is None:
-            raise self.refuse("arithmetic with a text or None cannot be translated")
+        if left is None or right is None:
+            raise self.fail("None where a number was expected")
+        if isinstance(left, str) or isinstance(right, str):
+            raise self.refuse("arithmetic with a text cannot be translated")
         items = self.items(left)
         if isinstance(op, ast.Add):
             joined = [*items, *self.items(right)]
@@ -197,6 +199,8 @@ class Expressions(Builder):
         value = self.number_or_not(value)
         if isinstance(value, Vector) and len(value.items) == 1:
             return self.number(value.items[0], what)
+        if value is None:
+            raise self.fail("None where a number was expected")
         if not is_number(value):
             raise self.refuse(f"{what} was expected, got {self.named(value)}")
         return value
@@ -530,6 +534,8 @@ class Expressions(Builder):
             if isinstance(contents, Items):
                 return list(contents.items)
             return list(self.entries(value))
+        if value is None:  # on one of several paths, which the code may never take
+            raise self.fail("None where a list was expected")
         raise self.refuse(f"a list of a fixed length was expected, got {self.named(value)}")
 
     def entries(self, value: Value) -> dict[Any, tuple[bool | Expression, Value]]:

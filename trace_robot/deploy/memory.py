@@ -130,13 +130,12 @@ class Layout:
         if not isinstance(value, Reference):
             return ("const", type(value).__name__, value)
         paths.setdefault(value.number, set()).add(path)
-        contents = translator.state.heap[value.number]
-        held = [contents] if not isinstance(contents, Choice) else [
-            contents.options[key] for key in translator.keys(contents)
-        ]  # fmt: skip
-        return self._united([self._contents(translator, one, path, paths) for one in held])
+        return self._contents(translator, translator.state.heap[value.number], path, paths)
 
     def _contents(self, translator: Any, contents: Any, path: str, paths: dict[int, set[str]]) -> Shape:
+        if isinstance(contents, Choice):
+            held = [contents.options[key] for key in translator.keys(contents)]
+            return self._united([self._contents(translator, one, path, paths) for one in held])
         if isinstance(contents, Items):
             items = (self._shape(translator, one, _path(path, i), paths) for i, one in enumerate(contents.items))
             return ("list", tuple(items))
