@@ -22,6 +22,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -223,18 +224,19 @@ def successes(env: Any, spec: TaskSpec, step: Callable[[bool, Any], Any], seeds:
     return results
 
 
-def driven(program: Path, planned: Plan) -> Callable[[bool, Any], Any]:
-    """Return a function that asks the compiled controller, a process of its own, for each action."""
-    text = subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def driven(program: Path, planned: Plan) -> Iterator[Callable[[bool, Any], Any]]:
+    """Yield a function that asks the compiled controller, a process of its own, for each action."""
     columns = [i for part in planned.read for i in range(part.start, part.stop)]
+    with subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
 
-    def step(reset: bool, flat: Any) -> Any:
-        assert text.stdin is not None and text.stdout is not None
-        text.stdin.write(("reset\n" if reset else "") + " ".join(repr(float(flat[i])) for i in columns) + "\n")
-        text.stdin.flush()
-        return [float(number) for number in text.stdout.readline().split()]
+        def step(reset: bool, flat: Any) -> Any:
+            assert child.stdin is not None and child.stdout is not None
+            child.stdin.write(("reset\n" if reset else "") + " ".join(repr(float(flat[i])) for i in columns) + "\n")
+            child.stdin.flush()
+            return [float(number) for number in child.stdout.readline().split()]
 
-    return step
+        yield step
 
 
 def measure(name: str, env: str, policy: Policy, steps: int) -> dict[str, Any]:
@@ -259,7 +261,8 @@ def measure(name: str, env: str, policy: Policy, steps: int) -> dict[str, Any]:
             return flattened(act(spec.named(flat), memory))
 
         row["successes"] = successes(made, spec, own, seeds)
-        row["c_successes"] = successes(made, spec, driven(folder / "controller_test", planned), seeds)
+        with driven(folder / "controller_test", planned) as step:
+            row["c_successes"] = successes(made, spec, step, seeds)
         row["operations"] = sum(planned.code.counts.values())
         row["bytes_of_c"] = (folder / "controller.c").stat().st_size
         row["cross_compiled"] = crossed(folder)

@@ -31,6 +31,8 @@ WORDS = frozenset(  # of either language, and names that its files use
     " in is lambda nonlocal not or pass raise try with yield match type None True False self print"
     " action memory observation m o values isfinite hypot sin cos tan asin acos atan atan2 exp log sqrt tanh sinh cosh"
     " log2 log10 expm1 log1p floor ceil trunc rint fabs copysign remainder fmod pow abs min max round int64_t"
+    " length lesser greater absolute add_part lesser_integer greater_integer absolute_integer mod_integer mod_real"
+    " floordiv_integer floordiv_real decide bounded checked status stop unsigned uint8_t size_t stdin stdout stderr"
     " NAN INFINITY inf nan json sys started_at y0 y1 yn j0 j1 jn gamma index signgam".split()
 )
 
