@@ -342,7 +342,7 @@ class CPrinter(Printer):
                 yield f"{space}/* {comment(statement.text)} */"
             elif isinstance(statement, Let):
                 target = statement.target
-                declared = "" if target in self._apart else f"const {TYPES[target.kind]} "
+                declared = "" if self.shared(target) in self._apart else f"const {TYPES[target.kind]} "
                 yield f"{space}{declared}{self.name(target)} = {self.text(statement.value)};"
             elif isinstance(statement, Fail):
                 reason = comment(f"line {statement.line}: {statement.reason}")

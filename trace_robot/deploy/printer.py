@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from trace_robot.deploy.coalesce import Place, Places, coalesce
 from trace_robot.deploy.ir import (
     Branch,
     Code,
@@ -82,30 +83,44 @@ class Printer:
             if len(lets) == 1 and counts.get(target, 0) <= 1
         }
         self._texts: dict[Expression, tuple[str, bool]] = {}
+        self._shared: dict[Expression, Expression] = {}
 
     def prepare(self) -> None:
-        """Decide what is printed inside another; slots and inputs must have their names."""
+        """Decide what is printed inside another, and what shares a name; slots and inputs must have their names."""
+        taken = set(self._taken)
         self._settle(self.code.block)
+        self._shared = coalesce(self.code, self._inline)
+        # Names were given for the lengths of expressions; those that are shared need fewer.
+        self._taken, self._names, self._texts = taken, {}, {}
+        self._table_names, self.tables = {}, {}
+        self._settle(self.code.block, final=True)
 
-    def _settle(self, block: Sequence[Statement]) -> None:
+    def _settle(self, block: Sequence[Statement], *, final: bool = False) -> None:
         """Give up printing inside another what would become long; in the order of the statements."""
         for statement in block:
             if isinstance(statement, Let) and statement.target in self._inline:
                 form = self._form(statement.value, statement.target)
-                if len(form[0]) > LONGEST:
+                if len(form[0]) > LONGEST and not final:
                     del self._inline[statement.target]
                 else:
                     self._texts[statement.target] = form
             elif isinstance(statement, Branch):
                 for _, inner in statement.cases:
-                    self._settle(inner)
+                    self._settle(inner, final=final)
 
     def is_inline(self, statement: Statement) -> bool:
-        """Return whether a statement is printed where its result is read."""
-        return isinstance(statement, Let) and statement.target in self._inline
+        """Return whether a statement is printed where its result is read, or copies to what has the same name."""
+        return isinstance(statement, Let) and (
+            statement.target in self._inline or self.shared(statement.target) is self.shared(statement.value)
+        )
+
+    def shared(self, target: Expression) -> Expression:
+        """Return the variable whose name a variable has."""
+        return self._shared.get(target, target)
 
     def name(self, target: Expression) -> str:
         """Return the name of a variable."""
+        target = self.shared(target)
         if target not in self._names:
             base, number = target.value
             self._names[target] = identifier(base if number == 1 else f"{base}_{number}", self._taken)
@@ -176,40 +191,22 @@ class Printer:
 
     def places(self) -> dict[Expression, tuple[int, int]]:
         """Return for each variable that is not declared where it is set: the block and the statement before which."""
-        found: dict[Expression, list[tuple[tuple[int, int], ...]]] = {}
-
-        def note(value: Expression, place: tuple[tuple[int, int], ...]) -> None:
-            if value.op == "var" and value not in self._inline:
-                found.setdefault(value, []).append(place)
-            for argument in self._inline[value].args if value in self._inline else value.args:
-                note(argument, place)
-
-        def walk(block: Sequence[Statement], above: tuple[tuple[int, int], ...]) -> None:
-            for i, statement in enumerate(block):
-                place = (*above, (id(block), i))
-                if isinstance(statement, Let) and statement.target not in self._inline:
-                    found.setdefault(statement.target, []).append(place)
-                    note(statement.value, place)
-                elif isinstance(statement, Branch):
-                    note(statement.tag, place)
-                    for _, inner in statement.cases:
-                        walk(inner, place)
-
-        walk(self.code.block, ())
-        end = ((id(self.code.block), len(self.code.block)),)
-        for value in (*self.code.action, *self.code.stores.values()):
-            note(value, end)
+        found: dict[Expression, list[Place]] = {}
+        sets: dict[Expression, list[Place]] = {}
+        every = Places.of(self.code, self._inline)
+        for held, all_of in ((every.sets, (found, sets)), (every.reads, (found,))):
+            for value, where in held.items():
+                for one in all_of:
+                    one.setdefault(self.shared(value), []).extend(where)
         places: dict[Expression, tuple[int, int]] = {}
         for value, where in found.items():
-            depth = 0
-            while all(len(place) > depth and place[depth][0] == where[0][depth][0] for place in where):
-                if len({place[depth][1] for place in where}) > 1:
+            depth = min(map(len, where)) - 1
+            for i in range(depth + 1):
+                if len({place[i] for place in where}) > 1:
+                    depth = i
                     break
-                depth += 1
-            depth = min(depth, min(map(len, where)) - 1)
-            block = where[0][depth][0]
-            first = min(place[depth][1] for place in where)
-            if len(self.definitions[value]) > 1 or len(where[0]) > depth + 1:
+            block, first = where[0][depth][0], min(place[depth][1] for place in where)
+            if len(sets.get(value, ())) > 1 or len(sets[value][0]) > depth + 1:
                 places[value] = (block, first)
         return places
 
@@ -229,5 +226,3 @@ class Printer:
         whole = self._inline.get(value, value)
         return {name for argument in whole.args for name in self._slots(argument)}
 
-
-__all__ = ["INFIX", "Branch", "Comment", "Fail", "Let", "Printer", "comment", "identifier"]
