@@ -60,7 +60,9 @@ def controllers() -> Iterator[tuple[str, str, Policy]]:
             yield name, name.removeprefix("zoo/").replace("_", "-"), load_policy(name)
         for env in OTHERS.get(name, ()):
             yield name, env, load_policy(name)
-    laws = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "laws.md").read_text(encoding="utf-8"), re.DOTALL)
+    laws = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "laws.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     for i, text in enumerate(text for text in laws if "\ndef act(" in text):
         yield f"docs/laws {i}", "CartPole-v1", Policy.from_text(text, f"docs/laws {i}")
 
@@ -90,10 +92,14 @@ def tracked(act: Callable[..., Any], planned: Plan) -> Callable[..., Any]:
     def step(observation: dict[str, Any], memory: dict[str, Any]) -> Any:
         hand, still = observation[numbers["hand"]], observation[numbers["still"]]
         memory["done"] = memory.get("done", 0) + 1
-        if "target" not in memory or memory["done"] >= numbers["steps"] or (
-            memory["done"] >= numbers["least"]
-            and np.all(np.abs(still - memory["still"]) < numbers["change"])
-            and float(np.abs(memory["target"] - hand).max()) < numbers["near"]
+        if (
+            "target" not in memory
+            or memory["done"] >= numbers["steps"]
+            or (
+                memory["done"] >= numbers["least"]
+                and np.all(np.abs(still - memory["still"]) < numbers["change"])
+                and float(np.abs(memory["target"] - hand).max()) < numbers["near"]
+            )
         ):
             wanted = np.asarray(act(observation, memory.setdefault("own", {})), np.float32)
             memory["wanted"] = np.clip(wanted, low, high)
@@ -176,7 +182,9 @@ def records(planned: Plan, episodes: list[np.ndarray[Any, Any]]) -> np.ndarray[A
     return np.concatenate(rows)
 
 
-def compare(planned: Plan, act: Callable[..., Any], episodes: list[np.ndarray[Any, Any]], folder: Path) -> dict[str, Any]:
+def compare(
+    planned: Plan, act: Callable[..., Any], episodes: list[np.ndarray[Any, Any]], folder: Path
+) -> dict[str, Any]:
     """Return the greatest differences of actions, and the times of a step."""
     program, module = build(planned, folder), load(planned, folder)
     data = records(planned, episodes)
@@ -189,9 +197,14 @@ def compare(planned: Plan, act: Callable[..., Any], episodes: list[np.ndarray[An
         memory = {} if reset else memory
         wanted.append(flattened(act(observation, memory)))
     expected = np.clip(np.array(wanted), low, high)
-    expected = np.where([part.whole for part in planned.sent.action for _ in range(part.size)], np.rint(expected), expected)
+    expected = np.where(
+        [part.whole for part in planned.sent.action for _ in range(part.size)], np.rint(expected), expected
+    )
     controller = module.Controller()
-    given = [{name: o[name].tolist() if hasattr(o[name], "tolist") else o[name] for name in module.FIELDS} for o in named]
+    given = [
+        {name: o[name].tolist() if hasattr(o[name], "tolist") else o[name] for name in module.FIELDS}
+        for o in named
+    ]
     python = []
     before = time.process_time()
     for observation, reset in zip(given, data[:, 0].tolist(), strict=True):
@@ -210,7 +223,9 @@ def compare(planned: Plan, act: Callable[..., Any], episodes: list[np.ndarray[An
     }
 
 
-def successes(env: Any, spec: TaskSpec, step: Callable[[bool, Any], Any], seeds: tuple[int, ...]) -> list[bool]:
+def successes(
+    env: Any, spec: TaskSpec, step: Callable[[bool, Any], Any], seeds: tuple[int, ...]
+) -> list[bool]:
     """Return which episodes succeed under ``step(reset, observation)``."""
     results = []
     for seed in seeds:
@@ -232,7 +247,9 @@ def driven(program: Path, planned: Plan) -> Iterator[Callable[[bool, Any], Any]]
 
         def step(reset: bool, flat: Any) -> Any:
             assert child.stdin is not None and child.stdout is not None
-            child.stdin.write(("reset\n" if reset else "") + " ".join(repr(float(flat[i])) for i in columns) + "\n")
+            child.stdin.write(
+                ("reset\n" if reset else "") + " ".join(repr(float(flat[i])) for i in columns) + "\n"
+            )
             child.stdin.flush()
             return [float(number) for number in child.stdout.readline().split()]
 
@@ -250,7 +267,12 @@ def measure(name: str, env: str, policy: Policy, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         episodes = perturbed(recorded(made, spec, act, min(steps, 2000)), steps)
-        row = {"controller": name, "env": env, "control": planned.spec.control, "seconds_to_translate": translated}
+        row = {
+            "controller": name,
+            "env": env,
+            "control": planned.spec.control,
+            "seconds_to_translate": translated,
+        }
         row |= compare(planned, act, episodes, folder)
         seeds = held_out_seeds(0, EPISODES)
         memory: dict[str, Any] = {}
@@ -279,8 +301,12 @@ def crossed(folder: Path) -> dict[str, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=100_000, help="observations for each controller (default 100000)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--steps", type=int, default=100_000, help="observations for each controller (default 100000)"
+    )
     parser.add_argument("--only", help="names of controllers, separated by commas")
     parser.add_argument("--state", help="where rows are kept, one JSON object a line")
     options = parser.parse_args()
@@ -301,7 +327,11 @@ def main() -> int:
             f" successes {sum(row['successes'])} and {sum(row['c_successes'])} of {len(row['successes'])}",
             flush=True,
         )
-    wrong = [row for row in rows if row["c_difference"] > 1e-12 or row["python_difference"] > 1e-12 or row["faults"]]
+    wrong = [
+        row
+        for row in rows
+        if row["c_difference"] > 1e-12 or row["python_difference"] > 1e-12 or row["faults"]
+    ]
     wrong += [row for row in rows if row["successes"] != row["c_successes"]]
     print(
         f"{len(rows)} controllers, {sum(row['steps'] for row in rows):,} steps each in C and in Python: {len(wrong)} differ;"

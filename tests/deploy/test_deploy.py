@@ -44,7 +44,10 @@ def module(reach: Plan, tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_python_and_c_act_as_the_original_and_succeed_where_it_does(name: str, tmp_path: Path) -> None:
     planned = plan(load_policy(name), SHIPPED[name])
-    env, act = make(SHIPPED[name], **planned.sent.options), bench.tracked(bench.original(planned.text), planned)
+    env, act = (
+        make(SHIPPED[name], **planned.sent.options),
+        bench.tracked(bench.original(planned.text), planned),
+    )
     episodes = bench.perturbed(bench.recorded(env, planned.sent, act, 600), 3000)
     row = bench.compare(planned, act, episodes, tmp_path)
     assert (row["c_difference"], row["python_difference"], row["faults"]) == (0.0, 0.0, 0)
@@ -113,8 +116,12 @@ SEEN = {"hand_position": [0.0, 0.6, 0.2], "goal_position": [0.1, 0.8, 0.2]}
 FAULTS = {
     '{"step": 1, "observation": {"hand_position": [0, 0.6, 0.2]}}': "lacks the field 'goal_position'",
     json.dumps({"step": 1, "observation": {**SEEN, "other": 1}}): "unknown field 'other'",
-    json.dumps({"step": 1, "observation": {**SEEN, "hand_position": [1.0, 2.0]}}): "must be 3 numbers, got [1.0, 2.0]",
-    json.dumps({"step": 1, "observation": {**SEEN, "hand_position": ["1", 2, 3]}}): "must be numbers, got '1'",
+    json.dumps(
+        {"step": 1, "observation": {**SEEN, "hand_position": [1.0, 2.0]}}
+    ): "must be 3 numbers, got [1.0, 2.0]",
+    json.dumps(
+        {"step": 1, "observation": {**SEEN, "hand_position": ["1", 2, 3]}}
+    ): "must be numbers, got '1'",
     json.dumps({"step": 1, "observation": {**SEEN, "hand_position": [math.nan, 1, 1]}}): "not finite",
     json.dumps({"step": 1, "observation": {**SEEN, "hand_position": [1e400, 1, 1]}}): "not finite",
     json.dumps({"step": 0, "observation": SEEN}): "step 0 is late or repeated, the last one was 0",
@@ -154,8 +161,16 @@ def test_a_lost_message_is_no_fault_and_fields_that_are_not_read_may_be_given(mo
 @needs_compiler
 def test_the_c_stops_at_a_number_that_is_not_finite(reach: Plan, tmp_path: Path) -> None:
     program = bench.build(reach, tmp_path)
-    lines = ["0 0.6 0.2 0.1 0.8 0.2", "nan 0.6 0.2 0.1 0.8 0.2", "0 0.6 0.2 0.1 0.8 0.2", "reset", "0 0.6 0.2 0.1 0.8 0.2"]
-    first, fault, stopped, again = bench.run([str(program)], "\n".join([*lines, ""]).encode()).decode().splitlines()
+    lines = [
+        "0 0.6 0.2 0.1 0.8 0.2",
+        "nan 0.6 0.2 0.1 0.8 0.2",
+        "0 0.6 0.2 0.1 0.8 0.2",
+        "reset",
+        "0 0.6 0.2 0.1 0.8 0.2",
+    ]
+    first, fault, stopped, again = (
+        bench.run([str(program)], "\n".join([*lines, ""]).encode()).decode().splitlines()
+    )
     assert (fault, stopped) == ("fault 1", "fault 3")
     assert again == first
     assert len(first.split()) == 4
@@ -165,10 +180,16 @@ def test_the_c_stops_at_a_number_that_is_not_finite(reach: Plan, tmp_path: Path)
 
 @needs_compiler
 def test_what_divides_by_zero_is_a_fault_in_both(tmp_path: Path) -> None:
-    text = "CONTROL = 'raw'\ndef act(observation):\n    return [1 / observation['gripper_opening'], 0, 0, 0]\n"
+    text = (
+        "CONTROL = 'raw'\ndef act(observation):\n    return [1 / observation['gripper_opening'], 0, 0, 0]\n"
+    )
     planned = plan(Policy.from_text(text), "reach-v3")
     program, module = bench.build(planned, tmp_path), bench.load(planned, tmp_path)
-    assert bench.run([str(program)], b"0.0\n0.5\nreset\n2\n").decode().splitlines() == ["fault 2", "fault 3", "0.5 0 0 0"]
+    assert bench.run([str(program)], b"0.0\n0.5\nreset\n2\n").decode().splitlines() == [
+        "fault 2",
+        "fault 3",
+        "0.5 0 0 0",
+    ]
     controller = module.Controller()
     with pytest.raises(module.ControllerFault, match="line 3: division by zero"):
         controller.act({"gripper_opening": 0.0})
@@ -192,7 +213,9 @@ def test_no_name_and_no_text_gets_out_of_its_place(tmp_path: Path) -> None:
         honest.spec,
         name=HOSTILE,
         observation=fields,
-        action=tuple(replace(part, name=HOSTILE, meaning=HOSTILE, unit=HOSTILE) for part in honest.spec.action),
+        action=tuple(
+            replace(part, name=HOSTILE, meaning=HOSTILE, unit=HOSTILE) for part in honest.spec.action
+        ),
         observation_size=2,
     )
     from trace_robot.deploy.translate import translate
@@ -234,13 +257,17 @@ def test_bad_names_and_targets_are_refused_before_anything_is_written(tmp_path: 
     for wrong in ({"name": "double"}, {"name": "a b"}, {"name": "../x"}, {"to": "rust"}):
         with pytest.raises(UsageError):
             deploy(policy, "reach-v3", **{"to": "c", "out": tmp_path / "robot", **wrong})
-    with pytest.raises(PolicyError, match="policy mine cannot be deployed: line 3: a while loop has no bound"):
+    with pytest.raises(
+        PolicyError, match="policy mine cannot be deployed: line 3: a while loop has no bound"
+    ):
         text = "CONTROL = 'raw'\ndef act(observation):\n    while observation['hand_position'][0] > 0:\n        pass\n"
         deploy(Policy.from_text(text, "mine"), "reach-v3", to="c", out=tmp_path / "robot")
     assert not (tmp_path / "robot").exists()
 
 
-@pytest.mark.skipif(__import__("importlib").util.find_spec("ziglang") is None, reason="ziglang is not installed")
+@pytest.mark.skipif(
+    __import__("importlib").util.find_spec("ziglang") is None, reason="ziglang is not installed"
+)
 def test_without_a_compiler_ziglang_builds_it_and_other_processors_have_object_files(
     reach: Plan, tmp_path: Path
 ) -> None:
@@ -264,7 +291,9 @@ def test_the_best_controller_of_a_run_goes_out_with_what_is_known_of_it(
 ) -> None:
     runs = tmp_path / "runs"
     run = make_run(runs, "demo")
-    code = main(["deploy", "demo", "--runs", str(runs), "--to", "python", "--out", str(tmp_path / "robot"), "--json"])
+    code = main(
+        ["deploy", "demo", "--runs", str(runs), "--to", "python", "--out", str(tmp_path / "robot"), "--json"]
+    )
     printed = capsys.readouterr()
     assert code == 0, printed.err
     agreed = json.loads(printed.out)["contract"]

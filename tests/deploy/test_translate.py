@@ -97,11 +97,20 @@ def test_a_law_with_filters_a_switch_and_synergies_acts_as_before() -> None:
         Quantity("action", 0, -1, "average", 0.5),
     )  # fmt: skip
     synergies = (Sum(((0,), (1, 4)), (1.5, -2.0)),)
-    outer = Feedback((Sum(((7,), (5,)), (3.0, -1.0)), Sum(((3,), ()), (0.5, 0.1))), Sum(((1, 1), ()), (1.0, -1.0)))
+    outer = Feedback(
+        (Sum(((7,), (5,)), (3.0, -1.0)), Sum(((3,), ()), (0.5, 0.1))), Sum(((1, 1), ()), (1.0, -1.0))
+    )
     inner = Feedback((Sum(((2,),), (-4.0,)), Sum(((6,),), (2.0,))))
     law = FeedbackLaw(quantities, outer, inner, Sum(((0,), ()), (1.0, -0.1)), 0.05, synergies)
     spec = TaskSpec(
-        "law", "", tuple(Field(f"n{i}", i, i + 1) for i in range(8)), SPEC.action, 8, (-1.0, 0.0), (1.0, 5.0), 10
+        "law",
+        "",
+        tuple(Field(f"n{i}", i, i + 1) for i in range(8)),
+        SPEC.action,
+        8,
+        (-1.0, 0.0),
+        (1.0, 5.0),
+        10,
     )
     agree(write_law(law, spec), spec, wandering(1, 200, 8))
 

@@ -39,7 +39,9 @@ with its line. docs/deploy.md has the subset, and what a driver of a robot must 
 
 def add_deploy(commands: Commands) -> None:
     """Add ``deploy``."""
-    command = add_command(commands, "deploy", "write a controller as Python or C that needs nothing", DESCRIPTION)
+    command = add_command(
+        commands, "deploy", "write a controller as Python or C that needs nothing", DESCRIPTION
+    )
     command.set_defaults(execute=execute_deploy, hold=None, worlds=None)
     command.add_argument(
         "controller",
@@ -54,7 +56,9 @@ def add_deploy(commands: Commands) -> None:
         metavar="TASK",
         help="the environment of a policy (default: for zoo/NAME its task; a run has its own)",
     )
-    command.add_argument("--name", default="controller", help="of the files and of C's functions (default controller)")
+    command.add_argument(
+        "--name", default="controller", help="of the files and of C's functions (default controller)"
+    )
     add_environment_options(command)
     add_python(command)
     add_control(command)
@@ -141,7 +145,9 @@ def _of_run(
         header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)
     if environment_options(options) or options.task or options.control:
-        raise UsageError("the environment is the run's; --env, --control, --task, --python and --env-arg need a policy")
+        raise UsageError(
+            "the environment is the run's; --env, --control, --task, --python and --env-arg need a policy"
+        )
     scores = {"start": info.start, "training": info.training, "held_out": info.held_out}
     run: dict[str, Any] = {
         "name": info.name,

@@ -1,6 +1,6 @@
 """Deploy a controller: as one Python file or as C99, with a contract, without executing it.
 
-    deployed = deploy(load_policy("zoo/pick_place_v3"), "pick-place-v3", to="c", out=Path("robot"))
+deployed = deploy(load_policy("zoo/pick_place_v3"), "pick-place-v3", to="c", out=Path("robot"))
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def files_of(planned: Plan, to: str, name: str = "controller") -> tuple[dict[str
     if to not in TARGETS:
         raise UsageError(f"a controller is deployed to {' or '.join(TARGETS)}, got {to!r}")
     if identifier(name) != name:
-        raise UsageError(f"a name must be an identifier of C and Python, got {name!r}; try {identifier(name)}")
+        raise UsageError(
+            f"a name must be an identifier of C and Python, got {name!r}; try {identifier(name)}"
+        )
     agreed = contract(planned)
     described = about(planned, agreed, name)
     files = (
@@ -96,7 +98,9 @@ def deploy(
         RunError: a file cannot be written.
         UsageError: there is no such target, or the name is none in C and Python.
     """
-    planned = plan(policy, env, control=control, options=options, origin={"policy": policy.name, **(origin or {})})
+    planned = plan(
+        policy, env, control=control, options=options, origin={"policy": policy.name, **(origin or {})}
+    )
     files, agreed = files_of(planned, to, name)
     try:
         out.mkdir(parents=True, exist_ok=True)

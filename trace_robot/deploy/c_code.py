@@ -289,7 +289,13 @@ class CPrinter(Printer):
 
     def literal(self, value: Any, kind: str) -> str:
         if kind != "f":
-            return str(value).lower() if kind == "b" else f"INT64_C({value})" if abs(value) > 2**31 - 1 else str(value)
+            return (
+                str(value).lower()
+                if kind == "b"
+                else f"INT64_C({value})"
+                if abs(value) > 2**31 - 1
+                else str(value)
+            )
         if math.isfinite(value):
             return repr(float(value))
         return "INFINITY" if value > 0 else "-INFINITY" if value < 0 else "NAN"
@@ -365,7 +371,9 @@ class CPrinter(Printer):
             for i, (keys, block) in enumerate(branch.cases):
                 yield from (f"{space}case {key}:" for key in keys)
                 lines = list(self.statements(block, depth + 1))
-                yield from [f"{space}{{", *lines, f"{space}}}"] if any("const " in line for line in lines) else lines
+                yield from (
+                    [f"{space}{{", *lines, f"{space}}}"] if any("const " in line for line in lines) else lines
+                )
                 if i < len(branch.cases) - 1:
                     yield f"{space}    break;"
             yield f"{space}}}"
@@ -426,8 +434,14 @@ def write_c(code: Code, about: Mapping[str, Any]) -> dict[str, str]:
     bounded, stop = [], []
     for i, (low, high, whole) in enumerate(zip(about["low"], about["high"], about["whole"], strict=True)):
         lines = [f"action[{i}] = rint(action[{i}]);"] if whole else []
-        lines += [f"if (action[{i}] < {float(low)!r}) action[{i}] = {float(low)!r};"] if math.isfinite(low) else []
-        lines += [f"if (action[{i}] > {float(high)!r}) action[{i}] = {float(high)!r};"] if math.isfinite(high) else []
+        lines += (
+            [f"if (action[{i}] < {float(low)!r}) action[{i}] = {float(low)!r};"] if math.isfinite(low) else []
+        )
+        lines += (
+            [f"if (action[{i}] > {float(high)!r}) action[{i}] = {float(high)!r};"]
+            if math.isfinite(high)
+            else []
+        )
         bounded += [f"    {line}" for line in lines]
         stop.append(repr(float(min(max(0.0, low), high))))
     rate = about["rate"]

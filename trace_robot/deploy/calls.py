@@ -37,11 +37,54 @@ PAIRS = {
 MODULES = {"math", "numpy", "numpy.linalg", "trace_robot"}
 NAMES = {"trace_robot.node", "trace_robot.bundle", "trace_robot.Bounds", "trace_robot.Choices"} | {
     "numpy." + name
-    for name in "array asarray zeros ones full zeros_like copy clip sum mean max min dot cross where minimum maximum"
-    " abs sign concatenate append hstack square all any float64 float32 isfinite ndarray prod deg2rad rad2deg"
-    " radians degrees linalg amax amin atleast_1d ravel bool_ int64 nan_to_num".split()
+    for name in [
+        "array",
+        "asarray",
+        "zeros",
+        "ones",
+        "full",
+        "zeros_like",
+        "copy",
+        "clip",
+        "sum",
+        "mean",
+        "max",
+        "min",
+        "dot",
+        "cross",
+        "where",
+        "minimum",
+        "maximum",
+        "abs",
+        "sign",
+        "concatenate",
+        "append",
+        "hstack",
+        "square",
+        "all",
+        "any",
+        "float64",
+        "float32",
+        "isfinite",
+        "ndarray",
+        "prod",
+        "deg2rad",
+        "rad2deg",
+        "radians",
+        "degrees",
+        "linalg",
+        "amax",
+        "amin",
+        "atleast_1d",
+        "ravel",
+        "bool_",
+        "int64",
+        "nan_to_num",
+    ]
 }
-NAMES |= {f"math.{name}" for name in [*REAL, *PAIRS, "dist", "radians", "degrees", "isfinite", "isnan", "prod"]}
+NAMES |= {
+    f"math.{name}" for name in [*REAL, *PAIRS, "dist", "radians", "degrees", "isfinite", "isnan", "prod"]
+}
 NAMES |= {f"numpy.{name}" for name in [*REAL, *PAIRS]} | {"numpy.linalg.norm"}
 Function_ = Callable[..., Value]
 
@@ -71,7 +114,9 @@ class Calls(Expressions):
     def _called(self, name: str, args: list[Value], keywords: dict[str, Value]) -> Value:
         room, _, short = name.rpartition(".")
         keywords = {key: value for key, value in keywords.items() if key not in ("dtype", "strict")}
-        own: Function_ | None = getattr(self, f"_{room.replace('.', '_')}_{short}" if room else f"_py_{short}", None)
+        own: Function_ | None = getattr(
+            self, f"_{room.replace('.', '_')}_{short}" if room else f"_py_{short}", None
+        )
         try:
             if own is not None:
                 return own(*args, **keywords)
@@ -258,7 +303,7 @@ class Calls(Expressions):
 
     def _filled(self, shape: Value, value: Value) -> Vector:
         sizes = [shape] if isinstance(shape, int) else self.items(shape)
-        if not all(isinstance(size, int) and 0 <= size for size in sizes) or math.prod(sizes) > MOST_ITEMS:
+        if not all(isinstance(size, int) and size >= 0 for size in sizes) or math.prod(sizes) > MOST_ITEMS:
             raise self.refuse("the shape of an array must be constant and small")
         for size in reversed(sizes):
             value = Vector((value,) * size, is_array=True)
@@ -395,7 +440,17 @@ class Calls(Expressions):
             own: Function_ | None = getattr(self, f"_{room}_{name}", None)
             if own is not None:
                 return own(base, contents, *args, **keywords)
-        elif isinstance(base, Vector) and name in ("dot", "sum", "mean", "max", "min", "all", "any", "copy", "clip"):
+        elif isinstance(base, Vector) and name in (
+            "dot",
+            "sum",
+            "mean",
+            "max",
+            "min",
+            "all",
+            "any",
+            "copy",
+            "clip",
+        ):
             return self.builtin(f"numpy.{name}", [base, *args], keywords)
         elif isinstance(base, Vector) and name in ("tolist", "astype", "ravel", "flatten", "item"):
             return self.number(base) if name == "item" else base
@@ -415,7 +470,9 @@ class Calls(Expressions):
         changed |= {key: (True, value) for key, value in keywords.items()}
         self.change(base, Entries({**contents.entries, **changed}))
 
-    def _dict_setdefault(self, base: Reference, contents: Entries, key: Value, default: Value = None) -> Value:
+    def _dict_setdefault(
+        self, base: Reference, contents: Entries, key: Value, default: Value = None
+    ) -> Value:
         name = self._key(key)
         value = self._dict_get(base, contents, name, default)
         self.change(base, Entries({**contents.entries, name: (True, value)}))
@@ -423,7 +480,9 @@ class Calls(Expressions):
 
     def _dict_pop(self, base: Reference, contents: Entries, key: Value, *default: Value) -> Value:
         name = self._key(key)
-        value = self._dict_get(base, contents, name, *default) if default else self.item(base, name, self.line)
+        value = (
+            self._dict_get(base, contents, name, *default) if default else self.item(base, name, self.line)
+        )
         self.change(base, Entries({k: entry for k, entry in contents.entries.items() if k != name}))
         return value
 
@@ -456,5 +515,7 @@ class Calls(Expressions):
     def change(self, base: Reference, contents: Items | Entries) -> None:
         """Replace what a list or a dict holds."""
         if getattr(self.state.heap[base.number], "frozen", False):
-            raise self.refuse("what is changed here may be one of several lists or dicts; make a copy of it first")
+            raise self.refuse(
+                "what is changed here may be one of several lists or dicts; make a copy of it first"
+            )
         self.state.heap[base.number] = contents

@@ -83,7 +83,9 @@ def coalesce(code: Code, inline: Mapping[Expression, Expression]) -> dict[Expres
                 for value in both:
                     classes[value] = both
     order = {value: number for number, value in enumerate(classes)}
-    return {value: min(shared, key=lambda one: (one.value[1], order[one])) for value, shared in classes.items()}
+    return {
+        value: min(shared, key=lambda one: (one.value[1], order[one])) for value, shared in classes.items()
+    }
 
 
 def _cases(block: Sequence[Statement], above: Place) -> Iterator[tuple[Place, list[Statement]]]:

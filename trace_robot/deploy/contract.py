@@ -265,7 +265,9 @@ def about(planned: Plan, agreed: Mapping[str, Any], name: str) -> dict[str, Any]
             axis = f"[{i}]" if part.size > 1 else ""
             low, high = planned.sent.low[part.start + i], planned.sent.high[part.start + i]
             unit = f" {part.unit}" if part.unit else ""
-            lines.append(f"[{part.start + i}] {part.name}{axis}{unit}, {low:g} to {high:g}. {part.meaning}".rstrip())
+            lines.append(
+                f"[{part.start + i}] {part.name}{axis}{unit}, {low:g} to {high:g}. {part.meaning}".rstrip()
+            )
     return {
         "title": f"{planned.origin.get('policy', 'a controller')}: a controller for {planned.spec.name}",
         "version": agreed["written_with"].get("trace-robot", ""),

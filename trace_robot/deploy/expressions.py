@@ -164,7 +164,9 @@ class Expressions(Builder):
         if not lengths:
             return function(*shaped)
         deep = max(self._depth(one) for one in shaped)
-        length = next(len(one.items) for one in shaped if isinstance(one, Vector) and self._depth(one) == deep)
+        length = next(
+            len(one.items) for one in shaped if isinstance(one, Vector) and self._depth(one) == deep
+        )
         # A row is combined with each row of a matrix, as numpy broadcasts.
         split = [isinstance(one, Vector) and self._depth(one) == deep for one in shaped]
         if any(s and len(one.items) != length for s, one in zip(split, shaped, strict=True)):
@@ -178,13 +180,19 @@ class Expressions(Builder):
         return Vector(tuple(results), is_array=True)
 
     def _depth(self, value: Value) -> int:
-        return 1 + max((self._depth(item) for item in value.items), default=0) if isinstance(value, Vector) else 0
+        return (
+            1 + max((self._depth(item) for item in value.items), default=0)
+            if isinstance(value, Vector)
+            else 0
+        )
 
     def vector(self, value: Value) -> Vector:
         """Return a list, tuple or array as an array."""
         if isinstance(value, Vector) and value.is_array:
             return value
-        items = [one if is_number(one) else self.vector(one) for one in map(self.number_or_not, self.items(value))]
+        items = [
+            one if is_number(one) else self.vector(one) for one in map(self.number_or_not, self.items(value))
+        ]
         return Vector(tuple(items), is_array=True)
 
     def number_or_not(self, value: Value) -> Value:
@@ -209,7 +217,12 @@ class Expressions(Builder):
         """Return what a value is, for messages."""
         if isinstance(value, Reference):
             return "a list" if isinstance(self.state.heap[value.number], Items) else "a dict"
-        names = {Vector: "an array or a tuple", Function: "a function", Choice: "one of several values", str: "a text"}
+        names = {
+            Vector: "an array or a tuple",
+            Function: "a function",
+            Choice: "one of several values",
+            str: "a text",
+        }
         return names.get(type(value), "None" if value is None else getattr(value, "name", "a number"))
 
     def _operate(self, op: ast.operator, left: Value, right: Value) -> Value:
@@ -249,7 +262,9 @@ class Expressions(Builder):
         operands = [self.real(self.number(argument)) for argument in args]
         result = self.emit("call", operands, "f", name)
         if name not in ("atan", "atan2", "tanh", "hypot", "copysign", "fabs", "floor", "ceil", "rint"):
-            self.require(self.emit("call", [result], "b", "isfinite"), f"{name} of a number outside its domain")
+            self.require(
+                self.emit("call", [result], "b", "isfinite"), f"{name} of a number outside its domain"
+            )
         return result
 
     def real(self, value: Value) -> Value:
@@ -322,7 +337,9 @@ class Expressions(Builder):
 
     def _truth(self, value: Value) -> bool | Expression:
         if isinstance(value, Expression):
-            return value if value.kind == "b" else self.emit("ne", [value, 0.0 if value.kind == "f" else 0], "b")
+            return (
+                value if value.kind == "b" else self.emit("ne", [value, 0.0 if value.kind == "f" else 0], "b")
+            )
         if isinstance(value, Vector) and value.is_array:
             return self._truth(self.number(value, "an array of one number"))
         if isinstance(value, Vector):
@@ -331,7 +348,7 @@ class Expressions(Builder):
             contents = self.state.heap[value.number]
             if isinstance(contents, Items):
                 return bool(contents.items)
-            assert isinstance(contents, Entries)  # noqa: S101  # spread leaves no choice
+            assert isinstance(contents, Entries)  # spread leaves no choice
             there = list(dict.fromkeys(presence for presence, _ in contents.entries.values()))
             result: bool | Expression = False
             for presence in map(self.resolve, there):
@@ -371,7 +388,9 @@ class Expressions(Builder):
             return same(left, right) if not numbers else self.scalar("eq", left, right)
         if numbers or any(isinstance(side, Vector) and side.is_array for side in (left, right)):
             name = COMPARING[type(op)]
-            return self.elementwise(lambda a, b: self.scalar(name, self.number(a), self.number(b)), left, right)
+            return self.elementwise(
+                lambda a, b: self.scalar(name, self.number(a), self.number(b)), left, right
+            )
         if not isinstance(op, ast.Eq | ast.NotEq):
             raise self.refuse("only numbers can be compared by size")
         if isinstance(left, Vector | Reference) and isinstance(right, Vector | Reference):
@@ -381,7 +400,9 @@ class Expressions(Builder):
     def _contains(self, container: Value, item: Value) -> bool | Expression:
         if isinstance(container, str) and isinstance(item, str):
             return item in container
-        if isinstance(container, Reference) and isinstance(held := self.state.heap[container.number], Entries):
+        if isinstance(container, Reference) and isinstance(
+            held := self.state.heap[container.number], Entries
+        ):
             return self.resolve(held.entries.get(self._key(item), (False, None))[0])
         result: bool | Expression = False
         for one in self.items(container):
@@ -467,7 +488,11 @@ class Expressions(Builder):
         items = tuple(self.items(base)[part])
         if isinstance(base, Vector):
             self.viewed[id(base)] = base
-        return Vector(items, base.is_array, base.is_array) if isinstance(base, Vector) else self.new(Items(items))
+        return (
+            Vector(items, base.is_array, base.is_array)
+            if isinstance(base, Vector)
+            else self.new(Items(items))
+        )
 
     def item(self, base: Value, key: Value, line: int, *, chosen: bool = False) -> Value:
         """Return ``base[key]``; ``chosen`` tells that other options may have the key."""
@@ -513,7 +538,9 @@ class Expressions(Builder):
             possible = frozenset(made.value[key] for key in kept if key < len(made.value))
         if possible is not None and all(0 <= i < count for i in possible):
             return
-        inside = self.emit("and", [self.emit("ge", [index, 0], "b"), self.emit("lt", [index, count], "b")], "b")
+        inside = self.emit(
+            "and", [self.emit("ge", [index, 0], "b"), self.emit("lt", [index, count], "b")], "b"
+        )
         self.require(inside, "index out of range")
         self.assume(index, range(count))
 

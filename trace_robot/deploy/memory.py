@@ -95,7 +95,9 @@ class Layout:
         # What is there is noted by ``_groups``, so that a key of which there was none yet does not count as optional.
         self.shape = ("dict", tuple((k, True, s) for k, _, s in _joined(self.shape, after)[1]))
         self._shared |= {path for group in paths.values() if len(group) > 1 for path in group}
-        presences = {key: translator.resolve(contents.entries.get(key, (False, 0))[0]) for key, _, _ in self.shape[1]}
+        presences = {
+            key: translator.resolve(contents.entries.get(key, (False, 0))[0]) for key, _, _ in self.shape[1]
+        }
         self._group(presences)
         self.changed = self._first or before != (self.shape, self._groups, self._shared)
         self._first = False
@@ -112,7 +114,9 @@ class Layout:
         for key, presence in presences.items():
             sign = (self._groups.get(key), presence if isinstance(presence, bool) else id(presence))
             if sign not in names:
-                names[sign] = "started" if presence is True and "started" not in names.values() else f"has_{key}"
+                names[sign] = (
+                    "started" if presence is True and "started" not in names.values() else f"has_{key}"
+                )
             self._groups[key] = names[sign]
 
     def _shape(self, translator: Any, value: Value, path: str, paths: dict[int, set[str]]) -> Shape:
@@ -123,7 +127,9 @@ class Layout:
             items = (self._shape(translator, one, _path(path, i), paths) for i, one in enumerate(value.items))
             return ("vector", value.is_array, tuple(items))
         if isinstance(value, Function | Builtin):
-            raise translator.refuse("memory can hold numbers, texts, None, lists, dicts and arrays of these only")
+            raise translator.refuse(
+                "memory can hold numbers, texts, None, lists, dicts and arrays of these only"
+            )
         if isinstance(value, Choice):
             options = [value.options[key] for key in translator.keys(value)]
             return self._united([self._shape(translator, one, path, paths) for one in options])
@@ -137,7 +143,9 @@ class Layout:
             held = [contents.options[key] for key in translator.keys(contents)]
             return self._united([self._contents(translator, one, path, paths) for one in held])
         if isinstance(contents, Items):
-            items = (self._shape(translator, one, _path(path, i), paths) for i, one in enumerate(contents.items))
+            items = (
+                self._shape(translator, one, _path(path, i), paths) for i, one in enumerate(contents.items)
+            )
             return ("list", tuple(items))
         entries = []
         for key, (presence, value) in contents.entries.items():
@@ -183,6 +191,7 @@ class Layout:
         if isinstance(value, Choice) or (
             isinstance(value, Reference) and isinstance(translator.state.heap[value.number], Choice)
         ):
+
             def split(one: Value) -> Value:
                 return Vector(tuple(self._fitted(translator, shape, one, path)))
 

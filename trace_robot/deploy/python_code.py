@@ -13,10 +13,31 @@ from trace_robot.deploy.printer import Printer, comment, identifier
 CALLS = {"floor": "float(floor({}))", "ceil": "float(ceil({}))", "trunc": "float(trunc({}))"} | {
     "rint": "float(round({}))", "floordiv": "{} // {}", "mod": "{} % {}", "float32": "float32({})",
 }  # fmt: skip
-TAKEN = (
-    "FIELDS UNUSED LOW HIGH WHOLE RATE TASK CONTRACT ControllerFault Controller serve answer numbers_of bounded struct"
-    " float32 number name size field value step fault".split()
-)
+TAKEN = [
+    "FIELDS",
+    "UNUSED",
+    "LOW",
+    "HIGH",
+    "WHOLE",
+    "RATE",
+    "TASK",
+    "CONTRACT",
+    "ControllerFault",
+    "Controller",
+    "serve",
+    "answer",
+    "numbers_of",
+    "bounded",
+    "struct",
+    "float32",
+    "number",
+    "name",
+    "size",
+    "field",
+    "value",
+    "step",
+    "fault",
+]
 HEAD = '''\
 """__TITLE__
 
@@ -351,7 +372,7 @@ def _quick(fields: Mapping[str, tuple[int, str]]) -> str:
     """Return the lines that read an observation of Python's floats."""
     parts, tests = [], [f"len(observation) == {len(fields)}"]
     for name, (size, _) in fields.items():
-        parts.append(("*" if size > 1 else "") + f"observation[{ascii(str(name))}]")
+        parts.append(("*" if size > 1 else "") + f"observation[{str(name)!a}]")
         tests += [f"len({parts[-1][1:]}) == {size}"] if size > 1 else []
     tests += ["set(map(type, numbers)) == {float}", "isfinite(sum(numbers))"] if parts else []
     condition = "\n            and ".join(tests)

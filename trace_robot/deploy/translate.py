@@ -165,7 +165,9 @@ class Translator(Calls):
     def _do_importfrom(self, statement: ast.ImportFrom, scope: int) -> None:
         room = (statement.module or "").replace("trace_robot.trace", "trace_robot")
         if room in ("typing", "__future__", "collections.abc"):
-            self.state.variables.update({(scope, a.asname or a.name): Builtin("typing") for a in statement.names})
+            self.state.variables.update(
+                {(scope, a.asname or a.name): Builtin("typing") for a in statement.names}
+            )
             return
         if room not in MODULES or statement.level:
             raise self.refuse(f"{room or 'a relative import'} cannot be translated; only math and numpy can")
@@ -206,7 +208,9 @@ class Translator(Calls):
             if isinstance(before, Vector) and before.is_array and isinstance(target, ast.Name):
                 self._require_alone(before)
             elif not isinstance(before, Vector) or before.is_array:
-                raise self.refuse("an array or a list is changed in place, which other names may see; write a = a + b")
+                raise self.refuse(
+                    "an array or a list is changed in place, which other names may see; write a = a + b"
+                )
         self.bind(target, self.binary(statement.op, before, self.evaluate(statement.value, scope)), scope)
 
     def bind(self, target: ast.expr, value: Value, scope: int) -> None:
@@ -230,7 +234,10 @@ class Translator(Calls):
     def _index(self, node: ast.expr, scope: int) -> Value:
         if not isinstance(node, ast.Slice):
             return self.evaluate(node, scope)
-        bounds = [None if part is None else self.evaluate(part, scope) for part in (node.lower, node.upper, node.step)]
+        bounds = [
+            None if part is None else self.evaluate(part, scope)
+            for part in (node.lower, node.upper, node.step)
+        ]
         if any(bound is not None and not isinstance(bound, int) for bound in bounds):
             raise self.refuse("the bounds of a slice must be constants")
         return slice(*bounds)
@@ -336,7 +343,9 @@ class Translator(Calls):
             if name not in given and name in defaults:
                 given[name] = self.evaluate(defaults[name], self.parents[scope])
         if set(given) != set(names):
-            raise self.refuse(f"the arguments {', '.join(names)} were expected, got {', '.join(map(str, given))}")
+            raise self.refuse(
+                f"the arguments {', '.join(names)} were expected, got {', '.join(map(str, given))}"
+            )
         for name, value in given.items():
             self.state.variables[scope, name] = self.number_or_not(value)
 
@@ -395,7 +404,11 @@ class Translator(Calls):
 def _held(contents: Any) -> list[Value]:
     if isinstance(contents, Choice):
         return [value for option in contents.options.values() for value in _held(option)]
-    return list(contents.items) if isinstance(contents, Items) else [value for _, value in contents.entries.values()]
+    return (
+        list(contents.items)
+        if isinstance(contents, Items)
+        else [value for _, value in contents.entries.values()]
+    )
 
 
 def _listed(statements: Sequence[Any], rest: Any = None) -> Any:
@@ -466,7 +479,9 @@ def _once(
     translator.observation = seen.number
     memory = layout.load(translator)
     arguments = [seen, memory][: len(decide.node.args.args)]
-    action = translator.spread(translator.call(decide, arguments, {}), lambda one: Vector(tuple(_flat(translator, one))))
+    action = translator.spread(
+        translator.call(decide, arguments, {}), lambda one: Vector(tuple(_flat(translator, one)))
+    )
     if not isinstance(action, Vector) or len(action.items) != size:
         got = len(action.items) if isinstance(action, Vector) else "several lengths of"
         raise translator.refuse(f"act must return {size} numbers, got {got}", decide.node.lineno)

@@ -92,9 +92,7 @@ class State:
     computed: dict[Any, Expression] = field(default_factory=dict)
 
     def copy(self) -> State:
-        return State(
-            dict(self.variables), dict(self.heap), dict(self.possible), dict(self.computed)
-        )
+        return State(dict(self.variables), dict(self.heap), dict(self.possible), dict(self.computed))
 
 
 @dataclass(slots=True)
@@ -173,7 +171,9 @@ class Builder:
         """Bound the time of a translation."""
         self.work += work
         if self.work > MOST_WORK:
-            raise self.refuse("the controller is too large to be written without loops; use fewer stages or steps")
+            raise self.refuse(
+                "the controller is too large to be written without loops; use fewer stages or steps"
+            )
 
     def variable(self, kind: Kind, hint: str = "") -> Expression:
         """Return a new variable."""
@@ -330,13 +330,15 @@ class Builder:
             outer.remove(statement)
         return value
 
-
     def _connective(self, tag: Expression, paths: Sequence[_Path]) -> Expression | None:
         """Return ``and`` or ``or`` of a branch that only computes a bool without a table or a fault, else None."""
         if tag.kind != "b" or len(paths) != 2:
             return None
         for path in paths:
-            for held, before in ((path.state.heap, self.state.heap), (path.state.variables, self.state.variables)):
+            for held, before in (
+                (path.state.heap, self.state.heap),
+                (path.state.variables, self.state.variables),
+            ):
                 if held.keys() != before.keys() or any(held[key] is not before[key] for key in held):
                     return None
         by_key = {path.keys[0]: path for path in paths}
@@ -483,12 +485,17 @@ class _Merge:
             some = next(value for presence, value in pairs if presence is not False)
             column = [some if presence is False else value for presence, value in pairs]
             # A value of another path must be there where this path has none: its number is never read.
-            safe = [_blank(value) if pair[0] is False else value for pair, value in zip(pairs, column, strict=True)]
+            safe = [
+                _blank(value) if pair[0] is False else value
+                for pair, value in zip(pairs, column, strict=True)
+            ]
             entries[key] = (there, self.values(safe, str(key)))
         return Entries(entries, frozen)
 
     def _number(self, values: list[Value], hint: str) -> Value:
-        memo = tuple(value if isinstance(value, Expression) else (type(value), repr(value)) for value in values)
+        memo = tuple(
+            value if isinstance(value, Expression) else (type(value), repr(value)) for value in values
+        )
         if memo in self._memo:
             return self._memo[memo]
         result = self._memo[memo] = self._merged(values, hint)
@@ -505,13 +512,15 @@ class _Merge:
             for op, keys in zip(("eq", "ne"), alone, strict=True):
                 if self.tag.kind == "i" and kind == "b" and len(keys) == 1:
                     return self.builder.emit(op, [self.tag, keys[0]], "b")
-            if self.tag.kind == "i" and 0 <= min(table) and max(table) < 4 * len(table) + 8:
+            if self.tag.kind == "i" and min(table) >= 0 and max(table) < 4 * len(table) + 8:
                 convert = {"f": float, "i": int, "b": bool}[kind]
                 entries = tuple(convert(table.get(i, 0)) for i in range(max(table) + 1))
                 return self.builder.emit("table", [self.tag], kind, entries)
         target = self.builder.variable(kind, hint)
         if kind == "b":
-            pairs = [(key, value) for path, value in zip(self.paths, values, strict=True) for key in path.keys]
+            pairs = [
+                (key, value) for path, value in zip(self.paths, values, strict=True) for key in path.keys
+            ]
             leading = {
                 truth: tuple(key for key, value in pairs if isinstance(value, Expression) or value == truth)
                 for truth in (True, False)
