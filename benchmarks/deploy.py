@@ -1,11 +1,12 @@
 """Deployed controllers against the originals: the same actions, the same successes, nanoseconds a step.
 
-    nice -n 10 python benchmarks/deploy.py --state deploy.jsonl            every controller that ships; goes on if stopped
-    python benchmarks/deploy.py --only zoo/reach_v3,balance --steps 5000    some, quickly
+    nice -n 10 python benchmarks/deploy.py --state deploy.jsonl        every controller that ships; stopped, it goes on
+    python benchmarks/deploy.py --only zoo/reach_v3,balance --steps 5000        some, quickly
 
-Every controller is written as Python and as C. Both are fed observations of real episodes of the task, and the same with
-noise, and must give the actions of the original, bit for bit; then the C drives the simulator on held-out conditions and
-must succeed where the original does. The C is also compiled for a Cortex-M4 and for aarch64, where ziglang is installed.
+Every controller is written as Python and as C. Both are fed observations of real episodes of the task, and the same
+with noise, and must give the actions of the original, bit for bit; then the C drives the simulator on held-out
+conditions and must succeed where the original does. It is also compiled for a Cortex-M4 and for aarch64, where ziglang
+is installed (pip install ziglang).
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ def load(planned: Plan, folder: Path) -> Any:
     path = folder / "controller.py"
     path.write_text(files_of(planned, "python")[0]["controller.py"], encoding="utf-8")
     description = importlib.util.spec_from_file_location("deployed_controller", path)
-    assert description is not None and description.loader is not None
+    assert description is not None
+    assert description.loader is not None
     module = importlib.util.module_from_spec(description)
     description.loader.exec_module(module)
     return module
@@ -246,7 +248,8 @@ def driven(program: Path, planned: Plan) -> Iterator[Callable[[bool, Any], Any]]
     with subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
 
         def step(reset: bool, flat: Any) -> Any:
-            assert child.stdin is not None and child.stdout is not None
+            assert child.stdin is not None
+            assert child.stdout is not None
             child.stdin.write(
                 ("reset\n" if reset else "") + " ".join(repr(float(flat[i])) for i in columns) + "\n"
             )
@@ -323,8 +326,8 @@ def main() -> int:
                 file.write(json.dumps(row) + "\n")
         print(
             f"{name} in {env}: {row['steps']} steps, difference C {row['c_difference']:g}, Python"
-            f" {row['python_difference']:g}; {row['c_microseconds']:.2f} and {row['python_microseconds']:.1f} µs a step;"
-            f" successes {sum(row['successes'])} and {sum(row['c_successes'])} of {len(row['successes'])}",
+            f" {row['python_difference']:g}; {row['c_microseconds']:.2f} and {row['python_microseconds']:.1f} µs"
+            f" a step; successes {sum(row['successes'])} and {sum(row['c_successes'])} of {len(row['successes'])}",
             flush=True,
         )
     wrong = [
@@ -334,8 +337,8 @@ def main() -> int:
     ]
     wrong += [row for row in rows if row["successes"] != row["c_successes"]]
     print(
-        f"{len(rows)} controllers, {sum(row['steps'] for row in rows):,} steps each in C and in Python: {len(wrong)} differ;"
-        f" C {statistics.median(row['c_microseconds'] for row in rows):.2f} µs a step in the median,"
+        f"{len(rows)} controllers, {sum(row['steps'] for row in rows):,} steps in all, in C and in Python:"
+        f" {len(wrong)} differ; C {statistics.median(row['c_microseconds'] for row in rows):.2f} µs a step in median,"
         f" {max(row['c_microseconds'] for row in rows):.2f} at most; Python"
         f" {statistics.median(row['python_microseconds'] for row in rows):.1f} and"
         f" {max(row['python_microseconds'] for row in rows):.1f}"

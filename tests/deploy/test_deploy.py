@@ -225,7 +225,7 @@ def test_no_name_and_no_text_gets_out_of_its_place(tmp_path: Path) -> None:
     program, module = bench.build(planned, tmp_path), bench.load(planned, tmp_path)
     assert bench.run([str(program)], b"0.25 0.5\n").decode().split() == ["1", "0.5", "0.5", "0"]
     assert module.Controller().act({"register": 0.25, HOSTILE: 0.5}) == [1.0, 0.5, 0.5, 0.0]
-    assert json.loads((tmp_path / "controller.h").exists() and files_of(planned, "c")[0]["contract.json"])
+    assert json.loads(files_of(planned, "c")[0]["contract.json"])["task"] == HOSTILE
     for path in tmp_path.glob("*.[ch]"):
         assert path.read_bytes().isascii()
     assert "hacked;" not in "".join(_outside_comments((tmp_path / "controller.c").read_text()))
@@ -254,14 +254,17 @@ def test_the_contract_says_what_a_driver_must_know(reach: Plan, tmp_path: Path) 
 
 def test_bad_names_and_targets_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     policy = load_policy("zoo/reach_v3")
-    for wrong in ({"name": "double"}, {"name": "a b"}, {"name": "../x"}, {"to": "rust"}):
-        with pytest.raises(UsageError):
-            deploy(policy, "reach-v3", **{"to": "c", "out": tmp_path / "robot", **wrong})
+    for wrong in ("double", "a b", "../x"):
+        with pytest.raises(UsageError, match="a name must be an identifier of C and Python"):
+            deploy(policy, "reach-v3", to="c", out=tmp_path / "robot", name=wrong)
+    with pytest.raises(UsageError, match="a controller is deployed to python or c, got 'rust'"):
+        deploy(policy, "reach-v3", to="rust", out=tmp_path / "robot")
+    text = "CONTROL = 'raw'\ndef act(observation):\n    while observation['hand_position'][0] > 0:\n        pass\n"
+    endless = Policy.from_text(text, "mine")
     with pytest.raises(
         PolicyError, match="policy mine cannot be deployed: line 3: a while loop has no bound"
     ):
-        text = "CONTROL = 'raw'\ndef act(observation):\n    while observation['hand_position'][0] > 0:\n        pass\n"
-        deploy(Policy.from_text(text, "mine"), "reach-v3", to="c", out=tmp_path / "robot")
+        deploy(endless, "reach-v3", to="c", out=tmp_path / "robot")
     assert not (tmp_path / "robot").exists()
 
 
@@ -297,10 +300,10 @@ def test_the_best_controller_of_a_run_goes_out_with_what_is_known_of_it(
     printed = capsys.readouterr()
     assert code == 0, printed.err
     agreed = json.loads(printed.out)["contract"]
-    told = agreed["controller"]["run"]
-    assert told["name"] == "demo"
-    assert told["held_out"] == {"success": run.held_out.success, "episodes": run.held_out.episodes}
-    assert told["versions"] == dict(run.versions)
+    known = agreed["controller"]["run"]
+    assert known["name"] == "demo"
+    assert known["held_out"] == {"success": run.held_out.success, "episodes": run.held_out.episodes}
+    assert known["versions"] == dict(run.versions)
 
 
 def test_the_command_line_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

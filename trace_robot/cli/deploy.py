@@ -46,7 +46,7 @@ def add_deploy(commands: Commands) -> None:
     command.add_argument(
         "controller",
         metavar="RUN|POLICY",
-        help="a run: its name, its beginning, or its folder; or a policy: a .py file or a name (see: trace-robot policies)",
+        help="a run: its name, its beginning, or its folder; or a policy: a .py file, or a name (see policies)",
     )
     command.add_argument("--to", choices=("python", "c"), required=True, help="one Python file, or C99")
     command.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write into")

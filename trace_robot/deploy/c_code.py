@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trace_robot.deploy.ir import Branch, Code, Comment, Expression, Fail, Let, Statement
-from trace_robot.deploy.printer import Printer, comment, identifier
+from trace_robot.deploy.printer import Printer, comment, filled, identifier, template
 
 TYPES = {"f": "double", "i": "int64_t", "b": "bool"}
 HELPERS = {
@@ -66,206 +66,6 @@ static void add_part(double *sum, double *lost, double part) {
 }""",
 }
 NEEDS = {"floordiv": ("mod",), "hypot": ("add_part",)}
-HEADER = """\
-/* __TITLE__
-
-   Written by trace-robot __VERSION__: C99, no heap, no library but math. contract.json says what the numbers are.
-
-   __NAME___memory memory;
-   __NAME___reset(&memory);                                   before each episode
-   status = __NAME___step(&memory, &observation, action);     __RATED__
-   Unless the status is __CAPITAL___OK the action is __STOP_TEXT__, and stays so until a reset.
-   Worst case of a step: __OPERATIONS__ operations. */
-#ifndef __CAPITAL___H
-#define __CAPITAL___H
-
-#include <stdbool.h>
-#include <stdint.h>
-
-#define __CAPITAL___INPUTS __INPUTS__  /* numbers of an observation, in the order below */
-#define __CAPITAL___ACTIONS __ACTIONS__
-
-typedef struct {
-__OBSERVATION__
-} __NAME___observation;
-
-typedef struct {
-    bool stopped;
-__MEMORY__
-} __NAME___memory;
-
-typedef enum {
-    __CAPITAL___OK = 0,
-    __CAPITAL___NOT_FINITE = 1, /* a number of the observation or of the action */
-    __CAPITAL___FAULT = 2,      /* the controller cannot go on, such as a division by zero */
-    __CAPITAL___STOPPED = 3     /* an earlier step failed: reset first */
-} __NAME___status;
-
-/* action:
-__ACTION_TEXT__
-*/
-void __NAME___reset(__NAME___memory *memory);
-__NAME___status __NAME___step(
-    __NAME___memory *memory, const __NAME___observation *observation, double action[__CAPITAL___ACTIONS]);
-
-#endif
-"""
-SOURCE = """\
-/* __TITLE__ (see __NAME__.h) */
-#include "__NAME__.h"
-
-#include <math.h>
-
-#ifdef __clang__
-#pragma STDC FP_CONTRACT OFF /* the same numbers as the Python that it was written from */
-#endif
-
-__HELPERS__
-__TABLES__
-static __NAME___status decide(__NAME___memory *m, const __NAME___observation *o, double action[]) {
-__BODY__
-}
-
-/* What may be sent: finite and within the bounds. An envelope of speed or workspace belongs here. */
-static __NAME___status bounded(double action[]) {
-    int i;
-    for (i = 0; i < __CAPITAL___ACTIONS; i++) {
-        if (!isfinite(action[i])) return __CAPITAL___NOT_FINITE;
-    }
-__BOUNDED__
-    return __CAPITAL___OK;
-}
-
-static __NAME___status checked(const __NAME___observation *o) {
-    const double *numbers = (const double *)o; /* doubles only, so that there is no padding */
-    int i;
-    for (i = 0; i < __CAPITAL___INPUTS; i++) {
-        if (!isfinite(numbers[i])) return __CAPITAL___NOT_FINITE;
-    }
-    return __CAPITAL___OK;
-}
-
-void __NAME___reset(__NAME___memory *memory) {
-    const __NAME___memory nothing = {0};
-    *memory = nothing;
-}
-
-__NAME___status __NAME___step(
-    __NAME___memory *memory, const __NAME___observation *observation, double action[__CAPITAL___ACTIONS]) {
-    static const double stop[__CAPITAL___ACTIONS] = {__STOP__};
-    __NAME___status status = memory->stopped ? __CAPITAL___STOPPED : checked(observation);
-    int i;
-    if (status == __CAPITAL___OK) status = decide(memory, observation, action);
-    if (status == __CAPITAL___OK) status = bounded(action);
-    if (status != __CAPITAL___OK) {
-        memory->stopped = true;
-        for (i = 0; i < __CAPITAL___ACTIONS; i++) action[i] = stop[i];
-    }
-    return status;
-}
-"""
-DRIVER = """\
-/* A driver to test __NAME__.c with: reads lines of __INPUTS__ numbers, or "reset", and writes the action or
-   "fault STATUS". With "binary": records of 1 + __INPUTS__ doubles, the first one 1 to reset, answered by 1 + __ACTIONS__, the
-   first one the status. With "time": such records of at most 16 MB, and the nanoseconds of a step. */
-#include "__NAME__.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#define INPUTS __CAPITAL___INPUTS
-#define ACTIONS __CAPITAL___ACTIONS
-
-static __NAME___memory memory;
-static __NAME___observation observation;
-static double action[ACTIONS];
-
-static double one_step(const double *record) {
-    memcpy(&observation, record + 1, INPUTS * sizeof(double));
-    if (record[0] == 1.0) __NAME___reset(&memory);
-    return __NAME___step(&memory, &observation, action);
-}
-
-static int binary(void) {
-    double record[1 + INPUTS], answer[1 + ACTIONS];
-    while (fread(record, sizeof(double), 1 + INPUTS, stdin) == 1 + INPUTS) {
-        answer[0] = one_step(record);
-        memcpy(answer + 1, action, sizeof(action));
-        fwrite(answer, sizeof(double), 1 + ACTIONS, stdout);
-    }
-    return 0;
-}
-
-static int timed(void) {
-    static double records[1 << 21];
-    size_t count = fread(records, sizeof(double), 1 << 21, stdin) / (1 + INPUTS), i;
-    double sum = 0.0;
-    clock_t before = clock();
-    for (i = 0; i < count; i++) sum += one_step(records + i * (1 + INPUTS)) + action[0];
-    printf("%.1f ns a step (%.0f)\\n", 1e9 * (double)(clock() - before) / CLOCKS_PER_SEC / (double)count, sum);
-    return count == 0;
-}
-
-static int text(void) {
-    static char line[1 << 14];
-    double record[1 + INPUTS] = {0.0};
-    int i;
-    while (fgets(line, sizeof(line), stdin)) {
-        char *at = line, *end;
-        if (strncmp(line, "reset", 5) == 0) {
-            __NAME___reset(&memory);
-            continue;
-        }
-        for (i = 0; i < INPUTS; i++, at = end) {
-            record[1 + i] = strtod(at, &end);
-            if (end == at) break;
-        }
-        if (i < INPUTS || *at != '\\n') {
-            fprintf(stderr, "a line must have %d numbers\\n", INPUTS);
-            return 1;
-        }
-        i = (int)one_step(record);
-        if (i) printf("fault %d\\n", i);
-        else for (i = 0; i < ACTIONS; i++) printf(i + 1 < ACTIONS ? "%.17g " : "%.17g\\n", action[i]);
-        fflush(stdout);
-    }
-    return 0;
-}
-
-int main(int count, char **words) {
-    __NAME___reset(&memory);
-    if (count > 1 && strcmp(words[1], "binary") == 0) return binary();
-    if (count > 1 && strcmp(words[1], "time") == 0) return timed();
-    return text();
-}
-"""
-MAKEFILE = """\
-# make: the test driver; make arm: the controller's object files for a Cortex-M4 and for aarch64 (compiled, not run).
-# Without a C compiler: pip install ziglang, and make CC="python3 -m ziglang cc".
-CC ?= cc
-ZIG ?= python3 -m ziglang cc
-CFLAGS ?= -O2
-# Without contraction to fused operations the numbers are those of the Python.
-FLAGS = -std=c99 -Wall -Wextra -Werror -pedantic -ffp-contract=off
-
-__NAME___test: main.c __NAME__.c __NAME__.h
-\t$(CC) $(FLAGS) $(CFLAGS) -o $@ main.c __NAME__.c -lm
-
-arm: __NAME___cortex_m4.o __NAME___aarch64.o
-
-__NAME___cortex_m4.o: __NAME__.c __NAME__.h
-\t$(ZIG) $(FLAGS) $(CFLAGS) -target thumb-linux-musleabihf -mcpu=cortex_m4 -c -o $@ __NAME__.c
-
-__NAME___aarch64.o: __NAME__.c __NAME__.h
-\t$(ZIG) $(FLAGS) $(CFLAGS) -target aarch64-linux-musl -c -o $@ __NAME__.c
-
-clean:
-\trm -f __NAME___test __NAME___cortex_m4.o __NAME___aarch64.o
-
-.PHONY: arm clean
-"""
 
 
 class CPrinter(Printer):
@@ -464,20 +264,10 @@ def write_c(code: Code, about: Mapping[str, Any]) -> dict[str, str]:
         "NAME": name,
         "CAPITAL": capital,
     }
-    files = {f"{name}.h": HEADER, f"{name}.c": SOURCE, "main.c": DRIVER, "Makefile": MAKEFILE}
-    return {file: _filled(text, marks) for file, text in files.items()}
-
-
-def _filled(text: str, marks: Mapping[str, str]) -> str:
-    """Return a template with its marks replaced; what is put in is not looked at again."""
-    parts: list[str] = []
-    while "__" in text:
-        before, _, rest = text.partition("__")
-        mark, _, after = rest.partition("__")
-        if mark in marks:
-            parts += [before, marks[mark]]
-            text = after
-        else:
-            parts.append(before + "__")
-            text = rest
-    return "".join([*parts, text])
+    files = {
+        f"{name}.h": "controller.h",
+        f"{name}.c": "controller.c",
+        "main.c": "main.c",
+        "Makefile": "Makefile",
+    }
+    return {file: filled(template(held), marks) for file, held in files.items()}

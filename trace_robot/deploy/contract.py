@@ -141,7 +141,7 @@ def plan(
     finally:
         made.close()
     texts, sent, numbers = [text], spec, dict[str, Any]()
-    if type(tracking) in (HandTracking, JointTracking):
+    if isinstance(tracking, HandTracking | JointTracking):
         numbers = _numbers(tracking)
         sent = describe(env, **{**task.options, "control": "raw"})
         texts.append(_tracker(tracking, numbers, spec, policy))
@@ -167,7 +167,7 @@ def _tracker(
     tracking: HandTracking | JointTracking, numbers: Mapping[str, Any], spec: TaskSpec, policy: Policy
 ) -> str:
     """Return the text of what tracks the decisions of a controller."""
-    low, high = (np.float32(bounds).astype(float).tolist() for bounds in (spec.low, spec.high))
+    low, high = (np.array(bounds, np.float32).astype(float).tolist() for bounds in (spec.low, spec.high))
     taken = next(place for place in _functions(policy) if place.name == "act").args
     wanted = "observation, memory['own']" if len(taken.args) > 1 else "observation"
     rest = {"low": low, "high": high, "arguments": wanted}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from trace_robot.deploy.coalesce import Place, Places, coalesce
 from trace_robot.deploy.ir import (
     Branch,
     Code,
     Expression,
     Let,
+    Place,
+    Places,
     Statement,
+    coalesce,
     definitions,
     uses,
 )
@@ -366,3 +369,23 @@ class Printer:
             return {str(value.value)}
         whole = self._inline.get(value, value)
         return {name for argument in whole.args for name in self._slots(argument)}
+
+
+def template(name: str) -> str:
+    """Return a file of ``templates``, in which __MARKS__ are to be filled in."""
+    return (Path(__file__).with_name("templates") / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def filled(text: str, marks: Mapping[str, str]) -> str:
+    """Return a template with its marks replaced; what is put in is not looked at again."""
+    parts: list[str] = []
+    while "__" in text:
+        before, _, rest = text.partition("__")
+        mark, _, after = rest.partition("__")
+        if mark in marks:
+            parts += [before, marks[mark]]
+            text = after
+        else:
+            parts.append(before + "__")
+            text = rest
+    return "".join([*parts, text])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trace_robot.deploy.ir import Branch, Code, Comment, Expression, Fail, Let, Statement
-from trace_robot.deploy.printer import Printer, comment, identifier
+from trace_robot.deploy.printer import Printer, comment, filled, identifier, template
 
 CALLS = {"floor": "float(floor({}))", "ceil": "float(ceil({}))", "trunc": "float(trunc({}))"} | {
     "rint": "float(round({}))", "floordiv": "{} // {}", "mod": "{} % {}", "float32": "float32({})",
@@ -38,165 +38,6 @@ TAKEN = [
     "step",
     "fault",
 ]
-HEAD = '''\
-"""__TITLE__
-
-Written by trace-robot __VERSION__; the standard library is all it needs. contract.json says what the numbers are.
-As a class:
-
-    controller = Controller()
-    controller.reset()                       # before each episode
-    action = controller.act(observation)     # a list of numbers, for a dict of numbers by field
-
-As a process, which reads a JSON object a line and answers each with one:
-
-    {"hello": {"fields": {"NAME": {"size": 3, "unit": "m"}}, "rate": 80}}    -> {"ready": ...}
-    {"reset": true}                                                          -> {"reset": true}
-    {"step": 0, "observation": {"NAME": [0.1, 0.6, 0.2]}}                    -> {"step": 0, "action": [...]}
-
-A fault is answered with {"error": "..."}, and from then on every observation is, until a reset.
-"""
-
-import json
-import sys
-__IMPORTS__
-TASK = __TASK__
-CONTRACT = __CONTRACT__  # sha256 of contract.json's fields, action and control
-RATE = __RATE__  # steps a second, None where it is not known
-MOST_MISSED = 10  # steps between two messages; more, and the controller stops
-FIELDS = __FIELDS__  # numbers and units of what is read
-UNUSED = __UNUSED__  # other fields of the task, which may be given
-LOW = __LOW__
-HIGH = __HIGH__
-WHOLE = __WHOLE__  # which numbers of the action are rounded
-
-
-class ControllerFault(Exception):
-    """The controller must stop: a robot is not moved by a guess."""
-
-
-def numbers_of(observation):
-    """Return the numbers of an observation, finite all, or raise ControllerFault."""
-    try:  # the usual case, without a look at each number
-__QUICK__
-    except (KeyError, TypeError):
-        pass
-    if not isinstance(observation, dict):
-        raise ControllerFault(f"an observation must be a dict of fields, got {type(observation).__name__}")
-    numbers = []
-    for name, (size, unit) in FIELDS.items():
-        if name not in observation:
-            raise ControllerFault(f"the observation lacks the field {name!r}")
-        field = observation[name]
-        values = (field,) if size == 1 and not hasattr(field, "__len__") else field
-        if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != size:
-            raise ControllerFault(f"{name!r} must be {size} numbers, got {field!r:.80}")
-        for number in values:
-            if isinstance(number, (str, bytes, bool)) or number is None:
-                raise ControllerFault(f"{name!r} must be numbers, got {number!r:.80}")
-            numbers.append(float(number))
-    if not isfinite(sum(numbers)) and not all(map(isfinite, numbers)):
-        names = [name for name, (size, unit) in FIELDS.items() for _ in range(size)]
-        bad = next(name for name, number in zip(names, numbers) if not isfinite(number))
-        raise ControllerFault(f"{bad!r} has a number that is not finite")
-    if len(observation) > len(FIELDS):
-        for name in observation:
-            if name not in FIELDS and name not in UNUSED:
-                raise ControllerFault(f"the observation has an unknown field {name!r:.80}")
-    return numbers
-
-
-def bounded(action):
-    """Return what may be sent: finite and within the bounds. An envelope of speed or workspace belongs here."""
-    for number in action:
-        if not isfinite(number):
-            raise ControllerFault("the action has a number that is not finite")
-    return [__BOUNDED__]
-
-
-class Controller:
-    """The controller and its memory."""
-
-    __slots__ = __SLOTS__
-
-    def __init__(self):
-        self.reset()
-
-    def reset(self):
-        """Begin an episode: forget everything."""
-        self.stopped = ""
-__RESET__
-
-    def act(self, observation):
-        """Return the action for a dict of numbers by field, or raise ControllerFault until the next reset."""
-        if self.stopped:
-            raise ControllerFault(f"stopped until a reset: {self.stopped}")
-        try:
-            return bounded(self.decide(*numbers_of(observation)))
-        except ControllerFault as fault:
-            self.stopped = str(fault)
-            raise
-        except (ArithmeticError, ValueError, TypeError) as fault:
-            self.stopped = f"{type(fault).__name__}: {fault}"
-            raise ControllerFault(self.stopped) from fault
-
-    def decide(__ARGUMENTS__):
-        """Return the action before bounds."""
-__BODY__
-
-
-def answer(controller, message, last):
-    """Return the answer to a message, and the number of the last step."""
-    if not isinstance(message, dict):
-        raise ControllerFault("a message must be an object")
-    if "hello" in message:
-        hello = message["hello"]
-        hello = hello if isinstance(hello, dict) else {}
-        if hello.get("contract", CONTRACT) != CONTRACT:
-            raise ControllerFault(f"the contract is {CONTRACT}, the driver expects {hello['contract']!r:.80}")
-        if RATE is not None and hello.get("rate", RATE) != RATE:
-            raise ControllerFault(f"the rate is {RATE} steps a second, the driver has {hello['rate']!r:.80}")
-        given = hello.get("fields", {name: {"size": size, "unit": unit} for name, (size, unit) in FIELDS.items()})
-        for name, (size, unit) in FIELDS.items():
-            field = given.get(name) if isinstance(given, dict) else None
-            if not isinstance(field, dict) or (field.get("size"), field.get("unit")) != (size, unit):
-                raise ControllerFault(f"{name!r} must have {size} numbers in {unit!r}, the driver has {field!r:.80}")
-        return {"ready": TASK, "contract": CONTRACT, "rate": RATE, "fields": list(FIELDS)}, last
-    if message.get("reset") is True:
-        controller.reset()
-        return {"reset": True}, -1
-    step = message.get("step")
-    if isinstance(step, bool) or not isinstance(step, int) or "observation" not in message:
-        raise ControllerFault('a message must have "hello", "reset", or "step" and "observation"')
-    if step <= last:
-        raise ControllerFault(f"step {step} is late or repeated, the last one was {last}")
-    if last >= 0 and step > last + 1 + MOST_MISSED:
-        raise ControllerFault(f"{step - last - 1} steps are missing before step {step}")
-    return {"step": step, "action": controller.act(message["observation"])}, step
-
-
-def serve(lines, write):
-    """Answer each line; after a fault only ``reset`` is listened to."""
-    controller, last = Controller(), -1
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            message, last = answer(controller, json.loads(line), last)
-        except (ControllerFault, ValueError, RecursionError) as fault:
-            controller.stopped = controller.stopped or str(fault)
-            message = {"error": str(fault)}
-        write(json.dumps(message) + "\\n")
-
-
-if __name__ == "__main__":
-
-    def send(text):
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-    serve(sys.stdin, send)
-'''
 
 
 class PythonPrinter(Printer):
@@ -361,11 +202,7 @@ def write_python(code: Code, about: Mapping[str, Any]) -> str:
         "ARGUMENTS": ", ".join(["self", *inputs.values()]),
         "BODY": body,
     }
-    text = HEAD
-    for mark, held in marks.items():
-        before, _, after = text.partition(f"__{mark}__")
-        text = before + held + after
-    return text
+    return filled(template("controller.py"), marks)
 
 
 def _quick(fields: Mapping[str, tuple[int, str]]) -> str:
@@ -376,7 +213,8 @@ def _quick(fields: Mapping[str, tuple[int, str]]) -> str:
         tests += [f"len({parts[-1][1:]}) == {size}"] if size > 1 else []
     tests += ["set(map(type, numbers)) == {float}", "isfinite(sum(numbers))"] if parts else []
     condition = "\n            and ".join(tests)
-    return f"        numbers = [{', '.join(parts)}]\n        if (\n            {condition}\n        ):\n            return numbers"
+    lines = [f"numbers = [{', '.join(parts)}]", "if (", f"    {condition}", "):", "    return numbers"]
+    return "\n".join(f"        {line}" for line in lines)
 
 
 def _bounds(bounds: Sequence[float]) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from trace_robot.deploy.calls import MODULES, Calls
-from trace_robot.deploy.ir import Code, Comment, Expression, Kind, prune, worst_case
+from trace_robot.deploy.calls import MODULES
+from trace_robot.deploy.functions import FELL, Functions, listed
+from trace_robot.deploy.ir import Code, Expression, Kind, prune, worst_case
 from trace_robot.deploy.memory import Layout
 from trace_robot.deploy.values import (
     Builtin,
@@ -28,9 +30,7 @@ from trace_robot.deploy.values import (
 )
 
 GLOBAL = 0  # the scope of the module
-MOST_CALLS = 40  # nested; a controller that calls itself ends there
 MOST_REPETITIONS = 20  # until what memory holds no longer changes
-FELL = object()  # the end of a block was reached, nothing returned
 REASONS = {
     "While": "a while loop has no bound that can be counted; write for ... in range(a constant)",
     "With": "with cannot be translated", "Try": "try cannot be translated; test before it fails",
@@ -40,14 +40,13 @@ REASONS = {
 }  # fmt: skip
 
 
-class Translator(Calls):
+class Translator(Functions):
     """Executes statements on abstract values."""
 
     def __init__(self) -> None:
         super().__init__()
         self.parents: dict[int, int] = {}
         self._scopes = GLOBAL
-        self._depth_of_calls = 0
         self._returns: dict[int, bool] = {}
         self.viewed = {}
         self.given: dict[str, Value] = {}  # names that a module finds defined
@@ -60,7 +59,7 @@ class Translator(Calls):
             raise self.refuse(f"not valid Python: {error}", getattr(error, "lineno", None) or 1) from error
         scope = self.scope(None)
         self.state.variables.update({(scope, name): value for name, value in self.given.items()})
-        self.run(_listed(tree.body), scope)
+        self.run(listed(tree.body), scope)
         return {name: value for (here, name), value in self.state.variables.items() if here == scope}
 
     def scope(self, parent: int | None) -> int:
@@ -92,13 +91,13 @@ class Translator(Calls):
                 leaves = self._leaves(statement)
                 condition = self.truth_of(statement.test, scope)
                 if isinstance(condition, bool):
-                    work = _listed(statement.body if condition else statement.orelse, work)
+                    work = listed(statement.body if condition else statement.orelse, work)
                     continue
                 rest = work if leaves else None
                 value = self.when(
                     condition,
-                    lambda body=statement.body, rest=rest: self.run(_listed(body, rest), scope),
-                    lambda body=statement.orelse, rest=rest: self.run(_listed(body, rest), scope),
+                    partial(self.run, listed(statement.body, rest), scope),
+                    partial(self.run, listed(statement.orelse, rest), scope),
                 )
                 if leaves:
                     return value
@@ -120,10 +119,10 @@ class Translator(Calls):
         """Return a function that runs a loop over a value, and the rest after it."""
 
         def loop(value: Value) -> Value:
-            work = ("loop", rest)
+            work: Any = ("loop", rest)
             for item in reversed(self.items(value)):
-                work = _listed(statement.body, ("round", work))
-                work = (lambda item=item: self.bind(statement.target, item, scope), work)
+                work = listed(statement.body, ("round", work))
+                work = (partial(self.bind, statement.target, item, scope), work)
             return self.run(work, scope)
 
         return loop
@@ -295,111 +294,6 @@ class Translator(Calls):
         if holders > 1 or inside or array.is_view or id(array) in self.viewed:
             raise self.refuse("an array is changed in place, which other names may see; change a copy of it")
 
-    # Calls of the controller's functions, and comprehensions.
-
-    def call(self, function: Value, args: list[Value], keywords: dict[str, Value]) -> Value:
-        """Call a function in place."""
-        if isinstance(function, Builtin):
-            if function.name == "trace_robot.node":
-                return args[0]
-            if function.name.startswith(("trace_robot.", "typing")):
-                return None
-            return self.builtin(function.name, args, keywords)
-        if not isinstance(function, Function):
-            raise self.refuse(f"{self.named(function)} cannot be called")
-        if self._depth_of_calls >= MOST_CALLS:
-            raise self.refuse("functions call each other too deeply, or a function calls itself")
-        scope, node = self.scope(function.scope), function.node
-        self._parameters(node, scope, args, keywords)
-        if isinstance(node, ast.Lambda):
-            return self.evaluate(node.body, scope)
-        summary = (ast.get_docstring(node) or "").partition("\n")[0]
-        self.block.append(Comment(f"{node.name}: {summary}" if summary else node.name))
-        self._depth_of_calls += 1
-        hint = self.hint
-        value = self.run(_listed(node.body), scope)
-        self.hint = hint
-        self._depth_of_calls -= 1
-        for name in [name for name in self.state.variables if name[0] == scope]:
-            del self.state.variables[name]
-        return self.spread(value, lambda one: None if one is FELL else one)
-
-    def _parameters(
-        self, node: ast.FunctionDef | ast.Lambda, scope: int, args: list[Value], keywords: dict[str, Value]
-    ) -> None:
-        parameters, given = node.args, dict(keywords)
-        if parameters.vararg or parameters.kwarg:
-            raise self.refuse("functions with *arguments cannot be translated")
-        names = [argument.arg for argument in (*parameters.posonlyargs, *parameters.args)]
-        if len(args) > len(names):
-            raise self.refuse(f"at most {len(names)} arguments were expected, got {len(args)}")
-        given.update(zip(names, args, strict=False))
-        defaults = dict(zip(names[len(names) - len(parameters.defaults) :], parameters.defaults, strict=True))
-        for argument, default in zip(parameters.kwonlyargs, parameters.kw_defaults, strict=True):
-            names.append(argument.arg)
-            if default is not None:
-                defaults[argument.arg] = default
-        for name in names:
-            if name not in given and name in defaults:
-                given[name] = self.evaluate(defaults[name], self.parents[scope])
-        if set(given) != set(names):
-            raise self.refuse(
-                f"the arguments {', '.join(names)} were expected, got {', '.join(map(str, given))}"
-            )
-        for name, value in given.items():
-            self.state.variables[scope, name] = self.number_or_not(value)
-
-    def _listcomp(self, node: ast.ListComp, scope: int) -> Value:
-        return self._comprehended(node, scope, lambda inner: self.evaluate(node.elt, inner), self._made_list)
-
-    def _made_list(self, values: list[Value]) -> Value:
-        return self.new(Items(tuple(values)))
-
-    _generatorexp = _listcomp
-
-    def _dictcomp(self, node: ast.DictComp, scope: int) -> Value:
-        def pair(inner: int) -> Value:
-            return self._key(self.evaluate(node.key, inner)), self.evaluate(node.value, inner)
-
-        return self._comprehended(
-            node, scope, pair, lambda pairs: self.new(Entries({key: (True, value) for key, value in pairs}))
-        )
-
-    def _comprehended(
-        self, node: Any, scope: int, each: Callable[[int], Value], make: Callable[[list[Value]], Value]
-    ) -> Value:
-        def over(values: Value) -> Value:
-            inner = self.scope(scope)
-            rounds = self.iterate(node.generators, values, inner)
-            return make([each(inner) for condition in rounds if self._certain(condition)])
-
-        return self.spread(self.evaluate(node.generators[0].iter, scope), over)
-
-    def _certain(self, condition: bool | Expression) -> bool:
-        if isinstance(condition, Expression):
-            raise self.refuse("the length of a comprehension must not depend on the run")
-        return condition
-
-    def reduced(self, name: str, node: ast.GeneratorExp, scope: int) -> Value:
-        """Return ``all(...)`` or ``any(...)`` of a generator, which stops where the result is known."""
-
-        def over(values: Value) -> Value:
-            inner = self.scope(scope)
-            rounds = self.iterate(node.generators, values, inner)
-
-            def following() -> Value:
-                for condition in rounds:
-                    decides: Callable[[], Value] = lambda: self.truth_of(node.elt, inner)  # noqa: E731
-                    truth = self.when(condition, decides, lambda: name == "all")
-                    ends: Callable[[], Value] = lambda: name != "all"  # noqa: E731
-                    pair = (following, ends) if name == "all" else (ends, following)
-                    return self.when(truth, *pair)
-                return name == "all"
-
-            return following()
-
-        return self.spread(self.evaluate(node.generators[0].iter, scope), over)
-
 
 def _held(contents: Any) -> list[Value]:
     if isinstance(contents, Choice):
@@ -409,12 +303,6 @@ def _held(contents: Any) -> list[Value]:
         if isinstance(contents, Items)
         else [value for _, value in contents.entries.values()]
     )
-
-
-def _listed(statements: Sequence[Any], rest: Any = None) -> Any:
-    for statement in reversed(statements):
-        rest = (statement, rest)
-    return rest
 
 
 def _after(work: Any, mark: str) -> Any:
