@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from trace_robot.deploy import files_of, plan
-from trace_robot.deploy.contract import Plan
+from trace_robot.deploy.contract import DeployPlan
 from trace_robot.env.registry import make
 from trace_robot.policy import Policy, load_policy
 from trace_robot.settings import held_out_seeds
@@ -83,7 +83,7 @@ def original(text: str) -> Callable[..., Any]:
     return act if act.__code__.co_argcount > 1 else lambda observation, memory: act(observation)
 
 
-def tracked(act: Callable[..., Any], planned: Plan) -> Callable[..., Any]:
+def tracked(act: Callable[..., Any], planned: DeployPlan) -> Callable[..., Any]:
     """Return what the environment does with a controller's targets, as a controller of single simulator steps."""
     numbers = planned.tracking
     if not numbers:
@@ -144,7 +144,7 @@ def flattened(action: Any) -> list[float]:
     return [float(number) for part in action for number in np.ravel(part)]
 
 
-def build(planned: Plan, folder: Path, name: str = "controller", compiler: str = "") -> Path:
+def build(planned: DeployPlan, folder: Path, name: str = "controller", compiler: str = "") -> Path:
     """Write the C, compile its driver and return the program."""
     for file, text in files_of(planned, "c", name)[0].items():
         (folder / file).write_text(text, encoding="utf-8")
@@ -161,7 +161,7 @@ def run(command: list[str], data: bytes = b"") -> bytes:
     return done.stdout
 
 
-def load(planned: Plan, folder: Path) -> Any:
+def load(planned: DeployPlan, folder: Path) -> Any:
     """Write the Python and import it."""
     path = folder / "controller.py"
     path.write_text(files_of(planned, "python")[0]["controller.py"], encoding="utf-8")
@@ -173,7 +173,7 @@ def load(planned: Plan, folder: Path) -> Any:
     return module
 
 
-def records(planned: Plan, episodes: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def records(planned: DeployPlan, episodes: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """Return the driver's input: for each observation whether to reset, and the numbers that are read."""
     columns = [i for part in planned.read for i in range(part.start, part.stop)]
     rows = []
@@ -185,7 +185,7 @@ def records(planned: Plan, episodes: list[np.ndarray[Any, Any]]) -> np.ndarray[A
 
 
 def compare(
-    planned: Plan, act: Callable[..., Any], episodes: list[np.ndarray[Any, Any]], folder: Path
+    planned: DeployPlan, act: Callable[..., Any], episodes: list[np.ndarray[Any, Any]], folder: Path
 ) -> dict[str, Any]:
     """Return the greatest differences of actions, and the times of a step."""
     program, module = build(planned, folder), load(planned, folder)
@@ -242,8 +242,8 @@ def successes(
 
 
 @contextmanager
-def driven(program: Path, planned: Plan) -> Iterator[Callable[[bool, Any], Any]]:
-    """Yield a function that asks the compiled controller, a process of its own, for each action."""
+def driven(program: Path, planned: DeployPlan) -> Iterator[Callable[[bool, Any], Any]]:
+    """Yield a function that asks the compiled controller, a process apart, for each action."""
     columns = [i for part in planned.read for i in range(part.start, part.stop)]
     with subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
 

@@ -19,7 +19,7 @@ import pytest
 from benchmarks import deploy as bench
 from trace_robot.cli.main import main
 from trace_robot.deploy import deploy, files_of, plan
-from trace_robot.deploy.contract import Plan
+from trace_robot.deploy.contract import DeployPlan
 from trace_robot.env.registry import make
 from trace_robot.errors import PolicyError, UsageError
 from trace_robot.policy import Policy, load_policy
@@ -31,12 +31,12 @@ HOSTILE = '*/ int hacked; /* \\\n"""\nimport os; os.abort()\n# ??/ \x00 \u2028 {
 
 
 @pytest.fixture(scope="module")
-def reach() -> Plan:
+def reach() -> DeployPlan:
     return plan(load_policy("zoo/reach_v3"), "reach-v3")
 
 
 @pytest.fixture(scope="module")
-def module(reach: Plan, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def module(reach: DeployPlan, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return bench.load(reach, tmp_path_factory.mktemp("written"))
 
 
@@ -86,7 +86,7 @@ def test_the_tracking_of_targets_is_that_of_the_environment(tmp_path: Path) -> N
     pose.close(), raw.close()
 
 
-def test_the_python_needs_the_standard_library_alone(reach: Plan, tmp_path: Path) -> None:
+def test_the_python_needs_the_standard_library_alone(reach: DeployPlan, tmp_path: Path) -> None:
     text = files_of(reach, "python")[0]["controller.py"]
     imported = {
         name
@@ -159,7 +159,7 @@ def test_a_lost_message_is_no_fault_and_fields_that_are_not_read_may_be_given(mo
 
 
 @needs_compiler
-def test_the_c_stops_at_a_number_that_is_not_finite(reach: Plan, tmp_path: Path) -> None:
+def test_the_c_stops_at_a_number_that_is_not_finite(reach: DeployPlan, tmp_path: Path) -> None:
     program = bench.build(reach, tmp_path)
     lines = [
         "0 0.6 0.2 0.1 0.8 0.2",
@@ -221,7 +221,7 @@ def test_no_name_and_no_text_gets_out_of_its_place(tmp_path: Path) -> None:
     from trace_robot.deploy.translate import translate
 
     code = translate([text], {field.name: 1 for field in fields}, 4)
-    planned = Plan(code, spec, spec, {}, 80.0, text, {"policy": HOSTILE})
+    planned = DeployPlan(code, spec, spec, {}, 80.0, text, {"policy": HOSTILE})
     program, module = bench.build(planned, tmp_path), bench.load(planned, tmp_path)
     assert bench.run([str(program)], b"0.25 0.5\n").decode().split() == ["1", "0.5", "0.5", "0"]
     assert module.Controller().act({"register": 0.25, HOSTILE: 0.5}) == [1.0, 0.5, 0.5, 0.0]
@@ -235,7 +235,7 @@ def _outside_comments(text: str) -> list[str]:
     return [part.partition("*/")[2] if i else part for i, part in enumerate(text.split("/*"))]
 
 
-def test_the_contract_says_what_a_driver_must_know(reach: Plan, tmp_path: Path) -> None:
+def test_the_contract_says_what_a_driver_must_know(reach: DeployPlan, tmp_path: Path) -> None:
     deployed = deploy(load_policy("zoo/reach_v3"), "reach-v3", to="c", out=tmp_path / "robot", name="reach")
     agreed = json.loads((tmp_path / "robot" / "contract.json").read_text())
     assert agreed == deployed.contract
@@ -272,12 +272,12 @@ def test_bad_names_and_targets_are_refused_before_anything_is_written(tmp_path: 
     __import__("importlib").util.find_spec("ziglang") is None, reason="ziglang is not installed"
 )
 def test_without_a_compiler_ziglang_builds_it_and_other_processors_have_object_files(
-    reach: Plan, tmp_path: Path
+    reach: DeployPlan, tmp_path: Path
 ) -> None:
     zig = f"{sys.executable} -m ziglang cc"
     try:
         program = bench.build(reach, tmp_path, compiler=zig)
-    except RuntimeError as error:  # ziglang fills a cache of its own first, for which there may be no room
+    except RuntimeError as error:  # ziglang fills a cache apart first, for which there may be no room
         pytest.skip(str(error)[-200:])
     assert len(bench.run([str(program)], b"0 0.6 0.2 0.1 0.8 0.2\n").split()) == 4
     sizes = bench.crossed(tmp_path)
@@ -323,7 +323,7 @@ def test_the_command_line_says_what_is_missing(tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "robot").exists()
 
 
-def test_the_driver_is_a_program_that_a_person_can_talk_to(reach: Plan, tmp_path: Path) -> None:
+def test_the_driver_is_a_program_that_a_person_can_talk_to(reach: DeployPlan, tmp_path: Path) -> None:
     text = files_of(reach, "c", "arm")[0]
     assert set(text) == {"arm.h", "arm.c", "main.c", "Makefile", "contract.json"}
     assert "malloc" not in "".join(text.values())

@@ -15,7 +15,7 @@ from benchmarks import deploy as bench
 from helpers import fakes
 from helpers.staged import coordinated, programs, two_hands
 from trace_robot.deploy import OutsideSubsetError
-from trace_robot.deploy.ir import Code
+from trace_robot.deploy.ir import StraightCode
 from trace_robot.deploy.python_code import write_python
 from trace_robot.deploy.translate import translate
 from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
@@ -36,7 +36,7 @@ SPEC = TaskSpec(
 HEAD = "import math\nimport numpy as np\nfrom trace_robot import Bounds, bundle, node\n"
 
 
-def translated(text: str, spec: TaskSpec = SPEC) -> Code:
+def translated(text: str, spec: TaskSpec = SPEC) -> StraightCode:
     return translate([text], {part.name: part.size for part in spec.observation}, spec.action_size)
 
 

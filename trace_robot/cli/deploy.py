@@ -104,7 +104,7 @@ def execute_deploy(options: argparse.Namespace) -> int:
 def _found(
     options: argparse.Namespace,
 ) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any]]:
-    """Return the policy, its environment with options and control mode, and what the contract says of it."""
+    """Return policy, environment, its options, control mode and origin."""
     from trace_robot.cli.arguments import environment_options
     from trace_robot.policy import load_policy
 
@@ -169,7 +169,7 @@ def _of_run(
 
 
 def _stress(folder: Path, name: str, controller: str) -> Any:
-    """Return what a run's stress.json says of this controller, None where there is nothing."""
+    """Return what a run's stress.json says of this controller, or None."""
     from trace_robot import safe_files
 
     try:

@@ -14,14 +14,14 @@ from typing import Any
 
 from trace_robot import safe_files
 from trace_robot.deploy.c_code import write_c
-from trace_robot.deploy.contract import Plan, about, contract, plan
+from trace_robot.deploy.contract import DeployPlan, about, contract, plan
 from trace_robot.deploy.printer import identifier
 from trace_robot.deploy.python_code import write_python
 from trace_robot.deploy.values import OutsideSubsetError
 from trace_robot.errors import RunError, UsageError
 from trace_robot.policy import Policy
 
-__all__ = ["TARGETS", "Deployment", "OutsideSubsetError", "Plan", "deploy", "files_of", "plan"]
+__all__ = ["TARGETS", "DeployPlan", "Deployment", "OutsideSubsetError", "deploy", "files_of", "plan"]
 
 TARGETS = ("python", "c")
 CONTRACT = "contract.json"
@@ -40,7 +40,7 @@ class Deployment:
     contract: Mapping[str, Any]
 
 
-def files_of(planned: Plan, to: str, name: str = "controller") -> tuple[dict[str, str], dict[str, Any]]:
+def files_of(planned: DeployPlan, to: str, name: str = "controller") -> tuple[dict[str, str], dict[str, Any]]:
     """Return the files by name, and the contract.
 
     Args:

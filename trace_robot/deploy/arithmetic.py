@@ -10,9 +10,9 @@ from trace_robot.deploy.builder import Builder
 from trace_robot.deploy.ir import Expression
 from trace_robot.deploy.values import (
     Choice,
-    Entries,
+    DictContents,
     Function,
-    Items,
+    ListContents,
     Reference,
     Value,
     Vector,
@@ -33,7 +33,7 @@ FOLDED: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Arithmetic(Builder):
-    """Records operations on numbers and arrays, or folds them. ``method`` is in a subclass."""
+    """Records operations on numbers and arrays, or folds them."""
 
     def method(self, base: Value, name: str, args: list[Value], keywords: dict[str, Value]) -> Value:
         raise NotImplementedError
@@ -48,7 +48,13 @@ class Arithmetic(Builder):
         return self.emit("not", [truth], "b") if isinstance(truth, Expression) else not truth
 
     def binary(self, op: ast.operator, left: Value, right: Value) -> Value:
-        """Return ``left op right`` of numbers, arrays, lists or tuples."""
+        """Return ``left op right`` of numbers, arrays, lists or tuples.
+
+        Args:
+            op: the operator.
+            left: the first operand.
+            right: the second operand.
+        """
         line = self.line
         return self.spread(left, lambda a: self.spread(right, lambda b: self._two(op, a, b, line)))
 
@@ -77,10 +83,10 @@ class Arithmetic(Builder):
             joined = items * right
         else:
             raise self.refuse("a list can be added to a list, or repeated a fixed number of times")
-        return Vector(tuple(joined)) if isinstance(left, Vector) else self.new(Items(tuple(joined)))
+        return Vector(tuple(joined)) if isinstance(left, Vector) else self.new(ListContents(tuple(joined)))
 
     def elementwise(self, function: Callable[..., Value], *operands: Value) -> Value:
-        """Apply a function to numbers, or to the numbers of arrays of one length (broadcasting numbers)."""
+        """Apply a function to numbers, or to the numbers of arrays by broadcasting."""
         shaped = [self.vector(one) if not is_number(one) else one for one in operands]
         lengths = {len(one.items) for one in shaped if isinstance(one, Vector)}
         if not lengths:
@@ -125,7 +131,12 @@ class Arithmetic(Builder):
         return value
 
     def number(self, value: Value, what: str = "a number") -> Value:
-        """Return the value as one number, or refuse."""
+        """Return the value as one number, or refuse.
+
+        Args:
+            value: any.
+            what: is expected, for the message.
+        """
         value = self.number_or_not(value)
         if isinstance(value, Vector) and len(value.items) == 1:
             return self.number(value.items[0], what)
@@ -138,7 +149,7 @@ class Arithmetic(Builder):
     def named(self, value: Value) -> str:
         """Return what a value is, for messages."""
         if isinstance(value, Reference):
-            return "a list" if isinstance(self.state.heap[value.number], Items) else "a dict"
+            return "a list" if isinstance(self.state.heap[value.number], ListContents) else "a dict"
         names = {
             Vector: "an array or a tuple",
             Function: "a function",
@@ -168,7 +179,12 @@ class Arithmetic(Builder):
         return self.emit(name, [left, right], "i")
 
     def power(self, base: Value, exponent: Value) -> Value:
-        """Return ``base ** exponent``; of integers only by small constants."""
+        """Return ``base ** exponent``, of integers only by small constants.
+
+        Args:
+            base: what it belongs to.
+            exponent: a number.
+        """
         whole = kind_of(base) != "f" and kind_of(exponent) != "f"
         if whole:
             if isinstance(exponent, Expression) or not 0 <= exponent <= 8:
@@ -180,7 +196,12 @@ class Arithmetic(Builder):
         return self.function("pow", [base, exponent])
 
     def function(self, name: str, args: Sequence[Value]) -> Value:
-        """Return the result of a function of real numbers, which must be finite."""
+        """Return the result of a function of real numbers, which must be finite.
+
+        Args:
+            name: of the function or method.
+            args: its arguments.
+        """
         operands = [self.real(self.number(argument)) for argument in args]
         result = self.emit("call", operands, "f", name)
         if name not in ("atan", "atan2", "tanh", "hypot", "copysign", "fabs", "floor", "ceil", "rint"):
@@ -196,7 +217,13 @@ class Arithmetic(Builder):
         return value if value.kind == "f" else self.emit("float", [value], "f")
 
     def scalar(self, op: str, left: Value, right: Value) -> Value:
-        """Return an arithmetic operation or a comparison of two numbers."""
+        """Return an arithmetic operation or a comparison of two numbers.
+
+        Args:
+            op: the operator.
+            left: the first operand.
+            right: the second operand.
+        """
         if not isinstance(left, Expression) and not isinstance(right, Expression):
             return self._checked(FOLDED[op](left, right))
         if "f" in (kind_of(left), kind_of(right)):
@@ -210,13 +237,24 @@ class Arithmetic(Builder):
         return value
 
     def require(self, condition: bool | Expression, reason: str) -> None:
-        """Let the step fail where a condition does not hold."""
+        """Let the step fail where a condition does not hold.
+
+        Args:
+            condition: a bool, maybe of the run.
+            reason: for the fault, as text.
+        """
         self.when(condition, lambda: None, lambda: self.fail(reason))
 
     def when(
         self, condition: bool | Expression, then: Callable[[], Value], otherwise: Callable[[], Value]
     ) -> Value:
-        """Run one of two functions, or both on paths of their own; an exception they return is raised."""
+        """Run one of two functions, or both on paths. An exception they return is raised.
+
+        Args:
+            condition: a bool, maybe of the run.
+            then: run where it holds.
+            otherwise: run where it does not.
+        """
 
         def run(keys: tuple[int, ...]) -> Value:
             value = then() if keys == (1,) else otherwise()
@@ -245,9 +283,9 @@ class Arithmetic(Builder):
             return bool(value.items)
         if isinstance(value, Reference):
             contents = self.state.heap[value.number]
-            if isinstance(contents, Items):
+            if isinstance(contents, ListContents):
                 return bool(contents.items)
-            assert isinstance(contents, Entries)  # spread leaves no choice
+            assert isinstance(contents, DictContents)  # spread leaves no choice
             there = list(dict.fromkeys(presence for presence, _ in contents.entries.values()))
             result: bool | Expression = False
             for presence in map(self.resolve, there):
@@ -259,13 +297,13 @@ class Arithmetic(Builder):
         return bool(value)
 
     def items(self, value: Value) -> list[Value]:
-        """Return what a list, a tuple, an array or a dict without optional keys iterates over."""
+        """Return what a list, a tuple, an array or a dict iterates over."""
         value = self.resolve(value)
         if isinstance(value, Vector):
             return list(value.items)
         if isinstance(value, Reference):
             contents = self.state.heap[value.number]
-            if isinstance(contents, Items):
+            if isinstance(contents, ListContents):
                 return list(contents.items)
             return list(self.entries(value))
         if value is None:  # on one of several paths, which the code may never take
@@ -275,7 +313,7 @@ class Arithmetic(Builder):
     def entries(self, value: Value) -> dict[Any, tuple[bool | Expression, Value]]:
         """Return the entries of a dict, all of them there."""
         contents = self.state.heap[value.number] if isinstance(value, Reference) else None
-        if not isinstance(contents, Entries):
+        if not isinstance(contents, DictContents):
             raise self.refuse(f"a dict was expected, got {self.named(value)}")
         there = {key: (self.resolve(held), one) for key, (held, one) in contents.entries.items()}
         if any(isinstance(presence, Expression) for presence, _ in there.values()):

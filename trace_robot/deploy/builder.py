@@ -12,8 +12,8 @@ from trace_robot.deploy.values import (
     NO_OPTION,
     Choice,
     DeadPathError,
-    Entries,
-    Items,
+    DictContents,
+    ListContents,
     OutsideSubsetError,
     Reference,
     Value,
@@ -43,7 +43,12 @@ class Builder:
         self._numbers = 0
 
     def refuse(self, reason: str, line: int | None = None) -> OutsideSubsetError:
-        """Return the error of a controller that cannot be translated."""
+        """Return the error of a controller that cannot be translated.
+
+        Args:
+            reason: for the fault, as text.
+            line: of the controller, the present one if None.
+        """
         return OutsideSubsetError(f"line {line or self.line}: {reason}")
 
     def fail(self, reason: str) -> DeadPathError:
@@ -60,7 +65,12 @@ class Builder:
             )
 
     def variable(self, kind: Kind, hint: str = "") -> Expression:
-        """Return a new variable."""
+        """Return a new variable.
+
+        Args:
+            kind: of the result.
+            hint: of its name, the present one if empty.
+        """
         name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in hint or self.hint)
         name = name.strip("_")[:40] or "value"
         name = name if name[0].isalpha() else f"value_{name}"
@@ -68,7 +78,7 @@ class Builder:
         return Expression("var", (), kind, (name, number))
 
     def emit(self, op: str, args: Sequence[Value], kind: Kind, value: Any = None) -> Any:
-        """Record an operation and return the variable with its result, or a bool that this path decides.
+        """Record an operation and return the variable that holds its result.
 
         Args:
             op: of ``ir.Expression``.
@@ -110,7 +120,12 @@ class Builder:
         return keys
 
     def assume(self, condition: Expression, keys: Sequence[int]) -> None:
-        """Note on this path that a tag has one of some values, and what follows from it."""
+        """Note on this path that a tag has one of some values, and what follows from it.
+
+        Args:
+            condition: a bool, maybe of the run.
+            keys: values that are left.
+        """
         possible = self.state.possible
         possible[condition] = frozenset(keys) & possible.get(condition, frozenset(keys))
         if not possible[condition]:
@@ -136,14 +151,19 @@ class Builder:
             elif made.args[0] in possible:
                 self.assume(made.args[0], tuple(possible[made.args[0]] - {number}))
 
-    def new(self, contents: Items | Entries | Choice) -> Reference:
+    def new(self, contents: ListContents | DictContents | Choice) -> Reference:
         """Return a new list or dict."""
         self._numbers += 1
         self.state.heap[self._numbers] = contents
         return Reference(self._numbers)
 
     def spread(self, value: Value, function: Callable[[Value], Value]) -> Value:
-        """Apply a function to each option of a choice, on a path for each, and merge the results."""
+        """Apply a function to each option of a choice, and merge the results.
+
+        Args:
+            value: any.
+            function: a function.
+        """
         value = self.resolve(value)
         if isinstance(value, Choice):
             groups: list[list[int]] = []
@@ -174,7 +194,7 @@ class Builder:
     def branch(
         self, tag: Expression, groups: Sequence[tuple[int, ...]], run: Callable[[tuple[int, ...]], Value]
     ) -> Value:
-        """Run a function on a path for each group of a tag's values, and merge values and states.
+        """Run a function on a path for each group of a tag's values, and merge.
 
         Args:
             tag: a bool (keys 1 and 0) or an int.
@@ -215,7 +235,7 @@ class Builder:
         return value
 
     def _connective(self, tag: Expression, paths: Sequence[Path]) -> Expression | None:
-        """Return ``and`` or ``or`` of a branch that only computes a bool without a table or a fault, else None."""
+        """Return ``and`` or ``or`` in place of a branch, None where one is needed."""
         if tag.kind != "b" or len(paths) != 2:
             return None
         for path in paths:

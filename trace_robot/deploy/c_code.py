@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trace_robot.deploy.ir import Branch, Code, Comment, Expression, Fail, Let, Statement
-from trace_robot.deploy.printer import Printer, comment, filled, identifier, template
+from trace_robot.deploy.ir import Branch, Comment, Expression, Fail, Let, Statement, StraightCode
+from trace_robot.deploy.printer import Printer, comment, identifier
+from trace_robot.deploy.python_code import filled, template
 
 TYPES = {"f": "double", "i": "int64_t", "b": "bool"}
 HELPERS = {
@@ -71,7 +72,7 @@ NEEDS = {"floordiv": ("mod",), "hypot": ("add_part",)}
 class CPrinter(Printer):
     """Prints straight-line code as the body of a function that returns a status."""
 
-    def __init__(self, code: Code, taken: Sequence[str], capital: str) -> None:
+    def __init__(self, code: StraightCode, taken: Sequence[str], capital: str) -> None:
         super().__init__(code, taken)
         self.capital = capital
         self.slots: dict[str, str] = {}
@@ -138,7 +139,12 @@ class CPrinter(Printer):
         return f"{whole}_integer({', '.join(operands)})", True
 
     def statements(self, block: Sequence[Statement], depth: int) -> Iterator[str]:
-        """Yield the lines of a block."""
+        """Yield the lines of a block.
+
+        Args:
+            block: statements.
+            depth: of indentation.
+        """
         space = self.indent * depth
         for i, statement in enumerate(block):
             yield from self._declarations((id(block), i), space)
@@ -209,7 +215,7 @@ class CPrinter(Printer):
         return "\n".join([*unused, *lines, *late, f"{self.indent}return {self.capital}_OK;"])
 
 
-def write_c(code: Code, about: Mapping[str, Any]) -> dict[str, str]:
+def write_c(code: StraightCode, about: Mapping[str, Any]) -> dict[str, str]:
     """Return the files by name: header, source, test driver and Makefile.
 
     Args:

@@ -12,8 +12,8 @@ from trace_robot.deploy.expressions import Expressions
 from trace_robot.deploy.ir import Expression
 from trace_robot.deploy.values import (
     Builtin,
-    Entries,
-    Items,
+    DictContents,
+    ListContents,
     Reference,
     Value,
     Vector,
@@ -102,7 +102,13 @@ class BuiltinCalls(Expressions):
         raise self.refuse(f"{name} cannot be translated")
 
     def builtin(self, name: str, args: list[Value], keywords: dict[str, Value]) -> Value:
-        """Call a function of another library, on a path for each choice among its arguments."""
+        """Call a function of another library, on a path for each choice of arguments.
+
+        Args:
+            name: of the function or method.
+            args: its arguments.
+            keywords: its keyword arguments.
+        """
         args = [self.number_or_not(argument) for argument in args]
 
         def spread(done: list[Value], waiting: Sequence[Value]) -> Value:
@@ -190,7 +196,13 @@ class BuiltinCalls(Expressions):
         return result
 
     def least(self, op: str, first: Value, second: Value) -> Value:
-        """Return the smaller ("min") or larger ("max") of two, the first of equal ones as Python does."""
+        """Return the smaller ("min") or the larger ("max"), the first of equal ones.
+
+        Args:
+            op: the operator.
+            first: a value.
+            second: another value.
+        """
         if not isinstance(first, Expression) and not isinstance(second, Expression):
             return min(first, second) if op == "min" else max(first, second)
         if "f" in (kind_of(first), kind_of(second)):
@@ -249,14 +261,14 @@ class BuiltinCalls(Expressions):
         return Vector(tuple(reversed(self.items(values))))
 
     def _py_list(self, values: Value = ()) -> Value:
-        return self.new(Items(tuple(self.items(values)) if values != () else ()))
+        return self.new(ListContents(tuple(self.items(values)) if values != () else ()))
 
     def _py_tuple(self, values: Value = ()) -> Value:
         return Vector(tuple(self.items(values)) if values != () else ())
 
     def _py_dict(self, *args: Value, **keywords: Value) -> Value:
         entries = dict(self.entries(args[0])) if args else {}
-        return self.new(Entries(entries | {key: (True, value) for key, value in keywords.items()}))
+        return self.new(DictContents(entries | {key: (True, value) for key, value in keywords.items()}))
 
     # math.
 
@@ -282,10 +294,17 @@ class BuiltinCalls(Expressions):
     # Methods.
 
     def method(self, base: Value, name: str, args: list[Value], keywords: dict[str, Value]) -> Value:
-        """Call a method of an array, a dict or a list."""
+        """Call a method of an array, a dict or a list.
+
+        Args:
+            base: what it belongs to.
+            name: of the function or method.
+            args: its arguments.
+            keywords: its keyword arguments.
+        """
         if isinstance(base, Reference):
             contents = self.state.heap[base.number]
-            room = "dict" if isinstance(contents, Entries) else "list"
+            room = "dict" if isinstance(contents, DictContents) else "list"
             own: Function_ | None = getattr(self, f"_{room}_{name}", None)
             if own is not None:
                 return own(base, contents, *args, **keywords)
@@ -307,62 +326,67 @@ class BuiltinCalls(Expressions):
             return base
         raise self.refuse(f"the method {name!r} of {self.named(base)} cannot be translated")
 
-    def _dict_get(self, base: Reference, contents: Entries, key: Value, default: Value = None) -> Value:
+    def _dict_get(self, base: Reference, contents: DictContents, key: Value, default: Value = None) -> Value:
         def found(name: Any) -> Value:
             presence, value = contents.entries.get(self._key(name), (False, None))
             return self.when(presence, lambda: self.resolve(value), lambda: default)
 
         return self.spread(key, found)
 
-    def _dict_update(self, base: Reference, contents: Entries, *args: Value, **keywords: Value) -> None:
+    def _dict_update(self, base: Reference, contents: DictContents, *args: Value, **keywords: Value) -> None:
         changed = dict(self.entries(args[0])) if args else {}
         changed |= {key: (True, value) for key, value in keywords.items()}
-        self.change(base, Entries({**contents.entries, **changed}))
+        self.change(base, DictContents({**contents.entries, **changed}))
 
     def _dict_setdefault(
-        self, base: Reference, contents: Entries, key: Value, default: Value = None
+        self, base: Reference, contents: DictContents, key: Value, default: Value = None
     ) -> Value:
         name = self._key(key)
         value = self._dict_get(base, contents, name, default)
-        self.change(base, Entries({**contents.entries, name: (True, value)}))
+        self.change(base, DictContents({**contents.entries, name: (True, value)}))
         return value
 
-    def _dict_pop(self, base: Reference, contents: Entries, key: Value, *default: Value) -> Value:
+    def _dict_pop(self, base: Reference, contents: DictContents, key: Value, *default: Value) -> Value:
         name = self._key(key)
         value = (
             self._dict_get(base, contents, name, *default) if default else self.item(base, name, self.line)
         )
-        self.change(base, Entries({k: entry for k, entry in contents.entries.items() if k != name}))
+        self.change(base, DictContents({k: entry for k, entry in contents.entries.items() if k != name}))
         return value
 
-    def _dict_clear(self, base: Reference, contents: Entries) -> None:
-        self.change(base, Entries({}))
+    def _dict_clear(self, base: Reference, contents: DictContents) -> None:
+        self.change(base, DictContents({}))
 
-    def _dict_copy(self, base: Reference, contents: Entries) -> Value:
+    def _dict_copy(self, base: Reference, contents: DictContents) -> Value:
         return self._py_dict(base)
 
-    def _dict_keys(self, base: Reference, contents: Entries) -> Value:
+    def _dict_keys(self, base: Reference, contents: DictContents) -> Value:
         return Vector(tuple(self.entries(base)))
 
-    def _dict_values(self, base: Reference, contents: Entries) -> Value:
+    def _dict_values(self, base: Reference, contents: DictContents) -> Value:
         return Vector(tuple(value for _, value in self.entries(base).values()))
 
-    def _dict_items(self, base: Reference, contents: Entries) -> Value:
+    def _dict_items(self, base: Reference, contents: DictContents) -> Value:
         return Vector(tuple(Vector((key, value)) for key, (_, value) in self.entries(base).items()))
 
-    def _list_append(self, base: Reference, contents: Items, value: Value) -> None:
+    def _list_append(self, base: Reference, contents: ListContents, value: Value) -> None:
         if len(contents.items) >= MOST_ITEMS:
             raise self.refuse(f"a list has at most {MOST_ITEMS} items")
-        self.change(base, Items((*contents.items, value)))
+        self.change(base, ListContents((*contents.items, value)))
 
-    def _list_extend(self, base: Reference, contents: Items, values: Value) -> None:
-        self.change(base, Items((*contents.items, *self.items(values))))
+    def _list_extend(self, base: Reference, contents: ListContents, values: Value) -> None:
+        self.change(base, ListContents((*contents.items, *self.items(values))))
 
-    def _list_copy(self, base: Reference, contents: Items) -> Value:
-        return self.new(Items(contents.items))
+    def _list_copy(self, base: Reference, contents: ListContents) -> Value:
+        return self.new(ListContents(contents.items))
 
-    def change(self, base: Reference, contents: Items | Entries) -> None:
-        """Replace what a list or a dict holds."""
+    def change(self, base: Reference, contents: ListContents | DictContents) -> None:
+        """Replace what a list or a dict holds.
+
+        Args:
+            base: what it belongs to.
+            contents: what it holds from now on.
+        """
         if getattr(self.state.heap[base.number], "frozen", False):
             raise self.refuse(
                 "what is changed here may be one of several lists or dicts; make a copy of it first"

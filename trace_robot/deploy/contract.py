@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.deploy.ir import Code
+from trace_robot.deploy.ir import StraightCode
 from trace_robot.deploy.translate import translate
 from trace_robot.env.registry import describe, make
 from trace_robot.env.simulation import step_seconds
@@ -83,7 +83,7 @@ def act(observation, memory):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeployPlan:
     """A controller that is translated, with all that a back end and a contract need.
 
     Attributes:
@@ -96,7 +96,7 @@ class Plan:
         origin: where it comes from: "policy", and of a run what is known of it.
     """
 
-    code: Code
+    code: StraightCode
     spec: TaskSpec
     sent: TaskSpec
     tracking: Mapping[str, Any]
@@ -117,7 +117,7 @@ def plan(
     control: str | None = None,
     options: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
-) -> Plan:
+) -> DeployPlan:
     """Translate a controller for an environment, without executing it.
 
     Args:
@@ -153,7 +153,7 @@ def plan(
     rate = None if seconds is None else round(1.0 / seconds, 9)
     if spec.control == "pose" and not numbers:
         rate = None  # a decision takes as long as the robot's own tracking needs
-    return Plan(code, spec, sent, numbers, rate, text, dict(origin or {}))
+    return DeployPlan(code, spec, sent, numbers, rate, text, dict(origin or {}))
 
 
 def _numbers(tracking: HandTracking | JointTracking) -> dict[str, Any]:
@@ -183,8 +183,8 @@ def _functions(policy: Policy) -> list[Any]:
     return [node for node in ast.parse(policy.text).body if isinstance(node, ast.FunctionDef)]
 
 
-def contract(planned: Plan) -> dict[str, Any]:
-    """Return the contract as plain data; ``digest`` is that of what a driver must agree to."""
+def contract(planned: DeployPlan) -> dict[str, Any]:
+    """Return the contract as plain data, with the digest of what must be agreed to."""
     spec, code, sent = planned.spec, planned.code, planned.sent
     agreed = {
         "task": spec.name,
@@ -240,7 +240,7 @@ def _finite(bound: float) -> float | None:
     return float(bound) if abs(bound) < float("inf") else None
 
 
-def _control(planned: Plan) -> dict[str, Any]:
+def _control(planned: DeployPlan) -> dict[str, Any]:
     if planned.tracking:
         what = "the environment's own action: tracking of the controller's targets is part of it"
     elif planned.spec.control == "pose":
@@ -250,7 +250,7 @@ def _control(planned: Plan) -> dict[str, Any]:
     return {"mode": planned.spec.control, "returns": what, "tracking": dict(planned.tracking)}
 
 
-def about(planned: Plan, agreed: Mapping[str, Any], name: str) -> dict[str, Any]:
+def about(planned: DeployPlan, agreed: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what the back ends print beside the code.
 
     Args:

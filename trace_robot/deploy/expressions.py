@@ -11,9 +11,9 @@ from trace_robot.deploy.ir import Expression
 from trace_robot.deploy.values import (
     Builtin,
     Choice,
-    Entries,
+    DictContents,
     Function,
-    Items,
+    ListContents,
     Reference,
     Value,
     Vector,
@@ -35,7 +35,12 @@ class Expressions(Arithmetic):
         raise NotImplementedError
 
     def evaluate(self, node: ast.expr, scope: int) -> Value:
-        """Return the value of an expression in a scope."""
+        """Return the value of an expression in a scope.
+
+        Args:
+            node: of the syntax tree.
+            scope: of variables.
+        """
         self.count()
         self.line = getattr(node, "lineno", self.line)
         method: Callable[[Any, int], Value] | None = getattr(self, f"_{type(node).__name__.lower()}", None)
@@ -63,7 +68,7 @@ class Expressions(Arithmetic):
         return Vector(tuple(self._elements(node.elts, scope)))
 
     def _list(self, node: ast.List, scope: int) -> Value:
-        return self.new(Items(tuple(self._elements(node.elts, scope))))
+        return self.new(ListContents(tuple(self._elements(node.elts, scope))))
 
     def _elements(self, nodes: Sequence[ast.expr], scope: int) -> list[Value]:
         values: list[Value] = []
@@ -85,7 +90,7 @@ class Expressions(Arithmetic):
                 entries.update(self.entries(held))
             else:
                 entries[self._key(self.evaluate(key, scope))] = (True, held)
-        return self.new(Entries(entries))
+        return self.new(DictContents(entries))
 
     def _unaryop(self, node: ast.UnaryOp, scope: int) -> Value:
         if isinstance(node.op, ast.Not):
@@ -113,7 +118,12 @@ class Expressions(Arithmetic):
         return self.when(truth, lambda: self.resolve(value), lambda: self.evaluate(rest, scope))
 
     def truth_of(self, node: ast.expr, scope: int) -> bool | Expression:
-        """Return whether an expression is true, without the value of ``and`` and ``or``."""
+        """Return whether an expression is true, without the value of ``and`` and ``or``.
+
+        Args:
+            node: of the syntax tree.
+            scope: of variables.
+        """
         if isinstance(node, ast.BoolOp):
             first, *others = node.values
             rest = others[0] if len(others) == 1 else ast.copy_location(ast.BoolOp(node.op, others), node)
@@ -137,7 +147,13 @@ class Expressions(Arithmetic):
         return self.when(self.truth(first), lambda: second, lambda: False)
 
     def compare(self, op: ast.cmpop, left: Value, right: Value) -> Value:
-        """Return a comparison, of arrays an array."""
+        """Return a comparison, of arrays an array.
+
+        Args:
+            op: the operator.
+            left: the first operand.
+            right: the second operand.
+        """
         line = self.line
         return self.spread(left, lambda a: self.spread(right, lambda b: self._compared(op, a, b, line)))
 
@@ -166,7 +182,7 @@ class Expressions(Arithmetic):
         if isinstance(container, str) and isinstance(item, str):
             return item in container
         if isinstance(container, Reference) and isinstance(
-            held := self.state.heap[container.number], Entries
+            held := self.state.heap[container.number], DictContents
         ):
             there: bool | Expression = self.resolve(held.entries.get(self._key(item), (False, None))[0])
             return there
@@ -257,13 +273,20 @@ class Expressions(Arithmetic):
         return (
             Vector(items, base.is_array, base.is_array)
             if isinstance(base, Vector)
-            else self.new(Items(items))
+            else self.new(ListContents(items))
         )
 
     def item(self, base: Value, key: Value, line: int, *, chosen: bool = False) -> Value:
-        """Return ``base[key]``; ``chosen`` tells that other options may have the key."""
+        """Return ``base[key]``.
+
+        Args:
+            base: what it belongs to.
+            key: an index or a name.
+            line: of the controller, the present one if None.
+            chosen: whether other options may have the key.
+        """
         self.line = line
-        if isinstance(base, Reference) and isinstance(contents := self.state.heap[base.number], Entries):
+        if isinstance(base, Reference) and isinstance(contents := self.state.heap[base.number], DictContents):
             name = self._key(key)
             presence, value = contents.entries.get(name, (False, None))
             if presence is False and not chosen and base.number == self.observation:
@@ -290,7 +313,12 @@ class Expressions(Arithmetic):
     observation = -1  # number of the observation in the heap
 
     def options(self, index: Expression, count: int) -> Choice:
-        """Return an integer from 0 below ``count`` as a choice, by what it is looked up with if it is."""
+        """Return an integer below ``count`` as a choice, by its table if it has one.
+
+        Args:
+            index: an integer of the run.
+            count: how many there are.
+        """
         made = self._definitions.get(index)
         if made is not None and made.op == "table":
             tag, entries = made.args[0], made.value
@@ -318,7 +346,7 @@ class Expressions(Arithmetic):
         raise self.refuse(f"a key must be a text or an integer that the code names, got {self.named(value)}")
 
     def iterate(self, generators: Sequence[ast.comprehension], values: Value, scope: int) -> Iterator[Value]:
-        """Yield for each round of a comprehension its condition, binding its names in ``scope``.
+        """Bind the names of each round of a comprehension, and yield its condition.
 
         Args:
             generators: the ``for`` parts.

@@ -10,9 +10,9 @@ from trace_robot.deploy.ir import Comment, Expression
 from trace_robot.deploy.numpy_calls import Calls
 from trace_robot.deploy.values import (
     Builtin,
-    Entries,
+    DictContents,
     Function,
-    Items,
+    ListContents,
     Value,
 )
 
@@ -36,7 +36,13 @@ class Functions(Calls):
     # Calls of the controller's functions, and comprehensions.
 
     def call(self, function: Value, args: list[Value], keywords: dict[str, Value]) -> Value:
-        """Call a function in place."""
+        """Call a function in place.
+
+        Args:
+            function: a function.
+            args: its arguments.
+            keywords: its keyword arguments.
+        """
         if isinstance(function, Builtin):
             if function.name == "trace_robot.node":
                 return args[0]
@@ -91,7 +97,7 @@ class Functions(Calls):
         return self._comprehended(node, scope, lambda inner: self.evaluate(node.elt, inner), self._made_list)
 
     def _made_list(self, values: list[Value]) -> Value:
-        return self.new(Items(tuple(values)))
+        return self.new(ListContents(tuple(values)))
 
     _generatorexp = _listcomp
 
@@ -100,7 +106,10 @@ class Functions(Calls):
             return self._key(self.evaluate(node.key, inner)), self.evaluate(node.value, inner)
 
         return self._comprehended(
-            node, scope, pair, lambda pairs: self.new(Entries({key: (True, value) for key, value in pairs}))
+            node,
+            scope,
+            pair,
+            lambda pairs: self.new(DictContents({key: (True, value) for key, value in pairs})),
         )
 
     def _comprehended(
@@ -119,7 +128,13 @@ class Functions(Calls):
         return condition
 
     def reduced(self, name: str, node: ast.GeneratorExp, scope: int) -> Value:
-        """Return ``all(...)`` or ``any(...)`` of a generator, which stops where the result is known."""
+        """Return ``all(...)`` or ``any(...)``, which stops where the result is known.
+
+        Args:
+            name: of the function or method.
+            node: of the syntax tree.
+            scope: of variables.
+        """
 
         def over(values: Value) -> Value:
             inner = self.scope(scope)
@@ -140,7 +155,24 @@ class Functions(Calls):
 
 
 def listed(statements: Sequence[Any], rest: Any = None) -> Any:
-    """Return statements as a linked list, the rest of the work after them."""
+    """Return statements as a linked list, the rest of the work after them.
+
+    Args:
+        statements: of the syntax tree.
+        rest: work after them, or None.
+    """
     for statement in reversed(statements):
         rest = (statement, rest)
     return rest
+
+
+def own_nodes(statement: ast.stmt) -> list[ast.AST]:
+    """Return the nodes of a statement without those of functions in it."""
+    found: list[ast.AST] = []
+    waiting: list[ast.AST] = list(ast.iter_child_nodes(statement))
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if not isinstance(node, ast.FunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return found

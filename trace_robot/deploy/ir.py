@@ -15,7 +15,7 @@ Kind = Literal["f", "i", "b"]  # float64, int64, bool
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
-    """A scalar; two are the same only if they are the same object.
+    """A scalar, the same as another only if it is the same object.
 
     Attributes:
         op: "const", "var", "slot" or "input" (the atoms), else an operator, "table" or "call".
@@ -42,7 +42,7 @@ def constant(value: float | int | bool) -> Expression:
 
 @dataclass(slots=True, eq=False)
 class Let:
-    """``target = value``; a target that branches assign is assigned once in each."""
+    """``target = value``. A target that branches assign is assigned once in each."""
 
     target: Expression
     value: Expression
@@ -50,7 +50,7 @@ class Let:
 
 @dataclass(slots=True, eq=False)
 class Branch:
-    """Run one of the blocks: the one whose keys hold the value of ``tag``, a bool or an int."""
+    """Run the block whose keys hold the value of ``tag``, a bool or an int."""
 
     tag: Expression
     cases: list[tuple[tuple[int, ...], list[Statement]]]
@@ -75,7 +75,7 @@ Statement = Let | Branch | Fail | Comment
 
 
 @dataclass(slots=True)
-class Code:
+class StraightCode:
     """A controller in this form.
 
     Attributes:
@@ -103,8 +103,8 @@ def statements(block: Iterable[Statement]) -> Iterator[Statement]:
                 yield from statements(inner)
 
 
-def prune(code: Code) -> None:
-    """Remove dead code: statements, slots and stores on which neither an action nor a fault depends."""
+def prune(code: StraightCode) -> None:
+    """Remove dead code: that on which neither an action nor a fault depends."""
     live: set[Expression | str] = set(code.action)
     size = -1
     while size != len(live):
@@ -165,8 +165,8 @@ def _swept(block: Sequence[Statement], live: set[Expression | str]) -> list[Stat
     return kept
 
 
-def uses(code: Code) -> dict[Expression, int]:
-    """Return how often each variable is read; a variable that is read once can be printed where it is read."""
+def uses(code: StraightCode) -> dict[Expression, int]:
+    """Return how often each variable is read."""
     counts: dict[Expression, int] = {}
 
     def count(value: Expression) -> None:
@@ -184,7 +184,7 @@ def uses(code: Code) -> dict[Expression, int]:
     return counts
 
 
-def definitions(code: Code) -> dict[Expression, list[Let]]:
+def definitions(code: StraightCode) -> dict[Expression, list[Let]]:
     """Return the assignments of each variable: one, or one in each case of a branch."""
     found: dict[Expression, list[Let]] = {}
     for statement in statements(code.block):
@@ -194,7 +194,7 @@ def definitions(code: Code) -> dict[Expression, list[Let]]:
 
 
 def worst_case(block: Sequence[Statement]) -> dict[str, int]:
-    """Return how often each kind of operation runs on the longest path: arithmetic, comparisons, calls, ..."""
+    """Return how often each kind of operation runs on the longest path."""
     total: dict[str, int] = {}
     for statement in block:
         if isinstance(statement, Let):
@@ -237,7 +237,7 @@ class Places:
     reads: dict[Expression, list[Place]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, code: Code, inline: Mapping[Expression, Expression]) -> Places:
+    def of(cls, code: StraightCode, inline: Mapping[Expression, Expression]) -> Places:
         """Find the places.
 
         Args:
@@ -271,7 +271,7 @@ class Places:
         return found
 
 
-def coalesce(code: Code, inline: Mapping[Expression, Expression]) -> dict[Expression, Expression]:
+def coalesce(code: StraightCode, inline: Mapping[Expression, Expression]) -> dict[Expression, Expression]:
     """Return for each variable that shares a name the one whose name it has.
 
     Args:
@@ -303,7 +303,7 @@ def coalesce(code: Code, inline: Mapping[Expression, Expression]) -> dict[Expres
 
 
 def _cases(block: Sequence[Statement], above: Place) -> Iterator[tuple[Place, list[Statement]]]:
-    """Yield the cases of all branches, inner ones first, with the place of their branch."""
+    """Yield the cases of all branches with their places, inner branches first."""
     for i, statement in enumerate(block):
         if isinstance(statement, Branch):
             place = (*above, (id(block), i))
@@ -349,7 +349,7 @@ def _inside(place: Place, branch: Place, case: int | None) -> bool:
 
 
 def _after(place: Place, branch: Place) -> bool:
-    """Return whether a place is in a branch or comes later; reading its tag does not."""
+    """Return whether a place is in a branch or later, the branch's tag excepted."""
     if place == branch:
         return False
     for one, other in zip(place, branch, strict=False):

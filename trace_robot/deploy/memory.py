@@ -9,9 +9,9 @@ from trace_robot.deploy.ir import Expression, Kind
 from trace_robot.deploy.values import (
     Builtin,
     Choice,
-    Entries,
+    DictContents,
     Function,
-    Items,
+    ListContents,
     Reference,
     Value,
     Vector,
@@ -50,7 +50,7 @@ class Layout:
         flags = {group: self._slot(group, "b") for group in dict.fromkeys(self._groups.values())}
         for key, _, shape in self.shape[1]:
             entries[key] = (flags[self._groups[key]], self._loaded(translator, shape, _path("", key)))
-        memory: Reference = translator.new(Entries(entries))
+        memory: Reference = translator.new(DictContents(entries))
         return memory
 
     def _slot(self, path: str, kind: Kind) -> Expression:
@@ -68,7 +68,7 @@ class Layout:
         frozen = path in self._shared
         if shape[0] == "list":
             items = (self._loaded(translator, one, _path(path, i)) for i, one in enumerate(shape[1]))
-            return translator.new(Items(tuple(items), frozen))
+            return translator.new(ListContents(tuple(items), frozen))
         if shape[0] == "choice":
             tag = self._slot(_path(path, "kind"), "i")
             translator.state.possible[tag] = frozenset(range(len(shape[1])))
@@ -80,14 +80,19 @@ class Layout:
         for key, always, one in shape[1]:
             there = True if always else self._slot(_path(_path(path, "has"), key), "b")
             entries[key] = (there, self._loaded(translator, one, _path(path, key)))
-        return translator.new(Entries(entries, frozen))
+        return translator.new(DictContents(entries, frozen))
 
     def store(self, translator: Any, memory: Reference) -> dict[str, Expression]:
-        """Return what the slots become at the end of a step; note whether the shape must grow."""
+        """Return what the slots become, and note whether the shape must grow.
+
+        Args:
+            translator: which ran the step.
+            memory: the dict of the controller.
+        """
         translator.hint = "next"
         memory_after = translator.spread(memory, lambda one: one)
         contents = translator.state.heap[memory_after.number]
-        if not isinstance(contents, Entries):
+        if not isinstance(contents, DictContents):
             raise translator.refuse("memory must have the same keys on all paths")
         paths: dict[int, set[str]] = {}
         after = self._shape(translator, memory_after, "", paths)
@@ -142,7 +147,7 @@ class Layout:
         if isinstance(contents, Choice):
             held = [contents.options[key] for key in translator.keys(contents)]
             return self._united([self._contents(translator, one, path, paths) for one in held])
-        if isinstance(contents, Items):
+        if isinstance(contents, ListContents):
             items = (
                 self._shape(translator, one, _path(path, i), paths) for i, one in enumerate(contents.items)
             )
@@ -273,7 +278,7 @@ def _joined(first: Shape, second: Shape) -> Shape:
 
 
 def _one(first: Shape, second: Shape) -> Shape | None:
-    """Return a shape that is no choice and holds what either holds, None if there is none."""
+    """Return a shape that holds what either holds, None if only a choice does."""
     if first == second and repr(first) == repr(second):  # 1 == 1.0 == True
         return first
     kinds = {_number(shape) for shape in (first, second)}

@@ -10,9 +10,9 @@ from trace_robot.deploy.ir import Expression, Kind, Let, Statement, constant
 from trace_robot.deploy.values import (
     Builtin,
     Choice,
-    Entries,
+    DictContents,
     Function,
-    Items,
+    ListContents,
     Reference,
     Value,
     Vector,
@@ -28,7 +28,7 @@ class State:
     """What is known on one path."""
 
     variables: dict[tuple[int, str], Value] = field(default_factory=dict)
-    heap: dict[int, Items | Entries | Choice] = field(default_factory=dict)
+    heap: dict[int, ListContents | DictContents | Choice] = field(default_factory=dict)
     possible: dict[Expression, frozenset[int]] = field(default_factory=dict)
     computed: dict[Any, Expression] = field(default_factory=dict)
 
@@ -78,7 +78,12 @@ class Merge:
         return self.values([path.value for path in paths], builder.hint)
 
     def values(self, values: list[Value], hint: str) -> Value:
-        """Return what is each of the values on its path."""
+        """Return what is each of the values on its path.
+
+        Args:
+            values: one of each path.
+            hint: of its name, the present one if empty.
+        """
         values = [_decided(value, path) for value, path in zip(values, self.paths, strict=True)]
         first = values[0]
         if all(same(first, value) for value in values[1:]):
@@ -110,7 +115,7 @@ class Merge:
         return self._choice(values)
 
     def _enumerated(self, values: Sequence[Value], leaves: list[Value], hint: str) -> Choice:
-        """Return a choice among constants by a new number, instead of choices inside of choices."""
+        """Return a choice among constants by one new number."""
         target = self.builder.variable("i", hint)
         for path, value in zip(self.paths, values, strict=True):
             path.block.append(Let(target, self._number_in(path, value, leaves)))
@@ -148,18 +153,23 @@ class Merge:
         pairs = zip(self.paths, values, strict=True)
         return Choice(self.tag, {key: value for path, value in pairs for key in path.keys})
 
-    def _contents(self, held: list[Any]) -> Items | Entries | Choice:
+    def _contents(self, held: list[Any]) -> ListContents | DictContents | Choice:
         return self._together(held, "item", frozen=False) or self._choice(held)
 
-    def _together(self, held: list[Any], hint: str, *, frozen: bool = True) -> Items | Entries | None:
+    def _together(
+        self, held: list[Any], hint: str, *, frozen: bool = True
+    ) -> ListContents | DictContents | None:
         """Return merged contents, None where their shapes differ."""
         first = held[0]
         frozen = frozen or any(getattr(contents, "frozen", False) for contents in held)
-        if all(isinstance(contents, Items) and len(contents.items) == len(first.items) for contents in held):
+        if all(
+            isinstance(contents, ListContents) and len(contents.items) == len(first.items)
+            for contents in held
+        ):
             columns = zip(*(contents.items for contents in held), strict=True)
             items = [self.values(list(column), f"{hint}_{i}") for i, column in enumerate(columns)]
-            return Items(tuple(items), frozen)
-        if not all(isinstance(contents, Entries) for contents in held):
+            return ListContents(tuple(items), frozen)
+        if not all(isinstance(contents, DictContents) for contents in held):
             return None
         keys = dict.fromkeys(key for contents in held for key in contents.entries)
         if frozen and any(contents.entries.keys() != keys.keys() for contents in held):
@@ -176,7 +186,7 @@ class Merge:
                 for pair, value in zip(pairs, column, strict=True)
             ]
             entries[key] = (there, self.values(safe, str(key)))
-        return Entries(entries, frozen)
+        return DictContents(entries, frozen)
 
     def _number(self, values: list[Value], hint: str) -> Value:
         memo = tuple(
@@ -218,7 +228,7 @@ class Merge:
 
 
 def _constants(values: Sequence[Value]) -> list[Value] | None:
-    """Return the different texts, functions and Nones among values and the options of choices, None for others."""
+    """Return the different constants among values and options, None for others."""
     found: list[Value] = []
     for value in values:
         for one in value.options.values() if isinstance(value, Choice) else (value,):
@@ -237,9 +247,9 @@ def _holders(state: State, value: Value) -> int:
         contents = waiting.pop()
         if isinstance(contents, Choice):
             waiting += contents.options.values()
-        elif isinstance(contents, Items):
+        elif isinstance(contents, ListContents):
             count += len([one for one in contents.items if isinstance(one, Reference) and one == value])
-        elif isinstance(contents, Entries):
+        elif isinstance(contents, DictContents):
             count += len(
                 [1 for _, one in contents.entries.values() if isinstance(one, Reference) and one == value]
             )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from trace_robot.deploy.ir import (
     Branch,
-    Code,
     Expression,
     Let,
     Place,
     Places,
     Statement,
+    StraightCode,
     coalesce,
     definitions,
     uses,
@@ -200,7 +199,12 @@ def identifier(text: str, taken: Iterable[str] = ()) -> str:
 
 
 def comment(text: Any, width: int = WIDTH) -> str:
-    """Return a text that can stand in a comment of C or Python: one line of ASCII, without what ends a comment."""
+    """Return a text as one line that can stand in a comment of C or Python.
+
+    Args:
+        text: any.
+        width: characters at most.
+    """
     line = " ".join(str(text).split())
     line = "".join(c if " " <= c <= "~" else "?" for c in line)
     return line.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")[:width]
@@ -211,7 +215,7 @@ class Printer:
 
     indent = "    "
 
-    def __init__(self, code: Code, taken: Iterable[str] = ()) -> None:
+    def __init__(self, code: StraightCode, taken: Iterable[str] = ()) -> None:
         self.code = code
         self.lines: list[str] = []
         self.tables: dict[str, Expression] = {}
@@ -230,7 +234,7 @@ class Printer:
         self._shared: dict[Expression, Expression] = {}
 
     def prepare(self) -> None:
-        """Decide what is printed inside another, and what shares a name; slots and inputs must have their names."""
+        """Decide what is printed inside another, and what shares a name."""
         taken = set(self._taken)
         self._settle(self.code.block)
         self._shared = coalesce(self.code, self._inline)
@@ -240,7 +244,7 @@ class Printer:
         self._settle(self.code.block, final=True)
 
     def _settle(self, block: Sequence[Statement], *, final: bool = False) -> None:
-        """Give up printing inside another what would become long; in the order of the statements."""
+        """Give up printing inside another what would become long."""
         for statement in block:
             if isinstance(statement, Let) and statement.target in self._inline:
                 form = self._form(statement.value, statement.target)
@@ -253,7 +257,7 @@ class Printer:
                     self._settle(inner, final=final)
 
     def is_inline(self, statement: Statement) -> bool:
-        """Return whether a statement is printed where its result is read, or copies to what has the same name."""
+        """Return whether a statement needs no line."""
         return isinstance(statement, Let) and (
             statement.target in self._inline or self.shared(statement.target) is self.shared(statement.value)
         )
@@ -272,7 +276,7 @@ class Printer:
         return self._names[target]
 
     def text(self, value: Expression) -> str:
-        """Return an expression as text that need not be put in parentheses where it stands alone."""
+        """Return an expression as text that stands alone."""
         return self._form(value)[0]
 
     def inner(self, value: Expression) -> str:
@@ -334,7 +338,7 @@ class Printer:
     # What is declared where.
 
     def places(self) -> dict[Expression, tuple[int, int]]:
-        """Return for each variable that is not declared where it is set: the block and the statement before which."""
+        """Return where variables are declared that are not where they are set."""
         found: dict[Expression, list[Place]] = {}
         sets: dict[Expression, list[Place]] = {}
         every = Places.of(self.code, self._inline)
@@ -369,23 +373,3 @@ class Printer:
             return {str(value.value)}
         whole = self._inline.get(value, value)
         return {name for argument in whole.args for name in self._slots(argument)}
-
-
-def template(name: str) -> str:
-    """Return a file of ``templates``, in which __MARKS__ are to be filled in."""
-    return (Path(__file__).with_name("templates") / f"{name}.txt").read_text(encoding="utf-8")
-
-
-def filled(text: str, marks: Mapping[str, str]) -> str:
-    """Return a template with its marks replaced; what is put in is not looked at again."""
-    parts: list[str] = []
-    while "__" in text:
-        before, _, rest = text.partition("__")
-        mark, _, after = rest.partition("__")
-        if mark in marks:
-            parts += [before, marks[mark]]
-            text = after
-        else:
-            parts.append(before + "__")
-            text = rest
-    return "".join([*parts, text])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from trace_robot.deploy.ir import Branch, Code, Comment, Expression, Fail, Let, Statement
-from trace_robot.deploy.printer import Printer, comment, filled, identifier, template
+from trace_robot.deploy.ir import Branch, Comment, Expression, Fail, Let, Statement, StraightCode
+from trace_robot.deploy.printer import Printer, comment, identifier
 
 CALLS = {"floor": "float(floor({}))", "ceil": "float(ceil({}))", "trunc": "float(trunc({}))"} | {
     "rint": "float(round({}))", "floordiv": "{} // {}", "mod": "{} % {}", "float32": "float32({})",
@@ -78,7 +79,12 @@ class PythonPrinter(Printer):
         return f"{value.op}({', '.join(operands)})", True  # min, max, abs, int and float
 
     def statements(self, block: Sequence[Statement], depth: int) -> Iterator[str]:
-        """Yield the lines of a block."""
+        """Yield the lines of a block.
+
+        Args:
+            block: statements.
+            depth: of indentation.
+        """
         space = self.indent * depth
         count = 0
         for statement in block:
@@ -118,7 +124,7 @@ class PythonPrinter(Printer):
             yield from self.statements(block, depth + 1)
 
     def is_complete(self, branch: Branch) -> bool:
-        """Return whether one of the cases is taken for certain; one with only faults may not be."""
+        """Return whether one of the cases is taken for certain."""
         return not all(any(isinstance(one, Fail) for one in block) for _, block in branch.cases)
 
     def _speaks(self, block: Sequence[Statement]) -> bool:
@@ -154,7 +160,7 @@ class PythonPrinter(Printer):
 SLOTS = ("stopped", "act", "decide", "reset")
 
 
-def write_python(code: Code, about: Mapping[str, Any]) -> str:
+def write_python(code: StraightCode, about: Mapping[str, Any]) -> str:
     """Return the text of the file.
 
     Args:
@@ -220,3 +226,28 @@ def _quick(fields: Mapping[str, tuple[int, str]]) -> str:
 def _bounds(bounds: Sequence[float]) -> str:
     parts = (repr(b) if math.isfinite(b) else f'float("{b}")' for b in bounds)
     return f"({', '.join(parts)},)"
+
+
+def template(name: str) -> str:
+    """Return a file of ``templates``, in which __MARKS__ are to be filled in."""
+    return (Path(__file__).with_name("templates") / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def filled(text: str, marks: Mapping[str, str]) -> str:
+    """Return a template with its marks replaced, in one pass.
+
+    Args:
+        text: any.
+        marks: texts by mark.
+    """
+    parts: list[str] = []
+    while "__" in text:
+        before, _, rest = text.partition("__")
+        mark, _, after = rest.partition("__")
+        if mark in marks:
+            parts += [before, marks[mark]]
+            text = after
+        else:
+            parts.append(before + "__")
+            text = rest
+    return "".join([*parts, text])

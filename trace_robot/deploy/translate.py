@@ -12,20 +12,21 @@ from functools import partial
 from typing import Any
 
 from trace_robot.deploy.calls import MODULES
-from trace_robot.deploy.functions import FELL, Functions, listed
-from trace_robot.deploy.ir import Code, Expression, Kind, prune, worst_case
+from trace_robot.deploy.functions import FELL, Functions, listed, own_nodes
+from trace_robot.deploy.ir import Expression, StraightCode, prune, worst_case
 from trace_robot.deploy.memory import Layout
 from trace_robot.deploy.values import (
     Builtin,
     Choice,
     DeadPathError,
-    Entries,
+    DictContents,
     Function,
-    Items,
+    ListContents,
     OutsideSubsetError,
     Reference,
     Value,
     Vector,
+    as_expression,
     is_number,
 )
 
@@ -52,7 +53,7 @@ class Translator(Functions):
         self.given: dict[str, Value] = {}  # names that a module finds defined
 
     def module(self, text: str) -> Mapping[str, Value]:
-        """Execute a module whose statements must not depend on a run, and return its names."""
+        """Execute a module, which must not depend on a run, and return its names."""
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -72,7 +73,12 @@ class Translator(Functions):
     # Statements. Work is a linked list, so that the rest can be run on each path of a branch that may leave a loop.
 
     def run(self, work: Any, scope: int) -> Value:
-        """Execute statements and return what they return, FELL if they end without it."""
+        """Execute statements and return what they return, FELL if they end without it.
+
+        Args:
+            work: a linked list of statements.
+            scope: of variables.
+        """
         while work is not None:
             statement, work = work
             if callable(statement):
@@ -137,7 +143,7 @@ class Translator(Functions):
                 self._leaves(node) for node in inner if isinstance(node, ast.If | ast.For)
             )
             if isinstance(statement, ast.For):  # a break of its body stays in it
-                known = any(isinstance(node, ast.Return) for node in _own_nodes(statement))
+                known = any(isinstance(node, ast.Return) for node in own_nodes(statement))
             self._returns[id(statement)] = known
         return known
 
@@ -178,7 +184,7 @@ class Translator(Functions):
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
             if self.evaluate(called, scope) != Builtin("trace_robot.bundle"):
                 raise self.refuse("the only decorator that can be translated is bundle")
-        if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in _own_nodes(statement)):
+        if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own_nodes(statement)):
             raise self.refuse("generators cannot be translated")
         self.state.variables[scope, statement.name] = Function(statement, scope)
 
@@ -213,7 +219,13 @@ class Translator(Functions):
         self.bind(target, self.binary(statement.op, before, self.evaluate(statement.value, scope)), scope)
 
     def bind(self, target: ast.expr, value: Value, scope: int) -> None:
-        """Assign a value to a name, to several, or to an item."""
+        """Assign a value to a name, to several, or to an item.
+
+        Args:
+            target: a name, names or an item.
+            value: any.
+            scope: of variables.
+        """
         if isinstance(target, ast.Name):
             self.state.variables[scope, target.id] = self.number_or_not(value)
         elif isinstance(target, ast.Tuple | ast.List):
@@ -246,7 +258,7 @@ class Translator(Functions):
         star = next((i for i, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
         if star is not None:
             after = len(targets) - star - 1
-            middle = self.new(Items(tuple(items[star : len(items) - after])))
+            middle = self.new(ListContents(tuple(items[star : len(items) - after])))
             items = [*items[:star], middle, *items[len(items) - after :]]
         if len(items) != len(targets):
             raise self.refuse(f"{len(targets)} values were expected, got {len(items)}")
@@ -260,13 +272,13 @@ class Translator(Functions):
 
     def _store(self, base: Value, key: Value, value: Value) -> None:
         contents = self.state.heap[base.number] if isinstance(base, Reference) else None
-        if isinstance(contents, Entries):
-            self.change(base, Entries({**contents.entries, self._key(key): (True, value)}))
-        elif isinstance(contents, Items) and isinstance(key, Expression) and key.kind == "i":
+        if isinstance(contents, DictContents):
+            self.change(base, DictContents({**contents.entries, self._key(key): (True, value)}))
+        elif isinstance(contents, ListContents) and isinstance(key, Expression) and key.kind == "i":
             self._within(key, len(contents.items))
             self.spread(self.options(key, len(contents.items)), lambda one: self._store(base, one, value))
-        elif isinstance(contents, Items):
-            self.change(base, Items(self._replaced(contents.items, key, value)))
+        elif isinstance(contents, ListContents):
+            self.change(base, ListContents(self._replaced(contents.items, key, value)))
         else:
             raise self.refuse(f"an item of {self.named(base)} cannot be assigned")
 
@@ -300,7 +312,7 @@ def _held(contents: Any) -> list[Value]:
         return [value for option in contents.options.values() for value in _held(option)]
     return (
         list(contents.items)
-        if isinstance(contents, Items)
+        if isinstance(contents, ListContents)
         else [value for _, value in contents.entries.values()]
     )
 
@@ -311,19 +323,7 @@ def _after(work: Any, mark: str) -> Any:
     return None if work is None else work[1]
 
 
-def _own_nodes(statement: ast.stmt) -> list[ast.AST]:
-    """Return the nodes of a statement without those of functions in it."""
-    found: list[ast.AST] = []
-    waiting: list[ast.AST] = list(ast.iter_child_nodes(statement))
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        if not isinstance(node, ast.FunctionDef | ast.Lambda):
-            waiting += ast.iter_child_nodes(node)
-    return found
-
-
-def translate(texts: Sequence[str], inputs: Mapping[str, int], size: int) -> Code:
+def translate(texts: Sequence[str], inputs: Mapping[str, int], size: int) -> StraightCode:
     """Return a controller as straight-line code.
 
     Args:
@@ -352,7 +352,7 @@ def translate(texts: Sequence[str], inputs: Mapping[str, int], size: int) -> Cod
 
 def _once(
     translator: Translator, texts: Sequence[str], inputs: Mapping[str, int], size: int, layout: Layout
-) -> Code:
+) -> StraightCode:
     decide: Value = None
     for text in texts:
         if decide is not None:
@@ -363,7 +363,7 @@ def _once(
         raise translator.refuse("the controller defines no function act", 1)
     if translator.block:
         raise translator.refuse("the module's own statements must not depend on a run", 1)
-    seen = translator.new(Entries({name: (True, _input(name, count)) for name, count in inputs.items()}))
+    seen = translator.new(DictContents({name: (True, _input(name, count)) for name, count in inputs.items()}))
     translator.observation = seen.number
     memory = layout.load(translator)
     arguments = [seen, memory][: len(decide.node.args.args)]
@@ -374,9 +374,9 @@ def _once(
         got = len(action.items) if isinstance(action, Vector) else "several lengths of"
         raise translator.refuse(f"act must return {size} numbers, got {got}", decide.node.lineno)
     numbers = [translator.real(translator.number(one)) for one in action.items]
-    expressions = [one if isinstance(one, Expression) else _constant(one) for one in numbers]
+    expressions = [as_expression(one) for one in numbers]
     stores = layout.store(translator, memory)
-    return Code(translator.block, expressions, stores, dict(layout.slots), dict(inputs))
+    return StraightCode(translator.block, expressions, stores, dict(layout.slots), dict(inputs))
 
 
 def _flat(translator: Translator, value: Value) -> list[Value]:
@@ -389,10 +389,3 @@ def _flat(translator: Translator, value: Value) -> list[Value]:
 def _input(name: str, count: int) -> Value:
     atoms = tuple(Expression("input", (), "f", (name, i)) for i in range(count))
     return atoms[0] if count == 1 else Vector(atoms, is_array=True)
-
-
-def _constant(value: float) -> Expression:
-    return Expression("const", (), "f", float(value))
-
-
-Kinds = Mapping[str, Kind]

@@ -20,16 +20,16 @@ Value = Any  # a Python scalar, text or None, an Expression, or one of the class
 
 
 class OutsideSubsetError(PolicyError):
-    """A controller cannot be translated; the message has the line and the reason."""
+    """A controller cannot be translated: line and reason."""
 
 
 class DeadPathError(Exception):
-    """What is translated cannot be reached, or ends in a fault that is recorded; internal."""
+    """What is translated cannot be reached, or ends in a fault."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vector:
-    """A tuple or an array; an array that only one name holds can be changed."""
+    """A tuple or an array. An array that only one name holds can be changed."""
 
     items: tuple[Value, ...]
     is_array: bool = False
@@ -67,15 +67,15 @@ class Builtin:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Items:
-    """What a list holds; ``frozen`` where a change could be seen through another name."""
+class ListContents:
+    """What a list holds, ``frozen`` where another name could see a change."""
 
     items: tuple[Value, ...]
     frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entries:
+class DictContents:
     """What a dict holds: for each key whether it is there, and its value."""
 
     entries: Mapping[Any, tuple[bool | Expression, Value]]
@@ -83,7 +83,12 @@ class Entries:
 
 
 def same(first: Value, second: Value) -> bool:
-    """Return whether two values are equal whatever a run does."""
+    """Return whether two values are equal whatever a run does.
+
+    Args:
+        first: a value.
+        second: another value.
+    """
     if first is second:
         return True
     if type(first) is not type(second) or isinstance(first, Expression):
