@@ -63,17 +63,30 @@ def test_python_and_c_act_as_the_original_and_succeed_where_it_does(name: str, t
     env.close()
 
 
-def test_the_tracking_of_targets_is_that_of_the_environment(tmp_path: Path) -> None:
-    """In mode "pose" the environment itself tracks; the deployed controller does it in raw steps."""
-    policy = Policy.from_text(load_policy("pick_place").text.replace("0.08,", "0.0,"))
-    planned = plan(policy, "pick-place-v3")
+JOINTS = """
+CONTROL = "pose"
+def act(observation, memory):
+    memory["n"] = memory.get("n", 0) + 1
+    return [0.3 * memory["n"], *(0.5 * observation["joint_angles"][1:6]), -3.0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "decisions"),
+    [(load_policy("pick_place").text.replace("0.08,", "0.0,"), "pick-place-v3", 9), (JOINTS, "Pusher-v5", 6)],
+    ids=["hand", "joints"],
+)
+def test_the_tracking_of_targets_is_that_of_the_environment(
+    text: str, task: str, decisions: int, tmp_path: Path
+) -> None:
+    """In mode "pose" the environment itself tracks, while the deployed controller does it in raw steps."""
+    planned = plan(Policy.from_text(text), task)
     act, module = bench.original(planned.text), bench.load(planned, tmp_path)
-    pose = make("pick-place-v3", **planned.spec.options)
-    raw = make("pick-place-v3", **planned.sent.options)
-    seen, (flat, _), memory = pose.reset(seed=3)[0], raw.reset(seed=3), dict[str, Any]()
-    controller = module.Controller()
-    steps, over = 0, False
-    while not over:
+    pose = make(task, control="pose")
+    raw = make(task, control="raw")
+    (seen, _), (flat, _), memory = pose.reset(seed=3), raw.reset(seed=3), dict[str, Any]()
+    controller, steps = module.Controller(), 0
+    for _ in range(decisions):
         seen, _, over, _, info = pose.step(np.asarray(bench.flattened(act(planned.spec.named(seen), memory))))
         while steps < info["steps"]:
             named = planned.sent.named(flat)
@@ -81,9 +94,17 @@ def test_the_tracking_of_targets_is_that_of_the_environment(tmp_path: Path) -> N
             flat, *_ = raw.step(np.asarray(controller.act(given)))
             steps += 1
         assert flat.tobytes() == seen.tobytes()
-    assert info["success"]
+        if over:
+            break
     assert steps > 60
-    pose.close(), raw.close()
+    pose.close()
+    raw.close()
+
+
+def test_too_few_targets_are_refused_with_the_line_of_act() -> None:
+    text = 'CONTROL = "pose"\ndef act(observation):\n    return [0.1, 0, 0]\n'
+    with pytest.raises(PolicyError, match="line 2: act must return 4 numbers in mode pose, got 3"):
+        plan(Policy.from_text(text, "mine"), "reach-v3")
 
 
 def test_the_python_needs_the_standard_library_alone(reach: DeployPlan, tmp_path: Path) -> None:
@@ -327,3 +348,9 @@ def test_the_driver_is_a_program_that_a_person_can_talk_to(reach: DeployPlan, tm
     text = files_of(reach, "c", "arm")[0]
     assert set(text) == {"arm.h", "arm.c", "main.c", "Makefile", "contract.json"}
     assert "malloc" not in "".join(text.values())
+
+
+def test_the_page_shows_the_c_that_is_written(reach: DeployPlan) -> None:
+    page = (Path(bench.ROOT) / "docs" / "deploy.md").read_text(encoding="utf-8")
+    shown = page.split("```c\n")[1].split("```")[0]
+    assert shown == files_of(reach, "c")[0]["controller.c"]

@@ -98,9 +98,7 @@ def deploy(
         RunError: a file cannot be written.
         UsageError: there is no such target, or the name is none in C and Python.
     """
-    planned = plan(
-        policy, env, control=control, options=options, origin={"policy": policy.name, **(origin or {})}
-    )
+    planned = plan(policy, env, control=control, options=options, origin=origin)
     files, agreed = files_of(planned, to, name)
     try:
         out.mkdir(parents=True, exist_ok=True)

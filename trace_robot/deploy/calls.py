@@ -120,7 +120,7 @@ class BuiltinCalls(Expressions):
 
     def _called(self, name: str, args: list[Value], keywords: dict[str, Value]) -> Value:
         room, _, short = name.rpartition(".")
-        keywords = {key: value for key, value in keywords.items() if key not in ("dtype", "strict")}
+        keywords = {key: value for key, value in keywords.items() if key != "dtype"}
         own: Function_ | None = getattr(
             self, f"_{room.replace('.', '_')}_{short}" if room else f"_py_{short}", None
         )
@@ -247,8 +247,11 @@ class BuiltinCalls(Expressions):
             raise self.refuse(f"a range has at most {MOST_ITEMS} rounds, got {len(rounds)}")
         return Vector(tuple(rounds))
 
-    def _py_zip(self, *args: Value) -> Value:
-        columns = zip(*(self.items(argument) for argument in args), strict=False)
+    def _py_zip(self, *args: Value, strict: Value = False) -> Value:
+        lists = [self.items(argument) for argument in args]
+        if strict is True and len({len(values) for values in lists}) > 1:
+            raise self.fail("zip of lists of different lengths")
+        columns = zip(*lists, strict=False)
         return Vector(tuple(Vector(tuple(row)) for row in columns))
 
     def _py_enumerate(self, values: Value, start: Value = 0) -> Value:

@@ -54,7 +54,7 @@ def act(observation, memory):
         due = memory["steps"] >= {steps} or (memory["steps"] >= {least} and near and rests)
         memory["still"] = still
     if due:
-        decision = decide({arguments})
+        decision = expected(decide({arguments}), {size})
         wanted = [limited(n, low, high) for n, low, high in zip(decision, {low!r}, {high!r}, strict=True)]
         memory.update(steps=0, target=hand + wanted[:3], rest=wanted[3:])
     return [*({gain!r} * (memory["target"] - hand)), *memory["rest"]]
@@ -74,7 +74,7 @@ def act(observation, memory):
         near = np.max(np.abs(memory["target"] - angles)) < {near!r}
         due = memory["steps"] >= {steps} or (memory["steps"] >= {least} and near)
     if due:
-        decision = decide({arguments})
+        decision = expected(decide({arguments}), {size})
         wanted = [limited(n, low, high) for n, low, high in zip(decision, {low!r}, {high!r}, strict=True)]
         memory.update(steps=0, target=np.array(wanted))
     return [*({stiffness!r} * (memory["target"] - angles) - {damping!r} * velocities)]
@@ -153,7 +153,7 @@ def plan(
     rate = None if seconds is None else round(1.0 / seconds, 9)
     if spec.control == "pose" and not numbers:
         rate = None  # a decision takes as long as the robot's own tracking needs
-    return DeployPlan(code, spec, sent, numbers, rate, text, dict(origin or {}))
+    return DeployPlan(code, spec, sent, numbers, rate, text, {"policy": policy.name, **(origin or {})})
 
 
 def _numbers(tracking: HandTracking | JointTracking) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _tracker(
     low, high = (np.array(bounds, np.float32).astype(float).tolist() for bounds in (spec.low, spec.high))
     taken = next(place for place in _functions(policy) if place.name == "act").args
     wanted = "observation, memory['own']" if len(taken.args) > 1 else "observation"
-    rest = {"low": low, "high": high, "arguments": wanted}
+    rest = {"low": low, "high": high, "arguments": wanted, "size": spec.action_size}
     if isinstance(tracking, JointTracking):
         return BY_JOINT.format(**numbers, **rest)
     still = f"observation[{tracking.still!r}]" if tracking.still else "0.0"

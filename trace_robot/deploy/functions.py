@@ -26,6 +26,7 @@ class Functions(Calls):
     def __init__(self) -> None:
         super().__init__()
         self._depth_of_calls = 0
+        self.given: dict[str, Value] = {}  # names that a module finds defined
 
     def run(self, work: Any, scope: int) -> Value:
         raise NotImplementedError
@@ -67,6 +68,14 @@ class Functions(Calls):
         for name in [name for name in self.state.variables if name[0] == scope]:
             del self.state.variables[name]
         return self.spread(value, lambda one: None if one is FELL else one)
+
+    def _deploy_expected(self, decision: Value, count: int) -> Value:
+        """Return what ``decide`` gave, of which the tracking needs ``count`` numbers."""
+        numbers = self.items(decision)
+        if len(numbers) != count:
+            act = self.given["decide"].node.lineno
+            raise self.refuse(f"act must return {count} numbers in mode pose, got {len(numbers)}", act)
+        return decision
 
     def _parameters(
         self, node: ast.FunctionDef | ast.Lambda, scope: int, args: list[Value], keywords: dict[str, Value]

@@ -50,7 +50,6 @@ class Translator(Functions):
         self._scopes = GLOBAL
         self._returns: dict[int, bool] = {}
         self.viewed = {}
-        self.given: dict[str, Value] = {}  # names that a module finds defined
 
     def module(self, text: str) -> Mapping[str, Value]:
         """Execute a module, which must not depend on a run, and return its names."""
@@ -356,7 +355,7 @@ def _once(
     decide: Value = None
     for text in texts:
         if decide is not None:
-            translator.given = {"decide": decide}
+            translator.given = {"decide": decide, "expected": Builtin("deploy.expected")}
         names = translator.module(text)
         decide = names.get("act")
     if not isinstance(decide, Function):

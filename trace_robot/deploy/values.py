@@ -14,7 +14,7 @@ from typing import Any
 from trace_robot.deploy.ir import Expression, Kind, constant
 from trace_robot.errors import PolicyError
 
-MOST_WORK = 400_000  # operations recorded, abstract ones too: seconds of translation
+MOST_WORK = 250_000  # operations recorded, abstract ones too: seconds of translation
 NO_OPTION = "no option is left"  # of a path that is never taken
 Value = Any  # a Python scalar, text or None, an Expression, or one of the classes below
 
