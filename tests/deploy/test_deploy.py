@@ -73,7 +73,7 @@ def act(observation, memory):
 
 @pytest.mark.parametrize(
     ("text", "task", "decisions"),
-    [(load_policy("pick_place").text.replace("0.08,", "0.0,"), "pick-place-v3", 9), (JOINTS, "Pusher-v5", 6)],
+    [(load_policy("pick_place").text.replace("0.08,", "0.0,"), "pick-place-v3", 9), (JOINTS, "Pusher-v5", 4)],
     ids=["hand", "joints"],
 )
 def test_the_tracking_of_targets_is_that_of_the_environment(
