@@ -14,7 +14,7 @@ from helpers.imports import MODULES, ROOT, cycles, imports, longest_chain, own_i
 
 FLOORS = {
     9: "cli",
-    8: "bench dataset export serve",
+    8: "bench dataset deploy export serve",
     7: "run report env_checker",
     6: "store render",
     5: "rollout",
