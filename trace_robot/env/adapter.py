@@ -223,11 +223,6 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         return self._observation.copy()
 
     @property
-    def tracking(self) -> Tracking | None:
-        """What tracks the target of an action in control mode "pose", None in mode "raw"."""
-        return self._tracking
-
-    @property
     def hands(self) -> tuple[str, ...]:
         """What moves each hand by a model or a measured Jacobian, as text."""
         return () if self._arm is None else tuple(map(str, self._arm.arm.hands))
