@@ -204,7 +204,7 @@ def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: C
 def final_scores(
     start: Evaluation, best: Evaluation, held_out: Sequence[Episode], spec: TaskSpec
 ) -> dict[str, Any]:
-    """Return a finished run's success rates and mean returns, by the fields of ``Result``.
+    """Return a finished run's scores by the fields of ``Result``.
 
     Args:
         start: the starting controller in training.
