@@ -77,6 +77,8 @@ class Episode:
         printed: what the controller printed.
         seconds: wall clock.
         return_threshold: the total reward that counts as success, None where the environment reports success.
+        line, start: the episode on one line and its first observation, made where it ran where observations were asked
+            for: they stay when the observations themselves are dropped.
     """
 
     seed: int
@@ -95,6 +97,8 @@ class Episode:
     printed: str = ""
     seconds: float = 0.0
     return_threshold: float | None = None
+    line: str = ""
+    start: Sequence[float] = ()
 
     @property
     def decisions(self) -> int:
