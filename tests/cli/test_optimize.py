@@ -150,7 +150,7 @@ def test_a_models_answer_becomes_the_next_controller_and_its_effect_is_seen(
 
     first, repair = ("\n".join(m["content"] for m in asked["messages"]) for asked in endpoint.asked)
     assert "def act(observation, memory):" in first
-    assert "Success in 0 of 2 episodes." in first
+    assert "success 0/2" in first
     assert "goal_position" in first
     assert "Your reply cannot be used" in repair
     folder = out / "iterations" / "001"
@@ -198,7 +198,7 @@ def test_a_candidate_that_attacks_is_a_score_with_a_reason_and_the_run_goes_on(
     scores = json.loads((out / "iterations" / "001" / "scores.json").read_text())
     assert scores["episodes"][0]["fault"]["category"] == "timeout"
     assert "Error (timeout)" in (out / "iterations" / "001" / "feedback.txt").read_text()
-    assert "timeout: one call took more than 1 s" in "\n".join(
+    assert "Error (timeout): one call took more than 1 s" in "\n".join(
         m["content"] for m in endpoint.asked[1]["messages"]
     )
     assert capsys.readouterr().out.startswith("1.00 ")

@@ -23,7 +23,6 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.inspect import colored_diff
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
-from trace_robot.stats import Difference
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -310,6 +309,8 @@ def _verdict(first: RunInfo, second: RunInfo) -> dict[str, Any]:
     verdict["incomparable"] = list(_incomparable(first, second))
     if verdict["incomparable"] or first.held_out is None or second.held_out is None:
         return verdict
+    from trace_robot.stats import Difference
+
     found = Difference.of(first.held_out, second.held_out)
     return {**verdict, "difference": found.value, "interval": list(found.interval), "measure": found.measure}
 
@@ -339,6 +340,8 @@ def _format_difference(verdict: dict[str, Any], first: RunInfo, second: RunInfo)
         return f"these runs cannot be compared, they were scored in different ways: {why}"
     if first.held_out is None or second.held_out is None:
         return "not both are finished, so there is no held-out score to compare"
+    from trace_robot.stats import Difference
+
     found = Difference.of(first.held_out, second.held_out)
     sure = "more than chance" if found.is_sure else "may be chance"
     return f"held-out {found.measure} of {escape(line(second.name, 48))} is {found.text}: {sure}"
