@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
-from trace_robot.errors import ModelError
+from trace_robot.errors import ModelError, OrderError
 
 Message = Mapping[str, str]
 
@@ -218,3 +219,24 @@ def _part(holder: Any, name: str, *default: str) -> Any:
     if isinstance(holder, Mapping):
         return holder.get(name, *default) if default else holder[name]
     return getattr(holder, name, *default)
+
+
+def configured_model(name: str | None = None, **options: Any) -> ChatModel:
+    """Return the model that the environment variables name.
+
+    Args:
+        name: of the model; None for OPENAI_MODEL, or the endpoint's only one.
+        options: further fields of every request; one that is None is left out.
+
+    Raises:
+        OrderError: neither OPENAI_API_KEY nor OPENAI_BASE_URL is set.
+    """
+    # By name, and only here: it loads the client, which a scripted model does not need, and stands above this module.
+    config = import_module("trace_robot.llm.config")
+    if not config.configured():
+        raise OrderError(
+            "asking for a proposal needs a model; give one to the optimizer, or set OPENAI_API_KEY or OPENAI_BASE_URL"
+        )
+    request = {field: value for field, value in options.items() if value is not None}
+    model: ChatModel = config.connect(name, options=request)
+    return model

@@ -17,7 +17,7 @@ from trace_robot.errors import (
     UnknownModelError,
 )
 from trace_robot.llm.metering import message_tokens, require_room
-from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user, with_images
+from trace_robot.llm.model import ChatModel, Message, Reply, assistant, configured_model, user, with_images
 from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import (
     ProblemInstance,
@@ -28,7 +28,7 @@ from trace_robot.optimizers.prompt.build import (
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
 from trace_robot.optimizers.prompt.trial_text import tie_text
 from trace_robot.optimizers.prompt.worth import Traces, build_by_worth, quoted_reply
-from trace_robot.optimizers.published import configured_model, read_options
+from trace_robot.optimizers.published import read_options
 from trace_robot.optimizers.strategies import (
     BestFirst,
     Strategy,
@@ -38,7 +38,7 @@ from trace_robot.optimizers.strategies import (
     take_waiting,
     with_remark,
 )
-from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
+from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem, graph_propagator
 
 if TYPE_CHECKING:
     from trace_robot.trace import Node
@@ -108,7 +108,8 @@ class OptoPrime(TorchStyleOptimizer):
     ) -> None:
         options = read_options(model, published, OptoPrime.__init__.__kwdefaults__ or {})
         self.problem, self.nodes = as_problem(parameters, {"context": context, "objective": objective})
-        self.model, self.propagator, self.max_tokens = options.model, options.propagator, options.max_tokens
+        self.model, self.max_tokens = options.model, options.max_tokens
+        self.propagator = graph_propagator(published.get("propagator"))
         self.memory_size = memory_size
         self.proposals = proposals
         self.token_budget = token_budget
@@ -119,8 +120,7 @@ class OptoPrime(TorchStyleOptimizer):
             raise OrderError(
                 f"step changes nodes in place, one proposal at a time, got proposals={proposals}"
             )
-        self.attempts = attempts
-        self.trials: list[Trial] = []
+        self.attempts, self.trials = attempts, list[Trial]()
         self.log: list[Attempt] = []
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from trace_robot.errors import ModelError, OrderError, UsageError
-from trace_robot.llm.model import CallableModel, ChatModel, Message, Reply
+from trace_robot.errors import ModelError, UsageError
+from trace_robot.llm.model import CallableModel, ChatModel, Message, Reply, configured_model
 from trace_robot.trace.backward import Named, Subgraph
-from trace_robot.trace.propagators import GraphPropagator
 
 # Options of the published constructors that have one meaning here, and why no other.
 ONLY: Mapping[str, tuple[Any, str]] = {
@@ -50,12 +49,10 @@ class PublishedOptions:
 
     Attributes:
         model: what answers, None for the model that was given by position, or the configured one.
-        propagator: hands feedback on.
         max_tokens: of a reply of the configured model; None for the endpoint's limit.
     """
 
     model: ChatModel | None
-    propagator: GraphPropagator
     max_tokens: int | None = None
 
 
@@ -89,16 +86,11 @@ def read_options(model: Any, published: Mapping[str, Any], known: Collection[str
     most = published.get("max_tokens")
     if most is not None and (type(most) is not int or most < 1):
         raise UsageError(f"max_tokens must be a whole number from 1 on, got {most!r}")
-    propagator = published.get("propagator") or GraphPropagator()
-    if not isinstance(propagator, GraphPropagator):
-        raise UsageError(
-            f"an optimizer needs a GraphPropagator, got {propagator!r:.80}; use node.backward with other rules"
-        )
     if "config_list" in given:
-        return PublishedOptions(model_of_entries(given["config_list"], most), propagator)
+        return PublishedOptions(model_of_entries(given["config_list"], most))
     if not given:
-        return PublishedOptions(None, propagator, most)
-    return PublishedOptions(as_chat_model(next(iter(given.values())), most), propagator)
+        return PublishedOptions(None, most)
+    return PublishedOptions(as_chat_model(next(iter(given.values())), most))
 
 
 def as_chat_model(model: Any, max_tokens: int | None = None) -> ChatModel:
@@ -200,26 +192,6 @@ class LLM:
         message = SimpleNamespace(role="assistant", content=reply.text)
         choice = SimpleNamespace(index=0, message=message, finish_reason=reply.finish_reason)
         return SimpleNamespace(choices=[choice])
-
-
-def configured_model(name: str | None = None, **options: Any) -> ChatModel:
-    """Return the model that the environment variables name.
-
-    Args:
-        name: of the model; None for OPENAI_MODEL, or the endpoint's only one.
-        options: further fields of every request; one that is None is left out.
-
-    Raises:
-        OrderError: neither OPENAI_API_KEY nor OPENAI_BASE_URL is set.
-    """
-    from trace_robot.llm.config import configured, connect
-
-    if not configured():
-        raise OrderError(
-            "asking for a proposal needs a model; give one to the optimizer, or set OPENAI_API_KEY or OPENAI_BASE_URL"
-        )
-    request = {name: value for name, value in options.items() if value is not None}
-    return connect(name, options=request)
 
 
 @dataclass(slots=True)

@@ -310,3 +310,16 @@ def as_problem(
             raise UsageError(f"a problem has its own {given[0]}; give it to Problem({given[0]}=...)")
         return parameters, {}
     return problem_of(parameters, **texts)
+
+
+def graph_propagator(propagator: Any) -> GraphPropagator:
+    """Return the rule by which an optimizer hands feedback on, the usual one for None.
+
+    Raises:
+        UsageError: it does not hand on whole graphs.
+    """
+    if propagator is None or isinstance(propagator, GraphPropagator):
+        return propagator or GraphPropagator()
+    raise UsageError(
+        f"an optimizer needs a GraphPropagator, got {propagator!r:.80}; node.backward takes others"
+    )

@@ -257,7 +257,7 @@ class GymnasiumPolicy:
             )
         flat = observation if self._layouts is None else self._layouts[0].flat(observation)
         action = np.array(self._runners[number].act(flat), np.float32)
-        action = np.clip(action, np.float32(self.spec.low), np.float32(self.spec.high))
+        action = np.clip(action, np.array(self.spec.low, np.float32), np.array(self.spec.high, np.float32))
         return action if self._layouts is None else self._layouts[1].action(action)
 
 
