@@ -241,7 +241,7 @@ def test_another_propagator_is_refused() -> None:
 def test_a_missing_part_of_the_published_optimizer_names_what_to_use() -> None:
     _, optimizer = optimizer_of()
     with pytest.raises(AttributeError, match=r"OptoPrime has no attribute 'summary_log': .* use summarize"):
-        optimizer.summary_log  # noqa: B018
+        optimizer.summary_log  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(AttributeError, match=r"OptoPrime has no attribute 'stepp'$"):
         optimizer.stepp  # type: ignore[attr-defined]  # noqa: B018
 
