@@ -221,7 +221,11 @@ def optimizer_of(*answers: Any, **options: Any) -> tuple[Any, OptoPrime]:
             {"config_list": [{"model": "m", "api_type": "azure"}]},
             "config_list can name OpenAI's interface only, got api_type 'azure'",
         ),
-        ({"llm": 3}, "a model must have a method chat or be callable with messages=..., got 3"),
+        (
+            {"llm": 3},
+            "a model must have a method chat or be callable with messages=..., got 3; trace_robot.llm.connect(name)"
+            " returns the model of a name",
+        ),
         ({"llm": print, "config_list": [{}]}, "the optimizer takes one model, got llm and config_list; leave one out"),
         ({"max_tokens": 0}, "max_tokens must be a whole number from 1 on, got 0"),
         ({"llm": ScriptedModel(), "max_tokens": 9}, "max_tokens cannot reach ScriptedModel; give it to that model"),

@@ -149,7 +149,7 @@ def test_the_loop_of_stable_baselines3_scores_parallel_environments(upright: Pol
     assert (np.shape(action), state) == ((), None)
 
 
-def test_the_memory_of_one_environment_alone_begins_anew_at_its_start() -> None:
+def test_the_memory_of_one_environment_alone_is_emptied_at_its_start() -> None:
     text = (
         "def act(observation, memory):\n    memory['n'] = memory.get('n', 0) + 1\n"
         "    return [1.0 if memory['n'] == 2 else 0.0]\n"

@@ -62,7 +62,7 @@ class OptoPrime(TorchStyleOptimizer):
 
     Args:
         parameters: a Problem, or trainable nodes of a traced program.
-        model: a chat model, or a function as the published package has it; None for the one of the environment.
+        model: a chat model, or a function as the published package calls one; None for the one of the environment.
         memory_size: most trials in the history of a prompt.
         proposals: replies to ask for at once, each of which may become a candidate.
         token_budget: upper bound for the tokens of every prompt, those of repairs included.

@@ -280,7 +280,10 @@ class Attempt:
     reasoning: str = ""
 
     def __getitem__(self, name: str) -> str:
-        """Return "system_prompt", "user_prompt" or "response", as the published log has them."""
+        """Return a text by its published name.
+
+        These are "system_prompt", "user_prompt" and "response".
+        """
         if name == "response":
             return self.reply.text
         roles = {"system_prompt": ("system",), "user_prompt": ("user", "assistant")}

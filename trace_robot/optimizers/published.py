@@ -1,4 +1,4 @@
-"""The interface of the published package (trace-opt 0.1.3): options, summaries, models.
+"""The interface of trace-opt 0.1.3: options, summaries and models.
 
 Programs that were written for it run with other import lines; docs/trace.md has these, and what differs.
 """
@@ -109,7 +109,10 @@ def as_chat_model(model: Any, max_tokens: int | None = None) -> ChatModel:
         return model  # type: ignore[no-any-return]
     if callable(model):
         return CallableModel(model, max_tokens=max_tokens or 4096)
-    raise UsageError(f"a model must have a method chat or be callable with messages=..., got {model!r:.80}")
+    raise UsageError(
+        f"a model must have a method chat or be callable with messages=..., got {model!r:.80};"
+        " trace_robot.llm.connect(name) returns the model of a name"
+    )
 
 
 def model_of_entries(entries: Any, max_tokens: int | None = None) -> ChatModel:
@@ -319,7 +322,9 @@ def _type(value: Any) -> str:
 
 
 def require_verbose(verbose: Any) -> bool | str:
-    """Return how much ``step`` prints: False, True for prompts and replies, "output" for replies.
+    """Return how much ``step`` prints, or refuse it.
+
+    True stands for prompts and replies, "output" for replies.
 
     Raises:
         UsageError: it is anything else.
@@ -330,7 +335,7 @@ def require_verbose(verbose: Any) -> bool | str:
 
 
 class PrintingModel:
-    """A chat model that prints what it is asked and answers, as ``step(verbose=True)`` asks for.
+    """A chat model that prints prompts and replies, for ``step(verbose=True)``.
 
     Args:
         model: what answers.

@@ -121,7 +121,10 @@ class TorchStyleOptimizer:
 
     @property
     def objective(self) -> str:
-        """What the model is asked to do. It may be set, as to ``default_objective`` and more."""
+        """What the model is asked to do.
+
+        It may be set, as to ``default_objective`` and more.
+        """
         return self.problem.instruction or self.default_objective
 
     @objective.setter
@@ -171,11 +174,16 @@ class TorchStyleOptimizer:
         return self.subgraph()
 
     def summarize(self) -> FunctionFeedback:
-        """Return the present feedback with its graph as code and values, without asking the model."""
+        """Return the present feedback with its graph as code and values.
+
+        No model is asked.
+        """
         return node_to_function_feedback(self.subgraph())
 
     def problem_instance(self, summary: FunctionFeedback, mask: Collection[str] | None = None) -> ProblemText:
-        """Return a summary as the parts of a problem, whole; ``messages()`` is what the model is asked.
+        """Return a summary as the parts of a problem.
+
+        They are whole; ``messages()`` is what the model is asked.
 
         Args:
             summary: of ``summarize``.
@@ -309,6 +317,8 @@ def as_problem(
         if given:
             raise UsageError(f"a problem has its own {given[0]}; give it to Problem({given[0]}=...)")
         return parameters, {}
+    if isinstance(parameters, Node):
+        raise UsageError(f"parameters must be a list of nodes, got the node {parameters.name}; write [it]")
     return problem_of(parameters, **texts)
 
 

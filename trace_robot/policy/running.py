@@ -1,4 +1,4 @@
-"""Run a controller step by step in a program of one's own, and as gymnasium's and SB3's loops call one.
+"""Deployment in a Python program: one step at a time, or as gymnasium loops do.
 
 The text may have been written by a language model, so it runs where rollouts run it: in the sandbox's locked process.
 """
@@ -65,8 +65,12 @@ class PolicyRunner:
         self._fault: Fault | None = None
         self._fresh = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, also in another process, starts a process for itself.
+        return {**self.__dict__, "_box": None, "_fresh": True, "_fault": None}
+
     def reset(self) -> None:
-        """Begin an episode, with an empty memory and without the fault of the last one."""
+        """Begin an episode, with an empty memory and no fault."""
         self._fresh, self._fault = True, None
 
     def close(self) -> None:
@@ -187,7 +191,7 @@ def _numbers(name: str, value: Any) -> Array:
 
 
 class GymnasiumPolicy:
-    """A controller with the method ``predict`` of Stable-Baselines3, which ``evaluate_policy`` calls.
+    """A controller with the method ``predict`` of Stable-Baselines3's models.
 
     One process a parallel environment. Made by ``as_gymnasium_policy``.
     """
@@ -264,7 +268,7 @@ class GymnasiumPolicy:
 def as_gymnasium_policy(
     policy: Policy, env: Any, *, name: str | None = None, trusted: bool = False
 ) -> GymnasiumPolicy:
-    """Return a controller for a gymnasium loop and for Stable-Baselines3's ``evaluate_policy``.
+    """Return a controller for a gymnasium loop and for ``evaluate_policy``.
 
     Args:
         policy: of ``load_policy``.
@@ -283,6 +287,12 @@ def as_gymnasium_policy(
     """
     from trace_robot.env.registry import describe, make, task_spec_of
 
+    if not hasattr(policy, "with_names"):
+        raise PolicyError(f"a policy is needed, got {policy!r:.80}; load_policy({policy!r:.80}) returns one")
+    if not hasattr(env, "observation_space"):
+        raise PolicyError(
+            f"a gymnasium environment is needed, got {env!r:.80}; make it first, and give it here"
+        )
     spec = None if name is not None else task_spec_of(env)
     if spec is not None:
         _require_control(policy, spec.control)

@@ -1,4 +1,4 @@
-"""A whole run in one call: ``optimize``, ``resume``; and the record of a program's own loop."""
+"""A whole run in one call, and the record of a program's own loop."""
 
 from __future__ import annotations
 
@@ -214,7 +214,10 @@ class _LoopOptimizer(Optimizer):
 
 
 class RecordedLoop(OptimizationLoop):
-    """What ``Run.record`` keeps of a program's own loop: iterations, the best, a held-out score."""
+    """A program's own loop as ``Run.record`` keeps it.
+
+    It has iterations, the best controller and a held-out score.
+    """
 
     def record(self, rollout: Rollout, change: str) -> bool:
         """Put a rollout on disk as an iteration.
@@ -247,7 +250,9 @@ class RecordedLoop(OptimizationLoop):
 
 @contextmanager
 def recorded(path: Path, rollouts: Rollouts, *, overwrite: bool, held_out: int) -> Iterator[Run]:
-    """Begin the run of a program's own loop, and finish it where the block ends without an exception.
+    """Begin the run of a program's own loop, and finish it at the block's end.
+
+    An exception leaves it unfinished.
 
     Args:
         path: the run's folder.

@@ -78,6 +78,8 @@ class Run:
         """
         path = Path(path)
         if not isinstance(settings, Settings):
+            if not hasattr(settings, "evaluator"):
+                raise RunError(f"a run needs Rollouts or Settings, got {settings!r:.80}")
             from trace_robot.run.optimize import recorded
 
             with recorded(path, settings, overwrite=overwrite, held_out=held_out) as run:
