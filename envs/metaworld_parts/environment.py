@@ -13,8 +13,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 
+from trace_robot import HandTracking
 from trace_robot.env.equipment import Equipment, EquippedEpisode
-from trace_robot.env.tracking import HandTracking
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States, TaskSpec
 
@@ -70,6 +70,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
 
     metadata = {"render_modes": []}  # noqa: RUF012
     checks_itself = True  # the simulator's warnings, in every step
+    dt = 1 / CONTROL_RATE
 
     def __init__(
         self, task: Task, simulation: Simulation, spec: TaskSpec, tracking: Tracking | None, horizon: int
@@ -92,18 +93,18 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
 
     @property
     def tracking(self) -> HandTracking | None:
-        """The rule of a decision in control mode "pose", for descriptions."""
-        rule = self._tracking
-        if rule is None:
+        """The tracking controller of displacements, for other programs to do the same."""
+        own = self._tracking
+        if own is None or not own.relative:
             return None
         return HandTracking(
             "hand_position",
-            rule.gain,
-            steps=rule.steps,
-            least=rule.least,
-            near=rule.near,
+            gain=own.gain,
+            steps=own.steps,
+            least=own.least,
+            near=own.near,
             still="gripper_opening",
-            change=rule.still,
+            change=own.still,
         )
 
     def equip(self, equipment: Equipment) -> None:

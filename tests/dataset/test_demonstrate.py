@@ -14,6 +14,7 @@ from trace_robot import dataset
 from trace_robot.cli import main
 from trace_robot.dataset import DataSet, demonstrate, recording
 from trace_robot.dataset.recording import Demonstration, Shard
+from trace_robot.env.registry import describe
 from trace_robot.errors import RunError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.task import labels, spied, stage_names
@@ -158,6 +159,19 @@ def test_stages_are_labels_as_text_in_both_tables(tmp_path: Path) -> None:
     small(tmp_path / "plain", PLAIN)
     assert not (tmp_path / "plain" / "meta" / "subtasks.parquet").exists()
     assert "subtask_index" not in rows(tmp_path / "plain")
+
+
+def test_an_episode_without_stages_beside_others_has_the_instruction_as_its_label(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    policies = {"reach-v3": Policy.from_text(HALF), "reach-wall-v3": Policy.from_text(PLAIN)}
+    options = {"horizon": 40}
+    demonstrate(policies, tmp_path / "demos", to="lerobot", episodes=1, workers=0, options=options)
+    names = parquet.read_table(tmp_path / "demos" / "meta" / "subtasks.parquet").to_pydict()[
+        "__index_level_0__"
+    ]
+    assert names == ["go right", describe("reach-wall-v3").instruction]
+    table = rows(tmp_path / "demos")
+    assert table["subtask_index"].tolist() == table["episode_index"].tolist()
 
 
 REFUSED = {

@@ -201,6 +201,23 @@ def test_lerobot_reads_it_without_a_warning(written: Path, tmp_path: Path) -> No
     assert found["logged"] == ""
 
 
+def test_an_action_of_one_number_is_a_plain_column_as_lerobot_reads_it(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    typed = (
+        "CartPole-v1 --task Balance. --env-arg return_threshold=9 --policy balance --camera free --size 64"
+    )
+    rest = f"--episodes 1 --workers 0 --quiet --to lerobot --out {tmp_path / 'demos'}"
+    assert main(["demonstrate", *typed.split(), *rest.split()]) == 0
+    (file,) = (tmp_path / "demos").glob("data/*/*.parquet")
+    types = {field.name: str(field.type) for field in parquet.read_schema(file)}
+    assert types["action"] == types["next.reward"] == "float"
+    assert types["observation.state"] == "fixed_size_list<element: float>[4]"
+    assert "observation.environment_state" not in types  # no field of it is a robot's own
+    info = json.loads((tmp_path / "demos" / "meta" / "info.json").read_text())
+    assert info["fps"] == 50
+    assert info["features"]["action"]["shape"] == [1]
+
+
 def test_a_robots_own_numbers_are_found_by_the_words_of_their_fields() -> None:
     assert own_numbers([describe("pick-place-v3"), describe("drawer-open-v3")]) == [
         0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from trace_robot.env.registry import describe
 from trace_robot.errors import UsageError
 from trace_robot.fault import Fault
 from trace_robot.llm.metering import message_tokens
+from trace_robot.llm.model import ScriptedModel
 from trace_robot.optimizers import Candidate, OptoPrime
 from trace_robot.optimizers.problem import Outcome
 from trace_robot.policy import Policy
@@ -25,6 +27,15 @@ from trace_robot.run.optimize import optimize
 from trace_robot.settings import Settings
 
 SPEC = describe("push-v3", control="pose")
+STAYS = """<reasoning>Keep still, with the fingers open.</reasoning>
+<change>open the fingers</change>
+<variable name="act">
+```python
+def act(observation, memory):
+    return [0.0, 0.0, 0.0, -1.0]
+```
+</variable>
+<stop>no</stop>"""
 
 
 def episode(seed: int, *, moved: float = 0.1, ended: str = "time", steps: int = 5) -> Episode:
@@ -146,3 +157,28 @@ def test_runs_that_ask_a_model_have_the_new_prompts_and_others_are_written_as_ev
 def test_another_form_of_prompts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="prompt must be 1 or 2, got 3; leave it out for 2"):
         optimize("CartPole-v1", prompt=3, optimizer="search", out=tmp_path / "run")
+
+
+def test_each_episode_of_a_run_has_its_points_in_the_prompt_although_one_keeps_its_observations(
+    tmp_path: Path,
+) -> None:
+    model = ScriptedModel([STAYS, "<stop>yes</stop>"])
+    optimize(
+        "push-v3",
+        optimizer="optoprime",
+        model=model,
+        episodes=3,
+        confirm=0,
+        iterations=2,
+        held_out=1,
+        workers=0,
+        video=False,
+        tune=False,
+        out=tmp_path / "run",
+    )
+    for messages in model.history[:2]:
+        asked = messages[-1]["content"]
+        for number in (1, 2, 3):
+            (line,) = re.findall(rf"^Episode {number}: failed.*$", asked.split("#Newest")[0], re.M)
+            assert re.search(r"hand .*; puck stays at .*; goal stays at ", line), line
+        assert re.search(r"At the start of its 3 episodes, as observed: .*puck_position .* to ", asked)

@@ -147,9 +147,11 @@ def test_a_trial_ends_after_its_decisions_or_when_nothing_moves() -> None:
     assert ends == [False, False, False, True]
     still = GaitController(GAIT, Truncation(0, still=True)).start(SPEC)
     moves = GaitController(GAIT, Truncation(0, still=True)).start(SPEC)
+    same = np.zeros(5)  # a caller's array, which each observation is written into
     for k in range(51):
         still(np.zeros(5))
-        moves(np.full(5, 0.1 * k))
+        same[:] = 0.1 * k
+        moves(same)
     assert still.finished
     assert not moves.finished
 

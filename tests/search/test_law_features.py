@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trace_robot.search.feedback_law.catalog import MOST, left_out, structures
+from trace_robot.search.feedback_law.catalog import MOST, Moments, left_out, structures
 from trace_robot.search.feedback_law.controller import LawRunner
 from trace_robot.search.feedback_law.features import Features, comparable_parts, probe_features
 from trace_robot.search.feedback_law.structures import LowRank
@@ -267,7 +267,8 @@ def tip(angles: Array) -> Array:
 
 def test_moments_hold_the_transposed_jacobian_of_an_arm_times_its_error() -> None:
     found = Features.of(PLANAR, [probe_features(PLANAR, planar(seed)) for seed in range(8)])
-    (made,) = [one for one in structures(found, 2) if one.name == "feedback of moments"]
+    (made,) = [one for one in structures(found, 2) if isinstance(one, Moments)]
+    assert made.name == "feedback of moments"
     assert made.count == 2 * (3 + 2), "the goal's moment, those of both joints' axes, and the rates"
     # The tip seen from the base is the goal and the error; seen from the elbow, less the first link.
     gains = np.array([[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, -LINKS[0], 0.0, 0.0, 0.0]]) * made._scales

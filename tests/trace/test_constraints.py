@@ -1,6 +1,7 @@
 """Suggested values: converted by type, checked, never silently changed."""
 
 import math
+import time
 from collections import namedtuple
 from typing import Any
 
@@ -240,6 +241,20 @@ def test_code_that_exhausts_the_parser_is_a_mismatch() -> None:
     for source in ("x = " + "-" * 9000 + "1", "x = a" + ".b" * 9000, "\0", "x = '\ud800'"):
         with pytest.raises(ValueMismatchError, match="the code of f is not Python"):
             check_code(source, "f")
+
+
+@pytest.mark.parametrize(
+    "text", ["import a{}\n", "from a{} import b\n", "import a{}", "x = 1; import \\\n a{}"]
+)
+def test_a_name_of_many_parts_is_refused_before_the_parser_joins_them_one_by_one(text: str) -> None:
+    assert check_code(text.format(".a" * 900) + "\ndef f(): pass\n", "f")
+    before = time.process_time()
+    for parts in (".a" * 90_000, " . \\\n a" * 20_000):
+        with pytest.raises(
+            ValueMismatchError, match="the code of f is not Python: a name has more than 1000 parts"
+        ):
+            check_code(text.format(parts) + "\ndef f(): pass\n", "f")
+    assert time.process_time() - before < 2, "ten seconds and more without the bound"
 
 
 def test_what_is_shown_of_a_value_is_bounded_in_every_way() -> None:

@@ -66,9 +66,7 @@ class Plan:
 
         Not tasks, seeds and workers, of which more may be added. With worlds, a digest of these, which may change.
         """
-        options = (
-            self.rules.options
-        )  # only there: files of the others were written without it, and must still be read
+        options = self.rules.options  # in these alone: files of the others were written without it
         worlds = {"worlds": _digest(options)} if "world" in options else {}
         return {
             "optimizer": self.optimizer,

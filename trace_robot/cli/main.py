@@ -27,6 +27,7 @@ from trace_robot.cli.console import (
     write_error,
 )
 from trace_robot.cli.demonstrate import add_demonstrate
+from trace_robot.cli.deploy import add_deploy
 from trace_robot.cli.evaluate import add_evaluate, add_zoo
 from trace_robot.cli.inspect import add_diff, add_graph, add_prompt
 from trace_robot.cli.optimize import add_optimize, add_replay, add_resume
@@ -55,6 +56,7 @@ examples:
   trace-robot bench --tasks mt10 --seconds 60        many tasks, one table; the same command again goes on
   trace-robot stress pick-place-v3 --policy runs/reach/best.py    other masses, late actions, errors of calibration
   trace-robot demonstrate pick-place-v3 --to lerobot --camera corner2 --out demos    a data set for a learner
+  trace-robot deploy zoo/pick_place_v3 --to c --out robot     a controller as C that needs nothing, with its contract
   trace-robot init my-robot; trace-robot check-env slider     a workspace of your own; is its environment sound?
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 trace-robot optimize push-v3 --model my-model
 
@@ -85,6 +87,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     add_zoo,
     add_stress,
     add_demonstrate,
+    add_deploy,
     add_envs,
     add_policies,
     add_init,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from trace_robot.cli.arguments import (
     non_negative_integer,
     positive_integer,
 )
-from trace_robot.cli.console import escape, progress_console, write_error
+from trace_robot.cli.console import console, escape, progress_console, write_error
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
 
@@ -47,7 +46,8 @@ class _PrintSkill(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, **keywords)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        sys.stdout.write((Path(__file__).parents[1] / "serve" / "SKILL.md").read_text(encoding="utf-8"))
+        text = (Path(__file__).parents[1] / "serve" / "SKILL.md").read_text(encoding="utf-8")
+        console().print(text, markup=False, end="")
         parser.exit()
 
 

@@ -119,8 +119,8 @@ class _Writer:
         shards = [shard for each in self._collections for shard in each.shards]
         self._fps = rate_of(next((shard.step_seconds for shard in shards if shard.step_seconds), 0.0))
         self._tasks = list(dict.fromkeys(spec.instruction for spec in specs))
-        every = (each.stages for shard in shards for each in shard.demonstrations)
-        self._stages = list(dict.fromkeys(stage for stages in every for stage in stages))
+        labelled = any(each.stages for shard in shards for each in shard.demonstrations)
+        self._stages = self._every_stage() if labelled else []
         first = self._collections[0]
         self._cameras, self._size = list(first.cameras), first.size
         self._episodes: dict[str, list[Any]] = defaultdict(list)
@@ -141,6 +141,14 @@ class _Writer:
             self._named("meta/subtasks.parquet", "subtask_index", self._stages)
         self._json("meta/stats.json", _plain(aggregate(self._statistics)))
         self._json("meta/info.json", self._info())  # last: without it there is no data set
+
+    def _every_stage(self) -> list[str]:
+        """Return every label once, the instruction for episodes without stages."""
+        found: dict[str, None] = {}
+        for collection in self._collections:
+            for each in (each for shard in collection.shards for each in shard.demonstrations):
+                found |= dict.fromkeys(each.stages or [collection.task.spec.instruction])
+        return list(found)
 
     def _shard(self, collection: Collection, shard: Shard, number: int) -> None:
         place = {"chunk_index": number // CHUNK, "file_index": number % CHUNK}
@@ -182,10 +190,8 @@ class _Writer:
         }
         if self._stages:
             places = {stage: number for number, stage in enumerate(self._stages)}
-            # A controller beside others that keep stages may keep none: all of its frames are the first.
-            rows["subtask_index"] = np.array(
-                [places[stage] for stage in each.stages or [self._stages[0]] * count]
-            )
+            labels = each.stages or [self._tasks[task]] * count
+            rows["subtask_index"] = np.array([places[label] for label in labels])
         return rows
 
     def _note(
@@ -271,8 +277,10 @@ class _Writer:
         }
 
     def _column(self, values: Array) -> Any:
-        if values.ndim == 1:
-            return self._pa.array(values)
+        if (
+            values.ndim == 1 or values.shape[1] == 1
+        ):  # lerobot reads a feature of shape (1,) as a plain number
+            return self._pa.array(values.reshape(-1))
         return self._pa.FixedSizeListArray.from_arrays(self._pa.array(values.reshape(-1)), values.shape[1])
 
     def _named(self, name: str, column: str, texts: Sequence[str]) -> None:

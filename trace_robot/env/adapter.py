@@ -230,7 +230,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
 
     @property
     def hands(self) -> tuple[str, ...]:
-        """What moves each hand, as text, where inverse kinematics or a measured Jacobian does."""
+        """What moves each hand by a model or a measured Jacobian, as text."""
         return () if self._arm is None else tuple(map(str, self._arm.arm.hands))
 
     @property

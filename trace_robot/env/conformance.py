@@ -157,3 +157,21 @@ def _field_problems(what: str, fields: Sequence[Field], size: int) -> Iterator[s
             if taken.setdefault(index, field.name) != field.name:
                 yield f"{what} fields {taken[index]!r} and {field.name!r} overlap at {index}"
                 break
+
+
+def rewards_differ(env: Any, actions: Sequence[Any], seed: int) -> bool:
+    """Return whether an episode has more than one reward, to rank returns by.
+
+    Args:
+        env: with the five-tuple of ``step``.
+        actions: of the episode, which may end before.
+        seed: of its initial condition.
+    """
+    env.reset(seed=seed)
+    rewards: set[float] = set()
+    for action in actions:
+        _, reward, terminated, truncated, _ = env.step(action)
+        rewards.add(float(reward))
+        if terminated or truncated:
+            break
+    return len(rewards) > 1

@@ -339,7 +339,7 @@ def with_options(declaration: Environment, options: Mapping[str, Any]) -> Enviro
     """Return the declaration with the options that take the place of its fields.
 
     Args:
-        declaration: as a plug-in has it.
+        declaration: of a plug-in.
         options: as of ``describe``; those of the environment itself are left out.
     """
     changes: dict[str, Any] = {}

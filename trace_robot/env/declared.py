@@ -118,7 +118,7 @@ class DeclaredPlugin:
         return EnvAdapter(env, description)
 
     def _with_hands(self, name: str, options: Mapping[str, Any]) -> Environment:
-        """Return a declaration with hands, declared or found, and keep the description that goes with it."""
+        """Return a declaration with hands, and keep the description made on the way."""
         from trace_robot.env.description import with_found_hands
 
         declaration = self._declaration(name)

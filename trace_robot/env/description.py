@@ -112,7 +112,7 @@ def describe_env(
 def _moved(
     declaration: Environment, env: Any, raw: TaskSpec, action: ActionLayout, observation: ObservationLayout
 ) -> ArmModel | MotionModel:
-    """Return what moves the declared hands: a model of MuJoCo, or what is measured without one."""
+    """Return what moves the declared hands, by a model or as measured."""
     simulated = physics_of(env.unwrapped) is not None
     probe = Probe(env, raw, action, observation, simulated=simulated)
     return arm_model(declaration, probe) if simulated else measured_motion(declaration, probe)
@@ -166,7 +166,7 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
 
 
 def _with_measured_hands(declaration: Environment, probe: Probe) -> Environment:
-    """Return a declaration with the points that the action moves as hands, where no model can be seen."""
+    """Return a declaration with points that the action moves as hands."""
     sizes = {part.name: part.size for part in probe.spec.observation}
     points = list(declaration.positions) or [
         part.name for part in probe.spec.observation if part.unit == "m" and part.name.endswith("position")

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from trace_robot.env.equipment import Equipment
-from trace_robot.env.kinematics import NEAR, NEAR_TURN, ArmTracking
+from trace_robot.env.kinematics import NEAR_TURN, ArmTracking
 from trace_robot.env.kinematics import STILL as FINGERS_STILL
+from trace_robot.env.motion_model import NEAR
 from trace_robot.env.registry import foreign, make
 from trace_robot.env.simulation import physics_of, step_seconds
 from trace_robot.env.tracking import HandTracking, JointTracking, affine_of, ancestors, joint_of, kind_of

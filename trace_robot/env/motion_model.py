@@ -208,7 +208,7 @@ class MotionTracking:
         return np.array([observation[s.position] + action[s.motion : s.motion + 3] for s in specs])
 
     def raw(self, observation: Mapping[str, Any], target: Array, action: Array) -> Array:
-        """Return the next raw action: what moves the hands, grippers, and what is passed on.
+        """Return the next raw action by damped least squares.
 
         Args:
             observation: of this simulator step.
@@ -247,7 +247,7 @@ class MotionTracking:
         return raw
 
     def there(self, before: Mapping[str, Any], observation: Mapping[str, Any], target: Array) -> bool:
-        """Return whether each hand is near its target, in the directions in which it can move.
+        """Return whether each hand is near its target where it can move.
 
         Args:
             before: not used.
@@ -265,7 +265,7 @@ class MotionTracking:
         return reached
 
     def _way_around(self, squared: Array) -> Array:
-        """Return the direction in which the hands move most easily, (3 h,), as near the last one as can be.
+        """Return the direction, (3 h,), in which the hands move most easily.
 
         squared: (3 h, 3 h) the Jacobian times its transpose.
         """

@@ -1,4 +1,4 @@
-"""System identification of hands by what is observed, where no model of the robot can be seen.
+"""System identification of hands by what is observed, without a model.
 
 Each action number is pushed for a step, and held, from one condition: what moves by it, when, and whether it stays
 there says what kind of action it is. Episodes of random actions then give the Jacobian by ridge regression, as a
@@ -120,7 +120,7 @@ def measured_motion(
 
 
 def moves_along_axes(probe: Probe, position: str, response: PushResponse) -> bool:
-    """Return whether the first three numbers of an action move a hand along x, y and z.
+    """Return whether an action's first three numbers move a hand along x, y, z.
 
     Args:
         probe: of the environment.
@@ -159,7 +159,7 @@ def _movers(hand: Hand, place: Array, response: PushResponse) -> list[int]:
 
 
 def _arrival(name: str, response: PushResponse, numbers: Array, columns: Array) -> tuple[str, Array, int]:
-    """Return what kind the numbers are, when their motion arrives, and when most of it has."""
+    """Return the kind of the numbers, and when their motion arrives."""
     pulse = response.pulse[numbers][:, :, columns]
     left, largest = np.abs(pulse[:, -1]).sum(), np.abs(pulse).max(1).sum()
     kind = TARGETS if left < RETURNED * largest else INCREMENTS
@@ -181,7 +181,7 @@ def _arrival(name: str, response: PushResponse, numbers: Array, columns: Array) 
 
 
 def _features(probe: Probe, response: PushResponse, kind: str, columns: Array) -> PostureFeatures:
-    """Choose the observed numbers that show the posture: what actions change and what stays."""
+    """Choose observed numbers that show the posture: what changes and stays."""
     shown = response.hold if kind == TARGETS else response.pulse
     end, largest = np.abs(shown[:, -1]).sum(0), np.abs(shown).max(1).sum(0)
     stays = (largest > LEAST_MOVED) & (end > STAYED * largest)
@@ -201,7 +201,7 @@ def _features(probe: Probe, response: PushResponse, kind: str, columns: Array) -
 
 @dataclass(frozen=True, slots=True)
 class _Walks:
-    """Steps of random episodes; n of them, moved by k numbers.
+    """Steps of random episodes, n of them, moved by k numbers.
 
     Attributes:
         features: (n, f) of the observations before the steps.
@@ -227,7 +227,16 @@ class _Walks:
         features: PostureFeatures,
         columns: Array,
     ) -> _Walks:
-        """Walk at random, and fill mean and scale of the features in."""
+        """Walk at random, and fill mean and scale of the features in.
+
+        Args:
+            probe: of the environment.
+            numbers: (k,) raw ones that move the hands.
+            kind: INCREMENTS or TARGETS.
+            arrival: (w,) when a motion arrives.
+            features: whose mean and scale are filled in.
+            columns: (3 h,) of an observation, the hands' positions.
+        """
         shown = np.concatenate(
             [
                 np.arange(part.start, part.stop)
@@ -259,7 +268,7 @@ class _Walks:
         return cls(features.of_numbers(before), moves, moved, held, episodes)
 
     def jacobian(self, name: str) -> tuple[Array, Array, float]:
-        """Return weights, (3 h, k, f), drift, (3 h,), and the part of the motion that they explain.
+        """Return weights, (3 h, k, f), drift, (3 h,), and how much they explain.
 
         name: of the hand, for the message.
         """
@@ -305,7 +314,7 @@ class _Walks:
 
 
 def _acts(generator: np.random.Generator, kind: str, count: int) -> Array:
-    """Return random actions of an episode, (WALK, count), in units of half their range."""
+    """Return an episode's random actions, (WALK, count), in halves of their range."""
     if kind == INCREMENTS:
         acts = generator.uniform(-1.0, 1.0, (WALK // HELD + 1, count))
         return np.repeat(acts, HELD, axis=0)[:WALK]
@@ -334,7 +343,7 @@ def _pose_action(
 ) -> tuple[
     tuple[HandSpec, ...], tuple[Field, ...], tuple[float, ...], tuple[float, ...], Array, tuple[Array, ...]
 ]:
-    """Return hands, layout and bounds of an action in mode "pose", what is passed on, and grippers."""
+    """Return hands, layout and bounds of an action in mode "pose", and the rest."""
     hands: list[HandSpec] = []
     fields: list[Field] = []
     low: list[float] = []
@@ -366,7 +375,7 @@ def _pose_action(
 
 
 def _found_grips(probe: Probe, response: PushResponse, used: set[int]) -> dict[int, float]:
-    """Return the number that alone moves a small observed width, and the sign that opens it."""
+    """Return the number that alone moves a small width, and its opening sign."""
     far = np.abs(response.hold).max(1)  # (n, observation_size)
     for part in probe.spec.observation:
         i = part.start

@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 
 from trace_robot.child_process import private_stdout
-from trace_robot.env.conformance import run_problems, space_problems, spec_problems, unused
+from trace_robot.env.conformance import rewards_differ, run_problems, space_problems, spec_problems, unused
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
 from trace_robot.env_checker.checker import Finding, error_text, field_of, problem
-from trace_robot.env_checker.relations import rewards_differ
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec

@@ -356,7 +356,7 @@ def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
 
 
 def _why_no_hand(declaration: Environment, env: Any) -> str:
-    """Return why the first position of an environment is no hand, "" where nothing was looked for.
+    """Return why the first position of an environment is no hand, "" if it is.
 
     Args:
         declaration: of which ``with_found_hands`` has found no hand.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -395,21 +395,3 @@ def _motion(sample: Sample, number: int, moved: Array) -> Effect:
     if abs(shift[axis]) < 0.9 * length:
         return Effect("unknown", "hand", length, "")
     return Effect("motion", "", float(shift[axis]), "xyz"[axis])
-
-
-def rewards_differ(env: Any, actions: Sequence[Any], seed: int) -> bool:
-    """Return whether an episode has more than one reward, to rank returns by.
-
-    Args:
-        env: with the five-tuple of ``step``.
-        actions: of the episode, which may end before.
-        seed: of its initial condition.
-    """
-    env.reset(seed=seed)
-    rewards: set[float] = set()
-    for action in actions:
-        _, reward, terminated, truncated, _ = env.step(action)
-        rewards.add(float(reward))
-        if terminated or truncated:
-            break
-    return len(rewards) > 1

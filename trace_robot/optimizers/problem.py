@@ -115,6 +115,7 @@ class Evidence:
         starts: in what the starts of all episodes differ, a line each.
         printed: what the program printed in the traced episode.
         details: of the feedback's level, a line each.
+        notes: on all of them together, such as that the candidate overfits, a line each.
     """
 
     conditions: tuple[int, ...]
@@ -126,6 +127,7 @@ class Evidence:
     starts: tuple[str, ...] = ()
     printed: str = ""
     details: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

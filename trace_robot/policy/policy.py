@@ -249,19 +249,14 @@ class Policy:
         return self if text == self.text else Policy.from_text(text, self.name)
 
     def with_constants(self) -> Policy:
-        """Return the policy with its module's constants as trainable numbers.
-
-        ``trace_robot.optimizers.code.find_constants`` says which these are.
-        """
+        """Return the policy with its module's constants (``find_constants``) as trainable."""
         taken = {place.name for place in self.places}
         inside = [(place.start, place.stop) for place in self.places]
-        found: dict[str, ParameterSite] = {}
-        for constant in find_constants(self.text):
-            name, start, stop = constant.name, constant.start, constant.end
-            if name in taken or any(first <= start < last for first, last in inside):
-                continue
-            # One that is assigned twice: the last assignment holds.
-            found[name] = ParameterSite(name, "number", constant.value, "", None, start, stop, above=0)
+        found = {  # of a name that is assigned twice the last assignment holds
+            each.name: ParameterSite(each.name, "number", each.value, "", None, each.start, each.end, above=0)
+            for each in find_constants(self.text)
+            if each.name not in taken and not any(first <= each.start < last for first, last in inside)
+        }
         return replace(self, places=(*self.places, *found.values()))
 
     def require_trainable(self) -> Policy:

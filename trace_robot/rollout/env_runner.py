@@ -18,7 +18,7 @@ from trace_robot.env.spaces import all_finite
 from trace_robot.errors import EnvironmentFault, OrderError, TraceRobotError
 from trace_robot.fault import Fault
 from trace_robot.rollout.backends import MAKE, Heartbeat
-from trace_robot.rollout.episode import Episode, Job
+from trace_robot.rollout.episode import Episode, Job, episode_line
 from trace_robot.rollout.episode_graph import graph_of
 from trace_robot.rollout.episode_loop import FOREIGN, Environment, place_of, run_episodes
 from trace_robot.sandbox import Sandbox
@@ -150,6 +150,9 @@ class EnvRunner:
 
     def _finished(self, episode: Episode, number: int, box: Sandbox, spec: TaskSpec, job: Job) -> Episode:
         graph = graph_of(box.written(number), episode, spec) if job.trace else ()
+        if job.observe and len(episode.observations):
+            start = episode.observations[0].tolist()
+            episode = dataclasses.replace(episode, line=episode_line(episode, spec), start=start)
         return _trimmed(dataclasses.replace(episode, graph=graph, printed=box.printed(number)), job)
 
     def _pool(self, job: Job) -> _Pool:

@@ -77,6 +77,8 @@ class Episode:
         printed: what the controller printed.
         seconds: wall clock.
         return_threshold: the total reward that counts as success, None where the environment reports success.
+        line, start: the episode on one line and its first observation, made where it ran where observations were asked
+            for: they stay when the observations themselves are dropped.
     """
 
     seed: int
@@ -95,6 +97,8 @@ class Episode:
     printed: str = ""
     seconds: float = 0.0
     return_threshold: float | None = None
+    line: str = ""
+    start: Sequence[float] = ()
 
     @property
     def decisions(self) -> int:
@@ -172,7 +176,7 @@ _TEXTS = {
 
 
 def is_drawn(name: str) -> bool:
-    """Return whether an entry of an episode's infos is what a world drew, not a term of the environment."""
+    """Return whether an entry of infos is what a world drew, not the environment's."""
     drawn = name.removeprefix(DRAWN) if name.startswith(DRAWN) else ""
     return drawn in _TEXTS or drawn.startswith((ERROR_OF, GAIN_OF))
 

@@ -15,7 +15,7 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
 from trace_robot.rollout.feedback import evidence_of, feedback, representative
-from trace_robot.rollout.growth import further, notes_of
+from trace_robot.rollout.growth import further, with_notes
 from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
 
@@ -160,15 +160,12 @@ class Evaluator:
             wanted = graph and candidate.program is None and complete
             records = self._graph(text, mine, rest) if wanted else ()
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
-            if self.counted and candidate.program is None:
-                details, overfits = notes_of(mine, len(self.seeds))
-                all_feedback = "\n".join(filter(None, [outcome.feedback, overfits]))
-                outcome = replace(outcome, details={**outcome.details, **details}, feedback=all_feedback)
             if self.task.prompt > 1 and candidate.program is None:
-                evidence = evidence_of(
-                    mine, self.task.spec, (*self.seeds, *self.confirm), outcome, text, self.level
-                )
+                every = (*self.seeds, *self.reserve, *self.confirm)
+                evidence = evidence_of(mine, self.task.spec, every, outcome, text, self.level)
                 outcome = replace(outcome, evidence=evidence)
+            if self.counted and candidate.program is None:
+                outcome = with_notes(outcome, mine, len(self.seeds))
             evaluations.append(Evaluation(candidate, text, mine, outcome, complete))
         self._unfinished = (), (), {}
         self._grow(evaluations)
@@ -179,10 +176,8 @@ class Evaluator:
         if self.reserve:
             every = self.seeds + self.reserve
             most = max((len(e.episodes) for e in evaluations if e.complete), default=0)
-            self.seeds, self.reserve = (
-                every[: max(most, len(self.seeds))],
-                every[max(most, len(self.seeds)) :],
-            )
+            count = max(most, len(self.seeds))
+            self.seeds, self.reserve = every[:count], every[count:]
 
     def rescue(self) -> list[Evaluation]:
         """Return what is known of the candidates whose evaluation an exception ended.

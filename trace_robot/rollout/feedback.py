@@ -353,7 +353,7 @@ def evidence_of(
     return Evidence(
         conditions=tuple(known),
         lines=tuple(
-            f"Episode {number}: {episode_line(episode, spec)}"
+            f"Episode {number}: {episode.line or episode_line(episode, spec)}"
             for number, episode in zip(known, episodes, strict=True)
         ),
         successes=tuple(episode.success for episode in episodes),
@@ -368,7 +368,8 @@ def evidence_of(
 
 def _starts(episodes: Sequence[Episode], spec: TaskSpec) -> list[str]:
     """Return the ranges of the first observed positions, a line."""
-    first = np.array([episode.observations[0] for episode in episodes if len(episode.observations)])
+    rows = [episode.start or episode.observations[:1].ravel().tolist() for episode in episodes]
+    first = np.array([row for row in rows if row])
     if not len(first):
         return []
     texts = []

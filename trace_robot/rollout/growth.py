@@ -8,9 +8,10 @@ candidates cheap, and what is compared was tried on equal conditions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.optimizers.problem import CONDITIONS
+from trace_robot.optimizers.problem import CONDITIONS, Outcome
 from trace_robot.stats import wilson
 
 if TYPE_CHECKING:
@@ -38,19 +39,21 @@ def further(
     return tuple(confirmation) if tried == len(every) else ()
 
 
-def notes_of(episodes: Sequence[Episode], training: int) -> tuple[Mapping[str, Any], str]:
-    """Return an outcome's details on its conditions, and its feedback on them.
+def with_notes(outcome: Outcome, episodes: Sequence[Episode], training: int) -> Outcome:
+    """Return an outcome with the number of its conditions, and whether it overfits.
 
     Args:
-        episodes: of one candidate, those on training conditions first.
+        outcome: of one candidate.
+        episodes: its own, those on training conditions first.
         training: how many of these there were.
-
-    Returns:
-        The entries; and as text that the candidate overfits, "" where it does not.
     """
-    return {CONDITIONS: len(episodes), TRAINING: training}, overfit(
-        [episode.success for episode in episodes], training
-    )
+    overfits = overfit([episode.success for episode in episodes], training)
+    details = {**outcome.details, CONDITIONS: len(episodes), TRAINING: training}
+    if not overfits:
+        return replace(outcome, details=details)
+    evidence = None if outcome.evidence is None else replace(outcome.evidence, notes=(overfits,))
+    feedback = f"{outcome.feedback}\n{overfits}"
+    return replace(outcome, details=details, feedback=feedback, evidence=evidence)
 
 
 def overfit(successes: Sequence[bool], training: int) -> str:

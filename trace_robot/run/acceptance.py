@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.optimizers.problem import CONDITIONS
 from trace_robot.rollout.batching import BatchLimit
+from trace_robot.stats import Returns, measure_of, wilson
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
+    from trace_robot.rollout.episode import Episode
     from trace_robot.rollout.evaluation import Evaluation, Limiter
     from trace_robot.settings import Settings
     from trace_robot.spec import TaskSpec
@@ -197,3 +199,36 @@ def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: C
         f" {cost.environment_steps:,} simulator steps; what may help: {', '.join(hints)}; what the search sees of it:"
         f" trace-robot check-env {settings.task}"
     )
+
+
+def final_scores(
+    start: Evaluation, best: Evaluation, held_out: Sequence[Episode], spec: TaskSpec
+) -> dict[str, Any]:
+    """Return a finished run's scores by the fields of ``Result``.
+
+    Args:
+        start: the starting controller in training.
+        best: the accepted one in training.
+        held_out: its episodes on held-out conditions, at least one.
+        spec: decides which of both is shown.
+    """
+    wins = sum(episode.success for episode in held_out)
+    returns = Returns.of(episode.total_reward for episode in held_out)
+    return {
+        "start_success": start.outcome.success,
+        "start_return": _mean_return(start),
+        "training_success": best.outcome.success,
+        "training_return": _mean_return(best),
+        "training_episodes": len(best.episodes),
+        "held_out_success": wins / len(held_out),
+        "held_out_interval": wilson(wins, len(held_out)),
+        "held_out_return": sum(episode.total_reward for episode in held_out) / len(held_out),
+        "held_out_return_interval": None if returns is None else returns.interval,
+        "held_out_episodes": len(held_out),
+        "measure": measure_of(spec.success, spec.return_threshold),
+    }
+
+
+def _mean_return(trial: Evaluation) -> float | None:
+    returns = Returns.of(episode.total_reward for episode in trial.episodes)
+    return None if returns is None else returns.mean

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Literal
 
 from trace_robot.errors import BudgetExceededError, EnvironmentFault, RunError, TraceRobotError
 from trace_robot.optimizers.problem import Candidate, Optimizer
-from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
+from trace_robot.rollout.evaluation import Evaluation, Evaluator
 from trace_robot.rollout.feedback import standing_still
 from trace_robot.rollout.growth import overfit_at_end
 from trace_robot.run.acceptance import (
     STEPS_BETWEEN_ITERATIONS,
     RunBudget,
+    final_scores,
     is_better,
     is_new,
     nothing_found,
@@ -30,7 +31,6 @@ from trace_robot.run.person import AskPerson, JournaledPerson
 from trace_robot.search.base import GeneratorSearch
 from trace_robot.search.controller import write_out
 from trace_robot.settings import Result, SeedSplit, Settings, versions
-from trace_robot.stats import Returns, measure_of
 from trace_robot.store.writer import Cost
 
 if TYPE_CHECKING:
@@ -275,10 +275,8 @@ class OptimizationLoop:
         if self.evaluator.failed:
             what = f"the environment failed in {self.evaluator.failed} episodes: {self.evaluator.failure}"
             ended = f"{ended}; {what}"
-        wins, spec = sum(episode.success for episode in episodes), self.evaluator.task.spec
-        returns = Returns.of(episode.total_reward for episode in episodes)
-        unchanged = self.best is self.start
-        notes = [nothing_found(self.start, spec, settings, spent)] if unchanged else []
+        spec = self.evaluator.task.spec
+        notes = [nothing_found(self.start, spec, settings, spent)] if self.best is self.start else []
         overfits = overfit_at_end(self.best.outcome.details, [episode.success for episode in episodes])
         ended = "; ".join(filter(None, [ended, overfits]))
         result = Result(
@@ -288,13 +286,6 @@ class OptimizationLoop:
             control=str(self.evaluator.task.options["control"]),
             seed=settings.seed,
             policy=settings.policy,
-            start_success=self.start.outcome.success,
-            training_success=self.best.outcome.success,
-            training_episodes=len(self.best.episodes),
-            held_out_success=wins / len(episodes),
-            held_out_return=sum(episode.total_reward for episode in episodes) / len(episodes),
-            held_out_episodes=len(episodes),
-            held_out_interval=wilson(wins, len(episodes)),
             iterations=self.iteration - 1,
             best_iteration=self.best_iteration,
             candidates=self.evaluator.candidates,
@@ -305,11 +296,8 @@ class OptimizationLoop:
             ended=ended,
             versions=versions(),
             money=spent.money,
-            measure=measure_of(spec.success, spec.return_threshold),
-            held_out_return_interval=None if returns is None else returns.interval,
-            start_return=_mean_return(self.start),
-            training_return=_mean_return(self.best),
             notes=tuple(filter(None, (*notes, standing_still(episodes)))),
+            **final_scores(self.start, self.best, episodes, spec),
         )
         # The rows count the held-out episodes too; the seconds are those of the optimization.
         spent = replace(self._spent(), seconds=spent.seconds)
@@ -410,8 +398,3 @@ class OptimizationLoop:
 
     def _spent(self) -> Cost:
         return self.run.cost(self.evaluator.candidates, self.evaluator.environment_steps)
-
-
-def _mean_return(trial: Evaluation) -> float | None:
-    returns = Returns.of(episode.total_reward for episode in trial.episodes)
-    return None if returns is None else returns.mean

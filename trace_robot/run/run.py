@@ -174,10 +174,7 @@ class Run:
         )
 
     def pictures(self, optimizer: Optimizer) -> JournaledPictures | None:
-        """Let an optimizer show its model key frames, and return their source.
-
-        None where the settings ask for none.
-        """
+        """Let an optimizer show its model key frames if settings ask, return their source."""
         asking = getattr(optimizer, "inner", optimizer)
         if not self.settings.images or not isinstance(asking, OptoPrime):
             return None

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from typing import Final
 
 from trace_robot.fault import MOST_CHARACTERS, Fault
 from trace_robot.sandbox.protocol import clean
+from trace_robot.trace.constraints import parse_code
 
 SOURCE_NAME: Final = "<controller>"  # the file name that the text is compiled under
 CODE_NAME: Final = re.compile(
@@ -46,9 +46,7 @@ def parse(source: str) -> ast.Module | Fault:
         line = source.count("\n", 0, prefixes.start()) + 1 if deepest <= _MAX_BRACKETS and prefixes else None
         return refusal("the source is nested too deeply", line)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
+        return parse_code(source)
     except SyntaxError as error:
         return Fault("exception", clean(f"{type(error).__name__}: {error.msg}"), error.lineno, static=True)
     except (ValueError, OverflowError) as error:

@@ -116,6 +116,8 @@ def _episode_header(prefix: str, episode: Episode, arrays: Arrays) -> dict[str, 
         "measures": dict(episode.measures),
         "return_threshold": episode.return_threshold,
     }
+    if episode.line:
+        header |= {"line": episode.line, "start": list(episode.start)}
     if episode.measures:
         return header | {"decisions": episode.decisions, "reward": episode.total_reward}
     arrays |= {f"{prefix}rewards": episode.rewards, f"{prefix}actions": episode.actions}
@@ -163,8 +165,16 @@ def _episode(prefix: str, header: Mapping[str, Any], arrays: Arrays) -> Episode:
         scene=scene,
         states=states,
         printed=header["printed"],
+        line=_line(header.get("line", "")),
+        start=[float(number) for number in header.get("start", ())],
         return_threshold=header.get("return_threshold"),
     )
+
+
+def _line(text: Any) -> str:
+    if not isinstance(text, str):
+        raise ValueError(f"the line of an episode must be text, got {type(text).__name__}")
+    return " ".join(text.split())
 
 
 def _scene_header(prefix: str, scene: Scene | None, states: States | None, arrays: Arrays) -> dict[str, Any]:

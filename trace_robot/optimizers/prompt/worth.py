@@ -18,6 +18,8 @@ from trace_robot.optimizers.prompt import FORMAT, MEANINGS, NEW_PARTS, PARTS
 from trace_robot.optimizers.prompt.build import ProblemInstance, whole_sections
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
 from trace_robot.optimizers.prompt.trial_text import (
+    MOST_REMARKS,
+    REMARK_CHARACTERS,
     compared,
     differences,
     history_line,
@@ -239,10 +241,13 @@ def _add_newest(
 def _add_trial(found: _Lines, part: str, trial: Trial, other: Trial | None, note: str = "") -> None:
     """Add a trial's score, its comparison with another and its episodes."""
     found.add(part, "score", f"Trial {trial.candidate.id}: {scored(trial)}{note}")
+    noted = [f"- {program_text(text, REMARK_CHARACTERS)}" for text in trial.remarks[-MOST_REMARKS:]]
+    found.add(part, "score", noted)
     evidence = trial.outcome.evidence
     if evidence is None:
         found.add(part, "episode", trial.outcome.feedback)
         return
+    found.add(part, "score", evidence.notes)
     first: list[int] = []
     if other is not None:
         text, first = compared(trial, other)

@@ -195,7 +195,7 @@ class GaitRunner:
             self.finished = True
         elif trial.still and self._count % STILL_DECISIONS == 0:
             self.finished = self._seen is not None and bool(np.abs(observation - self._seen).max() < STILL)
-            self._seen = observation
+            self._seen = observation.copy()  # the caller may write the next one into the same array
         seen: list[float] = observation.tolist()
         phase = phase_at(self._count, gait.frequency * gait.step_seconds, gait.stance)
         double = 2.0 * phase

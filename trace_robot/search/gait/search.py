@@ -31,7 +31,7 @@ LONG = 500  # decisions of an episode from which on a lasting motion is what ear
 STRIDES = (0.6, 2.0)  # a second, of rhythms at first: the first for water, the second for legs
 FIRST, LAST = 40_000, 1_280_000  # decisions of a restart up to the first rung, and between rungs at most
 GO_ON = (3, 3, 3, 3, 2)  # restarts that go on after each rung; the last number for all further ones
-CHOSEN_ON = (4, 8, 16)  # conditions that they are compared on, likewise
+CHOSEN_ON = (2, 4, 8, 16)  # conditions that they are compared on, likewise
 SHORT = 200  # decisions of an episode at first
 STALE = 2  # rungs without a better gait after which new restarts begin beside the best
 BETTER = 1.02  # times as high a return, which a rung must reach not to be stale
@@ -89,6 +89,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         self.random = np.random.default_rng(seed)
         self.count = 0
         self.alive = 0.0
+        self.body: Morphology  # once the probes have shown it
         self.finalists: list[GaitFinalist] = []
         super().__init__()
 
@@ -161,7 +162,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
     def _search(self) -> Steps[None]:
         self.phase = "identify"
         body = yield from self._identify()
-        self.alive = body.alive
+        self.body, self.alive = body, body.alive
         restarts = self._plain(body)
         stale, best = 0, -math.inf
         for rung in count():
@@ -233,7 +234,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
         """Run restarts for a number of decisions each, then compare them."""
         allotted = min(FIRST * 2**rung, LAST)
         leader = max(restarts, key=lambda restart: restart.value)
-        until = [restart.steps + (1 + (rung > 0 and restart is leader)) * allotted for restart in restarts]
+        until = [restart.steps + (1 + (rung > 1 and restart is leader)) * allotted for restart in restarts]
         peaks: dict[int, tuple[float, Gait]] = {}
         while going := [
             restart
@@ -241,7 +242,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             if restart.steps < last and not restart.over
         ]:
             yield from self._generation(going, peaks)
-            if leader in going and leader.steps < until[restarts.index(leader)] and rung > 0:
+            if rung > 1 and leader in going and leader.steps < until[restarts.index(leader)]:
                 yield from self._generation([leader], peaks)
         conditions = CHOSEN_ON[min(rung, len(CHOSEN_ON) - 1)]
         yield from self._enter(restarts, peaks, conditions)

@@ -1,0 +1,195 @@
+"""``deploy`` a controller: as a file that needs no library, or as C, with its contract."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trace_robot.cli.arguments import (
+    Commands,
+    add_command,
+    add_control,
+    add_environment_options,
+    add_output,
+    add_python,
+    add_runs_folder,
+)
+from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.runs import find_run, runs_folder, select_iteration
+from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError, WorkspaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trace_robot.policy import Policy
+
+ZOO = "zoo/"
+MOST_STRESS = 10_000_000  # characters of a stress.json
+DESCRIPTION = """\
+Write a controller as code that needs nothing of trace-robot, with contract.json: what its numbers mean, how it was
+found, how good it was. The controller is parsed and translated, never executed; what cannot be translated is refused
+with its line. docs/deploy.md has the subset, and what a driver of a robot must do.
+
+  trace-robot deploy zoo/pick_place_v3 --to c --out robot
+  trace-robot deploy runs/reach/best.py --env reach-v3 --to python --out robot
+  trace-robot deploy demo --to c --out robot         the best controller of a run
+"""
+
+
+def add_deploy(commands: Commands) -> None:
+    """Add ``deploy``."""
+    command = add_command(
+        commands, "deploy", "write a controller as Python or C that needs nothing", DESCRIPTION
+    )
+    command.set_defaults(execute=execute_deploy, hold=None, worlds=None)
+    command.add_argument(
+        "controller",
+        metavar="RUN|POLICY",
+        help="a run: its name, its beginning, or its folder; or a policy: a .py file, or a name (see policies)",
+    )
+    command.add_argument("--to", choices=("python", "c"), required=True, help="one Python file, or C99")
+    command.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write into")
+    command.add_argument(
+        "--env",
+        dest="task",
+        metavar="TASK",
+        help="the environment of a policy (default: for zoo/NAME its task; a run has its own)",
+    )
+    command.add_argument(
+        "--name", default="controller", help="of the files and of C's functions (default controller)"
+    )
+    add_environment_options(command)
+    add_python(command)
+    add_control(command)
+    add_runs_folder(command)
+    add_output(command)
+
+
+def execute_deploy(options: argparse.Namespace) -> int:
+    """Write the files, and print what a driver must know first."""
+    from trace_robot.deploy import deploy
+
+    policy, env, rest, control, origin = _found(options)
+    deployed = deploy(
+        policy,
+        env,
+        to=options.to,
+        out=options.out,
+        control=control,
+        options=rest,
+        name=options.name,
+        origin=origin,
+    )
+    agreed = deployed.contract
+    if options.json:
+        write_json({"files": [str(path) for path in deployed.files], "contract": agreed})
+        return 0
+    out = console()
+    for path in deployed.files:
+        out.print(f"written: {escape(str(path))}")
+    if options.quiet:
+        return 0
+    for title, rows in (("reads", agreed["fields"]), ("returns", agreed["action"])):
+        parts = (f"{row['name']} ({row['size']}{', ' * bool(row['unit'])}{row['unit']})" for row in rows)
+        out.print(escape(f"{title}: {', '.join(parts) or 'nothing'}"))
+    rate = f"{agreed['rate_hz']:g} steps a second" if agreed["rate_hz"] else "no fixed rate"
+    memory = f"{len(agreed['memory'])} numbers of memory"
+    out.print(f"{rate}, {memory}, at most {agreed['worst_case']['operations']} operations a step")
+    if agreed["control"]["mode"] == "pose":
+        out.print(escape(f"returns {agreed['control']['returns']}"))
+    return 0
+
+
+def _found(
+    options: argparse.Namespace,
+) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any]]:
+    """Return policy, environment, its options, control mode and origin."""
+    from trace_robot.cli.arguments import environment_options
+    from trace_robot.policy import load_policy
+
+    name = options.controller
+    reason: TraceRobotError | None = None
+    if not (name.endswith(".py") or name.startswith(ZOO) or options.task):
+        try:
+            return _of_run(options)
+        except (UnknownNameError, RunError) as error:
+            reason = error
+    try:
+        policy = load_policy(name)
+    except (TraceRobotError, WorkspaceError) as error:
+        if reason is None:
+            raise
+        raise UnknownNameError(f"no run and no policy {name!r}: {error}; and {reason}") from error
+    env = options.task
+    if env is None and name.startswith(ZOO):
+        env = name.removeprefix(ZOO).replace("_", "-")
+    if env is None:
+        raise UsageError(f"deploy {name} needs --env TASK: the environment whose fields it reads")
+    origin: dict[str, Any] = {"policy": policy.name}
+    if name.startswith(ZOO):
+        origin["found"] = _docstring(policy.text)
+    return policy, env, environment_options(options), options.control, origin
+
+
+def _of_run(
+    options: argparse.Namespace,
+) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any]]:
+    from trace_robot.cli.arguments import environment_options
+    from trace_robot.env.equipment import OPTIONS
+    from trace_robot.policy import Policy
+    from trace_robot.run.run import stored_header
+
+    history, info = find_run(options.controller, runs_folder(options))
+    with history:
+        header = stored_header(history, info)  # refuses what a stranger's run may not name
+        iteration = select_iteration(info, history.iterations(info), None)
+    if environment_options(options) or options.task or options.control:
+        raise UsageError(
+            "the environment is the run's; --env, --control, --task, --python and --env-arg need a policy"
+        )
+    scores = {"start": info.start, "training": info.training, "held_out": info.held_out}
+    run: dict[str, Any] = {
+        "name": info.name,
+        "iteration": iteration.number,
+        "optimizer": info.optimizer,
+        "feedback": info.feedback,
+        "seed": info.seed,
+        "ended": info.ended,
+        "versions": dict(info.versions),
+        **{
+            name: None if score is None else {"success": score.success, "episodes": score.episodes}
+            for name, score in scores.items()
+        },
+        "stress": _stress(info.folder.parent, info.name, iteration.digest),
+    }
+    policy = Policy.from_text(iteration.controller, f"{info.name}, iteration {iteration.number}")
+    rest = {name: value for name, value in header.settings.options.items() if name not in OPTIONS}
+    return policy, header.settings.task, rest, header.spec.control, {"policy": policy.name, "run": run}
+
+
+def _stress(folder: Path, name: str, controller: str) -> Any:
+    """Return what a run's stress.json says of this controller, or None."""
+    from trace_robot import safe_files
+
+    try:
+        data = safe_files.load_json(safe_files.read_bytes(folder, f"{name}/stress.json", most=MOST_STRESS))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(data, dict) or data.get("controller_sha256") != controller:
+        return None
+    rows = data.get("rows")
+    shown = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    kept = ("name", "success", "interval", "episodes")
+    return {
+        "battery": data.get("battery"),
+        "mean_success": data.get("mean_success"),
+        "worst": data.get("worst"),
+        "rows": [{key: row[key] for key in kept if key in row} for row in shown],
+    }
+
+
+def _docstring(text: str) -> str:
+    import ast
+
+    return " ".join((ast.get_docstring(ast.parse(text)) or "").split())

@@ -1,0 +1,109 @@
+"""Deploy a controller: as one Python file or as C99, with a contract, without executing it.
+
+deployed = deploy(load_policy("zoo/pick_place_v3"), "pick-place-v3", to="c", out=Path("robot"))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trace_robot import safe_files
+from trace_robot.deploy.c_code import write_c
+from trace_robot.deploy.contract import DeployPlan, about, contract, plan
+from trace_robot.deploy.printer import identifier
+from trace_robot.deploy.python_code import write_python
+from trace_robot.deploy.values import OutsideSubsetError
+from trace_robot.errors import RunError, UsageError
+from trace_robot.policy import Policy
+
+__all__ = ["TARGETS", "DeployPlan", "Deployment", "OutsideSubsetError", "deploy", "files_of", "plan"]
+
+TARGETS = ("python", "c")
+CONTRACT = "contract.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A controller that was written.
+
+    Attributes:
+        files: that were written, the contract last.
+        contract: as it stands in contract.json.
+    """
+
+    files: tuple[Path, ...]
+    contract: Mapping[str, Any]
+
+
+def files_of(planned: DeployPlan, to: str, name: str = "controller") -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the files by name, and the contract.
+
+    Args:
+        planned: the translated controller.
+        to: "python" or "c".
+        name: of the files, and the beginning of C's names.
+
+    Raises:
+        UsageError: there is no such target, or the name is none in C and Python.
+    """
+    if to not in TARGETS:
+        raise UsageError(f"a controller is deployed to {' or '.join(TARGETS)}, got {to!r}")
+    if identifier(name) != name:
+        raise UsageError(
+            f"a name must be an identifier of C and Python, got {name!r}; try {identifier(name)}"
+        )
+    agreed = contract(planned)
+    described = about(planned, agreed, name)
+    files = (
+        write_c(planned.code, described)
+        if to == "c"
+        else {f"{name}.py": write_python(planned.code, described)}
+    )
+    agreed["target"] = to
+    agreed["files"] = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in files.items()}
+    files[CONTRACT] = json.dumps(agreed, indent=2, allow_nan=False) + "\n"
+    return files, agreed
+
+
+def deploy(
+    policy: Policy,
+    env: str,
+    *,
+    to: str,
+    out: Path,
+    control: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    name: str = "controller",
+    origin: Mapping[str, Any] | None = None,
+) -> Deployment:
+    """Write a controller that needs nothing of this library, and its contract.
+
+    Args:
+        policy: the controller; its text is parsed, never executed.
+        env: its environment.
+        to: "python" for one file of the standard library, "c" for C99.
+        out: the folder, made if need be.
+        control: the control mode; None for what the policy says.
+        options: of the environment.
+        name: of the files, and the beginning of C's names.
+        origin: where the policy comes from, for the contract.
+
+    Raises:
+        PolicyError: the controller cannot be translated; the message has the line and the reason.
+        RunError: a file cannot be written.
+        UsageError: there is no such target, or the name is none in C and Python.
+    """
+    planned = plan(policy, env, control=control, options=options, origin=origin)
+    files, agreed = files_of(planned, to, name)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            safe_files.write(out, file, text.encode())
+    except OSError as error:
+        raise RunError(f"cannot write {str(error.filename or out)!r}: {error.strerror or error}") from error
+    return Deployment(tuple(out / file for file in files), agreed)
