@@ -264,7 +264,7 @@ def node_to_function_feedback(node_feedback: Subgraph) -> FunctionFeedback:
 
 @dataclass(frozen=True, slots=True)
 class ProblemText:
-    """The parts of a published problem instance as texts; ``str`` joins them."""
+    """The parts of a published problem instance, which ``str`` joins."""
 
     instruction: str
     code: str

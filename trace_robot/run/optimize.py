@@ -201,7 +201,7 @@ def new_folder(name: str) -> Path:
 
 
 class _LoopOptimizer(Optimizer):
-    """Stands where a run has its optimizer; the program's own loop proposes."""
+    """Null object in the place of an optimizer, as the loop proposes."""
 
     best = None
     done = "the program's loop ended"

@@ -89,7 +89,7 @@ class Subgraph:
 
     @property
     def graph(self) -> list[tuple[int, Node]]:
-        """(level, node) of every node, parents first; the level is ``node.level``."""
+        """(``node.level``, node) of every node, parents first."""
         levels: dict[int, int] = {}
         for node in ancestors(*self.nodes):
             levels[id(node)] = max((levels[id(parent)] for parent in node.parents), default=-1) + 1
