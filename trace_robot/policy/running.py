@@ -109,8 +109,7 @@ class PolicyRunner:
         raise PolicyError(f"policy {self.name}{line}: {self._fault.message}; reset begins a new episode")
 
     def _start(self) -> Sandbox:
-        from trace_robot.sandbox.protocol import Interface
-        from trace_robot.sandbox.sandbox import Sandbox
+        from trace_robot.sandbox import Interface, Sandbox
 
         size = MOST_NUMBERS + 1 if self.spec is None else self.spec.action_size
         interface = Interface(self._size, size, self._fields)

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Candidate, Optimizer, Outcome
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.evaluate import Rollout, Rollouts
 from trace_robot.rollout.evaluation import Evaluation, Evaluator
 from trace_robot.rollout.task import Task
 from trace_robot.run.loop import OnEvent, OptimizationLoop, ignore
@@ -30,6 +29,9 @@ from trace_robot.run.optimizers import (
 from trace_robot.run.person import AskPerson
 from trace_robot.run.run import Run
 from trace_robot.settings import Result, Settings
+
+if TYPE_CHECKING:
+    from trace_robot.rollout.evaluate import Rollout, Rollouts
 
 RUNS = Path("rollouts") / "runs"
 
