@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from trace_robot.env import Environment, Hand, HandTracking, JointTracking, Part, Transition, part, skip
     from trace_robot.env.traced import TracedEnv, load_env
     from trace_robot.optimizers import (
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
         Strategy,
         Tuned,
     )
-    from trace_robot.policy import Policy, load_policy
+    from trace_robot.policy import Policy, as_gymnasium_policy, load_policy
     from trace_robot.rollout import Episode, RolloutEngine, Rollouts
     from trace_robot.rollout.evaluate import evaluate
     from trace_robot.run.optimize import optimize, resume
+    from trace_robot.run.run import Run
     from trace_robot.settings import Result, Settings
     from trace_robot.spec import Field, HandSpec, TaskSpec
     from trace_robot.store.history import History
@@ -79,12 +82,14 @@ __all__ = [
     "Result",
     "RolloutEngine",
     "Rollouts",
+    "Run",
     "Settings",
     "Strategy",
     "TaskSpec",
     "TracedEnv",
     "Transition",
     "Tuned",
+    "as_gymnasium_policy",
     "backward",
     "bundle",
     "evaluate",
@@ -131,6 +136,7 @@ _HOMES = {
     ),
     "policy": (
         "Policy",
+        "as_gymnasium_policy",
         "load_policy",
     ),
     "rollout": (
@@ -143,6 +149,7 @@ _HOMES = {
         "optimize",
         "resume",
     ),
+    "run.run": ("Run",),
     "settings": (
         "Result",
         "Settings",
@@ -173,6 +180,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value = globals()[name] = import_module("importlib.metadata").version("trace-robot")
+        return value
     if name not in _HOME_OF:
         raise AttributeError(f"module 'trace_robot' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"trace_robot.{_HOME_OF[name]}"), name)
@@ -180,4 +190,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -21,7 +21,7 @@ from trace_robot.errors import RunError, TraceRobotError, WorkspaceError
 from trace_robot.llm import ModelConfig
 from trace_robot.render.job import require_own_scene
 from trace_robot.report.write import write_report
-from trace_robot.run.run import plan_to_resume, strangers_header
+from trace_robot.run.person import plan_to_resume, strangers_header
 from trace_robot.safe_files import inflate, is_file, load_json, open_append, read_bytes, write
 from trace_robot.spec import Scene
 from trace_robot.store import codec

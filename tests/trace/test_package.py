@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,11 @@ def test_every_name_of_the_engine_is_reached_from_the_top() -> None:
     for name in trace_robot._HOMES["trace"]:
         assert getattr(trace_robot, name) is getattr(trace_robot.trace, name)
     assert set(trace_robot._HOME_OF) == set(trace_robot.__all__)
-    assert set(trace_robot.__all__) <= set(dir(trace_robot))
+    assert dir(trace_robot) == sorted(trace_robot.__all__)
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert trace_robot.__version__ == version("trace-robot")
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

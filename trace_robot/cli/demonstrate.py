@@ -184,7 +184,7 @@ def _policies(tasks: Sequence[str], options: argparse.Namespace) -> tuple[dict[s
 def _of_run(options: argparse.Namespace) -> tuple[Policy, str]:
     """Return the best controller of the run that --policy names, and its control mode."""
     from trace_robot.policy import Policy
-    from trace_robot.run.run import stored_header
+    from trace_robot.run.person import stored_header
 
     history, run = find_run(options.policy, runs_folder(options))
     with history:

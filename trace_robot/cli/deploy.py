@@ -138,7 +138,7 @@ def _of_run(
     from trace_robot.cli.arguments import environment_options
     from trace_robot.env.equipment import OPTIONS
     from trace_robot.policy import Policy
-    from trace_robot.run.run import stored_header
+    from trace_robot.run.person import stored_header
 
     history, info = find_run(options.controller, runs_folder(options))
     with history:

@@ -280,7 +280,7 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
 def execute_resume(options: argparse.Namespace) -> int:
     """Go on with an interrupted run, or name the command that shows a finished one."""
     from trace_robot.run.optimize import resume
-    from trace_robot.run.run import plan_to_resume
+    from trace_robot.run.person import plan_to_resume
 
     history, info = find_run(options.run, runs_folder(options))
     history.close()

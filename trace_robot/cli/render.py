@@ -167,7 +167,7 @@ def _select_iterations(
 
 def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> Clip | None:
     from trace_robot.render.job import Clip, outcome_text, require_own_scene
-    from trace_robot.run.run import chosen_python
+    from trace_robot.run.person import chosen_python
 
     recording = history.recording(run, iteration.number)
     if recording is None or recording.scene is None or recording.states is None:

@@ -234,7 +234,7 @@ def _find(options: argparse.Namespace) -> _StressedRun:
     """Return the run that takes the place of TASK, within what is believed of it."""
     from trace_robot.env.equipment import OPTIONS
     from trace_robot.policy import Policy
-    from trace_robot.run.run import stored_header
+    from trace_robot.run.person import stored_header
 
     try:
         history, info = find_run(options.task, runs_folder(options))

@@ -32,6 +32,7 @@ from trace_robot.spec import Array, Scene, States
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
     from trace_robot.env.equipment import Equipment, EquippedEpisode
+    from trace_robot.env.flatten import ActionLayout, ObservationLayout
     from trace_robot.env.tracking import ArmModel, Tracking
 
 NOT_TERMS = (*SUCCESS_FLAGS, "steps")  # entries of info that are no reward terms
@@ -102,6 +103,11 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._observation: Array = np.zeros(size)
         self._equipped: EquippedEpisode | None = None
         self._steps, self._decisions, self._in_episode = -1, 0, False
+
+    @property
+    def layouts(self) -> tuple[ObservationLayout, ActionLayout]:
+        """How the environment's own observations and actions are vectors here."""
+        return self._observation_layout, self._action_layout
 
     @property
     def tracking(self) -> Tracking | None:

@@ -6,10 +6,12 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
-from trace_robot.errors import ModelError
+from trace_robot.errors import ModelError, OrderError
 
 Message = Mapping[str, str]
 
@@ -167,3 +169,74 @@ class ScriptedModel:
         if isinstance(answer, Reply):
             return answer
         return Reply(answer if isinstance(answer, str) else answer(messages))
+
+
+class CallableModel:
+    """A chat model around a function in the form of OpenAI's client.
+
+    Args:
+        function: called with the keywords ``messages`` and ``max_tokens``; what it returns has the text in
+            ``choices[0].message.content``, as attributes or as items, or is the text.
+        max_tokens: of a reply.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, max_tokens: int = 4096) -> None:
+        self.function, self.max_tokens = function, max_tokens
+
+    def chat(self, messages: Sequence[Message], n: int = 1) -> list[Reply]:
+        """Call the function ``n`` times.
+
+        Args:
+            messages: the prompt.
+            n: how many replies to give.
+
+        Raises:
+            ModelError: the function raised, or returned no text.
+        """
+        return [self._ask([dict(message) for message in messages]) for _ in range(n)]
+
+    def _ask(self, messages: list[dict[str, str]]) -> Reply:
+        try:
+            response = self.function(messages=messages, max_tokens=self.max_tokens)
+        except ModelError:
+            raise
+        except Exception as error:  # of a user's function, which may raise anything
+            raise ModelError(f"the model's function raised {type(error).__name__}: {error}") from error
+        if isinstance(response, str):
+            return Reply(response)
+        with suppress(KeyError, IndexError, TypeError, AttributeError):
+            choice = _part(response, "choices")[0]
+            text = _part(_part(choice, "message"), "content")
+            if isinstance(text, str):
+                return Reply(text, str(_part(choice, "finish_reason", "stop") or "stop"))
+        raise ModelError(
+            f"the model's function must return a text in choices[0].message.content, got {response!r:.200}"
+        )
+
+
+def _part(holder: Any, name: str, *default: str) -> Any:
+    """Return an item of a mapping or an attribute of an object."""
+    if isinstance(holder, Mapping):
+        return holder.get(name, *default) if default else holder[name]
+    return getattr(holder, name, *default)
+
+
+def configured_model(name: str | None = None, **options: Any) -> ChatModel:
+    """Return the model that the environment variables name.
+
+    Args:
+        name: of the model; None for OPENAI_MODEL, or the endpoint's only one.
+        options: further fields of every request; one that is None is left out.
+
+    Raises:
+        OrderError: neither OPENAI_API_KEY nor OPENAI_BASE_URL is set.
+    """
+    # By name, and only here: it loads the client, which a scripted model does not need, and stands above this module.
+    config = import_module("trace_robot.llm.config")
+    if not config.configured():
+        raise OrderError(
+            "asking for a proposal needs a model; give one to the optimizer, or set OPENAI_API_KEY or OPENAI_BASE_URL"
+        )
+    request = {field: value for field, value in options.items() if value is not None}
+    model: ChatModel = config.connect(name, options=request)
+    return model

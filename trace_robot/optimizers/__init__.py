@@ -4,15 +4,18 @@ from trace_robot.optimizers.cma_es import CMAES
 from trace_robot.optimizers.opro import OPRO
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Attempt, Candidate, Optimizer, Outcome, ParameterSpec, Problem
+from trace_robot.optimizers.published import LLM, FunctionFeedback, node_to_function_feedback
 from trace_robot.optimizers.strategies import BestFirst, Latest, Strategy, Trial
 from trace_robot.optimizers.tuned import Tuned
 
 __all__ = [
     "CMAES",
+    "LLM",
     "OPRO",
     "Attempt",
     "BestFirst",
     "Candidate",
+    "FunctionFeedback",
     "Latest",
     "Optimizer",
     "OptoPrime",
@@ -22,4 +25,5 @@ __all__ = [
     "Strategy",
     "Trial",
     "Tuned",
+    "node_to_function_feedback",
 ]

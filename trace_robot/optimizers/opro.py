@@ -41,7 +41,7 @@ class OPRO(OptoPrime):
         obey = constraints(problem, problem.values)
         before = [
             "Problem\n" + shorten(problem.context, budget // 5) if problem.context else "",
-            f"The score: {problem.objective}" if problem.objective else "",
+            problem.instruction or (f"The score: {problem.objective}" if problem.objective else ""),
             "Constraints\n" + obey if obey else "",
         ]
         after = "Write a new solution that differs from all of these and scores higher."

@@ -17,7 +17,7 @@ from trace_robot.errors import (
     UnknownModelError,
 )
 from trace_robot.llm.metering import message_tokens, require_room
-from trace_robot.llm.model import ChatModel, Message, Reply, assistant, user, with_images
+from trace_robot.llm.model import ChatModel, Message, Reply, assistant, configured_model, user, with_images
 from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem, plain
 from trace_robot.optimizers.prompt.build import (
     ProblemInstance,
@@ -28,6 +28,7 @@ from trace_robot.optimizers.prompt.build import (
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
 from trace_robot.optimizers.prompt.trial_text import tie_text
 from trace_robot.optimizers.prompt.worth import Traces, build_by_worth, quoted_reply
+from trace_robot.optimizers.published import read_options
 from trace_robot.optimizers.strategies import (
     BestFirst,
     Strategy,
@@ -37,7 +38,7 @@ from trace_robot.optimizers.strategies import (
     take_waiting,
     with_remark,
 )
-from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem
+from trace_robot.optimizers.torch_style import TorchStyleOptimizer, as_problem, graph_propagator
 
 if TYPE_CHECKING:
     from trace_robot.trace import Node
@@ -61,7 +62,7 @@ class OptoPrime(TorchStyleOptimizer):
 
     Args:
         parameters: a Problem, or trainable nodes of a traced program.
-        model: the chat model; None is enough for everything but ``ask`` after the first outcome.
+        model: a chat model, or a function as the published package calls one; None for the one of the environment.
         memory_size: most trials in the history of a prompt.
         proposals: replies to ask for at once, each of which may become a candidate.
         token_budget: upper bound for the tokens of every prompt, those of repairs included.
@@ -70,8 +71,9 @@ class OptoPrime(TorchStyleOptimizer):
         strategy: chooses the trial to improve on and the history; BestFirst if None.
         attempts: requests in a row that may fail, or bring nothing usable, before ``done`` states that.
         context: what is known of the problem, where ``parameters`` are nodes.
-        objective: what the score measures, where ``parameters`` are nodes.
+        objective: what to do, where ``parameters`` are nodes; an attribute that may be set, too.
         by_worth: make prompts of whole lines by their worth, with the newest trial; else as 0.1, as recordings hold.
+        published: ``llm``, ``config_list``, ``propagator`` and ``max_tokens`` of the published package.
 
     Attributes:
         trials: the candidates with their outcomes, in the order of evaluation.
@@ -82,6 +84,7 @@ class OptoPrime(TorchStyleOptimizer):
     Raises:
         UnknownNameError: ``mask`` has a name that is no part of a prompt.
         OrderError: ``proposals`` is not 1 although ``parameters`` are nodes, which are changed in place.
+        UsageError: there is no such option, or not with this value.
     """
 
     uses_graph = True
@@ -89,7 +92,7 @@ class OptoPrime(TorchStyleOptimizer):
     def __init__(
         self,
         parameters: Problem | Iterable[Node],
-        model: ChatModel | None = None,
+        model: ChatModel | Callable[..., Any] | None = None,
         *,
         memory_size: int = 5,
         proposals: int = 1,
@@ -101,22 +104,23 @@ class OptoPrime(TorchStyleOptimizer):
         context: str = "",
         objective: str = "",
         by_worth: bool = False,
+        **published: Any,
     ) -> None:
+        options = read_options(model, published, OptoPrime.__init__.__kwdefaults__ or {})
         self.problem, self.nodes = as_problem(parameters, {"context": context, "objective": objective})
-        self.model = model
+        self.model, self.max_tokens = options.model, options.max_tokens
+        self.propagator = graph_propagator(published.get("propagator"))
         self.memory_size = memory_size
         self.proposals = proposals
         self.token_budget = token_budget
         self.check_code = check_code
-        self.mask = checked_mask(mask)
+        self.mask, self.strategy = checked_mask(mask), strategy or BestFirst()
         self.traces: Traces | None = {} if by_worth else None  # of the trials of the last prompt
-        self.strategy: Strategy = strategy or BestFirst()
         if self.nodes and proposals != 1:
             raise OrderError(
                 f"step changes nodes in place, one proposal at a time, got proposals={proposals}"
             )
-        self.attempts = attempts
-        self.trials: list[Trial] = []
+        self.attempts, self.trials = attempts, list[Trial]()
         self.log: list[Attempt] = []
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
@@ -367,13 +371,12 @@ class OptoPrime(TorchStyleOptimizer):
         return True
 
     def _chat(self, messages: Sequence[Message], n: int) -> list[Reply]:
-        if self.model is None:
-            raise OrderError("asking for a proposal needs a model; give one to the optimizer")
+        model = self._asked()
         self.counts["requests"] += 1
         if self.pictures is not None and self.trials:
             messages = with_images(messages, self.pictures(self.strategy.parent(self.trials).candidate.id))
         try:
-            answers = self.model.chat(messages, n)
+            answers = model.chat(messages, n)
         except (ModelAuthError, UnknownModelError, ReplayMismatchError, ContextLengthError):
             raise  # asking the same again would not help
         except BudgetExceededError as error:
@@ -385,6 +388,11 @@ class OptoPrime(TorchStyleOptimizer):
             return []
         self.counts["answered"] += len(answers)
         return answers
+
+    def _asked(self) -> ChatModel:
+        if self.model is None:  # the configured one, connected when it is needed
+            self.model = configured_model(max_tokens=self.max_tokens)
+        return self.model
 
     def _unanswered(self, messages: Sequence[Message], error: ModelError) -> None:
         if not self.counts["answered"]:

@@ -222,6 +222,7 @@ class Problem:
         enough: fraction of successful episodes at which the problem counts as solved; None for never.
         oracle: evaluates one candidate; None where a loop outside does it.
         facts: what is known of the machine that is controlled, a line each.
+        instruction: what to do, in place of the prompt's own words; "" for those.
 
     Raises:
         ValueMismatchError: there is no parameter, or two have the same name.
@@ -233,6 +234,7 @@ class Problem:
     enough: float | None = 1.0
     oracle: Callable[[Candidate], Outcome] | None = field(default=None, compare=False)
     facts: tuple[str, ...] = ()
+    instruction: str = ""
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.parameters]
@@ -278,6 +280,18 @@ class Attempt:
     problems: tuple[str, ...] = ()
     candidate: int | None = None
     reasoning: str = ""
+
+    def __getitem__(self, name: str) -> str:
+        """Return a text by its published name.
+
+        These are "system_prompt", "user_prompt" and "response".
+        """
+        if name == "response":
+            return self.reply.text
+        roles = {"system_prompt": ("system",), "user_prompt": ("user", "assistant")}
+        if name not in roles:
+            raise KeyError(f"an entry of the log has system_prompt, user_prompt and response, got {name!r}")
+        return "\n\n".join(m["content"] for m in self.messages if m["role"] in roles[name])
 
     def to_data(self) -> dict[str, Any]:
         """Return JSON-able data, as stored in a run's ``attempts.json``."""

@@ -7,16 +7,31 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trace_robot.errors import OrderError
+from trace_robot.errors import OrderError, UsageError
+from trace_robot.llm.model import ChatModel
 from trace_robot.optimizers.problem import Candidate, Kind, Outcome, ParameterSpec, Problem, plain
+from trace_robot.optimizers.prompt import INSTRUCTION
+from trace_robot.optimizers.prompt.build import checked_mask
+from trace_robot.optimizers.published import (
+    MISSING,
+    FunctionFeedback,
+    PrintingModel,
+    ProblemText,
+    as_chat_model,
+    node_to_function_feedback,
+    problem_text,
+    require_verbose,
+)
 from trace_robot.trace.backward import Subgraph, merge
 from trace_robot.trace.node import Node
 from trace_robot.trace.node_types import ParameterNode
+from trace_robot.trace.propagators import GraphPropagator
 
 
 def problem_of(
@@ -27,7 +42,7 @@ def problem_of(
     Args:
         parameters: nodes; those that are not trainable parameters are left out, doubles counted once.
         context: what is known of the problem.
-        objective: what the score measures.
+        objective: what to do, or what the score measures.
 
     Returns:
         The problem, which no success solves, and its nodes by the names they have in it.
@@ -42,7 +57,15 @@ def problem_of(
         node.py_name if keys.count(key) > 1 else key: node for key, node in zip(keys, trainable, strict=True)
     }
     specs = tuple(_spec(name, node) for name, node in nodes.items())
-    return Problem(specs, context, objective, enough=None), nodes
+    return Problem(specs, context, enough=None, instruction=instruction_of(objective)), nodes
+
+
+def instruction_of(objective: str) -> str:
+    """Return the instruction of a prompt with an objective, "" for the prompt's own."""
+    if not objective or objective == INSTRUCTION:
+        return ""
+    # As ``default_objective + "..."`` of published programs. Others leave out how a problem is to be read.
+    return objective if INSTRUCTION in objective else f"{INSTRUCTION}\nObjective: {objective}"
 
 
 def _spec(name: str, node: ParameterNode) -> ParameterSpec:
@@ -73,8 +96,13 @@ class TorchStyleOptimizer:
         nodes: those of the parameters, by their names in ``problem``; empty for an optimizer made from a problem.
     """
 
+    default_objective = INSTRUCTION
+
     problem: Problem
     nodes: dict[str, ParameterNode]
+    model: ChatModel | None
+    mask: tuple[str, ...]
+    propagator: GraphPropagator
     _done: str
     _waiting: list[Candidate]
 
@@ -83,6 +111,34 @@ class TorchStyleOptimizer:
         def ask(self) -> list[Candidate]: ...
         def learn(self, candidate: Candidate, outcome: Outcome) -> None: ...
         def new_id(self) -> int: ...
+        def _asked(self) -> ChatModel: ...
+
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            reason = f": {MISSING[name]}" if name in MISSING else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{reason}")
+
+    @property
+    def objective(self) -> str:
+        """What the model is asked to do.
+
+        It may be set, as to ``default_objective`` and more.
+        """
+        return self.problem.instruction or self.default_objective
+
+    @objective.setter
+    def objective(self, text: str) -> None:
+        self.problem = replace(self.problem, instruction=instruction_of(text))
+
+    @property
+    def llm(self) -> ChatModel | None:
+        """The model, by its published name. A function may be set, too."""
+        return self.model
+
+    @llm.setter
+    def llm(self, model: Any) -> None:
+        self.model = as_chat_model(model)
 
     @property
     def parameters(self) -> list[ParameterNode]:
@@ -94,7 +150,7 @@ class TorchStyleOptimizer:
         for node in self.nodes.values():
             node.zero_feedback()
 
-    def backward(self, node: Node, feedback: Any, **options: Any) -> Any:
+    def backward(self, node: Node, feedback: Any = "", **options: Any) -> Any:
         """Propagate feedback on a node to the parameters.
 
         Args:
@@ -105,22 +161,49 @@ class TorchStyleOptimizer:
         Returns:
             What ``node.backward`` returns.
         """
-        return node.backward(feedback, **options)
+        return node.backward(feedback, **{"propagator": self.propagator, **options})
 
     def subgraph(self) -> Subgraph:
         """Return the union of what ``backward`` propagated since ``zero_feedback``."""
         feedback = (subgraphs for node in self.nodes.values() for subgraphs in node.feedback.values())
         return merge(subgraph for subgraphs in feedback for subgraph in subgraphs)
 
-    def summarize(self) -> Any:
-        """Return the Summary of the present feedback, without asking the model."""
-        return self.subgraph().summary()
+    @property
+    def trace_graph(self) -> Subgraph:
+        """As ``subgraph()``, the published name."""
+        return self.subgraph()
 
-    def step(self, score: float | None = None) -> dict[str, Any]:
+    def summarize(self) -> FunctionFeedback:
+        """Return the present feedback with its graph as code and values.
+
+        No model is asked.
+        """
+        return node_to_function_feedback(self.subgraph())
+
+    def problem_instance(self, summary: FunctionFeedback, mask: Collection[str] | None = None) -> ProblemText:
+        """Return a summary as the parts of a problem.
+
+        They are whole; ``messages()`` is what the model is asked.
+
+        Args:
+            summary: of ``summarize``.
+            mask: names of parts that are left empty, such as "#Others".
+        """
+        return problem_text(summary, self.objective, checked_mask(mask or ()))
+
+    def step(
+        self,
+        score: float | None = None,
+        *,
+        verbose: bool | str = False,
+        mask: Collection[str] | None = None,
+    ) -> dict[str, Any]:
         """Learn from the feedback, ask for new values and put them into the nodes.
 
         Args:
             score: of the present values; None takes the mean of the numbers among the feedback.
+            verbose: print prompts and replies, or for "output" the replies alone.
+            mask: names of parts that this prompt leaves out, in place of the optimizer's.
 
         Returns:
             The new values of the parameters that changed, by name.
@@ -129,6 +212,50 @@ class TorchStyleOptimizer:
             OrderError: there is no feedback. The nodes are then as before.
             ModelError: the model does not answer. The nodes are then as before.
         """
+        changed = self._proposed(score, verbose, mask)
+        for name, value in changed.items():
+            self.nodes[name].data = value
+        return changed
+
+    def propose(
+        self,
+        score: float | None = None,
+        *,
+        verbose: bool | str = False,
+        mask: Collection[str] | None = None,
+    ) -> dict[ParameterNode, Any]:
+        """Do as ``step``, and return the new values by node without putting them in.
+
+        Args:
+            score: as of ``step``.
+            verbose: as of ``step``.
+            mask: as of ``step``.
+        """
+        return {self.nodes[name]: value for name, value in self._proposed(score, verbose, mask).items()}
+
+    def update(self, update_dict: Mapping[ParameterNode, Any]) -> None:
+        """Put values into nodes, such as those of ``propose``."""
+        for node, value in update_dict.items():
+            if node.trainable:
+                node.data = value
+
+    def _proposed(
+        self, score: float | None, verbose: bool | str, mask: Collection[str] | None
+    ) -> dict[str, Any]:
+        if isinstance(score, bool | str):
+            raise UsageError(f"step takes a score, got {score!r}; write step(verbose={score!r})")
+        verbose = require_verbose(verbose)
+        usual = self.mask, self.model
+        try:
+            if mask is not None:
+                self.mask = checked_mask(mask)
+            if verbose:
+                self.model = PrintingModel(self._asked(), verbose, print)
+            return self._changed(score)
+        finally:
+            self.mask, self.model = usual[0], usual[1] or getattr(self.model, "model", self.model)
+
+    def _changed(self, score: float | None) -> dict[str, Any]:
         subgraph = self.subgraph()
         if not subgraph:
             raise OrderError(
@@ -143,10 +270,7 @@ class TorchStyleOptimizer:
             return {}
         before = candidate.values
         # By repr: arrays have no single truth value, and nan is to equal nan.
-        changed = {n: v for n, v in asked[0].values.items() if repr(plain(v)) != repr(plain(before[n]))}
-        for name, value in changed.items():
-            self.nodes[name].data = value
-        return changed
+        return {n: v for n, v in asked[0].values.items() if repr(plain(v)) != repr(plain(before[n]))}
 
     def _present(self) -> Candidate:
         """Return the candidate whose values the nodes have, a new one for other values."""
@@ -162,7 +286,7 @@ class TorchStyleOptimizer:
         """Copy everything but the nodes and the model, which stay the same objects."""
         duplicate = copy.copy(self)
         memo[id(self)] = duplicate
-        shared = ("nodes", "model", "problem", "strategy", "check_code")
+        shared = ("nodes", "model", "problem", "strategy", "check_code", "propagator")
         for name, value in vars(self).items():
             if name not in shared:
                 setattr(duplicate, name, copy.deepcopy(value, memo))
@@ -189,5 +313,23 @@ def as_problem(
         As ``problem_of``, without nodes for a problem.
     """
     if isinstance(parameters, Problem):
+        given = [name for name, text in texts.items() if text]
+        if given:
+            raise UsageError(f"a problem has its own {given[0]}; give it to Problem({given[0]}=...)")
         return parameters, {}
+    if isinstance(parameters, Node):
+        raise UsageError(f"parameters must be a list of nodes, got the node {parameters.name}; write [it]")
     return problem_of(parameters, **texts)
+
+
+def graph_propagator(propagator: Any) -> GraphPropagator:
+    """Return the rule by which an optimizer hands feedback on, the usual one for None.
+
+    Raises:
+        UsageError: it does not hand on whole graphs.
+    """
+    if propagator is None or isinstance(propagator, GraphPropagator):
+        return propagator or GraphPropagator()
+    raise UsageError(
+        f"an optimizer needs a GraphPropagator, got {propagator!r:.80}; node.backward takes others"
+    )

@@ -13,8 +13,8 @@ from __future__ import annotations
 import ast
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from trace_robot.optimizers.code import LINE_END, find_constants, functions
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
 from trace_robot.policy.parameters import ParameterSite, find_places, rewrite
+from trace_robot.policy.running import PolicyRunner, binds
 from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ WORLDS = (
     " or off, and masses and friction may be others. The controller does not know in which way."
 )
 DECISION_STEPS = 20  # simulator steps of a decision in pose control, where the environment sets no other
-SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 def context_of(spec: TaskSpec, rules: Sequence[str] = ()) -> str:
@@ -161,6 +161,7 @@ class Policy:
     name: str
     places: tuple[ParameterSite, ...]
     control: str | None = None
+    _runner: list[PolicyRunner] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def from_text(cls, text: str, name: str = "policy") -> Policy:
@@ -275,6 +276,28 @@ class Policy:
             )
         return self
 
+    def act(self, observation: Mapping[str, Any]) -> list[float]:
+        """Return the action for an observation, computed in the sandbox.
+
+        ``memory`` lasts until ``reset``.
+
+        Args:
+            observation: the named values that the controller reads, numbers or arrays of them.
+
+        Raises:
+            PolicyError: the controller has a fault, with its line, and keeps it until ``reset``; or the observation is
+                not of finite numbers.
+            SandboxError: this machine gives no boundary; ``PolicyRunner`` can be asked to do without.
+        """
+        if not self._runner:
+            self._runner.append(PolicyRunner(self.require_act().text, name=self.name))
+        return self._runner[0].act(observation)
+
+    def reset(self) -> None:
+        """Begin an episode: the next ``act`` gets an empty memory."""
+        for runner in self._runner:
+            runner.reset()
+
     def parameters(self) -> list[ParameterNode]:
         """Return a ParameterNode for each trainable place, named as the place."""
         from trace_robot.trace.node_types import ParameterNode
@@ -359,41 +382,3 @@ def _assigns(statement: ast.stmt, name: str) -> bool:
     return isinstance(statement, ast.Assign) and any(
         isinstance(target, ast.Name) and target.id == name for target in statement.targets
     )
-
-
-def binds(tree: ast.Module, name: str) -> bool:
-    """Return whether a module may have a name once it is loaded.
-
-    In doubt it may, as after ``import *``: a refusal must never be wrong, and the sandbox finds out anyway.
-
-    Args:
-        tree: of the module.
-        name: of a function or a variable.
-    """
-    return any(_binds(node, name) for node in _outside_functions(tree))
-
-
-def _outside_functions(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the nodes of the module's scope, and the ``global`` of its functions."""
-    waiting: list[ast.AST] = [tree]  # a stack of our own: a long sum is as deep as it has terms
-    while waiting:
-        for child in ast.iter_child_nodes(waiting.pop()):
-            yield child
-            if isinstance(child, SCOPES):
-                yield from (inside for inside in ast.walk(child) if isinstance(inside, ast.Global))
-            else:
-                waiting.append(child)
-
-
-def _binds(node: ast.AST, name: str) -> bool:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return node.name == name
-    if isinstance(node, ast.Name):
-        return (node.id == name and isinstance(node.ctx, ast.Store)) or node.id in ("globals", "exec", "vars")
-    if isinstance(node, ast.alias):
-        return (node.asname or node.name) in (name, "*")
-    if isinstance(node, ast.Global):
-        return name in node.names
-    if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
-        return node.name == name
-    return False

@@ -7,7 +7,7 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode, score_of
-from trace_robot.rollout.evaluation import Evaluator, success_missing, wilson
+from trace_robot.rollout.evaluation import Evaluation, Evaluator, success_missing, wilson
 from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
 from trace_robot.sandbox.protocol import identifier
@@ -187,7 +187,7 @@ class Rollout:
 
     output: the outcome of one representative episode, a node whose graph leads back to the parameters; None where the
     controller could not be loaded. feedback: on all episodes, as text. success: fraction of the episodes.
-    score: the mean of ``episode_score``.
+    score: the mean of ``episode_score``. evaluation: all of it, as a run keeps it.
     """
 
     output: Node | None
@@ -195,6 +195,7 @@ class Rollout:
     success: float
     score: float
     episodes: tuple[Episode, ...]
+    evaluation: Evaluation | None = field(default=None, repr=False, compare=False)
 
 
 class Rollouts:
@@ -234,10 +235,13 @@ class Rollouts:
         level = require_level(feedback)
         policy = policy if isinstance(policy, Policy) else load_policy(policy)
         task = Task.load(env, policy.require_trainable(), control=control, feedback=level)
-        self.policy, self.spec = task.policy, task.spec
+        self.policy, self.spec, self.task, self.seed = task.policy, task.spec, task, seed
         self.engine = RolloutEngine(workers, trusted=trusted)
         seeds = training_seeds(seed, episodes)
-        self._evaluator = Evaluator(self.engine, task, seeds, limits or Limits(), level)
+        # With observations, which the pages of a run that is kept show.
+        self.evaluator = Evaluator(
+            self.engine, task, seeds, limits or Limits(), level, keep_observations=True
+        )
 
     @cached_property
     def parameters(self) -> list[ParameterNode]:
@@ -246,14 +250,16 @@ class Rollouts:
 
     def __call__(self, parameters: Sequence[ParameterNode]) -> Rollout:
         values: dict[str, Any] = {parameter.key: parameter.data for parameter in parameters}
-        (evaluation,) = self._evaluator.evaluate([Candidate(0, None, values)])
+        (evaluation,) = self.evaluator.evaluate([Candidate(0, None, values)])
         episode = evaluation.episodes[representative(evaluation.episodes)]
         # Tracing slows an episode down, so the one to learn from is known first and run a second time.
-        job = dataclasses.replace(self._evaluator.job(evaluation.text, episode.seed), trace=True)
+        job = dataclasses.replace(self.evaluator.job(evaluation.text, episode.seed), trace=True)
         (traced,) = self.engine.run([job])
         output = _output_of(traced, parameters) if traced.graph else None
         outcome = evaluation.outcome
-        return Rollout(output, outcome.feedback, outcome.success, outcome.score, evaluation.episodes)
+        return Rollout(
+            output, outcome.feedback, outcome.success, outcome.score, evaluation.episodes, evaluation
+        )
 
     def close(self) -> None:
         self.engine.close()

@@ -1,20 +1,24 @@
-"""A whole run in one call: ``optimize``, and ``resume`` after an interruption."""
+"""A whole run in one call, and the record of a program's own loop."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trace_robot.errors import ValueMismatchError
+from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.optimizers.optoprime import OptoPrime
+from trace_robot.optimizers.problem import Candidate, Optimizer, Outcome
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.evaluation import Evaluator
+from trace_robot.rollout.evaluation import Evaluation, Evaluator
 from trace_robot.rollout.task import Task
 from trace_robot.run.loop import OnEvent, OptimizationLoop, ignore
 from trace_robot.run.optimizers import (
+    LOOP,
     WITHOUT_MODEL,
     AnyModel,
     OptimizerConfig,
@@ -25,6 +29,9 @@ from trace_robot.run.optimizers import (
 from trace_robot.run.person import AskPerson
 from trace_robot.run.run import Run
 from trace_robot.settings import Result, Settings
+
+if TYPE_CHECKING:
+    from trace_robot.rollout.evaluate import Rollout, Rollouts
 
 RUNS = Path("rollouts") / "runs"
 
@@ -193,3 +200,94 @@ def new_folder(name: str) -> Path:
         number += 1
         folder = first.with_name(f"{first.name}-{number}")
     return folder
+
+
+class _LoopOptimizer(Optimizer):
+    """Null object in the place of an optimizer, as the loop proposes."""
+
+    best = None
+    done = "the program's loop ended"
+
+    def ask(self) -> list[Candidate]:
+        return []
+
+    def tell(self, outcomes: Any) -> None:
+        raise OrderError(f"a program's own loop asks for no candidates, got {len(outcomes)} outcomes")
+
+
+class RecordedLoop(OptimizationLoop):
+    """A program's own loop as ``Run.record`` keeps it.
+
+    It has iterations, the best controller and a held-out score.
+    """
+
+    def record(self, rollout: Rollout, change: str) -> bool:
+        """Put a rollout on disk as an iteration.
+
+        Args:
+            rollout: of ``Rollouts``.
+            change: what was changed, in one line.
+
+        Returns:
+            Whether it is the best so far.
+        """
+        if rollout.evaluation is None:
+            raise OrderError("record needs what rollouts(parameters) returned")
+        number = self.iteration
+        origin = "start" if number == 0 else "given"
+        parent = None if self.best is None else self.best.candidate.id
+        values = rollout.evaluation.candidate.values
+        candidate = Candidate(number, parent, values, " ".join(change.split()), origin)
+        outcome: Outcome = replace(rollout.evaluation.outcome, candidate=number)
+        trial: Evaluation = replace(rollout.evaluation, candidate=candidate, outcome=outcome)
+        self.run.recorder.log([trial], self._spent())
+        before = self.best
+        self._write(trial)
+        return self.best is not before
+
+    def finish(self) -> Result:
+        """Score the best on held-out conditions and write the result."""
+        return self._finish(self.optimizer.done)
+
+
+@contextmanager
+def recorded(path: Path, rollouts: Rollouts, *, overwrite: bool, held_out: int) -> Iterator[Run]:
+    """Begin the run of a program's own loop, and finish it at the block's end.
+
+    An exception leaves it unfinished.
+
+    Args:
+        path: the run's folder.
+        rollouts: of the loop.
+        overwrite: replace an older run of that folder.
+        held_out: conditions of the final score; 0 for none, and the run counts as stopped.
+
+    Raises:
+        RunError: as of ``Run.create``; or the block ended without an iteration.
+    """
+    task, evaluator = rollouts.task, rollouts.evaluator
+    settings = Settings.resolve(
+        task.env,
+        LOOP,
+        policy=task.policy.name,
+        episodes=len(evaluator.seeds),
+        confirm=0,
+        seed=rollouts.seed,
+        control=str(task.options["control"]),
+        options={name: value for name, value in task.options.items() if name != "control"},
+        feedback=evaluator.level,
+        limits=evaluator.limits,
+        held_out=max(held_out, 1),
+        cut=False,
+    )
+    config = OptimizerConfig(LOOP, "a program's own loop rolls out and records")
+    with Run.create(path, settings, task, config, overwrite=overwrite) as run, run.rollouts(rollouts.engine):
+        run.loop = RecordedLoop(run, _LoopOptimizer(), evaluator, ignore)
+        try:
+            yield run
+            if held_out:
+                run.loop.finish()
+            else:
+                run.stop("by the program")
+        finally:
+            run.loop = None

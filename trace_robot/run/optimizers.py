@@ -36,6 +36,7 @@ AnyModel: TypeAlias = ChatModel | ModelConfig | str | None
 """A model: an object with ``chat``, how to reach one, its name, or None for what the environment variables say."""
 
 OWN = "an optimizer that a program made"
+LOOP = "loop"  # the name of a program's own loop, which ``Run.record`` keeps
 PROTOCOL = ("ask", "tell", "best", "done", "uses_graph", "log")
 
 
@@ -121,6 +122,8 @@ class OptimizerConfig:
             raise RunError(
                 "the run takes controllers from an agent; go on with: trace-robot serve --resume RUN"
             )
+        if name == LOOP:
+            raise RunError("the run was recorded by a program's own loop; run that program again")
         if stored is None and (model is None or name not in WITH_MODEL):
             raise RunError(
                 "the run has an optimizer or a model that a program made; go on with trace_robot.resume and that one"

@@ -1,23 +1,35 @@
-"""Human feedback: sentences on an iteration, in a write-ahead journal.
+"""Human feedback in a write-ahead journal, and what is believed of another person's run.
 
-They become remarks on a trial, which the next prompt shows beside the measured feedback, marked as a person's words. A
-resumed run takes them from its journal and does not ask for them again.
+Sentences on an iteration become remarks on a trial, which the next prompt shows beside the measured feedback, marked as
+a person's words. A resumed run takes them from its journal and does not ask for them again. A run that this user did
+not begin is resumed and looked at within limits (``strangers_header``).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from trace_robot.errors import RunError, ValueMismatchError
+from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Optimizer
+from trace_robot.settings import ASKING_NONE, DEFAULTS, LEVELS, PROMPT, RULES
 from trace_robot.store.codec import decode_json, encode_json
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
+from trace_robot.store.rows import header_of
+from trace_robot.store.writer import RunHeader, Store
+from trace_robot.workspace import require_named, require_plain_options
+
+if TYPE_CHECKING:
+    from trace_robot.run.optimizers import AnyModel
+    from trace_robot.store.history import History, RunInfo
 
 LONGEST_NOTE = 400  # characters of one sentence that are kept
 MOST_NOTES = 3  # of one iteration; a prompt is to stay small
@@ -142,3 +154,177 @@ class JournaledPerson:
         self._taken += len(words)
         for text in words:
             self._remark(candidate, REMARK.format(json.dumps(text, ensure_ascii=False)))
+
+
+MOST_WORKERS = 16  # that a stranger's run may start; one a processor where it asks for more
+LARGEST_SETTING = 10**9  # of counts and seconds in a stranger's settings
+WORDS = {
+    "control": (None, "pose", "raw"),
+    "usual_control": ("pose", "raw"),
+    "feedback": LEVELS,
+    "optimizer": tuple(DEFAULTS),
+    "tune": (True, False),
+    "images": (True, False),
+    "rules": tuple(range(1, RULES + 1)),
+    "prompt": (1, PROMPT),
+    "video": (True, False),
+}
+
+
+def stored_header(history: History, run: RunInfo) -> RunHeader:
+    """Return what is used of a run that is only looked at, ``usable_header``.
+
+    Args:
+        history: the open store.
+        run: one of its runs, finished or not.
+
+    Raises:
+        RunError: a setting is not as this library writes it.
+        WorkspaceError: as of ``strangers_header``.
+    """
+    with decoding(f"the run {run.name!r}"):
+        return usable_header(header_of(history.row(run)))
+
+
+def with_python(header: RunHeader, python: str | None) -> RunHeader:
+    """Return a header with another interpreter for the environment, the same for None.
+
+    Args:
+        header: what the run began with.
+        python: the interpreter's path, which the user gives.
+
+    Raises:
+        RunError: the run has none.
+    """
+    if python is None:
+        return header
+    options = header.settings.options
+    if not isinstance(options, Mapping) or "python" not in options:
+        raise RunError("the run's environment was not in an interpreter given by --python; leave it out")
+    settings = replace(header.settings, options={**options, "python": python})
+    return replace(header, settings=settings, python=python)
+
+
+def chosen_python(history: History, run: RunInfo) -> str | None:
+    """Return the interpreter that this user chose for a run's environment.
+
+    None for none, and for a run that this user did not begin.
+
+    Args:
+        history: the open store.
+        run: one of its runs.
+    """
+    with decoding(f"the run {run.name!r}"):
+        header = header_of(history.row(run))
+    return header.settings.options.get("python") if header.own else None
+
+
+def usable_header(header: RunHeader) -> RunHeader:
+    """Return all of a header that this user began, else ``strangers_header``."""
+    return header if header.own else strangers_header(header)
+
+
+def strangers_header(header: RunHeader) -> RunHeader:
+    """Return what is used of a run that another person began, or refuse it.
+
+    The environment is one by name, with plain options. Workers, backend, address and trust are this user's to decide,
+    limits no wider than the default; files, endpoint and key of the model too (``ModelConfig.from_data``).
+
+    Raises:
+        RunError: a setting is not as this library writes it.
+        WorkspaceError: the environment is a file, or its options may name one.
+    """
+    settings = header.settings
+    require_named(settings.task)
+    require_plain_options(settings.options, header.python)
+    for name, known in WORDS.items():
+        if getattr(settings, name) not in known:
+            raise RunError(
+                f"the run's setting {name} must be one of {known}, got {getattr(settings, name)!r:.80}"
+            )
+    for name in ("iterations", "episodes", "confirm", "seed", "held_out", "seconds", "steps", "grow"):
+        value = getattr(settings, name)
+        kinds = (int, float) if name == "seconds" else (int,)
+        if value is not None and (type(value) not in kinds or not 0 <= value <= LARGEST_SETTING):
+            raise RunError(f"the run's setting {name} must be a number from 0 on, got {value!r:.80}")
+    narrow = {
+        name: min(getattr(settings.limits, name), widest)
+        if _is_number(getattr(settings.limits, name))
+        else widest
+        for name, widest in dataclasses.asdict(Limits()).items()
+        if _is_number(widest)
+    }
+    workers = settings.workers
+    if type(workers) is not int or not 1 <= workers <= MOST_WORKERS:
+        workers = None
+    mine = dataclasses.replace(
+        settings, trusted=False, backend="local", address=None, workers=workers, limits=Limits(**narrow)
+    )
+    return dataclasses.replace(header, settings=mine)
+
+
+def plan_to_resume(
+    path: Path,
+    model: AnyModel = None,
+    base_url: str | None = None,
+    python: str | None = None,
+    proposer: str | None = None,
+) -> list[str]:
+    """Return ``plan_of`` a run, [] for one that this user began.
+
+    Args:
+        path: the run's folder, with the store beside it.
+        model: as of ``plan_of``.
+        base_url: as of ``plan_of``.
+        python: as of ``plan_of``.
+        proposer: as of ``plan_of``.
+    """
+    place = path.resolve()
+    with Store(place.parent) as store:
+        header = store.header(place.name)
+    return [] if header.own else plan_of(header, model, base_url, python, proposer)
+
+
+def plan_of(
+    header: RunHeader,
+    model: AnyModel = None,
+    base_url: str | None = None,
+    python: str | None = None,
+    proposer: str | None = None,
+) -> list[str]:
+    """Return what resuming a stranger's run would do, a phrase a line.
+
+    Args:
+        header: what the run began with.
+        model: in place of the stored one.
+        base_url: of the endpoint that the user gives.
+        python: the environment's interpreter that the user gives.
+        proposer: the command that the user gives; that of the store is never run.
+
+    Raises:
+        RunError, WorkspaceError: as of ``strangers_header``.
+    """
+    settings = strangers_header(with_python(header, python)).settings
+    steps = "no limit" if settings.steps is None else f"{settings.steps:,}"
+    seconds = "no limit" if settings.seconds is None else f"{settings.seconds:g}"
+    lines = [
+        f"it would roll out controllers of {settings.optimizer} for {settings.task}, locked in"
+        f" (iterations {settings.iterations or 'no limit'}, steps {steps}, seconds {seconds})"
+    ]
+    if python is not None:
+        stored = header.settings.options["python"]
+        lines.append(f"it would run the environment in {python} (the run names {stored!r:.200})")
+    stored = (header.choice or {}).get("proposer")
+    if proposer is not None:
+        lines.append(f"it would run the command {proposer!r:.200} (the run names {stored!r:.200})")
+    elif stored is not None:
+        lines.append(f"it would need --proposer: the run's own command, {stored!r:.200}, is not run")
+    elif settings.optimizer in DEFAULTS and settings.optimizer not in ASKING_NONE:
+        name = model if isinstance(model, str) else (header.choice or {}).get("model")
+        where = base_url or os.environ.get("OPENAI_BASE_URL") or "OpenAI, with OPENAI_API_KEY"
+        lines.append(f"it would ask the model {name!r:.100} at {where}")
+    return lines
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -11,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import OutputLog
-from trace_robot.errors import RunError, TraceRobotError
-from trace_robot.fault import Limits
+from trace_robot.errors import OrderError, RunError, TraceRobotError
 from trace_robot.llm.model import ChatModel
 from trace_robot.llm.recording import ReplayModel
 from trace_robot.optimizers.optoprime import OptoPrime
@@ -20,21 +17,20 @@ from trace_robot.policy import Policy
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.task import Task
 from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unbounded
-from trace_robot.run.optimizers import WITH_MODEL, WITHOUT_MODEL, AnyModel, OptimizerConfig, OptimizerFactory
+from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory
+from trace_robot.run.person import plan_of, usable_header, with_python
 from trace_robot.run.recorder import JournaledPictures, RunRecorder
-from trace_robot.settings import LEVELS, PROMPT, RULES, UnboundedSeed
+from trace_robot.settings import Settings, UnboundedSeed
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
-from trace_robot.store.records import decoding
-from trace_robot.store.rows import header_of
 from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
-from trace_robot.workspace import require_named, require_plain_options
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Optimizer
+    from trace_robot.rollout.evaluate import Rollout, Rollouts
     from trace_robot.rollout.evaluation import JobRunner
-    from trace_robot.settings import Settings
-    from trace_robot.store.history import History, RunInfo, Status
+    from trace_robot.run.optimize import RecordedLoop
+    from trace_robot.store.history import Status
 
 
 class Run:
@@ -49,25 +45,48 @@ class Run:
         self.settings, self.task, self.config = settings, task, config
         self.recorder = RunRecorder(folder, writer, task, video=settings.video)
         self.journal = writer.journal
+        self.loop: RecordedLoop | None = None  # of a program that rolls out itself
         self._files, self._writer = folder, writer
 
     @classmethod
     @contextmanager
     def create(
-        cls, path: Path, settings: Settings, task: Task, config: OptimizerConfig, *, overwrite: bool = False
+        cls,
+        path: str | Path,
+        settings: Settings | Rollouts,
+        task: Task | None = None,
+        config: OptimizerConfig | None = None,
+        *,
+        overwrite: bool = False,
+        held_out: int = 50,
     ) -> Iterator[Run]:
         """Begin a run.
 
+        With ``Rollouts`` it is that of a program's own loop: ``record`` keeps an iteration, and at the end of the block
+        the best controller is scored on held-out conditions.
+
         Args:
             path: its folder; the store lies beside it.
-            settings: complete ones.
+            settings: complete ones, with a task and an optimizer; or the ``Rollouts`` of a loop, without these.
             task: what is optimized.
             config: the optimizer.
             overwrite: replace an older run of that folder.
+            held_out: conditions of the final score of a loop, 0 for no score and an unfinished run.
 
         Raises:
             RunError: the folder is in use, or cannot be written.
         """
+        path = Path(path)
+        if not isinstance(settings, Settings):
+            if not hasattr(settings, "evaluator"):
+                raise RunError(f"a run needs Rollouts or Settings, got {settings!r:.80}")
+            from trace_robot.run.optimize import recorded
+
+            with recorded(path, settings, overwrite=overwrite, held_out=held_out) as run:
+                yield run
+            return
+        if task is None or config is None:
+            raise RunError("a run by settings needs a task and an optimizer; trace_robot.optimize makes both")
         RunFolder.require_room(
             path, overwrite=overwrite
         )  # all that can be refused is, before anything is made
@@ -83,7 +102,7 @@ class Run:
     @contextmanager
     def open(
         cls,
-        path: Path,
+        path: str | Path,
         *,
         optimizer: OptimizerFactory | None = None,
         model: AnyModel = None,
@@ -107,6 +126,7 @@ class Run:
             RunError: there is no such run, it is finished, another process holds it, or its optimizer is missing; or
                 this user did not begin it.
         """
+        path = Path(path)
         place = path.resolve()
         if not (place.parent / FILE).is_file():
             raise RunError(
@@ -162,6 +182,23 @@ class Run:
         source = JournaledPictures(self.journal, self.task.spec, endpoint, asking.notes.append)
         asking.pictures = source
         return source
+
+    def record(self, rollout: Rollout, change: str = "") -> bool:
+        """Keep a rollout of one's own loop as an iteration, the first one as the start.
+
+        Args:
+            rollout: what ``rollouts(parameters)`` returned.
+            change: what was changed and why, in one line.
+
+        Returns:
+            Whether it is the best so far.
+
+        Raises:
+            OrderError: the run is not that of a loop, or its block has ended.
+        """
+        if self.loop is None:
+            raise OrderError("record needs a run of your own loop: with Run.create(folder, rollouts) as run")
+        return self.loop.record(rollout, change)
 
     @contextmanager
     def rollouts(self, engine: RolloutEngine | None) -> Iterator[JobRunner]:
@@ -220,180 +257,10 @@ class Run:
             with suppress(RunError):  # as in _note
                 self._files.write("environment.log", output.text)
 
+    def stop(self, why: str) -> None:
+        """Note that the run ends without a result."""
+        self._note("stopped", why)
+
     def _note(self, status: Status, why: str) -> None:
         with suppress(RunError):  # a full disk fails here too, and its first error is the one to report
             self._writer.enter(status, why)
-
-
-MOST_WORKERS = 16  # that a stranger's run may start; one a processor where it asks for more
-LARGEST_SETTING = 10**9  # of counts and seconds in a stranger's settings
-WORDS = {
-    "control": (None, "pose", "raw"),
-    "usual_control": ("pose", "raw"),
-    "feedback": LEVELS,
-    "optimizer": (*WITH_MODEL, *WITHOUT_MODEL),
-    "tune": (True, False),
-    "images": (True, False),
-    "rules": tuple(range(1, RULES + 1)),
-    "prompt": (1, PROMPT),
-    "video": (True, False),
-}
-
-
-def stored_header(history: History, run: RunInfo) -> RunHeader:
-    """Return what is used of a run that is only looked at, ``usable_header``.
-
-    Args:
-        history: the open store.
-        run: one of its runs, finished or not.
-
-    Raises:
-        RunError: a setting is not as this library writes it.
-        WorkspaceError: as of ``strangers_header``.
-    """
-    with decoding(f"the run {run.name!r}"):
-        return usable_header(header_of(history.row(run)))
-
-
-def with_python(header: RunHeader, python: str | None) -> RunHeader:
-    """Return a header with another interpreter for the environment, the same for None.
-
-    Args:
-        header: what the run began with.
-        python: the interpreter's path, which the user gives.
-
-    Raises:
-        RunError: the run has none.
-    """
-    if python is None:
-        return header
-    options = header.settings.options
-    if not isinstance(options, Mapping) or "python" not in options:
-        raise RunError("the run's environment was not in an interpreter given by --python; leave it out")
-    settings = replace(header.settings, options={**options, "python": python})
-    return replace(header, settings=settings, python=python)
-
-
-def chosen_python(history: History, run: RunInfo) -> str | None:
-    """Return the interpreter that this user chose for a run's environment.
-
-    None for none, and for a run that this user did not begin.
-
-    Args:
-        history: the open store.
-        run: one of its runs.
-    """
-    with decoding(f"the run {run.name!r}"):
-        header = header_of(history.row(run))
-    return header.settings.options.get("python") if header.own else None
-
-
-def usable_header(header: RunHeader) -> RunHeader:
-    """Return all of a header that this user began, else ``strangers_header``."""
-    return header if header.own else strangers_header(header)
-
-
-def strangers_header(header: RunHeader) -> RunHeader:
-    """Return what is used of a run that another person began, or refuse it.
-
-    The environment is one by name, with plain options. Workers, backend, address and trust are this user's to decide,
-    limits no wider than the default; files, endpoint and key of the model too (``ModelConfig.from_data``).
-
-    Raises:
-        RunError: a setting is not as this library writes it.
-        WorkspaceError: the environment is a file, or its options may name one.
-    """
-    settings = header.settings
-    require_named(settings.task)
-    require_plain_options(settings.options, header.python)
-    for name, known in WORDS.items():
-        if getattr(settings, name) not in known:
-            raise RunError(
-                f"the run's setting {name} must be one of {known}, got {getattr(settings, name)!r:.80}"
-            )
-    for name in ("iterations", "episodes", "confirm", "seed", "held_out", "seconds", "steps", "grow"):
-        value = getattr(settings, name)
-        kinds = (int, float) if name == "seconds" else (int,)
-        if value is not None and (type(value) not in kinds or not 0 <= value <= LARGEST_SETTING):
-            raise RunError(f"the run's setting {name} must be a number from 0 on, got {value!r:.80}")
-    narrow = {
-        name: min(getattr(settings.limits, name), widest)
-        if _is_number(getattr(settings.limits, name))
-        else widest
-        for name, widest in dataclasses.asdict(Limits()).items()
-        if _is_number(widest)
-    }
-    workers = settings.workers
-    if type(workers) is not int or not 1 <= workers <= MOST_WORKERS:
-        workers = None
-    mine = dataclasses.replace(
-        settings, trusted=False, backend="local", address=None, workers=workers, limits=Limits(**narrow)
-    )
-    return dataclasses.replace(header, settings=mine)
-
-
-def plan_to_resume(
-    path: Path,
-    model: AnyModel = None,
-    base_url: str | None = None,
-    python: str | None = None,
-    proposer: str | None = None,
-) -> list[str]:
-    """Return ``plan_of`` a run, [] for one that this user began.
-
-    Args:
-        path: the run's folder, with the store beside it.
-        model: as of ``plan_of``.
-        base_url: as of ``plan_of``.
-        python: as of ``plan_of``.
-        proposer: as of ``plan_of``.
-    """
-    place = path.resolve()
-    with Store(place.parent) as store:
-        header = store.header(place.name)
-    return [] if header.own else plan_of(header, model, base_url, python, proposer)
-
-
-def plan_of(
-    header: RunHeader,
-    model: AnyModel = None,
-    base_url: str | None = None,
-    python: str | None = None,
-    proposer: str | None = None,
-) -> list[str]:
-    """Return what resuming a stranger's run would do, a phrase a line.
-
-    Args:
-        header: what the run began with.
-        model: in place of the stored one.
-        base_url: of the endpoint that the user gives.
-        python: the environment's interpreter that the user gives.
-        proposer: the command that the user gives; that of the store is never run.
-
-    Raises:
-        RunError, WorkspaceError: as of ``strangers_header``.
-    """
-    settings = strangers_header(with_python(header, python)).settings
-    steps = "no limit" if settings.steps is None else f"{settings.steps:,}"
-    seconds = "no limit" if settings.seconds is None else f"{settings.seconds:g}"
-    lines = [
-        f"it would roll out controllers of {settings.optimizer} for {settings.task}, locked in"
-        f" (iterations {settings.iterations or 'no limit'}, steps {steps}, seconds {seconds})"
-    ]
-    if python is not None:
-        stored = header.settings.options["python"]
-        lines.append(f"it would run the environment in {python} (the run names {stored!r:.200})")
-    stored = (header.choice or {}).get("proposer")
-    if proposer is not None:
-        lines.append(f"it would run the command {proposer!r:.200} (the run names {stored!r:.200})")
-    elif stored is not None:
-        lines.append(f"it would need --proposer: the run's own command, {stored!r:.200}, is not run")
-    elif settings.optimizer in WITH_MODEL:
-        name = model if isinstance(model, str) else (header.choice or {}).get("model")
-        where = base_url or os.environ.get("OPENAI_BASE_URL") or "OpenAI, with OPENAI_API_KEY"
-        lines.append(f"it would ask the model {name!r:.100} at {where}")
-    return lines
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -85,8 +85,8 @@ class History:
         RunError: the store is missing, damaged or cannot be read; also from the methods, of which each names the run.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.parent if folder.name == FILE else folder
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).parent if Path(folder).name == FILE else Path(folder)
         self.path = self.folder / FILE
         self.unreadable: list[str] = []
         self._connection = open_to_read(self.folder)

@@ -89,11 +89,10 @@ class Subgraph:
 
     @property
     def graph(self) -> list[tuple[int, Node]]:
-        """(level, node) of every node, parents first."""
+        """(``node.level``, node) of every node, parents first."""
         levels: dict[int, int] = {}
-        for node in self.nodes:
-            known = [levels[id(parent)] for parent in node.parents if id(parent) in levels]
-            levels[id(node)] = max(known, default=-1) + 1
+        for node in ancestors(*self.nodes):
+            levels[id(node)] = max((levels[id(parent)] for parent in node.parents), default=-1) + 1
         return sorted(((levels[id(node)], node) for node in self.nodes), key=lambda pair: pair[0])
 
     def __len__(self) -> int:

@@ -54,6 +54,7 @@ def bundle(
     description: str | None = None,
     traceable_code: bool = False,
     *,
+    _process_inputs: bool = True,
     trainable: Literal[True],
     catch_execution_error: bool = True,
     allow_external_dependencies: bool = False,
@@ -63,6 +64,8 @@ def bundle(
 def bundle(
     description: str | None = None,
     traceable_code: bool = False,
+    *,
+    _process_inputs: bool = True,
     trainable: bool = False,
     catch_execution_error: bool = True,
     allow_external_dependencies: bool = False,
@@ -71,6 +74,8 @@ def bundle(
 def bundle(
     description: str | Callable[..., Any] | None = None,
     traceable_code: bool = False,
+    *,
+    _process_inputs: bool = True,
     trainable: bool = False,
     catch_execution_error: bool = True,
     allow_external_dependencies: bool = False,
@@ -84,6 +89,7 @@ def bundle(
     Args:
         description: ``[name] what it does``; by default the function's name and docstring.
         traceable_code: the function gets nodes instead of values; its own graph is in ``info["output"]``.
+        _process_inputs: False gives the function its arguments as they are, nodes too.
         trainable: the source, from below this decorator on, is the parameter ``.parameter``.
         catch_execution_error: what the function raises becomes an ExecutionError.
         allow_external_dependencies: nodes that are read without being inputs become hidden dependencies,
@@ -110,6 +116,7 @@ def bundle(
             function,
             description=None if callable(description) else description,
             traceable_code=traceable_code,
+            process_inputs=_process_inputs,
             trainable=trainable,
             catch_execution_error=catch_execution_error,
             allow_external_dependencies=allow_external_dependencies,
@@ -137,6 +144,7 @@ class Bundle(Module, TrainableFunction):
         *,
         description: str | None = None,
         traceable_code: bool = False,
+        process_inputs: bool = True,
         trainable: bool = False,
         catch_execution_error: bool = True,
         allow_external_dependencies: bool = False,
@@ -157,6 +165,7 @@ class Bundle(Module, TrainableFunction):
         self._code = Code.of(function, place, variables or {}, self._op) if trainable else None
         self._self: tuple[Node, ...] = ()
         self.traceable_code = traceable_code
+        self.process_inputs = process_inputs
         self.catch_execution_error = catch_execution_error
         self.allow_external_dependencies = allow_external_dependencies
         self.overwrite_python_recursion = overwrite_python_recursion
@@ -282,7 +291,7 @@ class Bundle(Module, TrainableFunction):
     def _untraced(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function with plain values and return a node without inputs."""
         values: Sequence[Any] = args
-        if not self.traceable_code:
+        if self.process_inputs and not self.traceable_code:
             values = [value._data if isinstance(value, Node) else plain(value) for value in args]
             if kwargs:
                 kwargs = {name: plain(value) for name, value in kwargs.items()}
@@ -307,6 +316,7 @@ class Bundle(Module, TrainableFunction):
         """
         # What ``wrapping.lift`` and ``plain`` do, in one pass over the arguments.
         parents: list[Node] = []
+        given = None if self.process_inputs else values.copy()
         for index, value in enumerate(values):
             if isinstance(value, Node):
                 parent = value
@@ -322,7 +332,9 @@ class Bundle(Module, TrainableFunction):
             else:
                 parent = constant(value, names[index])
             parents.append(parent)
-        if self.traceable_code:
+        if given is not None:
+            values[:] = given
+        elif self.traceable_code:
             # New roots, so that the graph within ends at its inputs and is shown apart (``Subgraph.expand``).
             values[:] = [constant(parent._data, name) for parent, name in zip(parents, names, strict=True)]
         if outer is not None:

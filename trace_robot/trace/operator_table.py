@@ -110,7 +110,7 @@ TABLE: tuple[Row, ...] = (
     ("split", lambda x, y=None, maxsplit=-1: x.split(y, maxsplit), "the parts of x between the separators y"),
     ("strip", lambda x, chars=None: x.strip(chars), "x without the characters chars at both ends"),
     ("replace", lambda x, old, new, count=-1: x.replace(old, new, count), "x with old replaced by new"),
-    ("format", lambda x, *args, **kwargs: x.format(*args, **kwargs), "the template x filled in"),
+    ("format", lambda x, /, *args, **kwargs: x.format(*args, **kwargs), "the template x filled in"),
     ("join", lambda x, *y: x.join(y), "the texts y with x between them"),
     ("node_getattr", lambda obj, attr: getattr(obj, attr), "the attribute attr of obj"),
     ("to_list", lambda x: list(x), "x as a list"),

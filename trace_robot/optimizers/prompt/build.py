@@ -127,10 +127,16 @@ def whole_sections(instance: ProblemInstance) -> dict[str, str]:
     """Return the sections that are never shortened."""
     problem, values = instance.problem, instance.values
     return {
-        "#Instruction": INSTRUCTION + (f"\nThe score: {problem.objective}" if problem.objective else ""),
+        "#Instruction": _instruction(problem),
         "#Variables": "\n".join(variable(spec, values[spec.name]) for spec in problem.parameters),
         "#Constraints": "\n".join(filter(None, [constraints(problem, values), _most(instance)])),
     }
+
+
+def _instruction(problem: Problem) -> str:
+    if problem.instruction:
+        return problem.instruction
+    return INSTRUCTION + (f"\nThe score: {problem.objective}" if problem.objective else "")
 
 
 def _most(instance: ProblemInstance) -> str:
