@@ -118,7 +118,17 @@ def line(text: str, length: int = 70) -> str:
         length: characters to keep, the closing ellipsis included.
     """
     words = " ".join(safe(text).split())
-    return words if len(words) <= length else f"{words[: length - 1]}…"
+    if len(words) <= length:
+        return words
+    # Cut between words, unless a long one would take most of the line with it.
+    shown, rest = words[: length - 1], words[length - 1]
+    whole = shown if rest == " " else shown.rpartition(" ")[0]
+    return f"{whole if len(whole) > length / 2 else shown}…"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 episode", "1,200 episodes"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -200,9 +210,27 @@ def write_json(data: Any) -> None:
     sys.stdout.write(json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
 
 
+def write_text(text: str) -> None:
+    """Write text to standard output as it is, but for control characters."""
+    sys.stdout.write(text)
+
+
 def write_error(text: str) -> None:
-    """Write one line to standard error: ``trace-robot: TEXT``."""
-    sys.stderr.write(f"trace-robot: {one_line(text)}\n")
+    """Write one line to standard error, ``trace-robot: TEXT``; a terminal gets it in lines that fit."""
+    sys.stderr.write(f"{fitted(f'trace-robot: {one_line(text)}')}\n")
+
+
+def fitted(text: str) -> str:
+    """Return a line of standard error, broken at blanks where that is a terminal too narrow for it."""
+    if not sys.stderr.isatty():
+        return text
+    import textwrap
+
+    columns = max(20, os.get_terminal_size(sys.stderr.fileno()).columns)
+    rows = textwrap.wrap(
+        text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(rows)
 
 
 def confirm(title: str, plan: Sequence[str]) -> bool:

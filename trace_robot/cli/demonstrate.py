@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
-    Commands,
-    add_command,
     add_control,
     add_environment_options,
     add_episodes,
@@ -21,6 +19,7 @@ from trace_robot.cli.arguments import (
     read_worlds,
 )
 from trace_robot.cli.console import console, create_table, escape, progress_console, write_error, write_json
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RunError, UnknownNameError
 
@@ -39,17 +38,33 @@ Roll controllers out and write their successful episodes as a data set: observat
 controller was doing at each step as text, seeds, and pictures of cameras. Failures are counted and not kept. The same
 command again goes on with a collection that was interrupted.
 
-  trace-robot demonstrate pick-place-v3 --to lerobot --out demos --camera corner2 --camera gripperPOV
-  trace-robot demonstrate mt50 --to minari --out demos
-  trace-robot demonstrate push-v3 --policy runs/push --to lerobot --out demos --worlds standard --recoveries
-
 docs/demonstrations.md shows how each is read, and a learner.
 """
 
 
 def add_demonstrate(commands: Commands) -> None:
     """Add ``demonstrate``."""
-    command = add_command(commands, "demonstrate", "write successes as a data set for learners", DESCRIPTION)
+    command = add_command(
+        commands,
+        "demonstrate",
+        "write successes as a data set for learners",
+        DESCRIPTION,
+        examples=[
+            (
+                "trace-robot demonstrate reach-v3 --to lerobot --out demos",
+                "50 demonstrations of the zoo's controller",
+            ),
+            (
+                "trace-robot demonstrate pick-place-v3 --to lerobot --out demos --camera corner2",
+                "with the pictures of a camera",
+            ),
+            ("trace-robot demonstrate mt50 --to minari --out demos", "one Minari data set a task"),
+            (
+                "trace-robot demonstrate push-v3 --policy demo --to lerobot --out demos --recoveries",
+                "of a run's best controller, only where it went back to an earlier stage",
+            ),
+        ],
+    )
     command.set_defaults(execute=execute_demonstrate, hold=None)
     command.add_argument(
         "tasks", nargs="+", metavar="TASK", help="environments, or named sets of them such as mt10"

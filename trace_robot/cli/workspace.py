@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
-    Commands,
-    add_command,
     add_environment,
     add_environment_options,
     add_json,
@@ -17,7 +15,8 @@ from trace_robot.cli.arguments import (
     environment_options,
     positive_number,
 )
-from trace_robot.cli.console import console, create_table, escape, safe, write_json
+from trace_robot.cli.console import confirm, console, counted, create_table, escape, safe, write_json
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.errors import SandboxError, UsageError, WorkspaceError, unknown
 
 if TYPE_CHECKING:
@@ -33,6 +32,9 @@ def add_sandbox(commands: Commands) -> None:
         commands,
         "sandbox",
         "show how controllers are locked in on this machine, or try a corpus of hostile ones",
+        examples=[
+            ("trace-robot sandbox", "which locks hold on this machine"),
+        ],
     )
     command.set_defaults(execute=execute_sandbox)
     command.add_argument(
@@ -101,7 +103,15 @@ MARKS = {
 
 def add_envs(commands: Commands) -> None:
     """Add ``envs``."""
-    command = add_command(commands, "envs", "list the environments that can be optimized in")
+    command = add_command(
+        commands,
+        "envs",
+        "list the environments that can be optimized in",
+        examples=[
+            ("trace-robot envs", "the environments of the workspace"),
+            ("trace-robot envs push", "those with this word, gymnasium's too"),
+        ],
+    )
     command.set_defaults(execute=execute_envs)
     command.add_argument("word", nargs="?", default="", metavar="WORD", help="those with this word only")
     add_json(command)
@@ -161,7 +171,14 @@ def _newest_versions(ids: Sequence[str]) -> list[str]:
 
 def add_policies(commands: Commands) -> None:
     """Add ``policies``."""
-    command = add_command(commands, "policies", "list the starting controllers")
+    command = add_command(
+        commands,
+        "policies",
+        "list the starting controllers",
+        examples=[
+            ("trace-robot policies", "what --policy can name"),
+        ],
+    )
     command.set_defaults(execute=execute_policies)
     add_json(command)
 
@@ -197,12 +214,20 @@ def add_init(commands: Commands) -> None:
         "make a workspace of your own, with one working example of each thing",
         "Make a workspace of your own, with one working example of each thing. Or, with --env, measure in a separate\n"
         "process what the numbers of an environment are, and write a plug-in file for it.",
+        examples=[
+            ("trace-robot init my-robot", "a new folder with an example of each thing"),
+            (
+                "trace-robot init --env Pendulum-v1 --write envs/pendulum.py",
+                "a plug-in file for an environment, measured",
+            ),
+        ],
     )
     command.set_defaults(execute=execute_init)
     command.add_argument("folder", nargs="?", metavar="DIR", help="an empty or a new folder")
     command.add_argument("--env", metavar="ID", help="a gymnasium id to write a plug-in for, also module:ID")
     command.add_argument("--write", metavar="FILE", help="the plug-in file, such as envs/arm.py")
     command.add_argument("--force", action="store_true", help="replace FILE where it exists")
+    command.add_argument("--yes", action="store_true", help="write into a folder that is not empty, unasked")
     add_environment_options(command)
     add_python(command)
 
@@ -220,7 +245,7 @@ def execute_init(options: argparse.Namespace) -> int:
             "--force, --task, --env-arg and --python are for a plug-in; add --env ID --write FILE"
         )
     folder = Path(options.folder)
-    written = _copy_template(folder)
+    written = _copy_template(folder, unasked=options.yes)
     out = console()
     for path in written:
         out.print(f"written  {escape(str(path))}")
@@ -270,8 +295,8 @@ def _write_plugin(options: argparse.Namespace) -> int:
     return 0
 
 
-def _copy_template(folder: Path) -> list[Path]:
-    """Copy the template into a folder, refusing to replace a file."""
+def _copy_template(folder: Path, *, unasked: bool) -> list[Path]:
+    """Copy the template into a folder, refusing to replace a file, and asking where others are."""
     import trace_robot
 
     template = Path(trace_robot.__file__).parent / "_template"
@@ -288,6 +313,13 @@ def _copy_template(folder: Path) -> list[Path]:
         raise WorkspaceError(
             f"{str(existing)!r} exists, and nothing is replaced; give an empty or a new folder"
         )
+    others = _number_of_files(folder)
+    plan = [f"write {', '.join(sorted({path.relative_to(folder).parts[0] for path in targets}))} beside them"]
+    if others and not unasked and not confirm(f"{folder} has {counted(others, 'file')} already", plan):
+        raise WorkspaceError(
+            f"{str(folder)!r} is not empty, it has {counted(others, 'file')}, and nothing is written; give a new"
+            " folder, or --yes"
+        )
     try:
         for target, source in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -299,6 +331,14 @@ def _copy_template(folder: Path) -> list[Path]:
     return list(targets)
 
 
+def _number_of_files(folder: Path) -> int:
+    """Return how many files and folders are in a folder, those of git and the like not counted."""
+    try:
+        return sum(not path.name.startswith(".") for path in folder.iterdir())
+    except OSError:  # it is new, or no folder, which writing will tell
+        return 0
+
+
 def add_check_env(commands: Commands) -> None:
     """Add ``check-env``."""
     command = add_command(
@@ -307,6 +347,10 @@ def add_check_env(commands: Commands) -> None:
         "check an environment: spaces, values, seeds, state, pictures, cost",
         "Check an environment, or all of a plug-in file, in a separate process, and say how to mend what is wrong.\n"
         "Exit code 1 if there is a problem.",
+        examples=[
+            ("trace-robot check-env reach-v3", "is this environment sound?"),
+            ("trace-robot check-env envs/slider.py", "all environments of a file"),
+        ],
     )
     command.set_defaults(execute=execute_check_env)
     add_environment(command, "NAME|FILE")
