@@ -167,7 +167,7 @@ def test_a_run_without_a_success_shows_its_return_everywhere(
     assert main(["compare", "bare-1", "long-1"]) == 0
     shown = capsys.readouterr().out
     assert (
-        "these runs cannot be compared, they were scored in different ways: horizon 40 and 7 steps" in shown
+        "cannot be compared, they were scored in different ways: horizon 40 and 7 steps" in shown
     )
     assert "may be chance" not in shown
 

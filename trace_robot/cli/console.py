@@ -172,8 +172,10 @@ def console(*, quiet: bool = False, json: bool = False) -> Console:
             discard_output()
 
     stream = _raw(sys.stderr if json else sys.stdout)
-    width = None if stream.isatty() else PIPED_WIDTH
-    return SafeConsole(file=stream, quiet=quiet, highlight=False, soft_wrap=True, width=width)
+    terminal = stream.isatty()
+    # A terminal would break a long line in the middle of a word; a pipe gets the line whole.
+    width = None if terminal else PIPED_WIDTH
+    return SafeConsole(file=stream, quiet=quiet, highlight=False, soft_wrap=not terminal, width=width)
 
 
 def progress_console() -> Console:
@@ -302,9 +304,33 @@ def interruptible(message: str = "stopped at once") -> Iterator[None]:
         return
     before = signal.signal(signal.SIGINT, first)
     try:
-        yield
+        with _no_echo_of_keys():
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _no_echo_of_keys() -> Iterator[None]:
+    """Keep the terminal from writing ^C, which would push a live line aside and leave half of it behind."""
+    import termios
+
+    try:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+        # A process in the background that changes its terminal is stopped by the system.
+        if os.tcgetpgrp(descriptor) != os.getpgrp():
+            raise OSError
+    except (OSError, ValueError, AttributeError, termios.error):  # no terminal
+        yield
+        return
+    flags = list(before)
+    flags[3] = before[3] & ~termios.ECHOCTL
+    termios.tcsetattr(descriptor, termios.TCSANOW, flags)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 # Runs as JSON.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 import shlex
 import time
 from collections.abc import Callable
@@ -10,12 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.constrain import Constrain
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from trace_robot.cli.console import (
     INTERRUPTED,
     console,
+    counted,
     create_table,
     escape,
     interruptible,
@@ -31,6 +36,7 @@ from trace_robot.optimizers.optoprime import NO_REPLY
 from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, OnEvent, Progressed, Started
+from trace_robot.safe_files import read_bytes
 from trace_robot.settings import Result
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, three_digits
@@ -55,7 +61,19 @@ def create_progress(out: Console, *columns: ProgressColumn | str) -> Progress:
         out: where to draw; nothing is drawn if it is no terminal, or quiet.
         columns: what the line shows; rich's own columns if none are given.
     """
-    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal or out.quiet)
+    return _Bar(*columns, console=out, transient=True, disable=not out.is_terminal or out.quiet)
+
+
+class _Bar(Progress):
+    """A progress bar that leaves the last column free.
+
+    Whatever else is written behind a full line, such as a key that is echoed, begins a new one, and the bar above would
+    stay for ever.
+    """
+
+    def get_renderable(self) -> RenderableType:
+        """Return the bar in one column less than the terminal has."""
+        return Constrain(super().get_renderable(), self.console.width - 1)
 
 
 def create_counter(out: Console, unit: str = "") -> Progress:
@@ -69,10 +87,45 @@ def create_counter(out: Console, unit: str = "") -> Progress:
         out,
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn(f"{{task.completed}}/{{task.total}} {unit}".strip()),
+        CountColumn(unit),
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
+
+
+class CountColumn(ProgressColumn):
+    """The column "done/total unit"; without a total, what is done alone, and nothing before the first.
+
+    Args:
+        unit: what is counted; nothing is written after the numbers if empty.
+    """
+
+    def __init__(self, unit: str = "") -> None:
+        self.unit = unit
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        """Return the text of the column.
+
+        Args:
+            task: of rich's progress.
+        """
+        if task.total is None:
+            return Text(f"{task.completed:.0f} {self.unit}".strip() if task.completed else "")
+        return Text(f"{task.completed:.0f}/{task.total:.0f} {self.unit}".strip())
+
+
+def time_left(limit: float | None, spent: float) -> str:
+    """Return how much of a run's time is left, "" without a limit.
+
+    Args:
+        limit: seconds of the run.
+        spent: seconds so far; a run goes on beyond the limit while episodes that have begun end.
+    """
+    if limit is None:
+        return ""
+    left = math.ceil(limit - spent)
+    return f"at most {left} s left" if left > 0 else "time is up, the last episodes end"
 
 
 class RunProgress:
@@ -120,28 +173,32 @@ class RunProgress:
         self._task, self._spec = settings.task, spec
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
-        self.out.print(f"optimizer  {settings.optimizer}: {escape(event.why)}")
-        self.out.print(
-            f"policy     {escape(policy.name)}, trainable: {escape(places)}; control {spec.control}"
-        )
-        self.out.print(
-            f"training   {settings.episodes} conditions, seed {settings.seed}; feedback level {settings.feedback};"
-            f" held out: {settings.held_out} others"
-        )
-        self.out.print(f"folder     {escape(str(event.folder))}")
+        conditions = counted(settings.episodes, "condition")
+        facts = {
+            "optimizer": f"{settings.optimizer}: {event.why}",
+            "policy": f"{policy.name}, trainable: {places}; control {spec.control}",
+            "training": f"{conditions}, seed {settings.seed}; feedback level {settings.feedback}; held out:"
+            f" {settings.held_out} others",
+            "folder": str(event.folder),
+        }
         if event.known:
-            self.out.print(
-                f"going on   {event.known} answers and batches of episodes are known from before; none is asked again"
-            )
+            known = counted(event.known, "answer")
+            facts["going on"] = f"{known} or batches of episodes known from before; none is asked again"
+        table = create_table(header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, text in facts.items():
+            table.add_row(name, escape(text))
+        self.out.print(table)
         self.out.print()
         by_return = measure_of(spec.success, spec.return_threshold) != "success"
         self.out.print(RETURN_HEAD if by_return else HEAD, style="bold")
 
     def _show_progress(self, event: Progressed) -> None:
         best = "" if event.best is None else f"best {score_of(event.best.episodes, self._spec).brief}  "
-        left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
+        left = time_left(self.seconds, event.seconds)
         training = event.stage == "training"
-        note = f"{event.candidates} tried  {best}{left}" if training else "outside the budget"
+        note = f"{event.candidates} tried  {best}{left}".strip() if training else "outside the budget"
         if not self.out.is_terminal and time.monotonic() - self._last_printed > QUIET_SECONDS:
             self._last_printed = time.monotonic()
             done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {event.total} episodes"
@@ -154,7 +211,10 @@ class RunProgress:
         episodes = event.trial.episodes
         score, best = (score_of(trial.episodes, self._spec) for trial in (event.trial, event.best))
         reward = sum(episode.total_reward for episode in episodes) / len(episodes)
-        note = line(event.trial.candidate.note) if event.iteration else "the starting controller"
+        room = max(24, self.out.width - len(HEAD) + len("what changed")) if self.out.is_terminal else 70
+        note = (
+            line(event.trial.candidate.note, min(70, room)) if event.iteration else "the starting controller"
+        )
         self._last_printed = time.monotonic()
         if score.shows_return and best.returns is not None:
             rate = f"{score.success:.2f}" if score.shows_success else "-"
@@ -184,12 +244,11 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
     table.add_column(overflow="fold")
     table.add_row("ended", escape(result.ended))
     table.add_row("held out", _held_out(result))
-    conditions = f"{result.training_episodes} condition{'s' if result.training_episodes > 1 else ''}"
-    table.add_row("training", f"{_training(result)} of {conditions}")
-    steps = f"{result.environment_steps:,} simulator steps"
-    cost = f"{result.candidates} controllers tried, {steps}, {result.seconds:.0f} s"
+    table.add_row("training", f"{_training(result)} of {counted(result.training_episodes, 'condition')}")
+    steps = counted(result.environment_steps, "simulator step")
+    cost = f"{counted(result.candidates, 'controller')} tried, {steps}, {result.seconds:.0f} s"
     if result.model_calls:
-        cost += f", {result.model_calls} model calls, {result.tokens:,} tokens"
+        cost += f", {counted(result.model_calls, 'model call')}, {counted(result.tokens, 'token')}"
     table.add_row("cost", f"{cost}; the held-out episodes come on top")
     table.add_row("controller", escape(str(folder / "best.py")))
     table.add_row("result", escape(str(folder / "result.json")))
@@ -198,10 +257,26 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         first, last = videos[0], folder / "iterations" / f"{result.best_iteration:03d}" / "episode.mp4"
         table.add_row("videos", escape(f"{first} (before)"))
         table.add_row("", escape(f"{last} (after)"))
+    printed = _printed_lines(folder)
+    if printed:
+        where = escape(str(folder / "environment.log"))
+        table.add_row("printed", f"{counted(printed, 'line')} by the environment and its simulator: {where}")
     for note in result.notes:
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
+
+
+def _printed_lines(folder: Path) -> int:
+    """Return how many lines the environment printed, by the log that the run keeps of them."""
+    try:
+        rows = read_bytes(folder, "environment.log").decode(errors="replace").splitlines()
+    except (OSError, ValueError):
+        return 0
+    left_out = sum(
+        int(mark[1]) - 1 for row in rows if (mark := re.fullmatch(r"\.\.\. (\d+) more lines", row))
+    )
+    return len(rows) + left_out
 
 
 def show_run(
@@ -255,7 +330,7 @@ def _held_out(result: Result) -> str:
     low, high = result.held_out_interval
     rate = f"success {result.held_out_success:.2f}"
     interval = f"(95 % interval {low:.2f} to {high:.2f})"
-    mean, of = three_digits(result.held_out_return), f"of {result.held_out_episodes} episodes"
+    mean, of = three_digits(result.held_out_return), f"of {counted(result.held_out_episodes, 'episode')}"
     if result.measure == "success" or result.held_out_return_interval is None:
         start = f"{result.start_success:.2f} in training"
         text = f"[bold]{rate}[/bold] {of}, mean return {result.held_out_return:.4g} {interval}"

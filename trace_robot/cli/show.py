@@ -40,8 +40,7 @@ CURVE_HEIGHT, CURVE_WIDTH, CURVE_MARGIN = 10, 80, 8  # in characters; the margin
 CURVE_COLORS = ("green", "magenta", "cyan", "yellow", "blue", "red")
 NAMES_WIDTH, RUN_WIDTH = 20, 30  # columns of the terminal for the names of rows, and for each run compared
 SCORES = ("status", "held out", "training")  # shown of every run, also where they are the same
-# Options that leave the task as it is.
-OF_CONTROLLER = ("control", "decision_steps", "task", "python")
+OF_CONTROLLER = ("control", "decision_steps", "task", "python")  # options that leave the task as it is
 
 
 def add_show(commands: Commands) -> None:
@@ -389,7 +388,8 @@ def _incomparable(first: RunInfo, second: RunInfo) -> Iterator[str]:
 def _format_difference(verdict: dict[str, Any], first: RunInfo, second: RunInfo) -> str:
     if verdict["incomparable"]:
         why = "; ".join(escape(line(each, 200)) for each in verdict["incomparable"])
-        return f"these runs cannot be compared, they were scored in different ways: {why}"
+        names = " and ".join(escape(line(run.name, 48)) for run in (first, second))
+        return f"{names} cannot be compared, they were scored in different ways: {why}"
     if first.held_out is None or second.held_out is None:
         name = escape(line((first if first.held_out is None else second).name, 48))
         return f"{name} has no held-out score to compare, as it is not finished"
