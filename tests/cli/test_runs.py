@@ -166,9 +166,7 @@ def test_a_run_without_a_success_shows_its_return_everywhere(
     assert "held-out return of bare-2 is +0 (95 % interval " in capsys.readouterr().out
     assert main(["compare", "bare-1", "long-1"]) == 0
     shown = capsys.readouterr().out
-    assert (
-        "cannot be compared, they were scored in different ways: horizon 40 and 7 steps" in shown
-    )
+    assert "cannot be compared, they were scored in different ways: horizon 40 and 7 steps" in shown
     assert "may be chance" not in shown
 
 

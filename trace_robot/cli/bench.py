@@ -14,7 +14,7 @@ from trace_robot.cli.arguments import (
     non_negative_integer,
     positive_integer,
 )
-from trace_robot.cli.console import console, escape, progress_console, write_error, write_json
+from trace_robot.cli.console import console, counted, escape, progress_console, write_error, write_json
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import RUNS
 
@@ -129,7 +129,7 @@ def execute_bench(options: argparse.Namespace) -> int:
         out.print(f"written  {escape(str(path))}")
     if options.zoo:
         files = write_zoo(rows, folder, Path(options.zoo), workers=plan.workers, trusted=plan.trusted)
-        out.print(f"zoo      {escape(options.zoo)}, {len(files)} controllers")
+        out.print(f"zoo      {escape(options.zoo)}, {counted(len(files), 'controller')}")
     broken = [row for row in rows if row.ended.startswith(BROKEN)]
     for row in broken:
         write_error(f"error: {row.task}, seed {row.seed}: {row.ended}")
@@ -171,8 +171,8 @@ class _BenchProgress:
         total = len(list(plan.keys()))
         self._task = self.bar.add_task("", total=total, note="")
         out.print(
-            f"[bold]{total} runs[/bold]  optimizer {plan.optimizer}, protocol {plan.protocol}, feedback level"
-            f" {plan.feedback}; results in {escape(str(folder))}"
+            f"[bold]{counted(total, 'run')}[/bold]  optimizer {plan.optimizer}, protocol {plan.protocol}, feedback"
+            f" level {plan.feedback}; results in {escape(str(folder))}"
         )
 
     def show(self, event: Running | Finished) -> None:

@@ -18,11 +18,6 @@ from trace_robot.cli.parser import CommandParser, Commands, add_command
 from trace_robot.errors import MissingExtraError, UsageError
 
 SHELLS = ("bash", "zsh", "tcsh")
-WHERE = {
-    "bash": "~/.local/share/bash-completion/completions/trace-robot",
-    "zsh": "~/.zfunc/_trace-robot",
-    "tcsh": "~/.trace-robot-completion.csh",
-}
 # What completes a run, an environment and a policy: functions of the shell. bash's compgen -W runs what is in $()
 # within the words it is given, and a folder's name may come from a stranger, so only plain names pass.
 BASH = r"""
@@ -56,10 +51,10 @@ def add_completion(commands: Commands) -> None:
         " for such scripts, and start a new shell; write it again after an upgrade.",
         examples=[
             ("trace-robot completion bash", "print it"),
-            (f"trace-robot completion bash > {WHERE['bash']}", "install it, for bash"),
+            ("trace-robot completion bash >> ~/.bash_completion", "install it, for bash"),
             (
-                f"trace-robot completion zsh > {WHERE['zsh']}",
-                "for zsh, with fpath=(~/.zfunc $fpath) in ~/.zshrc",
+                "trace-robot completion zsh > ~/.zfunc/_trace-robot",
+                "for zsh, with fpath=(~/.zfunc $fpath) before compinit in ~/.zshrc",
             ),
         ],
     )

@@ -11,9 +11,11 @@ import io
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -81,13 +83,17 @@ class SafeStream:
 @contextmanager
 def safe_output() -> Iterator[None]:
     """Let all that is printed in the block go through ``SafeStream``."""
-    before = sys.stdout, sys.stderr
-    handler = _LogLines(logging.WARNING)
+    before, show = (sys.stdout, sys.stderr), warnings.showwarning
+    handler, heard = _LogLines(logging.WARNING), _Warnings()
+    if not sys.warnoptions:  # with python -W or PYTHONWARNINGS, the user wants to see where they come from
+        warnings.showwarning = heard.add
     sys.stdout, sys.stderr = (SafeStream(_raw(stream)) for stream in before)
     logging.getLogger("trace_robot").addHandler(handler)
     try:
         yield
     finally:
+        warnings.showwarning = show
+        heard.report()
         logging.getLogger("trace_robot").removeHandler(handler)
         sys.stdout, sys.stderr = before
 
@@ -97,6 +103,29 @@ class _LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         write_error(" ".join(record.getMessage().split()))
+
+
+class _Warnings:
+    """Counts the warnings of libraries, which would break the screen at any moment, and reports them at the end.
+
+    Those of rollout processes are in a run's environment.log.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, ""
+
+    def add(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        """Take the place of ``warnings.showwarning``."""
+        self.count += 1
+        self.first = self.first or f"{category.__name__}: {message}"
+
+    def report(self) -> None:
+        """Write one line, if there was any."""
+        if self.count:
+            first = line(re.sub(r"\x1b\[[0-9;]*m", "", self.first), 160)  # gymnasium colors them
+            write_error(
+                f"note: {counted(self.count, 'warning')} of libraries, the first: {first}; see all: python -W default"
+            )
 
 
 def _raw(stream: Any) -> Any:

@@ -18,7 +18,15 @@ from trace_robot.cli.arguments import (
     positive_integer,
     read_worlds,
 )
-from trace_robot.cli.console import console, create_table, escape, progress_console, write_error, write_json
+from trace_robot.cli.console import (
+    console,
+    counted,
+    create_table,
+    escape,
+    progress_console,
+    write_error,
+    write_json,
+)
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RunError, UnknownNameError
@@ -55,13 +63,13 @@ def add_demonstrate(commands: Commands) -> None:
                 "50 demonstrations of the zoo's controller",
             ),
             (
-                "trace-robot demonstrate pick-place-v3 --to lerobot --out demos --camera corner2",
+                "trace-robot demonstrate push-v3 --to lerobot --out demos --camera corner2",
                 "with the pictures of a camera",
             ),
             ("trace-robot demonstrate mt50 --to minari --out demos", "one Minari data set a task"),
             (
-                "trace-robot demonstrate push-v3 --policy demo --to lerobot --out demos --recoveries",
-                "of a run's best controller, only where it went back to an earlier stage",
+                "trace-robot demonstrate push-v3 --policy demo --to lerobot --out recovered",
+                "of a run's best controller",
             ),
         ],
     )
@@ -130,7 +138,7 @@ def execute_demonstrate(options: argparse.Namespace) -> int:
 
         def advance(task: str, done: int, tried: int) -> None:
             finished = done >= options.episodes and len(tasks) > 1
-            note = f"of {tried} episodes"
+            note = f"of {counted(tried, 'episode')}"
             progress.update(
                 bars[task], completed=min(done, options.episodes), note=note, visible=not finished
             )
@@ -163,7 +171,8 @@ def execute_demonstrate(options: argparse.Namespace) -> int:
     few = [each for each in found.tasks if each.demonstrations < options.episodes]
     for each in few:
         write_error(
-            f"{each.task} has {each.demonstrations} of {options.episodes} demonstrations, from {each.tried} episodes"
+            f"{each.task} has {each.demonstrations} of {counted(options.episodes, 'demonstration')}, from"
+            f" {counted(each.tried, 'episode')}"
         )
     return 0
 
@@ -216,9 +225,9 @@ def _print(found: DataSet, options: argparse.Namespace) -> None:
     if len(found.tasks) > 1 and not options.quiet:
         out.print(_table(found))
     out.print(
-        f"{escape(str(found.folder))}: {TITLES[found.to]}, {found.demonstrations} demonstrations of"
-        f" {len(found.tasks)} task{'s' * (len(found.tasks) > 1)}, {found.frames:,} frames at {found.fps} Hz;"
-        f" {failures} of {tried} episodes failed and are not kept"
+        f"{escape(str(found.folder))}: {TITLES[found.to]}, {counted(found.demonstrations, 'demonstration')} of"
+        f" {counted(len(found.tasks), 'task')}, {found.frames:,} frames at {found.fps} Hz;"
+        f" {failures} of {counted(tried, 'episode')} failed and are not kept"
     )
     if found.restored and not options.quiet:
         out.print(f"{found.restored} of the demonstrations were there already")

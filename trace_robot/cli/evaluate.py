@@ -45,7 +45,7 @@ def add_evaluate(commands: Commands) -> None:
         examples=[
             ("trace-robot evaluate reach-v3 --policy zoo/reach_v3", "50 held-out conditions"),
             (
-                "trace-robot evaluate push-v3 --policy runs/push/best.py --episodes 200 --json",
+                "trace-robot evaluate push-v3 --policy best.py --episodes 200 --json",
                 "more episodes, for a program to read",
             ),
         ],
@@ -109,15 +109,14 @@ def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> Non
 
     out = console()
     (low, high), score, count = report.interval, report.score, len(report.episodes)
+    held_out = counted(count, "held-out episode")
     if score.shows_return and score.returns is not None:
         below, above = map(three_digits, score.returns.interval)
         out.print(
-            f"return {three_digits(score.returns.mean)} of {count} held-out episodes (95 % interval {below} to {above})"
+            f"return {three_digits(score.returns.mean)} of {held_out} (95 % interval {below} to {above})"
         )
     if score.shows_success:
-        out.print(
-            f"success {report.success:.2f} of {count} held-out episodes (95 % interval {low:.2f} to {high:.2f})"
-        )
+        out.print(f"success {report.success:.2f} of {held_out} (95 % interval {low:.2f} to {high:.2f})")
     for note in report.notes:
         out.print(f"note: {escape(note)}")
     if quiet:
@@ -127,7 +126,7 @@ def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> Non
     out.print(f"{escape(what)}; {steps:.0f} simulator steps an episode")
     for fault, episodes in report.faults:
         ending = safe(describe(fault, controller))
-        out.print(f"\n{episodes} of {count} episodes ended with:\n{ending}", markup=False)
+        out.print(f"\n{episodes} of {counted(count, 'episode')} ended with:\n{ending}", markup=False)
 
 
 def add_zoo(commands: Commands) -> None:
@@ -180,7 +179,8 @@ def execute_zoo(options: argparse.Namespace) -> int:
     if not options.quiet:
         out.print(_zoo_table(reports))
     out.print(
-        f"mean success {mean:.3f} of {len(reports)} controllers, {options.episodes} held-out episodes each,"
+        f"mean success {mean:.3f} of {counted(len(reports), 'controller')},"
+        f" {counted(options.episodes, 'held-out episode')} each,"
         f" seed {options.seed}"
     )
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import add_json, add_run, non_negative_integer
-from trace_robot.cli.console import console, escape, plain, safe, write_json
+from trace_robot.cli.console import console, counted, escape, plain, safe, write_json
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RunError, UsageError
@@ -184,5 +184,5 @@ def execute_graph(options: argparse.Namespace) -> int:
     if path.suffix not in (".svg", ".dot"):
         raise UsageError(f"--out must name an .svg or a .dot file, got {options.out!r}")
     draw_folded(records).save(path)
-    out.print(f"{escape(str(path))}: {len(records)} records, folded")
+    out.print(f"{escape(str(path))}: {counted(len(records), 'record')}, folded")
     return 0

@@ -12,8 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
-from rich.constrain import Constrain
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -73,7 +72,17 @@ class _Bar(Progress):
 
     def get_renderable(self) -> RenderableType:
         """Return the bar in one column less than the terminal has."""
-        return Constrain(super().get_renderable(), self.console.width - 1)
+        return _Narrower(super().get_renderable())
+
+
+class _Narrower:
+    """What is drawn in one column less, with nothing in the last one, not even a blank."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.inner, options.update(width=options.max_width - 1))
 
 
 def create_counter(out: Console, unit: str = "") -> Progress:
@@ -201,7 +210,7 @@ class RunProgress:
         note = f"{event.candidates} tried  {best}{left}".strip() if training else "outside the budget"
         if not self.out.is_terminal and time.monotonic() - self._last_printed > QUIET_SECONDS:
             self._last_printed = time.monotonic()
-            done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {event.total} episodes"
+            done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {counted(event.total, 'episode')}"
             self.out.print("; ".join(filter(None, (done, note.strip()))))
         self._progress.update(
             self._bar, description=event.stage, completed=event.done, total=event.total, note=note

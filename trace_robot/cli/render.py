@@ -17,7 +17,7 @@ from trace_robot.cli.arguments import (
     environment_options,
     non_negative_integer,
 )
-from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.console import console, counted, escape, write_json
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RenderError, UsageError
@@ -95,7 +95,9 @@ def execute_render(options: argparse.Namespace) -> int:
             {"video": str(path), "success": report.success, "frames": info.frames, "backend": info.backend}
         )
     else:
-        summary = f"{len(clips)} episodes, success {report.success:.2f}, {info.frames} frames"
+        summary = (
+            f"{counted(len(clips), 'episode')}, success {report.success:.2f}, {counted(info.frames, 'frame')}"
+        )
         out = console(quiet=options.quiet)
         out.print(f"{escape(str(path))}: {summary}, drawn with {info.backend}")
     return 0
@@ -149,7 +151,7 @@ def execute_video(options: argparse.Namespace) -> int:
     if options.json:
         write_json({"file": str(path), "iterations": numbers, "backend": info.backend})
     else:
-        summary = f"iteration {', '.join(map(str, numbers))}, {info.frames} frames"
+        summary = f"iteration {', '.join(map(str, numbers))}, {counted(info.frames, 'frame')}"
         out = console(quiet=options.quiet)
         out.print(f"{escape(str(path))}: {summary}, drawn with {info.backend}")
     return 0

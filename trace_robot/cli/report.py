@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import add_output, add_run
-from trace_robot.cli.console import console, escape, safe, write_json
+from trace_robot.cli.console import console, counted, escape, safe, write_json
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
@@ -177,6 +177,6 @@ def execute_export(options: argparse.Namespace) -> int:
     elif options.quiet:
         console().print(safe(where), markup=False)
     else:
-        count = f"{len(exported.steps)} iterations"
+        count = counted(len(exported.steps), "iteration")
         console().print(f"{escape(where)}: {count}; {escape(TRACKERS[options.to].format(where))}")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trace_robot.cli.arguments import (
     add_backend,
@@ -19,14 +19,13 @@ from trace_robot.cli.arguments import (
     environment_options,
     read_worlds,
 )
-from trace_robot.cli.console import console, create_table, escape, progress_console, safe, write_json
+from trace_robot.cli.console import console, counted, create_table, escape, progress_console, safe, write_json
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import BinaryIO
 
     from rich.console import Console
 
@@ -59,8 +58,8 @@ def add_stress(commands: Commands) -> None:
         examples=[
             ("trace-robot stress pick-place-v3 --policy zoo/pick_place_v3", "the standard battery"),
             (
-                "trace-robot stress push-v3 --policy best.py --battery my.json --videos failures",
-                "worlds of your own, and a video of each typical failure",
+                "trace-robot stress push-v3 --policy best.py --videos failures",
+                "with a video of the typical failure of each world",
             ),
             ("trace-robot stress zoo", "every controller of the zoo, one row each"),
             ("trace-robot stress demo --videos", "the best controller of a run, also for the run's report"),
@@ -179,7 +178,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     if failed:
         count = sum(map(len, failed.values()))
         reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in failed.items())
-        raise RunError(f"{count} of {len(tasks)} controllers have no report: {reasons}")
+        raise RunError(f"{count} of {counted(len(tasks), 'controller')} have no report: {reasons}")
     return 0
 
 
@@ -343,7 +342,7 @@ def _print_all(out: Console, reports: Sequence[StressReport], quiet: bool) -> No
     """Print a row for each world over all controllers, and each one's worst world."""
     from statistics import fmean
 
-    mean = f"mean success {fmean(report.mean for report in reports):.3f} of {len(reports)} controllers"
+    mean = f"mean success {fmean(report.mean for report in reports):.3f} of {counted(len(reports), 'controller')}"
     if quiet:
         out.print(mean)
         return

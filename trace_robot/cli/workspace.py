@@ -348,7 +348,7 @@ def add_check_env(commands: Commands) -> None:
         "Check an environment, or all of a plug-in file, in a separate process, and say how to mend what is wrong.\n"
         "Exit code 1 if there is a problem.",
         examples=[
-            ("trace-robot check-env reach-v3", "is this environment sound?"),
+            ("trace-robot check-env CartPole-v1", "is this environment sound?"),
             ("trace-robot check-env envs/slider.py", "all environments of a file"),
         ],
     )
@@ -387,7 +387,7 @@ def execute_check_env(options: argparse.Namespace) -> int:
         write_json([{**asdict(report), "problems": report.problems} for report in reports])
     problems = sum(report.problems for report in reports)
     if problems:
-        out.print(f"\n{problems} problem{'s' * (problems > 1)}; nothing is wrong with trace-robot itself")
+        out.print(f"\n{counted(problems, 'problem')}; nothing is wrong with trace-robot itself")
     return 1 if problems else 0
 
 

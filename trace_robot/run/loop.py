@@ -250,7 +250,8 @@ class OptimizationLoop:
             self.best.text, seeds, lambda done, total: self._progress(done, total, stage="held out")
         )
         if self.evaluator.failed:
-            what = f"the environment failed in {self.evaluator.failed} episodes: {self.evaluator.failure}"
+            count = f"{self.evaluator.failed} episode{'s' * (self.evaluator.failed > 1)}"
+            what = f"the environment failed in {count}: {self.evaluator.failure}"
             ended = f"{ended}; {what}"
         wins, spec = sum(episode.success for episode in episodes), self.evaluator.task.spec
         returns = Returns.of(episode.total_reward for episode in episodes)
@@ -299,7 +300,7 @@ class OptimizationLoop:
         if self.optimizer.done:
             return self.optimizer.done
         if limit is not None and self.proposals > limit:
-            return f"{limit} iterations done"
+            return f"{limit} iteration{'s' * (limit != 1)} done"
         if steps is not None and self.evaluator.environment_steps >= steps:
             return f"{settings.steps} simulator steps spent"
         # The clock's verdict is journaled: a resumed run stops at the same candidate.
