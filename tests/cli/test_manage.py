@@ -38,10 +38,9 @@ def test_a_renamed_run_is_whole_under_its_new_name(capsys: pytest.CaptureFixture
     assert not (RUNS / "demo").exists()
     assert (RUNS / "first" / "best.py").is_file()
     assert main(["diff", "first", "0", "1"]) == 0
+    capsys.readouterr()
     assert main(["runs", "--tag", "baseline", "--json"]) == 0
-    assert [
-        row["name"] for row in json.loads(capsys.readouterr().out.partition("\n[")[2].join(["[", ""]))
-    ] == ["first"]
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["first"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import argparse
 import ast
 import json
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ def whole_number(text: str, least: int) -> int:
     """
     typed = text.replace(",", "") if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text) else text
     try:
-        value = int(typed) if "e" not in typed.lower() else Decimal(typed)
-        if value != int(value) or value > 10**18:
+        value = int(typed) if "e" not in typed.lower() else float(typed)
+        if value != int(value):
             raise ValueError(text)
-    except (ValueError, ArithmeticError) as error:
+    except (ValueError, OverflowError) as error:
         wanted = f"a whole number of {least} or more, such as 100000 or 1e5"
         raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}") from error
     if value < least:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from trace_robot.store.history import IterationInfo, RunInfo, Score
 
 _progress = SimpleNamespace(quiet=False, json=False)
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells report it
@@ -106,16 +105,21 @@ class _LogLines(logging.Handler):
 
 
 class _Warnings:
-    """Counts the warnings of libraries, which would break the screen at any moment, and reports them at the end.
+    """Counts the warnings of libraries and reports them at the end.
 
-    Those of rollout processes are in a run's environment.log.
+    One in the middle would break the screen. Those of rollout processes are in a run's environment.log.
     """
 
     def __init__(self) -> None:
         self.count, self.first = 0, ""
 
     def add(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        """Take the place of ``warnings.showwarning``."""
+        """Take the place of ``warnings.showwarning``.
+
+        Args:
+            message: the warning.
+            category: its class.
+        """
         self.count += 1
         self.first = self.first or f"{category.__name__}: {message}"
 
@@ -156,7 +160,12 @@ def line(text: str, length: int = 70) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 episode", "1,200 episodes"."""
+    """Return a number with its noun: "1 episode", "1,200 episodes".
+
+    Args:
+        number: how many.
+        noun: in the singular, with its plural in s.
+    """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -247,12 +256,12 @@ def write_text(text: str) -> None:
 
 
 def write_error(text: str) -> None:
-    """Write one line to standard error, ``trace-robot: TEXT``; a terminal gets it in lines that fit."""
+    """Write one line to standard error: ``trace-robot: TEXT``, fitted to a terminal."""
     sys.stderr.write(f"{fitted(f'trace-robot: {one_line(text)}')}\n")
 
 
 def fitted(text: str) -> str:
-    """Return a line of standard error, broken at blanks where that is a terminal too narrow for it."""
+    """Return a line for standard error, broken at blanks where a terminal needs it."""
     if not sys.stderr.isatty():
         return text
     import textwrap
@@ -341,7 +350,10 @@ def interruptible(message: str = "stopped at once") -> Iterator[None]:
 
 @contextmanager
 def _no_echo_of_keys() -> Iterator[None]:
-    """Keep the terminal from writing ^C, which would push a live line aside and leave half of it behind."""
+    """Keep the terminal from writing ^C (termios, ECHOCTL).
+
+    It would push a live line aside and leave half of it behind.
+    """
     import termios
 
     try:
@@ -362,26 +374,7 @@ def _no_echo_of_keys() -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
-# Runs as JSON.
-
-
-def run_data(run: RunInfo) -> dict[str, Any]:
-    """Return what ``--json`` prints of a run."""
-    from dataclasses import asdict
-
-    scores = {name: _score_data(getattr(run, name)) for name in ("start", "training", "held_out")}
-    data: dict[str, Any] = plain({**asdict(run), **scores, "tokens": run.tokens})
-    return data
-
-
-def iteration_data(iteration: IterationInfo) -> dict[str, Any]:
-    """Return what ``--json`` prints of an iteration."""
-    from dataclasses import asdict
-
-    fields = {**asdict(iteration), "tokens": iteration.tokens}
-    del fields["parent_controller"]  # the parent's own entry holds it
-    data: dict[str, Any] = plain(fields)
-    return data
+# JSON.
 
 
 def plain(value: Any) -> Any:
@@ -393,7 +386,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if hasattr(value, "__fspath__") else value
-
-
-def _score_data(score: Score | None) -> dict[str, Any] | None:
-    return None if score is None else score.to_data()

@@ -150,7 +150,7 @@ def _found(name: str, options: argparse.Namespace) -> RunInfo:
 
 @contextmanager
 def _at_rest(run: RunInfo) -> Iterator[Store]:
-    """Hold the run's lock, so that no process begins to execute it meanwhile, and open its store.
+    """Hold the run's lock, so that no process begins to execute it, with its store.
 
     Raises:
         RunError: a process executes it.

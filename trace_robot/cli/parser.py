@@ -84,7 +84,7 @@ class CommandParser(argparse.ArgumentParser):
         self.sections: dict[str, list[argparse.Action]] = {}
 
     def format_usage(self) -> str:
-        """Return the positional arguments and what is required; the rest is [options]."""
+        """Return the usage on one line: what must be typed, and [options]."""
         parts = [self.prog]
         for action in self._actions:
             name = action.metavar if isinstance(action.metavar, str) else action.dest
@@ -145,7 +145,12 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse as argparse does, but refuse here what is not known, where it is seen what was meant."""
+        """Parse as argparse does, but refuse what is not known with what was meant.
+
+        Args:
+            args: as of argparse.
+            namespace: as of argparse.
+        """
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             names = [name for name in self._option_string_actions if name.startswith("--")]

@@ -76,7 +76,7 @@ class _Bar(Progress):
 
 
 class _Narrower:
-    """What is drawn in one column less, with nothing in the last one, not even a blank."""
+    """A renderable in one column less, nothing in the last one, not even a blank."""
 
     def __init__(self, inner: RenderableType) -> None:
         self.inner = inner
@@ -103,7 +103,7 @@ def create_counter(out: Console, unit: str = "") -> Progress:
 
 
 class CountColumn(ProgressColumn):
-    """The column "done/total unit"; without a total, what is done alone, and nothing before the first.
+    """The column "done/total unit", of an unknown total what is done alone.
 
     Args:
         unit: what is counted; nothing is written after the numbers if empty.
@@ -277,7 +277,7 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
 
 
 def _printed_lines(folder: Path) -> int:
-    """Return how many lines the environment printed, by the log that the run keeps of them."""
+    """Return how many lines the environment printed, by the run's log of them."""
     try:
         rows = read_bytes(folder, "environment.log").decode(errors="replace").splitlines()
     except (OSError, ValueError):

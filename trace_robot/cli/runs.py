@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import add_json, add_runs_folder
 from trace_robot.cli.console import (
@@ -16,7 +16,7 @@ from trace_robot.cli.console import (
     duration,
     escape,
     line,
-    run_data,
+    plain,
     write_error,
     write_json,
 )
@@ -109,7 +109,7 @@ FIRST = (
 def _print_table(
     out: Console, found: Sequence[tuple[str, RunInfo]], tags: Mapping[Path, Sequence[str]]
 ) -> None:
-    """Print a row for each run with the columns that fit as a whole, never a broken word."""
+    """Print a row for each run, with the columns that fit as a whole."""
     from rich.cells import cell_len
 
     columns: dict[str, list[str]] = {
@@ -164,14 +164,14 @@ def _print_table(
 
 
 def _bench_stores(folder: Path) -> dict[str, Path]:
-    """Return the stores of the benchmarks in a folder of runs, by what precedes a run's name: "bench-x/"."""
+    """Return the stores of benchmarks by what precedes a run's name: "bench-x/"."""
     from trace_robot.store.database import FILE
 
     return {f"{path.parts[-3]}/": path.parent for path in sorted(folder.glob(f"*/runs/{FILE}"))}
 
 
 def _benches(folder: Path, task: str | None, optimizer: str | None, status: str | None) -> list[str]:
-    """Return a line for each benchmark: of the built-in search its rows are kept, not its runs."""
+    """Return a line for each benchmark; of the search its rows are kept alone."""
     from trace_robot import safe_files
 
     lines = []
@@ -284,3 +284,26 @@ def select_iteration(run: RunInfo, iterations: Sequence[IterationInfo], number: 
             f"the run {run.name!r} has no iteration {number}; it has 0 to {len(iterations) - 1}"
         )
     return iterations[number]
+
+
+def run_data(run: RunInfo) -> dict[str, Any]:
+    """Return what ``--json`` prints of a run."""
+    from dataclasses import asdict
+
+    scores = {name: _score_data(getattr(run, name)) for name in ("start", "training", "held_out")}
+    data: dict[str, Any] = plain({**asdict(run), **scores, "tokens": run.tokens})
+    return data
+
+
+def iteration_data(iteration: IterationInfo) -> dict[str, Any]:
+    """Return what ``--json`` prints of an iteration."""
+    from dataclasses import asdict
+
+    fields = {**asdict(iteration), "tokens": iteration.tokens}
+    del fields["parent_controller"]  # the parent's own entry holds it
+    data: dict[str, Any] = plain(fields)
+    return data
+
+
+def _score_data(score: Score | None) -> dict[str, Any] | None:
+    return None if score is None else score.to_data()

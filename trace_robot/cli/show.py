@@ -16,15 +16,13 @@ from trace_robot.cli.console import (
     create_table,
     duration,
     escape,
-    iteration_data,
     line,
-    run_data,
     safe,
     write_json,
 )
 from trace_robot.cli.inspect import colored_diff
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
+from trace_robot.cli.runs import find_run, iteration_data, name_of, run_data, runs_folder, select_iteration
 from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -258,7 +256,7 @@ def add_compare(commands: Commands) -> None:
 
 
 def execute_compare(options: argparse.Namespace) -> int:
-    """Print runs side by side, and whether they differ from the first by more than chance."""
+    """Print runs side by side, and whether they differ by more than chance."""
     from trace_robot.store.folder import difference
 
     if len(options.names) < 2:
@@ -301,7 +299,7 @@ def execute_compare(options: argparse.Namespace) -> int:
 
 
 def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[Any]], width: int) -> Table:
-    """Return a column for each run, or a row for each where the columns would be too narrow."""
+    """Return a column for each run, or a block where columns would be too narrow."""
     rows: list[tuple[str, Any]] = [
         ("status", lambda run: run.status),
         ("held out", lambda run: "-" if run.held_out is None else run.held_out.text),

@@ -296,7 +296,7 @@ def _write_plugin(options: argparse.Namespace) -> int:
 
 
 def _copy_template(folder: Path, *, unasked: bool) -> list[Path]:
-    """Copy the template into a folder, refusing to replace a file, and asking where others are."""
+    """Copy the template into a folder, asking first unless it is empty."""
     import trace_robot
 
     template = Path(trace_robot.__file__).parent / "_template"
@@ -332,7 +332,7 @@ def _copy_template(folder: Path, *, unasked: bool) -> list[Path]:
 
 
 def _number_of_files(folder: Path) -> int:
-    """Return how many files and folders are in a folder, those of git and the like not counted."""
+    """Return how many files and folders a folder has, hidden ones not counted."""
     try:
         return sum(not path.name.startswith(".") for path in folder.iterdir())
     except OSError:  # it is new, or no folder, which writing will tell

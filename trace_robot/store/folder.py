@@ -281,7 +281,7 @@ def write_tags(path: Path, tags: Iterable[str]) -> None:
 
 
 def is_tag(text: str) -> bool:
-    """Return whether this can be a tag: letters, digits and ``_.:+-``, at most 40 characters."""
+    """Return whether this can be a tag: up to 40 letters, digits and ``_.:+-``."""
     return re.fullmatch(r"[\w.:+-]{1,40}", text) is not None
 
 
