@@ -13,7 +13,7 @@ import pytest
 
 from trace_robot.cli import main
 from trace_robot.cli.arguments import fraction, non_negative_integer, positive_integer
-from trace_robot.cli.completion import manual
+from trace_robot.cli.machine import manual
 from trace_robot.cli.main import create_parser
 from trace_robot.cli.parser import GROUPS, CommandParser, processors
 from trace_robot.store.history import RunInfo

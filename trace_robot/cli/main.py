@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from trace_robot.cli.bench import add_bench
-from trace_robot.cli.completion import add_completion, add_man
 from trace_robot.cli.console import (
     INTERRUPTED,
     discard_output,
@@ -27,6 +26,7 @@ from trace_robot.cli.console import (
 from trace_robot.cli.demonstrate import add_demonstrate
 from trace_robot.cli.evaluate import add_evaluate, add_zoo
 from trace_robot.cli.inspect import add_diff, add_graph, add_prompt
+from trace_robot.cli.machine import add_completion, add_man, add_sandbox
 from trace_robot.cli.manage import add_rename, add_rm, add_tag
 from trace_robot.cli.optimize import add_optimize, add_replay, add_resume
 from trace_robot.cli.parser import CommandHelp, CommandParser, Commands, processors
@@ -36,7 +36,7 @@ from trace_robot.cli.runs import add_runs
 from trace_robot.cli.serve import add_serve
 from trace_robot.cli.show import add_compare, add_show
 from trace_robot.cli.stress import add_stress
-from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies, add_sandbox
+from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies
 from trace_robot.errors import TraceRobotError
 
 DONE, FAILED, WRONG = 0, 1, 2  # argparse itself exits with 2 for a wrong command line

@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 import shlex
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -220,20 +221,25 @@ class RunProgress:
         episodes = event.trial.episodes
         score, best = (score_of(trial.episodes, self._spec) for trial in (event.trial, event.best))
         reward = sum(episode.total_reward for episode in episodes) / len(episodes)
-        room = max(24, self.out.width - len(HEAD) + len("what changed")) if self.out.is_terminal else 70
-        note = (
-            line(event.trial.candidate.note, min(70, room)) if event.iteration else "the starting controller"
-        )
+        note = line(event.trial.candidate.note) if event.iteration else "the starting controller"
         self._last_printed = time.monotonic()
         if score.shows_return and best.returns is not None:
             rate = f"{score.success:.2f}" if score.shows_success else "-"
+            head = RETURN_HEAD
             figures = f"{three_digits(reward):>9}  {three_digits(best.returns.mean):>9}  {rate:>7}"
         else:
+            head = HEAD
             figures = (
                 f"{event.trial.outcome.success:>7.2f}  {reward:>8.4g}  {event.best.outcome.success:>5.2f}"
             )
+        row = (
+            f"{event.iteration:>9}  {event.candidates:>6}  {figures}  {event.seconds:>5.0f}s  {escape(note)}"
+        )
+        if self.out.is_terminal:  # a long note goes on below itself
+            margin = " " * (len(head) - len("what changed"))
+            row = textwrap.fill(row, self.out.width, subsequent_indent=margin, break_long_words=False)
         self.out.print(
-            f"{event.iteration:>9}  {event.candidates:>6}  {figures}  {event.seconds:>5.0f}s  {escape(note)}",
+            row,
             style="green" if event.better and event.iteration else "",
         )
         if not event.iteration and success_missing(episodes):
@@ -266,10 +272,6 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         first, last = videos[0], folder / "iterations" / f"{result.best_iteration:03d}" / "episode.mp4"
         table.add_row("videos", escape(f"{first} (before)"))
         table.add_row("", escape(f"{last} (after)"))
-    printed = _printed_lines(folder)
-    if printed:
-        where = escape(str(folder / "environment.log"))
-        table.add_row("printed", f"{counted(printed, 'line')} by the environment and its simulator: {where}")
     for note in result.notes:
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
@@ -315,6 +317,12 @@ def show_run(
         if not screen.began or isinstance(error, ReplayMismatchError):
             raise
         raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
+    finally:
+        if printed := _printed_lines(out):
+            where = escape(str(out / "environment.log"))
+            screen.out.print(
+                f"{counted(printed, 'line')} printed by the environment and its simulator: {where}"
+            )
     return _report(result, options, out)
 
 

@@ -171,7 +171,7 @@ def _bench_stores(folder: Path) -> dict[str, Path]:
 
 
 def _benches(folder: Path, task: str | None, optimizer: str | None, status: str | None) -> list[str]:
-    """Return a line for each benchmark; of the search its rows are kept alone."""
+    """Return a line for each benchmark that has results."""
     from trace_robot import safe_files
 
     lines = []

@@ -1,4 +1,4 @@
-"""Commands about the workspace and the machine, from ``envs`` to ``sandbox``."""
+"""Commands about the workspace, from ``envs`` to ``check-env``."""
 
 from __future__ import annotations
 
@@ -15,80 +15,15 @@ from trace_robot.cli.arguments import (
     environment_options,
     positive_number,
 )
-from trace_robot.cli.console import confirm, console, counted, create_table, escape, safe, write_json
+from trace_robot.cli.console import confirm, console, counted, create_table, escape, write_json
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.errors import SandboxError, UsageError, WorkspaceError, unknown
+from trace_robot.errors import UsageError, WorkspaceError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from trace_robot.env.registry import CatalogEntry
     from trace_robot.env_checker import Finding
-
-
-def add_sandbox(commands: Commands) -> None:
-    """Add ``sandbox``."""
-    command = add_command(
-        commands,
-        "sandbox",
-        "show how controllers are locked in on this machine, or try a corpus of hostile ones",
-        examples=[
-            ("trace-robot sandbox", "which locks hold on this machine"),
-        ],
-    )
-    command.set_defaults(execute=execute_sandbox)
-    command.add_argument(
-        "--corpus",
-        metavar="FILE",
-        help="run every controller of FILE and print what differs from its expected outcome",
-    )
-    command.add_argument(
-        "--no-static-check", action="store_true", help="let the locks of the system stand alone"
-    )
-    add_json(command)
-
-
-def execute_sandbox(options: argparse.Namespace) -> int:
-    """Print which locks hold on this machine, returning 1 if there is no boundary."""
-    from trace_robot.sandbox.selftest import report
-
-    if options.corpus:
-        return _execute_corpus(options)
-    selftest = report()
-    if options.json:
-        write_json(selftest.to_data())
-    else:
-        console().print(str(selftest), markup=False)
-    return 0 if selftest.boundary else 1
-
-
-def _execute_corpus(options: argparse.Namespace) -> int:
-    """Run a corpus of controllers, print what differs, return 1 if anything does."""
-    from dataclasses import asdict
-
-    from trace_robot.cli.progress import create_progress
-    from trace_robot.sandbox.selftest import read_corpus, run_corpus
-
-    try:
-        corpus = read_corpus(options.corpus)
-    except (OSError, ValueError) as error:
-        raise SandboxError(
-            f"cannot read the corpus {options.corpus!r}: {error}; give a JSON file with samples"
-        ) from error
-    out = console(json=options.json)
-    with create_progress(out) as progress:
-        outcomes = run_corpus(corpus, static_check=not options.no_static_check)
-        # The corpus is run one sample at a time while the bar advances: hostile ones may use up their time limit.
-        rows = list(progress.track(outcomes, total=len(corpus["samples"]), description="samples"))
-    wrong = [row for row in rows if not row.ok]
-    if options.json:
-        write_json({"samples": len(rows), "wrong": len(wrong), "rows": [asdict(row) for row in rows]})
-        return 1 if wrong else 0
-    for row in wrong:
-        difference = f"{row.id}: expected {' or '.join(row.expected)}, got {row.got}: {row.message}"
-        out.print(safe(difference), markup=False)
-    out.print(f"{len(rows) - len(wrong)} of {len(rows)} samples ended as they must")
-    return 1 if wrong else 0
 
 
 OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"
@@ -130,6 +65,7 @@ def execute_envs(options: argparse.Namespace) -> int:
         write_json([asdict(entry) for entry in entries])
         return 0
     table = create_table("environment", "task")
+    table.columns[0].no_wrap = True
     for entry in entries:
         table.add_row(escape(entry.name), escape(entry.instruction))
     out = console()
@@ -199,10 +135,14 @@ def execute_policies(options: argparse.Namespace) -> int:
     if options.json:
         write_json(rows)
         return 0
-    table = create_table("policy", "what it does", "trainable")
+    out = console()
+    wide = out.width >= 100  # else three columns would break words
+    table = create_table("policy", "what it does", *(["trainable"] if wide else []))
+    table.columns[0].no_wrap = True
     for row in rows:
-        table.add_row(str(row["name"]), escape(str(row["about"])), ", ".join(row["trainable"]))
-    console().print(table)
+        cells = [row["name"], escape(str(row["about"])), ", ".join(row["trainable"])]
+        table.add_row(*map(str, cells if wide else cells[:2]))
+    out.print(table)
     return 0
 
 
@@ -252,7 +192,7 @@ def execute_init(options: argparse.Namespace) -> int:
     if folder.resolve() != Path.cwd():
         out.print(f"\ncd {escape(str(folder))}")
     out.print("trace-robot check-env slider")
-    out.print("trace-robot optimize slider --policy slider --seconds 20 --out rollouts/runs/first")
+    out.print("trace-robot optimize slider --policy slider --seconds 20")
     return 0
 
 
@@ -393,8 +333,16 @@ def execute_check_env(options: argparse.Namespace) -> int:
 
 def _print_finding(out: Console, finding: Finding) -> None:
     field = f" ({finding.field})" if finding.field and finding.verdict == "problem" else ""
-    out.print(
-        f"  {MARKS[finding.verdict]}  {finding.check + field:10} {escape(finding.text)}", soft_wrap=True
-    )
-    if finding.remedy:
-        out.print(f"           [dim]{'':10} to mend it: {escape(finding.remedy)}[/dim]", soft_wrap=True)
+    remedy = f"to mend it: {escape(finding.remedy)}" if finding.remedy else ""
+    if out.is_terminal:  # in columns, so that a long text stays in its own
+        table = create_table(header=False)
+        for width in (9, 10, None):
+            table.add_column(width=width, overflow="fold")
+        table.add_row(f"  {MARKS[finding.verdict]}", finding.check + field, escape(finding.text))
+        if remedy:
+            table.add_row("", "", f"[dim]{remedy}[/dim]")
+        out.print(table)
+        return
+    out.print(f"  {MARKS[finding.verdict]}  {finding.check + field:10} {escape(finding.text)}")
+    if remedy:
+        out.print(f"           [dim]{'':10} {remedy}[/dim]")

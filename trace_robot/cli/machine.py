@@ -1,4 +1,4 @@
-"""``completion`` for bash, zsh and tcsh, and the ``man`` page, both written from the parser.
+"""This machine: its locks (``sandbox``), its shell (``completion``), its manual (``man``).
 
 The completion is a static script (shtab): a Tab starts no Python, where argcomplete would import this program at each
 one, and installs a hook that runs any program which asks for it. Names of runs and of environments change, so the
@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trace_robot.cli.console import console, write_text
+from trace_robot.cli.arguments import add_json
+from trace_robot.cli.console import console, safe, write_json, write_text
 from trace_robot.cli.parser import CommandParser, Commands, add_command
-from trace_robot.errors import MissingExtraError, UsageError
+from trace_robot.errors import MissingExtraError, SandboxError, UsageError
 
 SHELLS = ("bash", "zsh", "tcsh")
 # What completes a run, an environment and a policy: functions of the shell. bash's compgen -W runs what is in $()
@@ -39,6 +40,71 @@ _trace_robot_policies() { local -a names
 """
 FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 FOLDER = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
+
+
+def add_sandbox(commands: Commands) -> None:
+    """Add ``sandbox``."""
+    command = add_command(
+        commands,
+        "sandbox",
+        "show how controllers are locked in on this machine, or try a corpus of hostile ones",
+        examples=[
+            ("trace-robot sandbox", "which locks hold on this machine"),
+        ],
+    )
+    command.set_defaults(execute=execute_sandbox)
+    command.add_argument(
+        "--corpus",
+        metavar="FILE",
+        help="run every controller of FILE and print what differs from its expected outcome",
+    )
+    command.add_argument(
+        "--no-static-check", action="store_true", help="let the locks of the system stand alone"
+    )
+    add_json(command)
+
+
+def execute_sandbox(options: argparse.Namespace) -> int:
+    """Print which locks hold on this machine, returning 1 if there is no boundary."""
+    from trace_robot.sandbox.selftest import report
+
+    if options.corpus:
+        return _execute_corpus(options)
+    selftest = report()
+    if options.json:
+        write_json(selftest.to_data())
+    else:
+        console().print(str(selftest), markup=False)
+    return 0 if selftest.boundary else 1
+
+
+def _execute_corpus(options: argparse.Namespace) -> int:
+    """Run a corpus of controllers, print what differs, return 1 if anything does."""
+    from dataclasses import asdict
+
+    from trace_robot.cli.progress import create_progress
+    from trace_robot.sandbox.selftest import read_corpus, run_corpus
+
+    try:
+        corpus = read_corpus(options.corpus)
+    except (OSError, ValueError) as error:
+        raise SandboxError(
+            f"cannot read the corpus {options.corpus!r}: {error}; give a JSON file with samples"
+        ) from error
+    out = console(json=options.json)
+    with create_progress(out) as progress:
+        outcomes = run_corpus(corpus, static_check=not options.no_static_check)
+        # The corpus is run one sample at a time while the bar advances: hostile ones may use up their time limit.
+        rows = list(progress.track(outcomes, total=len(corpus["samples"]), description="samples"))
+    wrong = [row for row in rows if not row.ok]
+    if options.json:
+        write_json({"samples": len(rows), "wrong": len(wrong), "rows": [asdict(row) for row in rows]})
+        return 1 if wrong else 0
+    for row in wrong:
+        difference = f"{row.id}: expected {' or '.join(row.expected)}, got {row.got}: {row.message}"
+        out.print(safe(difference), markup=False)
+    out.print(f"{len(rows) - len(wrong)} of {len(rows)} samples ended as they must")
+    return 1 if wrong else 0
 
 
 def add_completion(commands: Commands) -> None:
@@ -121,7 +187,10 @@ def add_man(commands: Commands) -> None:
         "Print the manual page of all commands as text, or write it in the format of man.",
         examples=[
             ("trace-robot man | less", "read it"),
-            ("trace-robot man --out trace-robot.1", "then: man ./trace-robot.1"),
+            (
+                "trace-robot man --out ~/.local/share/man/man1/trace-robot.1",
+                "then: man trace-robot",
+            ),
         ],
     )
     command.set_defaults(execute=execute_man)
