@@ -188,7 +188,7 @@ class RunProgress:
             "optimizer": f"{settings.optimizer}: {event.why}",
             "policy": f"{policy.name}, trainable: {places}; control {spec.control}",
             "training": f"{conditions}, seed {settings.seed}; feedback level {settings.feedback}; held out:"
-            f" {settings.held_out} others",
+            f" {counted(settings.held_out, 'other')}",
             "folder": str(event.folder),
         }
         if event.known:
