@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -94,13 +95,19 @@ from trace_robot.cli.console import console, interruptible, write_error
 from trace_robot.cli.progress import create_counter
 try:
     with interruptible(), create_counter(console()) as progress:
-        bar = progress.add_task("training", total=9, note="n" * 60)
+        bar = progress.add_task("training", total=9, note="n" * 25)
         progress.update(bar, completed=3)
         print("ready", flush=True)
         time.sleep(60)
 except KeyboardInterrupt:
     write_error("stopped")
 """
+
+
+def read(leader: int) -> bytes:
+    """Return what a terminal got, failing rather than waiting for ever."""
+    assert select.select([leader], [], [], 30)[0], "nothing more is drawn"
+    return os.read(leader, 65536)
 
 
 def test_one_bar_is_drawn_and_after_the_interrupt_none_is_left() -> None:
@@ -114,10 +121,10 @@ def test_one_bar_is_drawn_and_after_the_interrupt_none_is_left() -> None:
     )  # fmt: skip
     drawn = b""
     while b"ready" not in drawn or b"3/9" not in drawn.rpartition(b"ready")[2]:
-        drawn += os.read(leader, 65536)
+        drawn += read(leader)
     os.write(leader, b"\x03")
     while b"stopped" not in drawn:
-        drawn += os.read(leader, 65536)
+        drawn += read(leader)
     assert process.wait(30) == 0
     assert termios.tcgetattr(follower) == before
     os.close(follower)
