@@ -50,6 +50,9 @@ UNSEEN = re.compile(
 )
 
 
+MOST_LISTED = 12  # known names that an error lists as a whole
+
+
 class TraceRobotError(Exception):
     """Base of every expected fault.
 
@@ -185,19 +188,25 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     Args:
         kind: what was looked for, as a noun: "task".
         name: what was asked for.
-        known: every name that exists, in the order in which to list them.
+        known: every name that exists, in any order.
 
     Returns:
-        An error of one line: up to three names that are similar (``difflib``) or contain ``name``, else the first
-        six that are known.
+        An error of one line: up to three names that are similar (``difflib``) or contain ``name``, else all that are
+        known in alphabetical order, or of many the nearest six.
     """
-    names = list(dict.fromkeys(known))
+    names = sorted(set(known), key=str.lower)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     near = near or [candidate for candidate in names if name.lower() in candidate.lower()][:3]
     if near:
         return UnknownNameError(f"no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?")
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    return UnknownNameError(f"no {kind} {name!r}; known: {shown or 'none'}")
+    if len(names) <= MOST_LISTED:
+        return UnknownNameError(f"no {kind} {name!r}; known: {', '.join(names) or 'none'}")
+    alike = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+    shown = sorted(
+        difflib.get_close_matches(name, names, n=6, cutoff=0.0) if alike else names[:6], key=str.lower
+    )
+    what = "the nearest" if alike else "the first"
+    return UnknownNameError(f"no {kind} {name!r} among {len(names)}; {what}: {', '.join(shown)}")
 
 
 def unknown_environment(name: str, known: Iterable[str]) -> UnknownNameError:

@@ -309,7 +309,7 @@ def test_a_controller_of_the_zoo_that_fails_does_not_take_the_others_with_it(
     both = [*small_zoo, "zoo", "--tasks", "point-mass-that-breaks,point-mass"]
     assert main(both) == 1
     printed = capsys.readouterr()
-    assert "mean success 1.000 of 1 controllers" in printed.out
+    assert "mean success 1.000 of 1 controller" in printed.out
     assert "as it is" in printed.out
     assert "1 of 2 controllers have no report: point-mass-that-breaks: in the world 'as it is'" in printed.err
     assert printed.err.count("\n") == 1
@@ -324,7 +324,7 @@ def test_quiet_leaves_the_mean_of_the_zoo_only(
     small_zoo: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*small_zoo, "zoo", "--tasks", "point-mass", "--quiet"]) == 0
-    assert capsys.readouterr().out == "mean success 1.000 of 1 controllers\n"
+    assert capsys.readouterr().out == "mean success 1.000 of 1 controller\n"
 
 
 def test_the_bar_ends_full_also_where_rows_are_left_out_and_a_controller_fails(

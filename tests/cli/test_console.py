@@ -6,6 +6,7 @@ import ast
 import logging
 import sys
 import unicodedata
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import trace_robot.cli
 from trace_robot.cli.console import (
     console,
+    counted,
     create_table,
     duration,
     escape,
@@ -101,6 +103,35 @@ def test_all_streams_are_safe_and_a_warning_is_one_line(capsys: pytest.CaptureFi
 def test_a_line_break_in_a_name_forges_no_line() -> None:
     assert one_line("demo\nerror: all is lost\t") == "demo\\nerror: all is lost\\t"
     assert "\n" not in escape("a\nb")
+
+
+def test_a_text_is_cut_between_words_unless_one_is_most_of_it() -> None:
+    assert line("to see what the observation is made of", 20) == "to see what the…"
+    assert line(f"a {'b' * 50}", 20) == f"a {'b' * 17}…"
+
+
+def test_a_noun_goes_with_its_number() -> None:
+    assert [counted(number, "episode") for number in (0, 1, 2, 1200)] == [
+        "0 episodes",
+        "1 episode",
+        "2 episodes",
+        "1,200 episodes",
+    ]
+
+
+def test_warnings_of_libraries_are_counted_and_the_first_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "warnoptions", [])
+            with safe_output():
+                for each in ("\x1b[33mthe gripper\x1b[0m is\nold", "other"):
+                    warnings.warn(each, DeprecationWarning, stacklevel=1)
+                assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == (
+        "trace-robot: note: 2 warnings of libraries, the first: DeprecationWarning: the gripper is old; see all:"
+        " python -W default\n"
+    )
 
 
 def test_a_mistyped_option_is_one_safe_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,3 +77,37 @@ def test_nothing_that_exists_is_replaced(workspace: Path, capsys: pytest.Capture
     (workspace / "file").write_text("")
     assert main(["init", str(workspace / "file")]) == 1
     assert "cannot make a workspace in" in capsys.readouterr().err
+
+
+def test_a_folder_with_files_is_asked_about_and_without_a_terminal_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "."]) == 1
+    assert "'.' is not empty, it has 1 file, and nothing is written" in capsys.readouterr().err
+    assert not (tmp_path / "envs").exists()
+    asked: list[str] = []
+
+    def answer(title: str, plan: list[str]) -> bool:
+        asked.extend([title, *plan])
+        return len(asked) > 2
+
+    monkeypatch.setattr("trace_robot.cli.workspace.confirm", answer)
+    assert main(["init", "."]) == 1
+    assert asked == [
+        ". has 1 file already",
+        "write .gitignore, README.md, envs, policies, rollouts beside them",
+    ]
+    assert main(["init", "."]) == 0
+    assert (tmp_path / "envs").is_dir()
+
+
+def test_yes_writes_unasked_and_a_folder_of_git_alone_counts_as_empty(tmp_path: Path) -> None:
+    for name, words in (("full", ["--yes"]), ("fresh", [])):
+        folder = tmp_path / name
+        (folder / ".git").mkdir(parents=True)
+        if name == "full":
+            (folder / "notes").touch()
+        assert main(["init", str(folder), *words]) == 0

@@ -244,7 +244,7 @@ def test_render_writes_a_video_of_the_episodes(
 ) -> None:
     film = tmp_path / "film.mp4"
     assert main(f"render reach-v3 --policy do_nothing --out {film}".split()) == 0
-    assert "1 episodes, success 0.00" in capsys.readouterr().out
+    assert "1 episode, success 0.00" in capsys.readouterr().out
     assert len(frames_of(film)) > 100
 
 

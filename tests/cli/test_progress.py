@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
 from rich.console import Console
 
-from trace_robot.cli.progress import RunProgress
+from trace_robot.cli.progress import CountColumn, RunProgress, create_counter, time_left
 from trace_robot.run.loop import Progressed
 
 
@@ -54,3 +60,77 @@ def test_the_first_interrupt_is_a_clean_stop_and_the_second_ends_the_process_at_
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "trace-robot: stopped; go on\n")
+
+
+def test_a_counter_of_an_unknown_total_shows_what_is_done_alone() -> None:
+    progress = create_counter(Console(file=io.StringIO()), "runs")
+    column = CountColumn("runs")
+    bar = progress.add_task("", total=None, note="")
+    assert column.render(progress.tasks[0]).plain == ""
+    progress.update(bar, completed=3)
+    assert column.render(progress.tasks[0]).plain == "3 runs"
+    progress.update(bar, total=10)
+    assert column.render(progress.tasks[0]).plain == "3/10 runs"
+
+
+@pytest.mark.parametrize(
+    ("limit", "spent", "text"),
+    [
+        (None, 5.0, ""),
+        (90.0, 35.0, "at most 55 s left"),
+        (90.0, 89.7, "at most 1 s left"),
+        (90.0, 90.0, "time is up, the last episodes end"),
+        (90.0, 95.0, "time is up, the last episodes end"),
+    ],
+)
+def test_no_seconds_left_are_never_shown_while_it_goes_on(
+    limit: float | None, spent: float, text: str
+) -> None:
+    assert time_left(limit, spent) == text
+
+
+LIVE = """
+import sys, time
+from trace_robot.cli.console import console, interruptible, write_error
+from trace_robot.cli.progress import create_counter
+try:
+    with interruptible(), create_counter(console()) as progress:
+        bar = progress.add_task("training", total=9, note="n" * 25)
+        progress.update(bar, completed=3)
+        print("ready", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    write_error("stopped")
+"""
+
+
+def read(leader: int) -> bytes:
+    """Return what a terminal got, failing rather than waiting for ever."""
+    assert select.select([leader], [], [], 30)[0], "nothing more is drawn"
+    return os.read(leader, 65536)
+
+
+def test_one_bar_is_drawn_and_after_the_interrupt_none_is_left() -> None:
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    before = termios.tcgetattr(follower)
+    process = subprocess.Popen(
+        [sys.executable, "-c", LIVE],
+        stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
+        env={**os.environ, "TERM": "xterm"}, preexec_fn=lambda: fcntl.ioctl(follower, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    drawn = b""
+    while b"ready" not in drawn or b"3/9" not in drawn.rpartition(b"ready")[2]:
+        drawn += read(leader)
+    os.write(leader, b"\x03")
+    while b"stopped" not in drawn:
+        drawn += read(leader)
+    assert process.wait(30) == 0
+    assert termios.tcgetattr(follower) == before
+    os.close(follower)
+    os.close(leader)
+    assert b"^C" not in drawn
+    frames = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode()).replace("\n", "\r").split("\r")
+    assert max(map(len, frames)) < 80
+    # The last bar is taken away: the line above is erased before the message.
+    assert drawn.rpartition(b"\x1b[2K")[2].replace(b"\r", b"").strip() == b"trace-robot: stopped"

@@ -45,7 +45,7 @@ class Engine:
 
 def evaluator(solves: Callable[[str, int], bool], **options: Any) -> tuple[Evaluator, Engine]:
     engine = Engine(solves)
-    task: Any = SimpleNamespace(env="e", options={}, policy=POLICY)
+    task: Any = SimpleNamespace(prompt=1, env="e", options={}, policy=POLICY)
     keywords: dict[str, Any] = {
         "reserve": tuple(range(5, 20)),
         "confirm": tuple(range(20, 30)),

@@ -8,53 +8,42 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import re
 from pathlib import Path
-from typing import Any, TypeAlias
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
-def add_command(
-    commands: Commands, name: str, help_text: str, description: str = ""
-) -> argparse.ArgumentParser:
-    """Add a subcommand and return its parser.
-
-    Args:
-        commands: the subparsers of ``trace-robot``.
-        name: what is typed.
-        help_text: its line in ``trace-robot --help``.
-        description: the head of the command's ``--help``, printed with its line breaks; ``help_text`` if empty.
-
-    Returns:
-        A parser that refuses abbreviated options, so that a new option cannot change what an old line means.
-    """
-    return commands.add_parser(
-        name,
-        help=help_text,
-        description=description or help_text,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
+from typing import Any
 
 # Parsers of values. argparse turns the ValueError of a conversion and the ArgumentTypeError raised here into one
 # line and exit code 2; it names the function in "invalid positive_integer value: 'x'".
 
 
+def whole_number(text: str, least: int) -> int:
+    """Return an integer, also of 1e5, 100_000 or 100,000.
+
+    Args:
+        text: what was typed.
+        least: the smallest that is allowed.
+    """
+    typed = text.replace(",", "") if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text) else text
+    try:
+        value = int(typed) if "e" not in typed.lower() else float(typed)
+        if value != int(value):
+            raise ValueError(text)
+    except (ValueError, OverflowError) as error:
+        wanted = f"a whole number of {least} or more, such as 100000 or 1e5"
+        raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}") from error
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be {least} or more, got {text}")
+    return int(value)
+
+
 def positive_integer(text: str) -> int:
     """Return an integer of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
-    return value
+    return whole_number(text, 1)
 
 
 def non_negative_integer(text: str) -> int:
     """Return an integer of 0 or more."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
-    return value
+    return whole_number(text, 0)
 
 
 def positive_number(text: str) -> float:
@@ -66,10 +55,11 @@ def positive_number(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """Return a number from 0 to 1, such as a success rate."""
-    value = float(text)
+    """Return a number from 0 to 1, such as a success rate, also of 90%."""
+    percent = text.rstrip().endswith("%")
+    value = float(text.rstrip().removesuffix("%")) / (100 if percent else 1)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, or from 0% to 100%, got {text}")
     return value
 
 

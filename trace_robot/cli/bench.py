@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
-    Commands,
     add_budget,
-    add_command,
     add_endpoint,
     add_output,
     add_workers,
     non_negative_integer,
     positive_integer,
 )
-from trace_robot.cli.console import console, escape, progress_console, write_error, write_json
+from trace_robot.cli.console import console, counted, escape, progress_console, write_error, write_json
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import RUNS
 
 if TYPE_CHECKING:
@@ -36,6 +35,13 @@ def add_bench(commands: Commands) -> None:
         "measure an optimizer on many tasks, resumably",
         "Optimize on many tasks and seeds under one protocol; write results.jsonl, table.md and plot.svg.\n"
         "A finished run is never done again: the same command goes on where it was stopped.",
+        examples=[
+            ("trace-robot bench --tasks mt10 --seconds 60", "ten tasks; the same command again goes on"),
+            (
+                "trace-robot bench --tasks reach-v3,push-v3 --seeds 0-4 --steps 1e5",
+                "two tasks, five seeds each, by simulator steps",
+            ),
+        ],
     )
     command.set_defaults(execute=execute_bench)
     command.add_argument(
@@ -46,7 +52,12 @@ def add_bench(commands: Commands) -> None:
         " move; classic, gymnasium's classic control and small MuJoCo arms; fetch, the Fetch arm's four; box2d, the"
         " walker and the lander; or a set of a file in envs/",
     )
-    command.add_argument("--optimizer", choices=("search", "optoprime", "opro"), default="search")
+    command.add_argument(
+        "--optimizer",
+        choices=("search", "optoprime", "opro"),
+        default="search",
+        help="what is measured (default search)",
+    )
     command.add_argument(
         "--protocol",
         choices=("standard", "paper", "robust"),
@@ -62,7 +73,12 @@ def add_bench(commands: Commands) -> None:
     command.add_argument(
         "--iterations", type=positive_integer, metavar="N", help="in place of the protocol's"
     )
-    command.add_argument("--policy", default="do_nothing", metavar="NAME|FILE", help="where every run starts")
+    command.add_argument(
+        "--policy",
+        default="do_nothing",
+        metavar="NAME|FILE",
+        help="where every run starts (default do_nothing)",
+    )
     add_workers(command)
     command.add_argument("--out", metavar="DIR", help="default rollouts/runs/bench-PROTOCOL-OPTIMIZER")
     command.add_argument(
@@ -113,7 +129,7 @@ def execute_bench(options: argparse.Namespace) -> int:
         out.print(f"written  {escape(str(path))}")
     if options.zoo:
         files = write_zoo(rows, folder, Path(options.zoo), workers=plan.workers, trusted=plan.trusted)
-        out.print(f"zoo      {escape(options.zoo)}, {len(files)} controllers")
+        out.print(f"zoo      {escape(options.zoo)}, {counted(len(files), 'controller')}")
     broken = [row for row in rows if row.ended.startswith(BROKEN)]
     for row in broken:
         write_error(f"error: {row.task}, seed {row.seed}: {row.ended}")
@@ -155,8 +171,8 @@ class _BenchProgress:
         total = len(list(plan.keys()))
         self._task = self.bar.add_task("", total=total, note="")
         out.print(
-            f"[bold]{total} runs[/bold]  optimizer {plan.optimizer}, protocol {plan.protocol}, feedback level"
-            f" {plan.feedback}; results in {escape(str(folder))}"
+            f"[bold]{counted(total, 'run')}[/bold]  optimizer {plan.optimizer}, protocol {plan.protocol}, feedback"
+            f" level {plan.feedback}; results in {escape(str(folder))}"
         )
 
     def show(self, event: Running | Finished) -> None:

@@ -11,9 +11,11 @@ import io
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from trace_robot.store.history import IterationInfo, RunInfo, Score
 
 _progress = SimpleNamespace(quiet=False, json=False)
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells report it
@@ -81,13 +82,17 @@ class SafeStream:
 @contextmanager
 def safe_output() -> Iterator[None]:
     """Let all that is printed in the block go through ``SafeStream``."""
-    before = sys.stdout, sys.stderr
-    handler = _LogLines(logging.WARNING)
+    before, show = (sys.stdout, sys.stderr), warnings.showwarning
+    handler, heard = _LogLines(logging.WARNING), _Warnings()
+    if not sys.warnoptions:  # with python -W or PYTHONWARNINGS, the user wants to see where they come from
+        warnings.showwarning = heard.add
     sys.stdout, sys.stderr = (SafeStream(_raw(stream)) for stream in before)
     logging.getLogger("trace_robot").addHandler(handler)
     try:
         yield
     finally:
+        warnings.showwarning = show
+        heard.report()
         logging.getLogger("trace_robot").removeHandler(handler)
         sys.stdout, sys.stderr = before
 
@@ -97,6 +102,34 @@ class _LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         write_error(" ".join(record.getMessage().split()))
+
+
+class _Warnings:
+    """Counts the warnings of libraries and reports them at the end.
+
+    One in the middle would break the screen. Those of rollout processes are in a run's environment.log.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, ""
+
+    def add(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        """Take the place of ``warnings.showwarning``.
+
+        Args:
+            message: the warning.
+            category: its class.
+        """
+        self.count += 1
+        self.first = self.first or f"{category.__name__}: {message}"
+
+    def report(self) -> None:
+        """Write one line, if there was any."""
+        if self.count:
+            first = line(re.sub(r"\x1b\[[0-9;]*m", "", self.first), 160)  # gymnasium colors them
+            write_error(
+                f"note: {counted(self.count, 'warning')} of libraries, the first: {first}; see all: python -W default"
+            )
 
 
 def _raw(stream: Any) -> Any:
@@ -118,7 +151,22 @@ def line(text: str, length: int = 70) -> str:
         length: characters to keep, the closing ellipsis included.
     """
     words = " ".join(safe(text).split())
-    return words if len(words) <= length else f"{words[: length - 1]}…"
+    if len(words) <= length:
+        return words
+    # Cut between words, unless a long one would take most of the line with it.
+    shown, rest = words[: length - 1], words[length - 1]
+    whole = shown if rest == " " else shown.rpartition(" ")[0]
+    return f"{whole if len(whole) > length / 2 else shown}…"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 episode", "1,200 episodes".
+
+    Args:
+        number: how many.
+        noun: in the singular, with its plural in s.
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -162,8 +210,10 @@ def console(*, quiet: bool = False, json: bool = False) -> Console:
             discard_output()
 
     stream = _raw(sys.stderr if json else sys.stdout)
-    width = None if stream.isatty() else PIPED_WIDTH
-    return SafeConsole(file=stream, quiet=quiet, highlight=False, soft_wrap=True, width=width)
+    terminal = stream.isatty()
+    # A terminal would break a long line in the middle of a word; a pipe gets the line whole.
+    width = None if terminal else PIPED_WIDTH
+    return SafeConsole(file=stream, quiet=quiet, highlight=False, soft_wrap=not terminal, width=width)
 
 
 def progress_console() -> Console:
@@ -200,9 +250,27 @@ def write_json(data: Any) -> None:
     sys.stdout.write(json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
 
 
+def write_text(text: str) -> None:
+    """Write text to standard output as it is, but for control characters."""
+    sys.stdout.write(text)
+
+
 def write_error(text: str) -> None:
-    """Write one line to standard error: ``trace-robot: TEXT``."""
-    sys.stderr.write(f"trace-robot: {one_line(text)}\n")
+    """Write one line to standard error: ``trace-robot: TEXT``, fitted to a terminal."""
+    sys.stderr.write(f"{fitted(f'trace-robot: {one_line(text)}')}\n")
+
+
+def fitted(text: str) -> str:
+    """Return a line for standard error, broken at blanks where a terminal needs it."""
+    if not sys.stderr.isatty():
+        return text
+    import textwrap
+
+    columns = max(20, os.get_terminal_size(sys.stderr.fileno()).columns)
+    rows = textwrap.wrap(
+        text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(rows)
 
 
 def confirm(title: str, plan: Sequence[str]) -> bool:
@@ -274,31 +342,39 @@ def interruptible(message: str = "stopped at once") -> Iterator[None]:
         return
     before = signal.signal(signal.SIGINT, first)
     try:
-        yield
+        with _no_echo_of_keys():
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-# Runs as JSON.
+@contextmanager
+def _no_echo_of_keys() -> Iterator[None]:
+    """Keep the terminal from writing ^C (termios, ECHOCTL).
+
+    It would push a live line aside and leave half of it behind.
+    """
+    import termios
+
+    try:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+        # A process in the background that changes its terminal is stopped by the system.
+        if os.tcgetpgrp(descriptor) != os.getpgrp():
+            raise OSError
+    except (OSError, ValueError, AttributeError, termios.error):  # no terminal
+        yield
+        return
+    flags = list(before)
+    flags[3] = before[3] & ~termios.ECHOCTL
+    termios.tcsetattr(descriptor, termios.TCSANOW, flags)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
-def run_data(run: RunInfo) -> dict[str, Any]:
-    """Return what ``--json`` prints of a run."""
-    from dataclasses import asdict
-
-    scores = {name: _score_data(getattr(run, name)) for name in ("start", "training", "held_out")}
-    data: dict[str, Any] = plain({**asdict(run), **scores, "tokens": run.tokens})
-    return data
-
-
-def iteration_data(iteration: IterationInfo) -> dict[str, Any]:
-    """Return what ``--json`` prints of an iteration."""
-    from dataclasses import asdict
-
-    fields = {**asdict(iteration), "tokens": iteration.tokens}
-    del fields["parent_controller"]  # the parent's own entry holds it
-    data: dict[str, Any] = plain(fields)
-    return data
+# JSON.
 
 
 def plain(value: Any) -> Any:
@@ -310,7 +386,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if hasattr(value, "__fspath__") else value
-
-
-def _score_data(score: Score | None) -> dict[str, Any] | None:
-    return None if score is None else score.to_data()

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
-    Commands,
-    add_command,
     add_control,
     add_environment_options,
     add_episodes,
@@ -20,7 +18,16 @@ from trace_robot.cli.arguments import (
     positive_integer,
     read_worlds,
 )
-from trace_robot.cli.console import console, create_table, escape, progress_console, write_error, write_json
+from trace_robot.cli.console import (
+    console,
+    counted,
+    create_table,
+    escape,
+    progress_console,
+    write_error,
+    write_json,
+)
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RunError, UnknownNameError
 
@@ -39,17 +46,33 @@ Roll controllers out and write their successful episodes as a data set: observat
 controller was doing at each step as text, seeds, and pictures of cameras. Failures are counted and not kept. The same
 command again goes on with a collection that was interrupted.
 
-  trace-robot demonstrate pick-place-v3 --to lerobot --out demos --camera corner2 --camera gripperPOV
-  trace-robot demonstrate mt50 --to minari --out demos
-  trace-robot demonstrate push-v3 --policy runs/push --to lerobot --out demos --worlds standard --recoveries
-
 docs/demonstrations.md shows how each is read, and a learner.
 """
 
 
 def add_demonstrate(commands: Commands) -> None:
     """Add ``demonstrate``."""
-    command = add_command(commands, "demonstrate", "write successes as a data set for learners", DESCRIPTION)
+    command = add_command(
+        commands,
+        "demonstrate",
+        "write successes as a data set for learners",
+        DESCRIPTION,
+        examples=[
+            (
+                "trace-robot demonstrate reach-v3 --to lerobot --out demos",
+                "50 demonstrations of the zoo's controller",
+            ),
+            (
+                "trace-robot demonstrate push-v3 --to lerobot --out demos --camera corner2",
+                "with the pictures of a camera",
+            ),
+            ("trace-robot demonstrate mt50 --to minari --out demos", "one Minari data set a task"),
+            (
+                "trace-robot demonstrate push-v3 --policy demo --to lerobot --out recovered",
+                "of a run's best controller",
+            ),
+        ],
+    )
     command.set_defaults(execute=execute_demonstrate, hold=None)
     command.add_argument(
         "tasks", nargs="+", metavar="TASK", help="environments, or named sets of them such as mt10"
@@ -115,7 +138,7 @@ def execute_demonstrate(options: argparse.Namespace) -> int:
 
         def advance(task: str, done: int, tried: int) -> None:
             finished = done >= options.episodes and len(tasks) > 1
-            note = f"of {tried} episodes"
+            note = f"of {counted(tried, 'episode')}"
             progress.update(
                 bars[task], completed=min(done, options.episodes), note=note, visible=not finished
             )
@@ -148,7 +171,8 @@ def execute_demonstrate(options: argparse.Namespace) -> int:
     few = [each for each in found.tasks if each.demonstrations < options.episodes]
     for each in few:
         write_error(
-            f"{each.task} has {each.demonstrations} of {options.episodes} demonstrations, from {each.tried} episodes"
+            f"{each.task} has {each.demonstrations} of {counted(options.episodes, 'demonstration')}, from"
+            f" {counted(each.tried, 'episode')}"
         )
     return 0
 
@@ -201,9 +225,9 @@ def _print(found: DataSet, options: argparse.Namespace) -> None:
     if len(found.tasks) > 1 and not options.quiet:
         out.print(_table(found))
     out.print(
-        f"{escape(str(found.folder))}: {TITLES[found.to]}, {found.demonstrations} demonstrations of"
-        f" {len(found.tasks)} task{'s' * (len(found.tasks) > 1)}, {found.frames:,} frames at {found.fps} Hz;"
-        f" {failures} of {tried} episodes failed and are not kept"
+        f"{escape(str(found.folder))}: {TITLES[found.to]}, {counted(found.demonstrations, 'demonstration')} of"
+        f" {counted(len(found.tasks), 'task')}, {found.frames:,} frames at {found.fps} Hz;"
+        f" {failures} of {counted(tried, 'episode')} failed and are not kept"
     )
     if found.restored and not options.quiet:
         out.print(f"{found.restored} of the demonstrations were there already")

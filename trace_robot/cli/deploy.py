@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import (
-    Commands,
-    add_command,
     add_control,
     add_environment_options,
     add_output,
@@ -16,6 +14,7 @@ from trace_robot.cli.arguments import (
     add_runs_folder,
 )
 from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError, WorkspaceError
 
@@ -30,17 +29,22 @@ DESCRIPTION = """\
 Write a controller as code that needs nothing of trace-robot, with contract.json: what its numbers mean, how it was
 found, how good it was. The controller is parsed and translated, never executed; what cannot be translated is refused
 with its line. docs/deploy.md has the subset, and what a driver of a robot must do.
-
-  trace-robot deploy zoo/pick_place_v3 --to c --out robot
-  trace-robot deploy runs/reach/best.py --env reach-v3 --to python --out robot
-  trace-robot deploy demo --to c --out robot         the best controller of a run
 """
+EXAMPLES = (
+    ("trace-robot deploy zoo/pick_place_v3 --to c --out robot", "of the zoo, as C"),
+    ("trace-robot deploy best.py --env reach-v3 --to python --out robot", "a policy, as one Python file"),
+    ("trace-robot deploy demo --to c --out robot", "the best controller of a run"),
+)
 
 
 def add_deploy(commands: Commands) -> None:
     """Add ``deploy``."""
     command = add_command(
-        commands, "deploy", "write a controller as Python or C that needs nothing", DESCRIPTION
+        commands,
+        "deploy",
+        "write a controller as Python or C that needs nothing",
+        DESCRIPTION,
+        examples=EXAMPLES,
     )
     command.set_defaults(execute=execute_deploy, hold=None, worlds=None)
     command.add_argument(

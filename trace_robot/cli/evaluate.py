@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
-    Commands,
     add_backend,
-    add_command,
     add_control,
     add_environment,
     add_episodes,
@@ -19,6 +17,7 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import (
     console,
+    counted,
     create_table,
     escape,
     line,
@@ -28,6 +27,7 @@ from trace_robot.cli.console import (
     write_error,
     write_json,
 )
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,18 @@ if TYPE_CHECKING:
 
 def add_evaluate(commands: Commands) -> None:
     """Add ``evaluate``."""
-    command = add_command(commands, "evaluate", "score a controller on held-out conditions")
+    command = add_command(
+        commands,
+        "evaluate",
+        "score a controller on held-out conditions",
+        examples=[
+            ("trace-robot evaluate reach-v3 --policy zoo/reach_v3", "50 held-out conditions"),
+            (
+                "trace-robot evaluate push-v3 --policy best.py --episodes 200 --json",
+                "more episodes, for a program to read",
+            ),
+        ],
+    )
     command.set_defaults(execute=execute_evaluate)
     add_environment(command)
     # Not required=True: 0.1.0 answers its absence with exit code 1 and a line that says what is missing.
@@ -86,8 +97,10 @@ def execute_evaluate(options: argparse.Namespace) -> int:
         write_error(missing_success(options.task))
     if report.output and not options.quiet:
         lines = report.output.splitlines()
-        write_error(f"the environment printed {len(lines)} lines, the last: {line(lines[-1], 200)}")
-    return 0
+        write_error(
+            f"the environment printed {counted(len(lines), 'line')}, the last: {line(lines[-1], 200)}"
+        )
+    return int(all(episode.ended == "error" for episode in report.episodes))
 
 
 def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> None:
@@ -96,15 +109,14 @@ def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> Non
 
     out = console()
     (low, high), score, count = report.interval, report.score, len(report.episodes)
+    held_out = counted(count, "held-out episode")
     if score.shows_return and score.returns is not None:
         below, above = map(three_digits, score.returns.interval)
         out.print(
-            f"return {three_digits(score.returns.mean)} of {count} held-out episodes (95 % interval {below} to {above})"
+            f"return {three_digits(score.returns.mean)} of {held_out} (95 % interval {below} to {above})"
         )
     if score.shows_success:
-        out.print(
-            f"success {report.success:.2f} of {count} held-out episodes (95 % interval {low:.2f} to {high:.2f})"
-        )
+        out.print(f"success {report.success:.2f} of {held_out} (95 % interval {low:.2f} to {high:.2f})")
     for note in report.notes:
         out.print(f"note: {escape(note)}")
     if quiet:
@@ -114,7 +126,7 @@ def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> Non
     out.print(f"{escape(what)}; {steps:.0f} simulator steps an episode")
     for fault, episodes in report.faults:
         ending = safe(describe(fault, controller))
-        out.print(f"\n{episodes} of {count} episodes ended with:\n{ending}", markup=False)
+        out.print(f"\n{episodes} of {counted(count, 'episode')} ended with:\n{ending}", markup=False)
 
 
 def add_zoo(commands: Commands) -> None:
@@ -125,6 +137,9 @@ def add_zoo(commands: Commands) -> None:
         "score every controller of the zoo on held-out conditions",
         "Score every controller of the zoo, policies/zoo, on held-out conditions of its task; each says its own\n"
         "control mode. trace-robot bench --zoo writes the zoo.",
+        examples=[
+            ("trace-robot zoo --tasks reach-v3,push-v3", "two tasks of the zoo; without --tasks all of them"),
+        ],
     )
     command.set_defaults(execute=execute_zoo)
     command.add_argument("--tasks", metavar="NAME,..", help="these tasks only (default: all it has)")
@@ -164,7 +179,8 @@ def execute_zoo(options: argparse.Namespace) -> int:
     if not options.quiet:
         out.print(_zoo_table(reports))
     out.print(
-        f"mean success {mean:.3f} of {len(reports)} controllers, {options.episodes} held-out episodes each,"
+        f"mean success {mean:.3f} of {counted(len(reports), 'controller')},"
+        f" {counted(options.episodes, 'held-out episode')} each,"
         f" seed {options.seed}"
     )
     return 0

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trace_robot.cli.arguments import Commands, add_command, add_json, add_run, non_negative_integer
-from trace_robot.cli.console import console, escape, plain, safe, write_json
+from trace_robot.cli.arguments import add_json, add_run, non_negative_integer
+from trace_robot.cli.console import console, counted, escape, plain, safe, write_json
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RunError, UsageError
 
@@ -28,11 +29,22 @@ def add_diff(commands: Commands) -> None:
         "diff",
         "show how a controller changed from one iteration to another",
         "Show how a controller changed from iteration I to J; with I alone, from what was the best before it to I.",
+        examples=[
+            ("trace-robot diff demo 0 3", "what changed from the start to iteration 3"),
+        ],
     )
     command.set_defaults(execute=execute_diff)
     add_run(command)
-    command.add_argument("first", type=non_negative_integer, metavar="I")
-    command.add_argument("second", type=non_negative_integer, metavar="J", nargs="?")
+    command.add_argument(
+        "first", type=non_negative_integer, metavar="I", help="an iteration, 0 for the start"
+    )
+    command.add_argument(
+        "second",
+        type=non_negative_integer,
+        metavar="J",
+        nargs="?",
+        help="a second one (default: compare I with the best before it)",
+    )
     add_json(command)
 
 
@@ -75,10 +87,17 @@ def colored_diff(text: str) -> Text:
 
 def add_prompt(commands: Commands) -> None:
     """Add ``prompt``."""
-    command = add_command(commands, "prompt", "show what a model was asked for an iteration, and its answer")
+    command = add_command(
+        commands,
+        "prompt",
+        "show what a model was asked for an iteration, and its answer",
+        examples=[
+            ("trace-robot prompt demo 1", "the request that led to iteration 1, and the reply"),
+        ],
+    )
     command.set_defaults(execute=execute_prompt)
     add_run(command)
-    command.add_argument("iteration", type=non_negative_integer, metavar="I")
+    command.add_argument("iteration", type=non_negative_integer, metavar="I", help="the iteration, from 1")
     add_json(command)
 
 
@@ -121,7 +140,15 @@ def _print_title(out: Console, text: str, style: str) -> None:
 
 def add_graph(commands: Commands) -> None:
     """Add ``graph``."""
-    command = add_command(commands, "graph", "show the graph of an iteration's episode, its steps folded")
+    command = add_command(
+        commands,
+        "graph",
+        "show the graph of an iteration's episode, its steps folded",
+        examples=[
+            ("trace-robot graph demo 1", "the graph of iteration 1 as text"),
+            ("trace-robot graph demo --out graph.dot", "the graph of the best iteration, for graphviz"),
+        ],
+    )
     command.set_defaults(execute=execute_graph)
     add_run(command)
     command.add_argument(
@@ -157,5 +184,5 @@ def execute_graph(options: argparse.Namespace) -> int:
     if path.suffix not in (".svg", ".dot"):
         raise UsageError(f"--out must name an .svg or a .dot file, got {options.out!r}")
     draw_folded(records).save(path)
-    out.print(f"{escape(str(path))}: {len(records)} records, folded")
+    out.print(f"{escape(str(path))}: {counted(len(records), 'record')}, folded")
     return 0

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import (
-    Commands,
     add_backend,
     add_budget,
-    add_command,
     add_control,
     add_endpoint,
     add_environment,
@@ -35,6 +33,7 @@ from trace_robot.cli.console import (
     safe,
     write_json,
 )
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ValueMismatchError,
@@ -63,6 +62,21 @@ def add_optimize(commands: Commands) -> None:
         "Rewrite a controller from its own rollouts until it works.\n\n"
         "With a model configured (OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own) OptoPrime asks it for\n"
         "the next controller; without one the built-in search runs, which needs no key.",
+        examples=[
+            ("trace-robot optimize pick-place-v3", "from a controller that does nothing; no key needed"),
+            (
+                "trace-robot optimize reach-v3 --steps 1e5 --out runs/reach --require 90%",
+                "a budget of simulator steps; exit code 3 below 90 % success",
+            ),
+            (
+                "trace-robot optimize push-v3 --policy my.py --optimizer cma",
+                "tune the numbers of a controller of your own",
+            ),
+            (
+                "trace-robot optimize reach-v3 --base-url http://127.0.0.1:8000/v1",
+                "by a language model, here of a server of your own",
+            ),
+        ],
     )
     command.set_defaults(execute=execute_optimize)
     add_environment(command)
@@ -176,6 +190,9 @@ def add_resume(commands: Commands) -> None:
         "go on with a run that was interrupted",
         "Go on with a run that was interrupted by Ctrl-C, a kill or a power cut. Answers and episodes that are in its\n"
         "journal are not asked for or rolled out again, and it ends as it would have ended.",
+        examples=[
+            ("trace-robot resume demo", "go on where the run demo was stopped"),
+        ],
     )
     command.set_defaults(execute=execute_resume)
     add_run(command)
@@ -198,6 +215,9 @@ def add_replay(commands: Commands) -> None:
         "replay",
         "run a recorded optimization again",
         "Run a recorded optimization again: the recorded answers of a language model, real rollouts, no key.",
+        examples=[
+            ("trace-robot replay pick-place", "a recorded run of OptoPrime, with real rollouts"),
+        ],
     )
     command.set_defaults(execute=execute_replay)
     command.add_argument("recording", metavar="NAME", help="a file NAME.json in rollouts/recordings")

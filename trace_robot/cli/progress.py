@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 import shlex
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from trace_robot.cli.console import (
     INTERRUPTED,
     console,
+    counted,
     create_table,
     escape,
     interruptible,
@@ -33,6 +38,7 @@ from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, OnEvent, Progressed, Started
 from trace_robot.run.person import AskPerson, NotesFile, Question
+from trace_robot.safe_files import read_bytes
 from trace_robot.settings import Result
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, three_digits
@@ -58,7 +64,29 @@ def create_progress(out: Console, *columns: ProgressColumn | str) -> Progress:
         out: where to draw; nothing is drawn if it is no terminal, or quiet.
         columns: what the line shows; rich's own columns if none are given.
     """
-    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal or out.quiet)
+    return _Bar(*columns, console=out, transient=True, disable=not out.is_terminal or out.quiet)
+
+
+class _Bar(Progress):
+    """A progress bar that leaves the last column free.
+
+    Whatever else is written behind a full line, such as a key that is echoed, begins a new one, and the bar above would
+    stay for ever.
+    """
+
+    def get_renderable(self) -> RenderableType:
+        """Return the bar in one column less than the terminal has."""
+        return _Narrower(super().get_renderable())
+
+
+class _Narrower:
+    """A renderable in one column less, nothing in the last one, not even a blank."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.inner, options.update(width=options.max_width - 1))
 
 
 def create_counter(out: Console, unit: str = "") -> Progress:
@@ -72,10 +100,45 @@ def create_counter(out: Console, unit: str = "") -> Progress:
         out,
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn(f"{{task.completed}}/{{task.total}} {unit}".strip()),
+        CountColumn(unit),
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
+
+
+class CountColumn(ProgressColumn):
+    """The column "done/total unit", of an unknown total what is done alone.
+
+    Args:
+        unit: what is counted; nothing is written after the numbers if empty.
+    """
+
+    def __init__(self, unit: str = "") -> None:
+        self.unit = unit
+        super().__init__()
+
+    def render(self, task: Task) -> Text:
+        """Return the text of the column.
+
+        Args:
+            task: of rich's progress.
+        """
+        if task.total is None:
+            return Text(f"{task.completed:.0f} {self.unit}".strip() if task.completed else "")
+        return Text(f"{task.completed:.0f}/{task.total:.0f} {self.unit}".strip())
+
+
+def time_left(limit: float | None, spent: float) -> str:
+    """Return how much of a run's time is left, "" without a limit.
+
+    Args:
+        limit: seconds of the run.
+        spent: seconds so far; a run goes on beyond the limit while episodes that have begun end.
+    """
+    if limit is None:
+        return ""
+    left = math.ceil(limit - spent)
+    return f"at most {left} s left" if left > 0 else "time is up, the last episodes end"
 
 
 class RunProgress:
@@ -123,32 +186,36 @@ class RunProgress:
         self._task, self._spec = settings.task, spec
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
-        self.out.print(f"optimizer  {settings.optimizer}: {escape(event.why)}")
-        self.out.print(
-            f"policy     {escape(policy.name)}, trainable: {escape(places)}; control {spec.control}"
-        )
+        conditions = counted(settings.episodes, "condition")
         grows = f", up to {settings.grow} while all are solved" if settings.grow > settings.episodes else ""
-        self.out.print(
-            f"training   {settings.episodes} conditions{grows}, seed {settings.seed};"
-            f" feedback level {settings.feedback}; held out: {settings.held_out} others"
-        )
-        self.out.print(f"folder     {escape(str(event.folder))}")
+        facts = {
+            "optimizer": f"{settings.optimizer}: {event.why}",
+            "policy": f"{policy.name}, trainable: {places}; control {spec.control}",
+            "training": f"{conditions}{grows}, seed {settings.seed}; feedback level {settings.feedback}; held out:"
+            f" {counted(settings.held_out, 'other')}",
+            "folder": str(event.folder),
+        }
         if event.known:
-            self.out.print(
-                f"going on   {event.known} answers and batches of episodes are known from before; none is asked again"
-            )
+            known = counted(event.known, "answer")
+            facts["going on"] = f"{known} or batches of episodes known from before; none is asked again"
+        table = create_table(header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, text in facts.items():
+            table.add_row(name, escape(text))
+        self.out.print(table)
         self.out.print()
         by_return = measure_of(spec.success, spec.return_threshold) != "success"
         self.out.print(RETURN_HEAD if by_return else HEAD, style="bold")
 
     def _show_progress(self, event: Progressed) -> None:
         best = "" if event.best is None else f"best {score_of(event.best.episodes, self._spec).brief}  "
-        left = "" if self.seconds is None else f"at most {max(0, self.seconds - event.seconds):.0f} s left  "
+        left = time_left(self.seconds, event.seconds)
         training = event.stage == "training"
-        note = f"{event.candidates} tried  {best}{left}" if training else "outside the budget"
+        note = f"{event.candidates} tried  {best}{left}".strip() if training else "outside the budget"
         if not self.out.is_terminal and time.monotonic() - self._last_printed > QUIET_SECONDS:
             self._last_printed = time.monotonic()
-            done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {event.total} episodes"
+            done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {counted(event.total, 'episode')}"
             self.out.print("; ".join(filter(None, (done, note.strip()))))
         self._progress.update(
             self._bar, description=event.stage, completed=event.done, total=event.total, note=note
@@ -162,13 +229,21 @@ class RunProgress:
         self._last_printed = time.monotonic()
         if score.shows_return and best.returns is not None:
             rate = f"{score.success:.2f}" if score.shows_success else "-"
+            head = RETURN_HEAD
             figures = f"{three_digits(reward):>9}  {three_digits(best.returns.mean):>9}  {rate:>7}"
         else:
+            head = HEAD
             figures = (
                 f"{event.trial.outcome.success:>7.2f}  {reward:>8.4g}  {event.best.outcome.success:>5.2f}"
             )
+        row = (
+            f"{event.iteration:>9}  {event.candidates:>6}  {figures}  {event.seconds:>5.0f}s  {escape(note)}"
+        )
+        if self.out.is_terminal:  # a long note goes on below itself
+            margin = " " * (len(head) - len("what changed"))
+            row = textwrap.fill(row, self.out.width, subsequent_indent=margin, break_long_words=False)
         self.out.print(
-            f"{event.iteration:>9}  {event.candidates:>6}  {figures}  {event.seconds:>5.0f}s  {escape(note)}",
+            row,
             style="green" if event.better and event.iteration else "",
         )
         if not event.iteration and success_missing(episodes):
@@ -228,12 +303,11 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
     table.add_column(overflow="fold")
     table.add_row("ended", escape(result.ended))
     table.add_row("held out", _held_out(result))
-    conditions = f"{result.training_episodes} condition{'s' if result.training_episodes > 1 else ''}"
-    table.add_row("training", f"{_training(result)} of {conditions}")
-    steps = f"{result.environment_steps:,} simulator steps"
-    cost = f"{result.candidates} controllers tried, {steps}, {result.seconds:.0f} s"
+    table.add_row("training", f"{_training(result)} of {counted(result.training_episodes, 'condition')}")
+    steps = counted(result.environment_steps, "simulator step")
+    cost = f"{counted(result.candidates, 'controller')} tried, {steps}, {result.seconds:.0f} s"
     if result.model_calls:
-        cost += f", {result.model_calls} model calls, {result.tokens:,} tokens"
+        cost += f", {counted(result.model_calls, 'model call')}, {counted(result.tokens, 'token')}"
     table.add_row("cost", f"{cost}; the held-out episodes come on top")
     table.add_row("controller", escape(str(folder / "best.py")))
     table.add_row("result", escape(str(folder / "result.json")))
@@ -246,6 +320,18 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
+
+
+def _printed_lines(folder: Path) -> int:
+    """Return how many lines the environment printed, by the run's log of them."""
+    try:
+        rows = read_bytes(folder, "environment.log").decode(errors="replace").splitlines()
+    except (OSError, ValueError):
+        return 0
+    left_out = sum(
+        int(mark[1]) - 1 for row in rows if (mark := re.fullmatch(r"\.\.\. (\d+) more lines", row))
+    )
+    return len(rows) + left_out
 
 
 def show_run(
@@ -279,6 +365,12 @@ def show_run(
         if not screen.began or isinstance(error, ReplayMismatchError):
             raise
         raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
+    finally:
+        if printed := _printed_lines(out):
+            where = escape(str(out / "environment.log"))
+            screen.out.print(
+                f"{counted(printed, 'line')} printed by the environment and its simulator: {where}"
+            )
     return _report(result, options, out)
 
 
@@ -303,7 +395,7 @@ def _held_out(result: Result) -> str:
     low, high = result.held_out_interval
     rate = f"success {result.held_out_success:.2f}"
     interval = f"(95 % interval {low:.2f} to {high:.2f})"
-    mean, of = three_digits(result.held_out_return), f"of {result.held_out_episodes} episodes"
+    mean, of = three_digits(result.held_out_return), f"of {counted(result.held_out_episodes, 'episode')}"
     if result.measure == "success" or result.held_out_return_interval is None:
         start = f"{result.start_success:.2f} in training"
         text = f"[bold]{rate}[/bold] {of}, mean return {result.held_out_return:.4g} {interval}"

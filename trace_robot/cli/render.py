@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
-    Commands,
-    add_command,
     add_control,
     add_environment,
     add_episodes,
@@ -19,7 +17,8 @@ from trace_robot.cli.arguments import (
     environment_options,
     non_negative_integer,
 )
-from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.console import console, counted, escape, write_json
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RenderError, UsageError
 
@@ -39,6 +38,12 @@ def add_render(commands: Commands) -> None:
         "roll out a controller and make a video of its episodes",
         "Roll out a controller and make a video of its episodes, one after the other. Of episodes that a run has\n"
         "recorded: trace-robot video RUN.",
+        examples=[
+            (
+                "trace-robot render reach-v3 --policy zoo/reach_v3 --out reach.mp4",
+                "a new episode of a controller",
+            ),
+        ],
     )
     command.set_defaults(execute=execute_render)
     add_environment(command)
@@ -90,7 +95,9 @@ def execute_render(options: argparse.Namespace) -> int:
             {"video": str(path), "success": report.success, "frames": info.frames, "backend": info.backend}
         )
     else:
-        summary = f"{len(clips)} episodes, success {report.success:.2f}, {info.frames} frames"
+        summary = (
+            f"{counted(len(clips), 'episode')}, success {report.success:.2f}, {counted(info.frames, 'frame')}"
+        )
         out = console(quiet=options.quiet)
         out.print(f"{escape(str(path))}: {summary}, drawn with {info.backend}")
     return 0
@@ -103,6 +110,13 @@ def add_video(commands: Commands) -> None:
         "video",
         "make a video of episodes that a run recorded",
         "Make a video, or a picture, of episodes that a run recorded; nothing is rolled out again.",
+        examples=[
+            ("trace-robot video demo --first-and-best", "before and after, side by side"),
+            (
+                "trace-robot video demo --contact-sheet --out demo.png",
+                "the end of every iteration in one picture",
+            ),
+        ],
     )
     command.set_defaults(execute=execute_video)
     add_run(command)
@@ -137,7 +151,7 @@ def execute_video(options: argparse.Namespace) -> int:
     if options.json:
         write_json({"file": str(path), "iterations": numbers, "backend": info.backend})
     else:
-        summary = f"iteration {', '.join(map(str, numbers))}, {info.frames} frames"
+        summary = f"iteration {', '.join(map(str, numbers))}, {counted(info.frames, 'frame')}"
         out = console(quiet=options.quiet)
         out.print(f"{escape(str(path))}: {summary}, drawn with {info.backend}")
     return 0

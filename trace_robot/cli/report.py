@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trace_robot.cli.arguments import Commands, add_command, add_output, add_run
-from trace_robot.cli.console import console, escape, safe, write_json
+from trace_robot.cli.arguments import add_output, add_run
+from trace_robot.cli.console import console, counted, escape, safe, write_json
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
 
@@ -34,6 +35,10 @@ def add_report(commands: Commands) -> None:
         "write a run as a page to look at",
         "Write a run as a page that opens from disk and needs no network: learning curves, every change of\n"
         "the controller beside its feedback and the model's reasoning, videos, paths, costs, how to repeat it.",
+        examples=[
+            ("trace-robot report demo", "a folder to open in a browser"),
+            ("trace-robot report demo --single-file --out demo.html", "one file to send to others"),
+        ],
     )
     command.set_defaults(execute=execute_report)
     add_run(command)
@@ -71,6 +76,9 @@ def add_watch(commands: Commands) -> None:
         "watch",
         "show running and finished runs in a browser",
         "Serve the list of runs and the page of each on this machine's own address; a page follows its run.",
+        examples=[
+            ("trace-robot watch --open", "the runs of rollouts/runs in the browser, as they go on"),
+        ],
     )
     command.set_defaults(execute=execute_watch)
     command.add_argument(
@@ -134,11 +142,14 @@ def add_export(commands: Commands) -> None:
         "hand a run over to TensorBoard, MLflow or Weights & Biases",
         "Write a run's scalars, texts and videos for an experiment tracker; each needs its extra:\n"
         "pip install 'trace-robot[tensorboard]', 'trace-robot[mlflow]' or 'trace-robot[wandb]'.",
+        examples=[
+            ("trace-robot export demo --to tensorboard", "event files in the run's folder"),
+        ],
     )
     command.set_defaults(execute=execute_export)
     add_run(command)
     # Spelled out rather than found in trace_robot.export, which --help does not import.
-    command.add_argument("--to", required=True, choices=tuple(TRACKERS))
+    command.add_argument("--to", required=True, choices=tuple(TRACKERS), help="the tracker")
     command.add_argument(
         "--out", metavar="DIR", help="where (default: a folder of the tracker's name in the run's folder)"
     )
@@ -166,6 +177,6 @@ def execute_export(options: argparse.Namespace) -> int:
     elif options.quiet:
         console().print(safe(where), markup=False)
     else:
-        count = f"{len(exported.steps)} iterations"
+        count = counted(len(exported.steps), "iteration")
         console().print(f"{escape(where)}: {count}; {escape(TRACKERS[options.to].format(where))}")
     return 0

@@ -5,25 +5,26 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from trace_robot.cli.arguments import Commands, add_command, add_json, add_runs_folder
+from trace_robot.cli.arguments import add_json, add_runs_folder
 from trace_robot.cli.console import (
     console,
-    create_table,
+    counted,
     duration,
     escape,
     line,
-    run_data,
+    plain,
     write_error,
     write_json,
 )
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.errors import RunError, UnknownNameError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
     from trace_robot.store.history import History, IterationInfo, RunInfo, Score
 
@@ -33,65 +34,168 @@ STYLES = {"running": "cyan", "stopped": "yellow", "failed": "red", "finished": "
 
 def add_runs(commands: Commands) -> None:
     """Add ``runs``."""
-    command = add_command(commands, "runs", "list runs, the latest first")
+    command = add_command(
+        commands,
+        "runs",
+        "list runs, the latest first",
+        examples=[
+            ("trace-robot runs", "the runs of rollouts/runs"),
+            ("trace-robot runs --task pick-place --status finished", "some of them"),
+            ("trace-robot runs | less -S", "with all columns, also in a narrow terminal"),
+        ],
+    )
     command.set_defaults(execute=execute_runs)
     command.add_argument("--task", metavar="NAME", help="of this task, or of those that begin so")
     command.add_argument("--optimizer", metavar="NAME", help="by this optimizer")
     command.add_argument("--status", metavar="S", help="running, stopped, failed or finished")
+    command.add_argument("--tag", metavar="TAG", help="with this label, see: trace-robot help tag")
     add_runs_folder(command)
     add_json(command)
 
 
 def execute_runs(options: argparse.Namespace) -> int:
-    """Print the runs of a folder as a table, or as JSON."""
+    """Print the runs of a folder and of its benchmarks as a table, or as JSON."""
     from trace_robot.store.database import FILE
+    from trace_robot.store.folder import read_tags
     from trace_robot.store.history import History
 
-    folder = runs_folder(options)
-    runs: list[RunInfo] = []
+    folder, wanted = runs_folder(options), (options.task, options.optimizer, options.status)
+    found: list[tuple[str, RunInfo]] = []
     # Without a store the default folder just has no runs yet; a folder that was typed must have one.
-    if (folder / FILE).is_file() or options.runs:
-        with History(folder) as history:
+    stores = _bench_stores(folder)
+    if (folder / FILE).is_file() or (options.runs and not stores):
+        stores = {"": folder, **stores}
+    for prefix, place in stores.items():
+        with History(place) as history:
             runs = history.runs(task=options.task, optimizer=options.optimizer, status=options.status)
+            found += [(f"{prefix}{run.name}", run) for run in runs]
             for problem in history.unreadable:
                 write_error(f"error: {problem}")
+    tags = {run.folder: read_tags(run.folder) for _, run in found}
+    if options.tag:
+        found = [(name, run) for name, run in found if options.tag in tags[run.folder]]
     if options.json:
-        write_json([run_data(run) for run in runs])
+        write_json([{**run_data(run), "name": name, "tags": tags[run.folder]} for name, run in found])
         return 0
     out = console()
-    if not runs:
-        filtered = any((options.task, options.optimizer, options.status))
-        what = "no such runs" if filtered else "no runs"
+    benches = [] if options.tag else _benches(folder, *wanted)
+    if not found and not benches:
+        what = "no such runs" if any((*wanted, options.tag)) else "no runs"
         out.print(f"{what} in {escape(str(folder))}; start one with: trace-robot optimize TASK")
         return 0
-    out.print(_table(runs))
+    if found:
+        _print_table(out, found, tags)
+    for bench in benches:
+        out.print(bench, markup=False)
     return 0
 
 
-def _table(runs: Sequence[RunInfo]) -> Table:
-    table = create_table()
-    for name in ("run", "task", "optimizer", "status"):
-        table.add_column(name, no_wrap=True)
-    for name in ("held out", "training", "iterations", "tried", "time", "tokens", "money"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("started", no_wrap=True)
-    for run in runs:
-        table.add_row(
-            escape(line(run.name, 48)),
-            escape(line(run.task, 30)),
-            escape(run.optimizer),
-            escape(run.status),
-            _rate(run.held_out),
-            _rate(run.training),
-            f"{run.iterations:,}",
-            f"{run.candidates:,}",
-            duration(run.seconds),
-            f"{run.tokens:,}" if run.model_calls else "-",
-            "-" if run.money is None else f"{run.money:.2f}",
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)),
-            style=STYLES[run.status],
-        )
-    return table
+# Columns that are right-aligned, and those after ``run`` in the order in which a narrow screen gets them.
+NUMBERS = ("held out", "training", "iterations", "tried", "time", "tokens", "money")
+FIRST = (
+    "task",
+    "status",
+    "held out",
+    "optimizer",
+    "tags",
+    "time",
+    "started",
+    "iterations",
+    "training",
+    "tried",
+)
+
+
+def _print_table(
+    out: Console, found: Sequence[tuple[str, RunInfo]], tags: Mapping[Path, Sequence[str]]
+) -> None:
+    """Print a row for each run, with the columns that fit as a whole."""
+    from rich.cells import cell_len
+
+    columns: dict[str, list[str]] = {
+        "run": [line(name, 80) for name, _ in found],
+        "task": [line(run.task, 30) for _, run in found],
+        "optimizer": [run.optimizer for _, run in found],
+        "status": [run.status for _, run in found],
+        "held out": [_rate(run.held_out) for _, run in found],
+        "training": [_rate(run.training) for _, run in found],
+        "iterations": [f"{run.iterations:,}" for _, run in found],
+        "tried": [f"{run.candidates:,}" for _, run in found],
+        "time": [duration(run.seconds) for _, run in found],
+        "tokens": [f"{run.tokens:,}" if run.model_calls else "-" for _, run in found],
+        "money": ["-" if run.money is None else f"{run.money:.2f}" for _, run in found],
+        "started": [time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)) for _, run in found],
+        "tags": [" ".join(tags[run.folder]) for _, run in found],
+    }
+    if not any(columns["tags"]):
+        del columns["tags"]
+    width = {name: max(map(cell_len, (name, *texts))) + 2 for name, texts in columns.items()}
+    shown, apart = list(columns), False
+    if out.is_terminal:
+        # Where name, task, status and score do not fit a line, the names have lines to themselves.
+        apart = width["run"] + sum(width[name] for name in FIRST[:3]) > out.width + 2
+        room = out.width + 2 - (2 if apart else width["run"])
+        shown = ["run"]
+        for name in dict.fromkeys((*FIRST, *columns)):
+            if name in columns and name != "run" and (name in FIRST[:3] or width[name] <= room):
+                shown.append(name)
+                room -= width[name]
+        shown = [name for name in columns if name in shown]
+
+    def joined(texts: Mapping[str, str]) -> str:
+        cells = [
+            " " * (width[name] - 2 - cell_len(text)) + text
+            if name in NUMBERS
+            else text + " " * (width[name] - 2 - cell_len(text))
+            for name in shown
+            if (text := texts[name]) is not None and not (apart and name == "run")
+        ]
+        head = f"{texts['run']}\n  " if apart else ""
+        return f"{head}{'  '.join(cells).rstrip()}"
+
+    out.print(joined({name: name for name in columns}), style="bold", markup=False)
+    for number, (_, run) in enumerate(found):
+        row = {name: texts[number] for name, texts in columns.items()}
+        out.print(joined(row), style=STYLES[run.status], markup=False)
+    left_out = [name for name in columns if name not in shown]
+    if left_out:
+        more = f"not shown, for want of room: {', '.join(left_out)}; all of it: trace-robot runs | less -S"
+        out.print(more, style="dim")
+
+
+def _bench_stores(folder: Path) -> dict[str, Path]:
+    """Return the stores of benchmarks by what precedes a run's name: "bench-x/"."""
+    from trace_robot.store.database import FILE
+
+    return {f"{path.parts[-3]}/": path.parent for path in sorted(folder.glob(f"*/runs/{FILE}"))}
+
+
+def _benches(folder: Path, task: str | None, optimizer: str | None, status: str | None) -> list[str]:
+    """Return a line for each benchmark that has results."""
+    from trace_robot import safe_files
+
+    lines = []
+    for path in sorted(folder.glob("*/results.jsonl")):
+        try:
+            text = safe_files.read_bytes(folder, f"{path.parent.name}/{path.name}").decode()
+            rows = [safe_files.load_json(each) for each in text.splitlines()]
+            chosen = [
+                row
+                for row in rows
+                if str(row["task"]).startswith(task or "") and optimizer in (None, row["optimizer"])
+            ]
+            rates = [float(row["success"]) for row in chosen]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            write_error(f"error: {str(path)!r} cannot be read: {error}")
+            continue
+        if rates and status in (None, "finished"):
+            mean = sum(rates) / len(rates)
+            optimizers = ", ".join(dict.fromkeys(line(str(row["optimizer"]), 30) for row in chosen))
+            lines.append(
+                f"{line(path.parent.name, 60)}: {counted(len(rates), 'run')} of bench by {optimizers}, mean success"
+                f" {mean:.2f}; see: {path.with_name('table.md')}"
+            )
+    return lines
 
 
 def _rate(score: Score | None) -> str:
@@ -144,6 +248,9 @@ def find_run(text: str, folder: Path = RUNS) -> tuple[History, RunInfo]:
     from trace_robot.store.database import FILE
     from trace_robot.store.history import History
 
+    bench, _, name = text.rstrip(os.sep).partition(os.sep)
+    if name and os.sep not in name and (folder / bench / "runs" / FILE).is_file():
+        folder, text = folder / bench / "runs", name  # as ``runs`` writes those of a benchmark
     path, text = Path(text), text.rstrip(os.sep) or text
     # A name alone is a path only if a folder of that name lies here and none in ``folder``.
     if os.sep in text or (path.is_dir() and not (folder / text).is_dir()):
@@ -201,3 +308,26 @@ def select_iteration(run: RunInfo, iterations: Sequence[IterationInfo], number: 
             f"the run {run.name!r} has no iteration {number}; it has 0 to {len(iterations) - 1}"
         )
     return iterations[number]
+
+
+def run_data(run: RunInfo) -> dict[str, Any]:
+    """Return what ``--json`` prints of a run."""
+    from dataclasses import asdict
+
+    scores = {name: _score_data(getattr(run, name)) for name in ("start", "training", "held_out")}
+    data: dict[str, Any] = plain({**asdict(run), **scores, "tokens": run.tokens})
+    return data
+
+
+def iteration_data(iteration: IterationInfo) -> dict[str, Any]:
+    """Return what ``--json`` prints of an iteration."""
+    from dataclasses import asdict
+
+    fields = {**asdict(iteration), "tokens": iteration.tokens}
+    del fields["parent_controller"]  # the parent's own entry holds it
+    data: dict[str, Any] = plain(fields)
+    return data
+
+
+def _score_data(score: Score | None) -> dict[str, Any] | None:
+    return None if score is None else score.to_data()

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import (
-    Commands,
     add_budget,
-    add_command,
     add_control,
     add_environment,
     add_output,
@@ -23,7 +21,8 @@ from trace_robot.cli.arguments import (
     non_negative_integer,
     positive_integer,
 )
-from trace_robot.cli.console import console, escape, progress_console, write_error
+from trace_robot.cli.console import escape, progress_console, write_error, write_text
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
 
@@ -46,8 +45,7 @@ class _PrintSkill(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, **keywords)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        text = (Path(__file__).parents[1] / "serve" / "SKILL.md").read_text(encoding="utf-8")
-        console().print(text, markup=False, end="")
+        write_text((Path(__file__).parents[1] / "serve" / "SKILL.md").read_text(encoding="utf-8"))
         parser.exit()
 
 
@@ -61,6 +59,13 @@ def add_serve(commands: Commands) -> None:
         "of each, and finishes with a score on conditions that it never saw. It is a run like any other: recorded,\n"
         "shown by runs, show and report, and resumed. Controllers run locked in; requests need the token that is\n"
         "printed, and come from this machine.",
+        examples=[
+            (
+                "trace-robot serve reach-v3 --budget 200 --out runs/agent",
+                "over HTTP, for at most 200 episodes",
+            ),
+            ("trace-robot serve --skill", "the instructions for an agent"),
+        ],
     )
     command.set_defaults(execute=execute_serve)
     add_environment(command)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, cycle, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.cli.arguments import Commands, add_command, add_json, add_run, add_runs_folder
+from trace_robot.cli.arguments import add_json, add_run, add_runs_folder
 from trace_robot.cli.console import (
     console,
+    counted,
     create_table,
     duration,
     escape,
-    iteration_data,
     line,
-    run_data,
     safe,
     write_json,
 )
 from trace_robot.cli.inspect import colored_diff
-from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
+from trace_robot.cli.parser import Commands, add_command
+from trace_robot.cli.runs import find_run, iteration_data, name_of, run_data, runs_folder, select_iteration
+from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,18 +35,22 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 30  # of a run's table without --all, so that head, curve and controller fit a few screens
 CURVE_HEIGHT, CURVE_WIDTH, CURVE_MARGIN = 10, 80, 8  # in characters; the margin holds the axis
-CURVE_COLORS = ("green", "magenta")
-OF_CONTROLLER = (
-    "control",
-    "decision_steps",
-    "task",
-    "python",
-)  # options that leave the task as it is
+CURVE_COLORS = ("green", "magenta", "cyan", "yellow", "blue", "red")
+NAMES_WIDTH, RUN_WIDTH = 20, 30  # columns of the terminal for the names of rows, and for each run compared
+SCORES = ("status", "held out", "training")  # shown of every run, also where they are the same
+OF_CONTROLLER = ("control", "decision_steps", "task", "python")  # options that leave the task as it is
 
 
 def add_show(commands: Commands) -> None:
     """Add ``show``."""
-    command = add_command(commands, "show", "show a run: how it went, what it cost, its best controller")
+    command = add_command(
+        commands,
+        "show",
+        "show a run: how it went, what it cost, its best controller",
+        examples=[
+            ("trace-robot show demo", "the run whose name is demo, or begins so"),
+        ],
+    )
     command.set_defaults(execute=execute_show)
     add_run(command)
     command.add_argument("--all", action="store_true", help="every iteration, however many there are")
@@ -74,7 +79,9 @@ def execute_show(options: argparse.Namespace) -> int:
         best = select_iteration(run, iterations, None)
         out.print(f"\n[bold]the best controller[/bold], iteration {best.number}:\n")
         controller = safe(best.controller)
-        out.print(_highlighted(controller) if out.is_terminal else controller, markup=False)
+        # Code is not filled: a terminal breaks a line that is too long, and copying it gives the line.
+        shown = _highlighted(controller) if out.is_terminal else controller
+        out.print(shown, markup=False, soft_wrap=True)
     return 0
 
 
@@ -136,14 +143,14 @@ def _scores(run: RunInfo) -> str:
 
 def _cost(run: RunInfo) -> str:
     parts = [
-        f"{run.iterations} iterations",
-        f"{run.candidates:,} controllers tried",
-        f"{run.environment_steps:,} simulator steps",
+        counted(run.iterations, "iteration"),
+        f"{counted(run.candidates, 'controller')} tried",
+        counted(run.environment_steps, "simulator step"),
         duration(run.seconds),
     ]
     if run.model_calls:
         tokens = f"{run.prompt_tokens:,} + {run.completion_tokens:,} tokens"
-        parts.append(f"{run.model_calls:,} model calls, {tokens}")
+        parts.append(f"{counted(run.model_calls, 'model call')}, {tokens}")
     if run.money is not None:
         parts.append(f"{run.money:.4g} in money")
     return ", ".join(parts)
@@ -195,9 +202,12 @@ def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Co
     low, high = (0.0, 1.0) if what == "success" else (min(finite), max(finite))
     room = (high - low or 1.0) / 50  # on each side, so that lines at the ends are off the edge of the canvas
     # plotille decides by standard output, not by the console that the plot is for, so the decision is made here.
-    colors = [color if out.is_terminal and not out.no_color else None for color in CURVE_COLORS]
+    colors = [
+        color if out.is_terminal and not out.no_color else None
+        for color in islice(cycle(CURVE_COLORS), len(runs))
+    ]
     canvas = Canvas(width, CURVE_HEIGHT, 0, low - room, last * 1.02, high + room)
-    for (_, iterations), color in zip(runs, colors, strict=False):
+    for (_, iterations), color in zip(runs, colors, strict=True):
         highs = accumulate((getattr(each, what) if each.better else -math.inf for each in iterations), max)
         points = [(each.number, high) for each, high in zip(iterations, highs, strict=True)]
         points = [(number, value) for number, value in points if math.isfinite(value)]
@@ -220,58 +230,76 @@ def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Co
     plot = Text().append(f"{'success' if decimals else 'return'}, the best so far", "bold")
     if len(runs) > 1:
         for number, (name, _) in enumerate(runs):
-            plot.append(" and " if number else ": ").append(line(name, 40), CURVE_COLORS[number])
+            color = CURVE_COLORS[number % len(CURVE_COLORS)]
+            plot.append(", " if number else ": ").append(line(name, 40), color)
     return plot.append("\n").append_text(Text.from_ansi("\n".join(lines)))
 
 
 def add_compare(commands: Commands) -> None:
     """Add ``compare``."""
-    command = add_command(commands, "compare", "set two runs side by side")
+    command = add_command(
+        commands,
+        "compare",
+        "set runs side by side",
+        examples=[
+            ("trace-robot compare demo other", "two runs, and whether they differ by more than chance"),
+            ("trace-robot compare demo other third", "each is compared with the first"),
+        ],
+    )
     command.set_defaults(execute=execute_compare)
-    command.add_argument("first", metavar="RUN")
-    command.add_argument("second", metavar="RUN")
+    command.add_argument(
+        "names", nargs="+", metavar="RUN", help="two runs or more; the first is the reference"
+    )
     add_runs_folder(command)
     command.add_argument("--diff", action="store_true", help="also how their best controllers differ")
     add_json(command)
 
 
 def execute_compare(options: argparse.Namespace) -> int:
-    """Print two runs side by side, and whether they differ by more than chance."""
+    """Print runs side by side, and whether they differ by more than chance."""
     from trace_robot.store.folder import difference
 
+    if len(options.names) < 2:
+        raise UsageError(f"compare needs two runs or more, got {options.names[0]!r} alone")
     runs: list[RunInfo] = []
     iterations: list[list[IterationInfo]] = []
-    for name in (options.first, options.second):
+    for name in options.names:
         history, run = find_run(name, runs_folder(options))
         with history:
             runs.append(run)
             iterations.append(history.iterations(run))
-    first, second = runs
-    verdict = _verdict(first, second)
+    first, *others = runs
+    verdicts = [_verdict(first, other) for other in others]
+    settings = _differing_settings(*runs)
     if options.json:
-        settings = _differing_settings(first, second)
-        write_json({"first": run_data(first), "second": run_data(second), "settings": settings, **verdict})
+        if len(runs) == 2:  # as it was when there were two at most
+            write_json(
+                {"first": run_data(first), "second": run_data(runs[1]), "settings": settings, **verdicts[0]}
+            )
+        else:
+            data = [{"run": each.name, **verdict} for each, verdict in zip(others, verdicts, strict=True)]
+            write_json({"runs": [run_data(run) for run in runs], "settings": settings, "differences": data})
         return 0
     out = console()
-    out.print(_comparison_table(first, second))
-    out.print(f"\n{_format_difference(verdict, first, second)}")
-    names = (first.name, second.name)
-    if all(len(each) > 1 for each in iterations) and not verdict["incomparable"]:
+    out.print(_comparison_table(runs, settings, out.width))
+    out.print()
+    for other, verdict in zip(others, verdicts, strict=True):
+        out.print(_format_difference(verdict, first, other))
+    names = [run.name for run in runs]
+    if all(len(each) > 1 for each in iterations) and not any(each["incomparable"] for each in verdicts):
         out.print()
-        out.print(_learning_curve(list(zip(names, iterations, strict=True)), out, _curve_of(first, second)))
+        out.print(_learning_curve(list(zip(names, iterations, strict=True)), out, _curve_of(*runs)))
     if options.diff and all(iterations):
         best = [select_iteration(run, each, None) for run, each in zip(runs, iterations, strict=True)]
-        out.print()
-        out.print(colored_diff(difference(best[0].controller, best[1].controller, names)), end="")
+        for number, later in enumerate(best[1:], 1):
+            text = difference(best[0].controller, later.controller, (names[0], names[number]))
+            out.print()
+            out.print(colored_diff(text), end="")
     return 0
 
 
-def _comparison_table(first: RunInfo, second: RunInfo) -> Table:
-    table = create_table("")
-    for run in (first, second):
-        table.add_column(escape(line(run.name, 48)), overflow="fold")
-    for name, values in _differing_settings(first, second).items():
-        table.add_row(escape(name), *(escape(line(str(value), 60)) for value in values))
+def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[Any]], width: int) -> Table:
+    """Return a column for each run, or a block where columns would be too narrow."""
     rows: list[tuple[str, Any]] = [
         ("status", lambda run: run.status),
         ("held out", lambda run: "-" if run.held_out is None else run.held_out.text),
@@ -284,22 +312,43 @@ def _comparison_table(first: RunInfo, second: RunInfo) -> Table:
         ("tokens", lambda run: f"{run.tokens:,}"),
         ("money", lambda run: "-" if run.money is None else f"{run.money:.4g}"),
     ]
-    for name, value in rows:
-        table.add_row(name, escape(value(first)), escape(value(second)))
+    facts = {name: [line(str(value), 60) for value in values] for name, values in settings.items()}
+    facts |= {name: [value(run) for run in runs] for name, value in rows}
+    names = [line(run.name, 48) for run in runs]
+    if width >= NAMES_WIDTH + len(runs) * RUN_WIDTH:  # below that, columns would break scores and names
+        table = create_table("")
+        for name in names:
+            table.add_column(escape(name), overflow="fold")
+        for name, values in facts.items():
+            table.add_row(escape(name), *map(escape, values))
+        return table
+    table = create_table(header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for number, name in enumerate(names):
+        table.add_row("run", f"[bold]{escape(name)}[/bold]")
+        for fact, values in facts.items():
+            if number == 0 or fact in SCORES or values[number] != values[0]:
+                table.add_row(escape(fact), escape(values[number]))
+        table.add_row()
     return table
 
 
-def _differing_settings(first: RunInfo, second: RunInfo) -> dict[str, tuple[Any, Any]]:
+def _differing_settings(*runs: RunInfo) -> dict[str, list[Any]]:
     """Return task, optimizer, policy, and the settings and versions that differ."""
-    mine, theirs = (
+    each = [
         {**run.settings, **{f"version of {name}": version for name, version in run.versions.items()}}
-        for run in (first, second)
-    )
+        for run in runs
+    ]
+    values = {
+        name: [settings.get(name) for settings in each]
+        for name in dict.fromkeys(name for settings in each for name in settings)
+    }
     always = ("task", "optimizer", "policy")
     return {
-        name: (mine.get(name), theirs.get(name))
-        for name in dict.fromkeys([*mine, *theirs])
-        if name in always or mine.get(name) != theirs.get(name)
+        name: mine
+        for name, mine in values.items()
+        if name in always or any(value != mine[0] for value in mine)
     }
 
 
@@ -337,9 +386,11 @@ def _incomparable(first: RunInfo, second: RunInfo) -> Iterator[str]:
 def _format_difference(verdict: dict[str, Any], first: RunInfo, second: RunInfo) -> str:
     if verdict["incomparable"]:
         why = "; ".join(escape(line(each, 200)) for each in verdict["incomparable"])
-        return f"these runs cannot be compared, they were scored in different ways: {why}"
+        names = " and ".join(escape(line(run.name, 48)) for run in (first, second))
+        return f"{names} cannot be compared, they were scored in different ways: {why}"
     if first.held_out is None or second.held_out is None:
-        return "not both are finished, so there is no held-out score to compare"
+        name = escape(line((first if first.held_out is None else second).name, 48))
+        return f"{name} has no held-out score to compare, as it is not finished"
     from trace_robot.stats import Difference
 
     found = Difference.of(first.held_out, second.held_out)

@@ -6,12 +6,10 @@ import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trace_robot.cli.arguments import (
-    Commands,
     add_backend,
-    add_command,
     add_control,
     add_environment,
     add_episodes,
@@ -21,13 +19,13 @@ from trace_robot.cli.arguments import (
     environment_options,
     read_worlds,
 )
-from trace_robot.cli.console import console, create_table, escape, progress_console, safe, write_json
+from trace_robot.cli.console import console, counted, create_table, escape, progress_console, safe, write_json
+from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, BinaryIO
 
     from rich.console import Console
 
@@ -42,20 +40,31 @@ DESCRIPTION = """\
 Roll a controller out in worlds that differ from the nominal one: noisy and late observations, errors of calibration,
 late actions, other masses and friction, success that must last. Every world is tried on the same held-out conditions.
 
-  trace-robot stress pick-place-v3 --policy zoo/pick_place_v3
-  trace-robot stress push-v3 --policy runs/push/best.py --battery my_robot.json --videos failures
-  trace-robot stress zoo                     every controller of the zoo, one row each
-  trace-robot stress demo --videos           the best controller of a run, also for the run's report
-
 A battery of your own is a JSON list of worlds, docs/robust.md has their settings:
-  [{"name": "my camera", "observation_error": {"positions": 0.004}, "observation_delay": [0.03, 0.08]},
+
+  [{"name": "my camera", "observation_delay": [0.03, 0.08],
+    "observation_error": {"positions": 0.004}},
    {"name": "it stays there", "hold": 0.5}]
 """
 
 
 def add_stress(commands: Commands) -> None:
     """Add ``stress``."""
-    command = add_command(commands, "stress", "try a controller in worlds that differ", DESCRIPTION)
+    command = add_command(
+        commands,
+        "stress",
+        "try a controller in worlds that differ",
+        DESCRIPTION,
+        examples=[
+            ("trace-robot stress pick-place-v3 --policy zoo/pick_place_v3", "the standard battery"),
+            (
+                "trace-robot stress push-v3 --policy best.py --videos failures",
+                "with a video of the typical failure of each world",
+            ),
+            ("trace-robot stress zoo", "every controller of the zoo, one row each"),
+            ("trace-robot stress demo --videos", "the best controller of a run, also for the run's report"),
+        ],
+    )
     command.set_defaults(execute=execute_stress)
     add_environment(command, "TASK|RUN", "; without --policy a run: its name, its beginning, or its folder")
     command.add_argument(
@@ -169,7 +178,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     if failed:
         count = sum(map(len, failed.values()))
         reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in failed.items())
-        raise RunError(f"{count} of {len(tasks)} controllers have no report: {reasons}")
+        raise RunError(f"{count} of {counted(len(tasks), 'controller')} have no report: {reasons}")
     return 0
 
 
@@ -333,7 +342,7 @@ def _print_all(out: Console, reports: Sequence[StressReport], quiet: bool) -> No
     """Print a row for each world over all controllers, and each one's worst world."""
     from statistics import fmean
 
-    mean = f"mean success {fmean(report.mean for report in reports):.3f} of {len(reports)} controllers"
+    mean = f"mean success {fmean(report.mean for report in reports):.3f} of {counted(len(reports), 'controller')}"
     if quiet:
         out.print(mean)
         return

@@ -1,4 +1,4 @@
-"""Commands about the workspace and the machine, from ``envs`` to ``sandbox``."""
+"""Commands about the workspace, from ``envs`` to ``check-env``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
-    Commands,
-    add_command,
     add_environment,
     add_environment_options,
     add_json,
@@ -17,76 +15,15 @@ from trace_robot.cli.arguments import (
     environment_options,
     positive_number,
 )
-from trace_robot.cli.console import console, create_table, escape, safe, write_json
-from trace_robot.errors import SandboxError, UsageError, WorkspaceError, unknown
+from trace_robot.cli.console import confirm, console, counted, create_table, escape, write_json
+from trace_robot.cli.parser import Commands, add_command
+from trace_robot.errors import UsageError, WorkspaceError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from trace_robot.env.registry import CatalogEntry
     from trace_robot.env_checker import Finding
-
-
-def add_sandbox(commands: Commands) -> None:
-    """Add ``sandbox``."""
-    command = add_command(
-        commands,
-        "sandbox",
-        "show how controllers are locked in on this machine, or try a corpus of hostile ones",
-    )
-    command.set_defaults(execute=execute_sandbox)
-    command.add_argument(
-        "--corpus",
-        metavar="FILE",
-        help="run every controller of FILE and print what differs from its expected outcome",
-    )
-    command.add_argument(
-        "--no-static-check", action="store_true", help="let the locks of the system stand alone"
-    )
-    add_json(command)
-
-
-def execute_sandbox(options: argparse.Namespace) -> int:
-    """Print which locks hold on this machine, returning 1 if there is no boundary."""
-    from trace_robot.sandbox.selftest import report
-
-    if options.corpus:
-        return _execute_corpus(options)
-    selftest = report()
-    if options.json:
-        write_json(selftest.to_data())
-    else:
-        console().print(str(selftest), markup=False)
-    return 0 if selftest.boundary else 1
-
-
-def _execute_corpus(options: argparse.Namespace) -> int:
-    """Run a corpus of controllers, print what differs, return 1 if anything does."""
-    from dataclasses import asdict
-
-    from trace_robot.cli.progress import create_progress
-    from trace_robot.sandbox.selftest import read_corpus, run_corpus
-
-    try:
-        corpus = read_corpus(options.corpus)
-    except (OSError, ValueError) as error:
-        raise SandboxError(
-            f"cannot read the corpus {options.corpus!r}: {error}; give a JSON file with samples"
-        ) from error
-    out = console(json=options.json)
-    with create_progress(out) as progress:
-        outcomes = run_corpus(corpus, static_check=not options.no_static_check)
-        # The corpus is run one sample at a time while the bar advances: hostile ones may use up their time limit.
-        rows = list(progress.track(outcomes, total=len(corpus["samples"]), description="samples"))
-    wrong = [row for row in rows if not row.ok]
-    if options.json:
-        write_json({"samples": len(rows), "wrong": len(wrong), "rows": [asdict(row) for row in rows]})
-        return 1 if wrong else 0
-    for row in wrong:
-        difference = f"{row.id}: expected {' or '.join(row.expected)}, got {row.got}: {row.message}"
-        out.print(safe(difference), markup=False)
-    out.print(f"{len(rows) - len(wrong)} of {len(rows)} samples ended as they must")
-    return 1 if wrong else 0
 
 
 OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"
@@ -101,7 +38,15 @@ MARKS = {
 
 def add_envs(commands: Commands) -> None:
     """Add ``envs``."""
-    command = add_command(commands, "envs", "list the environments that can be optimized in")
+    command = add_command(
+        commands,
+        "envs",
+        "list the environments that can be optimized in",
+        examples=[
+            ("trace-robot envs", "the environments of the workspace"),
+            ("trace-robot envs push", "those with this word, gymnasium's too"),
+        ],
+    )
     command.set_defaults(execute=execute_envs)
     command.add_argument("word", nargs="?", default="", metavar="WORD", help="those with this word only")
     add_json(command)
@@ -120,6 +65,7 @@ def execute_envs(options: argparse.Namespace) -> int:
         write_json([asdict(entry) for entry in entries])
         return 0
     table = create_table("environment", "task")
+    table.columns[0].no_wrap = True
     for entry in entries:
         table.add_row(escape(entry.name), escape(entry.instruction))
     out = console()
@@ -161,7 +107,14 @@ def _newest_versions(ids: Sequence[str]) -> list[str]:
 
 def add_policies(commands: Commands) -> None:
     """Add ``policies``."""
-    command = add_command(commands, "policies", "list the starting controllers")
+    command = add_command(
+        commands,
+        "policies",
+        "list the starting controllers",
+        examples=[
+            ("trace-robot policies", "what --policy can name"),
+        ],
+    )
     command.set_defaults(execute=execute_policies)
     add_json(command)
 
@@ -182,10 +135,14 @@ def execute_policies(options: argparse.Namespace) -> int:
     if options.json:
         write_json(rows)
         return 0
-    table = create_table("policy", "what it does", "trainable")
+    out = console()
+    wide = out.width >= 100  # else three columns would break words
+    table = create_table("policy", "what it does", *(["trainable"] if wide else []))
+    table.columns[0].no_wrap = True
     for row in rows:
-        table.add_row(str(row["name"]), escape(str(row["about"])), ", ".join(row["trainable"]))
-    console().print(table)
+        cells = [row["name"], escape(str(row["about"])), ", ".join(row["trainable"])]
+        table.add_row(*map(str, cells if wide else cells[:2]))
+    out.print(table)
     return 0
 
 
@@ -197,12 +154,20 @@ def add_init(commands: Commands) -> None:
         "make a workspace of your own, with one working example of each thing",
         "Make a workspace of your own, with one working example of each thing. Or, with --env, measure in a separate\n"
         "process what the numbers of an environment are, and write a plug-in file for it.",
+        examples=[
+            ("trace-robot init my-robot", "a new folder with an example of each thing"),
+            (
+                "trace-robot init --env Pendulum-v1 --write envs/pendulum.py",
+                "a plug-in file for an environment, measured",
+            ),
+        ],
     )
     command.set_defaults(execute=execute_init)
     command.add_argument("folder", nargs="?", metavar="DIR", help="an empty or a new folder")
     command.add_argument("--env", metavar="ID", help="a gymnasium id to write a plug-in for, also module:ID")
     command.add_argument("--write", metavar="FILE", help="the plug-in file, such as envs/arm.py")
     command.add_argument("--force", action="store_true", help="replace FILE where it exists")
+    command.add_argument("--yes", action="store_true", help="write into a folder that is not empty, unasked")
     add_environment_options(command)
     add_python(command)
 
@@ -220,14 +185,14 @@ def execute_init(options: argparse.Namespace) -> int:
             "--force, --task, --env-arg and --python are for a plug-in; add --env ID --write FILE"
         )
     folder = Path(options.folder)
-    written = _copy_template(folder)
+    written = _copy_template(folder, unasked=options.yes)
     out = console()
     for path in written:
         out.print(f"written  {escape(str(path))}")
     if folder.resolve() != Path.cwd():
         out.print(f"\ncd {escape(str(folder))}")
     out.print("trace-robot check-env slider")
-    out.print("trace-robot optimize slider --policy slider --seconds 20 --out rollouts/runs/first")
+    out.print("trace-robot optimize slider --policy slider --seconds 20")
     return 0
 
 
@@ -270,8 +235,8 @@ def _write_plugin(options: argparse.Namespace) -> int:
     return 0
 
 
-def _copy_template(folder: Path) -> list[Path]:
-    """Copy the template into a folder, refusing to replace a file."""
+def _copy_template(folder: Path, *, unasked: bool) -> list[Path]:
+    """Copy the template into a folder, asking first unless it is empty."""
     import trace_robot
 
     template = Path(trace_robot.__file__).parent / "_template"
@@ -288,6 +253,13 @@ def _copy_template(folder: Path) -> list[Path]:
         raise WorkspaceError(
             f"{str(existing)!r} exists, and nothing is replaced; give an empty or a new folder"
         )
+    others = _number_of_files(folder)
+    plan = [f"write {', '.join(sorted({path.relative_to(folder).parts[0] for path in targets}))} beside them"]
+    if others and not unasked and not confirm(f"{folder} has {counted(others, 'file')} already", plan):
+        raise WorkspaceError(
+            f"{str(folder)!r} is not empty, it has {counted(others, 'file')}, and nothing is written; give a new"
+            " folder, or --yes"
+        )
     try:
         for target, source in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -299,6 +271,14 @@ def _copy_template(folder: Path) -> list[Path]:
     return list(targets)
 
 
+def _number_of_files(folder: Path) -> int:
+    """Return how many files and folders a folder has, hidden ones not counted."""
+    try:
+        return sum(not path.name.startswith(".") for path in folder.iterdir())
+    except OSError:  # it is new, or no folder, which writing will tell
+        return 0
+
+
 def add_check_env(commands: Commands) -> None:
     """Add ``check-env``."""
     command = add_command(
@@ -307,6 +287,10 @@ def add_check_env(commands: Commands) -> None:
         "check an environment: spaces, values, seeds, state, pictures, cost",
         "Check an environment, or all of a plug-in file, in a separate process, and say how to mend what is wrong.\n"
         "Exit code 1 if there is a problem.",
+        examples=[
+            ("trace-robot check-env CartPole-v1", "is this environment sound?"),
+            ("trace-robot check-env envs/slider.py", "all environments of a file"),
+        ],
     )
     command.set_defaults(execute=execute_check_env)
     add_environment(command, "NAME|FILE")
@@ -343,14 +327,22 @@ def execute_check_env(options: argparse.Namespace) -> int:
         write_json([{**asdict(report), "problems": report.problems} for report in reports])
     problems = sum(report.problems for report in reports)
     if problems:
-        out.print(f"\n{problems} problem{'s' * (problems > 1)}; nothing is wrong with trace-robot itself")
+        out.print(f"\n{counted(problems, 'problem')}; nothing is wrong with trace-robot itself")
     return 1 if problems else 0
 
 
 def _print_finding(out: Console, finding: Finding) -> None:
     field = f" ({finding.field})" if finding.field and finding.verdict == "problem" else ""
-    out.print(
-        f"  {MARKS[finding.verdict]}  {finding.check + field:10} {escape(finding.text)}", soft_wrap=True
-    )
-    if finding.remedy:
-        out.print(f"           [dim]{'':10} to mend it: {escape(finding.remedy)}[/dim]", soft_wrap=True)
+    remedy = f"to mend it: {escape(finding.remedy)}" if finding.remedy else ""
+    if out.is_terminal:  # in columns, so that a long text stays in its own
+        table = create_table(header=False)
+        for width in (9, 10, None):
+            table.add_column(width=width, overflow="fold")
+        table.add_row(f"  {MARKS[finding.verdict]}", finding.check + field, escape(finding.text))
+        if remedy:
+            table.add_row("", "", f"[dim]{remedy}[/dim]")
+        out.print(table)
+        return
+    out.print(f"  {MARKS[finding.verdict]}  {finding.check + field:10} {escape(finding.text)}")
+    if remedy:
+        out.print(f"           [dim]{'':10} {remedy}[/dim]")

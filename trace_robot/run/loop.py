@@ -273,7 +273,8 @@ class OptimizationLoop:
             self.best.text, seeds, lambda done, total: self._progress(done, total, stage="held out")
         )
         if self.evaluator.failed:
-            what = f"the environment failed in {self.evaluator.failed} episodes: {self.evaluator.failure}"
+            count = f"{self.evaluator.failed} episode{'s' * (self.evaluator.failed > 1)}"
+            what = f"the environment failed in {count}: {self.evaluator.failure}"
             ended = f"{ended}; {what}"
         spec = self.evaluator.task.spec
         notes = [nothing_found(self.start, spec, settings, spent)] if self.best is self.start else []
@@ -312,7 +313,7 @@ class OptimizationLoop:
         if self.optimizer.done:
             return self.optimizer.done
         if limit is not None and self.proposals > limit:
-            return f"{limit} iterations done"
+            return f"{limit} iteration{'s' * (limit != 1)} done"
         if steps is not None and self.evaluator.environment_steps >= steps:
             return f"{settings.steps} simulator steps spent"
         # The clock's verdict is journaled: a resumed run stops at the same candidate.

@@ -7,6 +7,7 @@
                                 prompt.md and reply.md where a model was asked, episode.mp4
       best.py                   the best controller so far
       result.json               written last
+      tags.txt                  the user's labels, one a line; only where there are some
       .lock                     locked by the process that executes the run
 
 Every file is written atomically: under a temporary name, synced, renamed. So a run that is killed leaves whole files
@@ -19,8 +20,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +33,7 @@ from trace_robot.errors import RunError
 from trace_robot.line_diff import unified_diff
 
 LOCK, MARK, LOG, REPLAYED_LOG = ".lock", "settings.json", "log.jsonl", ".log.jsonl.part"
+TAGS, MOST_TAGS = "tags.txt", 100  # a tag a line
 UNUSED = {MARK, LOCK, "iterations"}  # all that is in the folder of a run that has not begun
 
 
@@ -248,6 +251,38 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | set | frozenset):
         return list(value)
     return str(value)
+
+
+def read_tags(path: Path) -> tuple[str, ...]:
+    """Return the tags of a run's folder, none where they cannot be read.
+
+    Tags are a file of the folder and not of the store: its format stays, and they go where the folder goes.
+    """
+    try:
+        text = safe_files.read_bytes(path.parent, f"{path.name}/{TAGS}", 100_000).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ()
+    return tuple(dict.fromkeys(line for line in text.split("\n") if is_tag(line)))[:MOST_TAGS]
+
+
+def write_tags(path: Path, tags: Iterable[str]) -> None:
+    """Replace the tags of a run's folder.
+
+    Args:
+        path: the folder.
+        tags: all of them; what ``is_tag`` refuses is left out.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    text = "".join(f"{tag}\n" for tag in dict.fromkeys(tags) if is_tag(tag))
+    with _writing(path / TAGS):
+        safe_files.write(path.parent, f"{path.name}/{TAGS}", text.encode(), sync=True)
+
+
+def is_tag(text: str) -> bool:
+    """Return whether this can be a tag: up to 40 letters, digits and ``_.:+-``."""
+    return re.fullmatch(r"[\w.:+-]{1,40}", text) is not None
 
 
 class RunLock:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +21,7 @@ from trace_robot.store.codec import Recording, encode_json, encode_recording
 from trace_robot.store.database import FILE, faults, open_to_write, transaction
 from trace_robot.store.folder import is_locked, plain_json
 from trace_robot.store.journal import Journal
-from trace_robot.store.records import Status
+from trace_robot.store.records import Status, is_run_name
 from trace_robot.store.rows import (
     Cost,
     RunHeader,
@@ -144,6 +146,48 @@ class Store:
         """Delete a run and its journal from the store, not its folder."""
         with transaction(self._connection, self.path) as connection:
             connection.execute("DELETE FROM runs WHERE name = ?", (name,))
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename a run and its folder, both or neither.
+
+        The caller holds the run's ``RunLock``, which stays with the folder.
+
+        Args:
+            name: of the run.
+            new: free in the store and in the folder of runs.
+
+        Raises:
+            RunError: it is no name of a folder, it is taken, or the folder cannot be renamed.
+        """
+        if not is_run_name(new) or new.startswith(".") or not new.isprintable() or new != new.strip():
+            raise RunError(f"a run's name must be that of a folder, such as reach-2, got {new!r}")
+        if os.path.lexists(self.folder / new) or self._first("SELECT 1 FROM runs WHERE name = ?", new):
+            raise RunError(f"there is a {new!r} in {str(self.folder)!r} already; give another name")
+        with transaction(self._connection, self.path) as connection:
+            connection.execute("UPDATE runs SET name = ? WHERE name = ?", (new, name))
+            try:
+                os.rename(self.folder / name, self.folder / new)
+            except OSError as error:  # undoes the line above
+                raise RunError(f"cannot rename {str(self.folder / name)!r}: {error.strerror}") from error
+
+    def remove(self, name: str) -> None:
+        """Delete a run: its folder, then its rows.
+
+        In this order a removal that was interrupted can be done again. The caller holds the run's ``RunLock``, if there
+        is a folder.
+
+        Raises:
+            RunError: the folder is a link, or cannot be deleted.
+        """
+        folder = self.folder / name
+        if folder.is_symlink():
+            raise RunError(f"{str(folder)!r} is a link, and is left alone; remove it yourself")
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise RunError(f"cannot remove {str(error.filename or folder)!r}: {error.strerror}") from error
+        self.forget(name)
 
     def close(self) -> None:
         """Close the connection."""
