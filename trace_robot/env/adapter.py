@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import le
 from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium
@@ -26,7 +27,7 @@ from trace_robot.env.kinematics import ArmTracking
 from trace_robot.env.motion_model import MotionModel, MotionTracking
 from trace_robot.env.recording import StateRecorder
 from trace_robot.env.remote import RemoteEnv, RemoteSnapshot
-from trace_robot.env.spaces import all_finite, clip
+from trace_robot.env.spaces import FEW, all_finite, clip
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States
 
@@ -103,6 +104,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         self._raw_low = np.array(self._action_layout.low)
         self._raw_high = np.array(self._action_layout.high)
         self._low, self._high = self.action_space.low, self.action_space.high
+        self._bounds = self._low.tolist(), self._high.tolist()
         self._recorder = StateRecorder(env, declaration.camera, declaration.marks)
         self._monitor = StabilityMonitor(env)
         self._observation: Array = np.zeros(size)
@@ -189,7 +191,8 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             success = success or self._equipped.at_end(terminated)
         truncated = (truncated or over) and not (terminated or success)
         self._in_episode = not (terminated or truncated or success)
-        numbers = {**self._numbers(info), "success": success, "steps": self._steps}
+        numbers: dict[str, Any] = self._numbers(info)
+        numbers["success"], numbers["steps"] = success, self._steps
         if self._equipped is not None:
             over = not self._in_episode
             numbers.update(self._equipped.numbers() if over else self._equipped.success_numbers())
@@ -268,11 +271,15 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             )
         size = self.task_spec.action_size
         try:
-            vector = np.asarray(action, dtype=np.float32)
+            vector = np.array(action, dtype=np.float32)  # a copy: the environment may change it
         except (TypeError, ValueError) as error:
             raise ActionError(f"action must be {size} numbers, got {action!r}") from error
         if vector.shape != (size,):
             raise ActionError(f"action must have shape ({size},), got {vector.shape}")
+        # As Python's floats, in a third of the time, what is within the bounds and so finite needs no clip.
+        numbers, (lows, highs) = vector.tolist(), self._bounds
+        if size <= FEW and all(map(le, lows, numbers)) and all(map(le, numbers, highs)):
+            return vector
         if not all_finite(vector):
             raise ActionError(f"action must be finite, got {vector.tolist()}")
         return clip(vector, self._low, self._high)
@@ -280,7 +287,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
     def _advance(self, raw: Array) -> tuple[float, bool, bool, bool, Mapping[str, Any]]:
         """Take one simulator step: reward, terminated, truncated, success, info."""
         if self._is_identity and self._equipped is None:
-            action = raw.copy()  # the environment may change it
+            action = raw.copy() if self.record_states else raw  # the environment may change it
         else:
             # Clipped again: a tracking controller's raw action may be out of bounds.
             raw = clip(raw, self._raw_low, self._raw_high)

@@ -104,9 +104,7 @@ def run_episodes(
     return [episode.finish() for episode in episodes]
 
 
-def _run_alone(
-    episode: _EpisodeState, controller: Controller, rows: Array, started: float
-) -> Episode | None:
+def _run_alone(episode: _EpisodeState, controller: Controller, rows: Array, started: float) -> Episode | None:
     """Run an episode that shares no process, without what lock step costs."""
     while episode.running:
         rows[0] = episode.observation
