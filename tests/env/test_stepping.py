@@ -24,7 +24,8 @@ STEPS = 1000
 @pytest.mark.parametrize("name", ["HalfCheetah-v5", "Walker2d-v5", "Ant-v5", "Swimmer-v5"])
 def test_a_thousand_steps_are_gymnasiums_own_to_the_last_bit(name: str) -> None:
     ours, theirs = registry.make(name), gymnasium.make(name, disable_env_checker=True)
-    random, low, high = np.random.default_rng(0), theirs.action_space.low, theirs.action_space.high
+    space: Any = theirs.action_space
+    random, low, high = np.random.default_rng(0), space.low, space.high
     over = True
     for step in range(STEPS):
         if over:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
 from operator import add, mul
 from typing import Any
@@ -136,6 +136,18 @@ class Gait:
         moving = any(joint.amplitude or joint.second for joint in self.joints)
         return self.frequency > 0.0 and moving
 
+    @property
+    def followers(self) -> dict[int, int]:
+        """Joints that do what another does, half a stride later, each with that one."""
+        found: dict[int, int] = {}
+        for second, joint in enumerate(self.joints):
+            for first, other in enumerate(self.joints[:second]):
+                lag = half_a_stride_later(other.lag)
+                late = replace(other, lag=lag, angle=joint.angle, rate=joint.rate)
+                if joint == late and joint.amplitude and not {first, second} & {*found, *found.values()}:
+                    found[second] = first
+        return found
+
 
 def check(gait: Gait, spec: TaskSpec) -> None:
     """Refuse a gait that an environment cannot run.
@@ -195,7 +207,8 @@ class GaitRunner:
         rows: Sequence[tuple[float, ...]] = ((),) * len(gait.joints)
         if balance is not None and len(balance.indices) * len(gait.joints) > MANY:
             columns = np.ascontiguousarray(np.array(balance.gains).T)
-            self._balance = (*map(np.array, (balance.indices, balance.means, balance.spreads)), columns)
+            indices, means, spreads = map(np.array, (balance.indices, balance.means, balance.spreads))
+            self._balance = indices, means, spreads, columns
         elif balance is not None:
             self._readings = list(zip(balance.indices, balance.means, balance.spreads, strict=True))
             rows = balance.gains
@@ -230,7 +243,7 @@ class GaitRunner:
                 deviations = (observation[indices] - means) / spreads
                 added = np.add.reduce(gains * deviations[:, None]).tolist()
         stiffness, damping = gait.stiffness, gait.damping
-        action = []
+        action: list[float] = []
         for offset, amplitude, lag, second, second_lag, angle, rate, row, middle, reach in self._moves:
             control = offset
             if amplitude:
@@ -262,6 +275,11 @@ def phase_at(count: int, turns: float, stance: float) -> float:
     if turn < stance:
         return math.pi * turn / stance
     return math.pi + math.pi * (turn - stance) / (1.0 - stance)
+
+
+def half_a_stride_later(lag: float) -> float:
+    """Return the lag, in turns, of a joint that does the same half a stride later."""
+    return (lag + 0.5) % 1.0
 
 
 def _gait(data: Mapping[str, Any]) -> Gait:
