@@ -144,7 +144,13 @@ class _Page:
         return name
 
     def table(self, rows: Sequence[Sequence[float]], columns: Sequence[str], labels: Sequence[str]) -> str:
-        """Add a table of gains, a row for each number seen and a column for each control."""
+        """Add a table of gains and return its name.
+
+        Args:
+            rows: for each number seen, of one number for each control.
+            columns: names of the controls.
+            labels: of the rows.
+        """
         width = max(len(repr(number)) for row in rows for number in row)
         lines = []
         for row, label in zip(rows, labels, strict=True):
@@ -164,7 +170,15 @@ class _Page:
         return "gains"
 
     def function(self, name: str, inputs: Sequence[str], before: int, says: str, body: list[str]) -> str:
-        """Add a trainable function of inputs and of the constants but the first ones, return the call of it."""
+        """Add a trainable function and return the call of it.
+
+        Args:
+            name: in Python.
+            inputs: its arguments beside constants.
+            before: how many constants there were before its own.
+            says: its docstring.
+            body: its lines.
+        """
         arguments = [*inputs, *list(self.constants)[before:]]
         self.functions.append(function_text(name, arguments, says, body))
         return listed(name, arguments)
@@ -286,16 +300,10 @@ def _swing(page: _Page, joint: Joint, name: str) -> tuple[str, list[tuple[str, s
         (joint.second, joint.second_lag, "second_", "of its swing at twice the rate", "2.0 * phase"),
     ):
         if size:
-            amplitude = f"{name}_{prefix}amplitude"
-            waves.append(
-                (
-                    page.number(amplitude, size, 0.0, ROOM * size, f"half the width {what}, {unit}"),
-                    phase,
-                    page.number(
-                        f"{name}_{prefix}lag", lag, 0.0, 1.0, "how far it is ahead of the clock, turns"
-                    ),
-                )
-            )
+            says = f"half the width {what}, {unit}"
+            high = page.number(f"{name}_{prefix}amplitude", size, 0.0, ROOM * size, says)
+            says = "how far it is ahead of the clock, turns"
+            waves.append((high, phase, page.number(f"{name}_{prefix}lag", lag, 0.0, 1.0, says)))
     return offset, waves
 
 
