@@ -17,6 +17,7 @@ from trace_robot.policy import Policy
 from trace_robot.sandbox import Interface, Limits, Sandbox
 from trace_robot.search import FeedbackLawSearch, GaitSearch, StagedSearch, load_controller, search_for
 from trace_robot.search.gait import Balance, Gait, GaitController, Joint, Truncation, check, write
+from trace_robot.search.gait.controller import joint_names
 from trace_robot.search.gait.gait import phase_at
 from trace_robot.search.gait.identify import Morphology, mirrored
 from trace_robot.spec import Field, TaskSpec
@@ -32,6 +33,7 @@ SPEC = TaskSpec(
 )  # fmt: skip
 JOINTS = (Joint(0.1, 0.5, 0.25, 0.2, 0.1, 1, 3), Joint(-0.2, 0.5, 0.75, angle=2, rate=4))
 BALANCE = Balance((0, 3), (1.25, 0.1), (0.1, 2.0), ((0.3, -0.2), (0.1, 0.05)))
+MIRRORED = (JOINTS[0], replace(JOINTS[0], lag=(0.25 + 0.5) % 1.0, angle=2, rate=4))
 GAIT = Gait(1.7, 0.05, JOINTS, 0.6, 2.0, 0.1, BALANCE)
 WIDE = Balance(tuple(range(5)) * 2, (0.1,) * 10, (0.3,) * 10, ((0.11,) * 10, (-0.07,) * 10))
 GAITS = [
@@ -40,6 +42,8 @@ GAITS = [
     replace(GAIT, balance=WIDE),
     Gait(0.0, 0.05, (Joint(0.0, 0.0, 0.0),) * 2, balance=WIDE),
     Gait(2.0, 1.0, (Joint(0.0, 0.3, 0.2), Joint(0.4, 0.0, 0.0))),
+    replace(GAIT, joints=MIRRORED),
+    Gait(0.0, 0.05, (Joint(0.0, 0.0, 0.0),) * 2, balance=BALANCE),
 ]
 
 
@@ -72,13 +76,41 @@ def test_a_written_gait_names_its_numbers_with_units_and_bounds() -> None:
     )
     for name in ("stride_hz", "stance_share", "left_hip_amplitude", "right_hip_lag", "stiffness", "damping"):
         assert f"{name} = node(" in text
-    assert 'description="swing of left_hip, rad"' in text
+    assert 'description="half the width of its swing, rad"' in text
     assert "left_hip_gain_of_height = node(" in text
     assert "constraint=Bounds(0.0, 6.8)" in text, "of 1.7 Hz, four times as much"
     numbers = [place for place in Policy.from_text(text).places if place.kind == "number"]
     assert len(numbers) == 4 + 8 + 4
     assert all(place.description for place in numbers)
     assert all(place.constraint["low"] <= place.value <= place.constraint["high"] for place in numbers)
+
+
+def test_a_mirrored_gait_is_written_with_the_numbers_of_one_side() -> None:
+    text = write(replace(GAIT, joints=MIRRORED, balance=None), SPEC)
+    numbers = {place.name for place in Policy.from_text(text).places if place.kind == "number"}
+    hip = {"hip_offset", "hip_amplitude", "hip_lag", "hip_second_amplitude", "hip_second_lag"}
+    assert numbers == {"stride_hz", "stance_share", "stiffness", "damping"} | hip
+    assert "left_hip = hip_offset + hip_amplitude * math.sin(phase + hip_lag * math.tau)" in text
+    assert (
+        "right_hip = hip_offset + hip_amplitude * math.sin(phase + (hip_lag + 0.5) % 1.0 * math.tau)" in text
+    )
+
+
+def test_wide_feedback_is_written_as_a_table_whose_rows_say_what_is_seen() -> None:
+    text = write(Gait(0.0, 0.05, (Joint(0.0, 0.0, 0.0),) * 2, balance=WIDE), SPEC)
+    assert "# Rows are what is seen, columns the controls: left_hip, right_hip." in text
+    assert text.count("[ 0.11, -0.07],  # height, m\n") == 2
+    assert "[ 0.11, -0.07],  # rates_2, rad/s\n" in text
+    (table,) = (place for place in Policy.from_text(text).places if place.name == "gains")
+    assert (table.kind, np.shape(table.value)) == ("array", (10, 2)), "so that CMA-ES tunes it"
+    assert "swing(" not in text, "nothing swings"
+
+
+def test_a_joint_is_named_without_its_motor_where_that_is_clear() -> None:
+    motors = replace(SPEC, action=(Field("left_hip_torque", 0, 1), Field("right_hip_torque", 1, 2)))
+    assert joint_names(motors) == ["left_hip", "right_hip"]
+    both = replace(SPEC, action=(Field("hip_torque", 0, 1), Field("hip_force", 1, 2)))
+    assert joint_names(both) == ["hip_torque", "hip_force"]
 
 
 @pytest.mark.parametrize("trial", [Truncation(), Truncation(200, still=True)])

@@ -29,6 +29,7 @@ from trace_robot.errors import EnvironmentFault, WorkspaceError, unknown
 from trace_robot.spec import Array, Field
 
 LARGEST_ACTION = float(np.finfo(np.float32).max)
+FLOAT64 = np.dtype(np.float64)
 LARGEST = 4096  # numbers; what is larger is a picture, which a controller cannot read
 
 
@@ -52,6 +53,16 @@ class ObservationLayout:
         Raises:
             EnvironmentFault: a key is missing, a value has another size or is no number, or one is not finite.
         """
+        # Most observations are one vector already: a copy takes 0.2 µs, the general way below 2.
+        if (
+            type(observation) is np.ndarray
+            and observation.dtype is FLOAT64
+            and observation.shape == (self.size,)
+            and not self.leaves[0].path
+        ):
+            copied = observation.copy()
+            if all_finite(copied):
+                return copied
         vector = np.zeros(self.size)
         for leaf in self.leaves:
             value = observation
@@ -108,6 +119,19 @@ class ActionLayout:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_scales", np.array(self.scales))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the action of a float32 vector within the bounds is that vector."""
+        space = self.space
+        return (
+            isinstance(space, spaces.Box)
+            and space.dtype == np.float32
+            and space.shape == (len(self.scales),)
+            and all(scale == 1.0 for scale in self.scales)
+            and self.low == _tuple(space.low)
+            and self.high == _tuple(space.high)
+        )
 
     def action(self, vector: Array) -> Any:
         """Return the action of the space for a vector of shape (size,) within the bounds."""

@@ -122,7 +122,9 @@ def step_values(result: Any) -> tuple[Any, Any, Any, Any, Any]:
     if not isinstance(result, tuple) or len(result) != 5:
         old = OLD_STEP if isinstance(result, tuple) and len(result) == 4 else ""
         raise EnvironmentFault(f"step must return {STEP}, got {kind_of(result)}{old}")
-    if not isinstance(result[4], Mapping) or not isinstance(result[1], NUMBERS):
+    # A dict is a Mapping; the look at the abstract class takes 0.4 µs.
+    is_mapping = type(result[4]) is dict or isinstance(result[4], Mapping)
+    if not is_mapping or not isinstance(result[1], NUMBERS):
         raise EnvironmentFault(
             f"step must give a number as the reward and a dict as info, got {result[1]!r} and {kind_of(result[4])}"
         )

@@ -84,6 +84,8 @@ def run_episodes(
     if fault is not None:
         return [episode.failed(fault) if len(episodes) == 1 else None for episode in episodes]
     rows = np.empty((len(episodes), spec.observation_size))
+    if len(episodes) == 1:
+        return [_run_alone(episodes[0], controller, rows, started)]
     # The first decision is asked for one by one: a controller that never returns is mostly found there, and each
     # episode then has a deadline for itself.
     together = False
@@ -100,6 +102,15 @@ def run_episodes(
         together = True
         started = _share_time(episodes, running, started)
     return [episode.finish() for episode in episodes]
+
+
+def _run_alone(episode: _EpisodeState, controller: Controller, rows: Array, started: float) -> Episode | None:
+    """Run an episode that shares no process, without what lock step costs."""
+    while episode.running:
+        rows[0] = episode.observation
+        episode.apply(controller.act((0,), rows)[0], doubtful=False)
+    episode.seconds += time.perf_counter() - started
+    return episode.finish()
 
 
 def _may_be_shared(answer: Array | Fault | None) -> bool:
@@ -157,6 +168,7 @@ class _EpisodeState:
             self._fail(_fault_of(error))
         heartbeat.leave()
         self.observations = [self.observation]
+        self._recorded_series = not self.feedback.is_idle
 
     def apply(self, answer: Array | Fault | None, *, doubtful: bool) -> None:
         """Take one decision.
@@ -176,8 +188,9 @@ class _EpisodeState:
         try:
             observation, reward, terminated, truncated, info = self.env.step(answer)
             number = finite("the reward", reward)
-            self.feedback.acted(self.observation, info)
-            self.feedback.observed(observation)
+            if self._recorded_series:
+                self.feedback.acted(self.observation, info)
+                self.feedback.observed(observation)
         except FOREIGN as error:
             if self.heartbeat.hung:
                 raise

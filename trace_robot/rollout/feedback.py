@@ -204,6 +204,11 @@ class FeedbackRecorder:
         if job.level == EXPERT and make_expert is not None:
             self._expert = make_expert(job.env, **job.options)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the level asks for no series."""
+        return not (self._terms or self._pairs) and self._expert is None
+
     def observed(self, observation: Array) -> None:
         for name, (first, second) in self._pairs.items():
             between = observation[first : first + 3] - observation[second : second + 3]

@@ -212,9 +212,9 @@ class GeneratorSearch(ABC, Generic[Champion]):
 
     def _provisional(self, standing: Standing) -> Candidate:
         """Return a candidate that says on how many conditions alone it was tried."""
-        count, candidate = standing.conditions, standing.candidate
-        note = f"{candidate.note}: best so far, on {count} condition{'s' if count > 1 else ''} alone"
-        return replace(self._lasting(candidate), note=note)
+        count, lasting = standing.conditions, self._lasting(standing.candidate)
+        note = f"{lasting.note}: best so far, on {count} condition{'s' if count > 1 else ''} alone"
+        return replace(lasting, note=note)
 
     def _lasting(self, candidate: Candidate) -> Candidate:
         """Return a candidate as it runs when it is no longer a trial."""

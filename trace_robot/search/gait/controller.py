@@ -9,14 +9,24 @@ actions. Journals hold hashes of these texts: where one changes, stored runs can
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trace_robot.search.feedback_law.law import name_of, seen_text
+from trace_robot.search.feedback_law.law import field_of, name_of, seen_text
 from trace_robot.search.feedback_law.writer import CLIP, WIDTH, function_text, listed
-from trace_robot.search.gait.gait import KEY, WHOLE, Balance, Gait, GaitRunner, Joint, Truncation, check
+from trace_robot.search.gait.gait import (
+    KEY,
+    WHOLE,
+    Balance,
+    Gait,
+    GaitRunner,
+    Joint,
+    Truncation,
+    check,
+)
 from trace_robot.search.gait.identify import PROBE, SIZES, probe_notes, size_notes
 from trace_robot.spec import Array, TaskSpec
 
@@ -24,8 +34,18 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
 
 ROOM = 4.0  # times its size that a constant may grow to
-FEW = 6  # numbers of the feedback for which each gain is a constant by itself
+FEW = 12  # gains of the feedback up to which each is a constant by itself, and not in a table
+MOTOR = re.compile(r"_(torque|motor|force|effort|actuator|control)$")
+UNMOVED = Joint(0.0, 0.0, 0.0)
 TRIAL = "trial"
+WEIGH = '''\
+def weigh(gains, deviations):
+    """The sum of the products, one after the other."""
+    total = 0.0
+    for gain, deviation in zip(gains, deviations):
+        total += gain * deviation
+    return total
+'''
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +117,7 @@ class GaitController:
 
 @dataclass(slots=True)
 class _Page:
-    """A text that grows: constants, functions, and the names of what the action moves."""
+    """A text that grows: constants, each with what stands above it, and functions."""
 
     spec: TaskSpec
     constants: dict[str, str] = field(default_factory=dict)
@@ -114,27 +134,40 @@ class _Page:
             description: with its unit, for people and models.
         """
         low, high = (float(f"{min(low, value):.4g}"), float(f"{max(high, value):.4g}"))
-        constraint = f"constraint=Bounds({low!r}, {high!r}),"
-        return self._node(name, repr(value), constraint, description)
-
-    def row(self, name: str, values: Sequence[float], description: str) -> str:
-        """Add a list of numbers and return its name.
-
-        Args:
-            name: in Python.
-            values: at first.
-            description: for people and models.
-        """
-        numbers = textwrap.fill(f"[{', '.join(map(repr, values))}]", WIDTH - 4, subsequent_indent="     ")
-        return self._node(name, numbers, "", description)
-
-    def _node(self, name: str, value: str, constraint: str, description: str) -> str:
         while name in self.constants:
             name += "_"
-        first = f'    {value},\n    name="{name}", trainable=True, {constraint}'.rstrip()
         text = json.dumps(description, ensure_ascii=False)
-        self.constants[name] = f"{name} = node(\n{first}\n    description={text},\n)  # fmt: skip"
+        self.constants[name] = (
+            f'{name} = node({value!r}, name="{name}", trainable=True, constraint=Bounds({low!r}, {high!r}),\n'
+            f"    description={text})  # fmt: skip"
+        )
         return name
+
+    def table(self, rows: Sequence[Sequence[float]], columns: Sequence[str], labels: Sequence[str]) -> str:
+        """Add a table of gains and return its name.
+
+        Args:
+            rows: for each number seen, of one number for each control.
+            columns: names of the controls.
+            labels: of the rows.
+        """
+        width = max(len(repr(number)) for row in rows for number in row)
+        lines = []
+        for row, label in zip(rows, labels, strict=True):
+            numbers = f"[{', '.join(f'{number!r:>{width}}' for number in row)}],"
+            if len(numbers) > WIDTH:
+                lines += [f"# {label}", *textwrap.wrap(numbers, WIDTH - 8, subsequent_indent=" ")]
+            else:
+                lines.append(f"{numbers}  # {label}")
+        head = f"Rows are what is seen, columns the controls: {', '.join(columns)}."
+        self.constants["gains"] = (
+            textwrap.fill(head, WIDTH, initial_indent="# ", subsequent_indent="# ")
+            + f"\ngains = node(\n    [\n{textwrap.indent(chr(10).join(lines), ' ' * 8)}\n    ],\n"
+            + '    name="gains", trainable=True,\n'
+            + '    description="control, 1 is all that the actuator can do, for each usual spread of what is seen",\n'
+            + ")  # fmt: skip"
+        )
+        return "gains"
 
     def function(self, name: str, inputs: Sequence[str], before: int, says: str, body: list[str]) -> str:
         """Add a trainable function and return the call of it.
@@ -162,17 +195,18 @@ def write(gait: Gait, spec: TaskSpec) -> str:
         PolicyError: if the gait does not fit the environment.
     """
     check(gait, spec)
-    page = _Page(spec)
-    names = [name_of(j, spec.action) for j in range(spec.action_size)]
-    lines = []
+    page, names, lines = _Page(spec), joint_names(spec), []
     if gait.swings:
         lines.append(f"phase = {_advance(page, gait)}")
-    lines.append(f"controls = {_targets(page, gait, names)}")
+    balance = gait.balance if gait.balance is not None and gait.balance.indices else None
+    placed = balance is None or gait.follows or any(joint != UNMOVED for joint in gait.joints)
+    if placed:
+        lines.append(f"{'targets' if gait.follows else 'controls'} = {_targets(page, gait, names)}")
     if gait.follows:
         lines.append(f"controls = {_follow(page, gait)}")
-    if gait.balance is not None and gait.balance.indices:
-        lines.append(f"deviations = {_deviate(page, gait.balance)}")
-        lines.append(f"controls = {_balance(page, gait.balance, names)}")
+    if balance is not None:
+        lines.append(f"deviations = {_deviate(page, balance)}")
+        lines.append(f"controls = {_balance(page, balance, names, placed=placed)}")
     lines.append(f"return {_limit(page)}")
     title = textwrap.fill(f"Found by search for {spec.name}: {title_of(gait)}.", WIDTH)
     seconds = f"\nSTEP_SECONDS = {gait.step_seconds!r}  # between two decisions" if gait.swings else ""
@@ -184,8 +218,9 @@ def write(gait: Gait, spec: TaskSpec) -> str:
         ["def act(observation, memory):", '    """Return the next action."""']
         + [textwrap.indent(line, "    ") for line in lines]
     )
-    parts = [head, *page.constants.values()]
-    return "\n\n\n".join(["\n".join([parts[0], "", *parts[1:]]), CLIP.rstrip(), *page.functions, act]) + "\n"
+    helpers = [CLIP.rstrip()] + [WEIGH.rstrip()] * ("gains" in page.constants)
+    parts = ["\n".join([head, "", *page.constants.values()]), *helpers, *page.functions, act]
+    return "\n\n\n".join(parts) + "\n"
 
 
 def title_of(gait: Gait) -> str:
@@ -215,67 +250,87 @@ def _advance(page: _Page, gait: Gait) -> str:
     return page.function("advance", ["memory"], 0, "Return the phase of the stride, 0 to 2 pi.", body)
 
 
+def joint_names(spec: TaskSpec) -> list[str]:
+    """Return a name for each number of the action: left_knee for left_knee_torque, where that is clear."""
+    names = [name_of(j, spec.action) for j in range(spec.action_size)]
+    short = [MOTOR.sub("", name) for name in names]
+    return short if len({*short}) == len(names) and all(short) else names
+
+
+def _called(followers: Mapping[int, int], names: Sequence[str]) -> dict[int, str]:
+    """Return a name for each number that leads: knee where left_knee follows right_knee."""
+    common = {
+        first: "_".join(part for part in names[first].split("_") if part in names[second].split("_"))
+        for second, first in followers.items()
+    }
+    clear = all(name and name not in names for name in common.values())
+    return dict(enumerate(names)) | (common if clear and len({*common.values()}) == len(common) else {})
+
+
 def _targets(page: _Page, gait: Gait, names: Sequence[str]) -> str:
     """Write the function of where each joint is to be, return the call of it."""
-    before = len(page.constants)
-    body = [
-        f"{name} = {' + '.join(_swing(page, joint, name)) or '0.0'}"
-        for joint, name in zip(gait.joints, names, strict=True)
-    ]
+    before, body, followers = len(page.constants), [], gait.followers
+    called = _called(followers, names)
+    swings: dict[int, tuple[str, list[tuple[str, str, str]]]] = {}
+    for j, (joint, name) in enumerate(zip(gait.joints, names, strict=True)):
+        late = j in followers
+        swings[j] = swings[followers[j]] if late else _swing(page, joint, called[j])
+        offset, waves = swings[j]
+        terms = [offset] if offset else []
+        for amplitude, phase, lag in waves:
+            turns = f"({lag} + 0.5) % 1.0" if late and phase == "phase" else lag
+            terms.append(f"{amplitude} * math.sin({phase} + {turns} * math.tau)")
+        body.append(f"{name} = {' + '.join(terms) or '0.0'}")
     body.append(_list(names))
+    where = "where each joint is to be, rad" if gait.follows else "what each control does"
+    half = "; the second of a pair does the same half a stride later" if followers else ""
     inputs = ["phase"] if gait.swings else []
-    where = (
-        "Where each joint is to be, in the unit of its angle." if gait.follows else "What each control does."
-    )
-    return page.function("swing", inputs, before, where, body)
+    return page.function("swing", inputs, before, f"Return {where}{half}.", body)
 
 
-def _swing(page: _Page, joint: Joint, name: str) -> list[str]:
+def _swing(page: _Page, joint: Joint, name: str) -> tuple[str, list[tuple[str, str, str]]]:
+    """Add a joint's constants, return the offset's and each harmonic's amplitude, phase and lag."""
     unit = "rad" if joint.angle >= 0 else "1 is all that the actuator can do"
-    terms = []
+    offset, waves = "", []
     if joint.offset or not (joint.amplitude or joint.second):
         room = max(ROOM * abs(joint.offset), 1.0)
-        terms.append(page.number(f"{name}_offset", joint.offset, -room, room, f"middle of {name}, {unit}"))
+        offset = page.number(f"{name}_offset", joint.offset, -room, room, f"middle of its swing, {unit}")
     for size, lag, prefix, what, phase in (
-        (joint.amplitude, joint.lag, "", "swing", "phase"),
-        (joint.second, joint.second_lag, "second_", "swing at twice the rate", "2.0 * phase"),
+        (joint.amplitude, joint.lag, "", "of its swing", "phase"),
+        (joint.second, joint.second_lag, "second_", "of its swing at twice the rate", "2.0 * phase"),
     ):
         if size:
-            high = page.number(
-                f"{name}_{prefix}amplitude", size, 0.0, ROOM * size, f"{what} of {name}, {unit}"
-            )
-            late = page.number(
-                f"{name}_{prefix}lag", lag, 0.0, 1.0, "how far ahead of the clock that is, turns of a stride"
-            )
-            terms.append(f"{high} * math.sin({phase} + {late} * math.tau)")
-    return terms
+            says = f"half the width {what}, {unit}"
+            high = page.number(f"{name}_{prefix}amplitude", size, 0.0, ROOM * size, says)
+            says = "how far it is ahead of the clock, turns"
+            waves.append((high, phase, page.number(f"{name}_{prefix}lag", lag, 0.0, 1.0, says)))
+    return offset, waves
 
 
 def _follow(page: _Page, gait: Gait) -> str:
     """Write proportional-derivative feedback of the targets, return the call of it."""
     before = len(page.constants)
+    says = "control, 1 is all that the actuator can do, for each"
     stiff = page.number(
-        "stiffness", gait.stiffness, 0.0, ROOM * gait.stiffness, "control for each rad from the target"
+        "stiffness", gait.stiffness, 0.0, ROOM * gait.stiffness, f"{says} rad from the target"
     )
-    damp = page.number(
-        "damping", gait.damping, 0.0, ROOM * gait.damping, "control for each rad/s of the joint"
-    )
+    damp = page.number("damping", gait.damping, 0.0, ROOM * gait.damping, f"{says} rad/s of the joint")
     parts = []
     for j, joint in enumerate(gait.joints):
-        part = f"controls[{j}]"
+        part = f"targets[{j}]"
         if joint.angle >= 0:
             part = f"{stiff} * ({part} - {seen_text(joint.angle, page.spec)})"
         if joint.rate >= 0:
             part += f" - {damp} * {seen_text(joint.rate, page.spec)}"
         parts.append(part)
     says = "Follow the targets: pull to them as springs do, and brake."
-    return page.function("follow", ["observation", "controls"], before, says, [_list(parts)])
+    return page.function("follow", ["observation", "targets"], before, says, [_list(parts)])
 
 
 def _deviate(page: _Page, balance: Balance) -> str:
     """Write the function of what the feedback sees, return the call of it."""
     parts = [
-        f"({seen_text(index, page.spec)} - {mean!r}) / {spread!r}"
+        f"({seen_text(index, page.spec)} {'-' if mean >= 0.0 else '+'} {abs(mean)!r}) / {spread!r}"
         for index, mean, spread in zip(balance.indices, balance.means, balance.spreads, strict=True)
     ]
     says = "Return what is seen, less what it usually is, in units of its usual spread."
@@ -285,27 +340,40 @@ def _deviate(page: _Page, balance: Balance) -> str:
     return "deviate(observation)"
 
 
-def _balance(page: _Page, balance: Balance, names: Sequence[str]) -> str:
-    """Write the feedback, return the call of it."""
+def _balance(page: _Page, balance: Balance, names: Sequence[str], *, placed: bool) -> str:
+    """Write the feedback, return the call of it.
+
+    Args:
+        page: grows.
+        balance: the feedback.
+        names: of the controls.
+        placed: whether it is added to controls.
+    """
     before, parts = len(page.constants), []
     seen = [name_of(index, page.spec.observation) for index in balance.indices]
-    few = len(seen) <= FEW
-    for j, (name, gains) in enumerate(zip(names, balance.gains, strict=True)):
-        if few:
+    if len(seen) * len(names) <= FEW:
+        for j, (name, gains) in enumerate(zip(names, balance.gains, strict=True)):
             terms = []
             for k, (what, gain) in enumerate(zip(seen, gains, strict=True)):
                 room = max(ROOM * abs(gain), 1.0)
-                says = f"control of {name} for each spread of {what}"
+                says = f"control, 1 is all that the actuator can do, for each usual spread of {what}"
                 constant = page.number(f"{name}_gain_of_{what}", gain, -room, room, says)
                 terms.append(f"{constant} * deviations[{k}]")
-            total = f"sum([{', '.join(terms)}])"
-        else:
-            says = f"control of {name} for each spread of {', '.join(seen)}"
-            row = page.row(f"{name}_gains", gains, says)
-            total = f"sum(gain * deviation for gain, deviation in zip({row}, deviations))"
-        parts.append(f"controls[{j}] + {total}")
-    says = "Add what keeps the balance: what is seen, each number with its gain."
-    return page.function("balance", ["controls", "deviations"], before, says, [_list(parts)])
+            parts.append(f"controls[{j}] + ({' + '.join(terms)})" if placed else " + ".join(terms))
+        result = _list(parts)
+    else:
+        units = [field_of(index, page.spec.observation)[0].unit for index in balance.indices]
+        labels = [f"{what}, {unit}" if unit else what for what, unit in zip(seen, units, strict=True)]
+        page.table(list(zip(*balance.gains, strict=True)), names, labels)
+        result = "return [weigh(column, deviations) for column in zip(*gains)]"
+        if placed:
+            result = (
+                "return [\n    control + weigh(column, deviations)"
+                "\n    for control, column in zip(controls, zip(*gains))\n]"
+            )
+    inputs = [*["controls"] * placed, "deviations"]
+    says = f"{'Add' if placed else 'Return'} what keeps the balance: what is seen, each number with its gain."
+    return page.function("balance", inputs, before, says, [result])
 
 
 def _limit(page: _Page) -> str:
@@ -314,9 +382,11 @@ def _limit(page: _Page) -> str:
         middle, reach = (low + high) / 2, (high - low) / 2
         scaled = f"clip(controls[{j}])" if reach == 1.0 else f"{reach!r} * clip(controls[{j}])"
         parts.append(scaled if middle == 0.0 else f"{middle!r} + {scaled}")
+    alike = all(part == f"clip(controls[{j}])" for j, part in enumerate(parts))
+    result = "return [clip(control) for control in controls]" if alike else _list(parts)
     page.functions.append(
         '@bundle()\ndef limit(controls):\n    """Return the action: no more than the actuators can do."""\n'
-        + textwrap.indent(_list(parts), "    ")
+        + textwrap.indent(result, "    ")
     )
     return "limit(controls)"
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.search.feedback_law.structures import rounded
-from trace_robot.search.gait.gait import Balance, Gait, Joint
+from trace_robot.search.gait.gait import Balance, Gait, Joint, half_a_stride_later
 from trace_robot.search.gait.identify import Morphology
 from trace_robot.spec import Array
 
@@ -78,7 +78,7 @@ class Rhythm:
         for first, second in body.mirrors if self.mirrored else ():
             joints[second] = replace(
                 joints[first],
-                lag=rounded((joints[first].lag + 0.5) % 1.0),
+                lag=half_a_stride_later(joints[first].lag),  # not rounded: it is written as that
                 angle=body.angles[second],
                 rate=body.rates[second],
             )

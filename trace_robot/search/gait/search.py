@@ -11,7 +11,7 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
-from trace_robot.search.gait.controller import GaitController
+from trace_robot.search.gait.controller import GaitController, title_of
 from trace_robot.search.gait.gait import WHOLE, Gait, Joint, Truncation
 from trace_robot.search.gait.identify import ALL, SIZES, Morphology
 from trace_robot.search.gait.restarts import (
@@ -152,9 +152,8 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
 
     def _lasting(self, candidate: Candidate) -> Candidate:
         controller = GaitController.from_data(candidate.program or {})
-        return Candidate(
-            candidate.id, None, {}, candidate.note, "search", controller.gait.to_data(), candidate.seeds
-        )
+        note = candidate.note or title_of(controller.gait)
+        return Candidate(candidate.id, None, {}, note, "search", controller.gait.to_data(), candidate.seeds)
 
     def _candidate(self, champion: GaitFinalist) -> Candidate:
         return Candidate(champion.number, None, {}, champion.name, "search", champion.gait.to_data())
