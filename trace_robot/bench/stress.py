@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trace_robot.env.envelope import summed
 from trace_robot.env.equipment import OPTIONS, Equipment, Hold, equip
 from trace_robot.env.registry import make
 from trace_robot.env.world import World
@@ -147,7 +148,7 @@ class Row(EpisodeScore):
                 }
                 for episode in failed
             ],
-        }
+        } | ({"envelope": log} if (log := summed([e.infos for e in self.episodes])) else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +287,7 @@ def stress(
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     # Else a row that sets no world would have the caller's, and "nominal" would not be nominal.
-    own = {key: value for key, value in (options or {}).items() if key not in OPTIONS}
+    own = {k: v for k, v in (options or {}).items() if k not in OPTIONS or k == "envelope"}
     task = Task.load(env, policy, control=control, options=own)
     seeds = held_out_seeds(seed, episodes)
     rows, jobs = [], []

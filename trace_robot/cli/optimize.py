@@ -35,6 +35,7 @@ from trace_robot.cli.console import (
     safe,
     write_json,
 )
+from trace_robot.cli.envelope import add_envelope
 from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ValueMismatchError,
@@ -88,6 +89,7 @@ def add_optimize(commands: Commands) -> None:
     add_budget(command)
     add_episodes(command, 0, "training conditions of every controller")
     add_control(command)
+    add_envelope(command)
     add_workers(command)
     add_backend(command)
     command.add_argument(

@@ -197,6 +197,7 @@ def write_python(code: StraightCode, about: Mapping[str, Any]) -> str:
         "TASK": repr(str(about["task"])),
         "CONTRACT": repr(str(about["contract"])),
         "RATE": repr(about["rate"]),
+        "MISSED": repr(about.get("missed", 10)),
         "FIELDS": ascii({str(name): tuple(held) for name, held in about["fields"].items()}),
         "UNUSED": ascii(tuple(map(str, about["unused"]))),
         "LOW": _bounds(low),

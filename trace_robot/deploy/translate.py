@@ -157,7 +157,11 @@ class Translator(Functions):
         raise self.fail("the controller raises")
 
     def _do_assert(self, statement: ast.Assert, scope: int) -> None:
-        self.require(self.truth_of(statement.test, scope), "an assertion of the controller fails")
+        reason = "an assertion of the controller fails"
+        if statement.msg is not None:
+            given = self.evaluate(statement.msg, scope)
+            reason = given if isinstance(given, str) else reason
+        self.require(self.truth_of(statement.test, scope), reason)
 
     def _do_import(self, statement: ast.Import, scope: int) -> None:
         for alias in statement.names:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from trace_robot.env.envelope import acted_text
 from trace_robot.env.world_episode import DRAWN, ERROR_OF, GAIN_OF
 from trace_robot.fault import Fault, Limits
 from trace_robot.spec import Array, Scene, States, TaskSpec
@@ -196,8 +197,8 @@ def number_text(value: float) -> str:
 
 
 def world_text(episode: Episode) -> str:
-    drawn = drawn_text(episode.infos)
-    return f" Its world: {drawn}." if drawn else ""
+    drawn, acted = drawn_text(episode.infos), acted_text(episode.infos, episode.steps)
+    return (f" Its world: {drawn}." if drawn else "") + (f" Its envelope: {acted}." if acted else "")
 
 
 def episode_line(episode: Episode, spec: TaskSpec) -> str:

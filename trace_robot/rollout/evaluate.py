@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from trace_robot.env.envelope import summed
 from trace_robot.fault import Fault, Limits
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy, load_policy
@@ -107,7 +108,7 @@ class EvaluationReport(EpisodeScore):
                 for e in self.episodes
             ],
             "versions": versions(),
-        }
+        } | ({"envelope": log} if (log := summed([e.infos for e in self.episodes])) else {})
 
 
 def evaluate(
