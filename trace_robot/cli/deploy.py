@@ -101,7 +101,9 @@ def execute_deploy(options: argparse.Namespace) -> int:
     if "envelope" in agreed:
         limits, driver = agreed["envelope"]["limits"], agreed["envelope"]["held_by_driver"]
         left = f"; {' and '.join(driver)} must be held by the driver" if driver else ""
-        out.print(escape(f"envelope: {', '.join(name for name in limits if name not in driver)} in the code{left}"))
+        out.print(
+            escape(f"envelope: {', '.join(name for name in limits if name not in driver)} in the code{left}")
+        )
     if agreed["control"]["mode"] == "pose":
         out.print(escape(f"returns {agreed['control']['returns']}"))
     return 0

@@ -22,8 +22,8 @@ def add_envelope(command: argparse.ArgumentParser) -> None:
         "--envelope",
         type=read_envelope,
         metavar="FILE",
-        help="limits on what is sent to the robot, JSON or TOML: workspace box, speed, acceleration, jerk, rates, force;"
-        " see docs/drive.md",
+        help="limits on what is sent to the robot, JSON or TOML: box, speed, acceleration, jerk, rates, force; see"
+        " docs/drive.md",
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from trace_robot.deploy.ir import StraightCode
 from trace_robot.deploy.translate import translate
-from trace_robot.env.envelope import LAW, Envelope, wrapped_text
+from trace_robot.env.envelope import LAW, LOGGED, Envelope, wrapped_text
 from trace_robot.env.equipment import Equipment
 from trace_robot.env.registry import describe, make
 from trace_robot.env.simulation import step_seconds
@@ -161,13 +161,15 @@ def plan(
         texts.append(_enveloped(envelope, sent, seconds, _arguments(policy) if not numbers else 2))
     inputs = {part.name: part.size for part in spec.observation}
     try:
-        code = translate(texts, inputs, sent.action_size)
+        code = translate(texts, inputs, sent.action_size, [f"{LOGGED}{name}" for name in LAW])
     except PolicyError as error:
         raise PolicyError(f"policy {policy.name} cannot be deployed: {error}") from error
     rate = None if seconds is None else round(1.0 / seconds, 9)
     if spec.control == "pose" and not numbers:
         rate = None  # a decision takes as long as the robot's own tracking needs
-    return DeployPlan(code, spec, sent, numbers, rate, text, {"policy": policy.name, **(origin or {})}, envelope)
+    return DeployPlan(
+        code, spec, sent, numbers, rate, text, {"policy": policy.name, **(origin or {})}, envelope
+    )
 
 
 def _numbers(tracking: HandTracking | JointTracking) -> dict[str, Any]:

@@ -85,7 +85,9 @@ class Envelope:
                 data[name] = {key: [_plain(low), _plain(high)] for key, (low, high) in data[name].items()}
         return data
 
-    def limits(self, spec: TaskSpec, low: Sequence[float], high: Sequence[float], seconds: float | None) -> Any:
+    def limits(
+        self, spec: TaskSpec, low: Sequence[float], high: Sequence[float], seconds: float | None
+    ) -> Any:
         """Return the limits in units of action numbers and steps, for ``envelope_law``.
 
         Args:
@@ -105,7 +107,9 @@ class Envelope:
         for name in self.box:
             if name not in spec.positions:
                 raise unknown(f"position of {spec.name}", name, spec.positions)
-        timed = [name for name in ("speed", "acceleration", "jerk", "rate", "watchdog") if getattr(self, name)]
+        timed = [
+            name for name in ("speed", "acceleration", "jerk", "rate", "watchdog") if getattr(self, name)
+        ]
         if timed and seconds is None:
             raise ValueMismatchError(
                 f"{timed[0]} of an envelope is by time, and {spec.name} does not say how long a step is; give it dt, or"
@@ -118,7 +122,7 @@ class Envelope:
                 lows[i], highs[i] = max(lows[i], least), min(highs[i], most)
                 if lows[i] > highs[i]:
                     raise ValueMismatchError(
-                        f"bounds of {name!r} leave nothing of {float(low[i]):g} to {float(high[i]):g}, got {[least, most]!r}"
+                        f"bounds of {name!r} must meet {float(low[i]):g} to {float(high[i]):g}, got {[least, most]!r}"
                     )
         moving = self._moving(spec)
         moved = {number for number, _, _, _ in moving}
@@ -237,12 +241,14 @@ class EpisodeEnvelope:
             if not all(a <= n <= b for a, n, b in zip(low, place, high, strict=True)):
                 shown = [round(n, 4) for n in place]
                 raise ValueMismatchError(
-                    f"{name} of {self._name} begins at {shown}, outside of its box {list(low)} to {list(high)}; make the"
-                    " box larger"
+                    f"{name} of {self._name} begins at {shown}, outside of its box {list(low)} to {list(high)};"
+                    " make the box larger"
                 )
         self._memory, self._stops, self._silent, self.why = {}, dict.fromkeys(STOPS, 0), 0, ""
 
-    def limit(self, action: Sequence[float], observation: Mapping[str, Any], *, new: bool = True) -> list[float]:
+    def limit(
+        self, action: Sequence[float], observation: Mapping[str, Any], *, new: bool = True
+    ) -> list[float]:
         """Return what is sent of an action, the action at rest once the robot was stopped.
 
         Args:
@@ -265,7 +271,9 @@ class EpisodeEnvelope:
     def touched(self, force: float) -> None:
         """Stop where a contact force, N, is beyond the limit."""
         if self.envelope.force is not None and force > self.envelope.force:
-            self.stop("stopped_force", f"a contact force of {force:.3g} N is beyond {self.envelope.force:g} N")
+            self.stop(
+                "stopped_force", f"a contact force of {force:.3g} N is beyond {self.envelope.force:g} N"
+            )
 
     def stop(self, kind: str, why: str) -> None:
         """Send nothing but the action at rest until the next episode.
@@ -307,17 +315,18 @@ def wrapped_text(limits: Any, arguments: str, size: int, single: Sequence[Pair])
 import numpy as np
 
 LIMITS = {limits!r}
-BOUNDS = {list(map(list, single))!r}
+ROUNDED = {list(map(list, single))!r}
 
 
 def act(observation, memory):
     \"\"\"The envelope around the controller.\"\"\"
-    if not memory:
+    first = not memory
+    if first:
         memory.update(own={{}}, envelope=begun(observation, LIMITS))
     wanted = expected(decide({arguments}), {size})
     for number in wanted:
         assert math.isfinite(number), "the action has a number that is not finite"
-    asked = [float(np.float32(within(number, low, high))) for number, (low, high) in zip(wanted, BOUNDS)]
+    asked = [float(np.float32(within(number, low, high))) for number, (low, high) in zip(wanted, ROUNDED)]
     return limited(asked, observation, memory["envelope"], LIMITS)
 """
 

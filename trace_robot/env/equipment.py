@@ -24,7 +24,19 @@ from trace_robot.spec import Array, TaskSpec
 
 OPTIONS = ("world", "hold", "quality", "envelope")
 # Attributes of an EquippedEpisode that change in an episode.
-_CHANGING = ("_world", "_envelope", "_seen", "_quality", "drawn", "_flag", "_streak", "_longest", "_first", "_steps", "_seed")
+_CHANGING = (
+    "_world",
+    "_envelope",
+    "_seen",
+    "_quality",
+    "drawn",
+    "_flag",
+    "_streak",
+    "_longest",
+    "_first",
+    "_steps",
+    "_seed",
+)
 Hold = float | Literal["end"] | None
 
 
@@ -257,7 +269,9 @@ class EquippedEpisode:
         """Return the envelope of this environment, or raise ValueMismatchError where it cannot have it."""
         spec = self.equipment.raw or self._spec
         if envelope.force is not None and self._simulation is None:
-            raise ValueMismatchError(f"{spec.name} shows no MuJoCo model, so no contact force; leave force out")
+            raise ValueMismatchError(
+                f"{spec.name} shows no MuJoCo model, so no contact force; leave force out"
+            )
         limits = envelope.limits(spec, self._low.tolist(), self._high.tolist(), self._seconds)
         return EpisodeEnvelope(envelope, limits, self._seconds, spec.name)
 

@@ -120,7 +120,11 @@ def make(name: str, /, **options: Any) -> Any:
 
     with foreign(f"{plugin.file}: {name} cannot be made"):
         env = guarded(plugin.make(name, **rest), f"{plugin.file}: {name}")
-    return env if equipment is None else equip(env, _described(plugin, name, rest), with_raw(name, rest, equipment))
+    return (
+        env
+        if equipment is None
+        else equip(env, _described(plugin, name, rest), with_raw(name, rest, equipment))
+    )
 
 
 def with_raw(name: str, options: Mapping[str, Any], equipment: Equipment) -> Equipment:
