@@ -28,6 +28,7 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.demonstrate import add_demonstrate
 from trace_robot.cli.deploy import add_deploy
+from trace_robot.cli.drive import add_drive
 from trace_robot.cli.evaluate import add_evaluate, add_zoo
 from trace_robot.cli.inspect import add_diff, add_graph, add_prompt
 from trace_robot.cli.optimize import add_optimize, add_replay, add_resume
@@ -88,6 +89,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     add_stress,
     add_demonstrate,
     add_deploy,
+    add_drive,
     add_envs,
     add_policies,
     add_init,

@@ -323,6 +323,7 @@ def about(planned: DeployPlan, agreed: Mapping[str, Any], name: str) -> dict[str
         "contract": agreed["digest"],
         "rate": planned.rate,
         "missed": _missed(planned),
+        "log": [f"{LOGGED}{name}" for name in LAW],
         "fields": {part.name: (part.size, part.unit) for part in planned.read},
         "unused": agreed["not_read"],
         "low": planned.sent.low,

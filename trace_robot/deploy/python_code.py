@@ -202,6 +202,7 @@ def write_python(code: StraightCode, about: Mapping[str, Any]) -> str:
         "UNUSED": ascii(tuple(map(str, about["unused"]))),
         "LOW": _bounds(low),
         "HIGH": _bounds(high),
+        "LOG": repr(tuple(printer.slots[slot] for slot in about.get("log", ()) if slot in printer.slots)),
         "WHOLE": repr(tuple(map(bool, about["whole"]))),
         "BOUNDED": ", ".join(bounded),
         "SLOTS": repr(("stopped", *printer.slots.values())),
