@@ -176,7 +176,8 @@ class Peer:
         except OSError as error:
             raise RunError(f"{name} {command[0]!r} cannot be started: {error.strerror or error}") from error
         self._lines: queue.Queue[tuple[float, str]] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def send(self, text: str) -> None:
         """Send a line; that the process has ended is seen when it is read."""
@@ -226,11 +227,13 @@ class Peer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._reader.join(2.0)  # it closes its end; a grandchild may hold the other one open
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        while text := self._process.stdout.readline(LONGEST):
-            self._lines.put((time.monotonic(), text))
+        with self._process.stdout as output:
+            while text := output.readline(LONGEST):
+                self._lines.put((time.monotonic(), text))
         self._lines.put((time.monotonic(), ""))
 
 
