@@ -13,7 +13,8 @@ import pytest
 
 from trace_robot.cli.main import main
 from trace_robot.deploy import deploy
-from trace_robot.deploy.drive import drive, read_contract
+from trace_robot.deploy.drive import drive
+from trace_robot.deploy.peers import read_contract
 from trace_robot.errors import RunError
 from trace_robot.policy import load_policy
 

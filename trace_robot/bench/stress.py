@@ -14,14 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trace_robot.env.envelope import summed
 from trace_robot.env.equipment import OPTIONS, Equipment, Hold, equip
 from trace_robot.env.registry import make
 from trace_robot.env.world import World
 from trace_robot.errors import EnvironmentFault, UsageError, ValueMismatchError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.episode import Episode, Job, drawn_text
+from trace_robot.rollout.episode import Episode, Job, drawn_text, summed
 from trace_robot.rollout.evaluate import EpisodeScore
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative

@@ -16,7 +16,7 @@ from trace_robot.cli.arguments import (
     add_runs_folder,
 )
 from trace_robot.cli.console import console, escape, write_json
-from trace_robot.cli.envelope import add_envelope
+from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError, WorkspaceError
 

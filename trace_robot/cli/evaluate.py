@@ -28,7 +28,7 @@ from trace_robot.cli.console import (
     write_error,
     write_json,
 )
-from trace_robot.cli.envelope import add_envelope, envelope_line
+from trace_robot.cli.drive import add_envelope, envelope_line
 from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from trace_robot.cli.console import (
     safe,
     write_json,
 )
-from trace_robot.cli.envelope import add_envelope
+from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ValueMismatchError,

@@ -22,7 +22,7 @@ from trace_robot.cli.arguments import (
     read_worlds,
 )
 from trace_robot.cli.console import console, create_table, escape, progress_console, safe, write_json
-from trace_robot.cli.envelope import add_envelope, envelope_line
+from trace_robot.cli.drive import add_envelope, envelope_line
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError
 

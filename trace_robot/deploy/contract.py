@@ -207,7 +207,7 @@ def _arguments(policy: Policy) -> int:
 
 
 def _enveloped(envelope: Envelope, sent: TaskSpec, seconds: float | None, arguments: int) -> str:
-    """Return the text of the envelope around a controller that takes one argument or two."""
+    """Return the text of the envelope around a controller of one argument or two."""
     limits = envelope.limits(sent, sent.low, sent.high, seconds)
     wanted = "observation, memory['own']" if arguments > 1 else "observation"
     return wrapped_text(limits, wanted, sent.action_size, list(zip(*_single(sent), strict=True)))
@@ -269,7 +269,7 @@ def _actions(sent: TaskSpec) -> list[dict[str, Any]]:
 
 
 def _envelope(envelope: Envelope) -> dict[str, Any]:
-    """Return what the contract says of the limits: which the code holds, and which a driver must hold."""
+    """Return the limits, and which of them a driver must hold."""
     limits = envelope.to_data()
     return {
         "limits": limits,

@@ -1,4 +1,4 @@
-"""A robot's driver that simulates: MuJoCo in real time, with jitter and lost messages.
+"""A simulated robot's driver: MuJoCo in real time, with jitter and loss.
 
 ``python -m trace_robot.deploy.simulated_robot SETTINGS`` speaks the JSON lines that ``drive`` expects of a driver.
 """
@@ -52,7 +52,7 @@ class Link:
         self._out.put((time.monotonic() + late, json.dumps(message) + "\n"))
 
     def receive(self, until: float) -> Iterator[Any]:
-        """Yield the messages that are there by a time of the monotonic clock, which is waited for."""
+        """Yield the messages that come until a time of the monotonic clock."""
         while True:
             try:
                 due, message = self._in.get(timeout=max(0.0, until - time.monotonic()))

@@ -34,7 +34,7 @@ class Envelope:
         acceleration: likewise, m/s2.
         jerk: likewise, m/s3.
         bounds: {action part: [low, high]}, in its own unit.
-        rate: {action part: change a second}, in its own unit; not of a hand's motion, which has an acceleration.
+        rate: {action part: change a second}, in that part's unit, not of a hand's motion, which has an acceleration.
         force: greatest contact force, N, beyond which the robot stops; needs MuJoCo.
         watchdog: seconds without a new observation after which the robot stops.
         lead: meters that a hand may be behind its command; an observed hand farther away moves the command.
@@ -143,7 +143,7 @@ class Envelope:
         }  # fmt: skip
 
     def _moving(self, spec: TaskSpec) -> list[tuple[int, str, int, float]]:
-        """Return (action number, position, axis, meters of 1) of what moves a hand that has a limit."""
+        """Return (action number, position, axis, meters of 1) of what moves a hand."""
         fast = [name for name in ("speed", "acceleration", "jerk") if getattr(self, name)]
         moving = []
         for hand in hands_of(spec):
@@ -297,7 +297,7 @@ class EpisodeEnvelope:
 
 
 def wrapped_text(limits: Any, arguments: str, size: int, single: Sequence[Pair]) -> str:
-    """Return the module, in the subset of ``deploy``, that puts a controller into the envelope.
+    """Return the module, in the subset of ``deploy``, with the envelope around act.
 
     Args:
         limits: as ``Envelope.limits`` gives them.
@@ -329,40 +329,6 @@ def act(observation, memory):
     asked = [float(np.float32(within(number, low, high))) for number, (low, high) in zip(wanted, ROUNDED)]
     return limited(asked, observation, memory["envelope"], LIMITS)
 """
-
-
-def acted_text(infos: Mapping[str, float], steps: int) -> str:
-    """Return as text how often each limit acted, "" without an envelope.
-
-    Args:
-        infos: of an episode, or sums over episodes.
-        steps: simulator steps that these are of.
-    """
-    if f"{LOGGED}box" not in infos:
-        return ""
-    shares = [
-        f"{name} in {infos[f'{LOGGED}{name}'] / max(1, steps):.1%} of steps"
-        for name in LAW
-        if infos.get(f"{LOGGED}{name}")
-    ]
-    stops = {
-        "stopped": "outside of a box or not finite",
-        "stopped_force": "force",
-        "stopped_watchdog": "watchdog",
-    }
-    shares += [
-        f"{int(infos[f'{LOGGED}{name}'])} stopped ({why})"
-        for name, why in stops.items()
-        if infos.get(f"{LOGGED}{name}")
-    ]
-    return ", ".join(shares) or "no limit acted"
-
-
-def summed(every: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the sums of the log over the infos of episodes, empty without one."""
-    names = [f"{LOGGED}{name}" for name in (*LAW, *STOPS)]
-    logged = [infos for infos in every if names[0] in infos]
-    return {name: sum(infos[name] for infos in logged) for name in names} if logged else {}
 
 
 def _positive(name: str, value: Any) -> float:

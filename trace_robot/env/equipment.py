@@ -266,7 +266,7 @@ class EquippedEpisode:
         return numbers
 
     def _limits(self, envelope: Envelope) -> EpisodeEnvelope:
-        """Return the envelope of this environment, or raise ValueMismatchError where it cannot have it."""
+        """Return the envelope of this environment, or raise ValueMismatchError."""
         spec = self.equipment.raw or self._spec
         if envelope.force is not None and self._simulation is None:
             raise ValueMismatchError(

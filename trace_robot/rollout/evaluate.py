@@ -13,12 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.env.envelope import summed
 from trace_robot.fault import Fault, Limits
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
-from trace_robot.rollout.episode import Episode, score_of
+from trace_robot.rollout.episode import Episode, score_of, summed
 from trace_robot.rollout.evaluation import Evaluator, success_missing, wilson
 from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
