@@ -62,9 +62,9 @@ def test_rollouts_python_and_c_keep_the_same_limits_bit_for_bit(name: str, tmp_p
         episodes.append(np.array(rows))
     env.close()
     answers = bench.run([str(program), "binary"], bench.records(planned, episodes).tobytes())
-    rows = np.frombuffer(answers, float).reshape(-1, 5)
-    assert not rows[:, 0].any()
-    assert np.array_equal(rows[:, 1:], np.array(given))
+    by_c = np.frombuffer(answers, float).reshape(-1, 5)
+    assert not by_c[:, 0].any()
+    assert np.array_equal(by_c[:, 1:], np.array(given))
 
 
 def test_a_pose_controller_sees_the_same_limits_in_a_rollout(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_motion_that_begins_with_the_greatest_change_stops_within_the_gap(gap:
     assert total == pytest.approx(gap, rel=1e-6, abs=1e-9)
 
 
-BAD = {
+BAD: dict[str, Any] = {
     "an envelope must be an object of limits, got [1]": [1],
     "no limit of an envelope 'sped'": {"sped": 1},
     "an envelope must have a limit, one of box": {},

@@ -88,7 +88,8 @@ def _milliseconds(text: str) -> float:
 def execute_drive(options: argparse.Namespace) -> int:
     """Drive, showing rates and misses, and return 1 where the robot was stopped."""
     from trace_robot.cli.progress import create_progress
-    from trace_robot.deploy.drive import drive, read_contract, simulated
+    from trace_robot.deploy.drive import drive, simulated
+    from trace_robot.deploy.peers import read_contract
     from trace_robot.llm.command_model import split_command
     from trace_robot.settings import held_out_seeds
 

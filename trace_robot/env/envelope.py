@@ -92,7 +92,7 @@ class Envelope:
 
         Args:
             spec: of the environment in mode "raw".
-            low: lower bounds of its own action.
+            low: lower bounds of the environment action.
             high: upper bounds.
             seconds: of a simulator step; None where it is not known.
 
