@@ -20,7 +20,7 @@ from trace_robot.env.world import World
 from trace_robot.errors import EnvironmentFault, UsageError, ValueMismatchError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
-from trace_robot.rollout.episode import Episode, Job, drawn_text
+from trace_robot.rollout.episode import Episode, Job, drawn_text, summed
 from trace_robot.rollout.evaluate import EpisodeScore
 from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
@@ -147,7 +147,7 @@ class Row(EpisodeScore):
                 }
                 for episode in failed
             ],
-        }
+        } | ({"envelope": log} if (log := summed([e.infos for e in self.episodes])) else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +286,7 @@ def stress(
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     # Else a row that sets no world would have the caller's, and "nominal" would not be nominal.
-    own = {key: value for key, value in (options or {}).items() if key not in OPTIONS}
+    own = {k: v for k, v in (options or {}).items() if k not in OPTIONS or k == "envelope"}
     task = Task.load(env, policy, control=control, options=own)
     seeds = held_out_seeds(seed, episodes)
     rows, jobs = [], []

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trace_robot import safe_files
 from trace_robot.bench.results import PROTOCOLS, ResultRow
@@ -82,6 +83,7 @@ def evaluate_zoo(
     backend: BackendName = "local",
     address: str | None = None,
     trusted: bool = False,
+    options: Mapping[str, Any] | None = None,
     on_report: Callable[[EvaluationReport], None] = lambda report: None,
 ) -> list[EvaluationReport]:
     """Score the zoo's controllers on held-out conditions.
@@ -95,6 +97,7 @@ def evaluate_zoo(
         backend: where rollouts run, see ``RolloutEngine``.
         address: of a ray cluster.
         trusted: run controllers also where this machine has no sandbox.
+        options: of every environment, such as an envelope.
         on_report: called with every report as soon as it is there.
 
     Returns:
@@ -115,7 +118,9 @@ def evaluate_zoo(
     with RolloutEngine(workers, backend=backend, address=address, trusted=trusted) as engine:
         for task in tasks or known:
             policy = load_policy(known[task])
-            reports.append(evaluate(task, policy, episodes=episodes, seed=seed, engine=engine))
+            reports.append(
+                evaluate(task, policy, episodes=episodes, seed=seed, options=options, engine=engine)
+            )
             on_report(reports[-1])
     return reports
 

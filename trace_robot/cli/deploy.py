@@ -14,6 +14,7 @@ from trace_robot.cli.arguments import (
     add_runs_folder,
 )
 from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError, WorkspaceError
@@ -66,6 +67,7 @@ def add_deploy(commands: Commands) -> None:
     add_environment_options(command)
     add_python(command)
     add_control(command)
+    add_envelope(command)
     add_runs_folder(command)
     add_output(command)
 
@@ -100,6 +102,12 @@ def execute_deploy(options: argparse.Namespace) -> int:
     rate = f"{agreed['rate_hz']:g} steps a second" if agreed["rate_hz"] else "no fixed rate"
     memory = f"{len(agreed['memory'])} numbers of memory"
     out.print(f"{rate}, {memory}, at most {agreed['worst_case']['operations']} operations a step")
+    if "envelope" in agreed:
+        limits, driver = agreed["envelope"]["limits"], agreed["envelope"]["held_by_driver"]
+        left = f"; {' and '.join(driver)} must be held by the driver" if driver else ""
+        out.print(
+            escape(f"envelope: {', '.join(name for name in limits if name not in driver)} in the code{left}")
+        )
     if agreed["control"]["mode"] == "pose":
         out.print(escape(f"returns {agreed['control']['returns']}"))
     return 0
@@ -148,7 +156,7 @@ def _of_run(
     with history:
         header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)
-    if environment_options(options) or options.task or options.control:
+    if set(environment_options(options)) - {"envelope"} or options.task or options.control:
         raise UsageError(
             "the environment is the run's; --env, --control, --task, --python and --env-arg need a policy"
         )
@@ -168,7 +176,9 @@ def _of_run(
         "stress": _stress(info.folder.parent, info.name, iteration.digest),
     }
     policy = Policy.from_text(iteration.controller, f"{info.name}, iteration {iteration.number}")
-    rest = {name: value for name, value in header.settings.options.items() if name not in OPTIONS}
+    # With the envelope that it was searched in, unless another one is given.
+    rest = {k: v for k, v in header.settings.options.items() if k not in OPTIONS or k == "envelope"}
+    rest |= environment_options(options)
     return policy, header.settings.task, rest, header.spec.control, {"policy": policy.name, "run": run}
 
 

@@ -27,6 +27,7 @@ from trace_robot.cli.console import (
     write_error,
     write_json,
 )
+from trace_robot.cli.drive import add_envelope, envelope_line
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.errors import UsageError
 
@@ -56,6 +57,7 @@ def add_evaluate(commands: Commands) -> None:
     command.add_argument("--policy", metavar="NAME|FILE", help="the controller (required)")
     add_episodes(command, 50, "held-out conditions to score on")
     add_control(command)
+    add_envelope(command)
     add_workers(command)
     add_backend(command)
     add_output(command)
@@ -117,6 +119,8 @@ def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> Non
         )
     if score.shows_success:
         out.print(f"success {report.success:.2f} of {held_out} (95 % interval {low:.2f} to {high:.2f})")
+        if limited := envelope_line(report.episodes):
+            out.print(limited)
     for note in report.notes:
         out.print(f"note: {escape(note)}")
     if quiet:
@@ -144,6 +148,7 @@ def add_zoo(commands: Commands) -> None:
     command.set_defaults(execute=execute_zoo)
     command.add_argument("--tasks", metavar="NAME,..", help="these tasks only (default: all it has)")
     add_episodes(command, 50, "held-out conditions to score each controller on")
+    add_envelope(command)
     add_workers(command)
     add_backend(command)
     add_output(command)
@@ -167,6 +172,7 @@ def execute_zoo(options: argparse.Namespace) -> int:
             backend=options.backend,
             address=options.address,
             trusted=options.trust,
+            options={} if options.envelope is None else {"envelope": options.envelope},
             on_report=lambda report: progress.advance(bar),
         )
     mean = fmean(report.success for report in reports)
@@ -178,6 +184,8 @@ def execute_zoo(options: argparse.Namespace) -> int:
     out = console()
     if not options.quiet:
         out.print(_zoo_table(reports))
+        if limited := envelope_line([episode for report in reports for episode in report.episodes]):
+            out.print(limited)
     out.print(
         f"mean success {mean:.3f} of {counted(len(reports), 'controller')},"
         f" {counted(options.episodes, 'held-out episode')} each,"

@@ -25,6 +25,7 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.demonstrate import add_demonstrate
 from trace_robot.cli.deploy import add_deploy
+from trace_robot.cli.drive import add_drive
 from trace_robot.cli.evaluate import add_evaluate, add_zoo
 from trace_robot.cli.inspect import add_diff, add_graph, add_prompt
 from trace_robot.cli.machine import add_completion, add_man, add_sandbox
@@ -62,7 +63,7 @@ COMMANDS: dict[str, tuple[Callable[[Commands], None], ...]] = {
     "measure one": (add_evaluate, add_stress, add_bench, add_zoo),
     "look at runs": (add_runs, add_show, add_compare, add_diff, add_prompt, add_graph, add_report, add_watch),
     "keep runs in order": (add_rename, add_tag, add_rm),
-    "videos, data and robots": (add_render, add_video, add_export, add_demonstrate, add_deploy),
+    "videos, data and robots": (add_render, add_video, add_export, add_demonstrate, add_deploy, add_drive),
     "environments, and this program": (
         add_envs,
         add_policies,

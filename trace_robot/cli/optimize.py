@@ -33,6 +33,7 @@ from trace_robot.cli.console import (
     safe,
     write_json,
 )
+from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
@@ -102,6 +103,7 @@ def add_optimize(commands: Commands) -> None:
     add_budget(command)
     add_episodes(command, 0, "training conditions of every controller")
     add_control(command)
+    add_envelope(command)
     add_workers(command)
     add_backend(command)
     command.add_argument(

@@ -20,6 +20,7 @@ from trace_robot.cli.arguments import (
     read_worlds,
 )
 from trace_robot.cli.console import console, counted, create_table, escape, progress_console, safe, write_json
+from trace_robot.cli.drive import add_envelope, envelope_line
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError
@@ -89,6 +90,7 @@ def add_stress(commands: Commands) -> None:
     add_runs_folder(command)
     add_episodes(command, 10, "held-out conditions to try in each world")
     add_control(command)
+    add_envelope(command)
     add_workers(command)
     add_backend(command)
     add_output(command)
@@ -191,7 +193,7 @@ def _refuse(options: argparse.Namespace) -> None:
     if options.task != ZOO and options.tasks is not None:
         raise UsageError(f"--tasks needs zoo in the place of {options.task}, got {options.tasks!r}")
     # Also as --env-arg hold=end, which is the same option of the environment.
-    set_twice = [name for name in OPTIONS if name in environment_options(options)]
+    set_twice = [name for name in environment_options(options) if name in OPTIONS and name != "envelope"]
     if set_twice:
         raise UsageError(
             f"stress takes neither --worlds nor --hold, got {' and '.join(set_twice)}: the battery sets them; write a"
@@ -254,7 +256,7 @@ def _find(options: argparse.Namespace) -> _StressedRun:
     with history:
         header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)
-    if environment_options(options):
+    if set(environment_options(options)) - {"envelope"}:
         raise UsageError("the environment is the run's; --task, --python and --env-arg need --policy")
     if options.videos:
         raise UsageError(f"videos of a run go into its folder; say --videos alone, got {options.videos!r}")
@@ -266,7 +268,8 @@ def _find(options: argparse.Namespace) -> _StressedRun:
         info,
         iteration,
         header.settings.task,
-        {name: value for name, value in header.settings.options.items() if name not in OPTIONS},
+        {k: v for k, v in header.settings.options.items() if k not in OPTIONS or k == "envelope"}
+        | environment_options(options),
         header.spec.control,
         Policy.from_text(iteration.controller, f"{info.name}, iteration {iteration.number}"),
     )
@@ -331,6 +334,8 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
             for row in failed:
                 out.print(f"  {safe(row.setting.name)}: {safe(row.what_failed())}", markup=False)
         out.print()
+        if limited := envelope_line([episode for row in report.measured for episode in row.episodes]):
+            out.print(limited)
     out.print(
         f"{escape(report.task)}, {escape(report.policy)}: mean success {report.mean:.2f} of {len(report.measured)}"
         f" worlds, worst {worst.success:.2f} ({escape(worst.setting.name)}); battery {escape(report.battery)},"

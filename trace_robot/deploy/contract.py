@@ -12,16 +12,19 @@ import numpy as np
 
 from trace_robot.deploy.ir import StraightCode
 from trace_robot.deploy.translate import translate
+from trace_robot.env.envelope import LAW, LOGGED, Envelope, wrapped_text
+from trace_robot.env.equipment import Equipment
 from trace_robot.env.registry import describe, make
 from trace_robot.env.simulation import step_seconds
 from trace_robot.env.tracking import HandTracking, JointTracking
-from trace_robot.errors import PolicyError
+from trace_robot.errors import PolicyError, ValueMismatchError
 from trace_robot.policy import Policy
 from trace_robot.rollout.task import Task
 from trace_robot.settings import versions
 from trace_robot.spec import Field, TaskSpec
 
 FORMAT = "trace-robot contract 1"
+MOST_MISSED = 10  # observations in a row, without a watchdog
 KINDS = {"f": "float64", "i": "int64", "b": "bool"}
 # A controller in mode "pose" gives targets. What tracks them is deployed with it, written as a controller in the same
 # subset: the arithmetic of ``EnvAdapter._track`` and of ``HandTracking`` and ``JointTracking``.
@@ -94,6 +97,7 @@ class DeployPlan:
         rate: steps a second of the deployed controller, None where the environment does not say.
         text: of the policy.
         origin: where it comes from: "policy", and of a run what is known of it.
+        envelope: around the controller, part of the code; None for none.
     """
 
     code: StraightCode
@@ -103,6 +107,7 @@ class DeployPlan:
     rate: float | None
     text: str
     origin: Mapping[str, Any] = field(default_factory=dict)
+    envelope: Envelope | None = None
 
     @property
     def read(self) -> list[Field]:
@@ -129,7 +134,7 @@ def plan(
 
     Raises:
         PolicyError: the controller cannot be translated; the message has the line and the reason.
-        TraceRobotError: there is no such environment, or it cannot be made.
+        TraceRobotError: there is no such environment, it cannot be made, or it cannot have the envelope.
     """
     task = Task.load(env, policy, control=control, options=options)
     spec, text = task.spec, task.policy.text
@@ -145,15 +150,26 @@ def plan(
         numbers = _numbers(tracking)
         sent = describe(env, **{**task.options, "control": "raw"})
         texts.append(_tracker(tracking, numbers, spec, policy))
+    equipment, _ = Equipment.split(task.options)
+    envelope = None if equipment is None else equipment.envelope
+    if envelope is not None:
+        if spec.control == "pose" and not numbers:
+            raise ValueMismatchError(
+                f"an envelope limits what is sent in each step, and a controller of {env} in mode pose returns targets"
+                " that the robot tracks; leave the envelope out, and set the limits in that tracking"
+            )
+        texts.append(_enveloped(envelope, sent, seconds, _arguments(policy) if not numbers else 2))
     inputs = {part.name: part.size for part in spec.observation}
     try:
-        code = translate(texts, inputs, sent.action_size)
+        code = translate(texts, inputs, sent.action_size, [f"{LOGGED}{name}" for name in LAW])
     except PolicyError as error:
         raise PolicyError(f"policy {policy.name} cannot be deployed: {error}") from error
     rate = None if seconds is None else round(1.0 / seconds, 9)
     if spec.control == "pose" and not numbers:
         rate = None  # a decision takes as long as the robot's own tracking needs
-    return DeployPlan(code, spec, sent, numbers, rate, text, {"policy": policy.name, **(origin or {})})
+    return DeployPlan(
+        code, spec, sent, numbers, rate, text, {"policy": policy.name, **(origin or {})}, envelope
+    )
 
 
 def _numbers(tracking: HandTracking | JointTracking) -> dict[str, Any]:
@@ -167,9 +183,8 @@ def _tracker(
     tracking: HandTracking | JointTracking, numbers: Mapping[str, Any], spec: TaskSpec, policy: Policy
 ) -> str:
     """Return the text of what tracks the decisions of a controller."""
-    low, high = (np.array(bounds, np.float32).astype(float).tolist() for bounds in (spec.low, spec.high))
-    taken = next(place for place in _functions(policy) if place.name == "act").args
-    wanted = "observation, memory['own']" if len(taken.args) > 1 else "observation"
+    low, high = _single(spec)
+    wanted = "observation, memory['own']" if _arguments(policy) > 1 else "observation"
     rest = {"low": low, "high": high, "arguments": wanted, "size": spec.action_size}
     if isinstance(tracking, JointTracking):
         return BY_JOINT.format(**numbers, **rest)
@@ -177,10 +192,25 @@ def _tracker(
     return BY_HAND.format(**{**numbers, **rest, "still": still, "rest": spec.action_size - 3})
 
 
-def _functions(policy: Policy) -> list[Any]:
+def _single(spec: TaskSpec) -> tuple[list[float], list[float]]:
+    """Return the bounds of an action in single precision."""
+    low, high = (np.array(bounds, np.float32).astype(float).tolist() for bounds in (spec.low, spec.high))
+    return low, high
+
+
+def _arguments(policy: Policy) -> int:
+    """Return how many arguments ``act`` takes."""
     import ast
 
-    return [node for node in ast.parse(policy.text).body if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in ast.parse(policy.text).body if isinstance(node, ast.FunctionDef)]
+    return len(next(node for node in functions if node.name == "act").args.args)
+
+
+def _enveloped(envelope: Envelope, sent: TaskSpec, seconds: float | None, arguments: int) -> str:
+    """Return the text of the envelope around a controller of one argument or two."""
+    limits = envelope.limits(sent, sent.low, sent.high, seconds)
+    wanted = "observation, memory['own']" if arguments > 1 else "observation"
+    return wrapped_text(limits, wanted, sent.action_size, list(zip(*_single(sent), strict=True)))
 
 
 def contract(planned: DeployPlan) -> dict[str, Any]:
@@ -193,6 +223,8 @@ def contract(planned: DeployPlan) -> dict[str, Any]:
         "action": _actions(sent),
         "control": _control(planned),
     }
+    if planned.envelope is not None:
+        agreed["envelope"] = _envelope(planned.envelope)
     stop = [float(min(max(0.0, low), high)) for low, high in zip(sent.low, sent.high, strict=True)]
     return {
         "format": FORMAT,
@@ -236,6 +268,16 @@ def _actions(sent: TaskSpec) -> list[dict[str, Any]]:
     ]
 
 
+def _envelope(envelope: Envelope) -> dict[str, Any]:
+    """Return the limits, and which of them a driver must hold."""
+    limits = envelope.to_data()
+    return {
+        "limits": limits,
+        "held_by_driver": [name for name in ("force", "watchdog") if name in limits],
+        "log": {name: f"steps in which {name} acted, in memory as envelope_{name}" for name in LAW},
+    }
+
+
 def _finite(bound: float) -> float | None:
     return float(bound) if abs(bound) < float("inf") else None
 
@@ -248,6 +290,12 @@ def _control(planned: DeployPlan) -> dict[str, Any]:
     else:
         what = "the environment's own action"
     return {"mode": planned.spec.control, "returns": what, "tracking": dict(planned.tracking)}
+
+
+def _missed(planned: DeployPlan) -> int:
+    """Return how many observations in a row may be missing."""
+    watchdog = None if planned.envelope is None else planned.envelope.watchdog
+    return MOST_MISSED if watchdog is None or planned.rate is None else int(watchdog * planned.rate)
 
 
 def about(planned: DeployPlan, agreed: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -274,6 +322,8 @@ def about(planned: DeployPlan, agreed: Mapping[str, Any], name: str) -> dict[str
         "task": planned.spec.name,
         "contract": agreed["digest"],
         "rate": planned.rate,
+        "missed": _missed(planned),
+        "log": [f"{LOGGED}{name}" for name in LAW],
         "fields": {part.name: (part.size, part.unit) for part in planned.read},
         "unused": agreed["not_read"],
         "low": planned.sent.low,

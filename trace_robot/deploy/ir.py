@@ -6,7 +6,7 @@ only have to print. Memory is read at the start and written at the end of a step
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -103,9 +103,14 @@ def statements(block: Iterable[Statement]) -> Iterator[Statement]:
                 yield from statements(inner)
 
 
-def prune(code: StraightCode) -> None:
-    """Remove dead code: that on which neither an action nor a fault depends."""
-    live: set[Expression | str] = set(code.action)
+def prune(code: StraightCode, kept: Collection[str] = ()) -> None:
+    """Remove dead code: that on which neither an action nor a fault depends.
+
+    Args:
+        code: changed.
+        kept: slots that are read from outside.
+    """
+    live: set[Expression | str] = {*code.action, *(slot for slot in code.slots if slot in kept)}
     size = -1
     while size != len(live):
         size = len(live)

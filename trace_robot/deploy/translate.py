@@ -7,7 +7,7 @@ observation or on memory becomes statements. What memory holds is found by repea
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -157,7 +157,11 @@ class Translator(Functions):
         raise self.fail("the controller raises")
 
     def _do_assert(self, statement: ast.Assert, scope: int) -> None:
-        self.require(self.truth_of(statement.test, scope), "an assertion of the controller fails")
+        reason = "an assertion of the controller fails"
+        if statement.msg is not None:
+            given = self.evaluate(statement.msg, scope)
+            reason = given if isinstance(given, str) else reason
+        self.require(self.truth_of(statement.test, scope), reason)
 
     def _do_import(self, statement: ast.Import, scope: int) -> None:
         for alias in statement.names:
@@ -322,13 +326,16 @@ def _after(work: Any, mark: str) -> Any:
     return None if work is None else work[1]
 
 
-def translate(texts: Sequence[str], inputs: Mapping[str, int], size: int) -> StraightCode:
+def translate(
+    texts: Sequence[str], inputs: Mapping[str, int], size: int, kept: Collection[str] = ()
+) -> StraightCode:
     """Return a controller as straight-line code.
 
     Args:
         texts: of modules, the last one with ``act``; each is given ``act`` of the one before as ``decide``.
         inputs: fields of the observation, with how many numbers each has.
         size: numbers of an action.
+        kept: numbers of memory that are read from outside, such as a log.
 
     Raises:
         OutsideSubsetError: with the line and the reason.
@@ -343,7 +350,7 @@ def translate(texts: Sequence[str], inputs: Mapping[str, int], size: int) -> Str
         except RecursionError as error:
             raise translator.refuse("the code is nested too deeply") from error
         if not layout.changed:
-            prune(code)
+            prune(code, kept)
             code.counts = worst_case(code.block)
             return code
     raise OutsideSubsetError("line 1: what memory holds differs in every step, such as a list that grows")

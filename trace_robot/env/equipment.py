@@ -8,23 +8,35 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 
+from trace_robot.env.envelope import Envelope, EpisodeEnvelope
+from trace_robot.env.recording import EpisodeQuality, contact_force
 from trace_robot.env.simulation import simulation, step_seconds
 from trace_robot.env.world import WorldSet
 from trace_robot.env.world_episode import DRAWN, EpisodeWorld, WorldPhysics, check_worlds
 from trace_robot.errors import ValueMismatchError
 from trace_robot.spec import Array, TaskSpec
 
-ELLIPTIC = 1  # mujoco.mjtCone.mjCONE_ELLIPTIC; only what simulates imports MuJoCo
-MOVED = 0.01  # meters from which a thing counts as moved
-OPTIONS = ("world", "hold", "quality")
+OPTIONS = ("world", "hold", "quality", "envelope")
 # Attributes of an EquippedEpisode that change in an episode.
-_CHANGING = ("_world", "_quality", "drawn", "_flag", "_streak", "_longest", "_first", "_steps", "_seed")
+_CHANGING = (
+    "_world",
+    "_envelope",
+    "_seen",
+    "_quality",
+    "drawn",
+    "_flag",
+    "_streak",
+    "_longest",
+    "_first",
+    "_steps",
+    "_seed",
+)
 Hold = float | Literal["end"] | None
 
 
@@ -36,11 +48,15 @@ class Equipment:
         worlds: what differs from nominal, None for nothing.
         hold: seconds for which success must last; "end" for the last step of an episode; None for its first step.
         quality: whether to measure how well an episode was done.
+        envelope: limits on what is sent in each simulator step, None for none.
+        raw: the environment in control mode "raw", whose action the envelope limits; None where that is its spec.
     """
 
     worlds: WorldSet | None = None
     hold: Hold = None
     quality: bool = False
+    envelope: Envelope | None = None
+    raw: TaskSpec | None = field(default=None, compare=False)
 
     @classmethod
     def split(cls, options: Mapping[str, Any]) -> tuple[Equipment | None, dict[str, Any]]:
@@ -59,7 +75,8 @@ class Equipment:
             worlds = None  # bit for bit as without
         if not isinstance(quality := own.get("quality", False), bool):
             raise ValueMismatchError(f"quality must be True or False, got {quality!r}")
-        equipment = cls(worlds, _hold(own.get("hold")), quality)
+        envelope = Envelope.from_data(own["envelope"]) if "envelope" in own else None
+        equipment = cls(worlds, _hold(own.get("hold")), quality, envelope)
         return (None if equipment == cls() else equipment), rest
 
     def to_options(self) -> dict[str, Any]:
@@ -68,6 +85,7 @@ class Equipment:
             "world": None if self.worlds is None else self.worlds.to_data(),
             "hold": self.hold,
             "quality": self.quality or None,
+            "envelope": None if self.envelope is None else self.envelope.to_data(),
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -131,6 +149,8 @@ class EquippedEpisode:
                 self._physics = WorldPhysics(*physics)
         self._hold = self._hold_steps(equipment.hold)
         self._quality = EpisodeQuality(spec, seconds, physics) if equipment.quality else None
+        self._simulation, self._seen = physics, np.zeros(spec.observation_size)
+        self._envelope = None if equipment.envelope is None else self._limits(equipment.envelope)
         self._world: EpisodeWorld | None = None
         self.drawn: dict[str, float] = {}
         self._flag, self._streak, self._longest, self._first, self._steps = False, 0, 0, -1, 0
@@ -168,12 +188,18 @@ class EquippedEpisode:
                 self.drawn.update(self._physics.start(world, seed, self._seconds or 1.0))
         if self._quality is not None:
             self._quality.start(observation)
-        return observation if self._world is None else self._world.see(observation)
+        self._simulation = physics or self._simulation
+        if self._envelope is not None:
+            self._envelope.start(self._spec.named(observation))
+        self._seen = observation if self._world is None else self._world.see(observation)
+        return self._seen
 
     def act(self, action: Array) -> Array:
         """Return what is done of the environment's own action, before a simulator step."""
         if self._physics is not None:
             self._physics.step()
+        if self._envelope is not None:
+            action = self._enveloped(self._envelope, action)
         return action if self._world is None else self._world.act(action)
 
     def after(self, observation: Array, success: bool) -> tuple[Array, bool]:
@@ -191,7 +217,7 @@ class EquippedEpisode:
         if success and self._first < 0:
             self._first = self._steps
         self._longest = max(self._longest, self._streak)
-        seen = observation if self._world is None else self._world.see(observation)
+        seen = self._seen = observation if self._world is None else self._world.see(observation)
         return seen, self._hold is not None and self._streak >= self._hold
 
     def at_end(self, terminated: bool) -> bool:
@@ -231,11 +257,33 @@ class EquippedEpisode:
         """Return what was found of an episode that is over, for the info of its last step."""
         numbers = {f"{DRAWN}{name}": value for name, value in self.drawn.items()}
         numbers.update(self.success_numbers())
+        if self._envelope is not None:
+            numbers.update(self._envelope.numbers())
         if self._quality is not None:
             numbers.update(self._quality.numbers())
             if self._first >= 0 and self._seconds:
                 numbers["quality_success_seconds"] = self._first * self._seconds
         return numbers
+
+    def _limits(self, envelope: Envelope) -> EpisodeEnvelope:
+        """Return the envelope of this environment, or raise ValueMismatchError."""
+        spec = self.equipment.raw or self._spec
+        if envelope.force is not None and self._simulation is None:
+            raise ValueMismatchError(
+                f"{spec.name} shows no MuJoCo model, so no contact force; leave force out"
+            )
+        limits = envelope.limits(spec, self._low.tolist(), self._high.tolist(), self._seconds)
+        return EpisodeEnvelope(envelope, limits, self._seconds, spec.name)
+
+    def _enveloped(self, envelope: EpisodeEnvelope, action: Array) -> Array:
+        """Return what the envelope leaves of an action, by what the controller saw."""
+        if envelope.envelope.force is not None and self._simulation is not None:
+            envelope.touched(contact_force(*self._simulation))
+        seen = {name: np.ravel(numbers).tolist() for name, numbers in self._spec.named(self._seen).items()}
+        new = self._world is None or self._world.new
+        # In single precision, as simulators take actions, so that a deployed controller has the same numbers.
+        asked = np.asarray(action, np.float32).astype(np.float64).tolist()
+        return np.array(envelope.limit(asked, seen, new=new), action.dtype)
 
     def _hold_steps(self, hold: Hold) -> int | None:
         """Return the steps for which success must last, None for the end of the episode."""
@@ -301,100 +349,3 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
         over, given = ended or held, self._equipped
         numbers = given.numbers() if over or truncated else given.success_numbers()
         return seen, reward, over, truncated, {**info, "success": held, **numbers}
-
-
-class EpisodeQuality:
-    """How well an episode was done: path, speed, jerk and force.
-
-    Measured is the true state at every simulator step, not what the controller sees.
-    """
-
-    def __init__(self, spec: TaskSpec, seconds: float | None, simulation: tuple[Any, Any] | None) -> None:
-        """Find what can be measured, no force without MuJoCo's model and data."""
-        places = {part.name: slice(part.start, part.stop) for part in spec.observation}
-        self._hand = places[spec.positions[0]] if spec.positions else None
-        goal = next((name for name in spec.positions[1:] if "goal" in name or "target" in name), None)
-        things = [name for name in spec.positions[1:] if name != goal]
-        self._goal = None if goal is None else places[goal]
-        self._things = [places[name] for name in things]
-        self._first = self._last = np.zeros(spec.observation_size)
-        self._seconds = seconds
-        self.simulation = simulation
-        self._path: list[Array] = []
-        self._peak = 0.0
-
-    def start(self, observation: Array) -> None:
-        """Begin an episode with its first observation, (observation_size,)."""
-        self._path, self._peak, self._first = [], 0.0, observation.copy()
-        self._look(observation)
-
-    def step(self, observation: Array) -> None:
-        """Take the observation after a simulator step, (observation_size,)."""
-        self._look(observation)
-        if self.simulation is not None:
-            self._peak = max(self._peak, self._contact_force())
-
-    def numbers(self) -> dict[str, float]:
-        """Return the measures: meters, meters per second, per second cubed (rms), newtons."""
-        numbers: dict[str, float] = {}
-        if self.simulation is not None:
-            numbers["quality_peak_force"] = self._peak
-        distance = self._distance()
-        if distance is not None:
-            numbers["quality_final_distance"] = distance
-        if self._hand is None or len(self._path) < 2:
-            return numbers
-        path = np.array(self._path)
-        moved = np.diff(path, axis=0)
-        lengths = np.linalg.norm(moved, axis=1)
-        numbers["quality_path_length"] = float(lengths.sum())
-        if self._seconds:
-            numbers["quality_peak_speed"] = float(lengths.max()) / self._seconds
-            if len(path) > 3:
-                jerk = np.diff(path, n=3, axis=0) / self._seconds**3
-                numbers["quality_jerk"] = float(np.sqrt((jerk**2).sum(axis=1).mean()))
-        return numbers
-
-    def __deepcopy__(self, memo: Any) -> EpisodeQuality:
-        """Return a copy that measures the same simulation."""
-        twin = copy.copy(self)
-        twin._path = list(self._path)
-        return twin
-
-    def _look(self, observation: Array) -> None:
-        if self._hand is not None:
-            self._path.append(observation[self._hand].copy())
-        self._last = observation.copy()  # an environment may use its array again
-
-    def _distance(self) -> float | None:
-        """Return the distance to the goal of the thing that moved farthest, meters.
-
-        It is the hand's where no thing was moved, as in reaching; None where there is no goal.
-        """
-        if self._goal is None or self._hand is None:
-            return None
-
-        def moved(place: slice) -> float:
-            return float(np.linalg.norm(self._last[place] - self._first[place]))
-
-        thing = max(self._things, key=moved, default=self._hand)
-        nearest = thing if moved(thing) > MOVED else self._hand
-        return float(np.linalg.norm(self._last[nearest] - self._last[self._goal]))
-
-    def _contact_force(self) -> float:
-        """Return the greatest normal force of all contacts now, newtons."""
-        model, data = self.simulation  # type: ignore[misc]
-        if not data.ncon:
-            return 0.0
-        contact = data.contact
-        first, dimensions = contact.efc_address, contact.dim
-        kept = first >= 0  # others are contacts that exert no force
-        first, dimensions = first[kept], dimensions[kept]
-        if not first.size:
-            return 0.0
-        if model.opt.cone == ELLIPTIC:
-            return float(data.efc_force[first].max())
-        # The normal force of a pyramid of friction is the sum along its edges, as in mju_decodePyramid.
-        sums = np.concatenate(((0.0,), np.cumsum(data.efc_force)))
-        edges = np.where(dimensions == 1, 1, 2 * (dimensions - 1))
-        return float((sums[first + edges] - sums[first]).max())

@@ -1,7 +1,8 @@
-"""Recordings from which an episode is drawn."""
+"""Recordings from which an episode is drawn, and measures of how well it was done."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -9,11 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from trace_robot.env.simulation import simulation
-from trace_robot.spec import Array, Scene, States
+from trace_robot.spec import Array, Scene, States, TaskSpec
 
 # Arrays of a MuJoCo model that resets change, to show goals and objects in other places or colors.
 MOVED = ("body_pos", "body_quat", "site_pos", "geom_pos", "geom_size", "geom_rgba", "site_rgba")
 FRAMES_PER_SECOND = 30.0
+ELLIPTIC = 1  # mujoco.mjtCone.mjCONE_ELLIPTIC; only what simulates imports MuJoCo
+THING_MOVED = 0.01  # meters from which a thing counts as moved
 
 
 class StateRecorder:
@@ -184,3 +187,105 @@ def _view(env: Any) -> dict[str, float]:
     if "lookat" in config:
         view |= dict(zip("xyz", map(float, config["lookat"]), strict=True))
     return view if config.get("type", 0) == 0 and "trackbodyid" not in config else {}
+
+
+class EpisodeQuality:
+    """How well an episode was done: path, speed, jerk and force.
+
+    Measured is the true state at every simulator step, not what the controller sees.
+    """
+
+    def __init__(self, spec: TaskSpec, seconds: float | None, simulation: tuple[Any, Any] | None) -> None:
+        """Find what can be measured, no force without MuJoCo's model and data."""
+        places = {part.name: slice(part.start, part.stop) for part in spec.observation}
+        self._hand = places[spec.positions[0]] if spec.positions else None
+        goal = next((name for name in spec.positions[1:] if "goal" in name or "target" in name), None)
+        things = [name for name in spec.positions[1:] if name != goal]
+        self._goal = None if goal is None else places[goal]
+        self._things = [places[name] for name in things]
+        self._first = self._last = np.zeros(spec.observation_size)
+        self._seconds = seconds
+        self.simulation = simulation
+        self._path: list[Array] = []
+        self._peak = 0.0
+
+    def start(self, observation: Array) -> None:
+        """Begin an episode with its first observation, (observation_size,)."""
+        self._path, self._peak, self._first = [], 0.0, observation.copy()
+        self._look(observation)
+
+    def step(self, observation: Array) -> None:
+        """Take the observation after a simulator step, (observation_size,)."""
+        self._look(observation)
+        if self.simulation is not None:
+            self._peak = max(self._peak, contact_force(*self.simulation))
+
+    def numbers(self) -> dict[str, float]:
+        """Return the measures: meters, meters per second, per second cubed (rms), newtons."""
+        numbers: dict[str, float] = {}
+        if self.simulation is not None:
+            numbers["quality_peak_force"] = self._peak
+        distance = self._distance()
+        if distance is not None:
+            numbers["quality_final_distance"] = distance
+        if self._hand is None or len(self._path) < 2:
+            return numbers
+        path = np.array(self._path)
+        moved = np.diff(path, axis=0)
+        lengths = np.linalg.norm(moved, axis=1)
+        numbers["quality_path_length"] = float(lengths.sum())
+        if self._seconds:
+            numbers["quality_peak_speed"] = float(lengths.max()) / self._seconds
+            if len(path) > 3:
+                jerk = np.diff(path, n=3, axis=0) / self._seconds**3
+                numbers["quality_jerk"] = float(np.sqrt((jerk**2).sum(axis=1).mean()))
+        return numbers
+
+    def __deepcopy__(self, memo: Any) -> EpisodeQuality:
+        """Return a copy that measures the same simulation."""
+        twin = copy.copy(self)
+        twin._path = list(self._path)
+        return twin
+
+    def _look(self, observation: Array) -> None:
+        if self._hand is not None:
+            self._path.append(observation[self._hand].copy())
+        self._last = observation.copy()  # an environment may use its array again
+
+    def _distance(self) -> float | None:
+        """Return the distance to the goal of the thing that moved farthest, meters.
+
+        It is the hand's where no thing was moved, as in reaching; None where there is no goal.
+        """
+        if self._goal is None or self._hand is None:
+            return None
+
+        def moved(place: slice) -> float:
+            return float(np.linalg.norm(self._last[place] - self._first[place]))
+
+        thing = max(self._things, key=moved, default=self._hand)
+        nearest = thing if moved(thing) > THING_MOVED else self._hand
+        return float(np.linalg.norm(self._last[nearest] - self._last[self._goal]))
+
+
+def contact_force(model: Any, data: Any) -> float:
+    """Return the greatest normal force of all contacts now, newtons.
+
+    Args:
+        model: MuJoCo's.
+        data: its state.
+    """
+    if not data.ncon:
+        return 0.0
+    contact = data.contact
+    first, dimensions = contact.efc_address, contact.dim
+    kept = first >= 0  # others are contacts that exert no force
+    first, dimensions = first[kept], dimensions[kept]
+    if not first.size:
+        return 0.0
+    if model.opt.cone == ELLIPTIC:
+        return float(data.efc_force[first].max())
+    # The normal force of a pyramid of friction is the sum along its edges, as in mju_decodePyramid.
+    sums = np.concatenate(((0.0,), np.cumsum(data.efc_force)))
+    edges = np.where(dimensions == 1, 1, 2 * (dimensions - 1))
+    return float((sums[first + edges] - sums[first]).max())

@@ -120,7 +120,24 @@ def make(name: str, /, **options: Any) -> Any:
 
     with foreign(f"{plugin.file}: {name} cannot be made"):
         env = guarded(plugin.make(name, **rest), f"{plugin.file}: {name}")
-    return env if equipment is None else equip(env, _described(plugin, name, rest), equipment)
+    return (
+        env
+        if equipment is None
+        else equip(env, _described(plugin, name, rest), with_raw(name, rest, equipment))
+    )
+
+
+def with_raw(name: str, options: Mapping[str, Any], equipment: Equipment) -> Equipment:
+    """Return equipment whose envelope knows the environment's own action.
+
+    Args:
+        name: of the environment.
+        options: of its plug-in, without the equipment.
+        equipment: returned as it is where it has no envelope.
+    """
+    if equipment.envelope is None or "raw" not in controls(name, options):
+        return equipment
+    return replace(equipment, raw=describe(name, **{**options, "control": "raw"}))
 
 
 def _described(plugin: Plugin, name: str, options: Mapping[str, Any]) -> TaskSpec:

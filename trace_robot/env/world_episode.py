@@ -106,7 +106,7 @@ def numbers_of(spec: TaskSpec, name: str) -> list[int]:
 class EpisodeWorld:
     """What one episode sees and does in a world.
 
-    Both methods are called once a simulator step. drawn: what was drawn, as named numbers for feedback and tables.
+    Both methods are called once a simulator step. drawn: by name. new: whether the last observation was.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class EpisodeWorld:
         self._done: deque[Array] = deque([zero] * self._action_late)
         self._last_action = zero
         self._last: Array | None = None
-        self._count = 0
+        self._count, self.new = 0, True
 
     def see(self, observation: Array) -> Array:
         """Return what is seen of a flat observation, (observation_size,), as a new array.
@@ -181,7 +181,8 @@ class EpisodeWorld:
         self._count += 1
         missing = self._loss > 0 and self._next("loss", 1)[0] < self._loss
         noise = self._next("noise", self._noisy.size) if self._noisy.size else None
-        if self._last is not None and (missing or not due):
+        self.new = self._last is None or (due and not missing)
+        if not self.new and self._last is not None:
             return self._last.copy()
         seen = self._seen[0].copy()
         if self._has_error:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from trace_robot.env.envelope import LAW, LOGGED, STOPS
 from trace_robot.env.world_episode import DRAWN, ERROR_OF, GAIN_OF
 from trace_robot.fault import Fault, Limits
 from trace_robot.spec import Array, Scene, States, TaskSpec
@@ -199,9 +200,43 @@ def number_text(value: float) -> str:
     return f"{value:.4g}"
 
 
+def acted_text(infos: Mapping[str, float], steps: int) -> str:
+    """Return as text how often each limit acted, "" without an envelope.
+
+    Args:
+        infos: of an episode, or sums over episodes.
+        steps: simulator steps that these are of.
+    """
+    if f"{LOGGED}box" not in infos:
+        return ""
+    shares = [
+        f"{name} in {infos[f'{LOGGED}{name}'] / max(1, steps):.1%} of steps"
+        for name in LAW
+        if infos.get(f"{LOGGED}{name}")
+    ]
+    stops = {
+        "stopped": "outside of a box or not finite",
+        "stopped_force": "force",
+        "stopped_watchdog": "watchdog",
+    }
+    shares += [
+        f"{int(infos[f'{LOGGED}{name}'])} stopped ({why})"
+        for name, why in stops.items()
+        if infos.get(f"{LOGGED}{name}")
+    ]
+    return ", ".join(shares) or "no limit acted"
+
+
+def summed(every: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the sums of the log over the infos of episodes, empty without one."""
+    names = [f"{LOGGED}{name}" for name in (*LAW, *STOPS)]
+    logged = [infos for infos in every if names[0] in infos]
+    return {name: sum(infos[name] for infos in logged) for name in names} if logged else {}
+
+
 def world_text(episode: Episode) -> str:
-    drawn = drawn_text(episode.infos)
-    return f" Its world: {drawn}." if drawn else ""
+    drawn, acted = drawn_text(episode.infos), acted_text(episode.infos, episode.steps)
+    return (f" Its world: {drawn}." if drawn else "") + (f" Its envelope: {acted}." if acted else "")
 
 
 def episode_line(episode: Episode, spec: TaskSpec) -> str:

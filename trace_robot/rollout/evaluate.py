@@ -17,7 +17,7 @@ from trace_robot.fault import Fault, Limits
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
-from trace_robot.rollout.episode import Episode, score_of
+from trace_robot.rollout.episode import Episode, score_of, summed
 from trace_robot.rollout.evaluation import Evaluation, Evaluator, success_missing, wilson
 from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
@@ -107,7 +107,7 @@ class EvaluationReport(EpisodeScore):
                 for e in self.episodes
             ],
             "versions": versions(),
-        }
+        } | ({"envelope": log} if (log := summed([e.infos for e in self.episodes])) else {})
 
 
 def evaluate(

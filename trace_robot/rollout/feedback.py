@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_robot.env.declaration import SUCCESS_MISSING
+from trace_robot.env.envelope import LOGGED
 from trace_robot.fault import Fault
 from trace_robot.optimizers.problem import Evidence, Outcome
 from trace_robot.optimizers.prompt.values import program_text
@@ -239,7 +240,7 @@ class FeedbackRecorder:
 
 
 def _is_equipment(name: str) -> bool:
-    return name in EQUIPMENT or is_drawn(name)
+    return name in EQUIPMENT or is_drawn(name) or name.startswith(LOGGED)
 
 
 def words(level: str, episode: Episode) -> list[str]:

@@ -1,0 +1,155 @@
+"""A simulated robot's driver: MuJoCo in real time, with jitter and loss.
+
+``python -m trace_robot.deploy.simulated_robot SETTINGS`` speaks the JSON lines that ``drive`` expects of a driver.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+PAUSE = 0.02  # seconds between the answer to a reset and the first observation
+
+
+class Link:
+    """Lines to and from another process, each late by a random time, some lost.
+
+    The order of lines is kept: a line waits for the one before it.
+    """
+
+    def __init__(self, jitter: float, loss: float, seed: int) -> None:
+        """Read standard input from now on.
+
+        Args:
+            jitter: seconds by which a line is late at most, uniformly drawn, in each direction.
+            loss: part of the observations and of the actions that is lost, 0 to 1.
+            seed: of the random numbers.
+        """
+        self._jitter, self._loss = jitter, loss
+        self._out: queue.Queue[tuple[float, str]] = queue.Queue()
+        self._in: queue.Queue[tuple[float, Any]] = queue.Queue()
+        self._ours, self._theirs = np.random.default_rng(seed), np.random.default_rng(seed + 1)
+        for work in (self._write, self._read):
+            threading.Thread(target=work, daemon=True).start()
+
+    def send(self, message: Any, *, may_fail: bool = False) -> None:
+        """Send an object.
+
+        Args:
+            message: plain data.
+            may_fail: whether it may be late or lost.
+        """
+        if may_fail and self._ours.random() < self._loss:
+            return
+        late = self._jitter * self._ours.random() if may_fail else 0.0
+        self._out.put((time.monotonic() + late, json.dumps(message) + "\n"))
+
+    def receive(self, until: float) -> Iterator[Any]:
+        """Yield the messages that come until a time of the monotonic clock."""
+        while True:
+            try:
+                due, message = self._in.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            if due > until:
+                self._in.queue.appendleft((due, message))  # the only reader puts it back
+                time.sleep(max(0.0, until - time.monotonic()))
+                return
+            yield message
+
+    def _write(self) -> None:
+        while True:
+            due, text = self._out.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            except OSError:  # drive has ended
+                return
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            message = json.loads(line)
+            late = 0.0
+            if "action" in message:
+                if self._theirs.random() < self._loss:
+                    continue
+                late = self._jitter * self._theirs.random()
+            self._in.put((time.monotonic() + late, message))
+        self._in.put((time.monotonic(), {"end": True}))
+
+
+def run(settings: Any) -> None:
+    """Simulate episodes until the other side ends.
+
+    Args:
+        settings: "task", "options", "fields" to send (None for all), "jitter" and "loss" as of ``Link``, "seed",
+            "speed" as a factor of real time, "bad" to misbehave in a test.
+    """
+    from trace_robot.env.registry import make_described
+    from trace_robot.env.simulation import step_seconds
+
+    env, spec = make_described(settings["task"], **settings["options"])
+    seconds = step_seconds(getattr(env.unwrapped, "inner", env).unwrapped)
+    names = settings["fields"] or [part.name for part in spec.observation]
+    fields = {part.name: {"size": part.size, "unit": part.unit} for part in spec.observation}
+    link = Link(settings["jitter"] / settings["speed"], settings["loss"], settings["seed"])
+    rate = None if seconds is None else round(1.0 / seconds, 9)
+    link.send({"hello": {"rate": rate, "fields": {name: fields[name] for name in names if name in fields}}})
+    stop = np.clip(np.zeros(spec.action_size), spec.low, spec.high)
+    period = (seconds or 0.05) / settings["speed"]
+
+    def shown(flat: Any) -> dict[str, Any]:
+        named = spec.named(flat)
+        return {name: np.ravel(named[name]).tolist() for name in names if name in named}
+
+    while True:
+        for message in link.receive(time.monotonic() + 3600.0):
+            if "end" in message:
+                return
+            if message.get("reset") is True:
+                flat, _ = env.reset(seed=int(message["seed"]))
+                link.send({"reset": True})
+                if not _episode(env, link, flat, shown, stop, period):
+                    return
+
+
+def _episode(env: Any, link: Link, flat: Any, shown: Any, stop: Any, period: float) -> bool:
+    """Simulate one episode in real time, and return whether another may follow."""
+    action, last, held, behind, why = stop, -1, 0, 0, ""
+    begun = time.monotonic() + PAUSE
+    for _ in link.receive(begun):
+        pass  # left over from the episode before
+    step, success, over = 0, False, False
+    while not over:
+        link.send({"step": step, "observation": shown(flat)}, may_fail=True)
+        step += 1
+        new = False
+        for message in link.receive(begun + step * period):
+            if "end" in message:
+                return False
+            if "stop" in message:
+                why, action = str(message["stop"]), stop
+            elif "action" in message and message["step"] > last and not why:
+                action, last, new = np.asarray(message["action"], float), message["step"], True
+        held += not new
+        if (late := time.monotonic() - begun - step * period) > period:
+            behind += 1
+            begun += late  # the clock of a simulator that cannot keep up stands still meanwhile
+        if why:
+            break
+        flat, _, terminated, truncated, info = env.step(action)
+        success, over = bool(info.get("success")), terminated or truncated
+    link.send({"done": True, "success": success, "steps": step, "held": held, "behind": behind})
+    return True
+
+
+if __name__ == "__main__":
+    run(json.loads(sys.argv[1]))
