@@ -48,8 +48,8 @@ CHILD = (
 )
 CHILD_NEVER = ("sandbox.sandbox", "sandbox.lockstep", "sandbox.host_process", "sandbox.selftest")
 # 200 modules hold what 0.1 did. Hands, measured plug-ins and other interpreters took 20 more, then gaits, prompts by
-# worth, tasks for agents, demonstrations and deployed controllers 45.
-LINES, COUNT, DEPTH = 400, 260, 15
+# worth, tasks for agents, demonstrations, deployed controllers and drivers 50.
+LINES, COUNT, DEPTH = 400, 275, 15
 
 
 def room_of(module: str) -> str:

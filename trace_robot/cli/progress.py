@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import shlex
 import sys
 import textwrap
@@ -31,14 +30,13 @@ from trace_robot.cli.console import (
     write_error,
     write_json,
 )
-from trace_robot.cli.runs import name_of
-from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError, UsageError
+from trace_robot.cli.runs import name_of, person_of, printed_lines
+from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
 from trace_robot.optimizers.optoprime import NO_REPLY
 from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, OnEvent, Progressed, Started
-from trace_robot.run.person import AskPerson, NotesFile, Question
-from trace_robot.safe_files import read_bytes
+from trace_robot.run.person import AskPerson, Question
 from trace_robot.settings import Result
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, three_digits
@@ -266,30 +264,6 @@ class RunProgress:
         return [typed] if typed.strip() else []
 
 
-def person_of(options: argparse.Namespace, screen: RunProgress) -> AskPerson | None:
-    """Return what gives a person's words, None where none are asked for.
-
-    Args:
-        options: with ``ask`` and ``ask_file``, or without both.
-        screen: of the run, which stands still while a person types.
-
-    Raises:
-        UsageError: there is no terminal to ask at.
-    """
-    sources: list[AskPerson] = []
-    if getattr(options, "ask", False):
-        if not sys.stdin.isatty():
-            raise UsageError(
-                "--ask needs a terminal to type at; write the sentences to a file, with --ask-file"
-            )
-        sources.append(screen.ask)
-    if getattr(options, "ask_file", None):
-        sources.append(NotesFile(Path(options.ask_file)))
-    if not sources:
-        return None
-    return lambda question: [text for source in sources for text in source(question)]
-
-
 def print_summary(out: Console, result: Result, folder: Path) -> None:
     """Print held-out success with its interval, cost, and where the files are.
 
@@ -322,18 +296,6 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
     out.print(table)
 
 
-def _printed_lines(folder: Path) -> int:
-    """Return how many lines the environment printed, by the run's log of them."""
-    try:
-        rows = read_bytes(folder, "environment.log").decode(errors="replace").splitlines()
-    except (OSError, ValueError):
-        return 0
-    left_out = sum(
-        int(mark[1]) - 1 for row in rows if (mark := re.fullmatch(r"\.\.\. (\d+) more lines", row))
-    )
-    return len(rows) + left_out
-
-
 def show_run(
     run: Callable[[OnEvent, AskPerson | None], Result],
     options: argparse.Namespace,
@@ -351,7 +313,7 @@ def show_run(
         command: which resumes it.
     """
     screen = RunProgress(progress_console())
-    person = person_of(options, screen)
+    person = person_of(options, screen.ask)
     again = f"go on with: trace-robot {command} {shlex.quote(name_of(out))}"
     try:
         with interruptible(f"stopped; {again}"), screen:
@@ -366,7 +328,7 @@ def show_run(
             raise
         raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
     finally:
-        if printed := _printed_lines(out):
+        if printed := printed_lines(out):
             where = escape(str(out / "environment.log"))
             screen.out.print(
                 f"{counted(printed, 'line')} printed by the environment and its simulator: {where}"

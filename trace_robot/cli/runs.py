@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +23,12 @@ from trace_robot.cli.console import (
     write_json,
 )
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.errors import RunError, UnknownNameError
+from trace_robot.errors import RunError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from trace_robot.run.person import AskPerson
     from trace_robot.store.history import History, IterationInfo, RunInfo, Score
 
 RUNS = Path("rollouts") / "runs"
@@ -331,3 +334,43 @@ def iteration_data(iteration: IterationInfo) -> dict[str, Any]:
 
 def _score_data(score: Score | None) -> dict[str, Any] | None:
     return None if score is None else score.to_data()
+
+
+def person_of(options: argparse.Namespace, typed: AskPerson) -> AskPerson | None:
+    """Return what gives a person's words, None where none are asked for.
+
+    Args:
+        options: with ``ask`` and ``ask_file``, or without both.
+        typed: asks at the terminal.
+
+    Raises:
+        UsageError: there is no terminal to ask at.
+    """
+    from trace_robot.run.person import NotesFile
+
+    sources: list[AskPerson] = []
+    if getattr(options, "ask", False):
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "--ask needs a terminal to type at; write the sentences to a file, with --ask-file"
+            )
+        sources.append(typed)
+    if getattr(options, "ask_file", None):
+        sources.append(NotesFile(Path(options.ask_file)))
+    if not sources:
+        return None
+    return lambda question: [text for source in sources for text in source(question)]
+
+
+def printed_lines(folder: Path) -> int:
+    """Return how many lines the environment printed, by the run's log of them."""
+    from trace_robot.safe_files import read_bytes
+
+    try:
+        rows = read_bytes(folder, "environment.log").decode(errors="replace").splitlines()
+    except (OSError, ValueError):
+        return 0
+    left_out = sum(
+        int(mark[1]) - 1 for row in rows if (mark := re.fullmatch(r"\.\.\. (\d+) more lines", row))
+    )
+    return len(rows) + left_out

@@ -375,15 +375,9 @@ def _print_all(out: Console, reports: Sequence[StressReport], quiet: bool) -> No
 
 
 def _draw(report: StressReport, folder: Path, *, numbered: bool = False) -> dict[int, Path]:
-    """Draw the typical failure of each world.
+    """Draw the typical failure of each world, and return the videos by row.
 
-    Args:
-        report: with the states of its episodes.
-        folder: where.
-        numbered: whether a file has the number of its row alone as a name, else also the task and the world.
-
-    Returns:
-        The videos by the number of their row.
+    ``numbered``: a file is called by its row alone, else also by the task and the world.
     """
     from trace_robot.render.video import clip_of, render
 

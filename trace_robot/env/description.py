@@ -134,8 +134,7 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
         return declaration
     raw = describe_env(declaration, env, "raw", {})
     if physics_of(env.unwrapped) is None:
-        probe = Probe(env, raw.spec, raw.action, raw.observation, simulated=False)
-        return _with_measured_hands(declaration, probe)
+        return _with_measured_hands(declaration, env, raw)
     probe = Probe(env, raw.spec, raw.action, raw.observation)
     points = [part.name for part in raw.spec.observation if part.size == 3 and part.unit == "m"]
     points = list(declaration.positions) or [
@@ -165,15 +164,20 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
     return replace(declaration, hands=hands, positions=positions) if hands else declaration
 
 
-def _with_measured_hands(declaration: Environment, probe: Probe) -> Environment:
-    """Return a declaration with points that the action moves as hands."""
-    sizes = {part.name: part.size for part in probe.spec.observation}
+def _with_measured_hands(declaration: Environment, env: Any, raw: EnvDescription) -> Environment:
+    """Return a declaration with points that the action moves as hands.
+
+    An environment without a point is not played: it may fail, which episodes are there to find.
+    """
+    parts = raw.spec.observation
+    sizes = {part.name: part.size for part in parts}
     points = list(declaration.positions) or [
-        part.name for part in probe.spec.observation if part.unit == "m" and part.name.endswith("position")
+        part.name for part in parts if part.unit == "m" and part.name.endswith("position")
     ]
     points = [name for name in points if sizes.get(name) == 3]
     if not points:
         return declaration
+    probe = Probe(env, raw.spec, raw.action, raw.observation, simulated=False)
     response = PushResponse.of(probe)
     positions = tuple(declaration.positions or points)
     if hands_of(replace(probe.spec, positions=positions)) and moves_along_axes(probe, positions[0], response):

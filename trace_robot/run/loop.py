@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from trace_robot.run.run import Run
     from trace_robot.spec import TaskSpec
 
-
 Stage = Literal["training", "held out"]
 
 

@@ -251,14 +251,14 @@ def _advance(page: _Page, gait: Gait) -> str:
 
 
 def joint_names(spec: TaskSpec) -> list[str]:
-    """Return a name for each number of the action: left_knee for left_knee_torque, where that is clear."""
+    """Return a name for each number of the action, without its motor suffix if clear."""
     names = [name_of(j, spec.action) for j in range(spec.action_size)]
     short = [MOTOR.sub("", name) for name in names]
     return short if len({*short}) == len(names) and all(short) else names
 
 
 def _called(followers: Mapping[int, int], names: Sequence[str]) -> dict[int, str]:
-    """Return a name for each number that leads: knee where left_knee follows right_knee."""
+    """Return a name for each leading number: knee of left_knee and right_knee."""
     common = {
         first: "_".join(part for part in names[first].split("_") if part in names[second].split("_"))
         for second, first in followers.items()
@@ -289,7 +289,7 @@ def _targets(page: _Page, gait: Gait, names: Sequence[str]) -> str:
 
 
 def _swing(page: _Page, joint: Joint, name: str) -> tuple[str, list[tuple[str, str, str]]]:
-    """Add a joint's constants, return the offset's and each harmonic's amplitude, phase and lag."""
+    """Add a joint's constants, return the texts of its offset and harmonics."""
     unit = "rad" if joint.angle >= 0 else "1 is all that the actuator can do"
     offset, waves = "", []
     if joint.offset or not (joint.amplitude or joint.second):
