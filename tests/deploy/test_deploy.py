@@ -147,7 +147,7 @@ FAULTS = {
     json.dumps({"step": 1, "observation": {**SEEN, "hand_position": [1e400, 1, 1]}}): "not finite",
     json.dumps({"step": 0, "observation": SEEN}): "step 0 is late or repeated, the last one was 0",
     json.dumps({"step": 40, "observation": SEEN}): "39 steps are missing before step 40",
-    json.dumps({"step": True, "observation": SEEN}): 'must have "hello", "reset", or "step"',
+    json.dumps({"step": True, "observation": SEEN}): 'must have "hello", "reset", "stop", or "step"',
     json.dumps({"hello": {"rate": 50}}): "the rate is 80.0 steps a second, the driver has 50",
     json.dumps({"hello": {"fields": {"hand_position": {"size": 3, "unit": "cm"}}}}): "3 numbers in 'm'",
     json.dumps({"hello": {"contract": "0"}}): "the driver expects '0'",

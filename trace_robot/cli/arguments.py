@@ -220,10 +220,8 @@ def add_environment_options(command: argparse.ArgumentParser) -> None:
 
 def environment_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return the environment's typed arguments, the instruction as ``task``."""
-    names = {"instruction": "task", "hold": "hold", "worlds": "world"} | {
-        n: n for n in ("python", "envelope")
-    }
-    typed = {ours: getattr(options, name, None) for name, ours in names.items()}
+    names = {"instruction": "task", "hold": "hold", "worlds": "world", "python": "python"}.items()
+    typed = {ours: getattr(options, name, None) for name, ours in (*names, ("envelope", "envelope"))}
     return {name: value for name, value in typed.items() if value is not None} | dict(options.env_args)
 
 
