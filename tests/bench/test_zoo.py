@@ -109,7 +109,7 @@ def test_the_command_measures_the_zoo(
     assert data["tasks"][0]["task"] == "point-mass"
     assert main(["zoo", *arguments]) == 0
     table = capsys.readouterr().out
-    assert "mean success 1.000 of 1 controllers" in table
+    assert "mean success 1.000 of 1 controller," in table
     assert main(["evaluate", "zoo", *arguments]) == 0  # as 0.1.0 spelled it
     assert capsys.readouterr().out == table
 

@@ -321,7 +321,7 @@ def test_an_interrupted_run_goes_on_from_the_command_line(tmp_path: Path) -> Non
     assert f"go on with: trace-robot resume {run};" in errors.decode()
     done = subprocess.run([*command, "resume", str(run), "--json"], capture_output=True, check=True)
     assert json.loads(done.stdout)["ended"]
-    assert b"are known from before; none is asked again" in done.stderr
+    assert b"known from before; none is asked again" in done.stderr
 
 
 def test_a_controller_without_act_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

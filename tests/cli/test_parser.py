@@ -30,7 +30,18 @@ SHORT = {
     "demonstrate": "--episodes 1 --workers 0",
 }
 # These need a model, minutes, a browser, or a run with pictures; other tests run them.
-TYPED_ONLY = ("serve", "watch", "resume", "replay", "bench", "stress", "video", "sandbox", "check-env")
+TYPED_ONLY = (
+    "drive",
+    "serve",
+    "watch",
+    "resume",
+    "replay",
+    "bench",
+    "stress",
+    "video",
+    "sandbox",
+    "check-env",
+)
 
 
 def commands() -> dict[str, CommandParser]:

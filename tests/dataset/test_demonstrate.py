@@ -176,7 +176,7 @@ def test_an_episode_without_stages_beside_others_has_the_instruction_as_its_labe
 
 REFUSED = {
     "pick-plce-v3 --to minari": "no environment 'pick-plce-v3'; did you mean 'pick-place-v3'",
-    "reach-v3 --to lerobot --policy nosuch": "no policy 'nosuch'; known:",
+    "reach-v3 --to lerobot --policy nosuch": "no policy 'nosuch'",
     "reach-v3 --to lerobot --camera a --size 97": "must be an even number from 64 to 1024, got 97",
     "reach-v3 --to lerobot --camera a --camera a": "cameras must be different names without '/', got 'a', 'a'",
     "reach-v3 --to minari --camera state": "a camera cannot be called 'state'",

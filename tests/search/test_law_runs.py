@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -64,19 +63,14 @@ def test_where_nothing_has_a_position_the_search_finds_a_law_that_can_be_gone_on
     assert set(tuned) == {place.name for place in policy.places}
 
 
-def test_a_budget_too_small_for_a_race_gives_more_than_doing_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_budget_too_small_for_a_race_gives_more_than_doing_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    arguments = f"optimize HalfCheetah-v5 --task run --optimizer search --steps 40000 --no-video --out {out}"
+    arguments = f"optimize Swimmer-v5 --task swim --optimizer search --steps 40000 --no-video --out {out}"
     more = "--env-arg horizon=100 --held-out 4 --workers 1"
     assert main([*arguments.split(), *more.split()]) == 0
-    text = (out / "best.py").read_text()
-    assert "Found by search for HalfCheetah-v5: linear feedback" in text
-    assert "_gain_of_" in text
-    rows = re.findall(r"^ +[01] +\d+ +0\.00 +(-?[\d.]+)", capsys.readouterr().out, re.MULTILINE)
-    start, found = map(float, rows)
-    assert found > start + 1.0, "in training; doing nothing gives about -0.1"
+    assert "Found by search for Swimmer-v5" in (out / "best.py").read_text()
+    result = json.loads((out / "result.json").read_text())
+    assert result["training_return"] > result["start_return"] + 5.0, "doing nothing gives about 1.6"
 
 
 def test_a_ball_on_a_plate_is_solved_by_its_error_though_no_speed_is_seen(tmp_path: Path) -> None:

@@ -213,7 +213,8 @@ class GeneratorSearch(ABC, Generic[Champion]):
     def _provisional(self, standing: Standing) -> Candidate:
         """Return a candidate that says on how many conditions alone it was tried."""
         count, lasting = standing.conditions, self._lasting(standing.candidate)
-        note = f"{lasting.note}: best so far, on {count} condition{'s' if count > 1 else ''} alone"
+        kind = f"{lasting.note}: " if lasting.note else ""
+        note = f"{kind}best so far, on {count} condition{'s' if count > 1 else ''} alone"
         return replace(lasting, note=note)
 
     def _lasting(self, candidate: Candidate) -> Candidate:

@@ -18,11 +18,10 @@ from trace_robot.optimizers.prompt import FORMAT, MEANINGS, NEW_PARTS, PARTS
 from trace_robot.optimizers.prompt.build import ProblemInstance, whole_sections
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
 from trace_robot.optimizers.prompt.trial_text import (
-    MOST_REMARKS,
-    REMARK_CHARACTERS,
     compared,
     differences,
     history_line,
+    remarks,
     scored,
     shared_places,
     shared_scores,
@@ -241,8 +240,7 @@ def _add_newest(
 def _add_trial(found: _Lines, part: str, trial: Trial, other: Trial | None, note: str = "") -> None:
     """Add a trial's score, its comparison with another and its episodes."""
     found.add(part, "score", f"Trial {trial.candidate.id}: {scored(trial)}{note}")
-    noted = [f"- {program_text(text, REMARK_CHARACTERS)}" for text in trial.remarks[-MOST_REMARKS:]]
-    found.add(part, "score", noted)
+    found.add(part, "score", remarks(trial, ()))
     evidence = trial.outcome.evidence
     if evidence is None:
         found.add(part, "episode", trial.outcome.feedback)

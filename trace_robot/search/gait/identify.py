@@ -168,7 +168,7 @@ def mirrored(spec: TaskSpec) -> tuple[tuple[int, int], ...]:
             if named and BEFORE.sub(r"\1", name) == AFTER.sub(r"\1", other):
                 pairs.append((place, second))
     used = [place for pair in pairs for place in pair]
-    if len(set(used)) == len(used) == len(names):
+    if len(set(used)) == len(used) == len(names) > 2:  # two joints are a chain, not two sides
         return tuple(pairs)
     half = len(names) // 2
     return tuple((k, k + half) for k in range(half)) if len(names) % 2 == 0 and half > 1 else ()
