@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -130,13 +130,15 @@ class DeclaredPlugin:
         if key not in self._hands:
             self._hands[key] = declaration
             asked = with_options(declaration, options)
-            # What is wrong with the environment, its close() included, is raised where it is described.
-            with suppress(Exception), closing(self._make_env(asked, _arguments(options), None)) as env:
-                with quiet():
+            before = set(self._descriptions)  # described here too: an environment may take seconds to make
+            try:
+                with quiet(), closing(self._make_env(asked, _arguments(options), None)) as env:
                     found = self._hands[key] = with_found_hands(declaration, env)
-                # An environment may take seconds to make, and this mode is the one that is described next.
-                usual = {**options, "control": "pose" if found.solves else "raw"}
-                self._described(name, with_options(found, usual), env, usual)
+                    usual = {**options, "control": "pose" if found.solves else "raw"}
+                    self._described(name, with_options(found, usual), env, usual)
+            except Exception:  # of the environment, its close() included: raised again where it is described
+                for new in set(self._descriptions) - before:
+                    del self._descriptions[new]
         return self._hands[key]
 
     def make_bare(self, name: str, options: Mapping[str, Any]) -> Any:
@@ -146,8 +148,7 @@ class DeclaredPlugin:
             name: one of ``names()``.
             options: as of ``describe``.
         """
-        declaration = with_options(self._declaration(name), options)
-        return self._make_env(declaration, _arguments(options), None)
+        return self._make_env(with_options(self._declaration(name), options), _arguments(options), None)
 
     def _declaration(self, name: str) -> Environment:
         return next(declaration for declaration in self.environments if declaration.env_name == name)
