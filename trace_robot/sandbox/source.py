@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from typing import Final
 
 from trace_robot.fault import MOST_CHARACTERS, Fault
 from trace_robot.sandbox.protocol import clean
-from trace_robot.trace.constraints import parse_code
 
 SOURCE_NAME: Final = "<controller>"  # the file name that the text is compiled under
 CODE_NAME: Final = re.compile(
@@ -21,6 +21,8 @@ CODE_NAME: Final = re.compile(
 # no exception. So nesting is bounded before the parser sees the text, far above what controllers have.
 _MAX_BRACKETS: Final = 60
 _PREFIXES: Final = re.compile(r"(?:(?:[-+~]|\bnot\b|\blambda\b[^:\n]{0,80}:|\bawait\b)[ \t\\\n]*){100}")
+_MOST_PARTS: Final = 1000
+_DOTTED: Final = re.compile(r"(?:\.[\s\\]*\w+[\s\\]*)+")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"()[]{}"))
 
 
@@ -45,8 +47,13 @@ def parse(source: str) -> ast.Module | Fault:
     if deepest > _MAX_BRACKETS or (prefixes := _PREFIXES.search(source)):
         line = source.count("\n", 0, prefixes.start()) + 1 if deepest <= _MAX_BRACKETS and prefixes else None
         return refusal("the source is nested too deeply", line)
+    # As in trace.constraints, which a shared file does not import: the parser joins the parts of an import one by one.
+    if any(found.group().count(".") > _MOST_PARTS for found in _DOTTED.finditer(source)):
+        return refusal(f"a name has more than {_MOST_PARTS} parts", None)
     try:
-        return parse_code(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
     except SyntaxError as error:
         return Fault("exception", clean(f"{type(error).__name__}: {error.msg}"), error.lineno, static=True)
     except (ValueError, OverflowError) as error:
