@@ -295,7 +295,7 @@ class FeedbackRestart:
     def refine(self, gait: Gait) -> None:
         """Go on from the best gait so far, with finer steps.
 
-        The returns of a robot that may fall over drop within a few generations (on HalfCheetah-v5, from 3,500 to
+        The returns of a robot that may fall over drop within a few generations (measured: from 3,500 to
         2,300), and a random search does not come back by itself.
         """
         if gait.balance is not None:

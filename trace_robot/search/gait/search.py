@@ -322,7 +322,7 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
     def _kept(self, restarts: Sequence[AnyRestart], rung: int) -> list[AnyRestart]:
         """Return the restarts that go on, the best of each kind first.
 
-        A rhythm gets on sooner than feedback and not as far (measured on HalfCheetah-v5), so that the better of all
+        A rhythm gets on sooner than feedback and not as far (measured), so that the better of all
         kinds after a short time is not the one to keep alone.
         """
         places = GO_ON[min(rung, len(GO_ON) - 1)]
