@@ -15,6 +15,7 @@ from trace_robot.spec import TaskSpec
 Result_co = TypeVar("Result_co", covariant=True)
 Champion = TypeVar("Champion")
 
+POOL = 256  # training conditions that a race divides by purpose
 # A part of a search: yields candidates, is sent one outcome for each in their order, returns a result.
 Steps = Generator[list[Candidate], Sequence[Outcome], Result_co]
 
@@ -228,3 +229,43 @@ class GeneratorSearch(ABC, Generic[Champion]):
     @abstractmethod
     def _search(self) -> Steps[None]:
         """Yield candidates until ``done`` says why there are no more."""
+
+
+class RacingSearch(GeneratorSearch[Champion]):
+    """A search that races restarts on rungs, each on conditions of one pool.
+
+    Args:
+        spec: the environment.
+        seeds: POOL training conditions.
+        seed: of all random choices.
+    """
+
+    def __init__(self, spec: TaskSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
+        self.spec = spec
+        self.seeds = tuple(seeds)
+        super().__init__()
+
+    @classmethod
+    def begin(
+        cls,
+        spec: TaskSpec,
+        conditions: Callable[[int], Sequence[int]],
+        *,
+        episodes: int,
+        confirm: int,
+        seed: int,
+        budget: int | None,
+        nominal: Callable[[int], bool] | None = None,
+    ) -> RacingSearch[Champion]:
+        """Return a new search.
+
+        Args:
+            spec: the environment.
+            conditions: gives the first training conditions of a run, as many as it is asked for.
+            episodes: not used: rungs have their own numbers of conditions.
+            confirm: not used, for the same reason.
+            seed: of all random choices.
+            budget: not used: a race goes on until the task is solved.
+            nominal: not used.
+        """
+        return cls(spec, conditions(POOL), seed=seed)

@@ -21,7 +21,6 @@ Value = tuple[float, float]
 Scored = Sequence[tuple[FeedbackLaw, "LawScore"]]
 # Conditions by purpose, so that nothing is chosen on what it was tuned on, and nothing confirmed on what it was
 # chosen on: the first half to tune on, others to choose on and to confirm on.
-POOL = 256
 CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
 MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
 COPIES = 3  # perturbations of a law

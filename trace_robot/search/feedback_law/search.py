@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count, product
 from typing import Any
@@ -12,10 +12,9 @@ import numpy as np
 
 from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate
-from trace_robot.search.base import GeneratorSearch, Standing, Steps
+from trace_robot.search.base import POOL, RacingSearch, Standing, Steps
 from trace_robot.search.feedback_law.catalog import AnyStructure, left_out, structures
 from trace_robot.search.feedback_law.evaluation import (
-    POOL,
     CmaRestart,
     LawEvaluation,
     LawFinalist,
@@ -38,7 +37,7 @@ CONSTANT = 6  # probes that push one way all the time
 RANDOM = 18  # probes with numbers of all sizes
 
 
-class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
+class FeedbackLawSearch(RacingSearch[LawFinalist]):
     """Successive halving over restarts of CMA-ES, on structures from simple to rich.
 
     A race is successive halving (Hyperband, arXiv:1603.06560, section 3; "rung" is the word of
@@ -65,43 +64,17 @@ class FeedbackLawSearch(GeneratorSearch[LawFinalist]):
                 f"the built-in search tunes laws of at most {LARGEST} actions, and {spec.name!r} has"
                 f" {spec.action_size}; use --optimizer cma with a policy of few numbers, or a model"
             )
-        self.spec = spec
-        self.seeds = tuple(seeds)
         self.random = np.random.default_rng(seed)
         self.evaluation = LawEvaluation(spec.return_threshold)
-        self.finalists = LawFinalists(self.evaluation, self.seeds, self.random)
+        self.finalists = LawFinalists(self.evaluation, tuple(seeds), self.random)
         self.solution: LawFinalist | None = None
         self.left_out = ""
-        super().__init__()
+        super().__init__(spec, seeds, seed=seed)
 
     @classmethod
     def suits(cls, spec: TaskSpec) -> bool:
         """Return True: a law reads numbers, and every environment shows some."""
         return True
-
-    @classmethod
-    def begin(
-        cls,
-        spec: TaskSpec,
-        conditions: Callable[[int], Sequence[int]],
-        *,
-        episodes: int,
-        confirm: int,
-        seed: int,
-        budget: int | None,
-        nominal: Callable[[int], bool] | None = None,
-    ) -> FeedbackLawSearch:
-        """Return a new search.
-
-        Args:
-            spec: the environment.
-            conditions: gives the first training conditions of a run, as many as it is asked for.
-            episodes: not used: rungs have their own numbers of conditions.
-            confirm: not used, for the same reason.
-            seed: of all random choices.
-            budget: not used: a race ends when a law solves the task.
-        """
-        return cls(spec, conditions(POOL), seed=seed)
 
     @property
     def champion(self) -> LawFinalist | None:

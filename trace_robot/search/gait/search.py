@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.base import GeneratorSearch, Standing, Steps
+from trace_robot.search.base import RacingSearch, Standing, Steps
 from trace_robot.search.gait.controller import GaitController, title_of
 from trace_robot.search.gait.gait import WHOLE, Gait, Joint, Truncation
 from trace_robot.search.gait.identify import ALL, SIZES, Morphology
@@ -25,7 +25,6 @@ from trace_robot.search.gait.restarts import (
 from trace_robot.spec import TaskSpec
 
 # Conditions by purpose: nothing is chosen on what it was tuned on, and nothing confirmed on what it was chosen on.
-POOL = 256
 TUNE, CHOOSE, CONFIRM = slice(0, 128), slice(128, 160), slice(192, 256)
 LONG = 500  # decisions of an episode from which on a lasting motion is what earns a return
 STRIDES = (0.6, 2.0)  # a second, of rhythms at first: the first for water, the second for legs
@@ -69,7 +68,7 @@ class GaitFinalist:
         return -math.inf if self.faulty or not self.bare else float(np.mean(self.bare))
 
 
-class GaitSearch(GeneratorSearch[GaitFinalist]):
+class GaitSearch(RacingSearch[GaitFinalist]):
     """Successive halving over rhythms, tuned by CMA-ES, and linear feedback, by ARS.
 
     While it searches, the bonus for not having fallen is left out, for standing still would earn it (arXiv:1803.07055,
@@ -84,14 +83,12 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
     compares = True
 
     def __init__(self, spec: TaskSpec, seeds: Sequence[int], *, seed: int = 0) -> None:
-        self.spec = spec
-        self.seeds = tuple(seeds)
         self.random = np.random.default_rng(seed)
         self.count = 0
         self.alive = 0.0
         self.body: Morphology  # once the probes have shown it
         self.finalists: list[GaitFinalist] = []
-        super().__init__()
+        super().__init__(spec, seeds, seed=seed)
 
     @classmethod
     def suits(cls, spec: TaskSpec) -> bool:
@@ -111,31 +108,6 @@ class GaitSearch(GeneratorSearch[GaitFinalist]):
             and bounded
             and spec.horizon >= LONG
         )
-
-    @classmethod
-    def begin(
-        cls,
-        spec: TaskSpec,
-        conditions: Callable[[int], Sequence[int]],
-        *,
-        episodes: int,
-        confirm: int,
-        seed: int,
-        budget: int | None,
-        nominal: Callable[[int], bool] | None = None,
-    ) -> GaitSearch:
-        """Return a new search.
-
-        Args:
-            spec: the environment.
-            conditions: gives the first training conditions of a run, as many as it is asked for.
-            episodes: not used: rungs have their own numbers of conditions.
-            confirm: not used, for the same reason.
-            seed: of all random choices.
-            budget: not used: the race goes on until a threshold is reached.
-            nominal: not used.
-        """
-        return cls(spec, conditions(POOL), seed=seed)
 
     @property
     def champion(self) -> GaitFinalist | None:
