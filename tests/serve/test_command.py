@@ -17,23 +17,11 @@ from typing import Any
 
 import pytest
 
-from helpers.agents import KEEPS_STILL, SOLVES
+from helpers.agents import KEEPS_STILL, SMALL_RUN, SOLVES
 from trace_robot.cli import main
 
 pytestmark = pytest.mark.usefixtures("point_mass")
-LITTLE = (
-    "--workers",
-    "0",
-    "--no-video",
-    "--held-out",
-    "3",
-    "--episodes",
-    "2",
-    "--confirm",
-    "1",
-    "--budget",
-    "9",
-)
+LITTLE = (*SMALL_RUN, "--budget", "9")
 CURL = re.compile(r"serving +curl -H 'Authorization: Bearer ([\w-]+)' http://127\.0\.0\.1:(\d+)/describe")
 
 

@@ -13,23 +13,11 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-from helpers.agents import KEEPS_STILL, SOLVES
+from helpers.agents import KEEPS_STILL, SMALL_RUN, SOLVES
 from trace_robot.store.history import History
 
 pytestmark = pytest.mark.usefixtures("point_mass")
-LITTLE = (
-    "--workers",
-    "0",
-    "--no-video",
-    "--held-out",
-    "3",
-    "--episodes",
-    "2",
-    "--confirm",
-    "1",
-    "--budget",
-    "6",
-)
+LITTLE = (*SMALL_RUN, "--budget", "6")
 
 
 def command(folder: Path) -> list[str]:
