@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Measure = Literal["success", "return", "both"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
+SHOWN: tuple[Measure, ...] = get_args(Measure)
 
 
 def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, float]:

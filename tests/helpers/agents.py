@@ -25,7 +25,7 @@ def act(observation, memory):
     far = observation["goal_position"] - observation["hand_position"]
     return [10 * far[0], 10 * far[1], 10 * far[2], 0.0]
 """
-SMALL_RUN = tuple(["--workers", "0", "--no-video", "--held-out", "3", "--episodes", "2", "--confirm", "1"])
+SMALL_RUN = ("--workers", "0", "--no-video", "--held-out", "3", "--episodes", "2", "--confirm", "1")
 KEEPS_STILL = "def act(observation, memory):\n    return [0.0, 0.0, 0.0, 0.0]\n"
 
 

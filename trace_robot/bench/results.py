@@ -16,7 +16,7 @@ from trace_robot.env.registry import environments, sets
 from trace_robot.env.world import STANDARD
 from trace_robot.errors import RunError, UnknownNameError, UsageError, unknown
 from trace_robot.settings import SEARCH_SECONDS, Settings, require_level
-from trace_robot.stats import MEASURES, Measure, Returns, Score
+from trace_robot.stats import SHOWN, Measure, Returns, Score
 
 OPTIMIZERS = ("search", "optoprime", "opro")
 Key = tuple[str, int]
@@ -269,8 +269,8 @@ class ResultRow:
         values = {name: data[name] for name in kinds}
         for name, kind in kinds.items():
             _require(name, KINDS.get(str(kind), Mapping), values[name])
-        if (measure := values.get("measure", "success")) not in MEASURES:
-            raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
+        if (measure := values.get("measure", "success")) not in SHOWN:
+            raise ValueError(f"measure must be one of {', '.join(SHOWN)}, got {measure!r}")
         for name in BUDGETS:
             _require(name, (int, float, type(None)), values["fixed"].get(name))
         low, high = values["interval"]

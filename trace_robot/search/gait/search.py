@@ -137,7 +137,7 @@ class GaitSearch(RacingSearch[GaitFinalist]):
         restarts = self._plain(body)
         stale, best = 0, -math.inf
         for rung in count():
-            self.phase = f"rung {rung + 1}: {len(restarts)} climbs"
+            self.phase = f"rung {rung + 1}: {len(restarts)} restarts"
             yield from self._rung(restarts, rung)
             if self.done:
                 return
