@@ -7,6 +7,7 @@ fixed paths are all there is, so that there is none to traverse. Every connectio
 from __future__ import annotations
 
 import hmac
+import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,7 +27,7 @@ GET, POST = ("describe", "latest", "best", "budget"), ("submit", "finish")
 MOST_BYTES = 12 * MOST_CHARACTERS + 10_000
 READ_SECONDS = 20.0  # for a whole request to arrive, whatever the pace: each keeps a thread
 MOST_CONNECTIONS = 16
-BLOCK, DRAIN_SECONDS = 64 * 1024, 0.2
+BLOCK, DRAIN_SECONDS = 64 * 1024, 2.0  # a client that is slow to send its refused body still gets its answer
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Connection": "close"}
 
 
@@ -140,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _cut(self) -> None:
         with suppress(OSError):
-            self.connection.shutdown(0)  # of reading: what was asked for may still be answered
+            self.connection.shutdown(socket.SHUT_RD)  # of reading: what was asked for may still be answered
 
     def do_GET(self) -> None:
         self._respond(GET, POST)
@@ -205,12 +206,16 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refusal(HTTPStatus.BAD_REQUEST, f"the body must be a JSON object: {error}") from error
 
     def _drain(self) -> None:
-        """Read some of a refused body, as closing before would drop the answer."""
+        """Read on until the client has read the answer and closed: closing before it has would drop the answer.
+
+        Its bytes are counted, as one read may give few of them; the whole takes at most READ_SECONDS (``setup``).
+        """
         self.connection.settimeout(DRAIN_SECONDS)
         with suppress(OSError):
-            for _ in range(MOST_BYTES // BLOCK):
-                if not self.rfile.read1(BLOCK):
-                    return
+            self.connection.shutdown(socket.SHUT_WR)  # the answer is whole
+            left = 2 * MOST_BYTES
+            while left > 0 and (read := len(self.rfile.read1(BLOCK))):
+                left -= read
 
     def _send(self, status: HTTPStatus, data: Mapping[str, Any]) -> None:
         content = f"{plain_json(data)}\n".encode("utf-8", "backslashreplace")
