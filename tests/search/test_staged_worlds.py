@@ -20,6 +20,7 @@ from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, 
 from trace_robot.search.staged.mutation import Mutator, free, from_vector, simpler, to_vector
 from trace_robot.search.staged.primitives import MotionPrimitives, RestProposals
 from trace_robot.search.staged.program import relations
+from trace_robot.search.staged.search import MARGIN_IN_WORLDS
 from trace_robot.spec import Array, TaskSpec
 
 SPEC = fakes.point_mass_spec()
@@ -267,6 +268,29 @@ def test_the_worlds_begin_also_where_nothing_solves_the_nominal_conditions() -> 
         )
     assert search.phase == "adapt"
     assert 20_000 <= search.evaluation.spent < 40_000
+
+
+@pytest.mark.parametrize(("lost", "spends"), [(30, False), (8, True)])
+def test_worlds_that_are_nearly_all_solved_end_the_search_and_others_its_budget(
+    lost: int, spends: bool
+) -> None:
+    """A condition in ``lost`` is beyond every program: 0.97 of them can be solved, or 0.88."""
+    budget = 330_000
+    spec = replace(SPEC, options={"world": [{"action_delay": 0.1}]})
+    search = StagedSearch.begin(spec, range, episodes=6, confirm=5, seed=0, budget=budget)
+    while search.ask():
+        outcomes = []
+        for candidate in search.ask():
+            outcome = fakes.staged_outcome(candidate)
+            reached = outcome.details["success"]
+            kept = [
+                bool(one) and seed % lost > 0
+                for one, seed in zip(reached, candidate.seeds or (), strict=True)
+            ]
+            outcomes.append(replace(outcome, details={**outcome.details, "success": kept}))
+        search.tell(outcomes)
+    assert search.tuning.finalists[0].success < MARGIN_IN_WORLDS
+    assert (search.evaluation.spent >= search.share * budget) is spends
 
 
 def test_where_worlds_differ_finalists_are_compared_on_further_conditions_in_turn() -> None:

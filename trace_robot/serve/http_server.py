@@ -206,9 +206,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refusal(HTTPStatus.BAD_REQUEST, f"the body must be a JSON object: {error}") from error
 
     def _drain(self) -> None:
-        """Read on until the client has read the answer and closed: closing before it has would drop the answer.
+        """Read a refused body until the client closes.
 
-        Its bytes are counted, as one read may give few of them; the whole takes at most READ_SECONDS (``setup``).
+        Closing before it has read the answer would drop that. Bytes are counted, as one read may give few of them; all
+        takes at most READ_SECONDS (``setup``).
         """
         self.connection.settimeout(DRAIN_SECONDS)
         with suppress(OSError):

@@ -25,6 +25,7 @@ FURTHER = 480  # conditions on which finalists are compared, EACH at a time
 WARM, WARMING = 0.5, 40  # share of the budget and generations after which the worlds begin in any case
 TURNS_IN_WORLDS = 3  # of which one explores there and the others tune: what stages can do is known by then
 MARGIN_IN_WORLDS = 0.99  # success there at which there is nothing left to tune
+SOUND, POLISHING = 0.95, 4  # success there from which turns are counted, and how many of them are enough
 RESTED = 12  # programs of a generation that are tried with a rest, where success must last
 RESTS = 2  # rests that each of them is tried with
 DRAWN = "made a" + "new"  # the note of a program that is drawn at random: stored runs have it
@@ -178,11 +179,10 @@ class StagedSearch(GeneratorSearch[Individual]):
     def _worlds_text(self, individual: Individual) -> str:
         """Return the two numbers by which programs rank where worlds differ."""
         mean, worst = self.evaluation.mean_and_worst(individual)
-        trials = individual.trials
-        share = individual.successes(trials) / len(trials)
+        share = individual.successes(individual.trials) / (count := len(individual.trials))
         return (
             f"success {share:.2f}, value {mean:.2f} on average and {worst:.2f} in the worst fifth of"
-            f" {len(trials)} worlds"
+            f" {count} worlds"
         )
 
     def _lasting(self, candidate: Candidate) -> Candidate:
@@ -201,13 +201,14 @@ class StagedSearch(GeneratorSearch[Individual]):
         self.phase = "tune"
         yield from tuning.screen(self._to_screen())
         yield from tuning.measure_again()
-        polished = 0
+        polished, worlds = 0, self.evaluation.worlds
+        polishing, sound = (POLISHING, SOUND) if worlds else (self.polishing, 0.0)
         for turn in range(self.tunings):
-            if self._tuned() or (polished >= self.polishing and not self.evaluation.worlds):
+            if self._tuned() or polished >= polishing:
                 break
-            polished += self._confirmed()
+            polished += self._confirmed() and tuning.finalists[0].success >= sound
             # In turn, because a program that lacks margin may need other constants or other stages.
-            if turn % (TURNS_IN_WORLDS if self.evaluation.worlds else 2) == 0:
+            if turn % (TURNS_IN_WORLDS if worlds else 2) == 0:
                 yield from exploration.generation()
                 self._part_is_over()
                 yield from tuning.screen(self._to_screen())
@@ -222,7 +223,7 @@ class StagedSearch(GeneratorSearch[Individual]):
             if self.evaluation.confirm
             else ""
         )
-        if self.evaluation.worlds:
+        if worlds:
             self.done = (
                 f"{self._worlds_text(first.individual)}, and {first.success:.2f} with noise on the constants"
             )
