@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from trace_robot.errors import TraceRobotError, UnknownNameError
+from trace_robot.errors import EnvironmentFault, TraceRobotError, UnknownNameError
+from trace_robot.rollout.backends.ray import Actor
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.episode import Episode, Job
 
@@ -86,15 +87,30 @@ def test_a_node_that_is_killed_in_the_middle_loses_nothing_and_the_episodes_are_
         fatal, good = engine.run([job(GOOD, 0, "point-mass-that-dies"), job(GOOD)])
     assert fatal.fault is not None
     assert fatal.fault.category == "crash"
-    assert good.success
+    assert "exit code 3; it wrote: the cable is off" in fatal.fault.message
+    assert "the cable is off" in engine.output.text
     assert good.success
     assert capfd.readouterr().out == ""
 
 
+def test_a_call_that_hangs_on_a_node_is_named(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Impatient(Actor):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            from trace_robot.rollout import backends
+
+            vars(backends)["HANG_SECONDS"] = 1.0
+            super().__init__(*args, **settings)
+
+    monkeypatch.setattr("trace_robot.rollout.backends.ray.Actor", Impatient)
+    with (
+        RolloutEngine(1, backend="ray", address=cluster.address) as engine,
+        pytest.raises(EnvironmentFault, match=r"^environment 'point-mass-that-hangs': step\(\) hangs"),
+    ):
+        engine.run([job(GOOD), job(GOOD, env="point-mass-that-hangs")])
+
+
 def _variables_of_an_actor() -> str:
     import ray
-
-    from trace_robot.rollout.backends.ray import Actor
 
     class Telling(Actor):
         def variables(self) -> str:

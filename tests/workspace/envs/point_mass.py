@@ -63,6 +63,7 @@ class PointMass(gymnasium.Env[Any, Any]):
         if self.name.endswith("dies") and self.steps == 3:
             import os
 
+            os.write(1, b"the cable is off\n")
             os._exit(3)
         if self.name.endswith("raises") and self.steps == 3:
             from trace_robot.errors import EnvironmentFault

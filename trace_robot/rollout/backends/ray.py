@@ -12,19 +12,21 @@ import tempfile
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trace_robot.child_process import ONE_THREAD, OutputLog, SharedCpu, is_inherited, workspace_root
-from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
-from trace_robot.rollout.backends import Hang, Worker, WorkerMessage, error_of
+from trace_robot.child_process import OutputLog, is_inherited, workspace_root
+from trace_robot.errors import BackendError, MissingExtraError, UsageError, WorkspaceError
+from trace_robot.rollout.backends import Hang, ProcessBackend, Worker, WorkerMessage, error_of
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
 LARGEST_PLUGIN_MB = 100
 END_SECONDS = 5.0
 REACH_SECONDS = 10.0
-Answer = tuple[str, Any, str]
+TICK_SECONDS = 1.0  # between two looks at the heartbeat
+MOST_LINES = 1000  # printed between two answers
 
 
 class RayBackend:
@@ -48,7 +50,7 @@ class RayBackend:
             raise UsageError(
                 f"this process is connected to a Ray cluster already; leave the address {address!r} out"
             )
-        self.output = OutputLog()  # empty: what actors print is in Ray's own files
+        self.output = OutputLog()
         self.size = size or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self._plugins = self._ray.put(_plugins(Path(workspace_root())))
         self._options = {"trusted": trusted, "lock_step": lock_step}
@@ -56,7 +58,7 @@ class RayBackend:
 
     def start(self) -> Worker:
         actor = self._actor.options(scheduling_strategy="SPREAD").remote(self._plugins, **self._options)
-        return _RayWorker(self._ray, actor)
+        return _RayWorker(self._ray, actor, self.output)
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, WorkerMessage]]:
         outstanding = {
@@ -97,8 +99,9 @@ class _RayWorker:
     The first of them says that it is ready.
     """
 
-    def __init__(self, ray: Any, actor: Any) -> None:
-        self._ray, self.actor = ray, actor
+    def __init__(self, ray: Any, actor: Any, output: OutputLog) -> None:
+        self._ray, self.actor, self._output = ray, actor, output
+        self._hang: Hang | None = None
         self.outstanding: deque[Any] = deque([actor.ready.remote()])
 
     def send(self, batch: Batch) -> None:
@@ -107,28 +110,53 @@ class _RayWorker:
     def receive(self) -> WorkerMessage:
         """Return the oldest answer, which has come in."""
         try:
-            kind, content, name = self._ray.get(self.outstanding.popleft())
-        except self._ray.exceptions.RayError as error:
-            return WorkerMessage(died=str(error).strip().partition("\n")[0] or type(error).__name__)
-        return WorkerMessage(content) if kind == "episodes" else WorkerMessage(error=error_of(name, content))
+            answer: ActorMessage = self._ray.get(self.outstanding.popleft())
+        except self._ray.exceptions.RayError as lost:
+            return WorkerMessage(died=str(lost).strip().partition("\n")[0] or type(lost).__name__)
+        for line in answer.printed:
+            self._output.add(line)
+        self._hang = answer.hang
+        error = None if answer.error is None else error_of(answer.error[1], answer.error[0])
+        return WorkerMessage(answer.episodes, error, answer.died)
 
     def hang(self) -> Hang | None:
-        """Return None: no memory is shared with another node."""
-        return None
+        return self._hang
 
     def kill(self) -> None:
         self.outstanding.clear()
         self._ray.kill(self.actor)
 
 
+@dataclass(frozen=True, slots=True)
+class ActorMessage:
+    """Outcome of a batch, as an actor returns it.
+
+    Attributes:
+        episodes: (index of the job, episode) of those that ended.
+        error: text and class of an exception, None without one.
+        died: why the worker process is gone, "" if it lives.
+        hang: a call of an environment that hung, whose process was ended.
+        printed: lines that environments printed since the last answer.
+    """
+
+    episodes: Sequence[tuple[int, Episode]] = ()
+    error: tuple[str, str] | None = None
+    died: str = ""
+    hang: Hang | None = None
+    printed: Sequence[bytes] = ()
+
+
 class Actor:
-    """A rollout worker on Ray: an EnvRunner in a new folder, without keys."""
+    """A local worker process on a node, in a new folder and without keys.
+
+    Environments run in that process and not in the actor, so that one that hangs, prints or ends its process is
+    noticed as it is on the machine of the run.
+    """
 
     def __init__(self, plugins: Mapping[str, bytes], *, trusted: bool, lock_step: int | None) -> None:
         for name, value in list(os.environ.items()):
             if not _for_ray(name, value):
                 del os.environ[name]
-        os.environ.update(ONE_THREAD)
         self._folder = tempfile.mkdtemp(prefix="trace-robot-")
         for name, content in plugins.items():
             path = Path(self._folder, "workspace", name)
@@ -136,25 +164,53 @@ class Actor:
             path.write_bytes(content)
         os.environ["TRACE_ROBOT_WORKSPACE"] = str(Path(self._folder, "workspace"))
         os.chdir(self._folder)
-        from trace_robot.rollout.env_runner import EnvRunner
+        self._backend = ProcessBackend(1, trusted=trusted, lock_step=lock_step)
+        self._backend.output = self._printed = PrintedLines()
+        self._worker = self._backend.start()
 
-        self._env_runner = EnvRunner(trusted=trusted, lock_step=lock_step, cpu=SharedCpu())
+    def ready(self) -> ActorMessage:
+        return self._answer(0)
 
-    def ready(self) -> Answer:
-        return "episodes", [], ""
-
-    def run(self, batch: Batch) -> Answer:
-        episodes: list[tuple[int, Episode]] = []
-        try:
-            for position, episode in self._env_runner.run([job for _, job in batch]):
-                episodes.append((batch[position][0], episode))
-        except TraceRobotError as error:
-            return "error", f"{error}", type(error).__name__
-        return "episodes", episodes, ""
+    def run(self, batch: Batch) -> ActorMessage:
+        self._worker.send(batch)
+        return self._answer(len(batch))
 
     def leave(self) -> None:
-        self._env_runner.close()
+        self._backend.close([self._worker])
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _answer(self, count: int) -> ActorMessage:
+        """Wait for episodes, or where none are wanted for the first message."""
+        episodes: list[tuple[int, Episode]] = []
+        while True:
+            for _, message in self._backend.wait([self._worker], TICK_SECONDS):
+                episodes += message.episodes
+                if message.error is not None:
+                    error = f"{message.error}", type(message.error).__name__
+                    return ActorMessage(error=error, printed=self._printed.take())
+                if message.died:  # its jobs are run again, one by one
+                    return ActorMessage(died=message.died, printed=self._printed.take())
+                if len(episodes) >= count:
+                    return ActorMessage(episodes, printed=self._printed.take())
+            if (hang := self._worker.hang()) is not None:
+                self._worker.kill()
+                return ActorMessage(episodes, hang=hang, printed=self._printed.take())
+
+
+class PrintedLines(OutputLog):
+    """Lines that wait to be sent, the first MOST_LINES of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: deque[bytes] = deque()
+
+    def add(self, line: bytes) -> None:
+        if len(self._waiting) < MOST_LINES:
+            self._waiting.append(line)
+
+    def take(self) -> list[bytes]:
+        """Return the lines and forget them."""
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
 def _ray() -> Any:
