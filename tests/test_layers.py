@@ -19,7 +19,7 @@ FLOORS = {
     6: "store render",
     5: "rollout",
     4: "search policy",
-    3: "optimizers",
+    3: "optimizers plugin",
     2: "llm sandbox env",
     1: "trace settings workspace",
     0: "errors spec fault stats child_process safe_files line_diff",

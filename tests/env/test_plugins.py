@@ -50,6 +50,12 @@ def package(own: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("my_robots_plugin", None)
 
 
+def test_a_plug_in_file_of_0_1_is_still_read(own: Path) -> None:
+    path = write(own, "swing")
+    path.write_text(path.read_text().replace("from trace_robot import", "from trace_robot.plugin import"))
+    assert registry.describe("swing").name == "swing"
+
+
 def test_a_declared_environment_is_found_by_its_name_by_its_file_s_name_and_by_its_path(own: Path) -> None:
     path = write(own, "swing")
     path.rename(path.with_name("pendulums.py"))
