@@ -1,9 +1,13 @@
-"""The envelope: what it refuses, what it never lets pass, and how rollouts keep it."""
+"""The envelope: what it refuses, what it never lets pass, and how rollouts keep it.
+
+ENVELOPE_EPISODES=100000 plays as many episodes of random and adversarial actions.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ from trace_robot.spec import TaskSpec
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = json.loads((ROOT / "envs" / "metaworld_envelope.json").read_text(encoding="utf-8"))
 DT = 1 / 80
+EPISODES = int(os.environ.get("ENVELOPE_EPISODES", "500"))
 BOX = {"hand_position": [[-0.3, 0.4, 0.0], [0.3, 0.9, 0.4]]}
 
 
@@ -58,7 +63,7 @@ def test_no_action_is_outside_of_its_limits_whatever_a_controller_asks_for(spec:
     @given(
         LIMITS, st.integers(0, 2**32 - 1), st.lists(HOSTILE, max_size=3), st.sampled_from([1.0, 30.0, 1e6])
     )
-    @settings(max_examples=500, deadline=None, database=None)
+    @settings(max_examples=EPISODES, deadline=None, database=None)
     def hold(data: dict[str, Any], seed: int, hostile: list[float], size: float) -> None:
         random = np.random.default_rng(seed)
         keeper = episode(spec, data)
