@@ -9,11 +9,12 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,7 @@ from trace_robot.store.database import FILE, faults, open_to_read
 
 RUNS = Path("rollouts") / "runs"
 MOST_BYTES = 50_000_000
+EDIT_SECONDS = 2.0
 FIXTURE = ROOT / "tests" / "fixtures" / "store_0_1" / "runs"
 JSON_COLUMNS = (
     ("runs", "settings"), ("runs", "choice"), ("runs", "environment"), ("runs", "versions"),
@@ -224,9 +226,15 @@ def edit_store(store: Path, edits: Sequence[Case]) -> None:
                 _damage(store, *edit)
                 continue
             with contextlib.closing(sqlite3.connect(store)) as connection:
+                # An edit before this one may have made an endless view.
+                connection.set_progress_handler(partial(_over, time.monotonic() + EDIT_SECONDS), 10_000)
                 connection.execute("PRAGMA ignore_check_constraints = ON")
                 _change(connection, edit)
                 connection.commit()
+
+
+def _over(end: float) -> bool:
+    return time.monotonic() > end
 
 
 def _damage(store: Path, how: str, at: int, value: int) -> None:

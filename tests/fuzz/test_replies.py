@@ -103,7 +103,7 @@ def read(case: Case, _: Path) -> Callable[[], Any]:
         for name in ("act", "__code0"):
             if name in values:
                 literals = find_literals(values[name])
-                replace_literals(values[name], [literal.value * 1.1 for literal in literals])
+                replace_literals(values[name], [literal.value * 1.1 for literal in literals], literals)
 
     return call
 
