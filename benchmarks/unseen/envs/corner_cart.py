@@ -14,7 +14,12 @@ ENVIRONMENTS = [
             part("cart_yaw", 1, "rad", "0: it looks along x"),
             part("box_position", 2, "m", "x, y of the middle of the box, 20 cm wide and deep"),
             part("box_yaw", 1, "rad", "-pi/4 to pi/4, as its four sides look the same"),
-            part("corner_position", 2, "m", "x, y; the wall is at smaller x and larger |y|, another at |y| = 0.55 on the other side"),
+            part(
+                "corner_position",
+                2,
+                "m",
+                "x, y; the wall is at smaller x and larger |y|, another at |y| = 0.55 on the other side",
+            ),
             part("mark_position", 2, "m", "x, y"),
         ],
         action=[part("wheel_speeds", 2, "rad/s", "left, right; radius 5 cm, 20 cm apart")],

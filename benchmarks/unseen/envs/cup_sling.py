@@ -10,7 +10,12 @@ ENVIRONMENTS = [
         "Fling the ball out of the cup into the bin.",
         make=CupSling,
         observation=[
-            part("joint_angles", 2, "rad", "shoulder from the vertical, elbow from the upper arm; forward positive"),
+            part(
+                "joint_angles",
+                2,
+                "rad",
+                "shoulder from the vertical, elbow from the upper arm; forward positive",
+            ),
             part("joint_velocities", 2, "rad/s"),
             part("ball_position", 2, "m", "x forward, z up; the shoulder is at (0, 0.5)"),
             part("bin_position", 2, "m", "x, z of the middle of its floor; 20 cm wide inside, 12 cm deep"),

@@ -15,7 +15,12 @@ ENVIRONMENTS = [
             part("opening", 1, "m", "of the three fingers beside the closed lid's rim, 0.03 at most"),
             part("press_force", 1, "N", "of the pad on the lid; the jar breaks at 25"),
             part("lid_height", 1, "m", "of its upper face, 0.14 when screwed on"),
-            part("lid_angle", 1, "rad", "since the start; its thread is 2 to 4 rad long and turns while pressed down"),
+            part(
+                "lid_angle",
+                1,
+                "rad",
+                "since the start; its thread is 2 to 4 rad long and turns while pressed down",
+            ),
         ],
         action=[
             part("hand_velocity", 1, "m/s", "upwards; the drive gives 400 N for each m/s that is missing"),

@@ -5,7 +5,11 @@ import numpy as np
 CONTROL = "raw"
 STEP, GRAVITY = 0.01, 9.81  # seconds, m/s2
 UPPER, FORE = 0.34, 0.27  # meters
-SWING, FOREARM, RELEASE = 1.05, 0.3, -0.85  # rad: of the shoulder, the elbow, the shoulder at the end of the swing
+SWING, FOREARM, RELEASE = (
+    1.05,
+    0.3,
+    -0.85,
+)  # rad: of the shoulder, the elbow, the shoulder at the end of the swing
 FASTER = [0.1074, 0.1995, 1.8015]  # polynomial of the speed, fitted: the ball leaves the cup late in the stop
 INERTIA = 0.45 * UPPER**2 / 3 + 0.29 * UPPER**2 + 0.005
 MOMENT = 0.2 * 0.12 + 0.09 * FORE  # kg m, of forearm, cup and ball about the elbow

@@ -4,17 +4,19 @@ import numpy as np
 
 CONTROL = "raw"
 STEP = 0.02  # seconds
+SPRING, DAMPER = 60.0, 8.0  # N/m, N s/m
 MASS, DAMPING = 0.4, 1.0  # kg, N s/m, of the fingertip
 
 
 def act(observation, memory):
     """Return the next action."""
-    tip, puck, mark = observation["tip_position"], observation["puck_position"], observation["mark_position"]
+    tip = np.array([*observation["tip_position"], observation["tip_height"]])
+    puck, mark = observation["puck_position"], observation["mark_position"]
     velocity = (tip - memory.get("tip", tip)) / STEP
-    drift = (puck - memory.get("puck", puck))[:2] / STEP
-    memory.update(tip=np.array(tip), puck=np.array(puck))
-    stage, miss = memory.get("stage", "over"), mark - puck[:2]
-    offset = np.linalg.norm(tip[:2] - puck[:2])
+    drift = (puck - memory.get("puck", puck)) / STEP
+    memory.update(tip=tip, puck=np.array(puck))
+    stage, miss = memory.get("stage", "over"), mark - puck
+    offset = np.linalg.norm(tip[:2] - puck)
     waited = memory["waited"] = memory.get("waited", 0) + 1
     following = stage
     if stage == "over" and offset < 0.003 and np.linalg.norm(velocity[:2]) < 0.02:
@@ -32,9 +34,7 @@ def act(observation, memory):
         stage = following
     aim, rate = memory.get("aim", np.array(tip[:2])), memory.get("rate", np.zeros(2))
     limit, speed = (1.5, 0.5) if stage == "over" else (0.35, 0.15)
-    goal = puck[:2] if stage == "over" else aim if stage in ("press", "lift", "leave") else aim + (mark - aim)
-    if stage == "drag":
-        goal = tip[:2] + miss
+    goal = puck if stage == "over" else aim if stage in ("press", "lift", "leave") else tip[:2] + miss
     way = goal - aim
     far = np.linalg.norm(way)
     wanted = way / (far + 1e-9) * min(speed, np.sqrt(limit * far), 4.0 * far)
@@ -42,13 +42,13 @@ def act(observation, memory):
     rate = rate + change
     aim = aim + STEP * rate
     lag = aim - tip[:2]
-    pull = memory.get("pull", np.zeros(2)) + 60.0 * STEP * lag * (stage == "drag")
+    pull = memory.get("pull", np.zeros(2)) + SPRING * STEP * lag * (stage == "drag")
     memory.update(aim=aim, rate=rate, pull=np.clip(pull, -1.5, 1.5))
-    force = 60.0 * lag + 8.0 * (rate - velocity[:2]) + DAMPING * rate + MASS * change / STEP + memory["pull"]
+    force = (
+        SPRING * lag + DAMPER * (rate - velocity[:2]) + DAMPING * rate + MASS * change / STEP + memory["pull"]
+    )
     if stage in ("over", "lift", "leave"):
         up = 30.0 * (0.05 - tip[2]) - 6.0 * velocity[2]
     else:
         up = -8.0 if tip[2] < 0.0135 else -0.6 - 6.0 * (velocity[2] + 0.08)
-    if stage == "press" and waited < 2:
-        up = -0.5
     return [*force, up]

@@ -21,8 +21,10 @@ MODEL = """
     <body name="cart">
       <freejoint name="cart"/>
       <geom name="cart_hull" class="solid" size="0.1 0.07 0.03" pos="0.01 0 0.07" mass="2.5" rgba="0.4 0.3 0.7 1"/>
-      <geom name="cart_left" class="solid" type="capsule" size="0.012" fromto="0.128 0.05 0.04 0.128 0.05 0.1" mass="0.1"/>
-      <geom name="cart_right" class="solid" type="capsule" size="0.012" fromto="0.128 -0.05 0.04 0.128 -0.05 0.1" mass="0.1"/>
+      <geom name="cart_left" class="solid" type="capsule" size="0.012" mass="0.1"
+        fromto="0.128 0.05 0.04 0.128 0.05 0.1"/>
+      <geom name="cart_right" class="solid" type="capsule" size="0.012" mass="0.1"
+        fromto="0.128 -0.05 0.04 0.128 -0.05 0.1"/>
       <geom class="rolls" size="0.02" pos="0.08 0 0.02" mass="0.05" friction="0.01 0.001 0.0001"/>
       <geom class="rolls" size="0.02" pos="-0.08 0 0.02" mass="0.05" friction="0.01 0.001 0.0001"/>
       <body pos="0 0.1 0.05">
@@ -43,7 +45,9 @@ MODEL = """
     <body name="fence" mocap="true"><geom name="fence" class="solid" size="1.2 0.05 0.08" rgba="0.7 0.6 0.5 1"/></body>
     <body name="mark" mocap="true"><geom type="box" size="0.1 0.1 0.001" rgba="0.9 0.2 0.2 0.5"/></body>
   </worldbody>
-  <actuator><velocity joint="left" kv="0.4" forcerange="-2 2"/><velocity joint="right" kv="0.4" forcerange="-2 2"/></actuator>
+  <actuator>
+    <velocity joint="left" kv="0.4" forcerange="-2 2"/><velocity joint="right" kv="0.4" forcerange="-2 2"/>
+  </actuator>
 </mujoco>
 """
 FENCE = 0.55  # m from the line y = 0 to the wall on the other side
@@ -51,7 +55,7 @@ HELD = 10  # decisions at rest on the mark that are a success, 0.5 s
 
 
 class CornerCart(Robot):
-    """Cart, box, the wall's corner and the mark are seen, no speeds; 20 decisions a second. The weight's place differs."""
+    """Cart, box, corner and mark are seen, no speeds; 20 decisions a second. The weight's place differs."""
 
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(MODEL, low=[-12.0] * 2, high=[12.0] * 2, seconds=0.05, render_mode=render_mode)
@@ -66,7 +70,9 @@ class CornerCart(Robot):
         self.set_mocap("mark", [*mark, 0.0])
         box = [random.uniform(-0.65, -0.5), random.uniform(-0.04, 0.04)]
         self.set_free("box", [*box, 0.06], random.uniform(-0.3, 0.3))
-        self.set_free("cart", [random.uniform(-1.2, -1.0), random.uniform(-0.1, 0.1), 0.0], random.uniform(-0.4, 0.4))
+        self.set_free(
+            "cart", [random.uniform(-1.2, -1.0), random.uniform(-0.1, 0.1), 0.0], random.uniform(-0.4, 0.4)
+        )
         self.model.geom("weight").pos[:] = [*random.uniform(-0.06, 0.06, 2), -0.03]
         self.held = 0
 

@@ -37,7 +37,9 @@ MODEL = """
     <geom type="capsule" density="900" contype="0" conaffinity="0" rgba="0.5 0.5 0.6 1"/>
     <joint armature="0.0005" damping="0.01"/>
     <position kp="1.5" kv="0.05" forcerange="-0.6 0.6"/>
-    <default class="pad"><geom type="sphere" size="0.009" contype="1" conaffinity="2" friction="0.9 0.01 0.001" rgba="0.9 0.6 0.2 1"/></default>
+    <default class="pad">
+      <geom type="sphere" size="0.009" contype="1" conaffinity="2" friction="0.9 0.01 0.001" rgba="0.9 0.6 0.2 1"/>
+    </default>
   </default>
   <worldbody>
     <light pos="0 0 2"/>
@@ -47,10 +49,13 @@ MODEL = """
     <geom type="cylinder" size="0.015 0.03" pos="0 0 0.03"/>
     <body name="knob" pos="0 0 0.085">
       <joint name="knob" axis="0 0 1" armature="0.0002" damping="0.004" frictionloss="0.03"/>
-      <geom name="knob" type="cylinder" size="0.032 0.025" mass="0.08" contype="2" conaffinity="1" friction="0.9 0.01 0.001" rgba="0.2 0.6 0.3 1"/>
+      <geom name="knob" type="cylinder" size="0.032 0.025" mass="0.08" contype="2" conaffinity="1"
+        friction="0.9 0.01 0.001" rgba="0.2 0.6 0.3 1"/>
       <geom type="box" size="0.014 0.002 0.001" pos="0.016 0 0.025" mass="0.001" rgba="0.9 0.9 0.9 1"/>
     </body>
-    <body name="wanted" mocap="true"><geom type="box" size="0.01 0.002 0.001" pos="0.045 0 0" rgba="0.9 0.2 0.2 1"/></body>
+    <body name="wanted" mocap="true">
+      <geom type="box" size="0.01 0.002 0.001" pos="0.045 0 0" rgba="0.9 0.2 0.2 1"/>
+    </body>
   </worldbody>
   <actuator>{servos}</actuator>
 </mujoco>

@@ -12,7 +12,8 @@ FINGER = """
   <body pos="0.046 0 0" gravcomp="1">
     <joint name="finger{n}" type="slide" axis="1 0 0" range="-0.004 0.03" damping="5" armature="0.02"/>
     <geom type="capsule" fromto="0.004 0 0.03 0.004 0 -0.005" size="0.006" mass="0.03"/>
-    <geom name="finger{n}" class="solid" type="sphere" size="0.01" pos="0 0 -0.01" mass="0.02" friction="0.8 0.01 0.001"/>
+    <geom name="finger{n}" class="solid" type="sphere" size="0.01" pos="0 0 -0.01" mass="0.02"
+      friction="0.8 0.01 0.001"/>
   </body>
 </body>
 """
@@ -41,7 +42,8 @@ MODEL = """
       <body gravcomp="1">
         <joint name="wrist" axis="0 0 1" range="-0.6 0.6" damping="0.05" armature="0.01"/>
         <geom type="cylinder" size="0.06 0.008" pos="0 0 0.04" mass="0.4"/>
-        <geom name="pad" class="solid" type="sphere" size="0.015" pos="0 0 0.015" mass="0.1" friction="0.2 0.0001 0.0001" rgba="0.9 0.6 0.2 1"/>
+        <geom name="pad" class="solid" type="sphere" size="0.015" pos="0 0 0.015" mass="0.1"
+          friction="0.2 0.0001 0.0001" rgba="0.9 0.6 0.2 1"/>
         <site name="pad"/>
         {fingers}
       </body>

@@ -60,9 +60,9 @@ class SlipPuck(Robot):
         self.held = 0
 
     def observe(self) -> Array:
-        """Return (9,): tip, puck, its angle, mark."""
+        """Return (8,): tip, its height, puck, its angle, mark."""
         yaw = yaw_of(self.data.body("puck").xmat)
-        return np.array([*self.site("tip"), *self.site("top"), yaw, *self.body("mark")[:2]])
+        return np.array([*self.site("tip"), *self.site("top")[:2], yaw, *self.body("mark")[:2]])
 
     def advance(self) -> None:
         """Count the decisions during which the puck lies on the mark, at rest and not touched."""

@@ -29,7 +29,9 @@ MODEL = """
         </body>
       </body>
     </body>
-    <body name="wanted" mocap="true"><geom type="box" size="0.15 0.002 0.002" pos="0 0.1 0" rgba="0.9 0.2 0.2 1"/></body>
+    <body name="wanted" mocap="true">
+      <geom type="box" size="0.15 0.002 0.002" pos="0 0.1 0" rgba="0.9 0.2 0.2 1"/>
+    </body>
   </worldbody>
   <actuator>
     <position joint="leg" kp="4000" kv="40" ctrlrange="-0.05 0.05" forcerange="-150 150"/>
@@ -47,7 +49,9 @@ class SpringHop(Robot):
 
     def place(self, random: np.random.Generator) -> None:
         """The mass falls from a little height; wanted height, mass and losses of the spring differ."""
-        self.model.body("mass").mass[0] = random.uniform(1.7, 2.4)  # it cannot turn: its inertia does not matter
+        self.model.body("mass").mass[0] = random.uniform(
+            1.7, 2.4
+        )  # it cannot turn: its inertia does not matter
         self.model.joint("spring").damping[0] = random.uniform(2.0, 3.0)
         mujoco.mj_setConst(self.model, self.data)
         self.data.qpos[0] = random.uniform(0.02, 0.06)
@@ -64,7 +68,7 @@ class SpringHop(Robot):
         return np.array([self._height(), *self.data.qpos[1:], *self.data.qvel, self.wanted])
 
     def advance(self) -> None:
-        """Count the tops in a row that are near; a top is where the mass begins to fall while the foot is in the air."""
+        """Count the tops in a row that are near; at a top the mass begins to fall, its foot in the air."""
         rate = float(self.data.qvel[0])
         if self.rate > 0.0 >= rate and self.data.ncon == 0:
             # The top lies between two decisions: a free flight from here back.

@@ -28,12 +28,15 @@ MODEL = """
     <geom contype="0" conaffinity="0" rgba="0.5 0.5 0.6 1"/>
     <joint armature="0.005" damping="0.1"/>
     <default class="leg"><geom type="capsule"/></default>
-    <default class="foot"><geom contype="1" conaffinity="2" friction="1 0.01 0.001" priority="1" rgba="0.2 0.2 0.2 1"/></default>
+    <default class="foot">
+      <geom contype="1" conaffinity="2" friction="1 0.01 0.001" priority="1" rgba="0.2 0.2 0.2 1"/>
+    </default>
     <position kp="12" kv="0.6" forcerange="-3 3"/>
   </default>
   <worldbody>
     <light pos="0 0 3"/>
-    <geom name="ground" type="plane" size="5 5 0.1" contype="2" conaffinity="1" friction="0.4 0.01 0.001" rgba="0.9 0.9 0.9 1"/>
+    <geom name="ground" type="plane" size="5 5 0.1" contype="2" conaffinity="1" friction="0.4 0.01 0.001"
+      rgba="0.9 0.9 0.9 1"/>
     <body name="hull" pos="0 0 0.035">
       <freejoint name="hull"/>
       <geom name="hull" type="cylinder" size="0.11 0.02" mass="1.2" contype="1" conaffinity="2" rgba="0.2 0.6 0.3 1"/>
