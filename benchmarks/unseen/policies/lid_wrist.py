@@ -3,7 +3,7 @@
 import numpy as np
 
 CONTROL = "raw"
-LIGHT, HARD, END = 3.0, 14.0, 0.57  # N, N, rad of the wrist
+LIGHT, HARD, END = 3.0, 13.5, 0.57  # N, N, rad of the wrist
 COUNTS = {
     "touch": 14,
     "back": 30,
@@ -42,7 +42,9 @@ def act(observation, memory):
         memory["gain"] = float(np.median(ratios[-12:]))
     memory["before"] = force
     if stage not in ("close", "turn"):
-        wanted = (HARD if stage == "press" else LIGHT) / memory.get("gain", 550.0)
+        wanted = (HARD if stage == "press" and not memory.get("loose", False) else LIGHT) / memory.get(
+            "gain", 550.0
+        )
         down = memory["down"] = down + float(np.clip(wanted - down, -0.02, 0.006))
     most = memory["most"] = max(memory.get("most", 0.0), observation["lid_angle"])
     if stage == "back" and observation["lid_angle"] < most - 0.2:
