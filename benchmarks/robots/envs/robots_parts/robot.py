@@ -1,4 +1,4 @@
-"""What the six robots share: a MuJoCo model that is stepped between decisions, and pictures of it."""
+"""What the robots of the benchmarks share: a MuJoCo model that is stepped between decisions, and pictures of it."""
 
 from __future__ import annotations
 

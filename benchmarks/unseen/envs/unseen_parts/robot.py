@@ -1,0 +1,1 @@
+../../../robots/envs/robots_parts/robot.py
