@@ -16,8 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.child_process import ONE_THREAD, OutputLog, SharedCpu, is_inherited, workspace_root
-from trace_robot.errors import BackendError, MissingExtraError, TraceRobotError, UsageError, WorkspaceError
-from trace_robot.rollout.backends import Hang, Worker, WorkerMessage, error_of
+from trace_robot.errors import (
+    BackendError,
+    MissingExtraError,
+    TraceRobotError,
+    UsageError,
+    WorkspaceError,
+    error_of,
+)
+from trace_robot.rollout.backends import Hang, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 

@@ -1,0 +1,385 @@
+"""Descriptions of environments, made in a child process within time limits.
+
+To describe most environments they are made and played: success is looked for in an episode, hands by pushes and random
+episodes, facts of a body by full actions. One that hangs there, ends its process or prints must not take a run along or
+tear up its screen. So a run asks a child process, which answers in plain data, and the answer is kept.
+
+``python -m trace_robot.env.inspection`` reads a request from standard input, a line of JSON, and writes
+one before each call that may hang and one for each answer. It ends when standard input is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trace_robot.child_process import (
+    LINE_LENGTH,
+    ONE_THREAD,
+    JsonLines,
+    OutputLog,
+    clean_environment,
+    passed_output,
+    private_stdout,
+    python_command,
+    workspace_root,
+)
+from trace_robot.env import registry
+from trace_robot.env.declared import DeclaredPlugin
+from trace_robot.env.simulation import step_seconds, unwrapped
+from trace_robot.env.tracking import HandTracking, JointTracking
+from trace_robot.errors import EnvironmentFault, TraceRobotError, error_of
+from trace_robot.fault import HANDS_SEARCH, HANG_SECONDS, MAKE_SECONDS
+from trace_robot.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from trace_robot.env.facts import EnvFacts
+
+log = logging.getLogger("trace_robot.env")
+IMPORT, MAKE = "the import of its plug-in", "make()"
+REPORT_EVERY = 0.25  # seconds between two messages of the same kind of call: a step takes microseconds
+MOST_TEXT = 4000  # characters of an error
+SLOW = (IMPORT, MAKE)  # which may load or compile much
+SPEC, TRACKING, FACTS = "spec", "tracking", "facts"  # the answers, in this order
+TRACKINGS = {"HandTracking": HandTracking, "JointTracking": JointTracking}
+
+
+@dataclass(frozen=True, slots=True)
+class EnvDetails:
+    """What was found of an environment.
+
+    Attributes:
+        control: the mode that was asked for, or the usual one.
+        spec: its description in that mode.
+        tracking: what follows a target in mode "pose", of the two that can be written out; None for others.
+        seconds: of a step, None where it does not say.
+        raw: its description in mode "raw", beside ``tracking``.
+        facts: of its body, None where they were not asked for or could not be had.
+    """
+
+    control: str
+    spec: TaskSpec
+    tracking: HandTracking | JointTracking | None = None
+    seconds: float | None = None
+    raw: TaskSpec | None = None
+    facts: EnvFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Describes an environment, in a child process where it must be made for that.
+
+    Attributes:
+        env: its name.
+        options: of its plug-in.
+        control: the control mode where ``options`` have none; None for the usual one.
+        default: the usual one where it has that mode.
+        tracking: whether its tracking, and the length of a step, are asked for.
+        facts: whether facts of its body are asked for.
+        apart: whether it is made in a child process only; else in this one, as rollouts without workers are.
+    """
+
+    env: str
+    options: Mapping[str, Any]
+    control: str | None = None
+    default: str = "pose"
+    tracking: bool = False
+    facts: bool = False
+    apart: bool = True
+
+    def answer(self) -> EnvDetails:
+        """Return what was asked for; the same again without a child process.
+
+        Raises:
+            EnvironmentFault: the environment hangs, ends its process, or raises.
+            TraceRobotError: as of ``registry.describe``.
+        """
+        plugin = registry.plugin(self.env, self.options)
+        # A plug-in's own function ``describe`` makes nothing: a search in Meta-World need not wait for a process.
+        makes = isinstance(plugin, DeclaredPlugin) or self.tracking or self.facts
+        if not (self.apart and makes and (request := self._request())):
+            return _collected(dict(_answers(self)))
+        found = _inspected(request, f"{plugin.file}: {self.env}", workspace_root(), _modified(plugin.file))
+        return replace(found, spec=_with_own(found.spec, self.options))
+
+    @property
+    def asked(self) -> list[str]:
+        """The answers, in their order."""
+        return [SPEC, *([TRACKING] if self.tracking else []), *([FACTS] if self.facts else [])]
+
+    def _request(self) -> str:
+        """Return it as JSON, "" for options that are none, from a program."""
+        try:
+            return json.dumps({each.name: getattr(self, each.name) for each in fields(self)}, default=dict)
+        except (TypeError, ValueError):
+            return ""
+
+
+def _answers(ask: Inspection) -> Iterator[tuple[str, Any]]:
+    """Make the environment as often as needed, and yield what was asked for."""
+    name, control = ask.env, ask.options.get("control") or ask.control
+    control = control or registry.usual_control(name, ask.default, ask.options)
+    options = {"control": control, **ask.options}
+    spec = registry.describe(name, **options)
+    yield SPEC, (control, spec)
+    if ask.tracking:
+        yield TRACKING, _tracked(name, options, spec)
+    if ask.facts:
+        from trace_robot.env.facts import facts_of  # a description need not load it
+
+        yield FACTS, facts_of(name, options, spec)
+
+
+def _tracked(
+    name: str, options: Mapping[str, Any], spec: TaskSpec
+) -> tuple[HandTracking | JointTracking | None, float | None, TaskSpec | None]:
+    """Return what tracks targets, the seconds of a step, and the spec in mode raw."""
+    from trace_robot.env.guard import closed
+
+    with registry.foreign(f"{name} cannot be looked at"), closed(registry.make(name, **options)) as env:
+        found = getattr(env.unwrapped, "tracking", None) if spec.control == "pose" else None
+        seconds = step_seconds(unwrapped(getattr(env.unwrapped, "inner", env)))
+    if not isinstance(found, HandTracking | JointTracking):
+        return None, seconds, None
+    return found, seconds, registry.describe(name, **{**options, "control": "raw"})
+
+
+def _collected(answers: Mapping[str, Any]) -> EnvDetails:
+    control, spec = answers[SPEC]
+    tracking, seconds, raw = answers.get(TRACKING, (None, None, None))
+    return EnvDetails(control, spec, tracking, seconds, raw, answers.get(FACTS))
+
+
+def _with_own(spec: TaskSpec, options: Mapping[str, Any]) -> TaskSpec:
+    """Return a spec with the options as they were given: JSON has no tuples."""
+    own = {name: value for name, value in options.items() if name in spec.options}
+    own = {name: value for name, value in own.items() if json.loads(json.dumps(value)) == spec.options[name]}
+    return replace(spec, options={**spec.options, **own})
+
+
+def _modified(file: str) -> int:
+    """Return a plug-in file's time of change, 0 for what is no file."""
+    try:
+        return Path(file).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+# An environment takes seconds to be made and played. Errors are not kept, so one that was mended is looked at again.
+@lru_cache(maxsize=64)
+def _inspected(request: str, where: str, root: str, modified: int) -> EnvDetails:
+    """Ask a child process.
+
+    Args:
+        request: as JSON.
+        where: file and name of the environment, for messages.
+        root: the workspace, which the child inherits; part of the cache's key.
+        modified: the plug-in file's time of change, likewise.
+
+    Raises:
+        EnvironmentFault: it hangs, ends its process, or raises.
+        TraceRobotError: what the child raised.
+    """
+    ask, found = Inspection(**json.loads(request)), dict[str, Any]()
+    with MessageProcess(python_command(__name__), request) as child:
+        try:
+            for kind, data in _replies(child, where, ask.env):
+                found[kind] = _read(kind, data, where)
+                if len(found) == len(ask.asked):
+                    break
+        except EnvironmentFault as error:
+            if set(ask.asked) - set(found) != {FACTS}:
+                raise
+            # The first episode is watched as well, and its line then ends the run.
+            log.warning("prompts go without facts of the body: %s", error)
+    return _collected(found)
+
+
+def _replies(child: MessageProcess, where: str, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the answers of a child process, each within its time.
+
+    Raises EnvironmentFault where it hangs or ends, and what it raised itself.
+    """
+    doing, problem = IMPORT, ""
+    while not problem:
+        seconds = MAKE_SECONDS if doing in SLOW else HANG_SECONDS
+        try:
+            message = child.next(seconds)
+        except TimeoutError:
+            problem = f"{doing} hangs: it gave no answer for {seconds:g} s"
+        except EOFError:
+            problem = f"its process ended in {doing} with {child.ending()}"
+        except ValueError:
+            problem = f"its process wrote in {doing} what is no message"
+        else:
+            if "error" in message:
+                raise error_of(str(message["error"]), str(message.get("text"))[:MOST_TEXT])
+            doing = str(message.pop("doing", doing))[:LINE_LENGTH]
+            yield from message.items()
+    remedy = f"see: trace-robot check-env {name}"
+    if doing == HANDS_SEARCH:
+        remedy = (
+            f"name the action that moves it, hands=[Hand(..., motion=...)], or add --control raw; {remedy}"
+        )
+    raise EnvironmentFault(f"{where}: {problem}; {remedy}")
+
+
+class MessageProcess:
+    """A child process that writes JSON lines, killed with all it started.
+
+    A context manager. What it writes to standard error is kept within bounds, and shown nowhere.
+
+    Args:
+        command: as of ``python_command``.
+        request: a line for its standard input, which stays open; None for no input.
+        variables: of its environment, besides those it inherits.
+    """
+
+    def __init__(self, command: Sequence[str], request: str | None = None, **variables: str) -> None:
+        self._process = subprocess.Popen(
+            command,
+            env=clean_environment({**ONE_THREAD, **variables}),
+            stdin=subprocess.DEVNULL if request is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C at the terminal reaches the parent only, which decides
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._messages, self._errors = JsonLines(self._process.stdout), OutputLog()
+        self._reader = threading.Thread(target=self._errors.read, args=(self._process.stderr,), daemon=True)
+        self._reader.start()
+        if self._process.stdin is not None and request is not None:
+            with suppress(BrokenPipeError):  # it has ended, which ``next`` raises
+                self._process.stdin.write(request.encode() + b"\n")
+                self._process.stdin.flush()
+
+    def next(self, seconds: float) -> dict[str, Any]:
+        """Return the next message.
+
+        Args:
+            seconds: how long to wait for it.
+
+        Raises:
+            TimeoutError: there was none.
+            EOFError: the process has ended.
+            ValueError: what it wrote is no message.
+        """
+        message = self._messages.next(seconds)
+        if not isinstance(message, dict):
+            raise ValueError(f"a message must be an object, got {message!r:.80}")
+        return message
+
+    def ending(self) -> str:
+        """Return how the process ended, with its last line on standard error."""
+        code = self._process.wait()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        self._reader.join(1.0)
+        return f"{how}; it wrote: {self._errors.last[:200]}" if self._errors.last else how
+
+    def __enter__(self) -> MessageProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        self._process.wait()
+        self._messages.join(1.0)
+        self._reader.join(1.0)
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+
+def _read(kind: str, data: Any, where: str) -> Any:
+    """Return an answer from plain data."""
+    from trace_robot.env.facts import EnvFacts
+
+    try:
+        if kind == SPEC:
+            return str(data["control"]), TaskSpec.from_data(data["spec"])
+        if kind == FACTS:
+            return EnvFacts(str(data["decision"]), tuple(map(str, data["body"])))
+        tracking = TRACKINGS[data["class"]](**data["tracking"]) if data["class"] else None
+        return tracking, data["seconds"], TaskSpec.from_data(data["raw"]) if data["raw"] else None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EnvironmentFault(f"{where}: its description cannot be read: {error!r:.200}") from error
+
+
+def _written(kind: str, found: Any) -> Any:
+    """Return an answer as plain data, for ``_read``."""
+    if kind == SPEC:
+        return {"control": found[0], "spec": found[1].to_data()}
+    if kind == FACTS:
+        return asdict(found)
+    tracking, seconds, raw = found
+    name = next((name for name, each in TRACKINGS.items() if isinstance(tracking, each)), "")
+    return {
+        "class": name,
+        "tracking": asdict(tracking) if name else {},
+        "seconds": seconds,
+        "raw": None if raw is None else raw.to_data(),
+    }
+
+
+class _Reporter:
+    """Writes what the child is at, each kind of call at most every REPORT_EVERY."""
+
+    def __init__(self, send: Callable[[Mapping[str, Any]], None]) -> None:
+        self._send, self._doing, self._sent = send, "", 0.0
+
+    def __call__(self, doing: str, seconds: float) -> None:
+        now = time.monotonic()
+        if doing != self._doing or now - self._sent > REPORT_EVERY:
+            self._send({"doing": doing})
+            self._doing, self._sent = doing, now
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays as Python's, for JSON."""
+    return value.tolist()
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    from trace_robot.env.guard import watched
+
+    send = private_stdout()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a crash leaves its last line
+    requests = os.fdopen(os.dup(0), "rb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)  # a plug-in that asks its user is at the end of its input at once
+    ask = Inspection(**json.loads(requests.readline()))
+    threading.Thread(target=_end_with, args=(requests,), daemon=True).start()
+    with passed_output(), watched(_Reporter(send)):
+        try:
+            for kind, found in _answers(ask):
+                send({kind: json.loads(json.dumps(_written(kind, found), default=_plain))})
+        except TraceRobotError as error:
+            send({"error": type(error).__name__, "text": str(error)[:MOST_TEXT]})
+
+
+def _end_with(requests: Any) -> None:
+    """End this process once the other end of standard input is closed."""
+    requests.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
