@@ -3,9 +3,6 @@
 To describe most environments they are made and played: success is looked for in an episode, hands by pushes and random
 episodes, facts of a body by full actions. One that hangs there, ends its process or prints must not take a run along or
 tear up its screen. So a run asks a child process, which answers in plain data, and the answer is kept.
-
-``python -m trace_robot.env.inspection`` reads a request from standard input, a line of JSON, and writes
-one before each call that may hang and one for each answer. It ends when standard input is closed.
 """
 
 from __future__ import annotations
@@ -15,12 +12,10 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,16 +26,13 @@ from trace_robot.child_process import (
     JsonLines,
     OutputLog,
     clean_environment,
-    passed_output,
-    private_stdout,
     python_command,
     workspace_root,
 )
 from trace_robot.env import registry
 from trace_robot.env.declared import DeclaredPlugin
-from trace_robot.env.simulation import step_seconds, unwrapped
 from trace_robot.env.tracking import HandTracking, JointTracking
-from trace_robot.errors import EnvironmentFault, TraceRobotError, error_of
+from trace_robot.errors import EnvironmentFault, error_of
 from trace_robot.fault import HANDS_SEARCH, HANG_SECONDS, MAKE_SECONDS
 from trace_robot.spec import TaskSpec
 
@@ -49,10 +41,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trace_robot.env")
 IMPORT, MAKE = "the import of its plug-in", "make()"
-REPORT_EVERY = 0.25  # seconds between two messages of the same kind of call: a step takes microseconds
+CHILD = "trace_robot.env.inspection_child"
 MOST_TEXT = 4000  # characters of an error
 SLOW = (IMPORT, MAKE)  # which may load or compile much
-SPEC, TRACKING, FACTS = "spec", "tracking", "facts"  # the answers, in this order
+# The answers, in this order: what can be done without comes last.
+SPEC, TRACKING, REFUSALS, FACTS = "spec", "tracking", "refusals", "facts"
 TRACKINGS = {"HandTracking": HandTracking, "JointTracking": JointTracking}
 
 
@@ -66,6 +59,7 @@ class EnvDetails:
         tracking: what follows a target in mode "pose", of the two that can be written out; None for others.
         seconds: of a step, None where it does not say.
         raw: its description in mode "raw", beside ``tracking``.
+        refusals: why it cannot have each of ``Inspection.equipment``, "" where it can.
         facts: of its body, None where they were not asked for or could not be had.
     """
 
@@ -74,6 +68,7 @@ class EnvDetails:
     tracking: HandTracking | JointTracking | None = None
     seconds: float | None = None
     raw: TaskSpec | None = None
+    refusals: tuple[str, ...] = ()
     facts: EnvFacts | None = None
 
 
@@ -87,6 +82,7 @@ class Inspection:
         control: the control mode where ``options`` have none; None for the usual one.
         default: the usual one where it has that mode.
         tracking: whether its tracking, and the length of a step, are asked for.
+        equipment: options for worlds and the like, of which it is asked whether it can have each.
         facts: whether facts of its body are asked for.
         apart: whether it is made in a child process only; else in this one, as rollouts without workers are.
     """
@@ -96,6 +92,7 @@ class Inspection:
     control: str | None = None
     default: str = "pose"
     tracking: bool = False
+    equipment: Sequence[Mapping[str, Any]] = ()
     facts: bool = False
     apart: bool = True
 
@@ -108,16 +105,19 @@ class Inspection:
         """
         plugin = registry.plugin(self.env, self.options)
         # A plug-in's own function ``describe`` makes nothing: a search in Meta-World need not wait for a process.
-        makes = isinstance(plugin, DeclaredPlugin) or self.tracking or self.facts
+        makes = isinstance(plugin, DeclaredPlugin) or self.asked != [SPEC]
         if not (self.apart and makes and (request := self._request())):
-            return _collected(dict(_answers(self)))
+            from trace_robot.env.inspection_child import answers  # as a rollout without workers does
+
+            return _collected(dict(answers(self)))
         found = _inspected(request, f"{plugin.file}: {self.env}", workspace_root(), _modified(plugin.file))
         return replace(found, spec=_with_own(found.spec, self.options))
 
     @property
     def asked(self) -> list[str]:
         """The answers, in their order."""
-        return [SPEC, *([TRACKING] if self.tracking else []), *([FACTS] if self.facts else [])]
+        wanted = {SPEC: True, TRACKING: self.tracking, REFUSALS: self.equipment, FACTS: self.facts}
+        return [kind for kind, is_wanted in wanted.items() if is_wanted]
 
     def _request(self) -> str:
         """Return it as JSON, "" for options that are none, from a program."""
@@ -127,39 +127,11 @@ class Inspection:
             return ""
 
 
-def _answers(ask: Inspection) -> Iterator[tuple[str, Any]]:
-    """Make the environment as often as needed, and yield what was asked for."""
-    name, control = ask.env, ask.options.get("control") or ask.control
-    control = control or registry.usual_control(name, ask.default, ask.options)
-    options = {"control": control, **ask.options}
-    spec = registry.describe(name, **options)
-    yield SPEC, (control, spec)
-    if ask.tracking:
-        yield TRACKING, _tracked(name, options, spec)
-    if ask.facts:
-        from trace_robot.env.facts import facts_of  # a description need not load it
-
-        yield FACTS, facts_of(name, options, spec)
-
-
-def _tracked(
-    name: str, options: Mapping[str, Any], spec: TaskSpec
-) -> tuple[HandTracking | JointTracking | None, float | None, TaskSpec | None]:
-    """Return what tracks targets, the seconds of a step, and the spec in mode raw."""
-    from trace_robot.env.guard import closed
-
-    with registry.foreign(f"{name} cannot be looked at"), closed(registry.make(name, **options)) as env:
-        found = getattr(env.unwrapped, "tracking", None) if spec.control == "pose" else None
-        seconds = step_seconds(unwrapped(getattr(env.unwrapped, "inner", env)))
-    if not isinstance(found, HandTracking | JointTracking):
-        return None, seconds, None
-    return found, seconds, registry.describe(name, **{**options, "control": "raw"})
-
-
 def _collected(answers: Mapping[str, Any]) -> EnvDetails:
     control, spec = answers[SPEC]
     tracking, seconds, raw = answers.get(TRACKING, (None, None, None))
-    return EnvDetails(control, spec, tracking, seconds, raw, answers.get(FACTS))
+    refusals = answers.get(REFUSALS, ())
+    return EnvDetails(control, spec, tracking, seconds, raw, refusals, answers.get(FACTS))
 
 
 def _with_own(spec: TaskSpec, options: Mapping[str, Any]) -> TaskSpec:
@@ -193,7 +165,7 @@ def _inspected(request: str, where: str, root: str, modified: int) -> EnvDetails
         TraceRobotError: what the child raised.
     """
     ask, found = Inspection(**json.loads(request)), dict[str, Any]()
-    with MessageProcess(python_command(__name__), request) as child:
+    with MessageProcess(python_command(CHILD), request) as child:
         try:
             for kind, data in _replies(child, where, ask.env):
                 found[kind] = _read(kind, data, where)
@@ -313,73 +285,11 @@ def _read(kind: str, data: Any, where: str) -> Any:
     try:
         if kind == SPEC:
             return str(data["control"]), TaskSpec.from_data(data["spec"])
+        if kind == REFUSALS:
+            return tuple(map(str, data))
         if kind == FACTS:
             return EnvFacts(str(data["decision"]), tuple(map(str, data["body"])))
         tracking = TRACKINGS[data["class"]](**data["tracking"]) if data["class"] else None
         return tracking, data["seconds"], TaskSpec.from_data(data["raw"]) if data["raw"] else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EnvironmentFault(f"{where}: its description cannot be read: {error!r:.200}") from error
-
-
-def _written(kind: str, found: Any) -> Any:
-    """Return an answer as plain data, for ``_read``."""
-    if kind == SPEC:
-        return {"control": found[0], "spec": found[1].to_data()}
-    if kind == FACTS:
-        return asdict(found)
-    tracking, seconds, raw = found
-    name = next((name for name, each in TRACKINGS.items() if isinstance(tracking, each)), "")
-    return {
-        "class": name,
-        "tracking": asdict(tracking) if name else {},
-        "seconds": seconds,
-        "raw": None if raw is None else raw.to_data(),
-    }
-
-
-class _Reporter:
-    """Writes what the child is at, each kind of call at most every REPORT_EVERY."""
-
-    def __init__(self, send: Callable[[Mapping[str, Any]], None]) -> None:
-        self._send, self._doing, self._sent = send, "", 0.0
-
-    def __call__(self, doing: str, seconds: float) -> None:
-        now = time.monotonic()
-        if doing != self._doing or now - self._sent > REPORT_EVERY:
-            self._send({"doing": doing})
-            self._doing, self._sent = doing, now
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy's numbers and arrays as Python's, for JSON."""
-    return value.tolist()
-
-
-def main() -> None:
-    """Answer the request on standard input."""
-    from trace_robot.env.guard import watched
-
-    send = private_stdout()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a crash leaves its last line
-    requests = os.fdopen(os.dup(0), "rb")
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)  # a plug-in that asks its user is at the end of its input at once
-    ask = Inspection(**json.loads(requests.readline()))
-    threading.Thread(target=_end_with, args=(requests,), daemon=True).start()
-    with passed_output(), watched(_Reporter(send)):
-        try:
-            for kind, found in _answers(ask):
-                send({kind: json.loads(json.dumps(_written(kind, found), default=_plain))})
-        except TraceRobotError as error:
-            send({"error": type(error).__name__, "text": str(error)[:MOST_TEXT]})
-
-
-def _end_with(requests: Any) -> None:
-    """End this process once the other end of standard input is closed."""
-    requests.read()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()
