@@ -23,7 +23,7 @@ from trace_robot.env.registry import foreign, make
 from trace_robot.env.simulation import physics_of, step_seconds
 from trace_robot.env.tracking import HandTracking, JointTracking, affine_of, ancestors, joint_of, kind_of
 from trace_robot.errors import TraceRobotError
-from trace_robot.fault import HANG_SECONDS, Limits
+from trace_robot.fault import HANG_SECONDS, MAKE_SECONDS, Limits
 from trace_robot.spec import Array, TaskSpec, hands_of
 
 log = logging.getLogger("trace_robot.env")
@@ -65,8 +65,11 @@ def facts_of(name: str, options: Mapping[str, Any], spec: TaskSpec) -> EnvFacts:
     """
     _, nominal = Equipment.split(options)  # a world's noise is no fact of the body
     try:
-        with foreign(f"{name} cannot be looked at"), closed(make(name, **nominal)) as env:
-            return _facts(env, spec)
+        with foreign(f"{name} cannot be looked at"):
+            with time_limit(MAKE_SECONDS, "make()"):
+                env = make(name, **nominal)
+            with closed(env):
+                return _facts(env, spec)
     except TraceRobotError as error:  # the first episode names it with its line
         log.info("no facts of %s: %s", name, error)
         return EnvFacts()

@@ -43,6 +43,7 @@ log = logging.getLogger("trace_robot.env")
 IMPORT, MAKE = "the import of its plug-in", "make()"
 CHILD = "trace_robot.env.inspection_child"
 MOST_TEXT = 4000  # characters of an error
+END_SECONDS = 5.0  # from the end of its messages to that of the process
 SLOW = (IMPORT, MAKE)  # which may load or compile much
 # The answers, in this order: what can be done without comes last.
 SPEC, TRACKING, REFUSALS, FACTS = "spec", "tracking", "refusals", "facts"
@@ -106,7 +107,7 @@ class Inspection:
         plugin = registry.plugin(self.env, self.options)
         # A plug-in's own function ``describe`` makes nothing: a search in Meta-World need not wait for a process.
         makes = isinstance(plugin, DeclaredPlugin) or self.asked != [SPEC]
-        if not (self.apart and makes and (request := self._request())):
+        if not (self.apart and makes and (request := self.to_json())):
             from trace_robot.env.inspection_child import answers  # as a rollout without workers does
 
             return _collected(dict(answers(self)))
@@ -119,7 +120,7 @@ class Inspection:
         wanted = {SPEC: True, TRACKING: self.tracking, REFUSALS: self.equipment, FACTS: self.facts}
         return [kind for kind, is_wanted in wanted.items() if is_wanted]
 
-    def _request(self) -> str:
+    def to_json(self) -> str:
         """Return it as JSON, "" for options that are none, from a program."""
         try:
             return json.dumps({each.name: getattr(self, each.name) for each in fields(self)}, default=dict)
@@ -217,10 +218,13 @@ class MessageProcess:
         command: as of ``python_command``.
         request: a line for its standard input, which stays open; None for no input.
         variables: of its environment, besides those it inherits.
+
+    Attributes:
+        process: of the operating system.
     """
 
     def __init__(self, command: Sequence[str], request: str | None = None, **variables: str) -> None:
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             command,
             env=clean_environment({**ONE_THREAD, **variables}),
             stdin=subprocess.DEVNULL if request is None else subprocess.PIPE,
@@ -228,15 +232,15 @@ class MessageProcess:
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C at the terminal reaches the parent only, which decides
         )
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._messages, self._errors = JsonLines(self._process.stdout), OutputLog()
-        self._reader = threading.Thread(target=self._errors.read, args=(self._process.stderr,), daemon=True)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._messages, self._errors = JsonLines(self.process.stdout), OutputLog()
+        self._reader = threading.Thread(target=self._errors.read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
-        if self._process.stdin is not None and request is not None:
+        if self.process.stdin is not None and request is not None:
             with suppress(BrokenPipeError):  # it has ended, which ``next`` raises
-                self._process.stdin.write(request.encode() + b"\n")
-                self._process.stdin.flush()
+                self.process.stdin.write(request.encode() + b"\n")
+                self.process.stdin.flush()
 
     def next(self, seconds: float) -> dict[str, Any]:
         """Return the next message.
@@ -249,14 +253,22 @@ class MessageProcess:
             EOFError: the process has ended.
             ValueError: what it wrote is no message.
         """
-        message = self._messages.next(seconds)
+        try:
+            message = self._messages.next(seconds)
+        except TimeoutError:
+            if self.process.poll() is None:
+                raise
+            raise EOFError("it has ended, and a process that it forked holds the pipe") from None
         if not isinstance(message, dict):
             raise ValueError(f"a message must be an object, got {message!r:.80}")
         return message
 
     def ending(self) -> str:
         """Return how the process ended, with its last line on standard error."""
-        code = self._process.wait()
+        try:
+            code = self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "its pipe closed"
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         self._reader.join(1.0)
         return f"{how}; it wrote: {self._errors.last[:200]}" if self._errors.last else how
@@ -265,17 +277,17 @@ class MessageProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
+        if self.process.poll() is None:
             if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self.process.pid, signal.SIGKILL)
             else:
-                self._process.kill()
-        self._process.wait()
+                self.process.kill()
+        self.process.wait()
         self._messages.join(1.0)
         self._reader.join(1.0)
-        if self._process.stdin is not None:
+        if self.process.stdin is not None:
             with suppress(BrokenPipeError):
-                self._process.stdin.close()
+                self.process.stdin.close()
 
 
 def _read(kind: str, data: Any, where: str) -> Any:
@@ -289,6 +301,8 @@ def _read(kind: str, data: Any, where: str) -> Any:
             return tuple(map(str, data))
         if kind == FACTS:
             return EnvFacts(str(data["decision"]), tuple(map(str, data["body"])))
+        if kind != TRACKING:
+            raise ValueError(f"no such answer: {kind}")
         tracking = TRACKINGS[data["class"]](**data["tracking"]) if data["class"] else None
         return tracking, data["seconds"], TaskSpec.from_data(data["raw"]) if data["raw"] else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:

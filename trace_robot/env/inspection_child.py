@@ -12,17 +12,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from trace_robot.child_process import passed_output, private_stdout
 from trace_robot.env import registry
 from trace_robot.env.equipment import Equipment, equip
-from trace_robot.env.guard import closed, watched
+from trace_robot.env.guard import closed, time_limit, watched
 from trace_robot.env.inspection import FACTS, MOST_TEXT, REFUSALS, SPEC, TRACKING, TRACKINGS, Inspection
 from trace_robot.env.simulation import step_seconds, unwrapped
 from trace_robot.env.tracking import HandTracking, JointTracking
 from trace_robot.errors import TraceRobotError, ValueMismatchError
+from trace_robot.fault import MAKE_SECONDS
 from trace_robot.spec import TaskSpec
 
 REPORT_EVERY = 0.25  # seconds between two messages of the same kind of call: a step takes microseconds
@@ -48,11 +50,21 @@ def answers(ask: Inspection) -> Iterator[tuple[str, Any]]:
         yield FACTS, facts_of(name, options, spec)
 
 
+@contextmanager
+def _made(name: str, options: Mapping[str, Any]) -> Iterator[Any]:
+    """Make an environment for the block, within time limits."""
+    with registry.foreign(f"{name} cannot be looked at"):
+        with time_limit(MAKE_SECONDS, "make()"):
+            env = registry.make(name, **options)
+        with closed(env):
+            yield env
+
+
 def _tracked(
     name: str, options: Mapping[str, Any], spec: TaskSpec
 ) -> tuple[HandTracking | JointTracking | None, float | None, TaskSpec | None]:
     """Return what tracks targets, the seconds of a step, and the spec in mode raw."""
-    with registry.foreign(f"{name} cannot be looked at"), closed(registry.make(name, **options)) as env:
+    with _made(name, options) as env:
         found = getattr(env.unwrapped, "tracking", None) if spec.control == "pose" else None
         seconds = step_seconds(unwrapped(getattr(env.unwrapped, "inner", env)))
     if not isinstance(found, HandTracking | JointTracking):
@@ -65,7 +77,7 @@ def _refusals(
 ) -> tuple[str, ...]:
     """Return for each setting why the environment cannot have it, "" where it can."""
     reasons = []
-    with registry.foreign(f"{name} cannot be looked at"), closed(registry.make(name, **options)) as env:
+    with _made(name, options) as env:
         for setting in settings:
             equipment, _ = Equipment.split(setting)
             try:
