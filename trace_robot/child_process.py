@@ -288,7 +288,10 @@ _PASSED: ContextVar[bool] = ContextVar("passed", default=False)
 
 @contextmanager
 def passed_output() -> Iterator[None]:
-    """Leave output in the block to the parent process, which shows the last line where this one dies."""
+    """Leave output in the block to the parent process, which bounds it.
+
+    It shows the last line where this one dies.
+    """
     token = _PASSED.set(True)
     try:
         yield

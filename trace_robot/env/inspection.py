@@ -98,7 +98,7 @@ class Inspection:
     apart: bool = True
 
     def answer(self) -> EnvDetails:
-        """Return what was asked for; the same again without a child process.
+        """Return what was asked for, from a cache where that was answered before.
 
         Raises:
             EnvironmentFault: the environment hangs, ends its process, or raises.
