@@ -26,6 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import IO, Any
 
@@ -150,6 +151,7 @@ _THREADS = """
 """
 ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(_THREADS.split(), "1"))
 
+MOST_BYTES = 2**26  # of a message; what is longer comes in pieces, which are no JSON
 FIRST_LINES, LAST_LINES, LINE_LENGTH = 200, 100, 500  # of what foreign code prints; the rest is counted
 
 
@@ -280,6 +282,23 @@ class OutputLog:
                 self.add(line)
 
 
+# Whether what foreign code prints stays on standard error, which another process reads and bounds.
+_PASSED: ContextVar[bool] = ContextVar("passed", default=False)
+
+
+@contextmanager
+def passed_output() -> Iterator[None]:
+    """Leave output in the block to the parent process, which bounds it.
+
+    It shows the last line where this one dies.
+    """
+    token = _PASSED.set(True)
+    try:
+        yield
+    finally:
+        _PASSED.reset(token)
+
+
 @contextmanager
 def captured_output(log: OutputLog | None = None) -> Iterator[None]:
     """Redirect standard output and error while foreign code runs, of C libraries too.
@@ -287,6 +306,9 @@ def captured_output(log: OutputLog | None = None) -> Iterator[None]:
     Args:
         log: gets the lines; None drops them.
     """
+    if _PASSED.get() and log is None:
+        yield
+        return
     with tempfile.TemporaryFile() as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
         streams = sys.stdout, sys.stderr
@@ -368,6 +390,6 @@ class JsonLines:
 
     def _read(self, output: IO[bytes]) -> None:
         with output:
-            for line in output:
+            for line in iter(lambda: output.readline(MOST_BYTES), b""):
                 self._lines.put(line)
         self._lines.put(b"")

@@ -166,6 +166,19 @@ class ChangedRunError(RunError):
     """
 
 
+def error_of(name: str, text: str) -> TraceRobotError:
+    """Rebuild an exception that another process sent as its class's name and its text.
+
+    Args:
+        name: of a class of this module; EnvironmentFault stands for any other.
+        text: the message.
+    """
+    kind = globals().get(name)
+    if isinstance(kind, type) and issubclass(kind, TraceRobotError):
+        return kind(text)
+    return EnvironmentFault(text)
+
+
 def spelled(text: str, *, kept: str = "") -> str:
     r"""Return ``text`` with control characters and hidden ones escaped, such as \x1b.
 

@@ -9,6 +9,8 @@ from typing import Final, Literal
 MOST_CHARACTERS: Final = 200_000
 HANG_SECONDS: Final = 30.0  # of an environment's reset or step, beyond the longest one so far
 MAKE_SECONDS: Final = 120.0  # to make an environment, which may load or compile much
+# What a message calls the steps by which hands are looked for, when one of them hangs.
+HANDS_SEARCH: Final = "the search for its hands"
 # How the message of a fault begins that ended a worker: the environment's doing, as controllers run elsewhere.
 WORKER_DIED: Final = "the rollout worker died"
 # How the message of an environment's fault begins that the controller may have caused: a simulation that exploded.

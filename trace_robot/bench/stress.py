@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trace_robot.env.equipment import OPTIONS, Equipment, Hold, equip
-from trace_robot.env.registry import make
+from trace_robot.env.equipment import OPTIONS, Hold
+from trace_robot.env.inspection import Inspection
 from trace_robot.env.world import World
 from trace_robot.errors import EnvironmentFault, UsageError, ValueMismatchError
 from trace_robot.policy import Policy, load_policy
@@ -287,10 +287,11 @@ def stress(
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     # Else a row that sets no world would have the caller's, and "nominal" would not be nominal.
     own = {k: v for k, v in (options or {}).items() if k not in OPTIONS or k == "envelope"}
-    task = Task.load(env, policy, control=control, options=own)
+    task = Task.load(env, policy, control=control, options=own, apart=engine.apart)
     seeds = held_out_seeds(seed, episodes)
     rows, jobs = [], []
-    for setting, left_out in zip(battery, _left_out(task, battery), strict=True):
+    ask = Inspection(env, task.options, equipment=[each.options() for each in battery], apart=engine.apart)
+    for setting, left_out in zip(battery, ask.answer().refusals, strict=True):
         rows.append(Row(setting, left_out=left_out))
         if not left_out:
             given = {**task.options, **setting.options()}
@@ -312,25 +313,6 @@ def _require_measured(row: Row) -> None:
         require_environment(row.episodes, start=True)
     except EnvironmentFault as error:
         raise EnvironmentFault(f"in the world {row.setting.name!r} {error}") from error
-
-
-def _left_out(task: Task, battery: Iterable[Setting]) -> list[str]:
-    """Return for each setting why the environment cannot have it, "" where it can."""
-    env = make(task.env, **task.options)
-    reasons = []
-    try:
-        for setting in battery:
-            equipment, _ = Equipment.split(setting.options())
-            try:
-                equip(env, task.spec, equipment or Equipment())
-                reasons.append("")
-            # It lacks physics, positions, the length of a step, or a success that can be held. Any other error, such as
-            # a misspelt field, is a mistake in the battery, which a row among many would hide.
-            except ValueMismatchError as error:
-                reasons.append(str(error))
-    finally:
-        env.close()
-    return reasons
 
 
 def _run(

@@ -215,7 +215,7 @@ def _validated(row: ResultRow, out: Path, engine: RolloutEngine) -> float:
     """Return success, or mean return, of a controller on validation conditions."""
     options = PROTOCOLS[row.protocol].options
     policy = Policy.from_text(_controller(row, out))
-    task = Task.load(row.task, policy, control=row.control, options=options)
+    task = Task.load(row.task, policy, control=row.control, options=options, apart=engine.apart)
     seeds = validation_seeds(0, VALIDATION)
     episodes = Evaluator(engine, task, seeds).score(task.policy.text, seeds)
     if row.score.shows_return:

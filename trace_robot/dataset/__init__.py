@@ -157,7 +157,8 @@ def demonstrate(
     _check(policies, to, cameras, size)
     out = Path(out)
     tasks = {
-        name: Task.load(name, policy, control=control, options=options) for name, policy in policies.items()
+        name: Task.load(name, policy, control=control, options=options, apart=workers != 0)
+        for name, policy in policies.items()
     }
     _check_tasks(list(tasks.values()), to, recoveries)
     recipe = {

@@ -14,8 +14,7 @@ from trace_robot.deploy.ir import StraightCode
 from trace_robot.deploy.translate import translate
 from trace_robot.env.envelope import LAW, LOGGED, Envelope, wrapped_text
 from trace_robot.env.equipment import Equipment
-from trace_robot.env.registry import describe, make
-from trace_robot.env.simulation import step_seconds
+from trace_robot.env.inspection import Inspection
 from trace_robot.env.tracking import HandTracking, JointTracking
 from trace_robot.errors import PolicyError, ValueMismatchError
 from trace_robot.policy import Policy
@@ -127,7 +126,7 @@ def plan(
 
     Args:
         policy: the controller.
-        env: its environment, which is made once, to see its rate and how it tracks targets.
+        env: its environment, which is made in a child process, to see its rate and how it tracks targets.
         control: the control mode; None for what the policy says.
         options: of the environment.
         origin: where the policy comes from, for the contract.
@@ -138,17 +137,12 @@ def plan(
     """
     task = Task.load(env, policy, control=control, options=options)
     spec, text = task.spec, task.policy.text
-    made = make(env, **task.options)
-    try:
-        tracking = getattr(made.unwrapped, "tracking", None) if spec.control == "pose" else None
-        inner = getattr(made.unwrapped, "inner", made)
-        seconds = step_seconds(inner.unwrapped)
-    finally:
-        made.close()
+    found = Inspection(env, task.options, tracking=True).answer()
+    tracking, seconds = found.tracking, found.seconds
     texts, sent, numbers = [text], spec, dict[str, Any]()
-    if isinstance(tracking, HandTracking | JointTracking):
+    if tracking is not None and found.raw is not None:
         numbers = _numbers(tracking)
-        sent = describe(env, **{**task.options, "control": "raw"})
+        sent = found.raw
         texts.append(_tracker(tracking, numbers, spec, policy))
     equipment, _ = Equipment.split(task.options)
     envelope = None if equipment is None else equipment.envelope

@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -120,6 +120,7 @@ class DeclaredPlugin:
     def _with_hands(self, name: str, options: Mapping[str, Any]) -> Environment:
         """Return a declaration with hands, and keep the description made on the way."""
         from trace_robot.env.description import with_found_hands
+        from trace_robot.env.guard import closed
 
         declaration = self._declaration(name)
         if declaration.hands or declaration.pose:
@@ -132,7 +133,7 @@ class DeclaredPlugin:
             asked = with_options(declaration, options)
             before = set(self._descriptions)  # described here too: an environment may take seconds to make
             try:
-                with quiet(), closing(self._make_env(asked, _arguments(options), None)) as env:
+                with quiet(), closed(self._make_env(asked, _arguments(options), None)) as env:
                     found = self._hands[key] = with_found_hands(declaration, env)
                     usual = {**options, "control": "pose" if found.solves else "raw"}
                     self._described(name, with_options(found, usual), env, usual)
@@ -154,6 +155,8 @@ class DeclaredPlugin:
         return next(declaration for declaration in self.environments if declaration.env_name == name)
 
     def _describe(self, name: str, options: Mapping[str, Any]) -> EnvDescription:
+        from trace_robot.env.guard import closed  # with gymnasium, as below
+
         # What is drawn is the same environment: no second description for render_mode.
         options = {key: value for key, value in options.items() if key != "render_mode"}
         posed = options.get("control") == "pose"
@@ -164,11 +167,10 @@ class DeclaredPlugin:
             return known
         env = self._make_env(declaration, _arguments(options), None)
         try:
-            return self._described(name, declaration, env, options)
+            with closed(env):
+                return self._described(name, declaration, env, options)
         except WorkspaceError as error:
             raise WorkspaceError(f"{self.file}: {name}: {error}") from error
-        finally:
-            env.close()
 
     def _described(
         self, name: str, declaration: Environment, env: Any, options: Mapping[str, Any]
@@ -242,13 +244,11 @@ class DeclaredPlugin:
         """Make the environment in the interpreter that the declaration or the user names."""
         from trace_robot.env.remote import RemoteCall, RemoteEnv
 
-        folder, target = os.path.dirname(self.file), declaration.make or ""
-        if not isinstance(target, str):
-            raise AssertionError("unreachable")  # a declaration refuses a function beside python
+        # No function: a declaration refuses one beside python.
+        folder, target = os.path.dirname(self.file), str(declaration.make or "")
         if target.rpartition(":")[0].endswith(".py"):
             target = os.path.join(folder, target)
-        where = f"{self.file}: {declaration.env_name}"
-        python = interpreter_path(declaration.python, folder)
+        where, python = f"{self.file}: {declaration.env_name}", interpreter_path(declaration.python, folder)
         return RemoteEnv(RemoteCall(python, declaration.id, target, arguments, self.root, render_mode, where))
 
     def _make_error(self, declaration: Environment, error: BaseException) -> TraceRobotError:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from trace_robot.env.equipment import Equipment
+from trace_robot.env.guard import closed, time_limit
 from trace_robot.env.kinematics import NEAR_TURN, ArmTracking
 from trace_robot.env.kinematics import STILL as FINGERS_STILL
 from trace_robot.env.motion_model import NEAR
@@ -22,7 +23,7 @@ from trace_robot.env.registry import foreign, make
 from trace_robot.env.simulation import physics_of, step_seconds
 from trace_robot.env.tracking import HandTracking, JointTracking, affine_of, ancestors, joint_of, kind_of
 from trace_robot.errors import TraceRobotError
-from trace_robot.fault import Limits
+from trace_robot.fault import HANG_SECONDS, MAKE_SECONDS, Limits
 from trace_robot.spec import Array, TaskSpec, hands_of
 
 log = logging.getLogger("trace_robot.env")
@@ -65,18 +66,18 @@ def facts_of(name: str, options: Mapping[str, Any], spec: TaskSpec) -> EnvFacts:
     _, nominal = Equipment.split(options)  # a world's noise is no fact of the body
     try:
         with foreign(f"{name} cannot be looked at"):
-            env = make(name, **nominal)
-            try:
+            with time_limit(MAKE_SECONDS, "make()"):
+                env = make(name, **nominal)
+            with closed(env):
                 return _facts(env, spec)
-            finally:
-                env.close()
     except TraceRobotError as error:  # the first episode names it with its line
         log.info("no facts of %s: %s", name, error)
         return EnvFacts()
 
 
 def _facts(env: Any, spec: TaskSpec) -> EnvFacts:
-    env.reset(seed=0)
+    with time_limit(HANG_SECONDS, "reset()"):
+        env.reset(seed=0)
     declared = getattr(env.unwrapped, "facts", None)
     decision = decision_rule(getattr(env.unwrapped, "tracking", None), spec)
     if declared is not None and not declared:
@@ -377,12 +378,14 @@ def _speeds(env: Any, spec: TaskSpec) -> Iterator[str]:
         part, moved = parts[hand.position], []
         steps = 1 if spec.control == "pose" else PROBED
         for axis in range(3):
-            first = np.asarray(env.reset(seed=0)[0], float)[part.start : part.stop]
+            with time_limit(HANG_SECONDS, "reset()"):
+                first = np.asarray(env.reset(seed=0)[0], float)[part.start : part.stop]
             action = np.clip(np.zeros(spec.action_size), low, high)
             action[hand.motion + axis] = high[hand.motion + axis]
             seen, info = first, {}
             for _ in range(steps):
-                observation, _, terminated, truncated, info = env.step(action.astype(np.float32))
+                with time_limit(HANG_SECONDS, "step()"):
+                    observation, _, terminated, truncated, info = env.step(action.astype(np.float32))
                 seen = np.asarray(observation, float)[part.start : part.stop]
                 if terminated or truncated:
                     break

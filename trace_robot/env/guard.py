@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import gymnasium
@@ -15,12 +16,14 @@ import numpy as np
 from trace_robot.env.simulation import WarningCounters
 from trace_robot.env.spaces import all_finite
 from trace_robot.errors import EnvironmentFault, TraceRobotError
-from trace_robot.fault import HANG_SECONDS, UNSTABLE
+from trace_robot.fault import HANDS_SEARCH, HANG_SECONDS, UNSTABLE
 from trace_robot.spec import Array
 
 STEP = "(observation, reward, terminated, truncated, info)"
 OLD_STEP = ", as Gym before 0.26; split done into terminated and truncated"
 NUMBERS = (float, int, np.number, np.bool_)
+# Called with each call of an environment and its limit, where another process watches instead of a timer.
+_WATCHER: ContextVar[Callable[[str, float], None] | None] = ContextVar("watcher", default=None)
 
 
 class StabilityMonitor(WarningCounters):
@@ -178,18 +181,47 @@ def truth(what: str, value: Any) -> bool:
 def time_limit(seconds: float, what: str) -> Iterator[None]:
     """Raise EnvironmentFault in the context once it has lasted too long.
 
-    Not where ``interval_timer`` does nothing. Calls that a worker makes are watched by the engine.
+    Not where ``interval_timer`` does nothing, nor within ``watched``. Calls that a worker makes are watched by the
+    engine.
 
     Args:
         seconds: the limit.
         what: the beginning of the message.
     """
 
+    if (watcher := _WATCHER.get()) is not None:
+        watcher(what, seconds)
+        yield
+        return
+
     def expire() -> None:
         raise EnvironmentFault(f"{what} hangs: it gave no answer for {seconds:g} s")
 
     with interval_timer(seconds, expire):
         yield
+
+
+@contextmanager
+def watched(watcher: Callable[[str, float], None]) -> Iterator[None]:
+    """Report the calls of environments in the block, in place of time limits.
+
+    watcher: called with what begins and how many seconds it may last, before each.
+    """
+    token = _WATCHER.set(watcher)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
+
+
+@contextmanager
+def closed(env: Any) -> Iterator[Any]:
+    """Close an environment after the block, within a time limit."""
+    try:
+        yield env
+    finally:
+        with time_limit(HANG_SECONDS, "close()"):
+            env.close()
 
 
 @contextmanager
@@ -226,7 +258,7 @@ def kind_of(result: Any) -> str:
 def blamed(env: Any) -> Iterator[None]:
     """Turn what a step raises into EnvironmentFault."""
     try:
-        with time_limit(HANG_SECONDS, "step()"):
+        with time_limit(HANG_SECONDS, HANDS_SEARCH):
             yield
     except TraceRobotError:
         raise

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trace_robot.child_process import ONE_THREAD, JsonLines, clean_environment, python_command
+from trace_robot.child_process import python_command
+from trace_robot.env.inspection import MessageProcess
 from trace_robot.errors import EnvironmentFault, TraceRobotError
 
 SILENCE = 30.0  # seconds
@@ -113,26 +110,12 @@ def _across(name: str, options: Mapping[str, Any], silence: float) -> Finding:
     return Finding("seeds", "good", "the same seed and actions give the same episode in another process")
 
 
-class _Child:
-    """The checking process.
-
-    A context manager that kills it and all it started.
-    """
+class _Child(MessageProcess):
+    """The checking process."""
 
     def __init__(self, name: str, options: Mapping[str, Any], *flags: str, **variables: str) -> None:
-        self._process = subprocess.Popen(
-            python_command("trace_robot.env_checker.child", name, json.dumps(dict(options)), *flags),
-            env=clean_environment({**ONE_THREAD, **variables}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        self._messages = JsonLines(self._process.stdout)
-        self._errors: list[bytes] = []
-        self._collector = threading.Thread(target=self._collect, daemon=True)
-        self._collector.start()
+        arguments = (name, json.dumps(dict(options)), *flags)
+        super().__init__(python_command("trace_robot.env_checker.child", *arguments), **variables)
 
     def message(self, stage: str, timeout: float) -> dict[str, Any] | Finding:
         """Return the next message, or as a finding why there is none.
@@ -143,37 +126,14 @@ class _Child:
         """
         where = STAGES.get(stage, stage)
         try:
-            return self._messages.next(timeout)
+            return self.next(timeout)
         except TimeoutError:
             return problem(stage, f"it hangs: {where} gave no answer within {timeout:g} s")
         except EOFError:
-            return problem(stage, f"its process ended in {where} with {self._end()}")
+            return problem(stage, f"its process ended in {where} with {self.ending()}")
 
     def __enter__(self) -> _Child:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._messages.join(1.0)
-        self._collector.join(1.0)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-
-    def _end(self) -> str:
-        """Return how the process ended, with its last line on standard error."""
-        code = self._process.wait()
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self._collector.join(1.0)
-        lines = b"".join(self._errors).decode(errors="replace").strip().splitlines()
-        return f"{how}; it wrote: {lines[-1][:200]}" if lines else how
-
-    def _collect(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._errors.append(line)
-            del self._errors[:-20]  # the last line is shown; a plug-in may print without end
 
 
 Verdict = Literal["good", "note", "problem"]

@@ -169,6 +169,11 @@ class RolloutEngine:
         return self._backend.size
 
     @property
+    def apart(self) -> bool:
+        """Whether environments run in other processes."""
+        return self._size != 0
+
+    @property
     def output(self) -> OutputLog:
         """What environments printed, bounded."""
         return self._closed_output if self._backend is None else self._backend.output

@@ -145,7 +145,8 @@ def evaluate(
         UnknownNameError: there is no such environment, policy or option.
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
-    task = Task.load(env, policy, control=control, options=options)
+    apart = workers != 0 if engine is None else engine.apart
+    task = Task.load(env, policy, control=control, options=options, apart=apart)
     seeds = held_out_seeds(seed, episodes)
     own = RolloutEngine(workers, backend=backend, address=address, trusted=trusted)
     with nullcontext(engine) if engine is not None else own as running:
@@ -234,7 +235,8 @@ class Rollouts:
     ) -> None:
         level = require_level(feedback)
         policy = policy if isinstance(policy, Policy) else load_policy(policy)
-        task = Task.load(env, policy.require_trainable(), control=control, feedback=level)
+        policy.require_trainable()
+        task = Task.load(env, policy, control=control, feedback=level, apart=workers != 0)
         self.policy, self.spec, self.task, self.seed = task.policy, task.spec, task, seed
         self.engine = RolloutEngine(workers, trusted=trusted)
         seeds = training_seeds(seed, episodes)

@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.env.registry import describe, require_expert, usual_control
+from trace_robot.env.inspection import Inspection
+from trace_robot.env.registry import require_expert
 from trace_robot.policy.policy import pose_text, problem_of
 from trace_robot.settings import EXPERT, LEVELS, PROMPT, SeedSplit, Settings
 from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
+    from trace_robot.env.facts import EnvFacts
     from trace_robot.fault import Limits
     from trace_robot.optimizers.problem import Problem
     from trace_robot.policy import Policy
@@ -73,10 +75,11 @@ class Task:
         default_control: str = DEFAULT_CONTROL,
         options: Mapping[str, Any] | None = None,
         feedback: str = LEVELS[0],
+        apart: bool = True,
     ) -> Task:
         """Look the environment up and fit the policy to it.
 
-        An environment that only declares how it is made is made once, to see its spaces.
+        An environment that only declares how it is made is made once, to see its spaces, and played.
 
         Args:
             env: a name, a file in envs/, or a gymnasium id.
@@ -86,19 +89,27 @@ class Task:
                 and "pose" where inverse kinematics gives it.
             options: others of the environment.
             feedback: the level; "expert" needs an environment with a scripted expert.
+            apart: whether it is made in a child process, see ``Inspection``.
 
         Raises:
             PolicyError: the policy has no act, or does not fit the control mode.
             UnknownNameError: there is no such environment, option or control mode, or it has no expert.
+            EnvironmentFault: the environment hangs, ends its process, or raises.
         """
+        ask = Inspection(env, options or {}, control or policy.control, default_control, apart=apart)
+        return cls._inspected(ask, policy, feedback)[0]
+
+    @classmethod
+    def _inspected(cls, ask: Inspection, policy: Policy, feedback: str) -> tuple[Task, EnvFacts | None]:
+        """Return the task, and the facts of the environment's body if they are asked for."""
         policy.require_act()
         if feedback == EXPERT:
-            require_expert(env, options or {})
-        default = control or policy.control or usual_control(env, default_control, options or {})
-        options = {"control": default, **(options or {})}
-        spec = describe(env, **options)
-        fitted = policy.with_control(options["control"]).with_names().with_action_size(spec.action_size)
-        return cls(env, options, spec, fitted, policy.text)
+            require_expert(ask.env, ask.options)
+        found = ask.answer()
+        options = {"control": found.control, **ask.options}
+        size = found.spec.action_size
+        fitted = policy.with_control(options["control"]).with_names().with_action_size(size)
+        return cls(ask.env, options, found.spec, fitted, policy.text), found.facts
 
     @classmethod
     def to_optimize(cls, settings: Settings, policy: Policy) -> Task:
@@ -114,29 +125,34 @@ class Task:
         """
         policy.require_trainable()
         SeedSplit.of(settings)
-        task = cls.load(
+        by_worth = settings.prompt != 1
+        ask = Inspection(
             settings.task,
-            policy,
-            control=settings.control,
-            default_control=settings.usual_control,
-            options=settings.options,
-            feedback=settings.feedback,
+            settings.options,
+            settings.control or policy.control,
+            settings.usual_control,
+            facts=by_worth,
+            apart=settings.workers != 0,
         )
+        task, facts = cls._inspected(ask, policy, settings.feedback)
         if settings.optimizer == "cma" and settings.rules > 1:
             task = replace(task, policy=task.policy.with_constants())
-        return task if settings.prompt == 1 else task.with_facts(settings.limits)
+        return task._with(facts, settings.limits) if by_worth else task
 
     def with_facts(self, limits: Limits | None = None) -> Task:
         """Return the task with the rules and facts that prompts by worth show.
 
-        The environment is made for them.
+        The environment is made for them, in a child process.
 
         limits: time and memory of a controller.
         """
-        # With gymnasium, which a run of a search need not load in this process.
-        from trace_robot.env.facts import facts_of, rules_of
+        return self._with(Inspection(self.env, self.options, facts=True).answer().facts, limits)
 
-        found = facts_of(self.env, self.options, self.spec)
+    def _with(self, facts: EnvFacts | None, limits: Limits | None) -> Task:
+        # With gymnasium, which a run of a search need not load in this process.
+        from trace_robot.env.facts import EnvFacts, rules_of
+
+        found = facts or EnvFacts()
         followed = pose_text(self.spec).strip() if self.spec.control == "pose" else ""
         rules = rules_of(self.spec, found.decision or followed, limits)
         return replace(self, prompt=PROMPT, rules=rules, facts=found.body)

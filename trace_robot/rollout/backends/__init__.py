@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, Any, Protocol
 
-from trace_robot import errors
 from trace_robot.child_process import (
     ONE_THREAD,
     OutputLog,
     clean_environment,
     python_command,
 )
-from trace_robot.errors import EnvironmentFault, TraceRobotError
+from trace_robot.errors import TraceRobotError, error_of
 from trace_robot.fault import HANG_SECONDS, MAKE_SECONDS
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
@@ -264,15 +263,3 @@ class Backend(Protocol):
         Workers in ``idle`` have no outstanding batches and may exit by themselves.
         """
         ...
-
-
-def error_of(name: str, text: str) -> TraceRobotError:
-    """Rebuild an exception that a worker sent as its class's name and its text.
-
-    Args:
-        name: of a class in ``trace_robot.errors``; EnvironmentFault stands for any other.
-        text: the message.
-    """
-    kind = getattr(errors, name, EnvironmentFault)
-    error: TraceRobotError = kind(text)
-    return error

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.child_process import OutputLog, is_inherited, workspace_root
-from trace_robot.errors import BackendError, MissingExtraError, UsageError, WorkspaceError
-from trace_robot.rollout.backends import Hang, ProcessBackend, Worker, WorkerMessage, error_of
+from trace_robot.errors import BackendError, MissingExtraError, UsageError, WorkspaceError, error_of
+from trace_robot.rollout.backends import Hang, ProcessBackend, Worker, WorkerMessage
 from trace_robot.rollout.batching import Batch
 from trace_robot.rollout.episode import Episode
 
