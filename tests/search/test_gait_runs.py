@@ -18,7 +18,7 @@ def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_in_half_a_minute_the_swimmer_swims(tmp_path: Path) -> None:
-    """As many steps as half a minute of one quiet core takes: by steps, so that a loaded machine finds the same gait."""
+    """Steps for half a minute of one quiet core: by steps, so that a loaded machine finds the same gait."""
     out = tmp_path / "run"
     arguments = (
         f"optimize Swimmer-v5 --task swim --optimizer search --seed 2 --steps 170000 --no-video --out {out}"
