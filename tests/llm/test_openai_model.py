@@ -72,7 +72,7 @@ def test_tokens_that_only_some_of_the_requests_report_are_bounded_for_the_others
 def test_parallel_requests_run_at_the_same_time(server: Any, answers: Any) -> None:
     import threading
 
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=60)
 
     def together(handler: Any, request: Any) -> None:
         both.wait()

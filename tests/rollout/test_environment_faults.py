@@ -273,7 +273,7 @@ def test_a_hang_is_named_and_its_worker_ended(name: str, call: str, monkeypatch:
         ):
             evaluate(name, "lazy", episodes=3, engine=engine)
         assert engine.worker_pids == []
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120
 
 
 def test_a_hang_on_one_condition_is_the_fault_of_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
