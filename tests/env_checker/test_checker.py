@@ -64,7 +64,8 @@ def test_what_ships_beside_meta_world_is_what_the_guide_names() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_an_environment_that_ships_has_no_problem_in_any_control_mode(name: str) -> None:
-    for control in controls(name):
+    # The dense variants are the same simulation, of which the reward alone differs.
+    for control in ["raw"] if "Dense" in name else controls(name):
         messages = list(examination(name, {"control": control}))
         found = [Finding(**message["finding"]) for message in messages if "finding" in message]
         assert {each.check for each in found} >= {"spec", "success", "seeds", "state", "cost", "picture"}
