@@ -245,7 +245,7 @@ def test_render_writes_a_video_of_the_episodes(
     film = tmp_path / "film.mp4"
     assert main(f"render reach-v3 --policy do_nothing --env-arg horizon=120 --out {film}".split()) == 0
     assert "1 episode, success 0.00" in capsys.readouterr().out
-    assert len(frames_of(film)) > 100
+    assert len(frames_of(film)) > 40  # 1.5 s
 
 
 def test_a_run_stopped_by_ctrl_c_keeps_the_best_that_the_search_had_and_leaves_no_process(
