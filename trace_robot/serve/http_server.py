@@ -95,7 +95,10 @@ class SubmissionServer(ThreadingHTTPServer):
                 self._idle.notify_all()
 
     def _refuse(self, request: socket.socket) -> None:
-        """Answer 503 and close only for writing: closing with a body unread would drop the answer (RST)."""
+        """Answer 503, and close for writing alone (half-close).
+
+        Closing with a body unread would drop the answer (RST).
+        """
         request.setblocking(False)  # this is the thread that accepts: it waits for no client
         with suppress(OSError):
             request.send(
@@ -107,7 +110,10 @@ class SubmissionServer(ThreadingHTTPServer):
             self._refused.popleft()[1].close()
 
     def service_actions(self) -> None:
-        """Read on what refused clients send, and close those that are done or late; ``serve_forever`` calls it."""
+        """Read on what refused clients send, and close those done or late.
+
+        ``serve_forever`` calls it.
+        """
         for _ in range(len(self._refused)):
             until, request = self._refused.popleft()
             try:
