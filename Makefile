@@ -26,7 +26,7 @@ test: install-test browser check ## linter, type checker, whole test suite
 	$(BIN)/pytest -n $(JOBS) $(TESTS)
 
 fuzz: install-test ## nine readers of odd replies, graphs, stores, folders, policies, recordings and more, side by side for an hour
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n 9 tests/fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n 9 --dist load tests/fuzz
 
 check: lint types ## linter and type checker
 

@@ -186,7 +186,7 @@ def test_messages_come_without_prints_each_in_its_time_and_then_an_end() -> None
             messages.next(0.05)
         with pytest.raises(TimeoutError):
             messages.next(-1.0)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         process.stdin.close()
         assert messages.next(60.0) == {"text": "\u2028 é"}
         for _ in range(2):

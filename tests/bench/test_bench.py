@@ -141,7 +141,7 @@ def test_a_benchmark_that_is_stopped_says_how_it_goes_on(point_mass: Path, tmp_p
     )  # fmt: skip
     _wait_for_a_row(process, tmp_path / "out" / "results.jsonl")
     process.send_signal(signal.SIGINT)
-    shown, _ = process.communicate(timeout=60)
+    shown, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "stopped; the same command goes on after the runs in out" in " ".join(shown.split())
 

@@ -243,9 +243,9 @@ def test_render_writes_a_video_of_the_episodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], frames_of: Callable[[Path], Array]
 ) -> None:
     film = tmp_path / "film.mp4"
-    assert main(f"render reach-v3 --policy do_nothing --out {film}".split()) == 0
+    assert main(f"render reach-v3 --policy do_nothing --env-arg horizon=120 --out {film}".split()) == 0
     assert "1 episode, success 0.00" in capsys.readouterr().out
-    assert len(frames_of(film)) > 100
+    assert len(frames_of(film)) > 40  # 1.5 s
 
 
 def test_a_run_stopped_by_ctrl_c_keeps_the_best_that_the_search_had_and_leaves_no_process(
@@ -257,7 +257,7 @@ def test_a_run_stopped_by_ctrl_c_keeps_the_best_that_the_search_had_and_leaves_n
         [*command, "--out", str(out), "--no-video", "--quiet"], stderr=subprocess.PIPE, start_new_session=True
     )
     start = ""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         text = (out / "best.py").read_text() if (out / "best.py").exists() else ""
         start = start or text
@@ -270,7 +270,7 @@ def test_a_run_stopped_by_ctrl_c_keeps_the_best_that_the_search_had_and_leaves_n
     ):  # Python drops an interrupt that arrives in a destructor: press again, as a person would
         os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=60)
             break
     assert process.returncode == 130
     assert errors.decode() == (
@@ -289,6 +289,7 @@ def test_a_runs_own_episodes_are_rendered_one_side_by_side_and_as_a_sheet(
     run = tmp_path / "run"
     arguments = (
         f"optimize reach-v3 --optimizer search --out {run} --held-out 2 --no-video --quiet --episodes 4"
+        " --env-arg horizon=100"
     )
     assert main(arguments.split()) == 0
     for option, name, width in (
@@ -316,7 +317,7 @@ def test_an_interrupted_run_goes_on_from_the_command_line(tmp_path: Path) -> Non
         if b"the starting controller" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert f"go on with: trace-robot resume {run};" in errors.decode()
     done = subprocess.run([*command, "resume", str(run), "--json"], capture_output=True, check=True)

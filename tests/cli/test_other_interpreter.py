@@ -51,19 +51,32 @@ def search(out: Path, python: str | None, **more: Any) -> Any:
     )
 
 
-def test_a_run_ends_as_it_does_in_one_interpreter_with_any_number_of_workers(own: Path, python: str) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, python: str) -> Any:
+    """The result of a run there that nothing disturbed, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TRACE_ROBOT_WORKSPACE", raising=False)
+        patch.chdir(tmp_path_factory.mktemp("whole"))
+        return search(Path("runs", "run").absolute(), python, workers=0)
+
+
+def test_a_run_ends_as_it_does_in_one_interpreter_with_any_number_of_workers(
+    own: Path, python: str, whole: Any
+) -> None:
     here = search(own / "a" / "here", None, workers=0)
-    for workers in (0, 2):
-        there = search(own / "a" / f"there{workers}", python, workers=workers)
+    for there in (whole, search(own / "a" / "there2", python, workers=2)):
         assert there.held_out_return == here.held_out_return
         assert there.environment_steps == here.environment_steps
     assert (own / "a" / "here" / "best.py").read_text() == (own / "a" / "there2" / "best.py").read_text()
 
 
 def test_a_run_there_is_resumed_and_drawn(
-    own: Path, python: str, frames_of: Callable[[Path], Array], capsys: pytest.CaptureFixture[str]
+    own: Path,
+    python: str,
+    whole: Any,
+    frames_of: Callable[[Path], Array],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    whole = search(own / "whole" / "run", python, workers=1)
     with pytest.raises(Killed):
         search(own / "runs" / "run", python, workers=1, on_event=killing(Progressed, 10))
     assert main(["resume", "run", "--runs", "runs", "--quiet"]) == 0
@@ -76,7 +89,9 @@ def test_a_run_there_is_resumed_and_drawn(
     capsys.readouterr()
 
 
-def test_an_interpreter_that_has_moved_is_given_to_resume(own: Path, python: str, tmp_path: Path) -> None:
+def test_an_interpreter_that_has_moved_is_given_to_resume(
+    own: Path, python: str, whole: Any, tmp_path: Path
+) -> None:
     moved = tmp_path / "venv"
     moved.symlink_to(Path(python).parents[1])
     with pytest.raises(Killed):
@@ -87,7 +102,7 @@ def test_an_interpreter_that_has_moved_is_given_to_resume(own: Path, python: str
     with pytest.raises(WorkspaceError, match="there is no interpreter"):
         resume(own / "runs" / "run")
     result = resume(own / "runs" / "run", python=python)
-    assert result.held_out_return == search(own / "whole" / "run", python, workers=0).held_out_return
+    assert result.held_out_return == whole.held_out_return
 
 
 def test_a_run_without_an_interpreter_is_given_none(own: Path, python: str) -> None:

@@ -11,6 +11,7 @@ from helpers import arms
 from trace_robot.cli import main
 from trace_robot.env.registry import CatalogEntry, catalogue, controls
 from trace_robot.env_checker import Finding, examine
+from trace_robot.env_checker.checker import _Child
 from trace_robot.env_checker.child import examination
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,8 @@ def test_what_ships_beside_meta_world_is_what_the_guide_names() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_an_environment_that_ships_has_no_problem_in_any_control_mode(name: str) -> None:
-    for control in controls(name):
+    # The dense variants are the same simulation, of which the reward alone differs.
+    for control in ["raw"] if "Dense" in name else controls(name):
         messages = list(examination(name, {"control": control}))
         found = [Finding(**message["finding"]) for message in messages if "finding" in message]
         assert {each.check for each in found} >= {"spec", "success", "seeds", "state", "cost", "picture"}
@@ -113,18 +115,24 @@ def test_seeds_are_compared_across_processes() -> None:
          "reset must return (observation, info), got ndarray", "reset(seed=..., options=...)"),
         ({"step": "os._exit(3) if self.steps > 3 else None"}, "step",
          "its process ended in step() with exit code 3", "step(action)"),
-        ({"step": "time.sleep(900) if self.steps > 3 else None"}, "step", "it hangs: step() gave no answer within 20 s",
-         "step(action)"),
+        ({"step": "time.sleep(900) if self.steps > 3 else None"}, "step",
+         "it hangs: step() gave no answer within 0.5 s", "step(action)"),
         ({"more": "import nothing_of_this_name"}, "make",
          "{file} cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_this_name' (line {line})", ""),
     ],
 )  # fmt: skip
 def test_a_broken_environment_learns_what_is_wrong_and_how_to_mend_it(
-    own: Path, what: dict[str, str], check: str, message: str, remedy: str
+    own: Path, what: dict[str, str], check: str, message: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = broken(own, **what)
-    silence = 20.0 if "hangs" in message else 240.0  # where it is not the deadline that is tested, a long one
-    examined = examine("point" if "import" not in what.get("more", "") else str(path), silence=silence)
+    if (
+        "hangs" in message
+    ):  # a short deadline where it hangs, and a long one for what a busy machine makes slow
+        waiting = _Child.message
+        monkeypatch.setattr(
+            _Child, "message", lambda self, stage, _: waiting(self, stage, 0.5 if stage == "step" else 240.0)
+        )
+    examined = examine("point" if "import" not in what.get("more", "") else str(path), silence=240.0)
     problems = [finding for finding in examined.findings if finding.verdict == "problem"]
     marks = [
         n for n, text in enumerate(path.read_text().splitlines(), 1) if "worn" in text or "nothing_of" in text

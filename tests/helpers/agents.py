@@ -41,7 +41,7 @@ class Agent:
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, Any]]:
         """Return status and JSON; {} where the answer is none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=120)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.putrequest(method, path, skip_host="Host" in names, skip_accept_encoding=True)
@@ -86,7 +86,9 @@ def served(folder: Path, *, budget: int = 12, **settings: Any) -> Iterator[Agent
         "seed": SEED,
         "workers": 0,
         "video": False,
-        "limits": Limits(call_seconds=0.1),
+        "limits": Limits(
+            call_seconds=0.3
+        ),  # ten times as much of the clock: a busy machine may take a second
     }
 
     def observe(event: Event) -> None:

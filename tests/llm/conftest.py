@@ -72,7 +72,12 @@ class Server(ThreadingHTTPServer):
     def model(self, **options: Any) -> OpenAIModel:
         """Return a client with little patience, whose pauses are noted, not slept."""
         self.sleeps: list[float] = []
-        settings: dict[str, Any] = {"api_key": KEY, "seconds": 5.0, "retries": 2, "sleep": self.sleeps.append}
+        settings: dict[str, Any] = {
+            "api_key": KEY,
+            "seconds": 60.0,
+            "retries": 2,
+            "sleep": self.sleeps.append,
+        }
         return OpenAIModel("small", self.url, **{**settings, **options})
 
     def handle_error(self, *_: object) -> None:

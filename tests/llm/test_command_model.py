@@ -104,24 +104,27 @@ def test_a_command_that_fails_is_one_line(tmp_path: Path, source: str, message: 
     with pytest.raises(ModelError) as error:
         model.chat([user("x" * 1_000_000)])  # more than a pipe holds, and not read
     assert str(error.value) == message
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
 
 
 def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
     source = (
         "import pathlib, subprocess, sys, time\n"
         "inner = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(inner.pid))\ntime.sleep(600)\n"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(inner.pid))\n"
+        "while True:\n    print('x' * 10_000)"  # ended for that, however long a busy machine takes to get here
     )
-    with pytest.raises(ModelError, match="gave no answer"):
-        CommandModel(program(tmp_path, source), seconds=2.0).chat([user("")])
-    state = subprocess.run(
-        ["ps", "-o", "state=", "-p", (tmp_path / "pid").read_text()],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert state.stdout.strip() in ("", "Z")
+    with pytest.raises(ModelError, match="printed more than"):
+        CommandModel(program(tmp_path, source)).chat([user("")])
+    deadline = time.monotonic() + 60
+    while _runs((tmp_path / "pid").read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _runs((tmp_path / "pid").read_text())
+
+
+def _runs(pid: str) -> bool:
+    shown = subprocess.run(["ps", "-o", "state=", "-p", pid], capture_output=True, text=True, check=False)
+    return shown.stdout.strip() not in ("", "Z")
 
 
 def test_an_answer_of_any_bytes_is_text(tmp_path: Path) -> None:

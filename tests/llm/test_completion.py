@@ -318,7 +318,10 @@ def value_of(value: Any) -> dict[str, Any]:
     ids=lambda body: body[:12],
 )  # fmt: skip
 def test_reading_takes_time_in_proportion_to_the_body(body: str) -> None:
-    started = time.process_time()
-    with contextlib.suppress(RequestFailed):
-        read_completion(body.encode())
-    assert time.process_time() - started < 0.05 * len(body) / 10_000 + 0.05
+    taken = []
+    for _ in range(3):  # the least counts: a collection of garbage may fall into one
+        started = time.process_time()
+        with contextlib.suppress(RequestFailed):
+            read_completion(body.encode())
+        taken.append(time.process_time() - started)
+    assert min(taken) < 0.05 * len(body) / 10_000 + 0.05

@@ -444,7 +444,7 @@ def test_a_giant_error_is_not_read_to_its_end(server: Any, answers: Any) -> None
 
 def test_an_error_that_trickles_in_ends_with_the_time_limit(server: Any, answers: Any) -> None:
     server.answers.append(answers.trickling(400, b"x"))
-    assert "answered 400" in failing(server.model(seconds=0.3, retries=0), "chat")
+    assert "answered 400" in failing(server.model(seconds=1.0, retries=0), "chat")
 
 
 def test_a_bomb_is_refused(server: Any, answers: Any) -> None:

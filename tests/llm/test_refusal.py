@@ -326,6 +326,9 @@ def test_half_a_surrogate_pair_in_a_prompt_is_replaced_before_it_is_sent(server:
 )  # fmt: skip
 def test_no_message_takes_long_to_understand(text: str) -> None:
     fields = adjusted({"model": "m", "messages": ASK, "n": 2, "temperature": 1}, [])
-    started = time.process_time()
-    simpler(RequestFailed(400, text), fields)
-    assert time.process_time() - started < 0.05
+    taken = []
+    for _ in range(3):  # the least counts: a collection of garbage may fall into one
+        started = time.process_time()
+        simpler(RequestFailed(400, text), fields)
+        taken.append(time.process_time() - started)
+    assert min(taken) < 0.05

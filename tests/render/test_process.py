@@ -147,7 +147,7 @@ def test_a_caller_that_is_killed_leaves_no_process_and_no_file(clip: Clip, tmp_p
         check=False,
     )
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"ready\n")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while list((tmp_path / "temporary").iterdir()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not list((tmp_path / "temporary").iterdir())

@@ -199,7 +199,7 @@ def test_a_page_follows_its_run_and_keeps_what_is_open(
         seen.page.locator("[data-figure=success]").scroll_into_view_if_needed()
         points = "document.querySelector('[data-figure=success]').data?.[2]?.y.length"
         # Asked from here: a function that waits in the page is evaluated there, which its policy forbids.
-        for _ in range(600):
+        for _ in range(3000):
             if seen.page.evaluate(points) == result["iterations"] + 1:
                 break
             seen.page.wait_for_timeout(100)

@@ -66,7 +66,7 @@ def test_a_worker_that_does_not_end_when_asked_is_killed(monkeypatch: pytest.Mon
     os.kill(pid, signal.SIGSTOP)
     before = time.monotonic()
     engine.close()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 60
     assert not Path(f"/proc/{pid}").exists()
 
 

@@ -146,9 +146,9 @@ def test_an_exception_of_a_plug_in_is_a_fault_of_the_environment_not_of_the_run(
 
 
 def test_a_worker_that_hangs_in_the_simulator_is_replaced_and_costs_one_episode() -> None:
-    with RolloutEngine(1, timeout=5.0) as engine:
+    with RolloutEngine(1, timeout=120.0) as engine:
         engine.run([job(GOOD)])
-        engine._timeout = 1.0
+        engine._timeout = 3.0  # a busy machine may stop the good one for a second or two
         hung, good = engine.run([job(GOOD, 0, "point-mass-that-hangs"), job(GOOD)])
     assert hung.fault is not None
     assert hung.fault.category == "crash"
@@ -246,7 +246,7 @@ def test_workers_end_when_the_process_that_started_them_is_killed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     pid = int(done.stdout)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while _runs(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _runs(pid), done.stderr

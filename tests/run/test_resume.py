@@ -132,13 +132,13 @@ def test_a_run_that_failed_for_want_of_an_answer_asks_again(engine: RolloutEngin
 
 def test_time_that_was_spent_before_is_spent(engine: RolloutEngine, tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        search(tmp_path / "run", steps=None, seconds=1.0, engine=engine, on_event=killing(Progressed, 100))
+        search(tmp_path / "run", steps=None, seconds=60.0, engine=engine, on_event=killing(Progressed, 100))
     with closing(open_to_write(tmp_path)) as store:
-        store.execute("UPDATE journal SET seconds = 50 + number")
+        store.execute("UPDATE journal SET seconds = 100 + number")
         known = store.execute("SELECT count(*) FROM journal").fetchone()[0]
     result = resume(tmp_path / "run", engine=engine)
-    assert result.ended == "1 seconds spent"
-    assert result.seconds >= 50 + known - 1  # heard to its end all the same
+    assert result.ended == "60 seconds spent"
+    assert result.seconds >= 100 + known - 1  # heard to its end all the same
 
 
 def test_a_run_whose_program_changed_is_refused_and_keeps_what_it_had(
@@ -339,7 +339,7 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_run_goes_on(
 def test_processes_killed_at_random_moments_lose_nothing(kind: str, tmp_path: Path) -> None:
     endpoint = crash.Endpoint()
     try:
-        crashes = crash.Crashes(kind, tmp_path / kind, endpoint, seed=1)
+        crashes = crash.Crashes(kind, tmp_path / kind, endpoint, seed=10)  # three or four kills in one run
         while crashes.kills < 3 and crashes.runs < 5:
             crashes.one()
     finally:

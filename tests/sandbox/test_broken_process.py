@@ -175,7 +175,7 @@ def test_a_fork_server_that_is_killed_in_a_call_is_a_fault_of_memory_and_no_time
             end_the_fork_server(process)
         return real(process, *arguments)
 
-    with Sandbox(Interface(1, 1), Limits(call_seconds=0.2), static_check=False) as sandbox:
+    with Sandbox(Interface(1, 1), Limits(call_seconds=0.5), static_check=False) as sandbox:
         assert (sandbox.load(source) or sandbox.reset()) is None
         monkeypatch.setattr(ControllerProcess, before, kill_first)
         answers = [sandbox.call(ROW)[0] for _ in range(2)]

@@ -1,6 +1,7 @@
 """An episode of a controller is a function of the controller and its inputs: nothing else reaches it."""
 
 import platform
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -122,20 +123,22 @@ def test_the_kernel_refuses_clocks_of_other_processes_too(unchecked: Sandbox) ->
 
 
 def test_an_episode_that_sleeps_ends_at_ten_times_its_seconds() -> None:
-    with Sandbox(Interface(1, 1), Limits(episode_seconds=0.05)) as sandbox:
+    with Sandbox(Interface(1, 1), Limits(episode_seconds=0.1)) as sandbox:
         assert (sandbox.load(SLEEPS) or sandbox.reset()) is None
-        answers = [sandbox.call(ZEROS)[0] for _ in range(7)]
-        assert isinstance(answers[3], np.ndarray)
-        late = fault(answers[-1])
+        began = time.monotonic()
+        while isinstance(last := sandbox.call(ZEROS)[0], np.ndarray):
+            assert time.monotonic() - began < 60
+        assert time.monotonic() - began > 0.9, "not sooner; later where the machine is busy"
+        late = fault(last)
         assert (late.category, late.message) == (
             "timeout",
-            "the episode took more than 0.5 s of the wall clock",
+            "the episode took more than 1 s of the wall clock",
         )
         assert sandbox.reset() is None
         assert isinstance(sandbox.call(ZEROS)[0], np.ndarray)
         assert sandbox.reset(2) is None
         rows = np.zeros((2, 1))
-        assert [fault(a).message for a in [sandbox.call(rows) for _ in range(5)][-1]] == [late.message] * 2
+        assert [fault(a).message for a in [sandbox.call(rows) for _ in range(11)][-1]] == [late.message] * 2
 
 
 def test_episodes_in_lock_step_have_budgets_for_themselves() -> None:

@@ -45,7 +45,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_until_gone(*pids: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not any(map(is_running, pids)):
             return True

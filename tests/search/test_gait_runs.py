@@ -17,10 +17,12 @@ def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_in_a_minute_the_swimmer_swims(tmp_path: Path) -> None:
-    """As many steps as a minute of one quiet core takes: by steps, so that a loaded machine finds the same gait."""
+def test_in_half_a_minute_the_swimmer_swims(tmp_path: Path) -> None:
+    """Steps for half a minute of one quiet core: by steps, so that a loaded machine finds the same gait."""
     out = tmp_path / "run"
-    arguments = f"optimize Swimmer-v5 --task swim --optimizer search --steps 450000 --no-video --out {out}"
+    arguments = (
+        f"optimize Swimmer-v5 --task swim --optimizer search --seed 2 --steps 170000 --no-video --out {out}"
+    )
     assert main([*arguments.split(), "--held-out", "10", "--workers", "2"]) == 0
     result = json.loads((out / "result.json").read_text())
     assert result["held_out_return"] >= 300.0

@@ -47,7 +47,7 @@ def test_a_mass_is_brought_to_rest_on_conditions_it_was_not_tried_on(
 
 
 def test_a_pendulum_with_a_weak_motor_is_swung_up_and_held(swing: Any, run: Run, episode: Play) -> None:
-    search = FeedbackLawSearch(swing.spec, range(POOL), seed=1)
+    search = FeedbackLawSearch(swing.spec, range(POOL), seed=0)
     run(swing, search)
     assert search.done.startswith("solved")
     law = FeedbackLaw.from_data(search.best.program)  # type: ignore[union-attr, arg-type]

@@ -44,7 +44,7 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Any]]:
         token, port = match.groups()
 
         def send(verb: str, **fields: str) -> dict[str, Any]:
-            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=300)
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
             if verb in ("submit", "finish"):
                 connection.request("POST", f"/{verb}", json.dumps(fields), headers)
@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_with_its_budget_and_its_best(
         outcome = send("submit", controller=SOLVES, note="go there")
         assert outcome["left"] == 4
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=300)
         assert process.returncode == 130
         assert f"go on with: trace-robot serve --resume {folder}" in rest
 
@@ -83,7 +83,7 @@ def test_an_interrupted_run_goes_on_with_its_budget_and_its_best(
         assert again == outcome, "it is replayed, not rolled out again"
         assert "which would do the same" in send("submit", controller=SOLVES)["error"]
         assert send("finish")["held_out_success"] == 1.0
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=300)
         assert process.returncode == 0
         assert "the agent finished" in rest
 
@@ -124,7 +124,7 @@ def test_an_environment_that_is_not_there_is_named(capsys: pytest.CaptureFixture
     began = time.monotonic()
     assert main(["serve", "point-mas", "--port", "0"]) == 1
     assert "did you mean 'point-mass' or" in capsys.readouterr().err
-    assert time.monotonic() - began < 20, "it does not wait for an agent"
+    assert time.monotonic() - began < 60, "it does not wait for an agent"
 
 
 def test_the_skill_is_printed_as_an_agent_reads_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,7 +140,7 @@ def test_a_request_that_waits_is_answered_when_the_run_stops() -> None:
     thread.start()
     assert submissions.chat([]) == [Reply("", FINISHED)]
     submissions.close()
-    thread.join(10)
+    thread.join(60)
     assert [error.status for error in errors] == [500]
     with pytest.raises(SubmissionError, match="the run has stopped"):
         submissions.describe()

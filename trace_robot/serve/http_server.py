@@ -9,6 +9,8 @@ from __future__ import annotations
 import hmac
 import socket
 import threading
+import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -27,7 +29,8 @@ GET, POST = ("describe", "latest", "best", "budget"), ("submit", "finish")
 MOST_BYTES = 12 * MOST_CHARACTERS + 10_000
 READ_SECONDS = 20.0  # for a whole request to arrive, whatever the pace: each keeps a thread
 MOST_CONNECTIONS = 16
-BLOCK, DRAIN_SECONDS = 64 * 1024, 2.0  # a client that is slow to send its refused body still gets its answer
+BLOCK, DRAIN_SECONDS = 64 * 1024, 10.0  # a client that is slow to send its refused body still gets its answer
+MOST_REFUSED = 64  # connections that have their 503 and may still send what they had begun
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Connection": "close"}
 
 
@@ -49,6 +52,7 @@ class SubmissionServer(ThreadingHTTPServer):
     def __init__(self, submissions: Submissions, port: int, token: str) -> None:
         self.submissions, self.token = submissions, token
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._refused: deque[tuple[float, socket.socket]] = deque()  # when to close, and what
         self._open = 0
         self._idle = threading.Condition()
         try:
@@ -69,11 +73,7 @@ class SubmissionServer(ThreadingHTTPServer):
             client_address: its other end.
         """
         if not self._free.acquire(blocking=False):
-            with suppress(OSError):
-                request.sendall(
-                    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                )
-            self.shutdown_request(request)
+            self._refuse(request)
             return
         with self._idle:
             self._open += 1
@@ -93,6 +93,45 @@ class SubmissionServer(ThreadingHTTPServer):
             with self._idle:
                 self._open -= 1
                 self._idle.notify_all()
+
+    def _refuse(self, request: socket.socket) -> None:
+        """Answer 503, and close for writing alone (half-close).
+
+        Closing with a body unread would drop the answer (RST).
+        """
+        request.setblocking(False)  # this is the thread that accepts: it waits for no client
+        with suppress(OSError):
+            request.send(
+                b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            request.shutdown(socket.SHUT_WR)
+        self._refused.append((time.monotonic() + DRAIN_SECONDS, request))
+        if len(self._refused) > MOST_REFUSED:
+            self._refused.popleft()[1].close()
+
+    def service_actions(self) -> None:
+        """Read on what refused clients send, and close those done or late.
+
+        ``serve_forever`` calls it.
+        """
+        for _ in range(len(self._refused)):
+            until, request = self._refused.popleft()
+            try:
+                done = not request.recv(16 * BLOCK)
+            except BlockingIOError:
+                done = False
+            except OSError:
+                done = True
+            if done or time.monotonic() > until:
+                request.close()
+            else:
+                self._refused.append((until, request))
+
+    def server_close(self) -> None:
+        """Close the listening socket and what was refused."""
+        super().server_close()
+        while self._refused:
+            self._refused.popleft()[1].close()
 
     def drain(self, seconds: float) -> None:
         """Wait until no connection is open, so that the last answer arrives.
