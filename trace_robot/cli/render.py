@@ -88,7 +88,9 @@ def execute_render(options: argparse.Namespace) -> int:
     caption = f"{options.task}, {report.policy}"
     # An environment without a model that can be drawn records no states.
     recorded = [episode for episode in report.episodes if episode.states is not None and len(episode.states)]
-    clips = [clip_of(episode, caption, f"condition {episode.seed}") for episode in recorded]
+    clips = [
+        clip_of(episode, caption, f"condition {episode.seed}", measure=report.measure) for episode in recorded
+    ]
     info = render(clips, path, quality=options.quality)
     if options.json:
         write_json(
@@ -180,7 +182,7 @@ def _select_iterations(
 
 
 def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> Clip | None:
-    from trace_robot.render.job import Clip, outcome_text, require_own_scene
+    from trace_robot.render.job import Clip, outcome_of, require_own_scene
     from trace_robot.run.person import chosen_python
 
     recording = history.recording(run, iteration.number)
@@ -195,5 +197,7 @@ def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> 
             " has no episode of; the store is damaged"
         )
     caption = (f"{run.task}, iteration {iteration.number}", f"condition {episode.seed}")
-    outcome = outcome_text(episode.ended, episode.steps, episode.fault["category"] if episode.fault else None)
-    return Clip(recording.scene, recording.states, caption, outcome, episode.success)
+    category = episode.fault["category"] if episode.fault else None
+    measure = run.start.measure if run.start else "success"
+    outcome, success = outcome_of(episode.ended, episode.steps, episode.reward, category, measure)
+    return Clip(recording.scene, recording.states, caption, outcome, success)

@@ -13,6 +13,7 @@ from trace_robot.render.key_frames import OWN_URL, draw
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.feedback import representative
 from trace_robot.run.person import Question
+from trace_robot.stats import measure_of
 from trace_robot.store.codec import decode_json, encode_json
 from trace_robot.store.folder import RunFolder, difference
 from trace_robot.store.journal import Journal, hash_of
@@ -171,9 +172,10 @@ class RunRecorder:
         episode = trial.episodes[representative(trial.episodes)]
         if self._renderer is None or episode.states is None or not len(episode.states) or path.is_file():
             return
-        self._submit(
-            video_job([clip_of(episode, f"{self.task.env}, {title}", f"condition {episode.seed}")], path)
-        )
+        spec = self.task.spec
+        measure = measure_of(spec.success, spec.return_threshold)
+        caption = f"{self.task.env}, {title}", f"condition {episode.seed}"
+        self._submit(video_job([clip_of(episode, *caption, measure=measure)], path))
 
     def _submit(self, job: RenderJob) -> None:
         if self._renderer is None:
