@@ -315,9 +315,7 @@ class _Worker:
         self._errors.close()
 
 
-def _result(
-    job: RenderJob, answer: dict[str, Any], seconds: float
-) -> VideoInfo | RenderFailure:
+def _result(job: RenderJob, answer: dict[str, Any], seconds: float) -> VideoInfo | RenderFailure:
     if "error" in answer:
         return RenderFailure(job.path, answer["error"])
     width, height = answer["size"]

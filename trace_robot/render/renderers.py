@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from trace_robot.errors import RenderError
-from trace_robot.render.job import QUALITIES, Clip, Quality, QualityName
 from trace_robot.render.camera import camera_pose, floor_sizes, is_mark
+from trace_robot.render.job import QUALITIES, Clip, Quality, QualityName
 from trace_robot.render.scene import ReplayRenderer, ReplayScene, SceneModel
 from trace_robot.spec import Array
 
