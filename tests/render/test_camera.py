@@ -24,7 +24,9 @@ CAR = """
       <joint type="slide" axis="1 0 0"/>
       {camera}
       <geom type="box" size="0.3 0.2 0.1" rgba="0.9 0.05 0.05 1"/>
-      <body pos="0.2 0 0.2"><joint axis="0 1 0"/><camera name="close" mode="track" pos="0 -0.3 0"/><geom size="0.05"/></body>
+      <body pos="0.2 0 0.2">
+        <joint axis="0 1 0"/><camera name="close" mode="track" pos="0 -0.3 0"/><geom size="0.05"/>
+      </body>
     </body>
   </worldbody>
 </mujoco>
