@@ -1,4 +1,4 @@
-"""A camera that nobody named keeps the robot in sight, whatever it does."""
+"""A camera that is fitted keeps the robot in sight, whatever it does."""
 
 from __future__ import annotations
 

@@ -290,7 +290,7 @@ def test_runs_are_sorted_and_filtered_and_a_failed_one_looks_unlike_a_finished_o
     make_run(tmp_path, "d-cma", optimizer="cma")
     seen.page.fill("#filter", "cma")
     seen.page.locator(
-        "tr[data-run=d-cma]"
+        "tr[data-run=d-cma][data-state=finished]"
     ).wait_for()  # it came while the page was open, and the filter stays
     assert names_shown(seen) == ["c-walk", "d-cma"]
     seen.page.fill("#filter", "")

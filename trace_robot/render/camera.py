@@ -91,7 +91,7 @@ def _tracking_camera(model: Any) -> int | None:
 
 
 def follow(camera: Any, data: Any) -> None:
-    """Aim a free camera at the center of mass of the body that it follows, if it follows one.
+    """Aim a free camera at the center of mass of the body that it follows, if any.
 
     Not as ``mjCAMERA_TRACKING``, which MuJoCo smooths over the pictures drawn before: one state must give one picture.
 
@@ -177,7 +177,7 @@ class _Motion:
 
     @property
     def way(self) -> Array:
-        """How far along each axis its middle travels, from the first moment to the farthest, (3,)."""
+        """How far along each axis its middle travels at most, (3,)."""
         middles = (self.low + self.high) / 2
         offsets = middles - middles[0]
         return np.asarray(offsets[np.linalg.norm(offsets, axis=1).argmax()])
@@ -206,7 +206,7 @@ def _frame_motion(camera: Any, model: Any, samples: Samples, *, follow: bool) ->
 
 
 def widen_floor(model: Any, samples: Iterator[Any], replace: Callable[[str], Array]) -> None:
-    """Enlarge the floor, of which a model draws a part, where a robot leaves that part.
+    """Enlarge the floor that a model draws where a robot leaves it.
 
     Its plane is without end in the simulation, so that the robot would walk on nothing.
 

@@ -140,7 +140,7 @@ def _fitting(line: str, font: Font, width: int) -> str:
 
 
 def with_band(picture: Array, above: Array, progress: float) -> Array:
-    """Return a picture with its caption above it, and a line between them as a progress bar.
+    """Return a picture with its caption above it, and a progress bar between them.
 
     Above, since players lay their controls over the lower edge.
 

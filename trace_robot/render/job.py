@@ -178,7 +178,7 @@ def clip_of(episode: Episode, *caption: str, measure: Measure = "success") -> Cl
     Args:
         episode: with its scene and states.
         caption: lines to write above it.
-        measure: what is shown of results; where the return counts, the caption has it.
+        measure: what is shown of results; where the return counts, it is in the caption.
 
     Raises:
         RenderError: the episode has no states.
@@ -217,7 +217,9 @@ def require_own_scene(scene: Scene, python: str | None = None) -> None:
 def outcome_of(
     ended: str, steps: int, total: float, category: str | None, measure: Measure
 ) -> tuple[str, bool | None]:
-    """Return how an episode ended, as a caption, and whether that is good, None for neither.
+    """Return how an episode ended, as a caption, and whether it is a success.
+
+    None, neither good nor bad, where the return is what counts.
 
     Args:
         ended: see ``outcome_text``.

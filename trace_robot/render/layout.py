@@ -61,7 +61,7 @@ class Canvas:
             yield scene, renderer
 
     def captions(self, clip: Clip) -> tuple[Array, Array]:
-        """Return the drawn captions of a clip while it goes on and once it has ended, (band, width, 3)."""
+        """Return the captions of a clip as it goes on and at its end, (band, width, 3)."""
         # The outcome is shown when it has happened: before, the caption would spoil what a viewer is to see.
         going_on = replace(clip, outcome="", success=None)
         width, height = self.size

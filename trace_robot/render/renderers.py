@@ -228,7 +228,10 @@ class GlRenderer:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make the GL context, again where planes have another size: it holds them as they were."""
+        """Make the GL context, again where planes have another size.
+
+        It holds them as they were when it was made.
+        """
         planes = floor_sizes(self._scene.model)
         if self._renderer is None or planes != self._planes:
             self.close()

@@ -238,7 +238,7 @@ class SceneModel:
         widen_floor(self.model, self._samples(), self._replace)
 
     def _replace(self, name: str) -> Array:
-        """Return an array of the model to write into, which ``set`` restores for the next recording."""
+        """Return an array of the model to write into, which ``set`` restores."""
         array: Array = getattr(self.model, name)
         self._changed.setdefault(name, array.copy())
         return array

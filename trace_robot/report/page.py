@@ -153,7 +153,7 @@ def _by_iteration(attempts: Sequence[AttemptInfo]) -> dict[int | None, list[Atte
 def _films(
     history: History, run: RunInfo, iterations: Sequence[IterationInfo], source: Source
 ) -> tuple[Film, ...]:
-    """Return the start's video beside the best one's, on one condition where the run recorded that."""
+    """Return the start's video beside the best one's, if possible on one condition."""
     kept = chosen(iterations, 2)
     films = []
     before, same = history.before(run), inside(run.folder / BEFORE_VIDEO, run.folder)

@@ -264,7 +264,7 @@ def _film(history: History, run: RunInfo, number: int) -> Answer:
 
 
 def _own_video(run: RunInfo, name: str) -> Answer:
-    """Return another video of the run, that of before or of a world's failure, opened as in ``_film``."""
+    """Return the video of before or of a world's failure, opened as in ``_film``."""
     with suppress(OSError):
         return Answer(kind="video/mp4", file=open_video(run.folder / name, run.folder))
     raise UnknownNameError(f"the run {run.name!r} has no video {name}")

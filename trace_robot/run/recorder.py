@@ -105,7 +105,7 @@ class RunRecorder:
         self._catch_up()
 
     def compare(self, start: Evaluation, best: Evaluation, evaluator: Evaluator) -> None:
-        """Roll the start out once more on the condition that the best is shown on, for before and after.
+        """Record the start on the condition of the best one's video, for before and after.
 
         Args:
             start: the starting controller's evaluation.

@@ -176,7 +176,7 @@ class History:
         return self._episodes(run, "held out").get(0, ())
 
     def before(self, run: RunInfo) -> tuple[EpisodeInfo, ...]:
-        """Return the start's episode on the condition that the best one shows, none if it is as recorded."""
+        """Return the start's episode on the condition of the best one's recording."""
         return self._episodes(run, "iteration").get(BEFORE, ())
 
     def recording(self, run: RunInfo, iteration: int) -> Recording | None:

@@ -264,7 +264,7 @@ class RunWriter:
         self._attempts += len(attempts)
 
     def compared(self, episode: Episode) -> None:
-        """Enter the start's episode on the condition on which the best controller is shown.
+        """Enter the start's episode on the condition of the best one's recording.
 
         Args:
             episode: with states, for a picture of before beside that of after.
