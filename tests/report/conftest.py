@@ -42,7 +42,7 @@ class Seen:
         return [url for url in self.requests if not url.startswith(ours)]
 
 
-PATIENCE = 40_000  # milliseconds; on a busy machine a page of 5 MB takes its time
+PATIENCE = 300_000  # milliseconds; on a busy machine a page of 5 MB takes its time
 
 
 # Not for the session: playwright runs an event loop in this thread until it ends, and tests of other rooms run theirs.

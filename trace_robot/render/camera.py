@@ -147,7 +147,12 @@ class _Motion:
 
     @classmethod
     def of(cls, model: Any, samples: Samples) -> _Motion | None:
-        """Return the motion of a recording, None of a model in which nothing can move."""
+        """Return the motion of a recording, None of a model in which nothing can move.
+
+        Args:
+            model: an ``mjModel``.
+            samples: yields data posed at moments of the recording.
+        """
         moving = np.flatnonzero((model.body_weldid[model.geom_bodyid] > 0) & (model.geom_rbound > 0))
         if not model.nv or not len(moving):
             return None
@@ -184,7 +189,7 @@ class _Motion:
 
 
 def _frame_motion(camera: Any, model: Any, samples: Samples, *, follow: bool) -> None:
-    """Follow the robot if it travels and ``follow`` allows it, else frame all that moves."""
+    """Follow a robot that travels, if ``follow``, else frame all that moves."""
     motion = _Motion.of(model, samples)
     if motion is None:
         camera.lookat[:] = model.stat.center
@@ -236,7 +241,7 @@ def widen_floor(model: Any, samples: Iterator[Any], replace: Callable[[str], Arr
 
 
 def floor_sizes(model: Any) -> bytes:
-    """Return the sizes of a model's planes, to compare them with those of another moment."""
+    """Return the sizes of a model's planes, as bytes to compare."""
     return bytes(model.geom_size[model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE].tobytes())
 
 
