@@ -290,7 +290,7 @@ def test_the_data_of_the_page_is_json_that_no_text_can_end(
 
 
 LOOKS = (
-    "[...document.querySelectorAll('.js-plotly-plot')].map(plot => [plot, '.modebar', '.legend'].map(part =>"
+    "[...document.querySelectorAll('.js-plotly-plot')].map(plot => [plot, '.modebar', '.legend', '.xtitle'].map(part =>"
     " part === plot ? plot.dataset.figure ?? plot.dataset.path : plot.querySelector(part)?.getBoundingClientRect()))"
 )
 
@@ -301,7 +301,7 @@ def test_the_toolbar_of_a_plot_never_covers_its_legend(run: RunInfo, look: Look,
     scroll_through(seen)
     until(seen, "document.querySelectorAll('.js-plotly-plot').length === 8")
     with_legend = 0
-    for name, bar, legend in seen.page.evaluate(LOOKS):
+    for name, bar, legend, title in seen.page.evaluate(LOOKS):
         if legend is None:
             continue
         with_legend += 1
@@ -309,6 +309,7 @@ def test_the_toolbar_of_a_plot_never_covers_its_legend(run: RunInfo, look: Look,
             bar["bottom"] <= legend["top"] or bar["right"] <= legend["left"] or bar["left"] >= legend["right"]
         )
         assert apart, f"{name}: {bar} over {legend}"
+        assert title is None or title["bottom"] <= legend["top"] + 1, f"{name}: {legend} over {title}"
     assert with_legend >= 3
 
 

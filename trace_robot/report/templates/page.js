@@ -73,6 +73,9 @@
     const first = !drawn.has(box);
     drawn.add(box);
     await Plotly.react(box, traces, layout, options);
+    // On a phone a legend has several lines, for which the axis and its title make room.
+    const room = (box.querySelector(".legend")?.getBBox().height ?? 0) + 48;
+    if (layout.xaxis?.title && layout.showlegend !== false && room > layout.margin.b) await Plotly.relayout(box, { "margin.b": room });
     if (first) box.on("plotly_click", ({ points: [point] }) => {
       if (typeof point.customdata === "number") location.hash = `iteration-${point.customdata}`;
     });
