@@ -91,7 +91,7 @@ def test_egl_comes_before_osmesa_and_rays_come_where_neither_loads(clip: Clip, t
 def test_where_no_library_draws_the_video_is_made_of_rays(clip: Clip, tmp_path: Path) -> None:
     info = render([clip], tmp_path / "ball.mp4", backend="rays")
     assert info.backend == "rays"
-    assert info.frames == 23
+    assert info.frames == 43
     assert info.notes == ("drawn by ray casting; a GL library draws finer pictures: apt install libosmesa6",)
 
 

@@ -24,6 +24,7 @@ from trace_robot.render.video import (
 )
 from trace_robot.spec import Array, Scene, States
 
+BAND = 50  # rows of the caption above a picture of 480 by 360: two lines
 Reader = Callable[[Path], Array]
 
 
@@ -54,7 +55,7 @@ def test_a_video_has_the_frames_the_size_and_the_time_that_its_info_tells(
     pictures = frames_of(info.path)
     assert pictures.shape == (info.frames, 160, 200, 3)
     assert info.size == (200, 160)
-    assert info.frames == 13 + 10  # half a second at 25 a second, both ends, and 0.4 seconds of the ending
+    assert info.frames == 13 + 30  # half a second at 25 a second, both ends, and 1.2 seconds of the ending
     assert info.seconds == info.frames / 25
     assert info.file_bytes == info.path.stat().st_size
     assert list(tmp_path.iterdir()) == [info.path]
@@ -65,7 +66,7 @@ def test_the_ball_falls_down_in_the_pictures_of_every_backend(
 ) -> None:
     info = render([clip], tmp_path / "ball.mp4", backend=backend)
     pictures = frames_of(info.path)
-    heights = [red_height(pictures[index, :190]) for index in (0, 6, 12)]
+    heights = [red_height(pictures[index, BAND:]) for index in (0, 6, 12)]
     assert heights == sorted(heights)
     assert heights[-1] - heights[0] > 30
     assert info.backend == backend
@@ -77,7 +78,7 @@ def test_an_upside_down_camera_is_turned_and_a_free_one_is_not(
 ) -> None:
     turned = replace(clip, scene=replace(clip.scene, camera=camera, upside_down=True))
     info = drawn(process, picture_job([turned], tmp_path / "fall.png", moments=2))
-    first, last = np.split(frames_of(info.path)[0, :200], 2, axis=1)
+    first, last = np.split(frames_of(info.path)[0, BAND:], 2, axis=1)
     assert red_height(first) < red_height(last)
 
 
@@ -86,7 +87,7 @@ def test_the_ball_rises_for_a_camera_that_is_not_declared_upside_down(
 ) -> None:
     headlong = replace(clip, scene=replace(clip.scene, camera="headlong"))
     info = drawn(process, picture_job([headlong], tmp_path / "fall.png", moments=2))
-    first, last = np.split(frames_of(info.path)[0, :200], 2, axis=1)
+    first, last = np.split(frames_of(info.path)[0, BAND:], 2, axis=1)
     assert red_height(first) > red_height(last)
 
 
@@ -117,7 +118,7 @@ def test_the_ray_caster_shows_the_same_things_in_the_same_places(
     fine = frames_of(drawn(process, picture_job([clip], tmp_path / "gl.png", moments=[0.5])).path)[0]
     coarse = frames_of(render_picture([clip], tmp_path / "rays.png", moments=[0.5], backend="rays").path)[0]
     for channel, name in enumerate(("the ball", "the wall", "the goal")):
-        assert place_of(coarse[:190], channel) == pytest.approx(place_of(fine[:190], channel), abs=2), name
+        assert place_of(coarse[BAND:], channel) == pytest.approx(place_of(fine[BAND:], channel), abs=2), name
 
 
 def test_the_ending_stands_still_in_the_colour_of_the_outcome(
@@ -137,8 +138,8 @@ def test_clips_follow_one_another_in_the_order_given(
 ) -> None:
     info = drawn(process, video_job([clip, replace(clip, success=False)], tmp_path / "two.mp4"))
     pictures = frames_of(info.path).astype(int)
-    assert len(pictures) == 2 * (13 + 10)
-    assert pictures[22, 60, 1, 1] > pictures[22, 60, 1, 0]
+    assert len(pictures) == 2 * (13 + 30)
+    assert pictures[42, 60, 1, 1] > pictures[42, 60, 1, 0]
     assert pictures[-1, 60, 1, 0] > pictures[-1, 60, 1, 1]
 
 
@@ -149,8 +150,8 @@ def test_side_by_side_is_as_wide_as_its_clips_and_the_shorter_one_waits(
     start = States(recorded.qpos[:5], recorded.mocap_pos[:5], recorded.mocap_quat[:5], recorded.seconds[:5])
     info = render_side_by_side([replace(clip, states=start), clip], tmp_path / "two.mp4", size=(160, 120))
     pictures = frames_of(info.path).astype(int)
-    assert pictures.shape == (13 + 10, 120, 320, 3)
-    left, right = pictures[:, :80, 10:150], pictures[:, :80, 170:310]
+    assert pictures.shape == (13 + 30, 120, 320, 3)
+    left, right = pictures[:, 40:, 10:150], pictures[:, 40:, 170:310]
     assert np.abs(left[12] - left[-1]).mean() < 1 < np.abs(right[0] - right[-1]).mean()
 
 
@@ -172,7 +173,7 @@ def test_a_strip_goes_from_the_first_state_to_the_last(
     clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
 ) -> None:
     info = drawn(process, picture_job([clip], tmp_path / "strip.png", moments=3))
-    tiles = np.split(frames_of(info.path)[0, :190], 3, axis=1)
+    tiles = np.split(frames_of(info.path)[0, BAND:], 3, axis=1)
     heights = [red_height(tile) for tile in tiles]
     assert heights == sorted(heights)
 
@@ -183,12 +184,12 @@ def test_arrays_of_a_scene_change_its_picture_and_leave_the_next_one_alone(
     goal = Scene(clip.scene.model_path, {"site_pos": np.array([[0.8, 0.0, 1.5]])}, "upright")
     clips = [clip, replace(clip, scene=goal), clip]
     info = drawn(process, picture_job(clips, tmp_path / "goals.png", moments=[0.0], columns=3))
-    before, moved, after = np.split(frames_of(info.path)[0, :190].astype(int), 3, axis=1)
+    before, moved, after = np.split(frames_of(info.path)[0, BAND:].astype(int), 3, axis=1)
     assert np.array_equal(before, after)
     columns = [
         np.argwhere(tile[..., 2] > tile[..., :2].max(axis=2) + 60)[:, 1].mean() for tile in (before, moved)
     ]
-    assert columns[0] < 160 < columns[1]
+    assert columns[0] < 240 < columns[1]
 
 
 def test_high_quality_is_larger_and_has_shadows(clip: Clip, tmp_path: Path, frames_of: Reader) -> None:
@@ -217,7 +218,7 @@ def test_states_that_stop_being_finite_end_the_video_with_a_note(
     info = drawn(
         process, video_job([replace(clip, states=replace(clip.states, qpos=qpos))], tmp_path / "nan.mp4")
     )
-    assert info.frames == len(frames_of(info.path)) == 3 + 10
+    assert info.frames == len(frames_of(info.path)) == 3 + 30
     assert "a clip ends after 11 states: the next is not finite" in info.notes
 
 
@@ -334,5 +335,25 @@ def test_a_scene_that_stands_still_gives_the_frames_of_its_time_and_one_picture(
     noise = 1e-4 * np.sin(np.arange(still.size)).reshape(still.shape)
     quiet = replace(clip, states=replace(clip.states, qpos=still + noise), success=None)
     pictures = frames_of(drawn(process, video_job([quiet], tmp_path / "still.mp4")).path).astype(int)
-    assert len(pictures) == 23
-    assert np.abs(pictures[:, :190] - pictures[0, :190]).max() < 12
+    assert len(pictures) == 43
+    # Not every pixel: the encoder goes on refining what stands still.
+    assert np.quantile(np.abs(pictures[:, BAND:] - pictures[0, BAND:]), 0.999) < 12
+
+
+def test_the_outcome_is_in_the_caption_only_once_it_has_happened(
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
+) -> None:
+    info = drawn(process, video_job([replace(clip, success=False)], tmp_path / "a.mp4"))
+    captions = frames_of(info.path)[:, : BAND - 4].astype(int)
+    red = [int((each[..., 0] > each[..., 1] + 60).sum()) for each in captions]
+    assert max(red[:13]) == 0
+    assert min(red[13:]) > 100
+
+
+def test_the_lower_edge_belongs_to_the_scene_since_players_lay_their_controls_there(
+    clip: Clip, tmp_path: Path, frames_of: Reader, process: RenderProcess
+) -> None:
+    info = drawn(process, picture_job([replace(clip, success=None)], tmp_path / "a.png", moments=[1.0]))
+    captioned = frames_of(info.path)[0]
+    assert (captioned[:BAND, 100:] == (24, 26, 30)).all(axis=2).mean() > 0.8  # the letters are on the left
+    assert (captioned[-60:, 100:] == (24, 26, 30)).all(axis=2).mean() < 0.05

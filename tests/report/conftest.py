@@ -60,15 +60,20 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def look(browser: Browser) -> Iterator[Callable[..., Seen]]:
-    """Open an address in a browser context apart: ``look(url, width=1280, dark=False)``."""
+    """Open an address in a browser context apart: ``look(url, width=1280, dark=False, script="")``.
+
+    script: JavaScript that runs before the page's.
+    """
     contexts = []
 
-    def _open(url: str, *, width: int = 1280, dark: bool = False) -> Seen:
+    def _open(url: str, *, width: int = 1280, dark: bool = False, script: str = "") -> Seen:
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
         )
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
+        if script:
+            context.add_init_script(script)
         page = context.new_page()
         seen = Seen(page)
         page.on("request", lambda request: seen.requests.append(request.url))

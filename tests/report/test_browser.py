@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from helpers.synthetic import SPEC
 from trace_robot.report.escape import visible
 from trace_robot.report.write import INLINE, write_report
+from trace_robot.stats import three_digits
 from trace_robot.store.history import History, RunInfo
 
 MakeRun = Callable[..., RunInfo]
@@ -292,3 +295,80 @@ def test_the_data_of_the_page_is_json_that_no_text_can_end(
     seen = look(report(make_run(tmp_path, iterations=2, text=hostile)))
     data = json.loads(seen.page.locator("#data").evaluate("element => element.textContent"))
     assert set(data) == {"figures", "paths", "axes", "bodies", "live"}
+
+
+LOOKS = (
+    "[...document.querySelectorAll('.js-plotly-plot')].map(plot => [plot, '.modebar', '.legend', '.xtitle'].map(part =>"
+    " part === plot ? plot.dataset.figure ?? plot.dataset.path : plot.querySelector(part)?.getBoundingClientRect()))"
+)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_toolbar_of_a_plot_never_covers_its_legend(run: RunInfo, look: Look, width: int) -> None:
+    seen = look(report(run), width=width)
+    scroll_through(seen)
+    until(seen, "document.querySelectorAll('.js-plotly-plot').length === 8")
+    with_legend = 0
+    for name, bar, legend, title in seen.page.evaluate(LOOKS):
+        if legend is None:
+            continue
+        with_legend += 1
+        apart = (
+            bar["bottom"] <= legend["top"] or bar["right"] <= legend["left"] or bar["left"] >= legend["right"]
+        )
+        assert apart, f"{name}: {bar} over {legend}"
+        assert title is None or title["bottom"] <= legend["top"] + 1, f"{name}: {legend} over {title}"
+    assert with_legend >= 3
+
+
+def test_every_part_of_the_navigation_is_in_sight_on_a_phone(run: RunInfo, look: Look) -> None:
+    seen = look(report(run), width=390)
+    links = seen.page.locator(".bar a")
+    boxes = [links.nth(index).bounding_box() for index in range(links.count())]
+    assert len(boxes) >= 6
+    assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+
+
+def test_paths_in_space_are_drawn_as_a_projection_where_webgl_is_missing(run: RunInfo, look: Look) -> None:
+    without = (
+        "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext ="
+        " function (kind, ...rest) { return /webgl/.test(kind) ? null : get.call(this, kind, ...rest); };"
+    )
+    seen = look(report(run), script=without)
+    seen.page.locator("[data-path=space]").scroll_into_view_if_needed()
+    seen.page.wait_for_selector("[data-path=space] .scatterlayer .js-line")
+    assert seen.page.locator("[data-path=space] canvas").count() == 0
+    assert "this browser has no WebGL" in seen.page.locator("#episodes").inner_text()
+    names = seen.page.locator("[data-path=space] .legendtext").all_text_contents()
+    assert names == ["hand", "goal"]
+    hand = seen.page.evaluate(
+        "(plot => plot.data.find(each => each.name === 'hand'))(document.querySelector('[data-path=space]'))"
+    )
+    flat = seen.page.evaluate("document.querySelector('[data-path=above]').data?.[0].x.length ?? 0")
+    assert len(hand["x"]) == len(hand["y"]) > 5
+    assert flat in (0, len(hand["x"]))
+    assert max(hand["y"]) - min(hand["y"]) > 0.05
+    assert seen.errors == []
+    with_it = look(report(run))
+    with_it.page.locator("[data-path=space]").scroll_into_view_if_needed()
+    with_it.page.wait_for_selector("[data-path=space] canvas")
+    assert "has no WebGL" not in with_it.page.locator("#episodes").inner_text()
+
+
+def test_rows_show_the_return_where_it_is_what_counts(tmp_path: Path, make_run: MakeRun, look: Look) -> None:
+    made = make_run(tmp_path, iterations=9, episodes=2, spec=replace(SPEC, success=""))
+    for number in (0, 9):
+        film(made, number)
+    seen = look(report(made))
+    with History(tmp_path) as history:
+        first = history.iterations(history.run(made.name))[0]
+    rate = seen.page.locator("#iteration-0 .rate")
+    assert rate.inner_text() == three_digits(first.reward)
+    assert rate.get_attribute("title") == "mean return in training"
+    assert seen.page.locator("#iteration-0 .cells").get_attribute("aria-label") == "2 episodes"
+    assert seen.page.locator("#iteration-0 .cells .time").count() == 0
+    assert "First the mean return in training" in seen.page.locator("#iterations").inner_text()
+    assert (
+        f"iteration 0; return {three_digits(first.reward)} in training"
+        in seen.page.locator(".films").inner_text()
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trace_robot.report.escape import script_json
-from trace_robot.report.plots import AXES, Figure, Point, curve, mean_interval, paths, spent
+from trace_robot.report.plots import AXES, Figure, Point, best_line, curve, mean_interval, paths, spent
 
 COLOURS = {"--best": "#0b7285"}
 
@@ -95,3 +95,13 @@ def test_paths_are_drawn_in_space_from_above_and_from_the_side_and_what_keeps_st
 def test_labels_from_strangers_are_no_tags_of_plotly() -> None:
     figure = curve([point(0, 0.5, label='<a href="https://example.invalid">click</a>')])
     assert "<a" not in json.dumps(figure)
+
+
+def test_the_best_so_far_never_falls_and_the_line_of_what_does_not_decide_is_named_otherwise() -> None:
+    points = [point(0, 0.1), point(1, 0.9), point(2, 0.5), point(3, 1.4, kept=False), point(4, 1.0)]
+    decides, other = curve(points)["data"][2], curve(points, decides=False)["data"][2]
+    assert decides["y"] == [0.1, 0.9, 0.9, 0.9, 1.0]
+    assert other["y"] == [0.1, 0.9, 0.5, 0.5, 1.0]
+    assert (decides["name"], other["name"]) == ("best so far", "the best controller's")
+    assert best_line(points, "a <b>", decides=True)["y"] == decides["y"]
+    assert "<" not in best_line(points, "a <b>", decides=True)["name"]

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.synthetic import SPEC
 from trace_robot.errors import RunError
 from trace_robot.report.server import Watch
 from trace_robot.store.history import RunInfo
@@ -255,3 +257,99 @@ def test_strangers_texts_run_nowhere_in_the_served_page(
     assert seen.page.title() == f"<script>document.title='RUN'</script> · {name}"
     assert (seen.dialogs, seen.errors, seen.left_the_machine) == ([], [], [])
     assert seen.page.locator("main script, main iframe, main img[onerror]").count() == 0
+
+
+def names_shown(seen: Any) -> list[str]:
+    return list(seen.page.locator("table.runs tbody tr:visible td a").all_text_contents())
+
+
+def test_runs_are_sorted_and_filtered_and_a_failed_one_looks_unlike_a_finished_one(
+    server: Watch, tmp_path: Path, make_run: MakeRun, look: Look
+) -> None:
+    make_run(tmp_path, "a-long-run", iterations=4)
+    make_run(tmp_path, "b-broken", iterations=1, status="failed", task="other-task")
+    make_run(tmp_path, "c-walk", iterations=2, optimizer="cma", spec=replace(SPEC, success=""))
+    (tmp_path / "a-long-run" / "tags.txt").write_text("for-the-paper\n")
+    seen = look(server.url)
+    assert names_shown(seen) == ["c-walk", "b-broken", "a-long-run"]  # the latest first
+    seen.page.get_by_role("button", name="run", exact=True).click()
+    assert names_shown(seen) == ["a-long-run", "b-broken", "c-walk"]
+    seen.page.get_by_role("button", name="tried").click()
+    assert names_shown(seen) == ["a-long-run", "c-walk", "b-broken"]
+    seen.page.get_by_role("button", name="tried").click()
+    assert names_shown(seen) == ["b-broken", "c-walk", "a-long-run"]
+    for words, left in (
+        ("FAILED", ["b-broken"]),
+        ("point cma", ["c-walk"]),
+        ("paper", ["a-long-run"]),
+        ("x y", []),
+    ):
+        seen.page.fill("#filter", words)
+        assert names_shown(seen) == left
+        assert seen.page.locator("#shown").inner_text() == f"{len(left)} of 3 runs"
+    make_run(tmp_path, "d-cma", optimizer="cma")
+    seen.page.fill("#filter", "cma")
+    seen.page.locator(
+        "tr[data-run=d-cma][data-state=finished]"
+    ).wait_for()  # it came while the page was open, and the filter stays
+    assert names_shown(seen) == ["c-walk", "d-cma"]
+    seen.page.fill("#filter", "")
+    failed, finished = (seen.page.locator(f".pill.{state}").first for state in ("failed", "finished"))
+    colors = [each.evaluate("each => getComputedStyle(each).color") for each in (failed, finished)]
+    assert colors[0] != colors[1]
+    assert "the model is not there" in (failed.get_attribute("title") or "")
+    assert "return" in seen.page.locator("tr[data-run=c-walk]").inner_text()
+    assert (seen.errors, seen.left_the_machine) == ([], [])
+
+
+def test_the_table_of_runs_fits_the_width_of_a_laptop(
+    server: Watch, tmp_path: Path, make_run: MakeRun, look: Look
+) -> None:
+    """The longest names of the built-in tasks, and scores of both kinds."""
+    task = "dm_control/manipulator-bring_ball-v0"
+    spec = replace(SPEC, return_threshold=4800.0)
+    make_run(tmp_path, "dm_control_manipulator-bring_ball-v0-20261127-175342", task=task, spec=spec)
+    make_run(tmp_path, "reach")
+    seen = look(server.url)
+    widths = "[document.querySelector('.scroll').scrollWidth, document.querySelector('.scroll').clientWidth]"
+    inside, room = seen.page.evaluate(widths)
+    assert inside <= room
+    assert "optimizer" in seen.page.locator("table.runs thead").inner_text()
+
+
+def test_chosen_runs_are_drawn_in_one_plot(
+    server: Watch, tmp_path: Path, make_run: MakeRun, look: Look
+) -> None:
+    make_run(tmp_path, "one", iterations=3)
+    make_run(tmp_path, "two-b", iterations=6)
+    seen = look(server.url)
+    assert not seen.page.locator("#overlay").is_visible()
+    assert not any(url.endswith("plotly.min.js") for url in seen.requests)
+    for name in ("one", "two-b"):
+        seen.page.check(f"input[value={name}]")
+    box = seen.page.locator("[data-figure=success]")
+    box.scroll_into_view_if_needed()
+    read = "document.querySelector('[data-figure=success]').data?.map(each => [each.name, each.x.length])"
+    for _ in range(600):
+        if (drawn := seen.page.evaluate(read)) and len(drawn) == 2:
+            break
+        seen.page.wait_for_timeout(100)
+    assert sorted(drawn) == [["one", 4], ["two-b", 7]]
+    colors = seen.page.evaluate(
+        "document.querySelector('[data-figure=success]').data.map(each => each.line.color)"
+    )
+    assert len(set(colors)) == 2
+    best = seen.page.evaluate("document.querySelector('[data-figure=success]').data.map(each => each.y)")
+    assert all(list(each) == sorted(each) for each in best)
+    seen.page.locator("#overlay").get_by_label("simulator steps").check()
+    for _ in range(600):
+        if (
+            seen.page.evaluate("document.querySelector('[data-figure=success] .xtitle').textContent")
+            == "simulator steps"
+        ):
+            break
+        seen.page.wait_for_timeout(100)
+    for name in ("one", "two-b"):
+        seen.page.uncheck(f"input[value={name}]")
+    seen.page.locator("#overlay").wait_for(state="hidden")
+    assert (seen.errors, seen.left_the_machine) == ([], [])

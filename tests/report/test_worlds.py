@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from trace_robot.report.run_plots import (
+from trace_robot.report.server import Site
+from trace_robot.report.worlds import (
     MOST_CHARACTERS,
     MOST_EPISODES,
     MOST_FAILURES,
     MOST_STRESS,
     MOST_WORLDS,
 )
-from trace_robot.report.server import Site
 from trace_robot.report.write import write_report
 from trace_robot.store.history import History, RunInfo
 

@@ -40,6 +40,7 @@ from trace_robot.run.person import AskPerson, Question
 from trace_robot.settings import Result
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, three_digits
+from trace_robot.store.folder import BEFORE_VIDEO
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
@@ -287,9 +288,13 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
     table.add_row("result", escape(str(folder / "result.json")))
     videos = sorted(folder.glob("iterations/*/episode.mp4"))
     if videos:
-        first, last = videos[0], folder / "iterations" / f"{result.best_iteration:03d}" / "episode.mp4"
-        table.add_row("videos", escape(f"{first} (before)"))
-        table.add_row("", escape(f"{last} (after)"))
+        before, after = folder / BEFORE_VIDEO, folder / f"iterations/{result.best_iteration:03d}/episode.mp4"
+        first = before if before.is_file() else videos[0]
+        if result.best_iteration == 0:
+            table.add_row("video", escape(str(first)))
+        else:
+            table.add_row("videos", escape(f"{first} (before)"))
+            table.add_row("", escape(f"{after} (after)"))
     for note in result.notes:
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()

@@ -24,7 +24,7 @@ from trace_robot.errors import RenderError, UsageError
 
 if TYPE_CHECKING:
     from trace_robot.render.job import Clip
-    from trace_robot.store.history import History, IterationInfo, RunInfo
+    from trace_robot.store.history import EpisodeInfo, History, IterationInfo, RunInfo
 
 # Tiles of a contact sheet. Of a longer run the first iteration and the latest improvements are drawn.
 MAX_TILES = 48
@@ -88,18 +88,20 @@ def execute_render(options: argparse.Namespace) -> int:
     caption = f"{options.task}, {report.policy}"
     # An environment without a model that can be drawn records no states.
     recorded = [episode for episode in report.episodes if episode.states is not None and len(episode.states)]
-    clips = [clip_of(episode, caption, f"condition {episode.seed}") for episode in recorded]
+    clips = [
+        clip_of(episode, caption, f"condition {episode.seed}", measure=report.measure) for episode in recorded
+    ]
     info = render(clips, path, quality=options.quality)
     if options.json:
         write_json(
             {"video": str(path), "success": report.success, "frames": info.frames, "backend": info.backend}
         )
     else:
-        summary = (
-            f"{counted(len(clips), 'episode')}, success {report.success:.2f}, {counted(info.frames, 'frame')}"
-        )
+        score = report.score.brief
+        score = score if score.startswith("return") else f"success {score}"
+        summary = f"{counted(len(clips), 'episode')}, {score}, {counted(info.frames, 'frame')}"
         out = console(quiet=options.quiet)
-        out.print(f"{escape(str(path))}: {summary}, drawn with {info.backend}")
+        out.print(f"{escape(str(path))}: {summary}, drawn by {info.backend}")
     return 0
 
 
@@ -140,7 +142,10 @@ def execute_video(options: argparse.Namespace) -> int:
     with history:
         iterations = _select_iterations(run, history.iterations(run), options)
         path = _output_path(options.out or f"{run.name}{suffix}", suffix)
-        clips = [clip for each in iterations if (clip := _recorded_clip(history, run, each)) is not None]
+        before = history.before(run)[:1] if options.first_and_best and iterations[1].number else ()
+        clips = [
+            clip for each in iterations if (clip := _recorded_clip(history, run, each, before)) is not None
+        ]
     if not clips:
         raise RenderError(
             f"the run {run.name!r} has no recorded states to draw: its environment has no pictures"
@@ -153,7 +158,7 @@ def execute_video(options: argparse.Namespace) -> int:
     else:
         summary = f"iteration {', '.join(map(str, numbers))}, {counted(info.frames, 'frame')}"
         out = console(quiet=options.quiet)
-        out.print(f"{escape(str(path))}: {summary}, drawn with {info.backend}")
+        out.print(f"{escape(str(path))}: {summary}, drawn by {info.backend}")
     return 0
 
 
@@ -179,21 +184,36 @@ def _select_iterations(
     return [iterations[0], *better[-(MAX_TILES - 1) :]]
 
 
-def _recorded_clip(history: History, run: RunInfo, iteration: IterationInfo) -> Clip | None:
-    from trace_robot.render.job import Clip, outcome_text, require_own_scene
-    from trace_robot.run.person import chosen_python
+def _recorded_clip(
+    history: History, run: RunInfo, iteration: IterationInfo, before: Sequence[EpisodeInfo] = ()
+) -> Clip | None:
+    """Return the clip of an iteration's recording, None without one.
 
-    recording = history.recording(run, iteration.number)
+    Args:
+        history: the open store.
+        run: one of its runs.
+        iteration: of the run.
+        before: in place of the start's own episode, one on the condition of the best, for iteration 0.
+    """
+    from trace_robot.render.job import Clip, outcome_of, require_own_scene
+    from trace_robot.run.person import chosen_python
+    from trace_robot.store.records import BEFORE
+
+    other = bool(before) and iteration.number == 0
+    recording = history.recording(run, BEFORE if other else iteration.number)
     if recording is None or recording.scene is None or recording.states is None:
         return None
     # The store holds simulator states, not the model: a run is drawn with the files that it ran with.
     require_own_scene(recording.scene, chosen_python(history, run))
-    episode = next((each for each in iteration.episodes if each.seed == recording.seed), None)
+    episodes = before if other else iteration.episodes
+    episode = next((each for each in episodes if each.seed == recording.seed), None)
     if episode is None:
         raise RenderError(
             f"the recording of iteration {iteration.number} of {run.name!r} is of condition {recording.seed}, which it"
             " has no episode of; the store is damaged"
         )
     caption = (f"{run.task}, iteration {iteration.number}", f"condition {episode.seed}")
-    outcome = outcome_text(episode.ended, episode.steps, episode.fault["category"] if episode.fault else None)
-    return Clip(recording.scene, recording.states, caption, outcome, episode.success)
+    category = episode.fault["category"] if episode.fault else None
+    measure = run.start.measure if run.start else "success"
+    outcome, success = outcome_of(episode.ended, episode.steps, episode.reward, category, measure)
+    return Clip(recording.scene, recording.states, caption, outcome, success)

@@ -1,4 +1,4 @@
-"""Captions: a band of text below a picture, and a colored frame around its ending.
+"""Captions: a band of text above a picture, and a colored frame around its ending.
 
 Texts may come from a model. There are four places that make untrusted text safe, each for its medium. Here it becomes
 one short line of ASCII: a picture has no room to spell characters out, and the font no letters for them. Pages
@@ -139,19 +139,21 @@ def _fitting(line: str, font: Font, width: int) -> str:
     return line.rstrip() + "…"
 
 
-def with_band(picture: Array, below: Array, progress: float) -> Array:
-    """Return a picture with its caption, and a line between them as a progress bar.
+def with_band(picture: Array, above: Array, progress: float) -> Array:
+    """Return a picture with its caption above it, and a progress bar between them.
+
+    Above, since players lay their controls over the lower edge.
 
     Args:
         picture: (height, width, 3).
-        below: (rows, width, 3), the caption; without rows the picture is returned as it is.
+        above: (rows, width, 3), the caption; without rows the picture is returned as it is.
         progress: the share of the clip that has passed, from 0 to 1.
     """
-    if not len(below):
+    if not len(above):
         return picture
-    frame = np.concatenate([picture, below])
+    frame = np.concatenate([above, picture])
     reached = round(frame.shape[1] * min(max(progress, 0.0), 1.0))
-    frame[len(picture), :reached] = (150, 155, 165)
+    frame[len(above) - 1, :reached] = (150, 155, 165)
     return frame
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from trace_robot.errors import RenderError
 from trace_robot.spec import Array, Scene, States
+from trace_robot.stats import Measure, three_digits
 from trace_robot.workspace import require_named, require_own_file, require_plain_options
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 QualityName = Literal["fast", "high"]
 Layout = Literal["in turn", "beside", "grid", "frames"]
+ITSELF = "the environment itself"  # in the place of a backend, where an environment drew its pictures
 STATES = tuple(part.name for part in fields(States))
 
 
@@ -32,7 +34,7 @@ class Clip:
     Attributes:
         scene, states: what to draw.
         caption: lines such as the task and the iteration; at most three are shown.
-        outcome: how the episode ended, as text.
+        outcome: how the episode ended, as text; shown from its end on.
         success: colors the outcome; None for neither good nor bad.
         paths: to draw over stills, of each its color and its points, (P, 3) metres, world frame.
 
@@ -68,7 +70,7 @@ class Quality:
 
 # Half the rays along a side are a quarter of the rays; the picture is enlarged.
 QUALITIES: dict[QualityName, Quality] = {
-    "fast": Quality(size=(320, 240), samples=0, shadows=0, rate_factor=26, rays=0.5),
+    "fast": Quality(size=(480, 360), samples=0, shadows=0, rate_factor=26, rays=0.5),
     "high": Quality(size=(640, 480), samples=4, shadows=2048, rate_factor=20, rays=0.5),
 }
 
@@ -79,7 +81,7 @@ class VideoInfo:
 
     Attributes:
         size: width and height in pixels.
-        backend: what drew it, one of ``trace_robot.render.process.BACKENDS``.
+        backend: what drew it: one of ``trace_robot.render.process.BACKENDS``, ``ITSELF``, or both joined by " and ".
         render_seconds: wall-clock time.
         notes: what a viewer should know, such as a clip that is played faster than recorded.
     """
@@ -168,14 +170,15 @@ class RenderJob:
         )
 
 
-def clip_of(episode: Episode, *caption: str) -> Clip:
+def clip_of(episode: Episode, *caption: str, measure: Measure = "success") -> Clip:
     """Return the clip of an episode whose states were recorded.
 
     ``evaluate`` and ``Rollouts`` record them with ``keep_states=True``, the engine with ``Job(record=True)``.
 
     Args:
         episode: with its scene and states.
-        caption: lines to write below it.
+        caption: lines to write above it.
+        measure: what is shown of results; where the return counts, it is in the caption.
 
     Raises:
         RenderError: the episode has no states.
@@ -185,8 +188,9 @@ def clip_of(episode: Episode, *caption: str) -> Clip:
             f"the episode of seed {episode.seed} holds no states to draw; record them with keep_states=True, or with"
             " Job(record=True)"
         )
-    outcome = outcome_text(episode.ended, episode.steps, episode.fault.category if episode.fault else None)
-    return Clip(episode.scene, episode.states, caption, outcome, episode.success)
+    category = episode.fault.category if episode.fault else None
+    outcome, success = outcome_of(episode.ended, episode.steps, episode.total_reward, category, measure)
+    return Clip(episode.scene, episode.states, caption, outcome, success)
 
 
 def require_own_scene(scene: Scene, python: str | None = None) -> None:
@@ -208,6 +212,30 @@ def require_own_scene(scene: Scene, python: str | None = None) -> None:
             )
     else:
         require_own_file(scene.model_path)
+
+
+def outcome_of(
+    ended: str, steps: int, total: float, category: str | None, measure: Measure
+) -> tuple[str, bool | None]:
+    """Return how an episode ended, as a caption, and whether it is a success.
+
+    None, neither good nor bad, where the return is what counts.
+
+    Args:
+        ended: see ``outcome_text``.
+        steps: see ``outcome_text``.
+        total: the episode's return.
+        category: see ``outcome_text``.
+        measure: what is shown of the environment's results.
+    """
+    text = outcome_text(ended, steps, category)
+    if measure == "success" or ended == "error":
+        return text, ended == "success"
+    result = f"return {three_digits(total)}"
+    if ended == "success":
+        return f"{text}, {result}", True
+    # Neither good nor bad: such an episode has no goal that it missed, or a high one.
+    return f"{result} {'in' if ended == 'time' else 'when it ended after'} {steps:,} steps", None
 
 
 def outcome_text(ended: str, steps: int, category: str | None = None) -> str:

@@ -121,7 +121,7 @@ def draw_paths(picture: Array, scene: Any, paths: Sequence[tuple[tuple[int, int,
     import mujoco
     from PIL import Image, ImageDraw
 
-    from trace_robot.render.scene import camera_pose
+    from trace_robot.render.camera import camera_pose
 
     view = mujoco.MjvScene(scene.model, maxgeom=1)  # only for the camera; geoms that do not fit are left out
     option, perturb = mujoco.MjvOption(), mujoco.MjvPerturb()

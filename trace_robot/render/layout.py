@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from trace_robot.render.renderers import AnyScene, Renderer, RendererPool
 from trace_robot.render.scene import SceneModel
 from trace_robot.spec import Array
 
-HOLD_SECONDS = 0.4  # for which the framed ending stands still
+HOLD_SECONDS = 1.2  # for which the framed ending stands still: long enough to read its caption
 LONGEST_SECONDS = 60.0  # of a clip's video; a longer recording is played faster
 SLACK = 1e-6  # seconds, far below a simulator's step: times are sums of steps and have rounding errors
 
@@ -34,6 +34,7 @@ class Canvas:
         band: height of the caption in pixels.
         pool: where renderers come from.
         notes: what a viewer should know; added to while clips are drawn.
+        drawn_by: what has drawn clips so far.
     """
 
     size: tuple[int, int]
@@ -43,6 +44,7 @@ class Canvas:
     backend: str
     pool: RendererPool
     notes: list[str] = field(default_factory=list)
+    drawn_by: set[str] = field(default_factory=set)
 
     @property
     def scene_size(self) -> tuple[int, int]:
@@ -55,11 +57,16 @@ class Canvas:
         with self.pool.acquire(clip, self.scene_size, self.quality, self.backend) as (scene, renderer):
             if len(scene.states) < len(clip.states):
                 self.notes.append(f"a clip ends after {len(scene.states)} states: the next is not finite")
+            self.drawn_by.add(renderer.drawn_by)
             yield scene, renderer
 
-    def caption(self, clip: Clip) -> Array:
-        """Return the drawn caption of a clip, (band, width, 3)."""
-        return caption.band(clip, self.size[0], self.band, caption.font_size(self.size[1]))
+    def captions(self, clip: Clip) -> tuple[Array, Array]:
+        """Return the captions of a clip as it goes on and at its end, (band, width, 3)."""
+        # The outcome is shown when it has happened: before, the caption would spoil what a viewer is to see.
+        going_on = replace(clip, outcome="", success=None)
+        width, height = self.size
+        size = caption.font_size(height)
+        return caption.band(going_on, width, self.band, size), caption.band(clip, width, self.band, size)
 
 
 def timeline(seconds: Array, fps: float, *, hold: float = HOLD_SECONDS) -> tuple[list[int], int, float]:
@@ -172,7 +179,7 @@ def frames(clips: Sequence[Clip], canvas: Canvas) -> Iterator[Array]:
 
 def _play(clip: Clip, canvas: Canvas) -> Generator[Array, None, None]:
     """Yield a clip's pictures at the speed of its recording, the framed ending last."""
-    below = canvas.caption(clip)
+    going_on, at_end = canvas.captions(clip)
     with canvas.renderer(clip) as (scene, renderer):
         indices, held, speed = timeline(scene.states.seconds, canvas.fps)
         if speed > 1:
@@ -185,11 +192,12 @@ def _play(clip: Clip, canvas: Canvas) -> Generator[Array, None, None]:
                 picture, drawn = renderer.render(), index
             ended = number >= len(indices) - held
             framed = caption.ending(picture, clip.success) if ended else picture
-            yield caption.with_band(framed, below, (number + 1) / (len(indices) - held))
+            above = at_end if ended else going_on
+            yield caption.with_band(framed, above, (number + 1) / (len(indices) - held))
 
 
 def _stills(clip: Clip, canvas: Canvas, moments: int | Sequence[float]) -> list[Array]:
-    below = canvas.caption(clip)
+    going_on, at_end = canvas.captions(clip)
     tiles = []
     with canvas.renderer(clip) as (scene, renderer):
         last = len(scene.states) - 1
@@ -199,5 +207,7 @@ def _stills(clip: Clip, canvas: Canvas, moments: int | Sequence[float]) -> list[
             if clip.paths and isinstance(scene, SceneModel):
                 picture = draw_paths(picture, scene, clip.paths)
             framed = caption.ending(picture, clip.success) if index == last else picture
-            tiles.append(caption.with_band(framed, below, index / max(last, 1)))
+            tiles.append(
+                caption.with_band(framed, at_end if index == last else going_on, index / max(last, 1))
+            )
     return tiles

@@ -244,7 +244,7 @@ class RenderProcess:
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
         shutil.rmtree(folder, ignore_errors=True)
         self._feed()
-        return _result(job, answer, self.backend, seconds)
+        return _result(job, answer, seconds)
 
     def _died(self, reason: str) -> RenderFailure | None:
         """Try the job once more: something else may have killed the process."""
@@ -315,13 +315,12 @@ class _Worker:
         self._errors.close()
 
 
-def _result(
-    job: RenderJob, answer: dict[str, Any], backend: RenderBackend, seconds: float
-) -> VideoInfo | RenderFailure:
+def _result(job: RenderJob, answer: dict[str, Any], seconds: float) -> VideoInfo | RenderFailure:
     if "error" in answer:
         return RenderFailure(job.path, answer["error"])
     width, height = answer["size"]
-    notes = [*answer["notes"], *([RAYS_NOTE] if backend == "rays" else [])]
+    backend = answer["drawn_by"]  # not the one that was chosen: an environment may have drawn itself
+    notes = [*answer["notes"], *([RAYS_NOTE] if "rays" in backend.split() else [])]
     size = job.path.stat().st_size
     return VideoInfo(
         job.path, (width, height), answer["frames"], job.fps, backend, size, seconds, tuple(notes)

@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from trace_robot.errors import RenderError
+from trace_robot.render.camera import camera_pose, floor_sizes, is_mark
 from trace_robot.render.job import QUALITIES, Clip, Quality, QualityName
-from trace_robot.render.scene import ReplayRenderer, ReplayScene, SceneModel, camera_pose, is_mark
+from trace_robot.render.scene import ReplayRenderer, ReplayScene, SceneModel
 from trace_robot.spec import Array
 
 # Shading is by eye, for Meta-World's scenes: a sun from above so that faces differ, a light at the camera so that none
@@ -186,7 +187,12 @@ AnyScene = SceneModel | ReplayScene
 
 
 class Renderer(Protocol):
-    """Draws one scene, as it is posed at that moment, in one size."""
+    """Draws one scene, as it is posed at that moment, in one size.
+
+    drawn_by: the backend, or that the environment draws itself.
+    """
+
+    drawn_by: str
 
     def render(self) -> Array:
         """Return the picture, (height, width, 3), 8 bits, the first row on top."""
@@ -204,19 +210,36 @@ class GlRenderer:
         scene: the scene to draw; its model gets the quality's settings.
         size: width and height in pixels.
         quality: the effort.
+        backend: that library's name.
     """
 
-    def __init__(self, scene: SceneModel, size: tuple[int, int], quality: Quality) -> None:
+    def __init__(
+        self, scene: SceneModel, size: tuple[int, int], quality: Quality, backend: str = "gl"
+    ) -> None:
         model = scene.model
+        self.drawn_by = backend
         # mujoco.Renderer makes its buffers of these fields, so they are set before it exists.
         model.vis.quality.offsamples = quality.samples
         model.vis.global_.offwidth, model.vis.global_.offheight = size
         model.vis.quality.shadowsize = quality.shadows
-        self._scene, self._shadows = scene, bool(quality.shadows)
-        self._renderer = mujoco.Renderer(model, size[1], size[0])
+        self._scene, self._shadows, self._size = scene, bool(quality.shadows), size
+        self._planes = b""
+        self._renderer: Any = None
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make the GL context, again where planes have another size.
+
+        It holds them as they were when it was made.
+        """
+        planes = floor_sizes(self._scene.model)
+        if self._renderer is None or planes != self._planes:
+            self.close()
+            self._renderer, self._planes = mujoco.Renderer(self._scene.model, *self._size[::-1]), planes
 
     def render(self) -> Array:
         """Return the picture, (height, width, 3), 8 bits."""
+        self._prepare()
         renderer = self._renderer
         renderer.update_scene(self._scene.data, camera=self._scene.camera)
         renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self._shadows
@@ -225,7 +248,9 @@ class GlRenderer:
 
     def close(self) -> None:
         """Release the GL context, which at the interpreter's end prints an error."""
-        self._renderer.close()
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
 
 
 class RayRenderer:
@@ -236,6 +261,8 @@ class RayRenderer:
         size: width and height in pixels.
         quality: the effort, of which ``rays`` counts.
     """
+
+    drawn_by = "rays"
 
     def __init__(self, scene: SceneModel, size: tuple[int, int], quality: Quality) -> None:
         self._scene, self._size = scene, size
@@ -306,8 +333,10 @@ class RendererPool:
             replay = ReplayScene()
             return replay, ReplayRenderer(replay, key.size)
         model = SceneModel(key.source)
-        family = RayRenderer if key.backend == "rays" else GlRenderer
-        return model, family(model, key.size, QUALITIES[key.quality])
+        quality = QUALITIES[key.quality]
+        if key.backend == "rays":
+            return model, RayRenderer(model, key.size, quality)
+        return model, GlRenderer(model, key.size, quality, key.backend)
 
     def __enter__(self) -> RendererPool:
         return self

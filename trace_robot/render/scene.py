@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ import numpy as np
 from PIL import Image
 
 from trace_robot.errors import RenderError
+from trace_robot.render.camera import follow, framing_camera, named_camera, widen_floor
 from trace_robot.render.caption import BACKGROUND
+from trace_robot.render.job import ITSELF
 from trace_robot.spec import Array, Scene, States
 
 
@@ -157,6 +159,8 @@ class ReplayRenderer:
     def __init__(self, scene: ReplayScene, size: tuple[int, int]) -> None:
         self._scene, self._size = scene, size
 
+    drawn_by = ITSELF
+
     def render(self) -> Array:
         """Return the picture, (height, width, 3), 8 bits."""
         frame = Image.fromarray(self._scene.picture())
@@ -172,13 +176,9 @@ class ReplayRenderer:
         self._scene.close()
 
 
-AZIMUTH, ELEVATION = 150.0, -25.0
-# Of the free camera that frames the workspace: its least distance, what is added for each metre that things are apart,
-# and how far from the hand a thing may be to count; metres.
-NEAREST, SPREAD, REACH = 0.95, 0.6, 1.0
+SAMPLES = 25  # moments of a recording at which is looked for what moves and how far
 INVERTED = -0.1  # of the height of a camera's up axis; one that looks straight down has 0
 STILL = 1e-3  # metres or radians: less than a pixel at arm's length
-MARKS = ("goal", "target", "hole")
 
 
 class SceneModel:
@@ -226,14 +226,28 @@ class SceneModel:
                 raise RenderError(
                     f"the model wants {wanted} for array {name!r}, got {array.shape}; record it again"
                 )
-            self._changed[name] = target.copy()
-            target[:] = array
+            self._replace(name)[:] = array
         mujoco.mj_resetData(self.model, self.data)
+        self.camera = mujoco.MjvCamera()  # none of the last recording's while this one is looked through
         self.states = _checked(states, self.model)
         self.turned = scene.upside_down and bool(scene.camera)
-        self.camera = self._camera(scene.camera)
-        if not scene.camera:
-            self._look(scene.view)
+        if scene.camera:
+            self.camera = named_camera(self.model, scene.camera)
+        else:
+            self.camera = framing_camera(self.model, self._samples, scene.view)
+        widen_floor(self.model, self._samples(), self._replace)
+
+    def _replace(self, name: str) -> Array:
+        """Return an array of the model to write into, which ``set`` restores."""
+        array: Array = getattr(self.model, name)
+        self._changed.setdefault(name, array.copy())
+        return array
+
+    def _samples(self) -> Iterator[Any]:
+        """Yield the data, posed at moments spread over the recording."""
+        for index in sorted({round(at) for at in np.linspace(0, len(self.states) - 1, SAMPLES)}):
+            self.pose(index)
+            yield self.data
 
     def pose(self, index: int) -> None:
         """Move everything to where it was in that recorded frame."""
@@ -246,6 +260,7 @@ class SceneModel:
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
         mujoco.mj_tendon(self.model, self.data)
+        follow(self.camera, self.data)
 
     def is_inverted(self) -> bool:
         """Return whether its camera is fixed in the world with its upper side down."""
@@ -266,71 +281,6 @@ class SceneModel:
         """
         recorded = (self.states.qpos, self.states.mocap_pos, self.states.mocap_quat)
         return any(np.abs(part[one] - part[other]).max(initial=0.0) > STILL for part in recorded)
-
-    def _camera(self, name: str) -> Any:
-        camera = mujoco.MjvCamera()
-        if not name:
-            return self._overview(camera)
-        number = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, name)
-        if number < 0:
-            known = ", ".join(self.model.camera(index).name for index in range(self.model.ncam)) or "none"
-            raise RenderError(
-                f"the model has no camera {name!r}; known: {known}; no name frames the workspace"
-            )
-        camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        camera.fixedcamid = number
-        return camera
-
-    def _look(self, view: Mapping[str, float]) -> None:
-        """Apply a scene's view to the free camera where it says one."""
-        for name in ("distance", "azimuth", "elevation"):
-            if name in view:
-                setattr(self.camera, name, float(view[name]))
-        for axis, name in enumerate("xyz"):
-            if name in view:
-                self.camera.lookat[axis] = float(view[name])
-
-    def _overview(self, camera: Any) -> Any:
-        """Aim a free camera at the hand, objects and goals, else at the whole model."""
-        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
-        camera.azimuth, camera.elevation = AZIMUTH, ELEVATION
-        self.pose(0)
-        points = _points_of_interest(self.model, self.data)
-        if len(points):
-            low, high = points.min(axis=0), points.max(axis=0)
-            camera.lookat[:] = (low + high) / 2
-            camera.distance = NEAREST + SPREAD * float((high - low).max())
-        else:
-            camera.lookat[:] = self.model.stat.center
-            camera.distance = 1.5 * self.model.stat.extent
-        return camera
-
-
-def _points_of_interest(model: Any, data: Any) -> Array:
-    """Return where a mocap-driven hand is, and the objects and goals near it.
-
-    Objects are bodies with joints that are not part of the arm, whose root is welded to the mocap body.
-
-    Returns:
-        (points, 3) metres; no points where the model has no mocap body.
-    """
-    if not model.nmocap:
-        return np.empty((0, 3))
-    hand = data.mocap_pos[0]
-    driven = {
-        int(body) for pair in (model.eq_obj1id, model.eq_obj2id) for body in pair if 0 <= body < model.nbody
-    }
-    arms = {int(model.body_rootid[body]) for body in driven}
-    objects = [body for body in range(1, model.nbody) if model.body_jntnum[body]]
-    points = [data.xpos[body] for body in objects if int(model.body_rootid[body]) not in arms]
-    points += [data.site_xpos[site] for site in range(model.nsite) if is_mark(model.site(site).name)]
-    near = [point for point in points if np.linalg.norm(point - hand) < REACH]
-    return np.array([hand, *near])
-
-
-def is_mark(site: str) -> bool:
-    """Return whether a site of that name marks where something must go."""
-    return any(mark in site.lower() for mark in MARKS)
 
 
 def _load(path: str) -> Any:
@@ -371,15 +321,3 @@ def _checked(states: States, model: Any) -> States:
 
 def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def camera_pose(view: Any) -> tuple[Array, Array, Array, float]:
-    """Return the pose of the camera of an updated ``mjvScene``.
-
-    Returns:
-        Its position, forward and up, each (3,) in the world frame, and half the height of its picture at distance 1.
-    """
-    left, right = view.camera[0], view.camera[1]
-    position = (np.asarray(left.pos, dtype=float) + np.asarray(right.pos, dtype=float)) / 2
-    slope = float(left.frustum_top) / float(left.frustum_near)
-    return position, np.asarray(left.forward, dtype=float), np.asarray(left.up, dtype=float), slope

@@ -84,7 +84,7 @@ def draw(job: RenderJob, folder: Path, backend: str, pool: RendererPool) -> dict
         pool: where renderers come from.
 
     Returns:
-        The number of ``frames``, the ``size`` in pixels and the ``notes`` for a viewer.
+        The number of ``frames``, the ``size`` in pixels, what it was ``drawn_by`` and the ``notes`` for a viewer.
 
     Raises:
         RenderError: something of the job cannot be drawn.
@@ -116,7 +116,12 @@ def draw(job: RenderJob, folder: Path, backend: str, pool: RendererPool) -> dict
         rate_factor = QUALITIES[job.quality].rate_factor
         frames = encode.write_mp4(draft, pictures, size=size, fps=job.fps, rate_factor=rate_factor)
     encode.publish(draft, job.path)
-    return {"frames": frames, "size": size, "notes": canvas.notes}
+    return {
+        "frames": frames,
+        "size": size,
+        "drawn_by": " and ".join(sorted(canvas.drawn_by)),
+        "notes": canvas.notes,
+    }
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from trace_robot.report.iterations import Source, body
 from trace_robot.report.page import Page, duration
 from trace_robot.report.plots import AXES
 from trace_robot.settings import versions
+from trace_robot.stats import three_digits
+from trace_robot.store.folder import read_tags
 from trace_robot.store.history import AttemptInfo, IterationInfo, RunInfo, Score
 
 if TYPE_CHECKING:
@@ -70,10 +72,30 @@ def render_runs(rows: Sequence[RunRow], folder: Path, *, live: str) -> str:
         folder: the folder of the runs, shown as the title's path.
         live: version of the list, polled for a later one.
     """
-    return _fill("runs.html", {"live": live}, media="'none'", rows=rows, folder=str(folder), plotly="")
+    data = {"figures": {}, "paths": {}, "axes": AXES, "bodies": {}, "live": live}
+    return _fill(
+        "runs.html",
+        data,
+        media="'none'",
+        scripts=("page.js", "runs.js"),
+        rows=rows,
+        folder=str(folder),
+        axes=tuple(AXES.items()),
+        money=any(each.order["money"] for each in rows),
+        plotly="",
+        plotly_later=f"/{PLOTLY}",
+    )
 
 
-def _fill(template: str, data: Mapping[str, Any], *, media: str, single: bool = False, **shown: Any) -> str:
+def _fill(
+    template: str,
+    data: Mapping[str, Any],
+    *,
+    media: str,
+    single: bool = False,
+    scripts: Sequence[str] = ("page.js",),
+    **shown: Any,
+) -> str:
     text, live = script_json(data), str(data["live"])
     nonce = secrets.token_urlsafe(16)  # new for each page, so that no stored text can name it
     policy = POLICY.format(nonce=nonce, media=media, connect="'self'" if live else "'none'")
@@ -87,7 +109,7 @@ def _fill(template: str, data: Mapping[str, Any], *, media: str, single: bool = 
             nonce=nonce,
             policy=policy,
             style=_own("style.css"),
-            glue=_own("page.js"),
+            glue=[_own(name) for name in scripts],
             plotly_inline=markup(plotly_script()) if single else "",
             single=single,
             live=live,
@@ -169,8 +191,13 @@ class RunRow:
         task: environment.
         optimizer: its name.
         state: "running", "finished", "stopped" or "failed".
-        numbers: scores at the start, of the best, held out, then candidates, time, money; "" for unknown.
+        numbers: scores at the start, of the best, held out, then candidates, time; "" for unknown. With each what
+            stands below it: the success of a score that shows the return first, the money.
         started: local time.
+        order: numbers by which rows are sorted, by column, "" for unknown.
+        tags: the user's labels.
+        why: the reason for which it ended.
+        begun: whether it has a curve.
     """
 
     name: str
@@ -178,8 +205,12 @@ class RunRow:
     task: str
     optimizer: str
     state: str
-    numbers: tuple[str, ...]
+    numbers: tuple[tuple[str, str], ...]
     started: str
+    order: Mapping[str, float | str]
+    tags: str
+    why: str
+    begun: bool
 
 
 def run_rows(runs: Sequence[RunInfo]) -> tuple[RunRow, ...]:
@@ -189,16 +220,37 @@ def run_rows(runs: Sequence[RunInfo]) -> tuple[RunRow, ...]:
 
 def _row(run: RunInfo) -> RunRow:
     money = "" if run.money is None else f"${run.money:.2f}"
-    numbers = (
-        *map(_success, (run.start, run.training, run.held_out)),
-        f"{run.candidates:,}",
-        duration(run.seconds),
-        money,
-    )
+    scores = (run.start, run.training, run.held_out)
+    numbers = (*map(_cell, scores), (f"{run.candidates:,}", ""), (duration(run.seconds), money))
+    order: dict[str, float | str] = dict(zip(("start", "best", "held"), map(_rank, scores), strict=True))
+    order |= {"tried": run.candidates, "time": run.seconds, "started": run.started}
+    order["money"] = "" if run.money is None else run.money
     started = f"{datetime.datetime.fromtimestamp(run.started).astimezone():%Y-%m-%d %H:%M}"
     address = f"/run/{quote(run.name, safe='')}/"
-    return RunRow(run.name, address, run.task, run.optimizer, run.status, numbers, started)
+    return RunRow(
+        name=run.name,
+        address=address,
+        task=run.task,
+        optimizer=run.optimizer,
+        state=run.status,
+        numbers=numbers,
+        started=started,
+        order=order,
+        tags=", ".join(read_tags(run.folder)),
+        why=run.ended,
+        begun=run.start is not None,
+    )
 
 
-def _success(score: Score | None) -> str:
-    return "" if score is None else score.brief
+def _cell(score: Score | None) -> tuple[str, str]:
+    if score is None:
+        return "", ""
+    if score.returns is None or not score.shows_return:
+        return f"{score.success:.2f}", ""
+    return f"return {three_digits(score.returns.mean)}", f"success {score.success:.2f}" * score.shows_success
+
+
+def _rank(score: Score | None) -> float | str:
+    if score is None:
+        return ""
+    return score.returns.mean if score.returns is not None and score.shows_return else score.success

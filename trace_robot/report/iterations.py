@@ -18,6 +18,7 @@ from trace_robot.errors import TraceRobotError
 from trace_robot.optimizers.prompt.graph_text import render_graph
 from trace_robot.report.diff import DiffGap, DiffLine, compare, count, listing
 from trace_robot.report.escape import data_address, visible
+from trace_robot.stats import Measure, Returns, Score, three_digits
 from trace_robot.store.history import AttemptInfo, EpisodeInfo, IterationInfo
 
 FEW = 4  # consecutive candidates, not kept, that are still shown one by one
@@ -41,9 +42,12 @@ class TableRow:
 
     Attributes:
         number: of the iteration, 0 for the starting controller.
-        rate: success rate in training, 0 to 1, as text.
-        wins: successful training episodes.
-        cells: "success", "error" or "time" for each of the first ``MOST_CELLS`` episodes.
+        value: what decides in training, success rate or mean return, as text.
+        rank: the same as a number, -inf where it is not known.
+        measure: what that is: "success" or "return".
+        outcome: how many episodes succeeded, where that is shown, else how many there were.
+        cells: "success", "error", "time" or, where the return decides, "plain" for each of the first ``MOST_CELLS``
+            episodes.
         title: one line of what was changed.
         kept: whether it became the best.
         digest: hash of what the row opens, by which an open page notices a change.
@@ -51,8 +55,10 @@ class TableRow:
     """
 
     number: int
-    rate: str
-    wins: int
+    value: str
+    rank: float
+    measure: str
+    outcome: str
     cells: tuple[str, ...]
     title: str
     kept: bool
@@ -79,9 +85,9 @@ class Group:
 
     @property
     def best(self) -> str:
-        """Highest success rate of the group, as text."""
-        # As text too the largest is the best: all have the same digits.
-        return max(row.rate for row in self.items)
+        """The highest success rate, or return, of the group, as text."""
+        best = max(self.items, key=lambda row: row.rank)
+        return f"{best.measure} {best.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +146,43 @@ class Body:
     no_film: str
 
 
-def row(iteration: IterationInfo, html: str | None = None) -> TableRow:
+def score_in_training(iteration: IterationInfo, measure: Measure) -> Score:
+    """Return the score of an iteration's training episodes.
+
+    Args:
+        iteration: an entry of the store.
+        measure: what is shown of the environment's results.
+    """
+    returns = Returns.of(episode.reward for episode in iteration.episodes)
+    return Score(iteration.success, len(iteration.episodes), returns, measure)
+
+
+def row(iteration: IterationInfo, html: str | None = None, measure: Measure = "success") -> TableRow:
     """Return the list's row of an iteration.
 
     Args:
         iteration: an entry of the store.
         html: the row's body, None if the page gets it later.
+        measure: what is shown of the environment's results.
     """
+    score, of = score_in_training(iteration, measure), len(iteration.episodes)
     wins = sum(episode.success for episode in iteration.episodes)
+    outcome = f"{of} episode{'s' * (of != 1)}"
+    if score.shows_success:
+        outcome = f"{wins} of {outcome} succeeded"
+    rank, value, shown = score.success, number(score.success), "success"
+    if score.returns is not None and score.shows_return:
+        rank, value, shown = score.returns.mean, three_digits(score.returns.mean), "return"
+    missed = "plain" if score.shows_return else "time"
     content = (iteration.controller, iteration.feedback, iteration.better, iteration.video, iteration.note)
     return TableRow(
         number=iteration.number,
-        rate=number(iteration.success),
-        wins=wins,
+        value=value,
+        rank=rank if math.isfinite(rank) else -math.inf,
+        measure=shown,
+        outcome=outcome,
         cells=tuple(
-            episode.ended if episode.ended in ("success", "error") else "time"
+            episode.ended if episode.ended in ("success", "error") else missed
             for episode in iteration.episodes[:MOST_CELLS]
         ),
         title=title(iteration),

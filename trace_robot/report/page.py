@@ -13,19 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from trace_robot import safe_files
-from trace_robot.report.iterations import Film, Group, Source, groups, number, row, show
+from trace_robot.report.escape import inside
+from trace_robot.report.iterations import Film, Group, Source, groups, row, score_in_training, show
 from trace_robot.report.plots import AXES, Figure
-from trace_robot.report.run_plots import (
-    PageStage,
-    Plot,
-    WorldsView,
-    chosen,
-    courses,
-    curves,
-    other_worlds,
-    stage,
-)
+from trace_robot.report.run_plots import PageStage, Plot, chosen, courses, curves, stage
+from trace_robot.report.worlds import WorldsView, other_worlds
 from trace_robot.settings import AGENT
+from trace_robot.store.folder import BEFORE_VIDEO
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo
 
 Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
@@ -52,6 +46,7 @@ class Page:
         path_figures: figures of the paths, by iteration, then by view ("space", "above", "side").
         worlds: of the run's stress.json, None without one.
         groups: rows of the iterations, folded.
+        counts: what the rows' first number is, as text.
         command: command line that repeats the run.
         repeatable: how far it repeats it.
     """
@@ -72,6 +67,7 @@ class Page:
     path_figures: Mapping[str, Mapping[str, Figure]]
     worlds: WorldsView | None
     groups: tuple[Group, ...]
+    counts: str
     graph: GraphView | None
     costs: Rows
     command: str
@@ -99,9 +95,10 @@ def page_of(
     iterations = history.iterations(run)
     attempts = _by_iteration(history.attempts(run))
     # Before the rows: a single file holds MOST_FILMS videos, first come, and these must be among them.
-    films = _films(iterations, source)
+    films = _films(history, run, iterations, source)
     worlds = other_worlds(run, iterations, source)
-    rows = [row(item, html(item, attempts.get(item.number, ()))) for item in iterations]
+    measure = run.start.measure if run.start is not None else "success"
+    rows = [row(item, html(item, attempts.get(item.number, ())), measure) for item in iterations]
     figures, plots = curves(history, run, iterations)
     paths_, path_figures = courses(history, run, iterations)
     graph = _graph(history, run, iterations)
@@ -122,6 +119,7 @@ def page_of(
         path_figures=path_figures,
         worlds=worlds,
         groups=groups(rows),
+        counts="mean return" if any(each.measure == "return" for each in rows) else "success rate",
         graph=graph,
         costs=_costs(run),
         command=_command(run),
@@ -152,17 +150,24 @@ def _by_iteration(attempts: Sequence[AttemptInfo]) -> dict[int | None, list[Atte
     return calls
 
 
-def _films(iterations: Sequence[IterationInfo], source: Source) -> tuple[Film, ...]:
-    """Return the start's video beside the best one's."""
+def _films(
+    history: History, run: RunInfo, iterations: Sequence[IterationInfo], source: Source
+) -> tuple[Film, ...]:
+    """Return the start's video beside the best one's, if possible on one condition."""
     kept = chosen(iterations, 2)
     films = []
+    before, same = history.before(run), inside(run.folder / BEFORE_VIDEO, run.folder)
     for iteration, what in zip(kept[:1] + kept[1:][-1:], ("Before", "After"), strict=False):
-        address = None if iteration.video is None else source(iteration.video)
+        video, recording = iteration.video, history.recording(run, iteration.number)
+        seed = None if recording is None else recording.seed
+        if before and same and iteration.number == 0:
+            video, seed = run.folder / BEFORE_VIDEO, before[0].seed
+        address = None if video is None else source(video)
         if address is not None:
-            success = number(iteration.success)
-            films.append(
-                Film(address, f"{what}: iteration {iteration.number}, success {success} in training")
-            )
+            score = score_in_training(iteration, run.start.measure if run.start else "success").brief
+            score = score if score.startswith("return") else f"success {score}"
+            on = "" if seed is None else f" on condition {seed}"
+            films.append(Film(address, f"{what}: iteration {iteration.number}{on}; {score} in training"))
     return tuple(films)
 
 

@@ -19,6 +19,16 @@ from trace_robot.stats import student_t
 Figure = dict[str, Any]
 AXES = {"iteration": "iteration", "steps": "simulator steps", "minutes": "minutes"}
 MOST_POINTS = 150  # of one path after downsampling: they are the bulk of a page's data
+# At the bottom of the figure, since the toolbar is at its top.
+LEGEND = {
+    "orientation": "h",
+    "x": 0,
+    "y": 0,
+    "yref": "container",
+    "xanchor": "left",
+    "yanchor": "bottom",
+    "font": {"size": 12},
+}
 _MOST_BARS = 60  # points that still get an error bar each; more bars hide the dots
 
 
@@ -56,7 +66,11 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def curve(
-    points: Sequence[Point], *, tried: Sequence[Point] = (), range_: tuple[float, float] | None = None
+    points: Sequence[Point],
+    *,
+    tried: Sequence[Point] = (),
+    range_: tuple[float, float] | None = None,
+    decides: bool = True,
 ) -> Figure:
     """Return a learning curve: best so far with its band, and a dot an iteration.
 
@@ -66,11 +80,9 @@ def curve(
         points: one an iteration, in order.
         tried: all candidates, drawn faint and without intervals.
         range_: ends of the ordinate; chosen by plotly without it.
+        decides: whether this is what controllers are kept for; else the line is the kept one's and may fall.
     """
-    # By what was kept, not by the largest value: a candidate may score higher on fewer episodes and be refused.
-    best: list[Point] = []
-    for point in points:
-        best.append(point if point.kept or not best else best[-1])
+    best = best_so_far(points) if decides else kept_so_far(points)
     x = _axes(points)
     # The order matters: "tonexty" fills up to the trace before.
     data = [
@@ -84,7 +96,14 @@ def curve(
             fillcolor="--band",
             name="95 % interval",
         ),
-        _line(x, [p.value for p in best], color="--best", width=2.5, hover=False, name="best so far"),
+        _line(
+            x,
+            [p.value for p in best],
+            color="--best",
+            width=2.5,
+            hover=False,
+            name="best so far" if decides else "the best controller's",
+        ),
     ]
     if tried:
         data.append(_dots(tried, "every candidate", color="--faint", size=4, bars=False))
@@ -96,6 +115,41 @@ def curve(
             # The iteration of each dot, which a click on it opens.
             data.append(dots | {"customdata": [number for number, _ in members]})
     return {"data": data, "layout": _layout(range_)}
+
+
+def best_line(points: Sequence[Point], name: str, *, decides: bool) -> Figure:
+    """Return the line of the best so far, for a plot of several runs.
+
+    Args:
+        points: one an iteration, in order.
+        name: of the run, untrusted text.
+        decides: as of ``curve``.
+    """
+    best = best_so_far(points) if decides else kept_so_far(points)
+    trace = _line(_axes(points), [p.value for p in best], name=plot_text(name), width=2 if decides else 1.2)
+    # Steps, as the best is the same until another is: a slope between two iterations was never measured.
+    trace["line"] |= {"shape": "hv"}
+    return trace | {"mode": "lines+markers", "marker": {"size": 5}}
+
+
+def kept_so_far(points: Sequence[Point]) -> list[Point]:
+    """Return for each iteration the one whose controller was the best then."""
+    kept: list[Point] = []
+    for point in points:
+        kept.append(point if point.kept or not kept else kept[-1])
+    return kept
+
+
+def best_so_far(points: Sequence[Point]) -> list[Point]:
+    """Return for each iteration the highest of those kept until then.
+
+    Of those kept: a candidate may score higher on fewer episodes and be refused. And the highest of them: one that was
+    measured on more conditions may be kept with a lower score, though what is the best so far never falls.
+    """
+    best: list[Point] = []
+    for point in kept_so_far(points):
+        best.append(point if not best or point.value >= best[-1].value else best[-1])
+    return best
 
 
 def spent(series: Mapping[str, Sequence[Point]], *, unit: str = "") -> Figure:
@@ -111,6 +165,8 @@ def spent(series: Mapping[str, Sequence[Point]], *, unit: str = "") -> Figure:
         data.append(_line(_axes(points), [p.value for p in points], color=color, name=name))
     layout = _layout()
     layout["yaxis"] |= {"tickprefix": unit, "rangemode": "tozero"}
+    if len(series) < 2:
+        layout["margin"] |= {"b": 44}
     return {"data": data, "layout": layout | {"showlegend": len(series) > 1}}
 
 
@@ -151,9 +207,8 @@ def paths(positions: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Figur
     }
     scene: Figure = {f"{a}axis": axis | {"title": {"text": f"{a}, m"}} for a in "xyz"}
     # aspectmode "data": a meter is as long on every axis.
-    scene |= {"aspectmode": "data", "camera": {"eye": {"x": 1.3, "y": -1.5, "z": 0.9}}}
-    legend = {"x": 0, "y": 1, "orientation": "h", "yanchor": "top", "xanchor": "left", "font": {"size": 13}}
-    base = {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "scene": scene, "legend": legend} | _colors()
+    scene |= {"aspectmode": "data", "camera": {"eye": {"x": 1.5, "y": -1.7, "z": 1.0}}}
+    base = {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "scene": scene, "legend": LEGEND} | _colors()
     return {
         "space": {"data": space, "layout": base},
         "above": {"data": above, "layout": _flat("x, m", "y, m")},
@@ -244,17 +299,15 @@ def _dots(points: Sequence[Point], name: str, *, color: str, size: float, bars: 
 def _layout(range_: tuple[float, float] | None = None) -> Figure:
     axis = {"gridcolor": "--grid", "linecolor": "--grid", "zeroline": False}
     return {
-        "margin": {"l": 54, "r": 10, "t": 26, "b": 40},
+        "margin": {
+            "l": 54,
+            "r": 10,
+            "t": 30,
+            "b": 66,
+        },  # on top the height of the toolbar, below that of the legend
         "xaxis": axis | {"showgrid": False},
         "yaxis": axis | ({"range": list(range_)} if range_ else {}),
-        "legend": {
-            "orientation": "h",
-            "x": 1,
-            "y": 1.0,
-            "xanchor": "right",
-            "yanchor": "bottom",
-            "font": {"size": 12},
-        },
+        "legend": LEGEND,
         "hovermode": "closest",
     } | _colors()
 
@@ -264,7 +317,7 @@ def _flat(x: str, y: str) -> Figure:
     layout = _layout()
     layout["xaxis"] |= {"title": {"text": x}, "showgrid": True}
     layout["yaxis"] |= {"title": {"text": y}, "scaleanchor": "x", "scaleratio": 1}
-    layout["margin"] |= {"t": 8}
+    layout["margin"] |= {"b": 44}
     return layout | {"showlegend": False}
 
 

@@ -1,22 +1,15 @@
-"""Views of one run: learning curves, costs, recorded paths, success rates in bars, other worlds."""
+"""Views of one run: learning curves, costs, recorded paths, success rates in bars."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from textwrap import shorten
-from typing import Any
 
-from trace_robot import safe_files
-from trace_robot.errors import RunError
-from trace_robot.report.escape import inside
-from trace_robot.report.iterations import STRESS, Film, Source, number, title
-from trace_robot.report.plots import Figure, Point, curve, mean_interval, paths, spent
-from trace_robot.spec import MEASURES
+from trace_robot.report.iterations import number, title
+from trace_robot.report.plots import Figure, Point, best_line, curve, mean_interval, paths, spent
 from trace_robot.stats import three_digits
 from trace_robot.store.history import History, IterationInfo, RunInfo, Score
-from trace_robot.store.records import CheckedRow, decoding
 
 MOST_PATHS = 24  # iterations whose paths the page offers: each has up to 150 points a name
 MOST_CANDIDATES = 5_000  # dots of one plot; a search may try far more
@@ -41,6 +34,36 @@ class Plot:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """Points of a run's two learning curves, one an iteration.
+
+    Attributes:
+        success: with Wilson's interval.
+        returns: with Student's.
+        by_return: whether the return is what decides.
+    """
+
+    success: tuple[Point, ...]
+    returns: tuple[Point, ...]
+    by_return: bool
+
+    @classmethod
+    def of(cls, run: RunInfo, iterations: Sequence[IterationInfo]) -> Learning:
+        """Return those of a run.
+
+        Args:
+            run: whose environment says what decides.
+            iterations: of the run, in order.
+        """
+        rates = [
+            _point(item, item.success, *Score(item.success, len(item.episodes)).interval)
+            for item in iterations
+        ]
+        returns = [_point(item, *_return(item)) for item in iterations]
+        return cls(tuple(rates), tuple(returns), run.start is not None and run.start.shows_return)
+
+
 def curves(
     history: History, run: RunInfo, iterations: Sequence[IterationInfo]
 ) -> tuple[dict[str, Figure], tuple[Plot, ...]]:
@@ -56,8 +79,7 @@ def curves(
     """
     if not iterations:
         return {}, ()
-    by_return = run.start is not None and run.start.shows_return
-    figures, plots = _learning(iterations, _tried(history, run, iterations), by_return)
+    figures, plots = _learning(iterations, Learning.of(run, iterations), _tried(history, run, iterations))
     if run.model_calls:
         kinds = {"prompts": "prompt_tokens", "replies": "completion_tokens"}
         series = {
@@ -78,17 +100,37 @@ def curves(
     return figures, tuple(plots)
 
 
+def overlay(run: RunInfo, iterations: Sequence[IterationInfo]) -> dict[str, Figure]:
+    """Return a run's curves for a plot of several: the line of each, and the layout.
+
+    Args:
+        run: whose name is in the legend.
+        iterations: of the run, in order.
+
+    Returns:
+        Traces named "success" and "return", none without iterations, and the "layout".
+    """
+    points = Learning.of(run, iterations)
+    lines: dict[str, Figure] = {"layout": curve(())["layout"]}
+    if iterations:
+        for name, each, decides in (
+            ("success", points.success, not points.by_return),
+            ("return", points.returns, points.by_return),
+        ):
+            lines[name] = best_line(each, run.name, decides=decides)
+    return lines
+
+
 def _learning(
-    iterations: Sequence[IterationInfo], tried: Sequence[Point], by_return: bool
+    iterations: Sequence[IterationInfo], points: Learning, tried: Sequence[Point]
 ) -> tuple[dict[str, Figure], list[Plot]]:
     """Return the curves of success (Wilson) and return (Student's t)."""
+    by_return = points.by_return
     first, best = iterations[0].success, max(item.success for item in iterations)
-    success = [
-        _point(item, item.success, *Score(item.success, len(item.episodes)).interval) for item in iterations
-    ]
     figures = {
-        "success": curve(success, tried=tried, range_=(-0.04, 1.04)),  # dots at 0 and 1 are whole
-        "return": curve([_point(item, *_return(item)) for item in iterations]),
+        # The range keeps dots at 0 and 1 whole.
+        "success": curve(points.success, tried=tried, range_=(-0.04, 1.04), decides=not by_return),
+        "return": curve(points.returns, decides=by_return),
     }
     note = "Dots: iterations with their 95 % intervals. Line and band: the best so far."
     faint = " Faint: every candidate, some on fewer episodes." * bool(tried)
@@ -232,169 +274,3 @@ def stage(name: str, score: Score | None, note: str, *, interval: bool = False) 
         low=round(100 * low, 2) if interval else None,
         width=round(100 * (high - low), 2),
     )
-
-
-# The stress battery, of a file that may be a stranger's.
-
-MOST_STRESS = 8_000_000  # bytes; 18 worlds with 1,000 failures each have about 3 million
-MOST_WORLDS, MOST_FAILURES = 100, 20  # rows of the table; failures of a world that are listed
-MOST_EPISODES = 1_000_000  # of a world
-MOST_CHARACTERS = 400  # of a text; of all that a world draws there are about 200
-HAPPENED = {"time": "time ran out", "terminated": "ended by the environment", "error": "error"}
-
-
-@dataclass(frozen=True, slots=True)
-class WorldView:
-    """A world of the battery.
-
-    Attributes:
-        bar: its name, the success rate, and as note the interval, or why the environment cannot have it.
-        measures: medians by name, as text with three digits.
-        typical: how the typical failure came about, "" where nothing failed.
-        failed: failed episodes.
-        failures: condition, what happened, and what the world drew, of the first of them.
-        film: video of the typical failure.
-    """
-
-    bar: PageStage
-    measures: Mapping[str, str] = field(default_factory=dict)
-    typical: str = ""
-    failed: int = 0
-    failures: tuple[tuple[str, str, str], ...] = ()
-    film: Film | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorldsView:
-    """The section on other worlds, or ``problem`` in its place.
-
-    Attributes:
-        worst: a sentence on the worst world.
-        note: what was measured, and of which controller.
-        measures: name and heading of the medians that there are.
-        worlds: in the order of the battery.
-        problem: why stress.json cannot be read, "" where it can.
-    """
-
-    worst: str = ""
-    note: str = ""
-    measures: tuple[tuple[str, str], ...] = ()
-    worlds: tuple[WorldView, ...] = ()
-    problem: str = ""
-
-    @property
-    def failing(self) -> list[WorldView]:
-        """The worlds with failures, the worst first."""
-        failed = [each for each in self.worlds if each.failed and each.bar.at is not None]
-        return sorted(failed, key=lambda each: each.bar.at or 0.0)
-
-
-def other_worlds(run: RunInfo, iterations: Sequence[IterationInfo], source: Source) -> WorldsView | None:
-    """Return the view of a run's stress.json, None without that file.
-
-    Args:
-        run: whose folder it is in.
-        iterations: of the run, of which the best is compared with the controller that was stressed.
-        source: the address of a video in the page, None to leave it out.
-    """
-    name = f"{STRESS}.json"
-    try:
-        text = safe_files.read_bytes(run.folder.parent, f"{run.name}/{name}", MOST_STRESS)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return WorldsView(problem=f"{name} of this run cannot be read: {error.strerror}")
-    try:
-        with decoding(f"{name} of this run"):
-            return _worlds(safe_files.load_json(text, MOST_STRESS), run, iterations, source)
-    except RunError as error:
-        return WorldsView(problem=str(error))
-
-
-def _worlds(data: Any, run: RunInfo, iterations: Sequence[IterationInfo], source: Source) -> WorldsView:
-    rows, checked = _listed(data, "rows"), CheckedRow(data)
-    if len(rows) > MOST_WORLDS:
-        raise ValueError(f"rows must be at most {MOST_WORLDS} worlds, got {len(rows):,}")
-    worlds = tuple(_world(place, row, run, source) for place, row in enumerate(rows))
-    rates = [(each.bar.at, each.bar) for each in worlds if each.bar.at is not None]
-    if not rates:
-        raise ValueError("rows must have episodes in one world or more")
-    rate, bar = min(rates, key=lambda pair: pair[0])
-    mean = statistics.fmean(rate for rate, _ in rates) / 100
-    count = f"{len(rates)} world{'' if len(rates) == 1 else 's'}"
-    worst = f"Worst of {count}: “{bar.title}” with success {bar.value}; the mean is {mean:.2f}."
-    if rate == 100:
-        worst = f"It succeeded in every episode of {count}."
-    note = (
-        f"Battery {_brief(checked.text('battery'))} on held-out conditions, seed {checked.seed('seed')}, control"
-        f" {_brief(checked.text('control'))}. The marks are the rate with its 95 % interval; measures are medians."
-    )
-    known = {name for each in worlds for name in each.measures}
-    titles = tuple((name, f"{what} ({unit})") for name, (what, unit) in MEASURES.items() if name in known)
-    return WorldsView(worst, note + _of(data, checked, iterations), titles, worlds)
-
-
-def _of(data: Any, checked: CheckedRow, iterations: Sequence[IterationInfo]) -> str:
-    """Return of which controller the report is, "" where the file does not say it."""
-    if "controller_sha256" not in data:  # of stress --json with another controller
-        return ""
-    best = [item for item in iterations if item.better][-1:]
-    of = f" Measured with the controller of iteration {checked.integer('iteration')}"
-    if not best or checked.text("controller_sha256") == best[0].digest:
-        return f"{of}."
-    return f"{of}; the best is another one now, that of iteration {best[0].number}."
-
-
-def _world(place: int, data: Any, run: RunInfo, source: Source) -> WorldView:
-    row = CheckedRow(data)
-    name = _brief(row.text("name"))
-    if "left_out" in data:
-        return WorldView(PageStage(name, "–", _brief(row.text("left_out"))))
-    episodes = row.integer("episodes")
-    if not 1 <= episodes <= MOST_EPISODES:
-        raise ValueError(f"episodes must be from 1 to {MOST_EPISODES:,}, got {episodes:,}")
-    # The interval is computed again rather than believed.
-    success = row.amount("success", 1)
-    bar = stage(name, Score(success, episodes), "of {}, ", interval=True)
-    found = {key: value for key, value in dict(data["measures"]).items() if value is not None}
-    medians = {key: CheckedRow(found).amount(key) for key in MEASURES if key in found}
-    measures = {key: three_digits(each) for key, each in medians.items()}
-    failures, failed = _listed(data, "failures", least=0), round((1 - success) * episodes)
-    if len(failures) != failed:
-        raise ValueError(
-            f"failures must be {failed:,} for success {success:.2f} of {episodes:,}, got {len(failures):,}"
-        )
-    typical = _brief(row.text("typical_failure"))
-    # Only the name that ``trace-robot stress`` gives it, and only a file: no path of a stranger is looked at.
-    video, address = run.folder / STRESS / f"{place:02d}.mp4", None
-    if failures and data.get("video") == f"{STRESS}/{video.name}" and inside(video, run.folder):
-        address = source(video)
-    film = None if address is None else Film(address, f"{name}: {typical}")
-    listed = tuple(map(_failure, failures[:MOST_FAILURES]))
-    return WorldView(bar, measures, typical, len(failures), listed, film)
-
-
-def _failure(data: Any) -> tuple[str, str, str]:
-    row = CheckedRow(data)
-    happened, fault = HAPPENED[row.text("ended")], _brief(row.text("fault"))
-    happened += f": {fault}" if fault else ""
-    return (
-        _brief(str(row.seed("seed"))),
-        f"{happened} after {row.integer('steps'):,} simulator steps",
-        _brief(row.text("world")),
-    )
-
-
-def _listed(data: Any, name: str, least: int = 1) -> list[Any]:
-    if not isinstance(data, dict):
-        raise ValueError(f"must be a JSON object, got {type(data).__name__}")
-    value = data[name]
-    if not isinstance(value, list) or len(value) < least:
-        raise ValueError(f"{name} must be a list, got {value!r:.80}")
-    return value
-
-
-def _brief(text: str) -> str:
-    """Return a text as one line, cut."""
-    line = " ".join(text[: 10 * MOST_CHARACTERS].split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1]}…"

@@ -20,14 +20,17 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError
-from trace_robot.report.escape import open_video
+from trace_robot.report.escape import open_video, script_json
 from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render, render_runs, run_rows
 from trace_robot.report.iterations import STRESS
 from trace_robot.report.page import page_of
+from trace_robot.report.run_plots import overlay
 from trace_robot.safe_files import is_file, open_read
 from trace_robot.store.database import FILE
+from trace_robot.store.folder import BEFORE_VIDEO
 from trace_robot.store.history import History, RunInfo
 
+BEFORE = Path(BEFORE_VIDEO).stem
 ADDRESS = "127.0.0.1"  # never all interfaces: prompts and controllers are private, and there is no password
 BLOCK = 64 * 1024  # bytes of a video in memory at once
 IDLE_SECONDS = 30  # after which a silent connection is closed, as each keeps a thread
@@ -160,7 +163,7 @@ HTML, JSON = "text/html; charset=utf-8", "application/json"
 # The whole address space of a run. Digits are bounded, since int() of a long number takes quadratic time.
 _RUN = re.compile(
     r"/run/(?P<name>[^/]+)/"
-    r"(?P<rest>state|iteration/(?P<row>\d{1,9})|video/(?P<film>\d{1,9})\.mp4|stress/(?P<world>\d{1,3})\.mp4|)"
+    r"(?P<rest>state|iteration/(?P<row>\d{1,9})|video/(?P<film>before|\d{1,9})\.mp4|stress/(?P<world>\d{1,3})\.mp4|curves|)"
 )
 
 
@@ -216,10 +219,14 @@ class Site:
             run = _named(history, unquote(match["name"]))
             if match["rest"] == "state":
                 return _state(_version([run]))
+            if match["rest"] == "curves":
+                return Answer(script_json(overlay(run, history.iterations(run))).encode(), JSON)
+            if match["film"] == BEFORE:
+                return _own_video(run, BEFORE_VIDEO)
             if match["film"]:
                 return _film(history, run, int(match["film"]))
             if match["world"]:
-                return _failure(run, int(match["world"]))
+                return _own_video(run, f"{STRESS}/{int(match['world']):02d}.mp4")
             if match["row"]:
                 return _iteration(history, run, int(match["row"]))
             return _page(history, run)
@@ -256,18 +263,17 @@ def _film(history: History, run: RunInfo, number: int) -> Answer:
     raise UnknownNameError(f"the run {run.name!r} has no video of iteration {number}")
 
 
-def _failure(run: RunInfo, world: int) -> Answer:
-    """Return the video of a world's failure, opened as in ``_film``."""
+def _own_video(run: RunInfo, name: str) -> Answer:
+    """Return the video of before or of a world's failure, opened as in ``_film``."""
     with suppress(OSError):
-        video = run.folder / STRESS / f"{world:02d}.mp4"
-        return Answer(kind="video/mp4", file=open_video(video, run.folder))
-    raise UnknownNameError(f"the run {run.name!r} has no video of world {world}")
+        return Answer(kind="video/mp4", file=open_video(run.folder / name, run.folder))
+    raise UnknownNameError(f"the run {run.name!r} has no video {name}")
 
 
 def _address(video: Path) -> str:
     if video.parent.name == STRESS:
         return f"{STRESS}/{int(video.stem)}.mp4"
-    return f"video/{int(video.parent.name)}.mp4"
+    return f"video/{BEFORE if video.name == BEFORE_VIDEO else int(video.parent.name)}.mp4"
 
 
 def _named(history: History, name: str) -> RunInfo:
@@ -297,7 +303,9 @@ def _version(runs: Sequence[RunInfo]) -> str:
 
 def _videos(run: RunInfo) -> Iterator[str]:
     """Yield the paths below the folder of runs that the videos of a run may have."""
-    return (f"{run.name}/iterations/{number:03d}/episode.mp4" for number in range(run.iterations + 1))
+    yield f"{run.name}/{BEFORE_VIDEO}"
+    for number in range(run.iterations + 1):
+        yield f"{run.name}/iterations/{number:03d}/episode.mp4"
 
 
 def _written(run: RunInfo) -> int:

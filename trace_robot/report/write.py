@@ -125,6 +125,7 @@ def _folder(history: History, run: RunInfo, place: Place) -> Written:
                 return None
             room -= size
         of = f"{STRESS}-{video.stem}" if video.parent.name == STRESS else video.parent.name
+        of = video.stem if video.parent == run.folder else of
         name = films[video] = f"videos/{of}.mp4"
         return name
 

@@ -265,8 +265,7 @@ class OptimizationLoop:
         if self.best is None or self.start is None:
             raise RunError(f"no controller was tried: {ended}; allow more time or iterations")
         self.run.recorder.keep(self.best.text)
-        settings = self.run.settings
-        spent = self._spent()
+        settings, spent = self.run.settings, self._spent()
         seeds = SeedSplit.of(settings).held_out
         episodes = self.evaluator.score(
             self.best.text, seeds, lambda done, total: self._progress(done, total, stage="held out")
@@ -301,6 +300,7 @@ class OptimizationLoop:
         )
         # The rows count the held-out episodes too; the seconds are those of the optimization.
         spent = replace(self._spent(), seconds=spent.seconds)
+        self.run.recorder.compare(self.start, self.best, self.evaluator)
         self.run.recorder.finish(result, episodes, self.optimizer.log, spent)
         self.on_event(Ended(result, self.run.folder))
         return result

@@ -13,8 +13,9 @@ from trace_robot.render.key_frames import OWN_URL, draw
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.feedback import representative
 from trace_robot.run.person import Question
+from trace_robot.stats import measure_of
 from trace_robot.store.codec import decode_json, encode_json
-from trace_robot.store.folder import RunFolder, difference
+from trace_robot.store.folder import BEFORE_VIDEO, RunFolder, difference
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trace_robot.llm.openai_model import OpenAIModel
     from trace_robot.optimizers.problem import Attempt
     from trace_robot.rollout.episode import Episode
-    from trace_robot.rollout.evaluation import Evaluation
+    from trace_robot.rollout.evaluation import Evaluation, Evaluator
     from trace_robot.rollout.task import Task
     from trace_robot.settings import Result
     from trace_robot.spec import TaskSpec
@@ -103,6 +104,22 @@ class RunRecorder:
         self._best = text
         self._catch_up()
 
+    def compare(self, start: Evaluation, best: Evaluation, evaluator: Evaluator) -> None:
+        """Record the start on the condition of the best one's video, for before and after.
+
+        Args:
+            start: the starting controller's evaluation.
+            best: the best one's.
+            evaluator: of the run.
+        """
+        before, after = (trial.episodes[representative(trial.episodes)] for trial in (start, best))
+        if self._renderer is None or start is best or after.states is None or before.seed == after.seed:
+            return
+        episode = evaluator.score(start.text, [after.seed], keep_states=True)[0]
+        self.writer.compared(episode)
+        if episode.states is not None and len(episode.states):
+            self._film(episode, self.folder.path / BEFORE_VIDEO, "iteration 0")
+
     def finish(
         self, result: Result, held_out: Sequence[Episode], log: Sequence[Attempt], spent: Cost
     ) -> None:
@@ -171,9 +188,13 @@ class RunRecorder:
         episode = trial.episodes[representative(trial.episodes)]
         if self._renderer is None or episode.states is None or not len(episode.states) or path.is_file():
             return
-        self._submit(
-            video_job([clip_of(episode, f"{self.task.env}, {title}", f"condition {episode.seed}")], path)
-        )
+        self._film(episode, path, title)
+
+    def _film(self, episode: Episode, path: Path, title: str) -> None:
+        spec = self.task.spec
+        measure = measure_of(spec.success, spec.return_threshold)
+        caption = f"{self.task.env}, {title}", f"condition {episode.seed}"
+        self._submit(video_job([clip_of(episode, *caption, measure=measure)], path))
 
     def _submit(self, job: RenderJob) -> None:
         if self._renderer is None:

@@ -6,6 +6,7 @@
       iterations/000/           controller.py, difference.diff, feedback.txt, scores.json,
                                 prompt.md and reply.md where a model was asked, episode.mp4
       best.py                   the best controller so far
+      before.mp4                the start on the condition that the best one's video shows, where that is another
       result.json               written last
       tags.txt                  the user's labels, one a line; only where there are some
       .lock                     locked by the process that executes the run
@@ -34,6 +35,7 @@ from trace_robot.line_diff import unified_diff
 
 LOCK, MARK, LOG, REPLAYED_LOG = ".lock", "settings.json", "log.jsonl", ".log.jsonl.part"
 TAGS, MOST_TAGS = "tags.txt", 100  # a tag a line
+BEFORE_VIDEO = "before.mp4"
 UNUSED = {MARK, LOCK, "iterations"}  # all that is in the folder of a run that has not begun
 
 

@@ -23,6 +23,7 @@ from trace_robot.stats import Measure, Returns, Score, measure_of
 from trace_robot.store.database import FILE, fetch, open_to_read
 from trace_robot.store.folder import is_locked
 from trace_robot.store.records import (
+    BEFORE,
     LATEST,
     STATUSES,
     AttemptInfo,
@@ -127,11 +128,8 @@ class History:
         Raises:
             UnknownNameError: no run has that name or id, or several begin with it.
         """
-        if isinstance(name, int):
-            rows = self._rows(f"{_RUNS} WHERE runs.id = ?", name)
-        else:
-            rows = self._rows(f"{_RUNS} WHERE runs.name = ?", self._full_name(name))
-        for row in rows:
+        column, value = ("id", name) if isinstance(name, int) else ("name", self._full_name(name))
+        for row in self._rows(f"{_RUNS} WHERE runs.{column} = ?", value):
             return self._run(row)
         raise UnknownNameError(f"no run {name!r} in {str(self.path)!r}")
 
@@ -177,12 +175,16 @@ class History:
         """Return the episodes of the final score, none before."""
         return self._episodes(run, "held out").get(0, ())
 
+    def before(self, run: RunInfo) -> tuple[EpisodeInfo, ...]:
+        """Return the start's episode on the condition of the best one's recording."""
+        return self._episodes(run, "iteration").get(BEFORE, ())
+
     def recording(self, run: RunInfo, iteration: int) -> Recording | None:
         """Return the recording of an iteration's representative episode.
 
         Args:
             run: the run.
-            iteration: its number.
+            iteration: its number; ``BEFORE`` for that of ``before``.
 
         Returns:
             The paths of its named positions, and what is needed to draw it; None where the environment names no
@@ -260,7 +262,6 @@ class History:
         with decoding(f"the run {name!r:.300}"):
             if not is_run_name(name):
                 raise ValueError("its name must be that of a folder beside the store")
-            folder = self.folder / name
             result = checked.mapping("result") if row["result"] else {}
             environment = checked.mapping("environment")
             measure = measure_of(environment.get("success"), environment.get("return_threshold"))
@@ -268,7 +269,7 @@ class History:
             return RunInfo(
                 id=row["id"],
                 name=name,
-                folder=folder,
+                folder=self.folder / name,
                 task=checked.text("task"),
                 policy=checked.text("policy"),
                 optimizer=checked.text("optimizer"),
@@ -276,7 +277,7 @@ class History:
                 control=checked.text("control"),
                 seed=checked.seed("seed"),
                 why=checked.text("why"),
-                status=_status(row["status"], folder),
+                status=_status(row["status"], self.folder / name),
                 ended=checked.text("ended"),
                 started=checked.amount("started", LATEST),
                 updated=checked.amount("updated", LATEST),
@@ -396,5 +397,4 @@ def _episode(row: sqlite3.Row) -> EpisodeInfo:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:10])
-    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

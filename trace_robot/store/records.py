@@ -204,6 +204,7 @@ class CandidateInfo:
 
 
 LARGEST_COUNT = 2**53  # beyond it a float no longer counts
+BEFORE = -1  # in the place of an iteration: the start on the condition that the best one shows
 LATEST = 32_503_680_000.0  # the year 3000, in seconds since 1970
 LONGEST_NAME, LONGEST_SEED = 255, 100  # bytes of a file's name; digits
 

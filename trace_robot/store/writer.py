@@ -21,7 +21,7 @@ from trace_robot.store.codec import Recording, encode_json, encode_recording
 from trace_robot.store.database import FILE, faults, open_to_write, transaction
 from trace_robot.store.folder import is_locked, plain_json
 from trace_robot.store.journal import Journal
-from trace_robot.store.records import Status, is_run_name
+from trace_robot.store.records import BEFORE, Status, is_run_name
 from trace_robot.store.rows import (
     Cost,
     RunHeader,
@@ -257,14 +257,21 @@ class RunWriter:
             insert(connection, "iterations", row | dataclasses.asdict(spent))
             self._insert_episodes("iteration", number, trial.episodes)
             self._insert_attempts(attempts, number)
-            positions = _positions(shown, self._spec)
-            if positions or shown.states is not None:
-                recording = Recording(shown.seed, positions, shown.scene, shown.states)
-                self._insert_blob("recordings", number, encode_recording(recording))
+            self._insert_recording(number, shown)
             if trial.outcome.graph:
                 graph = [dict(record) for record in trial.outcome.graph]
                 self._insert_blob("graphs", number, encode_json(graph))
         self._attempts += len(attempts)
+
+    def compared(self, episode: Episode) -> None:
+        """Enter the start's episode on the condition of the best one's recording.
+
+        Args:
+            episode: with states, for a picture of before beside that of after.
+        """
+        with transaction(self._connection, self._path):
+            self._insert_episodes("iteration", BEFORE, [episode])
+            self._insert_recording(BEFORE, episode)
 
     def finish(
         self, result: Result, held_out: Sequence[Episode], attempts: Sequence[Attempt], spent: Cost
@@ -322,6 +329,12 @@ class RunWriter:
         for position, attempt in enumerate(attempts, self._attempts):
             row = {"run": self._run, "position": position, "iteration": iteration, **attempt_row(attempt)}
             insert(self._connection, "attempts", row)
+
+    def _insert_recording(self, number: int, shown: Episode) -> None:
+        positions = _positions(shown, self._spec)
+        if positions or shown.states is not None:
+            recording = Recording(shown.seed, positions, shown.scene, shown.states)
+            self._insert_blob("recordings", number, encode_recording(recording))
 
     def _insert_blob(self, table: str, iteration: int, data: bytes) -> None:
         insert(self._connection, table, {"run": self._run, "iteration": iteration, "data": data})

@@ -12,7 +12,51 @@
 
   function figure(box) {
     if (box.dataset.figure) return data.figures[box.dataset.figure];
-    return data.paths[document.getElementById("path").value][box.dataset.path];
+    const path = data.paths[document.getElementById("path").value][box.dataset.path];
+    if (box.dataset.path !== "space" || has_webgl()) return path;
+    all("[data-projected]").forEach((note) => { note.hidden = false; });
+    return projected(path);
+  }
+
+  let webgl = null;
+  function has_webgl() {
+    webgl ??= !!document.createElement("canvas").getContext("webgl");
+    return webgl;
+  }
+
+  // The figure in space without WebGL: an orthographic projection along the same line of sight, with the edges of the
+  // box that bounds everything.
+  function projected({ data: traces, layout }) {
+    const { x: a, y: b, z: c } = layout.scene.camera.eye;
+    const flat = Math.hypot(a, b), far = Math.hypot(a, b, c);
+    const right = [-b / flat, a / flat, 0], up = [-a * c / flat / far, -b * c / flat / far, flat / far];
+    const along = (axis, point) => axis[0] * point[0] + axis[1] * point[1] + axis[2] * point[2];
+    const points = traces.flatMap(({ x, y, z }) => x.map((each, index) => [each, y[index], z[index]]));
+    const ends = [0, 1, 2].map((axis) => points.map((point) => point[axis]));
+    const low = ends.map((each) => Math.min(...each)), high = ends.map((each) => Math.max(...each));
+    const corner = [low[0], high[1], low[2]];
+    const edges = ["x", "y", "z"].map((name, axis) => {
+      const end = corner.map((each, other) => (other !== axis ? each : axis === 1 ? low[1] : high[axis]));
+      const both = [corner, end];
+      return {
+        type: "scatter", mode: "lines+text", hoverinfo: "skip", showlegend: false,
+        x: both.map((point) => along(right, point)), y: both.map((point) => along(up, point)),
+        text: ["", `${name} ${low[axis].toFixed(2)} to ${high[axis].toFixed(2)} m`],
+        textposition: axis === 2 ? "top center" : axis ? "bottom center" : "bottom right", cliponaxis: false,
+        textfont: { color: "--muted", size: 11 }, line: { color: "--grid", width: 1.5 },
+      };
+    });
+    const drawn = traces.map(({ x, y, z, line, marker, ...rest }) => ({
+      ...rest, type: "scatter", hoverinfo: "name",
+      x: x.map((each, index) => along(right, [each, y[index], z[index]])),
+      y: x.map((each, index) => along(up, [each, y[index], z[index]])),
+      ...(line && { line: { ...line, width: 2.5 } }), ...(marker && { marker: { ...marker, size: 2 * marker.size } }),
+    }));
+    const { scene, ...kept } = layout;
+    const axis = { visible: false };
+    return { data: [...edges, ...drawn], layout: {
+      ...kept, xaxis: axis, yaxis: { ...axis, scaleanchor: "x", scaleratio: 1 }, margin: { l: 40, r: 60, t: 40, b: 50 },
+    } };
   }
 
   async function draw(box) {
@@ -29,6 +73,9 @@
     const first = !drawn.has(box);
     drawn.add(box);
     await Plotly.react(box, traces, layout, options);
+    // On a phone a legend has several lines, for which the axis and its title make room.
+    const room = (box.querySelector(".legend")?.getBBox().height ?? 0) + 48;
+    if (layout.xaxis?.title && layout.showlegend !== false && room > layout.margin.b) await Plotly.relayout(box, { "margin.b": room });
     if (first) box.on("plotly_click", ({ points: [point] }) => {
       if (typeof point.customdata === "number") location.hash = `iteration-${point.customdata}`;
     });
@@ -41,8 +88,9 @@
       queue = queue.then(() => draw(entry.target)).catch(console.error).then(() => new Promise(requestAnimationFrame));
     }
   }, { rootMargin: "100px" });
-  const await_sight = () => all("[data-figure], [data-path]").filter((box) => !drawn.has(box)).forEach((box) => seen.observe(box));
-  const redraw = (which) => [...drawn].filter((box) => box.isConnected && box.matches(which)).forEach(draw);
+  const is_known = (box) => !box.dataset.figure || data.figures[box.dataset.figure];
+  const await_sight = () => all("[data-figure], [data-path]").filter((box) => !drawn.has(box) && is_known(box)).forEach((box) => seen.observe(box));
+  const redraw = (which) => [...drawn].filter((box) => box.isConnected && box.matches(which) && is_known(box)).forEach(draw);
 
   // Iterations
 
@@ -81,9 +129,17 @@
       sources.set(part.id, next.innerHTML);
       before = document.getElementById(part.id);
     }
+    document.dispatchEvent(new Event("followed"));
     redraw("*");
     await_sight();
   }
+
+  // Figures that come later, of runs that are chosen in the list.
+  document.addEventListener("figures", ({ detail }) => {
+    Object.assign(data.figures, detail);
+    redraw("[data-figure]");
+    await_sight();
+  });
 
   function take_over(old, part) {
     const focus = old.contains(document.activeElement) && document.activeElement.id;
@@ -95,7 +151,7 @@
       else if (kept.open && places.length) places[0].open = true;
     }
     for (const input of all("input:checked", old)) {
-      for (const same of all(`input[value="${input.value}"]`, part)) same.checked = true;
+      for (const same of all(`input[value="${CSS.escape(input.value)}"]`, part)) same.checked = true;
     }
     old.replaceWith(part);
     if (focus) document.getElementById(focus)?.focus();
