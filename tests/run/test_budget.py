@@ -182,7 +182,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of runs and of deadlines."""
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
-    monkeypatch.setitem(Journal.__init__.__kwdefaults__, "clock", clock)
+    usual = Journal.__init__.__kwdefaults__ or {}
+    monkeypatch.setitem(usual, "clock", clock)
     return clock
 
 
