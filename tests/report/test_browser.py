@@ -368,7 +368,4 @@ def test_rows_show_the_return_where_it_is_what_counts(tmp_path: Path, make_run: 
     assert seen.page.locator("#iteration-0 .cells").get_attribute("aria-label") == "2 episodes"
     assert seen.page.locator("#iteration-0 .cells .time").count() == 0
     assert "First the mean return in training" in seen.page.locator("#iterations").inner_text()
-    assert (
-        f"iteration 0; return {three_digits(first.reward)} in training"
-        in seen.page.locator(".films").inner_text()
-    )
+    assert f"; return {three_digits(first.reward)} in training" in seen.page.locator(".films").inner_text()
