@@ -16,6 +16,7 @@ from trace_robot.optimizers import Candidate, OptoPrime, Outcome, ParameterSpec,
 from trace_robot.optimizers.problem import Evidence
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
 from trace_robot.optimizers.prompt.worth import WORTH, WorthLine, prompt_lines, take, whole_lines
+from trace_robot.optimizers.strategies import BestFirst
 
 CODE = '''def act(observation, memory):
     """Return the velocity and the hold."""
@@ -241,6 +242,33 @@ def test_what_is_asked_and_found_of_the_machine_is_shown() -> None:
     assert "\n#Facts\n" + "\n".join(FACTS) in prompt
     assert "at most 3000 tokens together" in prompt
     assert "\n#Facts\n" not in OptoPrime(PROBLEM, by_worth=True, mask=["#Facts"]).prompt()
+
+
+def test_what_rejected_trials_printed_stays_in_later_prompts_bounded_and_after_the_newest() -> None:
+    optimizer = OptoPrime(PROBLEM, by_worth=True, strategy=BestFirst(patience=9))
+    learned(optimizer, 0, pushed(30, 12), evidence(range(1, 6), (2, 4)))
+    many = "\n".join(f"gap {k} mm at 0.{k:03d}" for k in range(200))
+    shown = (
+        evidence(range(1, 6), (2,), printed="oldest of all"),
+        evidence(range(1, 6), (2,), printed=many),
+        evidence(range(1, 6), (2,), also_printed=((5, "turned late\nslid off"),)),
+        evidence(range(1, 6), (), printed="newest one", also_printed=((3, many), (4, "jammed"))),
+    )
+    for number, each in enumerate(shown, 1):
+        learned(optimizer, number, pushed(30, 12), each, act=CODE.replace("0.1", f"0.{number + 1}"))
+    text = optimizer.messages()[1]["content"]
+    newest, older = text.split("\n#Newest\n")[1].split("\n#History\n")
+    assert "The program printed:\nnewest one" in newest
+    assert "In episode 3 it printed:" in newest
+    assert "gap 199 mm at 0.199" in newest
+    assert "In episode 4 it printed:\njammed" in newest
+    assert "  Trial 3 printed in episode 5, the last lines:\n  turned late\n  slid off" in older
+    assert "  Trial 2 printed, the last lines:\n  gap 197 mm" in older
+    assert "gap 196 mm" not in older
+    assert "oldest of all" not in text
+    small = optimizer.messages(2600)[1]["content"]
+    assert "newest one" in small
+    assert message_tokens(optimizer.messages(2600)) <= 2600
 
 
 def test_a_repair_quotes_whole_lines_from_both_ends_of_a_reply() -> None:

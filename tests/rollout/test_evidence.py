@@ -95,6 +95,17 @@ def test_episodes_have_the_number_of_their_condition_and_the_traced_one_is_named
     assert ">>>    2 | b = tip" in broken.faults[0]
 
 
+def test_what_other_failed_episodes_printed_is_kept_once_and_not_that_of_successes() -> None:
+    texts = ("far", "near", "won", "near", "far", "slid", "fell")
+    episodes = [
+        dataclasses.replace(episode(seed, ended="success" if text == "won" else "time"), printed=text)
+        for seed, text in enumerate(texts)
+    ]
+    shown = evidence_of(episodes, SPEC, tuple(range(7)), Outcome(0, 0.5, graph=({},)))
+    assert shown.printed == "near"
+    assert shown.also_printed == ((1, "far"), (6, "slid"))
+
+
 LOGGING = '''import numpy as np
 from trace_robot import bundle
 
@@ -182,3 +193,35 @@ def test_each_episode_of_a_run_has_its_points_in_the_prompt_although_one_keeps_i
             (line,) = re.findall(rf"^Episode {number}: failed.*$", asked.split("#Newest")[0], re.M)
             assert re.search(r"hand .*; puck stays at .*; goal stays at ", line), line
         assert re.search(r"At the start of its 3 episodes, as observed: .*puck_position .* to ", asked)
+
+
+def test_what_rejected_candidates_printed_before_they_failed_reaches_the_next_prompts(tmp_path: Path) -> None:
+    def answer(lines: str) -> str:
+        code = f"def act(observation, memory):\n{lines}\n    return [0.0]"
+        return f'<change>look</change><variable name="act">\n```python\n{code}\n```\n</variable>'
+
+    print_first = "    print('leans', round(float(observation['pole_angle']), 1), 'in my test')"
+    model = ScriptedModel(
+        [answer(print_first), answer("    print('before the fall')\n    1 / 0"), "<stop>yes</stop>"]
+    )
+    optimize(
+        "CartPole-v1",
+        policy="do_nothing",
+        control="raw",
+        optimizer="optoprime",
+        model=model,
+        episodes=2,
+        confirm=0,
+        iterations=3,
+        held_out=1,
+        workers=0,
+        video=False,
+        tune=False,
+        out=tmp_path / "run",
+    )
+    first, second = (messages[-1]["content"] for messages in model.history[1:3])
+    assert "in my test" in first.split("#Newest")[1]
+    newest, history = second.split("#Newest")[1].split("#History")
+    assert "before the fall" in newest
+    assert "Error (exception): ZeroDivisionError" in newest
+    assert "in my test" in history

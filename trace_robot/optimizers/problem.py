@@ -114,6 +114,7 @@ class Evidence:
         faults: of different errors, several lines each.
         starts: in what the starts of all episodes differ, a line each.
         printed: what the program printed in the traced episode.
+        also_printed: what it printed in further failed episodes, each with the episode's number.
         details: of the feedback's level, a line each.
         notes: on all of them together, such as that the candidate overfits, a line each.
     """
@@ -126,6 +127,7 @@ class Evidence:
     faults: tuple[str, ...] = ()
     starts: tuple[str, ...] = ()
     printed: str = ""
+    also_printed: tuple[tuple[int, str], ...] = ()
     details: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -330,6 +330,7 @@ def _vector(values: Array) -> str:
 
 
 # Evidence, for prompts by worth.
+PRINTING = 2  # further failed episodes of which it is kept what they printed
 WHY = "the first with an error", "of the failed ones the middle one by reward", "the slowest success"
 
 
@@ -368,8 +369,21 @@ def evidence_of(
         faults=tuple(describe(fault, controller) for fault in list(faults.values())[:3]),
         starts=tuple(_starts(episodes, spec)),
         printed=chosen.printed,
+        also_printed=_also_printed(episodes, known, shown),
         details=tuple(line for line in _details(episodes, level) if line),
     )
+
+
+def _also_printed(
+    episodes: Sequence[Episode], numbers: Sequence[int], shown: int
+) -> tuple[tuple[int, str], ...]:
+    """Return what failed episodes printed beside the one that is shown, equal texts once."""
+    found: dict[str, int] = {}
+    for place, (number, episode) in enumerate(zip(numbers, episodes, strict=True)):
+        if place != shown and not episode.success and episode.printed.strip():
+            found.setdefault(episode.printed, number)
+    found.pop(episodes[shown].printed, None)
+    return tuple((number, text) for text, number in list(found.items())[:PRINTING])
 
 
 def _starts(episodes: Sequence[Episode], spec: TaskSpec) -> list[str]:
