@@ -21,10 +21,11 @@ from trace_robot.policy import Policy
 from trace_robot.rollout import RolloutEngine, training_seeds
 from trace_robot.rollout.episode import Episode, episode_line
 from trace_robot.rollout.evaluation import Evaluator
-from trace_robot.rollout.feedback import evidence_of
+from trace_robot.rollout.evidence import evidence_of
 from trace_robot.rollout.task import Task
 from trace_robot.run.optimize import optimize
 from trace_robot.settings import Settings
+from trace_robot.spec import Field
 
 SPEC = describe("push-v3", control="pose")
 STAYS = """<reasoning>Keep still, with the fingers open.</reasoning>
@@ -104,6 +105,22 @@ def test_what_other_failed_episodes_printed_is_kept_once_and_not_that_of_success
     shown = evidence_of(episodes, SPEC, tuple(range(7)), Outcome(0, 0.5, graph=({},)))
     assert shown.printed == "near"
     assert shown.also_printed == ((1, "far"), (6, "slid"))
+
+
+def test_the_starts_of_all_training_episodes_have_also_the_ranges_of_long_parts() -> None:
+    parts = (Field("angles", 0, 5), Field("tilt", 5, 6), Field("still", 6, 10), Field("ball", 10, 13))
+    spec = dataclasses.replace(SPEC, observation=parts, positions=("ball",), hands=())
+    starts = np.zeros((3, 13))
+    starts[:, 1], starts[:, 5] = (0.5, 0.7, 0.6), (-0.1, 0.0, 0.3)
+    starts[:, 10:13] = 0.25
+    episodes = [
+        dataclasses.replace(episode(k), observations=np.array([row, row])) for k, row in enumerate(starts)
+    ]
+    shown = evidence_of(episodes, spec, (0, 1, 2), Outcome(0, 0.5))
+    assert shown.starts == (
+        "At the start of its 3 episodes, as observed: angles 0 0.6 0 0 0, each within 0.1; tilt -0.1 to 0.3; ball"
+        " 0.25 0.25 0.25.",
+    )
 
 
 LOGGING = '''import numpy as np

@@ -14,7 +14,8 @@ from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import evidence_of, feedback, representative
+from trace_robot.rollout.evidence import evidence_of
+from trace_robot.rollout.feedback import feedback, representative
 from trace_robot.rollout.growth import further, with_notes
 from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
@@ -157,13 +158,12 @@ class Evaluator:
                 more = self._run([self.job(text, seed) for seed in seeds], on_progress, rest)
                 mine += tuple(more[index] for index in sorted(more))
                 complete = len(more) == len(seeds)
-            wanted = graph and candidate.program is None and complete
-            records = self._graph(text, mine, rest) if wanted else ()
+            records = self._graph(text, mine, rest) if graph and not candidate.program and complete else ()
             outcome = outcome_of(candidate, mine, text, records, level=self.level)
             if self.task.prompt > 1 and candidate.program is None:
                 every = (*self.seeds, *self.reserve, *self.confirm)
-                evidence = evidence_of(mine, self.task.spec, every, outcome, text, self.level)
-                outcome = replace(outcome, evidence=evidence)
+                shown = evidence_of(mine, self.task.spec, every, outcome, text, self.level)
+                outcome = replace(outcome, evidence=shown)
             if self.counted and candidate.program is None:
                 outcome = with_notes(outcome, mine, len(self.seeds))
             evaluations.append(Evaluation(candidate, text, mine, outcome, complete))
