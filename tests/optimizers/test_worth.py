@@ -306,3 +306,34 @@ def test_what_a_program_wrote_passes_for_no_part_of_the_prompt(text: str) -> Non
     assert [
         line for line in bare if line not in allowed and "in accordance with #Feedback." not in line
     ] == []
+
+
+def test_values_of_noise_take_no_column_and_are_named_as_about_zero() -> None:
+    def seen(step: int) -> str:
+        wobble = ((step * 7919) % 13 - 6) * 1e-9
+        return repr(
+            {
+                "hand": [0.01 * step, 0.2 + wobble, 0.3],
+                "slide": wobble,
+                "turns": [wobble, -2 * wobble, wobble],
+                "height": 0.75 + 50 * wobble,
+                "gap": 0.002 * (step > 12),  # small, and no noise
+            }
+        )
+
+    noisy = tuple(
+        {**one, "value": seen(one["step"])} if one["name"].startswith("observation") else one
+        for one in pushed(30, 12)
+    )
+    trace = EpisodeTrace.of(noisy)
+    assert "slide" not in trace.header
+    assert "turns" not in trace.header
+    assert "height" not in trace.header
+    lines = [*trace.constants, *trace.inputs]
+    assert "observation.slide = about 0, within 1e-06" in lines
+    assert "observation.turns = about 0, within 1e-06" in lines
+    assert "observation.height = 0.75, changes by less than 1e-06" in lines
+    assert "0.2 " in trace.rows[0].text
+    everything = "\n".join([*lines, *trace.distances, *trace.stages, *(row.text for row in trace.rows)])
+    assert not re.search(r"0\.000000\d|\de-0?[789]", everything)
+    assert any("gap" in line and "0.002" in line for line in trace.stages)

@@ -25,9 +25,11 @@ PLAIN = (2, 3, 4, 5, 6)  # shapes that have a size
 STRAIGHT = 0.995  # cosine, 6 degrees, from which an axis counts as one of the world's
 HAND_SIZE = 0.25  # meters from a hand's observed position within which its fingers are placed from it
 LEAST_MARGIN = 0.002  # meters; most models of hands have half of it, which is below what a prompt resolves
+SAME_PLACE = 5e-3  # meters; equal shapes that lie nearer to one another are named once
 SAME_POINT = 1e-3  # meters; an observed position this near to a body's origin is taken for it
 # What MuJoCo takes where a model gives nothing else (its XML reference, solref and solimp).
 USUAL_SOLREF, USUAL_SOLIMP = (0.02, 1.0), (0.9, 0.95, 0.001, 0.5, 2.0)
+USUAL = "time constant 0.02 s, damping ratio 1, impedance 0.9 to 0.95 over 0.001 m"
 
 
 @dataclass(slots=True)
@@ -112,9 +114,15 @@ class ContactFacts:
             return ", ".join(
                 dict.fromkeys(SHAPES.get(int(self.model.geom_type[geom]), "shape") for geom in geoms)
             )
-        texts = dict.fromkeys(
-            self._shape(geom) + self._at(self.data.geom_xpos[geom] - origin) for geom in plain[:MOST_SHAPES]
-        )
+        texts: list[str] = []
+        placed: list[tuple[str, Array]] = []
+        for geom in plain[:MOST_SHAPES]:
+            shape, offset = self._shape(geom), self.data.geom_xpos[geom] - origin
+            # A pad on a finger is often a second geom of the same size, a few millimeters off.
+            if any(shape == one and float(np.abs(offset - at).max()) < SAME_PLACE for one, at in placed):
+                continue
+            placed.append((shape, offset))
+            texts.append(shape + self._at(offset))
         more = f", {len(plain) - MOST_SHAPES} more" if len(plain) > MOST_SHAPES else ""
         text = ", ".join(texts) + more
         return f"{text} (from {name}, along the world's axes at the start)" if " at " in text else text
@@ -164,15 +172,16 @@ class ContactFacts:
         return f"sliding friction {max(float(model.geom_friction[geom, 0]) for geom in geoms):g}"
 
     def softness(self) -> Iterator[str]:
-        """Yield how soft the contact of what ``lines`` named is, where it is not MuJoCo's usual one."""
+        """Yield a line on the contact of what ``lines`` named where it is not as soft as MuJoCo's usual one."""
         kinds: dict[str, list[str]] = {}
         for geom in sorted(self._shown):
             if text := _softness_text(self.model, geom):
                 kinds.setdefault(text, []).append(
                     _name(self.model, "body", int(self.model.geom_bodyid[geom]))
                 )
-        for text, bodies in kinds.items():
-            yield f"contact of {', '.join(dict.fromkeys(bodies))}: {text}"
+        texts = [f"{', '.join(dict.fromkeys(bodies))} {text}" for text, bodies in kinds.items()]
+        if texts:
+            yield f"softness of contact, where not the usual {USUAL}: {'; '.join(texts)}"
 
 
 def passive_bodies(model: Any) -> list[int]:
@@ -233,20 +242,18 @@ def ends_of(model: Any) -> list[int]:
 
 def _softness_text(model: Any, geom: int) -> str:
     """Return the parameters of a soft contact, "" for MuJoCo's own."""
-    solref, solimp = model.geom_solref[geom], model.geom_solimp[geom]
+    solref, solimp, margin = model.geom_solref[geom], model.geom_solimp[geom], model.geom_margin[geom]
     texts = []
-    if not np.allclose(solref, USUAL_SOLREF):
-        if solref[0] > 0:
-            texts.append(f"time constant {solref[0]:g} s (usual 0.02), damping ratio {solref[1]:g}")
-        else:
-            texts.append(f"stiffness {-solref[0]:g}, damping {-solref[1]:g}, per unit of inertia")
-    if not np.allclose(solimp, USUAL_SOLIMP):
-        texts.append(
-            f"impedance {solimp[0]:g} to {solimp[1]:g} over {solimp[2]:g} m (usual 0.9 to 0.95 over 0.001)"
+    if not (np.allclose(solref, USUAL_SOLREF) and np.allclose(solimp, USUAL_SOLIMP)):
+        how = (
+            f"{solref[0]:g} s, {solref[1]:g}"
+            if solref[0] > 0
+            else f"stiffness {-solref[0]:g}, {-solref[1]:g}"
         )
-    if model.geom_margin[geom] >= LEAST_MARGIN:
-        texts.append(f"felt from a gap of {model.geom_margin[geom]:g} m on")
-    return "; ".join(texts)
+        texts.append(f"{how}, {solimp[0]:g} to {solimp[1]:g} over {solimp[2]:g} m")
+    if margin >= LEAST_MARGIN:
+        texts.append(f"felt from a gap of {margin:g} m on")
+    return ", ".join(texts)
 
 
 def _along(axis: Array) -> str:
