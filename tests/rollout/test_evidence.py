@@ -25,7 +25,7 @@ from trace_robot.rollout.evidence import evidence_of
 from trace_robot.rollout.task import Task
 from trace_robot.run.optimize import optimize
 from trace_robot.settings import Settings
-from trace_robot.spec import Field
+from trace_robot.spec import Field, TaskSpec
 
 SPEC = describe("push-v3", control="pose")
 STAYS = """<reasoning>Keep still, with the fingers open.</reasoning>
@@ -105,6 +105,22 @@ def test_what_other_failed_episodes_printed_is_kept_once_and_not_that_of_success
     shown = evidence_of(episodes, SPEC, tuple(range(7)), Outcome(0, 0.5, graph=({},)))
     assert shown.printed == "near"
     assert shown.also_printed == ((1, "far"), (6, "slid"))
+
+
+def test_a_hand_that_stayed_stood_still_and_errors_and_successes_do_not_count() -> None:
+    def still(*episodes: Episode, spec: TaskSpec = SPEC) -> bool:
+        return evidence_of(episodes, spec, range(9), Outcome(0, 0.5)).still
+
+    parked = episode(1)
+    parked.observations[:, SPEC.observation[0].start : SPEC.observation[0].stop] = 0.3
+    assert SPEC.observation[0].name == "hand_position"
+    assert still(parked, parked)
+    assert not still(parked, episode(2))
+    assert not still(dataclasses.replace(parked, ended="success"))
+    assert not still(dataclasses.replace(parked, ended="error"))
+    blind = dataclasses.replace(SPEC, positions=(), hands=())
+    assert still(episode(1), spec=blind)  # its actions are all zero
+    assert not still(dataclasses.replace(episode(1), actions=np.full((5, 4), 0.1, np.float32)), spec=blind)
 
 
 def test_the_starts_of_all_training_episodes_have_also_the_ranges_of_long_parts() -> None:

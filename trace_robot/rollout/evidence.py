@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trace_robot.optimizers.problem import Evidence, Outcome
-from trace_robot.rollout.episode import MOVED, Episode, episode_line, number_text, point_text
+from trace_robot.rollout.episode import MOVED, Episode, episode_line, number_text, point_text, stood_still
 from trace_robot.rollout.feedback import describe, details, representative
 from trace_robot.spec import TaskSpec
 
@@ -52,6 +52,7 @@ def evidence_of(
         starts=tuple(_starts(episodes, spec)),
         printed=chosen.printed,
         also_printed=_also_printed(episodes, known, shown),
+        still=all(stood_still(episode, spec) for episode in episodes),
         details=tuple(line for line in details(episodes, level) if line),
     )
 
