@@ -9,8 +9,8 @@ import pytest
 
 from trace_robot.errors import RunError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
-from trace_robot.run.optimize import optimize, resume
 from trace_robot.run.loop import Iterated
+from trace_robot.run.optimize import optimize, resume
 from trace_robot.run.person import LONGEST_NOTE, MOST_NOTES, NotesFile, Question, TypedWords, tidied
 from trace_robot.store import words
 

@@ -217,6 +217,7 @@ def prompt_lines(instance: ProblemInstance) -> list[WorthLine]:
     latest = sorted(trial.candidate.id for trial in older)[-PRINTING:]
     for trial in older:
         found.add("#History", "trial", history_line(trial, known, LONGEST, shared_scores))
+        found.add("#History", "trial", remarks(trial, ()))  # what a person saw stays
         if trial.candidate.id in latest:
             _add_older_prints(found, trial)
         found.add("#History", "older change", differences(problem, instance.values, trial), "")
