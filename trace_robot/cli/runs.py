@@ -234,8 +234,8 @@ def add_images(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--images",
         action="store_true",
-        help="show a model that sees key frames of an episode, with the paths of hand and object; 800 tokens each are"
-        " counted before it answers",
+        help="show a model that sees key frames of an episode in one picture, with the paths of hand and object; 800"
+        " tokens are counted for it before it answers",
     )
 
 
