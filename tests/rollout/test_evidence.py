@@ -26,6 +26,7 @@ from trace_robot.rollout.task import Task
 from trace_robot.run.optimize import optimize
 from trace_robot.settings import Settings
 from trace_robot.spec import Field, TaskSpec
+from trace_robot.store.codec import decode_episodes, encode_episodes
 
 SPEC = describe("push-v3", control="pose")
 STAYS = """<reasoning>Keep still, with the fingers open.</reasoning>
@@ -258,3 +259,44 @@ def test_what_rejected_candidates_printed_before_they_failed_reaches_the_next_pr
     assert "before the fall" in newest
     assert "Error (exception): ZeroDivisionError" in newest
     assert "in my test" in history
+
+
+PUSHES = '''from trace_robot import bundle
+
+
+@bundle(trainable=True)
+def act(observation, memory):
+    """Go down to the puck, then shove it."""
+    step = memory["step"] = memory.get("step", -1) + 1
+    away = observation["puck_position"] - observation["hand_position"]
+    if step < 2:
+        away = away + [0.0, -0.08, 0.0]
+    return [away[0], away[1] + (0.2 if step > 2 else 0.0), away[2], 1.0]
+'''
+
+
+def test_what_touched_inside_a_decision_is_in_the_prompt_and_stays_in_the_store() -> None:
+    policy = Policy.from_text(PUSHES)
+    task = Task.load("push-v3", policy, control="pose", options={"horizon": 200}).with_facts()
+    with RolloutEngine(0) as engine:
+        evaluator = Evaluator(engine, task, training_seeds(0, 1), keep_observations=True)
+        optimizer = OptoPrime(task.problem, by_worth=True)
+        (trial,) = evaluator.evaluate([optimizer.problem.start()], graph=True)
+        job = dataclasses.replace(evaluator.job(trial.text, evaluator.seeds[0]), trace=True)
+        (traced,) = engine.run([job])
+    assert trial.outcome.evidence is not None
+    touches = trial.outcome.evidence.contacts
+    assert touches
+    assert traced.contacts == touches
+    assert any(
+        re.search(r"decision \d.*simulator step \d+.*(pad|claw)", line) and "obj" in line for line in touches
+    )
+    optimizer.learn(Candidate(0, None, policy.values), trial.outcome)
+    prompt = optimizer.prompt()
+    assert (
+        f"What touched, by decision, with places at the first and the last moment, m:\n{touches[0]}" in prompt
+    )
+    (again,) = decode_episodes(encode_episodes([traced]))
+    assert again.contacts == touches
+    (without,) = decode_episodes(encode_episodes([dataclasses.replace(traced, contacts=())]))
+    assert without.contacts == ()

@@ -117,6 +117,7 @@ class Evidence:
         also_printed: what it printed in further failed episodes, each with the episode's number.
         details: of the feedback's level, a line each.
         notes: on all of them together, such as that the candidate overfits, a line each.
+        contacts: of the traced episode, what touched when, a line each.
         still: it stood still in all of them, and none succeeded.
     """
 
@@ -131,6 +132,7 @@ class Evidence:
     also_printed: tuple[tuple[int, str], ...] = ()
     details: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    contacts: tuple[str, ...] = ()
     still: bool = False
 
 

@@ -81,6 +81,7 @@ class Episode:
         return_threshold: the total reward that counts as success, None where the environment reports success.
         line, start: the episode on one line and its first observation, made where it ran where observations were asked
             for: they stay when the observations themselves are dropped.
+        contacts: of a traced episode, what touched when, a line each.
     """
 
     seed: int
@@ -101,6 +102,7 @@ class Episode:
     return_threshold: float | None = None
     line: str = ""
     start: Sequence[float] = ()
+    contacts: tuple[str, ...] = ()
 
     @property
     def decisions(self) -> int:

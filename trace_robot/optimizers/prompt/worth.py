@@ -39,6 +39,7 @@ WORTH = (
     "error",  # an exception with its lines of source
     "episode",  # a line for each of the first failed episodes
     "row",  # the steps at which most happens
+    "contact",  # what touched in that episode, also between two decisions
     "log",  # what the program wrote for itself
     "trial",  # a line for each older trial
     "stage",  # values that hold for a while, and what came out
@@ -65,6 +66,7 @@ FIRST = 2  # episodes of a trial in the tier "episode", those that the compariso
 FIRST_ROWS, MORE_ROWS = 6, 34  # of a trial, where the budget has room
 LAST_LOG, FIRST_LOG = 10, 2
 LAST_OF_OTHERS, LAST_OF_OLDER = 4, 3  # lines that another failed episode or an older trial printed
+CONTACTS = "What touched, by decision, with places at the first and the last moment, m:"
 PRINTING = 2  # older trials of which it is shown
 MARGIN = 20  # tokens that stay free
 NOTE_TOKENS = 10  # of the note on lines that were left out
@@ -309,6 +311,8 @@ def _add_rows(found: _Lines, part: str, trace: EpisodeTrace, trial: Trial) -> No
         place = order[row.step]
         worth = "idle rows" if row.weight <= 0 else "row" if place < FIRST_ROWS else "more rows"
         found.lines.append(WorthLine(part, row.text, worth, title, place))
+    for text in evidence.contacts if evidence is not None else ():
+        found.add(part, "contact", program_text(text, LONGEST), CONTACTS)
     log = [f"step {step}: {program_text(text, LONGEST)}" for step, text in trace.log]
     _add_log(found, part, log, "The program wrote into its memory:")
     if evidence is None:
