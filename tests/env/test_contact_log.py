@@ -33,15 +33,19 @@ class Falling:
     def step(self) -> None:
         mujoco.mj_step(self.model, self.data, nstep=2)
 
+    def advance(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step()
+
 
 def falls(log: ContactLog | None, env: Falling, decisions: int = 20, steps: int = 5) -> list[Any]:
     heights = []
     for decision in range(decisions):
         if log is None:
-            [env.step() for _ in range(steps)]
+            env.advance(steps)
         else:
             with log.watching(decision * steps):
-                [env.step() for _ in range(steps)]
+                env.advance(steps)
         heights.append(env.data.qpos.copy())
     return heights
 

@@ -319,7 +319,7 @@ def test_words_for_a_running_run_are_taken_from_its_own_page_alone(server: Watch
     }
     for status, every in refused.items():
         for each in every:
-            assert send(server, **each)[0] == status, each  # type: ignore[arg-type]
+            assert send(server, **each)[0] == status, each
     assert words.typed(listening.folder) == []
     text = json.dumps({"words": "it pushes\n too <b>hard</b>\x1b[31m " + "x" * 500}).encode()
     status, answer = send(server, text)
