@@ -65,7 +65,7 @@ def render(
     data = {"figures": page.figures, "paths": page.path_figures, "axes": AXES, "bodies": bodies, "live": live}
     if words is not None:
         data["token"] = token
-    return _fill("page.html", data, media=media, single=single, page=page, plotly=plotly, words=words)
+    return _fill("page.html", data, media=media, single=single, page=page, plotly=plotly, typed=words)
 
 
 def render_runs(rows: Sequence[RunRow], folder: Path, *, live: str) -> str:
