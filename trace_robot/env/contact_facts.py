@@ -1,4 +1,4 @@
-"""Contact geometry from a MuJoCo model: where what touches lies, its friction and its softness.
+"""Contact geometry from a MuJoCo model: places, friction and softness of shapes.
 
 A controller sees the position of a body, not of its surface, so each shape is placed from the observed position that
 moves with it, where there is one, else from its body's origin.
@@ -131,7 +131,7 @@ class ContactFacts:
         return "" if float(np.abs(offset).max()) < SAME_POINT / 2 else f" at {_text(np.round(offset, 3))}"
 
     def _reference(self, body: int, near_hands: bool) -> tuple[str, Array]:
-        """Return the observed position that lies on a body, else a hand's, else its origin."""
+        """Return the observed position on a body, else a near hand's, else its origin."""
         own = self.data.xpos[body]
         rigid = [
             b
@@ -172,7 +172,7 @@ class ContactFacts:
         return f"sliding friction {max(float(model.geom_friction[geom, 0]) for geom in geoms):g}"
 
     def softness(self) -> Iterator[str]:
-        """Yield a line on the contact of what ``lines`` named where it is not as soft as MuJoCo's usual one."""
+        """Yield a line on softness, where what ``lines`` named has not MuJoCo's usual one."""
         kinds: dict[str, list[str]] = {}
         for geom in sorted(self._shown):
             if text := _softness_text(self.model, geom):
@@ -219,7 +219,7 @@ def pulled_roots(model: Any) -> set[int]:
 
 
 def ends_of(model: Any) -> list[int]:
-    """Return the last bodies of driven chains; of a pulled arm, its last bodies that touch.
+    """Return the last bodies of driven chains, and of a pulled arm those that touch.
 
     Args:
         model: MuJoCo's.

@@ -1,4 +1,4 @@
-"""Contacts inside decisions: when two bodies began and ended to touch, by simulator step (MuJoCo's control callback).
+"""Contacts inside decisions, by simulator step (MuJoCo's control callback).
 
 A decision of control mode "pose" takes up to twenty simulator steps, and a controller sees the last one alone: a touch
 that lasts for three of them is in no observation. The callback is set for the calls of ``step`` of one episode only,
@@ -57,7 +57,7 @@ class ContactLog:
 
     @classmethod
     def of(cls, env: Any) -> ContactLog | None:
-        """Return the log of an environment that was just reset, None without a MuJoCo model in this process."""
+        """Return the log of an environment just reset, None without a MuJoCo model."""
         layer = env.unwrapped
         layers = [layer]
         while (layer := next((getattr(layer, n) for n in LAYERS if hasattr(layer, n)), None)) is not None:
@@ -89,7 +89,7 @@ class ContactLog:
             mujoco.set_mjcb_control(None)
 
     def lines(self) -> tuple[str, ...]:
-        """Return a line for each touch, in their order, those that last from the first step on left out."""
+        """Return a line for each touch in their order, without those of the first step."""
         passive = {int(self.model.body_weldid[body]) for body in passive_bodies(self.model)}
         every = [touch for touch in self.touches if touch.first[1] > 1]
 
@@ -104,7 +104,10 @@ class ContactLog:
         return tuple(self._line(touch) for touch in sorted(kept, key=lambda touch: touch.first[1]))
 
     def _look(self, model: Any, data: Any) -> None:
-        """Note what touches now; MuJoCo calls it in each step of any simulation of this process."""
+        """Note what touches now.
+
+        MuJoCo calls it in each step of any simulation of this process.
+        """
         if data is not self.data or not data.ncon:
             return
         step = self._base + 1 + int((float(data.time) - self._time) / self.seconds + 1e-6)

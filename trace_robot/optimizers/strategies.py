@@ -51,7 +51,7 @@ class Trial:
 
     @property
     def still(self) -> bool:
-        """Whether it is known to have stood still without a success, as a reward with costs of motion pays for."""
+        """Whether it stood still without a success, which costs of motion reward."""
         return self.outcome.evidence is not None and self.outcome.evidence.still
 
 

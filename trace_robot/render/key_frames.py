@@ -1,4 +1,4 @@
-"""Contact sheets of key frames with the paths of hand and object, for models that see.
+"""Contact sheets of key frames with paths of hand and object, for models that see.
 
 The moments that say most are chosen here, without MuJoCo; the rendering process draws them side by side in one picture,
 and calls ``draw_paths``. One picture costs a model a fifth of what five cost.
@@ -74,7 +74,7 @@ def _path(episode: Episode, spec: TaskSpec, index: int) -> Array | None:
 
 
 def draw(episode: Episode, spec: TaskSpec, number: int, process: RenderProcess) -> list[tuple[str, str]]:
-    """Return a contact sheet of an episode's key frames: one caption and one PNG as a data URL.
+    """Return a contact sheet of an episode's key frames, a caption and a data URL.
 
     Args:
         episode: with states and observations.

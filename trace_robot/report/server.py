@@ -1,4 +1,4 @@
-"""HTTP server of reports, on loopback, safe from DNS rebinding and cross-site requests (CSRF).
+"""HTTP server of reports on loopback, safe from DNS rebinding and CSRF.
 
 It knows runs, iterations and videos by number, never paths, so that there is none to traverse. It has no state: every
 answer reads the store, and an open page polls ``/state`` once a second for another version. All that it takes is a

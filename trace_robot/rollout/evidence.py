@@ -1,4 +1,4 @@
-"""Evidence of episodes for prompts by worth: a line each, what was printed, where they began."""
+"""Evidence of episodes for prompts by worth: a line each, prints, starts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def evidence_of(
 def _also_printed(
     episodes: Sequence[Episode], numbers: Sequence[int], shown: int
 ) -> tuple[tuple[int, str], ...]:
-    """Return what failed episodes printed beside the one that is shown, equal texts once."""
+    """Return what other failed episodes printed, equal texts once."""
     found: dict[str, int] = {}
     for place, (number, episode) in enumerate(zip(numbers, episodes, strict=True)):
         if place != shown and not episode.success and episode.printed.strip():
@@ -70,7 +70,7 @@ def _also_printed(
 
 
 def _starts(episodes: Sequence[Episode], spec: TaskSpec) -> list[str]:
-    """Return the ranges of the first observed values that differ, and of all positions, a line."""
+    """Return the ranges of first observed values, where they differ, as a line."""
     rows = [episode.start or episode.observations[:1].ravel().tolist() for episode in episodes]
     first = np.array([row for row in rows if row])
     if not len(first):

@@ -96,7 +96,12 @@ def _is_bonus(name: str) -> bool:
 
 
 def details(episodes: Sequence[Episode], level: str) -> list[str]:
-    """Return the level's lines on the representative episode, then on failed ones."""
+    """Return the level's lines on the representative episode, then on failed ones.
+
+    Args:
+        episodes: of jobs of this level.
+        level: of the feedback; "outcome" has none.
+    """
     if level == "outcome":
         return []
     shown = representative(episodes)

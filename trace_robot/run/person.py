@@ -107,7 +107,7 @@ class NotesFile:
 
 @dataclass(slots=True)
 class TypedWords:
-    """What is typed on the page of ``watch``, in a file of the run's folder (``store.words``).
+    """Words typed on the page of ``watch``, in a file of the run (``store.words``).
 
     The run waits for none: it takes what is there after an iteration, and the rest after the next.
     """

@@ -1,4 +1,4 @@
-"""A person's words on a running run: lines of a file in its folder (append-only mailbox).
+"""A person's words on a running run, in a file of its folder (mailbox).
 
 A run that reads them makes the file; ``watch`` shows a form where there is one, and appends what is typed. The run
 reads what is new after every iteration and keeps it in its journal.
@@ -23,7 +23,7 @@ def one_line(text: str) -> str:
 
 
 def _place(folder: Path) -> tuple[Path, str]:
-    """Return the file below the folder of runs: a run's own folder may be a link out of it."""
+    """Return the folder of runs and the file below it, where no link is followed."""
     return folder.parent, f"{folder.name}/{FILE}"
 
 
@@ -45,7 +45,7 @@ def is_offered(folder: Path) -> bool:
 
 
 def typed(folder: Path) -> list[str]:
-    """Return the sentences that were typed so far, the oldest first; none without a file.
+    """Return the sentences typed so far, the oldest first, none without a file.
 
     Raises:
         RunError: the file is a link or too large.

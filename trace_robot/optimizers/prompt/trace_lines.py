@@ -124,7 +124,7 @@ class EpisodeTrace:
 
 
 def _without_noise(table: StepTable) -> list[str]:
-    """Take the series out whose values differ by noise alone, and return a line on each."""
+    """Take out the series that differ by noise alone, and return a line on each."""
     lines, kept = [], []
     for one in table.series:
         numbers = [number for value in one.values.values() for number in _parts(value)]
@@ -147,7 +147,7 @@ def _parts(value: Leaf) -> tuple[float, ...]:
 
 
 def _reach(series: Series) -> float:
-    """Return the largest range of a component, infinity where there is none to compare."""
+    """Return the largest range of a component, infinity where none can be compared."""
     rows = [_parts(value) for value in series.values.values()]
     if len({len(row) for row in rows}) != 1 or not rows[0]:
         return math.inf
