@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from trace_robot.env.declaration import Environment
 from trace_robot.env.facts import body_facts, decision_rule, facts_of, rules_of
 from trace_robot.env.registry import describe, make
+from trace_robot.env.simulation import physics_of
 from trace_robot.errors import WorkspaceError
 from trace_robot.fault import Limits
+from trace_robot.spec import Field
 
 PUSHER = {"control": "raw"}
 
@@ -28,7 +31,10 @@ def test_the_facts_of_pusher_are_those_of_its_model() -> None:
     assert f"from {low:.4f} to {high:.0f} rad" in facts
     assert "r_wrist_flex_joint 0.321" in facts
     assert "table: at z -0.325 m" in facts
-    assert "body object: cylinder, radius 0.05" in facts
+    assert "body object: cylinder along z, radius 0.05" in facts
+    assert "contact without friction" in facts  # contacts of dimension 1, whatever the friction beside it
+    assert "along x, radius 0.02, half length 0.05 m at 0.05 -0.1 0, " in facts  # a side of the hook
+    assert "(from fingertip_position, along the world's axes at the start)" in facts
     assert "reward near 0.5" in facts
     assert "step is 0.05 s (20 Hz)" in facts
     env.close()
@@ -142,9 +148,64 @@ def test_every_fact_of_a_small_arm() -> None:
     assert body_facts(Bare(ARM), spec) == [
         "body brick: box of 0.04 x 0.06 x 0.08 m; 0.7 kg, sliding friction 0.4",
         "fixed box bench: top at z 0.3 m, x -0.3 to 0.3, y -0.2 to 0.2",
+        "touching parts of fore: box of 0.02 x 0.04 x 0.06 m",
         "joint lift: hinge about 0 1 0 at the start, from -1.5708 to 0.7854 rad; actuator 0 (lifter), position,"
         " stiffness 30, control -1 to 0.5",
         "joint bend: hinge about 1 0 0 at the start; actuator 1, motor, gain 1, gear 7",
         "links, m from joint to joint, from lift: bend 0.37",
-        "touching parts of fore: box of 0.02 x 0.04 x 0.06 m",
     ]
+
+
+TOOL = """<mujoco><default><geom density="0" mass=".1"/></default><worldbody>
+<body name="wrist" pos="0 0 .5"><joint name="turn" axis="0 0 1"/>
+<geom type="sphere" size=".01" contype="0" conaffinity="0"/>
+<body name="palm" pos=".1 0 0"><site name="grip" pos=".02 0 0"/>
+<geom type="box" size=".01 .02 .03" pos=".05 0 0" euler="0 0 90" solref="-900 -30"/></body></body>
+<body name="mallet" pos="0 .3 1"><freejoint/>
+<body name="head" pos="0 0 .2" euler="90 0 0"><geom name="face" type="cylinder" size=".03 .05" solref=".005 .7"/></body>
+<geom type="capsule" size=".01 .1" euler="0 30 0" solimp=".5 .6 .02"/></body>
+<body name="lid" pos="1 0 0"><joint name="hinge" axis="0 1 0"/>
+<geom type="ellipsoid" size=".1 .2 .3" pos=".4 0 0" margin=".004"/></body>
+</worldbody><actuator><motor joint="turn"/></actuator></mujoco>"""
+
+
+def test_shapes_are_placed_from_what_is_observed_and_their_softness_is_given() -> None:
+    parts = (Field("grip", 0, 3), Field("mallet", 3, 6), Field("lid", 6, 9))
+    spec = replace(
+        describe("CartPole-v1", control="raw"), observation=parts, positions=("grip", "mallet"), hands=()
+    )
+    first = np.array([0.12, 0, 0.5, 0, 0.3, 1.2, 1, 0, 0])
+    lines = body_facts(Bare(TOOL), spec, first)
+    axes = "along the world's axes at the start"
+    assert lines[:4] == [
+        "body mallet: capsule along 0.5 0 0.87, radius 0.01, half length 0.1 m at 0 0 -0.2, cylinder along y, radius"
+        f" 0.03, half length 0.05 m (from mallet, {axes}); 0.2 kg, sliding friction 1",
+        f"body lid: ellipsoid, half axes 0.1 0.2 0.3 m at 0.4 0 0 (from its origin, {axes}); 0.1 kg, sliding"
+        " friction 1",
+        f"touching parts of wrist: box of 0.04 x 0.02 x 0.06 m at 0.03 0 0 (from grip, {axes})",
+        "joint turn: hinge about 0 0 1 at the start; actuator 0, motor, gain 1",
+    ]
+    assert lines[-1] == (
+        "softness of contact, where not the usual time constant 0.02 s, damping ratio 1, impedance 0.9 to 0.95 over"
+        " 0.001 m: palm stiffness 900, 30, 0.9 to 0.95 over 0.001 m; mallet 0.02 s, 1, 0.5 to 0.6 over 0.02 m; head"
+        " 0.005 s, 0.7, 0.9 to 0.95 over 0.001 m; lid felt from a gap of 0.004 m on"
+    )
+
+
+def test_the_head_of_a_hammer_is_where_the_facts_place_it_from_the_observed_position() -> None:
+    spec = describe("hammer-v3", control="pose")
+    lines = facts_of("hammer-v3", {"control": "pose"}, spec).body
+    (placed,) = re.findall(
+        r"^body hammer.* 0.038, half length 0.016 m at (\S+) (\S+) ([^ ,]+), cyl", "\n".join(lines), re.M
+    )
+    offset = [float(word) for word in placed]
+    env = make("hammer-v3", control="pose")
+    seen, _ = env.reset(seed=3)  # another start than that of the facts
+    part = next(part for part in spec.observation if part.name == "hammer_position")
+    found = physics_of(env.unwrapped.simulation)
+    assert found is not None
+    model, data = found
+    hit = seen[part.start : part.stop] + offset
+    heads = [g for g in range(model.ngeom) if abs(model.geom_size[g, 0] - 0.038) < 1e-9]
+    assert min(float(np.linalg.norm(data.geom_xpos[g] - hit)) for g in heads) < 0.002
+    env.close()

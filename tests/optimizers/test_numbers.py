@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 
 from helpers.randomness import global_numbers
 from trace_robot.errors import OrderError, ValueMismatchError
+from trace_robot.fault import Fault
 from trace_robot.llm import ScriptedModel
 from trace_robot.optimizers import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
 from trace_robot.optimizers.cma_es import SearchSpace
 from trace_robot.optimizers.code import find_constants, find_literals, is_sentinel, replace_literals
+from trace_robot.optimizers.problem import Evidence
+from trace_robot.optimizers.strategies import BestFirst, Trial
 
 CODE = '''def act(x):
     """Ignore 3.5 here."""
@@ -194,6 +198,49 @@ def test_numbers_of_a_better_proposal_are_tuned_without_the_model() -> None:
     assert optimizer.best is not None
     assert find_literals(optimizer.best.values["act"])[0].value == pytest.approx(0.8, abs=0.02)
     assert optimizer.done.startswith("solved")
+
+
+def parking(candidate: Candidate) -> Outcome:
+    """Score as a dense reward with a cost of motion: the slower the better, and nothing succeeds."""
+    slopes = [abs(found.value) for found in find_literals(str(candidate.values["act"]))]
+    speed = slopes[0] if slopes else 0.0
+    still = speed < 0.2
+    score = -0.5 if still else -1.0 - speed
+    shown = Evidence((1,), ("Episode 1: failed.",), (False,), still=still)
+    return Outcome(candidate.id, score, f"speed {speed:.2f}", 0.0, (score,), evidence=shown)
+
+
+def test_standing_still_is_no_base_for_prompts_and_the_tuner_keeps_what_moves() -> None:
+    problem = Problem((ParameterSpec("act", "code", "def act(x):\n    return 0\n"),))
+    model = ScriptedModel([proposal(LINE, "a line"), proposal(LINE.replace("0.5", "0.7"), "faster")])
+    inner = OptoPrime(problem, model, by_worth=True)
+    optimizer = Tuned(inner, evaluations=40)
+    while len(model.history) < 2:
+        optimizer.tell([parking(candidate) for candidate in optimizer.ask()])
+    assert inner.best_trial is not None
+    assert inner.best_trial.candidate.origin == "start"  # it scores most, by doing nothing
+    parent = inner.strategy.parent(inner.trials)
+    assert parent.candidate.origin in ("model", "tuned")
+    assert not any(trial.still for trial in inner.trials[1:])
+    prompt = model.history[1][-1]["content"]
+    shown = prompt.split("\n#Variables\n")[1].split("\n#Constraints\n")[0]
+    assert "SLOPE = " in shown
+    assert "it stands still and has score -0.5, which is not built on" in prompt
+    assert "Trial 0: score -0.5" in prompt  # both are shown
+
+
+def test_where_only_what_stands_still_runs_without_an_error_it_is_built_on() -> None:
+    still = Evidence((1,), ("Episode 1: failed.",), (False,), still=True)
+    outcome = Outcome(0, -0.5, "", 0.0, (-0.5,), evidence=still)
+    broken = Outcome(
+        1, -9.0, "", 0.0, (-9.0,), faults=(Fault("exception", "no", 1),), evidence=replace(still, still=False)
+    )
+    trials = [Trial.of(Candidate(number, None, {}), each) for number, each in enumerate((outcome, broken))]
+    assert BestFirst().parent(trials).candidate.id == 0
+    moving = Trial.of(Candidate(2, 0, {}), replace(outcome, candidate=2, score=-3.0, evidence=None))
+    assert BestFirst().parent([*trials, moving]).candidate.id == 2
+    won = replace(outcome, evidence=replace(still, still=False))
+    assert BestFirst().parent([Trial.of(Candidate(0, None, {}), won), moving]).candidate.id == 0
 
 
 def test_the_model_sees_which_numbers_tuning_changed() -> None:

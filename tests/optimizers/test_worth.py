@@ -16,6 +16,7 @@ from trace_robot.optimizers import Candidate, OptoPrime, Outcome, ParameterSpec,
 from trace_robot.optimizers.problem import Evidence
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
 from trace_robot.optimizers.prompt.worth import WORTH, WorthLine, prompt_lines, take, whole_lines
+from trace_robot.optimizers.strategies import BestFirst
 
 CODE = '''def act(observation, memory):
     """Return the velocity and the hold."""
@@ -243,6 +244,33 @@ def test_what_is_asked_and_found_of_the_machine_is_shown() -> None:
     assert "\n#Facts\n" not in OptoPrime(PROBLEM, by_worth=True, mask=["#Facts"]).prompt()
 
 
+def test_what_rejected_trials_printed_stays_in_later_prompts_bounded_and_after_the_newest() -> None:
+    optimizer = OptoPrime(PROBLEM, by_worth=True, strategy=BestFirst(patience=9))
+    learned(optimizer, 0, pushed(30, 12), evidence(range(1, 6), (2, 4)))
+    many = "\n".join(f"gap {k} mm at 0.{k:03d}" for k in range(200))
+    shown = (
+        evidence(range(1, 6), (2,), printed="oldest of all"),
+        evidence(range(1, 6), (2,), printed=many),
+        evidence(range(1, 6), (2,), also_printed=((5, "turned late\nslid off"),)),
+        evidence(range(1, 6), (), printed="newest one", also_printed=((3, many), (4, "jammed"))),
+    )
+    for number, each in enumerate(shown, 1):
+        learned(optimizer, number, pushed(30, 12), each, act=CODE.replace("0.1", f"0.{number + 1}"))
+    text = optimizer.messages()[1]["content"]
+    newest, older = text.split("\n#Newest\n")[1].split("\n#History\n")
+    assert "The program printed:\nnewest one" in newest
+    assert "In episode 3 it printed:" in newest
+    assert "gap 199 mm at 0.199" in newest
+    assert "In episode 4 it printed:\njammed" in newest
+    assert "  Trial 3 printed in episode 5, the last lines:\n  turned late\n  slid off" in older
+    assert "  Trial 2 printed, the last lines:\n  gap 197 mm" in older
+    assert "gap 196 mm" not in older
+    assert "oldest of all" not in text
+    small = optimizer.messages(2600)[1]["content"]
+    assert "newest one" in small
+    assert message_tokens(optimizer.messages(2600)) <= 2600
+
+
 def test_a_repair_quotes_whole_lines_from_both_ends_of_a_reply() -> None:
     reply = "\n".join(f"line {k} of the reply" for k in range(400))
     quoted = whole_lines(reply, 300)
@@ -278,3 +306,34 @@ def test_what_a_program_wrote_passes_for_no_part_of_the_prompt(text: str) -> Non
     assert [
         line for line in bare if line not in allowed and "in accordance with #Feedback." not in line
     ] == []
+
+
+def test_values_of_noise_take_no_column_and_are_named_as_about_zero() -> None:
+    def seen(step: int) -> str:
+        wobble = ((step * 7919) % 13 - 6) * 1e-9
+        return repr(
+            {
+                "hand": [0.01 * step, 0.2 + wobble, 0.3],
+                "slide": wobble,
+                "turns": [wobble, -2 * wobble, wobble],
+                "height": 0.75 + 50 * wobble,
+                "gap": 0.002 * (step > 12),  # small, and no noise
+            }
+        )
+
+    noisy = tuple(
+        {**one, "value": seen(one["step"])} if one["name"].startswith("observation") else one
+        for one in pushed(30, 12)
+    )
+    trace = EpisodeTrace.of(noisy)
+    assert "slide" not in trace.header
+    assert "turns" not in trace.header
+    assert "height" not in trace.header
+    lines = [*trace.constants, *trace.inputs]
+    assert "observation.slide = about 0, within 1e-06" in lines
+    assert "observation.turns = about 0, within 1e-06" in lines
+    assert "observation.height = 0.75, changes by less than 1e-06" in lines
+    assert "0.2 " in trace.rows[0].text
+    everything = "\n".join([*lines, *trace.distances, *trace.stages, *(row.text for row in trace.rows)])
+    assert not re.search(r"0\.000000\d|\de-0?[789]", everything)
+    assert any("gap" in line and "0.002" in line for line in trace.stages)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from trace_robot.errors import RenderError
-from trace_robot.render.key_frames import COLORS, SIZE, draw, moments_of, project
+from trace_robot.render.key_frames import COLORS, COLUMNS, SIZE, draw, moments_of, project
 from trace_robot.render.video import RenderProcess
 from trace_robot.rollout.episode import Episode
 from trace_robot.spec import Array, Field, Scene, States, TaskSpec
@@ -87,16 +87,25 @@ def test_the_path_of_the_ball_leads_to_where_the_ball_is_drawn(
     scene = Scene(str(model_path), camera=camera, upside_down=camera == "headlong")
     still = np.tile([-0.8, 0.0, 0.3], (len(ball), 1))
     shown = draw(episode(ball, still, still, scene=scene, states=states), SPEC, 2, process)
-    captions = [caption for caption, _ in shown]
-    assert captions[0].startswith(
-        "Picture of episode 2, decision 0: the start; lines: the path of the hand blue"
+    ((caption, url),) = shown
+    moments = moments_of(episode(ball, still, still), SPEC)
+    assert caption.startswith(
+        "Moments of episode 2 in one picture, row by row: decision 0: the start; decision "
     )
-    assert captions[-1].split(";")[0] == f"Picture of episode 2, decision {len(ball) - 1}: the end (time)"
-    for index, part in ((0, 0), (-1, len(ball) - 1)):
-        data = base64.b64decode(shown[index][1].removeprefix("data:image/png;base64,"))
-        assert len(data) < 500_000
-        picture = np.asarray(Image.open(io.BytesIO(data)))
-        assert picture.shape == (SIZE[1], SIZE[0], 3)
+    assert f"decision {len(ball) - 1}: the end (time); lines: the path of the hand blue" in caption
+    data = base64.b64decode(url.removeprefix("data:image/png;base64,"))
+    assert len(data) < 1_100_000
+    sheet = np.asarray(Image.open(io.BytesIO(data)))
+    columns = min(COLUMNS, len(moments))
+    assert sheet.shape == (SIZE[1] * -(-len(moments) // columns), SIZE[0] * columns, 3)
+    for place, part in ((0, 0), (len(moments) - 1, len(ball) - 1)):
+        row, column = divmod(place, columns)
+        tile = sheet[row * SIZE[1] : (row + 1) * SIZE[1], column * SIZE[0] : (column + 1) * SIZE[0]]
+        label = tile[:18, :60]  # black, with white letters
+        assert (label.max(axis=-1) < 20).mean() > 0.3
+        assert (label.min(axis=-1) > 200).any()
+        picture = tile.copy()
+        picture[:20, :110] = 255
         path = close_to(picture, COLORS["hand"])
         red = np.argwhere((picture[..., 0] > 120) & (picture[..., 1] < 60) & (picture[..., 2] < 60))
         rows = path[:, 0]

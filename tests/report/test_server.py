@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,6 +21,9 @@ import pytest
 from helpers.synthetic import SPEC
 from trace_robot.errors import RunError
 from trace_robot.report.server import Watch
+from trace_robot.safe_files import open_locked
+from trace_robot.store import words
+from trace_robot.store.folder import LOCK
 from trace_robot.store.history import RunInfo
 
 MakeRun = Callable[..., RunInfo]
@@ -140,9 +144,10 @@ def test_the_state_counts_the_runs_own_videos_and_follows_no_link(
     assert ask(server, "/run/demo/state")[2] != before
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"])
-def test_no_method_but_reading_is_known(server: Watch, method: str) -> None:
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"])
+def test_no_method_but_reading_is_known_and_words_of_a_page(server: Watch, method: str) -> None:
     assert ask(server, "/", method)[0] == 501
+    assert ask(server, "/", "POST")[0] == 403
 
 
 @pytest.mark.parametrize(
@@ -353,3 +358,112 @@ def test_chosen_runs_are_drawn_in_one_plot(
         seen.page.uncheck(f"input[value={name}]")
     seen.page.locator("#overlay").wait_for(state="hidden")
     assert (seen.errors, seen.left_the_machine) == ([], [])
+
+
+# What a person types for a running run.
+
+
+@pytest.fixture
+def listening(tmp_path: Path, make_run: MakeRun) -> Iterator[RunInfo]:
+    """A run whose process lives, by its lock, and which reads what is typed."""
+    run = make_run(tmp_path, "demo", iterations=2, status="stopped")
+    lock = open_locked(run.folder, LOCK)
+    assert lock is not None
+    words.offer(run.folder)
+    yield run
+    os.close(lock)
+
+
+def send(
+    server: Watch, body: bytes | None = None, path: str = "/run/demo/words", **changes: str | None
+) -> Any:
+    own = f"http://127.0.0.1:{server.server_port}"
+    sent = {"Origin": own, "X-Token": server.token, "Content-Type": "application/json"}
+    sent |= {name.replace("_", "-"): value for name, value in changes.items()}  # type: ignore[misc]
+    body = json.dumps({"words": "come from above"}).encode() if body is None else body
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    try:
+        headers = {name: value for name, value in sent.items() if value is not None}
+        connection.request("POST", path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_words_for_a_running_run_are_taken_from_its_own_page_alone(server: Watch, listening: RunInfo) -> None:
+    port = server.server_port
+    refused = {
+        403: (
+            {"Origin": "http://evil.example"},
+            {"Origin": f"http://127.0.0.1:{port + 1}"},
+            {"Origin": "null"},
+            {"Origin": None},
+            {"Sec_Fetch_Site": "cross-site"},
+            {"X_Token": "guess"},
+            {"X_Token": None},
+            {"X_Token": "\xfc"},
+        ),
+        404: ({"path": "/"}, {"path": "/run/demo/"}, {"path": "/run/other/words"}, {"path": "/run/../words"}),
+        415: ({"Content_Type": "text/plain"}, {"Content_Type": None}),
+        421: ({"Host": "evil.example"},),
+        413: ({"body": b"x" * 9_000},),
+        400: (
+            {"body": b"{"},
+            {"body": b'{"words": 3}'},
+            {"body": b'"words"'},
+            {"body": b'{"words": " \\n"}'},
+        ),
+    }
+    for status, every in refused.items():
+        for each in every:
+            assert send(server, **each)[0] == status, each
+    assert words.typed(listening.folder) == []
+    text = json.dumps({"words": "it pushes\n too <b>hard</b>\x1b[31m " + "x" * 500}).encode()
+    status, answer = send(server, text)
+    assert status == 200
+    (line,) = words.typed(listening.folder)
+    assert line.startswith("it pushes too <b>hard</b> [31m xxx")
+    assert len(line) == words.LONGEST
+    assert answer == f"Sent: {line}"
+
+
+def test_a_run_that_reads_no_words_or_has_ended_has_no_form_and_takes_none(
+    server: Watch, listening: RunInfo, tmp_path: Path, make_run: MakeRun
+) -> None:
+    assert b'id="words-form"' in ask(server, "/run/demo/")[2]
+    make_run(tmp_path, "ended", iterations=1)
+    words.offer(tmp_path / "ended")
+    assert b'id="words-form"' not in ask(server, "/run/ended/")[2]
+    assert send(server, path="/run/ended/words") == (
+        409,
+        "this run takes no words; begin one with --ask-page",
+    )
+    (tmp_path / "secret").write_text("mine\n")
+    (listening.folder / words.FILE).unlink()
+    (listening.folder / words.FILE).symlink_to(tmp_path / "secret")
+    assert b"mine" not in ask(server, "/run/demo/")[2]
+    assert send(server)[0] == 409
+    assert (tmp_path / "secret").read_text() == "mine\n"
+
+
+def test_a_run_takes_a_bounded_number_of_words(server: Watch, listening: RunInfo) -> None:
+    (listening.folder / words.FILE).write_text("slower\n" * 10_000)
+    assert send(server) == (400, "this run has 64,000 bytes of sentences already, and takes no more")
+
+
+def test_what_a_person_types_on_the_page_is_shown_escaped_and_kept_while_the_page_follows(
+    server: Watch, listening: RunInfo, look: Look
+) -> None:
+    seen = look(f"{server.url}run/demo/")
+    box = seen.page.get_by_label("A sentence on what the robot does")
+    box.fill("<img src=x onerror=alert(1)> too fast")
+    seen.page.get_by_role("button", name="Send").click()
+    seen.page.get_by_text("Sent: <img src=x onerror=alert(1)> too fast").wait_for()
+    assert box.input_value() == ""
+    box.fill("half a sen")
+    seen.page.locator(".words li").first.wait_for()  # the page has followed
+    assert seen.page.locator(".words li").text_content() == "<img src=x onerror=alert(1)> too fast"
+    assert box.input_value() == "half a sen"
+    assert words.typed(listening.folder) == ["<img src=x onerror=alert(1)> too fast"]
+    assert (seen.dialogs, seen.errors, seen.left_the_machine) == ([], [], [])

@@ -21,10 +21,12 @@ from trace_robot.policy import Policy
 from trace_robot.rollout import RolloutEngine, training_seeds
 from trace_robot.rollout.episode import Episode, episode_line
 from trace_robot.rollout.evaluation import Evaluator
-from trace_robot.rollout.feedback import evidence_of
+from trace_robot.rollout.evidence import evidence_of
 from trace_robot.rollout.task import Task
 from trace_robot.run.optimize import optimize
 from trace_robot.settings import Settings
+from trace_robot.spec import Field, TaskSpec
+from trace_robot.store.codec import decode_episodes, encode_episodes
 
 SPEC = describe("push-v3", control="pose")
 STAYS = """<reasoning>Keep still, with the fingers open.</reasoning>
@@ -93,6 +95,49 @@ def test_episodes_have_the_number_of_their_condition_and_the_traced_one_is_named
     assert broken.traced == -1
     assert broken.why == "the first with an error"
     assert ">>>    2 | b = tip" in broken.faults[0]
+
+
+def test_what_other_failed_episodes_printed_is_kept_once_and_not_that_of_successes() -> None:
+    texts = ("far", "near", "won", "near", "far", "slid", "fell")
+    episodes = [
+        dataclasses.replace(episode(seed, ended="success" if text == "won" else "time"), printed=text)
+        for seed, text in enumerate(texts)
+    ]
+    shown = evidence_of(episodes, SPEC, tuple(range(7)), Outcome(0, 0.5, graph=({},)))
+    assert shown.printed == "near"
+    assert shown.also_printed == ((1, "far"), (6, "slid"))
+
+
+def test_a_hand_that_stayed_stood_still_and_errors_and_successes_do_not_count() -> None:
+    def still(*episodes: Episode, spec: TaskSpec = SPEC) -> bool:
+        return evidence_of(episodes, spec, range(9), Outcome(0, 0.5)).still
+
+    parked = episode(1)
+    parked.observations[:, SPEC.observation[0].start : SPEC.observation[0].stop] = 0.3
+    assert SPEC.observation[0].name == "hand_position"
+    assert still(parked, parked)
+    assert not still(parked, episode(2))
+    assert not still(dataclasses.replace(parked, ended="success"))
+    assert not still(dataclasses.replace(parked, ended="error"))
+    blind = dataclasses.replace(SPEC, positions=(), hands=())
+    assert still(episode(1), spec=blind)  # its actions are all zero
+    assert not still(dataclasses.replace(episode(1), actions=np.full((5, 4), 0.1, np.float32)), spec=blind)
+
+
+def test_the_starts_of_all_training_episodes_have_also_the_ranges_of_long_parts() -> None:
+    parts = (Field("angles", 0, 5), Field("tilt", 5, 6), Field("still", 6, 10), Field("ball", 10, 13))
+    spec = dataclasses.replace(SPEC, observation=parts, positions=("ball",), hands=())
+    starts = np.zeros((3, 13))
+    starts[:, 1], starts[:, 5] = (0.5, 0.7, 0.6), (-0.1, 0.0, 0.3)
+    starts[:, 10:13] = 0.25
+    episodes = [
+        dataclasses.replace(episode(k), observations=np.array([row, row])) for k, row in enumerate(starts)
+    ]
+    shown = evidence_of(episodes, spec, (0, 1, 2), Outcome(0, 0.5))
+    assert shown.starts == (
+        "At the start of its 3 episodes, as observed: angles 0 0.6 0 0 0, each within 0.1; tilt -0.1 to 0.3; ball"
+        " 0.25 0.25 0.25.",
+    )
 
 
 LOGGING = '''import numpy as np
@@ -182,3 +227,76 @@ def test_each_episode_of_a_run_has_its_points_in_the_prompt_although_one_keeps_i
             (line,) = re.findall(rf"^Episode {number}: failed.*$", asked.split("#Newest")[0], re.M)
             assert re.search(r"hand .*; puck stays at .*; goal stays at ", line), line
         assert re.search(r"At the start of its 3 episodes, as observed: .*puck_position .* to ", asked)
+
+
+def test_what_rejected_candidates_printed_before_they_failed_reaches_the_next_prompts(tmp_path: Path) -> None:
+    def answer(lines: str) -> str:
+        code = f"def act(observation, memory):\n{lines}\n    return [0.0]"
+        return f'<change>look</change><variable name="act">\n```python\n{code}\n```\n</variable>'
+
+    print_first = "    print('leans', round(float(observation['pole_angle']), 1), 'in my test')"
+    model = ScriptedModel(
+        [answer(print_first), answer("    print('before the fall')\n    1 / 0"), "<stop>yes</stop>"]
+    )
+    optimize(
+        "CartPole-v1",
+        policy="do_nothing",
+        control="raw",
+        optimizer="optoprime",
+        model=model,
+        episodes=2,
+        confirm=0,
+        iterations=3,
+        held_out=1,
+        workers=0,
+        video=False,
+        tune=False,
+        out=tmp_path / "run",
+    )
+    first, second = (messages[-1]["content"] for messages in model.history[1:3])
+    assert "in my test" in first.split("#Newest")[1]
+    newest, history = second.split("#Newest")[1].split("#History")
+    assert "before the fall" in newest
+    assert "Error (exception): ZeroDivisionError" in newest
+    assert "in my test" in history
+
+
+PUSHES = '''from trace_robot import bundle
+
+
+@bundle(trainable=True)
+def act(observation, memory):
+    """Go down to the puck, then shove it."""
+    step = memory["step"] = memory.get("step", -1) + 1
+    away = observation["puck_position"] - observation["hand_position"]
+    if step < 2:
+        away = away + [0.0, -0.08, 0.0]
+    return [away[0], away[1] + (0.2 if step > 2 else 0.0), away[2], 1.0]
+'''
+
+
+def test_what_touched_inside_a_decision_is_in_the_prompt_and_stays_in_the_store() -> None:
+    policy = Policy.from_text(PUSHES)
+    task = Task.load("push-v3", policy, control="pose", options={"horizon": 200}).with_facts()
+    with RolloutEngine(0) as engine:
+        evaluator = Evaluator(engine, task, training_seeds(0, 1), keep_observations=True)
+        optimizer = OptoPrime(task.problem, by_worth=True)
+        (trial,) = evaluator.evaluate([optimizer.problem.start()], graph=True)
+        job = dataclasses.replace(evaluator.job(trial.text, evaluator.seeds[0]), trace=True)
+        (traced,) = engine.run([job])
+    assert trial.outcome.evidence is not None
+    touches = trial.outcome.evidence.contacts
+    assert touches
+    assert traced.contacts == touches
+    assert any(
+        re.search(r"decision \d.*simulator step \d+.*(pad|claw)", line) and "obj" in line for line in touches
+    )
+    optimizer.learn(Candidate(0, None, policy.values), trial.outcome)
+    prompt = optimizer.prompt()
+    assert (
+        f"What touched, by decision, with places at the first and the last moment, m:\n{touches[0]}" in prompt
+    )
+    (again,) = decode_episodes(encode_episodes([traced]))
+    assert again.contacts == touches
+    (without,) = decode_episodes(encode_episodes([dataclasses.replace(traced, contacts=())]))
+    assert without.contacts == ()

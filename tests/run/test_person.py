@@ -9,8 +9,10 @@ import pytest
 
 from trace_robot.errors import RunError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
+from trace_robot.run.loop import Iterated
 from trace_robot.run.optimize import optimize, resume
-from trace_robot.run.person import LONGEST_NOTE, MOST_NOTES, NotesFile, Question, tidied
+from trace_robot.run.person import LONGEST_NOTE, MOST_NOTES, NotesFile, Question, TypedWords, tidied
+from trace_robot.store import words
 
 pytestmark = pytest.mark.usefixtures("point_mass")
 LITTLE: dict[str, Any] = {
@@ -124,3 +126,34 @@ def test_a_file_of_notes_that_is_none_is_an_error_and_bytes_that_are_no_text_are
         NotesFile(tmp_path)(Question(0, 0.0, tmp_path))
     (tmp_path / "notes").write_bytes(b"\xff\xfe bad\n" + b"z" * 200_000)
     assert NotesFile(tmp_path / "notes")(Question(0, 0.0, tmp_path)) == ["\ufffd\ufffd bad"]
+
+
+def test_what_is_typed_on_the_page_while_a_run_goes_on_is_in_its_next_prompt_and_its_record(
+    tmp_path: Path,
+) -> None:
+    model = ScriptedModel([answer(1), answer(2), answer(3)])
+    folder = tmp_path / "run"
+
+    def type_words(event: object) -> None:
+        if isinstance(event, Iterated) and event.iteration == 1:
+            assert words.is_offered(folder)  # since the first iteration
+            words.add(folder, "it pushes too hard;\ncome from above")
+
+    optimize("point-mass", model=model, out=folder, ask_person=TypedWords(), on_event=type_words, **LITTLE)
+    prompts = [messages[-1]["content"] for messages in model.history]
+    line = '- Trial 1: a person who watched it wrote: "it pushes too hard; come from above"'
+    assert [line in prompt.split("\n") for prompt in prompts] == [False, True, True]
+    assert "come from above" in (folder / "iterations" / "002" / "attempts.json").read_text()
+
+
+def test_words_from_the_page_are_read_once_also_after_an_interruption(tmp_path: Path) -> None:
+    question = Question(0, 0.0, tmp_path / "run" / "iterations" / "000")
+    question.folder.mkdir(parents=True)
+    typed = TypedWords()
+    assert typed(question) == []
+    for number in range(4):
+        words.add(tmp_path / "run", f"sentence {number}")
+    assert typed(question) == ["sentence 0", "sentence 1", "sentence 2"]
+    assert typed(question) == ["sentence 3"]
+    assert typed(question) == []
+    assert TypedWords()(Question(4, 0.0, question.folder, taken=3)) == ["sentence 3"]

@@ -222,6 +222,11 @@ def add_ask(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the same from a file that is read after every iteration: a sentence a line, those that are new",
     )
+    command.add_argument(
+        "--ask-page",
+        action="store_true",
+        help="the same from the run's page in trace-robot watch, which has a form while the run goes on",
+    )
 
 
 def add_images(command: argparse.ArgumentParser) -> None:
@@ -229,8 +234,8 @@ def add_images(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--images",
         action="store_true",
-        help="show a model that sees key frames of an episode, with the paths of hand and object; 800 tokens each are"
-        " counted before it answers",
+        help="show a model that sees key frames of an episode in one picture, with the paths of hand and object; 800"
+        " tokens are counted for it before it answers",
     )
 
 
@@ -340,14 +345,19 @@ def person_of(options: argparse.Namespace, typed: AskPerson) -> AskPerson | None
     """Return what gives a person's words, None where none are asked for.
 
     Args:
-        options: with ``ask`` and ``ask_file``, or without both.
+        options: with ``ask``, ``ask_file`` and ``ask_page``, or without.
         typed: asks at the terminal.
 
     Raises:
-        UsageError: there is no terminal to ask at.
+        UsageError: there is no terminal to ask at, or more is asked for beside the page.
     """
-    from trace_robot.run.person import NotesFile
+    from trace_robot.run.person import NotesFile, TypedWords
 
+    if getattr(options, "ask_page", False):
+        # How many sentences a run has had says where to go on after an interruption, of one source alone.
+        if options.ask or options.ask_file:
+            raise UsageError("--ask-page takes all words from the page; leave --ask and --ask-file out")
+        return TypedWords()
     sources: list[AskPerson] = []
     if getattr(options, "ask", False):
         if not sys.stdin.isatty():

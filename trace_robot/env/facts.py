@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.env.contact_facts import ContactFacts, pulled_roots
 from trace_robot.env.equipment import Equipment
 from trace_robot.env.guard import closed, time_limit
 from trace_robot.env.kinematics import NEAR_TURN, ArmTracking
@@ -28,9 +29,6 @@ from trace_robot.spec import Array, TaskSpec, hands_of
 
 log = logging.getLogger("trace_robot.env")
 MOST_LINES = 48  # of a body: a hand of thirty joints takes these
-MOST_SURFACES = 4  # fixed ones that something can lie on
-SHAPES = {0: "plane", 2: "sphere", 3: "capsule", 4: "ellipsoid", 5: "cylinder", 6: "box", 7: "mesh"}
-SIZES = {2: ("radius",), 3: ("radius", "half length"), 5: ("radius", "half length"), 4: ("half axes",)}
 PROBED = 5  # steps that a full action is given to see how far it moves a hand
 REWARD_ENDS = (
     "_weight",
@@ -77,12 +75,12 @@ def facts_of(name: str, options: Mapping[str, Any], spec: TaskSpec) -> EnvFacts:
 
 def _facts(env: Any, spec: TaskSpec) -> EnvFacts:
     with time_limit(HANG_SECONDS, "reset()"):
-        env.reset(seed=0)
+        first, _ = env.reset(seed=0)
     declared = getattr(env.unwrapped, "facts", None)
     decision = decision_rule(getattr(env.unwrapped, "tracking", None), spec)
     if declared is not None and not declared:
         return EnvFacts(decision)
-    return EnvFacts(decision, (*body_facts(env, spec), *(declared or ())))
+    return EnvFacts(decision, (*body_facts(env, spec, first), *(declared or ())))
 
 
 def decision_rule(tracking: Any, spec: TaskSpec) -> str:
@@ -153,22 +151,34 @@ def rules_of(spec: TaskSpec, decision: str = "", limits: Limits | None = None) -
     return tuple(rule for rule in rules if rule)
 
 
-def body_facts(env: Any, spec: TaskSpec) -> list[str]:
+def body_facts(env: Any, spec: TaskSpec, first: Array | None = None) -> list[str]:
     """Return the facts of a body, a line each, few without a MuJoCo model.
 
     Args:
         env: just reset; it is stepped.
         spec: of it.
+        first: (obs_dim,) what it returned, which places shapes from observed positions; None for none.
     """
     layers = _layers(env)
     found = next((found for layer in layers if (found := physics_of(layer)) is not None), None)
     lines = [f"The environment's step is {seconds:g} s ({1 / seconds:g} Hz)." for seconds in _seconds(layers)]
     if found is not None:
         model, data = found
-        lines += [*_objects(model), *_surfaces(model, data), *_joints(model, data), *_links(model, data)]
-        lines += _hand_sizes(model)
+        contact = ContactFacts(model, data, *_seen(first, spec))
+        lines += [*contact.lines(), *_joints(model, data), *_links(model, data), *contact.softness()]
     lines += _reward_weights(layers)
     return [*lines[:MOST_LINES], *_speeds(env, spec)]
+
+
+def _seen(first: Array | None, spec: TaskSpec) -> tuple[dict[str, Array], list[str]]:
+    """Return the first observed positions, and which are of hands."""
+    if first is None:
+        return {}, []
+    flat = np.asarray(first, dtype=float).ravel()
+    parts = {part.name: flat[part.start : part.stop] for part in spec.observation if part.stop <= flat.size}
+    hands = [hand.position for hand in hands_of(spec) if hand.position in parts]
+    names = [name for name in (*hands, *spec.positions) if name in parts and parts[name].size == 3]
+    return {name: parts[name] for name in names}, [name for name in hands if name in names]
 
 
 def _layers(env: Any) -> list[Any]:
@@ -208,7 +218,7 @@ def _joints(model: Any, data: Any) -> Iterator[str]:
     arm = {
         body for joint in driven if joint >= 0 for body in ancestors(model, int(model.jnt_bodyid[joint]))[:-1]
     }
-    pulled = _pulled(model)
+    pulled = pulled_roots(model)
     if pulled:
         yield "the hand is pulled to its target by a weld; the joints of its arm follow and are not listed"
     for joint in range(model.njnt):
@@ -226,18 +236,6 @@ def _joints(model: Any, data: Any) -> Iterator[str]:
         text += "".join(f"; {_actuator(model, actuator)}" for actuator in driven.get(joint, ()))
         yield text if joint in driven else f"{text}; not driven"
     yield from (f"on no single joint: {_actuator(model, actuator)}" for actuator in driven.get(-1, ()))
-
-
-def _pulled(model: Any) -> set[int]:
-    """Return the roots of what a weld to a mocap body moves."""
-    found = set()
-    for constraint in range(model.neq):
-        if int(model.eq_type[constraint]) != 1:  # mjEQ_WELD
-            continue
-        ends = [int(model.eq_obj1id[constraint]), int(model.eq_obj2id[constraint])]
-        if any(model.body_mocapid[end] >= 0 for end in ends):
-            found |= {int(model.body_rootid[end]) for end in ends if model.body_mocapid[end] < 0}
-    return found
 
 
 def _actuator(model: Any, actuator: int) -> str:
@@ -276,96 +274,6 @@ def _links(model: Any, data: Any) -> Iterator[str]:
         ]
         if lengths:
             yield f"links, m from joint to joint, from {_name(model, 'joint', chain[0])}: {', '.join(lengths)}"
-
-
-def _objects(model: Any) -> Iterator[str]:
-    """Yield what can be moved: bodies on joints that nothing drives."""
-    driven = {joint_of(model, actuator) for actuator in range(model.nu)}
-    seen, pulled = set[int](), _pulled(model)
-    for joint in range(model.njnt):
-        body = int(model.jnt_bodyid[joint])
-        free = int(model.jnt_type[joint]) == 0
-        if (
-            body in seen
-            or joint in driven
-            or int(model.body_rootid[body]) in pulled
-            or not (free or int(model.body_parentid[body]) == 0)
-        ):
-            continue
-        seen.add(body)
-        shapes = [
-            _shape(model, geom)
-            for geom in range(model.ngeom)
-            if model.geom_bodyid[geom] == body and _touches(model, geom)
-        ]
-        if shapes:
-            friction = max(
-                float(model.geom_friction[g, 0]) for g in range(model.ngeom) if model.geom_bodyid[g] == body
-            )
-            yield (
-                f"body {_name(model, 'body', body)}: {', '.join(shapes[:4])}; {float(model.body_mass[body]):.4g} kg,"
-                f" sliding friction {friction:g}"
-            )
-
-
-def _touches(model: Any, geom: int) -> bool:
-    return bool(model.geom_contype[geom] or model.geom_conaffinity[geom])
-
-
-def _shape(model: Any, geom: int) -> str:
-    kind, size = int(model.geom_type[geom]), model.geom_size[geom]
-    if kind in SIZES:
-        names = SIZES[kind]
-        if len(names) == 1 and kind == 4:
-            return f"ellipsoid, half axes {_text(size)} m"
-        return (
-            f"{SHAPES[kind]}, "
-            + ", ".join(f"{name} {float(size[k]):.4g}" for k, name in enumerate(names))
-            + " m"
-        )
-    if kind == 6:
-        return f"box of {_text(2 * size, ' x ')} m"
-    return SHAPES.get(kind, "shape")
-
-
-def _surfaces(model: Any, data: Any) -> list[str]:
-    """Return the largest fixed surfaces with their heights."""
-    found = []
-    for geom in range(model.ngeom):
-        kind = int(model.geom_type[geom])
-        fixed = int(model.body_weldid[int(model.geom_bodyid[geom])]) == 0
-        if not fixed or not _touches(model, geom) or kind not in (0, 5, 6):
-            continue
-        size, place = model.geom_size[geom], data.geom_xpos[geom]
-        extent = np.abs(data.geom_xmat[geom].reshape(3, 3)) @ (
-            size if kind == 6 else [size[0], size[0], size[1]]
-        )
-        name = model.geom(geom).name or _name(model, "body", int(model.geom_bodyid[geom]))
-        if kind == 0:
-            found.append((np.inf, f"fixed plane {name}: at z {float(place[2]):.4g} m"))
-            continue
-        where = ", ".join(
-            f"{axis} {float(place[k] - extent[k]):.4g} to {float(place[k] + extent[k]):.4g}"
-            for k, axis in enumerate("xy")
-        )
-        text = f"fixed {SHAPES[kind]} {name}: top at z {float(place[2] + extent[2]):.4g} m, {where}"
-        found.append((float(extent[0] * extent[1]), text))
-    return [text for _, text in sorted(found, key=lambda pair: -pair[0])[:MOST_SURFACES]]
-
-
-def _hand_sizes(model: Any) -> Iterator[str]:
-    """Yield the shapes that touch at the ends of driven chains: fingers, tips, feet."""
-    bodies = {int(model.jnt_bodyid[j]) for a in range(model.nu) if (j := joint_of(model, a)) >= 0}
-    inner = {body for other in bodies for body in ancestors(model, other)[:-1]}
-    for end in sorted(bodies - inner)[:6]:
-        shapes = [
-            _shape(model, geom)
-            for geom in range(model.ngeom)
-            if end in ancestors(model, int(model.geom_bodyid[geom])) and _touches(model, geom)
-        ]
-        shapes = [shape for shape in shapes if shape not in ("mesh", "shape")]
-        if shapes:
-            yield f"touching parts of {_name(model, 'body', end)}: {', '.join(dict.fromkeys(shapes[:6]))}"
 
 
 def _speeds(env: Any, spec: TaskSpec) -> Iterator[str]:

@@ -114,8 +114,11 @@ class Evidence:
         faults: of different errors, several lines each.
         starts: in what the starts of all episodes differ, a line each.
         printed: what the program printed in the traced episode.
+        also_printed: what it printed in further failed episodes, each with the episode's number.
         details: of the feedback's level, a line each.
         notes: on all of them together, such as that the candidate overfits, a line each.
+        contacts: of the traced episode, what touched when, a line each.
+        still: it stood still in all of them, and none succeeded.
     """
 
     conditions: tuple[int, ...]
@@ -126,8 +129,11 @@ class Evidence:
     faults: tuple[str, ...] = ()
     starts: tuple[str, ...] = ()
     printed: str = ""
+    also_printed: tuple[tuple[int, str], ...] = ()
     details: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    contacts: tuple[str, ...] = ()
+    still: bool = False
 
 
 @dataclass(frozen=True, slots=True)

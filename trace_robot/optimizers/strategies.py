@@ -49,6 +49,11 @@ class Trial:
         """The outcome's."""
         return self.outcome.rank
 
+    @property
+    def still(self) -> bool:
+        """Whether it stood still without a success, which costs of motion reward."""
+        return self.outcome.evidence is not None and self.outcome.evidence.still
+
 
 def take_waiting(waiting: list[Candidate], outcome: Outcome) -> Candidate:
     """Remove the candidate that an outcome is of, and return it.
@@ -74,6 +79,18 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
         if best is None or trial.outcome.outranks(best.outcome):
             best = trial
     return best
+
+
+def moving_of(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Return the trials to build on: those that move, where the best one stands still.
+
+    Args:
+        trials: all of them; they are returned where the best one moves, or none moves without an error.
+    """
+    best = best_of(trials)
+    if best is None or not best.still:
+        return trials
+    return [trial for trial in trials if not (trial.still or trial.outcome.faults)] or trials
 
 
 def with_remark(trials: Sequence[Trial], candidate: int, text: str) -> list[Trial]:
@@ -113,6 +130,8 @@ class BestFirst:
     """Work on the best of the trials, or on one of the next two after some failures.
 
     A latest trial without a score (nan) is worked on at once. The history holds the best and the latest trials in turn.
+    A trial that stands still is not worked on while another one moves without an error: a dense reward often pays more
+    for it than for a first attempt, and there is nothing in it to build on (reward hacking).
 
     Args:
         patience: candidates made from a trial before it is the next one's turn.
@@ -124,8 +143,9 @@ class BestFirst:
         """Return the one of the three best that was tried for the fewest rounds."""
         if math.isnan(trials[-1].outcome.score):
             return trials[-1]
-        best = best_of(trials)
-        ranked = sorted(trials, key=lambda trial: (trial.rank, trial is best), reverse=True)
+        usable = moving_of(trials)
+        best = best_of(usable)
+        ranked = sorted(usable, key=lambda trial: (trial.rank, trial is best), reverse=True)
         tries = {trial.candidate.id: 0 for trial in trials}
         for trial in trials:
             if trial.candidate.parent in tries:

@@ -9,9 +9,10 @@ from trace_robot.optimizers.cma_es import CMAES, MOST_NUMBERS, SearchSpace
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem
 from trace_robot.optimizers.prompt.trial_text import scored
-from trace_robot.optimizers.strategies import Trial, best_of, take_waiting
+from trace_robot.optimizers.strategies import Trial, best_of, moving_of, take_waiting
 
 NO_GAIN = "its numbers were varied by CMA-ES in {evaluations} evaluations, without a gain"
+PARKED = "with numbers that CMA-ES found it stands still and has {scored}, which is not built on"
 # What a model needs to know to write code that can be tuned, and to keep facts as they are.
 TUNING = (
     "Between two answers CMA-ES tunes numbers: trainable numbers, and constants, that is, floats that a (code) value"
@@ -58,6 +59,7 @@ class Tuned:
         self._winner: Candidate | None = None
         self._remark = ""  # on the winner, once it is a trial
         self._tuned: tuple[int, float, float] | None = None
+        self._was_still = False  # the one that was to be tuned last
 
     @property
     def problem(self) -> Problem:
@@ -134,9 +136,13 @@ class Tuned:
             self._finish(self._tuner)
 
     def _begin(self) -> None:
-        best = self.inner.best_trial
-        # Only a new best is tuned: tuning the same one again would sample the same numbers.
-        if best is None or self.inner.done or (self._tuned is not None and best.rank <= self._tuned):
+        best = best_of(moving_of(self.inner.trials))
+        if best is None or self.inner.done:
+            return
+        # Only a new best is tuned: tuning the same one again would sample the same numbers. One that moves is new
+        # after one that stood still, whatever either scored.
+        after_still, self._was_still = self._was_still and not best.still, best.still
+        if self._tuned is not None and best.rank <= self._tuned and not after_still:
             return
         self._tuned = best.rank
         space = SearchSpace(
@@ -164,6 +170,10 @@ class Tuned:
         best, before = tuner.best_trial, self._from
         self._tuner = self._from = None
         if best is None or before is None:
+            return
+        if best.still and not before.still:
+            # Costs of motion in a dense reward: numbers of nothing pay most, and would be what the model builds on.
+            self.inner.remark(before.candidate.id, PARKED.format(scored=scored(best)))
             return
         if best.candidate.id == before.candidate.id:
             if not self.literals:

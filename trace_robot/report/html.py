@@ -49,6 +49,8 @@ def render(
     single: bool = False,
     live: str = "",
     plotly: str = PLOTLY,
+    words: Sequence[str] | None = None,
+    token: str = "",
 ) -> str:
     """Return the page of a run as HTML.
 
@@ -59,9 +61,13 @@ def render(
         single: whether plotly's script is written into the page.
         live: version of the run's data, polled for a later one; "" for a page that no server keeps current.
         plotly: address of plotly's script, where it is not in the page.
+        words: what was typed on it so far, for a form that takes more; None for no form.
+        token: which the form's requests carry.
     """
     data = {"figures": page.figures, "paths": page.path_figures, "axes": AXES, "bodies": bodies, "live": live}
-    return _fill("page.html", data, media=media, single=single, page=page, plotly=plotly)
+    if words is not None:
+        data["token"] = token
+    return _fill("page.html", data, media=media, single=single, page=page, plotly=plotly, typed=words)
 
 
 def render_runs(rows: Sequence[RunRow], folder: Path, *, live: str) -> str:

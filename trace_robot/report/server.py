@@ -1,15 +1,18 @@
-"""Read-only HTTP server of reports, on loopback, safe from DNS rebinding.
+"""HTTP server of reports on loopback, safe from DNS rebinding and CSRF.
 
 It knows runs, iterations and videos by number, never paths, so that there is none to traverse. It has no state: every
-answer reads the store, and an open page polls ``/state`` once a second for another version.
+answer reads the store, and an open page polls ``/state`` once a second for another version. All that it takes is a
+sentence for a running run that reads them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +28,8 @@ from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render,
 from trace_robot.report.iterations import STRESS
 from trace_robot.report.page import page_of
 from trace_robot.report.run_plots import overlay
-from trace_robot.safe_files import is_file, open_read
+from trace_robot.safe_files import is_file, load_json, open_read
+from trace_robot.store import words
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import BEFORE_VIDEO
 from trace_robot.store.history import History, RunInfo
@@ -33,6 +37,8 @@ from trace_robot.store.history import History, RunInfo
 BEFORE = Path(BEFORE_VIDEO).stem
 ADDRESS = "127.0.0.1"  # never all interfaces: prompts and controllers are private, and there is no password
 BLOCK = 64 * 1024  # bytes of a video in memory at once
+# Of a request's body: JSON may write each of 400 characters as twelve bytes (a pair of surrogates).
+MOST_BYTES = 8_000
 IDLE_SECONDS = 30  # after which a silent connection is closed, as each keeps a thread
 # Against other sites in the same browser: content sniffing, framing (clickjacking), leaking addresses, embedding.
 HEADERS = {
@@ -58,7 +64,10 @@ class Watch(ThreadingHTTPServer):
     daemon_threads = True  # Ctrl-C ends the program while a browser keeps a connection open
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.site = Site(folder)
+        # Drawn for this server, and known to its pages alone: another program on this machine may read no page without
+        # the same-origin checks, and a page of another site can read none of ours.
+        self.token = secrets.token_urlsafe(24)
+        self.site = Site(folder, self.token)
         try:
             super().__init__((ADDRESS, port), _Handler)
         except OSError as error:
@@ -79,7 +88,7 @@ class Watch(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Handler of GET and HEAD. The base class answers 501 to other methods."""
+    """Handler of GET, HEAD and POST. The base class answers 501 to other methods."""
 
     server: Watch
     protocol_version = "HTTP/1.1"
@@ -93,11 +102,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._respond(body=False)
 
-    def _respond(self, *, body: bool) -> None:
+    def do_POST(self) -> None:
+        self.close_connection = True  # what a refused request has left unread is no next request
+        self._respond(body=True, posted=True)
+
+    def _respond(self, *, body: bool, posted: bool = False) -> None:
         if not self._is_own_host():
-            answer = Answer(
-                b"this server answers to its own address only", "text/plain", HTTPStatus.MISDIRECTED_REQUEST
-            )
+            answer = _text(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its own address only")
+        elif posted:
+            answer = self._refused() or self._take()
         else:
             answer = self.server.site.answer(urlsplit(self.path).path)
         if answer.file is not None:
@@ -108,6 +121,36 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(answer.content)
+
+    def _refused(self) -> Answer | None:
+        """Return the refusal of a request that does not come from a page of this server."""
+        own = {f"http://{name}:{self.server.server_port}" for name in (ADDRESS, "localhost")}
+        own |= {f"http://{name}" for name in (ADDRESS, "localhost") if self.server.server_port == 80}
+        site = self.headers.get("Sec-Fetch-Site", "same-origin")
+        if self.headers.get("Origin", "").lower() not in own or site != "same-origin":
+            return _text(HTTPStatus.FORBIDDEN, "only pages of this server may write")
+        token = self.headers.get("X-Token", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(token, self.server.token.encode()):
+            return _text(HTTPStatus.FORBIDDEN, "this page is of an earlier server; load it again")
+        return None
+
+    def _take(self) -> Answer:
+        """Read a body, its size bounded before it is read, and take its words."""
+        length, kind = self.headers.get("Content-Length", ""), self.headers.get("Content-Type", "")
+        if not re.fullmatch(r"[0-9]{1,6}", length) or self.headers.get("Transfer-Encoding") is not None:
+            return _text(HTTPStatus.LENGTH_REQUIRED, "send a body with its Content-Length")
+        if int(length) > MOST_BYTES:
+            return _text(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {MOST_BYTES:,} bytes")
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            return _text(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json")
+        try:
+            data = load_json(self.rfile.read(int(length)), MOST_BYTES)
+        except (OSError, ValueError) as error:
+            return _text(HTTPStatus.BAD_REQUEST, f"the body must be a JSON object: {error}")
+        text = data.get("words") if isinstance(data, dict) else None
+        if not isinstance(text, str):
+            return _text(HTTPStatus.BAD_REQUEST, "the body must have words, a text")
+        return self.server.site.take(urlsplit(self.path).path, text)
 
     def _is_own_host(self) -> bool:
         """Return whether the Host header names this server, against DNS rebinding."""
@@ -186,11 +229,14 @@ class Answer:
     keep: int = 0
 
 
+_WORDS = re.compile(r"/run/(?P<name>[^/]+)/words")
+
+
 class Site:
     """Router from URL paths to answers, read from the store at that moment."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, token: str = "") -> None:
+        self.folder, self.token = folder, token
 
     def answer(self, path: str) -> Answer:
         """Return the response to a URL path, an error page as text for expected faults."""
@@ -200,6 +246,28 @@ class Site:
             return _text(HTTPStatus.NOT_FOUND, str(error))
         except TraceRobotError as error:
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+
+    def take(self, path: str, text: str) -> Answer:
+        """Take a sentence for a running run.
+
+        Args:
+            path: of the request, which names the run.
+            text: as it was typed.
+        """
+        match = _WORDS.fullmatch(path)
+        if match is None:
+            return _text(HTTPStatus.NOT_FOUND, "there is no such page")
+        try:
+            with History(self.folder) as history:
+                run = _named(history, unquote(match["name"]))
+        except UnknownNameError as error:
+            return _text(HTTPStatus.NOT_FOUND, str(error))
+        if not _reads_words(run):
+            return _text(HTTPStatus.CONFLICT, "this run takes no words; begin one with --ask-page")
+        try:
+            return _text(HTTPStatus.OK, f"Sent: {words.add(run.folder, text)}")
+        except TraceRobotError as error:
+            return _text(HTTPStatus.BAD_REQUEST, str(error))
 
     def _answer(self, path: str) -> Answer:
         if path == f"/{PLOTLY}":
@@ -229,7 +297,7 @@ class Site:
                 return _own_video(run, f"{STRESS}/{int(match['world']):02d}.mp4")
             if match["row"]:
                 return _iteration(history, run, int(match["row"]))
-            return _page(history, run)
+            return _page(history, run, self.token)
 
     def _runs(self) -> list[RunInfo]:
         # ``watch`` may be started before the first run; opening a store that is missing is an error.
@@ -239,11 +307,18 @@ class Site:
             return history.runs()
 
 
-def _page(history: History, run: RunInfo) -> Answer:
+def _reads_words(run: RunInfo) -> bool:
+    return run.status == "running" and words.is_offered(run.folder)
+
+
+def _page(history: History, run: RunInfo, token: str) -> Answer:
     # Before the page: data that come in between are then newer than the version, and the next poll fetches them.
     version = _version([run])
     page = page_of(history, run, source=_address, html=lambda iteration, attempts: None)
-    return _html(render(page, bodies={}, media="'self'", live=version, plotly=f"/{PLOTLY}"))
+    typed = words.typed(run.folder) if _reads_words(run) else None
+    return _html(
+        render(page, bodies={}, media="'self'", live=version, plotly=f"/{PLOTLY}", words=typed, token=token)
+    )
 
 
 def _iteration(history: History, run: RunInfo, number: int) -> Answer:
@@ -294,7 +369,8 @@ def _version(runs: Sequence[RunInfo]) -> str:
             run.iterations,
             run.candidates,
             sum(is_file(run.folder.parent, name) for name in _videos(run)),
-            _written(run),
+            _written(run, f"{STRESS}.json"),
+            _written(run, words.FILE),
         )
         for run in runs
     ]
@@ -308,10 +384,10 @@ def _videos(run: RunInfo) -> Iterator[str]:
         yield f"{run.name}/iterations/{number:03d}/episode.mp4"
 
 
-def _written(run: RunInfo) -> int:
-    """Return when a run's stress.json was written, in nanoseconds, 0 without it."""
+def _written(run: RunInfo, name: str) -> int:
+    """Return when a file of a run was written, in nanoseconds, 0 without it."""
     try:
-        with open_read(run.folder.parent, f"{run.name}/{STRESS}.json") as file:
+        with open_read(run.folder.parent, f"{run.name}/{name}") as file:
             return os.fstat(file.fileno()).st_mtime_ns
     except OSError:
         return 0

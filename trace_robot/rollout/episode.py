@@ -18,6 +18,7 @@ from trace_robot.fault import Fault, Limits
 from trace_robot.spec import Array, Scene, States, TaskSpec
 from trace_robot.stats import Returns, Score, measure_of
 
+IDLE = 0.02  # of the bound of an action, up to which it moves nothing
 MOVED = 0.002  # meters from its start beyond which a point counts as moved
 MOST_PAIRS = 4  # distances of an episode's line
 Ended = Literal["success", "terminated", "time", "error"]
@@ -80,6 +81,7 @@ class Episode:
         return_threshold: the total reward that counts as success, None where the environment reports success.
         line, start: the episode on one line and its first observation, made where it ran where observations were asked
             for: they stay when the observations themselves are dropped.
+        contacts: of a traced episode, what touched when, a line each.
     """
 
     seed: int
@@ -100,6 +102,7 @@ class Episode:
     return_threshold: float | None = None
     line: str = ""
     start: Sequence[float] = ()
+    contacts: tuple[str, ...] = ()
 
     @property
     def decisions(self) -> int:
@@ -287,9 +290,27 @@ def _end(episode: Episode) -> str:
     return f"{ends[episode.ended]}, {took}"
 
 
+STAYS = "stays at"
+
+
+def stood_still(episode: Episode, spec: TaskSpec) -> bool:
+    """Return whether a controller did not move what it controls, errors apart.
+
+    Args:
+        episode: with its line, where the environment names positions; the first is the hand's.
+        spec: of its environment.
+    """
+    if episode.ended == "error" or episode.success or not len(episode.actions):
+        return False
+    if spec.positions:
+        name = spec.positions[0].removesuffix("_position")
+        return f"; {name} {STAYS} " in (episode.line or episode_line(episode, spec))
+    return bool(np.abs(episode.actions).max() <= IDLE * min(map(abs, spec.high)))
+
+
 def _path(path: Array) -> str:
     if not _moves(path):
-        return f"stays at {point_text(path[0])}"
+        return f"{STAYS} {point_text(path[0])}"
     return f"{point_text(path[0])} to {point_text(path[-1])}"
 
 

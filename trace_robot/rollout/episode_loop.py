@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 
+from trace_robot.env.contact_log import ContactLog
 from trace_robot.env.guard import NUMBERS, finite
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE, Fault
@@ -156,12 +157,14 @@ class _EpisodeState:
         self.running, self.alone = True, False
         self.seconds = 0.0
         self.feedback = FeedbackRecorder(job, spec)
+        self.contacts: ContactLog | None = None
         heartbeat.enter(RESET, job.seed)
         try:
             env.unwrapped.record_states = job.record  # type: ignore[attr-defined]
             self.observation, self.info = env.reset(seed=job.seed)
             self.feedback = FeedbackRecorder(job, spec, make_expert)
             self.feedback.observed(self.observation)
+            self.contacts = ContactLog.of(env) if job.trace else None
         except FOREIGN as error:
             if heartbeat.hung:
                 raise
@@ -186,7 +189,8 @@ class _EpisodeState:
             return
         self.heartbeat.enter(STEP, self.job.seed)
         try:
-            observation, reward, terminated, truncated, info = self.env.step(answer)
+            step = self.env.step if self.contacts is None else self._watched_step
+            observation, reward, terminated, truncated, info = step(answer)
             number = finite("the reward", reward)
             if self._recorded_series:
                 self.feedback.acted(self.observation, info)
@@ -206,6 +210,12 @@ class _EpisodeState:
             self.ended, self.running = "success", False
         elif terminated or truncated:
             self._end("terminated" if terminated else "time")
+
+    def _watched_step(self, answer: Array) -> Any:
+        """Step as the environment does, and note what touches on the way."""
+        assert self.contacts is not None
+        with self.contacts.watching(int(self.info.get("steps", len(self.actions)))):
+            return self.env.step(answer)
 
     def _end(self, ended: Ended) -> None:
         """End the episode without a fault.
@@ -245,6 +255,7 @@ class _EpisodeState:
             scene=scene,
             states=states,
             return_threshold=self.spec.return_threshold,
+            contacts=() if self.contacts is None else self.contacts.lines(),
         )
 
     def _recorded(self) -> tuple[Scene | None, States | None]:

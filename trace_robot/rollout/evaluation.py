@@ -14,7 +14,8 @@ from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.rollout.batching import BatchLimit, OnEpisode
 from trace_robot.rollout.episode import Episode, Job
-from trace_robot.rollout.feedback import evidence_of, feedback, representative
+from trace_robot.rollout.evidence import evidence_of
+from trace_robot.rollout.feedback import feedback, representative
 from trace_robot.rollout.growth import further, with_notes
 from trace_robot.settings import SeedSplit
 from trace_robot.stats import wilson as wilson
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from trace_robot.rollout.task import Task
     from trace_robot.settings import Settings
 
-Records = tuple[Mapping[str, Any], ...]
 OnProgress = Callable[[int, int], None]
 Limiter = Callable[[int], BatchLimit]  # what further jobs may cost, by the simulator steps so far
 
@@ -157,13 +157,13 @@ class Evaluator:
                 more = self._run([self.job(text, seed) for seed in seeds], on_progress, rest)
                 mine += tuple(more[index] for index in sorted(more))
                 complete = len(more) == len(seeds)
-            wanted = graph and candidate.program is None and complete
-            records = self._graph(text, mine, rest) if wanted else ()
-            outcome = outcome_of(candidate, mine, text, records, level=self.level)
+            traced = self._traced(text, mine, rest) if graph and not candidate.program and complete else None
+            outcome = outcome_of(candidate, mine, text, traced.graph if traced else (), level=self.level)
             if self.task.prompt > 1 and candidate.program is None:
                 every = (*self.seeds, *self.reserve, *self.confirm)
-                evidence = evidence_of(mine, self.task.spec, every, outcome, text, self.level)
-                outcome = replace(outcome, evidence=evidence)
+                shown = evidence_of(mine, self.task.spec, every, outcome, text, self.level)
+                shown = replace(shown, contacts=traced.contacts if traced else ())
+                outcome = replace(outcome, evidence=shown)
             if self.counted and candidate.program is None:
                 outcome = with_notes(outcome, mine, len(self.seeds))
             evaluations.append(Evaluation(candidate, text, mine, outcome, complete))
@@ -297,12 +297,11 @@ class Evaluator:
                 self.failed, self.failure = self.failed + 1, episode.fault.message
         return episodes
 
-    def _graph(self, text: str, episodes: Sequence[Episode], limiter: Limiter | None) -> Records:
-        """Run the representative episode again, traced, and return its graph."""
+    def _traced(self, text: str, episodes: Sequence[Episode], limiter: Limiter | None) -> Episode | None:
+        """Run the representative episode again, traced."""
         episode = episodes[representative(episodes)]
         job = replace(self.job(text, episode.seed), trace=True, record=False, observe=False)
-        traced = self._run([job], None, limiter)
-        return tuple(traced[0].graph) if traced else ()
+        return self._run([job], None, limiter).get(0)
 
 
 def _without_least(limiter: Limiter) -> Limiter:
@@ -362,7 +361,7 @@ def outcome_of(
     candidate: Candidate,
     episodes: Sequence[Episode],
     controller: str,
-    graph: tuple[Mapping[str, Any], ...] = (),
+    graph: Sequence[Mapping[str, Any]] = (),
     *,
     level: str = "outcome",
 ) -> Outcome:
@@ -382,7 +381,7 @@ def outcome_of(
         feedback=feedback(episodes, controller, level) if candidate.program is None else "",
         success=sum(episode.success for episode in episodes) / len(episodes),
         scores=scores,
-        graph=graph,
+        graph=tuple(graph),
         faults=tuple(episode.fault for episode in episodes if episode.fault is not None),
         details=_details(episodes),
     )

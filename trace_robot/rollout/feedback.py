@@ -17,17 +17,13 @@ import numpy as np
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.envelope import LOGGED
 from trace_robot.fault import Fault
-from trace_robot.optimizers.problem import Evidence, Outcome
 from trace_robot.optimizers.prompt.values import program_text
 from trace_robot.rollout.episode import (
-    MOVED,
     Episode,
-    episode_line,
     is_drawn,
     needed_text,
     not_held_text,
     number_text,
-    point_text,
     world_text,
 )
 from trace_robot.settings import EXPERT
@@ -63,7 +59,7 @@ def feedback(episodes: Sequence[Episode], controller: str = "", level: str = "ou
     ]
     faults = {(f.category, f.message, f.line): f for f in (e.fault for e in episodes) if f is not None}
     lines += [line for fault in list(faults.values())[:3] for line in ("", describe(fault, controller))]
-    return "\n".join([*lines, *_details(episodes, level)])
+    return "\n".join([*lines, *details(episodes, level)])
 
 
 SURVIVAL = ("survive", "alive", "healthy")  # in the names of reward terms: a bonus for staying alive
@@ -99,16 +95,21 @@ def _is_bonus(name: str) -> bool:
     return name.startswith("reward") and any(word in name for word in SURVIVAL)
 
 
-def _details(episodes: Sequence[Episode], level: str) -> list[str]:
-    """Return the level's lines on the representative episode, then on failed ones."""
+def details(episodes: Sequence[Episode], level: str) -> list[str]:
+    """Return the level's lines on the representative episode, then on failed ones.
+
+    Args:
+        episodes: of jobs of this level.
+        level: of the feedback; "outcome" has none.
+    """
     if level == "outcome":
         return []
     shown = representative(episodes)
     failing = [i for i, episode in enumerate(episodes) if i != shown and not episode.success]
     lines = []
     for index in [shown, *failing][:DETAILED]:
-        details = words(level, episodes[index])
-        lines += [f"\nEpisode {index + 1}, {level}:", *details] if details else []
+        found = words(level, episodes[index])
+        lines += [f"\nEpisode {index + 1}, {level}:", *found] if found else []
     return lines
 
 
@@ -327,64 +328,3 @@ def _comparison(actions: Array, expert: Array) -> list[str]:
 
 def _vector(values: Array) -> str:
     return "[" + ", ".join(f"{round(float(value), 3) + 0.0:g}" for value in values) + "]"
-
-
-# Evidence, for prompts by worth.
-WHY = "the first with an error", "of the failed ones the middle one by reward", "the slowest success"
-
-
-def evidence_of(
-    episodes: Sequence[Episode],
-    spec: TaskSpec,
-    seeds: Sequence[int],
-    outcome: Outcome,
-    controller: str = "",
-    level: str = "outcome",
-) -> Evidence:
-    """Return what each episode of a candidate showed.
-
-    Args:
-        episodes: at least one.
-        spec: of the environment, which names the points of an observation.
-        seeds: of all conditions of a run; an episode has the number of its place, the same for all candidates.
-        outcome: of the episodes; its graph, if it has one, is of the representative episode.
-        controller: the text that ran, to mark failing lines in.
-        level: of the feedback.
-    """
-    numbers = {seed: number for number, seed in enumerate(seeds, 1)}
-    known = [numbers.get(episode.seed, episode.seed) for episode in episodes]
-    shown = representative(episodes)
-    faults = {(f.category, f.message, f.line): f for f in (e.fault for e in episodes) if f is not None}
-    chosen = episodes[shown]
-    return Evidence(
-        conditions=tuple(known),
-        lines=tuple(
-            f"Episode {number}: {episode.line or episode_line(episode, spec)}"
-            for number, episode in zip(known, episodes, strict=True)
-        ),
-        successes=tuple(episode.success for episode in episodes),
-        traced=shown if outcome.graph else -1,
-        why=WHY[0] if chosen.ended == "error" else WHY[2] if chosen.success else WHY[1],
-        faults=tuple(describe(fault, controller) for fault in list(faults.values())[:3]),
-        starts=tuple(_starts(episodes, spec)),
-        printed=chosen.printed,
-        details=tuple(line for line in _details(episodes, level) if line),
-    )
-
-
-def _starts(episodes: Sequence[Episode], spec: TaskSpec) -> list[str]:
-    """Return the ranges of the first observed positions, a line."""
-    rows = [episode.start or episode.observations[:1].ravel().tolist() for episode in episodes]
-    first = np.array([row for row in rows if row])
-    if not len(first):
-        return []
-    texts = []
-    for part in spec.observation:
-        low, high = (bound[part.start : part.stop] for bound in (first.min(0), first.max(0)))
-        if part.name in spec.positions or (
-            len(first) > 1 and part.size <= 3 and float((high - low).max()) > MOVED
-        ):
-            same = float((high - low).max()) < MOVED / 4
-            texts.append(f"{part.name} {point_text(low)}" + ("" if same else f" to {point_text(high)}"))
-    count = "its episode" if len(first) == 1 else f"its {len(first)} episodes"
-    return [f"At the start of {count}, as observed: {'; '.join(texts)}."] if texts else []

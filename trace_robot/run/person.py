@@ -20,6 +20,7 @@ from trace_robot.errors import RunError, ValueMismatchError
 from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Optimizer
 from trace_robot.settings import ASKING_NONE, DEFAULTS, LEVELS, PROMPT, RULES
+from trace_robot.store import words
 from trace_robot.store.codec import decode_json, encode_json
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from trace_robot.run.optimizers import AnyModel
     from trace_robot.store.history import History, RunInfo
 
-LONGEST_NOTE = 400  # characters of one sentence that are kept
+LONGEST_NOTE = words.LONGEST
 MOST_NOTES = 3  # of one iteration; a prompt is to stay small
-LARGEST_FILE = 64_000  # bytes of a file of notes that are read
+LARGEST_FILE = words.LARGEST  # bytes of a file of notes that are read
 REMARK = "a person who watched it wrote: {}"
 
 
@@ -66,10 +67,7 @@ def tidied(texts: Sequence[str]) -> list[str]:
     Args:
         texts: as a person wrote them; of too many, the last are kept.
     """
-    lines = (" ".join("".join(c if c.isprintable() else " " for c in text).split()) for text in texts)
-    return [
-        line if len(line) <= LONGEST_NOTE else line[: LONGEST_NOTE - 3] + "..." for line in lines if line
-    ][-MOST_NOTES:]
+    return [line for line in map(words.one_line, texts) if line][-MOST_NOTES:]
 
 
 @dataclass(slots=True)
@@ -103,6 +101,32 @@ class NotesFile:
         first = max(self.lines, question.taken)
         # No more than these become remarks; the rest comes with the next iteration.
         new = whole[first : first + MOST_NOTES]
+        self.lines = first + len(new)
+        return new
+
+
+@dataclass(slots=True)
+class TypedWords:
+    """Words typed on the page of ``watch``, in a file of the run (``store.words``).
+
+    The run waits for none: it takes what is there after an iteration, and the rest after the next.
+    """
+
+    lines: int = 0
+
+    def __call__(self, question: Question) -> list[str]:
+        """Return the sentences that are new.
+
+        Args:
+            question: of the iteration; its ``taken`` skips what a run had before it was interrupted.
+
+        Raises:
+            RunError: the file cannot be made or read.
+        """
+        folder = question.folder.parents[1]
+        words.offer(folder)
+        first = max(self.lines, question.taken)
+        new = words.typed(folder)[first : first + MOST_NOTES]
         self.lines = first + len(new)
         return new
 
@@ -142,17 +166,17 @@ class JournaledPerson:
         entry = self.journal.take_next("replies", request)
         if entry is not None:
             with decoding("the run's journal"):
-                words = tidied([str(text) for text in decode_json(entry.data)["words"]])
+                taken = tidied([str(text) for text in decode_json(entry.data)["words"]])
         elif self.ask is None or self.journal.replaying:
             return
         else:
             began = time.monotonic()
-            words = tidied(self.ask(question(self._taken)))
+            taken = tidied(self.ask(question(self._taken)))
             self.journal.leave_out(time.monotonic() - began)
-            if words:
-                self.journal.put("replies", request, encode_json({"words": words}))
-        self._taken += len(words)
-        for text in words:
+            if taken:
+                self.journal.put("replies", request, encode_json({"words": taken}))
+        self._taken += len(taken)
+        for text in taken:
             self._remark(candidate, REMARK.format(json.dumps(text, ensure_ascii=False)))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trace_robot.store.writer import Cost, RunWriter
 
 log = logging.getLogger("trace_robot.run")
-LONGEST_URL = 1_000_000  # characters; a picture of key frames has at most 450,000
+LONGEST_URL = 2_000_000  # characters; a sheet of key frames has at most 1,500,000
 MOST_EPISODES = 8  # that are kept to be drawn: BestFirst works on one of the three best trials
 
 

@@ -29,6 +29,7 @@ MOST_EPISODES = 2**30  # bytes of an unpacked batch of episodes; those of a sear
 # Bytes of the JSON of a batch: the largest in some eighty stores had 1.5 MB, and the graph of its one traced episode
 # has at most MOST_JSON.
 MOST_ABOUT = 2 * MOST_JSON
+MOST_LINES = 100  # of contacts in an episode; a log has eight
 Arrays = dict[str, Array]
 
 
@@ -118,6 +119,8 @@ def _episode_header(prefix: str, episode: Episode, arrays: Arrays) -> dict[str, 
     }
     if episode.line:
         header |= {"line": episode.line, "start": list(episode.start)}
+    if episode.contacts:
+        header["contacts"] = list(episode.contacts)
     if episode.measures:
         return header | {"decisions": episode.decisions, "reward": episode.total_reward}
     arrays |= {f"{prefix}rewards": episode.rewards, f"{prefix}actions": episode.actions}
@@ -167,6 +170,7 @@ def _episode(prefix: str, header: Mapping[str, Any], arrays: Arrays) -> Episode:
         printed=header["printed"],
         line=_line(header.get("line", "")),
         start=[float(number) for number in header.get("start", ())],
+        contacts=tuple(map(_line, header.get("contacts", ()))),
         return_threshold=header.get("return_threshold"),
     )
 

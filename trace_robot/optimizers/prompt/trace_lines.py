@@ -20,6 +20,9 @@ from trace_robot.optimizers.prompt.values import Leaf, at_scale, number, program
 
 ROW_TOKENS = 90  # of a row at most; columns in which the least happens give way
 FIRST_SCALE = 1.0  # at_scale writes a thousandth of it: 0.001 m, 0.001 rad
+# A micrometer, a microradian: what is smaller at every step is what a solver leaves of zero. Relative, too: a value
+# that changes by less than a millionth of its size is a constant.
+NOISE = 1e-6
 STILL = 0.02  # of a series' largest change in a step, below which it lies still
 SETTLED = 3  # steps that it must lie still before a movement counts as a new one
 MOST_MOVES = 6  # of a series, the largest
@@ -86,6 +89,7 @@ class EpisodeTrace:
         table = StepTable.from_records(records)
         log, written = _log_of(table.series)
         table.series[:] = [one for one in table.series if one.name not in written]
+        noise = _without_noise(table)
         chosen = select(table, mask)
         rows, header, title = _rows(table, chosen, [step for step, _ in log])
         scales = {name: min(scale, FIRST_SCALE) for name, scale in chosen.scales.items()}
@@ -110,13 +114,44 @@ class EpisodeTrace:
                 *(text for text, is_stage in plateaus if not is_stage),
                 *(_steady(series, reach, scales) for series, reach in chosen.steady),
             ],
-            constants=[graph_text.constant_text(one, table, scales) for one in chosen.constant],
+            constants=[*(graph_text.constant_text(one, table, scales) for one in chosen.constant), *noise],
             outputs=_outputs(table, chosen, scales),
             rows=rows,
             header=header,
             title=title,
             log=log,
         )
+
+
+def _without_noise(table: StepTable) -> list[str]:
+    """Take out the series that differ by noise alone, and return a line on each."""
+    lines, kept = [], []
+    for one in table.series:
+        numbers = [number for value in one.values.values() for number in _parts(value)]
+        size = max(map(abs, numbers), default=0.0)
+        if not numbers or one.constant or not math.isfinite(size):
+            kept.append(one)
+        elif size < NOISE:
+            lines.append(f"{one.name} = about 0, within {NOISE:g}")
+        elif _reach(one) < NOISE * max(size, 1.0):
+            last = graph_text.leaf_text(list(one.values.values())[-1], min(size, FIRST_SCALE), LONGEST)
+            lines.append(f"{one.name} = {last}, changes by less than {NOISE * max(size, 1.0):g}")
+        else:
+            kept.append(one)
+    table.series[:] = kept
+    return lines
+
+
+def _parts(value: Leaf) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,) if isinstance(value, float) else ()
+
+
+def _reach(series: Series) -> float:
+    """Return the largest range of a component, infinity where none can be compared."""
+    rows = [_parts(value) for value in series.values.values()]
+    if len({len(row) for row in rows}) != 1 or not rows[0]:
+        return math.inf
+    return max(float(max(column) - min(column)) for column in zip(*rows, strict=True))
 
 
 def _blocks(code: str) -> list[str]:

@@ -39,6 +39,7 @@ WORTH = (
     "error",  # an exception with its lines of source
     "episode",  # a line for each of the first failed episodes
     "row",  # the steps at which most happens
+    "contact",  # what touched in that episode, also between two decisions
     "log",  # what the program wrote for itself
     "trial",  # a line for each older trial
     "stage",  # values that hold for a while, and what came out
@@ -64,6 +65,9 @@ Traces = dict[int, EpisodeTrace]  # by the id of a trial's candidate
 FIRST = 2  # episodes of a trial in the tier "episode", those that the comparison names first
 FIRST_ROWS, MORE_ROWS = 6, 34  # of a trial, where the budget has room
 LAST_LOG, FIRST_LOG = 10, 2
+LAST_OF_OTHERS, LAST_OF_OLDER = 4, 3  # lines that another failed episode or an older trial printed
+CONTACTS = "What touched, by decision, with places at the first and the last moment, m:"
+PRINTING = 2  # older trials of which it is shown
 MARGIN = 20  # tokens that stay free
 NOTE_TOKENS = 10  # of the note on lines that were left out
 LONGEST = 2000  # characters of a line that another program wrote
@@ -211,10 +215,14 @@ def prompt_lines(instance: ProblemInstance) -> list[WorthLine]:
     _add_trial(found, "#Feedback", parent, before)
     if newest is not None:
         _add_newest(found, instance, newest, parent, variables)
-    for trial in instance.history:
-        if newest is None or trial.candidate.id != newest.candidate.id:
-            found.add("#History", "trial", history_line(trial, known, LONGEST, shared_scores))
-            found.add("#History", "older change", differences(problem, instance.values, trial), "")
+    older = [t for t in instance.history if newest is None or t.candidate.id != newest.candidate.id]
+    latest = sorted(trial.candidate.id for trial in older)[-PRINTING:]
+    for trial in older:
+        found.add("#History", "trial", history_line(trial, known, LONGEST, shared_scores))
+        found.add("#History", "trial", remarks(trial, ()))  # what a person saw stays
+        if trial.candidate.id in latest:
+            _add_older_prints(found, trial)
+        found.add("#History", "older change", differences(problem, instance.values, trial), "")
     for text in instance.rejected:
         found.add("#Rejected", "rejected", f"- {' '.join(text.split())}")
     return found.lines
@@ -303,11 +311,36 @@ def _add_rows(found: _Lines, part: str, trace: EpisodeTrace, trial: Trial) -> No
         place = order[row.step]
         worth = "idle rows" if row.weight <= 0 else "row" if place < FIRST_ROWS else "more rows"
         found.lines.append(WorthLine(part, row.text, worth, title, place))
+    for text in evidence.contacts if evidence is not None else ():
+        found.add(part, "contact", program_text(text, LONGEST), CONTACTS)
     log = [f"step {step}: {program_text(text, LONGEST)}" for step, text in trace.log]
     _add_log(found, part, log, "The program wrote into its memory:")
-    if evidence is not None and evidence.printed.strip():
-        printed = [program_text(line, LONGEST) for line in evidence.printed.split("\n") if line.strip()]
-        _add_log(found, part, printed, "The program printed:")
+    if evidence is None:
+        return
+    _add_log(found, part, _printed(evidence.printed), "The program printed:")
+    for number, text in evidence.also_printed:
+        lines, head = _printed(text), f"In episode {number} it printed:"
+        for place, line in enumerate(lines):
+            found.add(part, "log" if place >= len(lines) - LAST_OF_OTHERS else "more log", line, head)
+
+
+def _printed(text: str) -> list[str]:
+    return [program_text(line, LONGEST) for line in text.split("\n") if line.strip()]
+
+
+def _add_older_prints(found: _Lines, trial: Trial) -> None:
+    """Add the last lines that an older trial printed: why it failed, in its own words.
+
+    They come after what the two trials that are shown whole wrote.
+    """
+    evidence = trial.outcome.evidence
+    if evidence is None:
+        return
+    texts = [("", evidence.printed), *((f" in episode {n}", text) for n, text in evidence.also_printed)]
+    where, text = next((pair for pair in texts if pair[1].strip()), ("", ""))
+    lines = _printed(text)[-LAST_OF_OLDER:]
+    head = f"  Trial {trial.candidate.id} printed{where}, the last lines:"
+    found.lines += [WorthLine("#History", f"  {line}", "log", head, order=1) for line in lines]
 
 
 def _add_log(found: _Lines, part: str, log: Sequence[str], head: str) -> None:

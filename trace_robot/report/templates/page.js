@@ -157,6 +157,21 @@
     if (focus) document.getElementById(focus)?.focus();
   }
 
+  // Words of a person for the running run. The token, and a header that no form of another site can send, go with them.
+
+  async function send_words(form) {
+    const note = form.querySelector("output");
+    const headers = { "Content-Type": "application/json", "X-Token": data.token };
+    try {
+      const body = JSON.stringify({ words: form.elements.words.value });
+      const answer = await fetch("words", { method: "POST", headers, body });
+      note.textContent = await answer.text();
+      if (answer.ok) form.reset();
+    } catch {
+      note.textContent = "The server does not answer; the sentence was not sent.";
+    }
+  }
+
   async function keep_following() {
     try {
       if (!document.hidden) await follow();
@@ -168,6 +183,10 @@
   }
 
   document.addEventListener("toggle", ({ target }) => target.open && target.dataset.body && fill(target), true);
+  document.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (event.target.id === "words-form") send_words(event.target);
+  });
   document.addEventListener("change", ({ target }) => {
     if (target.name === "axis") redraw("[data-figure]");
     if (target.id === "path") redraw("[data-path]");
