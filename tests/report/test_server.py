@@ -283,13 +283,13 @@ def test_runs_are_sorted_and_filtered_and_a_failed_one_looks_unlike_a_finished_o
     assert names_shown(seen) == ["a-long-run", "c-walk", "b-broken"]
     seen.page.get_by_role("button", name="tried").click()
     assert names_shown(seen) == ["b-broken", "c-walk", "a-long-run"]
-    for words, left in (
+    for typed, left in (
         ("FAILED", ["b-broken"]),
         ("point cma", ["c-walk"]),
         ("paper", ["a-long-run"]),
         ("x y", []),
     ):
-        seen.page.fill("#filter", words)
+        seen.page.fill("#filter", typed)
         assert names_shown(seen) == left
         assert seen.page.locator("#shown").inner_text() == f"{len(left)} of 3 runs"
     make_run(tmp_path, "d-cma", optimizer="cma")
