@@ -16,7 +16,7 @@ from trace_robot.errors import OrderError, ValueMismatchError
 from trace_robot.llm import ScriptedModel
 from trace_robot.optimizers import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
 from trace_robot.optimizers.cma_es import SearchSpace
-from trace_robot.optimizers.code import find_constants, find_literals, is_sentinel, replace_literals
+from trace_robot.optimizers.literals import find_constants, find_literals, is_sentinel, replace_literals
 
 CODE = '''def act(x):
     """Ignore 3.5 here."""
