@@ -68,8 +68,8 @@ def find_constants(source: str) -> list[Literal]:
     They are those of constants: names that the top level gives a float, or a list, tuple, dict or array of floats. Left
     out are numbers in functions and expressions, ``fixed(...)``, sentinels, and what ``find_literals`` leaves out.
 
-    ``GAIN: Annotated[float, Bounds(0.0, 40.0)] = 8.9`` has bounds. Of a dict, or a list of dicts, they are given by key:
-    ``Annotated[list, {"speed": Bounds(0.0, 1.0)}]``.
+    ``GAIN: Annotated[float, Bounds(0.0, 40.0)] = 8.9`` has bounds. Of a dict, or a list of dicts, they are given by
+    key: ``Annotated[list, {"speed": Bounds(0.0, 1.0), "length": fixed}]``.
     """
     tree = parse(source)
     return [] if isinstance(tree, str) else _located(source, _constants(tree))
@@ -124,6 +124,7 @@ def _constants(tree: ast.Module) -> Iterator[_Number]:
 
 
 _Limits: TypeAlias = Mapping[str, tuple[float, float]]  # by the key of a dict; "" is for every number
+FIXED = (0.0, 0.0)  # the limits of a fact, which is no number to tune
 
 
 def _limits_of(annotation: ast.expr) -> _Limits:
@@ -147,7 +148,9 @@ def _limits_of(annotation: ast.expr) -> _Limits:
 
 
 def _ends_of(bounds: ast.expr) -> tuple[float, float] | None:
-    """Return the two numbers of ``Bounds(low, high)``, None for another expression."""
+    """Return the two numbers of ``Bounds(low, high)``, FIXED for ``fixed``, else None."""
+    if getattr(bounds, "attr", getattr(bounds, "id", "")) == "fixed":
+        return FIXED
     if not isinstance(bounds, ast.Call):
         return None
     if getattr(bounds.func, "attr", getattr(bounds.func, "id", "")) != "Bounds":
@@ -166,11 +169,10 @@ def _named(name: str, value: ast.expr, limits: _Limits) -> Iterator[_Number]:
     numbers = [each for each in _plain_numbers(value) if not is_sentinel(each[1])]
     single = isinstance(value, ast.Constant | ast.UnaryOp)
     for index, (node, x, key) in enumerate(numbers):
-        low, high = limits.get(key) or limits.get("") or (-math.inf, math.inf)
-        if low <= x <= high:  # else the bounds are wrong: the program runs with this number
+        ends = limits.get(key) or limits.get("") or (-math.inf, math.inf)
+        if ends != FIXED:
+            low, high = ends if ends[0] <= x <= ends[1] else (-math.inf, math.inf)  # wrong: it runs with x
             yield _Number(name if single else f"{name}[{index}]", node, x, low, high)
-        else:
-            yield _Number(name if single else f"{name}[{index}]", node, x)
 
 
 def _plain_numbers(value: ast.expr, key: str = "") -> Iterator[tuple[ast.expr, float, str]]:

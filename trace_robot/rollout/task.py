@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.registry import describe, require_expert, usual_control
 from trace_robot.policy.policy import pose_text, problem_of
+from trace_robot.search.controller import write_out
 from trace_robot.settings import EXPERT, LEVELS, PROMPT, SeedSplit, Settings
 from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
     from trace_robot.fault import Limits
-    from trace_robot.optimizers.problem import Problem
+    from trace_robot.optimizers.problem import Candidate, Problem
     from trace_robot.policy import Policy
     from trace_robot.spec import TaskSpec
 
@@ -125,6 +126,10 @@ class Task:
         if settings.optimizer == "cma" and settings.rules > 1:
             task = replace(task, policy=task.policy.with_constants())
         return task if settings.prompt == 1 else task.with_facts(settings.limits)
+
+    def write_out(self, candidate: Candidate) -> Candidate:
+        """Return a candidate of a built-in search with its controller as text."""
+        return write_out(candidate, self.spec, self.policy.values)
 
     def with_facts(self, limits: Limits | None = None) -> Task:
         """Return the task with the rules and facts that prompts by worth show.
