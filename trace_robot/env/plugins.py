@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment
 from trace_robot.env.declared import DeclaredPlugin, require_registered
-from trace_robot.errors import ValueMismatchError, WorkspaceError, unknown
+from trace_robot.errors import TraceRobotError, ValueMismatchError, WorkspaceError, unknown
 from trace_robot.spec import Array, TaskSpec
 from trace_robot.workspace import importable, load
 
@@ -199,23 +199,48 @@ def names_of(plugin: Plugin) -> list[str]:
     """Return the names of a plug-in's environments.
 
     Raises:
-        WorkspaceError: ``names`` returned anything but a sequence of texts.
+        WorkspaceError: ``names`` raised an exception, or returned anything but a sequence of texts.
     """
-    names = plugin.names()
+    try:
+        with captured_output():
+            names = plugin.names()
+    except TraceRobotError:
+        raise
+    except (Exception, SystemExit) as error:  # it may import a package that is missing, broken or another one
+        text = " ".join(str(error).split())
+        raise WorkspaceError(
+            f"names() of {plugin.file} raised {type(error).__name__}: {text}; mend or move the file"
+        ) from error
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise WorkspaceError(f"names() of {plugin.file} must return a sequence of names, got {names!r}")
     return list(names)
 
 
-def packaged() -> dict[str, Plugin]:
-    """Return the plug-in of every environment that packages bring by entry points."""
-    plugins: dict[str, Plugin] = {}
+def packaged() -> tuple[dict[str, Plugin | WorkspaceError], list[WorkspaceError]]:
+    """Return what packages bring by entry points, and what could not be loaded.
+
+    Returns:
+        By the name of each environment its plug-in, or why it has none; and the error of each package without one.
+    """
+    plugins: dict[str, Plugin | WorkspaceError] = {}
+    errors = []
     for plugin in _packaged(tuple(sys.path)):
-        for name in names_of(plugin):
-            if name in plugins:
-                raise duplicate_name(name, plugins[name].file, plugin.file)
-            plugins[name] = plugin
-    return plugins
+        if isinstance(plugin, WorkspaceError):
+            errors.append(plugin)
+            continue
+        try:
+            names = names_of(plugin)
+        except TraceRobotError as error:
+            errors.append(WorkspaceError(str(error)))
+            continue
+        for name in names:
+            other = plugins.get(name, plugin)
+            if isinstance(other, WorkspaceError):
+                continue  # two packages claim it already
+            if other is not plugin:
+                errors.append(duplicate_name(name, other.file, plugin.file))
+            plugins[name] = plugin if other is plugin else errors[-1]
+    return plugins, errors
 
 
 def duplicate_name(name: str, first: str, second: str) -> WorkspaceError:
@@ -234,25 +259,29 @@ def duplicate_name(name: str, first: str, second: str) -> WorkspaceError:
 # entry_points reads the metadata of every installed package, and names are looked up often. ``path`` is the key, so
 # that a package on a changed sys.path is found.
 @lru_cache(maxsize=4)
-def _packaged(path: tuple[str, ...]) -> tuple[Plugin, ...]:
-    plugins = []
+def _packaged(path: tuple[str, ...]) -> tuple[Plugin | WorkspaceError, ...]:
+    plugins: list[Plugin | WorkspaceError] = []
     for point in entry_points(group=GROUP):
         package = f"package {point.dist.name}" if point.dist else f"package {point.value}"
-        origin = f"entry point {point.name!r} of {package}"
         try:
-            with captured_output():
-                module = point.load()
-        except (Exception, SystemExit) as error:  # a package's module may do anything when it is imported
-            raise WorkspaceError(
-                f"{origin} cannot be loaded: {type(error).__name__}: {error}; mend or uninstall the package"
-            ) from error
-        missing = [name for name in FUNCTIONS if not hasattr(module, name)]
-        if missing and not hasattr(module, DECLARATIONS):
-            raise WorkspaceError(
-                f"{origin} must be a module with {DECLARATIONS}, or with {', '.join(FUNCTIONS)}"
-            )
-        plugins.append(plugin_of(module, str(getattr(module, "__file__", origin)), ""))
+            plugins.append(_loaded(point, f"entry point {point.name!r} of {package}"))
+        except WorkspaceError as error:  # of this package alone
+            plugins.append(error)
     return tuple(plugins)
+
+
+def _loaded(point: EntryPoint, origin: str) -> Plugin:
+    try:
+        with captured_output():
+            module = point.load()
+    except (Exception, SystemExit) as error:  # a package's module may do anything when it is imported
+        raise WorkspaceError(
+            f"{origin} cannot be loaded: {type(error).__name__}: {error}; mend or uninstall the package"
+        ) from error
+    missing = [name for name in FUNCTIONS if not hasattr(module, name)]
+    if missing and not hasattr(module, DECLARATIONS):
+        raise WorkspaceError(f"{origin} must be a module with {DECLARATIONS}, or with {', '.join(FUNCTIONS)}")
+    return plugin_of(module, str(getattr(module, "__file__", origin)), "")
 
 
 def _declarations(value: Any, file: str) -> tuple[Environment, ...]:

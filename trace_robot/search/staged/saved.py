@@ -44,7 +44,7 @@ IMPORTED = re.compile(r"^from (typing|trace_robot) import (\w+(?:, \w+)*)$", re.
 
 
 def saved_text(text: str, env: str) -> str:
-    """Return a policy's text with the docstring of a found program, and its constants bounded.
+    """Return the text of a found program with its docstring and bounds.
 
     A text that is no program as the search writes them, or has these already, is returned as it is.
 
@@ -77,7 +77,7 @@ def _annotated(match: re.Match[str]) -> str:
 
 
 def _table(bounds: dict[str, str], text: str) -> str:
-    """Return bounds by key, of the keys that a text has, in lines that end behind a comma."""
+    """Return bounds by key in lines, of the keys in a text."""
     pairs = [f'"{key}": {value}' for key, value in bounds.items() if re.search(f"[\"']{key}[\"']: ", text)]
     rows = textwrap.wrap(", ".join(pair.replace(" ", "\0") for pair in pairs), WIDTH)
     return "{\n" + "".join(f"    {row}\n" for row in rows).replace("\0", " ") + "}"
@@ -102,7 +102,7 @@ def _imported(name: str) -> tuple[bool, str]:
 
 
 def _described(text: str, env: str) -> str:
-    """Return the text with what it is, in place of what the start said of itself."""
+    """Return the text with its docstring in place of the start's."""
     tree = ast.parse(text)
     stages = [
         row.values[0].id.replace("_", " ")

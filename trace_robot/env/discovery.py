@@ -1,0 +1,158 @@
+"""Plug-in discovery with fault isolation: a file that cannot be loaded stops none of the others."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from trace_robot.env.plugins import Plugin, duplicate_name, names_of, packaged, plugin_at
+from trace_robot.errors import TraceRobotError, UnknownNameError, WorkspaceError
+from trace_robot.workspace import workspaces
+
+# In a file that is no Python: what Environment(...) begins with.
+DECLARED = re.compile(r"""\bEnvironment\(\s*(?:id\s*=\s*)?["']([^"'\n]+)["']""")
+
+SHOWN = 200  # characters of the first file's error
+
+
+@dataclass(slots=True)
+class Discovered:
+    """The plug-ins of all workspaces and packages, and what could not be loaded.
+
+    Attributes:
+        plugins: by the name of the environment; the first workspace with a name wins, and packages come last.
+        refused: why a name has no plug-in although a file declares it: the file is broken, or two files claim it.
+        broken: the error of every file and package that could not be loaded.
+    """
+
+    plugins: dict[str, Plugin] = field(default_factory=dict)
+    refused: dict[str, WorkspaceError] = field(default_factory=dict)
+    broken: list[WorkspaceError] = field(default_factory=list)
+
+    def add(self, names: list[str], plugin: Plugin | None, error: WorkspaceError | None = None) -> None:
+        """Take in what one place offers, unless a place before it has the name.
+
+        Args:
+            names: of environments.
+            plugin: theirs; None where it cannot be had.
+            error: why.
+        """
+        for name in names:
+            if name not in self.plugins and name not in self.refused:
+                if plugin is not None:
+                    self.plugins[name] = plugin
+                elif error is not None:
+                    self.refused[name] = error
+
+    def unknown(self, error: UnknownNameError) -> UnknownNameError:
+        """Return an error of an unknown name that also tells what could not be loaded."""
+        if not self.broken:
+            return error
+        more = f", and {len(self.broken) - 1} more" if len(self.broken) > 1 else ""
+        first = " ".join(str(self.broken[0]).split())
+        first = first if len(first) <= SHOWN else f"{first[:SHOWN]}..."
+        return UnknownNameError(f"{error} (not loaded: {first}{more})")
+
+    def unknown_module(self, name: str, error: UnknownNameError) -> UnknownNameError:
+        """Return an error of an id with a module that cannot be imported, with what may be meant.
+
+        Args:
+            name: "MODULE:ID".
+            error: why it is not known.
+        """
+        module, _, own = name.rpartition(":")
+        if own in self.plugins:
+            return UnknownNameError(f"{error}; did you mean {own!r}?")
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            return error
+        first, dot, rest = module.partition(".")
+        near = difflib.get_close_matches(first, packages_distributions(), n=1, cutoff=0.75)
+        return (
+            UnknownNameError(f"{error}; did you mean {f'{near[0]}{dot}{rest}:{own}'!r}?") if near else error
+        )
+
+
+def discover() -> Discovered:
+    """Load the plug-ins of every workspace and package that can be loaded."""
+    found = Discovered()
+    for workspace in workspaces():
+        here: dict[str, Plugin] = {}
+        twice: dict[str, WorkspaceError] = {}
+        for path in workspace.files("envs").values():
+            loaded = _load(path, Path(workspace.root))
+            if isinstance(loaded, WorkspaceError):
+                found.broken.append(loaded)
+                found.add(list(_declared_in(path)), None, loaded)
+                continue
+            plugin, names = loaded
+            for name in names:
+                if plugin is not None and name in here:
+                    twice[name] = duplicate_name(name, here[name].file, str(path))
+                elif plugin is not None:
+                    here[name] = plugin
+        for name, conflict in twice.items():
+            found.broken.append(conflict)
+            found.add([name], None, conflict)
+        for name, plugin in here.items():
+            found.add([name], plugin)
+    offered, errors = packaged()
+    found.broken += errors
+    for name, value in offered.items():
+        found.add(
+            [name],
+            None if isinstance(value, WorkspaceError) else value,
+            value if isinstance(value, WorkspaceError) else None,
+        )
+    return found
+
+
+# A file that cannot be loaded is executed again by every look-up, and may take seconds until it fails. So its error is
+# remembered, but not for long: in a notebook its package may be installed meanwhile.
+_FAILED: dict[tuple[Path, int], tuple[float, WorkspaceError]] = {}
+AGAIN = 10.0  # seconds after which it is tried again
+
+
+def _load(path: Path, root: Path) -> tuple[Plugin | None, list[str]] | WorkspaceError:
+    """Return the plug-in that a file is with its names, or why there is none."""
+    try:
+        key = path, path.stat().st_mtime_ns
+        since, fault = _FAILED.get(key, (-AGAIN, None))
+        if fault is not None and time.monotonic() - since < AGAIN:
+            return fault
+        plugin = plugin_at(path, root)
+        return plugin, [] if plugin is None else names_of(plugin)
+    except TraceRobotError as error:
+        fault = error if isinstance(error, WorkspaceError) else WorkspaceError(str(error))
+        _FAILED[key] = time.monotonic(), fault
+        return fault
+    except OSError as error:  # deleted meanwhile, or a link to nothing
+        return WorkspaceError(f"{path} cannot be read: {error.strerror or error}; mend or move the file")
+
+
+def _declared_in(path: Path) -> Iterator[str]:
+    """Yield the names that a file declares, found by its text: it cannot be loaded."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    try:
+        tree = ast.parse(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        yield from (match.rpartition(":")[2] for match in DECLARED.findall(text))
+        return
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", getattr(node.func, "id", "")) == "Environment"
+        ):
+            given: dict[str | None, ast.expr] = {each.arg: each.value for each in node.keywords}
+            for value in (given.get("name"), given.get("id"), *node.args[:1]):
+                if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value:
+                    yield value.value if value is given.get("name") else value.value.rpartition(":")[2]
+                    break
