@@ -25,6 +25,7 @@ from trace_robot.child_process import private_stdout
 from trace_robot.env.conformance import rewards_differ, run_problems, space_problems, spec_problems, unused
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
+from trace_robot.env_checker.advice import name_findings
 from trace_robot.env_checker.checker import Finding, error_text, field_of, problem
 from trace_robot.env_checker.remedies import judged_field
 from trace_robot.env_checker.snapshots import saved_state
@@ -94,6 +95,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if hidden := unused(spec):
         text = f"{len(hidden)} numbers of the observation have no name, and no controller sees them: {_runs(hidden)}"
         yield _found(Finding("names", "note", text, "observation"))
+    yield from map(_found, name_findings(spec))
     for stage, trial in (("reset", _reset), ("step", _step)):
         yield {"stage": stage}
         fault = _attempt(lambda trial=trial: trial(env, spec))  # type: ignore[misc]
