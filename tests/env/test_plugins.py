@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ import numpy as np
 import pytest
 
 from trace_robot.cli import main
-from trace_robot.env import registry
+from trace_robot.env import discovery, registry
 from trace_robot.env.traced import load_env
-from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError, WorkspaceError
+from trace_robot.errors import (
+    EnvironmentFault,
+    TraceRobotError,
+    UnknownNameError,
+    ValueMismatchError,
+    WorkspaceError,
+)
 from trace_robot.policy import load_policy
 from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.rollout.task import Task
@@ -335,3 +342,24 @@ def test_the_fetch_gripper_closes_with_1_as_meta_worlds_does() -> None:
     env.close()
     assert openings[0] > 0.08
     assert openings[1] < 0.01
+
+
+def test_versions_that_cannot_work_together_are_one_line_with_the_remedy(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert discovery.version_conflicts() == []
+    (own / "envs" / "mine.py").write_text(
+        "from trace_robot import Environment\n\ndef wrong():\n    raise AttributeError('mjData has no attribute x')\n\n"
+        "ENVIRONMENTS = [Environment('mine', 'Go.', make=wrong)]\n"
+    )
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "4.0.0" if name == "mujoco" else version(name))
+    conflict = discovery.version_conflicts()[0]
+    assert re.match(
+        r"metaworld \S+ needs mujoco==3\.3\.0, and 4\.0\.0 is installed: pip install 'mujoco==3", conflict
+    )
+    assert conflict.endswith("an interpreter of its own (docs/other-interpreter.md)")
+    with pytest.raises(EnvironmentFault) as caught:
+        registry.describe("mine")
+    assert str(caught.value).endswith(f"AttributeError: mjData has no attribute x; {conflict}")
+    assert registry.describe("CartPole-v1").action_size == 1

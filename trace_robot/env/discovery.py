@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import packages_distributions
+from importlib import metadata
 from pathlib import Path
 
 from trace_robot.env.plugins import Plugin, duplicate_name, names_of, packaged, plugin_at
@@ -72,7 +72,7 @@ class Discovered:
         if not isinstance(error.__cause__, ModuleNotFoundError):
             return error
         first, dot, rest = module.partition(".")
-        near = difflib.get_close_matches(first, packages_distributions(), n=1, cutoff=0.75)
+        near = difflib.get_close_matches(first, metadata.packages_distributions(), n=1, cutoff=0.75)
         return (
             UnknownNameError(f"{error}; did you mean {f'{near[0]}{dot}{rest}:{own}'!r}?") if near else error
         )
@@ -156,3 +156,37 @@ def _declared_in(path: Path) -> Iterator[str]:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value:
                     yield value.value if value is given.get("name") else value.value.rpartition(":")[2]
                     break
+
+
+# Packages of environments whose pins may not hold any more, as pip only warns of that when it installs another package.
+PINNING = ("metaworld", "gymnasium-robotics", "dm-control", "panda-gym", "shimmy", "gymnasium", "trace-robot")
+
+
+def version_conflicts() -> list[str]:
+    """Return which installed versions cannot work together, with the remedy, a line each."""
+    return [line for name in PINNING for line in _conflicts_of(name)]
+
+
+def _conflicts_of(name: str) -> Iterator[str]:
+    try:
+        needed, own = metadata.requires(name) or [], metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return
+    from packaging.requirements import (
+        Requirement,  # where something is wrong, and not for a list of environments
+    )
+
+    for text in needed:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            continue  # an import tells that better
+        if not requirement.specifier.contains(found, prereleases=True):
+            wanted = f"{requirement.name}{requirement.specifier}"
+            yield (
+                f"{name} {own} needs {wanted}, and {found} is installed: pip install {wanted!r}, and give the"
+                " environment that wants another one an interpreter of its own (docs/other-interpreter.md)"
+            )

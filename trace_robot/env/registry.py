@@ -16,11 +16,12 @@ from typing import Any
 from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
 from trace_robot.env.declared import gymnasium_ids
-from trace_robot.env.discovery import discover
+from trace_robot.env.discovery import discover, version_conflicts
 from trace_robot.env.equipment import Equipment, equip
 from trace_robot.env.plugins import Expert, Plugin, names_of, plugin_at, plugin_of_id
 from trace_robot.errors import (
     EnvironmentFault,
+    MissingExtraError,
     TraceRobotError,
     UnknownNameError,
     WorkspaceError,
@@ -162,11 +163,19 @@ def foreign(what: str) -> Iterator[None]:
     try:
         with captured_output():
             yield
+    except (
+        EnvironmentFault,
+        MissingExtraError,
+    ) as error:  # of a package, perhaps of one in a version that is not meant
+        if conflicts := version_conflicts():
+            raise type(error)(f"{error}; {conflicts[0]}") from error
+        raise
     except TraceRobotError:
         raise
     except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())
-        raise EnvironmentFault(f"{what}: {type(error).__name__}: {text}") from error
+        because = "".join(f"; {conflict}" for conflict in version_conflicts()[:1])
+        raise EnvironmentFault(f"{what}: {type(error).__name__}: {text}{because}") from error
 
 
 def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:

@@ -70,9 +70,12 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     Yields:
         JSON-able messages; the last ones where a stage fails that all others need.
     """
+    from trace_robot.env.discovery import version_conflicts
     from trace_robot.env.registry import describe, make, plugin, task_spec_of
 
     yield {"stage": "load"}
+    for conflict in version_conflicts():
+        yield _found(Finding("versions", "note", conflict))
     try:
         file = plugin(name, options).file
         yield {"file": file, "stage": "make"}
