@@ -358,7 +358,7 @@ def test_versions_that_cannot_work_together_are_one_line_with_the_remedy(
     assert re.match(
         r"metaworld \S+ needs mujoco==3\.3\.0, and 4\.0\.0 is installed: pip install 'mujoco==3", conflict
     )
-    assert conflict.endswith("an interpreter of its own (docs/other-interpreter.md)")
+    assert conflict.endswith("an interpreter to itself (docs/other-interpreter.md)")
     with pytest.raises(EnvironmentFault) as caught:
         registry.describe("mine")
     assert str(caught.value).endswith(f"AttributeError: mjData has no attribute x; {conflict}")

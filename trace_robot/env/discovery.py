@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trace_robot.env.plugins import Plugin, duplicate_name, names_of, packaged, plugin_at
 from trace_robot.errors import TraceRobotError, UnknownNameError, WorkspaceError
 from trace_robot.workspace import workspaces
+
+if TYPE_CHECKING:
+    from trace_robot.env.plugins import Plugin
 
 # In a file that is no Python: what Environment(...) begins with.
 DECLARED = re.compile(r"""\bEnvironment\(\s*(?:id\s*=\s*)?["']([^"'\n]+)["']""")
@@ -60,7 +63,7 @@ class Discovered:
         return UnknownNameError(f"{error} (not loaded: {first}{more})")
 
     def unknown_module(self, name: str, error: UnknownNameError) -> UnknownNameError:
-        """Return an error of an id with a module that cannot be imported, with what may be meant.
+        """Return the error of a module with what may be meant.
 
         Args:
             name: "MODULE:ID".
@@ -80,6 +83,11 @@ class Discovered:
 
 def discover() -> Discovered:
     """Load the plug-ins of every workspace and package that can be loaded."""
+    from trace_robot.env.plugins import (  # here, as a chain of imports has a longest length
+        duplicate_name,
+        packaged,
+    )
+
     found = Discovered()
     for workspace in workspaces():
         here: dict[str, Plugin] = {}
@@ -120,6 +128,8 @@ AGAIN = 10.0  # seconds after which it is tried again
 
 def _load(path: Path, root: Path) -> tuple[Plugin | None, list[str]] | WorkspaceError:
     """Return the plug-in that a file is with its names, or why there is none."""
+    from trace_robot.env.plugins import names_of, plugin_at
+
     try:
         key = path, path.stat().st_mtime_ns
         since, fault = _FAILED.get(key, (-AGAIN, None))
@@ -163,7 +173,7 @@ PINNING = ("metaworld", "gymnasium-robotics", "dm-control", "panda-gym", "shimmy
 
 
 def version_conflicts() -> list[str]:
-    """Return which installed versions cannot work together, with the remedy, a line each."""
+    """Return which versions cannot work together, a line each."""
     return [line for name in PINNING for line in _conflicts_of(name)]
 
 
@@ -188,5 +198,5 @@ def _conflicts_of(name: str) -> Iterator[str]:
             wanted = f"{requirement.name}{requirement.specifier}"
             yield (
                 f"{name} {own} needs {wanted}, and {found} is installed: pip install {wanted!r}, and give the"
-                " environment that wants another one an interpreter of its own (docs/other-interpreter.md)"
+                " environment that wants another one an interpreter to itself (docs/other-interpreter.md)"
             )

@@ -13,7 +13,7 @@ PLAIN = re.compile(r"(observation|action)(_\d+)?$")  # what numbers without a na
 
 
 def gripper_findings(sample: Sample, runs: Sequence[Identified], spec: TaskSpec) -> Iterator[Finding]:
-    """Yield which way each gripper opens, measured by the fingers' distance, or by a width that is seen.
+    """Yield which way each gripper opens, as it is measured.
 
     Args:
         sample: of the environment, in which each number of the action was held at both bounds.
@@ -53,7 +53,7 @@ def _by(owner: str, spec: TaskSpec) -> str:
 
 
 def name_findings(spec: TaskSpec) -> Iterator[Finding]:
-    """Yield what has no name, and what may be a point that positions leaves out.
+    """Yield what has no name and what may be a point.
 
     Args:
         spec: of the environment.

@@ -42,7 +42,7 @@ MAKING = (
 
 
 def judged_field(text: str) -> str:
-    """Return the field of the plug-in whose function a fault is about, "" for another fault."""
+    """Return the field whose function a fault is about, "" without one."""
     match = JUDGED.match(text)
     return match.group(1) if match else ""
 
