@@ -5,15 +5,14 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from trace_robot.errors import TraceRobotError, UnknownNameError, WorkspaceError
-from trace_robot.workspace import workspaces
+from trace_robot.errors import UnknownNameError, WorkspaceError
 
 if TYPE_CHECKING:
     from trace_robot.env.plugins import Plugin
@@ -22,6 +21,56 @@ if TYPE_CHECKING:
 DECLARED = re.compile(r"""\bEnvironment\(\s*(?:id\s*=\s*)?["']([^"'\n]+)["']""")
 
 SHOWN = 200  # characters of the first file's error
+
+
+PluginKind = Literal["", "functions", "declared"]
+FUNCTIONS = ("names", "describe", "make")
+DECLARATIONS = "ENVIRONMENTS"
+
+
+@lru_cache(maxsize=256)
+def kind_of(path: Path, modified: int) -> PluginKind:
+    """Find out by parsing whether a file means to be a plug-in, executing nothing.
+
+    Other people's folders are called envs/ too, and their scripts must not run because a name is looked up.
+
+    Args:
+        path: a Python file.
+        modified: its time of change in nanoseconds; part of the cache's key.
+
+    Returns:
+        "declared" if it binds ENVIRONMENTS, "functions" if it binds ``names``, else "".
+
+    Raises:
+        WorkspaceError: it is not Python, or has ``names`` without ``describe`` or ``make``.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise WorkspaceError(f"{path} cannot be read as Python: {error}; mend or move the file") from error
+    # Top level only: a script that has ``names`` inside a function is no plug-in.
+    bound = {name for statement in tree.body for name in _bound_names(statement)}
+    if DECLARATIONS in bound:
+        return "declared"
+    if "names" not in bound:
+        return ""
+    missing = [name for name in FUNCTIONS if name not in bound]
+    if missing:
+        raise WorkspaceError(f"{path} lacks {' and '.join(missing)}; a plug-in has {', '.join(FUNCTIONS)}")
+    return "functions"
+
+
+def _bound_names(statement: ast.stmt) -> list[str]:
+    """Return the names that a statement of a module's top level binds."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.Assign):
+        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return [statement.target.id]
+    if isinstance(statement, ast.ImportFrom):
+        return [alias.asname or alias.name for alias in statement.names]
+    return []
 
 
 @dataclass(slots=True)
@@ -81,71 +130,7 @@ class Discovered:
         )
 
 
-def discover() -> Discovered:
-    """Load the plug-ins of every workspace and package that can be loaded."""
-    from trace_robot.env.plugins import (  # here, as a chain of imports has a longest length
-        duplicate_name,
-        packaged,
-    )
-
-    found = Discovered()
-    for workspace in workspaces():
-        here: dict[str, Plugin] = {}
-        twice: dict[str, WorkspaceError] = {}
-        for path in workspace.files("envs").values():
-            loaded = _load(path, Path(workspace.root))
-            if isinstance(loaded, WorkspaceError):
-                found.broken.append(loaded)
-                found.add(list(_declared_in(path)), None, loaded)
-                continue
-            plugin, names = loaded
-            for name in names:
-                if plugin is not None and name in here:
-                    twice[name] = duplicate_name(name, here[name].file, str(path))
-                elif plugin is not None:
-                    here[name] = plugin
-        for name, conflict in twice.items():
-            found.broken.append(conflict)
-            found.add([name], None, conflict)
-        for name, plugin in here.items():
-            found.add([name], plugin)
-    offered, errors = packaged()
-    found.broken += errors
-    for name, value in offered.items():
-        found.add(
-            [name],
-            None if isinstance(value, WorkspaceError) else value,
-            value if isinstance(value, WorkspaceError) else None,
-        )
-    return found
-
-
-# A file that cannot be loaded is executed again by every look-up, and may take seconds until it fails. So its error is
-# remembered, but not for long: in a notebook its package may be installed meanwhile.
-_FAILED: dict[tuple[Path, int], tuple[float, WorkspaceError]] = {}
-AGAIN = 10.0  # seconds after which it is tried again
-
-
-def _load(path: Path, root: Path) -> tuple[Plugin | None, list[str]] | WorkspaceError:
-    """Return the plug-in that a file is with its names, or why there is none."""
-    from trace_robot.env.plugins import names_of, plugin_at
-
-    try:
-        key = path, path.stat().st_mtime_ns
-        since, fault = _FAILED.get(key, (-AGAIN, None))
-        if fault is not None and time.monotonic() - since < AGAIN:
-            return fault
-        plugin = plugin_at(path, root)
-        return plugin, [] if plugin is None else names_of(plugin)
-    except TraceRobotError as error:
-        fault = error if isinstance(error, WorkspaceError) else WorkspaceError(str(error))
-        _FAILED[key] = time.monotonic(), fault
-        return fault
-    except OSError as error:  # deleted meanwhile, or a link to nothing
-        return WorkspaceError(f"{path} cannot be read: {error.strerror or error}; mend or move the file")
-
-
-def _declared_in(path: Path) -> Iterator[str]:
+def declared_names(path: Path) -> Iterator[str]:
     """Yield the names that a file declares, found by its text: it cannot be loaded."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import ast
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment
 from trace_robot.env.declared import DeclaredPlugin, require_registered
+from trace_robot.env.discovery import DECLARATIONS, FUNCTIONS, Discovered, declared_names, kind_of
 from trace_robot.errors import TraceRobotError, ValueMismatchError, WorkspaceError, unknown
 from trace_robot.spec import Array, TaskSpec
-from trace_robot.workspace import importable, load
+from trace_robot.workspace import importable, load, workspaces
 
-FUNCTIONS = ("names", "describe", "make")
-DECLARATIONS = "ENVIRONMENTS"
 SETS = "SETS"  # beside them: names of environments by the name of a list, for ``bench --tasks``
 GROUP = "trace_robot.envs"  # of entry points
 Expert = Callable[[Array], Array]
-PluginKind = Literal["", "functions", "declared"]
 
 
 class Plugin(Protocol):
@@ -120,38 +118,6 @@ class ModulePlugin:
 # One plug-in a module, as long as the module lives: a DeclaredPlugin remembers what its environments are, and that
 # took making them. Keyed by the module object, so a file that is loaded again after an error gets a new one.
 _PLUGINS: WeakKeyDictionary[ModuleType, Plugin] = WeakKeyDictionary()
-
-
-@lru_cache(maxsize=256)
-def kind_of(path: Path, modified: int) -> PluginKind:
-    """Find out by parsing whether a file means to be a plug-in, executing nothing.
-
-    Other people's folders are called envs/ too, and their scripts must not run because a name is looked up.
-
-    Args:
-        path: a Python file.
-        modified: its time of change in nanoseconds; part of the cache's key.
-
-    Returns:
-        "declared" if it binds ENVIRONMENTS, "functions" if it binds ``names``, else "".
-
-    Raises:
-        WorkspaceError: it is not Python, or has ``names`` without ``describe`` or ``make``.
-    """
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise WorkspaceError(f"{path} cannot be read as Python: {error}; mend or move the file") from error
-    # Top level only: a script that has ``names`` inside a function is no plug-in.
-    bound = {name for statement in tree.body for name in _bound_names(statement)}
-    if DECLARATIONS in bound:
-        return "declared"
-    if "names" not in bound:
-        return ""
-    missing = [name for name in FUNCTIONS if name not in bound]
-    if missing:
-        raise WorkspaceError(f"{path} lacks {' and '.join(missing)}; a plug-in has {', '.join(FUNCTIONS)}")
-    return "functions"
 
 
 def plugin_at(path: Path, root: Path) -> Plugin | None:
@@ -313,19 +279,6 @@ def _sets(value: Any, declared: Sequence[Environment], file: str) -> Mapping[str
     return value
 
 
-def _bound_names(statement: ast.stmt) -> list[str]:
-    """Return the names that a statement of a module's top level binds."""
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return [statement.name]
-    if isinstance(statement, ast.Assign):
-        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
-    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        return [statement.target.id]
-    if isinstance(statement, ast.ImportFrom):
-        return [alias.asname or alias.name for alias in statement.names]
-    return []
-
-
 def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPlugin:
     """Return a plug-in for a gymnasium id that no file declares.
 
@@ -347,3 +300,65 @@ def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPl
             " a file for it in envs/"
         )
     return DeclaredPlugin("gymnasium", (Environment(name, str(task), name=name),), root)
+
+
+def discover() -> Discovered:
+    """Load the plug-ins of every workspace and package that can be loaded."""
+    from trace_robot.env.plugins import (  # here, as a chain of imports has a longest length
+        duplicate_name,
+        packaged,
+    )
+
+    found = Discovered()
+    for workspace in workspaces():
+        here: dict[str, Plugin] = {}
+        twice: dict[str, WorkspaceError] = {}
+        for path in workspace.files("envs").values():
+            loaded = _load(path, Path(workspace.root))
+            if isinstance(loaded, WorkspaceError):
+                found.broken.append(loaded)
+                found.add(list(declared_names(path)), None, loaded)
+                continue
+            plugin, names = loaded
+            for name in names:
+                if plugin is not None and name in here:
+                    twice[name] = duplicate_name(name, here[name].file, str(path))
+                elif plugin is not None:
+                    here[name] = plugin
+        for name, conflict in twice.items():
+            found.broken.append(conflict)
+            found.add([name], None, conflict)
+        for name, plugin in here.items():
+            found.add([name], plugin)
+    offered, errors = packaged()
+    found.broken += errors
+    for name, value in offered.items():
+        found.add(
+            [name],
+            None if isinstance(value, WorkspaceError) else value,
+            value if isinstance(value, WorkspaceError) else None,
+        )
+    return found
+
+
+# A file that cannot be loaded is executed again by every look-up, and may take seconds until it fails. So its error is
+# remembered, but not for long: in a notebook its package may be installed meanwhile.
+_FAILED: dict[tuple[Path, int], tuple[float, WorkspaceError]] = {}
+AGAIN = 10.0  # seconds after which it is tried again
+
+
+def _load(path: Path, root: Path) -> tuple[Plugin | None, list[str]] | WorkspaceError:
+    """Return the plug-in that a file is with its names, or why there is none."""
+    try:
+        key = path, path.stat().st_mtime_ns
+        since, fault = _FAILED.get(key, (-AGAIN, None))
+        if fault is not None and time.monotonic() - since < AGAIN:
+            return fault
+        plugin = plugin_at(path, root)
+        return plugin, [] if plugin is None else names_of(plugin)
+    except TraceRobotError as error:
+        fault = error if isinstance(error, WorkspaceError) else WorkspaceError(str(error))
+        _FAILED[key] = time.monotonic(), fault
+        return fault
+    except OSError as error:  # deleted meanwhile, or a link to nothing
+        return WorkspaceError(f"{path} cannot be read: {error.strerror or error}; mend or move the file")

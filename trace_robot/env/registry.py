@@ -16,9 +16,9 @@ from typing import Any
 from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
 from trace_robot.env.declared import gymnasium_ids
-from trace_robot.env.discovery import discover, version_conflicts
+from trace_robot.env.discovery import version_conflicts
 from trace_robot.env.equipment import Equipment, equip
-from trace_robot.env.plugins import Expert, Plugin, names_of, plugin_at, plugin_of_id
+from trace_robot.env.plugins import Expert, Plugin, discover, names_of, plugin_at, plugin_of_id
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
