@@ -45,7 +45,7 @@ def gripper_findings(sample: Sample, runs: Sequence[Identified], spec: TaskSpec)
 
 
 def _by(owner: str, spec: TaskSpec) -> str:
-    """Return what shows a gripper's width; "@7" is a number of the observation."""
+    """Return what shows a gripper's width, of which "@7" is seen."""
     if not owner.startswith("@"):
         return owner
     number = int(owner[1:])
