@@ -92,7 +92,7 @@ def test_cma_begins_near_the_numbers_of_a_saved_program_and_keeps_their_bounds()
     policy = Policy.from_text(saved_text(write(ARM, PLAIN), "point-mass")).with_constants()
     optimizer = CMAES(problem_of(policy, PLAIN), population=30, seed=1)
     optimizer.ask()
-    optimizer.tell([Outcome(0, 0.1, 0.0)])
+    optimizer.tell([Outcome(0, 0.1)])
     asked = [candidate.values for candidate in optimizer.ask()]
     gains = np.array([values["GAIN"] for values in asked])
     speeds = np.array([values["STAGES[0]"] for values in asked])
