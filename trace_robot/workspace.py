@@ -112,8 +112,9 @@ def load(path: Path) -> ModuleType:
             return importlib.import_module(f"{package}.{path.stem}")
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         sys.modules.pop(f"{package}.{path.stem}", None)
+        more = ", or install what it imports" if isinstance(error, ImportError) else ""
         raise WorkspaceError(
-            f"{path} cannot be loaded: {type(error).__name__}: {error}{_line(error, path)}; mend or move the file"
+            f"{path} cannot be loaded: {type(error).__name__}: {error}{_line(error, path)}; mend or move the file{more}"
         ) from error
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,15 @@ import numpy as np
 import pytest
 
 from trace_robot.cli import main
-from trace_robot.env import registry
+from trace_robot.env import discovery, registry
 from trace_robot.env.traced import load_env
-from trace_robot.errors import UnknownNameError, ValueMismatchError, WorkspaceError
+from trace_robot.errors import (
+    EnvironmentFault,
+    TraceRobotError,
+    UnknownNameError,
+    ValueMismatchError,
+    WorkspaceError,
+)
 from trace_robot.policy import load_policy
 from trace_robot.rollout import Job, RolloutEngine
 from trace_robot.rollout.task import Task
@@ -183,11 +191,14 @@ def test_a_file_of_ones_own_comes_before_a_package(own: Path, package: Path) -> 
 
 def test_a_package_that_cannot_be_loaded_is_named(package: Path) -> None:
     (package / "my_robots_plugin.py").write_text("1 / 0")
+    (reason,) = registry.not_loaded()
+    assert reason.startswith("entry point 'mine' of package my-robots cannot be loaded: ZeroDivisionError: ")
+    assert reason.endswith("mend or uninstall the package")
     with pytest.raises(
-        WorkspaceError,
-        match=r"^entry point 'mine' of package my-robots cannot be loaded: ZeroDivisionError: .*mend or",
+        UnknownNameError, match=r"no environment 'packaged'.*\(not loaded: entry point 'mine' of"
     ):
-        registry.environments()
+        registry.describe("packaged")
+    assert registry.describe("CartPole-v1").action_size == 1
 
 
 def test_a_name_that_exists_twice_is_an_error_that_names_both_files(own: Path) -> None:
@@ -196,14 +207,14 @@ def test_a_name_that_exists_twice_is_an_error_that_names_both_files(own: Path) -
     with pytest.raises(
         WorkspaceError, match=r"'same' exists twice: in .*one\.py and .*two\.py; rename one of them"
     ):
-        registry.environments()
+        registry.describe("same")
     for name in ("one", "two"):
         (own / "envs" / f"{name}.py").unlink()
     write(own, "both").write_text(
         ONE.format(id="Pendulum-v1", name="same") + "ENVIRONMENTS += ENVIRONMENTS\n"
     )
     with pytest.raises(WorkspaceError, match=r"both\.py: environment 'same' stands in ENVIRONMENTS twice"):
-        registry.environments()
+        registry.describe("same")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +230,58 @@ def test_a_name_that_exists_twice_is_an_error_that_names_both_files(own: Path) -
 def test_a_broken_declaration_is_named_with_its_file(own: Path, text: str, message: str) -> None:
     (own / "envs" / "mine.py").write_text(text)
     with pytest.raises(WorkspaceError, match=message):
-        registry.environments()
+        registry.describe("mine")
+    assert re.search(message, registry.not_loaded()[0])
+
+
+BROKEN = {  # what a file may be like whose package is not as it was written for
+    "missing": "import nothing_of_this_name\n",
+    "missing inside of names()": "",
+    "raises when it is imported": "raise RuntimeError('no license found')\n",
+    "exits": "raise SystemExit('give me a display')\n",
+    "another version": "from numpy import float_of_version_one\n",
+    "no Python": "def (:\n",
+    "another declaration": "Environment('Pendulum-v1', 'Swing.', horizon=0)\n",
+}
+LAZY = """
+def names():
+    import nothing_of_this_name
+    return ["theirs"]
+def describe(name): ...
+def make(name): ...
+"""
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_stops_no_other_environment_and_takes_no_name_of_another(
+    own: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "from trace_robot import Environment\n" + BROKEN[kind]
+    text += "ENVIRONMENTS = [Environment('Pendulum-v1', 'Swing it up.', name='theirs')]\n"
+    (own / "envs" / "broken.py").write_text(text if BROKEN[kind] else LAZY)
+    write(own, "good").write_text(ONE.format(id="Pendulum-v1", name="good"))
+    assert registry.describe("good").action_size == 1
+    assert registry.describe("reach-v3").action_size == 4
+    assert {"good", "CartPole-v1"} <= {entry.name for entry in registry.catalogue()}
+    (reason,) = registry.not_loaded()
+    assert "broken.py" in reason
+    with pytest.raises(TraceRobotError, match=r"broken\.py"):
+        registry.describe("theirs")
+    with pytest.raises(UnknownNameError, match=r"did you mean 'good'\? \(not loaded: .*broken\.py"):
+        registry.describe("goood")
+    assert main(["envs"]) == 0
+    assert f"trace-robot: not loaded: {reason}" in capsys.readouterr().err
+
+
+def test_a_broken_file_keeps_the_name_that_it_would_have_taken_from_what_ships(own: Path) -> None:
+    (own / "envs" / "mine.py").write_text(
+        "from trace_robot import Environment\nimport nothing_of_this_name\n"
+        "ENVIRONMENTS = [Environment('CartPole-v1', 'Balance my own one.')]\n"
+    )
+    with pytest.raises(
+        WorkspaceError, match=r"mine\.py cannot be loaded: ModuleNotFoundError: .*or install what it"
+    ):
+        registry.describe("CartPole-v1")
 
 
 def test_a_path_that_is_no_plug_in_is_an_error_that_says_what_one_is(own: Path) -> None:
@@ -286,3 +348,24 @@ def test_the_fetch_gripper_closes_with_1_as_meta_worlds_does() -> None:
     env.close()
     assert openings[0] > 0.08
     assert openings[1] < 0.01
+
+
+def test_versions_that_cannot_work_together_are_one_line_with_the_remedy(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert discovery.version_conflicts() == []
+    (own / "envs" / "mine.py").write_text(
+        "from trace_robot import Environment\n\ndef wrong():\n    raise AttributeError('mjData has no attribute x')\n\n"
+        "ENVIRONMENTS = [Environment('mine', 'Go.', make=wrong)]\n"
+    )
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "4.0.0" if name == "mujoco" else version(name))
+    conflict = discovery.version_conflicts()[0]
+    assert re.match(
+        r"metaworld \S+ needs mujoco==3\.3\.0, and 4\.0\.0 is installed: pip install 'mujoco==3", conflict
+    )
+    assert conflict.endswith("an interpreter to itself (docs/other-interpreter.md)")
+    with pytest.raises(EnvironmentFault) as caught:
+        registry.describe("mine")
+    assert str(caught.value).endswith(f"AttributeError: mjData has no attribute x; {conflict}")
+    assert registry.describe("CartPole-v1").action_size == 1

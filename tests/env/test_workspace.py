@@ -149,7 +149,9 @@ def test_a_name_that_two_plug_ins_of_one_workspace_claim_is_an_error_that_names_
     (own / "envs" / "one.py").write_text(plugin())
     (own / "envs" / "two.py").write_text(plugin())
     with pytest.raises(WorkspaceError, match=r"'mine' exists twice: in .*one\.py and .*two\.py; rename one"):
-        registry.environments()
+        registry.describe("mine")
+    assert "mine" not in registry.environments()
+    assert "reach-v3" in registry.environments()
 
 
 def test_a_plug_in_that_says_other_sizes_than_it_has_is_an_error_that_names_the_file(own: Path) -> None:

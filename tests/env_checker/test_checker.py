@@ -86,7 +86,16 @@ def test_seeds_are_compared_across_processes() -> None:
 @pytest.mark.parametrize(
     ("what", "check", "message", "remedy"),
     [
-        ({"step": "raise ValueError('no such joint')"}, "make", "fails in its first step: ValueError: no such", "make"),
+        ({"step": "raise ValueError('no such joint')"}, "make", "fails in its first step: ValueError: no such",
+         "mend the line that raises"),
+        ({"entry": "success=lambda e: e.observation['observation_00'] > 1"}, "success",
+         "success of the plug-in raises KeyError: 'observation_00' ({file}, line {line}); did you mean 'observation_0",
+         "mend success of the plug-in: it gets a step e"),
+        ({"entry": "success='success', failure=lambda e: e.env.nothing"}, "success",
+         "failure of the plug-in raises AttributeError: 'Point' object has no attribute 'nothing'", "mend failure of"),
+        ({"entry": "success='success', reward=lambda e: 1 / 0"}, "step",
+         "reward of the plug-in raises ZeroDivisionError: division by zero ({file}, line {line})", "mend reward of"),
+        ({"entry": "terms=('distance',)"}, "success", "the number 'distance' of terms", "or leave terms out"),
         (
             {"step": "assert self.steps < 4, 'worn out'"},
             "step",
@@ -105,7 +114,7 @@ def test_seeds_are_compared_across_processes() -> None:
          "step must give a number as the reward and a dict as info, got None and dict", "step(action)"),
         ({"step": "return self.at, 0.0, False, False, {}"}, "success", "nothing says what success is", "success="),
         ({"entry": "observation=[part('a', 1)]"}, "make",
-         "{file}: point: observation: the parts name 1 = 1 numbers, and the space has 2; name the others too", "make"),
+         "{file}: point: observation: the parts name 1 = 1 numbers, and the space has 2; name the others", "field of"),
         ({"entry": "positions=('a',)"}, "spec", "positions: no part of the observation 'a'", "this field"),
         ({"more": "Point.action_space = spaces.Text(3)"}, "make", "action: the space is Text, and a controller", ""),
         ({"more": "Point.action_space = spaces.Box(-np.inf, np.inf, (1,))"}, "make",
@@ -135,7 +144,9 @@ def test_a_broken_environment_learns_what_is_wrong_and_how_to_mend_it(
     examined = examine("point" if "import" not in what.get("more", "") else str(path), silence=240.0)
     problems = [finding for finding in examined.findings if finding.verdict == "problem"]
     marks = [
-        n for n, text in enumerate(path.read_text().splitlines(), 1) if "worn" in text or "nothing_of" in text
+        n
+        for n, text in enumerate(path.read_text().splitlines(), 1)
+        if any(mark in text for mark in ("worn", "nothing_of", "lambda e:"))
     ]
     wanted = message.format(file=path, line=marks[0] if marks else 0)
     assert any(each.check == check and wanted in each.text and remedy in each.remedy for each in problems), (
@@ -232,3 +243,162 @@ def test_why_a_position_is_no_hand_is_a_line_of_the_check(own: Path) -> None:
         ("note", "tip_position is no hand that the search can move: 'hand' is still moving 16 steps after a push of"
          " one step")
     ]  # fmt: skip
+
+
+SERVER = """
+import gymnasium, numpy as np
+from gymnasium import spaces
+from trace_robot import Environment, part
+
+CONNECTED = []
+
+class Client:  # as of PyBullet: a copy ends the connection of both when it is dropped
+    def __init__(self):
+        self.number, self.at = len(CONNECTED), 0.0
+        CONNECTED.append(True)
+    def push(self, by):
+        if not CONNECTED[self.number]:
+            raise RuntimeError("Not connected to physics server.")
+        self.at += 0.05 * float(by)
+    def __del__(self):
+        CONNECTED[self.number] = False
+
+class Cart(gymnasium.Env):
+    metadata = {"render_modes": []}
+    observation_space = spaces.Box(-9, 9, (2,), np.float64)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+    def __init__(self):
+        self.client = Client()
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.client.at, self.goal = 0.0, self.np_random.uniform(-0.5, 0.5)
+        return self.step(np.zeros(1))[0], {}
+    def step(self, action):
+        self.client.push(action[0])
+        seen = np.array([self.client.at, self.goal])
+        return seen, -1.0, False, False, {"success": bool(abs(seen[0] - seen[1]) < 0.02)}
+
+ENVIRONMENTS = [Environment("cart", "Stop at the goal.", make=Cart, horizon=20)]
+"""
+
+
+def test_a_client_that_cannot_be_copied_is_a_note_and_disturbs_no_later_check(own: Path) -> None:
+    (own / "envs").mkdir()
+    (own / "envs" / "cart.py").write_text(SERVER)
+    examined = examine("cart")
+    assert [each.text for each in examined.findings if each.verdict == "problem"] == []
+    (state,) = [each for each in examined.findings if each.check == "state"]
+    assert (state.verdict, "Not connected to physics server" in state.text) == ("note", True)
+    assert {"cost", "picture", "seeds"} <= {each.check for each in examined.findings}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("gymnasium:Pushr-v5", "did you mean 'gymnasium:Pusher-v5'"),
+        ("gymnasum:Pusher-v5", "did you mean 'Pusher-v5'"),
+        ("gymnasum:Blackjack-v1", "did you mean 'gymnasium:Blackjack-v1'"),
+        ("mine:point", "did you mean 'point'"),
+        ("envs/mine.py:point", "did you mean 'point'"),
+        ("poimt", "did you mean 'point'"),
+    ],
+)
+def test_a_name_that_is_not_known_is_answered_with_what_may_be_meant(
+    own: Path, name: str, meant: str
+) -> None:
+    broken(own)
+    (finding,) = [Finding(**m["finding"]) for m in examination(name, {"task": "Go."}) if "finding" in m]
+    assert meant in finding.text
+    assert (
+        finding.remedy
+        == "type a name that trace-robot envs lists, or MODULE:ID of a package that registers it"
+    )
+
+
+ARM = """
+import gymnasium, numpy as np
+from gymnasium import spaces
+from trace_robot import Environment, Hand, part
+
+class Arm(gymnasium.Env):
+    metadata = {"render_modes": []}
+    observation_space = spaces.Box(-9, 9, (7,), np.float64)
+    action_space = spaces.Box(-1, 1, (4,), np.float32)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.goal, self.width = np.zeros(3), self.np_random.uniform(-0.3, 0.3, 3), 0.02
+        return self.seen(), {}
+    def step(self, action):
+        self.at = self.at + 0.03 * action[:3]
+        self.width = float(np.clip(self.width + 0.01 * action[3], 0.0, 0.04))  # opens at +1
+        near = np.linalg.norm(self.at - self.goal)
+        return self.seen(), -near, False, False, {"success": bool(near < 0.05)}
+    def seen(self):
+        return np.concatenate([self.at, self.goal, [self.width]])
+
+class Nested(Arm):
+    observation_space = spaces.Dict({
+        "robot": spaces.Dict({"hand": spaces.Box(-9, 9, (3,)), "width": spaces.Box(-1, 1, (1,))}),
+        "task": spaces.Dict({"goal": spaces.Box(-9, 9, (3,))}),
+    })
+    def seen(self):
+        return {"robot": {"hand": self.at, "width": np.array([self.width])}, "task": {"goal": self.goal}}
+
+POINTS = [part("hand_position", 3, "m"), part("goal_position", 3, "m"), part("width", 1, "m")]
+NUMBERS = [part("motion", 3), part("gripper")]
+FIELDS = {"horizon": 40, **(ENTRY)}
+ENVIRONMENTS = [Environment("arm", "Reach.", make=lambda: KIND(), **FIELDS)]
+"""
+
+
+def advised(own: Path, entry: str, kind: str = "Arm", file: str = "arm") -> list[tuple[str, str, str, str]]:
+    (own / "envs").mkdir(exist_ok=True)
+    (own / "envs" / f"{file}.py").write_text(ARM.replace("ENTRY", entry).replace("KIND", kind))
+    found = [Finding(**message["finding"]) for message in examination("arm", {}) if "finding" in message]
+    assert not [each.text for each in found if each.verdict == "problem"]
+    return [(each.verdict, each.check, each.text, each.remedy) for each in found]
+
+
+def test_numbers_without_names_are_pointed_out_with_the_field_that_names_them(own: Path) -> None:
+    found = advised(own, "{}")
+    texts = [text for verdict, check, text, _ in found if (verdict, check) == ("note", "names")]
+    assert texts == [
+        "7 numbers of the observation have no name but observation_0, ...: neither a model nor a reader can tell what"
+        " they are",
+        "4 numbers of the action have no name but action_0, ...: neither a model nor a reader can tell what they are",
+    ]
+
+
+def test_parts_that_may_be_points_are_named_where_positions_names_none(own: Path) -> None:
+    found = advised(own, "{'observation': POINTS, 'action': NUMBERS}")
+    (remedy,) = [remedy for verdict, check, _, remedy in found if (verdict, check) == ("note", "positions")]
+    assert remedy.endswith("the hand first: positions=('hand_position', 'goal_position')")
+
+
+def test_positions_that_no_search_uses_are_pointed_out(own: Path) -> None:
+    entry = "{'observation': POINTS, 'action': NUMBERS, 'positions': ('goal_position',)}"
+    texts = [text for _, check, text, _ in advised(own, entry) if check == "positions"]
+    assert "no search uses positions (goal_position): there is no hand that an action moves" in texts
+
+
+@pytest.mark.parametrize(
+    "declared", ["", ", 'hands': [Hand('hand_position', motion='motion', gripper='gripper')]"]
+)
+def test_a_gripper_that_opens_the_other_way_is_found_and_mended_by_the_line_that_is_shown(
+    own: Path, declared: str
+) -> None:
+    entry = "'observation': POINTS, 'action': NUMBERS, 'positions': ('hand_position', 'goal_position')"
+    found = advised(own, f"{{{entry}{declared}}}")
+    (remedy,) = [each[3] for each in found if "is taken to open at -1" in each[2]]
+    hand = remedy.removeprefix("say so: hands=")
+    assert hand == "[Hand('hand_position', motion='motion', gripper='gripper', opens=+1)]"
+    (own / "envs" / "arm.py").unlink()
+    mended = advised(own, f"{{{entry}, 'hands': {hand}}}", file="mended")
+    texts = [text for _, check, text, _ in mended if check == "hands"]
+    assert "the gripper of 'hand' opens at +1 of gripper, measured by width" in texts
+
+
+def test_a_dict_within_a_dict_is_one_list_of_parts(own: Path) -> None:
+    entry = "{'observation': {'robot': [part('hand_position', 3, 'm'), part('width')], 'task': part('goal', 3, 'm')}}"
+    (text,) = [text for _, check, text, _ in advised(own, entry, "Nested") if check == "spec"]
+    assert text.startswith("observation: hand_position (3), width, goal (3); action")

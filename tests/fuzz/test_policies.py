@@ -13,7 +13,7 @@ from fuzz.inputs import mutated, texts
 from fuzz.loop import ROOT, Case, Target, execute
 from helpers.synthetic import SPEC
 from trace_robot.optimizers.cma_es import SearchSpace
-from trace_robot.optimizers.code import find_literals
+from trace_robot.optimizers.literals import find_literals
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.policy.policy import load_policy, problem_of
 from trace_robot.sandbox.static_check.check import check, modules_of

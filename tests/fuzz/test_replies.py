@@ -13,7 +13,7 @@ from fuzz.loop import ROOT, Case, Target, execute
 from trace_robot.llm.model import Reply, ScriptedModel
 from trace_robot.llm.recording import read_record
 from trace_robot.optimizers import OPRO, OptoPrime, Outcome, ParameterSpec, Problem
-from trace_robot.optimizers.code import find_literals, replace_literals
+from trace_robot.optimizers.literals import find_literals, replace_literals
 from trace_robot.optimizers.prompt.reply import fit, parse_reply
 from trace_robot.optimizers.tuned import Tuned
 from trace_robot.sandbox.static_check.check import check

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from trace_robot.optimizers.code import find_literals, problems, replace_literals, string_spans, tidy
+from trace_robot.optimizers.code import problems, string_spans, tidy
+from trace_robot.optimizers.literals import find_literals, replace_literals
 
 PRESENT = "def act(observation, memory, gain=1.0):\n    return 0\n"
 

@@ -18,7 +18,7 @@ from trace_robot.fault import Fault
 from trace_robot.llm import ScriptedModel
 from trace_robot.optimizers import CMAES, Candidate, OptoPrime, Outcome, ParameterSpec, Problem, Tuned
 from trace_robot.optimizers.cma_es import SearchSpace
-from trace_robot.optimizers.code import find_constants, find_literals, is_sentinel, replace_literals
+from trace_robot.optimizers.literals import find_constants, find_literals, is_sentinel, replace_literals
 from trace_robot.optimizers.problem import Evidence
 from trace_robot.optimizers.strategies import BestFirst, Trial
 

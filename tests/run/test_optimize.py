@@ -67,7 +67,7 @@ def test_a_misspelt_setting_is_named_with_a_suggestion(tmp_path: Path) -> None:
     ("wrong", "error", "message"),
     [
         ({"optimizer": "serch"}, UnknownNameError, "did you mean 'search'"),
-        ({"optimizer": "search", "policy": "numbers.py"}, PolicyError, "writes a trainable function act"),
+        ({"optimizer": "search", "policy": "missing.py"}, PolicyError, "cannot be read"),
         ({"optimizer": "cma"}, ValueMismatchError, "CMA-ES needs a number to change"),
         ({"optimizer": "search", "seed": -1}, TraceRobotError, "seed must be 0 or more"),
         ({"optimizer": "search", "held_out": 30_000}, TraceRobotError, "episodes must be from 1 to"),

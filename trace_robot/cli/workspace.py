@@ -15,7 +15,7 @@ from trace_robot.cli.arguments import (
     environment_options,
     positive_number,
 )
-from trace_robot.cli.console import confirm, console, counted, create_table, escape, write_json
+from trace_robot.cli.console import confirm, console, counted, create_table, escape, write_error, write_json
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.errors import UsageError, WorkspaceError, unknown
 
@@ -56,9 +56,11 @@ def execute_envs(options: argparse.Namespace) -> int:
     """Print the environments of the workspaces, with a word also gymnasium's."""
     from dataclasses import asdict
 
-    from trace_robot.env.registry import catalogue
+    from trace_robot.env.registry import catalogue, not_loaded
 
-    entries = catalogue()
+    entries, broken = catalogue(), not_loaded()
+    for reason in broken:
+        write_error(f"not loaded: {reason}")
     if options.word:
         entries = _with_word(options.word, entries)
     if options.json:

@@ -13,11 +13,17 @@ from gymnasium.spaces import Box
 from gymnasium.wrappers import OrderEnforcing
 
 from trace_robot.env import simulation
-from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, Transition
+from trace_robot.env.declaration import (
+    SUCCESS_FLAGS,
+    SUCCESS_MISSING,
+    Environment,
+    Transition,
+)
 from trace_robot.env.guard import (
     NUMBERS,
     StabilityMonitor,
     finite,
+    judged,
     require_finite,
     reset_values,
     step_values,
@@ -313,9 +319,9 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         else:
             named = self.task_spec.named(true)
             step = Transition(named, float(reward), bool(terminated), info, observation, self.inner.unwrapped)
-            number = reward if declared.reward is None else declared.reward(step)
-            judged = callable(declared.success)
-            success = _holds("success", declared.success, step) if judged else self._flagged(info)
+            number = reward if declared.reward is None else judged("reward", declared.reward, step)
+            own = callable(declared.success)
+            success = _holds("success", declared.success, step) if own else self._flagged(info)
             failure = _holds("failure", declared.failure, step)
         number = finite("the reward", number)
         if self._equipped is not None:
@@ -369,4 +375,4 @@ def _holds(what: str, condition: Any, step: Transition) -> bool:
     """Return whether an entry of info or a function of the step is true."""
     if isinstance(condition, str):
         return truth(f"info[{condition!r}]", step.info.get(condition))
-    return condition is not None and truth(f"{what} of the plug-in", condition(step))
+    return condition is not None and truth(f"{what} of the plug-in", judged(what, condition, step))

@@ -320,7 +320,9 @@ def _part_problems(name: str, parts: Any) -> Iterator[str]:
     for group in groups:
         members = [group] if isinstance(group, Part) or group is None else group
         if isinstance(members, str) or not isinstance(members, Sequence):
-            yield f"{name} must be a list of parts, or a mapping from key to parts for a Dict space, got {members!r}"
+            more = "; a Dict within a Dict is one list" if isinstance(members, Mapping) else ""
+            text = f"{name} must be a list of parts, or a mapping from key to parts for a Dict space{more}"
+            yield f"{text}, got {members!r}"
             return
         for member in members:
             if member is None and isinstance(parts, Mapping) and name == "observation":

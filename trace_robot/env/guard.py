@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from trace_robot.env.declaration import OfTransition, Transition
 from trace_robot.env.simulation import WarningCounters
 from trace_robot.env.spaces import all_finite
 from trace_robot.errors import EnvironmentFault, TraceRobotError
@@ -266,3 +269,35 @@ def blamed(env: Any) -> Iterator[None]:
         raise EnvironmentFault(
             f"{type(env.unwrapped).__name__} fails where its hands are looked for: {type(error).__name__}: {error}"
         ) from error
+
+
+def judged(what: str, function: OfTransition, step: Transition) -> Any:
+    """Return what a function of the plug-in gives for a step.
+
+    Args:
+        what: the field that it is.
+        function: of the plug-in.
+        step: that it judges.
+
+    Raises:
+        EnvironmentFault: it raises an exception; the message names the field and the line.
+    """
+    try:
+        return function(step)
+    except TraceRobotError:
+        raise
+    except Exception as error:  # a user's function may raise anything
+        known = sorted({*step.observation, *step.info} if isinstance(error, KeyError) else ())
+        missing = str(error.args[0]) if known and error.args else ""
+        near = difflib.get_close_matches(missing, known, n=1, cutoff=0.3) if missing not in known else ()
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}" if known else ""
+        text = " ".join(str(error).split())
+        raise EnvironmentFault(
+            f"{what} of the plug-in raises {type(error).__name__}: {text}{_line_of(error)}{hint}"
+        ) from error
+
+
+def _line_of(error: BaseException) -> str:
+    """Return where it was raised, as text."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # without this module
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

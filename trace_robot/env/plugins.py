@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import ast
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment
 from trace_robot.env.declared import DeclaredPlugin, require_registered
-from trace_robot.errors import ValueMismatchError, WorkspaceError, unknown
+from trace_robot.env.discovery import DECLARATIONS, FUNCTIONS, Discovered, declared_names, kind_of
+from trace_robot.errors import TraceRobotError, ValueMismatchError, WorkspaceError, unknown
 from trace_robot.spec import Array, TaskSpec
-from trace_robot.workspace import importable, load
+from trace_robot.workspace import importable, load, workspaces
 
-FUNCTIONS = ("names", "describe", "make")
-DECLARATIONS = "ENVIRONMENTS"
 SETS = "SETS"  # beside them: names of environments by the name of a list, for ``bench --tasks``
 GROUP = "trace_robot.envs"  # of entry points
 Expert = Callable[[Array], Array]
-PluginKind = Literal["", "functions", "declared"]
 
 
 class Plugin(Protocol):
@@ -122,38 +120,6 @@ class ModulePlugin:
 _PLUGINS: WeakKeyDictionary[ModuleType, Plugin] = WeakKeyDictionary()
 
 
-@lru_cache(maxsize=256)
-def kind_of(path: Path, modified: int) -> PluginKind:
-    """Find out by parsing whether a file means to be a plug-in, executing nothing.
-
-    Other people's folders are called envs/ too, and their scripts must not run because a name is looked up.
-
-    Args:
-        path: a Python file.
-        modified: its time of change in nanoseconds; part of the cache's key.
-
-    Returns:
-        "declared" if it binds ENVIRONMENTS, "functions" if it binds ``names``, else "".
-
-    Raises:
-        WorkspaceError: it is not Python, or has ``names`` without ``describe`` or ``make``.
-    """
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise WorkspaceError(f"{path} cannot be read as Python: {error}; mend or move the file") from error
-    # Top level only: a script that has ``names`` inside a function is no plug-in.
-    bound = {name for statement in tree.body for name in _bound_names(statement)}
-    if DECLARATIONS in bound:
-        return "declared"
-    if "names" not in bound:
-        return ""
-    missing = [name for name in FUNCTIONS if name not in bound]
-    if missing:
-        raise WorkspaceError(f"{path} lacks {' and '.join(missing)}; a plug-in has {', '.join(FUNCTIONS)}")
-    return "functions"
-
-
 def plugin_at(path: Path, root: Path) -> Plugin | None:
     """Load the plug-in that a file is.
 
@@ -199,23 +165,48 @@ def names_of(plugin: Plugin) -> list[str]:
     """Return the names of a plug-in's environments.
 
     Raises:
-        WorkspaceError: ``names`` returned anything but a sequence of texts.
+        WorkspaceError: ``names`` raised an exception, or returned anything but a sequence of texts.
     """
-    names = plugin.names()
+    try:
+        with captured_output():
+            names = plugin.names()
+    except TraceRobotError:
+        raise
+    except (Exception, SystemExit) as error:  # it may import a package that is missing, broken or another one
+        text = " ".join(str(error).split())
+        raise WorkspaceError(
+            f"names() of {plugin.file} raised {type(error).__name__}: {text}; mend or move the file"
+        ) from error
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise WorkspaceError(f"names() of {plugin.file} must return a sequence of names, got {names!r}")
     return list(names)
 
 
-def packaged() -> dict[str, Plugin]:
-    """Return the plug-in of every environment that packages bring by entry points."""
-    plugins: dict[str, Plugin] = {}
+def packaged() -> tuple[dict[str, Plugin | WorkspaceError], list[WorkspaceError]]:
+    """Return what packages bring by entry points, and what could not be loaded.
+
+    Returns:
+        By the name of each environment its plug-in, or why it has none; and the error of each package without one.
+    """
+    plugins: dict[str, Plugin | WorkspaceError] = {}
+    errors = []
     for plugin in _packaged(tuple(sys.path)):
-        for name in names_of(plugin):
-            if name in plugins:
-                raise duplicate_name(name, plugins[name].file, plugin.file)
-            plugins[name] = plugin
-    return plugins
+        if isinstance(plugin, WorkspaceError):
+            errors.append(plugin)
+            continue
+        try:
+            names = names_of(plugin)
+        except TraceRobotError as error:
+            errors.append(WorkspaceError(str(error)))
+            continue
+        for name in names:
+            other = plugins.get(name, plugin)
+            if isinstance(other, WorkspaceError):
+                continue  # two packages claim it already
+            if other is not plugin:
+                errors.append(duplicate_name(name, other.file, plugin.file))
+            plugins[name] = plugin if other is plugin else errors[-1]
+    return plugins, errors
 
 
 def duplicate_name(name: str, first: str, second: str) -> WorkspaceError:
@@ -234,25 +225,29 @@ def duplicate_name(name: str, first: str, second: str) -> WorkspaceError:
 # entry_points reads the metadata of every installed package, and names are looked up often. ``path`` is the key, so
 # that a package on a changed sys.path is found.
 @lru_cache(maxsize=4)
-def _packaged(path: tuple[str, ...]) -> tuple[Plugin, ...]:
-    plugins = []
+def _packaged(path: tuple[str, ...]) -> tuple[Plugin | WorkspaceError, ...]:
+    plugins: list[Plugin | WorkspaceError] = []
     for point in entry_points(group=GROUP):
         package = f"package {point.dist.name}" if point.dist else f"package {point.value}"
-        origin = f"entry point {point.name!r} of {package}"
         try:
-            with captured_output():
-                module = point.load()
-        except (Exception, SystemExit) as error:  # a package's module may do anything when it is imported
-            raise WorkspaceError(
-                f"{origin} cannot be loaded: {type(error).__name__}: {error}; mend or uninstall the package"
-            ) from error
-        missing = [name for name in FUNCTIONS if not hasattr(module, name)]
-        if missing and not hasattr(module, DECLARATIONS):
-            raise WorkspaceError(
-                f"{origin} must be a module with {DECLARATIONS}, or with {', '.join(FUNCTIONS)}"
-            )
-        plugins.append(plugin_of(module, str(getattr(module, "__file__", origin)), ""))
+            plugins.append(_loaded(point, f"entry point {point.name!r} of {package}"))
+        except WorkspaceError as error:  # of this package alone
+            plugins.append(error)
     return tuple(plugins)
+
+
+def _loaded(point: EntryPoint, origin: str) -> Plugin:
+    try:
+        with captured_output():
+            module = point.load()
+    except (Exception, SystemExit) as error:  # a package's module may do anything when it is imported
+        raise WorkspaceError(
+            f"{origin} cannot be loaded: {type(error).__name__}: {error}; mend or uninstall the package"
+        ) from error
+    missing = [name for name in FUNCTIONS if not hasattr(module, name)]
+    if missing and not hasattr(module, DECLARATIONS):
+        raise WorkspaceError(f"{origin} must be a module with {DECLARATIONS}, or with {', '.join(FUNCTIONS)}")
+    return plugin_of(module, str(getattr(module, "__file__", origin)), "")
 
 
 def _declarations(value: Any, file: str) -> tuple[Environment, ...]:
@@ -284,19 +279,6 @@ def _sets(value: Any, declared: Sequence[Environment], file: str) -> Mapping[str
     return value
 
 
-def _bound_names(statement: ast.stmt) -> list[str]:
-    """Return the names that a statement of a module's top level binds."""
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return [statement.name]
-    if isinstance(statement, ast.Assign):
-        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
-    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        return [statement.target.id]
-    if isinstance(statement, ast.ImportFrom):
-        return [alias.asname or alias.name for alias in statement.names]
-    return []
-
-
 def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPlugin:
     """Return a plug-in for a gymnasium id that no file declares.
 
@@ -318,3 +300,65 @@ def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPl
             " a file for it in envs/"
         )
     return DeclaredPlugin("gymnasium", (Environment(name, str(task), name=name),), root)
+
+
+def discover() -> Discovered:
+    """Load the plug-ins of every workspace and package that can be loaded."""
+    from trace_robot.env.plugins import (  # here, as a chain of imports has a longest length
+        duplicate_name,
+        packaged,
+    )
+
+    found = Discovered()
+    for workspace in workspaces():
+        here: dict[str, Plugin] = {}
+        twice: dict[str, WorkspaceError] = {}
+        for path in workspace.files("envs").values():
+            loaded = _load(path, Path(workspace.root))
+            if isinstance(loaded, WorkspaceError):
+                found.broken.append(loaded)
+                found.add(list(declared_names(path)), None, loaded)
+                continue
+            plugin, names = loaded
+            for name in names:
+                if plugin is not None and name in here:
+                    twice[name] = duplicate_name(name, here[name].file, str(path))
+                elif plugin is not None:
+                    here[name] = plugin
+        for name, conflict in twice.items():
+            found.broken.append(conflict)
+            found.add([name], None, conflict)
+        for name, plugin in here.items():
+            found.add([name], plugin)
+    offered, errors = packaged()
+    found.broken += errors
+    for name, value in offered.items():
+        found.add(
+            [name],
+            None if isinstance(value, WorkspaceError) else value,
+            value if isinstance(value, WorkspaceError) else None,
+        )
+    return found
+
+
+# A file that cannot be loaded is executed again by every look-up, and may take seconds until it fails. So its error is
+# remembered, but not for long: in a notebook its package may be installed meanwhile.
+_FAILED: dict[tuple[Path, int], tuple[float, WorkspaceError]] = {}
+AGAIN = 10.0  # seconds after which it is tried again
+
+
+def _load(path: Path, root: Path) -> tuple[Plugin | None, list[str]] | WorkspaceError:
+    """Return the plug-in that a file is with its names, or why there is none."""
+    try:
+        key = path, path.stat().st_mtime_ns
+        since, fault = _FAILED.get(key, (-AGAIN, None))
+        if fault is not None and time.monotonic() - since < AGAIN:
+            return fault
+        plugin = plugin_at(path, root)
+        return plugin, [] if plugin is None else names_of(plugin)
+    except TraceRobotError as error:
+        fault = error if isinstance(error, WorkspaceError) else WorkspaceError(str(error))
+        _FAILED[key] = time.monotonic(), fault
+        return fault
+    except OSError as error:  # deleted meanwhile, or a link to nothing
+        return WorkspaceError(f"{path} cannot be read: {error.strerror or error}; mend or move the file")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,18 +16,12 @@ from typing import Any
 from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
 from trace_robot.env.declared import gymnasium_ids
+from trace_robot.env.discovery import version_conflicts
 from trace_robot.env.equipment import Equipment, equip
-from trace_robot.env.plugins import (
-    Expert,
-    Plugin,
-    duplicate_name,
-    names_of,
-    packaged,
-    plugin_at,
-    plugin_of_id,
-)
+from trace_robot.env.plugins import Expert, Plugin, discover, names_of, plugin_at, plugin_of_id
 from trace_robot.errors import (
     EnvironmentFault,
+    MissingExtraError,
     TraceRobotError,
     UnknownNameError,
     WorkspaceError,
@@ -35,7 +29,7 @@ from trace_robot.errors import (
     unknown_environment,
 )
 from trace_robot.spec import TaskSpec
-from trace_robot.workspace import Workspace, files, workspaces
+from trace_robot.workspace import files
 
 NOT_A_PLUGIN = "it has neither ENVIRONMENTS nor names, describe and make; see docs/environments.md"
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -67,7 +61,20 @@ def environments() -> tuple[str, ...]:
 
 def catalogue() -> list[CatalogEntry]:
     """Return every environment of every plug-in, making none that is declared."""
-    return [CatalogEntry(name, *plugin.summary(name), plugin.file) for name, plugin in _plugins().items()]
+    return [CatalogEntry(name, *_summary(plugin, name), plugin.file) for name, plugin in _plugins().items()]
+
+
+def not_loaded() -> list[str]:
+    """Return why files of environments could not be loaded, a line each."""
+    return [" ".join(str(error).split()) for error in discover().broken]
+
+
+def _summary(plugin: Plugin, name: str) -> tuple[str, str]:
+    try:
+        with foreign(f"{name} cannot be described"):
+            return plugin.summary(name)
+    except TraceRobotError as error:  # its package is missing or another version: the list goes on
+        return " ".join(str(error).split()), ""
 
 
 def sets() -> dict[str, tuple[str, ...]]:
@@ -77,8 +84,9 @@ def sets() -> dict[str, tuple[str, ...]]:
     """
     lists: dict[str, tuple[str, ...]] = {}
     for plugin in dict.fromkeys(_plugins().values()):
-        for name, members in plugin.sets().items():
-            lists.setdefault(name, tuple(members))
+        with suppress(TraceRobotError), foreign(f"sets() of {plugin.file}"):
+            for name, members in plugin.sets().items():
+                lists.setdefault(name, tuple(members))
     return lists
 
 
@@ -155,11 +163,19 @@ def foreign(what: str) -> Iterator[None]:
     try:
         with captured_output():
             yield
+    except (
+        EnvironmentFault,
+        MissingExtraError,
+    ) as error:  # of a package, perhaps of one in a version that is not meant
+        if conflicts := version_conflicts():
+            raise type(error)(f"{error}; {conflicts[0]}") from error
+        raise
     except TraceRobotError:
         raise
     except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())
-        raise EnvironmentFault(f"{what}: {type(error).__name__}: {text}") from error
+        because = "".join(f"; {conflict}" for conflict in version_conflicts()[:1])
+        raise EnvironmentFault(f"{what}: {type(error).__name__}: {text}{because}") from error
 
 
 def make_described(name: str, /, **options: Any) -> tuple[Any, TaskSpec]:
@@ -284,30 +300,8 @@ def expand_name(name: str) -> list[str]:
 
 
 def _plugins() -> dict[str, Plugin]:
-    """Return the plug-in of every environment.
-
-    The first workspace with a name wins, and packages come last.
-    """
-    plugins: dict[str, Plugin] = {}
-    for workspace in workspaces():
-        for name, plugin in _plugins_of(workspace).items():
-            plugins.setdefault(name, plugin)
-    for name, plugin in packaged().items():
-        plugins.setdefault(name, plugin)
-    return plugins
-
-
-def _plugins_of(workspace: Workspace) -> dict[str, Plugin]:
-    plugins: dict[str, Plugin] = {}
-    for path in workspace.files("envs").values():
-        plugin = plugin_at(path, workspace.root)
-        if plugin is None:
-            continue
-        for name in names_of(plugin):
-            if name in plugins:
-                raise duplicate_name(name, plugins[name].file, str(path))
-            plugins[name] = plugin
-    return plugins
+    """Return the plug-in of every environment that can be loaded."""
+    return discover().plugins
 
 
 def _expert(name: str, options: Mapping[str, Any]) -> Callable[..., Expert]:
@@ -330,9 +324,11 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
     """
     if name.endswith(".py"):
         return _single_environment(Path(workspace_root(), name))
-    plugins = _plugins()
-    if name in plugins:
-        return plugins[name], name
+    found = discover()
+    if name in found.plugins:
+        return found.plugins[name], name
+    if name in found.refused:
+        raise found.refused[name]
     path = files("envs").get(name)
     if path is not None and plugin_at(path, path.parent.parent) is not None:
         return _single_environment(path)
@@ -340,8 +336,8 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
         return plugin_of_id(name, options, workspace_root()), name
     except UnknownNameError as error:
         if ":" in name:
-            raise  # the message already speaks of that module's ids
-        raise unknown_environment(name, [*plugins, *gymnasium_ids()]) from error
+            raise found.unknown_module(name, error) from error  # it already speaks of that module's ids
+        raise found.unknown(unknown_environment(name, [*found.plugins, *gymnasium_ids()])) from error
 
 
 def _lookup_checked(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:

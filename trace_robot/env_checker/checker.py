@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from trace_robot.child_process import python_command
 from trace_robot.env.inspection import MessageProcess
+from trace_robot.env_checker.remedies import remedy_of
 from trace_robot.errors import EnvironmentFault, TraceRobotError
 
 SILENCE = 30.0  # seconds
@@ -137,18 +138,6 @@ class _Child(MessageProcess):
 
 
 Verdict = Literal["good", "note", "problem"]
-REMEDIES = {
-    "load": "mend the plug-in file",
-    "make": "see that make, or gymnasium.make, gives the environment when it is called with these arguments",
-    "reset": "reset(seed=..., options=...) must return (observation, info) and begin an episode",
-    "step": "step(action) must return (observation, reward, terminated, truncated, info) for every action in its space",
-    "values": "give finite numbers: clip what diverges, or end the episode before it does",
-    "seeds": "draw every random number from self.np_random, which super().reset(seed=seed) sets, and reset all state",
-    "success": "say in its plug-in: success='an entry of info', a function of the step, or return_threshold=...",
-    "hands": "mend hands of the plug-in, or leave it out",
-    "spec": "mend this field of the plug-in",
-    "picture": "offer render_mode='rgb_array', or keep MuJoCo's model, data and the model file's path (fullpath)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +162,25 @@ def problem(check: str, text: str, field: str = "") -> Finding:
         text: what is wrong.
         field: of the plug-in, where one is meant.
     """
-    return Finding(check, "problem", text, field, REMEDIES.get(check, ""))
+    return Finding(check, "problem", text, field, remedy_of(check, text, field))
 
 
 def error_text(error: Exception) -> str:
     """Return an error in one line, with the line of the user's code that raised it."""
     text = " ".join(str(error).split())
-    if isinstance(error, TraceRobotError):
-        return text
-    frames = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, TraceRobotError):
+        return f"{type(error).__name__}: {text}{_place(error)}"
+    cause = error.__cause__  # what the user's code raised, of which the text says no line
+    theirs = cause is not None and not isinstance(cause, TraceRobotError) and "first step" in text
+    return f"{text}{_place(cause)}" if theirs and cause is not None else text
+
+
+def _place(error: BaseException) -> str:
+    """Return the innermost line that is not ours, as text."""
     own = str(Path(__file__).resolve().parents[1])
+    frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(own)]
-    place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {text}{place}"
+    return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
 
 
 def field_of(message: object) -> str:

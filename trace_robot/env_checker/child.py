@@ -25,7 +25,10 @@ from trace_robot.child_process import private_stdout
 from trace_robot.env.conformance import rewards_differ, run_problems, space_problems, spec_problems, unused
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
+from trace_robot.env_checker.advice import name_findings
 from trace_robot.env_checker.checker import Finding, error_text, field_of, problem
+from trace_robot.env_checker.remedies import judged_field
+from trace_robot.env_checker.snapshots import saved_state
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec
@@ -67,9 +70,12 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     Yields:
         JSON-able messages; the last ones where a stage fails that all others need.
     """
+    from trace_robot.env.discovery import version_conflicts
     from trace_robot.env.registry import describe, make, plugin, task_spec_of
 
     yield {"stage": "load"}
+    for conflict in version_conflicts():
+        yield _found(Finding("versions", "note", conflict))
     try:
         file = plugin(name, options).file
         yield {"file": file, "stage": "make"}
@@ -92,11 +98,12 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if hidden := unused(spec):
         text = f"{len(hidden)} numbers of the observation have no name, and no controller sees them: {_runs(hidden)}"
         yield _found(Finding("names", "note", text, "observation"))
+    yield from map(_found, name_findings(spec))
     for stage, trial in (("reset", _reset), ("step", _step)):
         yield {"stage": stage}
         fault = _attempt(lambda trial=trial: trial(env, spec))  # type: ignore[misc]
         if fault is not None:
-            yield _found(problem("values" if "not finite" in fault else stage, fault))
+            yield _fault(stage, fault)
             return
     yield from _success(env, spec)
     yield {"stage": "episodes"}
@@ -107,7 +114,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"stage": "identify"}
     yield from _positions(env, spec)
     yield {"stage": "snapshot"}
-    yield _found(_snapshot(env, spec))
+    yield _found(saved_state(lambda: make(name, **options), _actions(spec)))
     yield {"stage": "cost"}
     yield _found(_cost(env, spec, seconds))
     yield {"stage": "picture"}
@@ -186,10 +193,10 @@ def _episodes(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
     except TraceRobotError as error:  # random actions may make a simulation unstable
         if str(error).startswith(UNSTABLE):
             return
-        yield _found(problem("values" if "not finite" in str(error) else "step", error_text(error)))
+        yield _fault("step", error_text(error))
         return
     except Exception as error:
-        yield _found(problem("step", error_text(error)))
+        yield _fault("step", error_text(error))
         return
     others = ", ".join(sorted(seen - {"success", "steps", SUCCESS_MISSING})) or "none"
     if not declared:
@@ -209,7 +216,7 @@ def _repeats(
         texts = list(run_problems(spec, lambda: make(name, **options), steps=STEPS))
         starts = {_start(make(name, **options), seed) for seed in SEEDS}
     except Exception as error:
-        yield _found(problem("step", error_text(error)))
+        yield _fault("step", error_text(error))
         return
     yield from (_found(problem("values" if "finite" in text else "seeds", text)) for text in texts)
     if not texts:
@@ -253,37 +260,6 @@ def _positions(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
         yield from map(_found, position_findings(env, spec))
     except Exception as error:  # the stages before it have reported what fails in steps
         yield _found(Finding("positions", "note", f"they cannot be measured: {error_text(error)}"))
-
-
-def _snapshot(env: Any, spec: TaskSpec) -> Finding:
-    """Try whether an episode that is continued from a saved state goes on as it did."""
-    if not hasattr(env, "snapshot"):
-        return Finding("state", "note", "its state cannot be saved: it has no snapshot and restore")
-    actions = _actions(spec)
-    try:
-        env.reset(seed=SEEDS[0])
-        env.step(actions[0])
-        saved = env.snapshot()
-        first = _trajectory(env, actions[1:9])
-        env.restore(saved)
-        again = _trajectory(env, actions[1:9])
-    except Exception as error:
-        return Finding("state", "note", f"its state cannot be saved and restored: {error_text(error)}")
-    if first != again:
-        text = "its state cannot be saved exactly: a restored episode goes on otherwise"
-        return Finding("state", "note", text)
-    text = "its state can be saved, and a restored episode goes on exactly as it did"
-    return Finding("state", "good", text)
-
-
-def _trajectory(env: Any, actions: list[Any]) -> list[tuple[bytes, float]]:
-    seen = []
-    for action in actions:
-        observation, reward, terminated, truncated, _ = env.step(action)
-        seen.append((observation.tobytes(), float(reward)))
-        if terminated or truncated:
-            break
-    return seen
 
 
 def _remote(env: Any) -> RemoteEnv | None:
@@ -388,6 +364,13 @@ def _runs(numbers: list[int]) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{1e6 * seconds:.0f} µs" if seconds < 1e-3 else f"{1e3 * seconds:.1f} ms"
+
+
+def _fault(stage: str, text: str) -> dict[str, Any]:
+    """Return the finding of what an environment or a function of its plug-in raised."""
+    field = judged_field(text)
+    check = "success" if field in ("success", "failure") else "values" if "not finite" in text else stage
+    return _found(problem(check, text, field))
 
 
 def _found(finding: Finding) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from trace_robot.env.declared import DeclaredPlugin, registration, require_regis
 from trace_robot.env.description import describe_env
 from trace_robot.env.plugins import plugin_of_id
 from trace_robot.env.spaces import leaves_of
+from trace_robot.env_checker.advice import gripper_findings
 from trace_robot.env_checker.checker import Finding
 from trace_robot.env_checker.identify import identify, stable_step, take_sample
 from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part, observation_parts
@@ -340,7 +341,13 @@ def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
             f"{_field_at(spec, run)} is {run.kind} {run.owners[0]!r}" for run in others[:LISTED]
         )
         yield Finding("positions", "note", f"points that positions does not name: {listed}", "positions")
+    yield from gripper_findings(sample, runs, spec)
     staged = StagedSearch.suits(spec)
+    if spec.positions and not staged:
+        text = (
+            f"no search uses positions ({', '.join(spec.positions)}): there is no hand that an action moves"
+        )
+        yield Finding("positions", "note", text, "positions", "say what moves it: hands=[Hand(...)]")
     declared = getattr(
         env.unwrapped, "declaration", None
     )  # of an adapter; a plug-in's own environment has none

@@ -59,6 +59,7 @@ def require_room(needed: int, budget: int) -> None:
     if needed > budget:
         raise BudgetExceededError(
             f"the variables alone take {needed} of {budget} tokens; give a larger token_budget"
+            f" (--token-budget {needed}), or tune numbers without a model: --optimizer cma"
         )
 
 

@@ -16,7 +16,13 @@ from typing import Any
 import numpy as np
 
 from trace_robot.errors import MissingExtraError, ValueMismatchError
-from trace_robot.optimizers import code
+from trace_robot.optimizers.literals import (
+    Literal,
+    find_constants,
+    find_literals,
+    is_sentinel,
+    replace_literals,
+)
 from trace_robot.optimizers.problem import Candidate, Outcome, ParameterSpec, Problem, plain
 from trace_robot.optimizers.prompt.reply import bounds
 from trace_robot.optimizers.prompt.values import number
@@ -53,7 +59,7 @@ class CMAES:
     Args:
         problem: what is optimized; parameters that are no numbers stay as they are.
         start: a trial to begin from; without one, the starting values are asked for first.
-        constants: tune the constants of code, too, see ``trace_robot.optimizers.code.find_constants``.
+        constants: tune the constants of code, too, see ``trace_robot.optimizers.literals.find_constants``.
         literals: tune every float written in code, sentinels and those inside functions too, as 0.1.0 did.
         evaluations: most candidates to ask for; None for no limit.
         population: candidates in a generation; None for the package's choice, 4 + 3 log(n).
@@ -288,7 +294,14 @@ class SearchSpace:
     def _of(self, spec: ParameterSpec, value: Any) -> list[Dimension]:
         if spec.kind == "code":
             return [
-                Dimension(spec.name, x.name or f"{spec.name} line {x.line}", x.value, _spread(x.value))
+                Dimension(
+                    spec.name,
+                    x.name or f"{spec.name} line {x.line}",
+                    x.value,
+                    _spread(x.value),
+                    x.low,
+                    x.high,
+                )
                 for x in self._written(str(value))
             ]
         if spec.kind not in ("number", "array"):
@@ -299,17 +312,22 @@ class SearchSpace:
         single = spec.kind == "number"
         return [
             Dimension(
-                spec.name, spec.name if single else f"{spec.name}[{i}]", x, _spread(x, *edges), *edges, i
+                spec.name,
+                spec.name if single else f"{spec.name}[{i}]",
+                x,
+                _spread(x) if spec.near else _spread(x, *edges),
+                *edges,
+                i,
             )
             for i, x in enumerate(map(float, numbers))
             # Between bounds a large number is a quantity.
-            if self.literals or all(map(math.isfinite, edges)) or not code.is_sentinel(x)
+            if self.literals or all(map(math.isfinite, edges)) or not is_sentinel(x)
         ]
 
-    def _written(self, source: str) -> list[code.Literal]:
+    def _written(self, source: str) -> list[Literal]:
         if self.literals:
-            return code.find_literals(source)
-        return code.find_constants(source) if self.constants else []
+            return find_literals(source)
+        return find_constants(source) if self.constants else []
 
     def apply(self, vector: Sequence[float]) -> dict[str, Any]:
         """Return all values with the numbers of ``vector``, clipped to their bounds."""
@@ -325,7 +343,7 @@ class SearchSpace:
     def _rebuilt(self, spec: ParameterSpec, value: Any, numbers: list[tuple[int, float]]) -> Any:
         if spec.kind == "code":
             source = str(value)
-            return code.replace_literals(source, [x for _, x in numbers], self._written(source))
+            return replace_literals(source, [x for _, x in numbers], self._written(source))
         if spec.kind == "number":
             # Six significant digits, so that what a model reads is short.
             return round(numbers[0][1]) if isinstance(value, int) else float(f"{numbers[0][1]:.6g}")

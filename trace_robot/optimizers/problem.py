@@ -33,6 +33,7 @@ class ParameterSpec:
         constraint: None, a text, (low, high) or {"low": ..., "high": ...} with None for no bound, a list of choices, or
             a constraint of the trace engine. A text is shown and not checked.
         entry: the name of the function in code, where it is not ``name``.
+        near: the value is believed to be nearly right: a tuner begins with steps of a fifth of it, not of its bounds.
 
     Raises:
         ValueMismatchError: ``kind`` is not one of Kind.
@@ -44,6 +45,7 @@ class ParameterSpec:
     description: str = ""
     constraint: Any = None
     entry: str = ""
+    near: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):

@@ -34,7 +34,7 @@ class Tuned:
         evaluations: most candidates that a tuning asks for.
         population: candidates in a generation; None for the package's choice. Four, and the best so far in each
             generation, did best in 48 evaluations (measured in docs/problems.md).
-        constants: tune the constants of code, too, see ``trace_robot.optimizers.code.find_constants``.
+        constants: tune the constants of code, too, see ``trace_robot.optimizers.literals.find_constants``.
         literals: tune every float written in code, and say no more of it than a note, as 0.1.0 did.
         seed: of the samples.
     """

@@ -155,6 +155,7 @@ class ParameterSite:
     mapping ``{"low": ..., "high": ...}`` or ``{"choices": [...]}``; None where there is none.
     start, stop: character offsets of what a new value replaces; above: where helpers of a new code go.
     unnamed: for a constant called after the variable it is assigned to, the offset where a ``name=`` goes.
+    near: as of ``ParameterSpec``.
     """
 
     name: str
@@ -167,6 +168,7 @@ class ParameterSite:
     above: int
     indent: str = ""
     unnamed: int | None = None
+    near: bool = False
 
 
 def find_places(tree: ast.Module, text: str, policy: str) -> tuple[ParameterSite, ...]:

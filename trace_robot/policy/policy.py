@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
 from trace_robot.fault import MOST_CHARACTERS
-from trace_robot.optimizers.code import LINE_END, find_constants, functions
+from trace_robot.optimizers.code import LINE_END, functions
+from trace_robot.optimizers.literals import find_constants
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
 from trace_robot.policy.parameters import ParameterSite, find_places, rewrite
@@ -138,6 +139,7 @@ def problem_of(
             place.description,
             place.constraint,
             place.name.rpartition(".")[2] if place.kind == "code" else "",
+            place.near,
         )
         for place in policy.places
     )
@@ -253,7 +255,9 @@ class Policy:
         taken = {place.name for place in self.places}
         inside = [(place.start, place.stop) for place in self.places]
         found = {  # of a name that is assigned twice the last assignment holds
-            each.name: ParameterSite(each.name, "number", each.value, "", None, each.start, each.end, above=0)
+            each.name: ParameterSite(
+                each.name, "number", each.value, "", each.bounds, each.start, each.end, above=0, near=True
+            )
             for each in find_constants(self.text)
             if each.name not in taken and not any(first <= each.start < last for first, last in inside)
         }

@@ -163,15 +163,17 @@ def environment() -> Environment:
 
 @cache
 def plotly_path() -> Path:
-    """Return the JavaScript bundle that the plotly package carries.
+    """Return plotly's JavaScript bundle: of this package, else of an installed plotly.
 
     Raises:
-        MissingExtraError: plotly is not installed, or without the bundle.
+        MissingExtraError: neither is there.
     """
-    # Found without importing plotly, of which the report needs nothing else.
-    spec = find_spec("plotly")
-    path = Path(spec.origin).with_name("package_data") / PLOTLY if spec and spec.origin else None
-    if path is None or not path.is_file():
+    # A wheel has a copy, and so has a checkout once it was installed; see hatch_build.py. The package is found without
+    # being imported: the report needs nothing else of it.
+    own, spec = TEMPLATES / PLOTLY, find_spec("plotly")
+    installed = Path(spec.origin).with_name("package_data") / PLOTLY if spec and spec.origin else own
+    path = next((path for path in (own, installed) if path.is_file()), None)
+    if path is None:
         raise MissingExtraError("a report needs plotly: pip install plotly")
     return path
 

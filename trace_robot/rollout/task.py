@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from trace_robot.env.inspection import Inspection
 from trace_robot.env.registry import require_expert
 from trace_robot.policy.policy import pose_text, problem_of
+from trace_robot.search.controller import write_out
 from trace_robot.settings import EXPERT, LEVELS, PROMPT, SeedSplit, Settings
 from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
     from trace_robot.env.facts import EnvFacts
     from trace_robot.fault import Limits
-    from trace_robot.optimizers.problem import Problem
+    from trace_robot.optimizers.problem import Candidate, Problem
     from trace_robot.policy import Policy
     from trace_robot.spec import TaskSpec
 
@@ -138,6 +139,10 @@ class Task:
         if settings.optimizer == "cma" and settings.rules > 1:
             task = replace(task, policy=task.policy.with_constants())
         return task._with(facts, settings.limits) if by_worth else task
+
+    def write_out(self, candidate: Candidate) -> Candidate:
+        """Return a candidate of a built-in search with its controller as text."""
+        return write_out(candidate, self.spec, self.policy.values)
 
     def with_facts(self, limits: Limits | None = None) -> Task:
         """Return the task with the rules and facts that prompts by worth show.

@@ -29,7 +29,6 @@ from trace_robot.run.acceptance import (
 )
 from trace_robot.run.person import AskPerson, JournaledPerson
 from trace_robot.search.base import GeneratorSearch
-from trace_robot.search.controller import write_out
 from trace_robot.settings import Result, SeedSplit, Settings, versions
 from trace_robot.store.writer import Cost
 
@@ -338,7 +337,7 @@ class OptimizationLoop:
         if champion is None or champion.program is None or (champion.id, champion.note) == self._kept:
             return
         self._kept = champion.id, champion.note
-        text = self.evaluator.text(write_out(champion, self.evaluator.task.spec))
+        text = self.evaluator.text(self.evaluator.task.write_out(champion))
         mark = "" if champion.seeds is None else f"# {' '.join(champion.note.split())}\n"
         self.run.recorder.keep(mark + text)
 
@@ -370,7 +369,7 @@ class OptimizationLoop:
 
     def _write_as_text(self, candidate: Candidate, *, last: bool = False) -> None:
         least = int(last and self.best is self.start)  # rather than end with the start, an episode more
-        trials = self._evaluate([write_out(candidate, self.evaluator.task.spec)], last=True, least=least)
+        trials = self._evaluate([self.evaluator.task.write_out(candidate)], last=True, least=least)
         for trial in trials:
             self._write(trial, search_ranks=candidate.seeds is None)
         self._written_at = self.evaluator.environment_steps

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trace_robot.env.world import WorldSet
-from trace_robot.errors import PolicyError, RunError, ValueMismatchError, unknown
+from trace_robot.errors import RunError, ValueMismatchError, unknown
 from trace_robot.llm.config import ConnectedModel, ModelConfig
 from trace_robot.llm.metering import MeteredModel, Usage
 from trace_robot.llm.model import ChatModel
@@ -212,7 +212,6 @@ def create_optimizer(
         model: what it asks, journaled; None where it asks none, or will not be asked for a candidate.
 
     Raises:
-        PolicyError: the search has no act to write.
         ValueMismatchError: the policy has nothing for this optimizer, or one's own lacks a part of the protocol.
     """
     if config.factory is not None:
@@ -284,10 +283,6 @@ def _connected(model: AnyModel) -> ConnectedModel:
 
 def _built_in_search(settings: Settings, task: Task) -> Optimizer:
     search = search_for(task.spec)
-    if search.writes and search.writes not in task.problem.values:
-        raise PolicyError(
-            f"the built-in search writes a trainable function act, and {settings.policy} has none; use --optimizer cma"
-        )
     options = task.spec.options
     worlds = WorldSet.from_data(options["world"]) if "world" in options else None
     return search.begin(

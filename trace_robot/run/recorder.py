@@ -13,6 +13,7 @@ from trace_robot.render.key_frames import OWN_URL, draw
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.feedback import representative
 from trace_robot.run.person import Question
+from trace_robot.search.staged.saved import saved_text
 from trace_robot.stats import measure_of
 from trace_robot.store.codec import decode_json, encode_json
 from trace_robot.store.folder import BEFORE_VIDEO, RunFolder, difference
@@ -40,8 +41,10 @@ class RunRecorder:
     A video that cannot be made is a line in the run's notes.txt, never the end of a run.
     """
 
-    def __init__(self, folder: RunFolder, writer: RunWriter, task: Task, *, video: bool = True) -> None:
-        self.folder, self.writer, self.task = folder, writer, task
+    def __init__(
+        self, folder: RunFolder, writer: RunWriter, task: Task, *, video: bool = True, annotate: bool = False
+    ) -> None:
+        self.folder, self.writer, self.task, self._annotate = folder, writer, task, annotate
         self._best: str | None = None  # a controller that is yet to be written to best.py
         self._attempts_written = 0
         self._renderer = RenderProcess() if video else None
@@ -101,7 +104,8 @@ class RunRecorder:
 
         During replay it is held back: the file has a later one.
         """
-        self._best = text
+        found = self._annotate and text != self.task.policy.text
+        self._best = saved_text(text, self.task.env) if found else text
         self._catch_up()
 
     def compare(self, start: Evaluation, best: Evaluation, evaluator: Evaluator) -> None:

@@ -43,7 +43,8 @@ class Run:
         self, folder: RunFolder, writer: RunWriter, settings: Settings, task: Task, config: OptimizerConfig
     ) -> None:
         self.settings, self.task, self.config = settings, task, config
-        self.recorder = RunRecorder(folder, writer, task, video=settings.video)
+        annotate = config.name == "search" and settings.cut  # runs of 0.1 keep their files as they are
+        self.recorder = RunRecorder(folder, writer, task, video=settings.video, annotate=annotate)
         self.journal = writer.journal
         self.loop: RecordedLoop | None = None  # of a program that rolls out itself
         self._files, self._writer = folder, writer

@@ -63,13 +63,11 @@ class GeneratorSearch(ABC, Generic[Champion]):
     and the next ``tell``. A search is deterministic for its seed and the outcomes, whatever their order in
     ``tell``, so a run resumes by replaying its journal and a search needs no saved state.
 
-    phase: what it is doing, for people. done: "" while it goes on, else the reason why it stopped. writes: the
-    parameter of a policy that the best controller becomes the value of, "" where it is a policy by itself. compares:
-    finalists are compared by their return on more conditions than a run trains on: a lower score there is chance.
+    phase: what it is doing, for people. done: "" while it goes on, else the reason why it stopped. compares: finalists
+    are compared by their return on more conditions than a run trains on: a lower score there is chance.
     """
 
     uses_graph = False
-    writes: ClassVar[str] = ""
     compares: ClassVar[bool] = False
     log = ()  # it asks no model
 

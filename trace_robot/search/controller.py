@@ -11,6 +11,7 @@ A worker imports this module, so nothing that is imported here may import a sear
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -116,14 +117,20 @@ def load_controller(data: Mapping[str, Any]) -> DataController:
     )
 
 
-def write_out(candidate: Candidate, spec: TaskSpec) -> Candidate:
+def write_out(candidate: Candidate, spec: TaskSpec, start: Mapping[str, Any] | None = None) -> Candidate:
     """Return a candidate of a built-in search with its controller as text.
 
     Args:
         candidate: one whose ``program`` is a controller as data.
         spec: the environment that the text is for.
+        start: the values of the policy that the search began with. Where it has no place for what the controller
+            would be written to, such as ``act``, the text is a whole file; None for a policy with all of them.
 
     Raises:
         PolicyError: if the data is no controller, or one that does not fit ``spec``.
     """
-    return load_controller(candidate.program or {}).write_out(candidate, spec)
+    controller = load_controller(candidate.program or {})
+    found = controller.write_out(candidate, spec)
+    if found.text or start is None or found.values.keys() <= start.keys():
+        return found
+    return replace(found, values=start, text=controller.write(spec))

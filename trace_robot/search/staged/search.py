@@ -55,7 +55,6 @@ class StagedSearch(GeneratorSearch[Individual]):
         further: where worlds differ, conditions on which finalists are compared.
     """
 
-    writes = "act"
     wanted = 6  # programs that solve every condition before exploring makes room for tuning
     waiting = 4  # generations of exploring after the first such program at most
     margin = 0.9  # success under noise at which there is nothing left to tune
