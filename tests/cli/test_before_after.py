@@ -15,8 +15,9 @@ from trace_robot.cli import main
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "cart"
-    settings = {"steps": 4000, "episodes": 4, "held_out": 2, "workers": 0, "seed": 0}
-    optimize("CartPole-v1", optimizer="search", out=folder, **settings)
+    optimize(
+        "CartPole-v1", optimizer="search", out=folder, steps=4000, episodes=4, held_out=2, workers=0, seed=0
+    )
     return folder
 
 

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from trace_robot.errors import RunError, TraceRobotError, UnknownNameError
+from trace_robot.errors import TraceRobotError, UnknownNameError
+from trace_robot.loopback import BLOCK, LoopbackHandler, LoopbackServer
 from trace_robot.report.escape import open_video, script_json
 from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render, render_runs, run_rows
 from trace_robot.report.iterations import STRESS
@@ -35,10 +35,9 @@ from trace_robot.store.folder import BEFORE_VIDEO
 from trace_robot.store.history import History, RunInfo
 
 BEFORE = Path(BEFORE_VIDEO).stem
-ADDRESS = "127.0.0.1"  # never all interfaces: prompts and controllers are private, and there is no password
-BLOCK = 64 * 1024  # bytes of a video in memory at once
 # Of a request's body: JSON may write each of 400 characters as twelve bytes (a pair of surrogates).
 MOST_BYTES = 8_000
+MOST_UNREAD = 2**20  # bytes of a refused body that are read all the same
 IDLE_SECONDS = 30  # after which a silent connection is closed, as each keeps a thread
 # Against other sites in the same browser: content sniffing, framing (clickjacking), leaking addresses, embedding.
 HEADERS = {
@@ -50,7 +49,7 @@ HEADERS = {
 }
 
 
-class Watch(ThreadingHTTPServer):
+class Watch(LoopbackServer):
     """Threading server on the loopback address, run by ``serve_forever``.
 
     Args:
@@ -61,40 +60,24 @@ class Watch(ThreadingHTTPServer):
         RunError: the port is taken or not allowed.
     """
 
-    daemon_threads = True  # Ctrl-C ends the program while a browser keeps a connection open
-
     def __init__(self, folder: Path, port: int) -> None:
         # Drawn for this server, and known to its pages alone: another program on this machine may read no page without
         # the same-origin checks, and a page of another site can read none of ours.
         self.token = secrets.token_urlsafe(24)
         self.site = Site(folder, self.token)
-        try:
-            super().__init__((ADDRESS, port), _Handler)
-        except OSError as error:
-            raise RunError(f"cannot serve on port {port}: {error.strerror}; give another --port") from error
+        super().__init__(port, _Handler)
 
     @property
     def url(self) -> str:
         """Address of the list of runs."""
-        return f"http://{ADDRESS}:{self.server_port}/"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a browser that closed its connection early.
-
-        Args:
-            request: the connection.
-            client_address: its other end.
-        """
+        return f"{super().url}/"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Handler of GET, HEAD and POST. The base class answers 501 to other methods."""
+class _Handler(LoopbackHandler):
+    """Handler of GET, HEAD and POST."""
 
     server: Watch
-    protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
-    # No versions in the Server header, which would name Python's.
-    server_version, sys_version = "trace-robot", ""
 
     def do_GET(self) -> None:
         self._respond(body=True)
@@ -107,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._respond(body=True, posted=True)
 
     def _respond(self, *, body: bool, posted: bool = False) -> None:
-        if not self._is_own_host():
+        if not self.is_own_host:
             answer = _text(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its own address only")
         elif posted:
             answer = self._refused() or self._take()
@@ -121,11 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(answer.content)
+        if posted and answer.status != HTTPStatus.OK:
+            self.drain(MOST_UNREAD)
 
     def _refused(self) -> Answer | None:
         """Return the refusal of a request that does not come from a page of this server."""
-        own = {f"http://{name}:{self.server.server_port}" for name in (ADDRESS, "localhost")}
-        own |= {f"http://{name}" for name in (ADDRESS, "localhost") if self.server.server_port == 80}
+        own = {f"http://{name}" for name in self.own_hosts}
         site = self.headers.get("Sec-Fetch-Site", "same-origin")
         if self.headers.get("Origin", "").lower() not in own or site != "same-origin":
             return _text(HTTPStatus.FORBIDDEN, "only pages of this server may write")
@@ -151,14 +135,6 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(text, str):
             return _text(HTTPStatus.BAD_REQUEST, "the body must have words, a text")
         return self.server.site.take(urlsplit(self.path).path, text)
-
-    def _is_own_host(self) -> bool:
-        """Return whether the Host header names this server, against DNS rebinding."""
-        # Against a site that lets its name resolve to 127.0.0.1: its scripts would read this server as their own
-        # origin. The browser still sends the site's name in Host.
-        names, port = (ADDRESS, "localhost"), self.server.server_port
-        hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
-        return self.headers.get("Host", "").lower() in hosts
 
     def _send_file(self, answer: Answer, file: BinaryIO, *, body: bool) -> None:
         """Send a file, or one byte range of it (RFC 9110), as video players request."""

@@ -14,27 +14,24 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from trace_robot.errors import RunError
 from trace_robot.fault import MOST_CHARACTERS
+from trace_robot.loopback import BLOCK, DRAIN_SECONDS, LoopbackHandler, LoopbackServer
 from trace_robot.safe_files import load_json
 from trace_robot.serve.submissions import SubmissionError, Submissions, answer
 from trace_robot.store.folder import plain_json
 
-ADDRESS = "127.0.0.1"  # as report.server: never all interfaces
 GET, POST = ("describe", "latest", "best", "budget"), ("submit", "finish")
 # JSON may write a character as \ud83d\ude00, twelve bytes; a note and the names of the fields come on top.
 MOST_BYTES = 12 * MOST_CHARACTERS + 10_000
 READ_SECONDS = 20.0  # for a whole request to arrive, whatever the pace: each keeps a thread
 MOST_CONNECTIONS = 16
-BLOCK, DRAIN_SECONDS = 64 * 1024, 10.0  # a client that is slow to send its refused body still gets its answer
 MOST_REFUSED = 64  # connections that have their 503 and may still send what they had begun
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Connection": "close"}
 
 
-class SubmissionServer(ThreadingHTTPServer):
+class SubmissionServer(LoopbackServer):
     """Threading server on the loopback address, run by ``serve_forever``.
 
     Args:
@@ -46,7 +43,6 @@ class SubmissionServer(ThreadingHTTPServer):
         RunError: the port is taken or not allowed.
     """
 
-    daemon_threads = True
     request_queue_size = 64  # a flood is answered with 503, not left waiting for the system
 
     def __init__(self, submissions: Submissions, port: int, token: str) -> None:
@@ -55,15 +51,7 @@ class SubmissionServer(ThreadingHTTPServer):
         self._refused: deque[tuple[float, socket.socket]] = deque()  # when to close, and what
         self._open = 0
         self._idle = threading.Condition()
-        try:
-            super().__init__((ADDRESS, port), _Handler)
-        except OSError as error:
-            raise RunError(f"cannot serve on port {port}: {error.strerror}; give another --port") from error
-
-    @property
-    def url(self) -> str:
-        """Address without a path."""
-        return f"http://{ADDRESS}:{self.server_port}"
+        super().__init__(port, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a connection, or refuse it where there are too many.
@@ -142,14 +130,6 @@ class SubmissionServer(ThreadingHTTPServer):
         with self._idle:
             self._idle.wait_for(lambda: not self._open, seconds)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that closed its connection early.
-
-        Args:
-            request: the connection.
-            client_address: its other end.
-        """
-
 
 class _Refusal(Exception):
     """An answer with a status, before a verb is reached."""
@@ -159,12 +139,10 @@ class _Refusal(Exception):
         self.status = status
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Handler of GET and POST. The base class answers 501 to other methods."""
+class _Handler(LoopbackHandler):
+    """Handler of GET and POST."""
 
     server: SubmissionServer
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "trace-robot", ""
 
     def setup(self) -> None:
         super().setup()
@@ -203,14 +181,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, answer(self.server.submissions, verb, arguments).to_data())
         except _Refusal as refusal:
             self._send(refusal.status, {"error": str(refusal)})
-            self._drain()
+            self.drain(2 * MOST_BYTES)
         except SubmissionError as error:
             self._send(HTTPStatus(error.status), {"error": str(error)})
 
     def _require_own(self) -> None:
         """Refuse other hosts (DNS rebinding), pages of other origins, and strangers."""
-        port = self.server.server_port
-        if self.headers.get("Host", "").lower() not in (f"{ADDRESS}:{port}", f"localhost:{port}"):
+        if not self.is_own_host:
             raise _Refusal(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its own address only")
         # No page belongs to this server, so that whatever a browser sends for one comes from elsewhere.
         if "Origin" in self.headers or self.headers.get("Sec-Fetch-Site", "none") != "none":
@@ -243,19 +220,6 @@ class _Handler(BaseHTTPRequestHandler):
             return load_json(body, MOST_BYTES)
         except ValueError as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, f"the body must be a JSON object: {error}") from error
-
-    def _drain(self) -> None:
-        """Read a refused body until the client closes.
-
-        Closing before it has read the answer would drop that. Bytes are counted, as one read may give few of them; all
-        takes at most READ_SECONDS (``setup``).
-        """
-        self.connection.settimeout(DRAIN_SECONDS)
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)  # the answer is whole
-            left = 2 * MOST_BYTES
-            while left > 0 and (read := len(self.rfile.read1(BLOCK))):
-                left -= read
 
     def _send(self, status: HTTPStatus, data: Mapping[str, Any]) -> None:
         content = f"{plain_json(data)}\n".encode("utf-8", "backslashreplace")
