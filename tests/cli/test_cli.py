@@ -42,7 +42,6 @@ def test_the_command_is_installed_and_its_help_teaches() -> None:
         ("optimize reach-v3 --policy {tmp}", "cannot be read: Is a directory"),
         ("optimize reach-v3 --out {tmp}", "give another --out"),
         ("optimize reach-v3 --optimizer optoprime", "no key for the model: set OPENAI_API_KEY"),
-        ("optimize reach-v3 --optimizer search --policy pick_place", "has none; use --optimizer cma"),
         ("optimize reach-v3 --replay {tmp}/missing.jsonl", "missing.jsonl"),
         ("evaluate reach-v3 --policy {tmp}/broken.py", "is not valid Python"),
         ("evaluate reach-v3", "evaluate reach-v3 needs --policy NAME|FILE"),

@@ -21,6 +21,7 @@ import pytest
 from trace_robot.cli import main
 from trace_robot.cli.arguments import add_request
 from trace_robot.llm import message_tokens
+from trace_robot.search.staged.saved import saved_text
 from trace_robot.spec import Array
 
 ANSWER = """<reasoning>The hand keeps still, so go to the goal.</reasoning>
@@ -116,14 +117,16 @@ def test_without_a_model_the_search_solves_reach_and_leaves_everything_to_look_a
     iterations = sorted((out / "iterations").iterdir())
     assert len(iterations) == result["iterations"] + 1 >= 2
     last = iterations[result["best_iteration"]]
-    assert (last / "controller.py").read_text() == (out / "best.py").read_text()
+    best = (out / "best.py").read_text()
+    assert best == saved_text((last / "controller.py").read_text(), "reach-v3")
+    assert best.startswith('"""Found by search for reach-v3: ')
     assert "-    return [0.0, 0.0, 0.0, 0.0]" in (iterations[1] / "difference.diff").read_text()
     tried = result["training_episodes"]
     assert tried == 20  # ten to compare candidates on, ten more to confirm
     assert f"Success in {tried} of {tried} episodes." in (last / "feedback.txt").read_text()
     assert json.loads((last / "scores.json").read_text())["success"] == 1.0
     frames = frames_of(last / "episode.mp4")
-    assert frames.shape[1:] == (240, 320, 3)
+    assert frames.shape[1:] == (360, 480, 3)
     assert len(frames) > 10
 
     assert main(["evaluate", "reach-v3", "--policy", str(out / "best.py"), "--episodes", "10", "--json"]) == 0
@@ -276,7 +279,7 @@ def test_a_run_stopped_by_ctrl_c_keeps_the_best_that_the_search_had_and_leaves_n
     assert errors.decode() == (
         f"trace-robot: stopped; go on with: trace-robot resume {out}; the best controller so far: {out / 'best.py'}\n"
     )
-    assert "STAGES = [" in (out / "best.py").read_text()
+    assert "\nSTAGES: " in (out / "best.py").read_text()
     assert not [path for path in out.rglob("*") if path.name.endswith(".part")]
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
@@ -293,10 +296,10 @@ def test_a_runs_own_episodes_are_rendered_one_side_by_side_and_as_a_sheet(
     )
     assert main(arguments.split()) == 0
     for option, name, width in (
-        ("", "best.mp4", 320),
-        ("--iteration 0", "first.mp4", 320),
-        ("--first-and-best", "both.mp4", 640),
-        ("--contact-sheet", "sheet.png", 640),
+        ("", "best.mp4", 480),
+        ("--iteration 0", "first.mp4", 480),
+        ("--first-and-best", "both.mp4", 960),
+        ("--contact-sheet", "sheet.png", 960),
     ):
         film = tmp_path / name
         assert main(f"render {run} {option} --out {film}".split()) == 0

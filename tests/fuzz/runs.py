@@ -33,6 +33,7 @@ from trace_robot.run.optimizers import create_optimizer
 from trace_robot.run.run import Run
 from trace_robot.store.codec import Recording, decode_episodes, encode_recording
 from trace_robot.store.database import FILE, faults, open_to_read
+from trace_robot.store.records import decoding
 
 RUNS = Path("rollouts") / "runs"
 MOST_BYTES = 50_000_000
@@ -94,8 +95,9 @@ def _journal(name: str) -> None:
     connection = open_to_read(RUNS)
     with contextlib.closing(connection), faults(path):
         rows = connection.execute("SELECT data FROM journal WHERE kind = 'episodes' LIMIT 3").fetchall()
-    for row in rows:
-        decode_episodes(row["data"])
+    with decoding("the run's journal"):
+        for row in rows:
+            decode_episodes(row["data"])
 
 
 def watched(name: str) -> dict[str, int]:

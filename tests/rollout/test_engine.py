@@ -141,7 +141,7 @@ def test_an_exception_of_a_plug_in_is_a_fault_of_the_environment_not_of_the_run(
     broken, good = engine.run([job(GOOD, 0, "point-mass-that-breaks"), job(GOOD)])
     assert broken.fault is not None
     assert broken.fault.category == "environment"
-    assert broken.fault.message == "ZeroDivisionError: a bug of the plug-in (point_mass.py, line 72)"
+    assert broken.fault.message == "ZeroDivisionError: a bug of the plug-in (point_mass.py, line 73)"
     assert good.success
 
 

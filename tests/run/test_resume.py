@@ -24,6 +24,7 @@ from trace_robot.rollout import RolloutEngine
 from trace_robot.run.loop import Event, Iterated, Progressed
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.settings import BLOCKS, STRIDE, Result
+from trace_robot.store.codec import encode_json
 from trace_robot.store.database import open_to_write
 from trace_robot.store.folder import RunLock
 from trace_robot.store.history import History
@@ -116,6 +117,26 @@ def test_what_a_model_has_answered_is_not_asked_again(
     result = resume(tmp_path / "run", model=second, engine=engine)
     assert len(first.history) + len(second.history) == asked == result.model_calls
     assert crash.picture(tmp_path / "run") == crash.picture(tmp_path / "whole" / "run")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"no JSON",
+        encode_json([]),
+        encode_json({"cost": {"calls": "many"}, "replies": []}),
+        encode_json({"cost": {}, "replies": [{"text": "all that is missing"}]}),
+    ],
+)
+def test_replies_in_a_journal_that_nothing_here_wrote_are_one_error(
+    data: bytes, engine: RolloutEngine, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        ask(ScriptedModel(crash.replies()), tmp_path / "run", engine=engine, on_event=killing(Iterated, 2))
+    with closing(open_to_write(tmp_path)) as store:
+        store.execute("UPDATE journal SET data = ? WHERE kind = 'replies'", (data,))
+    with pytest.raises(RunError, match=r"^the run's journal cannot be read, trace-robot has not written it"):
+        resume(tmp_path / "run", model=ScriptedModel(), engine=engine)
 
 
 def test_a_run_that_failed_for_want_of_an_answer_asks_again(engine: RolloutEngine, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from trace_robot.store import codec
 from trace_robot.store.codec import Recording, decode_recording, encode_recording
 from trace_robot.store.folder import RunFolder, RunLock, is_locked
 from trace_robot.store.history import History, RunInfo
+from trace_robot.store.records import require_tables
 from trace_robot.store.writer import Store
 from trace_robot.workspace import require_named, require_own_file, require_plain_options
 
@@ -54,6 +55,13 @@ ODD_RUNS = {
     "counts that are text": ("candidates", "many"),
     "seconds without an end": ("seconds", 9e999),
 }
+
+
+def test_a_table_whose_statement_is_no_text_is_one_of_another_form() -> None:
+    """As a damaged page may leave it."""
+    row: Any = {"type": "table", "name": "runs", "tbl_name": "runs", "sql": b"CREATE TABLE runs (id)"}
+    with pytest.raises(ValueError, match="of another form"):
+        require_tables([row], ("CREATE TABLE runs (id)",))
 
 
 @pytest.mark.parametrize("case", ODD_RUNS)

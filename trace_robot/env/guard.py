@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import signal
 import threading
 import traceback
@@ -300,4 +301,4 @@ def judged(what: str, function: OfTransition, step: Transition) -> Any:
 def _line_of(error: BaseException) -> str:
     """Return where it was raised, as text."""
     frames = traceback.extract_tb(error.__traceback__)[1:]  # without this module
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""

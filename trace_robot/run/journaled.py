@@ -82,7 +82,8 @@ class JournaledModel:
                 self.model, RecordingModel
             ):  # its file has the exchange too, and would answer with it next
                 self.model.skip(messages, n)
-            return self._replay(decode_json(entry.data))
+            with decoding("the run's journal"):
+                return self._replay(decode_json(entry.data))
         before = self.usage.to_data()
         if self.token_budget is not None:
             wanted, self.token_budget = self.token_budget, None
@@ -117,8 +118,8 @@ class JournaledModel:
         return encode_json({**answer, "cost": cost})
 
     def _replay(self, data: dict[str, Any]) -> list[Reply]:
-        for name, amount in data["cost"].items():
-            setattr(self.usage, name, getattr(self.usage, name) + amount)
+        for name in self.usage.to_data().keys() & data["cost"].keys():
+            setattr(self.usage, name, getattr(self.usage, name) + data["cost"][name])
         if self.endpoint is not None:
             self.endpoint.learn(from_data(data.get("refused")))
         if "context" in data:  # the optimizer goes on with a shorter prompt, as it did
@@ -130,8 +131,12 @@ class JournaledModel:
                 strict=bool(data["context"].get("strict")),
             )
         if "error" in data:
-            raise ModelError(data["error"])
-        return [Reply(**reply) for reply in data["replies"]]
+            raise ModelError(str(data["error"]))
+        counts = ("prompt_tokens", "completion_tokens")
+        return [
+            Reply(str(reply["text"]), str(reply["finish_reason"]), *(int(reply[name]) for name in counts))
+            for reply in data["replies"]
+        ]
 
 
 class JournaledEngine:

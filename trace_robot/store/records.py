@@ -254,7 +254,7 @@ def require_tables(schema: Sequence[sqlite3.Row], scripts: tuple[str, ...]) -> N
         if not (table or index):
             raise ValueError(f"has a {row['type']} {row['name']!r:.80}, which trace-robot does not make")
     found = {
-        row["name"]: _plain_sql(row["sql"])
+        row["name"]: _plain_sql(str(row["sql"]))  # where a page is damaged, it may be of any type
         for row in schema
         if row["type"] == "table" and row["name"] in tables
     }
