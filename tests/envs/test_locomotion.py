@@ -134,6 +134,7 @@ def test_a_missing_box2d_is_one_line_with_the_extra(
     for module in [each for each in sys.modules if each.startswith("gymnasium.envs.box2d")]:
         monkeypatch.delitem(sys.modules, module)
     command = ["evaluate", "BipedalWalkerHardcore-v3", "--policy", "do_nothing", "--episodes", "1"]
+    command += ["--workers", "0"]  # descriptions are made in this process then
     monkeypatch.setattr(
         "trace_robot.env.plugins._PLUGINS", type(sets())()
     )  # descriptions that are known already
