@@ -89,12 +89,12 @@ def test_seeds_are_compared_across_processes() -> None:
         ({"step": "raise ValueError('no such joint')"}, "make", "fails in its first step: ValueError: no such",
          "mend the line that raises"),
         ({"entry": "success=lambda e: e.observation['observation_00'] > 1"}, "success",
-         "success of the plug-in raises KeyError: 'observation_00' ({file}, line {line}); did you mean 'observation_0",
+         "success of the plug-in raises KeyError: 'observation_00' ({name}, line {line}); did you mean 'observation_0",
          "mend success of the plug-in: it gets a step e"),
         ({"entry": "success='success', failure=lambda e: e.env.nothing"}, "success",
          "failure of the plug-in raises AttributeError: 'Point' object has no attribute 'nothing'", "mend failure of"),
         ({"entry": "success='success', reward=lambda e: 1 / 0"}, "step",
-         "reward of the plug-in raises ZeroDivisionError: division by zero ({file}, line {line})", "mend reward of"),
+         "reward of the plug-in raises ZeroDivisionError: division by zero ({name}, line {line})", "mend reward of"),
         ({"entry": "terms=('distance',)"}, "success", "the number 'distance' of terms", "or leave terms out"),
         (
             {"step": "assert self.steps < 4, 'worn out'"},
@@ -148,7 +148,7 @@ def test_a_broken_environment_learns_what_is_wrong_and_how_to_mend_it(
         for n, text in enumerate(path.read_text().splitlines(), 1)
         if any(mark in text for mark in ("worn", "nothing_of", "lambda e:"))
     ]
-    wanted = message.format(file=path, line=marks[0] if marks else 0)
+    wanted = message.format(file=path, name=Path(path).name, line=marks[0] if marks else 0)
     assert any(each.check == check and wanted in each.text and remedy in each.remedy for each in problems), (
         "\n".join(each.text for each in problems)
     )
