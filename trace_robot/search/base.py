@@ -245,25 +245,16 @@ class RacingSearch(GeneratorSearch[Champion]):
 
     @classmethod
     def begin(
-        cls,
-        spec: TaskSpec,
-        conditions: Callable[[int], Sequence[int]],
-        *,
-        episodes: int,
-        confirm: int,
-        seed: int,
-        budget: int | None,
-        nominal: Callable[[int], bool] | None = None,
+        cls, spec: TaskSpec, conditions: Callable[[int], Sequence[int]], *, seed: int, **_: Any
     ) -> RacingSearch[Champion]:
         """Return a new search.
+
+        What else a run says is not used: rungs have their own numbers of conditions, and a race goes on until the task
+        is solved.
 
         Args:
             spec: the environment.
             conditions: gives the first training conditions of a run, as many as it is asked for.
-            episodes: not used: rungs have their own numbers of conditions.
-            confirm: not used, for the same reason.
             seed: of all random choices.
-            budget: not used: a race goes on until the task is solved.
-            nominal: not used.
         """
         return cls(spec, conditions(POOL), seed=seed)
