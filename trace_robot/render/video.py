@@ -47,7 +47,7 @@ __all__ = [
     "video_job",
 ]
 
-# 200 tiles of 320 by 240 pixels are 46 MB, and three times that while they are joined.
+# 200 tiles of 480 by 360 pixels are 104 MB, and three times that while they are joined.
 MOST_TILES = 200
 LEAST_SIDE, MOST_SIDE = 64, 4096  # pixels; many decoders of H.264 take no side that is longer
 
