@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +44,7 @@ for line in sys.stdin:
     if "action" in message:
         hand = [h + 0.01 * a for h, a in zip(hand, message["action"])]
         step += 1
-        if step == 20:
+        if step == 20 and kind != "endless":
             send({"done": True, "success": True, "steps": step})
             continue
     if message.get("reset"):
@@ -251,6 +255,21 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_a_later_one(
         controller.close()
 
 
+def test_ctrl_c_sends_the_driver_a_stop_before_it_ends(folders: dict[str, Path], tmp_path: Path) -> None:
+    words = " ".join(command("endless", tmp_path))
+    line = [sys.executable, "-m", "trace_robot", "drive", str(folders["python"]), "--driver", words]
+    running = subprocess.Popen([*line, "--speed", "0.01"], start_new_session=True, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60.0
+    while '"action"' not in ((tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to all that it started
+    _, error = running.communicate(timeout=60.0)
+    assert running.returncode == 130
+    assert b"Traceback" not in error
+    assert json.loads((tmp_path / "log").read_text().splitlines()[-1]) == {"stop": "drive has ended"}
+
+
 def test_a_driver_that_reports_no_number_of_steps_is_refused(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -291,5 +310,7 @@ def test_a_task_whose_fields_are_others_is_refused_with_one_line(
     assert "does not fit the contract" in capsys.readouterr().err
     assert main(["drive", str(folders["python"]), "--driver", "no_such_program"]) == 1
     assert "error: the driver 'no_such_program' cannot be started: No such file" in capsys.readouterr().err
+    assert main(["drive", str(folders["python"]), "--driver", ""]) == 1
+    assert "--driver must be a command, got ''" in capsys.readouterr().err
     assert main(["drive", str(folders["python"]), "--driver", "x", "--loss", "0.1"]) == 1
     assert "--jitter and --loss need --simulate" in capsys.readouterr().err

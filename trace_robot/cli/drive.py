@@ -104,7 +104,7 @@ def execute_drive(options: argparse.Namespace) -> int:
     if options.driver is not None:
         if options.jitter or options.loss:
             raise UsageError("--jitter and --loss need --simulate: a driver of your own has its own")
-        command, name = list(split_command(options.driver)), options.driver
+        command, name = list(split_command(options.driver, "--driver")), options.driver
     else:
         command = simulated(
             options.simulate,

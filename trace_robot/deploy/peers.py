@@ -37,7 +37,10 @@ def read_contract(folder: Path) -> dict[str, Any]:
             )
         verified_files(folder, data)
     except OSError as error:
-        raise RunError(f"cannot read {str(error.filename or folder)!r}: {error.strerror or error}") from error
+        raise RunError(
+            f"cannot read {str(error.filename or folder)!r}: {error.strerror or error}; trace-robot deploy writes the"
+            " folder of a controller"
+        ) from error
     except ValueError as error:
         raise RunError(f"{str(folder / 'contract.json')!r} is no JSON: {error}") from error
     if data.get("rate_hz") is None:
@@ -92,6 +95,7 @@ class Peer:
                 env=environment,
                 text=True,
                 bufsize=1,
+                start_new_session=True,  # Ctrl-C ends drive alone, which then sends the driver its stop
             )
         except OSError as error:
             raise RunError(f"{name} {command[0]!r} cannot be started: {error.strerror or error}") from error
