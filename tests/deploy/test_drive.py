@@ -87,6 +87,7 @@ REFUSED = {
 # The driver above waits for actions, not for a clock: with this factor a deadline of 0.125 s is one of 12.5 s, which
 # a busy machine keeps.
 PATIENT = 0.01
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +269,48 @@ def test_ctrl_c_sends_the_driver_a_stop_before_it_ends(folders: dict[str, Path],
     assert running.returncode == 130
     assert b"Traceback" not in error
     assert json.loads((tmp_path / "log").read_text().splitlines()[-1]) == {"stop": "drive has ended"}
+
+
+ROBOT_DRIVER = (ROOT / "benchmarks" / "robot_driver.py").read_text(encoding="utf-8")
+
+
+def slowed(folder: Path) -> list[str]:
+    """Return the command of the driver of the page, near its goal, at a quarter of a second a step."""
+    text = ROBOT_DRIVER.replace("(step + 1) / RATE", "(step + 1) / 4.0").replace(
+        "0.1, 0.8, 0.2", "0.05, 0.65, 0.2"
+    )
+    assert text.count("4.0") == text.count("0.65") == 1
+    (folder / "robot_driver.py").write_text(text)
+    return [sys.executable, str(folder / "robot_driver.py")]
+
+
+@pytest.mark.parametrize("to", targets())
+def test_the_driver_of_the_page_brings_its_hand_to_the_goal(
+    to: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    report = drive(folders[to], slowed(tmp_path), seeds=(3, 4), speed=PATIENT)
+    assert [episode.success for episode in report.episodes] == [True, True]
+    assert all(3 <= episode.steps <= 12 for episode in report.episodes)
+
+
+def test_the_driver_of_the_page_halts_when_drive_is_killed(folders: dict[str, Path], tmp_path: Path) -> None:
+    words = f"sh -c '\"$@\" 2> {tmp_path / 'errors'}' sh {' '.join(slowed(tmp_path))}"
+    file = tmp_path / "robot_driver.py"
+    moving = "print('moves', file=sys.stderr, flush=True); move("
+    file.write_text(file.read_text().replace("0.65", "9.0").replace(" move(action)", f" {moving}action)"))
+    line = [sys.executable, "-m", "trace_robot", "drive", str(folders["python"]), "--driver", words]
+    running = subprocess.Popen([*line, "--speed", "0.01"], stderr=subprocess.PIPE)
+
+    def wait_for(text: str) -> None:
+        deadline = time.monotonic() + 60.0
+        while text not in ((tmp_path / "errors").read_text() if (tmp_path / "errors").exists() else ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    wait_for("moves")
+    running.kill()
+    running.communicate()
+    wait_for("halted: drive is gone")
 
 
 def test_a_driver_that_reports_no_number_of_steps_is_refused(
