@@ -115,7 +115,7 @@ def deploy(
 
 
 def _other_files(out: Path, files: Collection[str]) -> list[str]:
-    """Return the files of a controller deployed before that writing these would leave there."""
+    """Return the files of an earlier deployment that these would not replace."""
     try:
         before = safe_files.load_json(safe_files.read_bytes(out, CONTRACT))["files"]
         return [file for file in before if file not in files and safe_files.is_file(out, file)]

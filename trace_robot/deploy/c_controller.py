@@ -30,9 +30,10 @@ STATUS = {  # of controller.h
 
 
 def compiler() -> list[str]:
-    """Return the words of the C compiler's command: CC, else cc, else that of the package ziglang.
+    """Return the words of the C compiler's command.
 
-    Raises RunError where none of them is there, or CC is no command.
+    That is CC, else cc, else that of the package ziglang. Raises RunError where none of them is there, or CC is no
+    command.
     """
     try:
         words = shlex.split(os.environ.get("CC", "")) or ["cc"]
@@ -50,9 +51,10 @@ def compiler() -> list[str]:
 
 
 def compile_driver(folder: Path, contract: Mapping[str, Any], out: Path) -> Path:
-    """Compile the test driver of a folder, of the very bytes that its contract names, and return the program.
+    """Compile the test driver, and return the program.
 
-    A program that lies in the folder is not used: it may be of another controller, which was there before.
+    What is compiled are the very bytes that the contract names. A program that lies in the folder is not used: it may
+    be of another controller, which was there before.
 
     Args:
         folder: that ``deploy --to c`` wrote.
@@ -116,7 +118,7 @@ class CController:
             raise
 
     def ask(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Return the answer to a message of a driver, an error where none comes in time.
+        """Return the answer to a message, an error where none comes in time.
 
         Args:
             message: as the driver sent it.
@@ -147,7 +149,10 @@ class CController:
         self._place.cleanup()
 
     def _act(self, step: Any, seen: Any, seconds: float) -> dict[str, Any]:
-        """Return the answer to an observation, or raise ValueError where the robot must stop."""
+        """Return the answer to an observation.
+
+        Raises ValueError where the robot must stop.
+        """
         if isinstance(step, bool) or not isinstance(step, int):
             raise ValueError(f"a step must be a whole number, got {step!r:.80}")
         if step <= self._last:
@@ -178,7 +183,10 @@ class CController:
 
 
 def _numbers(seen: Any, contract: Mapping[str, Any]) -> list[float]:
-    """Return the numbers of an observation in the order of the header, or raise ValueError."""
+    """Return the numbers of an observation in the order of the header.
+
+    Raises ValueError where they do not fit the contract.
+    """
     if not isinstance(seen, dict):
         raise ValueError(f"an observation must be a dict of fields, got {type(seen).__name__}")
     numbers: list[float] = []

@@ -62,7 +62,12 @@ class DrivenEpisode:
     limited: dict[str, list[list[int]]] = field(default_factory=dict)
 
     def log(self, step: int, limits: Sequence[str]) -> None:
-        """Note which limits acted in a step, which comes behind those that were noted before."""
+        """Note which limits acted in a step.
+
+        Args:
+            step: which comes behind those that were noted before.
+            limits: their names.
+        """
         for name in limits:
             stretches = self.limited.setdefault(name, [])
             if stretches and stretches[-1][1] == step - 1:

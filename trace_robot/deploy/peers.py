@@ -160,7 +160,10 @@ class Peer:
 
 
 class PythonController:
-    """The Python file of a deployed controller as a process, which checks what it is sent by itself."""
+    """The Python file of a deployed controller as a process.
+
+    It checks by itself what it is sent.
+    """
 
     def __init__(self, folder: Path, contract: Mapping[str, Any]) -> None:
         """Start it.
@@ -177,7 +180,7 @@ class PythonController:
         self._peer = Peer(command, "the controller", clean_environment())
 
     def ask(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Return the answer to a message of a driver, an error where none comes in time.
+        """Return the answer to a message, an error where none comes in time.
 
         Args:
             message: as the driver sent it.
