@@ -344,6 +344,24 @@ def test_the_command_line_says_what_is_missing(tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "robot").exists()
 
 
+def test_a_folder_has_one_controller(tmp_path: Path) -> None:
+    policy, robot = load_policy("zoo/reach_v3"), tmp_path / "robot"
+    deploy(policy, "reach-v3", to="c", out=robot)
+    deploy(policy, "reach-v3", to="c", out=robot)  # the same again is written again
+    held = {path.name: path.read_bytes() for path in robot.iterdir()}
+    with pytest.raises(
+        UsageError,
+        match=r"robot' holds another deployed controller, of controller.h, .*; give --out another folder",
+    ):
+        deploy(policy, "reach-v3", to="python", out=robot)
+    with pytest.raises(UsageError, match="holds another deployed controller"):
+        deploy(policy, "reach-v3", to="c", out=robot, name="arm")
+    assert {path.name: path.read_bytes() for path in robot.iterdir()} == held
+    for contract in ("[]", "{", '{"files": {"../x": 1}}'):
+        (tmp_path / "contract.json").write_text(contract)
+        deploy(policy, "reach-v3", to="python", out=tmp_path)
+
+
 def test_the_driver_is_a_program_that_a_person_can_talk_to(reach: DeployPlan, tmp_path: Path) -> None:
     text = files_of(reach, "c", "arm")[0]
     assert set(text) == {"arm.h", "arm.c", "main.c", "Makefile", "contract.json"}

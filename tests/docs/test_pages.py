@@ -96,7 +96,12 @@ def typed() -> list[Any]:
 
 
 @pytest.mark.parametrize(("path", "command"), typed())
-def test_every_command_can_be_typed(path: Path, command: str) -> None:
+def test_every_command_can_be_typed(
+    path: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "limits.json" in command:  # which the page shows
+        (tmp_path / "limits.json").write_text(blocks(path, "json")[0])
+        monkeypatch.chdir(tmp_path)
     program, *arguments = shlex.split(command)
     if program == "trace-robot":
         create_parser().parse_args(arguments)
@@ -116,12 +121,12 @@ def test_every_command_can_be_typed(path: Path, command: str) -> None:
         assert all(re.search(rf"^{extra} = \[", project, re.M) for extra in extras)
 
 
-def test_a_command_that_cannot_be_typed_is_noticed(tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_typed_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
     page.write_text("- in a list:\n\n    ```sh\n    trace-robot optimise it   # no such thing\n    ```\n")
     (command,) = commands(page)
     with pytest.raises((SystemExit, TraceRobotError)):
-        test_every_command_can_be_typed(page, command)
+        test_every_command_can_be_typed(page, command, tmp_path, monkeypatch)
 
 
 def workspace(folder: Path, text: str, make_run: Callable[..., Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from trace_robot.rollout.episode import Episode
 
 MOST = 1_000_000  # bytes of a file
+LIVE = 0.25  # seconds between two updates of the live line
+STRETCHES = 5  # of steps in which a limit acted, that are printed; --json has all
 DESCRIPTION = """\
 Run a deployed controller in real time against a driver, a process that speaks JSON lines: a robot's own, or a
 simulated one. Every message is checked; on a fault the driver is sent a stop. docs/drive.md has the lines, and what to
@@ -101,7 +104,7 @@ def execute_drive(options: argparse.Namespace) -> int:
     if options.driver is not None:
         if options.jitter or options.loss:
             raise UsageError("--jitter and --loss need --simulate: a driver of your own has its own")
-        command, name = list(split_command(options.driver)), options.driver
+        command, name = list(split_command(options.driver, "--driver")), options.driver
     else:
         command = simulated(
             options.simulate,
@@ -115,8 +118,15 @@ def execute_drive(options: argparse.Namespace) -> int:
     with create_progress(progress_console()) as progress:
         bar = progress.add_task("episodes", total=options.episodes)
 
+        shown = [0.0]
+
         def show(episode: DrivenEpisode) -> None:
             progress.update(bar, advance=1, description=_line(episode))
+
+        def show_step(episode: DrivenEpisode) -> None:
+            if time.monotonic() - shown[0] > LIVE:
+                shown[0] = time.monotonic()
+                progress.update(bar, description=_line(episode))
 
         report = drive(
             options.folder,
@@ -125,6 +135,7 @@ def execute_drive(options: argparse.Namespace) -> int:
             speed=options.speed,
             end_at_fault=options.driver is not None,
             name=name,
+            on_step=show_step,
             on_episode=show,
         )
     if options.json:
@@ -139,8 +150,11 @@ def execute_drive(options: argparse.Namespace) -> int:
 
 def _line(episode: DrivenEpisode) -> str:
     """Return the live view of an episode."""
-    acted = sum(episode.envelope.values())
-    limits = f", limits acted {acted} times" if episode.envelope else ""
+    acted = [
+        f"{_limit(name)} in {sum(last - first + 1 for first, last in stretches)}"
+        for name, stretches in episode.limited.items()
+    ]
+    limits = f", {', '.join(acted)} of {episode.answered} steps" if acted else ""
     return f"{episode.rate:.1f} a second, {episode.missed} missed, {episode.late} late{limits}"
 
 
@@ -166,13 +180,26 @@ def _print_report(report: DriveReport, quiet: bool) -> None:
     logged = [episode.envelope for episode in report.episodes if episode.envelope]
     if logged:
         sums = {name: sum(each.get(name, 0) for each in logged) for name in logged[0]}
-        acted = ", ".join(
-            f"{name.removeprefix('envelope_')} in {n / steps:.1%} of steps" for name, n in sums.items() if n
-        )
+        acted = ", ".join(f"{_limit(name)} in {n / steps:.1%} of steps" for name, n in sums.items() if n)
         out.print(f"envelope: {acted or 'no limit acted'}")
+    if count == 1:
+        for name, stretches in report.episodes[0].limited.items():
+            out.print(f"{_limit(name)} acted in {_steps(stretches)}")
     for episode in report.episodes:
         if episode.fault:
             out.print(escape(f"stopped, condition {episode.seed}: {episode.fault}"))
+
+
+def _limit(name: str) -> str:
+    return name.removeprefix("envelope_")
+
+
+def _steps(stretches: Sequence[Sequence[int]]) -> str:
+    """Return stretches of steps as text."""
+    parts = [str(first) if first == last else f"{first} to {last}" for first, last in stretches[:STRETCHES]]
+    more = f" and {len(stretches) - STRETCHES} times more" if len(stretches) > STRETCHES else ""
+    one = len(stretches) == 1 and stretches[0][0] == stretches[0][1]
+    return f"step{'' if one else 's'} {', '.join(parts)}{more}"
 
 
 def add_envelope(command: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,15 @@ def deploy(
     Raises:
         PolicyError: the controller cannot be translated; the message has the line and the reason.
         RunError: a file cannot be written.
-        UsageError: there is no such target, or the name is none in C and Python.
+        UsageError: there is no such target, the name is none in C and Python, or the folder holds files of another
+            target or name, which a later make would build beside this contract.
     """
     planned = plan(policy, env, control=control, options=options, origin=origin)
     files, agreed = files_of(planned, to, name)
+    if other := _other_files(out, files):
+        raise UsageError(
+            f"{str(out)!r} holds another deployed controller, of {', '.join(other)}; give --out another folder"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
@@ -107,3 +112,12 @@ def deploy(
     except OSError as error:
         raise RunError(f"cannot write {str(error.filename or out)!r}: {error.strerror or error}") from error
     return Deployment(tuple(out / file for file in files), agreed)
+
+
+def _other_files(out: Path, files: Collection[str]) -> list[str]:
+    """Return the files of an earlier deployment that these would not replace."""
+    try:
+        before = safe_files.load_json(safe_files.read_bytes(out, CONTRACT))["files"]
+        return [file for file in before if file not in files and safe_files.is_file(out, file)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # no contract, or none of deploy

@@ -250,6 +250,11 @@ def write_c(code: StraightCode, about: Mapping[str, Any]) -> dict[str, str]:
         )
         bounded += [f"    {line}" for line in lines]
         stop.append(repr(float(min(max(0.0, low), high))))
+    logged = [
+        f'                printf(" {slot}=%lld", (long long)memory.{printer.slots[slot]});'
+        for slot in about.get("log", ())
+        if slot in printer.slots
+    ]
     rate = about["rate"]
     marks = {
         "TITLE": comment(about["title"]),
@@ -264,6 +269,7 @@ def write_c(code: StraightCode, about: Mapping[str, Any]) -> dict[str, str]:
         "HELPERS": "\n\n".join(HELPERS[helper] for helper in order if helper in needed),
         "TABLES": "\n".join(tables),
         "BODY": body,
+        "LOGGED": "\n".join(logged),
         "BOUNDED": "\n".join(bounded),
         "STOP_TEXT": f"{{{', '.join(stop)}}}",
         "STOP": ", ".join(stop),

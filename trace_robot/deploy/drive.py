@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from trace_robot.child_process import python_command
-from trace_robot.deploy.peers import MOST_MISSED, DeployedController, Peer, read_contract
+from trace_robot.deploy.c_controller import CController
+from trace_robot.deploy.peers import Peer, PythonController, read_contract, silence
 from trace_robot.errors import RunError
 from trace_robot.settings import versions
 from trace_robot.stats import wilson
@@ -42,6 +43,7 @@ class DrivenEpisode:
         answer: mean milliseconds of an answer.
         rate: observations a second.
         envelope: in how many steps each limit acted.
+        limited: steps in which each limit acted, as [first, last] of each stretch.
     """
 
     seed: int
@@ -57,6 +59,21 @@ class DrivenEpisode:
     answer: float = 0.0
     rate: float = 0.0
     envelope: Mapping[str, int] = field(default_factory=dict)
+    limited: dict[str, list[list[int]]] = field(default_factory=dict)
+
+    def log(self, step: int, limits: Sequence[str]) -> None:
+        """Note which limits acted in a step.
+
+        Args:
+            step: which comes behind those that were noted before.
+            limits: their names.
+        """
+        for name in limits:
+            stretches = self.limited.setdefault(name, [])
+            if stretches and stretches[-1][1] == step - 1:
+                stretches[-1][1] = step
+            else:
+                stretches.append([step, step])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,7 @@ def drive(
     speed: float = 1.0,
     end_at_fault: bool = True,
     name: str = "",
+    on_step: Callable[[DrivenEpisode], None] = lambda episode: None,
     on_episode: Callable[[DrivenEpisode], None] = lambda episode: None,
 ) -> DriveReport:
     """Drive episodes of a robot with a deployed controller.
@@ -135,13 +153,15 @@ def drive(
         speed: factor of real time; deadlines are shorter by it.
         end_at_fault: begin no further episode once the robot was stopped.
         name: of the driver, for the report.
+        on_step: called after each action that was sent, with the episode so far.
         on_episode: called after each episode.
 
     Returns:
         The report of the episodes that were begun.
 
     Raises:
-        RunError: a process cannot be started or ends, or the driver does not fit the contract.
+        RunError: a process cannot be started or ends, the C cannot be compiled, or the driver does not fit the
+            contract.
     """
     contract = read_contract(folder)
     episodes: list[DrivenEpisode] = []
@@ -149,7 +169,8 @@ def drive(
         _, hello = driver.message(START_SECONDS)
         if "hello" not in hello:
             raise RunError(f"the driver must begin with a hello, got {hello!r:.80}")
-        missing = [key for key in ("rate", "fields") if key not in (hello["hello"] or {})]
+        about = hello["hello"] if isinstance(hello["hello"], dict) else {}
+        missing = [key for key in ("rate", "fields") if key not in about]
         if missing:
             raise RunError(
                 f"the driver's hello must have {' and '.join(missing)}, got {hello['hello']!r:.80}"
@@ -158,7 +179,7 @@ def drive(
         if "ready" not in answer:
             raise RunError(f"the driver does not fit the contract: {answer.get('error', answer)}")
         for seed in seeds:
-            episodes.append(_drive_one(controller, driver, contract, seed, speed))
+            episodes.append(_drive_one(controller, driver, contract, seed, speed, on_step))
             on_episode(episodes[-1])
             if episodes[-1].fault and end_at_fault:
                 break
@@ -168,8 +189,8 @@ def drive(
 @contextmanager
 def _running(
     folder: Path, contract: Mapping[str, Any], command: Sequence[str]
-) -> Iterator[tuple[DeployedController, Peer]]:
-    controller = DeployedController(folder, contract)
+) -> Iterator[tuple[PythonController | CController, Peer]]:
+    controller = (CController if contract["target"] == "c" else PythonController)(folder, contract)
     try:
         driver = Peer(command, "the driver", None)
         try:
@@ -182,14 +203,17 @@ def _running(
 
 
 def _drive_one(
-    controller: DeployedController, driver: Peer, contract: Mapping[str, Any], seed: int, speed: float
+    controller: PythonController | CController,
+    driver: Peer,
+    contract: Mapping[str, Any],
+    seed: int,
+    speed: float,
+    on_step: Callable[[DrivenEpisode], None],
 ) -> DrivenEpisode:
     """Drive one episode, from observations to actions."""
     episode = DrivenEpisode(seed)
     period = 1.0 / (contract["rate_hz"] * speed)
-    watchdog = (
-        (contract.get("envelope") or {}).get("limits", {}).get("watchdog", MOST_MISSED / contract["rate_hz"])
-    )
+    watchdog = silence(contract)
     controller.ask({"reset": True}, START_SECONDS)
     driver.send(json.dumps({"reset": True, "seed": seed}))
     if driver.message(START_SECONDS)[1].get("reset") is not True:
@@ -199,26 +223,26 @@ def _drive_one(
         at, message = driver.message(patience)
         if message.get("done") is True:
             episode.success = bool(message.get("success")) and not episode.fault
-            episode.steps = int(message.get("steps", episode.answered))
-            episode.held, episode.behind = int(message.get("held", 0)), int(message.get("behind", 0))
+            episode.steps = _count(message, "steps", episode.answered)
+            episode.held, episode.behind = _count(message, "held", 0), _count(message, "behind", 0)
             break
-        if not message:
-            if episode.fault:
+        if episode.fault:
+            if not message:
                 raise RunError(f"the driver did not end the episode after a stop: {episode.fault}")
+            continue
+        if not message:
             answer = {"error": f"no observation came for {patience:.3g} s"}
         elif "observation" not in message or "step" not in message:
             answer = {"error": f"the driver must send a step with an observation, got {message!r:.80}"}
         else:
             patience = watchdog / speed
             answer = controller.ask(message, patience)
-        if episode.fault:
-            continue
         if "action" not in answer:
             episode.fault = str(answer.get("error", answer))
             driver.send(json.dumps({"stop": episode.fault}))
             patience = START_SECONDS
             continue
-        driver.send(json.dumps(answer))
+        driver.send(json.dumps({"step": answer["step"], "action": answer["action"]}))
         took = time.monotonic() - at
         first = at if math.isnan(first) else first
         episode.missed += message["step"] - last - 1
@@ -229,5 +253,16 @@ def _drive_one(
         episode.answer = 1000.0 * total / episode.answered
         if at > first:
             episode.rate = (episode.answered - 1) / (at - first)
+        episode.log(message["step"], answer.get("limits", ()))
+        on_step(episode)
     episode.envelope = controller.ask({"log": True}, START_SECONDS).get("log", {})
     return episode
+
+
+def _count(message: Mapping[str, Any], name: str, default: int) -> int:
+    count = message.get(name, default)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise RunError(
+            f"the driver's {name!r} of an episode must be a whole number from 0, got {count!r:.80}"
+        )
+    return count

@@ -21,7 +21,6 @@ from trace_robot.errors import RunError, UsageError
 MOST_MISSED = 10  # observations in a row without a watchdog, as in deploy/templates/controller.py.txt
 MOST_BYTES = 10_000_000
 LONGEST = 1_000_000  # characters of a message
-C_STATUS = {1: "a number is not finite", 2: "the controller failed", 3: "stopped until a reset"}
 
 
 def read_contract(folder: Path) -> dict[str, Any]:
@@ -36,16 +35,41 @@ def read_contract(folder: Path) -> dict[str, Any]:
             raise RunError(
                 f"{str(folder / 'contract.json')!r} is no contract; write one with trace-robot deploy"
             )
-        for name, wanted in data["files"].items():
-            if hashlib.sha256(safe_files.read_bytes(folder, name, most=MOST_BYTES)).hexdigest() != wanted:
-                raise RunError(f"{name} is not the one of contract.json; deploy the controller again")
+        verified_files(folder, data)
     except OSError as error:
-        raise RunError(f"cannot read {str(error.filename or folder)!r}: {error.strerror or error}") from error
+        raise RunError(
+            f"cannot read {str(error.filename or folder)!r}: {error.strerror or error}; trace-robot deploy writes the"
+            " folder of a controller"
+        ) from error
     except ValueError as error:
         raise RunError(f"{str(folder / 'contract.json')!r} is no JSON: {error}") from error
     if data.get("rate_hz") is None:
         raise UsageError("the contract has no rate_hz, so nothing can be driven in time; see docs/drive.md")
     return data
+
+
+def verified_files(folder: Path, contract: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return what the files of a contract hold, each with the SHA-256 that it names.
+
+    Args:
+        folder: that ``deploy`` wrote.
+        contract: of it.
+
+    Raises:
+        RunError: a file differs from its contract.
+        OSError: a file cannot be read.
+    """
+    files = {name: safe_files.read_bytes(folder, name, most=MOST_BYTES) for name in contract["files"]}
+    for name, content in files.items():
+        if hashlib.sha256(content).hexdigest() != contract["files"][name]:
+            raise RunError(f"{name} is not the one of contract.json; deploy the controller again")
+    return files
+
+
+def silence(contract: Mapping[str, Any]) -> float:
+    """Return the seconds without an observation after which the robot stops."""
+    limits = (contract.get("envelope") or {}).get("limits", {})
+    return float(limits.get("watchdog", MOST_MISSED / contract["rate_hz"]))
 
 
 class Peer:
@@ -71,6 +95,7 @@ class Peer:
                 env=environment,
                 text=True,
                 bufsize=1,
+                start_new_session=True,  # Ctrl-C ends drive alone, which then sends the driver its stop
             )
         except OSError as error:
             raise RunError(f"{name} {command[0]!r} cannot be started: {error.strerror or error}") from error
@@ -134,8 +159,11 @@ class Peer:
         self._lines.put((time.monotonic(), ""))
 
 
-class DeployedController:
-    """A deployed controller as a process: the Python file, or the driver of the C."""
+class PythonController:
+    """The Python file of a deployed controller as a process.
+
+    It checks by itself what it is sent.
+    """
 
     def __init__(self, folder: Path, contract: Mapping[str, Any]) -> None:
         """Start it.
@@ -145,100 +173,39 @@ class DeployedController:
             contract: of it.
 
         Raises:
-            RunError: it is not there, or not built.
+            RunError: it cannot be started.
         """
-        self._contract, self._last, self._stopped = contract, -1, ""
-        self._in_c = contract["target"] == "c"
-        if self._in_c:
-            source = next(name for name in contract["files"] if name.endswith(".h"))
-            program = folder / f"{source.removesuffix('.h')}_test"
-            if not program.is_file():
-                raise RunError(f"{str(program)!r} is not built; run: make -C {folder}")
-            command = [str(program.absolute())]
-        else:
-            source = next(iter(contract["files"]))
-            command = [sys.executable, "-I", "-S", "-u", str((folder / source).absolute())]
+        source = next(iter(contract["files"]))
+        command = [sys.executable, "-I", "-S", "-u", str((folder / source).absolute())]
         self._peer = Peer(command, "the controller", clean_environment())
 
     def ask(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Return the answer to a message of a driver.
+        """Return the answer to a message, an error where none comes in time.
 
         Args:
             message: as the driver sent it.
             seconds: to wait at most.
 
         Raises:
-            RunError: none came, or the process has ended.
+            RunError: the process has ended, or answers no JSON.
         """
-        if self._in_c:
-            return self._ask_c(message, seconds)
         self._peer.send(json.dumps(message))
-        return self._peer.message(seconds)[1] or {
-            "error": f"the controller gave no answer in {seconds:.3g} s"
-        }
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = self._peer.message(deadline - time.monotonic())[1]
+            if not answer:
+                return {"error": f"the controller gave no answer in {seconds:.3g} s"}
+            if _answers(answer, message):  # any other came too late for the message before
+                return answer
 
     def close(self) -> None:
         """End the process."""
         self._peer.close()
 
-    def _ask_c(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Check what the Python checks by itself, and hand the numbers on."""
-        if "hello" in message:
-            return _greeted(message["hello"], self._contract)
-        if "reset" in message:
-            self._last, self._stopped = -1, ""
-            self._peer.send("reset")
-            return {"reset": True}
-        if "log" in message:
-            return {"log": {}}
-        if not self._stopped:
-            step, seen = message["step"], message["observation"]
-            if not isinstance(step, int) or step <= self._last:
-                self._stopped = f"step {step!r:.80} is late or repeated, the last one was {self._last}"
-            elif self._last >= 0 and step > self._last + 1 + MOST_MISSED:
-                self._stopped = f"{step - self._last - 1} steps are missing before step {step}"
-            else:
-                try:
-                    numbers = [n for part in self._contract["fields"] for n in _numbers(part, seen)]
-                except (KeyError, TypeError, ValueError) as error:
-                    self._stopped = f"the observation does not fit: {error}"
-        if self._stopped:
-            return {"error": self._stopped}
-        self._last = step
-        self._peer.send(" ".join(map(repr, numbers)))
-        _, text = self._peer.line(seconds)
-        if not text:
-            raise RunError(f"the controller gave no answer in {seconds:.3g} s, the driver was stopped")
-        if text.startswith("fault"):
-            self._stopped = C_STATUS.get(int(text.split()[1]), text)
-            return {"error": self._stopped}
-        return {"step": step, "action": [float(word) for word in text.split()]}
 
-
-def _numbers(part: Mapping[str, Any], seen: Mapping[str, Any]) -> list[float]:
-    held = seen[part["name"]]
-    numbers = [float(n) for n in (held if isinstance(held, list) else [held])]
-    if len(numbers) != part["size"]:
-        raise ValueError(f"{part['name']!r} must be {part['size']} numbers, got {len(numbers)}")
-    return numbers
-
-
-def _greeted(hello: Any, contract: Mapping[str, Any]) -> dict[str, Any]:
-    hello = hello if isinstance(hello, dict) else {}
-    if hello.get("contract", contract["digest"]) != contract["digest"]:
-        return {
-            "error": f"the contract is {contract['digest']}, the driver expects {hello['contract']!r:.80}"
-        }
-    if hello.get("rate", contract["rate_hz"]) != contract["rate_hz"]:
-        return {
-            "error": f"the rate is {contract['rate_hz']} steps a second, the driver has {hello['rate']!r:.80}"
-        }
-    given = hello.get("fields") or {}
-    for part in contract["fields"]:
-        held = given.get(part["name"])
-        wanted = (part["size"], part["unit"])
-        if not isinstance(held, dict) or (held.get("size"), held.get("unit")) != wanted:
-            return {
-                "error": f"{part['name']!r} must have {wanted[0]} numbers in {wanted[1]!r}, the driver has {held!r:.80}"
-            }
-    return {"ready": contract["task"]}
+def _answers(answer: Mapping[str, Any], message: Mapping[str, Any]) -> bool:
+    """Return whether an answer is one to a message."""
+    for kind in ("reset", "log"):
+        if kind in message:
+            return kind in answer
+    return "hello" in message or "error" in answer or answer.get("step") == message.get("step")

@@ -137,8 +137,12 @@ class _Conversation:
         self.child.wait()
 
 
-def split_command(command: str | Sequence[str]) -> tuple[str, ...]:
+def split_command(command: str | Sequence[str], what: str = "the proposer") -> tuple[str, ...]:
     """Return program and arguments of a command.
+
+    Args:
+        command: one text, or its words.
+        what: it is, for messages.
 
     Raises:
         UsageError: the text is empty, or a quote in it is not closed.
@@ -146,7 +150,7 @@ def split_command(command: str | Sequence[str]) -> tuple[str, ...]:
     try:
         parts = tuple(shlex.split(command) if isinstance(command, str) else command)
     except ValueError as error:
-        raise UsageError(f"the proposer must be a command, got {command!r:.200}: {error}") from error
+        raise UsageError(f"{what} must be a command, got {command!r:.200}: {error}") from error
     if not parts or not parts[0] or any("\0" in part for part in parts):
-        raise UsageError(f"the proposer must be a command, got {command!r:.200}")
+        raise UsageError(f"{what} must be a command, got {command!r:.200}")
     return parts
