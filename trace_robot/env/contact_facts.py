@@ -18,11 +18,13 @@ from trace_robot.env.shape_facts import (
     PLAIN,
     SAME_PLACE,
     SHAPES,
+    USUAL,
     EpisodeStart,
     Shapes,
     name_of,
     number,
     numbers,
+    softness_text,
 )
 from trace_robot.env.tracking import ancestors, joint_of, joints_drawn
 from trace_robot.spec import Array
@@ -33,11 +35,8 @@ MOST_SHAPES = 6  # of a body in its line; more are in a further one
 MOST_FURTHER = 24  # of a body in its further line
 MOST_ENDS = 6  # of driven chains, as many as a hand has
 HAND_SIZE = 0.25  # meters from a hand's observed position within which its fingers are placed from it
-LEAST_MARGIN = 0.002  # meters; most models of hands have half of it, which is below what a prompt resolves
 SAME_POINT = 1e-3  # meters; an observed position this near to a body's origin is taken for it
-# What MuJoCo takes where a model gives nothing else (its XML reference, solref and solimp).
-USUAL_SOLREF, USUAL_SOLIMP = (0.02, 1.0), (0.9, 0.95, 0.001, 0.5, 2.0)
-USUAL = "time constant 0.02 s, damping ratio 1, impedance 0.9 to 0.95 over 0.001 m"
+SAME_TURN = 0.01  # of a rotation matrix, half a degree: a hand settles by less
 AXES = "along the world's axes at the start"
 
 
@@ -63,8 +62,8 @@ class ContactFacts:
 
     def __post_init__(self) -> None:
         self.shapes = Shapes(self.model, self.data)
-        if self.other is not None and self.other.places.shape != self.data.geom_xpos.shape:
-            self.other = None  # the environment compiled another model
+        if self.other is not None and not self.other.fits(self.data):
+            self.other = None
 
     def lines(self) -> list[str]:
         """Return a line for each movable body, fixed one and end of a driven chain."""
@@ -133,9 +132,9 @@ class ContactFacts:
         self._shown |= set(geoms)
         body = int(model.geom_bodyid[geoms[0]])
         name = f"fixed {_name(model, body) if body else name_of(model, 'geom', geoms[0])}"
-        anchor, how = self._anchor(geoms), ""
+        anchor, how = self._anchor(geoms, last=True), ""
         if anchor is not None:
-            how = f" (from {anchor[0]}, with which it moves from episode to episode)"
+            how = f" (from where {anchor[0]} is at the start of an episode)"
         elif self._moved(geoms) is not None:
             how = " (in one episode; elsewhere in others)"
         parts = self.shapes.parts(geoms, np.zeros(3) if anchor is None else anchor[1])
@@ -179,16 +178,16 @@ class ContactFacts:
         self._shown |= set(plain)
         if not plain:
             return ", ".join(dict.fromkeys(SHAPES.get(self.shapes.kind(geom), "shape") for geom in geoms))
-        texts: dict[str, list[str]] = {}
+        texts: dict[str, list[Array]] = {}
         placed: list[tuple[str, Array]] = []
         for geom in self._nearest_first(self.shapes.outer(plain), reference):
             shape, offset = self.shapes.text(geom), self.data.geom_xpos[geom] - reference[1]
             if any(shape == one and float(np.abs(offset - at).max()) < SAME_PLACE for one, at in placed):
                 continue
             placed.append((shape, offset))
-            texts.setdefault(shape, []).append(_at(offset))
-        parts = [shape + " and".join(places) for shape, places in texts.items()]
-        where = f" (from {reference[0]}, {AXES})"
+            texts.setdefault(shape, []).append(offset)
+        parts = [shape + _at(offsets) for shape, offsets in texts.items()]
+        where = f" (from {reference[0]}, {AXES}{' of one episode' if self._turned(plain) else ''})"
         if more := parts[MOST_SHAPES:][:MOST_FURTHER]:
             self._further.append(f"{name}, further parts: {', '.join(more)}{where}")
         text = ", ".join(parts[:MOST_SHAPES])
@@ -236,8 +235,8 @@ class ContactFacts:
 
     def _origin(self, body: int, geoms: Sequence[int]) -> tuple[str, Array]:
         place = self.data.xpos[body]
-        where = f"its origin at {numbers(np.round(place, 3))}"
-        return f"{where}{'' if self._moved(geoms) is None else ' in one episode'}", place
+        is_same = self.other is not None and self._moved(geoms) is None  # in every episode
+        return f"its origin{f' at {numbers(np.round(place, 3))}' if is_same else ''}", place
 
     def _moved(self, geoms: Sequence[int]) -> Array | None:
         """Return by how much another episode has geoms elsewhere, (n, 3), None where it has them here."""
@@ -246,46 +245,59 @@ class ContactFacts:
         by = self.other.places[list(geoms)] - self.data.geom_xpos[list(geoms)]
         return by if float(np.abs(by).max(initial=0)) > SAME_POINT else None
 
-    def _anchor(self, geoms: Sequence[int]) -> tuple[str, Array] | None:
-        """Return the nearest observed position that moves with geoms from episode to episode."""
-        by = self._moved(geoms)
-        if by is None or self.other is None or float(np.ptp(by, axis=0).max()) > SAME_POINT:
-            return None
-        if float(np.abs(self.other.turns[list(geoms)] - self.data.geom_xmat[list(geoms)]).max()) > SAME_POINT:
-            return None
-        return self._follower(self.data.geom_xpos[list(geoms)].mean(0), by[0])
+    def _turned(self, geoms: Sequence[int]) -> bool:
+        """Whether another episode has geoms turned otherwise."""
+        if self.other is None:
+            return False
+        by = self.other.turns[list(geoms)] - self.data.geom_xmat[list(geoms)]
+        return float(np.abs(by).max(initial=0)) > SAME_TURN
 
-    def _follower(self, place: Array, by: Array) -> tuple[str, Array] | None:
-        """Return the observed position, of no hand, nearest to a place, that another episode has moved by ``by``."""
+    def _anchor(self, geoms: Sequence[int], *, last: bool = False) -> tuple[str, Array] | None:
+        """Return an observed position that moves with geoms from episode to episode."""
+        by = self._moved(geoms)
+        if by is None or float(np.ptp(by, axis=0).max()) > SAME_POINT or self._turned(geoms):
+            return None
+        return self._follower(by[0], last=last)
+
+    def _follower(self, by: Array, *, last: bool = False) -> tuple[str, Array] | None:
+        """Return an observed position, of no hand, that another episode has moved by ``by``.
+
+        The first one is of an object, as a rule, and moves with it; the ``last`` is of a goal, and stays.
+        """
         points = {} if self.other is None else self.other.points
         found = [
-            (float(np.linalg.norm(point - place)), name)
+            name
             for name, point in self.seen.items()
             if name not in self.hands and name in points
             if float(np.abs(points[name] - point - by).max()) < SAME_POINT
         ]
-        return (min(found)[1], self.seen[min(found)[1]]) if found else None
+        return (found[-last], self.seen[found[-last]]) if found else None
 
     def passes(self, joint: int) -> str:
-        """Return where a hinge's axis passes: its point nearest to an observed position.
+        """Return where a hinge's axis passes, "" where it is just its body's origin, which has no known place.
 
         joint: MuJoCo's number.
         """
         anchor, axis = self.data.xanchor[joint], self.data.xaxis[joint]
         by = np.zeros(3) if self.other is None else self.other.anchors[joint] - anchor
         moved, note = float(np.abs(by).max()) > SAME_POINT, "at the start"
-        reference = self._on(int(self.model.jnt_bodyid[joint])) or (
-            self._follower(anchor, by) if moved else None
-        )
+        reference = self._on(int(self.model.jnt_bodyid[joint])) or (self._follower(by) if moved else None)
         if reference is None:
             free = {name: point for name, point in self.seen.items() if name not in self.hands}
-            if not (moved and free):
-                return f"through {numbers(np.round(anchor, 3))}{' in one episode' if moved else ''}"
-            name = min(free, key=lambda name: float(np.linalg.norm(free[name] - anchor)))
-            reference, note = (name, free[name]), "in one episode"
+            if not moved:
+                return f", its axis through {numbers(np.round(anchor, 3))}"
+            if free:
+                name = min(free, key=lambda name: float(np.linalg.norm(free[name] - anchor)))
+                reference, note = (name, free[name]), "in one episode"
+            else:
+                reference = ("its body's origin", self.data.xpos[int(self.model.jnt_bodyid[joint])])
         offset = anchor - reference[1]
-        offset = offset - axis * float(offset @ axis)
-        return f"through {numbers(np.round(offset, 3))} from {reference[0]} {note}"
+        offset = np.round(offset - axis * float(offset @ axis), 3)
+        return (
+            f", its axis through {numbers(offset)} from {reference[0]} {note}"
+            if offset.any() or reference[0] in self.seen
+            else ""
+        )
 
     def begins(self, joint: int) -> str:
         """Return where a slide or hinge is at the start.
@@ -295,7 +307,7 @@ class ContactFacts:
         place = int(self.model.jnt_qposadr[joint])
         value = float(self.data.qpos[place])
         varies = self.other is not None and abs(float(self.other.joints[place]) - value) > SAME_POINT
-        return f"at {number(value)} {'in one start' if varies else 'at the start'}"
+        return "at another place in each start" if varies else f"at {number(value)} at the start"
 
     def _friction(self, geoms: Sequence[int]) -> str:
         model = self.model
@@ -308,7 +320,7 @@ class ContactFacts:
         """Yield a line on softness, where what ``lines`` named has not MuJoCo's usual one."""
         kinds: dict[str, list[str]] = {}
         for geom in sorted(self._shown):
-            if text := _softness_text(self.model, geom):
+            if text := softness_text(self.model, geom):
                 kinds.setdefault(text, []).append(_name(self.model, int(self.model.geom_bodyid[geom])))
         texts = [f"{', '.join(dict.fromkeys(bodies))} {text}" for text, bodies in kinds.items()]
         if texts:
@@ -371,24 +383,11 @@ def ends_of(model: Any) -> list[int]:
     return sorted(bodies - inner)
 
 
-def _softness_text(model: Any, geom: int) -> str:
-    """Return the parameters of a soft contact, "" for MuJoCo's own."""
-    solref, solimp, margin = model.geom_solref[geom], model.geom_solimp[geom], model.geom_margin[geom]
-    texts = []
-    if not (np.allclose(solref, USUAL_SOLREF) and np.allclose(solimp, USUAL_SOLIMP)):
-        how = (
-            f"{solref[0]:g} s, {solref[1]:g}"
-            if solref[0] > 0
-            else f"stiffness {-solref[0]:g}, {-solref[1]:g}"
-        )
-        texts.append(f"{how}, {solimp[0]:g} to {solimp[1]:g} over {solimp[2]:g} m")
-    if margin >= LEAST_MARGIN:
-        texts.append(f"felt from a gap of {margin:g} m on")
-    return ", ".join(texts)
-
-
-def _at(offset: Array) -> str:
-    return "" if float(np.abs(offset).max()) < SAME_POINT / 2 else f" at {numbers(np.round(offset, 3))}"
+def _at(offsets: Sequence[Array]) -> str:
+    """Return where equal shapes are, "" for one that is just where it is seen from."""
+    if len(offsets) == 1 and float(np.abs(offsets[0]).max()) < SAME_POINT / 2:
+        return ""
+    return " and".join(f" at {numbers(np.round(offset, 3))}" for offset in offsets)
 
 
 def _name(model: Any, body: int) -> str:

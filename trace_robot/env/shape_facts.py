@@ -31,13 +31,15 @@ SIZES = {SPHERE: ("radius",), CAPSULE: ("radius", "half length"), CYLINDER: ("ra
 PLAIN = (SPHERE, CAPSULE, ELLIPSOID, CYLINDER, BOX)  # shapes that have a size
 STRAIGHT = 0.995  # cosine, 6 degrees, from which an axis counts as one of the world's
 SAME_PLACE = 1e-3  # meters; equal shapes that lie nearer to one another are named once
-FAR = (
-    0.3  # meters from what is between observed positions, from which a fixed shape is listed after all others
-)
+FAR = 0.15  # meters from the lines between observed positions; fixed shapes further off are listed last
 BETWEEN = 9  # points of a straight line between two observed positions
 UNDER = 0.02  # meters that a position may be below the top of what it lies on
 BOX_SIDES = re.compile(r"box of [^m]+ m")
+LEAST_MARGIN = 0.002  # meters; most models of hands have half of it, which is below what a prompt resolves
 SLACK = 1e-4  # meters by which a shape that is inside another may stand out
+# What MuJoCo takes where a model gives nothing else (its XML reference, solref and solimp).
+USUAL_SOLREF, USUAL_SOLIMP = (0.02, 1.0), (0.9, 0.95, 0.001, 0.5, 2.0)
+USUAL = "time constant 0.02 s, damping ratio 1, impedance 0.9 to 0.95 over 0.001 m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class EpisodeStart:
         """
         arrays = (data.geom_xpos, data.geom_xmat, data.xanchor, data.qpos)
         return cls(dict(points), *(array.copy() for array in arrays))
+
+    def fits(self, data: Any) -> bool:
+        """Whether data is of the same model: some environments compile another at each reset."""
+        own = (self.places, self.anchors, self.joints)
+        return [a.shape for a in own] == [a.shape for a in (data.geom_xpos, data.xanchor, data.qpos)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +153,16 @@ class Shapes:
             return found
         if kind == PLANE:
             found = own[:, 2]
-        elif kind == ELLIPSOID:  # Quilez' bound, whose sign is exact
-            first, second = np.linalg.norm(own / size, axis=1), np.linalg.norm(own / size**2, axis=1)
-            found = np.where(second > 0, first * (first - 1) / np.maximum(second, 1e-12), -size.min())
         else:
             center, half = self.half(geom)
             beyond = np.abs(own - center) - half
             if kind == CYLINDER:
                 beyond = np.stack([np.hypot(own[:, 0], own[:, 1]) - size[0], beyond[:, 2]], 1)
             found = np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(1), 0)
+        if kind == ELLIPSOID:  # Quilez' bound, whose sign is exact, or its box where that is further
+            first, second = np.linalg.norm(own / size, axis=1), np.linalg.norm(own / size**2, axis=1)
+            bound = np.where(second > 0, first * (first - 1) / np.maximum(second, 1e-12), -size.min())
+            found = np.maximum(found, bound)
         return found
 
     def outer(self, geoms: Sequence[int]) -> list[int]:
@@ -352,3 +360,24 @@ def sides_named(lines: Sequence[str]) -> list[str]:
             found[place] = BOX_SIDES.sub(r"\g<0> (full sides)", line, count=1)
             break
     return found
+
+
+def softness_text(model: Any, geom: int) -> str:
+    """Return the parameters of a soft contact, "" for MuJoCo's own.
+
+    Args:
+        model: MuJoCo's.
+        geom: its number.
+    """
+    solref, solimp, margin = model.geom_solref[geom], model.geom_solimp[geom], model.geom_margin[geom]
+    texts = []
+    if not (np.allclose(solref, USUAL_SOLREF) and np.allclose(solimp, USUAL_SOLIMP)):
+        how = (
+            f"{solref[0]:g} s, {solref[1]:g}"
+            if solref[0] > 0
+            else f"stiffness {-solref[0]:g}, {-solref[1]:g}"
+        )
+        texts.append(f"{how}, {solimp[0]:g} to {solimp[1]:g} over {solimp[2]:g} m")
+    if margin >= LEAST_MARGIN:
+        texts.append(f"felt from a gap of {margin:g} m on")
+    return ", ".join(texts)
