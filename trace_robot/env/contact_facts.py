@@ -124,7 +124,7 @@ class ContactFacts:
         further: list[str],
         note: str = "",
     ) -> list[str]:
-        """Return a fixed body's line; what it has no room for goes to ``further``."""
+        """Return a fixed body's line, adding to ``further`` what it has no room for."""
         model = self.model
         geoms = self.shapes.outer(sorted(geoms, key=lambda geom: distance[geom]))
         if not geoms:
@@ -143,7 +143,7 @@ class ContactFacts:
         return [f"{name}{note}: {'; '.join(parts[:MOST_SHAPES])} m{how}"]
 
     def _ends(self) -> Iterator[str]:
-        """Yield the shapes that touch at the ends of driven chains: fingers, tips, feet; and a palm."""
+        """Yield the shapes at the ends of driven chains (fingers, feet) and of a palm."""
         model, above = self.model, list[int]()
         for end in ends_of(model)[:MOST_ENDS]:
             geoms = [
@@ -164,7 +164,7 @@ class ContactFacts:
                 yield f"the fingers hang on {_name(model, body)}: {'; '.join(parts)} m (from {reference}, {AXES})"
 
     def _palm(self, body: int) -> list[int]:
-        """Return the geoms of the nearest body from ``body`` upwards, within what is rigid, that has any."""
+        """Return the geoms of the rigid part that a body belongs to, nearest body first."""
         model, touching = self.model, self.shapes.touching()
         for above in reversed(ancestors(model, body)):
             geoms = [geom for geom in touching if int(model.geom_bodyid[geom]) == above]
@@ -173,7 +173,7 @@ class ContactFacts:
         return []
 
     def _placed(self, name: str, reference: tuple[str, Array], geoms: Sequence[int]) -> str:
-        """Return shapes with where they lie, equal ones once, those nearest to what is observed first."""
+        """Return shapes with their places, equal ones once, the nearest first."""
         plain = [geom for geom in geoms if self.shapes.kind(geom) in PLAIN]
         self._shown |= set(plain)
         if not plain:
@@ -194,7 +194,7 @@ class ContactFacts:
         return f"{text}{where}" if " at " in text else text
 
     def _nearest_first(self, geoms: Sequence[int], reference: tuple[str, Array]) -> list[int]:
-        """Return a body's geoms by their distance from its observed position, as in the model without one."""
+        """Return a body's geoms by their distance from its observed position, if any."""
         if reference[0] not in self.seen or reference[0] in self.hands:
             return list(geoms)
         place = np.asarray(reference[1])[None]
@@ -218,7 +218,7 @@ class ContactFacts:
         return "its origin", own
 
     def _on(self, body: int) -> tuple[str, Array] | None:
-        """Return an observed position that is the origin or a site of what is rigid with a body."""
+        """Return an observed position that is an origin or site of a body's rigid part."""
         rigid = [
             b
             for b in range(self.model.nbody)
@@ -239,7 +239,7 @@ class ContactFacts:
         return f"its origin{f' at {numbers(np.round(place, 3))}' if is_same else ''}", place
 
     def _moved(self, geoms: Sequence[int]) -> Array | None:
-        """Return by how much another episode has geoms elsewhere, (n, 3), None where it has them here."""
+        """Return by how much another episode has moved geoms, (n, 3), None for nothing."""
         if self.other is None:
             return None
         by = self.other.places[list(geoms)] - self.data.geom_xpos[list(geoms)]
@@ -260,9 +260,9 @@ class ContactFacts:
         return self._follower(by[0], last=last)
 
     def _follower(self, by: Array, *, last: bool = False) -> tuple[str, Array] | None:
-        """Return an observed position, of no hand, that another episode has moved by ``by``.
+        """Return an observed position that another episode has moved by ``by``.
 
-        The first one is of an object, as a rule, and moves with it; the ``last`` is of a goal, and stays.
+        No hand's. The first one is of an object, as a rule, and moves with it; the ``last`` is of a goal, and stays.
         """
         points = {} if self.other is None else self.other.points
         found = [
@@ -274,7 +274,7 @@ class ContactFacts:
         return (found[-last], self.seen[found[-last]]) if found else None
 
     def passes(self, joint: int) -> str:
-        """Return where a hinge's axis passes, "" where it is just its body's origin, which has no known place.
+        """Return where a hinge's axis passes, "" where no place of it is known.
 
         joint: MuJoCo's number.
         """

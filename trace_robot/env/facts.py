@@ -132,7 +132,7 @@ def decision_rule(tracking: Any, spec: TaskSpec) -> str:
 
 
 def _episode_rule(spec: TaskSpec, least: int, most: int) -> str:
-    """Return which limit ends an episode: that of simulator steps, of decisions, or the earlier of both."""
+    """Return the limit of simulator steps or of decisions that ends an episode."""
     steps, decisions = spec.simulator_steps or spec.horizon, spec.horizon
     fewest = -(-steps // most)
     if decisions >= steps // least:
@@ -355,7 +355,7 @@ def _closings(env: Any, spec: TaskSpec) -> Iterator[str]:
 
 
 def _gripped(env: Any, spec: TaskSpec, gripper: int, sign: float) -> str:
-    """Return how long an opening took to stand still and from what to what it went, "" where nothing moved."""
+    """Return how long a gripper moved and how far, "" where it did not."""
     parts = [
         part
         for part in spec.observation
@@ -385,7 +385,7 @@ def _gripped(env: Any, spec: TaskSpec, gripper: int, sign: float) -> str:
 
 
 def _stands_from(values: Array, steps: Sequence[int]) -> int:
-    """Return the simulator step from which values stand still, having changed; 0 where they do not."""
+    """Return the simulator step from which changed values stand still, 0 for none."""
     whole = float(np.abs(values - values[0]).max())
     off = np.flatnonzero(np.abs(values - values[-1]).max(1) > STILL * whole)
     if whole < LEAST_CHANGE or off[-1] + 1 >= len(values) or steps[-1] - steps[off[-1] + 1] < REST:

@@ -1,4 +1,4 @@
-"""Shapes of a MuJoCo model as text: sizes, world-aligned bounding boxes, signed distances.
+"""Shapes of a MuJoCo model: sizes as text, bounding boxes, signed distances.
 
 All places are of the data that is handed in, in meters along the world's axes.
 """
@@ -72,7 +72,7 @@ class EpisodeStart:
         return cls(dict(points), *(array.copy() for array in arrays))
 
     def fits(self, data: Any) -> bool:
-        """Whether data is of the same model: some environments compile another at each reset."""
+        """Whether data is of the same model, which a reset may have compiled again."""
         own = (self.places, self.anchors, self.joints)
         return [a.shape for a in own] == [a.shape for a in (data.geom_xpos, data.xanchor, data.qpos)]
 
@@ -103,7 +103,7 @@ class Shapes:
         return axes
 
     def half(self, geom: int) -> tuple[Array, Array]:
-        """Return the center and half sides of a geom's own bounding box, (3,) each, in its axes."""
+        """Return center and half sides, (3,) each, of a bounding box in a geom's axes."""
         size = np.asarray(self.model.geom_size[geom], dtype=float)
         kind = self.kind(geom)
         if kind in (CAPSULE, CYLINDER):
@@ -117,7 +117,7 @@ class Shapes:
         return own[:3], own[3:]
 
     def extent(self, geom: int) -> Array:
-        """Return from where to where a geom reaches along the world's axes, (3, 2); a plane: where it is."""
+        """Return a geom's bounding box along the world's axes, (3, 2), a plane's place."""
         place, axes, size = self.data.geom_xpos[geom], self.axes(geom), self.model.geom_size[geom]
         kind = self.kind(geom)
         if kind == PLANE:
@@ -336,7 +336,7 @@ def numbers(values: Iterable[float], between: str = " ") -> str:
 
 
 def name_of(model: Any, kind: str, number: int) -> str:
-    """Return what an object is called, a body without a name after the one that it is a part of.
+    """Return an object's name, for a nameless body that of its nearest parent.
 
     Args:
         model: MuJoCo's.
