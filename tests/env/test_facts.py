@@ -30,10 +30,12 @@ def test_the_facts_of_pusher_are_those_of_its_model() -> None:
     assert "joint r_elbow_flex_joint: hinge about 0 1 0 at the start" in facts
     assert f"from {low:.4f} to {high:.0f} rad" in facts
     assert "r_wrist_flex_joint 0.321" in facts
-    assert "table: at z -0.325 m" in facts
+    assert "fixed table: plane at z -0.325 m" in facts
     assert "body object: cylinder along z, radius 0.05" in facts
     assert "contact without friction" in facts  # contacts of dimension 1, whatever the friction beside it
-    assert "along x, radius 0.02, half length 0.05 m at 0.05 -0.1 0, " in facts  # a side of the hook
+    assert (
+        "along x, radius 0.02, half length 0.05 m at 0.05 -0.1 0 and at 0.05 0.1 0 " in facts
+    )  # sides of the hook
     assert "(from fingertip_position, along the world's axes at the start)" in facts
     assert "reward near 0.5" in facts
     assert "step is 0.05 s (20 Hz)" in facts
@@ -146,8 +148,8 @@ ARM = """<mujoco><worldbody>
 def test_every_fact_of_a_small_arm() -> None:
     spec = replace(describe("CartPole-v1", control="raw"), positions=())
     assert body_facts(Bare(ARM), spec) == [
-        "body brick: box of 0.04 x 0.06 x 0.08 m; 0.7 kg, sliding friction 0.4",
-        "fixed box bench: top at z 0.3 m, x -0.3 to 0.3, y -0.2 to 0.2",
+        "body brick: box of 0.04 x 0.06 x 0.08 m (full sides); 0.7 kg, sliding friction 0.4",
+        "fixed bench: box x -0.3 to 0.3, y -0.2 to 0.2, z 0.1 to 0.3 m",
         "touching parts of fore: box of 0.02 x 0.04 x 0.06 m",
         "joint lift: hinge about 0 1 0 at the start, from -1.5708 to 0.7854 rad; actuator 0 (lifter), position,"
         " stiffness 30, control -1 to 0.5",
@@ -178,11 +180,11 @@ def test_shapes_are_placed_from_what_is_observed_and_their_softness_is_given() -
     lines = body_facts(Bare(TOOL), spec, first)
     axes = "along the world's axes at the start"
     assert lines[:4] == [
-        "body mallet: capsule along 0.5 0 0.87, radius 0.01, half length 0.1 m at 0 0 -0.2, cylinder along y, radius"
-        f" 0.03, half length 0.05 m (from mallet, {axes}); 0.2 kg, sliding friction 1",
+        "body mallet: cylinder along y, radius 0.03, half length 0.05 m, capsule along 0.5 0 0.87, radius 0.01, half"
+        f" length 0.1 m at 0 0 -0.2 (from mallet, {axes}); 0.2 kg, sliding friction 1",
         f"body lid: ellipsoid, half axes 0.1 0.2 0.3 m at 0.4 0 0 (from its origin, {axes}); 0.1 kg, sliding"
         " friction 1",
-        f"touching parts of wrist: box of 0.04 x 0.02 x 0.06 m at 0.03 0 0 (from grip, {axes})",
+        f"touching parts of wrist: box of 0.04 x 0.02 x 0.06 m (full sides) at 0.03 0 0 (from grip, {axes})",
         "joint turn: hinge about 0 0 1 at the start; actuator 0, motor, gain 1",
     ]
     assert lines[-1] == (
@@ -196,7 +198,7 @@ def test_the_head_of_a_hammer_is_where_the_facts_place_it_from_the_observed_posi
     spec = describe("hammer-v3", control="pose")
     lines = facts_of("hammer-v3", {"control": "pose"}, spec).body
     (placed,) = re.findall(
-        r"^body hammer.* 0.038, half length 0.016 m at (\S+) (\S+) ([^ ,]+), cyl", "\n".join(lines), re.M
+        r"^body hammer.* 0.038, half length 0.016 m at (\S+) (\S+) ([^ ,]+)[ ,]", "\n".join(lines), re.M
     )
     offset = [float(word) for word in placed]
     env = make("hammer-v3", control="pose")

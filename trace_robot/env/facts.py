@@ -7,6 +7,7 @@ nothing else says. They are no hint of how a task is solved. ``Environment.facts
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,7 @@ from trace_robot.env.kinematics import NEAR_TURN, ArmTracking
 from trace_robot.env.kinematics import STILL as FINGERS_STILL
 from trace_robot.env.motion_model import NEAR
 from trace_robot.env.registry import foreign, make
+from trace_robot.env.shape_facts import EpisodeStart, name_of, numbers, sides_named
 from trace_robot.env.simulation import physics_of, step_seconds
 from trace_robot.env.tracking import HandTracking, JointTracking, affine_of, ancestors, joint_of, kind_of
 from trace_robot.errors import TraceRobotError
@@ -30,6 +32,13 @@ from trace_robot.spec import Array, TaskSpec, hands_of
 log = logging.getLogger("trace_robot.env")
 MOST_LINES = 48  # of a body: a hand of thirty joints takes these
 PROBED = 5  # steps that a full action is given to see how far it moves a hand
+CLOSED = 60  # steps, or decisions, in which a gripper is waited for
+STILL = 0.01  # of all that an opening changed; within it of where it ends, it stands still
+DELAY = 20  # simulator steps in which a gripper that moves has begun to
+REST = 4  # simulator steps that it must: one that bounces turns around within two
+OPENING = re.compile(r"finger|grip|opening|jaw|aperture")
+RATE = re.compile(r"veloc|speed|rate|force|tactile")  # of a gripper, but not how far it is open
+LEAST_CHANGE = 3e-3  # of an opening, in its own unit; blocked fingers of Fetch settle by 0.0012 m
 REWARD_ENDS = (
     "_weight",
     "_reward",
@@ -75,12 +84,14 @@ def facts_of(name: str, options: Mapping[str, Any], spec: TaskSpec) -> EnvFacts:
 
 def _facts(env: Any, spec: TaskSpec) -> EnvFacts:
     with time_limit(HANG_SECONDS, "reset()"):
+        seen, _ = env.reset(seed=1)  # what the condition moves has another place then
+        other = _start(env, spec, seen)
         first, _ = env.reset(seed=0)
     declared = getattr(env.unwrapped, "facts", None)
     decision = decision_rule(getattr(env.unwrapped, "tracking", None), spec)
     if declared is not None and not declared:
         return EnvFacts(decision)
-    return EnvFacts(decision, (*body_facts(env, spec, first), *(declared or ())))
+    return EnvFacts(decision, (*body_facts(env, spec, first, other), *(declared or ())))
 
 
 def decision_rule(tracking: Any, spec: TaskSpec) -> str:
@@ -90,7 +101,6 @@ def decision_rule(tracking: Any, spec: TaskSpec) -> str:
         tracking: what follows a target.
         spec: of the environment.
     """
-    episode = spec.simulator_steps or spec.horizon
     if isinstance(tracking, HandTracking):
         still = (
             f" and {tracking.still} changed by less than {tracking.change:g} in the last step"
@@ -117,8 +127,21 @@ def decision_rule(tracking: Any, spec: TaskSpec) -> str:
     most, least = tracking.steps, max(1, tracking.least)
     return (
         f"A decision is followed for {least} to {most} simulator steps: {rule}; what is not reached after {most} steps"
-        f" is dropped. The reward of a decision is the sum of its steps. An episode has {episode} simulator steps, so"
-        f" {-(-episode // most)} to {episode // least} decisions."
+        f" is dropped. The reward of a decision is the sum of its steps. {_episode_rule(spec, least, most)}"
+    )
+
+
+def _episode_rule(spec: TaskSpec, least: int, most: int) -> str:
+    """Return the limit of simulator steps or of decisions that ends an episode."""
+    steps, decisions = spec.simulator_steps or spec.horizon, spec.horizon
+    fewest = -(-steps // most)
+    if decisions >= steps // least:
+        return f"An episode has {steps} simulator steps, so {fewest} to {steps // least} decisions."
+    if decisions <= fewest:
+        return f"An episode has at most {decisions} decisions, so at most {decisions * most} simulator steps."
+    return (
+        f"An episode has at most {steps} simulator steps and at most {decisions} decisions, so {fewest} to {decisions}"
+        " decisions."
     )
 
 
@@ -151,23 +174,41 @@ def rules_of(spec: TaskSpec, decision: str = "", limits: Limits | None = None) -
     return tuple(rule for rule in rules if rule)
 
 
-def body_facts(env: Any, spec: TaskSpec, first: Array | None = None) -> list[str]:
+def body_facts(
+    env: Any, spec: TaskSpec, first: Array | None = None, other: EpisodeStart | None = None
+) -> list[str]:
     """Return the facts of a body, a line each, few without a MuJoCo model.
 
     Args:
         env: just reset; it is stepped.
         spec: of it.
         first: (obs_dim,) what it returned, which places shapes from observed positions; None for none.
+        other: the start of another episode, which shows what differs between them; None where not known.
+
+    Returns:
+        The lines by their worth: a prompt that lacks room leaves out the last.
     """
     layers = _layers(env)
-    found = next((found for layer in layers if (found := physics_of(layer)) is not None), None)
+    found = _physics(layers)
     lines = [f"The environment's step is {seconds:g} s ({1 / seconds:g} Hz)." for seconds in _seconds(layers)]
+    last = []
     if found is not None:
         model, data = found
-        contact = ContactFacts(model, data, *_seen(first, spec))
-        lines += [*contact.lines(), *_joints(model, data), *_links(model, data), *contact.softness()]
-    lines += _reward_weights(layers)
-    return [*lines[:MOST_LINES], *_speeds(env, spec)]
+        contact = ContactFacts(model, data, *_seen(first, spec), other)
+        lines += [*contact.lines(), *_joints(model, data, contact), *_links(model, data)]
+        last = [*contact.softness(), *contact.further()]
+    lines = [*lines[:MOST_LINES], *_reward_weights(layers), *_speeds(env, spec), *_closings(env, spec)]
+    return sides_named([*lines, *last[: max(0, MOST_LINES - len(lines))]])
+
+
+def _physics(layers: Sequence[Any]) -> tuple[Any, Any] | None:
+    return next((found for layer in layers if (found := physics_of(layer)) is not None), None)
+
+
+def _start(env: Any, spec: TaskSpec, seen: Array) -> EpisodeStart | None:
+    """Return where an episode that was just reset begins."""
+    found = _physics(_layers(env))
+    return None if found is None else EpisodeStart.of(found[1], _seen(seen, spec)[0])
 
 
 def _seen(first: Array | None, spec: TaskSpec) -> tuple[dict[str, Array], list[str]]:
@@ -206,11 +247,7 @@ def _reward_weights(layers: Sequence[Any]) -> list[str]:
     return [f"Weights in the reward: {', '.join(texts)}."] if texts else []
 
 
-def _name(model: Any, kind: str, number: int) -> str:
-    return getattr(model, kind)(number).name or f"{kind} {number}"
-
-
-def _joints(model: Any, data: Any) -> Iterator[str]:
+def _joints(model: Any, data: Any, contact: ContactFacts) -> Iterator[str]:
     """Yield joints with their actuators, without an arm that a weld pulls."""
     driven: dict[int, list[int]] = {}
     for actuator in range(model.nu):
@@ -229,12 +266,14 @@ def _joints(model: Any, data: Any) -> Iterator[str]:
             continue
         slides = int(model.jnt_type[joint]) == 2
         unit = "m" if slides else "rad"
-        text = f"joint {_name(model, 'joint', joint)}: {'slide along' if slides else 'hinge about'}"
-        text += f" {_text(np.round(data.xaxis[joint], 2))} at the start"
+        text = f"joint {name_of(model, 'joint', joint)}: {'slide along' if slides else 'hinge about'}"
+        text += f" {numbers(np.round(data.xaxis[joint], 2))} at the start"
+        if joint not in driven and not slides:
+            text += contact.passes(joint)
         if model.jnt_limited[joint]:
-            text += f", from {_text(model.jnt_range[joint], ' to ')} {unit}"
+            text += f", from {numbers(model.jnt_range[joint], ' to ')} {unit}"
         text += "".join(f"; {_actuator(model, actuator)}" for actuator in driven.get(joint, ()))
-        yield text if joint in driven else f"{text}; not driven"
+        yield text if joint in driven else f"{text}, {contact.begins(joint)}; not driven"
     yield from (f"on no single joint: {_actuator(model, actuator)}" for actuator in driven.get(-1, ()))
 
 
@@ -249,9 +288,9 @@ def _actuator(model: Any, actuator: int) -> str:
     gear = float(model.actuator_gear[actuator, 0])
     text += f", gear {gear:g}" if gear != 1 else ""
     if model.actuator_ctrllimited[actuator]:
-        text += f", control {_text(model.actuator_ctrlrange[actuator], ' to ')}"
+        text += f", control {numbers(model.actuator_ctrlrange[actuator], ' to ')}"
     if model.actuator_forcelimited[actuator]:
-        text += f", force {_text(model.actuator_forcerange[actuator], ' to ')}"
+        text += f", force {numbers(model.actuator_forcerange[actuator], ' to ')}"
     return text
 
 
@@ -268,12 +307,12 @@ def _links(model: Any, data: Any) -> Iterator[str]:
             if int(model.jnt_bodyid[joint]) == body and joint in driven
         ]
         lengths = [
-            f"{_name(model, 'joint', joint)} {np.linalg.norm(data.xanchor[joint] - data.xanchor[before]):.4g}"
+            f"{name_of(model, 'joint', joint)} {np.linalg.norm(data.xanchor[joint] - data.xanchor[before]):.4g}"
             for before, joint in pairwise(chain)
             if int(model.jnt_bodyid[before]) != int(model.jnt_bodyid[joint])
         ]
         if lengths:
-            yield f"links, m from joint to joint, from {_name(model, 'joint', chain[0])}: {', '.join(lengths)}"
+            yield f"links, m from joint to joint, from {name_of(model, 'joint', chain[0])}: {', '.join(lengths)}"
 
 
 def _speeds(env: Any, spec: TaskSpec) -> Iterator[str]:
@@ -304,5 +343,51 @@ def _speeds(env: Any, spec: TaskSpec) -> Iterator[str]:
         yield f"a full action{asked} moved {hand.position} from the start of one episode along {', '.join(moved)}"
 
 
-def _text(values: Array, between: str = " ") -> str:
-    return between.join(f"{round(float(value), 4) + 0.0:g}" for value in np.asarray(values))
+def _closings(env: Any, spec: TaskSpec) -> Iterator[str]:
+    """Yield how long each gripper took to close on nothing, or to open, as measured."""
+    for hand in hands_of(spec):
+        if hand.gripper < 0 or not np.isfinite([spec.low[hand.gripper], spec.high[hand.gripper]]).all():
+            continue
+        for verb, sign in (("closing on nothing", -hand.opens), ("opening", hand.opens)):
+            if text := _gripped(env, spec, hand.gripper, sign):
+                yield f"{verb} from the start of one episode took {text}"
+                break
+
+
+def _gripped(env: Any, spec: TaskSpec, gripper: int, sign: float) -> str:
+    """Return how long a gripper moved and how far, "" where it did not."""
+    parts = [
+        part
+        for part in spec.observation
+        if part.size <= 2 and OPENING.search(part.name) and not RATE.search(part.name)
+    ]
+    if not parts:
+        return ""
+    action = np.clip(np.zeros(spec.action_size), spec.low, spec.high)
+    action[gripper] = spec.high[gripper] if sign > 0 else spec.low[gripper]
+    with time_limit(HANG_SECONDS, "reset()"):
+        rows, steps = [np.asarray(env.reset(seed=0)[0], float)], [0]
+    while len(rows) <= CLOSED:
+        with time_limit(HANG_SECONDS, "step()"):
+            observation, _, terminated, truncated, info = env.step(action.astype(np.float32))
+        rows.append(np.asarray(observation, float))
+        steps.append(int(info.get("steps", len(steps))))
+        for part in parts:
+            values = np.stack([row[part.start : part.stop] for row in rows])
+            if began := _stands_from(values, steps):
+                return f"{began} steps, {part.name} {numbers(values[0])} to {numbers(values[-1])}"
+        moved = any(
+            np.ptp([row[part.start : part.stop] for row in rows], 0).max() > LEAST_CHANGE for part in parts
+        )
+        if terminated or truncated or (steps[-1] >= DELAY and not moved):
+            break
+    return ""
+
+
+def _stands_from(values: Array, steps: Sequence[int]) -> int:
+    """Return the simulator step from which changed values stand still, 0 for none."""
+    whole = float(np.abs(values - values[0]).max())
+    off = np.flatnonzero(np.abs(values - values[-1]).max(1) > STILL * whole)
+    if whole < LEAST_CHANGE or off[-1] + 1 >= len(values) or steps[-1] - steps[off[-1] + 1] < REST:
+        return 0
+    return int(steps[off[-1] + 1])

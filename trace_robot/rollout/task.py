@@ -159,6 +159,8 @@ class Task:
 
         found = facts or EnvFacts()
         followed = pose_text(self.spec).strip() if self.spec.control == "pose" else ""
+        if followed and self.spec.horizon < (self.spec.simulator_steps or self.spec.horizon):
+            followed += f" It ends after {self.spec.horizon} decisions at the latest."
         rules = rules_of(self.spec, found.decision or followed, limits)
         return replace(self, prompt=PROMPT, rules=rules, facts=found.body)
 
