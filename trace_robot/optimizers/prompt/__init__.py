@@ -27,6 +27,12 @@ NEW_PARTS = {
     "#Facts": "what is known of the machine",
     "#Newest": "the newest other trial: what it changed, its episodes beside those of #Feedback, one step by step",
 }
+# A part of prompts by worth where trainable code uses what stands beside it in its file.
+MODULE = {"#Module": "what stands beside the variables in the same file and is used by them"}
+KEPT = (
+    "It stays as it is when a variable is replaced, and may be used as it is; it is not tuned. A name that a new value"
+    " defines or imports itself takes the place of the same name here, for all functions of the file."
+)
 MEANINGS = {
     "#Inputs": "values that did not change in the episode of #Others",
     "#Others": "one episode of the present values: values by step, to 0.001 or finer",
