@@ -16,7 +16,7 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import console, counted, escape, progress_console, write_error, write_json
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import RUNS
+from trace_robot.cli.runs import RUNS, add_ablations
 from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def add_bench(commands: Commands) -> None:
         "--zoo", metavar="DIR", help="then write the best controller of each task there, e.g. policies/zoo"
     )
     add_endpoint(command)
+    add_ablations(command)
     command.add_argument(
         "--pack",
         metavar="FILE",
@@ -188,12 +189,16 @@ def _plan(options: argparse.Namespace) -> Plan:
         policy=options.policy,
         workers=options.workers,
         trusted=options.trust,
+        memory=options.memory,
+        graph=not options.no_graph,
     )
 
 
 def _default_folder(plan: Plan, *, replay: bool = False) -> Path:
     level = "" if plan.feedback == "outcome" else f"-{plan.feedback}"
-    return RUNS / f"bench-{plan.protocol}-{plan.optimizer}{level}{'-replay' * replay}"
+    memory = "" if plan.memory is None else f"-memory{plan.memory}"
+    shown = f"{memory}{'-no-graph' * (not plan.graph)}{'-replay' * replay}"
+    return RUNS / f"bench-{plan.protocol}-{plan.optimizer}{level}{shown}"
 
 
 class _BenchProgress:

@@ -35,7 +35,7 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
+from trace_robot.cli.runs import add_ablations, add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ValueMismatchError,
     WorkspaceError,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 ENDINGS = (".jsonl", ".jsonl.gz")  # of a recording's answers
 RECORDED = (
     "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune", "feedback",
-    "rules", "grow", "images", "prompt",
+    "rules", "grow", "images", "prompt", "memory", "graph",
 )  # fmt: skip
 
 
@@ -134,6 +134,7 @@ def add_optimize(commands: Commands) -> None:
     )
     add_ask(command)
     add_images(command)
+    add_ablations(command)
     add_require(command)
     add_output(command)
 
@@ -252,6 +253,8 @@ def execute_optimize(options: argparse.Namespace) -> int:
         "tune": not options.no_tune,
         "grow": options.grow,
         "images": options.images,
+        "memory": options.memory,
+        "graph": not options.no_graph,
         "video": not options.no_video,
         "trusted": options.trust,
         "options": environment_options(options),

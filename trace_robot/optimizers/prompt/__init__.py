@@ -22,6 +22,11 @@ PARTS = {
     "#Rejected": "recent replies that could not be used, and why",
 }
 
+# What is of the trace graph. Without all of these the model sees parameters and feedback alone, the ablation of
+# arXiv:2406.16218, section 5.
+GRAPH_PARTS = ("#Code", "#Documentation", "#Inputs", "#Others", "#Outputs")
+OTHER_TRIALS = ("#Newest", "#History")
+
 # Of prompts by worth: further parts, and parts that mean something else there.
 NEW_PARTS = {
     "#Facts": "what is known of the machine",
@@ -39,6 +44,8 @@ MEANINGS = {
     "#Feedback": "how the episodes of the present values went; a larger score is better",
     "#History": "older trials: what was changed and what it scored",
 }
+
+GRAPHLESS = {"#Newest": "the newest other trial: what it changed, and its episodes beside those of #Feedback"}
 
 INSTRUCTION = (
     "Change the values of the variables in #Variables so that the score rises, in accordance with #Feedback."

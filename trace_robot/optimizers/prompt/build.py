@@ -16,7 +16,16 @@ from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
-from trace_robot.optimizers.prompt import FIRST_DOCSTRING, FORMAT, INSTRUCTION, KEPT, MODULE, NEW_PARTS, PARTS
+from trace_robot.optimizers.prompt import (
+    FIRST_DOCSTRING,
+    FORMAT,
+    GRAPH_PARTS,
+    INSTRUCTION,
+    KEPT,
+    MODULE,
+    NEW_PARTS,
+    PARTS,
+)
 from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_graph
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.optimizers.prompt.trial_text import (
@@ -49,6 +58,11 @@ def checked_mask(mask: Collection[str]) -> tuple[str, ...]:
         if name not in PARTS and name not in NEW_PARTS and name not in MODULE:
             raise UnknownNameError(f"no part {name!r} in the prompt; known: {', '.join(PARTS)}")
     return tuple(mask)
+
+
+def hides_graph(mask: Collection[str]) -> bool:
+    """Return whether a prompt leaves out all that is of the trace graph."""
+    return set(mask).issuperset(GRAPH_PARTS)
 
 
 @dataclass(frozen=True, slots=True)

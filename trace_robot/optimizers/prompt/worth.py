@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
-from trace_robot.optimizers.prompt import FORMAT, MEANINGS, MODULE, NEW_PARTS, PARTS
-from trace_robot.optimizers.prompt.build import ProblemInstance, beside_variables, whole_sections
+from trace_robot.optimizers.prompt import FORMAT, GRAPHLESS, MEANINGS, MODULE, NEW_PARTS, PARTS
+from trace_robot.optimizers.prompt.build import ProblemInstance, beside_variables, hides_graph, whole_sections
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
 from trace_robot.optimizers.prompt.trial_text import (
     compared,
@@ -116,7 +116,7 @@ class _Lines:
 
 def part_names(mask: Collection[str] = ()) -> dict[str, str]:
     """Return the parts of a prompt with their meanings, without ``mask``."""
-    meanings = {**PARTS, **NEW_PARTS, **MEANINGS, **MODULE}
+    meanings = {**PARTS, **NEW_PARTS, **MEANINGS, **MODULE, **(GRAPHLESS if hides_graph(mask) else {})}
     return {name: meanings[name] for name in ORDER if name not in mask}
 
 
@@ -228,7 +228,7 @@ def prompt_lines(instance: ProblemInstance) -> list[WorthLine]:
     for trial in older:
         found.add("#History", "trial", history_line(trial, known, LONGEST, shared_scores))
         found.add("#History", "trial", remarks(trial, ()))  # what a person saw stays
-        if trial.candidate.id in latest:
+        if trial.candidate.id in latest and not hides_graph(instance.mask):
             _add_older_prints(found, trial)
         found.add("#History", "older change", differences(problem, instance.values, trial), "")
     for text in instance.rejected:
@@ -247,6 +247,8 @@ def _add_newest(
         differences(instance.problem, instance.values, newest),
         "It has, beside #Variables:",
     )
+    if hides_graph(instance.mask):  # nor of this one what happened by step
+        return
     trace = _trace_of(instance, newest, variables)
     _add_rows(found, "#Newest", trace, newest)
     found.add("#Newest", "stage", [*trace.stages, *trace.outputs])
