@@ -193,6 +193,8 @@ class Settings:
         grow: training conditions at most; they double up to it while all are solved, and stay where it is not more
             than ``episodes``.
         images: show a model that sees key frames of the most telling episode.
+        memory: most other trials that a prompt shows, 0 for none; None for the optimizer's own, 5 or for OPRO 20.
+        graph: whether prompts show the graph of an episode; False for parameters and feedback alone (OptoPrime).
         prompt: how a model is asked: 2 for what tells most (docs/optoprime.md), 1 as 0.1.0 did, which the stored runs
             and the recordings of that version need.
     """
@@ -223,6 +225,8 @@ class Settings:
     grow: int = 0
     images: bool = False
     prompt: int = 1
+    memory: int | None = None
+    graph: bool = True
 
     @classmethod
     def resolve(cls, task: str, optimizer: str, **settings: Any) -> Settings:
@@ -264,7 +268,15 @@ class Settings:
         """Return plain data, for a stored run of 0.1.0 the same as it has."""
         data = asdict(self)
         # What 0.1.0 did, without these fields.
-        old = {"cut": False, "rules": 1, "grow": 0, "images": False, "prompt": 1}
+        old = {
+            "cut": False,
+            "rules": 1,
+            "grow": 0,
+            "images": False,
+            "prompt": 1,
+            "memory": None,
+            "graph": True,
+        }
         return {name: value for name, value in data.items() if name not in old or value != old[name]}
 
     @classmethod

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from trace_robot import optimize
 from trace_robot.cli import main
 from trace_robot.cli.optimize import recordings
+from trace_robot.llm import RecordingModel, ScriptedModel
 
 
 def test_the_recordings_of_the_three_tasks_ship() -> None:
@@ -45,3 +49,56 @@ def test_a_prompt_that_differs_from_the_recorded_one_is_an_error_with_the_differ
 def test_an_unknown_recording_is_one_line_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", "pick-plase"]) == 1
     assert "did you mean 'pick-place'" in capsys.readouterr().err
+
+
+ANSWER = """<change>go</change>
+<variable name="act">
+def act(observation, memory):
+    return [*(10 * (observation["goal_position"] - observation["hand_position"])), 0.0]
+</variable>"""
+
+
+def test_a_recording_may_be_compressed_and_lie_anywhere(
+    point_mass: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {
+        "optimizer": "optoprime", "iterations": 1, "episodes": 1, "confirm": 0, "held_out": 2, "tune": False,
+        "rules": 2, "grow": 0, "prompt": 2,
+    }  # fmt: skip
+    record = tmp_path / "record.jsonl"
+    model = RecordingModel(ScriptedModel([ANSWER]), record)
+    optimize("point-mass", model=model, out=tmp_path / "first", video=False, workers=0, **settings)
+    (tmp_path / "mine.json").write_text(json.dumps({"settings": {"task": "point-mass", **settings}}))
+    (tmp_path / "mine.jsonl.gz").write_bytes(gzip.compress(record.read_bytes()))
+    arguments = ["--no-video", "--json", "--workers", "0"]
+    for name in ("mine.json", "mine.jsonl.gz"):
+        assert main(["replay", str(tmp_path / name), "--out", str(tmp_path / f"run-{name}"), *arguments]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["model_calls"], result["held_out_success"]) == (1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "alone.jsonl.gz",
+            "alone.json' with the recording's settings; answers alone are replayed by: trace-robot",
+        ),
+        ("missing.json", "missing.json' with the recording's settings"),
+        ("settings.json", "cannot read the record settings.jsonl: "),
+    ],
+)
+def test_a_recording_without_one_of_its_files_is_one_line(
+    name: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "settings.json").write_bytes(recordings()["reach"].read_bytes())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "alone.jsonl.gz").write_bytes(gzip.compress(b""))
+    assert main(["replay", name]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

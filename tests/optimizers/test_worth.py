@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trace_robot.llm.metering import message_tokens, token_bound
 from trace_robot.optimizers import Candidate, OptoPrime, Outcome, ParameterSpec, Problem
 from trace_robot.optimizers.problem import Evidence
+from trace_robot.optimizers.prompt import GRAPH_PARTS
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
 from trace_robot.optimizers.prompt.worth import WORTH, WorthLine, prompt_lines, take, whole_lines
 from trace_robot.optimizers.strategies import BestFirst
@@ -91,9 +92,11 @@ def learned(optimizer: OptoPrime, number: int, graph: Records, shown: Evidence, 
     optimizer.learn(candidate, outcome)
 
 
-def tried(steps: int, *, budget: int = 6000, newest: Records = (), noise: float = 0.0) -> OptoPrime:
+def tried(
+    steps: int, *, budget: int = 6000, newest: Records = (), noise: float = 0.0, **options: Any
+) -> OptoPrime:
     """Return an optimizer with two rejected trials behind the one that it works on."""
-    optimizer = OptoPrime(PROBLEM, by_worth=True, token_budget=budget)
+    optimizer = OptoPrime(PROBLEM, by_worth=True, token_budget=budget, **options)
     contact = steps // 2
     learned(optimizer, 0, pushed(steps, contact, noise=noise), evidence(range(1, 6), (2, 4)))
     learned(optimizer, 1, (), evidence(range(1, 6), (2,)), act=CODE.replace("0.1", "0.2"))
@@ -337,3 +340,59 @@ def test_values_of_noise_take_no_column_and_are_named_as_about_zero() -> None:
     everything = "\n".join([*lines, *trace.distances, *trace.stages, *(row.text for row in trace.rows)])
     assert not re.search(r"0\.000000\d|\de-0?[789]", everything)
     assert any("gap" in line and "0.002" in line for line in trace.stages)
+
+
+def parts_of(optimizer: OptoPrime) -> tuple[set[str], str]:
+    """Return the names of the parts of a prompt, which its system message lists, too, and its text."""
+    head, asked = (message["content"] for message in optimizer.messages())
+    present = set(re.findall(r"^(#[A-Z]\w+)$", asked, re.MULTILINE))
+    assert present <= set(re.findall(r"^(#[A-Z]\w+): ", head, re.MULTILINE))
+    return present, head + asked
+
+
+def test_without_the_graph_a_prompt_has_parameters_and_feedback_alone() -> None:
+    optimizer = tried(20, mask=GRAPH_PARTS)
+    assert (optimizer.uses_graph, tried(20).uses_graph, tried(20, mask=GRAPH_PARTS[1:]).uses_graph) == (
+        False, True, True,
+    )  # fmt: skip
+    present, text = parts_of(optimizer)
+    whole, full = parts_of(tried(20))
+    assert whole - present == {"#Code", "#Inputs", "#Others", "#Outputs"}
+    assert whole >= {"#Feedback", "#Newest", "#History", "#Variables", "#Facts"}
+    for of_the_graph in ("7.31", "3.19", "slipped at 0.037", "lost it at 0.052", "grip 0.41", "step by step"):
+        assert of_the_graph in full
+        assert of_the_graph not in text
+    for feedback in (
+        "Episode 1: failed, block to place 0.4",
+        "cured",
+        "Trial 2: score",
+        "act(observation, memory)",
+    ):
+        assert feedback in text
+    for name in GRAPH_PARTS:
+        assert f"{name}:" not in text
+
+
+def test_without_memory_a_prompt_has_no_other_trial() -> None:
+    present, text = parts_of(tried(20, memory_size=0))
+    whole, full = parts_of(tried(20))
+    assert whole - present == {"#Newest", "#History"}
+    for other in ("Trial 1", "Trial 2", "change 1", "change 2", "lost it at 0.052", "Against trial"):
+        assert other not in text
+    assert "Trial 2" in full
+    assert "Trial 0: score" in text
+    assert "slipped at 0.037" in text  # of the trial that is worked on
+
+
+@pytest.mark.parametrize(("size", "others"), [(0, []), (1, [2]), (2, [1, 2]), (5, [1, 2])])
+def test_memory_is_the_number_of_other_trials_the_newest_included(size: int, others: list[int]) -> None:
+    text = tried(20, memory_size=size).messages()[1]["content"]
+    assert [number for number in (1, 2) if re.search(rf"^Trial {number}[:,]", text, re.M)] == others
+
+
+def test_the_newest_trial_of_the_model_takes_one_of_few_places() -> None:
+    optimizer = tried(20, memory_size=1)
+    outcome = Outcome(3, 0.1, "", 0.0, (0.1,), evidence=evidence(range(1, 6), ()))
+    optimizer.learn(Candidate(3, 0, {"act": CODE.replace("0.1", "0.35")}, "change 3", "tuned"), outcome)
+    text = optimizer.messages()[1]["content"]
+    assert [number for number in range(1, 5) if re.search(rf"^Trial {number}[:,]", text, re.M)] == [2]

@@ -1,5 +1,6 @@
 """A resumable benchmark: tasks and seeds under one protocol, as table and plot."""
 
+from trace_robot.bench.answers import pack_answers
 from trace_robot.bench.report import PAPER
 from trace_robot.bench.results import PROTOCOLS, Plan, Protocol, ResultRow, Results, read_rows, select
 from trace_robot.bench.run import Finished, Running, bench
@@ -14,6 +15,7 @@ __all__ = [
     "Results",
     "Running",
     "bench",
+    "pack_answers",
     "read_rows",
     "select",
 ]

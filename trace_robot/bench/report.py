@@ -10,7 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from trace_robot import safe_files
-from trace_robot.bench.results import PROTOCOLS, ROWS, ResultRow, read_rows
+from trace_robot.bench.results import ABLATIONS, PROTOCOLS, ROWS, ResultRow, read_rows
 from trace_robot.errors import RunError
 from trace_robot.rollout.evaluation import wilson
 from trace_robot.stats import Returns, Score, three_digits
@@ -259,12 +259,13 @@ def _summary(rows: Sequence[ResultRow], tasks: Sequence[TaskScore]) -> str:
     summary = PROTOCOLS[first.protocol].summary if first.protocol in PROTOCOLS else ""
     if any(row.measure != "success" for row in rows):  # the summaries are of Meta-World
         summary = summary.replace("500 simulator steps an episode", "episodes as long as each task says")
+    shown = "".join(f", {name} {first.fixed[name]}" for name in ABLATIONS if name in first.fixed)
     lines = [
         f"{_verdict(tasks)} Episodes that crashed count as failures"
         f" ({sum(row.crashes for row in rows)} of {sum(row.episodes for row in rows)}).",
         "",
         f"- optimizer {first.optimizer}{f' ({first.model})' if first.model else ''}, feedback level {first.feedback},"
-        f" control {'/'.join(sorted({row.control for row in rows}))}, start {first.fixed.get('policy')}",
+        f" control {'/'.join(sorted({row.control for row in rows}))}, start {first.fixed.get('policy')}{shown}",
         f"- protocol {first.protocol}: {summary}; seeds {', '.join(map(str, seeds))}",
         f"- budget of a run: {_budget(first.fixed)}; {sum(row.wall_seconds for row in rows) / 60:.0f} minutes in all"
         f" with {'/'.join(map(str, sorted({row.workers for row in rows})))} workers",

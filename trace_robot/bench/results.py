@@ -20,6 +20,7 @@ from trace_robot.stats import SHOWN, Measure, Returns, Score
 
 OPTIMIZERS = ("search", "optoprime", "opro")
 Key = tuple[str, int]
+ABLATIONS: Mapping[str, Any] = {"memory": None, "graph": True}  # whole prompts: not in their files
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Plan:
     """One optimizer under one protocol on tasks × seeds.
 
     policy: where every run starts. seeds: empty for those of the protocol. seconds, steps, iterations: budgets of a
-    run, as in ``Settings``; iterations also in place of the protocol's.
+    run, as in ``Settings``; iterations also in place of the protocol's. memory, graph: what prompts show, likewise.
     """
 
     tasks: tuple[str, ...]
@@ -41,6 +42,8 @@ class Plan:
     policy: str = "do_nothing"
     workers: int | None = None
     trusted: bool = False
+    memory: int | None = None
+    graph: bool = True
 
     def __post_init__(self) -> None:
         require_level(self.feedback)
@@ -66,8 +69,9 @@ class Plan:
 
         Not tasks, seeds and workers, of which more may be added. With worlds, a digest of these, which may change.
         """
-        options = self.rules.options  # in these alone: files of the others were written without it
-        worlds = {"worlds": _digest(options)} if "world" in options else {}
+        text = json.dumps(self.rules.options, sort_keys=True).encode()
+        # In these alone: files of the others were written without it.
+        worlds = {"worlds": hashlib.sha256(text).hexdigest()[:16]} if "world" in self.rules.options else {}
         return {
             "optimizer": self.optimizer,
             "protocol": self.protocol,
@@ -77,6 +81,7 @@ class Plan:
             "steps": self.steps,
             "iterations": self.iterations,
             **worlds,
+            **dict(sorted({"memory": self.memory, "graph": self.graph}.items() - ABLATIONS.items())),
         }
 
     def keys(self) -> Iterator[Key]:
@@ -110,12 +115,8 @@ class Plan:
             "grow": 0,  # a protocol's number of training conditions is what was published
             "video": False,
             "trusted": self.trusted,
+            **{name: getattr(self, name) for name in ABLATIONS},
         }
-
-
-def _digest(options: Mapping[str, Any]) -> str:
-    """Return the first 16 hexadecimal digits of the options' SHA-256."""
-    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +292,7 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "Measure": (str,),
     "float | None": (int, float, type(None)),
 }
-BUDGETS = ("seconds", "steps", "iterations")
+BUDGETS = ("seconds", "steps", "iterations", "memory")
 LARGEST = 1e15  # of any number of a row; the report adds and divides them
 
 
@@ -391,9 +392,8 @@ class Results:
 
     def _check(self) -> None:
         for row in self.rows.values():
-            for name, value in self.fixed.items():
-                if row.fixed.get(name) != value:
+            for name, value in {**ABLATIONS, **self.fixed}.items():
+                if (old := {**ABLATIONS, **row.fixed}.get(name)) != value:
                     raise RunError(
-                        f"{str(self.path)!r} was made with {name} {row.fixed.get(name)!r}, not {value!r};"
-                        " give another --out"
+                        f"{str(self.path)!r} was made with {name} {old!r}, not {value!r}; give another --out"
                     )

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trace_robot.bench.answers import ANSWERS, REPLAYED, unpack_answers
 from trace_robot.bench.results import BROKEN, ResultRow, Results
 from trace_robot.env.registry import require_expert
-from trace_robot.errors import ChangedRunError, EnvironmentFault
+from trace_robot.errors import ChangedRunError, EnvironmentFault, ReplayMismatchError
 from trace_robot.llm import ModelConfig, read_record
 from trace_robot.rollout.engine import RolloutEngine
 from trace_robot.rollout.evaluation import wilson
@@ -57,12 +58,18 @@ class Finished:
 Observe = Callable[[Running | Finished], None]
 
 
+def name_of(key: Key) -> str:
+    """Return the name of a run, which its folder and its controller bear."""
+    return f"{key[0]}-s{key[1]}"
+
+
 def bench(
     plan: Plan,
     out: Path,
     *,
     model: str | None = None,
     base_url: str | None = None,
+    replay: Path | None = None,
     observe: Observe = lambda event: None,
 ) -> list[ResultRow]:
     """Do the runs of a plan that have no row yet, and return the rows of the plan.
@@ -74,13 +81,16 @@ def bench(
         out: the folder of the results file, the controllers and the runs.
         model: name of the language model, None for that of the environment variables.
         base_url: of the model's endpoint, None for that of the environment variables.
+        replay: a file of ``pack_answers`` that answers in place of a model, each run from the lines with its name.
         observe: called with every event of a run, and when a row is on disk.
 
     Returns:
         The rows, in the order of ``plan.keys``.
 
     Raises:
-        RunError: the folder's rows were made with other settings, or another process writes to it.
+        RunError: the folder's rows were made with other settings, another process writes to it, or ``replay`` has no
+            answers for the plan.
+        ReplayMismatchError: a run asks for what ``replay`` does not have.
         UnknownNameError: the feedback level needs an expert that an environment does not have.
     """
     keys = list(plan.keys())
@@ -90,8 +100,10 @@ def bench(
     with Results(out, plan.fixed) as results:
         missing = [key for key in keys if key not in results.rows]
         if missing:
+            if replay is not None:
+                unpack_answers(replay, [name_of(key) for key in keys], out)
             with RolloutEngine(plan.workers, trusted=plan.trusted) as engine:
-                _Bench(plan, out, results, engine, observe, model, base_url).execute(keys, missing)
+                _Bench(plan, out, results, engine, observe, model, base_url, replay).execute(keys, missing)
         return [results.rows[key] for key in keys]
 
 
@@ -106,6 +118,7 @@ class _Bench:
     observe: Observe
     model: str | None
     base_url: str | None
+    replay: Path | None = None
 
     def execute(self, keys: list[Key], missing: list[Key]) -> None:
         """Do the missing runs one after the other.
@@ -129,7 +142,7 @@ class _Bench:
     def _execute_run(self, key: Key, observe: Callable[[Event], None]) -> ResultRow:
         """Do one run and return its row, of failures if the environment breaks."""
         started = time.monotonic()
-        name = f"{key[0]}-s{key[1]}"
+        name = name_of(key)
         folder = self.out / "runs" / name
         why = ""
 
@@ -143,6 +156,8 @@ class _Bench:
             result = self._go_on(name, folder, on_event) or self._begin(key, name, folder, on_event)
         except EnvironmentFault as error:
             return self._broken(key, name, error, time.monotonic() - started)
+        except ReplayMismatchError as error:
+            raise ReplayMismatchError(f"run {name}: {error}") from error
         controller = RunFolder(self.out / "controllers").write(f"{name}.py", (folder / "best.py").read_text())
         taken = max(time.monotonic() - started, result.seconds)  # which has those before it was stopped
         row = self._row(key, why, result, folder, controller, taken)
@@ -153,6 +168,8 @@ class _Bench:
         return row
 
     def _model(self, name: str) -> ModelConfig:
+        if self.replay is not None:
+            return ModelConfig(replay=self.out / REPLAYED / f"{name}.jsonl")
         return ModelConfig(self.model, self.base_url, record=self._record(name))
 
     def _go_on(self, name: str, folder: Path, on_event: OnEvent) -> Result | None:
@@ -181,12 +198,12 @@ class _Bench:
 
     def _record(self, name: str) -> str | None:
         """Return the file of a model's answers: a killed run pays for none of them twice."""
-        if self.plan.optimizer == "search":
+        if self.plan.optimizer == "search" or self.replay is not None:
             return None
-        folder = self.out / "answers"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.jsonl").touch()
-        return str(folder / f"{name}.jsonl")
+        path = self.out / ANSWERS / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return str(path)
 
     def _paid(self, name: str) -> tuple[int, int]:
         """Return calls and tokens of the recorded answers, killed attempts included."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import (
     add_budget,
@@ -16,7 +16,8 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import console, counted, escape, progress_console, write_error, write_json
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import RUNS
+from trace_robot.cli.runs import RUNS, add_ablations
+from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +41,14 @@ def add_bench(commands: Commands) -> None:
             (
                 "trace-robot bench --tasks reach-v3,push-v3 --seeds 0-4 --steps 1e5",
                 "two tasks, five seeds each, by simulator steps",
+            ),
+            (
+                "trace-robot bench --optimizer optoprime --tasks mt10 --pack mt10.jsonl.gz",
+                "measure a model, and keep all its answers in one file",
+            ),
+            (
+                "trace-robot bench --optimizer optoprime --tasks mt10 --replay mt10.jsonl.gz",
+                "the same runs from these answers: real rollouts, no model",
             ),
         ],
     )
@@ -85,6 +94,18 @@ def add_bench(commands: Commands) -> None:
         "--zoo", metavar="DIR", help="then write the best controller of each task there, e.g. policies/zoo"
     )
     add_endpoint(command)
+    add_ablations(command)
+    command.add_argument(
+        "--pack",
+        metavar="FILE",
+        help="then write every answer that the model gave in these runs to FILE, compressed if it ends in .gz",
+    )
+    command.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="answer from a file that --pack wrote, with real rollouts and no model; results go to a folder that ends"
+        " in -replay",
+    )
     add_output(command)
 
 
@@ -103,18 +124,22 @@ def execute_bench(options: argparse.Namespace) -> int:
     """Do the runs that are missing in the results, then write table, plot and zoo."""
     from dataclasses import asdict
 
+    from trace_robot.bench.answers import pack_answers
     from trace_robot.bench.report import markdown, write_report
     from trace_robot.bench.results import BROKEN, ROWS
-    from trace_robot.bench.run import bench
+    from trace_robot.bench.run import bench, name_of
     from trace_robot.bench.zoo import write_zoo
 
+    _require_answers(options)
     plan = _plan(options)
-    folder = Path(options.out) if options.out else _default_folder(plan)
+    folder = Path(options.out) if options.out else _default_folder(plan, replay=bool(options.replay))
     progress = _BenchProgress(progress_console(), plan, folder)
     out = progress.out
     try:
         with progress.bar:
-            rows = bench(plan, folder, model=options.model, base_url=options.base_url, observe=progress.show)
+            replay = Path(options.replay) if options.replay else None
+            asked: dict[str, Any] = {"model": options.model, "base_url": options.base_url, "replay": replay}
+            rows = bench(plan, folder, observe=progress.show, **asked)
     except KeyboardInterrupt:
         out.print(f"stopped; the same command goes on after the runs in {escape(str(folder))}")
         raise
@@ -127,6 +152,9 @@ def execute_bench(options: argparse.Namespace) -> int:
         console().print(f"\n{markdown(rows)}", markup=False)
     for path in (folder / ROWS, *written):
         out.print(f"written  {escape(str(path))}")
+    if options.pack:
+        count = pack_answers(folder, list(map(name_of, plan.keys())), Path(options.pack))
+        out.print(f"answers  {escape(options.pack)}, {counted(count, 'exchange')}")
     if options.zoo:
         files = write_zoo(rows, folder, Path(options.zoo), workers=plan.workers, trusted=plan.trusted)
         out.print(f"zoo      {escape(options.zoo)}, {counted(len(files), 'controller')}")
@@ -134,6 +162,16 @@ def execute_bench(options: argparse.Namespace) -> int:
     for row in broken:
         write_error(f"error: {row.task}, seed {row.seed}: {row.ended}")
     return 1 if broken else 0
+
+
+def _require_answers(options: argparse.Namespace) -> None:
+    """Refuse --pack and --replay where no model is asked, or another answers."""
+    for option in ("pack", "replay"):
+        if getattr(options, option) and options.optimizer == "search":
+            raise UsageError(f"the optimizer search asks no model; leave --{option} out, or give --optimizer")
+    for option, value in (("model", options.model), ("base-url", options.base_url), ("pack", options.pack)):
+        if options.replay and value:
+            raise UsageError(f"--replay answers in place of a model; leave --{option} out")
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -151,12 +189,16 @@ def _plan(options: argparse.Namespace) -> Plan:
         policy=options.policy,
         workers=options.workers,
         trusted=options.trust,
+        memory=options.memory,
+        graph=not options.no_graph,
     )
 
 
-def _default_folder(plan: Plan) -> Path:
+def _default_folder(plan: Plan, *, replay: bool = False) -> Path:
     level = "" if plan.feedback == "outcome" else f"-{plan.feedback}"
-    return RUNS / f"bench-{plan.protocol}-{plan.optimizer}{level}"
+    memory = "" if plan.memory is None else f"-memory{plan.memory}"
+    shown = f"{memory}{'-no-graph' * (not plan.graph)}{'-replay' * replay}"
+    return RUNS / f"bench-{plan.protocol}-{plan.optimizer}{level}{shown}"
 
 
 class _BenchProgress:

@@ -35,7 +35,7 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
+from trace_robot.cli.runs import add_ablations, add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ValueMismatchError,
     WorkspaceError,
@@ -49,9 +49,10 @@ if TYPE_CHECKING:
     from trace_robot.settings import Result
 
 # What a recording fixes; workers, videos and the sandbox are the user's.
+ENDINGS = (".jsonl", ".jsonl.gz")  # of a recording's answers
 RECORDED = (
     "policy", "optimizer", "iterations", "episodes", "confirm", "seed", "control", "held_out", "tune", "feedback",
-    "rules", "grow", "images", "prompt",
+    "rules", "grow", "images", "prompt", "memory", "graph",
 )  # fmt: skip
 
 
@@ -133,6 +134,7 @@ def add_optimize(commands: Commands) -> None:
     )
     add_ask(command)
     add_images(command)
+    add_ablations(command)
     add_require(command)
     add_output(command)
 
@@ -173,7 +175,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--replay",
         metavar="FILE",
-        help="answer from a file that --record wrote, with real rollouts and no model",
+        help="answer from a file that --record wrote, also compressed by gzip, with real rollouts and no model",
     )
 
 
@@ -222,7 +224,12 @@ def add_replay(commands: Commands) -> None:
         ],
     )
     command.set_defaults(execute=execute_replay)
-    command.add_argument("recording", metavar="NAME", help="a file NAME.json in rollouts/recordings")
+    command.add_argument(
+        "recording",
+        metavar="NAME|FILE",
+        help="a file NAME.json with settings, in rollouts/recordings or by its path, beside its answers NAME.jsonl or"
+        " NAME.jsonl.gz",
+    )
     add_run_output(command)
     add_workers(command)
     add_output(command)
@@ -246,6 +253,8 @@ def execute_optimize(options: argparse.Namespace) -> int:
         "tune": not options.no_tune,
         "grow": options.grow,
         "images": options.images,
+        "memory": options.memory,
+        "graph": not options.no_graph,
         "video": not options.no_video,
         "trusted": options.trust,
         "options": environment_options(options),
@@ -341,9 +350,7 @@ def execute_replay(options: argparse.Namespace) -> int:
     from trace_robot.safe_files import load_json, read_bytes
     from trace_robot.workspace import require_named
 
-    path = recordings().get(options.recording)
-    if path is None:
-        raise unknown("recording", options.recording, recordings())
+    path, answers = _recording(options.recording)
     try:
         recorded = load_json(read_bytes(path.parent, path.name))["settings"]
         env = recorded["task"]
@@ -357,9 +364,24 @@ def execute_replay(options: argparse.Namespace) -> int:
         "workers": options.workers,
         "video": not options.no_video,
         "trusted": options.trust,
-        "model": ModelConfig(replay=path.with_suffix(".jsonl")),
+        "model": ModelConfig(replay=answers),
     }
-    return _optimize(options, env, f"replay-{options.recording}", settings)
+    return _optimize(options, env, f"replay-{path.stem}", settings)
+
+
+def _recording(name: str) -> tuple[Path, Path]:
+    """Return the files of a recording: its settings, and its answers."""
+    ending = next((ending for ending in (".json", *ENDINGS) if name.endswith(ending)), "")
+    path = Path(name.removesuffix(ending) + ".json") if ending else recordings().get(name)
+    if path is None:
+        raise unknown("recording", name, recordings())
+    if ending and not path.is_file():
+        raise WorkspaceError(
+            f"there is no {str(path)!r} with the recording's settings; answers alone are replayed by: trace-robot"
+            " optimize TASK --replay FILE, and those of a benchmark by: trace-robot bench --replay FILE"
+        )
+    beside = [path.with_suffix(each) for each in ((ending,) if ending in ENDINGS else ENDINGS)]
+    return path, next((each for each in beside if each.is_file()), beside[0])
 
 
 def recordings() -> dict[str, Path]:

@@ -19,8 +19,8 @@ from trace_robot.cli.console import fitted, one_line
 GROUPS = {
     "environment": "--env --task --env-arg --hold --worlds --python --control",
     "budget": "--seconds --steps --iterations --calls --tokens --prices --money",
-    "language model": "--model --base-url --feedback --proposals --no-tune --request --token-budget --parallel"
-    " --proposer --retries --record --replay",
+    "language model": "--model --base-url --feedback --proposals --memory --no-graph --no-tune --request --token-budget"
+    " --parallel --proposer --retries --record --pack --replay",
     "processes": "--workers --trust --backend --address",
     "output": "--out --overwrite --no-video --runs --require --json --quiet",
 }

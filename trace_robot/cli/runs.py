@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.cli.arguments import add_json, add_runs_folder
+from trace_robot.cli.arguments import add_json, add_runs_folder, non_negative_integer
 from trace_robot.cli.console import (
     console,
     counted,
@@ -236,6 +236,18 @@ def add_images(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show a model that sees key frames of an episode in one picture, with the paths of hand and object; 800"
         " tokens are counted for it before it answers",
+    )
+
+
+def add_ablations(command: argparse.ArgumentParser) -> None:
+    """Add the options that leave parts out of prompts."""
+    command.add_argument(
+        "--memory", type=non_negative_integer, metavar="N", help="show N other trials (default 5; opro 20)"
+    )
+    command.add_argument(
+        "--no-graph",
+        action="store_true",
+        help="optoprime: show parameters and feedback alone, no trace graph",
     )
 
 

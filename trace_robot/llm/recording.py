@@ -1,12 +1,18 @@
-"""Record exchanges with a model in a file of JSON lines, and replay them."""
+"""Record exchanges with a model in a file of JSON lines, and replay them.
+
+A record may come from another person and may be compressed (gzip): what it unpacks to, its lines and their depth are
+bounded.
+"""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import threading
+import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +20,13 @@ from typing import Any
 from trace_robot.errors import ContextLengthError, ReplayMismatchError, RunError
 from trace_robot.line_diff import unified_diff
 from trace_robot.llm.model import IMAGES, ChatModel, Message, Reply, images_of
+from trace_robot.safe_files import MOST_JSON, load_json
 
 Key = tuple[tuple[str, str], ...]
+GZIP = b"\x1f\x8b"  # the first two bytes (RFC 1952)
+MOST_BYTES = (
+    256 * 2**20
+)  # of a record, unpacked, in memory: an exchange is 20 kB, and a run has a few hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,7 @@ class Exchange:
         replies: all of them; none where the prompt was too long.
         refused: what the endpoint answered to a prompt that was too long, "" otherwise.
         limit: tokens of its context, where it named them.
+        run: the name of the run that asked, in a file of the answers of several; "" in others.
     """
 
     number: int
@@ -35,6 +47,7 @@ class Exchange:
     replies: tuple[Reply, ...]
     refused: str = ""
     limit: int | None = None
+    run: str = ""
 
     @property
     def key(self) -> Key:
@@ -46,7 +59,8 @@ class Exchange:
 
         Long texts are lists of lines, so that people and version control can read them.
         """
-        data = {
+        data: dict[str, Any] = {"run": self.run} if self.run else {}
+        data |= {
             "number": self.number,
             "messages": [_message_data(m) for m in self.messages],
             "replies": [{**reply.to_data(), "text": _split(reply.text)} for reply in self.replies],
@@ -90,30 +104,67 @@ def read_record(path: Path | str) -> list[Exchange]:
     """Return the exchanges of a record, without a last line that was written in part.
 
     Raises:
-        RunError: the file cannot be read or is no record.
+        RunError: the file cannot be read, is too large or is no record.
     """
-    path = Path(path)
+    return list(iter_record(path))
+
+
+def iter_record(path: Path | str, most: int = MOST_BYTES) -> Iterator[Exchange]:
+    """Yield the exchanges of a record, one line in memory at a time.
+
+    Args:
+        path: JSON lines, plain or compressed by gzip, which its first bytes say.
+        most: bytes that it may have unpacked.
+
+    Raises:
+        RunError: as of ``read_record``.
+    """
+    return _exchanges(Path(path), _lines_of(Path(path), most))
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether a file is compressed by gzip."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
+def _lines_of(path: Path, most: int) -> Iterator[str]:
+    left = most
     try:
-        # Not by str.splitlines, which also cuts at U+2028 and U+0085, and these stand in JSON as they are.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeError) as error:
+        with gzip.open(path) if is_packed(path) else path.open("rb") as file:
+            # Only at line feeds: str.splitlines also cuts at U+2028 and U+0085, and these stand in JSON as they are.
+            while line := file.readline(min(MOST_JSON, left) + 1):
+                left -= len(line)
+                if left < 0 or len(line) > MOST_JSON:
+                    size = most if left < 0 else MOST_JSON
+                    what = "file" if left < 0 else "line"
+                    raise RunError(f"cannot read the record {path}: a {what} has at most {size:,} bytes")
+                yield line.decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise RunError(f"cannot read the record {path}: {error}") from error
-    return list(_exchanges(path, lines))
 
 
-def _exchanges(path: Path, lines: Sequence[str]) -> Iterator[Exchange]:
-    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    for position, (number, line) in enumerate(filled, 1):
+def _exchanges(path: Path, lines: Iterable[str]) -> Iterator[Exchange]:
+    position, cut = 0, None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        if cut is not None:  # it was not the last line
+            raise cut
+        position += 1
         try:
-            data = json.loads(line)
+            data = load_json(line)
             messages = tuple(_message(m) for m in data["messages"])
             replies = tuple(Reply(**{**reply, "text": _join(reply["text"])}) for reply in data["replies"])
             refused, limit = str(data.get("refused", "")), data.get("limit")
+            run = str(data.get("run", ""))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            if position == len(filled) and isinstance(error, ValueError):
-                return  # an interruption cut it
-            raise RunError(f"line {number} of the record {path} is not an exchange: {error!r}") from error
-        yield Exchange(position, messages, replies, refused, limit if isinstance(limit, int) else None)
+            fault = RunError(f"line {number} of the record {path} is not an exchange: {error!r:.300}")
+            if isinstance(error, json.JSONDecodeError):
+                cut = fault  # by an interruption, if nothing follows
+                continue
+            raise fault from error
+        yield Exchange(position, messages, replies, refused, limit if isinstance(limit, int) else None, run)
 
 
 class RecordingModel:
@@ -134,6 +185,10 @@ class RecordingModel:
         self.model = model
         self.path = Path(path)
         known = read_record(self.path) if self.path.exists() else []
+        if known and is_packed(self.path):
+            raise RunError(
+                f"the record {self.path} is compressed, and nothing is appended to it; unpack it first"
+            )
         self._waiting = _by_key(known)
         self._number = len(known)
         self._lock = threading.Lock()
@@ -225,15 +280,20 @@ class ReplayModel:
     """A chat model that answers from a record, each exchange once, in any order.
 
     Args:
-        path: the record.
+        path: the record, of one run.
 
     Raises:
-        RunError: the file cannot be read or is no record.
+        RunError: the file cannot be read, is no record, or has the answers of several runs.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._left = read_record(self.path)
+        if len(runs := sorted({exchange.run for exchange in self._left})) > 1:
+            raise RunError(
+                f"the record {self.path} has the answers of {len(runs)} runs, such as {runs[-1]!r:.100}; replay them"
+                " with: trace-robot bench --replay FILE"
+            )
         self.total = len(self._left)
         self._lock = threading.Lock()
 

@@ -6,9 +6,11 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Import = ast.Import | ast.ImportFrom
 MOST_NAMES = 10  # of functions that a message names
 LONGEST_LINE = 200  # characters of a line that a message quotes
 LINE_END = re.compile(r"\r\n?|\n")  # those of Python's grammar; str.splitlines knows more
@@ -46,6 +48,148 @@ def bound_names(tree: ast.Module) -> set[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names.update(t.id for target in targets for t in ast.walk(target) if isinstance(t, ast.Name))
     return names
+
+
+def first_line(statement: ast.stmt) -> int:
+    """Return the line on which a statement begins, that of its first decorator."""
+    decorators = statement.decorator_list if isinstance(statement, Definition) else []
+    return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+def join_statements(lines: Sequence[str], statements: Iterable[ast.stmt]) -> str:
+    """Return the texts of statements with the comments above them, spaced as usual.
+
+    Args:
+        lines: of the text that they were parsed from.
+        statements: of its top level.
+    """
+    text, previous = "", None
+    for statement in statements:
+        top = first_line(statement) - 1
+        while top > 0 and lines[top - 1].startswith("#"):
+            top -= 1
+        if previous is not None:
+            apart = isinstance(statement, Definition) or isinstance(previous, Definition)
+            text += "\n\n\n" if apart else "\n\n" if not lines[top - 1].strip() else "\n"
+        text += "\n".join(lines[top : statement.end_lineno])
+        previous = statement
+    return text
+
+
+def bound_by(statement: ast.stmt) -> set[str]:
+    """Return the names that a top-level statement binds or mutates.
+
+    ``TABLE["x"] = 1`` and ``TABLE.append(1)`` change that of TABLE.
+    """
+    if isinstance(statement, Definition):
+        return {statement.name}
+    if isinstance(statement, Import):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Delete):
+        targets = statement.targets if isinstance(statement, ast.Assign | ast.Delete) else [statement.target]
+        return {name for target in targets for name in _roots(target)}
+    if isinstance(statement, ast.Expr):
+        called = statement.value.func if isinstance(statement.value, ast.Call) else None
+        return _roots(called) if isinstance(called, ast.Attribute) else set()
+    inner = [node for node in ast.iter_child_nodes(statement) if isinstance(node, ast.stmt)]
+    inner += [s for node in getattr(statement, "handlers", []) for s in node.body]
+    stored = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and not _loads(node)}
+    return stored.union(*map(bound_by, inner))
+
+
+def _loads(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Load)
+
+
+def _roots(target: ast.expr) -> set[str]:
+    """Return the names at the root of a target: x of ``x[0].y``, and both of ``x, y``."""
+    while isinstance(target, ast.Attribute | ast.Subscript | ast.Starred):
+        target = target.value
+    if isinstance(target, ast.Tuple | ast.List):
+        return {name for part in target.elts for name in _roots(part)}
+    return {target.id} if isinstance(target, ast.Name) else set()
+
+
+def shadowing(text: str, start: int, above: str, imports: Iterable[str]) -> list[tuple[int, int]]:
+    """Return where definitions stand that would hide those of a new value.
+
+    Args:
+        text: of a module.
+        start: offset of the function that is replaced.
+        above: what goes above it; definitions of the same names behind the function would hide these.
+        imports: what goes before the other imports; any definition of the same names would hide these.
+    """
+    early = {name for line in imports for each in _body(line) for name in bound_by(each)}
+    late = {name for each in _body(above) for name in bound_by(each)}
+    if not early | late:
+        return []
+    lines, found = text.split("\n"), []
+    for statement in _body(text):
+        names = set() if _is_trainable(statement) else bound_by(statement)
+        first, last = first_line(statement) - 1, statement.end_lineno or 0
+        begin = sum(len(line) + 1 for line in lines[:first])
+        hides = names <= (early | late if begin > start else early)
+        if hides and names and isinstance(statement, Definition | ast.Assign | ast.AnnAssign):
+            found.append((begin, min(len(text), begin + sum(len(line) + 1 for line in lines[first:last]))))
+    return found
+
+
+def text_beside(text: str, offsets: Collection[int]) -> str:
+    """Return the top-level statements of a module but for those at some offsets.
+
+    Args:
+        text: of the module, its line ends as Python's grammar has them.
+        offsets: one in each statement to leave out.
+    """
+    taken = {text.count("\n", 0, offset) + 1 for offset in offsets}
+    lines = text.split("\n")
+    body = [s for s in _body(text) if taken.isdisjoint(range(first_line(s), (s.end_lineno or 0) + 1))]
+    return join_statements(lines, body)
+
+
+def _body(source: str) -> list[ast.stmt]:
+    """Return the top-level statements, none where the source cannot be parsed."""
+    tree = parse(source)
+    return [] if isinstance(tree, str) else tree.body
+
+
+def _is_trainable(statement: ast.stmt) -> bool:
+    """Return whether a statement declares a parameter, or something in it does."""
+    return any(isinstance(node, ast.keyword) and node.arg == "trainable" for node in ast.walk(statement))
+
+
+def used_beside(beside: str, values: Iterable[str]) -> list[str]:
+    """Return the transitive closure of names that trainable code uses beside it.
+
+    It counts a local variable of the same name as a use. Where a definition
+    stands twice the last one holds, and what a value defines itself is not taken from beside it.
+
+    Args:
+        beside: top-level statements, as of ``text_beside``.
+        values: the sources of trainable functions, with the helpers that their replies brought.
+
+    Returns:
+        The texts of the statements in their order, comments above them included; none where only imports are used.
+    """
+    trees = [tree for tree in map(parse, values if beside else ()) if not isinstance(tree, str)]
+    own = {name for tree in trees for each in tree.body for name in bound_by(each)}
+    wanted = {name for tree in trees for name in _names(tree)} - own
+    bound = [(each, bound_by(each) - own) for each in _body(beside)]
+    last = {each.name: each for each, _ in bound if isinstance(each, Definition)}
+    rest = [pair for pair in bound if pair[1] and last.get(getattr(pair[0], "name", ""), pair[0]) is pair[0]]
+    shown: list[ast.stmt] = []
+    while new := [each for each, names in rest if names & wanted]:
+        shown += new
+        rest = [pair for pair in rest if not pair[1] & wanted]
+        wanted |= {name for each in new for name in _names(each)} - own
+    if all(isinstance(each, Import) for each in shown):
+        return []
+    lines = beside.split("\n")
+    return [join_statements(lines, [each]) for each in sorted(shown, key=first_line)]
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def signature(function: Function) -> str:

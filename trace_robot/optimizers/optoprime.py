@@ -19,10 +19,12 @@ from trace_robot.errors import (
 from trace_robot.llm.metering import message_tokens, require_room
 from trace_robot.llm.model import ChatModel, Message, Reply, assistant, configured_model, user, with_images
 from trace_robot.optimizers.problem import Attempt, Candidate, Outcome, Problem, plain
+from trace_robot.optimizers.prompt import OTHER_TRIALS
 from trace_robot.optimizers.prompt.build import (
     ProblemInstance,
     build,
     checked_mask,
+    hides_graph,
     tokens_of_values,
 )
 from trace_robot.optimizers.prompt.reply import CheckCode, Suggestion, UnusableReplyError, fit, parse_reply
@@ -35,6 +37,7 @@ from trace_robot.optimizers.strategies import (
     Trial,
     best_of,
     forget_graphs,
+    remembered,
     take_waiting,
     with_remark,
 )
@@ -63,11 +66,11 @@ class OptoPrime(TorchStyleOptimizer):
     Args:
         parameters: a Problem, or trainable nodes of a traced program.
         model: a chat model, or a function as the published package calls one; None for the one of the environment.
-        memory_size: most trials in the history of a prompt.
+        memory_size: most other trials in a prompt, the newest included; 0 for the present one alone.
         proposals: replies to ask for at once, each of which may become a candidate.
         token_budget: upper bound for the tokens of every prompt, those of repairs included.
         check_code: returns further problems of suggested source as text, such as what a sandbox would refuse.
-        mask: names of parts to leave out of the prompt, such as "#History".
+        mask: names of parts to leave out of the prompt, such as "#History"; all of GRAPH_PARTS for no graph.
         strategy: chooses the trial to improve on and the history; BestFirst if None.
         attempts: requests in a row that may fail, or bring nothing usable, before ``done`` states that.
         context: what is known of the problem, where ``parameters`` are nodes.
@@ -110,23 +113,19 @@ class OptoPrime(TorchStyleOptimizer):
         self.problem, self.nodes = as_problem(parameters, {"context": context, "objective": objective})
         self.model, self.max_tokens = options.model, options.max_tokens
         self.propagator = graph_propagator(published.get("propagator"))
-        self.memory_size = memory_size
-        self.proposals = proposals
-        self.token_budget = token_budget
-        self.check_code = check_code
+        self.memory_size, self.proposals = memory_size, proposals
+        self.token_budget, self.check_code = token_budget, check_code
         self.mask, self.strategy = checked_mask(mask), strategy or BestFirst()
+        self.uses_graph = type(self).uses_graph and not hides_graph(self.mask)
         self.traces: Traces | None = {} if by_worth else None  # of the trials of the last prompt
         if self.nodes and proposals != 1:
             raise OrderError(
                 f"step changes nodes in place, one proposal at a time, got proposals={proposals}"
             )
-        self.attempts, self.trials = attempts, list[Trial]()
-        self.log: list[Attempt] = []
+        self.attempts, self.trials, self._done = attempts, list[Trial](), ""
+        self.log, self.notes = list[Attempt](), list[str]()
         self.counts: Counter[str] = Counter()
-        self.notes: list[str] = []
-        self._waiting: list[Candidate] = []
-        self._rejected: list[str] = []
-        self._done = ""
+        self._waiting, self._rejected = list[Candidate](), list[str]()
         self._limited = False  # by the endpoint: then only it knows whether a larger prompt fits
         self.next_id = 1
         # For a model that sees: the pictures of a trial by its candidate's id. They come on top of the token budget.
@@ -242,13 +241,14 @@ class OptoPrime(TorchStyleOptimizer):
 
     def _instance(self) -> ProblemInstance:
         parent = self.strategy.parent(self.trials) if self.trials else None
-        history = self.strategy.shown(self.trials, parent, self.memory_size) if parent else []
+        history = remembered(self.strategy, self.trials, parent, self.memory_size, self.traces is not None)
         rejected = self._rejected[-2:] if parent else ()
-        instance = ProblemInstance(self.problem, parent, history, rejected, self.mask)
+        mask = self.mask if self.memory_size else (*self.mask, *OTHER_TRIALS)
+        instance = ProblemInstance(self.problem, parent, history, rejected, mask)
         if self.traces is None:
             return instance
-        most = self._most_tokens(instance.values)
-        return replace(instance, traces=self.traces, others=self.trials, most_value_tokens=most)
+        most, others = self._most_tokens(instance.values), self.trials if self.memory_size else ()
+        return replace(instance, traces=self.traces, others=others, most_value_tokens=most)
 
     # --- asking the model
 

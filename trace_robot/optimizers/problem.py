@@ -231,6 +231,7 @@ class Problem:
         oracle: evaluates one candidate; None where a loop outside does it.
         facts: what is known of the machine that is controlled, a line each.
         instruction: what to do, in place of the prompt's own words; "" for those.
+        beside: source that stands in the same module as trainable code and is not trainable.
 
     Raises:
         ValueMismatchError: there is no parameter, or two have the same name.
@@ -243,6 +244,7 @@ class Problem:
     oracle: Callable[[Candidate], Outcome] | None = field(default=None, compare=False)
     facts: tuple[str, ...] = ()
     instruction: str = ""
+    beside: str = ""
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.parameters]

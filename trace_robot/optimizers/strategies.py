@@ -198,10 +198,30 @@ def newest_after(trials: Sequence[Trial], parent: Trial | None) -> Trial | None:
     if parent is None:
         return None
     later = [trial for trial in trials if trial.candidate.id != parent.candidate.id]
-    place = next(i for i, trial in enumerate(trials) if trial.candidate.id == parent.candidate.id)
+    place = next((i for i, trial in enumerate(trials) if trial.candidate.id == parent.candidate.id), 0)
     later = later[place:]
     of_model = [trial for trial in later if trial.candidate.origin == "model"]
     return next(reversed(of_model or later), None)
+
+
+def remembered(
+    strategy: Strategy, trials: Sequence[Trial], parent: Trial | None, size: int, with_newest: bool
+) -> list[Trial]:
+    """Return the other trials that a prompt shows.
+
+    Args:
+        strategy: chooses them.
+        trials: in the order of evaluation.
+        parent: the one to improve on; None gives none.
+        size: most of them.
+        with_newest: whether ``newest_after`` is one of them in any case.
+    """
+    if parent is None or size == 0:
+        return []
+    shown, newest = strategy.shown(trials, parent, size), newest_after(trials, parent)
+    if not with_newest or newest is None or any(t.candidate.id == newest.candidate.id for t in shown):
+        return shown
+    return [newest, *shown[: size - 1]]
 
 
 def forget_graphs(trials: Sequence[Trial], keep: int = 4) -> list[Trial]:

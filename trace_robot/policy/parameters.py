@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trace_robot.errors import PolicyError
+from trace_robot.optimizers.code import first_line, join_statements, shadowing
 from trace_robot.optimizers.prompt.reply import NOT_FINITE, checkable, unstorable
 from trace_robot.trace.constraints import Bounds, Choices, parse_code
 from trace_robot.trace.shortening import shorten
@@ -36,7 +37,8 @@ def rewrite(text: str, values: Mapping[ParameterSite, Any]) -> str:
     Args:
         text: of the policy.
         values: a value for each place that changes, found in this same text. The value of a function may have imports
-            and helpers around it: these go before the other imports and above the function.
+            and helpers around it: these go before the other imports and above the function. What stands after them
+            and binds the same names goes, so that theirs hold.
     """
     edits: list[tuple[int, int, str]] = []
     imports = _imports(text)
@@ -53,6 +55,9 @@ def rewrite(text: str, values: Mapping[ParameterSite, Any]) -> str:
             edits.append((_before_imports(text, place, imports), -1, _grouped(new)))
         if parts.above:
             edits.append((place.above, place.above, f"{parts.above}\n\n\n"))
+        edits += [
+            (start, stop, "") for start, stop in shadowing(text, place.start, parts.above, parts.imports)
+        ]
         edits.append((place.start, place.stop, textwrap.indent(parts.function, place.indent).lstrip()))
     # From the end to the beginning, so that the offsets of edits that are still to be made stay true.
     for start, stop, new_text in sorted(edits, key=lambda edit: edit[:2], reverse=True):
@@ -100,26 +105,7 @@ def split(name: str, source: str) -> Parts:
         ast.unparse(s) for s in body if isinstance(s, ast.Import | ast.ImportFrom) and not _is_future(s)
     )
     others = [s for s in body if s is not functions[-1] and not isinstance(s, ast.Import | ast.ImportFrom)]
-    return Parts(function, imports, _join(lines, others))
-
-
-def _join(lines: list[str], statements: list[ast.stmt]) -> str:
-    """Return the texts of statements with the comments above them, spaced as usual."""
-    text, previous = "", None
-    for statement in statements:
-        block = isinstance(statement, FunctionDef | ast.ClassDef)
-        first = (
-            first_line(statement) if isinstance(statement, FunctionDef | ast.ClassDef) else statement.lineno
-        )
-        top = first - 1
-        while top > 0 and lines[top - 1].startswith("#"):
-            top -= 1
-        if previous is not None:
-            apart = block or isinstance(previous, FunctionDef | ast.ClassDef)
-            text += "\n\n\n" if apart else "\n\n" if not lines[top - 1].strip() else "\n"
-        text += "\n".join(lines[top : statement.end_lineno])
-        previous = statement
-    return text
+    return Parts(function, imports, join_statements(lines, others))
 
 
 def _imports(text: str) -> list[tuple[str, int]]:
@@ -341,11 +327,6 @@ def _source_of(expression: ast.expr) -> str:
     except (ValueError, RecursionError):  # a number of 5,000 digits, a sum of a thousand terms
         return type(expression).__name__
     return text if len(text) <= LONGEST else text[:LONGEST] + "..."
-
-
-def first_line(statement: FunctionDef | ast.ClassDef) -> int:
-    """Return the line on which a definition begins, that of its first decorator."""
-    return min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
 
 
 def _kind(value: Any) -> Kind:

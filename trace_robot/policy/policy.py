@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.errors import PolicyError
 from trace_robot.fault import MOST_CHARACTERS
-from trace_robot.optimizers.code import LINE_END, functions
+from trace_robot.optimizers.code import LINE_END, functions, text_beside
 from trace_robot.optimizers.literals import find_constants
 from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
@@ -149,6 +149,7 @@ def problem_of(
         context=context_of(spec, rules),
         objective=objective_of(spec),
         facts=tuple(filter(None, lines)),
+        beside=text_beside(policy.text, [place.start for place in policy.places]),
     )
 
 

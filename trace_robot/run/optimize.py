@@ -25,6 +25,7 @@ from trace_robot.run.optimizers import (
     OptimizerFactory,
     asked_problem,
     create_optimizer,
+    prompt_options,
 )
 from trace_robot.run.person import AskPerson
 from trace_robot.run.run import Run
@@ -174,13 +175,15 @@ def first_prompt(
     source = policy if isinstance(policy, Policy) else load_policy(policy)
     resolved, task = _resolve(env, "optoprime", source, settings)
     problem = asked_problem(resolved, task)
-    options: dict[str, Any] = {} if token_budget is None else {"token_budget": token_budget}
+    options = prompt_options(resolved)
+    if token_budget is not None:
+        options["token_budget"] = token_budget
     optimizer = OptoPrime(problem, by_worth=task.prompt > 1, **options)
     with RolloutEngine(
         resolved.workers, backend=resolved.backend, address=resolved.address, trusted=resolved.trusted
     ) as engine:
         evaluator = Evaluator.of(engine, task, resolved)
-        trials = evaluator.evaluate(optimizer.ask(), graph=True)
+        trials = evaluator.evaluate(optimizer.ask(), graph=optimizer.uses_graph)
         optimizer.tell([trial.outcome for trial in trials])
     return optimizer.prompt()
 

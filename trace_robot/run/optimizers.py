@@ -15,6 +15,7 @@ from trace_robot.optimizers.cma_es import CMAES
 from trace_robot.optimizers.opro import OPRO
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Optimizer, Problem
+from trace_robot.optimizers.prompt import GRAPH_PARTS
 from trace_robot.optimizers.tuned import TUNING, Tuned
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.search import search_for
@@ -196,6 +197,13 @@ class OptimizerConfig:
             raise ValueMismatchError(
                 f"pictures are for a model that sees, and the optimizer {self.name} asks none; leave --images out"
             )
+        if settings.memory is not None and (self.name not in WITH_MODEL or settings.memory < 0):
+            raise ValueMismatchError(
+                f"memory is a number of trials from 0 on that a model sees, got {settings.memory!r} for the optimizer"
+                f" {self.name}; leave --memory out"
+            )
+        if not settings.graph and self.name != "optoprime":
+            raise ValueMismatchError(f"the optimizer {self.name} shows no graph; leave --no-graph out")
         if self.factory is None:
             create_optimizer(self, settings, task, None)
 
@@ -219,7 +227,7 @@ def create_optimizer(
         return _complete(config.name, config.factory(task.problem, seed=settings.seed, **keywords))
     if config.name in WITHOUT_MODEL:
         return WITHOUT_MODEL[config.name](settings, task)
-    options: dict[str, Any] = {"proposals": config.proposals}
+    options: dict[str, Any] = {"proposals": config.proposals, **prompt_options(settings)}
     if config.token_budget is not None:
         options["token_budget"] = config.token_budget
     return WITH_MODEL[config.name](settings, task, model, options)
@@ -307,6 +315,12 @@ def _optoprime(
     problem, by_worth = asked_problem(settings, task), task.prompt > 1
     proposer = OptoPrime(problem, model, check_code=_refusals, by_worth=by_worth, **options)
     return Tuned(proposer, literals=settings.rules == 1, seed=settings.seed) if settings.tune else proposer
+
+
+def prompt_options(settings: Settings) -> dict[str, Any]:
+    """Return what prompts leave out, as arguments of OptoPrime and OPRO."""
+    options: dict[str, Any] = {} if settings.memory is None else {"memory_size": settings.memory}
+    return options if settings.graph else {**options, "mask": GRAPH_PARTS}
 
 
 def asked_problem(settings: Settings, task: Task) -> Problem:

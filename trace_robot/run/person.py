@@ -189,6 +189,7 @@ WORDS = {
     "optimizer": tuple(DEFAULTS),
     "tune": (True, False),
     "images": (True, False),
+    "graph": (True, False),
     "rules": tuple(range(1, RULES + 1)),
     "prompt": (1, PROMPT),
     "video": (True, False),
@@ -266,7 +267,17 @@ def strangers_header(header: RunHeader) -> RunHeader:
             raise RunError(
                 f"the run's setting {name} must be one of {known}, got {getattr(settings, name)!r:.80}"
             )
-    for name in ("iterations", "episodes", "confirm", "seed", "held_out", "seconds", "steps", "grow"):
+    for name in (
+        "iterations",
+        "episodes",
+        "confirm",
+        "seed",
+        "held_out",
+        "seconds",
+        "steps",
+        "grow",
+        "memory",
+    ):
         value = getattr(settings, name)
         kinds = (int, float) if name == "seconds" else (int,)
         if value is not None and (type(value) not in kinds or not 0 <= value <= LARGEST_SETTING):

@@ -22,17 +22,30 @@ PARTS = {
     "#Rejected": "recent replies that could not be used, and why",
 }
 
+# What is of the trace graph. Without all of these the model sees parameters and feedback alone, the ablation of
+# arXiv:2406.16218, section 5.
+GRAPH_PARTS = ("#Code", "#Documentation", "#Inputs", "#Others", "#Outputs")
+OTHER_TRIALS = ("#Newest", "#History")
+
 # Of prompts by worth: further parts, and parts that mean something else there.
 NEW_PARTS = {
     "#Facts": "what is known of the machine",
     "#Newest": "the newest other trial: what it changed, its episodes beside those of #Feedback, one step by step",
 }
+# A part of prompts by worth where trainable code uses what stands beside it in its file.
+MODULE = {"#Module": "what stands beside the variables in the same file and is used by them"}
+KEPT = (
+    "It stays as it is when a variable is replaced, and may be used as it is; it is not tuned. A name that a new value"
+    " defines or imports itself takes the place of the same name here, for all functions of the file."
+)
 MEANINGS = {
     "#Inputs": "values that did not change in the episode of #Others",
     "#Others": "one episode of the present values: values by step, to 0.001 or finer",
     "#Feedback": "how the episodes of the present values went; a larger score is better",
     "#History": "older trials: what was changed and what it scored",
 }
+
+GRAPHLESS = {"#Newest": "the newest other trial: what it changed, and its episodes beside those of #Feedback"}
 
 INSTRUCTION = (
     "Change the values of the variables in #Variables so that the score rises, in accordance with #Feedback."

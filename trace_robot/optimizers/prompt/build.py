@@ -6,6 +6,7 @@ The parts are those of arXiv:2406.16218, section 4, and a history of other trial
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,16 @@ from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
 from trace_robot.optimizers import code
 from trace_robot.optimizers.problem import ParameterSpec, Problem, plain
-from trace_robot.optimizers.prompt import FIRST_DOCSTRING, FORMAT, INSTRUCTION, NEW_PARTS, PARTS
+from trace_robot.optimizers.prompt import (
+    FIRST_DOCSTRING,
+    FORMAT,
+    GRAPH_PARTS,
+    INSTRUCTION,
+    KEPT,
+    MODULE,
+    NEW_PARTS,
+    PARTS,
+)
 from trace_robot.optimizers.prompt.graph_text import HEADING_TOKENS, render_graph
 from trace_robot.optimizers.prompt.reply import describe
 from trace_robot.optimizers.prompt.trial_text import (
@@ -45,9 +55,14 @@ def checked_mask(mask: Collection[str]) -> tuple[str, ...]:
         UnknownNameError: a name is not in PARTS.
     """
     for name in mask:
-        if name not in PARTS and name not in NEW_PARTS:
+        if name not in PARTS and name not in NEW_PARTS and name not in MODULE:
             raise UnknownNameError(f"no part {name!r} in the prompt; known: {', '.join(PARTS)}")
     return tuple(mask)
+
+
+def hides_graph(mask: Collection[str]) -> bool:
+    """Return whether a prompt leaves out all that is of the trace graph."""
+    return set(mask).issuperset(GRAPH_PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +198,22 @@ def variable(spec: ParameterSpec, value: Any) -> str:
     if spec.kind == "text":
         return f"(text) {spec.name} =\n{fence(str(value), '')}"
     return f"({spec.kind}) {spec.name} = {plain(value)!r}"
+
+
+def beside_variables(problem: Problem, values: Mapping[str, Any]) -> list[str]:
+    """Return what the functions of #Variables use beside them in their file.
+
+    Args:
+        problem: the parameters, and what stands beside them.
+        values: the present values.
+
+    Returns:
+        A line on what becomes of it, and a text for each definition, indented so that none of its lines is a heading
+        of the prompt; nothing where nothing is used.
+    """
+    sources = [str(values[spec.name]) for spec in problem.parameters if spec.kind == "code"]
+    blocks = code.used_beside(problem.beside, sources)
+    return [KEPT, *(textwrap.indent(block, "    ") for block in blocks)] if blocks else []
 
 
 def constraints(problem: Problem, values: Mapping[str, Any]) -> str:

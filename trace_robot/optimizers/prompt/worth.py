@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from trace_robot.llm.metering import message_tokens, shorten, token_bound
 from trace_robot.llm.model import Message, system, user
-from trace_robot.optimizers.prompt import FORMAT, MEANINGS, NEW_PARTS, PARTS
-from trace_robot.optimizers.prompt.build import ProblemInstance, whole_sections
+from trace_robot.optimizers.prompt import FORMAT, GRAPHLESS, MEANINGS, MODULE, NEW_PARTS, PARTS
+from trace_robot.optimizers.prompt.build import ProblemInstance, beside_variables, hides_graph, whole_sections
 from trace_robot.optimizers.prompt.trace_lines import EpisodeTrace
 from trace_robot.optimizers.prompt.trial_text import (
     compared,
@@ -37,6 +37,7 @@ WORTH = (
     "score",  # scores, and what became better or worse under the same conditions
     "task",  # what is asked, what goes in and out
     "error",  # an exception with its lines of source
+    "module",  # what trainable code uses beside it, a definition at a time
     "episode",  # a line for each of the first failed episodes
     "row",  # the steps at which most happens
     "contact",  # what touched in that episode, also between two decisions
@@ -57,10 +58,9 @@ WORTH = (
 )
 RANK = {name: rank for rank, name in enumerate(WORTH)}
 ORDER = (
-    "#Instruction", "#Context", "#Facts", "#Code", "#Documentation", "#Variables", "#Constraints", "#Inputs", "#Others",
-    "#Outputs", "#Feedback", "#Newest", "#History", "#Rejected",
+    "#Instruction", "#Context", "#Facts", "#Code", "#Documentation", "#Module", "#Variables", "#Constraints",
+    "#Inputs", "#Others", "#Outputs", "#Feedback", "#Newest", "#History", "#Rejected",
 )  # fmt: skip
-WHOLE = ("#Instruction", "#Variables", "#Constraints")
 Traces = dict[int, EpisodeTrace]  # by the id of a trial's candidate
 FIRST = 2  # episodes of a trial in the tier "episode", those that the comparison names first
 FIRST_ROWS, MORE_ROWS = 6, 34  # of a trial, where the budget has room
@@ -71,6 +71,9 @@ PRINTING = 2  # older trials of which it is shown
 MARGIN = 20  # tokens that stay free
 NOTE_TOKENS = 10  # of the note on lines that were left out
 LONGEST = 2000  # characters of a line that another program wrote
+LONGEST_HELPER = (
+    4000  # characters of a definition that goes before the episodes: a longer one is a table of data
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class _Lines:
 
 def part_names(mask: Collection[str] = ()) -> dict[str, str]:
     """Return the parts of a prompt with their meanings, without ``mask``."""
-    meanings = {**PARTS, **NEW_PARTS, **MEANINGS}
+    meanings = {**PARTS, **NEW_PARTS, **MEANINGS, **MODULE, **(GRAPHLESS if hides_graph(mask) else {})}
     return {name: meanings[name] for name in ORDER if name not in mask}
 
 
@@ -134,9 +137,11 @@ def build_by_worth(instance: ProblemInstance, budget: int) -> list[Message]:
     Returns:
         The system message and the user's message.
     """
-    head = system(system_prompt_by_worth(instance.mask))
-    fixed = {name: text for name, text in whole_sections(instance).items() if name not in instance.mask}
     lines = [line for line in prompt_lines(instance) if line.part not in instance.mask]
+    # Most policies have nothing beside their variables; the part is not mentioned there.
+    absent = set(MODULE) - {line.part for line in lines}
+    head = system(system_prompt_by_worth({*instance.mask, *absent}))
+    fixed = {name: text for name, text in whole_sections(instance).items() if name not in instance.mask}
     room = budget - message_tokens([head, _assembled(fixed, [], ())]) - MARGIN
     taken = take(lines, room)
     return [head, _assembled(fixed, lines, taken)]
@@ -205,6 +210,9 @@ def prompt_lines(instance: ProblemInstance) -> list[WorthLine]:
             del instance.traces[number]
     found.add("#Context", "task", problem.context)
     found.add("#Facts", "fact", problem.facts)
+    for place, text in enumerate(beside_variables(problem, instance.values)):
+        worth = "task" if place == 0 else "module" if len(text) <= LONGEST_HELPER else "code"
+        found.block("#Module", worth, text)
     if parent is None:
         found.add("#Feedback", "score", "The variables have not been tried yet.")
         return found.lines
@@ -220,7 +228,7 @@ def prompt_lines(instance: ProblemInstance) -> list[WorthLine]:
     for trial in older:
         found.add("#History", "trial", history_line(trial, known, LONGEST, shared_scores))
         found.add("#History", "trial", remarks(trial, ()))  # what a person saw stays
-        if trial.candidate.id in latest:
+        if trial.candidate.id in latest and not hides_graph(instance.mask):
             _add_older_prints(found, trial)
         found.add("#History", "older change", differences(problem, instance.values, trial), "")
     for text in instance.rejected:
@@ -239,6 +247,8 @@ def _add_newest(
         differences(instance.problem, instance.values, newest),
         "It has, beside #Variables:",
     )
+    if hides_graph(instance.mask):  # nor of this one what happened by step
+        return
     trace = _trace_of(instance, newest, variables)
     _add_rows(found, "#Newest", trace, newest)
     found.add("#Newest", "stage", [*trace.stages, *trace.outputs])
