@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import gzip
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ def environment() -> Environment:
     def _finalize(value: Any) -> Any:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    return Environment(
+    jinja = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -159,6 +160,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    jinja.filters["parts"] = name_parts
+    return jinja
+
+
+def name_parts(name: str) -> list[str]:
+    """Return the parts of a setting's name, between which a narrow column may break it: limits.memory_mb."""
+    return re.split(r"(?<=[._])", name)
 
 
 @cache
