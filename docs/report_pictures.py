@@ -64,7 +64,9 @@ def save(page: Page, part: str, path: Path) -> None:
         page.evaluate(f"document.getElementById('{part}').scrollIntoView()")
         page.wait_for_timeout(2500)
     with Image.open(io.BytesIO(page.screenshot())) as picture:
-        picture.convert("RGB").quantize(COLOURS, METHOD, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(COLOURS, METHOD, kmeans=2, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
 
 
 if __name__ == "__main__":

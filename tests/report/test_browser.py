@@ -402,5 +402,7 @@ def test_no_option_of_the_command_and_no_part_of_a_settings_name_is_broken(
 def test_iterations_are_counted_in_whole_numbers_also_with_many_candidates(run: RunInfo, look: Look) -> None:
     seen = look(report(run))
     seen.page.wait_for_selector(POINTS)
-    marks = seen.page.evaluate("[...document.querySelectorAll('.main .xtick text')].map((each) => each.textContent)")
+    marks = seen.page.evaluate(
+        "[...document.querySelectorAll('.main .xtick text')].map((each) => each.textContent)"
+    )
     assert marks == [str(number) for number in range(7)]
