@@ -70,7 +70,18 @@ def test_an_error_is_safe_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "trace-robot: error: no run '\\x1b]0;title\\x07'\n"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(9.4, "9 s"), (720, "12 min"), (11100, "3 h 05 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (9.4, "9 s"),
+        (99.6, "100 s"),
+        (100, "1 min 40 s"),
+        (599.4, "9 min 59 s"),
+        (599.6, "10 min"),
+        (720, "12 min"),
+        (11100, "3 h 05 min"),
+    ],
+)
 def test_a_time_is_written_in_the_largest_fitting_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

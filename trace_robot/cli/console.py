@@ -170,11 +170,18 @@ def counted(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the largest fitting unit: "9 s", "12 min", "3 h 05 min"."""
+    """Return a time in the largest fitting units: "9 s", "1 min 40 s", "12 min", "3 h 05 min"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
+    if seconds < 599.5:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def setting_text(value: Any) -> str:
+    """Return a setting's value as short text, "-" for None."""
+    return "-" if value is None else line(str(value), 60)
 
 
 # The two streams.
