@@ -117,7 +117,7 @@ def _fill(
             policy=policy,
             style=_own("style.css"),
             glue=[_own(name) for name in scripts],
-            plotly_inline=markup(plotly_script()) if single else "",
+            plotly_inline=markup(plotly_bytes().decode()) if single else "",
             single=single,
             live=live,
             version=versions()["trace-robot"],
@@ -170,26 +170,21 @@ def name_parts(name: str) -> list[str]:
 
 
 @cache
-def plotly_path() -> Path:
-    """Return plotly's JavaScript bundle: of this package, else of an installed plotly.
+def plotly_bytes() -> bytes:
+    """Return plotly's JavaScript bundle, 4.8 MB: of this package, else of an installed plotly.
 
     Raises:
         MissingExtraError: neither is there.
     """
     # A wheel has a copy, and so has a checkout once it was installed; see hatch_build.py. The package is found without
     # being imported: the report needs nothing else of it.
-    own, spec = TEMPLATES / PLOTLY, find_spec("plotly")
-    installed = Path(spec.origin).with_name("package_data") / PLOTLY if spec and spec.origin else own
-    path = next((path for path in (own, installed) if path.is_file()), None)
-    if path is None:
+    own, spec = TEMPLATES / f"{PLOTLY}.gz", find_spec("plotly")
+    if own.is_file():
+        return gzip.decompress(own.read_bytes())
+    installed = Path(spec.origin).with_name("package_data") / PLOTLY if spec and spec.origin else None
+    if installed is None or not installed.is_file():
         raise MissingExtraError("a report needs plotly: pip install plotly")
-    return path
-
-
-@cache
-def plotly_script() -> str:
-    """Return the text of plotly's bundle, 4.8 MB, read once."""
-    return plotly_path().read_text(encoding="utf-8")
+    return installed.read_bytes()
 
 
 @cache
