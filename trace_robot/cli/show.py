@@ -386,15 +386,15 @@ def _incomparable(first: RunInfo, second: RunInfo) -> Iterator[str]:
 
 
 def _format_difference(verdict: dict[str, Any], first: RunInfo, second: RunInfo) -> str:
+    names = [escape(line(run.name, 48)) for run in (first, second)]
     if verdict["incomparable"]:
         why = "; ".join(escape(line(each, 200)) for each in verdict["incomparable"])
-        names = " and ".join(escape(line(run.name, 48)) for run in (first, second))
-        return f"{names} cannot be compared, they were scored in different ways: {why}"
+        return f"{' and '.join(names)} cannot be compared, they were scored in different ways: {why}"
     if first.held_out is None or second.held_out is None:
-        name = escape(line((first if first.held_out is None else second).name, 48))
+        name = names[first.held_out is not None]
         return f"{name} has no held-out score to compare, as it is not finished"
     from trace_robot.stats import Difference
 
     found = Difference.of(first.held_out, second.held_out)
     sure = "more than chance" if found.is_sure else "may be chance"
-    return f"held-out {found.measure} of {escape(line(second.name, 48))} is {found.text}: {sure}"
+    return f"held-out {found.measure}, {names[1]} less {names[0]}: {found.text}, {sure}"
