@@ -34,6 +34,8 @@ class WorkspaceHook(BuildHookInterface):
         )
         copy = Path(self.root) / SCRIPT
         if source is not None and source.is_file():
-            copy.write_bytes(gzip.compress(source.read_bytes(), mtime=0))  # no time: the same wheel every time
+            copy.write_bytes(
+                gzip.compress(source.read_bytes(), mtime=0)
+            )  # no time: the same wheel every time
         if copy.is_file():  # else a report asks for the package
             build_data["artifacts"].append(SCRIPT)

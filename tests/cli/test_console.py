@@ -19,8 +19,8 @@ from trace_robot.cli.console import (
     duration,
     escape,
     line,
-    one_line,
     safe,
+    safe_line,
     safe_output,
     write_error,
 )
@@ -112,7 +112,7 @@ def test_all_streams_are_safe_and_a_warning_is_one_line(capsys: pytest.CaptureFi
 
 
 def test_a_line_break_in_a_name_forges_no_line() -> None:
-    assert one_line("demo\nerror: all is lost\t") == "demo\\nerror: all is lost\\t"
+    assert safe_line("demo\nerror: all is lost\t") == "demo\\nerror: all is lost\\t"
     assert "\n" not in escape("a\nb")
 
 

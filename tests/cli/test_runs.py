@@ -136,7 +136,9 @@ def test_compare_says_whether_the_difference_may_be_chance(
     make_run(runs, "reach-2", iterations=2)
     assert main(["compare", "reach-1", "reach-2", "--diff"]) == 0
     shown = capsys.readouterr().out
-    assert "held-out success, reach-2 less reach-1: +0.00 (95 % interval -0.34 to +0.34), may be chance" in shown
+    assert (
+        "held-out success, reach-2 less reach-1: +0.00 (95 % interval -0.34 to +0.34), may be chance" in shown
+    )
     assert "+++ reach-2" in shown
     assert main(["compare", "reach-1", "push-2", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)

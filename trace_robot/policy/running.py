@@ -314,7 +314,7 @@ def as_gymnasium_policy(
 
 
 def _attribute_of_first(env: Any, name: str) -> Any:
-    """Return an attribute of the first environment of a Stable-Baselines3 VecEnv, None without it."""
+    """Return an attribute of the first of a VecEnv's environments, None without it."""
     # Asked before it is read: a process of SubprocVecEnv ends at the AttributeError.
     if not (hasattr(env, "has_attr") and env.has_attr(name)):
         return None

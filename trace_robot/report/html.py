@@ -165,13 +165,16 @@ def environment() -> Environment:
 
 
 def name_parts(name: str) -> list[str]:
-    """Return the parts of a setting's name, between which a narrow column may break it: limits.memory_mb."""
+    """Return the parts of a setting's name that may stand in lines of their own.
+
+    They end with a point or an underscore, as in limits.memory_mb.
+    """
     return re.split(r"(?<=[._])", name)
 
 
 @cache
 def plotly_bytes() -> bytes:
-    """Return plotly's JavaScript bundle, 4.8 MB: of this package, else of an installed plotly.
+    """Return plotly's JavaScript bundle: this package's, else an installed plotly's.
 
     Raises:
         MissingExtraError: neither is there.

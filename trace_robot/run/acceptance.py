@@ -29,7 +29,7 @@ START_TIMES = (
 
 
 def steps_spent(steps: int) -> str:
-    """Return that a budget of simulator steps is spent, why a run ended: "60,000 simulator steps spent"."""
+    """Return why a run ended: "60,000 simulator steps spent"."""
     return f"{steps:,} simulator step{'s' * (steps != 1)} spent"
 
 
