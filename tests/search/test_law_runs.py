@@ -27,7 +27,7 @@ def test_a_run_that_ends_before_the_first_rung_gives_the_best_that_was_seen(
     arguments = f"optimize mass --optimizer search --steps 3000 --held-out 4 --no-video --out {out}"
     assert main([*arguments.split(), "--workers", "1"]) == 0
     result = json.loads((out / "result.json").read_text())
-    assert result["ended"] == "3,000 simulator steps spent"
+    assert result["ended"] == "3000 simulator steps spent"
     assert (result["iterations"], result["best_iteration"]) == (1, 1)
     assert result["training_success"] > result["start_success"] == 0.0
     assert "Found by search for mass" in (out / "best.py").read_text()

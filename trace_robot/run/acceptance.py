@@ -29,8 +29,8 @@ START_TIMES = (
 
 
 def steps_spent(steps: int) -> str:
-    """Return why a run ended: "60,000 simulator steps spent"."""
-    return f"{steps:,} simulator step{'s' * (steps != 1)} spent"
+    """Return why a run ended: "60000 simulator steps spent", stored so since 0.1.0."""
+    return f"{steps} simulator step{'s' * (steps != 1)} spent"
 
 
 def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: bool, compared: bool) -> bool:
