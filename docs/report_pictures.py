@@ -28,8 +28,11 @@ PICTURES = {
     "report-820": (820, 1180, False, "episodes"),
     "report-390": (390, 844, False, "head"),
     "report-dark": (1280, 1000, True, "iterations"),
+    "report-820-dark": (820, 1180, True, "learning"),
+    "report-390-dark": (390, 844, True, "iterations"),
 }
 COLOURS = 256
+METHOD = Image.Quantize.MAXCOVERAGE  # the default, median cut, drops the color of a small mark
 
 
 def main() -> None:
@@ -61,7 +64,9 @@ def save(page: Page, part: str, path: Path) -> None:
         page.evaluate(f"document.getElementById('{part}').scrollIntoView()")
         page.wait_for_timeout(2500)
     with Image.open(io.BytesIO(page.screenshot())) as picture:
-        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(COLOURS, METHOD, kmeans=2, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
 
 
 if __name__ == "__main__":

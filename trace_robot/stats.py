@@ -85,9 +85,16 @@ def mean_difference(first: tuple[float, float, int], second: tuple[float, float,
     return gap - spread, gap + spread
 
 
-def three_digits(number: float) -> str:
-    """Return a number as text: three digits, and no exponent of large ones."""
-    return f"{number:.3g}" if abs(number) < 999.5 else f"{number:,.0f}"
+def three_digits(number: float, *, zeros: bool = False) -> str:
+    """Return a number as text: three digits, and no exponent of large ones.
+
+    Args:
+        number: what to write.
+        zeros: keep zeros at its end, as in a column: 0.600, not 0.6.
+    """
+    if abs(number) >= 999.5:
+        return f"{number:,.0f}"
+    return f"{number:#.3g}".removesuffix(".") if zeros else f"{number:.3g}"
 
 
 def measure_of(success: Any, return_threshold: Any) -> Measure:

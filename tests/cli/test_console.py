@@ -19,8 +19,8 @@ from trace_robot.cli.console import (
     duration,
     escape,
     line,
-    one_line,
     safe,
+    safe_line,
     safe_output,
     write_error,
 )
@@ -70,7 +70,18 @@ def test_an_error_is_safe_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "trace-robot: error: no run '\\x1b]0;title\\x07'\n"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(9.4, "9 s"), (720, "12 min"), (11100, "3 h 05 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (9.4, "9 s"),
+        (99.6, "100 s"),
+        (100, "1 min 40 s"),
+        (599.4, "9 min 59 s"),
+        (599.6, "10 min"),
+        (720, "12 min"),
+        (11100, "3 h 05 min"),
+    ],
+)
 def test_a_time_is_written_in_the_largest_fitting_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
@@ -101,7 +112,7 @@ def test_all_streams_are_safe_and_a_warning_is_one_line(capsys: pytest.CaptureFi
 
 
 def test_a_line_break_in_a_name_forges_no_line() -> None:
-    assert one_line("demo\nerror: all is lost\t") == "demo\\nerror: all is lost\\t"
+    assert safe_line("demo\nerror: all is lost\t") == "demo\\nerror: all is lost\\t"
     assert "\n" not in escape("a\nb")
 
 

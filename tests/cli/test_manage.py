@@ -142,7 +142,7 @@ def test_three_runs_are_compared_with_the_first(
     shown = capsys.readouterr().out
     assert re.search(r"^ +demo +other +third", shown, re.M)
     assert "other has no held-out score to compare, as it is not finished" in shown
-    assert "held-out success of third is " in shown
+    assert "held-out success, third less " in shown
     assert main(["compare", "demo", "other", "third", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in data["runs"]] == ["demo", "other", "third"]

@@ -136,7 +136,9 @@ def test_compare_says_whether_the_difference_may_be_chance(
     make_run(runs, "reach-2", iterations=2)
     assert main(["compare", "reach-1", "reach-2", "--diff"]) == 0
     shown = capsys.readouterr().out
-    assert "held-out success of reach-2 is +0.00 (95 % interval -0.34 to +0.34): may be chance" in shown
+    assert (
+        "held-out success, reach-2 less reach-1: +0.00 (95 % interval -0.34 to +0.34), may be chance" in shown
+    )
     assert "+++ reach-2" in shown
     assert main(["compare", "reach-1", "push-2", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
@@ -163,7 +165,7 @@ def test_a_run_without_a_success_shows_its_return_everywhere(
     assert re.search(r"return +held out -?[\d.]+ \(.* to .*\), success 0.80 of 10", shown)
     assert "return, the best so far" in shown
     assert main(["compare", "bare-1", "bare-2"]) == 0
-    assert "held-out return of bare-2 is +0 (95 % interval " in capsys.readouterr().out
+    assert "held-out return, bare-2 less bare-1: +0 (95 % interval " in capsys.readouterr().out
     assert main(["compare", "bare-1", "long-1"]) == 0
     shown = capsys.readouterr().out
     assert "cannot be compared, they were scored in different ways: horizon 40 and 7 steps" in shown

@@ -174,3 +174,41 @@ def test_an_environment_without_an_id_asks_for_its_name() -> None:
     env.spec = None
     with pytest.raises(PolicyError, match="the environment has no id; give the name of its description"):
         as_gymnasium_policy(load_policy("balance"), env)
+
+
+def test_a_vector_environment_of_gymnasium_is_taken_as_it_is(upright: Policy) -> None:
+    many = gymnasium.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+    model = as_gymnasium_policy(upright, many)
+    actions, _ = model.predict(many.reset(seed=0)[0])
+    assert many.action_space.contains(actions)
+    model.close()
+    many.close()
+
+
+@pytest.mark.parametrize("kind", ["one", "several", "processes"])
+def test_stable_baselines3_itself_scores_a_controller(upright: Policy, kind: str) -> None:
+    evaluation = pytest.importorskip("stable_baselines3.common.evaluation")
+    env_util = pytest.importorskip("stable_baselines3.common.env_util")
+    vec_env = pytest.importorskip("stable_baselines3.common.vec_env")
+    monitor = pytest.importorskip("stable_baselines3.common.monitor")
+    if kind == "one":
+        env = monitor.Monitor(gymnasium.make("CartPole-v1"))
+    else:
+        made = vec_env.SubprocVecEnv if kind == "processes" else vec_env.DummyVecEnv
+        env = env_util.make_vec_env("CartPole-v1", n_envs=2, vec_env_cls=made)
+    model = as_gymnasium_policy(upright, env)
+    assert evaluation.evaluate_policy(model, env, n_eval_episodes=3) == (500.0, 0.0)
+    model.close()
+    env.close()
+
+
+def test_stable_baselines3_itself_scores_a_controller_of_an_environment_made_here() -> None:
+    evaluation = pytest.importorskip("stable_baselines3.common.evaluation")
+    vec_env = pytest.importorskip("stable_baselines3.common.vec_env")
+    monitor = pytest.importorskip("stable_baselines3.common.monitor")
+    env = vec_env.DummyVecEnv([lambda: monitor.Monitor(make("reach-v3", control="pose"))] * 2)
+    model = as_gymnasium_policy(load_policy("pick_place"), env)
+    mean, _ = evaluation.evaluate_policy(model, env, n_eval_episodes=2)
+    assert mean > 0
+    model.close()
+    env.close()

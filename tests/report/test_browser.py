@@ -369,3 +369,40 @@ def test_rows_show_the_return_where_it_is_what_counts(tmp_path: Path, make_run: 
     assert seen.page.locator("#iteration-0 .cells .time").count() == 0
     assert "First the mean return in training" in seen.page.locator("#iterations").inner_text()
     assert f"; return {three_digits(first.reward)} in training" in seen.page.locator(".films").inner_text()
+
+
+WORDS_IN_LINES = """
+(selector) => [...document.querySelectorAll(selector)].flatMap((element) => {
+  const text = document.createTreeWalker(element, NodeFilter.SHOW_TEXT), broken = [];
+  for (let node; (node = text.nextNode()); )
+    for (const { 0: word, index } of node.data.matchAll(/[^\\s]+/g)) {
+      const range = document.createRange();
+      range.setStart(node, index);
+      range.setEnd(node, index + word.length);
+      if (new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size > 1) broken.push(word);
+    }
+  return broken;
+})
+"""
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_no_option_of_the_command_and_no_part_of_a_settings_name_is_broken(
+    run: RunInfo, look: Look, width: int
+) -> None:
+    seen = look(report(run), width=width)
+    assert seen.page.evaluate(WORDS_IN_LINES, ".typed span") == []
+    assert seen.page.evaluate(WORDS_IN_LINES, "#settings th") == []
+    copied = seen.page.evaluate("document.querySelector('.typed').innerText")
+    assert copied.split() == seen.page.evaluate("document.querySelector('.typed').textContent").split()
+    seen.page.evaluate("document.querySelector('.typed').style.width = '3rem'")
+    assert seen.page.evaluate(WORDS_IN_LINES, ".typed span") != []  # a word longer than the page is broken
+
+
+def test_iterations_are_counted_in_whole_numbers_also_with_many_candidates(run: RunInfo, look: Look) -> None:
+    seen = look(report(run))
+    seen.page.wait_for_selector(POINTS)
+    marks = seen.page.evaluate(
+        "[...document.querySelectorAll('.main .xtick text')].map((each) => each.textContent)"
+    )
+    assert marks == [str(number) for number in range(7)]

@@ -105,3 +105,11 @@ def test_the_best_so_far_never_falls_and_the_line_of_what_does_not_decide_is_nam
     assert (decides["name"], other["name"]) == ("best so far", "the best controller's")
     assert best_line(points, "a <b>", decides=True)["y"] == decides["y"]
     assert "<" not in best_line(points, "a <b>", decides=True)["name"]
+
+
+def test_a_short_axis_in_space_has_room_for_fewer_numbers() -> None:
+    rows = [[0.0, 0.0, 0.1], [0.02, 0.5, 0.3]]
+    scene = paths({"hand_position": rows})["space"]["layout"]["scene"]
+    assert [scene[f"{name}axis"]["nticks"] for name in "xyz"] == [2, 5, 2]
+    still = paths({"goal_position": rows[:1]})["space"]["layout"]["scene"]
+    assert still["xaxis"]["nticks"] == 5

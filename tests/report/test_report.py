@@ -149,13 +149,13 @@ def test_what_cannot_be_is_one_line(
     (tmp_path / "file").touch()
     assert main(["report", str(run.folder), "--out", str(tmp_path / "file" / "report")]) == 1
     assert re.search(r"cannot write '.*': Not a directory; .*give another --out", capsys.readouterr().err)
-    html.plotly_path.cache_clear()
+    html.plotly_bytes.cache_clear()
     monkeypatch.setattr(html, "find_spec", lambda name: None)
     monkeypatch.setattr(
         html, "PLOTLY", "nothing_of_this_name.js"
     )  # as in a checkout that was never installed
     assert main(["report", str(run.folder)]) == 1
-    html.plotly_path.cache_clear()
+    html.plotly_bytes.cache_clear()
     assert "a report needs plotly: pip install plotly" in capsys.readouterr().err
 
 

@@ -23,7 +23,7 @@ from trace_robot.rollout import Episode, Job, RolloutEngine
 from trace_robot.rollout.batching import BatchLimit
 from trace_robot.rollout.env_runner import failed_episode
 from trace_robot.rollout.evaluation import Evaluation
-from trace_robot.run.acceptance import is_better
+from trace_robot.run.acceptance import is_better, steps_spent
 from trace_robot.run.journaled import JournaledEngine, jobs_hash
 from trace_robot.run.loop import Event, Progressed
 from trace_robot.run.optimize import optimize, resume
@@ -129,7 +129,7 @@ def test_steps_are_kept_within_one_episode_and_the_best_is_the_result(
 ) -> None:
     result = run(kind, tmp_path / "run", engine, steps=steps, episodes=episodes)
     assert result.environment_steps < steps + EPISODE
-    if result.ended == f"{steps} simulator steps spent":
+    if result.ended == steps_spent(steps):
         assert result.environment_steps >= 0.75 * steps - EPISODE
     require_the_best(tmp_path / "run", result, kind)
 
@@ -279,7 +279,7 @@ def test_a_budget_that_the_start_does_not_fit_into_ends_with_the_start(
         result = run(kind, tmp_path / kind, engine, steps=1)
         assert (result.best_iteration, result.training_episodes) == (0, 1)
         assert result.environment_steps <= EPISODE
-        assert result.ended == "1 simulator steps spent"
+        assert result.ended == "1 simulator step spent"
     short = run("staged", tmp_path / "short", engine, seconds=0.001)
     assert (short.best_iteration, short.ended) == (0, "0.001 seconds spent")
 
@@ -291,7 +291,7 @@ def test_a_budget_of_one_step_takes_one_episode_of_one_condition(
     result = run(kind, tmp_path / "run", engine, steps=1, episodes=1)
     assert (result.best_iteration, result.training_episodes) == (0, 1)
     assert result.environment_steps <= EPISODE
-    assert result.ended == "1 simulator steps spent"
+    assert result.ended == "1 simulator step spent"
 
 
 class Gapped:

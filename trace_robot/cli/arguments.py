@@ -173,7 +173,7 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
     what = "an environment: a name (see: trace-robot envs), a file in envs/, or a registered gymnasium id"
     # Without SUPPRESS the one that was not typed would overwrite ``task`` with its default, None.
     either.add_argument("task", nargs="?", metavar=metavar, default=argparse.SUPPRESS, help=what + more)
-    same = "the same, written out"
+    same = "the environment, in place of the first argument"
     either.add_argument("--env", dest="task", metavar="NAME", default=argparse.SUPPRESS, help=same)
     add_environment_options(command)
     command.add_argument(
@@ -254,7 +254,7 @@ def add_control(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--control",
         choices=("pose", "raw"),
-        help="pose: an action is a motion of the hand in metres, tracked for up to 20 simulator steps;"
+        help="pose: an action is a motion of the hand in meters, tracked for up to 20 simulator steps;"
         " raw: the environment's own action (default: what the policy says, else pose; search: raw)",
     )
 

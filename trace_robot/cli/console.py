@@ -48,7 +48,7 @@ def safe(text: str) -> str:
     return spelled(text)
 
 
-def one_line(text: str) -> str:
+def safe_line(text: str) -> str:
     """Return the text safe, its line breaks and tabs written out too.
 
     So it forges no other line."""
@@ -140,7 +140,7 @@ def escape(text: str) -> str:
     """Return the text safe, on one line, its square brackets not read as markup."""
     from rich.markup import escape as escape_markup
 
-    return escape_markup(one_line(text))
+    return escape_markup(safe_line(text))
 
 
 def line(text: str, length: int = 70) -> str:
@@ -170,11 +170,18 @@ def counted(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the largest fitting unit: "9 s", "12 min", "3 h 05 min"."""
+    """Return a time in fitting units: "9 s", "1 min 40 s", "12 min", "3 h 05 min"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
+    if seconds < 599.5:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def setting_text(value: Any) -> str:
+    """Return a setting's value as short text, "-" for None."""
+    return "-" if value is None else line(str(value), 60)
 
 
 # The two streams.
@@ -257,7 +264,7 @@ def write_text(text: str) -> None:
 
 def write_error(text: str) -> None:
     """Write one line to standard error: ``trace-robot: TEXT``, fitted to a terminal."""
-    sys.stderr.write(f"{fitted(f'trace-robot: {one_line(text)}')}\n")
+    sys.stderr.write(f"{fitted(f'trace-robot: {safe_line(text)}')}\n")
 
 
 def fitted(text: str) -> str:
@@ -334,7 +341,7 @@ def interruptible(message: str = "stopped at once") -> Iterator[None]:
 
     def second(*_: Any) -> None:
         # A signal handler may interrupt a write of the buffered stream, so it writes to the descriptor.
-        os.write(2, f"trace-robot: {one_line(message)}\n".encode(errors="backslashreplace"))
+        os.write(2, f"trace-robot: {safe_line(message)}\n".encode(errors="backslashreplace"))
         os._exit(INTERRUPTED)  # child processes end when they find their pipes closed
 
     if threading.current_thread() is not threading.main_thread():

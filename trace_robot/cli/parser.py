@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn, TypeAlias
 
-from trace_robot.cli.console import fitted, one_line
+from trace_robot.cli.console import fitted, safe_line
 
 # What a command's help lists below its own options, which come first as they are the common ones. One table, so that
 # an option is in the same place of every help.
@@ -140,7 +140,7 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 after the short usage and the error, a line each."""
         usage = f"{self.format_usage().strip()}; more: {self.prog} --help"
-        self.exit(2, f"{fitted(usage)}\n{fitted(f'{self.prog}: error: {one_line(message)}')}\n")
+        self.exit(2, f"{fitted(usage)}\n{fitted(f'{self.prog}: error: {safe_line(message)}')}\n")
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None

@@ -22,6 +22,7 @@ from trace_robot.cli.console import (
     console,
     counted,
     create_table,
+    duration,
     escape,
     interruptible,
     line,
@@ -280,7 +281,7 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
     table.add_row("held out", _held_out(result))
     table.add_row("training", f"{_training(result)} of {counted(result.training_episodes, 'condition')}")
     steps = counted(result.environment_steps, "simulator step")
-    cost = f"{counted(result.candidates, 'controller')} tried, {steps}, {result.seconds:.0f} s"
+    cost = f"{counted(result.candidates, 'controller')} tried, {steps}, {duration(result.seconds)}"
     if result.model_calls:
         cost += f", {counted(result.model_calls, 'model call')}, {counted(result.tokens, 'token')}"
     table.add_row("cost", f"{cost}; the held-out episodes come on top")
@@ -365,7 +366,7 @@ def _held_out(result: Result) -> str:
     mean, of = three_digits(result.held_out_return), f"of {counted(result.held_out_episodes, 'episode')}"
     if result.measure == "success" or result.held_out_return_interval is None:
         start = f"{result.start_success:.2f} in training"
-        text = f"[bold]{rate}[/bold] {of}, mean return {result.held_out_return:.4g} {interval}"
+        text = f"[bold]{rate}[/bold] {of} {interval}, mean return {result.held_out_return:.4g}"
         return f"{text}; the starting controller: {start}"
     below, above = map(three_digits, result.held_out_return_interval)
     text = f"[bold]return {mean}[/bold] {of} (95 % interval {below} to {above})"

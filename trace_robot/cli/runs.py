@@ -160,7 +160,7 @@ def _print_table(
     for number, (_, run) in enumerate(found):
         row = {name: texts[number] for name, texts in columns.items()}
         out.print(joined(row), style=STYLES[run.status], markup=False)
-    left_out = [name for name in columns if name not in shown]
+    left_out = [name for name in columns if name not in shown and {*columns[name]} != {"-"}]
     if left_out:
         more = f"not shown, for want of room: {', '.join(left_out)}; all of it: trace-robot runs | less -S"
         out.print(more, style="dim")

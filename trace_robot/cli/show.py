@@ -18,6 +18,7 @@ from trace_robot.cli.console import (
     escape,
     line,
     safe,
+    setting_text,
     write_json,
 )
 from trace_robot.cli.inspect import colored_diff
@@ -78,9 +79,8 @@ def execute_show(options: argparse.Namespace) -> int:
             out.print(f"{len(iterations) - len(rows)} others were no better; --all shows them", style="dim")
         best = select_iteration(run, iterations, None)
         out.print(f"\n[bold]the best controller[/bold], iteration {best.number}:\n")
-        controller = safe(best.controller)
         # Code is not filled: a terminal breaks a line that is too long, and copying it gives the line.
-        shown = _highlighted(controller) if out.is_terminal else controller
+        shown = _highlighted(safe(best.controller)) if out.is_terminal else safe(best.controller)
         out.print(shown, markup=False, soft_wrap=True)
     return 0
 
@@ -116,8 +116,7 @@ def _print_facts(out: Console, run: RunInfo) -> None:
         table.add_row("note", escape(line(note, 600)))
     table.add_row("cost", escape(_cost(run)))
     table.add_row("started", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)))
-    missing = "" if run.folder.is_dir() else " (gone)"
-    table.add_row("folder", escape(line(f"{run.folder}{missing}", 300)))
+    table.add_row("folder", escape(line(f"{run.folder}{'' if run.folder.is_dir() else ' (gone)'}", 300)))
     out.print(table)
 
 
@@ -163,17 +162,19 @@ def _curve_of(*runs: RunInfo) -> str:
 
 def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
     table = create_table()
-    for name in ("iteration", "success", "reward", "tried", "time", "tokens"):
+    counts_tokens = any(iteration.tokens for iteration in iterations)
+    for name in ("iteration", "success", "reward", "tried", "time", *["tokens"] * counts_tokens):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("what changed", no_wrap=True)
+    table.add_column("what changed")  # the only one that goes on in a second line, so that no number is cut
     for iteration in iterations:
+        tokens = [f"{iteration.tokens:,}" if iteration.tokens else "-"] * counts_tokens
         table.add_row(
             str(iteration.number),
             f"{iteration.success:.2f}",
             f"{iteration.reward:.4g}",
             f"{iteration.candidates:,}",
             duration(iteration.seconds),
-            f"{iteration.tokens:,}" if iteration.tokens else "-",
+            *tokens,
             escape(line(iteration.note) if iteration.number else "the starting controller"),
             style="green" if iteration.better and iteration.number else "",
         )
@@ -223,8 +224,9 @@ def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Co
     marks = {0: high, CURVE_HEIGHT // 2: middle, CURVE_HEIGHT - 1: low}
     labels = {row: f"{value:.2f}" if decimals else three_digits(value) for row, value in marks.items()}
     edge = max(5, *map(len, labels.values()))
-    rows = canvas.plot().split("\n")
-    lines = [f"{labels.get(number, ''):>{edge}} │{row}" for number, row in enumerate(rows)]
+    lines = [
+        f"{labels.get(number, ''):>{edge}} │{row}" for number, row in enumerate(canvas.plot().split("\n"))
+    ]
     lines.append(f"{'':{edge}} └{'─' * width}")
     lines.append(f"{'':{edge + 2}}0{f'iteration {last}':>{width - 1}}")
     plot = Text().append(f"{'success' if decimals else 'return'}, the best so far", "bold")
@@ -312,7 +314,7 @@ def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[A
         ("tokens", lambda run: f"{run.tokens:,}"),
         ("money", lambda run: "-" if run.money is None else f"{run.money:.4g}"),
     ]
-    facts = {name: [line(str(value), 60) for value in values] for name, values in settings.items()}
+    facts = {name: [setting_text(value) for value in values] for name, values in settings.items()}
     facts |= {name: [value(run) for run in runs] for name, value in rows}
     names = [line(run.name, 48) for run in runs]
     if width >= NAMES_WIDTH + len(runs) * RUN_WIDTH:  # below that, columns would break scores and names
@@ -344,11 +346,10 @@ def _differing_settings(*runs: RunInfo) -> dict[str, list[Any]]:
         name: [settings.get(name) for settings in each]
         for name in dict.fromkeys(name for settings in each for name in settings)
     }
-    always = ("task", "optimizer", "policy")
     return {
         name: mine
         for name, mine in values.items()
-        if name in always or any(value != mine[0] for value in mine)
+        if name in ("task", "optimizer", "policy") or any(value != mine[0] for value in mine)
     }
 
 
@@ -369,6 +370,7 @@ def _incomparable(first: RunInfo, second: RunInfo) -> Iterator[str]:
     mine, theirs = first.environment, second.environment
     if first.task != second.task:
         yield f"task {first.task} and {second.task}"
+        return  # all else differs with it
     steps = [each.get("simulator_steps") or each.get("horizon") for each in (mine, theirs)]
     if steps[0] != steps[1]:
         yield f"horizon {steps[0]} and {steps[1]} steps"
@@ -384,15 +386,15 @@ def _incomparable(first: RunInfo, second: RunInfo) -> Iterator[str]:
 
 
 def _format_difference(verdict: dict[str, Any], first: RunInfo, second: RunInfo) -> str:
+    names = [escape(line(run.name, 48)) for run in (first, second)]
     if verdict["incomparable"]:
         why = "; ".join(escape(line(each, 200)) for each in verdict["incomparable"])
-        names = " and ".join(escape(line(run.name, 48)) for run in (first, second))
-        return f"{names} cannot be compared, they were scored in different ways: {why}"
+        return f"{' and '.join(names)} cannot be compared, they were scored in different ways: {why}"
     if first.held_out is None or second.held_out is None:
-        name = escape(line((first if first.held_out is None else second).name, 48))
+        name = names[first.held_out is not None]
         return f"{name} has no held-out score to compare, as it is not finished"
     from trace_robot.stats import Difference
 
     found = Difference.of(first.held_out, second.held_out)
     sure = "more than chance" if found.is_sure else "may be chance"
-    return f"held-out {found.measure} of {escape(line(second.name, 48))} is {found.text}: {sure}"
+    return f"held-out {found.measure}, {names[1]} less {names[0]}: {found.text}, {sure}"

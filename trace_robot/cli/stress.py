@@ -316,17 +316,18 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
         found = [name for name in MEASURES if any(name in row.measures() for row in report.measured)]
         shown = found[: max(1, (out.width - NARROW) // COLUMN)]  # the first are what people ask first
         titles = [f"{MEASURES[name][0]} ({MEASURES[name][1]})" for name in shown]
-        table = create_table("world", "success", "95 % interval", *titles)
+        table = create_table("world", "success", "95 % interval")
+        for title in titles:
+            table.add_column(title, justify="right")
         for row in report.rows:
             if row.left_out:
                 table.add_row(escape(row.setting.name), "-", escape(row.left_out))
                 continue
             low, high = row.interval
             measures = row.measures()
-            numbers = [three_digits(measures[name]) if name in measures else "" for name in shown]
-            table.add_row(
-                escape(row.setting.name), f"{row.success:.2f}", f"{low:.2f} to {high:.2f}", *numbers
-            )
+            numbers = [three_digits(measures[name], zeros=True) if name in measures else "" for name in shown]
+            score = (f"{row.success:.2f}", f"{low:.2f} to {high:.2f}")
+            table.add_row(escape(row.setting.name), *score, *numbers)
         out.print(table)
         failed = [row for row in report.measured if row.typical_failure is not None]
         if failed:
@@ -339,7 +340,7 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
     out.print(
         f"{escape(report.task)}, {escape(report.policy)}: mean success {report.mean:.2f} of {len(report.measured)}"
         f" worlds, worst {worst.success:.2f} ({escape(worst.setting.name)}); battery {escape(report.battery)},"
-        f" seed {report.seed}"
+        f" {counted(len(worst.episodes), 'episode')} each, seed {report.seed}"
     )
 
 

@@ -25,10 +25,8 @@ from trace_robot.child_process import private_stdout
 from trace_robot.env.conformance import rewards_differ, run_problems, space_problems, spec_problems, unused
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
-from trace_robot.env_checker.advice import name_findings
-from trace_robot.env_checker.checker import Finding, error_text, field_of, problem
-from trace_robot.env_checker.remedies import judged_field
-from trace_robot.env_checker.snapshots import saved_state
+from trace_robot.env_checker.checker import Finding, error_text, field_of, judged_field, problem
+from trace_robot.env_checker.findings import name_findings, saved_state
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec

@@ -15,8 +15,8 @@ from trace_robot.env.declared import DeclaredPlugin, registration, require_regis
 from trace_robot.env.description import describe_env
 from trace_robot.env.plugins import plugin_of_id
 from trace_robot.env.spaces import leaves_of
-from trace_robot.env_checker.advice import gripper_findings
 from trace_robot.env_checker.checker import Finding
+from trace_robot.env_checker.findings import gripper_findings
 from trace_robot.env_checker.identify import identify, stable_step, take_sample
 from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part, observation_parts
 from trace_robot.env_checker.relations import Effect, Identified, Sample, effect_of

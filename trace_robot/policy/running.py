@@ -272,7 +272,8 @@ def as_gymnasium_policy(
     Args:
         policy: of ``load_policy``.
         env: the gymnasium environment that the loop steps: one of ``trace_robot.env.make``, or any whose id has a
-            description here, such as ``gymnasium.make("CartPole-v1")``.
+            description here, such as ``gymnasium.make("CartPole-v1")``; or several such, as a VectorEnv of gymnasium
+            or a VecEnv of Stable-Baselines3.
         name: under which the environment is described; None for the id in ``env.spec``.
         trusted: run the controller even where this machine has no sandbox.
 
@@ -292,11 +293,12 @@ def as_gymnasium_policy(
         raise PolicyError(
             f"a gymnasium environment is needed, got {env!r:.80}; make it first, and give it here"
         )
-    spec = None if name is not None else task_spec_of(env)
+    space = getattr(env, "single_observation_space", env.observation_space)
+    spec = None if name is not None else task_spec_of(env) or _attribute_of_first(env, "task_spec")
     if spec is not None:
         _require_control(policy, spec.control)
-        return GymnasiumPolicy(policy, spec, env.observation_space, None, trusted=trusted)
-    known = name or getattr(getattr(env, "spec", None), "id", None)
+        return GymnasiumPolicy(policy, spec, space, None, trusted=trusted)
+    known = name or getattr(getattr(env, "spec", None) or _attribute_of_first(env, "spec"), "id", None)
     if known is None:
         raise PolicyError("the environment has no id; give the name of its description: name='my-robot'")
     _require_control(policy, "raw")
@@ -304,11 +306,19 @@ def as_gymnasium_policy(
     described = make(known, control="raw")
     layouts = getattr(described, "layouts", None)
     described.close()
-    if layouts is None and env.observation_space.shape != (spec.observation_size,):
+    if layouts is None and space.shape != (spec.observation_size,):
         raise PolicyError(
             f"{known} must be made by trace_robot.env.make, as its observations are not gymnasium's"
         )
-    return GymnasiumPolicy(policy, spec, env.observation_space, layouts, trusted=trusted)
+    return GymnasiumPolicy(policy, spec, space, layouts, trusted=trusted)
+
+
+def _attribute_of_first(env: Any, name: str) -> Any:
+    """Return an attribute of the first of a VecEnv's environments, None without it."""
+    # Asked before it is read: a process of SubprocVecEnv ends at the AttributeError.
+    if not (hasattr(env, "has_attr") and env.has_attr(name)):
+        return None
+    return env.get_attr(name, indices=0)[0]
 
 
 def _require_control(policy: Policy, control: str) -> None:

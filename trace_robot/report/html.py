@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import gzip
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def _fill(
             policy=policy,
             style=_own("style.css"),
             glue=[_own(name) for name in scripts],
-            plotly_inline=markup(plotly_script()) if single else "",
+            plotly_inline=markup(plotly_bytes().decode()) if single else "",
             single=single,
             live=live,
             version=versions()["trace-robot"],
@@ -151,7 +152,7 @@ def environment() -> Environment:
     def _finalize(value: Any) -> Any:
         return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    return Environment(
+    jinja = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -159,29 +160,34 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    jinja.filters["parts"] = name_parts
+    return jinja
+
+
+def name_parts(name: str) -> list[str]:
+    """Return the parts of a setting's name that may stand in lines of their own.
+
+    They end with a point or an underscore, as in limits.memory_mb.
+    """
+    return re.split(r"(?<=[._])", name)
 
 
 @cache
-def plotly_path() -> Path:
-    """Return plotly's JavaScript bundle: of this package, else of an installed plotly.
+def plotly_bytes() -> bytes:
+    """Return plotly's JavaScript bundle: this package's, else an installed plotly's.
 
     Raises:
         MissingExtraError: neither is there.
     """
     # A wheel has a copy, and so has a checkout once it was installed; see hatch_build.py. The package is found without
     # being imported: the report needs nothing else of it.
-    own, spec = TEMPLATES / PLOTLY, find_spec("plotly")
-    installed = Path(spec.origin).with_name("package_data") / PLOTLY if spec and spec.origin else own
-    path = next((path for path in (own, installed) if path.is_file()), None)
-    if path is None:
+    own, spec = TEMPLATES / f"{PLOTLY}.gz", find_spec("plotly")
+    if own.is_file():
+        return gzip.decompress(own.read_bytes())
+    installed = Path(spec.origin).with_name("package_data") / PLOTLY if spec and spec.origin else None
+    if installed is None or not installed.is_file():
         raise MissingExtraError("a report needs plotly: pip install plotly")
-    return path
-
-
-@cache
-def plotly_script() -> str:
-    """Return the text of plotly's bundle, 4.8 MB, read once."""
-    return plotly_path().read_text(encoding="utf-8")
+    return installed.read_bytes()
 
 
 @cache

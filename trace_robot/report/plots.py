@@ -29,6 +29,8 @@ LEGEND = {
     "yanchor": "bottom",
     "font": {"size": 12},
 }
+# From the front, the right and above; so far away that the numbers on the axes are in the picture on a phone too.
+EYE = {"x": 1.75, "y": -2.0, "z": 1.15}
 _MOST_BARS = 60  # points that still get an error bar each; more bars hide the dots
 
 
@@ -203,17 +205,29 @@ def paths(positions: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Figur
         "color": "--muted",
         "showbackground": False,
         "zeroline": False,
-        "nticks": 5,
     }
-    scene: Figure = {f"{a}axis": axis | {"title": {"text": f"{a}, m"}} for a in "xyz"}
+    spans = [_span([value for trace in space for value in trace[name]]) for name in "xyz"]
+    scene: Figure = {
+        f"{name}axis": axis | {"title": {"text": f"{name}, m"}, "nticks": _ticks(span, max(spans))}
+        for name, span in zip("xyz", spans, strict=True)
+    }
     # aspectmode "data": a meter is as long on every axis.
-    scene |= {"aspectmode": "data", "camera": {"eye": {"x": 1.5, "y": -1.7, "z": 1.0}}}
+    scene |= {"aspectmode": "data", "camera": {"eye": EYE}}
     base = {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "scene": scene, "legend": LEGEND} | _colors()
     return {
         "space": {"data": space, "layout": base},
         "above": {"data": above, "layout": _flat("x, m", "y, m")},
         "side": {"data": side, "layout": _flat("x, m", "z, m")},
     }
+
+
+def _span(values: Sequence[float]) -> float:
+    return max(values) - min(values) if values else 0.0
+
+
+def _ticks(span: float, longest: float) -> int:
+    """Return how many numbers an axis has room for: 5 on the longest, at least 2."""
+    return max(2, round(5 * span / longest)) if longest else 5
 
 
 def _path_color(name: str, number: int) -> str:

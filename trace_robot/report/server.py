@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 from trace_robot.errors import TraceRobotError, UnknownNameError
 from trace_robot.loopback import BLOCK, LoopbackHandler, LoopbackServer
 from trace_robot.report.escape import open_video, script_json
-from trace_robot.report.html import PLOTLY, iteration_html, plotly_path, render, render_runs, run_rows
+from trace_robot.report.html import PLOTLY, iteration_html, plotly_bytes, render, render_runs, run_rows
 from trace_robot.report.iterations import STRESS
 from trace_robot.report.page import page_of
 from trace_robot.report.run_plots import overlay
@@ -248,7 +248,7 @@ class Site:
     def _answer(self, path: str) -> Answer:
         if path == f"/{PLOTLY}":
             # The one thing that is cached: 4.8 MB that change with an installation only.
-            return Answer(kind="text/javascript", file=plotly_path().open("rb"), keep=3600)
+            return Answer(kind="text/javascript", content=plotly_bytes(), keep=3600)
         if path in ("/", "/state"):
             runs = self._runs()
             version = _version(runs)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from trace_robot import safe_files
 from trace_robot.errors import RunError
 from trace_robot.report.escape import data_address, inside, markup, open_video
-from trace_robot.report.html import PLOTLY, iteration_html, packed, plotly_path, render
+from trace_robot.report.html import PLOTLY, iteration_html, packed, plotly_bytes, render
 from trace_robot.report.iterations import STRESS, Source
 from trace_robot.report.page import page_of
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo
@@ -136,7 +136,7 @@ def _folder(history: History, run: RunInfo, place: Place) -> Written:
         with open_video(video, run.folder) as film:
             size += place.write(name, film)
     # The page last, when all that it loads is there.
-    size += place.write(PLOTLY, plotly_path().read_bytes())
+    size += place.write(PLOTLY, plotly_bytes())
     size += place.write("index.html", html.encode("utf-8"))
     return Written(out / "index.html", size, len(films))
 

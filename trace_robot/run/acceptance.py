@@ -28,6 +28,11 @@ START_TIMES = (
 )
 
 
+def steps_spent(steps: int) -> str:
+    """Return why a run ended: "60000 simulator steps spent", stored so since 0.1.0."""
+    return f"{steps} simulator step{'s' * (steps != 1)} spent"
+
+
 def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: bool, compared: bool) -> bool:
     """Return whether a candidate replaces the best so far.
 
@@ -131,7 +136,7 @@ class RunBudget:
     def cut_by(self, spent: int) -> str:
         """Return which budget cut a batch, when ``spent`` simulator steps were taken."""
         if self.steps is not None and spent >= self.steps:
-            return f"{self.settings.steps} simulator steps spent"
+            return steps_spent(self.settings.steps or 0)
         return f"{self.settings.seconds:g} seconds spent"
 
     def limiter(self, *, last: bool = False, least: int = 0) -> Limiter | None:

@@ -25,6 +25,7 @@ from trace_robot.run.acceptance import (
     is_new,
     nothing_found,
     order,
+    steps_spent,
     successes,
 )
 from trace_robot.run.person import AskPerson, JournaledPerson
@@ -313,7 +314,7 @@ class OptimizationLoop:
         if limit is not None and self.proposals > limit:
             return f"{limit} iteration{'s' * (limit != 1)} done"
         if steps is not None and self.evaluator.environment_steps >= steps:
-            return f"{settings.steps} simulator steps spent"
+            return steps_spent(settings.steps or 0)
         # The clock's verdict is journaled: a resumed run stops at the same candidate.
         if seconds is not None and self.run.journal.time_over(seconds):
             return f"{settings.seconds:g} seconds spent"

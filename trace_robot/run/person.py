@@ -67,7 +67,7 @@ def tidied(texts: Sequence[str]) -> list[str]:
     Args:
         texts: as a person wrote them; of too many, the last are kept.
     """
-    return [line for line in map(words.one_line, texts) if line][-MOST_NOTES:]
+    return [line for line in map(words.clean_sentence, texts) if line][-MOST_NOTES:]
 
 
 @dataclass(slots=True)

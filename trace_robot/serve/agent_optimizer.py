@@ -26,7 +26,7 @@ from trace_robot.serve.submissions import (
     AgentAnswer,
     Submissions,
     SubmissionState,
-    one_line,
+    short_note,
 )
 from trace_robot.settings import AGENT
 
@@ -203,9 +203,9 @@ class AgentOptimizer(Optimizer):
                 return "", [f"CONTROL must be {control!r} or left out, got {policy.control!r:.40}"]
             text = policy.with_names().text
         except PolicyError as error:
-            return "", [one_line(str(error))]
+            return "", [short_note(str(error))]
         # A message may quote a name as long as the whole text.
-        refused = [f"line {fault.line}: {one_line(fault.message)}" for fault in check(text)]
+        refused = [f"line {fault.line}: {short_note(fault.message)}" for fault in check(text)]
         more = [f"and {len(refused) - MOST_PROBLEMS} more"] if len(refused) > MOST_PROBLEMS else []
         return text, [*refused[:MOST_PROBLEMS], *more]
 

@@ -145,7 +145,7 @@ class Submissions:
                 f"controller must have at most {MOST_CHARACTERS:,} characters, got {len(controller):,}",
                 UNUSABLE,
             )
-        return self._ask(_Submission(controller, one_line(note)))
+        return self._ask(_Submission(controller, short_note(note)))
 
     def latest(self) -> AgentAnswer:
         """Return the outcome of the latest submission, for a client that lost it."""
@@ -327,7 +327,7 @@ class Submissions:
         self._changed.notify_all()
 
 
-def one_line(note: str) -> str:
+def short_note(note: str) -> str:
     """Return a note on one line, shortened, and without half surrogate pairs."""
     text = " ".join(note.encode(errors="replace").decode().split())
     return text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 1]}…"

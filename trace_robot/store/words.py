@@ -16,7 +16,7 @@ LONGEST = 400  # characters of one sentence that are kept
 LARGEST = 64_000  # bytes of all of them
 
 
-def one_line(text: str) -> str:
+def clean_sentence(text: str) -> str:
     """Return a sentence on one line without control characters, bounded in length."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
@@ -56,7 +56,7 @@ def typed(folder: Path) -> list[str]:
         lines = read_bytes(*_place(folder), LARGEST + 4 * LONGEST).decode("utf-8", "replace").split("\n")[:-1]
     except OSError as error:
         raise RunError(f"cannot read {str(folder / FILE)!r}: {error.strerror or error}") from error
-    return [line for line in map(one_line, lines) if line]
+    return [line for line in map(clean_sentence, lines) if line]
 
 
 def add(folder: Path, text: str) -> str:
@@ -72,7 +72,7 @@ def add(folder: Path, text: str) -> str:
     Raises:
         RunError: it is empty, there are too many, or the file cannot be written.
     """
-    line = one_line(text)
+    line = clean_sentence(text)
     if not line:
         raise RunError("write a sentence first")
     try:

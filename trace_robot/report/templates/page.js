@@ -67,7 +67,7 @@
     const axis = document.querySelector("input[name=axis]:checked");
     if (axis && box.dataset.figure) {
       for (const trace of traces) trace.x = trace.axes[axis.value];
-      const few = axis.value === "iteration" && Math.max(...traces.map((trace) => trace.x.length)) < 12;
+      const few = axis.value === "iteration" && Math.max(...traces.flatMap((trace) => trace.x)) < 12;
       Object.assign(layout.xaxis, { title: { text: data.axes[axis.value] } }, few ? { dtick: 1 } : {});
     }
     const first = !drawn.has(box);
