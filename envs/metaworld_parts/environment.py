@@ -15,6 +15,7 @@ from gymnasium.utils import seeding
 
 from trace_robot import HandTracking
 from trace_robot.env.equipment import Equipment, EquippedEpisode
+from trace_robot.env.guard import StateObserver
 from trace_robot.errors import ActionError, OrderError
 from trace_robot.spec import Array, Scene, States, TaskSpec
 
@@ -110,7 +111,11 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
     def equip(self, equipment: Equipment) -> None:
         """Give its episodes a world, a success that must last, or measures of quality."""
         bounds, simulation = np.ones(4), (self.simulation.model, self.simulation.data)
-        self._equipped = equipment.episode(self.task_spec, (-bounds, bounds), 1 / CONTROL_RATE, simulation)
+        low, high = self.simulation.upstream.mocap_low, self.simulation.upstream.mocap_high
+        observer = StateObserver(self.simulation.begin_here, known=True, mocap_low=low, mocap_high=high)
+        self._equipped = equipment.episode(
+            self.task_spec, (-bounds, bounds), 1 / CONTROL_RATE, simulation, observer
+        )
         self.task_spec = replace(self.task_spec, options={**self.task_spec.options, **equipment.to_options()})
 
     def reset(

@@ -130,6 +130,18 @@ class Simulation:
         self.observation = start.observation.copy()
         return self.observation
 
+    def begin_here(self) -> Array:
+        """Begin at the simulator's state, which was changed after a reset, and return its observation, (39,).
+
+        What upstream's rewards measure progress from stays where the reset had it.
+        """
+        observation: Array = self.upstream._get_obs().astype(np.float64)
+        self.upstream._prev_obs = observation[:18].copy()
+        observation[18:36] = self.upstream._prev_obs  # as upstream's own reset
+        self._stepper.load()
+        self.observation = observation
+        return observation
+
     def step(self, action: Array) -> tuple[Array, float, Mapping[str, Any]]:
         """Advance one control step, 1/80 s, by a float32 action, (4,), within [-1, 1]."""
         try:

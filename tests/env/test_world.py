@@ -50,6 +50,7 @@ EVERYTHING: dict[str, Any] = {
     "gravity_tilt": [1.0, 5.0],
     "push_force": 5.0,
     "push_period": 0.2,
+    "reset_noise": {"free": [0.0, 0.03], "mocap": 0.01},
 }
 CONTROLLER = """
 def act(observation):
@@ -84,6 +85,7 @@ def actions() -> Array:
 @pytest.mark.parametrize("control", ["raw", "pose"])
 def test_a_world_of_zero_strength_is_bit_for_bit_the_nominal_one(actions: Array, control: str) -> None:
     nothing = {"observation_error": {"positions": 0}, "action_delay": 0, "mass": 1, "action_gain": [1, 1]}
+    nothing |= {"reset_noise": {"all": 0, "mocap": [0, 0]}}
     nominal = rollout(actions, control=control)
     assert np.array_equal(rollout(actions, control=control, world=nothing), nominal)
     # Nor does a set in which this condition's world is nominal differ there.

@@ -22,6 +22,7 @@ from trace_robot.env.declaration import (
 from trace_robot.env.guard import (
     NUMBERS,
     StabilityMonitor,
+    StateObserver,
     finite,
     judged,
     require_finite,
@@ -142,7 +143,11 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         """
         inner, bounds = self.inner.unwrapped, (self._raw_low, self._raw_high)
         self._equipped = equipment.episode(
-            self.task_spec, bounds, simulation.step_seconds(inner), simulation.simulation(inner)
+            self.task_spec,
+            bounds,
+            simulation.step_seconds(inner),
+            simulation.simulation(inner),
+            StateObserver.of(self.inner, self._observation_layout.flat),
         )
         self.task_spec = replace(self.task_spec, options={**self.task_spec.options, **equipment.to_options()})
 

@@ -15,11 +15,13 @@ import gymnasium
 import numpy as np
 
 from trace_robot.env.envelope import Envelope, EpisodeEnvelope
+from trace_robot.env.guard import StateObserver
+from trace_robot.env.initial_state import begin_elsewhere, check_reset_noise
 from trace_robot.env.recording import EpisodeQuality, contact_force
 from trace_robot.env.simulation import simulation, step_seconds
-from trace_robot.env.world import WorldSet
+from trace_robot.env.world import World, WorldSet
 from trace_robot.env.world_episode import DRAWN, EpisodeWorld, WorldPhysics, check_worlds
-from trace_robot.errors import ValueMismatchError
+from trace_robot.errors import EnvironmentFault, ValueMismatchError
 from trace_robot.spec import Array, TaskSpec
 
 OPTIONS = ("world", "hold", "quality", "envelope")
@@ -95,6 +97,7 @@ class Equipment:
         bounds: tuple[Array, Array],
         seconds: float | None,
         physics: tuple[Any, Any] | None,
+        observer: StateObserver | None = None,
     ) -> EquippedEpisode:
         """Return what the steps of an environment pass through.
 
@@ -103,12 +106,13 @@ class Equipment:
             bounds: (n,) and (n,), the lowest and the highest values of its action.
             seconds: of a simulator step; None where it is not known.
             physics: MuJoCo's model and data, None without them.
+            observer: of a changed state, None where there is none.
 
         Raises:
             ValueMismatchError: it cannot have this equipment; the message says why.
-            UnknownNameError: a world names a field that the environment does not have.
+            UnknownNameError: a world names a field or a joint that the environment does not have.
         """
-        return EquippedEpisode(self, spec, bounds, seconds, physics)
+        return EquippedEpisode(self, spec, bounds, seconds, physics, observer)
 
 
 def _hold(value: Any) -> Hold:
@@ -132,6 +136,7 @@ class EquippedEpisode:
         bounds: tuple[Array, Array],
         seconds: float | None,
         physics: tuple[Any, Any] | None,
+        observer: StateObserver | None = None,
     ) -> None:
         """Check that the environment can have this equipment, see ``Equipment.episode``."""
         self.equipment, self._spec = equipment, spec
@@ -144,11 +149,13 @@ class EquippedEpisode:
                 if physics is None:
                     raise ValueMismatchError(
                         f"{spec.name} shows no MuJoCo model, so a world can change what is seen and done in it, but not"
-                        " its physics"
+                        " its physics, nor where its episodes begin"
                     )
+                check_reset_noise(worlds, spec.name, physics, observer)
                 self._physics = WorldPhysics(*physics)
         self._hold = self._hold_steps(equipment.hold)
         self._quality = EpisodeQuality(spec, seconds, physics) if equipment.quality else None
+        self._observer = observer
         self._simulation, self._seen = physics, np.zeros(spec.observation_size)
         self._envelope = None if equipment.envelope is None else self._limits(equipment.envelope)
         self._world: EpisodeWorld | None = None
@@ -179,8 +186,11 @@ class EquippedEpisode:
                 self._physics = WorldPhysics(*physics)
             if self._quality is not None:
                 self._quality.simulation = physics
+        self._simulation = physics or self._simulation
         if self.equipment.worlds is not None:
             world = self.equipment.worlds.of(seed)
+            if world.begins_elsewhere:  # before the physics changes, as the environment's own reset
+                observation = self._elsewhere(world, seed, observation)
             if world.differs_seen or world.differs_done:
                 self._world = EpisodeWorld(world, self._spec, seed, self._low, self._high, self._seconds)
                 self.drawn.update(self._world.drawn)
@@ -188,7 +198,6 @@ class EquippedEpisode:
                 self.drawn.update(self._physics.start(world, seed, self._seconds or 1.0))
         if self._quality is not None:
             self._quality.start(observation)
-        self._simulation = physics or self._simulation
         if self._envelope is not None:
             self._envelope.start(self._spec.named(observation))
         self._seen = observation if self._world is None else self._world.see(observation)
@@ -265,6 +274,15 @@ class EquippedEpisode:
                 numbers["quality_success_seconds"] = self._first * self._seconds
         return numbers
 
+    def _elsewhere(self, world: World, seed: int, observation: Array) -> Array:
+        """Change the initial state and return its observation, (observation_size,)."""
+        name, observer = self._spec.name, self._observer
+        if observer is None or self._simulation is None:
+            raise EnvironmentFault(f"{name} has lost its MuJoCo model in a reset; leave reset_noise out")
+        observer.check(observation, name)
+        self.drawn.update(begin_elsewhere(world, seed, name, self._simulation, observer))
+        return observer.look(name)
+
     def _limits(self, envelope: Envelope) -> EpisodeEnvelope:
         """Return the envelope of this environment, or raise ValueMismatchError."""
         spec = self.equipment.raw or self._spec
@@ -321,7 +339,8 @@ class EquippedEnv(gymnasium.Wrapper[Array, Array, Array, Array]):
         """Wrap an environment whose observations are flat vectors, as of ``equip``."""
         super().__init__(env)
         inner, bounds = env.unwrapped, (np.array(spec.low), np.array(spec.high))
-        self._equipped = equipment.episode(spec, bounds, step_seconds(inner), simulation(inner))
+        observer = StateObserver.of(env, np.asarray)
+        self._equipped = equipment.episode(spec, bounds, step_seconds(inner), simulation(inner), observer)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode, and return what is seen and the info.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import os
 import signal
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -302,3 +304,86 @@ def _line_of(error: BaseException) -> str:
     """Return where it was raised, as text."""
     frames = traceback.extract_tb(error.__traceback__)[1:]  # without this module
     return f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
+
+
+@dataclass(frozen=True, slots=True)
+class StateObserver:
+    """How an environment is observed in a state that its reset did not make.
+
+    Attributes:
+        observe: returns the flat observation of the simulation as it is, (observation_size,).
+        known: it is known to be that of the environment's reset and steps; else it is compared in every reset.
+        mocap_low, mocap_high: (3,) meters, between which the environment keeps its mocap body; None without limits.
+    """
+
+    observe: Callable[[], Array]
+    known: bool = False
+    mocap_low: Array | None = None
+    mocap_high: Array | None = None
+
+    @classmethod
+    def of(cls, env: Any, flat: Callable[[Any], Array]) -> StateObserver | None:
+        """Return one that calls an environment's ``_get_obs``, None without one.
+
+        Args:
+            env: in its wrappers. Those that change an observation by itself are applied. A ``_get_obs`` that wants
+                arguments, as gymnasium-robotics' mazes have it, is none.
+            flat: returns the flat observation of one of the outermost wrapper.
+        """
+        inner = getattr(env, "unwrapped", env)
+        own = getattr(inner, "_get_obs", None)
+        if not callable(own) or _needs_arguments(own):
+            return None
+        changes: list[Callable[[Any], Any]] = []
+        layer = env
+        while layer is not inner:
+            # gymnasium.ObservationWrapper's; the comparison finds out what others do.
+            if callable(change := getattr(type(layer), "observation", None)):
+                changes.insert(0, change.__get__(layer))
+            layer = layer.env
+
+        def observe() -> Array:
+            observation = own()
+            for change in changes:
+                observation = change(observation)
+            return np.array(flat(observation), dtype=np.float64)
+
+        return cls(observe)
+
+    def check(self, observation: Array, name: str) -> None:
+        """Check that this is what the environment's reset does.
+
+        Args:
+            observation: (observation_size,), as the reset returned it.
+            name: of the environment.
+
+        Raises:
+            EnvironmentFault: it is something else, or another thing at every call.
+        """
+        if not self.known and not np.array_equal(self.observe(), observation):
+            raise EnvironmentFault(
+                f"_get_obs() of {name} does not give the observation of its reset, so a world cannot change where its"
+                " episodes begin; leave reset_noise out"
+            )
+
+    def look(self, name: str) -> Array:
+        """Return the observation of the state as it is, (observation_size,).
+
+        Args:
+            name: of the environment.
+
+        Raises:
+            EnvironmentFault: a second look gives another one, so that the first may be of an earlier state.
+        """
+        observation = self.observe()
+        if not self.known:
+            self.check(observation, name)
+        return observation
+
+
+def _needs_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):  # TypeError: arguments are missing; ValueError: it has no signature
+        return True
+    return False

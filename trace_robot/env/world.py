@@ -31,6 +31,7 @@ STREAMS = {
     "physics": 7,
     "push": 8,
     "choice": 10,
+    "reset": 11,
 }
 # To train in, each as often as it stands here. What is off by a constant comes twice: it is what costs most.
 STANDARD: tuple[Mapping[str, Any], ...] = (
@@ -85,6 +86,8 @@ class World:
         push_seconds: how long a push lasts.
         push_period: seconds from the beginning of one push to that of the next; 0 for none.
         push_bodies: names of the bodies that are pushed, one of them each time; empty for all that can move.
+        reset_noise: by joint, "all", "driven" or "free": the standard deviation of an error on the state in which an
+            episode begins, see ``trace_robot.env.initial_state``.
     """
 
     name: str = "nominal"
@@ -107,6 +110,7 @@ class World:
     push_seconds: Range = (0.1, 0.1)
     push_period: Range = (0.0, 0.0)
     push_bodies: tuple[str, ...] = ()
+    reset_noise: Mapping[str, Range] = field(default_factory=dict)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> World:
@@ -157,10 +161,10 @@ class World:
     @property
     def differs_seen(self) -> bool:
         """Whether what is seen may differ."""
-        some = any(
-            high > 0 for each in (self.observation_error, self.observation_noise) for _, high in each.values()
+        some = (*self.observation_error.values(), *self.observation_noise.values())
+        return _any_above_zero(*some) or _any_above_zero(
+            self.observation_delay, self.observation_loss, self.observation_period
         )
-        return some or _any_above_zero(self.observation_delay, self.observation_loss, self.observation_period)
 
     @property
     def differs_done(self) -> bool:
@@ -170,17 +174,29 @@ class World:
         )
 
     @property
+    def begins_elsewhere(self) -> bool:
+        """Whether the state in which an episode begins may differ."""
+        return _any_above_zero(*self.reset_noise.values())
+
+    @property
     def physical(self) -> bool:
         """Whether it needs a MuJoCo model."""
         factors = (self.mass, self.friction, self.damping, self.armature, self.actuator_gain)
         pushes = self.push_force[1] > 0 and self.push_period[1] > 0
-        return pushes or any(each != (1.0, 1.0) for each in factors) or self.gravity_tilt[1] > 0
+        changed = any(each != (1.0, 1.0) for each in factors) or self.gravity_tilt[1] > 0
+        return pushes or changed or self.begins_elsewhere
 
 
 _NOMINAL = {one.name: getattr(World(), one.name) for one in fields(World)}
 _FACTORS = ("action_gain", "mass", "friction", "damping", "armature", "actuator_gain")
 _SECONDS = ("observation_delay", "observation_period", "action_delay", "push_seconds", "push_period")
 _SHARES = ("observation_loss", "action_loss")
+# Those that are given by name, with what names and an example.
+_EXAMPLES = {
+    "observation_error": "field, such as {'positions': 0.01}",
+    "observation_noise": "field, such as {'positions': 0.01}",
+    "reset_noise": "joint, such as {'all': 0.01}",
+}
 
 
 def _any_above_zero(*ranges: Range) -> bool:
@@ -204,11 +220,9 @@ def _value(name: str, value: Any) -> Any:
         if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
             raise ValueMismatchError(f"push_bodies must be a list of names of bodies, got {value!r}")
         return tuple(value)
-    if name in ("observation_error", "observation_noise"):
+    if name in _EXAMPLES:
         if not isinstance(value, Mapping):
-            raise ValueMismatchError(
-                f"{name} must give a number by field, such as {{'positions': 0.01}}, got {value!r}"
-            )
+            raise ValueMismatchError(f"{name} must give a number by {_EXAMPLES[name]}, got {value!r}")
         return {str(key): _range(f"{name} of {key!r}", each, 0.0, math.inf) for key, each in value.items()}
     if name in _FACTORS:
         return _range(name, value, 0.0, math.inf, above=True)

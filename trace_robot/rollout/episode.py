@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trace_robot.env.envelope import LAW, LOGGED, STOPS
+from trace_robot.env.initial_state import BEGAN
 from trace_robot.env.world_episode import DRAWN, ERROR_OF, GAIN_OF
 from trace_robot.fault import Fault, Limits
 from trace_robot.spec import Array, Scene, States, TaskSpec
@@ -155,6 +156,10 @@ def drawn_text(infos: Mapping[str, float]) -> str:
             texts.append(f"{setting.removeprefix(ERROR_OF)} seen {value:.3g} off")
         elif setting.startswith(GAIN_OF):
             texts.append(f"action number {setting.removeprefix(GAIN_OF)} times {value:.2f}")
+        elif setting.startswith(BEGAN):
+            unit, _, joint = setting.removeprefix(BEGAN).partition("_")
+            began = "" if any(text.startswith("began with ") for text in texts) else "began with "
+            texts.append(f"{began}{joint} {value:.2g} {unit} off")
         elif setting in _TEXTS:
             factor, text = _TEXTS[setting]
             texts.append(text.format(value * factor))
@@ -182,7 +187,7 @@ _TEXTS = {
 def is_drawn(name: str) -> bool:
     """Return whether an entry of infos is what a world drew, not the environment's."""
     drawn = name.removeprefix(DRAWN) if name.startswith(DRAWN) else ""
-    return drawn in _TEXTS or drawn.startswith((ERROR_OF, GAIN_OF))
+    return drawn in _TEXTS or drawn.startswith((ERROR_OF, GAIN_OF, BEGAN))
 
 
 def not_held_text(episode: Episode) -> str:
