@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ MEASURES = {  # how well an episode was done, by the names of its infos: a title
     "quality_jerk": ("jerk (rms)", "m/s³"),
     "quality_peak_force": ("peak contact force", "N"),
 }
+COUNTED = re.compile(r"(.*?)([0-9]{1,6})")  # a name that a number ends, such as observation_12
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +204,33 @@ class States:
 
     def __len__(self) -> int:
         return int(np.shape(self.qpos)[0])
+
+
+def describe_fields(
+    fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[float, ...] = (), *, joined: bool
+) -> list[str]:
+    """Return the names, shapes, units and bounds of fields as text, a line each.
+
+    Args:
+        fields: of an observation or an action, in their order.
+        low: (n,), bounds of an action by number; empty for an observation.
+        high: (n,), likewise.
+        joined: whether three or more numbers in a row take one line if only the number that ends their names differs.
+    """
+    # Of each: its name without a number, this number less its place, what follows the name, the name.
+    lines: list[tuple[str, int, str, str]] = []
+    for place, part in enumerate(fields):
+        shape = f"{'number' if part.size == 1 else f'({part.size},)'}{f', {part.unit}' if part.unit else ''}"
+        bounds = f", from {low[part.start]:g} to {high[part.start]:g}" if low else ""
+        bounds += ", rounded to the nearest whole number" if part.whole else ""
+        counted = COUNTED.fullmatch(part.name) if joined and part.size == 1 else None
+        stem, number = counted.groups() if counted else (part.name, "0")
+        lines.append((stem, int(number) - place, f"{shape}{bounds}. {part.meaning}".rstrip(), part.name))
+    found = []
+    for (_, _, text), group in groupby(lines, lambda line: line[:3]):
+        names = [line[3] for line in group]
+        if len(names) > 2:
+            found.append(f"- {names[0]} to {names[-1]}: {len(names)} in a row, each: {text}")
+        else:
+            found += [f"- {name}: {text}" for name in names]
+    return found

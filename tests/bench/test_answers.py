@@ -69,6 +69,24 @@ def test_a_packed_benchmark_repeats_without_a_model(
     assert error.count("\n") == 1
 
 
+def test_answers_to_prompts_of_another_version_are_tried_in_order(
+    point_mass: Path, endpoint: Any, tmp_path: Path
+) -> None:
+    """A released recording outlives a word that prompts change."""
+    file, changed = tmp_path / "answers.jsonl", tmp_path / "changed.jsonl"
+    assert main([*COMMAND.split(), "--out", str(tmp_path / "first"), "--pack", str(file)]) == 0
+    text = file.read_text()
+    assert "#Instruction" in text
+    changed.write_text(text.replace("#Instruction", "#What to do"))
+    arguments = [*COMMAND.split(), "--out", str(tmp_path / "again"), "--replay", str(changed)]
+    assert main(arguments) == 1
+    assert main([*arguments, "--in-order"]) == 0
+    first, again = (read_rows(tmp_path / n / "results.jsonl") for n in ("first", "again"))
+    assert [(r.success, r.environment_steps, r.model_calls) for r in again] == [
+        (r.success, r.environment_steps, r.model_calls) for r in first
+    ]
+
+
 def test_the_same_prompt_of_two_runs_has_the_answer_of_each(tmp_path: Path) -> None:
     for name, answer in zip(NAMES, ("one", "two"), strict=True):
         model = RecordingModel(ScriptedModel([answer]), tmp_path / "answers" / f"{name}.jsonl")
@@ -145,6 +163,7 @@ def test_a_file_to_replay_is_looked_at_before_a_rollout(plan: Callable[..., Plan
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("--optimizer opro --in-order", "--in-order is of --replay FILE; give both"),
         ("--pack a.gz", "the optimizer search asks no model; leave --pack out"),
         ("--replay a.gz", "the optimizer search asks no model; leave --replay out"),
         (

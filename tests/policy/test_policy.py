@@ -20,7 +20,7 @@ from trace_robot.policy.policy import context_of
 from trace_robot.rollout.task import Task
 from trace_robot.sandbox.static_check.check import check
 from trace_robot.settings import Settings
-from trace_robot.spec import Field, TaskSpec
+from trace_robot.spec import Field, TaskSpec, describe_fields
 
 TEXT = '''\
 """A policy — with a dash, so that bytes and characters differ."""
@@ -449,3 +449,25 @@ def test_settings_without_anything_new_are_stored_as_0_1_stored_them() -> None:
     assert (new.rules, new.grow, new.images) == (2, 20, True)
     assert Settings.from_data(new.to_data()) == new
     assert Settings.resolve("reach-v3", "optoprime", rules=1).grow == 0
+
+
+def test_numbers_without_meaning_that_are_counted_up_take_one_line() -> None:
+    """Sixty lines of a model's numbers would leave a prompt no room for what happened."""
+    fields = [Field(f"observation_{i}", i, i + 1) for i in range(4)]
+    fields += [Field("tip", 4, 7, "m", "the tip"), Field("joint_0", 7, 8, "rad"), Field("joint_1", 8, 9, "rad")]
+    fields += [Field("joint_2", 9, 10, "m"), Field("joint_4", 10, 11, "m"), Field("joint_5", 11, 12, "m", "bent")]
+    assert describe_fields(fields, joined=True) == [
+        "- observation_0 to observation_3: 4 in a row, each: number.",
+        "- tip: (3,), m. the tip",
+        "- joint_0: number, rad.",
+        "- joint_1: number, rad.",
+        "- joint_2: number, m.",
+        "- joint_4: number, m.",
+        "- joint_5: number, m. bent",
+    ]
+    assert len(describe_fields(fields, joined=False)) == len(fields)
+    same = [Field(f"a_{i}", i, i + 1) for i in range(3)]
+    assert describe_fields(same, (-1, -1, -1), (1, 1, 1), joined=True) == [
+        "- a_0 to a_2: 3 in a row, each: number, from -1 to 1."
+    ]
+    assert len(describe_fields(same, (-1, -2, -1), (1, 1, 1), joined=True)) == 3

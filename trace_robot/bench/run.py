@@ -70,6 +70,7 @@ def bench(
     model: str | None = None,
     base_url: str | None = None,
     replay: Path | None = None,
+    in_order: bool = False,
     observe: Observe = lambda event: None,
 ) -> list[ResultRow]:
     """Do the runs of a plan that have no row yet, and return the rows of the plan.
@@ -82,6 +83,8 @@ def bench(
         model: name of the language model, None for that of the environment variables.
         base_url: of the model's endpoint, None for that of the environment variables.
         replay: a file of ``pack_answers`` that answers in place of a model, each run from the lines with its name.
+        in_order: of ``replay``: whether a prompt that it does not hold gets the run's next answer, so that answers to
+            prompts of another version are tried again.
         observe: called with every event of a run, and when a row is on disk.
 
     Returns:
@@ -103,7 +106,9 @@ def bench(
             if replay is not None:
                 unpack_answers(replay, [name_of(key) for key in keys], out)
             with RolloutEngine(plan.workers, trusted=plan.trusted) as engine:
-                _Bench(plan, out, results, engine, observe, model, base_url, replay).execute(keys, missing)
+                _Bench(plan, out, results, engine, observe, model, base_url, replay, in_order).execute(
+                    keys, missing
+                )
         return [results.rows[key] for key in keys]
 
 
@@ -119,6 +124,7 @@ class _Bench:
     model: str | None
     base_url: str | None
     replay: Path | None = None
+    in_order: bool = False
 
     def execute(self, keys: list[Key], missing: list[Key]) -> None:
         """Do the missing runs one after the other.
@@ -169,7 +175,7 @@ class _Bench:
 
     def _model(self, name: str) -> ModelConfig:
         if self.replay is not None:
-            return ModelConfig(replay=self.out / REPLAYED / f"{name}.jsonl")
+            return ModelConfig(replay=self.out / REPLAYED / f"{name}.jsonl", in_order=self.in_order)
         return ModelConfig(self.model, self.base_url, record=self._record(name))
 
     def _go_on(self, name: str, folder: Path, on_event: OnEvent) -> Result | None:

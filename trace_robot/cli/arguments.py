@@ -339,7 +339,7 @@ def add_request(command: argparse.ArgumentParser) -> None:
         "--token-budget",
         type=positive_integer,
         metavar="N",
-        help="most tokens of a prompt (default 6000; fewer where the endpoint's context is smaller)",
+        help="most tokens of a prompt (default 9000; fewer where the endpoint's context is smaller)",
     )
     command.add_argument(
         "--parallel",

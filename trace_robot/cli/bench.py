@@ -106,6 +106,11 @@ def add_bench(commands: Commands) -> None:
         help="answer from a file that --pack wrote, with real rollouts and no model; results go to a folder that ends"
         " in -replay",
     )
+    command.add_argument(
+        "--in-order",
+        action="store_true",
+        help="with --replay: a prompt whose text has changed since gets the run's next answer, not an error",
+    )
     add_output(command)
 
 
@@ -138,7 +143,8 @@ def execute_bench(options: argparse.Namespace) -> int:
     try:
         with progress.bar:
             replay = Path(options.replay) if options.replay else None
-            asked: dict[str, Any] = {"model": options.model, "base_url": options.base_url, "replay": replay}
+            asked: dict[str, Any] = {"model": options.model, "base_url": options.base_url}
+            asked |= {"replay": replay, "in_order": options.in_order}
             rows = bench(plan, folder, observe=progress.show, **asked)
     except KeyboardInterrupt:
         out.print(f"stopped; the same command goes on after the runs in {escape(str(folder))}")
@@ -169,6 +175,8 @@ def _require_answers(options: argparse.Namespace) -> None:
     for option in ("pack", "replay"):
         if getattr(options, option) and options.optimizer == "search":
             raise UsageError(f"the optimizer search asks no model; leave --{option} out, or give --optimizer")
+    if options.in_order and not options.replay:
+        raise UsageError("--in-order is of --replay FILE; give both, or neither")
     for option, value in (("model", options.model), ("base-url", options.base_url), ("pack", options.pack)):
         if options.replay and value:
             raise UsageError(f"--replay answers in place of a model; leave --{option} out")

@@ -20,7 +20,7 @@ GROUPS = {
     "environment": "--env --task --env-arg --hold --worlds --python --control",
     "budget": "--seconds --steps --iterations --calls --tokens --prices --money",
     "language model": "--model --base-url --feedback --proposals --memory --no-graph --no-tune --request --token-budget"
-    " --parallel --proposer --retries --record --pack --replay",
+    " --parallel --proposer --retries --record --pack --replay --in-order",
     "processes": "--workers --trust --backend --address",
     "output": "--out --overwrite --no-video --runs --require --json --quiet",
 }

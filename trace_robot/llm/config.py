@@ -105,6 +105,7 @@ def connect(
     used: Mapping[str, Any] | None = None,
     record: Path | str | None = None,
     replay: Path | str | None = None,
+    in_order: bool = False,
     **options: Any,
 ) -> ConnectedModel:
     """Return a counted model: an endpoint, or a record of one.
@@ -118,6 +119,7 @@ def connect(
         record: a file to which exchanges are appended. Requests that it holds are answered from it; these answers
             cost nothing and are not counted.
         replay: a file to answer from, without an endpoint. Counted is what was paid when it was recorded.
+        in_order: of ``replay``: whether a prompt that it does not hold gets its next answer.
         options: other keyword arguments of OpenAIModel.
 
     Raises:
@@ -126,7 +128,7 @@ def connect(
         RunError: the file to replay or to go on with cannot be read.
     """
     if replay is not None:
-        source = ReplayModel(replay)
+        source = ReplayModel(replay, in_order=in_order)
         meter = MeteredModel(source, budget, prices=prices, used=used)
         return ConnectedModel(meter, meter, f"the record {source.path.name} of {source.total} exchanges")
     endpoint = OpenAIModel(model, base_url, **options)
@@ -163,6 +165,7 @@ class ModelConfig:
         base_url: an OpenAI-compatible endpoint; None for OPENAI_BASE_URL.
         record: file to which prompts and replies are appended.
         replay: file of ``record`` to answer from, without a model.
+        in_order: of ``replay``: whether a prompt that it does not hold gets its next answer; not stored.
         retries: further requests where the endpoint is busy or out of reach.
         proposals: replies to ask for at once.
         budget: limits on calls, tokens and money.
@@ -188,6 +191,7 @@ class ModelConfig:
     parallel: int | None = None
     send_key: bool = True
     proposer: str | Sequence[str] | None = None
+    in_order: bool = False
 
     @property
     def reason(self) -> str:
@@ -213,6 +217,7 @@ class ModelConfig:
             self.base_url,
             record=self.record,
             replay=self.replay,
+            in_order=self.in_order,
             retries=self.retries,
             budget=self.budget,
             prices=self.prices,

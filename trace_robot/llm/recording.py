@@ -277,17 +277,22 @@ class PromptDiffersError(ReplayMismatchError):
 
 
 class ReplayModel:
-    """A chat model that answers from a record, each exchange once, in any order.
+    """A chat model that answers from a record, each exchange once.
 
     Args:
         path: the record, of one run.
+        in_order: whether a prompt that the record does not hold gets the next answer that is left, so that what a
+            model wrote can be tried again although the text of prompts has changed since.
+
+    Attributes:
+        changed: how many prompts differed from the recorded ones.
 
     Raises:
         RunError: the file cannot be read, is no record, or has the answers of several runs.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, *, in_order: bool = False) -> None:
+        self.path, self.in_order, self.changed = Path(path), in_order, 0
         self._left = read_record(self.path)
         if len(runs := sorted({exchange.run for exchange in self._left})) > 1:
             raise RunError(
@@ -306,7 +311,7 @@ class ReplayModel:
         """Return the replies that were recorded for a prompt.
 
         Args:
-            messages: the prompt, equal to the recorded one in every character.
+            messages: the prompt, equal to the recorded one in every character unless ``in_order``.
             n: how many replies were asked for.
 
         Raises:
@@ -319,6 +324,9 @@ class ReplayModel:
                 if exchange.key == wanted and exchange.answers(n):
                     del self._left[position]
                     return exchange.result()
+            if self.in_order and self._left and self._left[0].answers(n):
+                self.changed += 1
+                return self._left.pop(0).result()
             raise self._mismatch(messages)
 
     def _mismatch(self, messages: Sequence[Message]) -> ReplayMismatchError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,11 @@ from trace_robot.optimizers.problem import ParameterSpec, Problem
 from trace_robot.optimizers.prompt.values import FORGED_MARKUP, program_text
 from trace_robot.policy.parameters import ParameterSite, find_places, rewrite
 from trace_robot.policy.running import PolicyRunner, binds
+from trace_robot.spec import describe_fields
 from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
-    from trace_robot.spec import Field, TaskSpec
+    from trace_robot.spec import TaskSpec
     from trace_robot.trace.node_types import ParameterNode
 
 __all__ = ["ParameterSite", "Policy", "load_policy"]
@@ -68,9 +69,9 @@ def context_of(spec: TaskSpec, rules: Sequence[str] = ()) -> str:
         *([WORLDS] if "world" in spec.options else []),
         *([f"It fails, and ends, when: {spec.failure}."] if spec.failure else []),
         "observation: a dict with these entries (arrays are numpy arrays):",
-        *_fields(spec.observation),
+        *describe_fields(spec.observation, joined=bool(rules)),
         "The action is a list of numbers, in this order:",
-        *_fields(spec.action, spec.low, spec.high),
+        *describe_fields(spec.action, spec.low, spec.high, joined=bool(rules)),
         "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
         *rules[1:],  # last, as they are the first that a small budget loses
@@ -107,17 +108,6 @@ def objective_of(spec: TaskSpec) -> str:
         "The score of an episode is 1 for a success; without success it is below 0.5 and grows with the reward, and"
         " an error halves it. A candidate's score is the mean over its episodes, which start from different conditions."
     )
-
-
-def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[float, ...] = ()) -> list[str]:
-    lines = []
-    for part in fields:
-        shape = "number" if part.size == 1 else f"({part.size},)"
-        unit = f", {part.unit}" if part.unit else ""
-        bounds = f", from {low[part.start]:g} to {high[part.start]:g}" if low else ""
-        bounds += ", rounded to the nearest whole number" if part.whole else ""
-        lines.append(f"- {part.name}: {shape}{unit}{bounds}. {part.meaning}".rstrip())
-    return lines
 
 
 def problem_of(

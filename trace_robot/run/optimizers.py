@@ -37,6 +37,7 @@ AnyModel: TypeAlias = ChatModel | ModelConfig | str | None
 """A model: an object with ``chat``, how to reach one, its name, or None for what the environment variables say."""
 
 OWN = "an optimizer that a program made"
+TOKEN_BUDGET = 9000  # of a prompt: variables of 3,000 tokens leave the evidence as much again and more
 LOOP = "loop"  # the name of a program's own loop, which ``Run.record`` keeps
 PROTOCOL = ("ask", "tell", "best", "done", "uses_graph", "log")
 
@@ -318,8 +319,10 @@ def _optoprime(
 
 
 def prompt_options(settings: Settings) -> dict[str, Any]:
-    """Return what prompts leave out, as arguments of OptoPrime and OPRO."""
+    """Return how large prompts are and what they leave out, as arguments of OptoPrime and OPRO."""
     options: dict[str, Any] = {} if settings.memory is None else {"memory_size": settings.memory}
+    if settings.prompt > 1:  # those of 0.1 keep to the optimizer's own default
+        options["token_budget"] = TOKEN_BUDGET
     return options if settings.graph else {**options, "mask": GRAPH_PARTS}
 
 
