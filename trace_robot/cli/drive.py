@@ -170,7 +170,10 @@ def _print_report(report: DriveReport, quiet: bool) -> None:
         return
     kind, pace = "steps", f"{data['rate_hz'] or 0:g} steps a second"
     if following := followed(report.contract):
-        kind, pace = "targets", f"each followed for {following['most_steps']} steps of {data['step_seconds']:g} s at most"
+        kind, pace = (
+            "targets",
+            f"each followed for {following['most_steps']} steps of {data['step_seconds']:g} s at most",
+        )
     what = f"{data['task']}, {data['target']}, driver {report.driver}, {pace}"
     out.print(escape(what))
     steps = max(1, data["steps"])

@@ -284,7 +284,11 @@ def _control(planned: DeployPlan) -> dict[str, Any]:
         what = "targets in the terms of 'action': what drives the robot must track them, and ask again when there"
     else:
         what = "the environment's own action"
-    return {"mode": planned.spec.control, "returns": what, "tracking": dict(planned.tracking or planned.followed)}
+    return {
+        "mode": planned.spec.control,
+        "returns": what,
+        "tracking": dict(planned.tracking or planned.followed),
+    }
 
 
 def _asked(planned: DeployPlan) -> str:

@@ -155,7 +155,12 @@ def _episode(
     begun = time.monotonic() + PAUSE
     for _ in link.receive(begun):
         pass  # left over from the episode before
-    step, taken, success, over = 0, 0, False, False  # taken: simulator steps, of which an action may take several
+    step, taken, success, over = (
+        0,
+        0,
+        False,
+        False,
+    )  # taken: simulator steps, of which an action may take several
     while not over:
         link.send({"step": step, "observation": shown(flat)}, may_fail=True)
         step += 1

@@ -112,7 +112,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"stage": "hands"}
     yield from (_found(finding) for finding in _hands(name, options, env, spec))
     yield {"stage": "identify"}
-    yield from _positions(env, spec)
+    yield from _positions(env, spec, _usual_spec(name, options, spec))
     yield {"stage": "snapshot"}
     yield _found(saved_state(lambda: make(name, **options), _actions(spec)))
     yield {"stage": "cost"}
@@ -253,11 +253,22 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
         yield problem("hands", error_text(error), "hands")
 
 
-def _positions(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
+def _usual_spec(name: str, options: dict[str, Any], spec: TaskSpec) -> TaskSpec:
+    """Return the description in the control mode that ``optimize`` takes, ``spec`` where it cannot be had."""
+    from trace_robot.env.registry import describe, usual_control
+
+    try:
+        usual = options.get("control") or usual_control(name, "pose", options)
+        return spec if usual == spec.control else describe(name, **{**options, "control": usual})
+    except Exception:  # the stage of the hands has reported it
+        return spec
+
+
+def _positions(env: Any, spec: TaskSpec, used: TaskSpec) -> Iterator[dict[str, Any]]:
     from trace_robot.env_checker.draft import position_findings
 
     try:
-        yield from map(_found, position_findings(env, spec))
+        yield from map(_found, position_findings(env, spec, used))
     except Exception as error:  # the stages before it have reported what fails in steps
         yield _found(Finding("positions", "note", f"they cannot be measured: {error_text(error)}"))
 

@@ -316,12 +316,13 @@ def _ends(numbers: Sequence[float]) -> list[float]:
     return [min(numbers), max(numbers)] if numbers else []
 
 
-def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
+def position_findings(env: Any, spec: TaskSpec, used: TaskSpec) -> Iterator[Finding]:
     """Yield findings about positions and the searches that they enable.
 
     Args:
         env: as ``trace_robot.env.registry.make`` returns it.
         spec: its description.
+        used: its description in the control mode that ``optimize`` takes.
     """
     sample = take_sample(env, spec)
     runs = identify(sample, {0: "", **{field.start: field.name for field in spec.observation}})
@@ -342,24 +343,34 @@ def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
         )
         yield Finding("positions", "note", f"points that positions does not name: {listed}", "positions")
     yield from gripper_findings(sample, runs, spec)
-    staged = StagedSearch.suits(spec)
+    staged = StagedSearch.suits(used)
     if spec.positions and not staged:
-        text = (
-            f"no search uses positions ({', '.join(spec.positions)}): there is no hand that an action moves"
+        # Of an adapter; a plug-in's own environment has none.
+        declared = getattr(env.unwrapped, "declaration", None)
+        hands = hands_of(used)
+        reason = "" if declared is None or hands else _why_no_hand(declared, env.unwrapped.inner)
+        text = f"no search uses positions ({', '.join(spec.positions)}): " + (
+            f"there is nothing beside {hands[0].position} that it can act on"
+            if hands
+            else f"{spec.positions[0]} is no hand that the search can move: {reason}"
+            if reason
+            else "there is no hand that an action moves"
         )
-        yield Finding("positions", "note", text, "positions", "say what moves it: hands=[Hand(...)]")
-    declared = getattr(
-        env.unwrapped, "declaration", None
-    )  # of an adapter; a plug-in's own environment has none
-    if (
-        declared is not None
-        and not hands_of(spec)
-        and (reason := _why_no_hand(declared, env.unwrapped.inner))
-    ):
-        yield Finding(
-            "hands", "note", f"{spec.positions[0]} is no hand that the search can move: {reason}", "hands"
+        # A reason says what to do where anything can be done: a cart with wheels has no hand.
+        remedy = (
+            f"name that too: positions=({hands[0].position!r}, ...)"
+            if hands
+            else ""
+            if reason
+            else "say what moves it: hands=[Hand(...)]"
         )
-    yield Finding("enables", "good", f"{'staged programs for one hand; ' if staged else ''}feedback laws")
+        yield Finding("positions", "note", f"{text}; feedback laws remain", "positions", remedy)
+    count = len(hands_of(used))
+    mode = f" (--control {used.control}, which optimize takes)" if used.control != spec.control else ""
+    programs = (
+        f"staged programs for {'one hand' if count == 1 else f'{count} hands'}{mode}; " if staged else ""
+    )
+    yield Finding("enables", "good", f"{programs}feedback laws")
 
 
 def _why_no_hand(declaration: Environment, env: Any) -> str:
