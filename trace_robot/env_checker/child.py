@@ -25,7 +25,6 @@ from trace_robot.child_process import private_stdout
 from trace_robot.env.conformance import rewards_differ, run_problems, space_problems, spec_problems, unused
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
-from trace_robot.env_checker.advice import name_findings
 from trace_robot.env_checker.checker import Finding, error_text, field_of, problem
 from trace_robot.env_checker.remedies import judged_field
 from trace_robot.env_checker.snapshots import saved_state
@@ -98,6 +97,10 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if hidden := unused(spec):
         text = f"{len(hidden)} numbers of the observation have no name, and no controller sees them: {_runs(hidden)}"
         yield _found(Finding("names", "note", text, "observation"))
+    from trace_robot.env_checker.advice import (
+        name_findings,
+    )  # with the searches, which the checks do not need
+
     yield from map(_found, name_findings(spec))
     for stage, trial in (("reset", _reset), ("step", _step)):
         yield {"stage": stage}
@@ -265,7 +268,7 @@ def _usual_spec(name: str, options: dict[str, Any], spec: TaskSpec) -> TaskSpec:
 
 
 def _positions(env: Any, spec: TaskSpec, used: TaskSpec) -> Iterator[dict[str, Any]]:
-    from trace_robot.env_checker.draft import position_findings
+    from trace_robot.env_checker.advice import position_findings
 
     try:
         yield from map(_found, position_findings(env, spec, used))
