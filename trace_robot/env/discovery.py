@@ -115,7 +115,8 @@ class Discovered:
             (plugin, each.env_name)
             for plugin in dict.fromkeys(self.plugins.values())
             for each in getattr(plugin, "environments", ())
-            if self.plugins.get(each.env_name) is plugin and name in (each.id, each.id.rpartition(":")[2], each.make)
+            if self.plugins.get(each.env_name) is plugin
+            and name in (each.id, each.id.rpartition(":")[2], each.make)
         ]
         if len(named) > 1 and ":" not in name:
             return None  # of gymnasium, as its id says
