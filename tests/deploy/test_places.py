@@ -119,7 +119,9 @@ def test_a_displacement_is_not_repeated_where_no_answer_comes() -> None:
     assert _episode(env, link, [0.0], lambda flat: {}, np.zeros(4), 60.0, [0, 1, 2])  # type: ignore[arg-type]
     assert env.actions == [[0.1, 0.2, 0.3, 1.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]]
     assert link.sent[-1] == {"done": True, "success": False, "steps": 3, "held": 2, "behind": 0}
-    assert link.waited - time.monotonic() == pytest.approx(15 * 60.0, abs=30.0)  # for what a place took in all
+    assert link.waited - time.monotonic() == pytest.approx(
+        15 * 60.0, abs=30.0
+    )  # for what a place took in all
 
 
 def test_the_command_line_says_what_a_robot_must_bring_and_drives(

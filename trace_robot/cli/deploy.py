@@ -115,7 +115,7 @@ def execute_deploy(options: argparse.Namespace) -> int:
 
 
 def _places(tracking: Mapping[str, Any]) -> str:
-    """Return what a robot must bring for a controller that gives places, "" for any other."""
+    """Return what a robot must bring where places are given, "" elsewhere."""
     if "most_steps" not in tracking:
         return ""
     hand = " and ".join(tracking.get("hands", ["the hand"]))

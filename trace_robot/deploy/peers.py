@@ -53,7 +53,7 @@ def read_contract(folder: Path) -> dict[str, Any]:
 
 
 def followed(contract: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return how the targets that a controller gives are followed, {} where it gives none."""
+    """Return how a controller's targets are followed, {} where it gives none."""
     tracking = contract.get("control", {}).get("tracking", {})
     return tracking if isinstance(tracking, Mapping) and "most_steps" in tracking else {}
 

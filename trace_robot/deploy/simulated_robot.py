@@ -65,7 +65,10 @@ class Link:
             yield message
 
     def wait(self, until: float) -> None:
-        """Wait until a time of the monotonic clock, or a stop or the end, which stay to be received."""
+        """Wait until a time of the monotonic clock, or a message that is no action.
+
+        What came meanwhile stays to be received.
+        """
         waiting = []
         for message in self.receive(until):
             waiting.append((time.monotonic(), message))

@@ -103,10 +103,13 @@ class Discovered:
                     self.refused[name] = error
 
     def of_id(self, name: str) -> tuple[Plugin, str] | None:
-        """Return the plug-in that declares an id, and its environment's name, None where none does.
+        """Return the plug-in that declares an id, and its environment's name.
 
         Args:
             name: "MODULE:ID", or "ID" of what goes by another name, or a ``make`` as text.
+
+        Returns:
+            None where no plug-in does, or where several do and gymnasium has the id.
 
         Raises:
             WorkspaceError: several environments are made of it.

@@ -180,7 +180,7 @@ def observation_layout(space: Any, parts: Any) -> ObservationLayout:
 def _with_heights(
     fields: Sequence[Field], parts: Sequence[Part]
 ) -> tuple[tuple[Field, ...], tuple[tuple[int, float], ...]]:
-    """Return fields in which planar points have a third number, and where these are put."""
+    """Return fields whose planar points have a third number, and its places."""
     known = {part.name: part.height for part in parts if part.name and part.height is not None}
     heights = tuple((f.stop, float(known[f.name])) for f in fields if f.name in known)
     moved = []

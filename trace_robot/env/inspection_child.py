@@ -67,7 +67,7 @@ def _made(name: str, options: Mapping[str, Any]) -> Iterator[Any]:
 def _tracked(
     name: str, options: Mapping[str, Any], spec: TaskSpec
 ) -> tuple[HandTracking | JointTracking | None, float | None, TaskSpec | None, dict[str, Any]]:
-    """Return what tracks targets, the seconds of a step, the spec in mode raw, and how others track."""
+    """Return a tracking, the seconds of a step, its raw spec, or how others track."""
     with _made(name, options) as env:
         found = getattr(env.unwrapped, "tracking", None) if spec.control == "pose" else None
         inner = unwrapped(getattr(env.unwrapped, "inner", env))
@@ -104,7 +104,7 @@ def _followed(tracking: Any, env: Any, seconds: float | None) -> dict[str, Any]:
     near += f" and {NEAR_TURN:g} rad of its turn" if turns and isinstance(tracking, ArmTracking) else ""
     if isinstance(tracking, ArmTracking):
         near += ", its fingers at rest" if any(hand.fingers.size for hand in tracking.arm.hands) else ""
-        model, _ = physics_of(env) or (None, None)
+        model: Any = (physics_of(env) or (None, None))[0]
         places = {} if model is None else {int(model.jnt_qposadr[j]): j for j in range(model.njnt)}
         joints = [places[at] for at in tracking.arm.qpos.tolist() if at in places]
         data["joints"] = [model.joint(j).name or f"joint_{j}" for j in joints]

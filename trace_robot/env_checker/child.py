@@ -257,7 +257,7 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
 
 
 def _usual_spec(name: str, options: dict[str, Any], spec: TaskSpec) -> TaskSpec:
-    """Return the description in the control mode that ``optimize`` takes, ``spec`` where it cannot be had."""
+    """Return the spec in the mode that ``optimize`` takes, else ``spec``."""
     from trace_robot.env.registry import describe, usual_control
 
     try:

@@ -114,7 +114,7 @@ def points_of(sample: Sample, runs: Sequence[Identified]) -> list[Identified]:
 
 
 def planar_of(sample: Sample, runs: Sequence[Identified]) -> dict[Identified, float]:
-    """Return planar points for ``positions`` and their constant heights, in the order of ``points_of``.
+    """Return planar points for ``positions``, the hand first, and their heights.
 
     There are none where a whole point is moved by the action, or where no planar one is.
 
@@ -291,7 +291,7 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _plugin_of(name: str, options: Mapping[str, Any], root: str) -> DeclaredPlugin:
-    """Return a plug-in for a gymnasium id, or for "FILE.py:NAME", a class or function that makes it."""
+    """Return a plug-in for a gymnasium id, or for what "FILE.py:NAME" makes."""
     place, _, own = name.rpartition(":")
     if not place.endswith(".py"):
         return plugin_of_id(name, options, root)
