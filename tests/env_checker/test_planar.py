@@ -107,3 +107,26 @@ def test_a_file_outside_of_the_workspace_is_drawn(own: Path, monkeypatch: pytest
 def test_the_name_of_an_environment_draws_it_where_it_is_found_by_name(own: Path) -> None:
     path = planar_arm.write(own)
     assert make(str(path)).unwrapped.drawn_as == ""
+
+
+def test_a_body_that_no_joint_of_it_drives_is_no_planar_hand(own: Path) -> None:
+    # The arm's base slides freely, as a cart on wheels does, and its joints are those of a body that is not seen.
+    path = planar_arm.write(own)
+    text = (own / "planar_arm_module.py").read_text()
+    slides = (
+        '<joint type="slide" axis="1 0 0" limited="false"/><joint type="slide" axis="0 1 0" limited="false"/>'
+    )
+    text = text.replace(
+        '<body pos="0 0 0.3">',
+        f'<body pos="0 0 0.3">{slides}<geom fromto="0 0 0 0 0 0.05"/><site name="cart"/><body>',
+        1,
+    )
+    text = text.replace("</body></body></body>", "</body></body></body></body>").replace(
+        'site("tip")', 'site("cart")'
+    )
+    text = text.replace("self.data.qpos, self.data.qvel", "self.data.qpos[2:], self.data.qvel[2:]")
+    text = text.replace("self.data.qpos[:] =", "self.data.qpos[2:] =").replace("Planar-v0", "Cart-v0")
+    (own / "cart_module.py").write_text(text)
+    path.write_text(path.read_text().replace("planar_arm_module:Planar-v0", "cart_module:Cart-v0"))
+    assert found("Cart-v0", "positions") == []
+    assert [finding.text for finding in found("Cart-v0", "enables")] == ["feedback laws"]

@@ -16,6 +16,7 @@ from trace_robot.env.declared import DeclaredPlugin, registration
 from trace_robot.env.description import describe_env
 from trace_robot.env.plugins import plugin_of_id
 from trace_robot.env.spaces import leaves_of
+from trace_robot.env.tracking import ancestors, joints_drawn
 from trace_robot.env_checker.identify import identify, stable_step, take_sample
 from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part, observation_parts
 from trace_robot.env_checker.relations import Effect, Identified, Sample, effect_of
@@ -131,12 +132,21 @@ def planar_of(sample: Sample, runs: Sequence[Identified]) -> dict[Identified, fl
     }
     moved = {run: float(np.abs(sample.moved[:, run.start : run.stop]).sum()) for run in planar}
     hand = max(planar, key=lambda run: moved[run], default=None)
-    if hand is None or moved[hand] <= 1e-3:
+    if hand is None or moved[hand] <= 1e-3 or not _is_driven(sample, hand):
         return {}
     tree = _tree(sample, hand)
     others = [run for run in planar if run != hand and (tree is None or _tree(sample, run) != tree)]
     ordered = [hand, *sorted(others, key=lambda run: (_is_goal(sample, run), run.start))]
     return {run: planar[run] for run in ordered}
+
+
+def _is_driven(sample: Sample, run: Identified) -> bool:
+    """Return whether actuators move the joints that carry a point: not those of a cart on wheels."""
+    if sample.simulator is None or (body := sample.simulator.body_of(run.kind, run.owners[0])) is None:
+        return False
+    model = sample.simulator.model
+    driven = {joint for actuator in range(model.nu) for joint in joints_drawn(model, actuator)}
+    return any(int(model.jnt_bodyid[joint]) in ancestors(model, body) for joint in driven)
 
 
 def _height(sample: Sample, run: Identified) -> float | None:
