@@ -141,7 +141,7 @@ def planar_of(sample: Sample, runs: Sequence[Identified]) -> dict[Identified, fl
 
 
 def _is_driven(sample: Sample, run: Identified) -> bool:
-    """Return whether actuators move the joints that carry a point: not those of a cart on wheels."""
+    """Return whether actuators move joints that carry a point, unlike a cart's."""
     if sample.simulator is None or (body := sample.simulator.body_of(run.kind, run.owners[0])) is None:
         return False
     model = sample.simulator.model
