@@ -9,6 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from trace_robot import part, skip
+from trace_robot.env.declaration import Environment
 from trace_robot.env.flatten import action_layout, observation_layout
 from trace_robot.errors import EnvironmentFault, WorkspaceError
 
@@ -161,3 +162,28 @@ def test_a_space_that_does_not_fit_is_an_error_with_its_remedy(space: Any, parts
 def test_an_observation_that_is_not_of_its_space_is_a_fault(value: Any, message: str) -> None:
     with pytest.raises(EnvironmentFault, match=message):
         observation_layout(NESTED, None).flat(value)
+
+
+def test_a_planar_point_is_three_numbers_and_the_others_keep_their_order() -> None:
+    parts = [part("goal", 2, "m", height=0.3), part("angle"), part("tip", 2, "m", "of the tip", height=-1.0)]
+    space = spaces.Box(-9, 9, (5,), np.float64)
+    layout = observation_layout(space, parts)
+    assert layout.flat(np.arange(5.0)).tolist() == [0.0, 1.0, 0.3, 2.0, 3.0, 4.0, -1.0]
+    assert [(field.name, field.start, field.stop) for field in layout.fields] == [
+        ("goal", 0, 3), ("angle", 3, 4), ("tip", 4, 7)
+    ]  # fmt: skip
+    assert [field.meaning for field in layout.fields] == ["z is always 0.3", "", "of the tip; z is always -1"]
+    keys = spaces.Dict(
+        {"a": spaces.Box(-9, 9, (2,)), "b": spaces.Box(-9, 9, (2,)), "c": spaces.Box(-9, 9, (1,))}
+    )
+    nested = observation_layout(keys, {"a": None, "b": part("b", 2, "m", height=0.5)})
+    flat = nested.flat({"a": np.ones(2), "b": np.full(2, 2.0), "c": np.full(1, 3.0)})
+    assert flat.tolist() == [0.0, 0.0, 2.0, 2.0, 0.5, 3.0]
+
+
+@pytest.mark.parametrize(("size", "height"), [(3, 0.0), (1, 0.0), (2, np.nan)])
+def test_a_height_of_what_is_no_planar_point_is_refused(size: int, height: float) -> None:
+    with pytest.raises(WorkspaceError, match=f"a finite height is for 2 numbers, x and y; got {size}"):
+        part("tip", size, "m", height=height)
+    with pytest.raises(WorkspaceError, match="part 'push' has a height, which is for observations only"):
+        Environment("arm", "Reach.", action=[part("push", 2, height=0.0)])

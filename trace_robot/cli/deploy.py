@@ -109,8 +109,23 @@ def execute_deploy(options: argparse.Namespace) -> int:
             escape(f"envelope: {', '.join(name for name in limits if name not in driver)} in the code{left}")
         )
     if agreed["control"]["mode"] == "pose":
-        out.print(escape(f"returns {agreed['control']['returns']}"))
+        places = _places(agreed["control"]["tracking"])
+        out.print(escape(places or f"returns {agreed['control']['returns']}"))
     return 0
+
+
+def _places(tracking: Mapping[str, Any]) -> str:
+    """Return what a robot must bring where places are given, "" elsewhere."""
+    if "most_steps" not in tracking:
+        return ""
+    hand = " and ".join(tracking.get("hands", ["the hand"]))
+    seconds = tracking["step_seconds"]
+    step = f" of {seconds:g} s" if seconds else ""
+    return (
+        f"it asks for a place of {hand}, not for an action of the motors: the robot must bring what goes there"
+        f" ({tracking['by']} in the simulation), and ask again once there or after {tracking['most_steps']} steps"
+        f"{step}; see control in contract.json, and docs/deploy.md"
+    )
 
 
 def _found(

@@ -159,6 +159,8 @@ def _line(episode: DrivenEpisode) -> str:
 
 
 def _print_report(report: DriveReport, quiet: bool) -> None:
+    from trace_robot.deploy.peers import followed
+
     out = console()
     data = report.to_data()
     low, high = data["interval"]
@@ -166,15 +168,21 @@ def _print_report(report: DriveReport, quiet: bool) -> None:
     out.print(f"success {data['success']:.2f} of {count} episodes (95 % interval {low:.2f} to {high:.2f})")
     if quiet:
         return
-    what = f"{data['task']}, {data['target']}, driver {report.driver}, {data['rate_hz']:g} steps a second"
+    kind, pace = "steps", f"{data['rate_hz'] or 0:g} steps a second"
+    if following := followed(report.contract):
+        kind, pace = (
+            "targets",
+            f"each followed for {following['most_steps']} steps of {data['step_seconds']:g} s at most",
+        )
+    what = f"{data['task']}, {data['target']}, driver {report.driver}, {pace}"
     out.print(escape(what))
     steps = max(1, data["steps"])
     answers = sum(e.answer * e.answered for e in report.episodes) / max(
         1, sum(e.answered for e in report.episodes)
     )
     out.print(
-        f"{data['steps']} steps: {data['missed']} observations missed, {data['held']} steps without a new action"
-        f" ({data['held'] / steps:.1%}), {data['late']} answers late, {data['behind']} steps behind the clock"
+        f"{data['steps']} {kind}: {data['missed']} observations missed, {data['held']} {kind} without a new action"
+        f" ({data['held'] / steps:.1%}), {data['late']} answers late, {data['behind']} {kind} behind the clock"
     )
     out.print(f"an answer took {answers:.2f} ms in the mean, {data['slowest_ms']:.2f} ms at most")
     logged = [episode.envelope for episode in report.episodes if episode.envelope]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,7 +167,11 @@ def add_init(commands: Commands) -> None:
     )
     command.set_defaults(execute=execute_init)
     command.add_argument("folder", nargs="?", metavar="DIR", help="an empty or a new folder")
-    command.add_argument("--env", metavar="ID", help="a gymnasium id to write a plug-in for, also module:ID")
+    command.add_argument(
+        "--env",
+        metavar="ID",
+        help="a gymnasium id to write a plug-in for, also MODULE:ID, or FILE.py:NAME of a class that makes it",
+    )
     command.add_argument("--write", metavar="FILE", help="the plug-in file, such as envs/arm.py")
     command.add_argument("--force", action="store_true", help="replace FILE where it exists")
     command.add_argument("--yes", action="store_true", help="write into a folder that is not empty, unasked")
@@ -200,6 +205,7 @@ def execute_init(options: argparse.Namespace) -> int:
 
 def _write_plugin(options: argparse.Namespace) -> int:
     """Write the plug-in of an environment that a child process measures."""
+    from trace_robot.child_process import workspace_root
     from trace_robot.env.registry import environments, plugin
     from trace_robot.env_checker import measure
     from trace_robot.env_checker.plugin_writer import plugin_text
@@ -218,9 +224,12 @@ def _write_plugin(options: argparse.Namespace) -> int:
         arguments["python"] = options.python
     found = measure(options.env, arguments)
     # Two files of one folder may not claim one name, and one that ships keeps its own.
-    name = options.env.rpartition(":")[2]
+    place, _, name = options.env.rpartition(":")
     taken = name in environments() and Path(plugin(name).file).resolve() != path.resolve()
-    text = plugin_text(options.env, found, options=arguments, own=path.stem if taken else "")
+    is_file = place.endswith(".py")
+    make = f"{os.path.relpath(Path(workspace_root(), place), path.parent)}:{name}" if is_file else ""
+    own = path.stem if taken else ""
+    text = plugin_text(name if is_file else options.env, found, options=arguments, own=own, make=make)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

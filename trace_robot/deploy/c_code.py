@@ -255,11 +255,10 @@ def write_c(code: StraightCode, about: Mapping[str, Any]) -> dict[str, str]:
         for slot in about.get("log", ())
         if slot in printer.slots
     ]
-    rate = about["rate"]
     marks = {
         "TITLE": comment(about["title"]),
         "VERSION": comment(about["version"]),
-        "RATED": f"{rate:g} times a second" if rate else "once a step of the task",
+        "RATED": comment(about["asked"]),
         "OPERATIONS": str(sum(code.counts.values())),
         "INPUTS": str(sum(code.inputs.values())),
         "ACTIONS": str(len(code.action)),

@@ -224,7 +224,8 @@ def _greeted(hello: Any, contract: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "error": f"the contract is {contract['digest']}, the driver expects {hello['contract']!r:.80}"
         }
-    if hello.get("rate", contract["rate_hz"]) != contract["rate_hz"]:
+    # Without a rate a controller is asked once its target is reached.
+    if contract["rate_hz"] is not None and hello.get("rate", contract["rate_hz"]) != contract["rate_hz"]:
         return {
             "error": f"the rate is {contract['rate_hz']} steps a second, the driver has {hello['rate']!r:.80}"
         }

@@ -97,6 +97,7 @@ class DeployPlan:
         text: of the policy.
         origin: where it comes from: "policy", and of a run what is known of it.
         envelope: around the controller, part of the code; None for none.
+        followed: how the environment follows targets where that is no part of the code; empty where it is.
     """
 
     code: StraightCode
@@ -107,6 +108,7 @@ class DeployPlan:
     text: str
     origin: Mapping[str, Any] = field(default_factory=dict)
     envelope: Envelope | None = None
+    followed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def read(self) -> list[Field]:
@@ -161,9 +163,8 @@ def plan(
     rate = None if seconds is None else round(1.0 / seconds, 9)
     if spec.control == "pose" and not numbers:
         rate = None  # a decision takes as long as the robot's own tracking needs
-    return DeployPlan(
-        code, spec, sent, numbers, rate, text, {"policy": policy.name, **(origin or {})}, envelope
-    )
+    origin = {"policy": policy.name, **(origin or {})}
+    return DeployPlan(code, spec, sent, numbers, rate, text, origin, envelope, found.followed)
 
 
 def _numbers(tracking: HandTracking | JointTracking) -> dict[str, Any]:
@@ -283,7 +284,21 @@ def _control(planned: DeployPlan) -> dict[str, Any]:
         what = "targets in the terms of 'action': what drives the robot must track them, and ask again when there"
     else:
         what = "the environment's own action"
-    return {"mode": planned.spec.control, "returns": what, "tracking": dict(planned.tracking)}
+    return {
+        "mode": planned.spec.control,
+        "returns": what,
+        "tracking": dict(planned.tracking or planned.followed),
+    }
+
+
+def _asked(planned: DeployPlan) -> str:
+    """Return when the next action must be asked for, as text."""
+    if planned.rate:
+        return f"{planned.rate:g} times a second"
+    if planned.spec.control == "pose" and not planned.tracking:
+        most = planned.followed.get("most_steps")
+        return "for each target: again once there" + (f", or after {most} steps of the task" if most else "")
+    return "once a step of the task"
 
 
 def _missed(planned: DeployPlan) -> int:
@@ -316,6 +331,7 @@ def about(planned: DeployPlan, agreed: Mapping[str, Any], name: str) -> dict[str
         "task": planned.spec.name,
         "contract": agreed["digest"],
         "rate": planned.rate,
+        "asked": _asked(planned),
         "missed": _missed(planned),
         "log": [f"{LOGGED}{name}" for name in LAW],
         "fields": {part.name: (part.size, part.unit) for part in planned.read},

@@ -17,7 +17,7 @@ from typing import Any
 
 from trace_robot.child_process import python_command
 from trace_robot.deploy.c_controller import CController
-from trace_robot.deploy.peers import Peer, PythonController, read_contract, silence
+from trace_robot.deploy.peers import Peer, PythonController, followed, period_of, read_contract, silence
 from trace_robot.errors import RunError
 from trace_robot.settings import versions
 from trace_robot.stats import wilson
@@ -98,6 +98,7 @@ class DriveReport:
             "target": self.contract["target"],
             "driver": self.driver,
             "rate_hz": self.contract["rate_hz"],
+            "step_seconds": period_of(self.contract),
             "success": good / len(every),
             "interval": list(wilson(good, len(every))),
             "faults": sum(bool(episode.fault) for episode in every),
@@ -123,7 +124,8 @@ def simulated(
     """
     settings = {
         "task": task,
-        "options": {"control": "raw"},
+        # Targets are followed as rollouts do, by the environment's own tracking.
+        "options": {"control": "pose" if followed(contract) else "raw"},
         "fields": [part["name"] for part in contract["fields"]],
         "jitter": jitter,
         "loss": loss,
@@ -212,7 +214,7 @@ def _drive_one(
 ) -> DrivenEpisode:
     """Drive one episode, from observations to actions."""
     episode = DrivenEpisode(seed)
-    period = 1.0 / (contract["rate_hz"] * speed)
+    period = period_of(contract) / speed
     watchdog = silence(contract)
     controller.ask({"reset": True}, START_SECONDS)
     driver.send(json.dumps({"reset": True, "seed": seed}))

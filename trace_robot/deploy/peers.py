@@ -43,9 +43,25 @@ def read_contract(folder: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise RunError(f"{str(folder / 'contract.json')!r} is no JSON: {error}") from error
-    if data.get("rate_hz") is None:
-        raise UsageError("the contract has no rate_hz, so nothing can be driven in time; see docs/drive.md")
+    if data.get("rate_hz") is None and not followed(data).get("step_seconds"):
+        raise UsageError(
+            f"the contract of {str(folder)!r} has neither a rate_hz nor a step_seconds of its tracking, so nothing can"
+            " be driven in time; deploy it again, as older contracts have no step_seconds, or give the environment a"
+            " step of known length (see 'A controller that asks for places' in docs/drive.md)"
+        )
     return data
+
+
+def followed(contract: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how a controller's targets are followed, {} where it gives none."""
+    tracking = contract.get("control", {}).get("tracking", {})
+    return tracking if isinstance(tracking, Mapping) and "most_steps" in tracking else {}
+
+
+def period_of(contract: Mapping[str, Any]) -> float:
+    """Return the seconds in which an answer is due: a step of the task."""
+    rate = contract["rate_hz"]
+    return 1.0 / rate if rate is not None else float(followed(contract)["step_seconds"])
 
 
 def verified_files(folder: Path, contract: Mapping[str, Any]) -> dict[str, bytes]:
@@ -69,7 +85,9 @@ def verified_files(folder: Path, contract: Mapping[str, Any]) -> dict[str, bytes
 def silence(contract: Mapping[str, Any]) -> float:
     """Return the seconds without an observation after which the robot stops."""
     limits = (contract.get("envelope") or {}).get("limits", {})
-    return float(limits.get("watchdog", MOST_MISSED / contract["rate_hz"]))
+    # Between two observations a target may be followed for its most steps.
+    steps = MOST_MISSED + followed(contract).get("most_steps", 0)
+    return float(limits.get("watchdog", steps * period_of(contract)))
 
 
 class Peer:

@@ -10,7 +10,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,18 @@ class Link:
                 return
             yield message
 
+    def wait(self, until: float) -> None:
+        """Wait until a time of the monotonic clock, or a message that is no action.
+
+        What came meanwhile stays to be received.
+        """
+        waiting = []
+        for message in self.receive(until):
+            waiting.append((time.monotonic(), message))
+            if "action" not in message:
+                break
+        self._in.queue.extendleft(reversed(waiting))  # the only reader puts them back
+
     def _write(self) -> None:
         while True:
             due, text = self._out.get()
@@ -95,15 +107,22 @@ def run(settings: Any) -> None:
     """
     from trace_robot.env.registry import make_described
     from trace_robot.env.simulation import step_seconds
+    from trace_robot.spec import hands_of
 
     env, spec = make_described(settings["task"], **settings["options"])
     seconds = step_seconds(getattr(env.unwrapped, "inner", env).unwrapped)
+    # Where an action is a target, a step follows it for as many simulator steps as in a rollout, and is then asked for
+    # another one: that has no rate.
+    decides = spec.control == "pose"
     names = settings["fields"] or [part.name for part in spec.observation]
     fields = {part.name: {"size": part.size, "unit": part.unit} for part in spec.observation}
     link = Link(settings["jitter"] / settings["speed"], settings["loss"], settings["seed"])
-    rate = None if seconds is None else round(1.0 / seconds, 9)
+    rate = None if seconds is None or decides else round(1.0 / seconds, 9)
     link.send({"hello": {"rate": rate, "fields": {name: fields[name] for name in names if name in fields}}})
     stop = np.clip(np.zeros(spec.action_size), spec.low, spec.high)
+    # A displacement must not be repeated where no answer came: the hand is held where it is.
+    moved = [i for hand in hands_of(spec) for i in range(hand.motion, hand.motion + 3)] if decides else []
+    moved += [hand.turn for hand in hands_of(spec) if hand.turn >= 0] if decides else []
     period = (seconds or 0.05) / settings["speed"]
 
     def shown(flat: Any) -> dict[str, Any]:
@@ -117,36 +136,58 @@ def run(settings: Any) -> None:
             if message.get("reset") is True:
                 flat, _ = env.reset(seed=int(message["seed"]))
                 link.send({"reset": True})
-                if not _episode(env, link, flat, shown, stop, period):
+                if not _episode(env, link, flat, shown, stop, period, moved):
                     return
 
 
-def _episode(env: Any, link: Link, flat: Any, shown: Any, stop: Any, period: float) -> bool:
-    """Simulate one episode in real time, and return whether another may follow."""
-    action, last, held, behind, why = stop, -1, 0, 0, ""
+def _episode(
+    env: Any, link: Link, flat: Any, shown: Any, stop: Any, period: float, moved: Sequence[int]
+) -> bool:
+    """Simulate one episode in real time, and return whether another may follow.
+
+    Args:
+        env: just reset.
+        link: to the other side.
+        flat: its observation.
+        shown: returns the fields of an observation to send.
+        stop: the action at rest.
+        period: seconds of a simulator step.
+        moved: indices of an action that are displacements, and 0 where no new action came.
+    """
+    action, last, held, behind, why = stop.copy(), -1, 0, 0, ""
     begun = time.monotonic() + PAUSE
     for _ in link.receive(begun):
         pass  # left over from the episode before
-    step, success, over = 0, False, False
+    step, taken, success, over = (
+        0,
+        0,
+        False,
+        False,
+    )  # taken: simulator steps, of which an action may take several
     while not over:
         link.send({"step": step, "observation": shown(flat)}, may_fail=True)
         step += 1
         new = False
-        for message in link.receive(begun + step * period):
+        for message in link.receive(begun + (taken + 1) * period):
             if "end" in message:
                 return False
             if "stop" in message:
-                why, action = str(message["stop"]), stop
+                why = str(message["stop"])
             elif "action" in message and message["step"] > last and not why:
                 action, last, new = np.asarray(message["action"], float), message["step"], True
         held += not new
-        if (late := time.monotonic() - begun - step * period) > period:
+        if (late := time.monotonic() - begun - (taken + 1) * period) > period:
             behind += 1
             begun += late  # the clock of a simulator that cannot keep up stands still meanwhile
         if why:
             break
+        if not new:
+            action[moved] = 0.0
         flat, _, terminated, truncated, info = env.step(action)
         success, over = bool(info.get("success")), terminated or truncated
+        first, taken = taken + 1, int(info.get("steps", taken + 1))
+        if taken > first:  # the time in which a target was followed
+            link.wait(begun + taken * period)
     link.send({"done": True, "success": success, "steps": step, "held": held, "behind": behind})
     return True
 

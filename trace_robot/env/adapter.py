@@ -82,6 +82,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
         declaration, spec = description.declaration, description.spec
         self.task_spec = spec
         self.record_states: bool | Literal["decisions"] = False
+        self.drawn_as = ""  # what another process finds it by where that is not its name
         size = description.observation.size
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
         self.action_space = Box(np.array(spec.low, np.float32), np.array(spec.high, np.float32))
@@ -261,7 +262,7 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
     def scene(self) -> Scene | None:
         """Return what another process needs to draw this episode, None if nothing can."""
         options = {key: value for key, value in self.task_spec.options.items() if key != "decision_steps"}
-        return self._recorder.scene({"env": self.task_spec.name, "options": options})
+        return self._recorder.scene({"env": self.drawn_as or self.task_spec.name, "options": options})
 
     def recorded(self) -> States | None:
         """Return the states since the reset, None without ``record_states`` or a picture."""

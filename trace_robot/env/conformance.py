@@ -51,7 +51,9 @@ def spec_problems(spec: TaskSpec) -> Iterator[str]:
         if name not in sizes:
             yield f"positions: {unknown('part of the observation', name, sizes)}"
         elif sizes[name] != 3:
-            planar = "; of a planar point let the environment show a constant height too" * (sizes[name] == 2)
+            planar = f"; of a planar point give its height: part({name!r}, 2, 'm', height=0.0)" * (
+                sizes[name] == 2
+            )
             yield f"position {name!r} must be an observation field of 3 numbers, not {sizes[name]}{planar}"
 
 

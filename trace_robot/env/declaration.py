@@ -35,6 +35,7 @@ class Part:
         scale: of an action: the environment gets ``scale`` times the controller's number, so -1 turns a sign.
         low: of an action: a lower bound in the controller's numbers, for an environment that has none.
         high: an upper bound, likewise.
+        height: of a planar point of an observation: the constant third number that a controller sees, meters.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Part:
     scale: float = 1.0
     low: float | None = None
     high: float | None = None
+    height: float | None = None
 
 
 def part(
@@ -55,6 +57,7 @@ def part(
     scale: float = 1.0,
     low: float | None = None,
     high: float | None = None,
+    height: float | None = None,
 ) -> Part:
     """Name the next ``size`` numbers of an observation or an action.
 
@@ -67,10 +70,11 @@ def part(
         low: of an action: a lower bound in the controller's numbers. It can narrow the bounds of the space, and
             is needed where the space has none.
         high: an upper bound, likewise.
+        height: of a planar point, two numbers x and y: its constant z, meters. A controller sees three numbers.
 
     Raises:
-        WorkspaceError: the name is no Python name, the size is not a whole number of at least 1, or the scale
-            is 0.
+        WorkspaceError: the name is no Python name, the size is not a whole number of at least 1, the scale is 0, or
+            what has a height is no planar point.
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise WorkspaceError(f"the name of a part must be a Python name such as 'joint_angles', got {name!r}")
@@ -83,7 +87,11 @@ def part(
     for end, bound in (("low", low), ("high", high)):
         if bound is not None and math.isnan(bound):
             raise WorkspaceError(f"part {name!r}: {end} must be a number, got {bound!r}")
-    return Part(name, size, unit, meaning, float(scale), low, high)
+    if height is not None and (size != 2 or not math.isfinite(height)):
+        raise WorkspaceError(
+            f"part {name!r}: a finite height is for 2 numbers, x and y; got {size} and {height!r}"
+        )
+    return Part(name, size, unit, meaning, float(scale), low, high, height)
 
 
 def skip(size: int = 1) -> Part:
@@ -329,6 +337,8 @@ def _part_problems(name: str, parts: Any) -> Iterator[str]:
                 continue
             if not isinstance(member, Part):
                 yield f"{name}: each part must be part(name, size, unit, meaning), got {member!r}"
+            elif name == "action" and member.height is not None:
+                yield f"action: part {member.name!r} has a height, which is for observations only"
             elif name == "action" and not member.name:
                 yield "action: an action cannot leave numbers out; name them all with part(...)"
             elif name == "observation" and (

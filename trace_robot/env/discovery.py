@@ -102,6 +102,32 @@ class Discovered:
                 elif error is not None:
                     self.refused[name] = error
 
+    def of_id(self, name: str) -> tuple[Plugin, str] | None:
+        """Return the plug-in that declares an id, and its environment's name.
+
+        Args:
+            name: "MODULE:ID", or "ID" of what goes by another name, or a ``make`` as text.
+
+        Returns:
+            None where no plug-in does, or where several do and gymnasium has the id.
+
+        Raises:
+            WorkspaceError: several environments are made of it.
+        """
+        named = [
+            (plugin, each.env_name)
+            for plugin in dict.fromkeys(self.plugins.values())
+            for each in getattr(plugin, "environments", ())
+            if self.plugins.get(each.env_name) is plugin
+            and name in (each.id, each.id.rpartition(":")[2], each.make)
+        ]
+        if len(named) > 1 and ":" not in name:
+            return None  # of gymnasium, as its id says
+        if len(named) > 1:
+            names = ", ".join(own for _, own in named)
+            raise WorkspaceError(f"{name!r} is declared as {names}; name one of them")
+        return named[0] if named else None
+
     def unknown(self, error: UnknownNameError) -> UnknownNameError:
         """Return an error of an unknown name that also tells what could not be loaded."""
         if not self.broken:

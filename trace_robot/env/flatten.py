@@ -41,11 +41,21 @@ class ObservationLayout:
         leaves: the spaces in it that are not hidden, in the vector's order.
         fields: the numbers that a controller sees; there may be gaps between them, which are 0.
         size: how many numbers the vector has.
+        heights: what is put between the numbers of the leaves, the third numbers of planar points: after how many of
+            them, and the constant.
     """
 
     leaves: tuple[Leaf, ...]
     fields: tuple[Field, ...]
     size: int
+    heights: tuple[tuple[int, float], ...] = ()
+    # Which of the leaves' numbers and the constants is where in the vector: 12 µs a step less than ``np.insert``.
+    _order: Array = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        own = self.size - len(self.heights)
+        places = [place for place, _ in self.heights]
+        object.__setattr__(self, "_order", np.insert(np.arange(own), places, own + np.arange(len(places))))
 
     def flat(self, observation: Any) -> Array:
         """Return the vector, float64 of shape (size,).
@@ -59,11 +69,12 @@ class ObservationLayout:
             and observation.dtype is FLOAT64
             and observation.shape == (self.size,)
             and not self.leaves[0].path
+            and not self.heights
         ):
             copied = observation.copy()
             if all_finite(copied):
                 return copied
-        vector = np.zeros(self.size)
+        vector = np.zeros(self.size - len(self.heights))
         for leaf in self.leaves:
             value = observation
             for key in leaf.path:
@@ -85,6 +96,8 @@ class ObservationLayout:
                     f" got {numbers.size}"
                 )
             vector[leaf.start : leaf.stop] = numbers
+        if self.heights:
+            vector = np.concatenate([vector, [height for _, height in self.heights]])[self._order]
         if not all_finite(vector):
             raise EnvironmentFault(f"the observation is not finite at {self._where(vector)}")
         return vector
@@ -160,7 +173,24 @@ def observation_layout(space: Any, parts: Any) -> ObservationLayout:
             " environment so that it gives states, not pictures"
         )
     shown = tuple(leaf for leaf in leaves if not leaf.path or leaf.path[0] not in hidden)
-    return ObservationLayout(shown, tuple(_fields("observation", space, leaves, parts)), size)
+    fields, heights = _with_heights(list(_fields("observation", space, leaves, parts)), _parts(parts))
+    return ObservationLayout(shown, fields, size + len(heights), heights)
+
+
+def _with_heights(
+    fields: Sequence[Field], parts: Sequence[Part]
+) -> tuple[tuple[Field, ...], tuple[tuple[int, float], ...]]:
+    """Return fields whose planar points have a third number, and its places."""
+    known = {part.name: part.height for part in parts if part.name and part.height is not None}
+    heights = tuple((f.stop, float(known[f.name])) for f in fields if f.name in known)
+    moved = []
+    for f in fields:
+        before = sum(place <= f.start for place, _ in heights)
+        start, stop, meaning = f.start + before, f.stop + before, f.meaning
+        if f.name in known:
+            stop, meaning = stop + 1, f"{meaning}{'; ' * bool(meaning)}z is always {known[f.name]:g}"
+        moved.append(dataclasses.replace(f, start=start, stop=stop, meaning=meaning))
+    return tuple(moved), heights
 
 
 def _with_gaps(space: Any, hidden: Sequence[Any]) -> tuple[Leaf, ...]:

@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ class EnvDetails:
         tracking: what follows a target in mode "pose", of the two that can be written out; None for others.
         seconds: of a step, None where it does not say.
         raw: its description in mode "raw", beside ``tracking``.
+        followed: how any other tracking follows a target, as plain data for a contract; empty without one.
         refusals: why it cannot have each of ``Inspection.equipment``, "" where it can.
         facts: of its body, None where they were not asked for or could not be had.
     """
@@ -71,6 +72,7 @@ class EnvDetails:
     raw: TaskSpec | None = None
     refusals: tuple[str, ...] = ()
     facts: EnvFacts | None = None
+    followed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,9 @@ class Inspection:
 
 def _collected(answers: Mapping[str, Any]) -> EnvDetails:
     control, spec = answers[SPEC]
-    tracking, seconds, raw = answers.get(TRACKING, (None, None, None))
+    tracking, seconds, raw, followed = answers.get(TRACKING, (None, None, None, {}))
     refusals = answers.get(REFUSALS, ())
-    return EnvDetails(control, spec, tracking, seconds, raw, refusals, answers.get(FACTS))
+    return EnvDetails(control, spec, tracking, seconds, raw, refusals, answers.get(FACTS), followed)
 
 
 def _with_own(spec: TaskSpec, options: Mapping[str, Any]) -> TaskSpec:
@@ -304,6 +306,7 @@ def _read(kind: str, data: Any, where: str) -> Any:
         if kind != TRACKING:
             raise ValueError(f"no such answer: {kind}")
         tracking = TRACKINGS[data["class"]](**data["tracking"]) if data["class"] else None
-        return tracking, data["seconds"], TaskSpec.from_data(data["raw"]) if data["raw"] else None
+        raw = TaskSpec.from_data(data["raw"]) if data["raw"] else None
+        return tracking, data["seconds"], raw, dict(data["followed"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EnvironmentFault(f"{where}: its description cannot be read: {error!r:.200}") from error

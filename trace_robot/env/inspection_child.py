@@ -21,7 +21,11 @@ from trace_robot.env import registry
 from trace_robot.env.equipment import Equipment, equip
 from trace_robot.env.guard import closed, time_limit, watched
 from trace_robot.env.inspection import FACTS, MOST_TEXT, REFUSALS, SPEC, TRACKING, TRACKINGS, Inspection
-from trace_robot.env.simulation import step_seconds, unwrapped
+from trace_robot.env.kinematics import NEAR_TURN, ArmTracking
+from trace_robot.env.kinematics import RATE as ARM_GAIN
+from trace_robot.env.motion_model import GAIN as MOTION_GAIN
+from trace_robot.env.motion_model import NEAR, MotionTracking
+from trace_robot.env.simulation import physics_of, step_seconds, unwrapped
 from trace_robot.env.tracking import HandTracking, JointTracking
 from trace_robot.errors import TraceRobotError, ValueMismatchError
 from trace_robot.fault import MAKE_SECONDS
@@ -62,14 +66,49 @@ def _made(name: str, options: Mapping[str, Any]) -> Iterator[Any]:
 
 def _tracked(
     name: str, options: Mapping[str, Any], spec: TaskSpec
-) -> tuple[HandTracking | JointTracking | None, float | None, TaskSpec | None]:
-    """Return what tracks targets, the seconds of a step, and the spec in mode raw."""
+) -> tuple[HandTracking | JointTracking | None, float | None, TaskSpec | None, dict[str, Any]]:
+    """Return a tracking, the seconds of a step, its raw spec, or how others track."""
     with _made(name, options) as env:
         found = getattr(env.unwrapped, "tracking", None) if spec.control == "pose" else None
-        seconds = step_seconds(unwrapped(getattr(env.unwrapped, "inner", env)))
-    if not isinstance(found, HandTracking | JointTracking):
-        return None, seconds, None
-    return found, seconds, registry.describe(name, **{**options, "control": "raw"})
+        inner = unwrapped(getattr(env.unwrapped, "inner", env))
+        seconds = step_seconds(inner)
+        if not isinstance(found, HandTracking | JointTracking):
+            return None, seconds, None, {} if found is None else _followed(found, inner, seconds)
+    return found, seconds, registry.describe(name, **{**options, "control": "raw"}), {}
+
+
+def _followed(tracking: Any, env: Any, seconds: float | None) -> dict[str, Any]:
+    """Return how a tracking controller that cannot be written out follows a target.
+
+    Args:
+        tracking: of mode "pose".
+        env: unwrapped.
+        seconds: of a simulator step, None where it does not say.
+    """
+    kinds = {ArmTracking: "inverse kinematics", MotionTracking: "a measured Jacobian"}
+    rule = f"after {tracking.steps} simulator steps"
+    data: dict[str, Any] = {
+        "by": kinds.get(type(tracking), type(tracking).__name__),
+        "step_seconds": seconds,
+        "most_steps": tracking.steps,
+        "least_steps": tracking.least,
+    }
+    if type(tracking) not in kinds:  # a plug-in's own, which alone knows when it is there
+        return {**data, "ends": f"{rule}, or earlier by its there()"}
+    hands = [hand.spec for hand in tracking.arm.hands]
+    turns = any(hand.turn >= 0 for hand in hands)
+    # Part of the error that a simulator step is to remove.
+    data |= {"gain": ARM_GAIN if isinstance(tracking, ArmTracking) else MOTION_GAIN, "near": NEAR}
+    data |= {"near_turn": NEAR_TURN} if turns else {}
+    near = f"each hand is within {NEAR:g} m of its target on each axis"
+    near += f" and {NEAR_TURN:g} rad of its turn" if turns and isinstance(tracking, ArmTracking) else ""
+    if isinstance(tracking, ArmTracking):
+        near += ", its fingers at rest" if any(hand.fingers.size for hand in tracking.arm.hands) else ""
+        model: Any = (physics_of(env) or (None, None))[0]
+        places = {} if model is None else {int(model.jnt_qposadr[j]): j for j in range(model.njnt)}
+        joints = [places[at] for at in tracking.arm.qpos.tolist() if at in places]
+        data["joints"] = [model.joint(j).name or f"joint_{j}" for j in joints]
+    return {**data, "hands": [hand.position for hand in hands], "ends": f"once {near}, or {rule}"}
 
 
 def _refusals(
@@ -98,13 +137,14 @@ def _written(kind: str, found: Any) -> Any:
         return list(found)
     if kind == FACTS:
         return asdict(found)
-    tracking, seconds, raw = found
+    tracking, seconds, raw, followed = found
     name = next((name for name, each in TRACKINGS.items() if isinstance(tracking, each)), "")
     return {
         "class": name,
         "tracking": asdict(tracking) if name else {},
         "seconds": seconds,
         "raw": None if raw is None else raw.to_data(),
+        "followed": followed,
     }
 
 

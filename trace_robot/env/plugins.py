@@ -17,7 +17,7 @@ from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment
 from trace_robot.env.declared import DeclaredPlugin, require_registered
 from trace_robot.env.discovery import DECLARATIONS, FUNCTIONS, Discovered, declared_names, kind_of
-from trace_robot.errors import TraceRobotError, ValueMismatchError, WorkspaceError, unknown
+from trace_robot.errors import TraceRobotError, UnknownNameError, ValueMismatchError, WorkspaceError, unknown
 from trace_robot.spec import Array, TaskSpec
 from trace_robot.workspace import importable, load, workspaces
 
@@ -291,6 +291,12 @@ def plugin_of_id(name: str, options: Mapping[str, Any], root: str) -> DeclaredPl
         UnknownNameError: gymnasium does not know the id.
         ValueMismatchError: there is no ``task``.
     """
+    module = name.rpartition(":")[0]
+    if module and not all(word.isidentifier() for word in module.split(".")):
+        raise UnknownNameError(
+            f"{name!r} must be a gymnasium id, or MODULE:ID of a module as import names it (my_package.envs), and"
+            f" {module!r} is none; of a file, init takes FILE.py:NAME, and a plug-in make='FILE.py:NAME'"
+        )
     if not options.get("python"):  # else that interpreter knows its ids
         require_registered(name, root)
     task = options.get("task")

@@ -123,11 +123,14 @@ def make(name: str, /, **options: Any) -> Any:
         WorkspaceError: as of ``describe``.
     """
     equipment, rest = Equipment.split(options)
+    asked = name
     plugin, name = _lookup_checked(name, rest)
     from trace_robot.env.guard import guarded  # with gymnasium, which a list of environments does not need
 
     with foreign(f"{plugin.file}: {name} cannot be made"):
         env = guarded(plugin.make(name, **rest), f"{plugin.file}: {name}")
+    if asked.endswith(".py") and _plugins().get(name) is not plugin and hasattr(env.unwrapped, "drawn_as"):
+        env.unwrapped.drawn_as = str(Path(workspace_root(), asked).resolve())  # no name finds it to draw it
     return (
         env
         if equipment is None
@@ -317,9 +320,9 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
     """Return the plug-in that knows an environment, and the plug-in's name for it.
 
     Args:
-        name: an environment's; or a plug-in file's, or the path of one, that has a single environment; or a
-            gymnasium id, with "module:" before it where a module registers it. They are tried in this order,
-            so that a plug-in may take the place of a gymnasium id.
+        name: an environment's; or a plug-in file's, or the path of one, that has a single environment; or the id
+            that a plug-in declares under another name; or a gymnasium id, with "module:" before it where a module
+            registers it. They are tried in this order, so that a plug-in may take the place of a gymnasium id.
         options: of the environment; a gymnasium id needs ``task``.
     """
     if name.endswith(".py"):
@@ -332,6 +335,8 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
     path = files("envs").get(name)
     if path is not None and plugin_at(path, path.parent.parent) is not None:
         return _single_environment(path)
+    if (declared := found.of_id(name)) is not None:
+        return declared
     try:
         return plugin_of_id(name, options, workspace_root()), name
     except UnknownNameError as error:

@@ -26,7 +26,6 @@ from trace_robot.env.conformance import rewards_differ, run_problems, space_prob
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
 from trace_robot.env_checker.checker import Finding, error_text, field_of, judged_field, problem
-from trace_robot.env_checker.findings import name_findings, saved_state
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec
@@ -96,6 +95,9 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if hidden := unused(spec):
         text = f"{len(hidden)} numbers of the observation have no name, and no controller sees them: {_runs(hidden)}"
         yield _found(Finding("names", "note", text, "observation"))
+    # With the searches, which the checks above do not need.
+    from trace_robot.env_checker.findings import name_findings, saved_state
+
     yield from map(_found, name_findings(spec))
     for stage, trial in (("reset", _reset), ("step", _step)):
         yield {"stage": stage}
@@ -110,7 +112,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"stage": "hands"}
     yield from (_found(finding) for finding in _hands(name, options, env, spec))
     yield {"stage": "identify"}
-    yield from _positions(env, spec)
+    yield from _positions(env, spec, _usual_spec(name, options, spec))
     yield {"stage": "snapshot"}
     yield _found(saved_state(lambda: make(name, **options), _actions(spec)))
     yield {"stage": "cost"}
@@ -251,11 +253,22 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
         yield problem("hands", error_text(error), "hands")
 
 
-def _positions(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
-    from trace_robot.env_checker.draft import position_findings
+def _usual_spec(name: str, options: dict[str, Any], spec: TaskSpec) -> TaskSpec:
+    """Return the spec in the mode that ``optimize`` takes, else ``spec``."""
+    from trace_robot.env.registry import describe, usual_control
 
     try:
-        yield from map(_found, position_findings(env, spec))
+        usual = options.get("control") or usual_control(name, "pose", options)
+        return spec if usual == spec.control else describe(name, **{**options, "control": usual})
+    except Exception:  # the stage of the hands has reported it
+        return spec
+
+
+def _positions(env: Any, spec: TaskSpec, used: TaskSpec) -> Iterator[dict[str, Any]]:
+    from trace_robot.env_checker.findings import position_findings
+
+    try:
+        yield from map(_found, position_findings(env, spec, used))
     except Exception as error:  # the stages before it have reported what fails in steps
         yield _found(Finding("positions", "note", f"they cannot be measured: {error_text(error)}"))
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trace_robot.child_process import workspace_root
-from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, Hand, part
-from trace_robot.env.declared import DeclaredPlugin, registration, require_registered
+from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING, Environment, part
+from trace_robot.env.declared import DeclaredPlugin, registration
 from trace_robot.env.description import describe_env
 from trace_robot.env.plugins import plugin_of_id
 from trace_robot.env.spaces import leaves_of
-from trace_robot.env_checker.checker import Finding
-from trace_robot.env_checker.findings import gripper_findings
+from trace_robot.env.tracking import ancestors, joints_drawn
 from trace_robot.env_checker.identify import identify, stable_step, take_sample
 from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part, observation_parts
 from trace_robot.env_checker.relations import Effect, Identified, Sample, effect_of
 from trace_robot.errors import WorkspaceError
-from trace_robot.search import StagedSearch
-from trace_robot.spec import Array, TaskSpec, hands_of
+from trace_robot.spec import Array, TaskSpec
 
+LEVEL = 1e-4  # meters by which the height of a planar point may change
 EPISODES, SECONDS = 5, 6.0  # whole random episodes for rewards, ends and success, and the time for them
 
 
@@ -114,6 +114,51 @@ def points_of(sample: Sample, runs: Sequence[Identified]) -> list[Identified]:
     return [hand, *sorted(others, key=lambda run: (_is_goal(sample, run), run.start))]
 
 
+def planar_of(sample: Sample, runs: Sequence[Identified]) -> dict[Identified, float]:
+    """Return planar points for ``positions``, the hand first, and their heights.
+
+    There are none where a whole point is moved by the action, or where no planar one is.
+
+    Args:
+        sample: of the environment.
+        runs: of its observation.
+    """
+    if hand_of(sample, runs) is not None:
+        return {}
+    planar = {
+        run: height
+        for run in runs
+        if run.role == "position" and run.axes == "xy" and (height := _height(sample, run)) is not None
+    }
+    moved = {run: float(np.abs(sample.moved[:, run.start : run.stop]).sum()) for run in planar}
+    hand = max(planar, key=lambda run: moved[run], default=None)
+    if hand is None or moved[hand] <= 1e-3 or not _is_driven(sample, hand):
+        return {}
+    tree = _tree(sample, hand)
+    others = [run for run in planar if run != hand and (tree is None or _tree(sample, run) != tree)]
+    ordered = [hand, *sorted(others, key=lambda run: (_is_goal(sample, run), run.start))]
+    return {run: planar[run] for run in ordered}
+
+
+def _is_driven(sample: Sample, run: Identified) -> bool:
+    """Return whether actuators move joints that carry a point, unlike a cart's."""
+    if sample.simulator is None or (body := sample.simulator.body_of(run.kind, run.owners[0])) is None:
+        return False
+    model = sample.simulator.model
+    driven = {joint for actuator in range(model.nu) for joint in joints_drawn(model, actuator)}
+    return any(int(model.jnt_bodyid[joint]) in ancestors(model, body) for joint in driven)
+
+
+def _height(sample: Sample, run: Identified) -> float | None:
+    """Return the height of what a planar point is of, None where it changes."""
+    for k, quantity in enumerate(sample.quantities):
+        same = (quantity.role, quantity.kind, quantity.axis) == ("position", run.kind, "z")
+        if same and quantity.owner == run.owners[0]:
+            column = sample.simulated[:, k]
+            return round(float(column[0]), 6) + 0.0 if np.ptp(column) < LEVEL else None
+    return None
+
+
 def _tree(sample: Sample, run: Identified) -> int | None:
     body = sample.simulator.body_of(run.kind, run.owners[0]) if sample.simulator and run.owners else None
     return None if body is None or sample.simulator is None else int(sample.simulator.model.body_rootid[body])
@@ -194,7 +239,7 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     A message ``{"stage": ...}`` comes before each stage, and ``{"draft": ...}`` at the end.
 
     Args:
-        name: the id, with "module:" before it where a module registers it.
+        name: the id, with "module:" before it where a module registers it; or "FILE.py:NAME" of what makes it.
         options: of the environment.
 
     Raises:
@@ -203,20 +248,19 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     root = workspace_root()
     yield {"stage": "make"}
     python = str(options.get("python") or "")
-    if not python:  # else that interpreter knows its ids
-        require_registered(name, root)
     options = {"task": "any", **options}
-    plugin, guessed = plugin_of_id(name, options, root), 0.0
+    plugin, guessed = _plugin_of(name, options, root), 0.0
+    own = plugin.environments[0].env_name
     try:
-        spec = plugin.describe(name, **options)
+        spec = plugin.describe(own, **options)
     except WorkspaceError as error:
         if "has no bounds in its space" not in str(error):
             raise
-        plugin, guessed = _bounded(name, options, root), 1.0
-        spec = plugin.describe(name, **options)
-    env = plugin.make(name, **options)
+        plugin, guessed = _bounded(plugin, options), 1.0
+        spec = plugin.describe(own, **options)
+    env = plugin.make(own, **options)
     # The stand-in of a remote environment carries what the registry over there says.
-    registered = env.inner if python else registration(name)
+    registered = env.inner if python else None if plugin.environments[0].make else registration(name)
     layout = describe_env(plugin.environments[0], env.inner, "raw", {}, registered)
     yield {"stage": "identify"}
     leaves = layout.observation.leaves
@@ -233,7 +277,9 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     effects = effects_of(sample, runs)
     runs = with_width(runs, effects)
     observed = observation_parts(runs, keys, mapped)
-    points = points_of(sample, runs)
+    planar = planar_of(sample, runs)
+    observed |= {run: replace(observed[run], height=height) for run, height in planar.items()}
+    points = points_of(sample, runs) or list(planar)
     ends = np.array(spec.low), np.array(spec.high)
     box = all(not leaf.path and leaf.space.dtype.kind == "f" for leaf in layout.action.leaves)
     actions = action_parts(effects, observed, hand_of(sample, runs), ends) if box else []
@@ -254,13 +300,23 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     }
 
 
-def _bounded(name: str, options: Mapping[str, Any], root: str) -> DeclaredPlugin:
+def _plugin_of(name: str, options: Mapping[str, Any], root: str) -> DeclaredPlugin:
+    """Return a plug-in for a gymnasium id, or for what "FILE.py:NAME" makes."""
+    place, _, own = name.rpartition(":")
+    if not place.endswith(".py"):
+        return plugin_of_id(name, options, root)
+    path = Path(root, place).resolve()
+    return DeclaredPlugin(str(path), (Environment(own, "any", make=f"{path}:{own}", name=own),), root)
+
+
+def _bounded(plugin: DeclaredPlugin, options: Mapping[str, Any]) -> DeclaredPlugin:
     """Return a plug-in that bounds every number of an action by -1 and 1."""
-    env = plugin_of_id(name, options, root).make_bare(name, options)
+    (declared,) = plugin.environments
+    env = plugin.make_bare(declared.env_name, options)
     size = sum(int(np.prod(leaf.space.shape)) for leaf in leaves_of(env.action_space, "action"))
     env.close()
     parts = [part("action", size, low=-1.0, high=1.0)]
-    return DeclaredPlugin("gymnasium", (Environment(name, "any", name=name, action=parts),), root)
+    return DeclaredPlugin(plugin.file, (replace(declared, action=parts),), plugin.root)
 
 
 def _with_bounds(part: DraftPart, bounds: float) -> DraftPart:
@@ -314,72 +370,3 @@ def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
 
 def _ends(numbers: Sequence[float]) -> list[float]:
     return [min(numbers), max(numbers)] if numbers else []
-
-
-def position_findings(env: Any, spec: TaskSpec) -> Iterator[Finding]:
-    """Yield findings about positions and the searches that they enable.
-
-    Args:
-        env: as ``trace_robot.env.registry.make`` returns it.
-        spec: its description.
-    """
-    sample = take_sample(env, spec)
-    runs = identify(sample, {0: "", **{field.start: field.name for field in spec.observation}})
-    found = {run.start: run for run in runs if run.is_point and not run.guess}
-    fields = {field.name: field for field in spec.observation}
-    words = []
-    for name in spec.positions:
-        run = found.get(fields[name].start)
-        words.append(f"{name} ({run.kind} {run.owners[0]!r})" if run is not None else name)
-    if words:
-        yield Finding("positions", "good", f"{', '.join(words)}; the first is the hand")
-    named = {fields[name].start for name in spec.positions}
-    # Points of the robot's own body are no further positions, nor those that an earlier part shows already.
-    others = [run for run in points_of(sample, with_goals(runs, sample, {0: ""})) if run.start not in named]
-    if others and sample.simulator is not None:
-        listed = ", ".join(
-            f"{_field_at(spec, run)} is {run.kind} {run.owners[0]!r}" for run in others[:LISTED]
-        )
-        yield Finding("positions", "note", f"points that positions does not name: {listed}", "positions")
-    yield from gripper_findings(sample, runs, spec)
-    staged = StagedSearch.suits(spec)
-    if spec.positions and not staged:
-        text = (
-            f"no search uses positions ({', '.join(spec.positions)}): there is no hand that an action moves"
-        )
-        yield Finding("positions", "note", text, "positions", "say what moves it: hands=[Hand(...)]")
-    declared = getattr(
-        env.unwrapped, "declaration", None
-    )  # of an adapter; a plug-in's own environment has none
-    if (
-        declared is not None
-        and not hands_of(spec)
-        and (reason := _why_no_hand(declared, env.unwrapped.inner))
-    ):
-        yield Finding(
-            "hands", "note", f"{spec.positions[0]} is no hand that the search can move: {reason}", "hands"
-        )
-    yield Finding("enables", "good", f"{'staged programs for one hand; ' if staged else ''}feedback laws")
-
-
-def _why_no_hand(declaration: Environment, env: Any) -> str:
-    """Return why the first position of an environment is no hand, "" if it is.
-
-    Args:
-        declaration: of which ``with_found_hands`` has found no hand.
-        env: the gymnasium environment, which is stepped.
-    """
-    if declaration.hands or declaration.pose is not None or not declaration.positions:
-        return ""
-    hand = Hand(declaration.positions[0])
-    try:
-        describe_env(replace(declaration, hands=[hand]), env, "pose", {})
-    except WorkspaceError as error:
-        return str(error).removeprefix("hands: ").removeprefix(f"{hand.name!r}: ")
-    return ""
-
-
-def _field_at(spec: TaskSpec, run: Identified) -> str:
-    field = next((field for field in spec.observation if field.start <= run.start < field.stop), None)
-    whole = field is not None and (field.start, field.stop) == (run.start, run.stop)
-    return field.name if field is not None and whole else f"observation[{run.start}:{run.stop}]"

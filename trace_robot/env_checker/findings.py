@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from trace_robot.env.declaration import Environment, Hand
+from trace_robot.env.description import describe_env
 from trace_robot.env_checker.checker import Finding, Verdict, error_text
+from trace_robot.env_checker.draft import planar_of, points_of, with_goals
+from trace_robot.env_checker.identify import identify, take_sample
+from trace_robot.env_checker.plugin_writer import LISTED
 from trace_robot.env_checker.relations import Identified, Sample, effect_of
+from trace_robot.errors import WorkspaceError
+from trace_robot.search import StagedSearch
 from trace_robot.spec import Field, TaskSpec, hands_of
 
 SEED = 0  # of the episode that is saved and restored
@@ -82,6 +90,97 @@ def name_findings(spec: TaskSpec) -> Iterator[Finding]:
 
 def _may_be_point(field: Field) -> bool:
     return field.size == 3 and not PLAIN.match(field.name) and field.unit in ("", "m", "meters", "metres")
+
+
+def position_findings(env: Any, spec: TaskSpec, used: TaskSpec) -> Iterator[Finding]:
+    """Yield findings about positions and the searches that they enable.
+
+    Args:
+        env: as ``trace_robot.env.registry.make`` returns it.
+        spec: its description.
+        used: its description in the control mode that ``optimize`` takes.
+    """
+    sample = take_sample(env, spec)
+    runs = identify(sample, {0: "", **{field.start: field.name for field in spec.observation}})
+    found = {run.start: run for run in runs if run.is_point and not run.guess}
+    fields = {field.name: field for field in spec.observation}
+    words = []
+    for name in spec.positions:
+        run = found.get(fields[name].start)
+        words.append(f"{name} ({run.kind} {run.owners[0]!r})" if run is not None else name)
+    if words:
+        yield Finding("positions", "good", f"{', '.join(words)}; the first is the hand")
+    named = {fields[name].start for name in spec.positions}
+    # Points of the robot's own body are no further positions, nor those that an earlier part shows already.
+    others = [run for run in points_of(sample, with_goals(runs, sample, {0: ""})) if run.start not in named]
+    if others and sample.simulator is not None:
+        listed = ", ".join(
+            f"{_field_at(spec, run)} is {run.kind} {run.owners[0]!r}" for run in others[:LISTED]
+        )
+        yield Finding("positions", "note", f"points that positions does not name: {listed}", "positions")
+    planar = {} if spec.positions else planar_of(sample, runs)
+    if len(planar) > 1:
+        listed = ", ".join(
+            f"{_field_at(spec, run)} (x and y of {run.kind} {run.owners[0]!r})" for run in planar
+        )
+        parts = ", ".join(
+            f"part({_field_at(spec, run)!r}, 2, 'm', height={z:g})" for run, z in planar.items()
+        )
+        text = f"{listed} are planar points, and positions names none: no staged program is searched"
+        remedy = f"observation=[..., {parts}], positions={tuple(_field_at(spec, run) for run in planar)!r}"
+        yield Finding("positions", "note", text, "positions", f"give them a height: {remedy}")
+    yield from gripper_findings(sample, runs, spec)
+    staged = StagedSearch.suits(used)
+    if spec.positions and not staged:
+        # Of an adapter; a plug-in's own environment has none.
+        declared = getattr(env.unwrapped, "declaration", None)
+        hands = hands_of(used)
+        reason = "" if declared is None or hands else _why_no_hand(declared, env.unwrapped.inner)
+        text = f"no search uses positions ({', '.join(spec.positions)}): " + (
+            f"there is nothing beside {hands[0].position} that it can act on"
+            if hands
+            else f"{spec.positions[0]} is no hand that the search can move: {reason}"
+            if reason
+            else "there is no hand that an action moves"
+        )
+        # A reason says what to do where anything can be done: a cart with wheels has no hand.
+        remedy = (
+            f"name that too: positions=({hands[0].position!r}, ...)"
+            if hands
+            else ""
+            if reason
+            else "say what moves it: hands=[Hand(...)]"
+        )
+        yield Finding("positions", "note", f"{text}; feedback laws remain", "positions", remedy)
+    count = len(hands_of(used))
+    mode = f" (--control {used.control}, which optimize takes)" if used.control != spec.control else ""
+    programs = (
+        f"staged programs for {'one hand' if count == 1 else f'{count} hands'}{mode}; " if staged else ""
+    )
+    yield Finding("enables", "good", f"{programs}feedback laws")
+
+
+def _why_no_hand(declaration: Environment, env: Any) -> str:
+    """Return why the first position of an environment is no hand, "" if it is.
+
+    Args:
+        declaration: of which ``with_found_hands`` has found no hand.
+        env: the gymnasium environment, which is stepped.
+    """
+    if declaration.hands or declaration.pose is not None or not declaration.positions:
+        return ""
+    hand = Hand(declaration.positions[0])
+    try:
+        describe_env(replace(declaration, hands=[hand]), env, "pose", {})
+    except WorkspaceError as error:
+        return str(error).removeprefix("hands: ").removeprefix(f"{hand.name!r}: ")
+    return ""
+
+
+def _field_at(spec: TaskSpec, run: Identified) -> str:
+    field = next((field for field in spec.observation if field.start <= run.start < field.stop), None)
+    whole = field is not None and (field.start, field.stop) == (run.start, run.stop)
+    return field.name if field is not None and whole else f"observation[{run.start}:{run.stop}]"
 
 
 def saved_state(make: Callable[[], Any], actions: Sequence[Any]) -> Finding:

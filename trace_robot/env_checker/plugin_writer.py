@@ -50,6 +50,7 @@ class DraftPart:
         hidden: whether the key repeats other numbers, so that a controller need not see it.
         scale: of an action: -1 turns its sign.
         bounds: of an action without bounds, which are guessed.
+        height: of a planar point.
     """
 
     name: str
@@ -61,6 +62,7 @@ class DraftPart:
     hidden: bool = False
     scale: float = 1.0
     bounds: float = 0.0
+    height: float | None = None
 
 
 def observation_parts(
@@ -257,15 +259,17 @@ ENVIRONMENTS = [
 TASK = "Get as much reward as possible."
 
 
-def plugin_text(name: str, found: Mapping[str, Any], *, options: Mapping[str, Any], own: str = "") -> str:
+def plugin_text(
+    name: str, found: Mapping[str, Any], *, options: Mapping[str, Any], own: str = "", make: str = ""
+) -> str:
     """Return the Python text of a plug-in file.
 
     Args:
         name: the gymnasium id, with its module.
         found: what ``draft`` gave; untrusted, as the names in it are the environment's.
-        options: as typed: arguments of the environment, "task", "horizon", "return_threshold"
-            and "python".
+        options: as typed: arguments of the environment, "task", "horizon", "return_threshold" and "python".
         own: the name to type for it where the id is taken; "" for the id.
+        make: "FILE.py:NAME" of what makes it, where that is no id.
 
     Raises:
         EnvironmentFault: what was found makes no Python file.
@@ -275,8 +279,8 @@ def plugin_text(name: str, found: Mapping[str, Any], *, options: Mapping[str, An
     lines.append(_field("", str(task or TASK), "" if task else "what must a controller do?"))
     ours = ("task", "horizon", "return_threshold", "python")
     arguments = {k: v for k, v in options.items() if k not in ours}
-    lines += [_field("name", own)] if own else []
-    lines += [_field("arguments", arguments)] if arguments else []
+    given = {"make": make, "name": own, "arguments": arguments}
+    lines += [_field(field, value) for field, value in given.items() if value]
     lines += [_field("python", str(options["python"]))] if options.get("python") else []
     lines += _parts(
         "observation", [DraftPart(**each) for each in found["observation"]], bool(found["mapped"])
@@ -326,6 +330,7 @@ def _part(part: DraftPart) -> str:
     while len(values) > 2 and not values[-1]:
         values.pop()
     named = [] if part.scale == 1.0 else [f"scale={literal(part.scale)}"]
+    named += [] if part.height is None else [f"height={literal(part.height)}"]
     named += [f"low={literal(-part.bounds)}", f"high={literal(part.bounds)}"] if part.bounds else []
     return f"part({', '.join([*map(literal, values), *named])})"
 

@@ -199,6 +199,10 @@ def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: C
         hints.append("names for its numbers, positions above all (trace-robot init --env)")
     elif not spec.positions and any(part.size == 3 for part in spec.observation):
         hints.append("which of its numbers are positions, if a hand moves (positions=... in its plug-in)")
+    elif not spec.positions and any(part.size == 2 and part.unit == "m" for part in spec.observation):
+        hints.append(
+            "planar points as positions: part(..., 2, 'm', height=0.0) and positions=(...) in its plug-in"
+        )
     return (
         f"nothing better than the starting controller was found, with {tried:,} other controller{'s' * (tried != 1)} in"
         f" {cost.environment_steps:,} simulator steps; what may help: {', '.join(hints)}; what the search sees of it:"
