@@ -319,7 +319,7 @@ def _optoprime(
 
 
 def prompt_options(settings: Settings) -> dict[str, Any]:
-    """Return how large prompts are and what they leave out, as arguments of OptoPrime and OPRO."""
+    """Return the size of prompts and what they leave out, as arguments."""
     options: dict[str, Any] = {} if settings.memory is None else {"memory_size": settings.memory}
     if settings.prompt > 1:  # those of 0.1 keep to the optimizer's own default
         options["token_budget"] = TOKEN_BUDGET
