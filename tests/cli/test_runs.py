@@ -183,6 +183,16 @@ def test_runs_of_other_worlds_cannot_be_compared_and_of_another_control_can(
     assert data["difference"] is None
 
 
+def test_compare_shows_the_control_mode_that_was_used(
+    runs: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both settings leave it to the environment."""
+    make_run(runs, "posed", spec=replace(SPEC, options={"control": "pose"}, control="pose"))
+    assert main(["compare", "reach-1", "posed"]) == 0
+    row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("control "))
+    assert row.split() == ["control", "raw", "pose"]
+
+
 @pytest.mark.parametrize(
     "command", ["show push-1", "diff push-1 1", "prompt push-1 1", "graph push-1 1", "runs"]
 )

@@ -189,7 +189,8 @@ class RunProgress:
         grows = f", up to {settings.grow} while all are solved" if settings.grow > settings.episodes else ""
         facts = {
             "optimizer": f"{settings.optimizer}: {event.why}",
-            "policy": f"{policy.name}, trainable: {places}; control {spec.control}",
+            "policy": f"{policy.name}, trainable: {places}",
+            "control": f"{spec.control}: {event.control}" if event.control else spec.control,
             "training": f"{conditions}{grows}, seed {settings.seed}; feedback level {settings.feedback}; held out:"
             f" {counted(settings.held_out, 'other')}",
             "folder": str(event.folder),

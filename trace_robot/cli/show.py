@@ -337,7 +337,12 @@ def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[A
 def _differing_settings(*runs: RunInfo) -> dict[str, list[Any]]:
     """Return task, optimizer, policy, and the settings and versions that differ."""
     each = [
-        {**run.settings, **{f"version of {name}": version for name, version in run.versions.items()}}
+        {
+            # What was used: a setting that was left out is None.
+            **{name: value for name, value in run.settings.items() if name != "usual_control"},
+            "control": run.control,
+            **{f"version of {name}": version for name, version in run.versions.items()},
+        }
         for run in runs
     ]
     values = {

@@ -124,7 +124,7 @@ def page_of(
         costs=_costs(run),
         command=_command(run),
         repeatable=_repeatable(run),
-        settings=_table(run.settings),
+        settings=_table({**run.settings, "control": run.control}),  # what was used: left out it is None
         versions=_table(run.versions),
         notes=_notes(run),
     )
