@@ -68,8 +68,8 @@ def test_show_prints_how_a_run_went_and_why_it_ended(runs: Path, capsys: pytest.
     assert "finished: 4 iterations done" in shown
     assert "held out 0.80 of 10 (0.49 to 0.94); training 1.00 of 5" in shown
     assert (
-        "4 iterations, 5 controllers tried, 1,000 simulator steps, 40 s, 5 model calls, 5,000 + 500 tokens"
-        in shown
+        "4 iterations, 5 controllers tried, 1,000 simulator steps with the held-out episodes, 40 s, 5 model calls,"
+        " 5,000 + 500 tokens" in shown
     )
     assert "the best controller, iteration 4:" in shown
     assert "return [0.4, 0.4, 0.0, 0.0]" in shown

@@ -232,15 +232,25 @@ def show_progress(*, quiet: bool, json: bool) -> None:
 
 
 def create_table(*columns: str, header: bool = True) -> Table:
-    """Return an empty table without lines, two blanks between its columns.
+    """Return an empty table without lines and without blanks at the end of a row.
 
     Args:
         columns: headings of left-aligned columns; others can be added with ``add_column``.
         header: show the headings.
     """
+    from rich.segment import Segment
     from rich.table import Table
 
-    return Table(*columns, box=None, padding=(0, 2, 0, 0), show_header=header, header_style="bold")
+    class TrimmedTable(Table):
+        def __rich_console__(self, console: Console, options: Any) -> Iterator[Segment]:
+            for row in Segment.split_lines(super().__rich_console__(console, options)):  # type: ignore[arg-type]
+                while row and not row[-1].text.strip(" "):
+                    row.pop()
+                if row:
+                    row[-1] = Segment(row[-1].text.rstrip(" "), row[-1].style)
+                yield from (*row, Segment.line())
+
+    return TrimmedTable(*columns, box=None, padding=(0, 2, 0, 0), show_header=header, header_style="bold")
 
 
 def write_json(data: Any) -> None:

@@ -145,7 +145,7 @@ def _cost(run: RunInfo) -> str:
     parts = [
         counted(run.iterations, "iteration"),
         f"{counted(run.candidates, 'controller')} tried",
-        counted(run.environment_steps, "simulator step"),
+        run.simulator_steps,
         duration(run.seconds),
     ]
     if run.model_calls:
@@ -162,11 +162,14 @@ def _curve_of(*runs: RunInfo) -> str:
 
 
 def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
+    from trace_robot.stats import note_of
+
     table = create_table()
     for name in ("iteration", "success", "reward", "tried", "time", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what changed", no_wrap=True)
     for iteration in iterations:
+        note = note_of(iteration.note, better=iteration.better)
         table.add_row(
             str(iteration.number),
             f"{iteration.success:.2f}",
@@ -174,7 +177,7 @@ def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
             f"{iteration.candidates:,}",
             duration(iteration.seconds),
             f"{iteration.tokens:,}" if iteration.tokens else "-",
-            escape(line(iteration.note) if iteration.number else "the starting controller"),
+            escape(line(note) if iteration.number else "the starting controller"),
             style="green" if iteration.better and iteration.number else "",
         )
     return table
@@ -306,7 +309,7 @@ def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[A
         ("training", lambda run: "-" if run.training is None else run.training.text),
         ("iterations", lambda run: f"{run.iterations:,}"),
         ("controllers tried", lambda run: f"{run.candidates:,}"),
-        ("simulator steps", lambda run: f"{run.environment_steps:,}"),
+        ("simulator steps", lambda run: run.simulator_steps.replace(" simulator steps", "")),
         ("time", lambda run: duration(run.seconds)),
         ("model calls", lambda run: f"{run.model_calls:,}"),
         ("tokens", lambda run: f"{run.tokens:,}"),
@@ -337,18 +340,12 @@ def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[A
 def _differing_settings(*runs: RunInfo) -> dict[str, list[Any]]:
     """Return task, optimizer, policy, and the settings and versions that differ."""
     each = [
-        {
-            # What was used: a setting that was left out is None.
-            **{name: value for name, value in run.settings.items() if name != "usual_control"},
-            "control": run.control,
-            **{f"version of {name}": version for name, version in run.versions.items()},
-        }
+        # The control mode that was used: as a setting it is None where it was left out.
+        {**run.settings, "control": run.control, **{f"version of {n}": v for n, v in run.versions.items()}}
         for run in runs
     ]
-    values = {
-        name: [settings.get(name) for settings in each]
-        for name in dict.fromkeys(name for settings in each for name in settings)
-    }
+    names = dict.fromkeys(name for settings in each for name in settings if name != "usual_control")
+    values = {name: [settings.get(name) for settings in each] for name in names}
     always = ("task", "optimizer", "policy")
     return {
         name: mine

@@ -236,7 +236,7 @@ def _facts(run: RunInfo) -> Rows:
         ("Control", run.control),
         ("Started from", run.policy),
         ("Controllers tried", f"{run.candidates:,}"),
-        ("Simulator steps", f"{run.environment_steps:,}"),
+        ("Simulator steps", run.simulator_steps.replace(" simulator steps", "")),
         ("Time", duration(run.seconds)),
     ]
     if run.model_calls:
@@ -253,7 +253,7 @@ def _costs(run: RunInfo) -> Rows:
         ("Time optimizing", duration(run.seconds)),
         ("Controllers tried", f"{run.candidates:,}"),
         ("Iterations written down", f"{run.iterations:,}"),
-        ("Simulator steps", f"{run.environment_steps:,}"),
+        ("Simulator steps", run.simulator_steps.replace(" simulator steps", "")),
         ("Calls of a model", f"{run.model_calls:,}"),
     ]
     if run.model_calls:
