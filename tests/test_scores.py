@@ -74,10 +74,11 @@ def test_a_return_comes_first_where_nothing_or_only_a_return_is_a_success() -> N
 
 
 def test_what_led_on_few_conditions_and_not_on_all_is_not_called_the_best() -> None:
-    note = "made anew: best so far, on 4 conditions alone: bring tip to target"
+    note = "another program: best so far, on 4 conditions alone: bring tip to target"
     assert note_of(note, better=True) == note
     assert (
-        note_of(note, better=False) == "made anew: led on 4 conditions alone, not on all: bring tip to target"
+        note_of(note, better=False)
+        == "another program: led on 4 conditions alone, not on all: bring tip to target"
     )
     assert (
         note_of("best so far, on 1 condition alone", better=False) == "led on 1 condition alone, not on all"

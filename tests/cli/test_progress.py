@@ -15,6 +15,7 @@ import termios
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -140,7 +141,7 @@ def test_one_bar_is_drawn_and_after_the_interrupt_none_is_left() -> None:
     assert drawn.rpartition(b"\x1b[2K")[2].replace(b"\r", b"").strip() == b"trace-robot: stopped"
 
 
-def summary(**changes: object) -> str:
+def summary(**changes: Any) -> str:
     """Return the end of a run of a search as it is shown."""
     settings = Settings("reach-v3", optimizer="search", episodes=10, cut=True)
     settings = replace(
@@ -153,7 +154,7 @@ def summary(**changes: object) -> str:
         environment_steps=689_841, model_calls=0, tokens=0, seconds=9.0, ended="solved", versions={},
     )  # fmt: skip
     out = Console(file=io.StringIO(), width=300)
-    print_summary(out, replace(result, **changes), Path("rollouts/runs/demo"), settings)  # type: ignore[arg-type]
+    print_summary(out, replace(result, **changes), Path("rollouts/runs/demo"), settings)
     return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -177,9 +178,7 @@ def test_the_end_of_a_run_says_whether_held_out_episodes_are_among_the_steps() -
         ({"measure": "both"}, False),
     ],
 )
-def test_success_that_was_only_touched_is_not_called_lasting(
-    changes: dict[str, object], hinted: bool
-) -> None:
+def test_success_that_was_only_touched_is_not_called_lasting(changes: dict[str, Any], hinted: bool) -> None:
     hint = "success was not shown to last, as an episode ends at its first step of success"
     assert (f"{hint}; try: trace-robot stress demo, and --hold end\n" in summary(**changes)) is hinted
 
