@@ -281,3 +281,12 @@ def test_no_error_of_an_option_names_a_function(text: str) -> None:
         assert errors["optimize hold"] == "must be a number of seconds or end, got 'forever'"
         assert errors["watch port"] == "must be a number from 0 to 65535, got 'forever'"
         assert errors["optimize require"] == "must be from 0 to 1, or from 0% to 100%, got 'forever'"
+
+
+def test_a_help_lists_no_option_that_the_command_refuses() -> None:
+    """``stress`` takes neither: its battery sets them."""
+    shown = commands()["stress"].format_help()
+    assert "--hold" not in shown
+    assert "--worlds" not in shown
+    assert "SUPPRESS" not in manual(create_parser())
+    assert "--hold" in commands()["evaluate"].format_help()
