@@ -313,7 +313,7 @@ def stress(
 
 
 def _compared(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return rows that know whether their world changed anything against the nominal one.
+    """Return rows that say whether their world changed anything.
 
     Friction where nothing touches, a lean of no gravity, or a delay below a step look passed and were not tried.
     """
