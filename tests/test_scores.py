@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from trace_robot.stats import Difference, Returns, Score, measure_of
+from trace_robot.stats import Difference, Returns, Score, measure_of, note_of
 
 RETURNS = [780.0, 790.0, 801.0, 770.0, 784.0]
 
@@ -71,3 +71,15 @@ def test_a_return_comes_first_where_nothing_or_only_a_return_is_a_success() -> N
     assert measure_of("", None) == "return"
     assert measure_of("the sum is at least 4800", 4800.0) == "both"
     assert measure_of("the hand is at the goal", None) == "success"
+
+
+def test_what_led_on_few_conditions_and_not_on_all_is_not_called_the_best() -> None:
+    note = "another program: best so far, on 4 conditions alone: bring tip to target"
+    assert note_of(note, better=True) == note
+    assert (
+        note_of(note, better=False)
+        == "another program: led on 4 conditions alone, not on all: bring tip to target"
+    )
+    assert (
+        note_of("best so far, on 1 condition alone", better=False) == "led on 1 condition alone, not on all"
+    )

@@ -7,6 +7,7 @@ shows its return everywhere.
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Literal, get_args
 
 Measure = Literal["success", "return", "both"]
 SHOWN: tuple[Measure, ...] = get_args(Measure)
+LED = re.compile(r"best so far, on (\d+ conditions?) alone")
 
 
 def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, float]:
@@ -110,6 +112,29 @@ def measure_of(success: Any, return_threshold: Any) -> Measure:
     if return_threshold is not None:
         return "both"
     return "success" if success else "return"
+
+
+def steps_text(steps: int, *, among: str) -> str:
+    """Return a run's simulator steps as text.
+
+    Args:
+        steps: how many.
+        among: "with" or "without" the held-out episodes, "" before there are any.
+    """
+    text = f"{steps:,} simulator step{'s' * (steps != 1)}"
+    return f"{text} {among} the held-out episodes" if among else text
+
+
+def note_of(note: str, *, better: bool) -> str:
+    """Return what was changed in an iteration, as it reads beside its score.
+
+    A search calls a candidate the best so far on the few conditions that it was tried on. On all it may not be.
+
+    Args:
+        note: of the candidate.
+        better: whether it became the best of the run.
+    """
+    return note if better else LED.sub(r"led on \1 alone, not on all", note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,30 @@ def test_what_a_controller_bears_and_what_it_does_not() -> None:
     assert "time ran out after 500 simulator steps" in data["rows"][1]["typical_failure"]
 
 
+def test_a_world_that_changes_nothing_is_marked_in_text_and_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A delay that is shorter than a step of 12.5 ms looks passed and was not tried."""
+    worlds = [
+        {"name": "nominal"},
+        {"name": "short", "action_delay": 0.001},
+        {"name": "late", "action_delay": 0.05},
+    ]
+    (tmp_path / "mine.json").write_text(json.dumps([*worlds, {"name": "stays", "hold": "end"}]))
+    (tmp_path / "goes.py").write_text(GOES)
+    arguments = ["stress", "reach-v3", "--policy", str(tmp_path / "goes.py"), "--control", "raw"]
+    arguments += ["--battery", str(tmp_path / "mine.json"), "--episodes", "2", "--workers", "0"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert [row.split()[0] for row in shown.splitlines() if row.split()[2:5] == ["no", "effect", "here"]] == [
+        "short"
+    ]
+    assert "of 4 worlds, worst 1.00 (nominal); 1 had no effect here; battery mine" in shown
+    assert main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row.get("no_effect", False) for row in rows] == [False, True, False, False]
+
+
 def test_the_same_conditions_give_the_same_report() -> None:
     def report(workers: int) -> dict[str, Any]:
         with RolloutEngine(workers) as engine:
@@ -196,7 +220,7 @@ def test_hold_and_worlds_are_options_of_evaluate_and_of_a_run_that_resumes(
     assert json.loads(capsys.readouterr().out)["success"] == 1.0
     with pytest.raises(SystemExit):
         main([*plain, "--hold", "-1"])
-    assert "must be seconds, 0 or more, or end" in capsys.readouterr().err
+    assert "must be a number of seconds or end" in capsys.readouterr().err
     options = [
         "--optimizer",
         "search",

@@ -13,12 +13,17 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from trace_robot.cli.progress import CountColumn, RunProgress, create_counter, time_left
+from trace_robot.cli.console import create_table
+from trace_robot.cli.progress import CountColumn, RunProgress, create_counter, print_summary, time_left
 from trace_robot.run.loop import Progressed
+from trace_robot.settings import Result, Settings
 
 
 def test_where_there_is_no_live_line_a_long_silence_is_broken_now_and_then(
@@ -38,7 +43,7 @@ def test_where_there_is_no_live_line_a_long_silence_is_broken_now_and_then(
 
 INTERRUPTED = """
 import sys, time
-from trace_robot.cli.console import interruptible
+from trace_robot.cli.interrupt import interruptible
 with interruptible("stopped; go on"):
     try:
         print("ready", flush=True)
@@ -91,7 +96,8 @@ def test_no_seconds_left_are_never_shown_while_it_goes_on(
 
 LIVE = """
 import sys, time
-from trace_robot.cli.console import console, interruptible, write_error
+from trace_robot.cli.console import console, write_error
+from trace_robot.cli.interrupt import interruptible
 from trace_robot.cli.progress import create_counter
 try:
     with interruptible(), create_counter(console()) as progress:
@@ -134,3 +140,58 @@ def test_one_bar_is_drawn_and_after_the_interrupt_none_is_left() -> None:
     assert max(map(len, frames)) < 80
     # The last bar is taken away: the line above is erased before the message.
     assert drawn.rpartition(b"\x1b[2K")[2].replace(b"\r", b"").strip() == b"trace-robot: stopped"
+
+
+def summary(**changes: Any) -> str:
+    """Return the end of a run of a search as it is shown."""
+    settings = Settings("reach-v3", optimizer="search", episodes=10, cut=True)
+    settings = replace(
+        settings, **{name: changes.pop(name) for name in ("options", "cut") if name in changes}
+    )
+    result = Result(
+        task="reach-v3", optimizer="search", feedback_level="outcome", control="raw", seed=0, policy="do_nothing",
+        start_success=0.0, training_success=1.0, training_episodes=20, held_out_success=0.9, held_out_return=1.0,
+        held_out_episodes=50, held_out_interval=(0.8, 1.0), iterations=1, best_iteration=1, candidates=30,
+        environment_steps=689_841, model_calls=0, tokens=0, seconds=9.0, ended="solved", versions={},
+    )  # fmt: skip
+    out = Console(file=io.StringIO(), width=300)
+    print_summary(out, replace(result, **changes), Path("rollouts/runs/demo"), settings)
+    return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_end_of_a_run_says_where_its_further_conditions_come_from() -> None:
+    assert "success 1.00 of 20 conditions: 10, and 10 further ones as all were solved\n" in summary()
+    assert "success 1.00 of 10 conditions\n" in summary(training_episodes=10)
+
+
+def test_the_end_of_a_run_says_whether_held_out_episodes_are_among_the_steps() -> None:
+    assert "30 controllers tried, 689,841 simulator steps without the held-out episodes, 9 s\n" in summary()
+    assert "689,841 simulator steps with the held-out episodes" in summary(cut=False), "as 0.1.0 counted"
+
+
+@pytest.mark.parametrize(
+    ("changes", "hinted"),
+    [
+        ({}, True),
+        ({"options": {"hold": 0.5}}, False),
+        ({"options": {"hold": "end"}}, False),
+        ({"held_out_success": 0.0}, False),
+        ({"measure": "both"}, False),
+    ],
+)
+def test_success_that_was_only_touched_is_not_called_lasting(changes: dict[str, Any], hinted: bool) -> None:
+    hint = "success was not shown to last, as an episode ends at its first step of success"
+    assert (f"{hint}; try: trace-robot stress demo, and --hold end\n" in summary(**changes)) is hinted
+
+
+def test_no_row_of_a_table_ends_with_blanks() -> None:
+    out = Console(file=io.StringIO(), width=60)
+    table = create_table("name", "what it does and why")
+    table.add_row("short", "x " * 40)
+    table.add_row("", "")
+    table.add_row("[bold]bold[/bold]", "")
+    out.print(table)
+    rows = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert rows == [row.rstrip() for row in rows]
+    assert rows[-1] == "bold"
+    assert len(rows) == 5, "the long cell is broken"

@@ -68,8 +68,8 @@ def test_show_prints_how_a_run_went_and_why_it_ended(runs: Path, capsys: pytest.
     assert "finished: 4 iterations done" in shown
     assert "held out 0.80 of 10 (0.49 to 0.94); training 1.00 of 5" in shown
     assert (
-        "4 iterations, 5 controllers tried, 1,000 simulator steps, 40 s, 5 model calls, 5,000 + 500 tokens"
-        in shown
+        "4 iterations, 5 controllers tried, 1,000 simulator steps with the held-out episodes, 40 s, 5 model calls,"
+        " 5,000 + 500 tokens" in shown
     )
     assert "the best controller, iteration 4:" in shown
     assert "return [0.4, 0.4, 0.0, 0.0]" in shown
@@ -183,6 +183,16 @@ def test_runs_of_other_worlds_cannot_be_compared_and_of_another_control_can(
     data = json.loads(capsys.readouterr().out)
     assert data["incomparable"] == ["world None and ['delay']"]
     assert data["difference"] is None
+
+
+def test_compare_shows_the_control_mode_that_was_used(
+    runs: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both settings leave it to the environment."""
+    make_run(runs, "posed", spec=replace(SPEC, options={"control": "pose"}, control="pose"))
+    assert main(["compare", "reach-1", "posed"]) == 0
+    row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("control "))
+    assert row.split() == ["control", "raw", "pose"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from helpers.arms import TWO, JointArm, four_joints, model_of, six_joints
 from trace_robot import Environment, HandSpec, HandTracking, part
+from trace_robot.env import registry
 from trace_robot.env.declared import DeclaredPlugin
 from trace_robot.env.registry import usual_control
 
@@ -42,6 +43,24 @@ def test_an_arm_without_hands_and_positions_gets_both() -> None:
     assert spec.positions == ("tip_position", "goal_position")
     assert spec.hands == (HandSpec("hand", "tip_position", 0),)
     assert [field.name for field in spec.action] == ["displacement"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"hold": 0.5},
+        {"hold": "end"},
+        {"world": {"mass": 1.5}},
+        {"quality": True},
+        {"envelope": {"speed": 1.0}},
+    ],
+)
+def test_no_world_hold_or_envelope_changes_the_control_mode(
+    option: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = arm(model_of(*four_joints("velocity")))
+    monkeypatch.setattr(registry, "_lookup", lambda name, options: (plugin, name))
+    assert usual_control("arm", "raw") == usual_control("arm", "raw", option) == "pose"
 
 
 def test_its_own_action_stays_as_declared() -> None:

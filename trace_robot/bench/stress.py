@@ -17,6 +17,7 @@ from typing import Any
 from trace_robot.env.equipment import OPTIONS, Hold
 from trace_robot.env.inspection import Inspection
 from trace_robot.env.world import World
+from trace_robot.env.world_episode import DRAWN
 from trace_robot.errors import EnvironmentFault, UsageError, ValueMismatchError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import RolloutEngine
@@ -85,11 +86,13 @@ class Row(EpisodeScore):
         setting: the row of the battery.
         episodes: on the held-out conditions, in their order; empty where the environment cannot have the setting.
         left_out: why it cannot, "" where it can.
+        no_effect: its world left every episode bit for bit as the nominal one, so that it shows nothing.
     """
 
     setting: Setting
     episodes: tuple[Episode, ...] = ()
     left_out: str = ""
+    no_effect: bool = False
 
     @property
     def typical_failure(self) -> Episode | None:
@@ -147,7 +150,9 @@ class Row(EpisodeScore):
                 }
                 for episode in failed
             ],
-        } | ({"envelope": log} if (log := summed([e.infos for e in self.episodes])) else {})
+            **({"no_effect": True} if self.no_effect else {}),
+            **({"envelope": log} if (log := summed([e.infos for e in self.episodes])) else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +309,33 @@ def stress(
     ]
     for row in filled:
         _require_measured(row)
-    return StressReport(env, policy.name, task.spec.control, seed, tuple(filled), name, own)
+    return StressReport(env, policy.name, task.spec.control, seed, _compared(filled), name, own)
+
+
+def _compared(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return rows that say whether their world changed anything.
+
+    Friction where nothing touches, a lean of no gravity, or a delay below a step look passed and were not tried.
+    """
+    nominal = [row for row in rows if row.setting.world is None and row.setting.hold is None and row.episodes]
+    if not nominal:
+        return tuple(rows)
+    before = [_trajectory(episode) for episode in nominal[0].episodes]
+    return tuple(
+        replace(row, no_effect=[_trajectory(episode) for episode in row.episodes] == before)
+        if row.setting.world is not None and row.setting.hold is None
+        else row
+        for row in rows
+    )
+
+
+def _trajectory(episode: Episode) -> tuple[Any, ...]:
+    """Return what two episodes that went the same way have in common.
+
+    Rewards alone may be zeros throughout: the measures of quality tell motions apart.
+    """
+    infos = {name: repr(value) for name, value in episode.infos.items() if not name.startswith(DRAWN)}
+    return episode.ended, episode.steps, episode.rewards.tobytes(), infos
 
 
 def _require_measured(row: Row) -> None:

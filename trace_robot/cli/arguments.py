@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-# Parsers of values. argparse turns the ValueError of a conversion and the ArgumentTypeError raised here into one
-# line and exit code 2; it names the function in "invalid positive_integer value: 'x'".
+# Parsers of values. argparse turns the ArgumentTypeError raised here into one line and exit code 2; of a ValueError it
+# would name the function, in "invalid positive_integer value: 'x'".
 
 
 def whole_number(text: str, least: int) -> int:
@@ -46,40 +46,49 @@ def non_negative_integer(text: str) -> int:
     return whole_number(text, 0)
 
 
+def _number(text: str) -> float:
+    """Return a finite number, -1 for text that is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return -1.0
+    return value if abs(value) < float("inf") else -1.0
+
+
+def _wanted(what: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"must be {what}, got {text!r}")
+
+
 def positive_number(text: str) -> float:
     """Return a finite number above 0, refusing NaN too."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    if (value := _number(text)) <= 0:
+        raise _wanted("a number above 0", text)
     return value
 
 
 def fraction(text: str) -> float:
     """Return a number from 0 to 1, such as a success rate, also of 90%."""
     percent = text.rstrip().endswith("%")
-    value = float(text.rstrip().removesuffix("%")) / (100 if percent else 1)
+    value = _number(text.rstrip().removesuffix("%")) / (100 if percent else 1)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, or from 0% to 100%, got {text}")
+        raise _wanted("from 0 to 1, or from 0% to 100%", text)
     return value
 
 
 def token_prices(text: str) -> tuple[float, float]:
     """Return the prices of a million prompt and completion tokens, from "P,C"."""
     prompt, _, completion = text.partition(",")
-    values = float(prompt), float(completion)
-    if not all(0 <= value < float("inf") for value in values):
-        raise argparse.ArgumentTypeError(f"must be two numbers of 0 or more, got {text}")
+    values = _number(prompt), _number(completion)
+    if min(values) < 0:
+        raise _wanted("two numbers of 0 or more", text)
     return values
 
 
 def _hold_time(text: str) -> float | str:
     """Return seconds of 0 or more, or "end"."""
-    if text == "end":
-        return text
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be seconds, 0 or more, or end, got {text}")
-    return value
+    if text != "end" and _number(text) < 0:
+        raise _wanted("a number of seconds or end", text)
+    return text if text == "end" else _number(text)
 
 
 def read_worlds(source: str) -> Any:
@@ -254,8 +263,9 @@ def add_control(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--control",
         choices=("pose", "raw"),
-        help="pose: an action is a motion of the hand in meters, tracked for up to 20 simulator steps;"
-        " raw: the environment's own action (default: what the policy says, else pose; search: raw)",
+        help="pose: an action is a motion of the hand in meters, tracked for up to 20 simulator steps; raw: the"
+        " environment's own action (default: what the policy says; else pose where inverse kinematics moves the hands;"
+        " else raw by search, pose by others)",
     )
 
 

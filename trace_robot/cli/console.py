@@ -12,9 +12,7 @@ import logging
 import math
 import os
 import re
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -239,15 +237,25 @@ def show_progress(*, quiet: bool, json: bool) -> None:
 
 
 def create_table(*columns: str, header: bool = True) -> Table:
-    """Return an empty table without lines, two blanks between its columns.
+    """Return an empty table without lines and without blanks at the end of a row.
 
     Args:
         columns: headings of left-aligned columns; others can be added with ``add_column``.
         header: show the headings.
     """
+    from rich.segment import Segment
     from rich.table import Table
 
-    return Table(*columns, box=None, padding=(0, 2, 0, 0), show_header=header, header_style="bold")
+    class TrimmedTable(Table):
+        def __rich_console__(self, console: Console, options: Any) -> Iterator[Segment]:
+            for row in Segment.split_lines(super().__rich_console__(console, options)):  # type: ignore[arg-type]
+                while row and not row[-1].text.strip(" "):
+                    row.pop()
+                if row:
+                    row[-1] = Segment(row[-1].text.rstrip(" "), row[-1].style)
+                yield from (*row, Segment.line())
+
+    return TrimmedTable(*columns, box=None, padding=(0, 2, 0, 0), show_header=header, header_style="bold")
 
 
 def write_json(data: Any) -> None:
@@ -322,63 +330,6 @@ def discard_output() -> None:
     Python flushes it once more at exit, which would fail again and print a traceback.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def interruptible(message: str = "stopped at once") -> Iterator[None]:
-    """Let the first Ctrl-C stop cleanly and the second end the process at once.
-
-    The first raises KeyboardInterrupt in the block, which may take its time to clean up. The second writes
-    ``message`` and exits with code 130.
-
-    Args:
-        message: the line on standard error at the second Ctrl-C.
-    """
-
-    def first(*_: Any) -> None:
-        signal.signal(signal.SIGINT, second)
-        raise KeyboardInterrupt
-
-    def second(*_: Any) -> None:
-        # A signal handler may interrupt a write of the buffered stream, so it writes to the descriptor.
-        os.write(2, f"trace-robot: {safe_line(message)}\n".encode(errors="backslashreplace"))
-        os._exit(INTERRUPTED)  # child processes end when they find their pipes closed
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python allows signal handlers in the main thread only
-        return
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        with _no_echo_of_keys():
-            yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _no_echo_of_keys() -> Iterator[None]:
-    """Keep the terminal from writing ^C (termios, ECHOCTL).
-
-    It would push a live line aside and leave half of it behind.
-    """
-    import termios
-
-    try:
-        descriptor = sys.stdin.fileno()
-        before = termios.tcgetattr(descriptor)
-        # A process in the background that changes its terminal is stopped by the system.
-        if os.tcgetpgrp(descriptor) != os.getpgrp():
-            raise OSError
-    except (OSError, ValueError, AttributeError, termios.error):  # no terminal
-        yield
-        return
-    flags = list(before)
-    flags[3] = before[3] & ~termios.ECHOCTL
-    termios.tcsetattr(descriptor, termios.TCSANOW, flags)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 # JSON.

@@ -116,7 +116,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def groups(self) -> Iterator[tuple[str, list[argparse.Action]]]:
         """Yield the headings of the help and what is below each, which may be nothing."""
-        actions = [each for each in self._actions if not isinstance(each, argparse._SubParsersAction)]
+        listed = [each for each in self._actions if each.help != argparse.SUPPRESS]
+        actions = [each for each in listed if not isinstance(each, argparse._SubParsersAction)]
         yield "arguments", [each for each in actions if not each.option_strings]
         options = [each for each in actions if each.option_strings]
         group_of = {name: title for title, names in GROUPS.items() for name in names.split()}

@@ -24,13 +24,13 @@ from trace_robot.cli.console import (
     create_table,
     duration,
     escape,
-    interruptible,
     line,
     missing_success,
     progress_console,
     write_error,
     write_json,
 )
+from trace_robot.cli.interrupt import interruptible
 from trace_robot.cli.runs import name_of, person_of, printed_lines
 from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
 from trace_robot.optimizers.optoprime import NO_REPLY
@@ -38,15 +38,16 @@ from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, OnEvent, Progressed, Started
 from trace_robot.run.person import AskPerson, Question
-from trace_robot.settings import Result
+from trace_robot.settings import Result, Settings
 from trace_robot.spec import TaskSpec
-from trace_robot.stats import measure_of, three_digits
+from trace_robot.stats import measure_of, note_of, steps_text, three_digits
 from trace_robot.store.folder import BEFORE_VIDEO
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
 BELOW = 3  # exit code where --require asked for more
+TOUCHED = "success was not shown to last, as an episode ends at its first step of success"
 LONGEST_LINE = 4000  # characters that are read of what a person types
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
@@ -179,18 +180,21 @@ class RunProgress:
             self.out.print(f"note       {escape(event.text)}", style="yellow")
         else:
             self._progress.stop()
-            print_summary(self.out, event.result, event.folder)
+            print_summary(self.out, event.result, event.folder, self._settings)
 
     def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
-        self._task, self._spec = settings.task, spec
+        self._task, self._spec, self._settings = settings.task, spec, settings
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
         conditions = counted(settings.episodes, "condition")
         grows = f", up to {settings.grow} while all are solved" if settings.grow > settings.episodes else ""
+        if settings.confirm:
+            grows += f", {settings.confirm} further ones where all are solved"
         facts = {
             "optimizer": f"{settings.optimizer}: {event.why}",
-            "policy": f"{policy.name}, trainable: {places}; control {spec.control}",
+            "policy": f"{policy.name}, trainable: {places}",
+            "control": f"{spec.control}: {event.control}" if event.control else spec.control,
             "training": f"{conditions}{grows}, seed {settings.seed}; feedback level {settings.feedback}; held out:"
             f" {counted(settings.held_out, 'other')}",
             "folder": str(event.folder),
@@ -225,7 +229,8 @@ class RunProgress:
         episodes = event.trial.episodes
         score, best = (score_of(trial.episodes, self._spec) for trial in (event.trial, event.best))
         reward = sum(episode.total_reward for episode in episodes) / len(episodes)
-        note = line(event.trial.candidate.note) if event.iteration else "the starting controller"
+        changed = line(note_of(event.trial.candidate.note, better=event.better))
+        note = changed if event.iteration else "the starting controller"
         self._last_printed = time.monotonic()
         if score.shows_return and best.returns is not None:
             rate = f"{score.success:.2f}" if score.shows_success else "-"
@@ -266,25 +271,30 @@ class RunProgress:
         return [typed] if typed.strip() else []
 
 
-def print_summary(out: Console, result: Result, folder: Path) -> None:
+def print_summary(out: Console, result: Result, folder: Path, settings: Settings) -> None:
     """Print held-out success with its interval, cost, and where the files are.
 
     Args:
         out: where to print.
         result: of the finished run.
         folder: the run's folder, with best.py, result.json and perhaps videos.
+        settings: of the run.
     """
     table = create_table(header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("ended", escape(result.ended))
     table.add_row("held out", _held_out(result))
-    table.add_row("training", f"{_training(result)} of {counted(result.training_episodes, 'condition')}")
-    steps = counted(result.environment_steps, "simulator step")
+    conditions = counted(result.training_episodes, "condition")
+    if (more := result.training_episodes - settings.episodes) > 0:
+        conditions += f": {settings.episodes}, and {more} further ones as all were solved"
+    table.add_row("training", f"{_training(result)} of {conditions}")
+    # A stored run of 0.1.0 counts them.
+    steps = steps_text(result.environment_steps, among="without" if settings.cut else "with")
     cost = f"{counted(result.candidates, 'controller')} tried, {steps}, {duration(result.seconds)}"
     if result.model_calls:
         cost += f", {counted(result.model_calls, 'model call')}, {counted(result.tokens, 'token')}"
-    table.add_row("cost", f"{cost}; the held-out episodes come on top")
+    table.add_row("cost", cost)
     table.add_row("controller", escape(str(folder / "best.py")))
     table.add_row("result", escape(str(folder / "result.json")))
     videos = sorted(folder.glob("iterations/*/episode.mp4"))
@@ -296,7 +306,10 @@ def print_summary(out: Console, result: Result, folder: Path) -> None:
         else:
             table.add_row("videos", escape(f"{first} (before)"))
             table.add_row("", escape(f"{after} (after)"))
-    for note in result.notes:
+    touched = settings.optimizer == "search" and not settings.options.get("hold")
+    touched = touched and result.measure == "success" and result.held_out_success > 0
+    lasts = f"{TOUCHED}; try: trace-robot stress {shlex.quote(name_of(folder))}, and --hold end"
+    for note in (*result.notes, *([lasts] if touched else [])):
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
@@ -372,12 +385,8 @@ def _held_out(result: Result) -> str:
     text = f"[bold]return {mean}[/bold] {of} (95 % interval {below} to {above})"
     if result.measure == "both" or result.held_out_success > 0:
         text += f", {rate} {interval}"
-    start = (
-        ""
-        if result.start_return is None
-        else f"; the starting controller: {three_digits(result.start_return)}"
-    )
-    return f"{text}{start} in training" if start else text
+    start = result.start_return
+    return text if start is None else f"{text}; the starting controller: {three_digits(start)} in training"
 
 
 def _training(result: Result) -> str:

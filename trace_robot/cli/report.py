@@ -85,17 +85,16 @@ def add_watch(commands: Commands) -> None:
         "runs", nargs="?", default="rollouts/runs", metavar="RUNS_DIR", help="default rollouts/runs"
     )
     command.add_argument(
-        "--port", type=_port_number, default=8765, metavar="N", help="0 for a free one (default 8765)"
+        "--port", type=port_number, default=8765, metavar="N", help="0 for a free one (default 8765)"
     )
     command.add_argument("--open", action="store_true", help="open it in the browser")
 
 
-def _port_number(text: str) -> int:
+def port_number(text: str) -> int:
     """Return a TCP port, 0 for one that the system chooses."""
-    value = int(text)
-    if not 0 <= value < 65536:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
-    return value
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, got {text!r}")
+    return int(text)
 
 
 def execute_watch(options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import escape, progress_console, write_error, write_text
 from trace_robot.cli.parser import Commands, add_command
+from trace_robot.cli.report import port_number
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
 
@@ -116,7 +117,7 @@ def add_serve(commands: Commands) -> None:
     )
     command.add_argument(
         "--port",
-        type=_port_number,
+        type=port_number,
         metavar="P",
         help=f"of HTTP, 0 for a free one (default {PORT}; none with --mcp)",
     )
@@ -131,13 +132,6 @@ def add_serve(commands: Commands) -> None:
     )
     add_require(command)
     add_output(command)
-
-
-def _port_number(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 65536:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
-    return value
 
 
 def execute_serve(options: argparse.Namespace) -> int:

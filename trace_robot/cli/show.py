@@ -144,7 +144,7 @@ def _cost(run: RunInfo) -> str:
     parts = [
         counted(run.iterations, "iteration"),
         f"{counted(run.candidates, 'controller')} tried",
-        counted(run.environment_steps, "simulator step"),
+        run.simulator_steps,
         duration(run.seconds),
     ]
     if run.model_calls:
@@ -161,6 +161,8 @@ def _curve_of(*runs: RunInfo) -> str:
 
 
 def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
+    from trace_robot.stats import note_of
+
     table = create_table()
     counts_tokens = any(iteration.tokens for iteration in iterations)
     for name in ("iteration", "success", "reward", "tried", "time", *["tokens"] * counts_tokens):
@@ -168,6 +170,7 @@ def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
     table.add_column("what changed")  # the only one that goes on in a second line, so that no number is cut
     for iteration in iterations:
         tokens = [f"{iteration.tokens:,}" if iteration.tokens else "-"] * counts_tokens
+        note = note_of(iteration.note, better=iteration.better)
         table.add_row(
             str(iteration.number),
             f"{iteration.success:.2f}",
@@ -175,7 +178,7 @@ def _iteration_table(iterations: Sequence[IterationInfo]) -> Table:
             f"{iteration.candidates:,}",
             duration(iteration.seconds),
             *tokens,
-            escape(line(iteration.note) if iteration.number else "the starting controller"),
+            escape(line(note) if iteration.number else "the starting controller"),
             style="green" if iteration.better and iteration.number else "",
         )
     return table
@@ -308,7 +311,7 @@ def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[A
         ("training", lambda run: "-" if run.training is None else run.training.text),
         ("iterations", lambda run: f"{run.iterations:,}"),
         ("controllers tried", lambda run: f"{run.candidates:,}"),
-        ("simulator steps", lambda run: f"{run.environment_steps:,}"),
+        ("simulator steps", lambda run: run.simulator_steps.replace(" simulator steps", "")),
         ("time", lambda run: duration(run.seconds)),
         ("model calls", lambda run: f"{run.model_calls:,}"),
         ("tokens", lambda run: f"{run.tokens:,}"),
@@ -339,18 +342,14 @@ def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[A
 def _differing_settings(*runs: RunInfo) -> dict[str, list[Any]]:
     """Return task, optimizer, policy, and the settings and versions that differ."""
     each = [
-        {**run.settings, **{f"version of {name}": version for name, version in run.versions.items()}}
+        # The control mode that was used: as a setting it is None where it was left out.
+        {**run.settings, "control": run.control, **{f"version of {n}": v for n, v in run.versions.items()}}
         for run in runs
     ]
-    values = {
-        name: [settings.get(name) for settings in each]
-        for name in dict.fromkeys(name for settings in each for name in settings)
-    }
-    return {
-        name: mine
-        for name, mine in values.items()
-        if name in ("task", "optimizer", "policy") or any(value != mine[0] for value in mine)
-    }
+    names = dict.fromkeys(name for settings in each for name in settings if name != "usual_control")
+    values = {name: [settings.get(name) for settings in each] for name in names}
+    always = ("task", "optimizer", "policy")
+    return {name: mine for name, mine in values.items() if name in always or any(v != mine[0] for v in mine)}
 
 
 def _verdict(first: RunInfo, second: RunInfo) -> dict[str, Any]:

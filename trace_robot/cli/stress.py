@@ -68,6 +68,9 @@ def add_stress(commands: Commands) -> None:
     )
     command.set_defaults(execute=execute_stress)
     add_environment(command, "TASK|RUN", "; without --policy a run: its name, its beginning, or its folder")
+    for option in command._actions:
+        if option.dest in ("hold", "worlds"):  # the battery's, which _refuse says
+            option.help = argparse.SUPPRESS
     command.add_argument(
         "--policy", metavar="NAME|FILE", help="the controller (required, but for zoo and for a run)"
     )
@@ -311,7 +314,8 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
     from trace_robot.spec import MEASURES
     from trace_robot.stats import three_digits
 
-    worst = report.worst
+    worst, idle = report.worst, sum(row.no_effect for row in report.rows)
+    none = f"; {idle} had no effect here" if idle else ""
     if not quiet:
         found = [name for name in MEASURES if any(name in row.measures() for row in report.measured)]
         shown = found[: max(1, (out.width - NARROW) // COLUMN)]  # the first are what people ask first
@@ -326,8 +330,8 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
             low, high = row.interval
             measures = row.measures()
             numbers = [three_digits(measures[name], zeros=True) if name in measures else "" for name in shown]
-            score = (f"{row.success:.2f}", f"{low:.2f} to {high:.2f}")
-            table.add_row(escape(row.setting.name), *score, *numbers)
+            interval = "no effect here" if row.no_effect else f"{low:.2f} to {high:.2f}"
+            table.add_row(escape(row.setting.name), f"{row.success:.2f}", interval, *numbers)
         out.print(table)
         failed = [row for row in report.measured if row.typical_failure is not None]
         if failed:
@@ -339,7 +343,7 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
             out.print(limited)
     out.print(
         f"{escape(report.task)}, {escape(report.policy)}: mean success {report.mean:.2f} of {len(report.measured)}"
-        f" worlds, worst {worst.success:.2f} ({escape(worst.setting.name)}); battery {escape(report.battery)},"
+        f" worlds, worst {worst.success:.2f} ({escape(worst.setting.name)}){none}; battery {escape(report.battery)},"
         f" {counted(len(worst.episodes), 'episode')} each, seed {report.seed}"
     )
 
@@ -356,11 +360,8 @@ def _print_all(out: Console, reports: Sequence[StressReport], quiet: bool) -> No
     for number, row in enumerate(reports[0].rows):
         rates = [report.rows[number].success for report in reports if report.rows[number].episodes]
         if rates:
-            table.add_row(
-                escape(row.setting.name),
-                f"{fmean(rates):.2f}",
-                f"{sum(rate >= 0.9 for rate in rates)} of {len(rates)}",
-            )
+            good = f"{sum(rate >= 0.9 for rate in rates)} of {len(rates)}"
+            table.add_row(escape(row.setting.name), f"{fmean(rates):.2f}", good)
     out.print(table)
     out.print()
     worst = create_table("task", "mean", "worst", "in the world")
@@ -387,9 +388,8 @@ def _draw(report: StressReport, folder: Path, *, numbered: bool = False) -> dict
         episode = row.typical_failure
         if episode is None or episode.states is None or not len(episode.states):
             continue
-        name = f"{number:02d}"
-        if not numbered:
-            name = f"{_file_name(report.task)}-{name}-{_file_name(row.setting.name)}"
+        whole = f"{_file_name(report.task)}-{number:02d}-{_file_name(row.setting.name)}"
+        name = f"{number:02d}" if numbered else whole
         paths[number] = folder / f"{name}.mp4"
         clip = clip_of(episode, f"{report.task}, {row.setting.name}", f"condition {episode.seed}")
         render([clip], paths[number])

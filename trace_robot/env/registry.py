@@ -274,9 +274,10 @@ def usual_control(name: str, preferred: str, options: Mapping[str, Any] = NO_OPT
     Args:
         name: of an environment.
         preferred: taken where it has that mode; but an arm in joint space is moved by its hands.
-        options: as of ``plugin``.
+        options: as of ``plugin``. Worlds and the like, which are no arguments of the environment, decide nothing.
     """
     plugin, name = _lookup(name, {**ANY_TASK, **options})
+    options = Equipment.split(options)[1]
     # Only a declaration can say so; other plug-ins need not have the method.
     if getattr(plugin, "solves", lambda *_: False)(name, options):
         return "pose"

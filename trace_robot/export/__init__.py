@@ -59,7 +59,10 @@ def content(history: History, run: RunInfo) -> Content:
     if run.held_out is not None:
         low, high = run.held_out.interval
         numbers |= {"held_out_low": low, "held_out_high": high}
-    settings = {**_flat(run.settings), **{f"versions.{name}": value for name, value in run.versions.items()}}
+    settings = {
+        **_flat({**run.settings, "control": run.control}),
+        **{f"versions.{name}": value for name, value in run.versions.items()},
+    }
     return Content(run.name, run.task, settings, numbers, tuple(steps), run.status == "finished")
 
 

@@ -18,7 +18,7 @@ from trace_robot.errors import TraceRobotError
 from trace_robot.optimizers.prompt.graph_text import render_graph
 from trace_robot.report.diff import DiffGap, DiffLine, compare, count, listing
 from trace_robot.report.escape import data_address, visible
-from trace_robot.stats import Measure, Returns, Score, three_digits
+from trace_robot.stats import Measure, Returns, Score, note_of, three_digits
 from trace_robot.store.history import AttemptInfo, EpisodeInfo, IterationInfo
 
 FEW = 4  # consecutive candidates, not kept, that are still shown one by one
@@ -197,7 +197,7 @@ def title(iteration: IterationInfo) -> str:
     """Return one unescaped line of what was changed, cut at ``LONGEST_TITLE``."""
     if iteration.number == 0:
         return "the starting controller"
-    note = " ".join(iteration.note.split()) or iteration.origin
+    note = " ".join(note_of(iteration.note, better=iteration.better).split()) or iteration.origin
     return note if len(note) <= LONGEST_TITLE else f"{note[: LONGEST_TITLE - 1]}…"
 
 
@@ -229,7 +229,7 @@ def body(iteration: IterationInfo, attempts: Sequence[AttemptInfo], source: Sour
         listing=listing(iteration.controller),
         added=added,
         removed=removed,
-        note=iteration.note if iteration.number else "",
+        note=note_of(iteration.note, better=iteration.better) if iteration.number else "",
         reasoning=accepted.reasoning.strip() if accepted else "",
         feedback=iteration.feedback.strip(),
         episodes=tuple(map(_episode, iteration.episodes)),

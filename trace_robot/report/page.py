@@ -124,7 +124,7 @@ def page_of(
         costs=_costs(run),
         command=_command(run),
         repeatable=_repeatable(run),
-        settings=_table(run.settings),
+        settings=_table({**run.settings, "control": run.control}),  # what was used: left out it is None
         versions=_table(run.versions),
         notes=_notes(run),
     )
@@ -236,7 +236,7 @@ def _facts(run: RunInfo) -> Rows:
         ("Control", run.control),
         ("Started from", run.policy),
         ("Controllers tried", f"{run.candidates:,}"),
-        ("Simulator steps", f"{run.environment_steps:,}"),
+        ("Simulator steps", run.simulator_steps.replace(" simulator steps", "")),
         ("Time", duration(run.seconds)),
     ]
     if run.model_calls:
@@ -253,7 +253,7 @@ def _costs(run: RunInfo) -> Rows:
         ("Time optimizing", duration(run.seconds)),
         ("Controllers tried", f"{run.candidates:,}"),
         ("Iterations written down", f"{run.iterations:,}"),
-        ("Simulator steps", f"{run.environment_steps:,}"),
+        ("Simulator steps", run.simulator_steps.replace(" simulator steps", "")),
         ("Calls of a model", f"{run.model_calls:,}"),
     ]
     if run.model_calls:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trace_robot import safe_files
@@ -139,6 +139,8 @@ def _world(place: int, data: Any, run: RunInfo, source: Source) -> WorldView:
     # The interval is computed again rather than believed.
     success = row.amount("success", 1)
     bar = stage(name, Score(success, episodes), "of {}, ", interval=True)
+    if data.get("no_effect") is True:
+        bar = replace(bar, note=f"{bar.note}, no effect here")
     found = {key: value for key, value in dict(data["measures"]).items() if value is not None}
     medians = {key: CheckedRow(found).amount(key) for key in MEASURES if key in found}
     measures = {key: three_digits(each) for key, each in medians.items()}

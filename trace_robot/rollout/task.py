@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.inspection import Inspection
 from trace_robot.env.registry import require_expert
-from trace_robot.policy.policy import pose_text, problem_of
+from trace_robot.policy.policy import Policy, pose_text, problem_of
 from trace_robot.search.controller import write_out
 from trace_robot.settings import EXPERT, LEVELS, PROMPT, SeedSplit, Settings
 from trace_robot.trace.constraints import parse_code
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from trace_robot.env.facts import EnvFacts
     from trace_robot.fault import Limits
     from trace_robot.optimizers.problem import Candidate, Problem
-    from trace_robot.policy import Policy
     from trace_robot.spec import TaskSpec
 
 DEFAULT_CONTROL = "pose"
@@ -163,6 +162,18 @@ class Task:
             followed += f" It ends after {self.spec.horizon} decisions at the latest."
         rules = rules_of(self.spec, found.decision or followed, limits)
         return replace(self, prompt=PROMPT, rules=rules, facts=found.body)
+
+    def control_reason(self, settings: Settings) -> str:
+        """Return why an action is meant in the control mode of the task, as text."""
+        if settings.control is not None:
+            return "as asked for"
+        if Policy.from_text(self.source, self.policy.name).control is not None:
+            return "as the policy says"
+        if self.spec.control == settings.usual_control:
+            return f"usual of {settings.optimizer}"
+        if self.spec.control == "pose" and (hands := len(self.spec.hands)):
+            return f"{'one hand' if hands == 1 else f'{hands} hands'} found, moved by inverse kinematics"
+        return "the only mode that it has"
 
     @property
     def problem(self) -> Problem:

@@ -45,8 +45,8 @@ Stage = Literal["training", "held out"]
 class Started:
     """The run is about to roll out its first candidate.
 
-    why: the reason for this optimizer, as text. known: entries of the journal from before an interruption, which are
-    batches of episodes and answers of a model.
+    why: the reason for this optimizer, as text. control: that for the control mode. known: entries of the journal from
+    before an interruption, which are batches of episodes and answers of a model.
     """
 
     settings: Settings
@@ -55,6 +55,7 @@ class Started:
     folder: Path
     why: str = ""
     known: int = 0
+    control: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +152,9 @@ class OptimizationLoop:
     def execute(self) -> Result:
         """Iterate until the optimizer or the budget ends, then score the best."""
         run = self.run
-        known = run.journal.known
-        self.on_event(
-            Started(run.settings, run.task.spec, run.task.policy, run.folder, run.config.why, known)
-        )
+        task, why, known = run.task, run.config.why, run.journal.known
+        control = task.control_reason(run.settings)
+        self.on_event(Started(run.settings, task.spec, task.policy, run.folder, why, known, control))
         return self._finish(self._iterate())
 
     def _iterate(self) -> str:

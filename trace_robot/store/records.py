@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 from trace_robot.errors import RunError, TraceRobotError
 from trace_robot.safe_files import load_json
 from trace_robot.stats import Score as Score  # of a run here
+from trace_robot.stats import steps_text
 
 Status = Literal["running", "stopped", "failed", "finished"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -86,6 +87,16 @@ class RunInfo:
     def tokens(self) -> int:
         """Tokens of all prompts and replies."""
         return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def simulator_steps(self) -> str:
+        """Simulator steps as text, which says whether held-out episodes are counted."""
+        steps = (self.result or {}).get("environment_steps")
+        if isinstance(steps, int) and 0 <= steps < self.environment_steps:
+            return steps_text(steps, among="without")
+        return steps_text(
+            self.environment_steps, among="with" if self.result else ""
+        )  # "with" in runs of 0.1.0
 
 
 @dataclass(frozen=True, slots=True)

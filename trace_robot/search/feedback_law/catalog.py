@@ -103,11 +103,11 @@ def _of_errors(features: Features, actions: int) -> list[AnyStructure]:
         products = tuple((i,) for vector in vectors for i in vector)
         whole.update(dict.fromkeys(products))
         if axes > 1:
-            dense = table.structure(f"feedback of an error, axes alike{which}", actions, products)
+            dense = table.structure(f"linear feedback of an error, axes alike{which}", actions, products)
             every.append(SharedAxes(dense, axes))
         if axes == actions:
             own = tuple(tuple((vector[k],) for vector in vectors) for k in range(axes))
-            name = f"feedback of an error, an axis each{which}"
+            name = f"linear feedback of an error, an axis each{which}"
             every.append(replace(table.structure(name, actions, (), own=own), sparse=True))
     if whole:
         dense = table.structure("linear feedback of errors", actions, ((), *whole))
