@@ -275,6 +275,11 @@ def write_error(text: str) -> None:
     sys.stderr.write(f"{fitted(f'trace-robot: {safe_line(text)}')}\n")
 
 
+def write_at_once(text: str) -> None:
+    """Write a line to standard error past its buffer, as a signal handler must."""
+    os.write(2, f"{safe_line(text)}\n".encode(errors="backslashreplace"))
+
+
 def fitted(text: str) -> str:
     """Return a line for standard error, broken at blanks where a terminal needs it."""
     if not sys.stderr.isatty():

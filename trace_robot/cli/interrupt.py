@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from trace_robot.cli.console import INTERRUPTED, safe_line
+from trace_robot.cli.console import INTERRUPTED, write_at_once
 
 
 @contextmanager
@@ -29,8 +29,7 @@ def interruptible(message: str = "stopped at once") -> Iterator[None]:
         raise KeyboardInterrupt
 
     def second(*_: Any) -> None:
-        # A signal handler may interrupt a write of the buffered stream, so it writes to the descriptor.
-        os.write(2, f"trace-robot: {safe_line(message)}\n".encode(errors="backslashreplace"))
+        write_at_once(f"trace-robot: {message}")
         os._exit(INTERRUPTED)  # child processes end when they find their pipes closed
 
     if threading.current_thread() is not threading.main_thread():
