@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -122,7 +123,9 @@ class Peer:
         except queue.Empty:
             return time.monotonic(), ""
         if not text:
-            raise RunError(f"{self.name} ended with exit code {self._process.wait()}")
+            code = self._process.wait()
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            raise RunError(f"{self.name} ended with {how}")
         return at, text
 
     def message(self, seconds: float) -> tuple[float, dict[str, Any]]:
