@@ -110,7 +110,9 @@ def execute_drive(options: argparse.Namespace) -> int:
         if options.jitter or options.loss:
             raise UsageError("--jitter and --loss need --simulate: a driver of your own has its own")
         if environment_options(options):
-            raise UsageError("--python, --task and --env-arg need --simulate: a driver of your own has its own")
+            raise UsageError(
+                "--python, --task and --env-arg need --simulate: a driver of your own has its own"
+            )
         command, name = list(split_command(options.driver, "--driver")), options.driver
     else:
         command = simulated(
