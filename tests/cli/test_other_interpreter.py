@@ -185,3 +185,18 @@ def test_a_plug_in_of_functions_takes_no_interpreter(
 ) -> None:
     assert main(["evaluate", "reach-v3", "--policy", "do_nothing", "--python", python]) == 1
     assert "no option of reach-v3 'python'" in capsys.readouterr().err
+
+
+def test_a_controller_is_driven_in_another_interpreter(
+    own: Path, python: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (own / "still.py").write_text("def act(observation):\n    return [0.0]\n")
+    env = ["--env", "CartPole-v1", "--python", python]
+    assert main(["deploy", "still.py", *env, "--to", "python", "--out", "robot", "--quiet"]) == 0
+    drive = ["drive", "robot", "--simulate", "CartPole-v1", "--speed", "4", "--json", "--python"]
+    capfd.readouterr()
+    assert main([*drive, python]) == 0
+    assert json.loads(capfd.readouterr().out)["steps"] > 5
+    assert main([*drive, "no/python"]) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert f"the driver cannot go on: there is no interpreter {str(own / 'no' / 'python')!r}" in line

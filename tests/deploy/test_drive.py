@@ -357,3 +357,14 @@ def test_a_task_whose_fields_are_others_is_refused_with_one_line(
     assert "--driver must be a command, got ''" in capsys.readouterr().err
     assert main(["drive", str(folders["python"]), "--driver", "x", "--loss", "0.1"]) == 1
     assert "--jitter and --loss need --simulate" in capsys.readouterr().err
+
+
+def test_a_simulated_driver_that_cannot_begin_says_why_in_one_line(
+    folders: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its standard error is this process's, so a traceback of it would be seen."""
+    assert main(["drive", str(folders["python"]), "--simulate", "reach-v33"]) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert "error: the driver cannot go on: no environment 'reach-v33'; did you mean 'reach-v3'" in line
+    assert main(["drive", str(folders["python"]), "--driver", "x", "--python", "y"]) == 1
+    assert "--python, --task and --env-arg need --simulate" in capfd.readouterr().err

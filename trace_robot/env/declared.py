@@ -5,21 +5,19 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment, interpreter_path, with_options
+from trace_robot.env.discovery import importing, quiet
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
+    SimulatorDeathError,
     TraceRobotError,
-    UnknownNameError,
     ValueMismatchError,
     WorkspaceError,
     unknown_environment,
@@ -137,9 +135,19 @@ class DeclaredPlugin:
                     found = self._hands[key] = with_found_hands(declaration, env)
                     usual = {**options, "control": "pose" if found.solves else "raw"}
                     self._described(name, with_options(found, usual), env, usual)
-            except Exception:  # of the environment, its close() included: raised again where it is described
+            except (
+                Exception
+            ) as error:  # of the environment, its close() included: raised where it is described
                 for new in set(self._descriptions) - before:
                     del self._descriptions[new]
+                if isinstance(
+                    error, SimulatorDeathError
+                ):  # by chance, perhaps: not raised there, and not kept
+                    del self._hands[key]
+                    raise SimulatorDeathError(
+                        f"{self.file}: {name}: the simulator died while its hands were measured: {error}; mend it, or"
+                        " add --control raw, which measures none"
+                    ) from error
         return self._hands[key]
 
     def make_bare(self, name: str, options: Mapping[str, Any]) -> Any:
@@ -363,38 +371,3 @@ def entry_point(name: str) -> Any:
         return point
     module, _, attribute = point.partition(":")
     return getattr(import_module(module), attribute)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep other packages' warnings and prints out of what the user reads."""
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    with warnings.catch_warnings(), captured_output():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def importing(name: str, module: str, remedy: str) -> Iterator[None]:
-    """Turn whatever an import raises into UnknownNameError.
-
-    A package registers its environments when it is imported, and may miss a file or a display then, use what gymnasium
-    no longer has, or exit.
-
-    Args:
-        name: of the environment.
-        module: that is imported in the context.
-        remedy: the end of the message where it is missing.
-    """
-    try:
-        with quiet():
-            yield
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
-        why = text if isinstance(error, ImportError) else f"{type(error).__name__}: {text}"
-        end = (
-            remedy
-            if isinstance(error, ImportError)
-            else "mend it, or install a version that goes with gymnasium"
-        )
-        raise UnknownNameError(f"{name}: module {module!r} cannot be imported: {why}; {end}") from error

@@ -49,6 +49,8 @@ REMEDIES = {
 FIELDS = {"terms": "name numbers that info has, or leave terms out: all of them are shown then"}
 NAMES = "type a name that trace-robot envs lists, or MODULE:ID of a package that registers it"
 PACKAGE = "install it here, or in another interpreter: --python PATH (docs/other-interpreter.md)"
+DIED = re.compile(r"\bdied in \w+\(\)|^its process ended in .* with signal ")
+ALONE = "the simulator's process died, no field of a plug-in is wrong: step it alone in its interpreter until it does"
 RAISES = "mend the line that raises, or end the episode there with terminated or truncated"
 JUDGED = re.compile(r"^(success|failure|reward) of the plug-in ")
 FUNCTION = "mend {} of the plug-in: it gets a step e with e.observation, e.reward, e.terminated, e.info, e.raw, e.env"
@@ -253,6 +255,8 @@ def remedy_of(check: str, text: str, field: str = "") -> str:
         text: of the problem.
         field: of the plug-in, where one is meant.
     """
+    if DIED.search(text):
+        return ALONE
     if name := judged_field(text):
         return FUNCTION.format(name)
     if field in FIELDS:

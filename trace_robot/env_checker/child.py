@@ -27,7 +27,7 @@ from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
 from trace_robot.env_checker.checker import Finding, error_text, field_of, judged_field, problem
 from trace_robot.env_checker.findings import name_findings, saved_state
-from trace_robot.errors import TraceRobotError
+from trace_robot.errors import SimulatorDeathError, TraceRobotError
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec
 
@@ -248,7 +248,8 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
         if posed is not env:
             posed.close()
     except Exception as error:
-        yield problem("hands", error_text(error), "hands")
+        declared = "" if isinstance(error, SimulatorDeathError) else "hands"
+        yield problem("hands", error_text(error), declared)
 
 
 def _positions(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
