@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -194,10 +195,10 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
 
 
 def add_python(command: argparse.ArgumentParser) -> None:
-    """Add ``--python``, absolute, with its links."""
+    """Add ``--python``, absolute, its links not followed."""
     command.add_argument(
         "--python",
-        type=lambda text: str(Path(text).expanduser().absolute()),
+        type=lambda text: os.path.abspath(os.path.expanduser(text)),
         metavar="PATH",
         help="run the environment in this interpreter; see docs/other-interpreter.md",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,6 +221,8 @@ def _write_plugin(options: argparse.Namespace) -> int:
     # Two files of one folder may not claim one name, and one that ships keeps its own.
     name = options.env.rpartition(":")[2]
     taken = name in environments() and Path(plugin(name).file).resolve() != path.resolve()
+    if options.python is not None:
+        arguments["python"] = _from_file(options.python, path)
     text = plugin_text(options.env, found, options=arguments, own=path.stem if taken else "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,6 +238,20 @@ def _write_plugin(options: argparse.Namespace) -> int:
     )
     out.print(f"trace-robot check-env {escape(str(path))}")
     return 0
+
+
+def _from_file(python: str, plugin: Path) -> str:
+    """Return an interpreter's path as a plug-in has it: relative to the file where both lie in the workspace.
+
+    Args:
+        python: absolute.
+        plugin: the file that is to be written.
+    """
+    from trace_robot.child_process import workspace_root
+
+    folder, root = os.path.abspath(plugin.parent), os.path.abspath(workspace_root())
+    inside = all(os.path.commonpath([root, place]) == root for place in (python, folder))
+    return os.path.relpath(python, folder) if inside else python
 
 
 def _copy_template(folder: Path, *, unasked: bool) -> list[Path]:

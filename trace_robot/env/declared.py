@@ -29,6 +29,7 @@ from trace_robot.workspace import importable, load
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
 
+ELSEWHERE = ", or run it in another interpreter: --python PATH (docs/other-interpreter.md)"
 # Ours; all others go to the environment itself.
 OPTIONS = ("control", "horizon", "task", "return_threshold", "python")
 
@@ -266,6 +267,8 @@ class DeclaredPlugin:
         if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
             needs = declaration.needs
             command = f"pip install 'trace-robot[{needs}]'" if needs else "pip install it"
+            if not callable(declaration.make):  # a function of this interpreter cannot be sent to another one
+                command += ELSEWHERE
             return MissingExtraError(f"{where} needs a package that is missing ({reason}): {command}")
         # "got an unexpected keyword argument 'x'", "missing 1 required positional argument": the user's options. Any
         # other TypeError is an error in the constructor's own code.
@@ -338,7 +341,7 @@ def require_registered(name: str, root: str) -> None:
     """
     module = name.rpartition(":")[0]
     if module:
-        with importable(root), importing(name, module, f"install it, or put it into {root}"):
+        with importable(root), importing(name, module, f"install it, or put it into {root}{ELSEWHERE}"):
             import_module(module)
     if registration(name) is None:
         known: Iterable[str] = gymnasium_ids()

@@ -58,6 +58,7 @@ RAISED = re.compile(r"\b[A-Z]\w*(Error|Exception|Exit|Warning)?: .*, line \d+\)$
 # Of what fails before there is an environment, by what the error says; the first that fits.
 MAKING = (
     (r"did you mean ", NAMES),
+    (r": --python PATH ", ""),  # the text has the remedy
     (r"needs a package that is missing|cannot be imported: No module", PACKAGE),
     (r"^no environment |cannot be imported", NAMES),
     (
@@ -262,8 +263,8 @@ def remedy_of(check: str, text: str, field: str = "") -> str:
     if field in FIELDS:
         return FIELDS[field]
     if check == "make":
-        found = next((remedy for pattern, remedy in MAKING if re.search(pattern, text)), "")
-        return found or REMEDIES["spec" if field and field != "make" else "make"]
+        found = next((remedy for pattern, remedy in MAKING if re.search(pattern, text)), None)
+        return found if found is not None else REMEDIES["spec" if field and field != "make" else "make"]
     if check in ("reset", "step") and RAISED.search(text):
         return f"{RAISES}: {REMEDIES[check]}"
     return REMEDIES.get(check, "")

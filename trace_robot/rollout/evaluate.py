@@ -22,7 +22,7 @@ from trace_robot.rollout.evaluation import Evaluation, Evaluator, success_missin
 from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
 from trace_robot.sandbox.protocol import identifier
-from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions
+from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions, with_interpreter
 from trace_robot.stats import Measure, Score, measure_of
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def evaluate(
     trusted: bool = False,
     keep_states: bool = False,
     options: Mapping[str, Any] | None = None,
+    python: str | Path | None = None,
     engine: RolloutEngine | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
@@ -137,6 +138,7 @@ def evaluate(
         workers, backend, address, trusted: see ``RolloutEngine``.
         keep_states: bring simulator states back, for videos.
         options: of the environment, besides control.
+        python: the path of another interpreter that the environment runs in, relative to the working directory.
         engine: one to use and leave open, instead of ``workers``.
         on_progress: called with the number of episodes done and of all.
 
@@ -146,6 +148,7 @@ def evaluate(
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     apart = workers != 0 if engine is None else engine.apart
+    options = with_interpreter(options, python)
     task = Task.load(env, policy, control=control, options=options, apart=apart)
     seeds = held_out_seeds(seed, episodes)
     own = RolloutEngine(workers, backend=backend, address=address, trusted=trusted)
