@@ -112,15 +112,22 @@ def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
 
 
 PACKAGES = ("trace-robot", "metaworld", "mujoco", "gymnasium", "numpy", "cma", "openai")
+SIMULATORS = ("metaworld", "mujoco")  # of these packages, which an environment elsewhere does not use
 
 
-def versions() -> dict[str, str]:
+def versions(elsewhere: Mapping[str, str] | None = None, *, model: bool = True) -> dict[str, str]:
     """Return {package: version} of the installed packages a result depends on.
 
     And that of Python.
+
+    Args:
+        elsewhere: those of the environment's interpreter, where that is another one; they take the place of ours.
+        model: whether a language model may have been asked.
     """
     found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
-    for package in PACKAGES:
+    unused = (*SIMULATORS, *(() if model else ("openai",))) if elsewhere else ()
+    found |= {f"environment.{name}": number for name, number in (elsewhere or {}).items()}
+    for package in (name for name in PACKAGES if name not in unused):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

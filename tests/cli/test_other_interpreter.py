@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,9 @@ def test_a_controller_is_driven_in_another_interpreter(
     (own / "still.py").write_text("def act(observation):\n    return [0.0]\n")
     env = ["--env", "CartPole-v1", "--python", python]
     assert main(["deploy", "still.py", *env, "--to", "python", "--out", "robot", "--quiet"]) == 0
+    written_with = json.loads((own / "robot" / "contract.json").read_text())["written_with"]
+    assert "environment.python" in written_with
+    assert "mujoco" not in written_with
     drive = ["drive", "robot", "--simulate", "CartPole-v1", "--speed", "4", "--json", "--python"]
     capfd.readouterr()
     assert main([*drive, python]) == 0
@@ -217,8 +221,14 @@ def test_python_is_a_setting_relative_to_the_working_directory(own: Path, python
         optimize("CartPole-v1", out=own / "runs" / name, workers=0, **common, **given)
         stored = json.loads((own / "runs" / name / "settings.json").read_text())
         assert stored["options"] == {"python": str(own / "env" / "bin" / "python")}
+        found = json.loads((own / "runs" / name / "result.json").read_text())["versions"]
+        assert found == stored["versions"]
+        assert found["environment.python"] == platform.python_version()
+        assert {"environment.gymnasium", "environment.numpy", "numpy"} <= found.keys()
+        assert not {"metaworld", "mujoco", "openai"} & found.keys()  # it uses none of them
     report = evaluate("CartPole-v1", "do_nothing", episodes=1, workers=0, python=Path("env", "bin", "python"))
     assert report.faults == []
+    assert report.to_data()["versions"]["environment.python"] == platform.python_version()
     with pytest.raises(WorkspaceError, match=f"there is no interpreter '{own}/no'"):
         evaluate("CartPole-v1", "do_nothing", episodes=1, workers=0, python="no")
     with pytest.raises(UsageError, match=r"python='a' and options name an interpreter, 'b'; leave one out"):

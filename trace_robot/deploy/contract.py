@@ -97,6 +97,7 @@ class DeployPlan:
         text: of the policy.
         origin: where it comes from: "policy", and of a run what is known of it.
         envelope: around the controller, part of the code; None for none.
+        elsewhere: versions in the environment's interpreter, where that is another one.
     """
 
     code: StraightCode
@@ -107,6 +108,7 @@ class DeployPlan:
     text: str
     origin: Mapping[str, Any] = field(default_factory=dict)
     envelope: Envelope | None = None
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def read(self) -> list[Field]:
@@ -161,9 +163,8 @@ def plan(
     rate = None if seconds is None else round(1.0 / seconds, 9)
     if spec.control == "pose" and not numbers:
         rate = None  # a decision takes as long as the robot's own tracking needs
-    return DeployPlan(
-        code, spec, sent, numbers, rate, text, {"policy": policy.name, **(origin or {})}, envelope
-    )
+    came = {"policy": policy.name, **(origin or {})}
+    return DeployPlan(code, spec, sent, numbers, rate, text, came, envelope, task.versions)
 
 
 def _numbers(tracking: HandTracking | JointTracking) -> dict[str, Any]:
@@ -232,7 +233,7 @@ def contract(planned: DeployPlan) -> dict[str, Any]:
         "memory_at_first": "zeros",
         "worst_case": {"operations": sum(code.counts.values()), **code.counts},
         "controller": {"sha256": hashlib.sha256(planned.text.encode()).hexdigest(), **planned.origin},
-        "written_with": versions(),
+        "written_with": versions(planned.elsewhere, model=False),
     }
 
 

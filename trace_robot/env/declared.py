@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,15 @@ class DeclaredPlugin:
         """
         return self._describe(name, options).spec
 
+    def versions(self, name: str, options: Mapping[str, Any], /) -> Mapping[str, str]:
+        """Return the versions of Python and packages in another interpreter, empty where it runs in this one.
+
+        Args:
+            name: one of ``names()``.
+            options: as of ``describe``.
+        """
+        return self._describe(name, options).versions
+
     def make(self, name: str, /, **options: Any) -> Any:
         """Return the environment as an ``EnvAdapter``.
 
@@ -198,6 +207,8 @@ class DeclaredPlugin:
         control = _control(declaration, options.get("control"))
         with quiet():
             description = describe_env(declaration, env, control, options, registered)
+        if declaration.python:
+            description = replace(description, versions=dict(env.versions))
         self._descriptions[_key(name, options)] = description
         return description
 

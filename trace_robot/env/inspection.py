@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,7 @@ class EnvDetails:
         raw: its description in mode "raw", beside ``tracking``.
         refusals: why it cannot have each of ``Inspection.equipment``, "" where it can.
         facts: of its body, None where they were not asked for or could not be had.
+        versions: of Python and packages in the interpreter it runs in, empty where that is this one.
     """
 
     control: str
@@ -71,6 +72,7 @@ class EnvDetails:
     raw: TaskSpec | None = None
     refusals: tuple[str, ...] = ()
     facts: EnvFacts | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +131,10 @@ class Inspection:
 
 
 def _collected(answers: Mapping[str, Any]) -> EnvDetails:
-    control, spec = answers[SPEC]
+    control, spec, versions = answers[SPEC]
     tracking, seconds, raw = answers.get(TRACKING, (None, None, None))
     refusals = answers.get(REFUSALS, ())
-    return EnvDetails(control, spec, tracking, seconds, raw, refusals, answers.get(FACTS))
+    return EnvDetails(control, spec, tracking, seconds, raw, refusals, answers.get(FACTS), versions)
 
 
 def _with_own(spec: TaskSpec, options: Mapping[str, Any]) -> TaskSpec:
@@ -296,7 +298,8 @@ def _read(kind: str, data: Any, where: str) -> Any:
 
     try:
         if kind == SPEC:
-            return str(data["control"]), TaskSpec.from_data(data["spec"])
+            versions = {str(name): str(version) for name, version in data["versions"].items()}
+            return str(data["control"]), TaskSpec.from_data(data["spec"]), versions
         if kind == REFUSALS:
             return tuple(map(str, data))
         if kind == FACTS:

@@ -54,7 +54,8 @@ class EpisodeScore:
 class EvaluationReport(EpisodeScore):
     """A controller's episodes on held-out conditions, and its success rate.
 
-    output: what the environment printed. measure: what is shown of the score, see ``trace_robot.stats``.
+    output: what the environment printed. measure: what is shown of the score, see ``trace_robot.stats``. elsewhere:
+    versions in the environment's interpreter, where that is another one.
     """
 
     task: str
@@ -64,6 +65,7 @@ class EvaluationReport(EpisodeScore):
     episodes: tuple[Episode, ...]
     output: str = ""
     measure: Measure = "success"
+    elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def score(self) -> Score:
@@ -106,7 +108,7 @@ class EvaluationReport(EpisodeScore):
                 {"seed": e.seed, "ended": e.ended, "steps": e.steps, "reward": e.total_reward}
                 for e in self.episodes
             ],
-            "versions": versions(),
+            "versions": versions(self.elsewhere, model=False),
         } | ({"envelope": log} if (log := summed([e.infos for e in self.episodes])) else {})
 
 
@@ -158,7 +160,7 @@ def evaluate(
     scored = [_in_source(episode, task.policy.text, policy.text) for episode in scored]
     measure = measure_of(task.spec.success, task.spec.return_threshold)
     return EvaluationReport(
-        env, policy.name, task.spec.control, seed, tuple(scored), running.output.text, measure
+        env, policy.name, task.spec.control, seed, tuple(scored), running.output.text, measure, task.versions
     )
 
 
