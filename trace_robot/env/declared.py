@@ -103,14 +103,14 @@ class DeclaredPlugin:
         """
         return self._describe(name, options).spec
 
-    def versions(self, name: str, options: Mapping[str, Any], /) -> Mapping[str, str]:
-        """Return the versions of Python and packages in another interpreter, empty where it runs in this one.
+    def description(self, name: str, options: Mapping[str, Any], /) -> EnvDescription:
+        """Return all that ``describe`` found.
 
         Args:
             name: one of ``names()``.
             options: as of ``describe``.
         """
-        return self._describe(name, options).versions
+        return self._describe(name, options)
 
     def make(self, name: str, /, **options: Any) -> Any:
         """Return the environment as an ``EnvAdapter``.

@@ -63,6 +63,8 @@ class EnvDetails:
         refusals: why it cannot have each of ``Inspection.equipment``, "" where it can.
         facts: of its body, None where they were not asked for or could not be had.
         versions: of Python and packages in the interpreter it runs in, empty where that is this one.
+        places: where fields lie in the environment's own observation, as of ``ObservationLayout``; empty where that is
+            the flat vector.
     """
 
     control: str
@@ -73,6 +75,7 @@ class EnvDetails:
     refusals: tuple[str, ...] = ()
     facts: EnvFacts | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +134,10 @@ class Inspection:
 
 
 def _collected(answers: Mapping[str, Any]) -> EnvDetails:
-    control, spec, versions = answers[SPEC]
+    control, spec, versions, places = answers[SPEC]
     tracking, seconds, raw = answers.get(TRACKING, (None, None, None))
     refusals = answers.get(REFUSALS, ())
-    return EnvDetails(control, spec, tracking, seconds, raw, refusals, answers.get(FACTS), versions)
+    return EnvDetails(control, spec, tracking, seconds, raw, refusals, answers.get(FACTS), versions, places)
 
 
 def _with_own(spec: TaskSpec, options: Mapping[str, Any]) -> TaskSpec:
@@ -299,7 +302,7 @@ def _read(kind: str, data: Any, where: str) -> Any:
     try:
         if kind == SPEC:
             versions = {str(name): str(version) for name, version in data["versions"].items()}
-            return str(data["control"]), TaskSpec.from_data(data["spec"]), versions
+            return str(data["control"]), TaskSpec.from_data(data["spec"]), versions, dict(data["places"])
         if kind == REFUSALS:
             return tuple(map(str, data))
         if kind == FACTS:

@@ -42,8 +42,8 @@ def answers(ask: Inspection) -> Iterator[tuple[str, Any]]:
     spec = registry.describe(name, **options)
     plugin = registry.plugin(name, options)
     _, rest = Equipment.split(options)
-    elsewhere = plugin.versions(spec.name, rest) if isinstance(plugin, DeclaredPlugin) else {}
-    yield SPEC, (control, spec, elsewhere)
+    found = plugin.description(spec.name, rest) if isinstance(plugin, DeclaredPlugin) else None
+    yield SPEC, (control, spec, found.versions if found else {}, found.observation.places() if found else {})
     if ask.tracking:
         yield TRACKING, _tracked(name, options, spec)
     if ask.equipment:
@@ -97,7 +97,13 @@ def _refusals(
 def _written(kind: str, found: Any) -> Any:
     """Return an answer as plain data, for ``_read``."""
     if kind == SPEC:
-        return {"control": found[0], "spec": found[1].to_data(), "versions": dict(found[2])}
+        control, spec, versions, places = found
+        return {
+            "control": control,
+            "spec": spec.to_data(),
+            "versions": dict(versions),
+            "places": dict(places),
+        }
     if kind == REFUSALS:
         return list(found)
     if kind == FACTS:
