@@ -201,3 +201,18 @@ class States:
 
     def __len__(self) -> int:
         return int(np.shape(self.qpos)[0])
+
+
+def fields_data(spec: TaskSpec) -> dict[str, Any]:
+    """Return the fields of observation and action as plain data, null for a bound that is infinite."""
+    bounds = {
+        name: [each if abs(each) < float("inf") else None for each in getattr(spec, name)]
+        for name in ("low", "high")
+    }
+    return {
+        "observation": [asdict(part) for part in spec.observation],
+        "action": [
+            asdict(part) | {name: every[part.start : part.stop] for name, every in bounds.items()}
+            for part in spec.action
+        ],
+    }

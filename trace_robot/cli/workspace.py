@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,14 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import confirm, console, counted, create_table, escape, write_error, write_json
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.errors import UsageError, WorkspaceError, unknown
+from trace_robot.errors import TraceRobotError, UsageError, WorkspaceError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from trace_robot.env.registry import CatalogEntry
     from trace_robot.env_checker import Finding
+    from trace_robot.spec import TaskSpec
 
 
 OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"
@@ -46,26 +48,31 @@ def add_envs(commands: Commands) -> None:
         examples=[
             ("trace-robot envs", "the environments of the workspace"),
             ("trace-robot envs push", "those with this word, gymnasium's too"),
+            ("trace-robot envs reach-v3", "one, with its observation and its action"),
         ],
     )
     command.set_defaults(execute=execute_envs)
     command.add_argument("word", nargs="?", default="", metavar="WORD", help="those with this word only")
+    add_python(command)
     add_json(command)
 
 
 def execute_envs(options: argparse.Namespace) -> int:
     """Print the environments of the workspaces, with a word also gymnasium's."""
-    from dataclasses import asdict
-
     from trace_robot.env.registry import catalogue, not_loaded
+    from trace_robot.policy.policy import field_lines
+    from trace_robot.spec import fields_data
 
     entries, broken = catalogue(), not_loaded()
     for reason in broken:
         write_error(f"not loaded: {reason}")
     if options.word:
         entries = _with_word(options.word, entries)
+    named = next((entry for entry in entries if entry.name == options.word), None)
+    modes = {} if named is None else _modes(named, options.python)
     if options.json:
-        write_json([asdict(entry) for entry in entries])
+        more = {"control": {mode: fields_data(spec) for mode, spec in modes.items()}} if modes else {}
+        write_json([asdict(entry) | (more if entry.name == options.word else {}) for entry in entries])
         return 0
     table = create_table("environment", "task")
     table.columns[0].no_wrap = True
@@ -75,7 +82,33 @@ def execute_envs(options: argparse.Namespace) -> int:
     out.print(table)
     if not options.word:
         out.print(f"\n{escape(OTHERS)}")
+    seen: list[str] = []
+    for mode, spec in modes.items():
+        if (lines := field_lines(spec.observation)) != seen:
+            _print_lines("observation", seen := lines)
+        _print_lines(f"action, control {mode}", field_lines(spec.action, spec.low, spec.high))
     return 0
+
+
+def _print_lines(title: str, lines: Sequence[str]) -> None:
+    out = console()
+    for line in ("", title, *lines):
+        out.print(escape(line), soft_wrap=True)
+
+
+def _modes(entry: CatalogEntry, python: str | None) -> dict[str, TaskSpec]:
+    """Return the description of an environment in each control mode, none where it cannot be made."""
+    from trace_robot.env.inspection import Inspection
+    from trace_robot.env.registry import controls
+
+    rest = {} if python is None else {"python": python}
+    rest |= {"task": "any"} if entry.file == "gymnasium" else {}
+    try:
+        modes = controls(entry.name, rest)
+        return {mode: Inspection(entry.name, {**rest, "control": mode}).answer().spec for mode in modes}
+    except TraceRobotError as error:  # the list needs no package of it
+        write_error(f"its observation and action are not known: {error}")
+        return {}
 
 
 def _with_word(word: str, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
@@ -326,8 +359,6 @@ def add_check_env(commands: Commands) -> None:
 
 def execute_check_env(options: argparse.Namespace) -> int:
     """Check environments in a child process, returning 1 if any has a problem."""
-    from dataclasses import asdict
-
     from trace_robot.env.registry import expand_name
     from trace_robot.env_checker import examine
 

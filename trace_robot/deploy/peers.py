@@ -45,8 +45,20 @@ def read_contract(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{str(folder / 'contract.json')!r} is no JSON: {error}") from error
     if data.get("rate_hz") is None:
-        raise UsageError("the contract has no rate_hz, so nothing can be driven in time; see docs/drive.md")
+        raise UsageError(
+            f"the contract has no rate_hz, so nothing can be driven in time: {without_rate(data)}"
+        )
     return data
+
+
+def without_rate(contract: Mapping[str, Any]) -> str:
+    """Return why a contract has no rate, and what gives it one."""
+    if (contract.get("control") or {}).get("mode") == "pose":
+        return "in mode pose a decision takes as long as the robot's own tracking needs"
+    return (
+        "the environment says none; give it metadata['render_fps'], or an attribute dt, the seconds of a step, and"
+        " deploy again"
+    )
 
 
 def verified_files(folder: Path, contract: Mapping[str, Any]) -> dict[str, bytes]:

@@ -68,9 +68,9 @@ def context_of(spec: TaskSpec, rules: Sequence[str] = ()) -> str:
         *([WORLDS] if "world" in spec.options else []),
         *([f"It fails, and ends, when: {spec.failure}."] if spec.failure else []),
         "observation: a dict with these entries (arrays are numpy arrays):",
-        *_fields(spec.observation),
+        *field_lines(spec.observation),
         "The action is a list of numbers, in this order:",
-        *_fields(spec.action, spec.low, spec.high),
+        *field_lines(spec.action, spec.low, spec.high),
         "memory, where a function takes it: a plain dict, empty at the start of an episode, kept between calls.",
         "numpy and the standard library's math may be imported. Files, network and processes are out of reach.",
         *rules[1:],  # last, as they are the first that a small budget loses
@@ -109,7 +109,16 @@ def objective_of(spec: TaskSpec) -> str:
     )
 
 
-def _fields(fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[float, ...] = ()) -> list[str]:
+def field_lines(
+    fields: Iterable[Field], low: tuple[float, ...] = (), high: tuple[float, ...] = ()
+) -> list[str]:
+    """Return a line for each field with its shape, unit, bounds and meaning.
+
+    Args:
+        fields: of an observation or an action.
+        low: (n,) bounds of an action, empty for an observation.
+        high: (n,) likewise.
+    """
     lines = []
     for part in fields:
         shape = "number" if part.size == 1 else f"({part.size},)"
