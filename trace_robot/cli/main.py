@@ -9,7 +9,6 @@ top; rich, numpy, MuJoCo and the library's own rooms are imported inside the fun
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -193,6 +192,8 @@ def _interpreter_of_policy(options: argparse.Namespace, error: TraceRobotError) 
     missing = isinstance(error, MissingExtraError | UnknownNameError)
     if not missing or not isinstance(policy, str) or getattr(options, "python", "") is not None:
         return ""
+    import shlex
+
     from trace_robot.cli.runs import find_run
     from trace_robot.run.person import chosen_python
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +58,8 @@ def add_envs(commands: Commands) -> None:
 
 def execute_envs(options: argparse.Namespace) -> int:
     """Print the environments of the workspaces, with a word also gymnasium's."""
+    from dataclasses import asdict
+
     from trace_robot.env.registry import catalogue, not_loaded
     from trace_robot.policy.policy import field_lines
     from trace_robot.spec import fields_data
@@ -91,9 +92,8 @@ def execute_envs(options: argparse.Namespace) -> int:
 
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:
-    out = console()
     for line in ("", title, *lines):
-        out.print(escape(line), soft_wrap=True)
+        console().print(escape(line), soft_wrap=True)
 
 
 def _modes(entry: CatalogEntry, python: str | None) -> dict[str, TaskSpec]:
@@ -359,6 +359,8 @@ def add_check_env(commands: Commands) -> None:
 
 def execute_check_env(options: argparse.Namespace) -> int:
     """Check environments in a child process, returning 1 if any has a problem."""
+    from dataclasses import asdict
+
     from trace_robot.env.registry import expand_name
     from trace_robot.env_checker import examine
 
