@@ -7,6 +7,7 @@ TraceRobotError
 ├── PolicyError               a policy file cannot be used
 ├── ActionError               an action of the wrong shape, or with a number that is not finite
 ├── EnvironmentFault          an environment raised, diverged or returned what it must not
+│   └── SimulatorDeathError   the process that simulates it ended, by a signal or an exit
 ├── BackendError              rollout workers cannot be started, or their cluster not reached
 ├── MissingExtraError         an optional package is not installed; the message names the command
 ├── SandboxError              this machine cannot give the boundary that was asked for
@@ -82,6 +83,10 @@ class ActionError(TraceRobotError, ValueError):
 
 class EnvironmentFault(TraceRobotError):
     """The environment raised, diverged or returned what it must not."""
+
+
+class SimulatorDeathError(EnvironmentFault):
+    """The process that simulates an environment ended in the middle of a call."""
 
 
 class BackendError(TraceRobotError):

@@ -7,10 +7,12 @@ So there are BLOCKS whole blocks, and a seed beyond them has the one of its rema
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 from trace_robot.errors import UnknownNameError, UsageError, unknown
@@ -110,15 +112,22 @@ def _range(seed: int, episodes: int, offset: int) -> tuple[int, ...]:
 
 
 PACKAGES = ("trace-robot", "metaworld", "mujoco", "gymnasium", "numpy", "cma", "openai")
+SIMULATORS = ("metaworld", "mujoco")  # of these packages, which an environment elsewhere does not use
 
 
-def versions() -> dict[str, str]:
+def versions(elsewhere: Mapping[str, str] | None = None, *, model: bool = True) -> dict[str, str]:
     """Return {package: version} of the installed packages a result depends on.
 
     And that of Python.
+
+    Args:
+        elsewhere: those of the environment's interpreter, where that is another one; they take the place of ours.
+        model: whether a language model may have been asked.
     """
     found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
-    for package in PACKAGES:
+    unused = (*SIMULATORS, *(() if model else ("openai",))) if elsewhere else ()
+    found |= {f"environment.{name}": number for name, number in (elsewhere or {}).items()}
+    for package in (name for name in PACKAGES if name not in unused):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -235,12 +244,16 @@ class Settings:
         Args:
             task: the environment.
             optimizer: its name; "auto" is decided before.
-            settings: other fields of Settings; None counts as left out.
+            settings: other fields of Settings, and ``python``, the path of another interpreter for the environment,
+                which is kept in ``options``; None counts as left out.
 
         Raises:
             UnknownNameError: a keyword is not a setting, or the feedback level is unknown.
+            UsageError: ``python`` and ``options["python"]`` differ.
         """
-        names = [field.name for field in fields(cls)]
+        if "python" in settings or "python" in (settings.get("options") or {}):
+            settings["options"] = with_interpreter(settings.get("options"), settings.pop("python", None))
+        names = [*(field.name for field in fields(cls)), "python"]
         for name in settings:
             if name not in names:
                 raise unknown("setting", name, names)
@@ -286,6 +299,30 @@ class Settings:
         Raises TypeError for an unknown field.
         """
         return cls(**{**data, "limits": Limits(**data["limits"])})
+
+
+def with_interpreter(options: Mapping[str, Any] | None, python: str | Path | None) -> dict[str, Any]:
+    """Return options of an environment with another interpreter's absolute path, as ``--python`` gives it.
+
+    Args:
+        options: of the environment, whose own ``python`` is taken where ``python`` is None.
+        python: relative to the working directory, or with "~" for the home folder; None for none.
+
+    Raises:
+        UsageError: both name one.
+    """
+    options = dict(options or {})
+    own = options.get("python")
+    if python is not None and own is not None:
+        raise UsageError(f"python={str(python)!r} and options name an interpreter, {own!r}; leave one out")
+    path = own if python is None else python
+    if (
+        isinstance(path, str | Path) and str(path).strip()
+    ):  # anything else is refused where it is to be started
+        options["python"] = os.path.abspath(os.path.expanduser(path))
+    elif path is not None:
+        options["python"] = path
+    return options
 
 
 def require_level(level: str) -> str:

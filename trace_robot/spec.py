@@ -234,3 +234,21 @@ def describe_fields(
         else:
             found += [f"- {name}: {text}" for name in names]
     return found
+
+
+def fields_data(spec: TaskSpec) -> dict[str, Any]:
+    """Return the fields of observation and action as plain data.
+
+    spec: an infinite bound of it is None.
+    """
+    bounds = {
+        name: [each if abs(each) < float("inf") else None for each in getattr(spec, name)]
+        for name in ("low", "high")
+    }
+    return {
+        "observation": [asdict(part) for part in spec.observation],
+        "action": [
+            asdict(part) | {name: every[part.start : part.stop] for name, every in bounds.items()}
+            for part in spec.action
+        ],
+    }

@@ -175,3 +175,19 @@ def test_evaluate_is_no_error_while_one_episode_ran(
     assert main(line) == 0
     ended = json.loads(capsys.readouterr().out)["ended"]
     assert 0 < ended["error"] < 8
+
+
+def test_one_environment_is_shown_with_its_fields_units_and_ranges(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["envs", "reach-v3"]) == 0
+    shown = capsys.readouterr().out
+    assert "\nobservation\n- hand_position: (3,), m. " in shown
+    assert "\naction, control pose\n- displacement: (3,), m, from -0.5 to 0.5. " in shown
+    assert "\naction, control raw\n- motion: (3,), cm, from -1 to 1. " in shown
+    assert main(["envs", "reach-v3", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)[0]
+    motion = data["control"]["raw"]["action"][0]
+    assert (motion["name"], motion["unit"], motion["low"]) == ("motion", "cm", [-1.0, -1.0, -1.0])
+    assert main(["envs", "reach"]) == 0
+    assert "hand_position" not in capsys.readouterr().out  # a word, of several

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from helpers.interpreters import create
 from helpers.kills import Killed, killing
 from trace_robot.cli.main import main
-from trace_robot.errors import RunError, WorkspaceError
+from trace_robot.errors import RunError, UsageError, WorkspaceError
+from trace_robot.rollout import evaluate
 from trace_robot.run.loop import Progressed
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.spec import Array
@@ -38,16 +40,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def search(out: Path, python: str | None, **more: Any) -> Any:
+    budget = {"steps": 1200, "episodes": 3, "held_out": 4, **more}
     options = {"task": TASK} if python is None else {"task": TASK, "python": python}
     return optimize(
         "CartPole-v1",
         out=out,
         optimizer="search",
-        steps=1200,
-        episodes=3,
-        held_out=4,
         options=options,
-        **more,
+        **budget,
     )
 
 
@@ -185,3 +185,77 @@ def test_a_plug_in_of_functions_takes_no_interpreter(
 ) -> None:
     assert main(["evaluate", "reach-v3", "--policy", "do_nothing", "--python", python]) == 1
     assert "no option of reach-v3 'python'" in capsys.readouterr().err
+
+
+def test_a_controller_is_driven_in_another_interpreter(
+    own: Path, python: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (own / "still.py").write_text("def act(observation):\n    return [0.0]\n")
+    env = ["--env", "CartPole-v1", "--python", python]
+    assert main(["deploy", "still.py", *env, "--to", "python", "--out", "robot", "--quiet"]) == 0
+    written_with = json.loads((own / "robot" / "contract.json").read_text())["written_with"]
+    assert "environment.python" in written_with
+    assert "mujoco" not in written_with
+    drive = ["drive", "robot", "--simulate", "CartPole-v1", "--speed", "4", "--json", "--python"]
+    capfd.readouterr()
+    assert main([*drive, python]) == 0
+    assert json.loads(capfd.readouterr().out)["steps"] > 5
+    assert main([*drive, "no/python"]) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert f"the driver cannot go on: there is no interpreter {str(own / 'no' / 'python')!r}" in line
+
+
+def test_python_is_a_setting_relative_to_the_working_directory(own: Path, python: str) -> None:
+    (own / "env").symlink_to(Path(python).parents[1])
+    common: dict[str, Any] = {
+        "optimizer": "search",
+        "steps": 100,
+        "episodes": 1,
+        "held_out": 1,
+        "video": False,
+    }
+    for name, given in (
+        ("a", {"python": "env/bin/python"}),
+        ("b", {"options": {"python": "env/bin/python"}}),
+    ):
+        optimize("CartPole-v1", out=own / "runs" / name, workers=0, **common, **given)
+        stored = json.loads((own / "runs" / name / "settings.json").read_text())
+        assert stored["options"] == {"python": str(own / "env" / "bin" / "python")}
+        found = json.loads((own / "runs" / name / "result.json").read_text())["versions"]
+        assert found == stored["versions"]
+        assert found["environment.python"] == platform.python_version()
+        assert {"environment.gymnasium", "environment.numpy", "numpy"} <= found.keys()
+        assert not {"metaworld", "mujoco", "openai"} & found.keys()  # it uses none of them
+    report = evaluate("CartPole-v1", "do_nothing", episodes=1, workers=0, python=Path("env", "bin", "python"))
+    assert report.faults == []
+    assert report.to_data()["versions"]["environment.python"] == platform.python_version()
+    with pytest.raises(WorkspaceError, match=f"there is no interpreter '{own}/no'"):
+        evaluate("CartPole-v1", "do_nothing", episodes=1, workers=0, python="no")
+    with pytest.raises(UsageError, match=r"python='a' and options name an interpreter, 'b'; leave one out"):
+        optimize("CartPole-v1", python="a", options={"python": "b"})
+
+
+def test_a_missing_package_is_met_with_the_interpreter_of_the_policys_run(
+    own: Path, python: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search(own / "runs" / "a", python, workers=0, steps=100, episodes=1, held_out=1, video=False)
+    (own / "envs").mkdir()
+    (own / "envs" / "mine.py").write_text(
+        "from trace_robot import Environment\nENVIRONMENTS = [Environment('nothing_of_this_name:Arm-v0', 'Reach.')]\n"
+    )
+    line = ["evaluate", "Arm-v0", "--policy", "runs/a/best.py", "--workers", "0"]
+    hint = ": pip install it, or run it in another interpreter: --python PATH (docs/other-interpreter.md)"
+    assert main(line) == 1
+    assert capsys.readouterr().err.endswith(f"{hint}; the run a had --python {python}\n")
+    monkeypatch.setenv("XDG_STATE_HOME", str(own / "another user"))
+    assert main(line) == 1
+    assert capsys.readouterr().err.endswith(f"{hint}\n")  # a stranger's run names no interpreter
+
+
+def test_a_draft_names_an_interpreter_of_the_workspace_from_its_file(
+    own: Path, python: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own / "env").symlink_to(Path(python).parents[1])
+    line = ["init", "--env", "CartPole-v1", "--write", "envs/mine.py", "--python"]
+    assert main([*line, "envs/../env/bin/python"]) == 0
+    assert 'python="../env/bin/python"' in (own / "envs" / "mine.py").read_text()

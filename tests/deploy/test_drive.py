@@ -22,7 +22,7 @@ from trace_robot.deploy.c_controller import CController, compiler
 from trace_robot.deploy.drive import drive
 from trace_robot.deploy.peers import PythonController, read_contract
 from trace_robot.errors import RunError
-from trace_robot.policy import load_policy
+from trace_robot.policy import Policy, load_policy
 
 # A driver in the standard library: what it does wrong is its argument. It writes what it was sent last to a file.
 DRIVER = """
@@ -61,6 +61,25 @@ for line in sys.stdin:
     if kind == "huge" and step == 3: observation["goal_position"] = [0.1, float("inf"), 0.2]
     if kind == "unknown" and step == 3: observation["elbow"] = 1.0
     send({"step": number, "observation": observation})
+"""
+CART = """
+import gymnasium
+from gymnasium import spaces
+from trace_robot import Environment, part, skip
+
+class Cart(gymnasium.Env):
+    observation_space = spaces.Dict(
+        state=spaces.Box(-9, 9, (2,)), task=spaces.Dict(goal=spaces.Box(-9, 9, (3,)))
+    )
+    action_space = spaces.Box(-1, 1, (1,))
+    def __init__(self, fps=None, render_mode=None):
+        self.metadata = {"render_modes": []} | ({"render_fps": fps} if fps else {})
+    def seen(self): return {"state": [0.0, 0.0], "task": {"goal": [0.0, 0.0, 0.0]}}
+    def reset(self, *, seed=None, options=None): return self.seen(), {}
+    def step(self, action): return self.seen(), 0.0, False, False, {"success": False}
+
+ENVIRONMENTS = [Environment("cart", "Stay.", make=Cart, horizon=9, observation={
+    "state": [part("place", 1, "m"), skip()], "task": [skip(), part("goal", 2, "m")]}, action=[part("push")])]
 """
 # What the Python file and the C, each checked in another place, must both say.
 FAULTS = {
@@ -357,3 +376,47 @@ def test_a_task_whose_fields_are_others_is_refused_with_one_line(
     assert "--driver must be a command, got ''" in capsys.readouterr().err
     assert main(["drive", str(folders["python"]), "--driver", "x", "--loss", "0.1"]) == 1
     assert "--jitter and --loss need --simulate" in capsys.readouterr().err
+
+
+def test_a_simulated_driver_that_cannot_begin_says_why_in_one_line(
+    folders: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its standard error is this process's, so a traceback of it would be seen."""
+    assert main(["drive", str(folders["python"]), "--simulate", "reach-v33"]) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert "error: the driver cannot go on: no environment 'reach-v33'; did you mean 'reach-v3'" in line
+    assert main(["drive", str(folders["python"]), "--driver", "x", "--python", "y"]) == 1
+    assert "--python, --task and --env-arg need --simulate" in capfd.readouterr().err
+
+
+def test_a_contract_without_a_rate_says_what_gives_it_one(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "cart.py").write_text(CART)
+    policy = Policy.from_text(
+        "def act(observation):\n    return [observation['place'] - observation['goal'][1]]\n"
+    )
+    folders = [tmp_path / "none", tmp_path / "rate"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRACE_ROBOT_WORKSPACE", str(tmp_path))
+        for folder, fps in zip(folders, (None, 20), strict=True):
+            deployed = deploy(policy, "cart", to="python", out=folder, options={"fps": fps})
+            assert deployed.contract["places"] == {
+                "goal": [{"key": ["task", "goal"], "slice": [1, 3]}],
+                "place": [{"key": ["state"], "slice": [0, 1]}],
+            }
+    assert main(["drive", str(folders[0]), "--driver", "x"]) == 1
+    error = capsys.readouterr().err
+    assert (
+        "no rate_hz, so nothing can be driven in time: the environment says none; give it metadata['render_fps'], or"
+        in error
+    )
+    assert main(["drive", str(folders[1]), "--driver", "no_such_program"]) == 1
+    assert "the driver 'no_such_program' cannot be started" in capsys.readouterr().err
+    about = (folders[1] / "controller.py").read_text().partition("import")[0]
+    hello, step = (json.loads(line) for line in re.findall(r'^ +(\{"(?:hello|step)".*\})$', about, re.M))
+    assert hello["hello"]["rate"] == 20.0
+    controller = PythonController(folders[1], deployed.contract)
+    assert "ready" in controller.ask(hello, 10.0)  # its own example
+    assert controller.ask({"reset": True}, 10.0) == {"reset": True}
+    assert controller.ask(step, 10.0)["action"] == [0.0]
+    controller.close()

@@ -27,9 +27,11 @@ from trace_robot.env.guard import interval_timer
 from trace_robot.env.remote import RemoteCall, RemoteEnv
 from trace_robot.env.remote_server import Codec, Server
 from trace_robot.env.spaces import space_of
+from trace_robot.env_checker.checker import problem
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
+    SimulatorDeathError,
     UnknownNameError,
     ValueMismatchError,
     WorkspaceError,
@@ -207,6 +209,24 @@ def test_a_hand_over_there_is_measured_and_moved(with_numpy: str) -> None:
         assert ended
         assert info["success"]
     env.close()
+
+
+def test_a_death_while_hands_are_measured_is_named_and_not_kept(with_numpy: str) -> None:
+    declared = Environment(
+        "crane", "Bring the hook to its place.", make="cart.py:Dying", python=with_numpy, horizon=50,
+        observation=[part("hook_position", 3, "m"), part("goal_position", 3, "m")],
+        action=[part("winches", 2)], positions=("hook_position", "goal_position"),
+    )  # fmt: skip
+    plugin = DeclaredPlugin(str(CART.parent / "mine.py"), (declared,), str(CART.parent))
+    for _ in range(2):  # not remembered as an environment without hands
+        with pytest.raises(SimulatorDeathError) as caught:
+            plugin.describe("crane", control="pose")
+        text = str(caught.value)
+        assert f"{with_numpy} died in step(): signal SIGSEGV" in text
+        assert "crane: the simulator died while its hands were measured: " in text
+    finding = problem("hands", text)
+    assert finding.remedy.startswith("the simulator's process died, no field of a plug-in is wrong")
+    assert plugin.describe("crane").control == "raw"
 
 
 def test_functions_of_a_plug_in_run_here_on_the_values_from_there(with_numpy: str) -> None:

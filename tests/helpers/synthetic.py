@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,13 +56,17 @@ def make_run(
     text: str = "",
     status: str = "finished",
     spec: TaskSpec = SPEC,
+    given: Mapping[str, Any] | None = None,
 ) -> RunInfo:
     """Make a run in ``folder`` and return it; ``text`` gets into everything that a stranger could have written.
 
     iterations: after the start; candidates: of each. status: "finished", "failed", or "stopped" as by kill -9.
+    given: further settings.
     """
     run = RunFolder.create(folder / name)
-    settings = Settings(task, optimizer=optimizer, episodes=episodes, iterations=iterations, held_out=10)
+    settings = Settings(
+        task, optimizer=optimizer, episodes=episodes, iterations=iterations, held_out=10, **(given or {})
+    )
     store = Store(folder)
     ledger = store.begin(name, RunHeader(settings, spec, START, f"as asked {text}".strip()))
     run.write_json("settings.json", {"task": task})

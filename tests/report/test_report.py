@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from trace_robot.cli import main
+from trace_robot.cli.arguments import environment_options
 from trace_robot.cli.main import create_parser
+from trace_robot.env.world import WORLDS
 from trace_robot.report import html
 from trace_robot.report.write import MOST_FILMS
 from trace_robot.store.folder import RunLock
@@ -93,6 +95,34 @@ def test_the_page_says_where_it_ended_what_it_cost_and_how_to_do_it_again(
         4,
         10,
     )
+
+
+def test_the_command_to_repeat_a_run_has_every_setting_that_is_not_the_usual_one(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    given = {
+        "workers": 3, "backend": "ray", "address": "auto", "tune": False, "video": False, "trusted": True, "grow": 40,
+        "images": True, "memory": 0, "graph": False, "steps": 900, "confirm": 4,
+    }  # fmt: skip
+    asked = {
+        "python": "/my envs/bin/python", "task": "Go; there", "hold": 0.5, "world": list(WORLDS["signals"]),
+        "horizon": 20, "flag": "1", "word": "it's",
+    }  # fmt: skip
+    run = make_run(tmp_path, "demo", given={**given, "options": {**asked, "envelope": {"speed": 0.4}}})
+    assert main(["report", str(run.folder), "--quiet"]) == 0
+    text = str(Words(run.folder / "report" / "index.html"))
+    command, left_out = re.findall(
+        r"trace-robot (optimize .*?) (Save options.envelope .*) A language model", text
+    )[0]
+    (tmp_path / "envelope.json").write_text('{"speed": 0.4}')
+    words = [str(tmp_path / word) if word == "envelope.json" else word for word in shlex.split(command)]
+    options = create_parser().parse_args(words)
+    assert environment_options(options) == {**asked, "envelope": {"speed": 0.4, "lead": 0.05}}
+    assert (options.workers, options.backend, options.address, options.grow) == (3, "ray", "auto", 40)
+    assert (options.no_tune, options.no_video, options.trust, options.images) == (True, True, True, True)
+    assert (options.memory, options.no_graph, options.steps) == (0, True, 900)
+    assert "run's settings.json as envelope.json" in left_out
+    assert "No option sets confirm=4: trace_robot.optimize in Python does." in left_out
 
 
 @pytest.mark.parametrize("status", ["stopped", "failed"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -203,10 +204,10 @@ def add_environment(command: argparse.ArgumentParser, metavar: str = "TASK", mor
 
 
 def add_python(command: argparse.ArgumentParser) -> None:
-    """Add ``--python``, absolute, with its links."""
+    """Add ``--python``, absolute, its links not followed."""
     command.add_argument(
         "--python",
-        type=lambda text: str(Path(text).expanduser().absolute()),
+        type=lambda text: os.path.abspath(os.path.expanduser(text)),
         metavar="PATH",
         help="run the environment in this interpreter; see docs/other-interpreter.md",
     )
@@ -214,8 +215,9 @@ def add_python(command: argparse.ArgumentParser) -> None:
 
 def add_environment_options(command: argparse.ArgumentParser) -> None:
     """Add ``--task`` and ``--env-arg``."""
-    what = "what to do in it, for a gymnasium id that no plug-in describes"
-    command.add_argument("--task", dest="instruction", metavar="TEXT", help=what)
+    command.add_argument(
+        "--task", dest="instruction", metavar="TEXT", help="what to do in it, for an id without a plug-in"
+    )
     command.add_argument(
         "--env-arg",
         dest="env_args",

@@ -75,6 +75,7 @@ def add_deploy(commands: Commands) -> None:
 def execute_deploy(options: argparse.Namespace) -> int:
     """Write the files, and print what a driver must know first."""
     from trace_robot.deploy import deploy
+    from trace_robot.deploy.peers import without_rate
 
     policy, env, rest, control, origin = _found(options)
     deployed = deploy(
@@ -102,6 +103,8 @@ def execute_deploy(options: argparse.Namespace) -> int:
     rate = f"{agreed['rate_hz']:g} steps a second" if agreed["rate_hz"] else "no fixed rate"
     memory = f"{len(agreed['memory'])} numbers of memory"
     out.print(f"{rate}, {memory}, at most {agreed['worst_case']['operations']} operations a step")
+    if not agreed["rate_hz"]:
+        out.print(escape(f"no rate, which drive needs: {without_rate(agreed)}"))
     if "envelope" in agreed:
         limits, driver = agreed["envelope"]["limits"], agreed["envelope"]["held_by_driver"]
         left = f"; {' and '.join(driver)} must be held by the driver" if driver else ""

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import (
+    add_environment_options,
     add_output,
+    add_python,
+    environment_options,
     fraction,
     non_negative_integer,
     positive_integer,
@@ -79,6 +82,8 @@ def add_drive(commands: Commands) -> None:
         metavar="X",
         help="factor of real time; deadlines are shorter by it (default 1)",
     )
+    add_environment_options(command)
+    add_python(command)
     add_output(command)
 
 
@@ -104,11 +109,16 @@ def execute_drive(options: argparse.Namespace) -> int:
     if options.driver is not None:
         if options.jitter or options.loss:
             raise UsageError("--jitter and --loss need --simulate: a driver of your own has its own")
+        if environment_options(options):
+            raise UsageError(
+                "--python, --task and --env-arg need --simulate: a driver of your own has its own"
+            )
         command, name = list(split_command(options.driver, "--driver")), options.driver
     else:
         command = simulated(
             options.simulate,
             contract,
+            options=environment_options(options),
             jitter=options.jitter / 1000.0,
             loss=options.loss,
             speed=options.speed,

@@ -1,4 +1,4 @@
-"""``evaluate`` a controller, or the ``zoo``, on held-out initial conditions."""
+"""``evaluate`` a controller, or the ``zoo``, on held-out conditions; list the ``policies``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from trace_robot.cli.arguments import (
     add_control,
     add_environment,
     add_episodes,
+    add_json,
     add_output,
     add_workers,
     environment_options,
@@ -209,3 +210,44 @@ def _zoo_table(reports: Sequence[EvaluationReport]) -> Table:
             f"{steps:.0f}",
         )
     return table
+
+
+def add_policies(commands: Commands) -> None:
+    """Add ``policies``."""
+    command = add_command(
+        commands,
+        "policies",
+        "list the starting controllers",
+        examples=[
+            ("trace-robot policies", "what --policy can name"),
+        ],
+    )
+    command.set_defaults(execute=execute_policies)
+    add_json(command)
+
+
+def execute_policies(options: argparse.Namespace) -> int:
+    """Print the policies of the workspaces with what is trainable in them."""
+    import ast
+
+    from trace_robot.policy import load_policy
+    from trace_robot.workspace import policies
+
+    rows = []
+    for name in policies():
+        policy = load_policy(name)
+        # Parsed rather than imported: listing policies must not execute them.
+        summary = (ast.get_docstring(ast.parse(policy.text)) or "").split("\n")[0]
+        rows.append({"name": name, "about": summary, "trainable": [place.name for place in policy.places]})
+    if options.json:
+        write_json(rows)
+        return 0
+    out = console()
+    wide = out.width >= 100  # else three columns would break words
+    table = create_table("policy", "what it does", *(["trainable"] if wide else []))
+    table.columns[0].no_wrap = True
+    for row in rows:
+        cells = [row["name"], escape(str(row["about"])), ", ".join(row["trainable"])]
+        table.add_row(*map(str, cells if wide else cells[:2]))
+    out.print(table)
+    return 0

@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from trace_robot.cli.bench import add_bench
 from trace_robot.cli.console import (
@@ -26,7 +28,7 @@ from trace_robot.cli.console import (
 from trace_robot.cli.demonstrate import add_demonstrate
 from trace_robot.cli.deploy import add_deploy
 from trace_robot.cli.drive import add_drive
-from trace_robot.cli.evaluate import add_evaluate, add_zoo
+from trace_robot.cli.evaluate import add_evaluate, add_policies, add_zoo
 from trace_robot.cli.inspect import add_diff, add_graph, add_prompt
 from trace_robot.cli.machine import add_completion, add_man, add_sandbox
 from trace_robot.cli.manage import add_rename, add_rm, add_tag
@@ -38,8 +40,8 @@ from trace_robot.cli.runs import add_runs
 from trace_robot.cli.serve import add_serve
 from trace_robot.cli.show import add_compare, add_show
 from trace_robot.cli.stress import add_stress
-from trace_robot.cli.workspace import add_check_env, add_envs, add_init, add_policies
-from trace_robot.errors import TraceRobotError
+from trace_robot.cli.workspace import add_check_env, add_envs, add_init
+from trace_robot.errors import MissingExtraError, TraceRobotError, UnknownNameError
 
 DONE, FAILED, WRONG = 0, 1, 2  # argparse itself exits with 2 for a wrong command line
 
@@ -157,7 +159,7 @@ def _execute(typed: Sequence[str]) -> int:
         flush_output()
         return code
     except TraceRobotError as error:
-        write_error(f"error: {' '.join(str(error).split())}")
+        write_error(f"error: {' '.join(str(error).split())}{_interpreter_of_policy(options, error)}")
         return FAILED
     except KeyboardInterrupt:
         write_error("stopped")
@@ -179,3 +181,27 @@ def _question_workers(options: argparse.Namespace) -> None:
             f"note: --workers {workers}, but this machine has {available} processor{'s' * (available > 1)} to use: more"
             " workers than that take memory and are not faster"
         )
+
+
+def _interpreter_of_policy(options: argparse.Namespace, error: TraceRobotError) -> str:
+    """Return which interpreter the run had that a policy is of, "" where that is no remedy.
+
+    Of a run that another person began it is not shown: a stranger chooses no interpreter.
+    """
+    policy = getattr(options, "policy", None) or getattr(options, "controller", None)
+    missing = isinstance(error, MissingExtraError | UnknownNameError)
+    if not missing or not isinstance(policy, str) or getattr(options, "python", "") is not None:
+        return ""
+    import shlex
+
+    from trace_robot.cli.runs import find_run
+    from trace_robot.run.person import chosen_python
+
+    for folder in list(Path(policy).resolve().parents)[:3]:  # RUN/best.py, RUN/iterations/NNN/controller.py
+        if (folder / "settings.json").is_file():
+            with suppress(TraceRobotError, OSError):
+                history, run = find_run(str(folder))
+                with history:
+                    python = chosen_python(history, run)
+                return f"; the run {run.name} had --python {shlex.quote(python)}" if python else ""
+    return ""

@@ -385,8 +385,9 @@ def _held_out(result: Result) -> str:
     text = f"[bold]return {mean}[/bold] {of} (95 % interval {below} to {above})"
     if result.measure == "both" or result.held_out_success > 0:
         text += f", {rate} {interval}"
-    start = result.start_return
-    return text if start is None else f"{text}; the starting controller: {three_digits(start)} in training"
+    if result.start_return is None:
+        return text
+    return f"{text}; the starting controller: {three_digits(result.start_return)} in training"
 
 
 def _training(result: Result) -> str:

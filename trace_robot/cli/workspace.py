@@ -18,13 +18,14 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import confirm, console, counted, create_table, escape, write_error, write_json
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.errors import UsageError, WorkspaceError, unknown
+from trace_robot.errors import TraceRobotError, UsageError, WorkspaceError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from trace_robot.env.registry import CatalogEntry
     from trace_robot.env_checker import Finding
+    from trace_robot.spec import TaskSpec
 
 
 OTHERS = "Any other id that gymnasium knows works too: trace-robot optimize --env Ant-v5 --task 'Run to the right.'"
@@ -46,10 +47,12 @@ def add_envs(commands: Commands) -> None:
         examples=[
             ("trace-robot envs", "the environments of the workspace"),
             ("trace-robot envs push", "those with this word, gymnasium's too"),
+            ("trace-robot envs reach-v3", "one, with its observation and its action"),
         ],
     )
     command.set_defaults(execute=execute_envs)
     command.add_argument("word", nargs="?", default="", metavar="WORD", help="those with this word only")
+    add_python(command)
     add_json(command)
 
 
@@ -58,14 +61,18 @@ def execute_envs(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from trace_robot.env.registry import catalogue, not_loaded
+    from trace_robot.spec import describe_fields, fields_data
 
     entries, broken = catalogue(), not_loaded()
     for reason in broken:
         write_error(f"not loaded: {reason}")
     if options.word:
         entries = _with_word(options.word, entries)
+    named = next((entry for entry in entries if entry.name == options.word), None)
+    modes = {} if named is None else _modes(named, options.python)
     if options.json:
-        write_json([asdict(entry) for entry in entries])
+        more = {"control": {mode: fields_data(spec) for mode, spec in modes.items()}} if modes else {}
+        write_json([asdict(entry) | (more if entry.name == options.word else {}) for entry in entries])
         return 0
     table = create_table("environment", "task")
     table.columns[0].no_wrap = True
@@ -75,7 +82,34 @@ def execute_envs(options: argparse.Namespace) -> int:
     out.print(table)
     if not options.word:
         out.print(f"\n{escape(OTHERS)}")
+    seen: list[str] = []
+    for mode, spec in modes.items():
+        if (lines := describe_fields(spec.observation, joined=True)) != seen:
+            _print_lines("observation", seen := lines)
+        _print_lines(
+            f"action, control {mode}", describe_fields(spec.action, spec.low, spec.high, joined=True)
+        )
     return 0
+
+
+def _print_lines(title: str, lines: Sequence[str]) -> None:
+    for line in ("", title, *lines):
+        console().print(escape(line), soft_wrap=True)
+
+
+def _modes(entry: CatalogEntry, python: str | None) -> dict[str, TaskSpec]:
+    """Return the description of an environment in each control mode, none where it cannot be made."""
+    from trace_robot.env.inspection import Inspection
+    from trace_robot.env.registry import controls
+
+    rest = {} if python is None else {"python": python}
+    rest |= {"task": "any"} if entry.file == "gymnasium" else {}
+    try:
+        modes = controls(entry.name, rest)
+        return {mode: Inspection(entry.name, {**rest, "control": mode}).answer().spec for mode in modes}
+    except TraceRobotError as error:  # the list needs no package of it
+        write_error(f"its observation and action are not known: {error}")
+        return {}
 
 
 def _with_word(word: str, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
@@ -106,47 +140,6 @@ def _newest_versions(ids: Sequence[str]) -> list[str]:
         number = int(version) if family and version.isdigit() else -1
         newest[family or name] = max(newest.get(family or name, (number, name)), (number, name))
     return [name for _, name in newest.values()]
-
-
-def add_policies(commands: Commands) -> None:
-    """Add ``policies``."""
-    command = add_command(
-        commands,
-        "policies",
-        "list the starting controllers",
-        examples=[
-            ("trace-robot policies", "what --policy can name"),
-        ],
-    )
-    command.set_defaults(execute=execute_policies)
-    add_json(command)
-
-
-def execute_policies(options: argparse.Namespace) -> int:
-    """Print the policies of the workspaces with what is trainable in them."""
-    import ast
-
-    from trace_robot.policy import load_policy
-    from trace_robot.workspace import policies
-
-    rows = []
-    for name in policies():
-        policy = load_policy(name)
-        # Parsed rather than imported: listing policies must not execute them.
-        summary = (ast.get_docstring(ast.parse(policy.text)) or "").split("\n")[0]
-        rows.append({"name": name, "about": summary, "trainable": [place.name for place in policy.places]})
-    if options.json:
-        write_json(rows)
-        return 0
-    out = console()
-    wide = out.width >= 100  # else three columns would break words
-    table = create_table("policy", "what it does", *(["trainable"] if wide else []))
-    table.columns[0].no_wrap = True
-    for row in rows:
-        cells = [row["name"], escape(str(row["about"])), ", ".join(row["trainable"])]
-        table.add_row(*map(str, cells if wide else cells[:2]))
-    out.print(table)
-    return 0
 
 
 def add_init(commands: Commands) -> None:
@@ -229,6 +222,8 @@ def _write_plugin(options: argparse.Namespace) -> int:
     is_file = place.endswith(".py")
     make = f"{os.path.relpath(Path(workspace_root(), place), path.parent)}:{name}" if is_file else ""
     own = path.stem if taken else ""
+    if options.python is not None:
+        arguments["python"] = _from_file(options.python, path)
     text = plugin_text(name if is_file else options.env, found, options=arguments, own=own, make=make)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,6 +239,20 @@ def _write_plugin(options: argparse.Namespace) -> int:
     )
     out.print(f"trace-robot check-env {escape(str(path))}")
     return 0
+
+
+def _from_file(python: str, plugin: Path) -> str:
+    """Return an interpreter's path as a plug-in has it: relative to the file where both lie in the workspace.
+
+    Args:
+        python: absolute.
+        plugin: the file that is to be written.
+    """
+    from trace_robot.child_process import workspace_root
+
+    folder, root = os.path.abspath(plugin.parent), os.path.abspath(workspace_root())
+    inside = all(os.path.commonpath([root, place]) == root for place in (python, folder))
+    return os.path.relpath(python, folder) if inside else python
 
 
 def _copy_template(folder: Path, *, unasked: bool) -> list[Path]:

@@ -98,6 +98,8 @@ class DeployPlan:
         origin: where it comes from: "policy", and of a run what is known of it.
         envelope: around the controller, part of the code; None for none.
         followed: how the environment follows targets where that is no part of the code; empty where it is.
+        elsewhere: versions in the environment's interpreter, where that is another one.
+        places: of fields in the environment's own observation, as of ``EnvDetails``.
     """
 
     code: StraightCode
@@ -109,6 +111,8 @@ class DeployPlan:
     origin: Mapping[str, Any] = field(default_factory=dict)
     envelope: Envelope | None = None
     followed: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def read(self) -> list[Field]:
@@ -163,8 +167,10 @@ def plan(
     rate = None if seconds is None else round(1.0 / seconds, 9)
     if spec.control == "pose" and not numbers:
         rate = None  # a decision takes as long as the robot's own tracking needs
-    origin = {"policy": policy.name, **(origin or {})}
-    return DeployPlan(code, spec, sent, numbers, rate, text, origin, envelope, found.followed)
+    came = {"policy": policy.name, **(origin or {})}
+    return DeployPlan(
+        code, spec, sent, numbers, rate, text, came, envelope, found.followed, task.versions, found.places
+    )
 
 
 def _numbers(tracking: HandTracking | JointTracking) -> dict[str, Any]:
@@ -227,13 +233,14 @@ def contract(planned: DeployPlan) -> dict[str, Any]:
         **agreed,
         "instruction": spec.instruction,
         "success": spec.success,
+        "places": {part.name: _place(part, planned) for part in planned.read},
         "not_read": [part.name for part in spec.observation if part.name not in code.inputs],
         "action_after_a_fault": stop,
         "memory": [{"name": name, "type": KINDS[kind]} for name, kind in code.slots.items()],
         "memory_at_first": "zeros",
         "worst_case": {"operations": sum(code.counts.values()), **code.counts},
         "controller": {"sha256": hashlib.sha256(planned.text.encode()).hexdigest(), **planned.origin},
-        "written_with": versions(),
+        "written_with": versions(planned.elsewhere, model=False),
     }
 
 
@@ -245,6 +252,14 @@ def digest(data: Any) -> str:
 def _field(part: Field, spec: TaskSpec) -> dict[str, Any]:
     frame = {"frame": "world"} if part.name in spec.positions else {}
     return {"name": part.name, "size": part.size, "unit": part.unit, **frame, "meaning": part.meaning}
+
+
+def _place(part: Field, planned: DeployPlan) -> list[dict[str, Any]]:
+    """Return where a field lies in the environment's observation, which is a vector where nothing else is known."""
+    place: list[dict[str, Any]] = planned.places.get(
+        part.name, [{"key": [], "slice": [part.start, part.stop]}]
+    )
+    return place
 
 
 def _actions(sent: TaskSpec) -> list[dict[str, Any]]:

@@ -110,7 +110,14 @@ class DriveReport:
 
 
 def simulated(
-    task: str, contract: Mapping[str, Any], *, jitter: float, loss: float, speed: float, seed: int
+    task: str,
+    contract: Mapping[str, Any],
+    *,
+    jitter: float,
+    loss: float,
+    speed: float,
+    seed: int,
+    options: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return the command of a driver that simulates a task in real time.
 
@@ -121,11 +128,12 @@ def simulated(
         loss: part of the messages that is lost, 0 to 1.
         speed: factor of real time.
         seed: of jitter and losses.
+        options: of the environment, such as ``python``, the path of another interpreter.
     """
     settings = {
         "task": task,
         # Targets are followed as rollouts do, by the environment's own tracking.
-        "options": {"control": "pose" if followed(contract) else "raw"},
+        "options": {"control": "pose" if followed(contract) else "raw", **(options or {})},
         "fields": [part["name"] for part in contract["fields"]],
         "jitter": jitter,
         "loss": loss,
@@ -168,7 +176,7 @@ def drive(
     contract = read_contract(folder)
     episodes: list[DrivenEpisode] = []
     with _running(folder, contract, command) as (controller, driver):
-        _, hello = driver.message(START_SECONDS)
+        _, hello = _heard(driver, START_SECONDS)
         if "hello" not in hello:
             raise RunError(f"the driver must begin with a hello, got {hello!r:.80}")
         about = hello["hello"] if isinstance(hello["hello"], dict) else {}
@@ -218,11 +226,11 @@ def _drive_one(
     watchdog = silence(contract)
     controller.ask({"reset": True}, START_SECONDS)
     driver.send(json.dumps({"reset": True, "seed": seed}))
-    if driver.message(START_SECONDS)[1].get("reset") is not True:
+    if _heard(driver, START_SECONDS)[1].get("reset") is not True:
         raise RunError("the driver must answer a reset with one")
     last, first, patience, total = -1, math.nan, START_SECONDS, 0.0
     while True:
-        at, message = driver.message(patience)
+        at, message = _heard(driver, patience)
         if message.get("done") is True:
             episode.success = bool(message.get("success")) and not episode.fault
             episode.steps = _count(message, "steps", episode.answered)
@@ -259,6 +267,14 @@ def _drive_one(
         on_step(episode)
     episode.envelope = controller.ask({"log": True}, START_SECONDS).get("log", {})
     return episode
+
+
+def _heard(driver: Peer, seconds: float) -> tuple[float, dict[str, Any]]:
+    """Return the driver's next message as ``Peer.message``, or raise RunError for a fault that it reports."""
+    at, message = driver.message(seconds)
+    if "error" in message:
+        raise RunError(f"the driver cannot go on: {message['error']!s:.2000}")
+    return at, message
 
 
 def _count(message: Mapping[str, Any], name: str, default: int) -> int:

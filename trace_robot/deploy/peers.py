@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -46,8 +47,7 @@ def read_contract(folder: Path) -> dict[str, Any]:
     if data.get("rate_hz") is None and not followed(data).get("step_seconds"):
         raise UsageError(
             f"the contract of {str(folder)!r} has neither a rate_hz nor a step_seconds of its tracking, so nothing can"
-            " be driven in time; deploy it again, as older contracts have no step_seconds, or give the environment a"
-            " step of known length (see 'A controller that asks for places' in docs/drive.md)"
+            f" be driven in time: {without_rate(data)}"
         )
     return data
 
@@ -62,6 +62,16 @@ def period_of(contract: Mapping[str, Any]) -> float:
     """Return the seconds in which an answer is due: a step of the task."""
     rate = contract["rate_hz"]
     return 1.0 / rate if rate is not None else float(followed(contract)["step_seconds"])
+
+
+def without_rate(contract: Mapping[str, Any]) -> str:
+    """Return why a contract has no rate, and what gives it one."""
+    if (contract.get("control") or {}).get("mode") == "pose":
+        return "in mode pose a decision takes as long as the robot's own tracking needs"
+    return (
+        "the environment says none; give it metadata['render_fps'], or an attribute dt, the seconds of a step, and"
+        " deploy again"
+    )
 
 
 def verified_files(folder: Path, contract: Mapping[str, Any]) -> dict[str, bytes]:
@@ -140,7 +150,9 @@ class Peer:
         except queue.Empty:
             return time.monotonic(), ""
         if not text:
-            raise RunError(f"{self.name} ended with exit code {self._process.wait()}")
+            code = self._process.wait()
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            raise RunError(f"{self.name} ended with {how}")
         return at, text
 
     def message(self, seconds: float) -> tuple[float, dict[str, Any]]:

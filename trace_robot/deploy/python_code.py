@@ -157,6 +157,7 @@ class PythonPrinter(Printer):
         return "\n".join([*lines, *early, *late, "        return action"]), self.inputs
 
 
+ZEROS = ", ".join(["0.0"] * 4096)  # as many as an observation may have
 SLOTS = ("stopped", "act", "decide", "reset")
 
 
@@ -192,6 +193,7 @@ def write_python(code: StraightCode, about: Mapping[str, Any]) -> str:
     marks = {
         "QUICK": _quick(about["fields"]),
         "TITLE": comment(about["title"]).replace('"', "'"),
+        **_messages(about["fields"], about["rate"]),
         "VERSION": comment(about["version"]),
         "IMPORTS": imports,
         "TASK": repr(str(about["task"])),
@@ -211,6 +213,19 @@ def write_python(code: StraightCode, about: Mapping[str, Any]) -> str:
         "BODY": body,
     }
     return filled(template("controller.py"), marks)
+
+
+def _messages(fields: Mapping[str, tuple[int, str]], rate: float | None) -> dict[str, str]:
+    """Return the messages of the file's docstring: JSON, whose escapes are Python's too."""
+    about = {name: {"size": size, "unit": unit} for name, (size, unit) in fields.items()}
+    numbers = {
+        name: "0.0" if size == 1 else f"[{ZEROS[: 5 * size - 2]}]" for name, (size, _) in fields.items()
+    }
+    seen = ", ".join(f"{json.dumps(name)}: {text}" for name, text in numbers.items())
+    return {
+        "HELLO": json.dumps({"hello": {"rate": rate, "fields": about}}),
+        "STEP": f'{{"step": 0, "observation": {{{seen}}}}}',
+    }
 
 
 def _quick(fields: Mapping[str, tuple[int, str]]) -> str:

@@ -192,5 +192,25 @@ def _episode(
     return True
 
 
+def main(settings: Any) -> int:
+    """Simulate, and report as one message why that is not possible.
+
+    Args:
+        settings: as of ``run``.
+
+    Returns:
+        The exit code.
+    """
+    from trace_robot.errors import TraceRobotError
+
+    try:
+        run(settings)
+    except TraceRobotError as error:
+        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+        sys.stdout.flush()
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    run(json.loads(sys.argv[1]))
+    sys.exit(main(json.loads(sys.argv[1])))

@@ -356,7 +356,10 @@ def with_options(declaration: Environment, options: Mapping[str, Any]) -> Enviro
     """
     changes: dict[str, Any] = {}
     if options.get("python"):
-        changes["python"] = options["python"]
+        # Of the working directory, as on a command line; one in a declaration is relative to its file.
+        path = options["python"]
+        known = isinstance(path, str) and path.strip()
+        changes["python"] = os.path.abspath(os.path.expanduser(path)) if known else path
     if options.get("task"):
         changes["task"] = str(options["task"])
     if options.get("horizon") is not None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.child_process import captured_output
 from trace_robot.env.declaration import Environment, interpreter_path, with_options
+from trace_robot.env.discovery import importing, quiet
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
+    SimulatorDeathError,
     TraceRobotError,
-    UnknownNameError,
     ValueMismatchError,
     WorkspaceError,
     unknown_environment,
@@ -31,6 +29,7 @@ from trace_robot.workspace import importable, load
 if TYPE_CHECKING:
     from trace_robot.env.description import EnvDescription
 
+ELSEWHERE = ", or run it in another interpreter: --python PATH (docs/other-interpreter.md)"
 # Ours; all others go to the environment itself.
 OPTIONS = ("control", "horizon", "task", "return_threshold", "python")
 
@@ -104,6 +103,15 @@ class DeclaredPlugin:
         """
         return self._describe(name, options).spec
 
+    def description(self, name: str, options: Mapping[str, Any], /) -> EnvDescription:
+        """Return all that ``describe`` found.
+
+        Args:
+            name: one of ``names()``.
+            options: as of ``describe``.
+        """
+        return self._describe(name, options)
+
     def make(self, name: str, /, **options: Any) -> Any:
         """Return the environment as an ``EnvAdapter``.
 
@@ -137,9 +145,19 @@ class DeclaredPlugin:
                     found = self._hands[key] = with_found_hands(declaration, env)
                     usual = {**options, "control": "pose" if found.solves else "raw"}
                     self._described(name, with_options(found, usual), env, usual)
-            except Exception:  # of the environment, its close() included: raised again where it is described
+            except (
+                Exception
+            ) as error:  # of the environment, its close() included: raised where it is described
                 for new in set(self._descriptions) - before:
                     del self._descriptions[new]
+                if isinstance(
+                    error, SimulatorDeathError
+                ):  # by chance, perhaps: not raised there, and not kept
+                    del self._hands[key]
+                    raise SimulatorDeathError(
+                        f"{self.file}: {name}: the simulator died while its hands were measured: {error}; mend it, or"
+                        " add --control raw, which measures none"
+                    ) from error
         return self._hands[key]
 
     def make_bare(self, name: str, options: Mapping[str, Any]) -> Any:
@@ -189,6 +207,8 @@ class DeclaredPlugin:
         control = _control(declaration, options.get("control"))
         with quiet():
             description = describe_env(declaration, env, control, options, registered)
+        if declaration.python:
+            description = replace(description, versions=dict(env.versions))
         self._descriptions[_key(name, options)] = description
         return description
 
@@ -258,6 +278,8 @@ class DeclaredPlugin:
         if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
             needs = declaration.needs
             command = f"pip install 'trace-robot[{needs}]'" if needs else "pip install it"
+            if not callable(declaration.make):  # a function of this interpreter cannot be sent to another one
+                command += ELSEWHERE
             return MissingExtraError(f"{where} needs a package that is missing ({reason}): {command}")
         # "got an unexpected keyword argument 'x'", "missing 1 required positional argument": the user's options. Any
         # other TypeError is an error in the constructor's own code.
@@ -330,7 +352,7 @@ def require_registered(name: str, root: str) -> None:
     """
     module = name.rpartition(":")[0]
     if module:
-        with importable(root), importing(name, module, f"install it, or put it into {root}"):
+        with importable(root), importing(name, module, f"install it, or put it into {root}{ELSEWHERE}"):
             import_module(module)
     if registration(name) is None:
         known: Iterable[str] = gymnasium_ids()
@@ -363,38 +385,3 @@ def entry_point(name: str) -> Any:
         return point
     module, _, attribute = point.partition(":")
     return getattr(import_module(module), attribute)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep other packages' warnings and prints out of what the user reads."""
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    with warnings.catch_warnings(), captured_output():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def importing(name: str, module: str, remedy: str) -> Iterator[None]:
-    """Turn whatever an import raises into UnknownNameError.
-
-    A package registers its environments when it is imported, and may miss a file or a display then, use what gymnasium
-    no longer has, or exit.
-
-    Args:
-        name: of the environment.
-        module: that is imported in the context.
-        remedy: the end of the message where it is missing.
-    """
-    try:
-        with quiet():
-            yield
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
-        why = text if isinstance(error, ImportError) else f"{type(error).__name__}: {text}"
-        end = (
-            remedy
-            if isinstance(error, ImportError)
-            else "mend it, or install a version that goes with gymnasium"
-        )
-        raise UnknownNameError(f"{name}: module {module!r} cannot be imported: {why}; {end}") from error

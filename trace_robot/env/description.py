@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ class EnvDescription:
         spec: what controllers, prompts and optimizers see of it.
         observation: how its observations become vectors.
         action: how vectors become its actions, in control mode "raw" whatever the mode of ``spec`` is.
-        arm: how inverse kinematics, or a measured Jacobian, moves its hands, in control mode "pose" without
-            ``Environment.pose``.
+        arm: how inverse kinematics, or a measured Jacobian, moves its hands in mode "pose" without a declared one.
+        versions: of Python and packages in the interpreter it runs in, empty where that is this one.
     """
 
     declaration: Environment
@@ -48,6 +48,7 @@ class EnvDescription:
     observation: ObservationLayout
     action: ActionLayout
     arm: ArmModel | MotionModel | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe_env(

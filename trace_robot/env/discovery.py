@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import difflib
+import os
 import re
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from trace_robot.child_process import captured_output
 from trace_robot.errors import UnknownNameError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -211,3 +215,38 @@ def _conflicts_of(name: str) -> Iterator[str]:
                 f"{name} {own} needs {wanted}, and {found} is installed: pip install {wanted!r}, and give the"
                 " environment that wants another one an interpreter to itself (docs/other-interpreter.md)"
             )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep other packages' warnings and prints out of what the user reads."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    with warnings.catch_warnings(), captured_output():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def importing(name: str, module: str, remedy: str) -> Iterator[None]:
+    """Turn whatever an import raises into UnknownNameError.
+
+    A package registers its environments when it is imported, and may miss a file or a display then, use what gymnasium
+    no longer has, or exit.
+
+    Args:
+        name: of the environment.
+        module: that is imported in the context.
+        remedy: the end of the message where it is missing.
+    """
+    try:
+        with quiet():
+            yield
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        why = text if isinstance(error, ImportError) else f"{type(error).__name__}: {text}"
+        end = (
+            remedy
+            if isinstance(error, ImportError)
+            else "mend it, or install a version that goes with gymnasium"
+        )
+        raise UnknownNameError(f"{name}: module {module!r} cannot be imported: {why}; {end}") from error

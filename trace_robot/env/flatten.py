@@ -102,6 +102,21 @@ class ObservationLayout:
             raise EnvironmentFault(f"the observation is not finite at {self._where(vector)}")
         return vector
 
+    def places(self) -> dict[str, list[dict[str, Any]]]:
+        """Return where each field lies in the environment's observation, as plain data.
+
+        A list of {"key": the keys of Dict and numbers of Tuple spaces that lead there, "slice": [first, last + 1] of
+        the flattened array}, of one entry unless a field goes on in the next array.
+        """
+        found: dict[str, list[dict[str, Any]]] = {field.name: [] for field in self.fields}
+        for field in self.fields:
+            for leaf in self.leaves:
+                first, end = max(field.start, leaf.start), min(field.stop, leaf.stop)
+                if first < end:
+                    key = [each if isinstance(each, int) else str(each) for each in leaf.path]
+                    found[field.name].append({"key": key, "slice": [first - leaf.start, end - leaf.start]})
+        return found
+
     def _where(self, vector: Array) -> str:
         bad = np.flatnonzero(~np.isfinite(vector)).tolist()
         named = [field.name for field in self.fields if any(field.start <= i < field.stop for i in bad)]

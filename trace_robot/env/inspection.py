@@ -63,6 +63,9 @@ class EnvDetails:
         followed: how any other tracking follows a target, as plain data for a contract; empty without one.
         refusals: why it cannot have each of ``Inspection.equipment``, "" where it can.
         facts: of its body, None where they were not asked for or could not be had.
+        versions: of Python and packages in the interpreter it runs in, empty where that is this one.
+        places: where fields lie in the environment's own observation, as of ``ObservationLayout``; empty where that is
+            the flat vector.
     """
 
     control: str
@@ -73,6 +76,8 @@ class EnvDetails:
     refusals: tuple[str, ...] = ()
     facts: EnvFacts | None = None
     followed: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +136,10 @@ class Inspection:
 
 
 def _collected(answers: Mapping[str, Any]) -> EnvDetails:
-    control, spec = answers[SPEC]
+    control, spec, versions, places = answers[SPEC]
     tracking, seconds, raw, followed = answers.get(TRACKING, (None, None, None, {}))
-    refusals = answers.get(REFUSALS, ())
-    return EnvDetails(control, spec, tracking, seconds, raw, refusals, answers.get(FACTS), followed)
+    refusals, facts = answers.get(REFUSALS, ()), answers.get(FACTS)
+    return EnvDetails(control, spec, tracking, seconds, raw, refusals, facts, followed, versions, places)
 
 
 def _with_own(spec: TaskSpec, options: Mapping[str, Any]) -> TaskSpec:
@@ -298,7 +303,8 @@ def _read(kind: str, data: Any, where: str) -> Any:
 
     try:
         if kind == SPEC:
-            return str(data["control"]), TaskSpec.from_data(data["spec"])
+            versions = {str(name): str(version) for name, version in data["versions"].items()}
+            return str(data["control"]), TaskSpec.from_data(data["spec"]), versions, dict(data["places"])
         if kind == REFUSALS:
             return tuple(map(str, data))
         if kind == FACTS:

@@ -18,6 +18,7 @@ from typing import Any
 
 from trace_robot.child_process import passed_output, private_stdout
 from trace_robot.env import registry
+from trace_robot.env.declared import DeclaredPlugin
 from trace_robot.env.equipment import Equipment, equip
 from trace_robot.env.guard import closed, time_limit, watched
 from trace_robot.env.inspection import FACTS, MOST_TEXT, REFUSALS, SPEC, TRACKING, TRACKINGS, Inspection
@@ -43,7 +44,10 @@ def answers(ask: Inspection) -> Iterator[tuple[str, Any]]:
     control = control or registry.usual_control(name, ask.default, ask.options)
     options = {"control": control, **ask.options}
     spec = registry.describe(name, **options)
-    yield SPEC, (control, spec)
+    plugin = registry.plugin(name, options)
+    _, rest = Equipment.split(options)
+    found = plugin.description(spec.name, rest) if isinstance(plugin, DeclaredPlugin) else None
+    yield SPEC, (control, spec, found.versions if found else {}, found.observation.places() if found else {})
     if ask.tracking:
         yield TRACKING, _tracked(name, options, spec)
     if ask.equipment:
@@ -132,7 +136,13 @@ def _refusals(
 def _written(kind: str, found: Any) -> Any:
     """Return an answer as plain data, for ``_read``."""
     if kind == SPEC:
-        return {"control": found[0], "spec": found[1].to_data()}
+        control, spec, versions, places = found
+        return {
+            "control": control,
+            "spec": spec.to_data(),
+            "versions": dict(versions),
+            "places": dict(places),
+        }
     if kind == REFUSALS:
         return list(found)
     if kind == FACTS:

@@ -28,6 +28,7 @@ from trace_robot.env.spaces import space_of
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
+    SimulatorDeathError,
     TraceRobotError,
     UnknownNameError,
     ValueMismatchError,
@@ -124,7 +125,7 @@ class ServerProcess:
             request: plain data and arrays; "do" names what is asked for.
 
         Raises:
-            EnvironmentFault: the process has ended instead, or its message is none.
+            SimulatorDeathError: the process has ended instead, or its message is none.
             TypeError: the request is no plain data.
         """
         message = self._codec.pack(request)
@@ -136,7 +137,7 @@ class ServerProcess:
             return reply
         except (EOFError, OSError, ValueError) as error:
             how = self._ended(error)
-            raise EnvironmentFault(f"{self._python} died in {request['do']}(): {how}") from error
+            raise SimulatorDeathError(f"{self._python} died in {request['do']}(): {how}") from error
         except BaseException:  # a time limit: a reply that comes later would be taken for the next one's
             self.end()
             raise

@@ -233,7 +233,7 @@ class Server:
             "threshold": getattr(spec, "reward_threshold", None),
             "class": type(inner).__name__,
             "module": type(inner).__module__,
-            "versions": simulation.versions(),
+            "versions": simulation.versions(inner),
         }
 
     def do_reset(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ import platform
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -371,11 +373,15 @@ def plain_metadata(env: Any) -> dict[str, Any]:
     return found
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of what has been loaded by now."""
+def versions(env: Any = None) -> dict[str, str]:
+    """Return the versions of Python, of what has been loaded by now, and of the package that an environment is of."""
     found = {"python": platform.python_version()}
     for name in ("numpy", "gymnasium", "mujoco"):
         version = getattr(sys.modules.get(name), "__version__", None)
         if isinstance(version, str):
             found[name] = version
+    top = type(getattr(env, "unwrapped", env)).__module__.partition(".")[0]
+    with suppress(Exception):  # no package: a file, or one that is not installed
+        package = metadata.distribution(top)
+        found.setdefault(package.metadata["Name"], package.version)
     return found

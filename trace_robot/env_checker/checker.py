@@ -49,6 +49,8 @@ REMEDIES = {
 FIELDS = {"terms": "name numbers that info has, or leave terms out: all of them are shown then"}
 NAMES = "type a name that trace-robot envs lists, or MODULE:ID of a package that registers it"
 PACKAGE = "install it here, or in another interpreter: --python PATH (docs/other-interpreter.md)"
+DIED = re.compile(r"\bdied in \w+\(\)|^its process ended in .* with signal ")
+ALONE = "the simulator's process died, no field of a plug-in is wrong: step it alone in its interpreter until it does"
 RAISES = "mend the line that raises, or end the episode there with terminated or truncated"
 JUDGED = re.compile(r"^(success|failure|reward) of the plug-in ")
 FUNCTION = "mend {} of the plug-in: it gets a step e with e.observation, e.reward, e.terminated, e.info, e.raw, e.env"
@@ -56,6 +58,7 @@ RAISED = re.compile(r"\b[A-Z]\w*(Error|Exception|Exit|Warning)?: .*, line \d+\)$
 # Of what fails before there is an environment, by what the error says; the first that fits.
 MAKING = (
     (r"did you mean ", NAMES),
+    (r": --python PATH ", ""),  # the text has the remedy
     (r"needs a package that is missing|cannot be imported: No module", PACKAGE),
     (r"^no environment |cannot be imported", NAMES),
     (
@@ -253,13 +256,15 @@ def remedy_of(check: str, text: str, field: str = "") -> str:
         text: of the problem.
         field: of the plug-in, where one is meant.
     """
+    if DIED.search(text):
+        return ALONE
     if name := judged_field(text):
         return FUNCTION.format(name)
     if field in FIELDS:
         return FIELDS[field]
     if check == "make":
-        found = next((remedy for pattern, remedy in MAKING if re.search(pattern, text)), "")
-        return found or REMEDIES["spec" if field and field != "make" else "make"]
+        found = next((remedy for pattern, remedy in MAKING if re.search(pattern, text)), None)
+        return found if found is not None else REMEDIES["spec" if field and field != "make" else "make"]
     if check in ("reset", "step") and RAISED.search(text):
         return f"{RAISES}: {REMEDIES[check]}"
     return REMEDIES.get(check, "")

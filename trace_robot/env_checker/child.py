@@ -26,7 +26,7 @@ from trace_robot.env.conformance import rewards_differ, run_problems, space_prob
 from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.env.remote import RemoteEnv
 from trace_robot.env_checker.checker import Finding, error_text, field_of, judged_field, problem
-from trace_robot.errors import TraceRobotError
+from trace_robot.errors import SimulatorDeathError, TraceRobotError
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec
 
@@ -250,7 +250,8 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
         if posed is not env:
             posed.close()
     except Exception as error:
-        yield problem("hands", error_text(error), "hands")
+        declared = "" if isinstance(error, SimulatorDeathError) else "hands"
+        yield problem("hands", error_text(error), declared)
 
 
 def _usual_spec(name: str, options: dict[str, Any], spec: TaskSpec) -> TaskSpec:

@@ -22,7 +22,7 @@ from trace_robot.rollout.evaluation import Evaluation, Evaluator, success_missin
 from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
 from trace_robot.sandbox.protocol import identifier
-from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions
+from trace_robot.settings import held_out_seeds, require_level, training_seeds, versions, with_interpreter
 from trace_robot.stats import Measure, Score, measure_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class EpisodeScore:
 class EvaluationReport(EpisodeScore):
     """A controller's episodes on held-out conditions, and its success rate.
 
-    output: what the environment printed. measure: what is shown of the score, see ``trace_robot.stats``.
+    output: what the environment printed. measure: what is shown of the score, see ``trace_robot.stats``. elsewhere:
+    versions in the environment's interpreter, where that is another one.
     """
 
     task: str
@@ -64,6 +65,7 @@ class EvaluationReport(EpisodeScore):
     episodes: tuple[Episode, ...]
     output: str = ""
     measure: Measure = "success"
+    elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def score(self) -> Score:
@@ -106,7 +108,7 @@ class EvaluationReport(EpisodeScore):
                 {"seed": e.seed, "ended": e.ended, "steps": e.steps, "reward": e.total_reward}
                 for e in self.episodes
             ],
-            "versions": versions(),
+            "versions": versions(self.elsewhere, model=False),
         } | ({"envelope": log} if (log := summed([e.infos for e in self.episodes])) else {})
 
 
@@ -123,6 +125,7 @@ def evaluate(
     trusted: bool = False,
     keep_states: bool = False,
     options: Mapping[str, Any] | None = None,
+    python: str | Path | None = None,
     engine: RolloutEngine | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
@@ -137,6 +140,7 @@ def evaluate(
         workers, backend, address, trusted: see ``RolloutEngine``.
         keep_states: bring simulator states back, for videos.
         options: of the environment, besides control.
+        python: the path of another interpreter that the environment runs in, relative to the working directory.
         engine: one to use and leave open, instead of ``workers``.
         on_progress: called with the number of episodes done and of all.
 
@@ -146,6 +150,7 @@ def evaluate(
     """
     policy = policy if isinstance(policy, Policy) else load_policy(policy)
     apart = workers != 0 if engine is None else engine.apart
+    options = with_interpreter(options, python)
     task = Task.load(env, policy, control=control, options=options, apart=apart)
     seeds = held_out_seeds(seed, episodes)
     own = RolloutEngine(workers, backend=backend, address=address, trusted=trusted)
@@ -155,7 +160,7 @@ def evaluate(
     scored = [_in_source(episode, task.policy.text, policy.text) for episode in scored]
     measure = measure_of(task.spec.success, task.spec.return_threshold)
     return EvaluationReport(
-        env, policy.name, task.spec.control, seed, tuple(scored), running.output.text, measure
+        env, policy.name, task.spec.control, seed, tuple(scored), running.output.text, measure, task.versions
     )
 
 

@@ -9,7 +9,7 @@ import ast
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.inspection import Inspection
@@ -54,6 +54,7 @@ class Task:
         prompt: how a model is asked, as of ``Settings.prompt``.
         rules: of a decision, of success and of computing, a line each; none where ``prompt`` is 1.
         facts: of the environment's body, a line each, likewise.
+        versions: of Python and packages in the environment's interpreter, empty where that is this one.
     """
 
     env: str
@@ -64,6 +65,7 @@ class Task:
     prompt: int = 1
     rules: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -109,7 +111,8 @@ class Task:
         options = {"control": found.control, **ask.options}
         size = found.spec.action_size
         fitted = policy.with_control(options["control"]).with_names().with_action_size(size)
-        return cls(ask.env, options, found.spec, fitted, policy.text), found.facts
+        task = cls(ask.env, options, found.spec, fitted, policy.text, versions=found.versions)
+        return task, found.facts
 
     @classmethod
     def to_optimize(cls, settings: Settings, policy: Policy) -> Task:

@@ -30,7 +30,7 @@ from trace_robot.run.acceptance import (
 )
 from trace_robot.run.person import AskPerson, JournaledPerson
 from trace_robot.search.base import GeneratorSearch
-from trace_robot.settings import Result, SeedSplit, Settings, versions
+from trace_robot.settings import ASKING_NONE, Result, SeedSplit, Settings, versions
 from trace_robot.store.writer import Cost
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class OptimizationLoop:
             tokens=spent.prompt_tokens + spent.completion_tokens,
             seconds=round(spent.seconds, 2),
             ended=ended,
-            versions=versions(),
+            versions=versions(self.evaluator.task.versions, model=settings.optimizer not in ASKING_NONE),
             money=spent.money,
             notes=tuple(filter(None, (*notes, standing_still(episodes)))),
             **final_scores(self.start, self.best, episodes, spec),

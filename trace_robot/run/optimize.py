@@ -71,7 +71,9 @@ def optimize(
         on_event: called with each ``Started``, ``Progressed``, ``Iterated`` and ``Ended``.
         ask_person: called after each iteration with a ``Question``; the sentences that it returns are in the next
             prompts, marked as a person's.
-        settings: other fields of ``Settings``, such as ``steps=2000`` or ``held_out=5``. None counts as left out.
+        settings: other fields of ``Settings``, such as ``steps=2000`` or ``held_out=5``; and ``python``, the path of
+            another interpreter that the environment runs in, relative to the working directory. None counts as left
+            out.
 
     Returns:
         The result, as in result.json.

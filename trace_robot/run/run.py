@@ -20,7 +20,7 @@ from trace_robot.run.journaled import JournaledEngine, JournaledModel, began_unb
 from trace_robot.run.optimizers import AnyModel, OptimizerConfig, OptimizerFactory
 from trace_robot.run.person import plan_of, usable_header, with_python
 from trace_robot.run.recorder import JournaledPictures, RunRecorder
-from trace_robot.settings import Settings, UnboundedSeed
+from trace_robot.settings import ASKING_NONE, Settings, UnboundedSeed, versions
 from trace_robot.store.database import FILE
 from trace_robot.store.folder import RunFolder, RunLock
 from trace_robot.store.writer import Cost, RunHeader, RunWriter, Store
@@ -96,7 +96,14 @@ class Run:
             store.require_room(place.name, overwrite=overwrite)
             folder = RunFolder.create(path, overwrite=overwrite)
             with RunLock(folder.path):
-                header = RunHeader(settings, task.spec, task.source, config.why, config.stored)
+                header = RunHeader(
+                    settings,
+                    task.spec,
+                    task.source,
+                    config.why,
+                    config.stored,
+                    versions(task.versions, model=settings.optimizer not in ASKING_NONE),
+                )
                 yield cls(folder, store.begin(place.name, header), settings, task, config)
 
     @classmethod
