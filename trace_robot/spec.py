@@ -204,7 +204,10 @@ class States:
 
 
 def fields_data(spec: TaskSpec) -> dict[str, Any]:
-    """Return the fields of observation and action as plain data, null for a bound that is infinite."""
+    """Return the fields of observation and action as plain data.
+
+    spec: an infinite bound of it is None.
+    """
     bounds = {
         name: [each if abs(each) < float("inf") else None for each in getattr(spec, name)]
         for name in ("low", "high")
