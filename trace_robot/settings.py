@@ -302,7 +302,7 @@ class Settings:
 
 
 def with_interpreter(options: Mapping[str, Any] | None, python: str | Path | None) -> dict[str, Any]:
-    """Return options of an environment with another interpreter's absolute path, as ``--python`` gives it.
+    """Return options of an environment with an interpreter's absolute path.
 
     Args:
         options: of the environment, whose own ``python`` is taken where ``python`` is None.

@@ -184,7 +184,7 @@ def _question_workers(options: argparse.Namespace) -> None:
 
 
 def _interpreter_of_policy(options: argparse.Namespace, error: TraceRobotError) -> str:
-    """Return which interpreter the run had that a policy is of, "" where that is no remedy.
+    """Return which interpreter the run of a policy had, "" where that is no remedy.
 
     Of a run that another person began it is not shown: a stranger chooses no interpreter.
     """

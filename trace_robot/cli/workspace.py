@@ -98,7 +98,7 @@ def _print_lines(title: str, lines: Sequence[str]) -> None:
 
 
 def _modes(entry: CatalogEntry, python: str | None) -> dict[str, TaskSpec]:
-    """Return the description of an environment in each control mode, none where it cannot be made."""
+    """Return the spec in each control mode, none where it cannot be made."""
     from trace_robot.env.inspection import Inspection
     from trace_robot.env.registry import controls
 
@@ -242,7 +242,7 @@ def _write_plugin(options: argparse.Namespace) -> int:
 
 
 def _from_file(python: str, plugin: Path) -> str:
-    """Return an interpreter's path as a plug-in has it: relative to the file where both lie in the workspace.
+    """Return an interpreter's path, relative to a plug-in of the same workspace.
 
     Args:
         python: absolute.

@@ -255,7 +255,7 @@ def _field(part: Field, spec: TaskSpec) -> dict[str, Any]:
 
 
 def _place(part: Field, planned: DeployPlan) -> list[dict[str, Any]]:
-    """Return where a field lies in the environment's observation, which is a vector where nothing else is known."""
+    """Return where a field lies in the observation, a vector if nothing else is known."""
     place: list[dict[str, Any]] = planned.places.get(
         part.name, [{"key": [], "slice": [part.start, part.stop]}]
     )

@@ -270,7 +270,10 @@ def _drive_one(
 
 
 def _heard(driver: Peer, seconds: float) -> tuple[float, dict[str, Any]]:
-    """Return the driver's next message as ``Peer.message``, or raise RunError for a fault that it reports."""
+    """Return the driver's next message.
+
+    Raises RunError as ``Peer.message``, and for a fault that it reports.
+    """
     at, message = driver.message(seconds)
     if "error" in message:
         raise RunError(f"the driver cannot go on: {message['error']!s:.2000}")

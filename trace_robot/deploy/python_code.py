@@ -216,7 +216,7 @@ def write_python(code: StraightCode, about: Mapping[str, Any]) -> str:
 
 
 def _messages(fields: Mapping[str, tuple[int, str]], rate: float | None) -> dict[str, str]:
-    """Return the messages of the file's docstring: JSON, whose escapes are Python's too."""
+    """Return the messages of the file's docstring, JSON with escapes of Python."""
     about = {name: {"size": size, "unit": unit} for name, (size, unit) in fields.items()}
     numbers = {
         name: "0.0" if size == 1 else f"[{ZEROS[: 5 * size - 2]}]" for name, (size, _) in fields.items()

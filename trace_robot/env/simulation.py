@@ -374,7 +374,10 @@ def plain_metadata(env: Any) -> dict[str, Any]:
 
 
 def versions(env: Any = None) -> dict[str, str]:
-    """Return the versions of Python, of what has been loaded by now, and of the package that an environment is of."""
+    """Return the versions of Python, of what is loaded by now, and of the simulator.
+
+    env: the environment, whose class is the package's.
+    """
     found = {"python": platform.python_version()}
     for name in ("numpy", "gymnasium", "mujoco"):
         version = getattr(sys.modules.get(name), "__version__", None)
