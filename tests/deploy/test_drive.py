@@ -407,7 +407,7 @@ def test_a_contract_without_a_rate_says_what_gives_it_one(tmp_path: Path, capsys
     assert main(["drive", str(folders[0]), "--driver", "x"]) == 1
     error = capsys.readouterr().err
     assert (
-        "no rate_hz, so nothing can be driven in time: the environment says none; give it metadata['render_fps'], or"
+        "be driven in time: the environment says none; give it metadata['render_fps'], or an attribute dt"
         in error
     )
     assert main(["drive", str(folders[1]), "--driver", "no_such_program"]) == 1

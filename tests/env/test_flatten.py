@@ -183,7 +183,7 @@ def test_a_planar_point_is_three_numbers_and_the_others_keep_their_order() -> No
 
 @pytest.mark.parametrize(("size", "height"), [(3, 0.0), (1, 0.0), (2, np.nan)])
 def test_a_height_of_what_is_no_planar_point_is_refused(size: int, height: float) -> None:
-    with pytest.raises(WorkspaceError, match=f"a finite height is for 2 numbers, x and y; got {size}"):
+    with pytest.raises(WorkspaceError, match=f"a finite height is for 2 numbers, x, y; got {size}"):
         part("tip", size, "m", height=height)
     with pytest.raises(WorkspaceError, match="part 'push' has a height, which is for observations only"):
         Environment("arm", "Reach.", action=[part("push", 2, height=0.0)])

@@ -454,8 +454,16 @@ def test_settings_without_anything_new_are_stored_as_0_1_stored_them() -> None:
 def test_numbers_without_meaning_that_are_counted_up_take_one_line() -> None:
     """Sixty lines of a model's numbers would leave a prompt no room for what happened."""
     fields = [Field(f"observation_{i}", i, i + 1) for i in range(4)]
-    fields += [Field("tip", 4, 7, "m", "the tip"), Field("joint_0", 7, 8, "rad"), Field("joint_1", 8, 9, "rad")]
-    fields += [Field("joint_2", 9, 10, "m"), Field("joint_4", 10, 11, "m"), Field("joint_5", 11, 12, "m", "bent")]
+    fields += [
+        Field("tip", 4, 7, "m", "the tip"),
+        Field("joint_0", 7, 8, "rad"),
+        Field("joint_1", 8, 9, "rad"),
+    ]
+    fields += [
+        Field("joint_2", 9, 10, "m"),
+        Field("joint_4", 10, 11, "m"),
+        Field("joint_5", 11, 12, "m", "bent"),
+    ]
     assert describe_fields(fields, joined=True) == [
         "- observation_0 to observation_3: 4 in a row, each: number.",
         "- tip: (3,), m. the tip",

@@ -30,8 +30,7 @@ def whole_number(text: str, least: int) -> int:
         if value != int(value):
             raise ValueError(text)
     except (ValueError, OverflowError) as error:
-        wanted = f"a whole number of {least} or more, such as 100000 or 1e5"
-        raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}") from error
+        raise _wanted(f"a whole number of {least} or more, such as 100000 or 1e5", text) from error
     if value < least:
         raise argparse.ArgumentTypeError(f"must be {least} or more, got {text}")
     return int(value)
@@ -215,9 +214,8 @@ def add_python(command: argparse.ArgumentParser) -> None:
 
 def add_environment_options(command: argparse.ArgumentParser) -> None:
     """Add ``--task`` and ``--env-arg``."""
-    command.add_argument(
-        "--task", dest="instruction", metavar="TEXT", help="what to do in it, for an id without a plug-in"
-    )
+    what = "what to do in it, for an id that no plug-in describes"
+    command.add_argument("--task", dest="instruction", metavar="TEXT", help=what)
     command.add_argument(
         "--env-arg",
         dest="env_args",

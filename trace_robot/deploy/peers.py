@@ -47,7 +47,7 @@ def read_contract(folder: Path) -> dict[str, Any]:
     if data.get("rate_hz") is None and not followed(data).get("step_seconds"):
         raise UsageError(
             f"the contract of {str(folder)!r} has neither a rate_hz nor a step_seconds of its tracking, so nothing can"
-            f" be driven in time: {without_rate(data)}"
+            f" be driven in time: {without_rate(data)}; deploy it again, as older contracts have no step_seconds"
         )
     return data
 
@@ -69,8 +69,7 @@ def without_rate(contract: Mapping[str, Any]) -> str:
     if (contract.get("control") or {}).get("mode") == "pose":
         return "in mode pose a decision takes as long as the robot's own tracking needs"
     return (
-        "the environment says none; give it metadata['render_fps'], or an attribute dt, the seconds of a step, and"
-        " deploy again"
+        "the environment says none; give it metadata['render_fps'], or an attribute dt, the seconds of a step"
     )
 
 

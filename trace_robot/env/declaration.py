@@ -88,9 +88,7 @@ def part(
         if bound is not None and math.isnan(bound):
             raise WorkspaceError(f"part {name!r}: {end} must be a number, got {bound!r}")
     if height is not None and (size != 2 or not math.isfinite(height)):
-        raise WorkspaceError(
-            f"part {name!r}: a finite height is for 2 numbers, x and y; got {size} and {height!r}"
-        )
+        raise WorkspaceError(f"part {name!r}: a finite height is for 2 numbers, x, y; got {size}, {height!r}")
     return Part(name, size, unit, meaning, float(scale), low, high, height)
 
 
@@ -355,9 +353,8 @@ def with_options(declaration: Environment, options: Mapping[str, Any]) -> Enviro
         options: as of ``describe``; those of the environment itself are left out.
     """
     changes: dict[str, Any] = {}
-    if options.get("python"):
+    if path := options.get("python"):
         # Of the working directory, as on a command line; one in a declaration is relative to its file.
-        path = options["python"]
         known = isinstance(path, str) and path.strip()
         changes["python"] = os.path.abspath(os.path.expanduser(path)) if known else path
     if options.get("task"):
