@@ -19,7 +19,7 @@ from trace_robot.report.plots import AXES, Figure
 from trace_robot.report.run_plots import PageStage, Plot, chosen, courses, curves, stage
 from trace_robot.report.worlds import WorldsView, other_worlds
 from trace_robot.settings import AGENT
-from trace_robot.store.folder import BEFORE_VIDEO
+from trace_robot.store.folder import BEFORE_VIDEO, typed_options
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo
 
 Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
@@ -202,6 +202,7 @@ def _command(run: RunInfo) -> str:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     if settings.get("tune") is False:
         words.append("--no-tune")
+    words += typed_options(settings.get("options") or {})
     # Quoted for a shell: names of policies and environments may hold spaces, and are not ours.
     return " ".join(shlex.quote(word) for word in words)
 
@@ -221,10 +222,12 @@ def _repeatable(run: RunInfo) -> str:
 
 
 def _way(run: RunInfo) -> tuple[PageStage, ...]:
-    held = run.held_out
+    held, planned = run.held_out, run.settings.get("episodes")
+    cut = run.training is not None and isinstance(planned, int) and run.training.episodes < planned
+    tried = f"only {{}} of {planned} conditions tried" if cut and run.settings.get("cut") else "{} episodes"
     return (
         stage("Start", run.start, "in training, {} episodes"),
-        stage("Best in training", run.training, f"iteration {run.best_iteration}, {{}} episodes"),
+        stage("Best in training", run.training, f"iteration {run.best_iteration}, {tried}"),
         stage("Held out", held, "{} conditions never trained on; 95 % interval ", interval=True),
     )
 
