@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,6 +212,8 @@ def show_run(
         out: the run's folder.
         command: which resumes it.
     """
+    import shlex
+
     from trace_robot.cli.progress import RunProgress
 
     screen = RunProgress(progress_console())

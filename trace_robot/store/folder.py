@@ -351,7 +351,9 @@ def typed_options(options: Mapping[str, Any]) -> list[str]:
         elif name == "envelope":
             words += ["--envelope", "FILE"]
         elif name != "control":
-            words += ["--env-arg", f"{name}={value if isinstance(value, str) else repr(value)}"]
+            # Typed text that reads as another value in Python would become that.
+            plain = isinstance(value, str) and re.fullmatch(r"(?!True|False|None)[A-Za-z][\w./-]*", value)
+            words += ["--env-arg", f"{name}={value if plain else repr(value)}"]
     return words
 
 
