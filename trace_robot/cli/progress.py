@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import textwrap
 import time
@@ -315,7 +316,15 @@ def print_summary(
     out.print(table)
     unsolved = result.measure != "success" or result.held_out_success < 1
     if settings is not None and unsolved and (more := continuing_command(settings, folder, result.ended)):
-        out.print(f"\nto go on from here, with twice the budget: {more}", markup=False, soft_wrap=True)
+        rows = [""]
+        for word in map(
+            shlex.quote, shlex.split(more)
+        ):  # broken between words, so that a shell takes it as it is
+            if out.is_terminal and len(f"{rows[-1]} {word}") > out.width - 4 and rows[-1]:
+                rows.append("  ")
+            rows[-1] += f" {word}" if rows[-1].strip() else word
+        command = " \\\n  ".join(rows)
+        out.print(f"\nto go on from here, with twice the budget:\n  {command}", markup=False, soft_wrap=True)
 
 
 def _held_out(result: Result) -> str:
