@@ -200,7 +200,6 @@ def kept_controller(run: RunInfo, best: IterationInfo) -> tuple[str, str]:
         best: its best iteration.
     """
     from trace_robot.safe_files import read_bytes
-    from trace_robot.search.staged.saved import saved_text
 
     iteration = f"iteration {best.number}"
     try:
@@ -209,6 +208,8 @@ def kept_controller(run: RunInfo, best: IterationInfo) -> tuple[str, str]:
         return best.controller, iteration
     if text == best.controller:
         return text, iteration
+    from trace_robot.search.staged.saved import saved_text  # numpy
+
     try:
         same = text == saved_text(best.controller, run.task)
     except (SyntaxError, ValueError):  # a store may be another person's
