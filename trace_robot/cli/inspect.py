@@ -190,7 +190,7 @@ def execute_graph(options: argparse.Namespace) -> int:
 
 
 def kept_controller(run: RunInfo, best: IterationInfo) -> tuple[str, str]:
-    """Return the best controller as best.py has it, and where it is from as text.
+    """Return the text of best.py, and where it is from.
 
     The file has bounds and a docstring that the iteration is without; of a run that was stopped, or edited, it may be
     another controller. Without the file it is the iteration's.

@@ -117,7 +117,7 @@ class CountColumn(ProgressColumn):
 
 
 class ClockColumn(ProgressColumn):
-    """The time since the line was begun, which unlike rich's own goes on when a total is reached."""
+    """Elapsed time; unlike rich's own it goes on when a total is reached."""
 
     def render(self, task: Task) -> Text:
         """Return the time as H:MM:SS.
@@ -350,7 +350,7 @@ def _held_out(result: Result) -> str:
 
 
 def _cut(result: Result, settings: Settings | None) -> str:
-    """Return why the best was tried on fewer conditions than training has, "" if it was on all."""
+    """Return how many of the conditions were tried and why, "" for all."""
     if settings is None or result.training_episodes >= settings.episodes:
         return ""
     why = "time was up" if "seconds spent" in result.ended else "the budget was spent"

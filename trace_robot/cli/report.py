@@ -1,4 +1,4 @@
-"""``report`` a run as HTML, ``watch`` runs in a browser or one in the terminal, ``export`` to a tracker."""
+"""``report`` a run as HTML, ``watch`` runs, ``export`` to a tracker."""
 
 from __future__ import annotations
 

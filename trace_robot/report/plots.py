@@ -228,7 +228,7 @@ def paths(positions: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Figur
 
 
 def _ranges(axes: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Return the range of each axis, with a margin so that no end of a path is on its edge."""
+    """Return the range of each axis, with a margin around the paths."""
     ends = [(min(values), max(values)) if values else (0.0, 0.0) for values in axes]
     margin = max(0.01, ROOM * max(high - low for low, high in ends))
     return [(low - margin, high + margin) for low, high in ends]
@@ -247,7 +247,7 @@ def _path_color(name: str, number: int) -> str:
 
 
 def _path(axes: Figure, name: str, color: str, still: bool) -> list[Figure]:
-    """Return a path's line, a ring at its start and a mark at its end, this alone at rest."""
+    """Return a path's line, start and end; at rest the end alone, as a mark."""
     depth = axes["type"] == "scatter3d"
     common = {"name": name, "legendgroup": name, "hoverinfo": "name+x+y+z" if depth else "name+x+y"}
     ends = {key: value if key == "type" else value[-1:] for key, value in axes.items()}
@@ -343,7 +343,7 @@ def _layout(range_: tuple[float, float] | None = None) -> Figure:
 
 
 def _flat(x: str, y: str, across: tuple[float, float], up: tuple[float, float]) -> Figure:
-    """Return the layout of a projection of the paths, to scale, within ranges in meters."""
+    """Return the layout of a projection of the paths, to scale."""
     layout = _layout(up)
     layout["xaxis"] |= {"title": {"text": x}, "showgrid": True, "range": list(across)}
     layout["yaxis"] |= {"title": {"text": y}, "scaleanchor": "x", "scaleratio": 1}

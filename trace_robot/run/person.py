@@ -246,7 +246,7 @@ def chosen_python(history: History, run: RunInfo) -> str | None:
 
 
 def going_on(history: History, run: RunInfo) -> str:
-    """Return the command that goes on from a run's best controller, "" if there is none.
+    """Return the command that goes on from a run's best controller, or "".
 
     Args:
         history: the open store.

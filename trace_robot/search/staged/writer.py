@@ -82,13 +82,13 @@ def apart(here, there):
 '''
 TOWARDS = '''\
 def towards(here, there, metres):
-    """The level step of so __MANY__ metres from here towards there (away from it if negative)."""
+    """The level step of so __HOW__ metres from here towards there (away from it if negative)."""
     east, north = there[0] - here[0], there[1] - here[1]
     length = math.hypot(east, north)
     if length < 1e-6:
         return np.zeros(3)
     return np.array([metres / length * east, metres / length * north, 0.0])
-'''.replace("__MANY__", "many")
+'''.replace("__HOW__", "many")
 RESTING = """\
     if math.hypot(*remaining(observation, memory)) <= ENOUGH:
         memory["rest"] = REST
