@@ -117,7 +117,7 @@ class CountColumn(ProgressColumn):
 
 
 class ClockColumn(ProgressColumn):
-    """Elapsed time; unlike rich's own it goes on when a total is reached."""
+    """Elapsed time, which goes on when a total is reached."""
 
     def render(self, task: Task) -> Text:
         """Return the time as H:MM:SS.

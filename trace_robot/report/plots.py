@@ -247,7 +247,7 @@ def _path_color(name: str, number: int) -> str:
 
 
 def _path(axes: Figure, name: str, color: str, still: bool) -> list[Figure]:
-    """Return a path's line, start and end; at rest the end alone, as a mark."""
+    """Return a path's line with its ends, or a mark at rest."""
     depth = axes["type"] == "scatter3d"
     common = {"name": name, "legendgroup": name, "hoverinfo": "name+x+y+z" if depth else "name+x+y"}
     ends = {key: value if key == "type" else value[-1:] for key, value in axes.items()}
