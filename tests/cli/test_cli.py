@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trace_robot.cli import main
+from trace_robot.settings import Settings
+from trace_robot.store.folder import continuing_command
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 
@@ -191,3 +196,48 @@ def test_one_environment_is_shown_with_its_fields_units_and_ranges(
     assert (motion["name"], motion["unit"], motion["low"]) == ("motion", "cm", [-1.0, -1.0, -1.0])
     assert main(["envs", "reach"]) == 0
     assert "hand_position" not in capsys.readouterr().out  # a word, of several
+
+
+@pytest.mark.parametrize(
+    ("typed", "ended", "more"),
+    [
+        ("push-v3 --optimizer search", "240 seconds spent", {"seconds": 480.0}),
+        (
+            "push-v3 --optimizer search --seconds 90 --worlds standard --hold end --python /p --env-arg horizon=7"
+            " --seed 3 --episodes 4 --held-out 9 --control pose --workers 1 --no-video --trust",
+            "90 seconds spent; the environment failed in 1 episode: x",
+            {"seconds": 180.0},
+        ),
+        ("push-v3 --optimizer cma --steps 1e5", "100000 simulator steps spent", {"steps": 200_000}),
+        (
+            "push-v3 --optimizer optoprime --no-tune --grow 0 --memory 2 --no-graph --images --feedback terms"
+            " --task 'It is mine' --env-arg name=\"'5'\" --env-arg kind=soft",
+            "10 iterations done",
+            {"iterations": 20},
+        ),
+        ("push-v3 --optimizer search", "every training condition solved", None),
+    ],
+)
+def test_the_command_that_goes_on_has_every_option_of_the_run_and_twice_its_budget(
+    typed: str, ended: str, more: dict[str, float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settings_of(words: list[str]) -> Settings:
+        begun: list[Settings] = []
+
+        def begin(_: object, env: str, __: str, settings: dict[str, Any]) -> int:
+            del settings["model"]
+            begun.append(Settings.resolve(env, settings.pop("optimizer"), **settings))
+            return 0
+
+        monkeypatch.setattr("trace_robot.cli.optimize._optimize", begin)
+        assert main(words) == 0
+        return begun[0]
+
+    first = settings_of(["optimize", *shlex.split(typed)])
+    command = continuing_command(first, Path("my runs/push"), ended)
+    if more is None:
+        assert command == ""
+        return
+    program, *words = shlex.split(command)
+    expected = replace(first, policy="my runs/push/best.py", **more)  # type: ignore[arg-type]
+    assert (program, settings_of(words)) == ("trace-robot", expected)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import logging
+import os
+import struct
 import sys
+import termios
 import unicodedata
 import warnings
 from pathlib import Path
@@ -18,6 +22,7 @@ from trace_robot.cli.console import (
     create_table,
     duration,
     escape,
+    fitted,
     line,
     safe,
     safe_line,
@@ -149,3 +154,20 @@ def test_a_mistyped_option_is_one_safe_line(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main(["runs", "--json", "\x1b[2J\nforged"])
     assert capsys.readouterr().err.splitlines()[-1].endswith("unrecognized arguments: \\x1b[2J\\nforged")
+
+
+@pytest.mark.parametrize(
+    ("size", "named", "width"), [(0, "60", 60), (0, "", 80), (0, "wide", 80), (40, "60", 40)]
+)
+def test_an_error_is_fitted_to_columns_where_the_terminal_has_no_size(
+    size: int, named: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, size, 0, 0))
+    monkeypatch.setenv("COLUMNS", named)
+    with os.fdopen(follower, "w") as terminal, monkeypatch.context() as patched:
+        patched.setattr("sys.stderr", terminal)
+        patched.setattr("sys.__stdout__", terminal)
+        rows = fitted("word " * 60).splitlines()
+    os.close(leader)
+    assert width - 7 < max(map(len, rows)) <= width

@@ -98,6 +98,7 @@ def test_help_is_a_command(typed: str, same: str, capsys: pytest.CaptureFixture[
         ("optimize reach-v3 -seed 5", "did you mean --seed?"),
         ("runs --JSON", "did you mean --json?"),
         ("runs --qqqqqq", "unrecognized arguments: --qqqqqq"),
+        ("resume demo --seconds 120", "unrecognized arguments: --seconds 120"),
         ("export demo --to tensorbord", "got 'tensorbord'; did you mean 'tensorboard'?"),
         ("optimize reach-v3 --steps 1.5", "such as 100000 or 1e5, got '1.5'"),
         ("optimize reach-v3 --require 200%", "must be from 0 to 1, or from 0% to 100%, got '200%'"),

@@ -21,7 +21,14 @@ import pytest
 from rich.console import Console
 
 from trace_robot.cli.console import create_table
-from trace_robot.cli.progress import CountColumn, RunProgress, create_counter, print_summary, time_left
+from trace_robot.cli.progress import (
+    ClockColumn,
+    CountColumn,
+    RunProgress,
+    create_counter,
+    print_summary,
+    time_left,
+)
 from trace_robot.run.loop import Progressed
 from trace_robot.settings import Result, Settings
 
@@ -39,6 +46,28 @@ def test_where_there_is_no_live_line_a_long_silence_is_broken_now_and_then(
         progress.show(Progressed("training", second, 100, 7, None, float(second)))
     lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines == ["35 s; training: 35 of 100 episodes; 7 tried  at most 55 s left"]
+
+
+def test_videos_that_are_drawn_are_counted_and_the_clock_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    out = Console(file=io.StringIO(), width=200)
+    progress = RunProgress(out)
+    for second in range(0, 65, 5):
+        now[0] = 1000.0 + second
+        progress.show(Progressed("drawing videos", int(second > 40), 2, 7, None, float(second)))
+    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines == ["35 s; drawing videos: 0 of 2 videos; outside the budget"]
+
+
+def test_the_clock_of_a_counter_goes_on_where_the_total_is_reached() -> None:
+    now = [10.0]
+    progress = create_counter(Console(file=io.StringIO()))
+    progress.get_time = lambda: now[0]
+    bar = progress.add_task("held out", total=50, note="")
+    for now[0], completed in ((20.0, 50), (85.0, 50), (90.0, 0)):
+        progress.update(bar, completed=completed)
+    assert ClockColumn().render(progress.tasks[0]).plain == "0:01:20"
 
 
 INTERRUPTED = """

@@ -82,6 +82,19 @@ def test_show_prints_how_a_run_went_and_why_it_ended(runs: Path, capsys: pytest.
     assert data["iterations"][2]["episodes"][0]["fault"]["category"] == "exception"
 
 
+def test_show_prints_the_controller_that_the_run_kept(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = runs / "reach-1" / "best.py"
+    best.write_text("# edited by hand\n")
+    assert main(["show", "reach"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "the best controller, from best.py, which is not that of iteration 4:\n\n# edited by hand\n" in shown
+    )
+    best.unlink()
+    assert main(["show", "reach"]) == 0
+    assert "the best controller, iteration 4:" in capsys.readouterr().out
+
+
 def test_a_run_that_was_killed_says_how_to_go_on(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "push-1"]) == 0
     assert "stopped: it was killed; go on with: trace-robot resume push-1" in capsys.readouterr().out
@@ -250,6 +263,8 @@ def test_a_finished_run_is_nothing_to_resume_and_no_fault(
     shown = capsys.readouterr()
     assert json.loads(shown.out)["held_out_success"] == 0.8
     assert "reach-1 is finished: 4 iterations done; see: trace-robot show reach-1" in shown.err
+    own = "to go on from its best controller: trace-robot optimize point-mass --policy rollouts/runs/reach-1/best.py"
+    assert own in shown.err
 
 
 def test_tables_and_help_import_nothing_heavy(runs: Path) -> None:

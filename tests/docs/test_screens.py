@@ -35,7 +35,8 @@ def screens() -> list[tuple[int, str, str]]:
         columns = re.match(r"(\d+) columns", section)
         assert columns is not None
         for block in re.findall(r"^```console\n(.*?)^```", section, re.M | re.S):
-            typed, _, printed = block.replace("\\\n", " ").partition("\n")
+            typed = re.findall(r"(?:.*\\\n)*.*\n", block)[0]
+            printed, typed = block[len(typed) :], typed.replace("\\\n", " ").rstrip("\n")
             assert typed.startswith("$ trace-robot ")
             found.append((int(columns[1]), typed[2:], printed))
     return found

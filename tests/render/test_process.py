@@ -173,8 +173,12 @@ def test_jobs_are_drawn_while_the_caller_goes_on(clip: Clip, tmp_path: Path) -> 
             process.submit(picture_job([clip], tmp_path / "deep" / "folder" / f"{number}.png"))
         results = process.collect()
         assert len(results) < 4
-        results += process.finish()
+        left, counts = 4 - len(results), []
+        results += process.finish(lambda *count: counts.append(count))
         assert process.collect() == process.finish() == []
+    assert counts[0] == (0, left)
+    assert counts[-1] == (left, left)
+    assert counts == sorted(counts)
     assert [result.path.name for result in results] == ["0.png", "1.png", "2.png", "3.png"]
     assert all(isinstance(result, VideoInfo) and result.path.is_file() for result in results)
 

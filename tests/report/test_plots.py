@@ -84,7 +84,8 @@ def test_paths_are_drawn_in_space_from_above_and_from_the_side_and_what_keeps_st
         {"hand_position": turn.tolist(), "goal_position": [[0.1, 0.2, 0.3]] * 1000, "odd": [[math.nan] * 3]}
     )
     space = drawn(figures["space"])
-    line, end, goal = space.data
+    line, start, end, goal = space.data
+    assert ((start.x[0], start.y[0], start.z[0]), start.marker.symbol) == ((0.0, 0.0, 0.0), "circle-open")
     assert len(line.x) <= 152
     assert (line.x[-1], line.y[-1], line.z[-1]) == (0.1, 0.2, 0.3) == (end.x[0], end.y[0], end.z[0])
     assert (goal.mode, goal.name, len(goal.x)) == ("markers", "goal", 1)
@@ -105,6 +106,21 @@ def test_the_best_so_far_never_falls_and_the_line_of_what_does_not_decide_is_nam
     assert (decides["name"], other["name"]) == ("best so far", "the best controller's")
     assert best_line(points, "a <b>", decides=True)["y"] == decides["y"]
     assert "<" not in best_line(points, "a <b>", decides=True)["name"]
+
+
+def test_no_end_of_a_path_is_on_an_edge_and_the_longest_axis_is_as_long_as_the_camera_sees() -> None:
+    figures = paths({"hand_position": [[0.0, 0.1, 0.2], [0.4, 0.1, 0.2]]})
+    scene = figures["space"]["layout"]["scene"]
+    lengths = {name: scene[f"{name}axis"]["range"][1] - scene[f"{name}axis"]["range"][0] for name in "xyz"}
+    assert scene["xaxis"]["range"][0] < -0.02
+    assert scene["xaxis"]["range"][1] > 0.42
+    assert max(scene["aspectratio"].values()) == 1.2
+    metre = [scene["aspectratio"][name] / lengths[name] for name in "xyz"]
+    assert metre == pytest.approx([metre[0]] * 3)
+    for name, up in (("above", 0.1), ("side", 0.2)):
+        layout = drawn(figures[name]).layout
+        assert layout.xaxis.range[0] < -0.02
+        assert layout.yaxis.range[0] < up < layout.yaxis.range[1]
 
 
 def test_a_short_axis_in_space_has_room_for_fewer_numbers() -> None:

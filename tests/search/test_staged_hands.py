@@ -229,3 +229,16 @@ def test_it_suits_where_a_hand_has_something_to_act_on() -> None:
     assert all(StagedSearch.suits(spec) for spec in LAYOUTS.values())
     assert not StagedSearch.suits(replace(LAYOUTS["plain"], positions=("hand_position",)))
     assert not StagedSearch.suits(replace(PLAIN, action=PLAIN.action[:1], low=(-1.0,), high=(1.0,)))
+
+
+def test_the_text_for_a_hand_without_a_gripper_speaks_of_none_unless_it_pushes_what_must_stay_near() -> None:
+    hand, puck = "hand_position", "block_position"
+    first = Stage(hand, Waypoint(puck), gripper=1.0, tolerance=0.02, max_decisions=9)
+    program = StagedProgram((first, replace(first, guard=0.01)), 5.0)
+    text = code(program, LAYOUTS["no gripper"])
+    assert not re.search(r"grip|hold|slack|lost", text)
+    assert "gripper: -1 open" in code(program, LAYOUTS["plain"])
+    pushed = StagedProgram((replace(first, grasp=puck),), 5.0)
+    text = code(pushed, LAYOUTS["no gripper"])
+    assert "lost = stage" in text
+    assert "gripper" not in text

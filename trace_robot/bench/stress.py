@@ -87,12 +87,14 @@ class Row(EpisodeScore):
         episodes: on the held-out conditions, in their order; empty where the environment cannot have the setting.
         left_out: why it cannot, "" where it can.
         no_effect: its world left every episode bit for bit as the nominal one, so that it shows nothing.
+        units: of the observation's fields that have one.
     """
 
     setting: Setting
     episodes: tuple[Episode, ...] = ()
     left_out: str = ""
     no_effect: bool = False
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def typical_failure(self) -> Episode | None:
@@ -121,7 +123,7 @@ class Row(EpisodeScore):
         }.get(episode.ended, "time ran out")
         if held and self.setting.hold is not None:
             how = f"success lasted {held} simulator steps at the longest"
-        drawn = drawn_text(episode.infos)
+        drawn = drawn_text(episode.infos, self.units)
         return f"condition {episode.seed}: {how} after {episode.steps} simulator steps" + (
             f"; {drawn}" if drawn else ""
         )
@@ -145,7 +147,7 @@ class Row(EpisodeScore):
                     "seed": episode.seed,
                     "ended": episode.ended,
                     "steps": episode.steps,
-                    "world": drawn_text(episode.infos),
+                    "world": drawn_text(episode.infos, self.units),
                     "fault": episode.fault.message if episode.fault else "",
                 }
                 for episode in failed
@@ -295,9 +297,11 @@ def stress(
     task = Task.load(env, policy, control=control, options=own, apart=engine.apart)
     seeds = held_out_seeds(seed, episodes)
     rows, jobs = [], []
+    points = dict.fromkeys(task.spec.positions, "m")
+    units = {part.name: part.unit or points.get(part.name, "") for part in task.spec.observation}
     ask = Inspection(env, task.options, equipment=[each.options() for each in battery], apart=engine.apart)
     for setting, left_out in zip(battery, ask.answer().refusals, strict=True):
-        rows.append(Row(setting, left_out=left_out))
+        rows.append(Row(setting, left_out=left_out, units=units))
         if not left_out:
             given = {**task.options, **setting.options()}
             jobs += [Job(env, each, given, controller=task.policy.text, record=keep_states) for each in seeds]

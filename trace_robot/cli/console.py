@@ -284,9 +284,12 @@ def fitted(text: str) -> str:
     """Return a line for standard error, broken at blanks where a terminal needs it."""
     if not sys.stderr.isatty():
         return text
+    import shutil
     import textwrap
 
-    columns = max(20, os.get_terminal_size(sys.stderr.fileno()).columns)
+    # A terminal that has no size, as in some containers, is as wide as COLUMNS says, else 80.
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns or shutil.get_terminal_size().columns
+    columns = max(20, columns)
     rows = textwrap.wrap(
         text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )

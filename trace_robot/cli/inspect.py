@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from trace_robot.store.history import AttemptInfo
+    from trace_robot.store.history import AttemptInfo, IterationInfo, RunInfo
 
 DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+MOST = 1_000_000  # bytes of a controller that are read
 GRAPH_TOKENS = 6000  # OptoPrime's own default, so that a person reads the graph as the model does
 
 
@@ -186,3 +187,31 @@ def execute_graph(options: argparse.Namespace) -> int:
     draw_folded(records).save(path)
     out.print(f"{escape(str(path))}: {counted(len(records), 'record')}, folded")
     return 0
+
+
+def kept_controller(run: RunInfo, best: IterationInfo) -> tuple[str, str]:
+    """Return the text of best.py, and where it is from.
+
+    The file has bounds and a docstring that the iteration is without; of a run that was stopped, or edited, it may be
+    another controller. Without the file it is the iteration's.
+
+    Args:
+        run: whose folder has the file.
+        best: its best iteration.
+    """
+    from trace_robot.safe_files import read_bytes
+
+    iteration = f"iteration {best.number}"
+    try:
+        text = read_bytes(run.folder.parent, f"{run.folder.name}/best.py", MOST).decode()
+    except (OSError, ValueError):
+        return best.controller, iteration
+    if text == best.controller:
+        return text, iteration
+    from trace_robot.search.staged.saved import saved_text  # numpy
+
+    try:
+        same = text == saved_text(best.controller, run.task)
+    except (SyntaxError, ValueError):  # a store may be another person's
+        same = False
+    return text, f"{iteration}, from best.py" if same else f"from best.py, which is not that of {iteration}"

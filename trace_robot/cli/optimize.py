@@ -303,7 +303,7 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
         known: dict[str, Any] = {"on_event": on_event, "ask_person": person, **settings}
         return optimize(env, out=out, overwrite=options.overwrite, **known)
 
-    from trace_robot.cli.progress import show_run
+    from trace_robot.cli.report import show_run
 
     return show_run(run, options, out)
 
@@ -311,14 +311,16 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
 def execute_resume(options: argparse.Namespace) -> int:
     """Go on with an interrupted run, or name the command that shows a finished one."""
     from trace_robot.run.optimize import resume
-    from trace_robot.run.person import plan_to_resume
+    from trace_robot.run.person import going_on, plan_to_resume
 
     history, info = find_run(options.run, runs_folder(options))
-    history.close()
+    with history:
+        more = going_on(history, info) if info.status == "finished" else ""
     if info.status == "finished":
+        more = more and f"; to go on from its best controller: {safe(more)}"
+        see = f"see: trace-robot show {name_of(info.folder)}{more}"
         progress_console().print(
-            f"{info.name} is finished: {safe(info.ended)}; see: trace-robot show {name_of(info.folder)}",
-            markup=False,
+            f"{info.name} is finished: {safe(info.ended)}; {see}", markup=False, soft_wrap=True
         )
         if options.json:
             write_json(info.result)
@@ -339,7 +341,7 @@ def execute_resume(options: argparse.Namespace) -> int:
         own: dict[str, Any] = {"base_url": options.base_url, "python": options.python, "yes": yes}
         return resume(info.folder, changes=changes, on_event=on_event, ask_person=person, **own)
 
-    from trace_robot.cli.progress import show_run
+    from trace_robot.cli.report import show_run
 
     return show_run(run, options, info.folder)
 

@@ -192,8 +192,10 @@ def near_name(text: str, names: Iterable[str]) -> str:
 def _near_option(text: str, names: Iterable[str]) -> str:
     if not text.startswith("-") or text[1:2].isdigit():
         return ""
-    # One dash, or capital letters, are mistakes too.
-    return near_name(f"--{text.partition('=')[0].lstrip('-')}".replace("_", "-"), names)
+    # One dash, or capital letters, are mistakes too. Without the dashes, which alone make short names alike.
+    typed = text.partition("=")[0].lstrip("-").replace("_", "-")
+    near = near_name(typed, [name.removeprefix("--") for name in names])
+    return f"--{near}" if near else ""
 
 
 def add_command(

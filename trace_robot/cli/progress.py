@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from trace_robot.cli.console import (
-    INTERRUPTED,
-    console,
     counted,
     create_table,
     duration,
     escape,
     line,
     missing_success,
-    progress_console,
-    write_error,
-    write_json,
 )
-from trace_robot.cli.interrupt import interruptible
-from trace_robot.cli.runs import name_of, person_of, printed_lines
-from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
-from trace_robot.optimizers.optoprime import NO_REPLY
+from trace_robot.cli.runs import name_of
 from trace_robot.rollout.episode import score_of
 from trace_robot.rollout.evaluation import success_missing
-from trace_robot.run.loop import Event, Iterated, Noted, OnEvent, Progressed, Started
-from trace_robot.run.person import AskPerson, Question
+from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
+from trace_robot.run.person import Question
 from trace_robot.settings import Result, Settings
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, note_of, steps_text, three_digits
-from trace_robot.store.folder import BEFORE_VIDEO
+from trace_robot.store.folder import BEFORE_VIDEO, continuing_command
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
-BELOW = 3  # exit code where --require asked for more
 TOUCHED = "success was not shown to last, as an episode ends at its first step of success"
 LONGEST_LINE = 4000  # characters that are read of what a person types
 HEAD = (
@@ -103,7 +92,7 @@ def create_counter(out: Console, unit: str = "") -> Progress:
         BarColumn(bar_width=24),
         CountColumn(unit),
         TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
+        ClockColumn(),
     )
 
 
@@ -127,6 +116,18 @@ class CountColumn(ProgressColumn):
         if task.total is None:
             return Text(f"{task.completed:.0f} {self.unit}".strip() if task.completed else "")
         return Text(f"{task.completed:.0f}/{task.total:.0f} {self.unit}".strip())
+
+
+class ClockColumn(ProgressColumn):
+    """Elapsed time, which goes on when a total is reached."""
+
+    def render(self, task: Task) -> Text:
+        """Return the time as H:MM:SS.
+
+        Args:
+            task: of rich's progress.
+        """
+        return Text(str(timedelta(seconds=int(task.elapsed or 0))), style="progress.elapsed")
 
 
 def time_left(limit: float | None, spent: float) -> str:
@@ -155,7 +156,9 @@ class RunProgress:
         self.began = False
         self._task = ""
         self._spec: TaskSpec | None = None
-        self._last_printed = time.monotonic()
+        self._settings: Settings | None = None
+        self._last_printed = self._since = time.monotonic()
+        self._earlier = 0.0  # seconds of the processes that the run was interrupted in
         self._progress = create_counter(out)
         # Without a total the bar pulses: how many rollouts there will be is known only when a stage starts.
         self._bar = self._progress.add_task("rollouts", total=None, note="")
@@ -180,7 +183,9 @@ class RunProgress:
             self.out.print(f"note       {escape(event.text)}", style="yellow")
         else:
             self._progress.stop()
-            print_summary(self.out, event.result, event.folder, self._settings)
+            whole = self._earlier + time.monotonic() - self._since
+            assert self._settings is not None  # since it started
+            print_summary(self.out, event.result, event.folder, self._settings, whole)
 
     def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
@@ -213,13 +218,16 @@ class RunProgress:
         self.out.print(RETURN_HEAD if by_return else HEAD, style="bold")
 
     def _show_progress(self, event: Progressed) -> None:
+        # The run's own clock is ahead of this process's by what it took before an interruption.
+        self._earlier = max(0.0, event.seconds - (time.monotonic() - self._since))
         best = "" if event.best is None else f"best {score_of(event.best.episodes, self._spec).brief}  "
         left = time_left(self.seconds, event.seconds)
         training = event.stage == "training"
         note = f"{event.candidates} tried  {best}{left}".strip() if training else "outside the budget"
         if not self.out.is_terminal and time.monotonic() - self._last_printed > QUIET_SECONDS:
             self._last_printed = time.monotonic()
-            done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {counted(event.total, 'episode')}"
+            noun = "video" if event.stage == "drawing videos" else "episode"
+            done = f"{event.seconds:.0f} s; {event.stage}: {event.done} of {counted(event.total, noun)}"
             self.out.print("; ".join(filter(None, (done, note.strip()))))
         self._progress.update(
             self._bar, description=event.stage, completed=event.done, total=event.total, note=note
@@ -271,21 +279,24 @@ class RunProgress:
         return [typed] if typed.strip() else []
 
 
-def print_summary(out: Console, result: Result, folder: Path, settings: Settings) -> None:
+def print_summary(
+    out: Console, result: Result, folder: Path, settings: Settings, whole: float | None = None
+) -> None:
     """Print held-out success with its interval, cost, and where the files are.
 
     Args:
         out: where to print.
         result: of the finished run.
         folder: the run's folder, with best.py, result.json and perhaps videos.
-        settings: of the run.
+        settings: of the run, with which a run that its budget ended can go on.
+        whole: wall-clock seconds with the held-out episodes and the videos.
     """
     table = create_table(header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("ended", escape(result.ended))
     table.add_row("held out", _held_out(result))
-    conditions = counted(result.training_episodes, "condition")
+    conditions = f"{counted(result.training_episodes, 'condition')}{_cut(result, settings)}"
     if (more := result.training_episodes - settings.episodes) > 0:
         conditions += f": {settings.episodes}, and {more} further ones as all were solved"
     table.add_row("training", f"{_training(result)} of {conditions}")
@@ -295,6 +306,10 @@ def print_summary(out: Console, result: Result, folder: Path, settings: Settings
     if result.model_calls:
         cost += f", {counted(result.model_calls, 'model call')}, {counted(result.tokens, 'token')}"
     table.add_row("cost", cost)
+    if whole is not None:
+        table.add_row(
+            "in all", f"{duration(whole)} with the held-out episodes{' and videos' * settings.video}"
+        )
     table.add_row("controller", escape(str(folder / "best.py")))
     table.add_row("result", escape(str(folder / "result.json")))
     videos = sorted(folder.glob("iterations/*/episode.mp4"))
@@ -313,62 +328,15 @@ def print_summary(out: Console, result: Result, folder: Path, settings: Settings
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
-
-
-def show_run(
-    run: Callable[[OnEvent, AskPerson | None], Result],
-    options: argparse.Namespace,
-    out: Path,
-    command: str = "resume",
-) -> int:
-    """Show a run as it goes on, and return the exit code.
-
-    If it is interrupted, the command that resumes it is shown.
-
-    Args:
-        run: called with what shows an event, and with what asks the person, if that is wanted.
-        options: of the command, with ``json`` and ``quiet``.
-        out: the run's folder.
-        command: which resumes it.
-    """
-    screen = RunProgress(progress_console())
-    person = person_of(options, screen.ask)
-    again = f"go on with: trace-robot {command} {shlex.quote(name_of(out))}"
-    try:
-        with interruptible(f"stopped; {again}"), screen:
-            result = run(screen.show, person)
-    except KeyboardInterrupt:
-        best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
-        remedy = f"{again}{best}" if screen.began else "before it began"
-        write_error(f"stopped; {remedy}")
-        return INTERRUPTED
-    except TraceRobotError as error:
-        if not screen.began or isinstance(error, ReplayMismatchError):
-            raise
-        raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
-    finally:
-        if printed := printed_lines(out):
-            where = escape(str(out / "environment.log"))
-            screen.out.print(
-                f"{counted(printed, 'line')} printed by the environment and its simulator: {where}"
-            )
-    return _report(result, options, out)
-
-
-def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
-    """Print the result as --json or --quiet ask for, and return the exit code."""
-    if options.json:
-        write_json(asdict(result))
-    elif options.quiet:
-        console().print(f"{result.held_out_success:.2f} {out / 'best.py'}", markup=False)
-    if result.ended.startswith(NO_REPLY):
-        attempts = out / "attempts.json"
-        raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
-    wanted = getattr(options, "require", None)  # replay has no such option
-    if wanted is not None and result.held_out_success < wanted:
-        write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
-        return BELOW
-    return 0
+    unsolved = result.measure != "success" or result.held_out_success < 1
+    if unsolved and (again := continuing_command(settings, folder, result.ended)):
+        rows = [""]
+        for word in map(shlex.quote, shlex.split(again)):  # broken between words: a shell takes it as it is
+            if out.is_terminal and len(f"{rows[-1]} {word}") > out.width - 4 and rows[-1]:
+                rows.append("  ")
+            rows[-1] += f" {word}" if rows[-1].strip() else word
+        command = " \\\n  ".join(rows)
+        out.print(f"\nto go on from here, with twice the budget:\n  {command}", markup=False, soft_wrap=True)
 
 
 def _held_out(result: Result) -> str:
@@ -388,6 +356,14 @@ def _held_out(result: Result) -> str:
     if result.start_return is None:
         return text
     return f"{text}; the starting controller: {three_digits(result.start_return)} in training"
+
+
+def _cut(result: Result, settings: Settings) -> str:
+    """Return how many of the conditions were tried and why, "" for all."""
+    if result.training_episodes >= settings.episodes:
+        return ""
+    why = "time was up" if "seconds spent" in result.ended else "the budget was spent"
+    return f": {result.training_episodes} of {settings.episodes} tried, {why}"
 
 
 def _training(result: Result) -> str:

@@ -21,7 +21,7 @@ from trace_robot.cli.console import (
     setting_text,
     write_json,
 )
-from trace_robot.cli.inspect import colored_diff
+from trace_robot.cli.inspect import colored_diff, kept_controller
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, iteration_data, name_of, run_data, runs_folder, select_iteration
 from trace_robot.errors import UsageError
@@ -77,10 +77,10 @@ def execute_show(options: argparse.Namespace) -> int:
         out.print(_iteration_table(rows))
         if len(rows) < len(iterations):
             out.print(f"{len(iterations) - len(rows)} others were no better; --all shows them", style="dim")
-        best = select_iteration(run, iterations, None)
-        out.print(f"\n[bold]the best controller[/bold], iteration {best.number}:\n")
+        text, where = kept_controller(run, select_iteration(run, iterations, None))
+        out.print(f"\n[bold]the best controller[/bold], {escape(where)}:\n")
         # Code is not filled: a terminal breaks a line that is too long, and copying it gives the line.
-        shown = _highlighted(safe(best.controller)) if out.is_terminal else safe(best.controller)
+        shown = _highlighted(safe(text)) if out.is_terminal else safe(text)
         out.print(shown, markup=False, soft_wrap=True)
     return 0
 

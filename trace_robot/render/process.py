@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -106,6 +106,8 @@ def worker_environment(backend: RenderBackend) -> dict[str, str]:
 JOB_SECONDS = 600.0
 # Jobs named to the process ahead of their turn: it never waits for the next, and the pipe, of 64 KB, never fills up.
 IN_FLIGHT = 64
+# A video takes up to minutes where no GL library draws; a screen that waits for it shows that time goes on.
+HEARTBEAT = 1.0  # seconds
 RAYS_NOTE = "drawn by ray casting; a GL library draws finer pictures: apt install libosmesa6"
 
 
@@ -190,12 +192,23 @@ class RenderProcess:
                 break
         return finished
 
-    def finish(self) -> list[VideoInfo | RenderFailure]:
-        """Wait for every job, and return the results that have not been collected yet."""
+    def finish(
+        self, on_progress: Callable[[int, int], None] | None = None
+    ) -> list[VideoInfo | RenderFailure]:
+        """Wait for every job, and return the results that have not been collected yet.
+
+        Args:
+            on_progress: called with how many of the jobs that were left are done, and their number: at first, and at
+                least every ``HEARTBEAT`` seconds; not at all where none were left.
+        """
         finished: list[VideoInfo | RenderFailure] = []
+        total = len(self._pending)
         while self._pending:
-            # Longer than a job may take, so that ``collect`` returns at the job's limit and not before it.
-            finished += self.collect(wait_seconds=self._job_seconds + 1.0)
+            if on_progress is not None:
+                on_progress(len(finished), total)
+            finished += self.collect(wait_seconds=HEARTBEAT)
+        if on_progress is not None and total:
+            on_progress(total, total)
         return finished
 
     def close(self) -> None:

@@ -297,10 +297,12 @@ def _how_far(run: RunInfo) -> str:
 
 
 def _way(run: RunInfo) -> tuple[PageStage, ...]:
-    held = run.held_out
+    held, planned = run.held_out, run.settings.get("episodes")
+    cut = run.training is not None and isinstance(planned, int) and run.training.episodes < planned
+    tried = f"only {{}} of {planned} conditions tried" if cut and run.settings.get("cut") else "{} episodes"
     return (
         stage("Start", run.start, "in training, {} episodes"),
-        stage("Best in training", run.training, f"iteration {run.best_iteration}, {{}} episodes"),
+        stage("Best in training", run.training, f"iteration {run.best_iteration}, {tried}"),
         stage("Held out", held, "{} conditions never trained on; 95 % interval ", interval=True),
     )
 

@@ -30,6 +30,8 @@ LEGEND = {
     "font": {"size": 12},
 }
 # From the front, the right and above; so far away that the numbers on the axes are in the picture on a phone too.
+LONGEST = 1.2  # of an axis in space, in units of plotly, all of which EYE sees
+ROOM = 0.08  # of the longest axis, around the paths
 EYE = {"x": 1.75, "y": -2.0, "z": 1.15}
 _MOST_BARS = 60  # points that still get an error bar each; more bars hide the dots
 
@@ -206,23 +208,30 @@ def paths(positions: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Figur
         "showbackground": False,
         "zeroline": False,
     }
-    spans = [_span([value for trace in space for value in trace[name]]) for name in "xyz"]
+    ranges = _ranges([[value for trace in space for value in trace[name]] for name in "xyz"])
+    spans = [high - low for low, high in ranges]
     scene: Figure = {
-        f"{name}axis": axis | {"title": {"text": f"{name}, m"}, "nticks": _ticks(span, max(spans))}
-        for name, span in zip("xyz", spans, strict=True)
+        f"{name}axis": axis
+        | {"title": {"text": f"{name}, m"}, "nticks": _ticks(span, max(spans)), "range": [low, high]}
+        for name, span, (low, high) in zip("xyz", spans, ranges, strict=True)
     }
-    # aspectmode "data": a meter is as long on every axis.
-    scene |= {"aspectmode": "data", "camera": {"eye": EYE}}
+    # A meter is as long on every axis. Plotly's own mode "data" makes the volume 1, and so a path along one axis longer
+    # than the camera sees.
+    ratio = {name: LONGEST * span / max(spans) for name, span in zip("xyz", spans, strict=True)}
+    scene |= {"aspectmode": "manual", "aspectratio": ratio, "camera": {"eye": EYE}}
     base = {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}, "scene": scene, "legend": LEGEND} | _colors()
     return {
         "space": {"data": space, "layout": base},
-        "above": {"data": above, "layout": _flat("x, m", "y, m")},
-        "side": {"data": side, "layout": _flat("x, m", "z, m")},
+        "above": {"data": above, "layout": _flat("x, m", "y, m", ranges[0], ranges[1])},
+        "side": {"data": side, "layout": _flat("x, m", "z, m", ranges[0], ranges[2])},
     }
 
 
-def _span(values: Sequence[float]) -> float:
-    return max(values) - min(values) if values else 0.0
+def _ranges(axes: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """Return the range of each axis, with a margin around the paths."""
+    ends = [(min(values), max(values)) if values else (0.0, 0.0) for values in axes]
+    margin = max(0.01, ROOM * max(high - low for low, high in ends))
+    return [(low - margin, high + margin) for low, high in ends]
 
 
 def _ticks(span: float, longest: float) -> int:
@@ -238,7 +247,7 @@ def _path_color(name: str, number: int) -> str:
 
 
 def _path(axes: Figure, name: str, color: str, still: bool) -> list[Figure]:
-    """Return a path's line and a mark at its end, the mark alone at rest."""
+    """Return a path's line with its ends, or a mark at rest."""
     depth = axes["type"] == "scatter3d"
     common = {"name": name, "legendgroup": name, "hoverinfo": "name+x+y+z" if depth else "name+x+y"}
     ends = {key: value if key == "type" else value[-1:] for key, value in axes.items()}
@@ -247,7 +256,14 @@ def _path(axes: Figure, name: str, color: str, still: bool) -> list[Figure]:
     end = ends | common | {"mode": "markers", "marker": mark, "showlegend": still}
     if still:
         return [end]
-    return [axes | common | {"mode": "lines", "line": {"color": color, "width": 5 if depth else 2.5}}, end]
+    first = {key: value if key == "type" else value[:1] for key, value in axes.items()}
+    ring = {"color": color, "size": size, "symbol": "circle-open", "line": {"width": 2, "color": color}}
+    start = first | common | {"mode": "markers", "marker": ring, "showlegend": False}
+    return [
+        axes | common | {"mode": "lines", "line": {"color": color, "width": 5 if depth else 2.5}},
+        start,
+        end,
+    ]
 
 
 def _downsampled(rows: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -326,10 +342,10 @@ def _layout(range_: tuple[float, float] | None = None) -> Figure:
     } | _colors()
 
 
-def _flat(x: str, y: str) -> Figure:
+def _flat(x: str, y: str, across: tuple[float, float], up: tuple[float, float]) -> Figure:
     """Return the layout of a projection of the paths, to scale."""
-    layout = _layout()
-    layout["xaxis"] |= {"title": {"text": x}, "showgrid": True}
+    layout = _layout(up)
+    layout["xaxis"] |= {"title": {"text": x}, "showgrid": True, "range": list(across)}
     layout["yaxis"] |= {"title": {"text": y}, "scaleanchor": "x", "scaleratio": 1}
     layout["margin"] |= {"b": 44}
     return layout | {"showlegend": False}

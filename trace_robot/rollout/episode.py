@@ -141,11 +141,12 @@ def score_of(episodes: Sequence[Episode], spec: TaskSpec | None = None) -> Score
     return Score(rate, len(episodes), Returns.of(e.total_reward for e in episodes), measure)
 
 
-def drawn_text(infos: Mapping[str, float]) -> str:
+def drawn_text(infos: Mapping[str, float], units: Mapping[str, str] | None = None) -> str:
     """Return as text what a world drew for an episode, "" where it was nominal.
 
     Args:
         infos: of the episode, with entries that begin with ``DRAWN``.
+        units: of observed fields, by name; feedback, of which journals hold hashes, has none.
     """
     texts = []
     for name, value in infos.items():
@@ -153,7 +154,9 @@ def drawn_text(infos: Mapping[str, float]) -> str:
             continue
         setting = name.removeprefix(DRAWN)
         if setting.startswith(ERROR_OF):
-            texts.append(f"{setting.removeprefix(ERROR_OF)} seen {value:.3g} off")
+            name = setting.removeprefix(ERROR_OF)
+            off = f"{value:.3g} {(units or {}).get(name, '')}".rstrip()
+            texts.append(f"{name} seen {off} off")
         elif setting.startswith(GAIN_OF):
             texts.append(f"action number {setting.removeprefix(GAIN_OF)} times {value:.2f}")
         elif setting.startswith(BEGAN):

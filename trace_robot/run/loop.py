@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from trace_robot.run.run import Run
     from trace_robot.spec import TaskSpec
 
-Stage = Literal["training", "held out"]
+Stage = Literal["training", "held out", "drawing videos"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A number of a batch's episodes are done.
+    """A number of a batch's episodes, or of the videos, are done.
 
     Attributes:
-        stage: "training" or "held out".
-        done, total: episodes of the batch.
+        stage: "training", "held out" or, last, "drawing videos".
+        done, total: episodes of the batch, or videos.
         candidates: rolled out since the start of the run.
         best: the best evaluation so far.
         seconds: since the start of the run, over all processes that ran it.
@@ -267,9 +267,7 @@ class OptimizationLoop:
         self.run.recorder.keep(self.best.text)
         settings, spent = self.run.settings, self._spent()
         seeds = SeedSplit.of(settings).held_out
-        episodes = self.evaluator.score(
-            self.best.text, seeds, lambda done, total: self._progress(done, total, stage="held out")
-        )
+        episodes = self.evaluator.score(self.best.text, seeds, partial(self._progress, stage="held out"))
         if self.evaluator.failed:
             count = f"{self.evaluator.failed} episode{'s' * (self.evaluator.failed > 1)}"
             what = f"the environment failed in {count}: {self.evaluator.failure}"
@@ -301,7 +299,8 @@ class OptimizationLoop:
         # The rows count the held-out episodes too; the seconds are those of the optimization.
         spent = replace(self._spent(), seconds=spent.seconds)
         self.run.recorder.compare(self.start, self.best, self.evaluator)
-        self.run.recorder.finish(result, episodes, self.optimizer.log, spent)
+        drawing = partial(self._progress, stage="drawing videos")
+        self.run.recorder.finish(result, episodes, self.optimizer.log, spent, drawing)
         self.on_event(Ended(result, self.run.folder))
         return result
 

@@ -22,6 +22,7 @@ from trace_robot.optimizers.problem import Optimizer
 from trace_robot.settings import ASKING_NONE, DEFAULTS, LEVELS, PROMPT, RULES
 from trace_robot.store import words
 from trace_robot.store.codec import decode_json, encode_json
+from trace_robot.store.folder import continuing_command
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
 from trace_robot.store.rows import header_of
@@ -242,6 +243,18 @@ def chosen_python(history: History, run: RunInfo) -> str | None:
     with decoding(f"the run {run.name!r}"):
         header = header_of(history.row(run))
     return header.settings.options.get("python") if header.own else None
+
+
+def going_on(history: History, run: RunInfo) -> str:
+    """Return the command that goes on from a run's best controller, or "".
+
+    Args:
+        history: the open store.
+        run: one of its runs; of one that this user did not begin no command is shown, as it could be copied.
+    """
+    with decoding(f"the run {run.name!r}"):
+        header = header_of(history.row(run))
+    return continuing_command(header.settings, run.folder, run.ended) if header.own else ""
 
 
 def usable_header(header: RunHeader) -> RunHeader:

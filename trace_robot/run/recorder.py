@@ -125,7 +125,12 @@ class RunRecorder:
             self._film(episode, self.folder.path / BEFORE_VIDEO, "iteration 0")
 
     def finish(
-        self, result: Result, held_out: Sequence[Episode], log: Sequence[Attempt], spent: Cost
+        self,
+        result: Result,
+        held_out: Sequence[Episode],
+        log: Sequence[Attempt],
+        spent: Cost,
+        on_video: Callable[[int, int], None] | None = None,
     ) -> None:
         """Write the held-out episodes and the result, last, once every video is done.
 
@@ -134,6 +139,7 @@ class RunRecorder:
             held_out: the episodes of the final score.
             log: the optimizer's, of all that a model was asked since the run began.
             spent: what the run has cost.
+            on_video: called with how many of the videos that were left are done, and their number, once a second.
         """
         attempts = self._new(log)
         self._catch_up()
@@ -143,7 +149,7 @@ class RunRecorder:
         ]
         self.folder.write_json("held_out.json", {"episodes": episodes})
         if self._renderer is not None:
-            self._note(self._renderer.finish())
+            self._note(self._renderer.finish(on_video))
         if self._notes:
             self.folder.write("notes.txt", "\n".join(self._notes) + "\n")
         self.folder.finish()

@@ -64,6 +64,13 @@ __REST__    motion = np.clip(__MOTION__)
 # Lines of ``ACT`` before which a program's further parts come.
 _FIRST = '    stage = STAGES[memory["stage"]]\n'
 _LOST = '    lost = stage["hold"]'
+# What is left out where nothing is held, as by a hand without a gripper.
+_HELD = {
+    f'{_LOST} and apart(observation[stage["hold"]], observation[HAND]) > stage["slack"]\n': "",
+    "lost or ": "",
+    "len(STAGES) if lost else ": "",
+    "after the last one, or when the\n    object got lost, it starts": "after the last one it\n    starts",
+}
 STILL = """\
     if memory["rounds"] >= ROUNDS:
         return __NOTHING__
@@ -73,20 +80,15 @@ def apart(here, there):
     """Distance in metres."""
     return math.hypot(*(here - there))
 '''
-TOWARDS = (
-    '''\
+TOWARDS = '''\
 def towards(here, there, metres):
-    """The level step of so '''
-    '''many metres from here towards there (away from it if negative)."""
+    """The level step of so __HOW__ metres from here towards there (away from it if negative)."""
     east, north = there[0] - here[0], there[1] - here[1]
     length = math.hypot(east, north)
     if length < 1e-6:
         return np.zeros(3)
     return np.array([metres / length * east, metres / length * north, 0.0])
-'''
-)
-
-
+'''.replace("__HOW__", "many")
 RESTING = """\
     if math.hypot(*remaining(observation, memory)) <= ENOUGH:
         memory["rest"] = REST
@@ -163,7 +165,8 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
         return machine_code(program, spec)
     check(program, spec)
     titles = names(program)
-    blocks = [f"{IMPORTS}\n{_constants(program, spec, titles)}", APART.rstrip()]
+    blocks = [f"{IMPORTS}\n{_constants(program, spec, titles)}"]
+    blocks += [APART.rstrip()] if _holds(program, spec) or _guarded(program) else []
     rest: list[Stage | Rest] = [] if program.rest is None else [program.rest]
     if any(user.place.toward for user in (*program.stages, *rest)):
         blocks.append(TOWARDS.rstrip())
@@ -179,7 +182,7 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
         _function(title, stage, aside=bool(program.spiral) and stage.tracked == hand)
         for title, stage in zip(titles, program.stages, strict=True)
     ]
-    blocks += [_table(program, titles), _act(program, spec).rstrip()]
+    blocks += [_table(program, titles, spec), _act(program, spec).rstrip()]
     return "\n\n\n".join(blocks) + "\n"
 
 
@@ -222,6 +225,10 @@ def _guarded(program: StagedProgram) -> bool:
     return any(stage.guard for stage in program.stages)
 
 
+def _holds(program: StagedProgram, spec: TaskSpec) -> bool:
+    return hands_of(spec)[0].gripper >= 0 or any(stage.grasp for stage in program.stages)
+
+
 def _function(title: str, stage: Stage | Rest, *, aside: bool = False) -> str:
     """Return the function that gives the error of a stage or of the rest, metres.
 
@@ -256,24 +263,25 @@ def _seen(place: Waypoint) -> str:
     return f'{seen}["{place.anchor}"]'
 
 
-def _table(program: StagedProgram, titles: list[str]) -> str:
-    head = (
-        "# gripper: -1 open, 1 closed; close: metres, 0 never; patience: decisions;\n"
-        "# speed: share of the action's bounds; hold: what must stay within slack metres of the hand\n"
-    )
+def _table(program: StagedProgram, titles: list[str], spec: TaskSpec) -> str:
+    grips, holds = hands_of(spec)[0].gripper >= 0, _holds(program, spec)
+    head = f"# {'gripper: -1 open, 1 closed; ' * grips}close: metres, 0 never; patience: decisions;\n"
+    held = "; hold: what must stay within slack metres of the hand" * holds
+    head += f"# speed: share of the action's bounds{held}\n"
     guarded = _guarded(program)
     if guarded:
         head += "# guard: metres that what it moves must come further, else the stage ends; 0 for no guard\n"
     rows = []
     for i, (title, stage) in enumerate(zip(titles, program.stages, strict=True), 1):
-        comment = f"{i}. {_sentence(stage)}"
+        comment = f"{i}. {_sentence(stage, grips=grips)}"
         rows += [f"    # {line}\n" for line in textwrap.wrap(comment, WIDTH + 8)]
-        grasp = f'"hold": "{stage.grasp}", "slack": {stage.grasp_tolerance!r}'
+        grasp = f', "hold": "{stage.grasp}", "slack": {stage.grasp_tolerance!r}' * holds
+        grip = f'"gripper": {stage.gripper!r}, ' * grips
         if guarded:
             grasp += f',\n     "moves": "{stage.tracked}", "guard": {float(stage.guard)!r}'
         rows.append(
-            f'    {{"go": {title}, "gripper": {stage.gripper!r}, "close": {float(stage.tolerance)!r}, '
-            f'"patience": {stage.max_decisions!r},\n     "speed": {stage.speed!r}, {grasp}}},\n'
+            f'    {{"go": {title}, {grip}"close": {float(stage.tolerance)!r}, '
+            f'"patience": {stage.max_decisions!r},\n     "speed": {stage.speed!r}{grasp}}},\n'
         )
     return head + "STAGES = [\n" + "".join(rows) + "]"
 
@@ -309,6 +317,8 @@ def _act(program: StagedProgram, spec: TaskSpec) -> str:
             "    if not memory:\n",
             '    observation = averaged(observation, memory)\n    if "stage" not in memory:\n',
         )
+    for held, left in _HELD.items() if not _holds(program, spec) else ():
+        text = text.replace(held, left)
     for mark, action in zip(("__NAMES__", "__ACTION__", "__STILL__"), _actions(spec), strict=True):
         text = text.replace(mark, f"[{', '.join(action)}]")
     text = text.replace("__NOTHING__", f"[{', '.join(['0.0'] * spec.action_size)}]")
@@ -346,7 +356,7 @@ def names(program: StagedProgram) -> list[str]:
     return result
 
 
-def _sentence(stage: Stage) -> str:
+def _sentence(stage: Stage, *, grips: bool) -> str:
     """Return a comment on what a stage does and when it ends."""
     ends = f"for {stage.max_decisions} decisions"
     if stage.tolerance > 0:
@@ -357,7 +367,8 @@ def _sentence(stage: Stage) -> str:
         kept = f"; starts over if {short(stage.grasp)} is {away}"
     if stage.guard:
         ends += ", or until it no longer moves"
-    return f"{short(stage.tracked)} to {phrase_of(stage.place)}, {grip_phrase(stage.gripper)}, {ends}{kept}"
+    grip = f"{grip_phrase(stage.gripper)}, " * grips
+    return f"{short(stage.tracked)} to {phrase_of(stage.place)}, {grip}{ends}{kept}"
 
 
 def _name(stage: Stage, previous: Stage | None) -> str:
