@@ -18,7 +18,7 @@ from trace_robot.llm import ModelConfig
 
 HERE = Path(__file__).parent
 RECORDINGS = HERE.parent / "recordings"
-STAGES = {"first": (1, 1), "old": (1, 6), "new-6000": (2, 6), "new": (2, 6)}  # version of prompts, most answers
+STAGES = {"first": (1, 1), "old": (1, 6), "new-6000": (2, 6), "new": (2, 6)}  # prompts, most answers
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trace_robot.cli import main
 from trace_robot.env.envelope import Envelope, EpisodeEnvelope, meters
 from trace_robot.env.envelope_law import greatest
 from trace_robot.env.registry import describe, make
@@ -213,3 +214,24 @@ def test_an_episode_in_an_envelope_goes_on_from_a_snapshot_bit_for_bit() -> None
     env.unwrapped.restore(saved)
     assert all(np.array_equal(a, env.step(b)[0]) for a, b in zip(first, actions[10:], strict=True))
     env.close()
+
+
+@pytest.mark.parametrize(("speed", "shown"), [(0.001, True), (5.0, False)])
+def test_an_envelope_that_makes_a_task_impossible_is_named_as_the_reason(
+    speed: float, shown: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "limits.json").write_text(json.dumps({"speed": speed}))
+    arguments = [
+        "evaluate",
+        "reach-v3",
+        "--policy",
+        "zoo/reach_v3",
+        "--episodes",
+        "1",
+        "--workers",
+        "0",
+        "--envelope",
+    ]
+    assert main([*arguments, str(tmp_path / "limits.json")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert ("no episode succeeded within it, so that it may make the task impossible" in printed) is shown

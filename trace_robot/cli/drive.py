@@ -42,6 +42,7 @@ EXAMPLES = (
     ),
     ("trace-robot drive robot --driver 'python3 my_robot.py'", "a robot's own driver"),
 )
+TOO_TIGHT = "; no episode succeeded within it, so that it may make the task impossible: try without it"
 
 
 def add_drive(commands: Commands) -> None:
@@ -199,7 +200,7 @@ def _print_report(report: DriveReport, quiet: bool) -> None:
     if logged:
         sums = {name: sum(each.get(name, 0) for each in logged) for name in logged[0]}
         acted = ", ".join(f"{_limit(name)} in {n / steps:.1%} of steps" for name, n in sums.items() if n)
-        out.print(f"envelope: {acted or 'no limit acted'}")
+        out.print(f"envelope: {acted or 'no limit acted'}{TOO_TIGHT * (bool(acted) and not data['success'])}")
     if count == 1:
         for name, stretches in report.episodes[0].limited.items():
             out.print(f"{_limit(name)} acted in {_steps(stretches)}")
@@ -266,4 +267,5 @@ def envelope_line(episodes: Sequence[Episode]) -> str:
 
     sums = summed([episode.infos for episode in episodes])
     text = acted_text(sums, sum(episode.steps for episode in episodes))
-    return f"envelope: {text}" if text else ""
+    failed = any(sums.values()) and not any(episode.success for episode in episodes)
+    return f"envelope: {text}{TOO_TIGHT * failed}" if text else ""

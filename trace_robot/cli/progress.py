@@ -36,6 +36,9 @@ from trace_robot.store.folder import BEFORE_VIDEO, continuing_command
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
+TOO_TIGHT = (
+    "no held-out episode succeeded in the envelope, which may make the task impossible: try without it"
+)
 TOUCHED = "success was not shown to last, as an episode ends at its first step of success"
 LONGEST_LINE = 4000  # characters that are read of what a person types
 HEAD = (
@@ -324,7 +327,8 @@ def print_summary(
     touched = settings.optimizer == "search" and not settings.options.get("hold")
     touched = touched and result.measure == "success" and result.held_out_success > 0
     lasts = f"{TOUCHED}; try: trace-robot stress {shlex.quote(name_of(folder))}, and --hold end"
-    for note in (*result.notes, *([lasts] if touched else [])):
+    tight = "envelope" in settings.options and result.measure == "success" and not result.held_out_success
+    for note in (*result.notes, *([lasts] if touched else []), *([TOO_TIGHT] if tight else [])):
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
