@@ -19,7 +19,6 @@ from trace_robot.cli.console import (
     write_error,
     write_json,
 )
-from trace_robot.cli.interrupt import interruptible
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, name_of, person_of, printed_lines, runs_folder
 from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
@@ -213,6 +212,7 @@ def show_run(
     """
     import shlex
 
+    from trace_robot.cli.interrupt import interruptible
     from trace_robot.cli.progress import RunProgress
 
     screen = RunProgress(progress_console())
