@@ -278,13 +278,21 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_a_later_one(
 def test_ctrl_c_sends_the_driver_a_stop_before_it_ends(folders: dict[str, Path], tmp_path: Path) -> None:
     words = " ".join(command("endless", tmp_path))
     line = [sys.executable, "-m", "trace_robot", "drive", str(folders["python"]), "--driver", words]
-    running = subprocess.Popen([*line, "--speed", "0.01"], start_new_session=True, stderr=subprocess.PIPE)
+    # As in the background of a shell, where Ctrl-C begins ignored.
+    ignoring = (
+        "import os, signal as s, sys; s.signal(s.SIGINT, s.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    line = [sys.executable, "-c", ignoring, *line, "--speed", "0.01"]
+    running = subprocess.Popen(line, start_new_session=True, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60.0
-    while '"action"' not in ((tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to all that it started
-    _, error = running.communicate(timeout=60.0)
+    try:
+        while '"action"' not in ((tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to all that it started
+        _, error = running.communicate(timeout=60.0)
+    finally:
+        running.kill()
     assert running.returncode == 130
     assert b"Traceback" not in error
     assert json.loads((tmp_path / "log").read_text().splitlines()[-1]) == {"stop": "drive has ended"}

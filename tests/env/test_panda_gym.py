@@ -36,7 +36,8 @@ def test_all_five_are_listed_without_panda_gym() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("panda_gym") is not None, reason="panda-gym is installed")
 def test_without_panda_gym_the_error_names_the_extra() -> None:
     with pytest.raises(
-        MissingExtraError, match=r"^[^\n]*panda_gym[^\n]*: pip install 'trace-robot\[panda\]'$"
+        MissingExtraError,
+        match=r"^[^\n]*panda_gym[^\n]*: pip install 'trace-robot\[panda\]', or run it in another",
     ):
         registry.describe("PandaPush-v3")
 

@@ -100,6 +100,7 @@ def _milliseconds(text: str) -> float:
 
 def execute_drive(options: argparse.Namespace) -> int:
     """Drive, showing rates and misses, and return 1 where the robot was stopped."""
+    from trace_robot.cli.interrupt import interruptible
     from trace_robot.cli.progress import create_progress
     from trace_robot.deploy.drive import drive, simulated
     from trace_robot.deploy.peers import read_contract
@@ -126,7 +127,11 @@ def execute_drive(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         name = f"{options.simulate}, simulated"
-    with create_progress(progress_console()) as progress:
+    # A shell's background jobs begin with Ctrl-C ignored, and the robot must be stopped by it there too.
+    with (
+        interruptible("stopped at once; the driver's input is closed"),
+        create_progress(progress_console()) as progress,
+    ):
         bar = progress.add_task("episodes", total=options.episodes)
 
         shown = [0.0]
