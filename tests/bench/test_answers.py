@@ -19,6 +19,7 @@ from trace_robot.llm import ScriptedModel, read_record, recording
 from trace_robot.llm.model import Message, Reply
 from trace_robot.llm.recording import Exchange, RecordingModel, ReplayModel
 
+RECORDINGS = Path(__file__).parents[2] / "benchmarks" / "recordings"
 NAMES = ["point-mass-s0", "point-mass-s1"]
 RUNS = "--tasks point-mass --seeds 0,1 --iterations 1"
 COMMAND = f"bench --optimizer optoprime --protocol paper {RUNS} --workers 0 --quiet"
@@ -190,3 +191,14 @@ def test_a_compressed_record_is_replayed_and_not_appended_to(tmp_path: Path) -> 
     with pytest.raises(RunError, match="is compressed, and nothing is appended to it; unpack it first"):
         RecordingModel(ScriptedModel(["b"]), file)
     assert file.read_bytes() == before
+
+
+def test_the_answers_that_ship_repeat_without_a_model(tmp_path: Path) -> None:
+    files = sorted(RECORDINGS.glob("*.jsonl.gz"))
+    assert len(files) == 29
+    assert all(read_record(file) for file in files)
+    arguments = f"--tasks reach-v3 --iterations 5 --in-order --workers 0 --quiet --out {tmp_path / 'out'}"
+    shipped = str(RECORDINGS / "mt50-optoprime.jsonl.gz")
+    assert main(["bench", "--optimizer", "optoprime", *arguments.split(), "--replay", shipped]) == 0
+    (row,) = read_rows(tmp_path / "out" / "results.jsonl")
+    assert (row.success, row.model_calls) == (1.0, 1)
