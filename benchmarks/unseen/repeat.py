@@ -35,10 +35,17 @@ def main() -> None:
                 continue
             out, start = Path(folder, stage), Path(folder, "first", "best.py")
             result = optimize(
-                name, policy=start if start.is_file() else "do_nothing", optimizer="optoprime", prompt=prompt,
-                model=ModelConfig(replay=recording, in_order=True), iterations=iterations, tune=False, video=False,
-                workers=1, out=out,
-            )  # fmt: skip
+                name,
+                policy=start if start.is_file() else "do_nothing",
+                optimizer="optoprime",
+                prompt=prompt,
+                model=ModelConfig(replay=recording, in_order=True),
+                iterations=iterations,
+                tune=False,
+                video=False,
+                workers=1,
+                out=out,
+            )
             low, high = result.held_out_interval
             print(
                 f"{name}, {stage}: {result.model_calls} calls, {result.tokens} tokens, held-out success"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from trace_robot.bench import Plan, bench, read_rows
-from trace_robot.bench import answers as packed
-from trace_robot.bench.answers import pack_answers, unpack_answers
+from trace_robot.bench import run as packed
+from trace_robot.bench.run import pack_answers, unpack_answers
 from trace_robot.cli import main
 from trace_robot.errors import RunError
 from trace_robot.llm import ScriptedModel, read_record, recording
@@ -57,8 +57,12 @@ def test_a_packed_benchmark_repeats_without_a_model(
     ):
         assert before.controller
         assert (row.success, row.interval, row.environment_steps, row.model_calls, row.tokens) == (
-            before.success, before.interval, before.environment_steps, before.model_calls, before.tokens,
-        )  # fmt: skip
+            before.success,
+            before.interval,
+            before.environment_steps,
+            before.model_calls,
+            before.tokens,
+        )
         assert (again / row.controller).read_text() == (tmp_path / "first" / before.controller).read_text()
     assert not (again / "answers").exists()
     # A prompt that the file does not have: another seed, and a run that has none.

@@ -14,7 +14,7 @@ import pytest
 
 from trace_robot.cli import main
 from trace_robot.settings import Settings
-from trace_robot.store.folder import continuing_command
+from trace_robot.store.command_line import continuing_command
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 

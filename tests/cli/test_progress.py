@@ -72,7 +72,7 @@ def test_the_clock_of_a_counter_goes_on_where_the_total_is_reached() -> None:
 
 INTERRUPTED = """
 import sys, time
-from trace_robot.cli.interrupt import interruptible
+from trace_robot.cli.running import interruptible
 with interruptible("stopped; go on"):
     try:
         print("ready", flush=True)
@@ -126,7 +126,7 @@ def test_no_seconds_left_are_never_shown_while_it_goes_on(
 LIVE = """
 import sys, time
 from trace_robot.cli.console import console, write_error
-from trace_robot.cli.interrupt import interruptible
+from trace_robot.cli.running import interruptible
 from trace_robot.cli.progress import create_counter
 try:
     with interruptible(), create_counter(console()) as progress:
@@ -178,11 +178,29 @@ def summary(**changes: Any) -> str:
         settings, **{name: changes.pop(name) for name in ("options", "cut") if name in changes}
     )
     result = Result(
-        task="reach-v3", optimizer="search", feedback_level="outcome", control="raw", seed=0, policy="do_nothing",
-        start_success=0.0, training_success=1.0, training_episodes=20, held_out_success=0.9, held_out_return=1.0,
-        held_out_episodes=50, held_out_interval=(0.8, 1.0), iterations=1, best_iteration=1, candidates=30,
-        environment_steps=689_841, model_calls=0, tokens=0, seconds=9.0, ended="solved", versions={},
-    )  # fmt: skip
+        task="reach-v3",
+        optimizer="search",
+        feedback_level="outcome",
+        control="raw",
+        seed=0,
+        policy="do_nothing",
+        start_success=0.0,
+        training_success=1.0,
+        training_episodes=20,
+        held_out_success=0.9,
+        held_out_return=1.0,
+        held_out_episodes=50,
+        held_out_interval=(0.8, 1.0),
+        iterations=1,
+        best_iteration=1,
+        candidates=30,
+        environment_steps=689_841,
+        model_calls=0,
+        tokens=0,
+        seconds=9.0,
+        ended="solved",
+        versions={},
+    )
     out = Console(file=io.StringIO(), width=300)
     print_summary(out, replace(result, **changes), Path("rollouts/runs/demo"), settings)
     return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]

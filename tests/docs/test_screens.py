@@ -51,9 +51,12 @@ def print_in_terminal(command: str, columns: int, folder: Path) -> str:
     arguments = shlex.split(command)[1:]
     with subprocess.Popen(
         [sys.executable, "-m", "trace_robot", *arguments],
-        stdin=follower, stdout=follower, stderr=follower, cwd=folder,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        cwd=folder,
         env=environment | {"TERM": "xterm", "NO_COLOR": "1"},
-    ) as process:  # fmt: skip
+    ) as process:
         os.close(follower)
         drawn = b""
         try:

@@ -170,8 +170,10 @@ def test_a_planar_point_is_three_numbers_and_the_others_keep_their_order() -> No
     layout = observation_layout(space, parts)
     assert layout.flat(np.arange(5.0)).tolist() == [0.0, 1.0, 0.3, 2.0, 3.0, 4.0, -1.0]
     assert [(field.name, field.start, field.stop) for field in layout.fields] == [
-        ("goal", 0, 3), ("angle", 3, 4), ("tip", 4, 7)
-    ]  # fmt: skip
+        ("goal", 0, 3),
+        ("angle", 3, 4),
+        ("tip", 4, 7),
+    ]
     assert [field.meaning for field in layout.fields] == ["z is always 0.3", "", "of the tip; z is always -1"]
     keys = spaces.Dict(
         {"a": spaces.Box(-9, 9, (2,)), "b": spaces.Box(-9, 9, (2,)), "c": spaces.Box(-9, 9, (1,))}

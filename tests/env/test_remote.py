@@ -193,10 +193,15 @@ def plug(python: str, **fields: Any) -> DeclaredPlugin:
 
 def test_a_hand_over_there_is_measured_and_moved(with_numpy: str) -> None:
     declared = Environment(
-        "crane", "Bring the hook to its place.", make="cart.py:Crane", python=with_numpy, horizon=50,
+        "crane",
+        "Bring the hook to its place.",
+        make="cart.py:Crane",
+        python=with_numpy,
+        horizon=50,
         observation=[part("hook_position", 3, "m"), part("goal_position", 3, "m")],
-        action=[part("winches", 2)], positions=("hook_position", "goal_position"),
-    )  # fmt: skip
+        action=[part("winches", 2)],
+        positions=("hook_position", "goal_position"),
+    )
     plugin = DeclaredPlugin(str(CART.parent / "mine.py"), (declared,), str(CART.parent))
     assert plugin.solves("crane", {})
     env = plugin.make("crane", control="pose")

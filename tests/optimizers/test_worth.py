@@ -353,8 +353,10 @@ def parts_of(optimizer: OptoPrime) -> tuple[set[str], str]:
 def test_without_the_graph_a_prompt_has_parameters_and_feedback_alone() -> None:
     optimizer = tried(20, mask=GRAPH_PARTS)
     assert (optimizer.uses_graph, tried(20).uses_graph, tried(20, mask=GRAPH_PARTS[1:]).uses_graph) == (
-        False, True, True,
-    )  # fmt: skip
+        False,
+        True,
+        True,
+    )
     present, text = parts_of(optimizer)
     whole, full = parts_of(tried(20))
     assert whole - present == {"#Code", "#Inputs", "#Others", "#Outputs"}

@@ -129,10 +129,9 @@ def execute_bench(options: argparse.Namespace) -> int:
     """Do the runs that are missing in the results, then write table, plot and zoo."""
     from dataclasses import asdict
 
-    from trace_robot.bench.answers import pack_answers
     from trace_robot.bench.report import markdown, write_report
     from trace_robot.bench.results import BROKEN, ROWS
-    from trace_robot.bench.run import bench, name_of
+    from trace_robot.bench.run import bench, name_of, pack_answers
     from trace_robot.bench.zoo import write_zoo
 
     _require_answers(options)

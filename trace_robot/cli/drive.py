@@ -42,7 +42,6 @@ EXAMPLES = (
     ),
     ("trace-robot drive robot --driver 'python3 my_robot.py'", "a robot's own driver"),
 )
-TOO_TIGHT = "; no episode succeeded within it, so that it may make the task impossible: try without it"
 
 
 def add_drive(commands: Commands) -> None:
@@ -100,8 +99,8 @@ def _milliseconds(text: str) -> float:
 
 def execute_drive(options: argparse.Namespace) -> int:
     """Drive, showing rates and misses, and return 1 where the robot was stopped."""
-    from trace_robot.cli.interrupt import interruptible
     from trace_robot.cli.progress import create_progress
+    from trace_robot.cli.running import interruptible
     from trace_robot.deploy.drive import drive, simulated
     from trace_robot.deploy.peers import read_contract
     from trace_robot.llm.command_model import split_command
@@ -178,6 +177,8 @@ def _print_report(report: DriveReport, quiet: bool) -> None:
     from trace_robot.deploy.peers import followed
 
     out = console()
+    from trace_robot.rollout.episode import TOO_TIGHT
+
     data = report.to_data()
     low, high = data["interval"]
     count = len(report.episodes)
@@ -205,7 +206,8 @@ def _print_report(report: DriveReport, quiet: bool) -> None:
     if logged:
         sums = {name: sum(each.get(name, 0) for each in logged) for name in logged[0]}
         acted = ", ".join(f"{_limit(name)} in {n / steps:.1%} of steps" for name, n in sums.items() if n)
-        out.print(f"envelope: {acted or 'no limit acted'}{TOO_TIGHT * (bool(acted) and not data['success'])}")
+        failed = f"; {TOO_TIGHT}" if acted and not data["success"] else ""
+        out.print(f"envelope: {acted or 'no limit acted'}{failed}")
     if count == 1:
         for name, stretches in report.episodes[0].limited.items():
             out.print(f"{_limit(name)} acted in {_steps(stretches)}")
@@ -268,9 +270,9 @@ def _toml(content: bytes) -> Any:
 
 def envelope_line(episodes: Sequence[Episode]) -> str:
     """Return how often each limit acted over episodes, "" without an envelope."""
-    from trace_robot.rollout.episode import acted_text, summed
+    from trace_robot.rollout.episode import TOO_TIGHT, acted_text, summed
 
     sums = summed([episode.infos for episode in episodes])
     text = acted_text(sums, sum(episode.steps for episode in episodes))
     failed = any(sums.values()) and not any(episode.success for episode in episodes)
-    return f"envelope: {text}{TOO_TIGHT * failed}" if text else ""
+    return f"envelope: {text}{f'; {TOO_TIGHT}' if failed else ''}" if text else ""

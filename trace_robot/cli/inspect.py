@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 MOST = 1_000_000  # bytes of a controller that are read
-GRAPH_TOKENS = 6000  # OptoPrime's own default, so that a person reads the graph as the model does
 
 
 def add_diff(commands: Commands) -> None:
@@ -162,6 +161,7 @@ def add_graph(commands: Commands) -> None:
 def execute_graph(options: argparse.Namespace) -> int:
     """Print the computation graph of an iteration's episode, or draw it."""
     from trace_robot.optimizers.prompt.graph_text import draw_folded, render_graph
+    from trace_robot.run.optimizers import TOKEN_BUDGET
 
     history, run = find_run(options.run, runs_folder(options))
     with history:
@@ -176,7 +176,7 @@ def execute_graph(options: argparse.Namespace) -> int:
         return 0
     out = console()
     if options.out is None:
-        for name, text in render_graph(records, GRAPH_TOKENS).items():
+        for name, text in render_graph(records, TOKEN_BUDGET).items():  # in the room that a model has for it
             out.print(f"[bold]{escape(name)}[/bold]")
             out.print(safe(text), markup=False)
             out.print()

@@ -303,7 +303,7 @@ def _optimize(options: argparse.Namespace, env: str, name: str, settings: dict[s
         known: dict[str, Any] = {"on_event": on_event, "ask_person": person, **settings}
         return optimize(env, out=out, overwrite=options.overwrite, **known)
 
-    from trace_robot.cli.report import show_run
+    from trace_robot.cli.running import show_run
 
     return show_run(run, options, out)
 
@@ -341,7 +341,7 @@ def execute_resume(options: argparse.Namespace) -> int:
         own: dict[str, Any] = {"base_url": options.base_url, "python": options.python, "yes": yes}
         return resume(info.folder, changes=changes, on_event=on_event, ask_person=person, **own)
 
-    from trace_robot.cli.report import show_run
+    from trace_robot.cli.running import show_run
 
     return show_run(run, options, info.folder)
 

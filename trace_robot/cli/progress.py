@@ -24,21 +24,19 @@ from trace_robot.cli.console import (
     missing_success,
 )
 from trace_robot.cli.runs import name_of
-from trace_robot.rollout.episode import score_of
+from trace_robot.rollout.episode import TOO_TIGHT, score_of
 from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
 from trace_robot.run.person import Question
 from trace_robot.settings import Result, Settings
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, note_of, steps_text, three_digits
-from trace_robot.store.folder import BEFORE_VIDEO, continuing_command
+from trace_robot.store.command_line import continuing_command, files_to_save
+from trace_robot.store.folder import BEFORE_VIDEO
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
-TOO_TIGHT = (
-    "no held-out episode succeeded in the envelope, which may make the task impossible: try without it"
-)
 TOUCHED = "success was not shown to last, as an episode ends at its first step of success"
 LONGEST_LINE = 4000  # characters that are read of what a person types
 HEAD = (
@@ -328,7 +326,11 @@ def print_summary(
     touched = touched and result.measure == "success" and result.held_out_success > 0
     lasts = f"{TOUCHED}; try: trace-robot stress {shlex.quote(name_of(folder))}, and --hold end"
     tight = "envelope" in settings.options and result.measure == "success" and not result.held_out_success
-    for note in (*result.notes, *([lasts] if touched else []), *([TOO_TIGHT] if tight else [])):
+    for note in (
+        *result.notes,
+        *([lasts] if touched else []),
+        *([f"envelope: {TOO_TIGHT}"] if tight else []),
+    ):
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
@@ -341,6 +343,9 @@ def print_summary(
             rows[-1] += f" {word}" if rows[-1].strip() else word
         command = " \\\n  ".join(rows)
         out.print(f"\nto go on from here, with twice the budget:\n  {command}", markup=False, soft_wrap=True)
+        for name, file in files_to_save({"options": settings.options}).items():
+            where = f"with options.{name} of {folder / 'settings.json'} saved as {file}"
+            out.print(where, markup=False, soft_wrap=True)
 
 
 def _held_out(result: Result) -> str:

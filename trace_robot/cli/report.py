@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import add_output, add_run
-from trace_robot.cli.console import (
-    INTERRUPTED,
-    console,
-    counted,
-    escape,
-    progress_console,
-    safe,
-    write_error,
-    write_json,
-)
+from trace_robot.cli.console import console, counted, escape, safe, write_json
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import find_run, name_of, person_of, printed_lines, runs_folder
-from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
+from trace_robot.cli.runs import find_run, runs_folder
+from trace_robot.errors import RunError
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from trace_robot.report.server import Watch
-    from trace_robot.run.loop import OnEvent
-    from trace_robot.run.person import AskPerson
-    from trace_robot.settings import Result
 
-BELOW = 3  # exit code where --require asked for more
 # By tracker, what to do next; trace_robot.export.trackers has a writer for each.
 TRACKERS = {
     "tensorboard": "look with: tensorboard --logdir {}",
@@ -191,69 +178,4 @@ def execute_export(options: argparse.Namespace) -> int:
     else:
         count = counted(len(exported.steps), "iteration")
         console().print(f"{escape(where)}: {count}; {escape(TRACKERS[options.to].format(where))}")
-    return 0
-
-
-def show_run(
-    run: Callable[[OnEvent, AskPerson | None], Result],
-    options: argparse.Namespace,
-    out: Path,
-    command: str = "resume",
-) -> int:
-    """Show a run as it goes on, and return the exit code.
-
-    If it is interrupted, the command that resumes it is shown.
-
-    Args:
-        run: called with what shows an event, and with what asks the person, if that is wanted.
-        options: of the command, with ``json`` and ``quiet``.
-        out: the run's folder.
-        command: which resumes it.
-    """
-    import shlex
-
-    from trace_robot.cli.interrupt import interruptible
-    from trace_robot.cli.progress import RunProgress
-
-    screen = RunProgress(progress_console())
-    person = person_of(options, screen.ask)
-    again = f"go on with: trace-robot {command} {shlex.quote(name_of(out))}"
-    try:
-        with interruptible(f"stopped; {again}"), screen:
-            result = run(screen.show, person)
-    except KeyboardInterrupt:
-        best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
-        remedy = f"{again}{best}" if screen.began else "before it began"
-        write_error(f"stopped; {remedy}")
-        return INTERRUPTED
-    except TraceRobotError as error:
-        if not screen.began or isinstance(error, ReplayMismatchError):
-            raise
-        raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
-    finally:
-        if printed := printed_lines(out):
-            where = escape(str(out / "environment.log"))
-            screen.out.print(
-                f"{counted(printed, 'line')} printed by the environment and its simulator: {where}"
-            )
-    return _report(result, options, out)
-
-
-def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
-    """Print the result as --json or --quiet ask for, and return the exit code."""
-    from dataclasses import asdict
-
-    from trace_robot.optimizers.optoprime import NO_REPLY
-
-    if options.json:
-        write_json(asdict(result))
-    elif options.quiet:
-        console().print(f"{result.held_out_success:.2f} {out / 'best.py'}", markup=False)
-    if result.ended.startswith(NO_REPLY):
-        attempts = out / "attempts.json"
-        raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
-    wanted = getattr(options, "require", None)  # replay has no such option
-    if wanted is not None and result.held_out_success < wanted:
-        write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
-        return BELOW
     return 0

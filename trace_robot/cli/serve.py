@@ -212,7 +212,7 @@ def _serve(
     run: Callable[[AgentFactory, OnEvent], Result],
 ) -> int:
     """Open the transports, run, and stay until the result has arrived."""
-    from trace_robot.cli.report import show_run
+    from trace_robot.cli.running import show_run
     from trace_robot.serve import AgentFactory, Submissions
 
     submissions = Submissions(seconds)

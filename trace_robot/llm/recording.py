@@ -284,15 +284,12 @@ class ReplayModel:
         in_order: whether a prompt that the record does not hold gets the next answer that is left, so that what a
             model wrote can be tried again although the text of prompts has changed since.
 
-    Attributes:
-        changed: how many prompts differed from the recorded ones.
-
     Raises:
         RunError: the file cannot be read, is no record, or has the answers of several runs.
     """
 
     def __init__(self, path: Path | str, *, in_order: bool = False) -> None:
-        self.path, self.in_order, self.changed = Path(path), in_order, 0
+        self.path, self.in_order = Path(path), in_order
         self._left = read_record(self.path)
         if len(runs := sorted({exchange.run for exchange in self._left})) > 1:
             raise RunError(
@@ -325,7 +322,6 @@ class ReplayModel:
                     del self._left[position]
                     return exchange.result()
             if self.in_order and self._left and self._left[0].answers(n):
-                self.changed += 1
                 return self._left.pop(0).result()
             raise self._mismatch(messages)
 

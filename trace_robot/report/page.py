@@ -5,41 +5,25 @@ Nothing here is HTML; the templates escape and lay out. The folder, the single f
 
 from __future__ import annotations
 
-import ast
 import datetime
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from trace_robot import safe_files
-from trace_robot.env.world import WORLDS
 from trace_robot.fault import Limits
 from trace_robot.report.escape import inside
 from trace_robot.report.iterations import Film, Group, Source, groups, row, score_in_training, show
 from trace_robot.report.plots import AXES, Figure
 from trace_robot.report.run_plots import PageStage, Plot, chosen, courses, curves, stage
 from trace_robot.report.worlds import WorldsView, other_worlds
-from trace_robot.settings import AGENT, DEFAULTS, Defaults
+from trace_robot.settings import AGENT
+from trace_robot.store.command_line import files_to_save, repeating_command
 from trace_robot.store.folder import BEFORE_VIDEO
 from trace_robot.store.history import AttemptInfo, History, IterationInfo, RunInfo
 
 Rows = tuple[tuple[str, str], ...]  # of a table of two columns: name, value
-# How settings are typed, besides those that every command of a page has.
-VALUES = ("workers", "backend", "address", "grow", "memory")
-FLAGS = {
-    "tune": (False, "--no-tune"), "graph": (False, "--no-graph"), "images": (True, "--images"),
-    "video": (False, "--no-video"), "trusted": (True, "--trust"),
-}  # fmt: skip
-OPTIONS = {
-    "task": "--task",
-    "python": "--python",
-    "hold": "--hold",
-    "world": "--worlds",
-    "envelope": "--envelope",
-}
-FILES = {"world": "worlds.json", "envelope": "envelope.json"}  # which a command reads, and a page cannot hold
 UNTYPED: Mapping[str, Any] = {"confirm": 10, "limits": asdict(Limits())}
 MOST_NOTES = 1_000_000  # bytes of a run's notes.txt
 
@@ -120,7 +104,6 @@ def page_of(
     figures, plots = curves(history, run, iterations)
     paths_, path_figures = courses(history, run, iterations)
     graph = _graph(history, run, iterations)
-    command = _command(run)
     return Page(
         name=run.name,
         task=run.task,
@@ -141,8 +124,8 @@ def page_of(
         counts="mean return" if any(each.measure == "return" for each in rows) else "success rate",
         graph=graph,
         costs=_costs(run),
-        command=command,
-        repeatable=_repeatable(run, command),
+        command=repeating_command(run),
+        repeatable=_repeatable(run),
         settings=_table({**run.settings, "control": run.control}),  # what was used: left out it is None
         versions=_table(run.versions),
         notes=_notes(run),
@@ -200,74 +183,13 @@ def _graph(history: History, run: RunInfo, iterations: Sequence[IterationInfo]) 
     return None
 
 
-def _command(run: RunInfo) -> str:
-    """Return the command line that repeats the run, as far as its settings decide it."""
-    settings = run.settings
-    words = ["trace-robot", "optimize", run.task, "--policy", run.policy, "--optimizer", run.optimizer]
-    if run.optimizer == AGENT:
-        words = [
-            "trace-robot",
-            "serve",
-            run.task,
-            "--policy",
-            run.policy,
-            "--confirm",
-            str(settings.get("confirm")),
-        ]
-    words += ["--seed", str(run.seed), "--control", run.control, "--feedback", run.feedback]
-    for name in ("episodes", "iterations", "seconds", "steps", "held_out"):
-        if settings.get(name) is not None:
-            value = settings[name]
-            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
-    for name in VALUES:
-        if settings.get(name) not in (None, _usual(name, run.optimizer)):
-            words += [f"--{name}", str(settings[name])]
-    words += [flag for name, (value, flag) in FLAGS.items() if settings.get(name) is value]
-    words += _environment_words(settings)
-    # Quoted for a shell: names of policies and environments may hold spaces, and are not ours.
-    return " ".join(shlex.quote(word) for word in words)
-
-
-def _usual(name: str, optimizer: str) -> Any:
-    """Return the value that a setting has where the command line leaves it out."""
-    usual = {"backend": "local", "grow": DEFAULTS.get(optimizer, Defaults()).grow}
-    return usual.get(name)
-
-
-def _environment_words(settings: Mapping[str, Any]) -> list[str]:
-    """Return the words of a command line that give the environment its options."""
-    options = settings.get("options")
-    words: list[str] = []
-    for name, value in options.items() if isinstance(options, Mapping) else ():
-        if name in OPTIONS:
-            words += [OPTIONS[name], _worlds(value) if name == "world" else FILES.get(name) or str(value)]
-        else:
-            text = value if isinstance(value, str) and _stays_text(value) else repr(value)
-            words += ["--env-arg", f"{name}={text}"]
-    return words
-
-
-def _worlds(data: Any) -> str:
-    """Return the name of a set of worlds, or the file that they are to be saved as."""
-    named = (name for name, worlds in WORLDS.items() if json.dumps(list(worlds)) == json.dumps(data))
-    return next(named, FILES["world"])
-
-
-def _stays_text(value: str) -> bool:
-    """Return whether ``--env-arg`` takes a text as text."""
-    try:
-        ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return True
-    return False
-
-
-def _left_out(run: RunInfo, command: str) -> str:
+def _left_out(run: RunInfo) -> str:
     """Return what the command line cannot say, "" where it says all."""
-    settings, parts = run.settings, []
-    files = {name: file for name, file in FILES.items() if file in command}
-    for name, file in files.items():
-        parts.append(f"Save options.{name} of the run's settings.json as {file}.")
+    settings = run.settings
+    parts = [
+        f"Save options.{name} of the run's settings.json as {file}."
+        for name, file in files_to_save(settings).items()
+    ]
     others = [
         f"{name}={settings[name]!r}"
         for name, usual in UNTYPED.items()
@@ -278,9 +200,9 @@ def _left_out(run: RunInfo, command: str) -> str:
     return " ".join(parts)
 
 
-def _repeatable(run: RunInfo, command: str) -> str:
+def _repeatable(run: RunInfo) -> str:
     """Return what the command line lacks, and how far it gives the same result again."""
-    return f"{_left_out(run, command)} {_how_far(run)}".strip()
+    return f"{_left_out(run)} {_how_far(run)}".strip()
 
 
 def _how_far(run: RunInfo) -> str:

@@ -21,6 +21,9 @@ from trace_robot.stats import Returns, Score, measure_of
 
 IDLE = 0.02  # of the bound of an action, up to which it moves nothing
 MOVED = 0.002  # meters from its start beyond which a point counts as moved
+TOO_TIGHT = (
+    "no episode succeeded within it, so that it may make the task impossible: try without it"  # an envelope
+)
 MOST_PAIRS = 4  # distances of an episode's line
 Ended = Literal["success", "terminated", "time", "error"]
 Record = bool | Literal["decisions"]

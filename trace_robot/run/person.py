@@ -22,7 +22,7 @@ from trace_robot.optimizers.problem import Optimizer
 from trace_robot.settings import ASKING_NONE, DEFAULTS, LEVELS, PROMPT, RULES
 from trace_robot.store import words
 from trace_robot.store.codec import decode_json, encode_json
-from trace_robot.store.folder import continuing_command
+from trace_robot.store.command_line import continuing_command
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
 from trace_robot.store.rows import header_of

@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,7 +32,6 @@ from typing import Any
 from trace_robot import safe_files
 from trace_robot.errors import RunError
 from trace_robot.line_diff import unified_diff
-from trace_robot.settings import DEFAULTS, Settings
 
 LOCK, MARK, LOG, REPLAYED_LOG = ".lock", "settings.json", "log.jsonl", ".log.jsonl.part"
 TAGS, MOST_TAGS = "tags.txt", 100  # a tag a line
@@ -331,65 +329,3 @@ def is_locked(folder: Path) -> bool:
     """Return whether a process, this one included, executes the run in ``folder``."""
     # Below the folder of all runs, so that a link in the place of the run's folder is not followed either.
     return safe_files.is_locked(folder.parent, f"{folder.name}/{LOCK}")
-
-
-def typed_options(options: Mapping[str, Any]) -> list[str]:
-    """Return the options of a run's environment as they are typed at the command line.
-
-    Worlds and envelopes that have no name are written as FILE: a run keeps what a file held, not where it was.
-    """
-    from trace_robot.env.world import WORLDS  # numpy, which a table of runs need not wait for
-
-    words: list[str] = []
-    for name, value in options.items():
-        if name in ("task", "python", "hold"):
-            words += [f"--{name}", str(value)]
-        elif name == "world":
-            # As JSON, in which a stored range is a list and ours a tuple.
-            known = (each for each, worlds in WORLDS.items() if json.dumps(worlds) == json.dumps(value))
-            words += ["--worlds", next(known, "FILE")]
-        elif name == "envelope":
-            words += ["--envelope", "FILE"]
-        elif name != "control":
-            # Typed text that reads as another value in Python would become that.
-            plain = isinstance(value, str) and re.fullmatch(r"(?!True|False|None)[A-Za-z][\w./-]*", value)
-            words += ["--env-arg", f"{name}={value if plain else repr(value)}"]
-    return words
-
-
-def continuing_command(settings: Settings, folder: Path, ended: str) -> str:
-    """Return the command that goes on from the best controller, with twice the budget.
-
-    Args:
-        settings: of the run.
-        folder: of the run, with best.py.
-        ended: why it ended.
-
-    Returns:
-        "" where no budget ended it, or its controllers came from outside.
-    """
-    budgets = {"seconds": " seconds spent", "steps": " simulator step", "iterations": " iteration"}
-    values = {name: getattr(settings, name) for name in budgets if getattr(settings, name) is not None}
-    spent = [name for name, value in values.items() if ended.startswith(f"{_number(value)}{budgets[name]}")]
-    if not spent or settings.optimizer not in DEFAULTS:
-        return ""
-    usual = Settings.resolve(settings.task, settings.optimizer, control=settings.usual_control)
-    words = ["trace-robot", "optimize", settings.task, "--policy", str(folder / "best.py")]
-    words += ["--optimizer", settings.optimizer]
-    plain = "control seed feedback episodes held_out workers backend address memory"
-    for name in plain.split():
-        if (value := getattr(settings, name)) not in (None, getattr(usual, name)):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    if settings.grow != usual.grow and settings.rules > 1:
-        words += ["--grow", str(settings.grow)]
-    flags = {"no-tune": not settings.tune, "no-graph": not settings.graph, "images": settings.images}
-    flags |= {"no-video": not settings.video, "trust": settings.trusted}
-    words += [f"--{name}" for name, wanted in flags.items() if wanted]
-    words += typed_options(settings.options)
-    for name, value in values.items():
-        words += [f"--{name}", _number(2 * value if name in spent else value)]
-    return shlex.join(words)
-
-
-def _number(value: float) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

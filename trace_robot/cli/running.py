@@ -1,0 +1,147 @@
+"""Run to the end, or to Ctrl-C: the first stops cleanly, the second at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trace_robot.cli.console import (
+    INTERRUPTED,
+    console,
+    counted,
+    escape,
+    progress_console,
+    write_at_once,
+    write_error,
+    write_json,
+)
+from trace_robot.cli.progress import RunProgress
+from trace_robot.cli.runs import name_of, person_of, printed_lines
+from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
+from trace_robot.optimizers.optoprime import NO_REPLY
+from trace_robot.run.loop import OnEvent
+from trace_robot.run.person import AskPerson
+from trace_robot.settings import Result
+
+BELOW = 3  # exit code where --require asked for more
+
+
+def show_run(
+    run: Callable[[OnEvent, AskPerson | None], Result],
+    options: argparse.Namespace,
+    out: Path,
+    command: str = "resume",
+) -> int:
+    """Show a run as it goes on, and return the exit code.
+
+    If it is interrupted, the command that resumes it is shown.
+
+    Args:
+        run: called with what shows an event, and with what asks the person, if that is wanted.
+        options: of the command, with ``json`` and ``quiet``.
+        out: the run's folder.
+        command: which resumes it.
+    """
+    screen = RunProgress(progress_console())
+    person = person_of(options, screen.ask)
+    again = f"go on with: trace-robot {command} {shlex.quote(name_of(out))}"
+    try:
+        with interruptible(f"stopped; {again}"), screen:
+            result = run(screen.show, person)
+    except KeyboardInterrupt:
+        best = f"; the best controller so far: {out / 'best.py'}" if (out / "best.py").is_file() else ""
+        remedy = f"{again}{best}" if screen.began else "before it began"
+        write_error(f"stopped; {remedy}")
+        return INTERRUPTED
+    except TraceRobotError as error:
+        if not screen.began or isinstance(error, ReplayMismatchError):
+            raise
+        raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
+    finally:
+        if printed := printed_lines(out):
+            where = escape(str(out / "environment.log"))
+            screen.out.print(
+                f"{counted(printed, 'line')} printed by the environment and its simulator: {where}"
+            )
+    return _report(result, options, out)
+
+
+def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
+    """Print the result as --json or --quiet ask for, and return the exit code."""
+    if options.json:
+        write_json(asdict(result))
+    elif options.quiet:
+        console().print(f"{result.held_out_success:.2f} {out / 'best.py'}", markup=False)
+    if result.ended.startswith(NO_REPLY):
+        attempts = out / "attempts.json"
+        raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
+    wanted = getattr(options, "require", None)  # replay has no such option
+    if wanted is not None and result.held_out_success < wanted:
+        write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
+        return BELOW
+    return 0
+
+
+@contextmanager
+def interruptible(message: str = "stopped at once") -> Iterator[None]:
+    """Let the first Ctrl-C stop cleanly and the second end the process at once.
+
+    The first raises KeyboardInterrupt in the block, which may take its time to clean up. The second writes
+    ``message`` and exits with code 130.
+
+    Args:
+        message: the line on standard error at the second Ctrl-C.
+    """
+
+    def first(*_: Any) -> None:
+        signal.signal(signal.SIGINT, second)
+        raise KeyboardInterrupt
+
+    def second(*_: Any) -> None:
+        write_at_once(f"trace-robot: {message}")
+        os._exit(INTERRUPTED)  # child processes end when they find their pipes closed
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python allows signal handlers in the main thread only
+        return
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        with _no_echo_of_keys():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _no_echo_of_keys() -> Iterator[None]:
+    """Keep the terminal from writing ^C (termios, ECHOCTL).
+
+    It would push a live line aside and leave half of it behind.
+    """
+    import termios
+
+    try:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+        # A process in the background that changes its terminal is stopped by the system.
+        if os.tcgetpgrp(descriptor) != os.getpgrp():
+            raise OSError
+    except (OSError, ValueError, AttributeError, termios.error):  # no terminal
+        yield
+        return
+    flags = list(before)
+    flags[3] = before[3] & ~termios.ECHOCTL
+    termios.tcsetattr(descriptor, termios.TCSANOW, flags)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)

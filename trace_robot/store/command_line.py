@@ -1,0 +1,130 @@
+"""Command lines of a run, as a person types them: to repeat it, and to go on from it.
+
+What a page or a terminal shows is copied into a shell, and settings may be a stranger's: every word is quoted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trace_robot.settings import AGENT, DEFAULTS, Defaults, Settings
+
+if TYPE_CHECKING:
+    from trace_robot.store.records import RunInfo
+
+BUDGETS = {
+    "iterations": " iteration",
+    "seconds": " seconds spent",
+    "steps": " simulator step",
+}  # with their ends
+VALUES = (
+    "seed", "control", "feedback", "episodes", *BUDGETS, "held_out", "workers", "backend", "address", "grow", "memory",
+)  # fmt: skip
+FLAGS = {
+    "tune": (False, "--no-tune"),
+    "graph": (False, "--no-graph"),
+    "images": (True, "--images"),
+    "video": (False, "--no-video"),
+    "trusted": (True, "--trust"),
+}
+OPTIONS = ("task", "python", "hold")  # of an environment, that have an option of their name
+FILES = {"world": ("--worlds", "worlds.json"), "envelope": ("--envelope", "envelope.json")}  # read, not held
+
+
+def repeating_command(run: RunInfo) -> str:
+    """Return the command that repeats a run, as far as its settings decide it.
+
+    Args:
+        run: one of the store.
+    """
+    words = ["trace-robot", "optimize", run.task, "--policy", run.policy, "--optimizer", run.optimizer]
+    if run.optimizer == AGENT:
+        confirm = str(run.settings.get("confirm"))
+        words = ["trace-robot", "serve", run.task, "--policy", run.policy, "--confirm", confirm]
+    given = {**run.settings, "seed": run.seed, "control": run.control, "feedback": run.feedback}
+    usual = {"backend": "local", "grow": DEFAULTS.get(run.optimizer, Defaults()).grow}
+    return shlex.join([*words, *_words(given, usual)])
+
+
+def continuing_command(settings: Settings, folder: Path, ended: str) -> str:
+    """Return the command that goes on from the best controller, with twice the budget.
+
+    Args:
+        settings: of the run.
+        folder: of the run, with best.py.
+        ended: why it ended.
+
+    Returns:
+        "" where no budget ended it, or its controllers came from outside.
+    """
+    given = asdict(settings)
+    spent = {
+        name: 2 * given[name]
+        for name, end in BUDGETS.items()
+        if given[name] is not None and ended.startswith(f"{_text(given[name])}{end}")
+    }
+    if not spent or settings.optimizer not in DEFAULTS:
+        return ""
+    usual = asdict(Settings.resolve(settings.task, settings.optimizer, control=settings.usual_control))
+    usual |= dict.fromkeys(BUDGETS)  # all that were given
+    if settings.rules == 1:
+        given["grow"] = None  # as the option did not exist
+    words = ["trace-robot", "optimize", settings.task, "--policy", str(folder / "best.py")]
+    return shlex.join([*words, "--optimizer", settings.optimizer, *_words({**given, **spent}, usual)])
+
+
+def files_to_save(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options that a command reads from a file, with the file's name.
+
+    Args:
+        settings: of a run, whose settings.json has their values below "options".
+    """
+    options = _options(settings)
+    return {
+        name: file
+        for name, (_, file) in FILES.items()
+        if name in options and not (name == "world" and _name_of_worlds(options[name]))
+    }
+
+
+def _words(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
+    """Return settings that are not the usual ones as options."""
+    words: list[str] = []
+    for name in VALUES:
+        if settings.get(name) not in (None, usual.get(name)):
+            words += [f"--{name.replace('_', '-')}", _text(settings[name])]
+    words += [flag for name, (value, flag) in FLAGS.items() if settings.get(name) is value]
+    files = files_to_save(settings)
+    for name, value in _options(settings).items():
+        if name in OPTIONS:
+            words += [f"--{name}", str(value)]
+        elif name in FILES:
+            words += [FILES[name][0], files.get(name) or _name_of_worlds(value)]
+        elif name != "control":
+            # Text that reads as another value in Python would become that.
+            plain = isinstance(value, str) and re.fullmatch(r"(?!True|False|None)[A-Za-z][\w./-]*", value)
+            words += ["--env-arg", f"{name}={value if plain else repr(value)}"]
+    return words
+
+
+def _options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = settings.get("options")
+    return options if isinstance(options, Mapping) else {}
+
+
+def _name_of_worlds(data: Any) -> str:
+    """Return the name of a set of worlds, "" of one from a file."""
+    from trace_robot.env.world import WORLDS  # numpy, which a table of runs need not wait for
+
+    # As JSON, in which a stored range is a list and ours a tuple.
+    return next((name for name, worlds in WORLDS.items() if json.dumps(list(worlds)) == json.dumps(data)), "")
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
