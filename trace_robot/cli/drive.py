@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -100,7 +101,6 @@ def _milliseconds(text: str) -> float:
 def execute_drive(options: argparse.Namespace) -> int:
     """Drive, showing rates and misses, and return 1 where the robot was stopped."""
     from trace_robot.cli.progress import create_progress
-    from trace_robot.cli.running import interruptible
     from trace_robot.deploy.drive import drive, simulated
     from trace_robot.deploy.peers import read_contract
     from trace_robot.llm.command_model import split_command
@@ -126,11 +126,10 @@ def execute_drive(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         name = f"{options.simulate}, simulated"
-    # A shell's background jobs begin with Ctrl-C ignored, and the robot must be stopped by it there too.
-    with (
-        interruptible("stopped at once; the driver's input is closed"),
-        create_progress(progress_console()) as progress,
-    ):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell starts its background jobs; Ctrl-C must stop the robot there too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with create_progress(progress_console()) as progress:
         bar = progress.add_task("episodes", total=options.episodes)
 
         shown = [0.0]
