@@ -372,7 +372,7 @@ def test_the_bar_ends_full_also_where_rows_are_left_out_and_a_controller_fails(
     [
         (
             ["zoo", "--tasks", "point-mass", "--policy", "do_nothing"],
-            "has its own controllers; leave --policy out",
+            "policies/do_nothing/ has no controller that is named after a task",
         ),
         (
             ["point-mass", "--policy", "do_nothing", "--tasks", "point-mass"],

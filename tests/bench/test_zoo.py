@@ -66,6 +66,19 @@ def test_the_best_controller_is_found_by_name_and_scores_what_its_header_says(
     assert {e.seed for e in other.episodes}.isdisjoint({e.seed for e in report.episodes})
 
 
+def test_another_folder_of_policies_is_a_zoo_of_its_own(
+    finished: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_rows(finished / "results.jsonl")
+    write_zoo(rows, finished, workspace / "policies" / "mine", workers=1)
+    for folder in ("mine", "policies/mine/"):
+        assert zoo(folder)["point-mass"] == "mine/point_mass"
+    assert main(["zoo", "--policy", "mine", "--episodes", "2", "--workers", "1", "--quiet"]) == 0
+    assert "of 1 controller, 2 held-out episodes" in capsys.readouterr().out
+    with pytest.raises(UnknownNameError, match="policies/none/ has no controller"):
+        zoo("none")
+
+
 def test_what_is_written_to_the_zoo_is_the_same_controller(finished: Path, workspace: Path) -> None:
     rows = read_rows(finished / "results.jsonl")
     before = (finished / rows[0].controller).read_text()

@@ -1,4 +1,4 @@
-"""The zoo: the best controller of each task, with its result in its docstring."""
+"""The zoos: the best controller of each task, with its result in its docstring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from trace_robot.workspace import policies
 LEVEL = (
     "outcome"  # controllers that learned from an expert would make the zoo look better than the optimizer is
 )
-PREFIX = "zoo/"
+ZOO = "zoo"  # the folder of policies with one a task, found in the nominal world
+ROBUST = "robust"  # the same, found in worlds that differ, by protocol robust
 COLUMNS = 100  # of a docstring
 VALIDATION = 50  # conditions that decide between seeds
 LEFT_OUT = ("platform", "python", "openai")  # versions that a header leaves out, for brevity
@@ -67,16 +68,34 @@ def write_zoo(
     return files
 
 
-def zoo() -> dict[str, str]:
-    """Return the policy's name for each task that the zoo has a controller for."""
-    tasks = {file_name(name): name for name in environments()}
-    names = (name.removeprefix(PREFIX) for name in policies() if name.startswith(PREFIX))
-    return {tasks[name]: PREFIX + name for name in sorted(names) if name in tasks}
+def zoo(folder: str = ZOO, tasks: Sequence[str] = ()) -> dict[str, str]:
+    """Return the policy's name for each task that a zoo has a controller for.
+
+    Args:
+        folder: of the workspace's policies, "zoo" or "robust" or one of your own; a file is named after its task.
+        tasks: whose controllers, empty for all.
+
+    Raises:
+        UnknownNameError: the folder has none, or none for a task.
+    """
+    names = {file_name(name): name for name in environments()}
+    prefix = f"{folder.strip('/').removeprefix('policies/')}/"
+    stems = sorted(name.removeprefix(prefix) for name in policies() if name.startswith(prefix))
+    if not (known := {names[stem]: prefix + stem for stem in stems if stem in names}):
+        raise UnknownNameError(
+            f"policies/{prefix} has no controller that is named after a task; fill it with: trace-robot bench --tasks"
+            f" mt50 --zoo policies/{prefix}"
+        )
+    for task in tasks:
+        if task not in known:
+            raise unknown("controller in the zoo for", task, known)
+    return {task: known[task] for task in tasks} if tasks else known
 
 
 def evaluate_zoo(
     tasks: Sequence[str] = (),
     *,
+    folder: str = ZOO,
     episodes: int = 50,
     seed: int = 0,
     workers: int | None = None,
@@ -90,6 +109,7 @@ def evaluate_zoo(
 
     Args:
         tasks: whose controllers, empty for all.
+        folder: of the workspace's policies, see ``zoo``.
         episodes: held-out conditions of each controller.
         seed: from which the conditions follow; another one gives conditions that no run has trained on or was
             scored on.
@@ -106,18 +126,11 @@ def evaluate_zoo(
     Raises:
         UnknownNameError: the zoo is empty, or has no controller for a task.
     """
-    known = zoo()
-    if not known:
-        raise UnknownNameError(
-            "the zoo is empty; fill it with: trace-robot bench --tasks mt50 --zoo policies/zoo"
-        )
-    for task in tasks:
-        if task not in known:
-            raise unknown("controller in the zoo for", task, known)
+    known = zoo(folder, tasks)
     reports = []
     with RolloutEngine(workers, backend=backend, address=address, trusted=trusted) as engine:
-        for task in tasks or known:
-            policy = load_policy(known[task])
+        for task, name in known.items():
+            policy = load_policy(name)
             reports.append(
                 evaluate(task, policy, episodes=episodes, seed=seed, options=options, engine=engine)
             )
@@ -179,9 +192,8 @@ def header(row: ResultRow) -> str:
         f" {row.environment_steps:,} simulator steps, {row.model_calls:,} model calls. Ended: {row.ended}.",
         f"Made with {versions}, by:",
     ]
-    command = (
-        f"    trace-robot bench --tasks {row.task} {_flags(row.fixed)}--seeds {row.seed} --zoo policies/zoo"
-    )
+    kept = ROBUST if where else ZOO
+    command = f"    trace-robot bench --tasks {row.task} {_flags(row.fixed)}--seeds {row.seed} --zoo policies/{kept}"
     return "\n\n".join([paragraphs[0], *(textwrap.fill(each, COLUMNS) for each in paragraphs[1:]), command])
 
 

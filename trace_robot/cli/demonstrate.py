@@ -181,17 +181,14 @@ def _policies(tasks: Sequence[str], options: argparse.Namespace) -> tuple[dict[s
     """Return the controller of each task, and the control mode of its run."""
     from trace_robot.bench.zoo import zoo
     from trace_robot.env.registry import environments
-    from trace_robot.errors import unknown, unknown_environment
+    from trace_robot.errors import unknown_environment
     from trace_robot.policy import load_policy
 
     if options.policy == ZOO:
-        known = zoo()
         for task in tasks:
-            if task not in known and task not in environments():
+            if task not in environments():
                 raise unknown_environment(task, environments())
-            if task not in known:
-                raise unknown("controller in the zoo for", task, known)
-        return {task: load_policy(known[task]) for task in tasks}, None
+        return {task: load_policy(name) for task, name in zoo(tasks=tasks).items()}, None
     if Path(options.policy).is_dir():
         policy, control = _of_run(options)
         return dict.fromkeys(tasks, policy), control

@@ -140,13 +140,19 @@ def add_zoo(commands: Commands) -> None:
         commands,
         "zoo",
         "score every controller of the zoo on held-out conditions",
-        "Score every controller of the zoo, policies/zoo, on held-out conditions of its task; each says its own\n"
-        "control mode. trace-robot bench --zoo writes the zoo.",
+        "Score every controller of a zoo, a folder with a policy for each task, on held-out conditions of its task;\n"
+        "each says its own control mode. policies/zoo was found in the nominal world, policies/robust in worlds that\n"
+        "differ. trace-robot bench --zoo writes such a folder.",
         examples=[
             ("trace-robot zoo --tasks reach-v3,push-v3", "two tasks of the zoo; without --tasks all of them"),
+            (
+                "trace-robot zoo --policy robust --tasks reach-v3",
+                "a controller that was found in worlds that differ",
+            ),
         ],
     )
     command.set_defaults(execute=execute_zoo)
+    command.add_argument("--policy", metavar="FOLDER", default="zoo", help="of policies (default: zoo)")
     command.add_argument("--tasks", metavar="NAME,..", help="these tasks only (default: all it has)")
     add_episodes(command, 50, "held-out conditions to score each controller on")
     add_envelope(command)
@@ -164,9 +170,10 @@ def execute_zoo(options: argparse.Namespace) -> int:
 
     tasks = options.tasks.split(",") if options.tasks else []
     with create_progress(progress_console()) as progress:
-        bar = progress.add_task("controllers", total=len(tasks) or len(zoo()))
+        bar = progress.add_task("controllers", total=len(tasks) or len(zoo(options.policy)))
         reports = evaluate_zoo(
             tasks,
+            folder=options.policy,
             episodes=options.episodes,
             seed=options.seed,
             workers=options.workers,

@@ -62,7 +62,11 @@ def add_stress(commands: Commands) -> None:
                 "trace-robot stress push-v3 --policy best.py --videos failures",
                 "with a video of the typical failure of each world",
             ),
-            ("trace-robot stress zoo", "every controller of the zoo, one row each"),
+            ("trace-robot stress zoo", "every controller of policies/zoo, one row each"),
+            (
+                "trace-robot stress zoo --policy robust",
+                "the same of policies/robust, found in worlds that differ",
+            ),
             ("trace-robot stress demo --videos", "the best controller of a run, also for the run's report"),
         ],
     )
@@ -72,7 +76,9 @@ def add_stress(commands: Commands) -> None:
         if option.dest in ("hold", "worlds"):  # the battery's, which _refuse says
             option.help = argparse.SUPPRESS
     command.add_argument(
-        "--policy", metavar="NAME|FILE", help="the controller (required, but for zoo and for a run)"
+        "--policy",
+        metavar="NAME|FILE",
+        help="the controller; with zoo: a folder of them; for a run: left out",
     )
     command.add_argument(
         "--battery",
@@ -109,7 +115,6 @@ def execute_stress(options: argparse.Namespace) -> int:
     from trace_robot.bench.stress import BATTERY, STANDARD, settings_of, stress
     from trace_robot.bench.zoo import zoo
     from trace_robot.cli.progress import create_progress
-    from trace_robot.errors import unknown
     from trace_robot.rollout.engine import RolloutEngine
 
     _refuse(options)
@@ -123,11 +128,8 @@ def execute_stress(options: argparse.Namespace) -> int:
         battery, name = settings_of(options.battery[1]), options.battery[0]
     known: Mapping[str, Any] = {options.task: options.policy}
     if every or run is not None:
-        known = zoo() if run is None else {run.env: run.policy}
-    tasks = options.tasks.split(",") if every and options.tasks else list(known)
-    for task in tasks:
-        if task not in known:
-            raise unknown("controller in the zoo for", task, known)
+        asked = options.tasks.split(",") if options.tasks else []
+        known = zoo(options.policy or ZOO, asked) if run is None else {run.env: run.policy}
     reports: list[StressReport] = []
     failed: dict[str, list[str]] = {}  # controllers of the zoo without a report, by the reason
     share = len(battery) * options.episodes  # of a controller in the bar
@@ -135,8 +137,8 @@ def execute_stress(options: argparse.Namespace) -> int:
         options.workers, backend=options.backend, address=options.address, trusted=options.trust
     )
     with engine, create_progress(progress_console()) as progress:
-        bar = progress.add_task("episodes", total=len(tasks) * share)
-        for number, task in enumerate(tasks):
+        bar = progress.add_task("episodes", total=len(known) * share)
+        for number, (task, policy) in enumerate(known.items()):
             # From the end backwards: rows that are left out have no episodes, and count as done.
             def advance(done: int, total: int, last: int = (number + 1) * share) -> None:
                 progress.update(bar, completed=last - total + done)
@@ -144,7 +146,7 @@ def execute_stress(options: argparse.Namespace) -> int:
             try:
                 report = stress(
                     task,
-                    known[task],
+                    policy,
                     episodes=options.episodes,
                     seed=options.seed,
                     control=options.control or (None if run is None else run.control),
@@ -183,7 +185,7 @@ def execute_stress(options: argparse.Namespace) -> int:
     if failed:
         count = sum(map(len, failed.values()))
         reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in failed.items())
-        raise RunError(f"{count} of {counted(len(tasks), 'controller')} have no report: {reasons}")
+        raise RunError(f"{count} of {counted(len(known), 'controller')} have no report: {reasons}")
     return 0
 
 
@@ -191,8 +193,6 @@ def _refuse(options: argparse.Namespace) -> None:
     """Refuse options that this command would pass over."""
     from trace_robot.env.equipment import OPTIONS
 
-    if options.task == ZOO and options.policy is not None:
-        raise UsageError(f"stress zoo has its own controllers; leave --policy out, got {options.policy!r}")
     if options.task != ZOO and options.tasks is not None:
         raise UsageError(f"--tasks needs zoo in the place of {options.task}, got {options.tasks!r}")
     # Also as --env-arg hold=end, which is the same option of the environment.
