@@ -120,6 +120,7 @@ ENVIRONMENTS = [
         success=lambda e: np.linalg.norm(e.observation["object_position"] - e.observation["goal_position"]) < 0.05,
         success_when="the cylinder is within 5 cm of the goal",
         pose=JointTracking("joint_angles", "joint_velocities", stiffness=4.0, damping=0.5, low=-2.0, high=2.0),
+        facts=("distances of reward and success are in space, of origins: the goal's is 4.8 cm below the object's",),
     ),
 ]  # fmt: skip
 SETS = {"classic": [declared.env_name for declared in ENVIRONMENTS]}

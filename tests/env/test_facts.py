@@ -104,6 +104,65 @@ def test_a_plug_in_adds_facts_or_withholds_them(
     assert bool(body) == (facts != "()")
 
 
+def test_the_dynamics_of_pusher_are_grouped_and_those_of_the_object_come_first() -> None:
+    spec = describe("Pusher-v5", **PUSHER)
+    lines = [line for line in facts_of("Pusher-v5", PUSHER, spec).body if line.startswith("dynamics")]
+    assert lines[:3] == [
+        "dynamics of obj_slidey to goal_slidex (not driven): damping 0.5 N s/m, armature 0.04 kg",
+        "dynamics of r_shoulder_pan_joint and r_shoulder_lift_joint: damping 1 N m s/rad, armature 0.04 kg m2",
+        "dynamics of r_upper_arm_roll_joint to r_wrist_roll_joint: damping 0.1 N m s/rad, armature 0.04 kg m2",
+    ]
+    assert lines[-1] == "dynamics: gravity 0 0 0 m/s2"
+
+
+DRAWN = """import gymnasium, mujoco, numpy as np
+from trace_robot import Environment
+
+class Sled(gymnasium.Env):
+    def __init__(self):
+        self.model = mujoco.MjModel.from_xml_string('''<mujoco><worldbody>
+<body name='sled'><joint name='track' type='slide' axis='1 0 0' damping='3'/><geom size='.1' mass='2'/></body>
+<body name='bob'><joint name='bob' axis='0 1 0' stiffness='5' frictionloss='.2'/><geom size='.1' mass='2'/></body>
+</worldbody><actuator><motor joint='track'/></actuator></mujoco>''')
+        self.data = mujoco.MjData(self.model)
+        self.action_space = gymnasium.spaces.Box(-1, 1, (1,))
+        self.observation_space = gymnasium.spaces.Box(-9, 9, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        mujoco.mj_resetData(self.model, self.data)
+        self.model.dof_damping[0], self.model.body_mass[2] = self.np_random.uniform(1, 2, 2)
+        mujoco.mj_forward(self.model, self.data)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+ENVIRONMENTS = [Environment("sled", "Move.", make=Sled, horizon=9, return_threshold=1.0, facts=FACTS)]
+"""
+
+
+@pytest.mark.parametrize("facts", ["None", '("dynamics:", "it is red")'])
+def test_what_a_reset_draws_has_no_number_and_lines_are_withheld_by_how_they_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: str
+) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "sled.py").write_text(DRAWN.replace("FACTS", facts))
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(tmp_path))
+    body = facts_of("sled", {"control": "raw"}, describe("sled", control="raw")).body
+    (thing,) = (line for line in body if line.startswith("body bob"))
+    assert "; a mass that differs between episodes, sliding friction 1" in thing
+    lines = [line for line in body if line.startswith("dynamics")]
+    if facts != "None":
+        assert lines == []
+        assert body[-1] == "it is red"
+        return
+    assert lines[:2] == [
+        "dynamics of bob (not driven): friction loss 0.2 N m, spring 5 N m/rad towards 0",
+        "dynamics of track: damping that differs between episodes",
+    ]
+
+
 @pytest.mark.parametrize("facts", ["the rod is 1 m long", [1, 2]])
 def test_facts_that_are_no_lines_are_refused(facts: object) -> None:
     with pytest.raises(WorkspaceError, match="facts must be a tuple of lines, got"):
@@ -155,6 +214,8 @@ def test_every_fact_of_a_small_arm() -> None:
         " stiffness 30, control -1 to 0.5",
         "joint bend: hinge about 1 0 0 at the start; actuator 1, motor, gain 1, gear 7",
         "links, m from joint to joint, from lift: bend 0.37",
+        "dynamics, inertia with armature in the model's zero pose, about hinges, kg m2: lift 0.0148; bend 2.08e-05",
+        "dynamics, masses in kg that each joint moves, up to the next: lift 0.536; bend 0.048",
     ]
 
 

@@ -13,20 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from trace_robot.env.joint_facts import ends_of, passive_bodies
 from trace_robot.env.shape_facts import (
     FAR,
     PLAIN,
     SAME_PLACE,
     SHAPES,
-    USUAL,
     EpisodeStart,
     Shapes,
     name_of,
     number,
     numbers,
-    softness_text,
 )
-from trace_robot.env.tracking import ancestors, joint_of, joints_drawn
+from trace_robot.env.tracking import ancestors
 from trace_robot.spec import Array
 
 MOST_FIXED = 10  # fixed bodies that are named
@@ -37,6 +36,10 @@ MOST_ENDS = 6  # of driven chains, as many as a hand has
 HAND_SIZE = 0.25  # meters from a hand's observed position within which its fingers are placed from it
 SAME_POINT = 1e-3  # meters; an observed position this near to a body's origin is taken for it
 SAME_TURN = 0.01  # of a rotation matrix, half a degree: a hand settles by less
+LEAST_MARGIN = 0.002  # meters; most models of hands have half of it, which is below what a prompt resolves
+# What MuJoCo takes where a model gives nothing else (its XML reference, solref and solimp).
+USUAL_SOLREF, USUAL_SOLIMP = (0.02, 1.0), (0.9, 0.95, 0.001, 0.5, 2.0)
+USUAL = "time constant 0.02 s, damping ratio 1, impedance 0.9 to 0.95 over 0.001 m"
 AXES = "along the world's axes at the start"
 
 
@@ -84,10 +87,14 @@ class ContactFacts:
             ]
             if not geoms:
                 continue
-            mass = sum(
-                float(model.body_mass[b]) for b in range(model.nbody) if int(model.body_weldid[b]) == body
+            rigid = [b for b in range(model.nbody) if int(model.body_weldid[b]) == body]
+            mass = sum(float(model.body_mass[b]) for b in rigid)
+            how = (
+                "a mass that differs between episodes"
+                if self._drawn("body_mass", rigid)
+                else f"{mass:.4g} kg"
             )
-            how = f"{mass:.4g} kg, {self._friction(geoms)}"
+            how += f", {self._friction(geoms)}"
             name = f"body {_name(model, body)}"
             yield f"{name}: {self._placed(name, self._reference(body, geoms), geoms)}; {how}"
 
@@ -309,11 +316,16 @@ class ContactFacts:
         varies = self.other is not None and abs(float(self.other.joints[place]) - value) > SAME_POINT
         return "at another place in each start" if varies else f"at {number(value)} at the start"
 
+    def _drawn(self, name: str, places: Sequence[int]) -> bool:
+        return self.other is not None and self.other.varies(self.model, name, places)
+
     def _friction(self, geoms: Sequence[int]) -> str:
         model = self.model
         # A pair has the larger dimension of both; with 1, contact has a normal force alone.
         if all(int(model.geom_condim[geom]) == 1 for geom in self.shapes.touching()):
             return "contact without friction"
+        if self._drawn("geom_friction", geoms):
+            return "sliding friction that differs between episodes"
         return f"sliding friction {max(float(model.geom_friction[geom, 0]) for geom in geoms):g}"
 
     def softness(self) -> Iterator[str]:
@@ -327,62 +339,6 @@ class ContactFacts:
             yield f"softness of contact, where not the usual {USUAL}: {'; '.join(texts)}"
 
 
-def passive_bodies(model: Any) -> list[int]:
-    """Return the bodies on joints that nothing drives, without the links of an arm.
-
-    Args:
-        model: MuJoCo's.
-    """
-    driven = {joint for actuator in range(model.nu) for joint in joints_drawn(model, actuator)}
-    arm = {body for joint in driven for body in ancestors(model, int(model.jnt_bodyid[joint]))}
-    pulled, found = pulled_roots(model), list[int]()
-    for joint in range(model.njnt):
-        body = int(model.jnt_bodyid[joint])
-        if body in found or joint in driven or int(model.body_rootid[body]) in pulled:
-            continue
-        if body not in arm or int(model.jnt_type[joint]) == 0:  # a free one may carry legs
-            found.append(body)
-    return found
-
-
-def pulled_roots(model: Any) -> set[int]:
-    """Return the roots of what a weld to a mocap body moves.
-
-    Args:
-        model: MuJoCo's.
-    """
-    found = set()
-    for constraint in range(model.neq):
-        if int(model.eq_type[constraint]) != 1:  # mjEQ_WELD
-            continue
-        ends = [int(model.eq_obj1id[constraint]), int(model.eq_obj2id[constraint])]
-        if any(model.body_mocapid[end] >= 0 for end in ends):
-            found |= {int(model.body_rootid[end]) for end in ends if model.body_mocapid[end] < 0}
-    return found
-
-
-def ends_of(model: Any) -> list[int]:
-    """Return the last bodies of driven chains, and of a pulled arm those that touch.
-
-    Args:
-        model: MuJoCo's.
-    """
-    bodies = {int(model.jnt_bodyid[j]) for a in range(model.nu) if (j := joint_of(model, a)) >= 0}
-    pulled = pulled_roots(model)
-    bodies |= {
-        int(model.geom_bodyid[geom])
-        for geom in range(model.ngeom)
-        if int(model.geom_type[geom]) in PLAIN
-        and (model.geom_contype[geom] or model.geom_conaffinity[geom])
-        and int(model.body_rootid[int(model.geom_bodyid[geom])]) in pulled
-    }
-    driven = {body for body in bodies if model.body_jntnum[body]}
-    # A pad that is fixed to a finger is a part of it.
-    bodies = {body for body in bodies if body in driven or not driven & set(ancestors(model, body))}
-    inner = {body for other in bodies for body in ancestors(model, other)[:-1]}
-    return sorted(bodies - inner)
-
-
 def _at(offsets: Sequence[Array]) -> str:
     """Return where equal shapes are, "" for one that is just where it is seen from."""
     if len(offsets) == 1 and float(np.abs(offsets[0]).max()) < SAME_POINT / 2:
@@ -392,3 +348,24 @@ def _at(offsets: Sequence[Array]) -> str:
 
 def _name(model: Any, body: int) -> str:
     return name_of(model, "body", body)
+
+
+def softness_text(model: Any, geom: int) -> str:
+    """Return the parameters of a soft contact, "" for MuJoCo's own.
+
+    Args:
+        model: MuJoCo's.
+        geom: its number.
+    """
+    solref, solimp, margin = model.geom_solref[geom], model.geom_solimp[geom], model.geom_margin[geom]
+    texts = []
+    if not (np.allclose(solref, USUAL_SOLREF) and np.allclose(solimp, USUAL_SOLIMP)):
+        how = (
+            f"{solref[0]:g} s, {solref[1]:g}"
+            if solref[0] > 0
+            else f"stiffness {-solref[0]:g}, {-solref[1]:g}"
+        )
+        texts.append(f"{how}, {solimp[0]:g} to {solimp[1]:g} over {solimp[2]:g} m")
+    if margin >= LEAST_MARGIN:
+        texts.append(f"felt from a gap of {margin:g} m on")
+    return ", ".join(texts)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trace_robot.env.contact_facts import passive_bodies
+from trace_robot.env.joint_facts import passive_bodies
 from trace_robot.env.simulation import physics_of, step_seconds
 from trace_robot.spec import Array
 

@@ -192,7 +192,7 @@ class Environment:
         hands: the hands that an action moves. Without ``Hand.motion`` they add control mode "pose" as well, by
             inverse kinematics.
         python: the path of another interpreter, relative to this file, in which the environment runs.
-        facts: lines about the body that a prompt shows beside what its MuJoCo model says; () withholds both.
+        facts: lines that a prompt shows beside its model's; "joint lid:" withholds those that begin so, () all.
 
     Raises:
         WorkspaceError: a field has a value that cannot be right; the message names the field.

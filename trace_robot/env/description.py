@@ -17,8 +17,8 @@ from trace_robot.env.hands import LOOKS, Response, arm_model, is_somewhere, obje
 from trace_robot.env.kinematics import ArmTracking
 from trace_robot.env.motion_model import STEPS, MotionModel, PushResponse
 from trace_robot.env.motion_probe import measured_motion, moves_along_axes
-from trace_robot.env.raw_hands import raw_hands, tracked_hands
 from trace_robot.env.simulation import physics_of
+from trace_robot.env.spaces import raw_hands, tracked_hands
 from trace_robot.env.tracking import ArmModel, Tracking
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
 from trace_robot.fault import HANG_SECONDS

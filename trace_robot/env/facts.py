@@ -1,7 +1,8 @@
 """Facts of the body from a MuJoCo model: joints, sizes, rules of a decision.
 
 They are text, a line each. A prompt shows them, since a good controller depends on lengths, limits and rates that
-nothing else says. They are no hint of how a task is solved. ``Environment.facts`` adds lines or withholds all.
+nothing else says. They are no hint of how a task is solved. ``Environment.facts`` adds lines, withholds those that
+begin as an entry with a colon at its end does, or withholds all.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from trace_robot.env.contact_facts import ContactFacts, pulled_roots
+from trace_robot.env.contact_facts import ContactFacts
 from trace_robot.env.equipment import Equipment
 from trace_robot.env.guard import closed, time_limit
+from trace_robot.env.joint_facts import JointFacts
 from trace_robot.env.kinematics import NEAR_TURN, ArmTracking
 from trace_robot.env.kinematics import STILL as FINGERS_STILL
 from trace_robot.env.motion_model import NEAR
 from trace_robot.env.registry import foreign, make
-from trace_robot.env.shape_facts import EpisodeStart, name_of, numbers, sides_named
+from trace_robot.env.shape_facts import EpisodeStart, numbers, sides_named
 from trace_robot.env.simulation import physics_of, step_seconds
-from trace_robot.env.tracking import HandTracking, JointTracking, affine_of, ancestors, joint_of, kind_of
+from trace_robot.env.tracking import HandTracking, JointTracking
 from trace_robot.errors import TraceRobotError
 from trace_robot.fault import HANG_SECONDS, MAKE_SECONDS, Limits
 from trace_robot.spec import Array, TaskSpec, hands_of
@@ -91,7 +92,9 @@ def _facts(env: Any, spec: TaskSpec) -> EnvFacts:
     decision = decision_rule(getattr(env.unwrapped, "tracking", None), spec)
     if declared is not None and not declared:
         return EnvFacts(decision)
-    return EnvFacts(decision, (*body_facts(env, spec, first, other), *(declared or ())))
+    hidden = tuple(entry[:-1] for entry in declared or () if entry.endswith(":"))
+    body = [line for line in body_facts(env, spec, first, other) if not line.startswith(hidden)]
+    return EnvFacts(decision, (*body, *(entry for entry in declared or () if not entry.endswith(":"))))
 
 
 def decision_rule(tracking: Any, spec: TaskSpec) -> str:
@@ -195,7 +198,8 @@ def body_facts(
     if found is not None:
         model, data = found
         contact = ContactFacts(model, data, *_seen(first, spec), other)
-        lines += [*contact.lines(), *_joints(model, data, contact), *_links(model, data)]
+        joints = JointFacts(model, data, contact, contact.other)
+        lines += [*contact.lines(), *joints.things(), *joints.lines()]
         last = [*contact.softness(), *contact.further()]
     lines = [*lines[:MOST_LINES], *_reward_weights(layers), *_speeds(env, spec), *_closings(env, spec)]
     return sides_named([*lines, *last[: max(0, MOST_LINES - len(lines))]])
@@ -245,74 +249,6 @@ def _reward_weights(layers: Sequence[Any]) -> list[str]:
                 found[name.strip("_").removesuffix("_weight").replace("_", " ")] = float(value)
     texts = [f"{name} {value:g}" for name, value in sorted(found.items())]
     return [f"Weights in the reward: {', '.join(texts)}."] if texts else []
-
-
-def _joints(model: Any, data: Any, contact: ContactFacts) -> Iterator[str]:
-    """Yield joints with their actuators, without an arm that a weld pulls."""
-    driven: dict[int, list[int]] = {}
-    for actuator in range(model.nu):
-        driven.setdefault(joint_of(model, actuator), []).append(actuator)
-    arm = {
-        body for joint in driven if joint >= 0 for body in ancestors(model, int(model.jnt_bodyid[joint]))[:-1]
-    }
-    pulled = pulled_roots(model)
-    if pulled:
-        yield "the hand is pulled to its target by a weld; the joints of its arm follow and are not listed"
-    for joint in range(model.njnt):
-        body = int(model.jnt_bodyid[joint])
-        if int(model.jnt_type[joint]) < 2 or (
-            joint not in driven and (body in arm or int(model.body_rootid[body]) in pulled)
-        ):
-            continue
-        slides = int(model.jnt_type[joint]) == 2
-        unit = "m" if slides else "rad"
-        text = f"joint {name_of(model, 'joint', joint)}: {'slide along' if slides else 'hinge about'}"
-        text += f" {numbers(np.round(data.xaxis[joint], 2))} at the start"
-        if joint not in driven and not slides:
-            text += contact.passes(joint)
-        if model.jnt_limited[joint]:
-            text += f", from {numbers(model.jnt_range[joint], ' to ')} {unit}"
-        text += "".join(f"; {_actuator(model, actuator)}" for actuator in driven.get(joint, ()))
-        yield text if joint in driven else f"{text}, {contact.begins(joint)}; not driven"
-    yield from (f"on no single joint: {_actuator(model, actuator)}" for actuator in driven.get(-1, ()))
-
-
-def _actuator(model: Any, actuator: int) -> str:
-    gain, _, length, velocity = affine_of(model, actuator)
-    kind = kind_of(model, actuator)
-    how = {"position": f"stiffness {-length:g}", "velocity": f"gain {-velocity:g}"}.get(
-        kind, f"gain {gain:g}"
-    )
-    name = model.actuator(actuator).name
-    text = f"actuator {actuator}{f' ({name})' if name else ''}, {kind or 'other'}, {how}"
-    gear = float(model.actuator_gear[actuator, 0])
-    text += f", gear {gear:g}" if gear != 1 else ""
-    if model.actuator_ctrllimited[actuator]:
-        text += f", control {numbers(model.actuator_ctrlrange[actuator], ' to ')}"
-    if model.actuator_forcelimited[actuator]:
-        text += f", force {numbers(model.actuator_forcerange[actuator], ' to ')}"
-    return text
-
-
-def _links(model: Any, data: Any) -> Iterator[str]:
-    """Yield the distances between the joints of each driven chain."""
-    driven = {joint for actuator in range(model.nu) if (joint := joint_of(model, actuator)) >= 0}
-    bodies = {int(model.jnt_bodyid[joint]) for joint in driven}
-    inner = {body for other in bodies for body in ancestors(model, other)[:-1]}
-    for end in sorted(bodies - inner)[:6]:
-        chain = [
-            joint
-            for body in ancestors(model, end)
-            for joint in range(model.njnt)
-            if int(model.jnt_bodyid[joint]) == body and joint in driven
-        ]
-        lengths = [
-            f"{name_of(model, 'joint', joint)} {np.linalg.norm(data.xanchor[joint] - data.xanchor[before]):.4g}"
-            for before, joint in pairwise(chain)
-            if int(model.jnt_bodyid[before]) != int(model.jnt_bodyid[joint])
-        ]
-        if lengths:
-            yield f"links, m from joint to joint, from {name_of(model, 'joint', chain[0])}: {', '.join(lengths)}"
 
 
 def _speeds(env: Any, spec: TaskSpec) -> Iterator[str]:

@@ -35,11 +35,11 @@ FAR = 0.15  # meters from the lines between observed positions; fixed shapes fur
 BETWEEN = 9  # points of a straight line between two observed positions
 UNDER = 0.02  # meters that a position may be below the top of what it lies on
 BOX_SIDES = re.compile(r"box of [^m]+ m")
-LEAST_MARGIN = 0.002  # meters; most models of hands have half of it, which is below what a prompt resolves
 SLACK = 1e-4  # meters by which a shape that is inside another may stand out
-# What MuJoCo takes where a model gives nothing else (its XML reference, solref and solimp).
-USUAL_SOLREF, USUAL_SOLIMP = (0.02, 1.0), (0.9, 0.95, 0.001, 0.5, 2.0)
-USUAL = "time constant 0.02 s, damping ratio 1, impedance 0.9 to 0.95 over 0.001 m"
+DRAWN = (  # by resets that make worlds differ
+    *("dof_damping", "dof_armature", "dof_frictionloss", "jnt_stiffness"),
+    *("body_mass", "geom_friction", "actuator_gainprm", "actuator_biasprm"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class EpisodeStart:
         turns: (ngeom, 9) of geoms.
         anchors: (njnt, 3) of joints.
         joints: (nq,) positions of joints.
+        parameters: arrays of the model by name, of those that a reset may draw.
     """
 
     points: Mapping[str, Array]
@@ -59,6 +60,7 @@ class EpisodeStart:
     turns: Array
     anchors: Array
     joints: Array
+    parameters: Mapping[str, Array]
 
     @classmethod
     def of(cls, data: Any, points: Mapping[str, Array]) -> EpisodeStart:
@@ -69,7 +71,21 @@ class EpisodeStart:
             points: observed positions by name.
         """
         arrays = (data.geom_xpos, data.geom_xmat, data.xanchor, data.qpos)
-        return cls(dict(points), *(array.copy() for array in arrays))
+        places, turns, anchors, joints = (array.copy() for array in arrays)
+        parameters = {name: getattr(data.model, name).copy() for name in DRAWN}
+        return cls(dict(points), places, turns, anchors, joints, parameters)
+
+    def varies(self, model: Any, name: str, place: int | Sequence[int] | None = None) -> bool:
+        """Return whether the other episode has another value of a parameter.
+
+        Args:
+            model: MuJoCo's, of this episode.
+            name, place: of an array of it, and where in it; None for anywhere.
+        """
+        before, now = self.parameters[name], getattr(model, name)
+        return not np.array_equal(
+            before if place is None else before[place], now if place is None else now[place]
+        )
 
     def fits(self, data: Any) -> bool:
         """Whether data is of the same model, which a reset may have compiled again."""
@@ -360,24 +376,3 @@ def sides_named(lines: Sequence[str]) -> list[str]:
             found[place] = BOX_SIDES.sub(r"\g<0> (full sides)", line, count=1)
             break
     return found
-
-
-def softness_text(model: Any, geom: int) -> str:
-    """Return the parameters of a soft contact, "" for MuJoCo's own.
-
-    Args:
-        model: MuJoCo's.
-        geom: its number.
-    """
-    solref, solimp, margin = model.geom_solref[geom], model.geom_solimp[geom], model.geom_margin[geom]
-    texts = []
-    if not (np.allclose(solref, USUAL_SOLREF) and np.allclose(solimp, USUAL_SOLIMP)):
-        how = (
-            f"{solref[0]:g} s, {solref[1]:g}"
-            if solref[0] > 0
-            else f"stiffness {-solref[0]:g}, {-solref[1]:g}"
-        )
-        texts.append(f"{how}, {solimp[0]:g} to {solimp[1]:g} over {solimp[2]:g} m")
-    if margin >= LEAST_MARGIN:
-        texts.append(f"felt from a gap of {margin:g} m on")
-    return ", ".join(texts)

@@ -26,5 +26,6 @@ ENVIRONMENTS = [
         success="success",
         success_when="for 0.5 s the box is within 3 cm of the mark, slower than 2 cm/s and not touched by the cart",
         horizon=400,
+        facts=("dynamics:",),
     )
 ]

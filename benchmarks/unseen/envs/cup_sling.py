@@ -26,5 +26,6 @@ ENVIRONMENTS = [
         failure="failed",
         failure_when="the ball falls to the ground",
         horizon=400,
+        facts=("dynamics:",),
     )
 ]

@@ -11,5 +11,6 @@ ENVIRONMENTS = [
         make=KnobHand,
         success="success",
         horizon=400,
+        facts=("dynamics:",),
     )
 ]

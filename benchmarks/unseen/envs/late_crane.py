@@ -32,5 +32,6 @@ ENVIRONMENTS = [
         success="success",
         success_when="for 0.4 s the load, 8 cm wide, stands on the floor of the pit, slower than 2 cm/s",
         horizon=280,
+        facts=("dynamics:",),
     )
 ]

@@ -32,5 +32,6 @@ ENVIRONMENTS = [
         failure="failed",
         failure_when="the jar breaks, as the pad presses by more than 18 N",
         horizon=400,
+        facts=("dynamics:",),
     )
 ]

@@ -20,5 +20,6 @@ ENVIRONMENTS = [
         success="success",
         success_when="for 0.2 s the puck is within 1.2 cm of the mark, slower than 1 cm/s and not touched",
         horizon=400,
+        facts=("dynamics:",),
     )
 ]

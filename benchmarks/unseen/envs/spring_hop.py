@@ -11,5 +11,6 @@ ENVIRONMENTS = [
         make=SpringHop,
         success="success",
         horizon=400,
+        facts=("dynamics:",),
     )
 ]

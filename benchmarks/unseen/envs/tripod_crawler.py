@@ -12,5 +12,6 @@ ENVIRONMENTS = [
         success="success",
         failure="failed",
         horizon=400,
+        facts=("dynamics:",),
     )
 ]
