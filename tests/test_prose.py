@@ -25,6 +25,7 @@ FOLDERS = ("trace_robot", "envs", "policies", "rollouts", "benchmarks", "tests",
 LEFT_OUT = (
     "rollouts/rules.py",  # its texts are part of a recorded prompt, byte for byte
     "policies/zoo/",
+    "policies/robust/",
     "rollouts/recordings/",
     "rollouts/runs/",
     "tests/fixtures/",

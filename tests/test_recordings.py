@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "tests" / "recordings.sha256"
-FOLDERS = ("rollouts/recordings", "policies/zoo", "tests/fixtures/store_0_1")
+FOLDERS = ("rollouts/recordings", "policies/zoo", "policies/robust", "tests/fixtures/store_0_1")
 LINES = [line for line in LIST.read_text().splitlines() if not line.startswith("#")]
 KNOWN = {name: known for known, name in (line.split("  ", 1) for line in LINES)}
 

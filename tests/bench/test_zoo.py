@@ -66,7 +66,7 @@ def test_the_best_controller_is_found_by_name_and_scores_what_its_header_says(
     assert {e.seed for e in other.episodes}.isdisjoint({e.seed for e in report.episodes})
 
 
-def test_another_folder_of_policies_is_a_zoo_of_its_own(
+def test_another_folder_of_policies_is_another_zoo(
     finished: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = read_rows(finished / "results.jsonl")
